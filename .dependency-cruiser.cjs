@@ -1,0 +1,57 @@
+/** The direction of dependencies: core <- config, proxy, control, spawner, certs <- main, cli. The parts never import
+ *  each other, and each SDK is imported by its own adapter folder only. */
+const sdk = (name, npm, from) => ({
+  name: `sdk-${name}`,
+  severity: 'error',
+  comment: `${npm} is imported by ${from} only`,
+  from: { pathNot: from },
+  to: { path: `^node_modules/(${npm})/` },
+});
+const part = (name) => ({
+  name: `part-${name}`,
+  severity: 'error',
+  from: { path: `^${name}/` },
+  to: { path: '^(main|cli|config|proxy|control|spawner|certs)/', pathNot: `^${name}/` },
+});
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'core-imports-nothing',
+      severity: 'error',
+      from: { path: '^core/' },
+      to: { pathNot: '^core/', dependencyTypesNot: ['core'] },
+    },
+    {
+      name: 'core-is-pure',
+      severity: 'error',
+      comment: 'core decides; it opens no socket or file and reads no environment',
+      from: { path: '^core/' },
+      to: { dependencyTypes: ['core'], path: '^(node:)?(net|tls|http|https|fs|fs/promises|child_process|os|process)$' },
+    },
+    ...['config', 'proxy', 'control', 'spawner', 'certs'].map(part),
+    {
+      name: 'not-to-test',
+      severity: 'error',
+      from: { pathNot: '^(test|bench|scripts)/' },
+      to: { path: '^(test|bench|scripts)/' },
+    },
+    sdk('koa', 'koa|@koa/router', '^control/http/'),
+    sdk('undici', 'undici', '^(proxy/protocols/http|test|bench)/'),
+    sdk('zod', 'zod', '^(config|control/http)/'),
+    sdk('yaml', 'yaml', '^(config|test)/'),
+    sdk('x509', '@peculiar/[a-z0-9-]+', '^(certs|test)/'),
+    sdk('jose', 'jose', '^(control/auth|test)/'),
+    sdk('pino', 'pino', '^main/'),
+    sdk('pg', 'pg', '^(cli|test|bench)/'),
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.mjs', '.js'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+    },
+  },
+};

@@ -1,0 +1,72 @@
+/**
+ * Every reason for which someone is refused or something fails: whose fault it is, whether trying again helps, and the
+ * sentence people may read. Each wire (HTTP, Postgres, Bolt, CLI) maps the codes it can meet in a total map, so that a
+ * missing code does not compile. Only these sentences leave the process; details go to the log.
+ */
+export type Fault = 'client' | 'pod' | 'gateway' | 'operator';
+
+interface ErrorEntry {
+  readonly fault: Fault;
+  readonly retryable: boolean;
+  readonly message: string;
+}
+
+export const ERRORS = {
+  // The data path: why a connection or a request gets no further.
+  'route.unknown': { fault: 'client', retryable: false, message: 'No pod answers to this name.' },
+  'route.stopped': { fault: 'pod', retryable: true, message: 'The pod is stopped.' },
+  'route.starting': { fault: 'pod', retryable: true, message: 'The pod is starting.' },
+  'route.unreachable': { fault: 'pod', retryable: true, message: 'The pod runs but does not answer.' },
+  'route.forbidden': { fault: 'client', retryable: false, message: 'Your address may not connect to this pod.' },
+  'route.full': { fault: 'gateway', retryable: true, message: 'Too many connections.' },
+  'route.misdirected': {
+    fault: 'client',
+    retryable: false,
+    message: 'The Host header and the server name of the TLS connection differ.',
+  },
+  'tls.required': { fault: 'client', retryable: false, message: 'This port speaks TLS only.' },
+  'request.malformed': { fault: 'client', retryable: false, message: 'The request is malformed.' },
+  'request.too-large': { fault: 'client', retryable: false, message: 'The request is too large.' },
+  'request.timeout': { fault: 'client', retryable: true, message: 'The request did not arrive in time.' },
+  // The API.
+  'api.invalid': { fault: 'client', retryable: false, message: 'The request is not valid.' },
+  'api.unauthenticated': { fault: 'client', retryable: false, message: 'A valid token is needed.' },
+  'api.forbidden': { fault: 'client', retryable: false, message: 'Not allowed.' },
+  'api.not-found': { fault: 'client', retryable: false, message: 'Not found.' },
+  'api.method-not-allowed': { fault: 'client', retryable: false, message: 'This path does not take that method.' },
+  'api.conflict': { fault: 'client', retryable: true, message: 'It exists already or was changed meanwhile.' },
+  'api.precondition-failed': { fault: 'client', retryable: false, message: 'The pod has changed since you read it.' },
+  'api.unsupported-media-type': { fault: 'client', retryable: false, message: 'The body must be JSON.' },
+  'api.too-large': { fault: 'client', retryable: false, message: 'The body is too large.' },
+  'api.timeout': { fault: 'client', retryable: true, message: 'The body did not arrive in time.' },
+  'api.internal': { fault: 'gateway', retryable: false, message: 'An unexpected error; the log has it by request id.' },
+  // The outside.
+  'store.unavailable': { fault: 'operator', retryable: true, message: 'The store does not answer. Try again soon.' },
+  'orchestrator.unavailable': { fault: 'operator', retryable: true, message: 'The orchestrator does not answer.' },
+  'vault.cannot-open': { fault: 'operator', retryable: false, message: 'No secret key opens what is stored.' },
+  'config.invalid': { fault: 'operator', retryable: false, message: 'The configuration is not valid.' },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+/** The part of the codes that a data-path wire (HTTP page, Postgres, Bolt) must be able to say. */
+export type RefusalCode = Extract<ErrorCode, `route.${string}` | 'tls.required'>;
+
+/** The one error class. `detail` is for the log; `publicMessage` (default: the table's) may be shown to people. */
+export class PodgateError extends Error {
+  override readonly name = 'PodgateError';
+  readonly code: ErrorCode;
+  /** Whole sentences safe to show; several for validation errors. */
+  readonly publicMessages: readonly string[];
+
+  constructor(code: ErrorCode, options: { publicMessages?: readonly string[]; detail?: string; cause?: unknown } = {}) {
+    const publicMessages = options.publicMessages ?? [ERRORS[code].message];
+    super(options.detail ?? publicMessages.join(' '), options.cause === undefined ? {} : { cause: options.cause });
+    this.code = code;
+    this.publicMessages = publicMessages;
+  }
+}
+
+/** Text of whatever was thrown, for a log line. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,50 @@
+import type { Certificate } from './certificates.ts';
+import type { Route } from './route.ts';
+
+/**
+ * What control child and gateway workers say to each other over the feed socket: JSON objects, one a line.
+ *
+ * A worker connects and says `hello`. Control answers `hello` with its epoch (new at every start of the control child),
+ * then a snapshot in pieces (`snapshot-begin`, `routes`..., `snapshot-end`), then changes in order. A worker applies a
+ * snapshot as a whole at `snapshot-end`: until then, and while there is no control child, it goes on with the table it
+ * has. It reports what it has applied. A worker that cannot follow (a line out of sequence) reconnects.
+ */
+export type ControlMessage =
+  | { readonly kind: 'hello'; readonly epoch: string; readonly baseHosts: readonly string[] }
+  | { readonly kind: 'certificates'; readonly certificates: readonly Certificate[] }
+  | { readonly kind: 'snapshot-begin' }
+  | { readonly kind: 'routes'; readonly routes: readonly Route[] }
+  | { readonly kind: 'snapshot-end'; readonly sequence: number }
+  /** All changes of one step, applied together. `sequence` is one more than that of the message before. */
+  | {
+      readonly kind: 'change';
+      readonly sequence: number;
+      readonly set: readonly Route[];
+      /** Host names that are gone. */
+      readonly removed: readonly string[];
+    };
+
+export type WorkerMessage =
+  | { readonly kind: 'hello'; readonly worker: number; readonly pid: number }
+  | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number };
+
+/** Routes in one snapshot piece: keeps a line under about 100 KB. */
+export const SNAPSHOT_PIECE = 250;
+
+/** Lets a caller wait until every live worker has the routes of a pod as they are now (`?wait=routable`). */
+export interface RouteFeed {
+  /**
+   * Resolves when every connected worker has applied the present routes of the pod and the pod is RUNNING with a
+   * backend; answers the laggards after `timeoutMs`. `kind: 'ended'` when it reached ERROR or COMPLETE, is no longer
+   * wished ON, or is gone.
+   */
+  waitRoutable(
+    tenant: string,
+    podId: string,
+    timeoutMs: number,
+  ): Promise<
+    | { readonly kind: 'routable' }
+    | { readonly kind: 'ended' }
+    | { readonly kind: 'timeout'; readonly laggards: readonly string[] }
+  >;
+}

@@ -1,0 +1,289 @@
+import type { Observation, WorkloadObservation } from '../orchestrator.ts';
+import type { PodRecord, PodStatus, StatusContainer } from '../pod.ts';
+import { isCurrentWorkload } from '../route.ts';
+import { isSpawnDue, SPAWN_ATTEMPTS_MAX, spawnBackoffMs } from './backoff.ts';
+
+/** A workload that is not ready after this long is an ERROR with that reason (and RUNNING as soon as it is ready). */
+export const START_DEADLINE_MS = 15 * 60_000;
+/** A workload that was ready this long has shown that its spawn succeeded: earlier attempts are forgotten. */
+export const STEADY_AFTER_MS = 10_000;
+/** How soon to look again at something that is on its way. Events usually come first. */
+export const LOOK_AGAIN_MS = 3_000;
+
+/** What a plan may change in a record. */
+export type LifecycleChange = Partial<
+  Pick<
+    PodRecord,
+    | 'wish'
+    | 'status'
+    | 'run'
+    | 'applied'
+    | 'statusContainer'
+    | 'attempts'
+    | 'notBeforeMs'
+    | 'startInstanceMs'
+    | 'timeToStopInstance'
+  >
+>;
+
+export type Step =
+  /** Nothing to do now; look again after that long (null: an event or the regular pass will do). */
+  | { readonly kind: 'none'; readonly lookAgainMs: number | null }
+  /** Compare-and-set this change. `log` is a line for action_logs or null; `enqueue` makes the key due for the spawner. */
+  | { readonly kind: 'write'; readonly change: LifecycleChange; readonly log: string | null; readonly enqueue: boolean }
+  /** The spawner has work: make the key due. */
+  | { readonly kind: 'spawn' }
+  /** Ask the orchestrator to remove the workload of this uid (again). */
+  | { readonly kind: 'remove'; readonly data: 'keep' | 'delete' }
+  /** All is gone: delete the record and what belongs to it, leaving a tombstone. */
+  | { readonly kind: 'purge' };
+
+/** What an observation says about this record. */
+type Evidence =
+  | { readonly kind: 'unknown' }
+  /** No workload of this uid. */
+  | { readonly kind: 'gone'; readonly data: boolean }
+  /** A workload of this uid, but of another generation or run: of no value, and in the way. */
+  | { readonly kind: 'outdated' }
+  | { readonly kind: 'current'; readonly workload: WorkloadObservation };
+
+const nothing = (lookAgainMs: number | null): Step => ({ kind: 'none', lookAgainMs });
+const write = (change: LifecycleChange, log: string | null, enqueue = false): Step => ({
+  kind: 'write',
+  change,
+  log,
+  enqueue,
+});
+
+/**
+ * The next step for a pod: a pure function of its record, what was observed and the wall clock. Level-based: it does
+ * not matter which event led here. Every step either changes what the next call sees or waits for something outside;
+ * test/unit/lifecycle walks all combinations. Source: design section 5.
+ */
+export function planPod(record: PodRecord, observation: Observation, nowMs: number): Step {
+  const evidence = evidenceOf(record, observation);
+  if (record.deleting !== null) return planDeletion(record, record.deleting.keepVolume, evidence);
+  if (record.wish === 'ON') return planOn(record, evidence, nowMs);
+  return planOff(record, evidence);
+}
+
+function evidenceOf(record: PodRecord, observation: Observation): Evidence {
+  switch (observation.kind) {
+    case 'unknown':
+      return { kind: 'unknown' };
+    case 'absent':
+      return { kind: 'gone', data: observation.data };
+    case 'workload':
+      // By its law `observe` tells of this uid alone: anything else is no evidence.
+      if (observation.uid !== record.uid) return { kind: 'unknown' };
+      return isCurrentWorkload(record, observation) ? { kind: 'current', workload: observation } : { kind: 'outdated' };
+  }
+}
+
+function planDeletion(record: PodRecord, keepVolume: boolean, evidence: Evidence): Step {
+  if (record.status !== 'SHUTTING_DOWN') return shutDown();
+  const data = keepVolume ? 'keep' : 'delete';
+  switch (evidence.kind) {
+    case 'unknown':
+      return nothing(LOOK_AGAIN_MS);
+    case 'gone':
+      return evidence.data && !keepVolume ? { kind: 'remove', data } : { kind: 'purge' };
+    case 'outdated':
+    case 'current':
+      return { kind: 'remove', data };
+  }
+}
+
+/** Wish OFF or RESTART: towards STOPPED, whatever is going on. */
+function planOff(record: PodRecord, evidence: Evidence): Step {
+  const present = evidence.kind === 'current' || evidence.kind === 'outdated';
+  if (record.status === 'STOPPED') {
+    // A spawner that was interrupted may have made a workload after the shutdown was seen to be complete.
+    if (present) return shutDown();
+    return record.wish === 'RESTART' ? startRun(record, 'health set status to REQUESTED, set to ON') : nothing(null);
+  }
+  if (record.status !== 'SHUTTING_DOWN') return shutDown();
+  if (present) return { kind: 'remove', data: 'keep' };
+  return evidence.kind === 'gone' ? stopped() : nothing(LOOK_AGAIN_MS);
+}
+
+/** Wish ON: towards RUNNING, COMPLETE or - attempts used up - ERROR. */
+function planOn(record: PodRecord, evidence: Evidence, nowMs: number): Step {
+  switch (record.status) {
+    case 'STOPPED':
+      return startRun(record, 'health found ON pod set to STOPPED, set status to REQUESTED');
+    case 'REQUESTED':
+      return isSpawnDue(record.notBeforeMs, nowMs) ? { kind: 'spawn' } : nothing(record.notBeforeMs - nowMs);
+    case 'SPAWNER_SETUP':
+      return { kind: 'spawn' };
+    case 'SHUTTING_DOWN':
+      // The wish came while it was going down: it goes down first, and up again from STOPPED.
+      if (evidence.kind === 'unknown') return nothing(LOOK_AGAIN_MS);
+      return evidence.kind === 'gone' ? stopped() : { kind: 'remove', data: 'keep' };
+    case 'CREATING_CONTAINER':
+    case 'RUNNING':
+    case 'ERROR':
+    case 'COMPLETE':
+      return planStarted(record, evidence, nowMs);
+  }
+}
+
+function planStarted(record: PodRecord, evidence: Evidence, nowMs: number): Step {
+  switch (evidence.kind) {
+    case 'unknown':
+      return nothing(LOOK_AGAIN_MS);
+    case 'current':
+      return planObserved(record, evidence.workload, nowMs);
+    case 'outdated':
+      // ERROR and COMPLETE are ends: clean up. Otherwise the spawner replaces it.
+      return isEnd(record)
+        ? { kind: 'remove', data: 'keep' }
+        : { ...retry(record, nowMs), log: 'health found an outdated workload, set status to REQUESTED' };
+    case 'gone':
+      return isEnd(record) ? nothing(null) : retry(record, nowMs);
+  }
+}
+
+/** COMPLETE, or ERROR with the attempts used up: what is gone stays gone until the user says start or restart. */
+function isEnd(record: PodRecord): boolean {
+  return record.status === 'COMPLETE' || (record.status === 'ERROR' && record.attempts >= SPAWN_ATTEMPTS_MAX);
+}
+
+/**
+ * The workload has vanished (evicted, node lost, this machine's pods after a crash of ours): again, with back-off. That
+ * is no failed spawn: it never uses up the attempts.
+ */
+function retry(record: PodRecord, nowMs: number): Step & { kind: 'write' } {
+  const attempts = Math.min(record.attempts + 1, SPAWN_ATTEMPTS_MAX - 1);
+  return {
+    kind: 'write',
+    change: {
+      status: 'REQUESTED',
+      attempts,
+      notBeforeMs: nowMs + spawnBackoffMs(attempts),
+      statusContainer: null,
+      startInstanceMs: null,
+    },
+    log: 'health found no workload, set status to REQUESTED',
+    enqueue: true,
+  };
+}
+
+function planObserved(record: PodRecord, workload: WorkloadObservation, nowMs: number): Step {
+  const container = statusContainerOf(workload);
+  switch (workload.phase) {
+    case 'stopping':
+      // Somebody else is deleting it. Once it is gone, it is made again.
+      return keepUpToDate(record, container, LOOK_AGAIN_MS);
+    case 'ready':
+      return planReady(record, workload, container, nowMs);
+    case 'pending':
+    case 'starting':
+      if (record.status === 'COMPLETE') {
+        return write(
+          { status: 'CREATING_CONTAINER', statusContainer: container },
+          'health set status to CREATING_CONTAINER',
+        );
+      }
+      if (record.status === 'CREATING_CONTAINER' && workload.ageMs > START_DEADLINE_MS) {
+        return failed(record, {
+          ...container,
+          message: `Not ready after ${START_DEADLINE_MS / 60_000} minutes. ${container.message}`.trim(),
+        });
+      }
+      return keepUpToDate(record, container, LOOK_AGAIN_MS);
+    case 'crashing':
+    case 'failed':
+      return record.status === 'ERROR' ? keepUpToDate(record, container, null) : failed(record, container);
+    case 'completed':
+      return record.status === 'COMPLETE'
+        ? nothing(null)
+        : write(
+            { status: 'COMPLETE', statusContainer: container, attempts: 0, notBeforeMs: 0 },
+            'health set status to COMPLETE',
+          );
+  }
+}
+
+function planReady(record: PodRecord, workload: WorkloadObservation, container: StatusContainer, nowMs: number): Step {
+  if (record.status !== 'RUNNING') {
+    return write(
+      { status: 'RUNNING', statusContainer: container, startInstanceMs: record.startInstanceMs ?? nowMs },
+      'health set status to RUNNING',
+    );
+  }
+  const stopAfterMs = timeToStopMs(record);
+  // By the workload's age, which no clock can move: a jump of the wall clock stops nobody's pod.
+  if (stopAfterMs !== null && workload.ageMs >= stopAfterMs) {
+    return write({ wish: 'OFF' }, 'health set pod to OFF due to time_to_stop trigger');
+  }
+  if (record.attempts > 0 && workload.ageMs >= STEADY_AFTER_MS) return write({ attempts: 0, notBeforeMs: 0 }, null);
+  return keepUpToDate(record, container, stopAfterMs === null ? null : stopAfterMs - workload.ageMs);
+}
+
+/** Time from the start of the instance to its stop, or null for never. */
+export function timeToStopMs(record: Pick<PodRecord, 'spec' | 'timeToStopInstance'>): number | null {
+  const seconds = record.timeToStopInstance ?? record.spec.timeToStopDefault;
+  return seconds < 0 ? null : seconds * 1000;
+}
+
+function keepUpToDate(record: PodRecord, container: StatusContainer, lookAgainMs: number | null): Step {
+  const known = record.statusContainer;
+  const same =
+    known !== null &&
+    known.phase === container.phase &&
+    known.message === container.message &&
+    known.restarts === container.restarts &&
+    known.exitCode === container.exitCode &&
+    known.signal === container.signal;
+  return same ? nothing(lookAgainMs) : write({ statusContainer: container }, null);
+}
+
+function failed(record: PodRecord, container: StatusContainer): Step {
+  const reason = container.message === '' ? '' : `: ${container.message}`;
+  return write(
+    { status: 'ERROR', statusContainer: container, attempts: record.attempts },
+    `health set status to ERROR${reason}`,
+  );
+}
+
+const shutDown = (): Step => write({ status: 'SHUTTING_DOWN' }, 'health set status to SHUTTING_DOWN');
+
+const stopped = (): Step =>
+  write(
+    {
+      status: 'STOPPED',
+      statusContainer: null,
+      startInstanceMs: null,
+      timeToStopInstance: null,
+      attempts: 0,
+      notBeforeMs: 0,
+    },
+    'health set status to STOPPED',
+  );
+
+const startRun = (record: PodRecord, log: string): Step => write(startRunChange(record), log, true);
+
+/** What begins a new run, at create, start and after STOPPED. The key is enqueued in the same commit. */
+export function startRunChange(record: Pick<PodRecord, 'run'>): LifecycleChange & { readonly status: PodStatus } {
+  return {
+    wish: 'ON',
+    status: 'REQUESTED',
+    run: record.run + 1,
+    statusContainer: null,
+    startInstanceMs: null,
+    attempts: 0,
+    notBeforeMs: 0,
+  };
+}
+
+function statusContainerOf(workload: WorkloadObservation): StatusContainer {
+  return {
+    phase: workload.phase,
+    message: workload.message,
+    startTime: workload.startTime,
+    exitCode: workload.exitCode,
+    signal: workload.signal,
+    restarts: workload.restarts,
+  };
+}

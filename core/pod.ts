@@ -1,0 +1,127 @@
+/** The pod as its user knows it: a record with a wish and a state. What runs is a workload (see orchestrator.ts). */
+
+/** What the user wants. */
+export type Wish = 'ON' | 'OFF' | 'RESTART';
+export const WISHES: readonly Wish[] = ['ON', 'OFF', 'RESTART'];
+
+/** What is the case. The words are the seed's. */
+export type PodStatus =
+  'STOPPED' | 'REQUESTED' | 'SPAWNER_SETUP' | 'CREATING_CONTAINER' | 'RUNNING' | 'ERROR' | 'COMPLETE' | 'SHUTTING_DOWN';
+export const POD_STATUSES: readonly PodStatus[] = [
+  'STOPPED',
+  'REQUESTED',
+  'SPAWNER_SETUP',
+  'CREATING_CONTAINER',
+  'RUNNING',
+  'ERROR',
+  'COMPLETE',
+  'SHUTTING_DOWN',
+];
+
+export type StanzaProtocol = 'http' | 'tcp' | 'postgres' | 'local_only';
+
+/** One entry of a pod's networking. */
+export interface Stanza {
+  readonly protocol: StanzaProtocol;
+  readonly port: number;
+  /** IPv4 or IPv6 addresses or CIDR blocks that may connect; empty = everyone. */
+  readonly ipAllowList: readonly string[];
+}
+
+/** Millicpu, MiB and whole GPUs. */
+export interface Resources {
+  readonly cpuRequest: number;
+  readonly cpuLimit: number;
+  readonly memRequest: number;
+  readonly memLimit: number;
+  readonly gpus: number;
+}
+
+/**
+ * What the user wrote, with defaults filled in. Image, command, environment, volumes, resources and ports take effect
+ * at the next start; description and networking policy at once.
+ */
+export interface PodSpec {
+  /** Name of a template of the catalog (`template/neo4j`), or an image on the allow list. */
+  readonly template: string;
+  /** `template` as the user wrote it (`neo4j`): answers give it back. */
+  readonly writtenTemplate: string;
+  readonly description: string;
+  readonly command: readonly string[] | null;
+  readonly arguments: readonly string[] | null;
+  readonly environmentVariables: Readonly<Record<string, string>>;
+  readonly networking: Readonly<Record<string, Stanza>>;
+  readonly persistentVolume: boolean;
+  readonly resources: Resources;
+  /** Stored and given back, never used (as in the seed). */
+  readonly dataRequests: readonly string[];
+  readonly rolesRequired: readonly string[];
+  /** Seconds from the start of an instance to its stop; -1 = never. */
+  readonly timeToStopDefault: number;
+}
+
+/** READ < USER < ADMIN. */
+export type PermissionLevel = 'READ' | 'USER' | 'ADMIN';
+export const PERMISSION_LEVELS: readonly PermissionLevel[] = ['READ', 'USER', 'ADMIN'];
+
+/** What the orchestrator last said about the workload's container, for the user to read. */
+export interface StatusContainer {
+  readonly phase: string;
+  readonly message: string;
+  /** ISO 8601, or null before the start. */
+  readonly startTime: string | null;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly restarts: number;
+}
+
+/** Which spec a workload was made from. An observation with another identity is no evidence about a record. */
+export interface WorkloadIdentity {
+  readonly uid: string;
+  readonly generation: number;
+  readonly run: number;
+}
+
+export interface PodRecord {
+  /** New at every create. */
+  readonly uid: string;
+  readonly tenant: string;
+  readonly podId: string;
+  /** Grows with every change of the spec. It is the ETag. */
+  readonly generation: number;
+  readonly spec: PodSpec;
+  /** What the current (or last) workload was made from; null before the first start. Routes use this spec. */
+  readonly applied: { readonly generation: number; readonly run: number; readonly spec: PodSpec } | null;
+  /** Grows with every start. Logs are kept per run. */
+  readonly run: number;
+  readonly wish: Wish;
+  readonly status: PodStatus;
+  /** Set by DELETE: invisible to the API, on its way to being purged. */
+  readonly deleting: { readonly keepVolume: boolean } | null;
+  readonly permissions: Readonly<Record<string, PermissionLevel>>;
+  /** Seconds, for one instance only (cleared at STOPPED); -1 = never; null = the spec's default. */
+  readonly timeToStopInstance: number | null;
+  readonly statusContainer: StatusContainer | null;
+  /** Spawns that failed since the last success. */
+  readonly attempts: number;
+  /** Wall clock ms before which no further spawn is tried; 0 = at once. */
+  readonly notBeforeMs: number;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  /** Wall clock ms of the first RUNNING of this run. For display; what stops a pod is its workload's age. */
+  readonly startInstanceMs: number | null;
+}
+
+/** A pod's random user name and password. `sealed` is opened by the Vault with the uid as context. */
+export interface CredentialRecord {
+  readonly uid: string;
+  readonly tenant: string;
+  readonly podId: string;
+  readonly sealed: string;
+}
+
+/** What is sealed in a CredentialRecord, as JSON. */
+export interface Credentials {
+  readonly username: string;
+  readonly password: string;
+}

@@ -1,0 +1,106 @@
+import type { ErrorCode } from './errors.ts';
+import { podHost } from './ids.ts';
+import type { Observation } from './orchestrator.ts';
+import type { PodRecord, PodStatus } from './pod.ts';
+
+/** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
+export interface Backend {
+  readonly uid: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** One host name -> one stanza of one pod. All the gateway knows. */
+export interface Route {
+  readonly host: string;
+  readonly tenant: string;
+  readonly podId: string;
+  readonly uid: string;
+  readonly stanza: string;
+  readonly protocol: 'http' | 'tcp' | 'postgres';
+  readonly status: PodStatus;
+  /** Null unless RUNNING and ready. */
+  readonly backend: Backend | null;
+  readonly ipAllowList: readonly string[];
+}
+
+/**
+ * The routes of a pod: published for every record that is not being deleted, whatever its status, so that a stopped pod
+ * answers with a sentence. They use the applied spec (what runs), the wanted one before the first start; networking
+ * policy acts at once. A backend appears only for an observation of exactly the applied identity that is ready.
+ */
+export function routesOf(record: PodRecord, observation: Observation | null, baseHost: string): readonly Route[] {
+  if (record.deleting !== null) return [];
+  const spec = record.applied?.spec ?? record.spec;
+  const routes: Route[] = [];
+  for (const [stanza, { protocol, ipAllowList }] of Object.entries(spec.networking)) {
+    if (protocol === 'local_only') continue;
+    routes.push({
+      host: podHost(record.podId, stanza, baseHost),
+      tenant: record.tenant,
+      podId: record.podId,
+      uid: record.uid,
+      stanza,
+      protocol,
+      status: record.status,
+      backend: backendOf(record, observation, stanza),
+      ipAllowList: record.spec.networking[stanza]?.ipAllowList ?? ipAllowList,
+    });
+  }
+  return routes;
+}
+
+function backendOf(record: PodRecord, observation: Observation | null, stanza: string): Backend | null {
+  if (record.status !== 'RUNNING' || record.wish !== 'ON') return null;
+  if (observation?.kind !== 'workload' || observation.phase !== 'ready') return null;
+  if (!isCurrentWorkload(record, observation)) return null;
+  const address = observation.addresses[stanza];
+  return address === undefined ? null : { uid: record.uid, address: address.address, port: address.port };
+}
+
+/** Is this workload made from exactly what the record says was last applied? */
+export function isCurrentWorkload(
+  record: PodRecord,
+  workload: { readonly uid: string; readonly generation: number; readonly run: number },
+): boolean {
+  return (
+    workload.uid === record.uid &&
+    record.applied !== null &&
+    workload.generation === record.applied.generation &&
+    workload.run === record.applied.run
+  );
+}
+
+export function routesEqual(a: Route, b: Route): boolean {
+  return (
+    a.host === b.host &&
+    a.uid === b.uid &&
+    a.tenant === b.tenant &&
+    a.podId === b.podId &&
+    a.stanza === b.stanza &&
+    a.protocol === b.protocol &&
+    a.status === b.status &&
+    a.backend?.uid === b.backend?.uid &&
+    a.backend?.address === b.backend?.address &&
+    a.backend?.port === b.backend?.port &&
+    a.ipAllowList.length === b.ipAllowList.length &&
+    a.ipAllowList.every((entry, index) => entry === b.ipAllowList[index])
+  );
+}
+
+/** What a route without a usable backend says, by the status of its pod. */
+export function refusalOfStatus(status: PodStatus): Extract<ErrorCode, `route.${string}`> {
+  switch (status) {
+    case 'STOPPED':
+    case 'ERROR':
+    case 'COMPLETE':
+    case 'SHUTTING_DOWN':
+      return 'route.stopped';
+    case 'REQUESTED':
+    case 'SPAWNER_SETUP':
+    case 'CREATING_CONTAINER':
+      return 'route.starting';
+    case 'RUNNING':
+      return 'route.unreachable';
+  }
+}

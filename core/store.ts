@@ -1,0 +1,101 @@
+import type { CredentialRecord, PodRecord } from './pod.ts';
+
+/** The kinds of record and what each holds. */
+export interface RecordTypes {
+  readonly pod: PodRecord;
+  readonly credential: CredentialRecord;
+}
+export type RecordKind = keyof RecordTypes;
+
+/** `revision` is the number of the commit that wrote the record: it only grows, also across delete and create. */
+export interface Stored<K extends RecordKind = RecordKind> {
+  readonly kind: K;
+  readonly key: string;
+  readonly revision: number;
+  readonly value: RecordTypes[K];
+}
+
+/** What is left of a deleted record. Kept for at least seven days, so that clean-up can prove a deletion. */
+export interface Tombstone {
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly uid: string;
+  readonly revision: number;
+}
+
+/** The revision the writer has read, or 'absent' to create (a tombstone counts as absent). */
+export type Expected = number | 'absent';
+
+export type Put = {
+  [K in RecordKind]: {
+    readonly kind: K;
+    readonly key: string;
+    readonly expected: Expected;
+    readonly value: RecordTypes[K];
+    readonly tenant: string;
+    /** Index entries under which `list` finds the record, such as `user:alice`. Replace the former ones. */
+    readonly indexes: readonly string[];
+  };
+}[RecordKind];
+
+export interface Delete {
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly expected: number;
+  /** Written to the tombstone. */
+  readonly uid: string;
+}
+
+export interface Batch {
+  readonly puts?: readonly Put[];
+  readonly deletes?: readonly Delete[];
+  /** Queue keys made due in the same atomic step. */
+  readonly enqueue?: readonly string[];
+  /** The writer's fencing token: refused when a greater one has been used (see Lock). */
+  readonly fence?: number;
+}
+
+export type CommitResult =
+  | { readonly kind: 'committed'; readonly commit: number }
+  /** Nothing was written. `keys` did not have the expected revision. */
+  | { readonly kind: 'conflict'; readonly keys: readonly string[] }
+  | { readonly kind: 'fenced' };
+
+export type Change =
+  | { readonly kind: 'put'; readonly commit: number; readonly record: Stored }
+  | { readonly kind: 'delete'; readonly commit: number; readonly tombstone: Tombstone }
+  /** Changes were lost (trimmed, or the store was replaced): read everything again, then go on after `commit`. */
+  | { readonly kind: 'gap'; readonly commit: number };
+
+export interface StoreIdentity {
+  /** Random, made with the store. A restored copy has the same id and a lower counter. */
+  readonly storeId: string;
+  /** Number of commits so far. */
+  readonly commits: number;
+}
+
+export interface ListQuery {
+  readonly tenant?: string;
+  readonly index?: string;
+  /** Keys greater than this one, in key order. */
+  readonly after?: string;
+  readonly limit: number;
+}
+
+/**
+ * Records with compare-and-set and a change feed.
+ *
+ * Laws: `commit` is one atomic, durable step - puts, deletes, enqueued keys and feed entries all or none - and returns
+ * only after it would survive `kill -9`. A commit may be done and its answer lost: callers read again and compare.
+ * `get` and `list` see every commit that was answered before they were called. Records carry a schema version, which
+ * the store keeps and upgrades. Every method throws PodgateError 'store.unavailable' within its deadline, never hangs.
+ */
+export interface Store {
+  commit(batch: Batch): Promise<CommitResult>;
+  get<K extends RecordKind>(kind: K, key: string): Promise<Stored<K> | null>;
+  tombstone(kind: RecordKind, key: string): Promise<Tombstone | null>;
+  list<K extends RecordKind>(kind: K, query: ListQuery): Promise<readonly Stored<K>[]>;
+  /** Every change after the commit `after`, in order, as it happens, until the signal aborts (then it returns). */
+  changes(after: number, signal: AbortSignal): AsyncIterable<Change>;
+  identity(): Promise<StoreIdentity>;
+}
