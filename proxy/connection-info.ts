@@ -1,0 +1,10 @@
+/** What is known of a client's connection once its first bytes are read. Goes into every log line about it. */
+export interface ConnectionInfo {
+  /** Random; users quote it, operators search for it. Also the request id of what is refused. */
+  readonly id: string;
+  /** The client's own address: from the PROXY header when a trusted address sent one. Never IPv4-mapped IPv6. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** SNI, lower case without a trailing dot; null when the client sent none. */
+  readonly serverName: string | null;
+}

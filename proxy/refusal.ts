@@ -1,0 +1,75 @@
+import { ERRORS, type RefusalCode } from '../core/errors.ts';
+import type { Route } from '../core/route.ts';
+import { podKey } from '../core/ids.ts';
+
+/** A refusal ready to be said in any protocol. */
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** What happened and why: one sentence. */
+  readonly message: string;
+  /** What to do next: one sentence. */
+  readonly hint: string;
+  readonly requestId: string;
+}
+
+export interface RefusalOptions {
+  readonly requestId: string;
+  readonly host: string | null;
+  readonly route: Route | null;
+  /** Where the API is reached from outside, such as `https://localhost:8443`. */
+  readonly apiUrl: string;
+}
+
+/** The sentences of a refusal: what happened, why, and what to do next. */
+export function describeRefusal(code: RefusalCode, options: RefusalOptions): Refusal {
+  return { code, requestId: options.requestId, message: messageOf(code, options), hint: hintOf(code, options) };
+}
+
+function messageOf(code: RefusalCode, { host, route }: RefusalOptions): string {
+  const pod = route === null ? 'The pod' : `Pod ${route.podId}`;
+  switch (code) {
+    case 'route.unknown':
+      return host === null ? 'No server name was given.' : `No pod answers to the name ${host}.`;
+    case 'route.stopped':
+      return `${pod} is not running: its status is ${route?.status ?? 'STOPPED'}.`;
+    case 'route.starting':
+      return `${pod} is starting: its status is ${route?.status ?? 'REQUESTED'}.`;
+    case 'route.unreachable':
+      return `${pod} runs but does not answer.`;
+    case 'route.forbidden':
+      return 'Your address may not connect to this pod.';
+    case 'route.full':
+    case 'route.misdirected':
+    case 'tls.required':
+      return ERRORS[code].message;
+  }
+}
+
+function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
+  const pod = route === null ? '{pod_id}' : route.podId;
+  switch (code) {
+    case 'route.unknown':
+      return 'Check the name: it is <pod_id>.pods.<base host>, or <pod_id>-<stanza>.pods.<base host>.';
+    case 'route.stopped':
+      return route?.status === 'ERROR'
+        ? `The reason: GET ${apiUrl}/v3/pods/${pod}/logs. Start it again: GET ${apiUrl}/v3/pods/${pod}/restart.`
+        : `Start it: GET ${apiUrl}/v3/pods/${pod}/start.`;
+    case 'route.starting':
+      return 'Try again in a few seconds.';
+    case 'route.unreachable':
+      return `Try again in a few seconds. Its logs: GET ${apiUrl}/v3/pods/${pod}/logs.`;
+    case 'route.forbidden':
+      return "The pod's owner can add it to ip_allow_list of the pod's networking.";
+    case 'route.full':
+      return 'Try again in a few seconds.';
+    case 'route.misdirected':
+      return 'Open a new connection for this host name.';
+    case 'tls.required':
+      return 'Connect with TLS: https://, sslmode=require, bolt+s:// or neo4j+s://.';
+  }
+}
+
+/** For log fields: which pod a route belongs to. */
+export function routeKey(route: Route | null): string | null {
+  return route === null ? null : podKey(route.tenant, route.podId);
+}
