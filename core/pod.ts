@@ -87,6 +87,8 @@ export interface PodRecord {
   readonly uid: string;
   readonly tenant: string;
   readonly podId: string;
+  /** Against whose quota it counts: nobody can use up another's by giving them permissions. Never changes. */
+  readonly createdBy: string;
   /** Grows with every change of the spec. It is the ETag. */
   readonly generation: number;
   readonly spec: PodSpec;

@@ -1,0 +1,31 @@
+import { podKey } from './ids.ts';
+import type { PodRecord } from './pod.ts';
+import type { Expected, Put } from './store.ts';
+
+/** Index entry under which a user finds every pod on which they have a permission. */
+export function userIndex(username: string): string {
+  return `user:${username}`;
+}
+
+/** Index entry of the pods a user has created: they count against that user's quota, whoever may use them. */
+export function ownerIndex(username: string): string {
+  return `owner:${username}`;
+}
+
+/**
+ * The one way to write a pod record, for the API, the health loop and the spawner alike: a put replaces the index
+ * entries, so that a writer who made them differently would hide the pod from its users. A pod being deleted has none:
+ * it is invisible to its users.
+ */
+export function podPut(record: PodRecord, expected: Expected): Put {
+  const indexes =
+    record.deleting === null ? [...Object.keys(record.permissions).map(userIndex), ownerIndex(record.createdBy)] : [];
+  return {
+    kind: 'pod',
+    key: podKey(record.tenant, record.podId),
+    expected,
+    value: record,
+    tenant: record.tenant,
+    indexes,
+  };
+}
