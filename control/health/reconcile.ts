@@ -1,0 +1,111 @@
+import { actionLine } from '../../core/action-log.ts';
+import type { Clock } from '../../core/clock.ts';
+import { planPod, type Step } from '../../core/lifecycle/plan.ts';
+import type { LogStore } from '../../core/log-store.ts';
+import type { Observation, Orchestrator, WorkloadRef } from '../../core/orchestrator.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { PodRecord } from '../../core/pod.ts';
+import { podPut } from '../../core/pod-put.ts';
+import type { Queue } from '../../core/queue.ts';
+import type { Store, Stored } from '../../core/store.ts';
+
+/** Steps in one go before the key is put off: no plan needs as many, so more would be a loop. */
+const STEPS_MAX = 12;
+const OUTPUT_KEPT_BYTES = 10 * 1024 * 1024;
+
+export interface ReconcileParts {
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly logs: LogStore;
+  readonly orchestrator: Orchestrator;
+  readonly clock: Clock;
+  /** Told of every fresh observation, before the plan acts on it: the route feed lives on these. */
+  readonly observed: (key: string, uid: string, observation: Observation) => void;
+}
+
+/**
+ * Takes one pod as far as it goes now: read, look, plan, act, again. Key in, "look again after" out (null: an event or
+ * the regular pass will do). Throws when store or orchestrator do not answer; nothing is half-done then.
+ */
+export async function reconcilePod(parts: ReconcileParts, key: string, signal: AbortSignal): Promise<number | null> {
+  for (let steps = 0; steps < STEPS_MAX && !signal.aborted; steps += 1) {
+    const stored = await parts.store.get('pod', key);
+    if (stored === null) return null;
+    const record = stored.value;
+    const observation = await observe(parts.orchestrator, record, signal);
+    parts.observed(key, record.uid, observation);
+    const step = planPod(record, observation, parts.clock.now());
+    const outcome = await act(parts, stored, step, signal);
+    if (outcome.kind === 'done') return outcome.lookAgainMs;
+  }
+  return 1_000;
+}
+
+type Outcome = { readonly kind: 'again' } | { readonly kind: 'done'; readonly lookAgainMs: number | null };
+
+async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, signal: AbortSignal): Promise<Outcome> {
+  const record = stored.value;
+  switch (step.kind) {
+    case 'none':
+      return { kind: 'done', lookAgainMs: step.lookAgainMs };
+    case 'write': {
+      const next: PodRecord = { ...record, ...step.change, updatedAtMs: parts.clock.now() };
+      const result = await parts.store.commit({
+        puts: [podPut(next, stored.revision)],
+        enqueue: step.enqueue ? [stored.key] : [],
+      });
+      // A conflict means that somebody wrote meanwhile, perhaps another wish: read again and plan anew.
+      if (result.kind === 'committed' && step.log !== null) {
+        await parts.logs.appendAction(record.uid, actionLine(parts.clock.now(), step.log));
+      }
+      return { kind: 'again' };
+    }
+    case 'spawn':
+      await parts.queue.add(stored.key, { share: record.createdBy });
+      return { kind: 'done', lookAgainMs: null };
+    case 'remove':
+      await keepOutput(parts, record, signal);
+      await parts.orchestrator.remove(refOf(record), { data: step.data }, signal);
+      return { kind: 'done', lookAgainMs: 1_000 };
+    case 'purge':
+      return purge(parts, stored);
+  }
+}
+
+/** What the pod printed stays readable after STOPPED. A log that cannot be read does not keep a pod from stopping. */
+async function keepOutput(parts: ReconcileParts, record: PodRecord, signal: AbortSignal): Promise<void> {
+  if (record.applied === null || record.deleting !== null) return;
+  const output = await parts.orchestrator.logs(refOf(record), { tailBytes: OUTPUT_KEPT_BYTES }, signal).catch(() => '');
+  if (output !== '') await parts.logs.saveOutput(record.uid, record.applied.run, output);
+}
+
+async function purge(parts: ReconcileParts, stored: Stored<'pod'>): Promise<Outcome> {
+  const { uid } = stored.value;
+  const credential = await parts.store.get('credential', stored.key);
+  // Logs first: once the record is gone nothing leads to them any more.
+  await parts.logs.remove(uid);
+  await parts.store.commit({
+    deletes: [
+      { kind: 'pod', key: stored.key, expected: stored.revision, uid },
+      ...(credential === null
+        ? []
+        : [{ kind: 'credential' as const, key: stored.key, expected: credential.revision, uid }]),
+    ],
+  });
+  return { kind: 'again' };
+}
+
+async function observe(orchestrator: Orchestrator, record: PodRecord, signal: AbortSignal): Promise<Observation> {
+  try {
+    return await orchestrator.observe(refOf(record), signal);
+  } catch (error) {
+    if (error instanceof PodgateError && error.code === 'orchestrator.unavailable') {
+      return { kind: 'unknown', reason: error.message };
+    }
+    throw error;
+  }
+}
+
+function refOf(record: PodRecord): WorkloadRef {
+  return { tenant: record.tenant, podId: record.podId, uid: record.uid };
+}

@@ -1,0 +1,129 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { errorText } from '../../core/errors.ts';
+import { type ControlMessage, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Route } from '../../core/route.ts';
+import type { ControlRouteFeed, Follower, TableChange } from './route-feed.ts';
+
+/** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
+const BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
+const LINE_MAX_BYTES = 64 * 1024;
+
+export interface FeedServerOptions {
+  readonly feed: ControlRouteFeed;
+  readonly path: string;
+  /** New at every start of the control child. */
+  readonly epoch: string;
+  readonly baseHosts: readonly string[];
+  readonly log: Logger;
+}
+
+/** Serves the route table to the gateway workers over a Unix socket, as core/feed-protocol.ts says. */
+export async function serveFeed(options: FeedServerOptions, signal: AbortSignal): Promise<void> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    serveWorker(options, socket);
+  });
+  rmSync(options.path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.path, resolve);
+  });
+  // It carries private keys: for this user alone.
+  chmodSync(options.path, 0o600);
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  for (const socket of sockets) socket.destroy();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+}
+
+function serveWorker(options: FeedServerOptions, socket: Socket): void {
+  const { feed, epoch, log } = options;
+  let worker = 'a worker';
+  let applied = -1;
+  let isFollowing = false;
+
+  const send = (message: ControlMessage): void => {
+    if (socket.destroyed) return;
+    socket.write(`${JSON.stringify(message)}\n`);
+    if (socket.writableLength > BACKLOG_MAX_BYTES) socket.destroy(new Error('the worker does not read'));
+  };
+  const sendSnapshot = (): void => {
+    isFollowing = true;
+    send({ kind: 'snapshot-begin' });
+    let piece: Route[] = [];
+    for (const route of feed.routes()) {
+      piece.push(route);
+      if (piece.length < SNAPSHOT_PIECE) continue;
+      send({ kind: 'routes', routes: piece });
+      piece = [];
+    }
+    if (piece.length > 0) send({ kind: 'routes', routes: piece });
+    send({ kind: 'snapshot-end', sequence: feed.sequence });
+  };
+  const follower: Follower = {
+    get name() {
+      return worker;
+    },
+    get appliedSequence() {
+      return applied;
+    },
+    changed(change: TableChange) {
+      if (isFollowing) send({ kind: 'change', ...change });
+    },
+    certificatesChanged(certificates) {
+      send({ kind: 'certificates', certificates });
+    },
+    becameReady: sendSnapshot,
+  };
+
+  socket.on('error', (error) => {
+    log.debug({ worker, error: errorText(error) }, 'the feed connection of a worker broke');
+  });
+  socket.on('close', feed.follow(follower));
+  readLines(socket, (line) => {
+    const message = parseWorkerMessage(line);
+    if (message === null) {
+      socket.destroy(new Error('not a message of a worker'));
+    } else if (message.kind === 'hello') {
+      worker = `worker ${message.worker} (pid ${message.pid})`;
+    } else if (message.epoch === epoch) {
+      applied = message.sequence;
+      feed.applied();
+    }
+  });
+  send({ kind: 'hello', epoch, baseHosts: options.baseHosts });
+  if (feed.certificates.length > 0) send({ kind: 'certificates', certificates: feed.certificates });
+  if (feed.isReady) sendSnapshot();
+}
+
+function readLines(socket: Socket, online: (line: string) => void): void {
+  let rest = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (text: string) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > LINE_MAX_BYTES) socket.destroy(new Error('a line is too long'));
+    else lines.forEach(online);
+  });
+}
+
+function parseWorkerMessage(line: string): WorkerMessage | null {
+  try {
+    const message = JSON.parse(line) as Partial<WorkerMessage> | null;
+    if (message?.kind === 'hello' && typeof message.worker === 'number' && typeof message.pid === 'number') {
+      return { kind: 'hello', worker: message.worker, pid: message.pid };
+    }
+    if (message?.kind === 'applied' && typeof message.epoch === 'string' && typeof message.sequence === 'number') {
+      return { kind: 'applied', epoch: message.epoch, sequence: message.sequence };
+    }
+  } catch {
+    // Not JSON: not a message.
+  }
+  return null;
+}

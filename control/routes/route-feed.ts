@@ -1,0 +1,268 @@
+import type { Certificate } from '../../core/certificates.ts';
+import type { Clock } from '../../core/clock.ts';
+import { errorText } from '../../core/errors.ts';
+import type { RouteFeed } from '../../core/feed-protocol.ts';
+import { podKey } from '../../core/ids.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Observation } from '../../core/orchestrator.ts';
+import type { PodRecord } from '../../core/pod.ts';
+import { type Route, routesEqual, routesOf } from '../../core/route.ts';
+import type { Store } from '../../core/store.ts';
+
+const PAGE = 500;
+const FEED_RETRY_MS = 500;
+
+/** One step of the table: routes set and host names removed, applied together. */
+export interface TableChange {
+  readonly sequence: number;
+  readonly set: readonly Route[];
+  readonly removed: readonly string[];
+}
+
+/** A follower of the table, such as a worker's connection. */
+export interface Follower {
+  /** For people: who is late. */
+  readonly name: string;
+  /** The greatest sequence this follower has reported as applied; -1 before the first snapshot. */
+  readonly appliedSequence: number;
+  changed(change: TableChange): void;
+  certificatesChanged(certificates: readonly Certificate[]): void;
+  /** The table is complete for the first time. */
+  becameReady(): void;
+}
+
+export interface RouteFeedOptions {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly baseHostOf: (tenant: string) => string;
+}
+
+interface PodEntry {
+  record: PodRecord;
+  observation: Observation | null;
+  /** The pod's present routes, and the sequence at which they last changed. */
+  routes: readonly Route[];
+  sequence: number;
+}
+
+/**
+ * The route table of this replica, derived from the store's changes and from what was observed of the workloads: never
+ * a second thing to write. It is complete once all records are read and the first pass of a healthy store is over;
+ * until then no snapshot leaves, and workers keep the table they have.
+ */
+export class ControlRouteFeed implements RouteFeed {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #baseHostOf: (tenant: string) => string;
+  readonly #pods = new Map<string, PodEntry>();
+  /** Observations that came before their record. */
+  readonly #early = new Map<string, { uid: string; observation: Observation }>();
+  readonly #followers = new Set<Follower>();
+  readonly #waiters = new Set<() => void>();
+  #certificates: readonly Certificate[] = [];
+  #sequence = 0;
+  #hasRecords = false;
+  #hasObservations = false;
+
+  constructor(options: RouteFeedOptions) {
+    this.#store = options.store;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#baseHostOf = options.baseHostOf;
+  }
+
+  get isReady(): boolean {
+    return this.#hasRecords && this.#hasObservations;
+  }
+  get sequence(): number {
+    return this.#sequence;
+  }
+  get certificates(): readonly Certificate[] {
+    return this.#certificates;
+  }
+  get followerCount(): number {
+    return this.#followers.size;
+  }
+
+  *routes(): IterableIterator<Route> {
+    for (const entry of this.#pods.values()) yield* entry.routes;
+  }
+
+  follow(follower: Follower): () => void {
+    this.#followers.add(follower);
+    return () => {
+      this.#followers.delete(follower);
+      this.applied();
+    };
+  }
+
+  /** A follower has applied something, or has left: whoever waits looks again. */
+  applied(): void {
+    for (const wake of this.#waiters) wake();
+  }
+
+  setCertificates(certificates: readonly Certificate[]): void {
+    this.#certificates = certificates;
+    for (const follower of this.#followers) follower.certificatesChanged(certificates);
+  }
+
+  /** From the health loop: a fresh look at the workload of this pod. */
+  observed(key: string, uid: string, observation: Observation): void {
+    const entry = this.#pods.get(key);
+    if (entry?.record.uid !== uid) {
+      this.#early.set(key, { uid, observation });
+      return;
+    }
+    // No answer is no evidence: what was known stays.
+    if (observation.kind === 'unknown') return;
+    entry.observation = observation;
+    this.#derive(key, entry);
+  }
+
+  /** From the health loop: every workload has been observed once, and the store is healthy. */
+  observationsComplete(): void {
+    if (this.#hasObservations) return;
+    this.#hasObservations = true;
+    this.#becomeReady();
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        let { commits } = await this.#store.identity();
+        await this.#readAll();
+        for await (const change of this.#store.changes(commits, signal)) {
+          commits = change.commit;
+          if (change.kind === 'gap') await this.#readAll();
+          else if (change.kind === 'delete') {
+            if (change.tombstone.kind === 'pod') this.#remove(change.tombstone.key);
+          } else if (change.record.kind === 'pod') {
+            this.#put(change.record.key, change.record.value as PodRecord);
+          }
+        }
+      } catch (error) {
+        this.#log.warn({ error: errorText(error) }, 'the change feed broke; reading the records again');
+        await new Promise((resolve) => setTimeout(resolve, FEED_RETRY_MS));
+      }
+    }
+    for (const wake of this.#waiters) wake();
+  }
+
+  async waitRoutable(tenant: string, podId: string, timeoutMs: number): ReturnType<RouteFeed['waitRoutable']> {
+    const key = podKey(tenant, podId);
+    const deadline = this.#clock.monotonicMs() + timeoutMs;
+    for (;;) {
+      const entry = this.#pods.get(key);
+      if (entry !== undefined) {
+        const { wish, status, deleting } = entry.record;
+        if (deleting !== null || wish === 'OFF') return { kind: 'ended' };
+        if (wish === 'ON' && (status === 'ERROR' || status === 'COMPLETE')) return { kind: 'ended' };
+      }
+      const laggards = this.#laggards(entry);
+      if (laggards.length === 0) return { kind: 'routable' };
+      const leftMs = deadline - this.#clock.monotonicMs();
+      if (leftMs <= 0) return { kind: 'timeout', laggards };
+      await this.#nextEvent(leftMs);
+    }
+  }
+
+  #laggards(entry: PodEntry | undefined): readonly string[] {
+    if (entry?.record.status !== 'RUNNING') return [`the pod (${entry?.record.status ?? 'unknown'})`];
+    if (entry.routes.some((route) => route.stanza === 'default' && route.backend === null)) return ['the pod'];
+    if (this.#followers.size === 0) return ['the gateway'];
+    return [...this.#followers]
+      .filter((follower) => follower.appliedSequence < entry.sequence)
+      .map((follower) => follower.name);
+  }
+
+  #nextEvent(timeoutMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiters.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, timeoutMs);
+      this.#waiters.add(done);
+    });
+  }
+
+  async #readAll(): Promise<void> {
+    const seen = new Set<string>();
+    let after: string | undefined;
+    for (;;) {
+      const page = await this.#store.list('pod', { limit: PAGE, ...(after === undefined ? {} : { after }) });
+      for (const stored of page) {
+        seen.add(stored.key);
+        this.#put(stored.key, stored.value);
+      }
+      after = page.at(-1)?.key;
+      if (after === undefined || page.length < PAGE) break;
+    }
+    for (const key of [...this.#pods.keys()]) if (!seen.has(key)) this.#remove(key);
+    if (!this.#hasRecords) {
+      this.#hasRecords = true;
+      this.#becomeReady();
+    }
+  }
+
+  #put(key: string, record: PodRecord): void {
+    const known = this.#pods.get(key);
+    const entry: PodEntry = known ?? { record, observation: null, routes: [], sequence: 0 };
+    // What was seen of another uid under this name says nothing about this pod.
+    if (known !== undefined && known.record.uid !== record.uid) entry.observation = null;
+    entry.record = record;
+    this.#pods.set(key, entry);
+    const early = this.#early.get(key);
+    if (early !== undefined) {
+      this.#early.delete(key);
+      if (early.uid === record.uid) entry.observation = early.observation;
+    }
+    this.#derive(key, entry);
+  }
+
+  #remove(key: string): void {
+    this.#early.delete(key);
+    const entry = this.#pods.get(key);
+    if (entry === undefined) return;
+    this.#pods.delete(key);
+    this.#publish([], hostsOf(entry.routes));
+  }
+
+  #derive(key: string, entry: PodEntry): void {
+    const before = entry.routes;
+    const after = routesOf(entry.record, entry.observation, this.#baseHostOf(entry.record.tenant));
+    const set = after.filter((route) => {
+      const former = before.find(({ host }) => host === route.host);
+      return former === undefined || !routesEqual(former, route);
+    });
+    const removed = hostsOf(before).filter((host) => !after.some((route) => route.host === host));
+    entry.routes = after;
+    if (set.length === 0 && removed.length === 0) {
+      // The status may still have changed what a waiter waits for.
+      this.applied();
+      return;
+    }
+    entry.sequence = this.#publish(set, removed);
+    this.#log.debug({ key, set: set.length, removed: removed.length, sequence: entry.sequence }, 'routes changed');
+  }
+
+  #publish(set: readonly Route[], removed: readonly string[]): number {
+    this.#sequence += 1;
+    const change: TableChange = { sequence: this.#sequence, set, removed };
+    if (this.isReady) for (const follower of this.#followers) follower.changed(change);
+    this.applied();
+    return this.#sequence;
+  }
+
+  #becomeReady(): void {
+    if (!this.isReady) return;
+    for (const follower of this.#followers) follower.becameReady();
+  }
+}
+
+function hostsOf(routes: readonly Route[]): readonly string[] {
+  return routes.map((route) => route.host);
+}

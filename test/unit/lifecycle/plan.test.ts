@@ -1,0 +1,276 @@
+import { expect, test } from 'vitest';
+import { SPAWN_ATTEMPTS_MAX } from '../../../core/lifecycle/backoff.ts';
+import { planPod } from '../../../core/lifecycle/plan.ts';
+import { planSpawn, planSpawnResult } from '../../../core/lifecycle/spawn.ts';
+import type { EnsureResult, Observation, WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
+import { WORKLOAD_PHASES } from '../../../core/orchestrator.ts';
+import { POD_STATUSES, type PodRecord, WISHES } from '../../../core/pod.ts';
+import { podRecord, workloadOf } from '../../support/pod-records.ts';
+
+/** How the world treats a workload from now on. */
+type Fate = 'runs' | 'completes' | 'crashes' | 'cannot be spawned';
+const FATES: readonly Fate[] = ['runs', 'completes', 'crashes', 'cannot be spawned'];
+
+/** A closed world with one pod: the plan's steps act on it, and while the plan waits it moves by itself. */
+class World {
+  record: PodRecord | null;
+  workload: WorkloadObservation | null;
+  data: boolean;
+  nowMs = 1_000_000;
+  readonly fate: Fate;
+  readonly trail: string[] = [];
+
+  constructor(record: PodRecord, observation: Observation, fate: Fate) {
+    this.record = record;
+    this.workload = observation.kind === 'workload' && observation.uid === record.uid ? observation : null;
+    this.data = observation.kind === 'absent' ? observation.data : true;
+    this.fate = fate;
+  }
+
+  observe(): Observation {
+    return this.workload ?? { kind: 'absent', data: this.data };
+  }
+
+  step(observation: Observation): void {
+    const { record } = this;
+    if (record === null) return;
+    const step = planPod(record, observation, this.nowMs);
+    this.trail.push(`${record.wish}/${record.status}: ${step.kind}`);
+    switch (step.kind) {
+      case 'none':
+        this.nowMs += step.lookAgainMs ?? 3_000;
+        this.#advance();
+        break;
+      case 'write': {
+        const next = { ...record, ...step.change };
+        expect(next, 'a write changes something').not.toEqual(record);
+        this.record = next;
+        break;
+      }
+      case 'spawn':
+        this.#spawn(record);
+        break;
+      case 'remove':
+        if (step.data === 'delete') this.data = false;
+        if (this.workload !== null) this.workload = { ...this.workload, phase: 'stopping' };
+        this.#advance();
+        break;
+      case 'purge':
+        expect(this.workload, 'nothing of a purged pod runs').toBeNull();
+        this.record = null;
+        break;
+    }
+  }
+
+  #spawn(record: PodRecord): void {
+    const step = planSpawn(record, this.nowMs);
+    expect(step.kind, 'what the plan enqueues, the spawner does').toMatch(/claim|ensure/);
+    const claimed = step.kind === 'claim' ? { ...record, ...step.change } : record;
+    this.record = claimed;
+    const { applied } = claimed;
+    if (applied === null) throw new Error('a claimed pod has an applied spec');
+    const identity = { uid: claimed.uid, generation: applied.generation, run: applied.run };
+    const result = this.#ensure(claimed, identity);
+    if (result.kind === 'wait') {
+      this.#advance();
+      return;
+    }
+    const outcome = planSpawnResult(claimed, identity, result, this.nowMs);
+    if (outcome !== null) this.record = { ...claimed, ...outcome.change };
+  }
+
+  #ensure(record: PodRecord, identity: { uid: string; generation: number; run: number }): EnsureResult {
+    if (this.workload !== null) {
+      const { generation, run, phase } = this.workload;
+      const isMine = generation === identity.generation && run === identity.run && phase !== 'stopping';
+      if (isMine) return { kind: 'ensured' };
+      this.workload = { ...this.workload, phase: 'stopping' };
+      return { kind: 'wait', reason: 'the former one is ending' };
+    }
+    if (this.fate === 'cannot be spawned') return { kind: 'failed', reason: 'no image', retryable: true };
+    this.workload = workloadOf(record, { ...identity, phase: 'pending', ageMs: 0 });
+    this.data = true;
+    return { kind: 'ensured' };
+  }
+
+  #advance(): void {
+    if (this.workload === null) return;
+    if (this.workload.phase === 'stopping') {
+      this.workload = null;
+      return;
+    }
+    this.workload = {
+      ...this.workload,
+      phase: nextPhase(this.workload.phase, this.fate),
+      ageMs: this.workload.ageMs + 3_000,
+    };
+  }
+}
+
+function nextPhase(phase: WorkloadPhase, fate: Fate): WorkloadPhase {
+  if (phase === 'pending') return 'starting';
+  if (phase !== 'starting') return phase;
+  return fate === 'completes' ? 'completed' : fate === 'crashes' ? 'crashing' : 'ready';
+}
+
+function* observations(record: PodRecord): Iterable<Observation> {
+  yield { kind: 'unknown', reason: 'no answer' };
+  yield { kind: 'absent', data: true };
+  yield { kind: 'absent', data: false };
+  for (const phase of WORKLOAD_PHASES) {
+    yield workloadOf(record, { phase });
+    yield workloadOf(record, { phase, ageMs: 24 * 3_600_000 });
+    yield workloadOf(record, { phase, generation: 0 });
+    yield workloadOf(record, { phase, run: 0 });
+    yield workloadOf(record, { phase, uid: 'another' });
+  }
+}
+
+function* records(): Iterable<PodRecord> {
+  for (const wish of WISHES)
+    for (const status of POD_STATUSES)
+      for (const deleting of [null, { keepVolume: true }, { keepVolume: false }])
+        for (const attempts of [0, 1, SPAWN_ATTEMPTS_MAX - 1, SPAWN_ATTEMPTS_MAX])
+          for (const isApplied of [true, false])
+            for (const timeToStopInstance of [null, -1]) {
+              const base = podRecord({ wish, status, deleting, attempts, timeToStopInstance });
+              yield isApplied ? base : { ...base, applied: null };
+            }
+}
+
+function goalProblem(world: World, wishedOn: boolean): string | null {
+  const { record, workload, fate } = world;
+  if (record === null) return null;
+  if (record.deleting !== null) return 'a deleted pod is still there';
+  if (record.wish === 'OFF') {
+    if (record.status !== 'STOPPED') return 'wished OFF, not STOPPED';
+    return workload === null ? null : 'STOPPED, but its workload runs';
+  }
+  if (record.wish === 'RESTART') return 'RESTART has not become ON';
+  if (!wishedOn) return 'ON without having been wished';
+  switch (record.status) {
+    case 'RUNNING':
+      return workload?.phase === 'ready' ? null : 'RUNNING, but nothing is ready';
+    case 'COMPLETE':
+      return null;
+    case 'ERROR':
+      if (fate === 'crashes' || workload?.phase === 'crashing' || workload?.phase === 'failed') return null;
+      return record.attempts >= SPAWN_ATTEMPTS_MAX ? null : 'ERROR with attempts left and nothing wrong';
+    default:
+      return `ends in ${record.status}`;
+  }
+}
+
+test('for every wish, status and observation there is a next step, and every pod reaches its goal', () => {
+  let cases = 0;
+  for (const record of records()) {
+    for (const observation of observations(record)) {
+      for (const fate of FATES) {
+        cases += 1;
+        const world = new World(record, observation, fate);
+        world.step(observation);
+        // 80 turns outlast every back-off; a pod that needs more is stuck or oscillates.
+        for (let turn = 0; turn < 80; turn += 1) world.step(world.observe());
+        const problem = goalProblem(world, record.wish !== 'OFF');
+        if (problem !== null) {
+          expect.fail(`${problem}; from ${JSON.stringify({ record, observation, fate })}\n${world.trail.join('\n')}`);
+        }
+      }
+    }
+  }
+  expect(cases).toBeGreaterThan(100_000);
+});
+
+test('at its goal a pod is left in peace: the plan has nothing more to do', () => {
+  for (const fate of FATES) {
+    for (const wish of WISHES) {
+      const world = new World(
+        podRecord({ wish, status: 'STOPPED', timeToStopInstance: -1 }),
+        { kind: 'absent', data: false },
+        fate,
+      );
+      for (let turn = 0; turn < 80; turn += 1) world.step(world.observe());
+      expect(world.record).not.toBeNull();
+      if (world.record !== null) expect(planPod(world.record, world.observe(), world.nowMs).kind).toBe('none');
+    }
+  }
+});
+
+test('no evidence, no action: an orchestrator that does not answer, or speaks of another uid, changes no running pod', () => {
+  for (const status of ['CREATING_CONTAINER', 'RUNNING', 'ERROR', 'COMPLETE'] as const) {
+    const record = podRecord({ status });
+    expect(planPod(record, { kind: 'unknown', reason: 'no answer' }, 0)).toMatchObject({ kind: 'none' });
+    for (const phase of WORKLOAD_PHASES) {
+      expect(planPod(record, workloadOf(record, { phase, uid: 'another' }), 0)).toMatchObject({ kind: 'none' });
+    }
+  }
+});
+
+test('a stop time is measured by the age of the workload: no jump of the wall clock stops a pod', () => {
+  const record = podRecord({ status: 'RUNNING', timeToStopInstance: 600 });
+  const twelveHoursMs = 12 * 3_600_000;
+  for (const nowMs of [-twelveHoursMs, 0, twelveHoursMs]) {
+    const steady = { ...record, statusContainer: null };
+    const young = planPod(steady, workloadOf(record, { phase: 'ready', ageMs: 599_000 }), nowMs);
+    expect(young).not.toMatchObject({ kind: 'write', change: { wish: 'OFF' } });
+    const old = planPod(steady, workloadOf(record, { phase: 'ready', ageMs: 600_000 }), nowMs);
+    expect(old).toMatchObject({ kind: 'write', change: { wish: 'OFF' } });
+  }
+  const never = { ...record, timeToStopInstance: -1 };
+  expect(planPod(never, workloadOf(record, { phase: 'ready', ageMs: 1e12 }), 0)).not.toMatchObject({
+    change: { wish: 'OFF' },
+  });
+});
+
+test('RESTART goes down before it comes up, and forgets what failed before', () => {
+  const record = podRecord({ wish: 'RESTART', status: 'ERROR', attempts: SPAWN_ATTEMPTS_MAX });
+  const world = new World(record, workloadOf(record, { phase: 'crashing' }), 'runs');
+  const statuses: string[] = [];
+  for (let turn = 0; turn < 30; turn += 1) {
+    world.step(world.observe());
+    const status = world.record?.status ?? 'purged';
+    if (statuses.at(-1) !== status) statuses.push(status);
+  }
+  expect(statuses).toEqual(['SHUTTING_DOWN', 'STOPPED', 'REQUESTED', 'CREATING_CONTAINER', 'RUNNING']);
+  expect(world.record?.attempts).toBe(0);
+  expect(world.record?.run).toBe(record.run + 1);
+});
+
+test('a spawner whose result comes late writes nothing over a newer wish, run or pod', () => {
+  const record = podRecord({ status: 'SPAWNER_SETUP' });
+  const attempted = { uid: record.uid, generation: 1, run: 1 };
+  const ensured: EnsureResult & { kind: 'ensured' } = { kind: 'ensured' };
+  expect(planSpawnResult(record, attempted, ensured, 0)).not.toBeNull();
+  for (const moved of [
+    { ...record, wish: 'OFF' as const },
+    { ...record, uid: 'another' },
+    { ...record, deleting: { keepVolume: false } },
+    { ...record, status: 'SHUTTING_DOWN' as const },
+    { ...record, applied: { generation: 2, run: 1, spec: record.spec } },
+    { ...record, applied: { generation: 1, run: 2, spec: record.spec } },
+  ]) {
+    expect(planSpawnResult(moved, attempted, ensured, 0)).toBeNull();
+  }
+});
+
+test('a failing spawn is tried again with growing waits, then the pod is ERROR with the reason', () => {
+  let record = podRecord({ status: 'SPAWNER_SETUP' });
+  const waits: number[] = [];
+  for (let attempt = 1; attempt <= SPAWN_ATTEMPTS_MAX; attempt += 1) {
+    const outcome = planSpawnResult(
+      { ...record, status: 'SPAWNER_SETUP' },
+      { uid: record.uid, generation: 1, run: 1 },
+      { kind: 'failed', reason: 'no such image', retryable: true },
+      0,
+    );
+    if (outcome === null) expect.fail('the record has not moved on');
+    record = { ...record, ...outcome.change };
+    if (outcome.retryMs !== null) waits.push(outcome.retryMs);
+  }
+  expect(waits).toEqual([1_000, 2_000, 4_000, 8_000]);
+  expect(record).toMatchObject({
+    status: 'ERROR',
+    attempts: SPAWN_ATTEMPTS_MAX,
+    statusContainer: { message: 'no such image' },
+  });
+});
