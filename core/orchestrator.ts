@@ -86,20 +86,27 @@ export type WorkloadEvent =
   /** Something about this pod's workload changed: look at it. */
   { readonly kind: 'changed'; readonly tenant: string; readonly podId: string };
 
+export interface RemoveOptions {
+  /** 'delete' also removes the uid's own volume, once nothing of it runs. */
+  readonly data: 'keep' | 'delete';
+  /** Only workloads of this run and earlier ones: a removal that comes late never hits the next start. */
+  readonly run: number;
+}
+
 /**
  * What runs workloads.
  *
  * Laws: `ensure` and `remove` are idempotent, may be repeated and interrupted at any point, and return when the work is
  * accepted, not when it is finished; `observe` tells how far it is. `ensure` never touches a workload of another
  * identity but to start its removal, and "exists already" is success only when uid, generation and run match and it is
- * not being deleted. `observe` tells of `ref.uid` alone, fresh. `remove` touches only what carries `ref.uid`; its data goes only with `data: 'delete'` and is never
+ * not being deleted. `observe` tells of `ref.uid` alone, fresh. `remove` touches only what carries `ref.uid` and a run up to `run`; its data goes only with `data: 'delete'` and is never
  * given to another uid. `list` is complete or throws. `watch` ends only with its signal, and after
  * any loss of events yields a 'changed' for everything. `run` does the background work until the signal aborts.
  * All throw PodgateError 'orchestrator.unavailable' within their deadline.
  */
 export interface Orchestrator {
   ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult>;
-  remove(ref: WorkloadRef, options: { readonly data: 'keep' | 'delete' }, signal: AbortSignal): Promise<void>;
+  remove(ref: WorkloadRef, options: RemoveOptions, signal: AbortSignal): Promise<void>;
   observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation>;
   list(signal: AbortSignal): Promise<readonly WorkloadObservation[]>;
   watch(signal: AbortSignal): AsyncIterable<WorkloadEvent>;

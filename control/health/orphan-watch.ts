@@ -40,9 +40,9 @@ export class OrphanWatch {
     }
     this.#firstSeen = firstSeen;
     for (const workload of planCleanUp(trust, candidates, workloadCount)) {
-      const { tenant, podId, uid } = workload;
+      const { tenant, podId, uid, run } = workload;
       this.#log.warn({ tenant, podId, uid }, 'removing a workload that has no pod');
-      await this.#orchestrator.remove({ tenant, podId, uid }, { data: 'keep' }, signal).catch((error: unknown) => {
+      await this.#orchestrator.remove({ tenant, podId, uid }, { data: 'keep', run }, signal).catch((error: unknown) => {
         this.#log.warn(
           { tenant, podId, uid, error: errorText(error) },
           'it could not be removed; the next pass tries again',

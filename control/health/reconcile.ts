@@ -65,7 +65,7 @@ async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, sig
       return { kind: 'done', lookAgainMs: null };
     case 'remove':
       await keepOutput(parts, record, signal);
-      await parts.orchestrator.remove(refOf(record), { data: step.data }, signal);
+      await parts.orchestrator.remove(refOf(record), { data: step.data, run: record.run }, signal);
       return { kind: 'done', lookAgainMs: 1_000 };
     case 'purge':
       return purge(parts, stored);
