@@ -1,0 +1,187 @@
+import { createPublicKey } from 'node:crypto';
+
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
+
+import type { Clock } from '../../core/clock.ts';
+import { errorText, PodgateError } from '../../core/errors.ts';
+import { userNameProblem } from './user-name.ts';
+
+/** The role whose holders pass every object check of their tenant. */
+export const ADMINISTRATOR_ROLE = 'pods_admin';
+
+export interface TenantTokens {
+  readonly id: string;
+  /** Requests to this host are of this tenant. */
+  readonly baseHost: string;
+  /** The `iss` its tokens must have. */
+  readonly issuer: string;
+  /** Its public key: PEM (an RSA public key or a certificate), or a set of JWKs. */
+  readonly key: string | JSONWebKeySet;
+  /** User names that are administrators without the role. */
+  readonly administrators: readonly string[];
+}
+
+/** Who asks, as their token proves. */
+export interface Caller {
+  readonly username: string;
+  readonly tenant: string;
+  readonly isAdministrator: boolean;
+}
+
+/** The parts of a request that say who asks; header values as they came. */
+export interface Credentials {
+  /** The Host header. */
+  readonly host: string | undefined;
+  /** X-Tapis-Token. */
+  readonly tapisToken: string | undefined;
+  readonly authorization: string | undefined;
+}
+
+export interface Authenticator {
+  /** Throws PodgateError 'api.unauthenticated' with a sentence that says why. */
+  authenticate(credentials: Credentials): Promise<Caller>;
+}
+
+export interface AuthenticatorOptions {
+  readonly tenants: readonly TenantTokens[];
+  /** The tenant of requests whose host is no tenant's: they came to the plain control port. */
+  readonly defaultTenant: string;
+  readonly clock: Clock;
+}
+
+type Verify = (token: string, nowMs: number) => Promise<JWTPayload>;
+
+interface Tenant extends TenantTokens {
+  readonly verify: Verify;
+}
+
+/**
+ * Tells who asks by their token: RS256 and nothing else, `exp` and issuer required, of the tenant the request went to,
+ * access tokens only, `aud` refused. There is no open mode and no cookie. Throws PodgateError 'config.invalid' when a
+ * tenant's key cannot be read.
+ */
+export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
+  const tenants: readonly Tenant[] = options.tenants.map((tenant) => ({ ...tenant, verify: verifierOf(tenant) }));
+  const byHost = new Map(tenants.map((tenant) => [tenant.baseHost.toLowerCase(), tenant]));
+  const fallback = tenants.find((tenant) => tenant.id === options.defaultTenant);
+  if (fallback === undefined) {
+    throw new PodgateError('config.invalid', {
+      publicMessages: [`The default tenant ${options.defaultTenant} is not among the tenants.`],
+    });
+  }
+
+  return {
+    async authenticate(credentials) {
+      const token = tokenOf(credentials);
+      const tenant = byHost.get(hostName(credentials.host)) ?? fallback;
+      const claims = await claimsOf(token, tenant, options.clock.now());
+      return callerOf(claims, tenant);
+    },
+  };
+}
+
+function verifierOf(tenant: TenantTokens): Verify {
+  const common = { algorithms: ['RS256'], issuer: tenant.issuer, requiredClaims: ['exp', 'iss'] };
+  const at = (nowMs: number) => ({ ...common, currentDate: new Date(nowMs) });
+  const { key } = tenant;
+  try {
+    if (typeof key === 'string') {
+      const publicKey = createPublicKey(key);
+      if (publicKey.asymmetricKeyType !== 'rsa') throw new Error('it is no RSA key');
+      return async (token, nowMs) => (await jwtVerify(token, publicKey, at(nowMs))).payload;
+    }
+    const keys = createLocalJWKSet(key);
+    return async (token, nowMs) => (await jwtVerify(token, keys, at(nowMs))).payload;
+  } catch (error) {
+    throw new PodgateError('config.invalid', {
+      publicMessages: [`The key of tenant ${tenant.id} cannot be read: ${errorText(error)}.`],
+      cause: error,
+    });
+  }
+}
+
+function unauthenticated(sentence: string, cause?: unknown): PodgateError {
+  return new PodgateError('api.unauthenticated', {
+    publicMessages: [sentence],
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function tokenOf({ tapisToken, authorization }: Credentials): string {
+  const bearer = authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1];
+  if (authorization !== undefined && bearer === undefined) {
+    throw unauthenticated('The Authorization header must be: Bearer <token>.');
+  }
+  const token = tapisToken?.trim() ?? bearer;
+  if (token === undefined || token === '') {
+    throw unauthenticated('A token is needed, in the header X-Tapis-Token or as Authorization: Bearer <token>.');
+  }
+  if (bearer !== undefined && bearer !== token) {
+    throw unauthenticated('X-Tapis-Token and Authorization hold different tokens: send one.');
+  }
+  return token;
+}
+
+/** The host without its port, lower-case and without a final dot; '' when there is none. */
+function hostName(host: string | undefined): string {
+  if (host === undefined) return '';
+  return host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+}
+
+async function claimsOf(token: string, tenant: Tenant, nowMs: number): Promise<JWTPayload> {
+  try {
+    return await tenant.verify(token, nowMs);
+  } catch (error) {
+    throw unauthenticated(sentenceOf(error, token, tenant), error);
+  }
+}
+
+/** Why a token was refused. Nothing of the token itself is repeated but the names of its claims. */
+function sentenceOf(error: unknown, token: string, tenant: Tenant): string {
+  if (error instanceof errors.JWTExpired) return 'The token has expired.';
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.reason === 'missing') return `The token has no claim "${error.claim}".`;
+    if (error.claim === 'iss') {
+      return claimedTenant(token) === tenant.id
+        ? 'The token comes from another issuer.'
+        : `The token is of another tenant than this request (${tenant.id}).`;
+    }
+    if (error.claim === 'nbf') return 'The token is not valid yet.';
+    return `The claim "${error.claim}" of the token is not valid.`;
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) return 'The token must be signed with RS256.';
+  if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey) {
+    const claimed = claimedTenant(token);
+    return claimed !== null && claimed !== tenant.id
+      ? `The token is of another tenant than this request (${tenant.id}).`
+      : `The signature of the token is not one of tenant ${tenant.id}.`;
+  }
+  return 'The token is not a valid JWT.';
+}
+
+/** What an unverified token says its tenant is: good for an explaining sentence only. */
+function claimedTenant(token: string): string | null {
+  try {
+    const payload: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
+    if (typeof payload !== 'object' || payload === null) return null;
+    const claim = (payload as Record<string, unknown>)['tapis/tenant_id'];
+    return typeof claim === 'string' ? claim : null;
+  } catch {
+    return null;
+  }
+}
+
+function callerOf(claims: JWTPayload, tenant: Tenant): Caller {
+  if (claims.aud !== undefined) throw unauthenticated('Tokens with an audience (aud) are not accepted.');
+  if (claims['tapis/tenant_id'] !== tenant.id) {
+    throw unauthenticated(`The token is of another tenant than this request (${tenant.id}).`);
+  }
+  if (claims['tapis/token_type'] !== 'access') throw unauthenticated('Only access tokens are accepted.');
+  const username = claims['tapis/username'];
+  if (typeof username !== 'string') throw unauthenticated('The token has no claim "tapis/username".');
+  const problem = userNameProblem(username);
+  if (problem !== null) throw unauthenticated(`The claim "tapis/username" ${problem}.`);
+  const roles: unknown = claims['tapis/roles'];
+  const hasRole = Array.isArray(roles) && roles.includes(ADMINISTRATOR_ROLE);
+  return { username, tenant: tenant.id, isAdministrator: hasRole || tenant.administrators.includes(username) };
+}
