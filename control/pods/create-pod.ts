@@ -1,0 +1,124 @@
+import { PodgateError } from '../../core/errors.ts';
+import { podKey } from '../../core/ids.ts';
+import { startRunChange } from '../../core/lifecycle/plan.ts';
+import type { Credentials, PodRecord, PodSpec } from '../../core/pod.ts';
+import { ownerIndex, podPut } from '../../core/pod-put.ts';
+import type { Put } from '../../core/store.ts';
+import type { Caller } from '../auth/authenticator.ts';
+import { alphanumericSecret } from './alphanumeric-secret.ts';
+import type { KeyedMutex } from './keyed-mutex.ts';
+import { noteAction, type PodParts } from './pod-parts.ts';
+import { specOfNewPod } from './pod-rules.ts';
+import { ruleContext } from './rule-context.ts';
+import type { WrittenPod } from './written-pod.ts';
+
+const PASSWORD_LENGTH = 30;
+
+/**
+ * Creates a pod: one commit that writes the record and its sealed credentials and makes the key due for the spawner -
+ * all or nothing. Wished ON it is REQUESTED from the start, wished OFF it is STOPPED. Throws 'api.invalid' with all that
+ * is wrong, 'api.conflict' when the id is taken (also by a pod on its way out), 'api.forbidden' beyond the quota.
+ */
+export async function createPod(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  written: WrittenPod,
+): Promise<PodRecord> {
+  const ruled = specOfNewPod(written, ruleContext(parts, caller.tenant));
+  if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
+  const { podId, spec } = ruled.value;
+  const record = newRecord(parts, caller, podId, spec, written);
+  const key = podKey(caller.tenant, podId);
+
+  // By creator: otherwise two creates at the same time would both find room under the quota.
+  await mutex.run(`create ${podKey(caller.tenant, caller.username)}`, async () => {
+    const existing = await parts.store.get('pod', key);
+    if (existing !== null) throw taken(podId, existing.value);
+    await checkQuota(parts, caller);
+    const puts: Put[] = [podPut(record, 'absent')];
+    const credentials = credentialsOf(parts, spec, podId);
+    if (credentials !== null) {
+      puts.push({
+        kind: 'credential',
+        key,
+        expected: 'absent',
+        value: {
+          uid: record.uid,
+          tenant: record.tenant,
+          podId,
+          sealed: parts.vault.seal(JSON.stringify(credentials), record.uid),
+        },
+        tenant: record.tenant,
+        indexes: [],
+      });
+    }
+    const result = await parts.store.commit({ puts, ...(record.status === 'REQUESTED' ? { enqueue: [key] } : {}) });
+    if (result.kind === 'committed') return;
+    const other = await parts.store.get('pod', key);
+    // A commit may be done and its answer lost on the way: then what is there is ours.
+    if (other?.value.uid !== record.uid) throw taken(podId, other?.value ?? null);
+  });
+  parts.wake(key);
+  await noteAction(parts, record, `Pod object created by '${caller.username}'`);
+  return record;
+}
+
+function newRecord(parts: PodParts, caller: Caller, podId: string, spec: PodSpec, { fields }: WrittenPod): PodRecord {
+  const nowMs = parts.clock.now();
+  const stopped: PodRecord = {
+    uid: parts.newUid(),
+    tenant: caller.tenant,
+    podId,
+    createdBy: caller.username,
+    generation: 1,
+    spec,
+    applied: null,
+    run: 0,
+    wish: 'OFF',
+    status: 'STOPPED',
+    deleting: null,
+    permissions: { [caller.username]: 'ADMIN' },
+    timeToStopInstance: fields.timeToStopInstance ?? null,
+    statusContainer: null,
+    attempts: 0,
+    notBeforeMs: 0,
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+    startInstanceMs: null,
+  };
+  // A restart of what does not run yet is a start.
+  return fields.statusRequested === 'OFF' ? stopped : { ...stopped, ...startRunChange(stopped) };
+}
+
+async function checkQuota(parts: PodParts, caller: Caller): Promise<void> {
+  const most = parts.limits.podsPerUser;
+  if (most === null) return;
+  const own = await parts.store.list('pod', {
+    tenant: caller.tenant,
+    index: ownerIndex(caller.username),
+    limit: most + 1,
+  });
+  if (own.length >= most) {
+    throw new PodgateError('api.forbidden', {
+      publicMessages: [`You have ${own.length} pods, and may have ${most}: delete one first.`],
+    });
+  }
+}
+
+function credentialsOf(parts: PodParts, spec: PodSpec, podId: string): Credentials | null {
+  const credentials = parts.templates.find(spec.template)?.credentials ?? null;
+  if (credentials === null) return null;
+  return {
+    username: credentials.username ?? podId,
+    password: alphanumericSecret(PASSWORD_LENGTH, parts.randomBytes),
+  };
+}
+
+function taken(podId: string, record: PodRecord | null): PodgateError {
+  const sentence =
+    record !== null && record.deleting !== null
+      ? `Pod ${podId} is still being deleted; try again in a moment.`
+      : `There is already a pod ${podId}.`;
+  return new PodgateError('api.conflict', { publicMessages: [sentence] });
+}

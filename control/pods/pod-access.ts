@@ -1,0 +1,49 @@
+import { PodgateError } from '../../core/errors.ts';
+import { podKey } from '../../core/ids.ts';
+import { PERMISSION_LEVELS, type PermissionLevel, type PodRecord } from '../../core/pod.ts';
+import type { Store, Stored } from '../../core/store.ts';
+import type { Caller } from '../auth/authenticator.ts';
+
+/** The level a user has been given on a pod, or null. */
+export function levelOf(record: PodRecord, username: string): PermissionLevel | null {
+  return Object.hasOwn(record.permissions, username) ? (record.permissions[username] ?? null) : null;
+}
+
+/** READ < USER < ADMIN. */
+export function isAtLeast(level: PermissionLevel, needed: PermissionLevel): boolean {
+  return PERMISSION_LEVELS.indexOf(level) >= PERMISSION_LEVELS.indexOf(needed);
+}
+
+/** Throws PodgateError 'api.forbidden' unless the caller has the level, or is an administrator. */
+export function requireLevel(caller: Caller, record: PodRecord, needed: PermissionLevel, act: string): void {
+  if (caller.isAdministrator) return;
+  const level = levelOf(record, caller.username);
+  if (level !== null && isAtLeast(level, needed)) return;
+  const has = level === null ? 'no permission' : level;
+  throw new PodgateError('api.forbidden', {
+    publicMessages: [`${act} needs ${needed} on pod ${record.podId}; you have ${has}.`],
+  });
+}
+
+/**
+ * The record of a pod as this caller may see it. Throws 'api.not-found' when there is none (one being deleted is none),
+ * 'api.forbidden' when the level is too low.
+ */
+export async function readPod(
+  store: Store,
+  caller: Caller,
+  podId: string,
+  needed: PermissionLevel,
+  act: string,
+): Promise<Stored<'pod'>> {
+  const stored = await store.get('pod', podKey(caller.tenant, podId));
+  if (stored === null || stored.value.deleting !== null) throw podNotFound(podId);
+  requireLevel(caller, stored.value, needed, act);
+  return stored;
+}
+
+export function podNotFound(podId: string): PodgateError {
+  return new PodgateError('api.not-found', {
+    publicMessages: [`There is no pod ${JSON.stringify(podId.slice(0, 64))}.`],
+  });
+}

@@ -1,0 +1,88 @@
+import { errorText, PodgateError } from '../../core/errors.ts';
+import type { Credentials, PodRecord } from '../../core/pod.ts';
+import { userIndex } from '../../core/pod-put.ts';
+import type { Caller } from '../auth/authenticator.ts';
+import { levelOf, readPod } from './pod-access.ts';
+import type { PodParts } from './pod-parts.ts';
+
+const PAGE = 200;
+const LOGS_DEADLINE_MS = 10_000;
+
+export async function getPod(parts: PodParts, caller: Caller, podId: string): Promise<PodRecord> {
+  return (await readPod(parts.store, caller, podId, 'READ', 'Reading')).value;
+}
+
+/** Every pod on which the caller has a permission, in the order of their ids; administrators see no more, as in Tapis. */
+export async function listPods(parts: PodParts, caller: Caller): Promise<readonly PodRecord[]> {
+  const records: PodRecord[] = [];
+  let after: string | undefined;
+  for (;;) {
+    const page = await parts.store.list('pod', {
+      tenant: caller.tenant,
+      index: userIndex(caller.username),
+      limit: PAGE,
+      ...(after === undefined ? {} : { after }),
+    });
+    for (const { value } of page) {
+      if (value.deleting === null && levelOf(value, caller.username) !== null) records.push(value);
+    }
+    after = page.at(-1)?.key;
+    if (page.length < PAGE || after === undefined) return records;
+  }
+}
+
+/** The last lines of action_logs of a pod, none when the log store does not answer: they never hide the pod. */
+export async function lastActions(parts: PodParts, record: PodRecord, last: number): Promise<readonly string[]> {
+  try {
+    return await parts.logs.actions(record.uid, last);
+  } catch (error) {
+    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'action_logs could not be read');
+    return [];
+  }
+}
+
+export interface PodLogs {
+  readonly output: string;
+  readonly actions: readonly string[];
+  /** A sentence when what is shown may not be the newest. */
+  readonly note: string | null;
+}
+
+/** What the pod printed, at most the last `tailBytes`: of the running workload, else what was kept of its last run. */
+export async function readLogs(parts: PodParts, caller: Caller, podId: string, tailBytes: number): Promise<PodLogs> {
+  const record = (await readPod(parts.store, caller, podId, 'READ', 'Reading logs')).value;
+  const actions = await parts.logs.actions(record.uid);
+  let live = '';
+  let note: string | null = null;
+  if (record.status !== 'STOPPED') {
+    try {
+      live = await parts.orchestrator.logs(record, { tailBytes }, AbortSignal.timeout(LOGS_DEADLINE_MS));
+    } catch (error) {
+      parts.log.warn({ podId, tenant: record.tenant, error: errorText(error) }, 'logs could not be read');
+      note = 'The orchestrator does not answer; these are the logs kept of an earlier run.';
+    }
+  }
+  const output = live === '' ? lastBytes(await parts.logs.output(record.uid), tailBytes) : live;
+  return { output, actions, note };
+}
+
+function lastBytes(text: string, most: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= most) return text;
+  let start = bytes.length - most;
+  // Not in the middle of a character.
+  while (start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start += 1;
+  return bytes.toString('utf8', start);
+}
+
+/** Throws 'api.not-found' for a pod whose template has no credentials. */
+export async function readCredentials(parts: PodParts, caller: Caller, podId: string): Promise<Credentials> {
+  const { key, value: record } = await readPod(parts.store, caller, podId, 'USER', 'Reading credentials');
+  const credential = await parts.store.get('credential', key);
+  if (credential === null || credential.value.uid !== record.uid) {
+    throw new PodgateError('api.not-found', {
+      publicMessages: [`Pod ${podId} has no credentials: ${record.spec.writtenTemplate} uses none.`],
+    });
+  }
+  return JSON.parse(parts.vault.open(credential.value.sealed, record.uid)) as Credentials;
+}

@@ -1,0 +1,60 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { podKey } from '../../core/ids.ts';
+import type { PodRecord } from '../../core/pod.ts';
+import type { PodParts } from './pod-parts.ts';
+
+/** The most a call waits for its routes, in ms. */
+export const WAIT_MAX_MS = 60_000;
+const POLL_MS = 25;
+
+export type WaitOutcome =
+  | { readonly kind: 'routable' }
+  /** It will not become routable by waiting: its status says why. */
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'timeout'; readonly laggards: readonly string[] };
+
+export interface Waited {
+  readonly outcome: WaitOutcome;
+  /** As it is now; null when the pod has gone meanwhile. */
+  readonly record: PodRecord | null;
+}
+
+/**
+ * Waits until every worker routes to the pod, at most `timeoutMs`. The feed follows the store by some milliseconds, so
+ * its word is taken only when a fresh record agrees: right after the commit it may still speak of the time before. A
+ * restart goes down first, and counts only once it has come up again.
+ */
+export async function waitRoutable(
+  parts: Pick<PodParts, 'store' | 'feed' | 'clock'>,
+  pod: Pick<PodRecord, 'tenant' | 'podId' | 'uid'>,
+  timeoutMs: number,
+): Promise<Waited> {
+  const key = podKey(pod.tenant, pod.podId);
+  const deadlineMs = parts.clock.monotonicMs() + timeoutMs;
+  const leftMs = (): number => Math.max(0, deadlineMs - parts.clock.monotonicMs());
+  const read = async (): Promise<PodRecord | null> => {
+    const value = (await parts.store.get('pod', key))?.value;
+    return value?.uid === pod.uid && value.deleting === null ? value : null;
+  };
+
+  for (;;) {
+    const before = await read();
+    if (before === null || hasEnded(before)) return { outcome: { kind: 'ended' }, record: before };
+    if (leftMs() === 0)
+      return { outcome: { kind: 'timeout', laggards: [`the pod (${before.status})`] }, record: before };
+    if (before.wish === 'ON') {
+      const outcome = await parts.feed.waitRoutable(pod.tenant, pod.podId, leftMs());
+      const after = await read();
+      if (outcome.kind === 'timeout') return { outcome, record: after };
+      if (outcome.kind === 'routable' && after?.status === 'RUNNING' && after.wish === 'ON') {
+        return { outcome, record: after };
+      }
+    }
+    await delay(Math.min(POLL_MS, leftMs()));
+  }
+}
+
+function hasEnded({ wish, status }: PodRecord): boolean {
+  return wish === 'OFF' || (wish === 'ON' && (status === 'ERROR' || status === 'COMPLETE'));
+}
