@@ -1,0 +1,69 @@
+import { PodgateError } from '../../core/errors.ts';
+import type { RecordKind, RecordTypes } from '../../core/store.ts';
+
+/** How one kind of record is written now, and how what older releases wrote becomes it. */
+export interface RecordSchema {
+  readonly version: number;
+  /** From each older version (the key) to the next one. Values are parsed JSON. */
+  readonly upgrades: Readonly<Record<number, (value: unknown) => unknown>>;
+}
+export type RecordSchemas = Readonly<Record<RecordKind, RecordSchema>>;
+
+/** A change of PodRecord or CredentialRecord that old records do not satisfy raises the version and adds an upgrade. */
+export const RECORD_SCHEMAS: RecordSchemas = {
+  pod: { version: 1, upgrades: {} },
+  credential: { version: 1, upgrades: {} },
+};
+
+/** A record as a store keeps it: JSON with the version it was written in. */
+export interface EncodedRecord {
+  readonly schema: number;
+  readonly json: string;
+}
+
+export function encodeRecord<K extends RecordKind>(
+  schemas: RecordSchemas,
+  kind: K,
+  value: RecordTypes[K],
+): EncodedRecord {
+  return { schema: schemas[kind].version, json: JSON.stringify(value) };
+}
+
+/**
+ * The record in today's shape. Throws PodgateError 'store.unavailable' for what a newer release wrote: guessing at
+ * fields this release does not know would lose them at the next write.
+ */
+export function decodeRecord<K extends RecordKind>(
+  schemas: RecordSchemas,
+  kind: K,
+  key: string,
+  { schema, json }: EncodedRecord,
+): RecordTypes[K] {
+  const { version, upgrades } = schemas[kind];
+  if (schema > version) {
+    throw unreadable(`The ${kind} record ${key} was written by a newer release (version ${schema}, here ${version}).`);
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch {
+    // Without the cause: V8 quotes the text in its message, and records hold what users wrote.
+    throw unreadable(`The ${kind} record ${key} is not JSON.`);
+  }
+  for (let from = schema; from < version; from++) {
+    const upgrade = upgrades[from];
+    if (upgrade === undefined) throw unreadable(`The ${kind} record ${key} has version ${schema}: too old to upgrade.`);
+    value = upgrade(value);
+  }
+  return value as RecordTypes[K];
+}
+
+/** `kind` comes from the store: a newer release may have written kinds that this one does not know. */
+export function recordKind(schemas: RecordSchemas, kind: string): RecordKind {
+  if (!Object.hasOwn(schemas, kind)) throw unreadable(`The store holds a record of the unknown kind ${kind}.`);
+  return kind as RecordKind;
+}
+
+function unreadable(detail: string): PodgateError {
+  return new PodgateError('store.unavailable', { detail });
+}

@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PodgateError, errorText } from '../../../core/errors.ts';
+import type { Logger } from '../../../core/logger.ts';
+
+const MOST_BYTES_PER_RUN = 10 * 1024 * 1024;
+const MOST_RUNS = 3;
+
+/** The kept output of pods, by run. See LogStore for the law. */
+export interface OutputFiles {
+  save(uid: string, run: number, text: string): Promise<void>;
+  newest(uid: string): Promise<string>;
+  remove(uid: string): Promise<void>;
+}
+
+/**
+ * Files beside the database, a folder a pod. Not a table: ten megabytes in a transaction would block the event loop, and
+ * with it every commit, and make the database too large to copy. A file appears whole or not at all (written aside, then
+ * renamed), so a kill -9 leaves at worst a file aside, which the next one replaces.
+ */
+export function createOutputFiles(options: { readonly dir: string; readonly log: Logger }): OutputFiles {
+  const { dir, log } = options;
+  /** The last piece of work of each pod: a save and a removal at the same time must not meet in one folder. */
+  const running = new Map<string, Promise<unknown>>();
+
+  function inTurn<T>(what: string, uid: string, work: (folder: string) => Promise<T>): Promise<T> {
+    const folder = join(dir, folderName(uid));
+    const result = (running.get(uid) ?? Promise.resolve()).then(async () => {
+      try {
+        return await work(folder);
+      } catch (error) {
+        const detail = `${what}: ${errorText(error)}`;
+        log.error({ code: 'store.unavailable', detail }, 'the store failed');
+        throw new PodgateError('store.unavailable', { detail, cause: error });
+      }
+    });
+    const settled = result.then(ignore, ignore).then(() => {
+      if (running.get(uid) === settled) running.delete(uid);
+    });
+    running.set(uid, settled);
+    return result;
+  }
+
+  return {
+    save: (uid, run, text) =>
+      inTurn('saveOutput', uid, async (folder) => {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        const aside = join(folder, 'aside');
+        await writeFile(aside, newestBytes(text), { mode: 0o600 });
+        await rename(aside, join(folder, `${run}.log`));
+        for (const old of (await runsIn(folder)).slice(MOST_RUNS))
+          await rm(join(folder, `${old}.log`), { force: true });
+      }),
+    newest: (uid) =>
+      inTurn('output', uid, async (folder) => {
+        const [newest] = await runsIn(folder);
+        return newest === undefined ? '' : readFile(join(folder, `${newest}.log`), 'utf8');
+      }),
+    remove: (uid) => inTurn('removeLogs', uid, (folder) => rm(folder, { recursive: true, force: true })),
+  };
+}
+
+/** For a database in memory, which leaves nothing behind. */
+export function createOutputsInMemory(): OutputFiles {
+  const pods = new Map<string, Map<number, string>>();
+  return {
+    async save(uid, run, text) {
+      const runs = pods.get(uid) ?? new Map<number, string>();
+      pods.set(uid, runs.set(run, newestBytes(text).toString('utf8')));
+      for (const old of newestFirst([...runs.keys()]).slice(MOST_RUNS)) runs.delete(old);
+    },
+    async newest(uid) {
+      const runs = pods.get(uid) ?? new Map<number, string>();
+      const [newest] = newestFirst([...runs.keys()]);
+      return newest === undefined ? '' : (runs.get(newest) ?? '');
+    },
+    async remove(uid) {
+      pods.delete(uid);
+    },
+  };
+}
+
+function ignore(): void {
+  // Whoever asked has been told.
+}
+
+/** Newest first. */
+async function runsIn(folder: string): Promise<readonly number[]> {
+  let names: readonly string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  }
+  return newestFirst(names.flatMap((name) => (/^\d+\.log$/.test(name) ? [Number.parseInt(name, 10)] : [])));
+}
+
+function newestFirst(runs: readonly number[]): readonly number[] {
+  return runs.toSorted((a, b) => b - a);
+}
+
+/** The last 10 MB, beginning with a whole character. */
+function newestBytes(text: string): Buffer {
+  const bytes = Buffer.from(text, 'utf8');
+  if (bytes.length <= MOST_BYTES_PER_RUN) return bytes;
+  let start = bytes.length - MOST_BYTES_PER_RUN;
+  while (((bytes[start] ?? 0) & 0b1100_0000) === 0b1000_0000) start++;
+  return bytes.subarray(start);
+}
+
+/** Uids are ours, and name their folder as they are; any other text must not become a path. */
+function folderName(uid: string): string {
+  return /^[A-Za-z0-9-]{1,64}$/.test(uid) ? uid : `sha256_${createHash('sha256').update(uid).digest('hex')}`;
+}

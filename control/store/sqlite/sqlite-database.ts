@@ -1,0 +1,84 @@
+import type { Clock } from '../../../core/clock.ts';
+import type { Lock } from '../../../core/lock.ts';
+import type { LogStore } from '../../../core/log-store.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { Queue } from '../../../core/queue.ts';
+import type { Store } from '../../../core/store.ts';
+import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
+import { createWakeup } from '../wakeup.ts';
+import { IN_MEMORY, openConnection } from './open-connection.ts';
+import { createOutputFiles, createOutputsInMemory } from './output-files.ts';
+import type { Connection } from './sqlite-connection.ts';
+import { storeFailure } from './sqlite-failure.ts';
+import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
+import { createSqliteLogStore } from './sqlite-log-store.ts';
+import { createSqliteQueue, releaseLeases } from './sqlite-queue.ts';
+import { createSqliteSession } from './sqlite-session.ts';
+import { createSqliteStore } from './sqlite-store.ts';
+
+export interface SqliteDatabase {
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly lock: Lock;
+  readonly logs: LogStore;
+  /** Writes what has been asked for, then closes. Whatever is asked for later gets 'store.unavailable'. */
+  close(): void;
+}
+
+export interface SqliteDatabaseOptions {
+  /** A file, made when absent, whose pods' output is kept beside it in `<path>-output/`; or ':memory:'. */
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly schemas?: RecordSchemas;
+  /** So many last commits stay in the change feed. */
+  readonly feedCommits?: number;
+}
+
+const FEED_COMMITS = 10_000;
+
+/**
+ * The embedded store, queue, lock and logs: one SQLite file, owned by one process at a time. Throws PodgateError
+ * 'config.invalid' with a sentence for a file that cannot be ours, 'store.unavailable' for a broken one.
+ */
+export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDatabase {
+  const connection = openConnection(options.path);
+  try {
+    return createSqliteDatabase(connection, options);
+  } catch (error) {
+    connection.close();
+    throw storeFailure(`opening ${options.path}`, error);
+  }
+}
+
+/** The same over a connection that `openConnection` made, which it then owns. */
+export function createSqliteDatabase(connection: Connection, options: SqliteDatabaseOptions): SqliteDatabase {
+  const { path, clock, log } = options;
+  releaseLeases(connection);
+  releaseLocks(connection);
+  const session = createSqliteSession({ connection, clock, log });
+  const queueChanged = createWakeup();
+  const feedChanged = createWakeup();
+  const queue = createSqliteQueue({ session, changed: queueChanged });
+  const store = createSqliteStore({
+    session,
+    schemas: options.schemas ?? RECORD_SCHEMAS,
+    feedCommits: options.feedCommits ?? FEED_COMMITS,
+    enqueue: queue.enqueue,
+    queueChanged,
+    feedChanged,
+  });
+  const outputFiles = path === IN_MEMORY ? createOutputsInMemory() : createOutputFiles({ dir: `${path}-output`, log });
+  return {
+    store,
+    queue,
+    lock: createSqliteLock({ session, clock }),
+    logs: createSqliteLogStore({ session, outputFiles }),
+    close() {
+      session.close();
+      // Whoever waits looks again, and learns that the store is closed.
+      queueChanged.wake();
+      feedChanged.wake();
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import type { LogStore } from '../../../core/log-store.ts';
+import { integerOf, textOf } from './sqlite-connection.ts';
+import type { SqliteSession } from './sqlite-session.ts';
+import type { OutputFiles } from './output-files.ts';
+
+const MOST_ACTION_LINES = 500;
+/** Bounds the whole, since lines are counted: 2 MB for a pod at most. */
+const MOST_LINE_CHARACTERS = 4_000;
+
+export function createSqliteLogStore(options: {
+  readonly session: SqliteSession;
+  readonly outputFiles: OutputFiles;
+}): LogStore {
+  const { session, outputFiles } = options;
+  return {
+    async appendAction(uid, line) {
+      const text = oneLine(line);
+      await session.write('appendAction', (connection) => {
+        const last = connection.get(
+          'SELECT position, line FROM action_logs WHERE uid = ? ORDER BY position DESC LIMIT 1',
+          uid,
+        );
+        if (last !== undefined && textOf(last, 'line') === text) return;
+        const position = last === undefined ? 1 : integerOf(last, 'position') + 1;
+        connection.run('INSERT INTO action_logs (uid, position, line) VALUES (?, ?, ?)', uid, position, text);
+        connection.run('DELETE FROM action_logs WHERE uid = ? AND position <= ?', uid, position - MOST_ACTION_LINES);
+      });
+    },
+    async actions(uid, last = MOST_ACTION_LINES) {
+      return session.read('actions', (connection) =>
+        connection
+          .all('SELECT line FROM action_logs WHERE uid = ? ORDER BY position DESC LIMIT ?', uid, Math.max(0, last))
+          .map((row) => textOf(row, 'line'))
+          .reverse(),
+      );
+    },
+    saveOutput: (uid, run, text) => outputFiles.save(uid, run, text),
+    output: (uid) => outputFiles.newest(uid),
+    async remove(uid) {
+      await session.write('removeLogs', (connection) => {
+        connection.run('DELETE FROM action_logs WHERE uid = ?', uid);
+      });
+      await outputFiles.remove(uid);
+    },
+  };
+}
+
+function oneLine(line: string): string {
+  const text = line.replaceAll(/[\r\n\u2028\u2029]+/g, ' ').toWellFormed();
+  return text.length <= MOST_LINE_CHARACTERS ? text : `${text.slice(0, MOST_LINE_CHARACTERS).toWellFormed()}…`;
+}

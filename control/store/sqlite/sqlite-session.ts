@@ -1,0 +1,162 @@
+import type { Clock } from '../../../core/clock.ts';
+import type { PodgateError } from '../../../core/errors.ts';
+import type { Logger } from '../../../core/logger.ts';
+import { gatherDelayMs } from './gather-delay.ts';
+import { integerOf, type Connection } from './sqlite-connection.ts';
+import { storeClosed, storeFailure } from './sqlite-failure.ts';
+
+/**
+ * What store, queue, lock and logs share: one connection, one writer, one time.
+ *
+ * Writes asked for in one tick (and, when the disk is slow, within 25 ms) become one transaction, with one wait for the
+ * disk. Each keeps its own atomicity in a savepoint, and none is answered before all of them are on the disk.
+ */
+export interface SqliteSession {
+  /** Runs at once. It sees every write that has been answered. `what` names the operation in errors and the log. */
+  read<T>(what: string, work: (connection: Connection) => T): T;
+  /** Runs `work`, which must not await, in the next group. Rejects with PodgateError only, and then wrote nothing. */
+  write<T>(what: string, work: (connection: Connection) => T): Promise<T>;
+  /**
+   * The store's age: whole ms for which it has been open, over all its life. Leases, due times and tombstones use it,
+   * since it never jumps: a wall clock put right after start must neither end every lease nor purge every tombstone.
+   * It stands still while Podgate is down.
+   */
+  ageMs(): number;
+  close(): void;
+}
+
+/** `run` answers what to do once the group is on the disk. */
+interface Job {
+  readonly what: string;
+  readonly run: () => () => void;
+  readonly reject: (error: PodgateError) => void;
+}
+
+/** Bounds how long one transaction blocks the loop: about 10 ms of work. */
+const MOST_JOBS_PER_GROUP = 250;
+
+export function createSqliteSession(options: {
+  readonly connection: Connection;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): SqliteSession {
+  const { connection, clock, log } = options;
+  const openedAtMs = clock.monotonicMs();
+  const ageAtOpenMs = integerOf(connection.get('SELECT age_ms FROM store') ?? {}, 'age_ms');
+  const ageMs = (): number => ageAtOpenMs + Math.floor(clock.monotonicMs() - openedAtMs);
+
+  let jobs: Job[] = [];
+  let closed = false;
+  /** Ends the wait for the next group. */
+  let cancelScheduled: (() => void) | null = null;
+  /** How long the disk took for the last group, and when that ended. */
+  let lastCommitMs = 0;
+  let lastCommitEndMs = openedAtMs;
+
+  function schedule(): void {
+    if (cancelScheduled !== null) return;
+    const delayMs = gatherDelayMs(lastCommitMs, clock.monotonicMs() - lastCommitEndMs);
+    if (delayMs > 0) {
+      const timer = setTimeout(flush, delayMs);
+      cancelScheduled = () => clearTimeout(timer);
+    } else {
+      // Not a microtask: everything that this turn of the event loop brings shares the transaction.
+      const immediate = setImmediate(flush);
+      cancelScheduled = () => clearImmediate(immediate);
+    }
+  }
+
+  function flush(): void {
+    cancelScheduled = null;
+    const group = jobs.slice(0, MOST_JOBS_PER_GROUP);
+    jobs = jobs.slice(MOST_JOBS_PER_GROUP);
+    for (const settle of writeGroup(group)) settle();
+    if (jobs.length > 0) schedule();
+  }
+
+  /** One transaction. Answers how each job ends. */
+  function writeGroup(group: readonly Job[]): readonly (() => void)[] {
+    try {
+      connection.run('BEGIN IMMEDIATE');
+      const changesBefore = totalChanges();
+      const endings = group.map(runJob);
+      // So that the age survives a kill -9: otherwise a key made due now would lie in the future after it.
+      if (totalChanges() !== changesBefore) connection.run('UPDATE store SET age_ms = ?', ageMs());
+      const startedAtMs = clock.monotonicMs();
+      connection.run('COMMIT');
+      lastCommitEndMs = clock.monotonicMs();
+      lastCommitMs = lastCommitEndMs - startedAtMs;
+      return endings;
+    } catch (error) {
+      const failure = failed('commit', error);
+      rollBack();
+      return group.map((job) => () => job.reject(failure));
+    }
+  }
+
+  function totalChanges(): number {
+    return integerOf(connection.get('SELECT total_changes() AS changes') ?? {}, 'changes');
+  }
+
+  function runJob(job: Job): () => void {
+    connection.run('SAVEPOINT job');
+    try {
+      const ending = job.run();
+      connection.run('RELEASE job');
+      return ending;
+    } catch (error) {
+      // SQLite ends the whole transaction by itself after some failures (a full disk): then all jobs have failed.
+      if (!connection.isInTransaction()) throw error;
+      connection.run('ROLLBACK TO job');
+      connection.run('RELEASE job');
+      const failure = failed(job.what, error);
+      return () => job.reject(failure);
+    }
+  }
+
+  function rollBack(): void {
+    if (!connection.isInTransaction()) return;
+    try {
+      connection.run('ROLLBACK');
+    } catch (error) {
+      failed('rollback', error);
+    }
+  }
+
+  function failed(what: string, error: unknown): PodgateError {
+    const failure = storeFailure(what, error);
+    log.error({ code: failure.code, detail: failure.message }, 'the store failed');
+    return failure;
+  }
+
+  return {
+    ageMs,
+    read(what, work) {
+      if (closed) throw storeClosed(what);
+      try {
+        return work(connection);
+      } catch (error) {
+        throw failed(what, error);
+      }
+    },
+    write(what, work) {
+      if (closed) return Promise.reject(storeClosed(what));
+      return new Promise((resolve, reject) => {
+        const run = (): (() => void) => {
+          const result = work(connection);
+          return () => resolve(result);
+        };
+        jobs.push({ what, run, reject });
+        schedule();
+      });
+    },
+    close() {
+      if (closed) return;
+      closed = true;
+      cancelScheduled?.();
+      while (jobs.length > 0) flush();
+      cancelScheduled?.();
+      connection.close();
+    },
+  };
+}

@@ -1,0 +1,206 @@
+import { PodgateError } from '../../../core/errors.ts';
+import type { Batch, CommitResult, RecordKind, Store, Stored, Tombstone } from '../../../core/store.ts';
+import { decodeRecord, encodeRecord, recordKind, type EncodedRecord, type RecordSchemas } from '../record-schema.ts';
+import type { Wakeup } from '../wakeup.ts';
+import { changesAfter } from './change-feed.ts';
+import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
+import type { EnqueueRow } from './sqlite-queue.ts';
+import type { SqliteSession } from './sqlite-session.ts';
+
+const TOMBSTONE_MS = 7 * 24 * 3_600_000;
+/** Trimming feed and tombstones once in so many commits keeps its cost out of most of them. */
+const COMMITS_PER_TRIM = 100;
+
+export interface SqliteStoreOptions {
+  readonly session: SqliteSession;
+  readonly schemas: RecordSchemas;
+  /** So many last commits stay in the change feed. */
+  readonly feedCommits: number;
+  readonly enqueue: EnqueueRow;
+  readonly queueChanged: Wakeup;
+  readonly feedChanged: Wakeup;
+}
+
+export function createSqliteStore(options: SqliteStoreOptions): Store {
+  const { session, schemas } = options;
+  return {
+    async commit(batch) {
+      const prepared = prepare(schemas, batch);
+      const result = await session.write('commit', (connection) => commitBatch(connection, prepared, options));
+      if (result.kind === 'committed') {
+        options.feedChanged.wake();
+        if (prepared.enqueue.length > 0) options.queueChanged.wake();
+      }
+      return result;
+    },
+
+    async get(kind, key) {
+      return session.read('get', (connection) => {
+        const row = connection.get('SELECT * FROM records WHERE kind = ? AND key = ?', kind, key);
+        return row === undefined ? null : storedOf(schemas, kind, row);
+      });
+    },
+
+    async tombstone(kind, key) {
+      return session.read('tombstone', (connection) => {
+        const row = connection.get('SELECT * FROM tombstones WHERE kind = ? AND key = ?', kind, key);
+        return row === undefined ? null : tombstoneOf(schemas, row);
+      });
+    },
+
+    async list(kind, { tenant, index, after = '', limit }) {
+      const values = [kind, index, tenant, after, limit].filter((value) => value !== undefined);
+      return session.read('list', (connection) =>
+        connection.all(LISTS[listShape(tenant, index)], ...values).map((row) => storedOf(schemas, kind, row)),
+      );
+    },
+
+    changes: (after, signal) => changesAfter({ session, schemas, changed: options.feedChanged }, after, signal),
+
+    async identity() {
+      return session.read('identity', (connection) => {
+        const row = connection.get('SELECT id, commits FROM store') ?? {};
+        return { storeId: textOf(row, 'id'), commits: integerOf(row, 'commits') };
+      });
+    },
+  };
+}
+
+/** One statement for each form of a list, so that each has its index. All take kind, [index], [tenant], after, limit. */
+export const LISTS = {
+  all: 'SELECT * FROM records WHERE kind = ? AND key > ? ORDER BY key LIMIT ?',
+  tenant: 'SELECT * FROM records WHERE kind = ? AND tenant = ? AND key > ? ORDER BY key LIMIT ?',
+  index: `SELECT records.* FROM record_indexes AS entry CROSS JOIN records USING (kind, key)
+    WHERE entry.kind = ? AND entry.name = ? AND entry.key > ? ORDER BY entry.key LIMIT ?`,
+  both: `SELECT records.* FROM record_indexes AS entry CROSS JOIN records USING (kind, key)
+    WHERE entry.kind = ? AND entry.name = ? AND entry.tenant = ? AND entry.key > ? ORDER BY entry.key LIMIT ?`,
+} as const;
+
+function listShape(tenant: string | undefined, index: string | undefined): keyof typeof LISTS {
+  if (index === undefined) return tenant === undefined ? 'all' : 'tenant';
+  return tenant === undefined ? 'index' : 'both';
+}
+
+interface PreparedPut {
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly expected: number | null;
+  readonly tenant: string;
+  readonly indexes: readonly string[];
+  readonly record: EncodedRecord;
+}
+interface PreparedBatch {
+  readonly puts: readonly PreparedPut[];
+  readonly deletes: NonNullable<Batch['deletes']>;
+  readonly enqueue: readonly string[];
+  readonly fence: number | null;
+}
+
+/** Encodes at the time of the call: what the caller does to its objects while the group gathers is not written. */
+function prepare(schemas: RecordSchemas, batch: Batch): PreparedBatch {
+  const puts = (batch.puts ?? []).map((put) => ({
+    kind: put.kind,
+    key: put.key,
+    expected: put.expected === 'absent' ? null : put.expected,
+    tenant: put.tenant,
+    indexes: [...new Set(put.indexes)],
+    record: encodeRecord(schemas, put.kind, put.value),
+  }));
+  const deletes = [...(batch.deletes ?? [])];
+  const named = new Set<string>();
+  for (const { kind, key } of [...puts, ...deletes]) {
+    const name = `${kind} ${key}`;
+    if (named.has(name)) throw new PodgateError('api.internal', { detail: `commit: a batch writes ${name} twice` });
+    named.add(name);
+  }
+  return { puts, deletes, enqueue: [...(batch.enqueue ?? [])], fence: batch.fence ?? null };
+}
+
+function commitBatch(connection: Connection, batch: PreparedBatch, options: SqliteStoreOptions): CommitResult {
+  const store = connection.get('SELECT commits, fence_used FROM store') ?? {};
+  const fenceUsed = integerOf(store, 'fence_used');
+  if (batch.fence !== null && batch.fence < fenceUsed) return { kind: 'fenced' };
+
+  const conflicts = [...batch.puts, ...batch.deletes]
+    .filter(({ kind, key, expected }) => revisionOf(connection, kind, key) !== expected)
+    .map(({ key }) => key);
+  if (conflicts.length > 0) return { kind: 'conflict', keys: conflicts };
+
+  const commit = integerOf(store, 'commits') + 1;
+  const ageMs = options.session.ageMs();
+  let position = 0;
+  for (const put of batch.puts) writePut(connection, put, commit, position++);
+  for (const { kind, key, uid } of batch.deletes) {
+    connection.run('DELETE FROM records WHERE kind = ? AND key = ?', kind, key);
+    connection.run('DELETE FROM record_indexes WHERE kind = ? AND key = ?', kind, key);
+    connection.run('INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?, ?)', kind, key, uid, commit, ageMs);
+    connection.run(
+      'INSERT INTO changes (number, position, kind, key, uid) VALUES (?, ?, ?, ?, ?)',
+      ...[commit, position++, kind, key, uid],
+    );
+  }
+  for (const key of batch.enqueue) options.enqueue(connection, key, null, ageMs);
+  connection.run('UPDATE store SET commits = ?, fence_used = ?', commit, Math.max(fenceUsed, batch.fence ?? 0));
+  if (commit % COMMITS_PER_TRIM === 0) trim(connection, commit - options.feedCommits, ageMs);
+  return { kind: 'committed', commit };
+}
+
+function revisionOf(connection: Connection, kind: RecordKind, key: string): number | null {
+  const row = connection.get('SELECT revision FROM records WHERE kind = ? AND key = ?', kind, key);
+  return row === undefined ? null : integerOf(row, 'revision');
+}
+
+function writePut(connection: Connection, put: PreparedPut, commit: number, position: number): void {
+  const { kind, key, tenant, record } = put;
+  connection.run(
+    `INSERT INTO records (kind, key, tenant, revision, schema, value) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (kind, key) DO UPDATE SET
+       tenant = excluded.tenant, revision = excluded.revision, schema = excluded.schema, value = excluded.value`,
+    ...[kind, key, tenant, commit, record.schema, record.json],
+  );
+  writeIndexes(connection, put);
+  connection.run(
+    'INSERT INTO changes (number, position, kind, key, schema, value) VALUES (?, ?, ?, ?, ?, ?)',
+    ...[commit, position, kind, key, record.schema, record.json],
+  );
+}
+
+/** Most puts leave the indexes as they are: a status changes far more often than a permission. */
+function writeIndexes(connection: Connection, { kind, key, tenant, indexes, expected }: PreparedPut): void {
+  const former = new Set<string>();
+  if (expected !== null) {
+    const rows = connection.all('SELECT name, tenant FROM record_indexes WHERE kind = ? AND key = ?', kind, key);
+    for (const row of rows) {
+      const name = textOf(row, 'name');
+      if (indexes.includes(name) && textOf(row, 'tenant') === tenant) former.add(name);
+      else connection.run('DELETE FROM record_indexes WHERE kind = ? AND name = ? AND key = ?', kind, name, key);
+    }
+  }
+  for (const name of indexes) {
+    if (former.has(name)) continue;
+    connection.run('INSERT INTO record_indexes (kind, name, key, tenant) VALUES (?, ?, ?, ?)', kind, name, key, tenant);
+  }
+}
+
+function trim(connection: Connection, lastTrimmed: number, ageMs: number): void {
+  if (lastTrimmed > 0) {
+    connection.run('DELETE FROM changes WHERE number <= ?', lastTrimmed);
+    connection.run('UPDATE store SET trimmed = max(trimmed, ?)', lastTrimmed);
+  }
+  connection.run('DELETE FROM tombstones WHERE deleted_age_ms < ?', ageMs - TOMBSTONE_MS);
+}
+
+function storedOf<K extends RecordKind>(schemas: RecordSchemas, kind: K, row: Row): Stored<K> {
+  const key = textOf(row, 'key');
+  const encoded = { schema: integerOf(row, 'schema'), json: textOf(row, 'value') };
+  return { kind, key, revision: integerOf(row, 'revision'), value: decodeRecord(schemas, kind, key, encoded) };
+}
+
+function tombstoneOf(schemas: RecordSchemas, row: Row): Tombstone {
+  return {
+    kind: recordKind(schemas, textOf(row, 'kind')),
+    key: textOf(row, 'key'),
+    uid: textOf(row, 'uid'),
+    revision: integerOf(row, 'revision'),
+  };
+}
