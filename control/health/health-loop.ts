@@ -1,10 +1,9 @@
-import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
 import { judgeStore, type StoreTrust } from '../../core/lifecycle/clean-up.ts';
 import { planPod } from '../../core/lifecycle/plan.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { Observation, WorkloadObservation } from '../../core/orchestrator.ts';
+import type { Observation, Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
 import type { Store, StoreIdentity, Stored } from '../../core/store.ts';
 import { KeyedWork } from './keyed-work.ts';
 import { OrphanWatch } from './orphan-watch.ts';
@@ -23,7 +22,7 @@ export interface LastSeenStore {
 }
 
 export interface HealthLoopOptions extends ReconcileParts {
-  readonly clock: Clock;
+  readonly orchestrator: Orchestrator;
   readonly log: Logger;
   readonly lastSeen: LastSeenStore;
   /** A full pass over a healthy store is done: what was observed is complete. */

@@ -9,12 +9,12 @@ import type { Store } from '../../core/store.ts';
 /** Remembers since when a workload has had no record, and removes it when clean-up's rules allow. */
 export class OrphanWatch {
   readonly #store: Store;
-  readonly #orchestrator: Orchestrator;
+  readonly #orchestrator: Pick<Orchestrator, 'remove'>;
   readonly #clock: Clock;
   readonly #log: Logger;
   #firstSeen = new Map<string, number>();
 
-  constructor(parts: { store: Store; orchestrator: Orchestrator; clock: Clock; log: Logger }) {
+  constructor(parts: { store: Store; orchestrator: Pick<Orchestrator, 'remove'>; clock: Clock; log: Logger }) {
     this.#store = parts.store;
     this.#orchestrator = parts.orchestrator;
     this.#clock = parts.clock;

@@ -17,7 +17,7 @@ export interface ReconcileParts {
   readonly store: Store;
   readonly queue: Queue;
   readonly logs: LogStore;
-  readonly orchestrator: Orchestrator;
+  readonly orchestrator: Pick<Orchestrator, 'observe' | 'remove' | 'logs'>;
   readonly clock: Clock;
   /** Told of every fresh observation, before the plan acts on it: the route feed lives on these. */
   readonly observed: (key: string, uid: string, observation: Observation) => void;
@@ -95,7 +95,11 @@ async function purge(parts: ReconcileParts, stored: Stored<'pod'>): Promise<Outc
   return { kind: 'again' };
 }
 
-async function observe(orchestrator: Orchestrator, record: PodRecord, signal: AbortSignal): Promise<Observation> {
+async function observe(
+  orchestrator: ReconcileParts['orchestrator'],
+  record: PodRecord,
+  signal: AbortSignal,
+): Promise<Observation> {
   try {
     return await orchestrator.observe(refOf(record), signal);
   } catch (error) {

@@ -1,5 +1,4 @@
 import type { Clock } from '../../core/clock.ts';
-import type { Logger } from '../../core/logger.ts';
 import type { LogStore } from '../../core/log-store.ts';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { Queue } from '../../core/queue.ts';
@@ -26,15 +25,6 @@ export class SimClock implements Clock {
     this.#wallMs += ms;
   }
 }
-
-const nothing = () => undefined;
-export const silentLog: Logger = {
-  debug: nothing,
-  info: nothing,
-  warn: nothing,
-  error: nothing,
-  child: () => silentLog,
-};
 
 /** The store as a process of the simulation sees it: every call is a point where anything may happen first. */
 export function simStore(store: Store, scheduler: Scheduler, process: SimProcess): Store {

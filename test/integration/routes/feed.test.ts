@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { serveFeed } from '../../../control/routes/feed-server.ts';
+import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
+import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import type { ControlMessage, WorkerMessage } from '../../../core/feed-protocol.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import { podKey } from '../../../core/ids.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+
+const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+const KEY = podKey('default', 'mypod');
+
+let directory: string;
+let database: SqliteDatabase;
+let feed: ControlRouteFeed;
+let stop: AbortController;
+let running: Promise<unknown>;
+const workers: Worker[] = [];
+
+/** A gateway worker, as far as the feed sees one. */
+class Worker {
+  readonly messages: ControlMessage[] = [];
+  readonly socket: Socket;
+
+  constructor(path: string) {
+    this.socket = connect(path);
+    this.socket.on('error', () => undefined);
+    createInterface({ input: this.socket }).on('line', (line) =>
+      this.messages.push(JSON.parse(line) as ControlMessage),
+    );
+    workers.push(this);
+  }
+
+  say(message: WorkerMessage): void {
+    this.socket.write(`${JSON.stringify(message)}\n`);
+  }
+
+  message<K extends ControlMessage['kind']>(kind: K): Promise<ControlMessage & { kind: K }> {
+    return until(`a message ${kind}`, () =>
+      this.messages.find((message): message is ControlMessage & { kind: K } => message.kind === kind),
+    );
+  }
+}
+
+const path = () => join(directory, 'feed.sock');
+
+async function put(record: PodRecord): Promise<void> {
+  const stored = await database.store.get('pod', podKey(record.tenant, record.podId));
+  const result = await database.store.commit({ puts: [podPut(record, stored?.revision ?? 'absent')] });
+  expect(result.kind).toBe('committed');
+}
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'podgate-feed-'));
+  database = openSqliteDatabase({ path: ':memory:', clock, log: silentLog });
+  feed = new ControlRouteFeed({ store: database.store, clock, log: silentLog, baseHostOf: () => 'localhost' });
+  stop = new AbortController();
+  running = Promise.all([
+    feed.run(stop.signal),
+    serveFeed({ feed, path: path(), epoch: 'epoch-1', baseHosts: ['localhost'], log: silentLog }, stop.signal),
+  ]);
+});
+
+afterEach(async () => {
+  for (const worker of workers.splice(0)) worker.socket.destroy();
+  stop.abort();
+  await running;
+  database.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test('no snapshot leaves before all records are read and every workload has been observed', async () => {
+  await put(podRecord());
+  const worker = new Worker(path());
+  expect(await worker.message('hello')).toMatchObject({ epoch: 'epoch-1', baseHosts: ['localhost'] });
+  await until('the record is read', () => [...feed.routes()].length === 1);
+  expect(worker.messages.map(({ kind }) => kind)).toEqual(['hello']);
+  feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
+  feed.observationsComplete();
+  const { routes } = await worker.message('routes');
+  expect(routes).toMatchObject([{ host: 'mypod.pods.localhost', status: 'RUNNING', backend: { uid: 'uid-1' } }]);
+  expect(await worker.message('snapshot-end')).toMatchObject({ sequence: feed.sequence });
+});
+
+test('a stopped pod keeps its route without a backend; a deleted one loses it at once', async () => {
+  await put(podRecord());
+  feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
+  feed.observationsComplete();
+  const worker = new Worker(path());
+  await worker.message('snapshot-end');
+  await put(podRecord({ wish: 'OFF', status: 'SHUTTING_DOWN' }));
+  await until('the backend is withdrawn', () =>
+    worker.messages.some(
+      (m) => m.kind === 'change' && m.set[0]?.backend === null && m.set[0].status === 'SHUTTING_DOWN',
+    ),
+  );
+  await put(podRecord({ wish: 'OFF', status: 'SHUTTING_DOWN', deleting: { keepVolume: false } }));
+  await until('the route is gone', () =>
+    worker.messages.some((m) => m.kind === 'change' && m.removed.includes('mypod.pods.localhost')),
+  );
+});
+
+test('what is seen of another uid, run or generation never becomes a backend', async () => {
+  await put(podRecord());
+  await until('the record is read', () => [...feed.routes()].length === 1);
+  for (const wrong of [{ uid: 'another' }, { run: 2 }, { generation: 2 }, { phase: 'starting' as const }]) {
+    feed.observed(KEY, wrong.uid ?? 'uid-1', workloadOf(podRecord(), wrong));
+    expect([...feed.routes()]).toMatchObject([{ backend: null }]);
+  }
+  feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
+  expect([...feed.routes()]).toMatchObject([{ backend: { port: 40_000 } }]);
+  // A pod of the same name with another uid starts without a backend.
+  await put(podRecord({ uid: 'uid-2' }));
+  await until('the new pod is read', () => [...feed.routes()][0]?.uid === 'uid-2');
+  expect([...feed.routes()]).toMatchObject([{ backend: null }]);
+});
+
+test('waitRoutable answers when every worker has applied the route, and names who has not', async () => {
+  feed.observationsComplete();
+  const [quick, slow] = [new Worker(path()), new Worker(path())];
+  quick.say({ kind: 'hello', worker: 1, pid: 11 });
+  slow.say({ kind: 'hello', worker: 2, pid: 22 });
+  await Promise.all([quick.message('snapshot-end'), slow.message('snapshot-end')]);
+  await put(podRecord());
+  await until('the record is read', () => [...feed.routes()].length === 1);
+  feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
+  quick.say({ kind: 'applied', epoch: 'epoch-1', sequence: feed.sequence });
+  await until('one of the two is late', async () => {
+    const wait = await feed.waitRoutable('default', 'mypod', 50);
+    return wait.kind === 'timeout' && wait.laggards.length === 1 && wait.laggards[0] === 'worker 2 (pid 22)';
+  });
+  const waiting = feed.waitRoutable('default', 'mypod', 10_000);
+  slow.say({ kind: 'applied', epoch: 'another epoch', sequence: 1e9 });
+  slow.say({ kind: 'applied', epoch: 'epoch-1', sequence: feed.sequence });
+  expect(await waiting).toEqual({ kind: 'routable' });
+});
+
+test('waitRoutable ends early for a pod that will not come, and when the laggard leaves', async () => {
+  feed.observationsComplete();
+  const worker = new Worker(path());
+  await worker.message('snapshot-end');
+  await put(podRecord({ status: 'ERROR' }));
+  await until('the record is read', () => [...feed.routes()].length === 1);
+  expect(await feed.waitRoutable('default', 'mypod', 5_000)).toEqual({ kind: 'ended' });
+  await put(podRecord());
+  feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
+  const other = new Worker(path());
+  await other.message('snapshot-end');
+  other.say({ kind: 'applied', epoch: 'epoch-1', sequence: feed.sequence + 1 });
+  const waiting = feed.waitRoutable('default', 'mypod', 10_000);
+  worker.socket.destroy();
+  expect(await waiting).toEqual({ kind: 'routable' });
+});
+
+test('a worker that talks nonsense is cut off, and the others do not notice', async () => {
+  feed.observationsComplete();
+  const [good, bad] = [new Worker(path()), new Worker(path())];
+  await Promise.all([good.message('snapshot-end'), bad.message('snapshot-end')]);
+  bad.socket.write('nonsense\n');
+  await until('it is cut off', () => bad.socket.destroyed || bad.socket.readableEnded);
+  await put(
+    podRecord({ spec: podSpec({ networking: { default: { protocol: 'tcp', port: 7000, ipAllowList: [] } } }) }),
+  );
+  expect((await good.message('change')).set).toMatchObject([{ protocol: 'tcp' }]);
+});

@@ -1,0 +1,222 @@
+import { expect, test } from 'vitest';
+import { OrphanWatch } from '../../control/health/orphan-watch.ts';
+import { reconcilePod } from '../../control/health/reconcile.ts';
+import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
+import { openSqliteDatabase, type SqliteDatabase } from '../../control/store/sqlite/sqlite-database.ts';
+import { podKey } from '../../core/ids.ts';
+import { judgeStore } from '../../core/lifecycle/clean-up.ts';
+import type { PodRecord } from '../../core/pod.ts';
+import { spawnPod } from '../../spawner/spawn-pod.ts';
+import { silentLog } from '../support/silent-log.ts';
+import { Promises } from '../support/promises.ts';
+import { Chance, type FaultRates, NO_FAULTS, Scheduler, SimProcess } from './scheduler.ts';
+import { SimOrchestrator } from './sim-orchestrator.ts';
+import { actAsUser, POD_IDS, TENANT } from './sim-users.ts';
+import { SimClock, simLogs, simOrchestrator, simQueue, simStore } from './sim-world.ts';
+
+const STEPS = Number(process.env['PODGATE_SIM_STEPS'] ?? 120_000);
+const SEED = Number(process.env['PODGATE_SIM_SEED'] ?? Math.floor(Math.random() * 1e9));
+const ROUGH: FaultRates = { fails: 0.02, answerLost: 0.02, crash: 0.004 };
+const LEASE_MS = 30_000;
+const LONG_AGO_MS = 11 * 60_000;
+
+/** Two replicas of the control plane, each with health loop, spawners, users at its API and a route feed. */
+class Simulation {
+  readonly scheduler: Scheduler;
+  readonly clock = new SimClock();
+  readonly promises = new Promises();
+  readonly database: SqliteDatabase;
+  readonly orchestrator: SimOrchestrator;
+  readonly #chance: Chance;
+  readonly #woken = new Set<string>();
+  /** By replica: its feed, and what ends it. */
+  readonly #feeds = new Map<string, { feed: ControlRouteFeed; stop: AbortController }>();
+  isRough = true;
+  readonly counts = { crashes: 0, spawns: 0, removals: 0, userActions: 0 };
+
+  constructor(seed: number) {
+    this.#chance = new Chance(seed);
+    this.scheduler = new Scheduler(this.#chance, ROUGH);
+    this.database = openSqliteDatabase({ path: ':memory:', clock: this.clock, log: silentLog });
+    this.orchestrator = new SimOrchestrator(
+      this.#chance,
+      () => this.clock.monotonicMs(),
+      (key) => this.#woken.add(key),
+    );
+    this.scheduler.onCrash = (process) => {
+      this.counts.crashes += 1;
+      this.#startReplica(process.name);
+    };
+    for (const name of ['replica 1', 'replica 2']) this.#startReplica(name);
+  }
+
+  #startReplica(name: string): void {
+    const process = new SimProcess(name);
+    const { scheduler, clock } = this;
+    const store = simStore(this.database.store, scheduler, process);
+    const logs = simLogs(this.database.logs, scheduler, process);
+    const queue = simQueue(this.database.queue, scheduler, process);
+    const orchestrator = simOrchestrator(this.orchestrator, scheduler, process);
+    const feed = new ControlRouteFeed({
+      store: this.database.store,
+      clock,
+      log: silentLog,
+      baseHostOf: () => 'localhost',
+    });
+    const stop = new AbortController();
+    const { signal } = stop;
+    this.#feeds.get(name)?.stop.abort();
+    this.#feeds.set(name, { feed, stop });
+    void feed.run(signal);
+    const health = {
+      store,
+      queue,
+      logs,
+      orchestrator,
+      clock,
+      observed: (key: string, uid: string, observation: Parameters<ControlRouteFeed['observed']>[2]) =>
+        feed.observed(key, uid, observation),
+    };
+    const pause = () => scheduler.call(process, 'pause', () => undefined);
+    const task = (turn: () => Promise<void>) => {
+      void (async () => {
+        while (process.isAlive) {
+          await turn().catch(() => undefined);
+          await pause();
+        }
+      })();
+    };
+    for (let i = 0; i < 2; i += 1) {
+      task(async () => {
+        const key = this.#chance.isHit(0.5) ? [...this.#woken][0] : podKey(TENANT, this.#chance.pick(POD_IDS));
+        if (key === undefined) return;
+        this.#woken.delete(key);
+        await reconcilePod(health, key, signal);
+      });
+      task(async () => {
+        const claim = await queue.claim(LEASE_MS, signal);
+        if (claim === null) return;
+        this.counts.spawns += 1;
+        await spawnPod({ store, queue, logs, orchestrator, clock }, claim, signal);
+      });
+      task(async () => {
+        if (!this.isRough) return;
+        this.counts.userActions += 1;
+        await actAsUser(store, this.#chance, clock.now(), this.promises);
+      });
+    }
+    const orphans = new OrphanWatch({ store, orchestrator, clock, log: silentLog });
+    task(async () => {
+      const workloads = await orchestrator.list(signal);
+      const identity = await store.identity();
+      const trust = judgeStore(identity, null, workloads);
+      expect(trust, 'a store that lost nothing is healthy').toEqual({ kind: 'healthy' });
+      const records = await store.list('pod', { limit: 100 });
+      const uids = new Set(records.map(({ value }) => value.uid));
+      await orphans.pass(
+        trust,
+        workloads.filter(({ uid }) => !uids.has(uid)),
+        workloads.length,
+        signal,
+      );
+      for (const { key } of records) this.#woken.add(key);
+    });
+  }
+
+  /** Plays one step and checks what must hold at every moment. */
+  async step(): Promise<void> {
+    if (this.#chance.isHit(0.2)) this.orchestrator.advance(this.isRough);
+    this.clock.advance(this.#chance.below(40));
+    if (this.isRough && this.#chance.isHit(0.0005)) this.clock.jumpWall((this.#chance.below(3) - 1) * 12 * 3_600_000);
+    await this.scheduler.step();
+    this.#checkRoutes();
+  }
+
+  #checkRoutes(): void {
+    for (const { feed } of this.#feeds.values()) {
+      for (const { uid, backend, podId } of feed.routes()) {
+        if (backend === null) continue;
+        expect(backend.uid, `the route of ${podId} leads to its own workload`).toBe(uid);
+        expect(this.orchestrator.ownersEver.get(backend.address), `${backend.address} was ${podId}'s`).toContain(uid);
+      }
+    }
+  }
+
+  async checkStore(): Promise<void> {
+    for (const podId of POD_IDS) {
+      const key = podKey(TENANT, podId);
+      const record = (await this.database.store.get('pod', key))?.value ?? null;
+      const mark = record === null || record.deleting !== null ? null : record.spec.description;
+      expect(this.promises.problem(key, mark)).toBeNull();
+      // Data goes only with its pod.
+      if (record !== null && record.deleting === null) expect(this.orchestrator.dataDeleted).not.toContain(record.uid);
+    }
+  }
+
+  /** Lets the outside behave, and time pass, until everything is where it belongs. */
+  async settle(): Promise<void> {
+    this.isRough = false;
+    this.scheduler.faults = NO_FAULTS;
+    for (let i = 0; i < 4_000; i += 1) {
+      await this.step();
+      if (i % 40 === 0) this.clock.advance(2_000);
+    }
+    this.clock.advance(LONG_AGO_MS);
+    for (let i = 0; i < 4_000; i += 1) {
+      await this.step();
+      if (i % 40 === 0) this.clock.advance(2_000);
+    }
+    await this.checkStore();
+    const records = (await this.database.store.list('pod', { limit: 100 })).map(({ value }) => value);
+    for (const record of records) expect(this.#goalProblem(record), JSON.stringify(record)).toBeNull();
+    for (const workload of this.orchestrator.list()) {
+      const owner = records.find(({ uid }) => uid === workload.uid);
+      expect(owner, `the workload of ${workload.podId} belongs to a pod`).toBeDefined();
+    }
+    for (const { feed } of this.#feeds.values()) {
+      for (const { backend, uid, podId } of feed.routes()) {
+        if (backend !== null) expect(this.orchestrator.ownerOf(backend.address), podId).toBe(uid);
+      }
+    }
+  }
+
+  #goalProblem(record: PodRecord): string | null {
+    const workload = this.orchestrator.list().find(({ uid }) => uid === record.uid);
+    if (record.deleting !== null) return 'a deleted pod is still there';
+    if (record.wish === 'OFF') return record.status === 'STOPPED' && workload === undefined ? null : 'not stopped';
+    if (record.wish === 'RESTART') return 'RESTART has not become ON';
+    if (record.status === 'RUNNING') return workload?.phase === 'ready' ? null : 'RUNNING without a ready workload';
+    return record.status === 'COMPLETE' || record.status === 'ERROR' ? null : `stuck in ${record.status}`;
+  }
+
+  end(): void {
+    for (const { stop } of this.#feeds.values()) stop.abort();
+    this.scheduler.faults = NO_FAULTS;
+    this.database.close();
+  }
+}
+
+test(`whatever crashes, comes twice or comes late, no promise is broken and no pod is stuck (seed ${SEED})`, async () => {
+  const simulation = new Simulation(SEED);
+  try {
+    while (simulation.scheduler.steps < STEPS) {
+      simulation.isRough = true;
+      simulation.scheduler.faults = ROUGH;
+      const until = simulation.scheduler.steps + 20_000;
+      while (simulation.scheduler.steps < until) {
+        await simulation.step();
+        if (simulation.scheduler.steps % 100 === 0) await simulation.checkStore();
+      }
+      await simulation.settle();
+    }
+    console.log(`simulation: seed ${SEED}, ${simulation.scheduler.steps} steps, ${JSON.stringify(simulation.counts)}`);
+    expect(simulation.counts.crashes).toBeGreaterThan(STEPS / 2_000);
+  } catch (error) {
+    console.error(
+      `seed ${SEED}, step ${simulation.scheduler.steps}\n${simulation.scheduler.trail.slice(-60).join('\n')}`,
+    );
+    throw error;
+  } finally {
+    simulation.end();
+  }
+});
