@@ -1,0 +1,36 @@
+import type { Duplex } from 'node:stream';
+import type { Refusal } from '../../refusal.ts';
+import { endWith } from '../farewell.ts';
+import { BoltConversation } from './conversation.ts';
+
+export interface RefuseBoltOptions {
+  /** For the whole conversation, in ms. */
+  readonly deadlineMs: number;
+  /** host:port that clients dial for this name: what a routing table says. */
+  readonly address: string;
+}
+
+/**
+ * Refuses a Bolt client in its own words. Takes over a socket (inside TLS, or plain for 'tls.required') from the first
+ * byte of the magic on; returns at once and ends the socket by itself.
+ */
+export function refuseBolt(socket: Duplex, refusal: Refusal, { deadlineMs, address }: RefuseBoltOptions): void {
+  const conversation = new BoltConversation(refusal, address);
+  const deadline = setTimeout(() => socket.destroy(), deadlineMs);
+  deadline.unref();
+  socket.once('close', () => clearTimeout(deadline));
+  socket.on('error', () => socket.destroy());
+  socket.once('end', () => socket.end());
+  const onData = (bytes: Buffer): void => {
+    const step = conversation.receive(bytes);
+    if (step.end) {
+      socket.off('data', onData);
+      endWith(socket, step.bytes);
+    } else if (step.bytes.length > 0 && !socket.write(step.bytes)) {
+      // Who does not read its answers is not read either.
+      socket.pause();
+      socket.once('drain', () => socket.resume());
+    }
+  };
+  socket.on('data', onData);
+}

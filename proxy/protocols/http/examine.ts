@@ -1,0 +1,153 @@
+import { parseHost } from './host.ts';
+
+/** The head of a request as Node's strict parser gives it. */
+export interface RequestHead {
+  readonly method: string;
+  readonly url: string;
+  readonly httpVersion: string;
+  /** Flat name, value list. */
+  readonly rawHeaders: readonly string[];
+}
+
+export interface GoodRequest {
+  readonly kind: 'good';
+  /** Lower case, without port and trailing dot; equals the connection's server name. */
+  readonly host: string;
+  readonly hostHeader: string;
+  readonly port: string | null;
+  /** Origin-form: path and query. */
+  readonly target: string;
+  readonly hasBody: boolean;
+  /** Length of the body in bytes; null when it is chunked. */
+  readonly bodyBytes: number | null;
+  readonly accept: string;
+}
+
+export type Examination =
+  | GoodRequest
+  | { readonly kind: 'malformed'; readonly reason: string }
+  | { readonly kind: 'misdirected' }
+  | { readonly kind: 'bad-method' };
+
+interface Fields {
+  readonly hosts: readonly string[];
+  readonly transferEncodings: readonly string[];
+  readonly contentLengths: readonly string[];
+  readonly accept: string;
+}
+
+/**
+ * What a request asks for, or why it gets no further. Everything two readers could understand differently is refused:
+ * several Host fields, an authority in the target that is not the Host's, a transfer coding besides chunked (RFC 9112
+ * 3.2, 6.1). The Host must be the server name the TLS connection was opened for: a wildcard certificate must not let one
+ * connection walk into another pod.
+ */
+export function examineRequest(head: RequestHead, serverName: string): Examination {
+  if (head.method === 'CONNECT' || head.method === 'TRACE') return { kind: 'bad-method' };
+  const fields = collect(head.rawHeaders);
+  const framing = framingProblem(head, fields);
+  if (framing !== null) return { kind: 'malformed', reason: framing };
+
+  // HTTP/1.0 may do without Host: then it is the name the connection was opened for.
+  const hostHeader = fields.hosts[0] ?? (head.httpVersion === '1.0' ? serverName : undefined);
+  if (hostHeader === undefined) return { kind: 'malformed', reason: 'The Host header is missing.' };
+  if (fields.hosts.length > 1) return { kind: 'malformed', reason: 'There are several Host headers.' };
+  const host = parseHost(hostHeader);
+  if (host === null) return { kind: 'malformed', reason: 'The Host header is not a host name.' };
+
+  const target = originForm(head.url);
+  if (target === null) return { kind: 'malformed', reason: 'The request target is not a path.' };
+  if (target.authority !== null) {
+    const authority = parseHost(target.authority);
+    if (authority?.host !== host.host || authority.port !== host.port) {
+      return { kind: 'malformed', reason: 'The request target and the Host header differ.' };
+    }
+  }
+  if (host.host !== serverName) return { kind: 'misdirected' };
+  const bodyBytes = fields.transferEncodings.length > 0 ? null : Number(fields.contentLengths[0] ?? 0);
+  return {
+    kind: 'good',
+    host: host.host,
+    hostHeader,
+    port: host.port,
+    target: target.path,
+    hasBody: bodyBytes !== 0,
+    bodyBytes,
+    accept: fields.accept,
+  };
+}
+
+function collect(raw: readonly string[]): Fields {
+  const hosts: string[] = [];
+  const transferEncodings: string[] = [];
+  const contentLengths: string[] = [];
+  let accept = '';
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const value = raw[index + 1] ?? '';
+    switch ((raw[index] ?? '').toLowerCase()) {
+      case 'host':
+        hosts.push(value);
+        break;
+      case 'transfer-encoding':
+        transferEncodings.push(value);
+        break;
+      case 'content-length':
+        contentLengths.push(value);
+        break;
+      case 'accept':
+        accept += `${value},`;
+        break;
+      default:
+        break;
+    }
+  }
+  return { hosts, transferEncodings, contentLengths, accept };
+}
+
+/** Node's parser refuses most of these itself; this is the second pair of eyes. */
+function framingProblem(head: RequestHead, { transferEncodings, contentLengths }: Fields): string | null {
+  if (contentLengths.length > 1) return 'There are several Content-Length headers.';
+  if (contentLengths[0] !== undefined && !/^[0-9]{1,15}$/.test(contentLengths[0])) {
+    return 'Content-Length is not a number.';
+  }
+  if (transferEncodings[0] === undefined) return null;
+  if (contentLengths.length > 0) return 'There are both Content-Length and Transfer-Encoding.';
+  if (head.httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.';
+  if (transferEncodings.length > 1 || transferEncodings[0].trim().toLowerCase() !== 'chunked') {
+    return 'The only transfer coding taken is chunked, once.';
+  }
+  return null;
+}
+
+function originForm(url: string): { readonly path: string; readonly authority: string | null } | null {
+  // A fragment is never sent, and undici would refuse bytes outside this range.
+  if (!/^[\u0021\u0022\u0024-\u00ff]+$/.test(url)) return null;
+  if (url.startsWith('/')) return { path: url, authority: null };
+  const absolute = /^https?:\/\/([^/?]+)(\/[^]*|\?[^]*)?$/i.exec(url);
+  if (absolute?.[1] === undefined) return null;
+  const rest = absolute[2] ?? '/';
+  return { path: rest.startsWith('/') ? rest : `/${rest}`, authority: absolute[1] };
+}
+
+/** Does this path name the metrics, in any of the spellings a lenient server may fold together? */
+export function isMetricsPath(target: string): boolean {
+  let path = target.split('?', 1)[0] ?? '';
+  for (let round = 0; round < 3; round += 1) path = percentDecode(path);
+  const segments: string[] = [];
+  for (const segment of path.toLowerCase().split(/[/\\]+/)) {
+    const name = segment.split(';', 1)[0] ?? '';
+    if (name === '' || name === '.') continue;
+    if (name === '..') segments.pop();
+    else segments.push(name);
+  }
+  return segments[0] === 'metrics' || (segments[0] === 'v3' && segments[1] === 'metrics');
+}
+
+function percentDecode(text: string): string {
+  return text.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
+}
+
+/** An upgrade we carry: not one to another HTTP (h2c would hide requests from every check here) or TLS. */
+export function isTunnelProtocol(upgrade: string): boolean {
+  return /^[a-z0-9][a-z0-9./_-]{0,63}$/i.test(upgrade) && !/^(h2c|http\/|tls\/)/i.test(upgrade);
+}

@@ -1,0 +1,77 @@
+/** Which header fields go on, and which are ours. Pure; works on flat name, value lists as Node and undici have them. */
+
+/** RFC 9110 7.6.1, with the older Keep-Alive and Proxy-Connection. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'proxy-authenticate',
+  'proxy-authorization',
+]);
+
+/** Fields a client may not choose: they say who asked, or (httpoxy) become a CGI program's proxy setting. */
+const OURS: ReadonlySet<string> = new Set(['forwarded', 'proxy', 'x-real-ip', 'x-request-id', 'expect']);
+
+/** Connection may not name these: without them the message would mean something else (RFC 9110 7.6.1). */
+const NEVER_NAMED: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding']);
+
+export interface ForwardedFor {
+  readonly remoteAddress: string;
+  /** The Host header as sent. */
+  readonly hostHeader: string;
+  /** From the Host header; null = the scheme's default. */
+  readonly port: string | null;
+  readonly requestId: string;
+}
+
+/** The fields sent to the backend. The client's X-Forwarded-*, Forwarded and X-Request-Id never pass. */
+export function requestHeaders(raw: readonly string[], client: ForwardedFor): string[] {
+  const named = namedByConnection(raw);
+  const headers = ['host', client.hostHeader];
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? '';
+    const lower = name.toLowerCase();
+    if (lower === 'host' || HOP_BY_HOP.has(lower) || named?.has(lower) === true || isOurs(lower)) continue;
+    headers.push(name, raw[index + 1] ?? '');
+  }
+  headers.push('x-forwarded-for', client.remoteAddress, 'x-forwarded-proto', 'https');
+  headers.push('x-forwarded-host', client.hostHeader, 'x-forwarded-port', client.port ?? '443');
+  headers.push('x-request-id', client.requestId);
+  return headers;
+}
+
+/** The fields sent to the client. Framing is written anew. */
+export function responseHeaders(raw: readonly string[]): string[] {
+  const named = namedByConnection(raw);
+  const headers: string[] = [];
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? '';
+    const lower = name.toLowerCase();
+    if (HOP_BY_HOP.has(lower) || named?.has(lower) === true) continue;
+    headers.push(name, raw[index + 1] ?? '');
+  }
+  return headers;
+}
+
+/** WSGI and CGI turn `-` and `_` into the same variable: X_Forwarded_For would pass for ours. */
+function isOurs(lower: string): boolean {
+  const name = lower.includes('_') ? lower.replaceAll('_', '-') : lower;
+  return OURS.has(name) || name.startsWith('x-forwarded-');
+}
+
+function namedByConnection(raw: readonly string[]): Set<string> | null {
+  let named: Set<string> | null = null;
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    if ((raw[index] ?? '').toLowerCase() !== 'connection') continue;
+    for (const part of (raw[index + 1] ?? '').split(',')) {
+      const name = part.trim().toLowerCase();
+      if (name === '' || name === 'close' || name === 'keep-alive' || NEVER_NAMED.has(name)) continue;
+      named ??= new Set();
+      named.add(name);
+    }
+  }
+  return named;
+}

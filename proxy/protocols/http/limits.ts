@@ -1,0 +1,30 @@
+/** What one HTTP/1.1 connection may take. Durations in ms; 0 = no limit. */
+export interface HttpLimits {
+  /** Request line and header fields together. */
+  readonly headerBytes: number;
+  /** From the first moment of a connection, or the first byte of a later request, to the end of its header section. */
+  readonly headersTimeoutMs: number;
+  /** From the first byte of a request to the last of its body. */
+  readonly requestTimeoutMs: number;
+  /** How long a connection may be silent between two requests. */
+  readonly keepAliveTimeoutMs: number;
+  readonly maxRequestsPerConnection: number;
+  /** How long the dial to a backend may take. */
+  readonly connectTimeoutMs: number;
+  /** How long after its first use a backend that refuses connections is asked again: kube-proxy lags behind "ready". */
+  readonly refusedRetryMs: number;
+  /** How long a kept connection to a backend may be silent. Below the 5 s after which Node and uvicorn servers close. */
+  readonly upstreamIdleMs: number;
+}
+
+export const DEFAULT_HTTP_LIMITS: HttpLimits = {
+  headerBytes: 32 * 1024,
+  headersTimeoutMs: 20_000,
+  // Uploads may take hours; that the header section arrives in time is what keeps the slow from holding places.
+  requestTimeoutMs: 0,
+  keepAliveTimeoutMs: 75_000,
+  maxRequestsPerConnection: 10_000,
+  connectTimeoutMs: 5_000,
+  refusedRetryMs: 3_000,
+  upstreamIdleMs: 4_000,
+};

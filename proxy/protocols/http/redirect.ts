@@ -1,0 +1,80 @@
+import http from 'node:http';
+import { randomUUID } from 'node:crypto';
+import type { Logger } from '../../../core/logger.ts';
+import type { RouteTable } from '../../routes/route-table.ts';
+import { examineRequest } from './examine.ts';
+import { parseHost } from './host.ts';
+import { DEFAULT_HTTP_LIMITS } from './limits.ts';
+import { renderProblem } from './page.ts';
+import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
+
+export interface RedirectOptions {
+  readonly table: RouteTable;
+  readonly baseHosts: () => ReadonlySet<string>;
+  /** The port HTTPS clients dial. */
+  readonly publicHttpsPort: number;
+  readonly log: Logger;
+}
+
+/**
+ * Plain HTTP: sends who asks for a name of ours on to https (308 keeps method and body), everybody else gets 404. The
+ * host in Location is one of the table's, never the client's text: no open redirect. The composition listens.
+ */
+export function createRedirectServer(options: RedirectOptions): http.Server {
+  const server = http.createServer(
+    {
+      maxHeaderSize: DEFAULT_HTTP_LIMITS.headerBytes,
+      headersTimeout: 10_000,
+      // Nothing here reads a body: whoever sends a slow one is cut.
+      requestTimeout: 10_000,
+      keepAliveTimeout: 5_000,
+      connectionsCheckingInterval: 2_000,
+      requireHostHeader: false,
+      shouldUpgradeCallback: () => false,
+    },
+    (request, response) => {
+      request.resume();
+      const answer = answerTo(request, options);
+      if (answer.kind === 'redirect') {
+        response.writeHead(308, ['Location', answer.location, 'Content-Length', '0', 'Cache-Control', 'no-store']);
+        response.end();
+        return;
+      }
+      const page = renderProblem(answer.problem, request.headers.accept ?? '', null);
+      response.writeHead(page.status, [...page.headers, 'Connection', 'close']);
+      response.end(page.body);
+    },
+  );
+  server.on('checkContinue', (request: http.IncomingMessage, response: http.ServerResponse) => {
+    server.emit('request', request, response);
+  });
+  return server;
+}
+
+type Answer =
+  { readonly kind: 'redirect'; readonly location: string } | { readonly kind: 'problem'; readonly problem: Problem };
+
+function answerTo(request: http.IncomingMessage, { table, baseHosts, publicHttpsPort, log }: RedirectOptions): Answer {
+  const named = parseHost(request.headers.host ?? '')?.host ?? '';
+  const head = {
+    method: request.method ?? '',
+    url: request.url ?? '',
+    httpVersion: request.httpVersion,
+    rawHeaders: request.rawHeaders,
+  };
+  const examined = examineRequest(head, named);
+  if (examined.kind !== 'good') {
+    return problem(examined.kind === 'bad-method' ? 'api.method-not-allowed' : 'request.malformed');
+  }
+  const known = table.get(named)?.host ?? (baseHosts().has(named) ? named : undefined);
+  if (known === undefined) {
+    log.debug({ remoteAddress: request.socket.remoteAddress }, 'plain HTTP for an unknown name');
+    return problem('route.unknown');
+  }
+  const port = publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`;
+  return { kind: 'redirect', location: `https://${known}${port}${examined.target}` };
+}
+
+function problem(code: HttpErrorCode): Answer {
+  return { kind: 'problem', problem: problemOfCode(code, randomUUID(), 'Use https and the name of a pod.') };
+}
