@@ -1,0 +1,28 @@
+// Makes a fresh clone runnable: `npm start` and `npm test` call this first. It needs nothing but Node 20 or later, and
+// does nothing when everything is there. With --test it also prepares the real programs that tests run against.
+import { fileURLToPath } from 'node:url';
+import { prepareDebianPackages } from './setup/debian-packages.mjs';
+import { prepareNeo4j } from './setup/neo4j.mjs';
+import { prepareNodeModules } from './setup/node-modules.mjs';
+import { say } from './setup/run-command.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Ends the process: without the dependencies nothing can go on. */
+function fail(problem) {
+  say(problem);
+  process.exit(1);
+}
+
+async function prepareTestPrograms() {
+  const problems = [await prepareDebianPackages(), await prepareNeo4j()].filter((problem) => problem !== null);
+  for (const problem of problems) say(problem);
+  if (problems.length > 0 && process.env.PODGATE_TEST_REQUIRE_ALL === '1')
+    fail('PODGATE_TEST_REQUIRE_ALL=1: that is an error.');
+}
+
+const [nodeModulesProblem] = await Promise.all([
+  prepareNodeModules(root),
+  process.argv.includes('--test') ? prepareTestPrograms() : null,
+]);
+if (nodeModulesProblem !== null) fail(nodeModulesProblem);

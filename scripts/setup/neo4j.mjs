@@ -1,0 +1,95 @@
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { NEO4J_VERSION, preparedNeo4jHome } from './cache.mjs';
+import { runCommand, say } from './run-command.mjs';
+
+/** `org.neo4j:neo4j` holds the database and the start-up commands, `org.neo4j.app:neo4j-server` the HTTP side. */
+const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>podgate.test</groupId>
+  <artifactId>neo4j-home</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+    <dependency>
+      <groupId>org.neo4j</groupId>
+      <artifactId>neo4j</artifactId>
+      <version>${NEO4J_VERSION}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.neo4j.app</groupId>
+      <artifactId>neo4j-server</artifactId>
+      <version>${NEO4J_VERSION}</version>
+    </dependency>
+  </dependencies>
+</project>
+`;
+
+const CONFIGURATION = `server.default_listen_address=127.0.0.1
+server.https.enabled=false
+dbms.usage_report.enabled=false
+`;
+
+/** The same two programs, with the same commands and variables, as in the distribution that Neo4j publishes. */
+const launcher = (mainClass) => `#!/bin/sh
+: "\${NEO4J_HOME:=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd -P)}"
+export NEO4J_HOME
+exec "\${JAVA_HOME:+$JAVA_HOME/bin/}java" -Xmx128m -XX:+UseSerialGC -cp "$NEO4J_HOME/lib/*" \\
+  -Dbasedir="$NEO4J_HOME" org.neo4j.server.startup.${mainClass} "$@"
+`;
+
+/**
+ * Puts a real Neo4j Community from Maven Central into the cache, unless it is there. It appears whole or not at all.
+ * @returns {Promise<string | null>} a sentence on what is wrong, or null
+ */
+export async function prepareNeo4j() {
+  const home = preparedNeo4jHome();
+  if (await isDirectory(home)) return null;
+  say(`fetching Neo4j ${NEO4J_VERSION} for the tests, once (120 MB from Maven Central)`);
+  await mkdir(dirname(home), { recursive: true });
+  const building = await mkdtemp(`${home}.`);
+  try {
+    await writeFile(join(building, 'pom.xml'), POM);
+    const copied = await runCommand(
+      'mvn',
+      [
+        ...['--quiet', '--batch-mode', '-Dmaven.artifact.threads=10', 'dependency:copy-dependencies'],
+        ...['-DincludeScope=runtime', `-DoutputDirectory=${join(building, 'lib')}`],
+      ],
+      { cwd: building, timeoutMs: 30 * 60_000 },
+    );
+    if (copied.code !== 0) return `Neo4j could not be fetched by Maven: ${lastLine(copied.output)}`;
+    await makeHome(building);
+    await rename(building, home);
+    return null;
+  } catch (error) {
+    // Another set-up of the same machine may have been faster.
+    if (await isDirectory(home)) return null;
+    throw error;
+  } finally {
+    await rm(building, { recursive: true, force: true });
+  }
+}
+
+async function makeHome(directory) {
+  for (const name of ['bin', 'conf', 'data', 'logs', 'plugins', 'import', 'run']) await mkdir(join(directory, name));
+  await writeFile(join(directory, 'conf', 'neo4j.conf'), CONFIGURATION);
+  await writeFile(join(directory, 'bin', 'neo4j'), launcher('Neo4jCommand'), { mode: 0o755 });
+  await writeFile(join(directory, 'bin', 'neo4j-admin'), launcher('Neo4jAdminCommand'), { mode: 0o755 });
+  // mkdtemp makes it private; the users that pods run as must be able to read it.
+  await chmod(directory, 0o755);
+  for (const jar of await readdir(join(directory, 'lib'))) await chmod(join(directory, 'lib', jar), 0o644);
+}
+
+async function isDirectory(path) {
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+}
+
+const lastLine = (text) =>
+  text
+    .trim()
+    .split('\n')
+    .find((line) => line.includes('ERROR')) ?? text.trim().slice(-300);

@@ -1,0 +1,39 @@
+import { spawn } from 'node:child_process';
+
+const TAIL_CHARACTERS = 4000;
+
+/**
+ * Runs a command to its end without a shell and without stdin. Resolves `{ code, output }`; `output` is the end of what
+ * it printed on both streams, for a sentence when it failed. Never rejects: a program that is not there is code 127.
+ * @param {string} command
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, timeoutMs?: number }} [options]
+ */
+export function runCommand(command, args, options = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: options.cwd,
+      env: options.env ?? process.env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: options.timeoutMs ?? 15 * 60_000,
+    });
+    let output = '';
+    const keep = (chunk) => (output = (output + chunk).slice(-TAIL_CHARACTERS));
+    child.stdout.setEncoding('utf8').on('data', keep);
+    child.stderr.setEncoding('utf8').on('data', keep);
+    child.on('error', (error) => resolve({ code: 127, output: error.message }));
+    child.on('close', (code, signal) =>
+      resolve({ code: code ?? 128, output: signal === null ? output : `${output}\nended by ${signal}` }),
+    );
+  });
+}
+
+/** Is there a program of that name on the PATH? */
+export async function isOnPath(program) {
+  return (await runCommand('/bin/sh', ['-c', `command -v ${program}`])).code === 0;
+}
+
+/** What set-up has to say, one plain line each. */
+export function say(line) {
+  process.stdout.write(`podgate: ${line}\n`);
+}
