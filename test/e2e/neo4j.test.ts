@@ -1,13 +1,12 @@
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
 
-const CACHE = join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'podgate');
-const NEO4J_HOME = join(CACHE, 'neo4j');
+const NEO4J_HOME = preparedNeo4jHome();
 const HOST = 'mygraph.pods.localhost';
 
 let program: Program;
@@ -43,36 +42,6 @@ async function cypher(scheme: string, query: string, host = HOST) {
 test.each(['bolt+s', 'neo4j+s'])('neo4j-driver runs Cypher over %s', async (scheme) => {
   const answer = await cypher(scheme, 'CREATE (n:Thing {name: "a"}) RETURN n.name AS name, 6 * 7 AS product');
   expect(answer).toMatchObject({ record: { name: 'a', product: 42 }, server: `${HOST}:${program.httpsPort}` });
-});
-
-test('cypher-shell runs Cypher over neo4j+s', async () => {
-  const shell = join(NEO4J_HOME, 'bin', 'cypher-shell');
-  if (!existsSync(shell)) throw new Error(`no cypher-shell at ${shell}`);
-  const truststore = join(program.dataDir, 'truststore.p12');
-  const imported = await run('keytool', [
-    '-importcert',
-    '-noprompt',
-    '-alias',
-    'podgate',
-    '-file',
-    program.caPath,
-    '-keystore',
-    truststore,
-    '-storepass',
-    'changeit',
-  ]);
-  expect(imported.code, imported.stdout).toBe(0);
-  const answer = await run(
-    shell,
-    ['-a', `neo4j+s://${HOST}:${program.httpsPort}`, '-u', user, '--format', 'plain', 'RETURN 6 * 7 AS product'],
-    {
-      env: {
-        NEO4J_PASSWORD: password,
-        JAVA_TOOL_OPTIONS: `-Djavax.net.ssl.trustStore=${truststore} -Djavax.net.ssl.trustStorePassword=changeit`,
-      },
-    },
-  );
-  expect(answer.stdout, answer.stderr).toBe('product\n42\n');
 });
 
 test('the browser stanza serves HTTP', async () => {
