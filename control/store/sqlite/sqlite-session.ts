@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/clock.ts';
 import type { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
-import { gatherDelayMs } from './gather-delay.ts';
+import { addCommit, gatherDelayMs, type DiskDebt } from './gather-delay.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
 import { storeClosed, storeFailure } from './sqlite-failure.ts';
 
@@ -49,13 +49,11 @@ export function createSqliteSession(options: {
   let closed = false;
   /** Ends the wait for the next group. */
   let cancelScheduled: (() => void) | null = null;
-  /** How long the disk took for the last group, and when that ended. */
-  let lastCommitMs = 0;
-  let lastCommitEndMs = openedAtMs;
+  let debt: DiskDebt = { ms: 0, atMs: openedAtMs };
 
   function schedule(): void {
     if (cancelScheduled !== null) return;
-    const delayMs = gatherDelayMs(lastCommitMs, clock.monotonicMs() - lastCommitEndMs);
+    const delayMs = gatherDelayMs(debt, clock.monotonicMs());
     if (delayMs > 0) {
       const timer = setTimeout(flush, delayMs);
       cancelScheduled = () => clearTimeout(timer);
@@ -84,8 +82,8 @@ export function createSqliteSession(options: {
       if (totalChanges() !== changesBefore) connection.run('UPDATE store SET age_ms = ?', ageMs());
       const startedAtMs = clock.monotonicMs();
       connection.run('COMMIT');
-      lastCommitEndMs = clock.monotonicMs();
-      lastCommitMs = lastCommitEndMs - startedAtMs;
+      const endedAtMs = clock.monotonicMs();
+      debt = addCommit(debt, endedAtMs - startedAtMs, endedAtMs);
       return endings;
     } catch (error) {
       const failure = failed('commit', error);
