@@ -1,5 +1,5 @@
 import { PodgateError } from '../../core/errors.ts';
-import { podKey } from '../../core/ids.ts';
+import { podKey, RESERVED_POD_IDS } from '../../core/ids.ts';
 import { PERMISSION_LEVELS, type PermissionLevel, type PodRecord } from '../../core/pod.ts';
 import type { Store, Stored } from '../../core/store.ts';
 import type { Caller } from '../auth/authenticator.ts';
@@ -43,7 +43,9 @@ export async function readPod(
 }
 
 export function podNotFound(podId: string): PodgateError {
-  return new PodgateError('api.not-found', {
-    publicMessages: [`There is no pod ${JSON.stringify(podId.slice(0, 64))}.`],
-  });
+  const shown = JSON.stringify(podId.slice(0, 64));
+  const sentence = RESERVED_POD_IDS.has(podId)
+    ? `${shown} is no pod but a reserved word; what it stands for is not in this release.`
+    : `There is no pod ${shown}.`;
+  return new PodgateError('api.not-found', { publicMessages: [sentence] });
 }

@@ -1,0 +1,57 @@
+import { type IncomingMessage, type ServerOptions, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+
+import { ERRORS } from '../../core/errors.ts';
+import type { Envelope } from './envelope.ts';
+
+/**
+ * For whoever listens: nobody slow holds a connection for ever. The body reader's own limit comes before
+ * `requestTimeout`, so that a slow body gets its envelope.
+ */
+export const API_SERVER_OPTIONS = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 32_768,
+} as const satisfies ServerOptions;
+
+/**
+ * Listener for 'clientError' of the server: bytes that are no HTTP request, headers that are too large or too slow. It
+ * answers with the envelope, where an answer can still be read, and closes.
+ */
+export function answerClientError(version: string): (error: Error, socket: Duplex) => void {
+  return (error, socket) => {
+    const code = 'code' in error ? error.code : undefined;
+    if (!socket.writable || code === 'ECONNRESET') {
+      socket.destroy();
+      return;
+    }
+    const { status, message } = answerOf(code);
+    const envelope: Envelope = { message, metadata: {}, result: null, status: 'error', version };
+    const body = JSON.stringify(envelope);
+    socket.end(
+      [
+        `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
+        'Content-Type: application/json; charset=utf-8',
+        `Content-Length: ${Buffer.byteLength(body)}`,
+        'Connection: close',
+        '',
+        body,
+      ].join('\r\n'),
+    );
+  };
+}
+
+function answerOf(code: unknown): { readonly status: number; readonly message: string } {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return { status: 408, message: ERRORS['request.timeout'].message };
+    case 'HPE_HEADER_OVERFLOW':
+      return { status: 431, message: 'The headers are too large.' };
+    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
+      return { status: 413, message: ERRORS['request.too-large'].message };
+    default:
+      return { status: 400, message: ERRORS['request.malformed'].message };
+  }
+}

@@ -1,0 +1,26 @@
+import { PodgateError } from '../../core/errors.ts';
+import type { Precondition } from '../pods/update-pod.ts';
+
+const ENTITY_TAG = /^(W\/)?"([\x21\x23-\x7e]*)"$/;
+
+/** The generation as a strong entity tag. */
+export function entityTag(generation: number): string {
+  return `"${generation}"`;
+}
+
+/**
+ * If-Match (RFC 9110 section 13.1.1) as a test of a generation: `*`, or a list of entity tags, strongly compared - a
+ * weak one never matches. Absent: everything does. Throws 'api.invalid' when it is neither.
+ */
+export function preconditionOf(header: string | undefined): Precondition {
+  if (header === undefined || header.trim() === '*') return () => true;
+  const strong = new Set<string>();
+  for (const part of header.split(',')) {
+    const match = ENTITY_TAG.exec(part.trim());
+    if (match === null) {
+      throw new PodgateError('api.invalid', { publicMessages: ['If-Match: must be an ETag such as "3", or *'] });
+    }
+    if (match[1] === undefined) strong.add(match[2] ?? '');
+  }
+  return (generation) => strong.has(String(generation));
+}

@@ -1,0 +1,121 @@
+import { z } from 'zod';
+
+import type { Operation } from './operation.ts';
+
+interface OpenApiOptions {
+  readonly version: string;
+  /** Schemas that get a name of their own among the components. */
+  readonly named: Readonly<Record<string, z.ZodType>>;
+}
+
+/** The OpenAPI 3.1 document, made from the operations the router serves and the schemas that check their bodies. */
+export function openApiOf(operations: readonly Operation[], { version, named }: OpenApiOptions): object {
+  const registry = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(named)) registry.add(schema, { id });
+  const results = new Map<string, z.ZodType>();
+  for (const { operationId, result } of operations) {
+    const id = `${pascalCase(operationId)}Response`;
+    results.set(operationId, envelopeOf(result));
+    registry.add(results.get(operationId) ?? result, { id });
+  }
+  const error = z.object({
+    message: z.union([z.string(), z.array(z.string())]).describe('A list of sentences for validation errors.'),
+    metadata: z.object({}),
+    result: z.null(),
+    status: z.literal('error'),
+    version: z.string(),
+  });
+  registry.add(error, { id: 'Error' });
+
+  const reference = (id: string): string => `#/components/schemas/${id}`;
+  const { schemas } = z.toJSONSchema(registry, { uri: reference, io: 'output' });
+  const nameOf = (schema: z.ZodType): string => registry.get(schema)?.id ?? '';
+  const paths: Record<string, Record<string, object>> = {};
+  for (const operation of operations) {
+    const methods = (paths[operation.path] ??= {});
+    const result = results.get(operation.operationId) ?? operation.result;
+    for (const method of operation.methods) {
+      methods[method] = operationOf(operation, method, {
+        result: { $ref: reference(nameOf(result)) },
+        error: { $ref: reference('Error') },
+        body: operation.body === undefined ? null : { $ref: reference(nameOf(operation.body)) },
+      });
+    }
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Podgate',
+      description: 'Pods with a name, a route and a password in one call. Compatible with the Tapis Pods API.',
+      version,
+    },
+    servers: [{ url: '/v3' }, { url: '/' }],
+    paths,
+    components: {
+      schemas: Object.fromEntries(Object.entries(schemas).map(([id, schema]) => [id, withoutIdentity(schema)])),
+      securitySchemes: {
+        TapisJWT: { type: 'apiKey', in: 'header', name: 'X-Tapis-Token' },
+        Bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+      },
+    },
+  };
+}
+
+interface Schemas {
+  readonly result: object;
+  readonly error: object;
+  readonly body: object | null;
+}
+
+function operationOf(operation: Operation, method: string, schemas: Schemas): object {
+  const json = (schema: object) => ({ 'application/json': { schema } });
+  const inPath = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }));
+  const inQuery = (operation.query ?? []).map(({ name, description }) => ({
+    name,
+    in: 'query',
+    required: false,
+    description,
+    schema: { type: 'string' },
+  }));
+  const parameters = [...inPath, ...inQuery];
+  return {
+    // Where a path answers to GET and POST alike, GET has the name that the clients know.
+    operationId: operation.methods[0] === method ? operation.operationId : `${operation.operationId}_by_${method}`,
+    tags: [operation.tag],
+    summary: operation.summary,
+    ...(parameters.length === 0 ? {} : { parameters }),
+    ...(schemas.body === null ? {} : { requestBody: { required: true, content: json(schemas.body) } }),
+    responses: {
+      200: { description: 'Done.', content: json(schemas.result) },
+      default: { description: 'Refused; the message says why.', content: json(schemas.error) },
+    },
+    security: operation.access === 'open' ? [] : [{ TapisJWT: [] }, { Bearer: [] }],
+  };
+}
+
+function envelopeOf(result: z.ZodType): z.ZodType {
+  return z.object({
+    message: z.string(),
+    metadata: z.record(z.string(), z.unknown()),
+    result,
+    status: z.enum(['success', 'error']),
+    version: z.string(),
+  });
+}
+
+/** A component is identified by its place in the document. */
+function withoutIdentity(schema: object): object {
+  return Object.fromEntries(Object.entries(schema).filter(([name]) => name !== '$id' && name !== '$schema'));
+}
+
+function pascalCase(snakeCase: string): string {
+  return snakeCase
+    .split('_')
+    .map((word) => word.charAt(0).toUpperCase() + word.slice(1))
+    .join('');
+}

@@ -1,0 +1,177 @@
+import { isIP } from 'node:net';
+
+import { z } from 'zod';
+
+import { stanzaProblem } from '../../core/ids.ts';
+import { PERMISSION_LEVELS, WISHES } from '../../core/pod.ts';
+import { userNameProblem } from '../auth/user-name.ts';
+import type { PodLimits } from '../pods/pod-parts.ts';
+
+const STANZAS_MAX = 3;
+const PORT_MIN = 10;
+const PORT_MAX = 65_535;
+const IP_ENTRIES_MAX = 100;
+const TEMPLATE_MAX_LENGTH = 256;
+const DESCRIPTION_MAX_LENGTH = 255;
+const WORDS_MAX = 256;
+const TEXT_MAX_LENGTH = 32_768;
+const VARIABLES_MAX = 256;
+const VARIABLE_NAME_MAX_LENGTH = 256;
+/** Of all words of a command, and of all variables with their names. */
+const TOTAL_MAX_BYTES = 65_536;
+const STORED_LIST_MAX = 100;
+const TIME_TO_STOP_MAX_SECONDS = 10 * 365 * 86_400;
+
+const PROTOCOLS = ['http', 'tcp', 'postgres', 'local_only'] as const;
+
+const noNul = (text: string): boolean => !text.includes('\0');
+const bytesOf = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+
+/** Says why with the sentence of a core rule. */
+function ruled(problemOf: (text: string) => string | null): z.core.CheckFn<string> {
+  return (payload) => {
+    const problem = problemOf(payload.value);
+    if (problem !== null) payload.issues.push({ code: 'custom', message: problem, input: payload.value });
+  };
+}
+
+/** IPv4 or IPv6, alone or with a prefix length. "*" is no address: an empty list allows everyone. */
+export function isAddressBlock(text: string): boolean {
+  const [address = '', prefix, ...rest] = text.split('/');
+  if (rest.length > 0 || address.includes('%')) return false;
+  const family = isIP(address);
+  if (family === 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
+}
+
+const words = (what: string) =>
+  z
+    .array(z.string().max(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL'))
+    .max(WORDS_MAX)
+    .refine((list) => bytesOf(list) <= TOTAL_MAX_BYTES, `must have at most ${TOTAL_MAX_BYTES} bytes in all`)
+    .nullable()
+    .describe(what);
+
+const environment = z
+  .record(
+    z
+      .string()
+      .max(VARIABLE_NAME_MAX_LENGTH)
+      .regex(
+        /^[-._a-zA-Z][-._a-zA-Z0-9]*$/,
+        'must hold only letters, digits, "_", "-" and "." and not begin with a digit',
+      ),
+    z.string().max(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL'),
+  )
+  .refine((all) => Object.keys(all).length <= VARIABLES_MAX, `must have at most ${VARIABLES_MAX} entries`)
+  .refine(
+    (all) => bytesOf(Object.entries(all).flat()) <= TOTAL_MAX_BYTES,
+    `must have at most ${TOTAL_MAX_BYTES} bytes in all, names and values`,
+  )
+  .describe('Environment of the pod; for templates that take a command.');
+
+const storedList = (what: string) => z.array(z.string().max(256)).max(STORED_LIST_MAX).describe(what);
+
+const templateName = (what: string) =>
+  z
+    .string()
+    .max(TEMPLATE_MAX_LENGTH)
+    .regex(/^[\x21-\x7e]*$/, 'must hold only printable ASCII characters and no space')
+    .describe(what);
+
+const port = z.int().min(PORT_MIN).max(PORT_MAX);
+
+const stanza = z.strictObject({
+  protocol: z
+    .preprocess((value) => (typeof value === 'string' ? value.toLowerCase() : value), z.enum(PROTOCOLS))
+    .optional()
+    .describe('local_only is reachable from within the cluster alone. Default: http.'),
+  port: port.optional().describe('Port on which the pod listens. Default: 5000.'),
+  ip_allow_list: z
+    .array(z.string().refine(isAddressBlock, 'must be an IP address or a CIDR block'))
+    .max(IP_ENTRIES_MAX)
+    .optional()
+    .describe('Addresses that may connect; empty: everyone.'),
+  url: z.string().max(255).optional().describe('Set by the service; what is sent is ignored.'),
+  public_port: z.int().optional().describe('Set by the service; what is sent is ignored.'),
+});
+
+const networking = z
+  .record(z.string().check(ruled(stanzaProblem)), stanza)
+  .refine((all) => Object.keys(all).length > 0, 'must have at least 1 entry')
+  .refine((all) => Object.keys(all).length <= STANZAS_MAX, `must have at most ${STANZAS_MAX} entries`)
+  .describe('By stanza name; "default" is reached at <pod_id>.pods.<base host>, others at <pod_id>-<name>.pods...');
+
+/** The bodies of the seed-era API with every bound. Each field is checked by itself (see checkFields). */
+export function podSchemas(limits: PodLimits) {
+  const minimum = limits.minTimeToStopSeconds;
+  const timeToStop = (isAllowed: (seconds: number) => boolean, what: string) =>
+    z.int().max(TIME_TO_STOP_MAX_SECONDS).refine(isAllowed, what);
+  const cpu = z.int().min(limits.cpu.minimum).max(limits.cpu.maximum);
+  const memory = z.int().min(limits.memory.minimum).max(limits.memory.maximum);
+
+  const resources = z
+    .strictObject({
+      cpu_request: cpu.optional().describe('Millicpu.'),
+      cpu_limit: cpu.optional().describe('Millicpu.'),
+      mem_request: memory.optional().describe('MiB.'),
+      mem_limit: memory.optional().describe('MiB.'),
+      gpus: z.int().min(0).max(limits.gpusMaximum).optional(),
+    })
+    .describe('What the pod gets; a request is at most its limit.');
+
+  const UpdatePod = z.strictObject({
+    description: z
+      .string()
+      .max(DESCRIPTION_MAX_LENGTH)
+      .regex(/^[\x20-\x7e\t\r\n]*$/, 'must hold only ASCII characters')
+      .optional(),
+    command: words('Overrides the command of the image; what a podgate/process pod runs.').optional(),
+    arguments: words('Arguments of the command.').optional(),
+    environment_variables: environment.optional(),
+    data_requests: storedList('Stored and given back.').optional(),
+    roles_required: storedList('Stored and given back.').optional(),
+    status_requested: z.enum(WISHES).optional().describe('Default: ON. Changing it later needs ADMIN.'),
+    volume_mounts: z
+      .record(z.string(), z.unknown())
+      .refine((all) => Object.keys(all).length === 0, 'volumes come in a later release; leave it empty')
+      .optional(),
+    time_to_stop_default: timeToStop(
+      (seconds) => seconds === -1 || seconds >= minimum,
+      `must be -1 (never) or at least ${minimum} seconds`,
+    )
+      .optional()
+      .describe('Seconds from the start of an instance to its stop; -1 = never.'),
+    time_to_stop_instance: timeToStop(
+      (seconds) => seconds === -1 || seconds === 0 || seconds >= minimum,
+      `must be -1 (never), null (the default) or at least ${minimum} seconds`,
+    )
+      .nullable()
+      .optional()
+      .describe('The same for one instance only; null or 0 = the default.'),
+    networking: networking.optional(),
+    routing_port: port.optional().describe('Short for networking.default with protocol http and this port.'),
+    persistent_volume: z.boolean().optional().describe("Keep the template's data when the pod stops."),
+    resources: resources.optional(),
+  });
+
+  const NewPod = z.strictObject({
+    pod_id: z
+      .string()
+      .meta({ minLength: 3, maxLength: 63, pattern: '^[a-z][a-z0-9]+$' })
+      .describe('Name of the pod, and the first label of its host name.'),
+    pod_template: templateName('A template, such as neo4j, or an image on the allow list.').optional(),
+    template: templateName('The newer name of pod_template.').optional(),
+    image: templateName('The newer name of pod_template.').optional(),
+    ...UpdatePod.shape,
+  });
+
+  const SetPermission = z.strictObject({
+    user: z.string().check(ruled(userNameProblem)),
+    level: z.enum(PERMISSION_LEVELS),
+  });
+
+  return { NewPod, UpdatePod, SetPermission };
+}
+
+export type PodSchemas = ReturnType<typeof podSchemas>;

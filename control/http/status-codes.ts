@@ -1,0 +1,31 @@
+import type { ErrorCode } from '../../core/errors.ts';
+
+/** What each reason is in HTTP: total, so that a new code without a status does not compile. */
+export const HTTP_STATUS = {
+  'route.unknown': 404,
+  'route.stopped': 503,
+  'route.starting': 503,
+  'route.unreachable': 502,
+  'route.forbidden': 403,
+  'route.full': 503,
+  'route.misdirected': 421,
+  'tls.required': 400,
+  'request.malformed': 400,
+  'request.too-large': 413,
+  'request.timeout': 408,
+  'api.invalid': 400,
+  'api.unauthenticated': 401,
+  'api.forbidden': 403,
+  'api.not-found': 404,
+  'api.method-not-allowed': 405,
+  'api.conflict': 409,
+  'api.precondition-failed': 412,
+  'api.unsupported-media-type': 415,
+  'api.too-large': 413,
+  'api.timeout': 408,
+  'api.internal': 500,
+  'store.unavailable': 503,
+  'orchestrator.unavailable': 503,
+  'vault.cannot-open': 500,
+  'config.invalid': 500,
+} as const satisfies Record<ErrorCode, number>;
