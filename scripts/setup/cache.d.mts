@@ -1,3 +1,3 @@
 export const NEO4J_VERSION: string;
-export function cacheRoot(): string;
 export function preparedNeo4jHome(): string;
+export function stableNeo4jHome(): string;

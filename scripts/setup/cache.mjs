@@ -8,13 +8,21 @@ export const NEO4J_VERSION = '5.26.30';
  * Where set-up keeps what tests need and this repository does not hold. Root's own home is closed to the users that
  * pods run as, so root keeps it in /var/cache.
  */
-export function cacheRoot() {
+function cacheRoot() {
+  return process.getuid?.() === 0 ? '/var/cache/podgate' : userCache();
+}
+
+function userCache() {
   const xdg = process.env.XDG_CACHE_HOME;
-  if (xdg !== undefined && xdg !== '') return join(xdg, 'podgate');
-  return process.getuid?.() === 0 ? '/var/cache/podgate' : join(homedir(), '.cache', 'podgate');
+  return join(xdg === undefined || xdg === '' ? join(homedir(), '.cache') : xdg, 'podgate');
 }
 
 /** NEO4J_HOME of the Neo4j that set-up prepares for tests; it may not be there (yet). */
 export function preparedNeo4jHome() {
   return join(cacheRoot(), `neo4j-${NEO4J_VERSION}`);
+}
+
+/** A link to the same under a name without a version, in the user's own cache. */
+export function stableNeo4jHome() {
+  return join(userCache(), 'neo4j');
 }

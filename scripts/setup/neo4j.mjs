@@ -1,6 +1,6 @@
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { NEO4J_VERSION, preparedNeo4jHome } from './cache.mjs';
+import { NEO4J_VERSION, preparedNeo4jHome, stableNeo4jHome } from './cache.mjs';
 import { runCommand, say } from './run-command.mjs';
 
 /** `org.neo4j:neo4j` holds the database and the start-up commands, `org.neo4j.app:neo4j-server` the HTTP side. */
@@ -21,6 +21,11 @@ const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
       <artifactId>neo4j-server</artifactId>
       <version>${NEO4J_VERSION}</version>
     </dependency>
+    <dependency>
+      <groupId>org.neo4j</groupId>
+      <artifactId>cypher-shell</artifactId>
+      <version>${NEO4J_VERSION}</version>
+    </dependency>
   </dependencies>
 </project>
 `;
@@ -30,12 +35,12 @@ server.https.enabled=false
 dbms.usage_report.enabled=false
 `;
 
-/** The same two programs, with the same commands and variables, as in the distribution that Neo4j publishes. */
+/** The programs of the distribution that Neo4j publishes, with the same commands and variables. */
 const launcher = (mainClass) => `#!/bin/sh
 : "\${NEO4J_HOME:=$(CDPATH= cd -- "$(dirname -- "$0")/.." && pwd -P)}"
 export NEO4J_HOME
 exec "\${JAVA_HOME:+$JAVA_HOME/bin/}java" -Xmx128m -XX:+UseSerialGC -cp "$NEO4J_HOME/lib/*" \\
-  -Dbasedir="$NEO4J_HOME" org.neo4j.server.startup.${mainClass} "$@"
+  -Dbasedir="$NEO4J_HOME" ${mainClass} "$@"
 `;
 
 /**
@@ -44,6 +49,7 @@ exec "\${JAVA_HOME:+$JAVA_HOME/bin/}java" -Xmx128m -XX:+UseSerialGC -cp "$NEO4J_
  */
 export async function prepareNeo4j() {
   const home = preparedNeo4jHome();
+  await linkStable(home);
   if (await isDirectory(home)) return null;
   say(`fetching Neo4j ${NEO4J_VERSION} for the tests, once (120 MB from Maven Central)`);
   await mkdir(dirname(home), { recursive: true });
@@ -71,11 +77,25 @@ export async function prepareNeo4j() {
   }
 }
 
+/** `neo4j` in the user's cache leads to the prepared version, so that nobody needs to know its number. */
+async function linkStable(home) {
+  const stable = stableNeo4jHome();
+  if ((await readlink(stable).catch(() => null)) === home) return;
+  await mkdir(dirname(stable), { recursive: true });
+  await rm(stable, { recursive: true, force: true });
+  await symlink(home, stable);
+}
+
 async function makeHome(directory) {
   for (const name of ['bin', 'conf', 'data', 'logs', 'plugins', 'import', 'run']) await mkdir(join(directory, name));
   await writeFile(join(directory, 'conf', 'neo4j.conf'), CONFIGURATION);
-  await writeFile(join(directory, 'bin', 'neo4j'), launcher('Neo4jCommand'), { mode: 0o755 });
-  await writeFile(join(directory, 'bin', 'neo4j-admin'), launcher('Neo4jAdminCommand'), { mode: 0o755 });
+  await writeFile(join(directory, 'bin', 'neo4j'), launcher('org.neo4j.server.startup.Neo4jCommand'), { mode: 0o755 });
+  await writeFile(join(directory, 'bin', 'neo4j-admin'), launcher('org.neo4j.server.startup.Neo4jAdminCommand'), {
+    mode: 0o755,
+  });
+  await writeFile(join(directory, 'bin', 'cypher-shell'), launcher('org.neo4j.shell.Main'), {
+    mode: 0o755,
+  });
   // mkdtemp makes it private; the users that pods run as must be able to read it.
   await chmod(directory, 0o755);
   for (const jar of await readdir(join(directory, 'lib'))) await chmod(join(directory, 'lib', jar), 0o644);
