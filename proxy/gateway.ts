@@ -1,0 +1,231 @@
+import { randomBytes } from 'node:crypto';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../core/clock.ts';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
+import { createCounters, type Counters } from './counters.ts';
+import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
+import { HttpsFront } from './listener/https-front.ts';
+import { Reception } from './listener/reception.ts';
+import { isAddressAllowed } from './policy/ip-allow-list.ts';
+import { createHttpProtocol, type HttpLimits } from './protocols/http/http-protocol.ts';
+import { createRedirectServer } from './protocols/http/redirect.ts';
+import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
+import { RouteTable } from './routes/route-table.ts';
+import { KEEP_ALIVE_MS } from './session/dial.ts';
+import { TlsTerminator } from './tls/tls-terminator.ts';
+
+export interface GatewayLimits extends ConnectionLimits {
+  /** From accept to the end of the handshake and of the first packet of a session. */
+  readonly handshakeTimeoutMs: number;
+  readonly http: HttpLimits;
+}
+
+export const DEFAULT_GATEWAY_LIMITS: Omit<GatewayLimits, 'http'> = {
+  handshakeTimeoutMs: 10_000,
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 5_000,
+  maxConnectionsPerPod: 5_000,
+};
+
+export interface GatewayOptions {
+  /** Number of this worker, for the feed and the log. */
+  readonly worker: number;
+  readonly feedSocketPath: string;
+  readonly apiSocketPath: string;
+  /** Where the API is reached from outside, such as `https://localhost:8443`: for hints. */
+  readonly apiUrl: string;
+  /** The port clients dial. */
+  readonly publicHttpsPort: number;
+  readonly limits: GatewayLimits;
+  /** How long running connections may go on after `run` is told to end. */
+  readonly drainMs: number;
+  /** With the feed away for longer, new connections get "does not answer". */
+  readonly staleAfterMs?: number;
+  /** 48 bytes, the same in every worker of a replica, so that TLS sessions are resumed in any; default: random. */
+  readonly ticketKeys?: Buffer;
+  /** One line at debug level for each connection; only worth its cost where debug lines are kept. */
+  readonly logConnections?: boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export type ListenKind = 'https' | 'http';
+
+/**
+ * A handle made by another process, as it came over IPC (or anything else that holds one, such as a net.Server), a file
+ * descriptor, or an address.
+ */
+export type ListenTarget = object | { readonly fd: number } | { readonly host: string; readonly port: number };
+
+export interface Listening {
+  readonly port: number;
+  /** Stops accepting on this one; its connections live on. */
+  close(): void;
+}
+
+export interface Gateway {
+  readonly table: RouteTable;
+  readonly counters: Counters;
+  /** Starts accepting. May be called before `run`, several times, and for one kind more than once (slots of a dead sibling). */
+  listen(kind: ListenKind, target: ListenTarget): Promise<Listening>;
+  /** Follows the route feed. When the signal aborts: stops accepting, lets connections end for `drainMs`, closes the rest. */
+  run(signal: AbortSignal): Promise<void>;
+  /** Resolves with the first complete snapshot of the feed: the moment to start listening. */
+  readonly synchronized: Promise<undefined>;
+  /** The feed has been away for so long that backends are not trusted any more. */
+  isStale(): boolean;
+  stopAccepting(): void;
+  /** Connections of clients, of whatever kind and phase. */
+  activeConnections(): number;
+  /** Closes every connection now. */
+  closeAll(): void;
+}
+
+const DRAIN_LOOK_MS = 50;
+/** A plain HTTP client has nothing to stay for: it is told where to go. */
+const REDIRECT_CONNECTION_MS = 15_000;
+
+/** The data plane of one worker: everything from an accepted socket to a pod. Nothing runs before `run` and `listen`. */
+export function createGateway(options: GatewayOptions): Gateway {
+  return new GatewayWorker(options);
+}
+
+class GatewayWorker implements Gateway {
+  readonly table = new RouteTable();
+  readonly counters = createCounters();
+  readonly #options: GatewayOptions;
+  readonly #reception: Reception;
+  readonly #feed: FeedClient;
+  readonly #http: ReturnType<typeof createHttpProtocol>;
+  readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
+  readonly #servers = new Set<Server>();
+  #baseHosts: ReadonlySet<string> = new Set();
+
+  constructor(options: GatewayOptions) {
+    this.#options = options;
+    const { clock, log, limits, apiUrl, apiSocketPath, publicHttpsPort } = options;
+    const { table, counters } = this;
+    const counts = new ConnectionCounts(limits);
+    const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
+    const isStale = (): boolean => this.isStale();
+
+    this.#reception = new Reception({ counts, counters, clock, log, logConnections: options.logConnections ?? false });
+    this.#http = createHttpProtocol({
+      table,
+      baseHosts,
+      apiSocketPath,
+      apiUrl,
+      limits: limits.http,
+      isStale,
+      isAddressAllowed,
+      acquirePod: (uid) => counts.acquirePod(uid),
+      releasePod: (uid) => counts.releasePod(uid),
+      log,
+    });
+    const terminator: TlsTerminator = new TlsTerminator({
+      ticketKeys: options.ticketKeys ?? randomBytes(48),
+      onSecure: (client, raw) => front.onSecure(raw, client),
+      onFailed: (raw) => front.onHandshakeFailed(raw),
+      log,
+    });
+    const front = new HttpsFront({
+      reception: this.#reception,
+      terminator,
+      http: this.#http,
+      table,
+      baseHosts,
+      isStale,
+      counts,
+      counters,
+      clock,
+      apiUrl,
+      publicHttpsPort,
+      handshakeTimeoutMs: limits.handshakeTimeoutMs,
+    });
+    const redirect = createRedirectServer({ table, baseHosts, publicHttpsPort, log });
+    this.#accept = {
+      https: (raw) => front.accept(raw),
+      http: (raw) => {
+        const connection = this.#reception.receive(raw);
+        if (connection === null) return;
+        // A server that never listens does not watch its own timeouts.
+        connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#reception.close(connection, 'deadline'));
+        redirect.emit('connection', raw);
+      },
+    };
+    this.#feed = new FeedClient({
+      socketPath: options.feedSocketPath,
+      worker: options.worker,
+      clock,
+      log,
+      staleAfterMs: options.staleAfterMs ?? STALE_AFTER_MS,
+      sink: {
+        setBaseHosts: (hosts) => (this.#baseHosts = new Set(hosts)),
+        setCertificates: (certificates) => terminator.replaceCertificates(certificates),
+        replaceRoutes: (routes) => table.replace(routes),
+        changeRoutes: (set, removed) => table.apply(set, removed),
+      },
+    });
+  }
+
+  get synchronized(): Promise<undefined> {
+    return this.#feed.synchronized;
+  }
+
+  isStale(): boolean {
+    return this.#feed.isStale();
+  }
+
+  listen(kind: ListenKind, target: ListenTarget): Promise<Listening> {
+    const server = createServer(
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      this.#accept[kind],
+    );
+    this.#servers.add(server);
+    const close = (): void => {
+      if (this.#servers.delete(server)) server.close();
+    };
+    return new Promise((resolve, reject) => {
+      server.once('error', (error) => {
+        this.#servers.delete(server);
+        reject(error);
+      });
+      server.listen(target, () => {
+        server.removeAllListeners('error');
+        server.on('error', (error) => this.#onAcceptFailed(error));
+        resolve({ port: (server.address() as AddressInfo).port, close });
+      });
+    });
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    await this.#feed.run(signal);
+    this.stopAccepting();
+    this.#http.close();
+    const { clock, drainMs } = this.#options;
+    const endMs = clock.monotonicMs() + drainMs;
+    while (this.#reception.size > 0 && clock.monotonicMs() < endMs) await delay(DRAIN_LOOK_MS);
+    this.closeAll();
+  }
+
+  stopAccepting(): void {
+    for (const server of this.#servers) server.close();
+    this.#servers.clear();
+  }
+
+  activeConnections(): number {
+    return this.#reception.size;
+  }
+
+  closeAll(): void {
+    this.#reception.closeAll();
+  }
+
+  /** Out of file descriptors, for one: the connection is gone, the next may work. */
+  #onAcceptFailed(error: Error): void {
+    this.counters.closed['accept-failed']++;
+    this.#options.log.warn({ error: errorText(error) }, 'accept failed');
+  }
+}

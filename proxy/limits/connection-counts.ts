@@ -1,0 +1,99 @@
+/** Connections a worker holds at most; all counts are of this worker alone. */
+export interface ConnectionLimits {
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly maxConnectionsPerPod: number;
+}
+
+/**
+ * 'admitted' has a place; 'surplus' has none and is kept only long enough to be told so in its own protocol; 'none' is
+ * closed at once, since telling is what an overload must not spend its time with.
+ */
+export type Admission = 'admitted' | 'surplus' | 'none';
+
+/** Surplus connections kept at a time, in all and per address. */
+const SURPLUS_MAX = 64;
+const SURPLUS_PER_ADDRESS_MAX = 8;
+
+/** Counts exactly: each `admit` but 'none' is undone by one `release`, each `acquirePod` that was true by one `releasePod`. */
+export class ConnectionCounts {
+  readonly #limits: ConnectionLimits;
+  readonly #admitted = new Map<string, number>();
+  readonly #surplus = new Map<string, number>();
+  readonly #pods = new Map<string, number>();
+  #admittedTotal = 0;
+  #surplusTotal = 0;
+
+  constructor(limits: ConnectionLimits) {
+    this.#limits = limits;
+  }
+
+  admit(address: string): Admission {
+    const key = addressKey(address);
+    const { maxConnections, maxConnectionsPerAddress } = this.#limits;
+    if (this.#admittedTotal < maxConnections && increment(this.#admitted, key, maxConnectionsPerAddress)) {
+      this.#admittedTotal++;
+      return 'admitted';
+    }
+    if (this.#surplusTotal < SURPLUS_MAX && increment(this.#surplus, key, SURPLUS_PER_ADDRESS_MAX)) {
+      this.#surplusTotal++;
+      return 'surplus';
+    }
+    return 'none';
+  }
+
+  release(address: string, admission: Exclude<Admission, 'none'>): void {
+    const key = addressKey(address);
+    if (admission === 'admitted') {
+      this.#admittedTotal--;
+      decrement(this.#admitted, key);
+    } else {
+      this.#surplusTotal--;
+      decrement(this.#surplus, key);
+    }
+  }
+
+  acquirePod(uid: string): boolean {
+    return increment(this.#pods, uid, this.#limits.maxConnectionsPerPod);
+  }
+
+  releasePod(uid: string): void {
+    decrement(this.#pods, uid);
+  }
+
+  /** For diagnosis and tests: everything that is held. */
+  snapshot(): { admitted: number; surplus: number; addresses: number; pods: number } {
+    return {
+      admitted: this.#admittedTotal,
+      surplus: this.#surplusTotal,
+      addresses: this.#admitted.size + this.#surplus.size,
+      pods: this.#pods.size,
+    };
+  }
+}
+
+function increment(counts: Map<string, number>, key: string, max: number): boolean {
+  const count = counts.get(key) ?? 0;
+  if (count >= max) return false;
+  counts.set(key, count + 1);
+  return true;
+}
+
+function decrement(counts: Map<string, number>, key: string): void {
+  const count = (counts.get(key) ?? 0) - 1;
+  if (count > 0) counts.set(key, count);
+  else counts.delete(key);
+}
+
+/** One IPv6 subscriber has a whole /64 (RFC 6177), so that a limit per address would be none. */
+export function addressKey(address: string): string {
+  if (!address.includes(':')) return address;
+  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
+  const groups = head === '' ? [] : head.split(':');
+  if (tail !== undefined) {
+    const last = tail === '' ? [] : tail.split(':');
+    while (groups.length + last.length < 8) groups.push('0');
+    groups.push(...last);
+  }
+  return groups.slice(0, 4).join(':');
+}

@@ -1,0 +1,40 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { ConnectionInfo } from '../connection-info.ts';
+import type { Admission } from '../limits/connection-counts.ts';
+
+/** A client's connection from accept to close, whatever is spoken on it. */
+export class Connection {
+  readonly raw: Socket;
+  readonly admission: Exclude<Admission, 'none'>;
+  readonly acceptedMs: number;
+  info: ConnectionInfo;
+  /** It began with an SSLRequest. */
+  askedAsPostgres = false;
+  #deadline: NodeJS.Timeout | undefined;
+
+  constructor(raw: Socket, remoteAddress: string, admission: Exclude<Admission, 'none'>, acceptedMs: number) {
+    this.raw = raw;
+    this.admission = admission;
+    this.acceptedMs = acceptedMs;
+    const id = randomBytes(9).toString('base64url');
+    this.info = { id, remoteAddress, remotePort: raw.remotePort ?? 0, serverName: null };
+  }
+
+  /** Replaces the deadline before: a connection always has one until it is established. */
+  setDeadline(ms: number, onExpired: () => void): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(onExpired, ms);
+  }
+
+  clearDeadline(): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = undefined;
+  }
+}
+
+/** IPv4 addresses as IPv4, also on a socket that listens on both; null when the client is already gone. */
+export function plainAddress(address: string | undefined): string | null {
+  if (address === undefined) return null;
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+}

@@ -1,0 +1,174 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { RefusalCode } from '../../core/errors.ts';
+import type { Route } from '../../core/route.ts';
+import type { ClosedReason } from '../counters.ts';
+import type { HttpProtocol } from '../protocols/http/http-protocol.ts';
+import { acceptPostgres } from '../protocols/postgres/accept-postgres.ts';
+import { acceptTcp } from '../protocols/tcp/accept-tcp.ts';
+import { describeRefusal, type Refusal } from '../refusal.ts';
+import { guessSpoken, REFUSED_BOLT_MS, refuseSpoken, type SpokenProtocol } from '../refuse-guessed.ts';
+import type { SessionOptions } from '../session/open-session.ts';
+import { sniff, type Sniffed } from '../sniff/sniff.ts';
+import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
+import type { TlsTerminator } from '../tls/tls-terminator.ts';
+import type { Connection } from './connection.ts';
+import type { Reception } from './reception.ts';
+
+/** Who waits to be spoken to first (some protocols do) is refused without words after this. */
+const GUESS_MS = 3_000;
+
+export interface HttpsFrontOptions extends SessionOptions {
+  readonly reception: Reception;
+  readonly terminator: Pick<TlsTerminator, 'accept'>;
+  readonly http: Pick<HttpProtocol, 'accept'>;
+  readonly baseHosts: () => ReadonlySet<string>;
+  readonly apiUrl: string;
+  readonly publicHttpsPort: number;
+  /** From accept to the end of the handshake and of the first packet of the session. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/**
+ * The one port for everything. Follows a connection from its first byte to the protocol that takes it over: first
+ * bytes -> name -> handshake -> protocol of the route, or of the client where there is no route.
+ */
+export class HttpsFront {
+  readonly #options: HttpsFrontOptions;
+
+  constructor(options: HttpsFrontOptions) {
+    this.#options = options;
+  }
+
+  accept(raw: Socket): void {
+    const { reception, handshakeTimeoutMs } = this.#options;
+    const connection = reception.receive(raw);
+    if (connection === null) return;
+    connection.setDeadline(handshakeTimeoutMs, () => this.close(connection, 'deadline'));
+    sniff(raw, (sniffed) => this.#onSniffed(connection, sniffed));
+  }
+
+  /** The handshake is done. */
+  onSecure(raw: Socket, client: TLSSocket): void {
+    const connection = this.#options.reception.find(raw);
+    if (connection === undefined) {
+      client.destroy();
+      return;
+    }
+    // Whoever takes over adds his own; until then a reset must not end the process.
+    client.on('error', ignore);
+    this.#dispatch(connection, client);
+  }
+
+  onHandshakeFailed(raw: Socket): void {
+    const connection = this.#options.reception.find(raw);
+    if (connection !== undefined) this.close(connection, 'tls-failed');
+  }
+
+  close(connection: Connection, reason: ClosedReason): void {
+    this.#options.reception.close(connection, reason);
+  }
+
+  /** Says no in whatever protocol the client turns out to speak; its bytes must be in its socket. */
+  refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words: Partial<Refusal> = {}): void {
+    connection.setDeadline(GUESS_MS, () => this.close(connection, 'deadline'));
+    this.#options.counters.refused[code]++;
+    guessSpoken(client, (protocol) => {
+      if (protocol === null) client.destroy();
+      else this.#refuseSpoken(connection, client, protocol, { ...this.#describe(connection, code), ...words });
+    });
+  }
+
+  #onSniffed(connection: Connection, sniffed: Sniffed): void {
+    switch (sniffed.kind) {
+      case 'closed':
+        this.close(connection, sniffed.reason);
+        return;
+      case 'cancel-request':
+        // It carries no name: whose session it means is known by its key alone.
+        this.close(connection, 'cancel-request');
+        return;
+      case 'startup-message':
+      case 'http':
+      case 'bolt':
+        this.#options.counters.refused['tls.required']++;
+        this.#refuseSpoken(connection, connection.raw, sniffed.kind, this.#describe(connection, 'tls.required'));
+        return;
+      case 'tls':
+        connection.info = { ...connection.info, serverName: sniffed.hello.serverName };
+        connection.askedAsPostgres = sniffed.askedAsPostgres;
+        this.#startTls(connection, sniffed.hello.alpn);
+        return;
+    }
+  }
+
+  #startTls(connection: Connection, offered: readonly string[]): void {
+    const { serverName } = connection.info;
+    const alpn = chooseAlpn(this.#targetOf(serverName), offered);
+    if (!this.#options.terminator.accept(connection.raw, serverName, alpn)) this.close(connection, 'no-certificate');
+  }
+
+  #targetOf(serverName: string | null): AlpnTarget {
+    if (serverName === null) return 'unknown';
+    if (this.#options.baseHosts().has(serverName)) return 'base-host';
+    return this.#options.table.get(serverName)?.protocol ?? 'unknown';
+  }
+
+  #dispatch(connection: Connection, client: TLSSocket): void {
+    if (connection.admission === 'surplus') {
+      this.refuse(connection, client, 'route.full');
+      return;
+    }
+    const { serverName } = connection.info;
+    const target = this.#targetOf(serverName);
+    const isPostgresClient = connection.askedAsPostgres || client.alpnProtocol === 'postgresql';
+    // A Postgres behind a tcp stanza works, too: what follows its TLS is passed on like anything else.
+    if (target === 'tcp' && serverName !== null) acceptTcp(connection, client, serverName, this.#options, this);
+    else if (target === 'postgres' || isPostgresClient) {
+      acceptPostgres(
+        connection,
+        client,
+        { isPostgresClient, publicPort: this.#options.publicHttpsPort },
+        this.#options,
+        this,
+      );
+    } else if (target !== 'unknown' || client.alpnProtocol === 'http/1.1') this.#acceptHttp(connection, client);
+    else this.#acceptUnknown(connection, client);
+  }
+
+  #acceptHttp(connection: Connection, client: TLSSocket): void {
+    // Slow requests and idle connections are its own business from here on.
+    connection.clearDeadline();
+    this.#options.http.accept(client, connection.info);
+  }
+
+  /** A name of nobody, and a client that has not said what it speaks. */
+  #acceptUnknown(connection: Connection, client: TLSSocket): void {
+    guessSpoken(client, (protocol) => {
+      if (protocol === 'http') this.#acceptHttp(connection, client);
+      else this.refuse(connection, client, 'route.unknown');
+    });
+  }
+
+  #refuseSpoken(connection: Connection, socket: Socket, protocol: SpokenProtocol, refusal: Refusal): void {
+    const { publicHttpsPort, handshakeTimeoutMs } = this.#options;
+    const ms = protocol === 'bolt' ? REFUSED_BOLT_MS + GUESS_MS : handshakeTimeoutMs;
+    connection.setDeadline(ms, () => this.close(connection, 'deadline'));
+    refuseSpoken(socket, protocol, refusal, {
+      address: `${connection.info.serverName ?? 'localhost'}:${publicHttpsPort}`,
+    });
+  }
+
+  #describe(connection: Connection, code: RefusalCode): Refusal {
+    const { id: requestId, serverName: host } = connection.info;
+    return describeRefusal(code, { requestId, host, route: this.#routeOf(host), apiUrl: this.#options.apiUrl });
+  }
+
+  #routeOf(host: string | null): Route | null {
+    return host === null ? null : (this.#options.table.get(host) ?? null);
+  }
+}
+
+function ignore(): void {
+  // The 'close' that follows tells.
+}

@@ -1,0 +1,37 @@
+import type { RefusalCode } from '../../../core/errors.ts';
+import type { Refusal } from '../../refusal.ts';
+
+/**
+ * SQLSTATE of each refusal. 57P03 (cannot_connect_now) is what makes pg_isready say "rejecting connections" and a
+ * libpq with several hosts go on to the next; 08xxx and 53300 do not, and 3D000 ends the search (measured).
+ */
+const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
+  'route.unknown': '3D000',
+  'route.stopped': '57P03',
+  'route.starting': '57P03',
+  'route.unreachable': '57P03',
+  'route.forbidden': '28000',
+  'route.full': '53300',
+  'route.misdirected': '28000',
+  'tls.required': '28000',
+};
+
+/** The ErrorResponse a Postgres client shows as `FATAL: ...` with DETAIL and HINT (Postgres documentation, 54.7, 54.8). */
+export function errorResponse(refusal: Refusal): Buffer {
+  const fields: readonly (readonly [string, string])[] = [
+    ['S', 'FATAL'],
+    ['V', 'FATAL'],
+    ['C', SQLSTATE[refusal.code]],
+    ['M', refusal.message],
+    ['D', `Request id: ${refusal.requestId}.`],
+    ['H', refusal.hint],
+  ];
+  // A NUL would end the field: no text of ours holds one, but the server name in it is a client's.
+  const text = fields.map(([type, value]) => `${type}${value.replaceAll('\0', '')}\0`).join('');
+  const body = Buffer.from(`${text}\0`, 'utf8');
+  const frame = Buffer.allocUnsafe(5 + body.length);
+  frame.writeUInt8(0x45, 0); // 'E'
+  frame.writeUInt32BE(4 + body.length, 1);
+  body.copy(frame, 5);
+  return frame;
+}

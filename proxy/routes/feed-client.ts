@@ -1,0 +1,145 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Clock } from '../../core/clock.ts';
+import { errorText } from '../../core/errors.ts';
+import type { ControlMessage, WorkerMessage } from '../../core/feed-protocol.ts';
+import type { Logger } from '../../core/logger.ts';
+import { FeedFollower, type FeedSink } from './feed-follower.ts';
+
+/** With the feed away for longer, backends are not trusted any more. */
+export const STALE_AFTER_MS = 5 * 60_000;
+/** A control child that accepts and says nothing for this long is given up. */
+const GREETING_MS = 5_000;
+const BACKOFF_FIRST_MS = 25;
+const BACKOFF_MAX_MS = 1_000;
+/** A line holds at most one snapshot piece or all certificates. */
+const LINE_MAX_LENGTH = 64 * 1024 * 1024;
+
+export interface FeedClientOptions {
+  readonly socketPath: string;
+  readonly worker: number;
+  readonly sink: FeedSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly staleAfterMs: number;
+}
+
+/**
+ * Keeps the route table as the control child says. While there is none the table stays as it is, and connecting is
+ * tried again and again; only a complete new snapshot takes its place.
+ */
+export class FeedClient {
+  readonly #options: FeedClientOptions;
+  readonly #first = Promise.withResolvers<undefined>();
+  #follower: FeedFollower | null = null;
+  /** Monotonic; null = never had a snapshot. */
+  #lastLiveMs: number | null = null;
+
+  constructor(options: FeedClientOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves with the first complete snapshot. */
+  get synchronized(): Promise<undefined> {
+    return this.#first.promise;
+  }
+
+  /** No feed for so long (or ever) that what the table says about backends is not to be trusted. */
+  isStale(): boolean {
+    if (this.#follower?.hasSnapshot === true) return false;
+    if (this.#lastLiveMs === null) return true;
+    return this.#options.clock.monotonicMs() - this.#lastLiveMs > this.#options.staleAfterMs;
+  }
+
+  /** Follows until the signal aborts; never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    let backoffMs = BACKOFF_FIRST_MS;
+    while (!signal.aborted) {
+      const { hadSnapshot, reason } = await this.#follow(signal);
+      if (hadSnapshot) backoffMs = BACKOFF_FIRST_MS;
+      this.#options.log[hadSnapshot ? 'warn' : 'debug']({ reason, againInMs: backoffMs }, 'route feed lost');
+      await delay(backoffMs, undefined, { signal }).catch(() => undefined);
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+    }
+  }
+
+  #follow(signal: AbortSignal): Promise<{ hadSnapshot: boolean; reason: string }> {
+    return new Promise((resolve) => {
+      const { sink, worker, socketPath, clock } = this.#options;
+      const follower = new FeedFollower(sink);
+      const socket = connect(socketPath);
+      let reason = 'closed by the control process';
+      const lose = (text: string): void => {
+        reason = text;
+        socket.destroy();
+      };
+      const onAbort = (): void => lose('stopped');
+      const greeting = setTimeout(() => {
+        if (!follower.hasGreeting) lose('no greeting');
+      }, GREETING_MS);
+      socket.once('connect', () => send(socket, { kind: 'hello', worker, pid: process.pid }));
+      socket.on('error', (error) => (reason = errorText(error)));
+      socket.once('close', () => {
+        clearTimeout(greeting);
+        signal.removeEventListener('abort', onAbort);
+        if (follower.hasSnapshot) this.#lastLiveMs = clock.monotonicMs();
+        this.#follower = null;
+        resolve({ hadSnapshot: follower.hasSnapshot, reason });
+      });
+      socket.on('end', () => socket.destroy());
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#follower = follower;
+      onLines(socket, (line) => this.#receive(line, follower, socket), lose);
+    });
+  }
+
+  #receive(line: string, follower: FeedFollower, socket: Socket): string | null {
+    const message = parseMessage(line);
+    if (message === null) return 'a line that is no message';
+    const followed = follower.receive(message);
+    if (followed.kind === 'lost') return followed.reason;
+    if (followed.report !== null) {
+      send(socket, followed.report);
+      this.#first.resolve(undefined);
+    }
+    return null;
+  }
+}
+
+function send(socket: Socket, message: WorkerMessage): void {
+  socket.write(`${JSON.stringify(message)}\n`);
+}
+
+/** The peer is our own control process: its messages have the shape core/feed-protocol.ts says, or are no JSON at all. */
+function parseMessage(line: string): ControlMessage | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null && 'kind' in value ? (value as ControlMessage) : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Calls `onLine` for each line; what it answers, if anything, is why the connection is given up. */
+function onLines(socket: Socket, onLine: (line: string) => string | null, lose: (reason: string) => void): void {
+  let pieces: string[] = [];
+  let length = 0;
+  socket.setEncoding('utf8');
+  socket.on('data', (chunk: unknown) => {
+    let rest = String(chunk);
+    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
+      pieces.push(rest.slice(0, end));
+      rest = rest.slice(end + 1);
+      const problem = onLine(pieces.join(''));
+      pieces = [];
+      length = 0;
+      if (problem !== null) {
+        lose(problem);
+        return;
+      }
+    }
+    pieces.push(rest);
+    length += rest.length;
+    if (length > LINE_MAX_LENGTH) lose('a line too long');
+  });
+}

@@ -1,0 +1,83 @@
+import type { ControlMessage, WorkerMessage } from '../../core/feed-protocol.ts';
+import type { Certificate } from '../../core/certificates.ts';
+import type { Route } from '../../core/route.ts';
+
+/** Where what is followed goes. */
+export interface FeedSink {
+  setBaseHosts(hosts: readonly string[]): void;
+  setCertificates(certificates: readonly Certificate[]): void;
+  replaceRoutes(routes: readonly Route[]): void;
+  changeRoutes(set: readonly Route[], removed: readonly string[]): void;
+}
+
+export type Followed =
+  | { readonly kind: 'followed'; readonly report: Extract<WorkerMessage, { readonly kind: 'applied' }> | null }
+  /** Something is missing or out of order: only a new connection, with its snapshot, helps. */
+  | { readonly kind: 'lost'; readonly reason: string };
+
+type Phase =
+  | { readonly kind: 'greeting' }
+  | { readonly kind: 'before-snapshot'; readonly epoch: string }
+  | { readonly kind: 'snapshot'; readonly epoch: string; readonly routes: Route[] }
+  | { readonly kind: 'live'; readonly epoch: string; readonly sequence: number };
+
+const FOLLOWED: Followed = { kind: 'followed', report: null };
+
+/** Follows one connection to the feed (see core/feed-protocol.ts). Pure but for its sink. */
+export class FeedFollower {
+  readonly #sink: FeedSink;
+  #phase: Phase = { kind: 'greeting' };
+
+  constructor(sink: FeedSink) {
+    this.#sink = sink;
+  }
+
+  get hasSnapshot(): boolean {
+    return this.#phase.kind === 'live';
+  }
+
+  get hasGreeting(): boolean {
+    return this.#phase.kind !== 'greeting';
+  }
+
+  receive(message: ControlMessage): Followed {
+    const phase = this.#phase;
+    if (message.kind === 'hello') {
+      if (phase.kind !== 'greeting') return lost('a second hello');
+      this.#phase = { kind: 'before-snapshot', epoch: message.epoch };
+      this.#sink.setBaseHosts(message.baseHosts);
+      return FOLLOWED;
+    }
+    if (phase.kind === 'greeting') return lost(`${message.kind} before hello`);
+    switch (message.kind) {
+      case 'certificates':
+        this.#sink.setCertificates(message.certificates);
+        return FOLLOWED;
+      case 'snapshot-begin':
+        this.#phase = { kind: 'snapshot', epoch: phase.epoch, routes: [] };
+        return FOLLOWED;
+      case 'routes':
+        if (phase.kind !== 'snapshot') return lost('routes outside a snapshot');
+        for (const route of message.routes) phase.routes.push(route);
+        return FOLLOWED;
+      case 'snapshot-end':
+        if (phase.kind !== 'snapshot') return lost('the end of no snapshot');
+        this.#sink.replaceRoutes(phase.routes);
+        return this.#applied(phase.epoch, message.sequence);
+      case 'change':
+        if (phase.kind !== 'live') return lost('a change before the snapshot');
+        if (message.sequence !== phase.sequence + 1) return lost('a change out of sequence');
+        this.#sink.changeRoutes(message.set, message.removed);
+        return this.#applied(phase.epoch, message.sequence);
+    }
+  }
+
+  #applied(epoch: string, sequence: number): Followed {
+    this.#phase = { kind: 'live', epoch, sequence };
+    return { kind: 'followed', report: { kind: 'applied', epoch, sequence } };
+  }
+}
+
+function lost(reason: string): Followed {
+  return { kind: 'lost', reason };
+}

@@ -1,0 +1,91 @@
+import { connect, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../../core/clock.ts';
+import type { RefusalCode } from '../../core/errors.ts';
+import type { Backend } from '../../core/route.ts';
+
+/** A refused dial right after "ready" is tried again this long: kube-proxy lags a second or two behind. */
+export const DIAL_RETRY_WINDOW_MS = 3_000;
+/** Without any answer a single attempt ends after this. */
+const DIAL_ATTEMPT_MS = 5_000;
+const BACKOFF_FIRST_MS = 20;
+const BACKOFF_MAX_MS = 400;
+
+export const KEEP_ALIVE_MS = 60_000;
+
+export type Dialled =
+  | { readonly kind: 'connected'; readonly backend: Socket }
+  | { readonly kind: 'refused'; readonly code: RefusalCode }
+  /** The client went away meanwhile. */
+  | { readonly kind: 'abandoned' };
+
+/**
+ * Connects to the backend that `locate` names, which is asked again before every attempt, since the pod may have moved
+ * or stopped. Calls `done` once. The client's bytes stay in its socket meanwhile.
+ */
+export function dialBackend(
+  client: Duplex,
+  locate: () => Backend | RefusalCode,
+  clock: Clock,
+  done: (dialled: Dialled) => void,
+): void {
+  const startedMs = clock.monotonicMs();
+  let backoffMs = BACKOFF_FIRST_MS;
+  let timer: NodeJS.Timeout | undefined;
+  let dialling: Socket | null = null;
+
+  const finish = (dialled: Dialled): void => {
+    clearTimeout(timer);
+    client.off('close', onClientClosed);
+    done(dialled);
+  };
+  const onClientClosed = (): void => {
+    dialling?.destroy();
+    finish({ kind: 'abandoned' });
+  };
+  const attempt = (): void => {
+    const backend = locate();
+    if (typeof backend === 'string') {
+      finish({ kind: 'refused', code: backend });
+      return;
+    }
+    const socket = connect({
+      host: backend.address,
+      port: backend.port,
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+    });
+    dialling = socket;
+    timer = setTimeout(() => socket.destroy(), DIAL_ATTEMPT_MS);
+    const onFailed = (): void => {
+      // An error is followed by 'close'; only 'close' counts, so that each attempt fails once.
+      clearTimeout(timer);
+      dialling = null;
+      if (client.destroyed) return;
+      if (clock.monotonicMs() - startedMs >= DIAL_RETRY_WINDOW_MS) {
+        finish({ kind: 'refused', code: 'route.unreachable' });
+        return;
+      }
+      timer = setTimeout(attempt, backoffMs);
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+    };
+    socket.on('error', ignore).on('close', onFailed);
+    socket.once('connect', () => {
+      socket.off('error', ignore).off('close', onFailed);
+      finish({ kind: 'connected', backend: socket });
+    });
+  };
+
+  if (client.destroyed) {
+    done({ kind: 'abandoned' });
+    return;
+  }
+  client.on('close', onClientClosed);
+  attempt();
+}
+
+function ignore(): void {
+  // The 'close' that follows tells.
+}

@@ -1,0 +1,64 @@
+import type { Socket } from 'node:net';
+import type { SessionEnd } from '../counters.ts';
+
+/**
+ * After the backend has said its last, a client that neither sends nor closes is given this long; so is a backend that
+ * does not take the last bytes of a client that is gone. While the backend may still speak there is no limit: a client
+ * that has said its last may wait for a long answer.
+ */
+const HALF_CLOSED_IDLE_MS = 60_000;
+/** What a failed backend still managed to send gets this long to reach the client. */
+const FLUSH_MS = 5_000;
+const FLUSH_LOOK_MS = 20;
+
+/**
+ * Passes bytes both ways until both ends are done. The end of one direction is passed on and leaves the other open; a
+ * slow reader slows its writer; what one side aborts is aborted on the other, so that a broken transfer never looks
+ * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed.
+ */
+export function splice(client: Socket, backend: Socket, done: (end: SessionEnd) => void): void {
+  let end: SessionEnd = 'finished';
+  const fail = (reason: SessionEnd): void => {
+    if (end === 'finished') end = reason;
+  };
+
+  client.on('error', () => fail('client-failed'));
+  backend.on('error', () => fail('backend-failed'));
+  client.once('close', () => {
+    if (!isDone(client)) fail('client-failed');
+    // A client that came to its proper end leaves a backend that has all of it, or is still reading the last of it.
+    if (!isDone(client)) backend.resetAndDestroy();
+    else if (!backend.destroyed) backend.setTimeout(HALF_CLOSED_IDLE_MS, () => backend.destroy());
+    done(end);
+  });
+  backend.once('close', () => {
+    if (isDone(backend)) return;
+    fail('backend-failed');
+    destroyAfterFlush(client);
+  });
+  backend.once('end', () => {
+    client.setTimeout(HALF_CLOSED_IDLE_MS, () => {
+      fail('idle-half-closed');
+      client.destroy();
+    });
+  });
+
+  client.pipe(backend);
+  backend.pipe(client);
+}
+
+/** Both directions came to their proper end. */
+function isDone(socket: Socket): boolean {
+  return socket.readableEnded && socket.writableFinished;
+}
+
+/** Closes without the close_notify that would call the transfer complete. There is no event for "nothing is left to write". */
+function destroyAfterFlush(socket: Socket): void {
+  let looks = FLUSH_MS / FLUSH_LOOK_MS;
+  const look = (): void => {
+    if (socket.destroyed) return;
+    if (socket.writableLength === 0 || looks-- <= 0) socket.destroy();
+    else setTimeout(look, FLUSH_LOOK_MS);
+  };
+  look();
+}

@@ -1,0 +1,18 @@
+import type { Route } from '../../core/route.ts';
+
+/** The application protocols a server of ours can choose; null = none is chosen. */
+export type Alpn = 'http/1.1' | 'postgresql' | null;
+
+/** What the name of a connection stands for, as far as ALPN is concerned. */
+export type AlpnTarget = Route['protocol'] | 'base-host' | 'unknown';
+
+/**
+ * Chooses before the handshake, among what the client offers: a server that knows its answer never refuses an offer,
+ * which would be an alert nobody can read (RFC 7301 3.2). `postgresql` is taken wherever it is offered, so that a
+ * client at the wrong name reads an ErrorResponse. A name of nobody answers HTTP clients with a page.
+ */
+export function chooseAlpn(target: AlpnTarget, offered: readonly string[]): Alpn {
+  if (offered.includes('postgresql')) return 'postgresql';
+  if (target === 'tcp' || target === 'postgres') return null;
+  return offered.includes('http/1.1') ? 'http/1.1' : null;
+}
