@@ -44,6 +44,36 @@ test.each(['bolt+s', 'neo4j+s'])('neo4j-driver runs Cypher over %s', async (sche
   expect(answer).toMatchObject({ record: { name: 'a', product: 42 }, server: `${HOST}:${program.httpsPort}` });
 });
 
+test('cypher-shell runs Cypher over neo4j+s', async () => {
+  const shell = join(NEO4J_HOME, 'bin', 'cypher-shell');
+  if (!existsSync(shell)) throw new Error(`no cypher-shell at ${shell}`);
+  const truststore = join(program.dataDir, 'truststore.p12');
+  const imported = await run('keytool', [
+    '-importcert',
+    '-noprompt',
+    '-alias',
+    'podgate',
+    '-file',
+    program.caPath,
+    '-keystore',
+    truststore,
+    '-storepass',
+    'changeit',
+  ]);
+  expect(imported.code, imported.stdout).toBe(0);
+  const answer = await run(
+    shell,
+    ['-a', `neo4j+s://${HOST}:${program.httpsPort}`, '-u', user, '--format', 'plain', 'RETURN 6 * 7 AS product'],
+    {
+      env: {
+        NEO4J_PASSWORD: password,
+        JAVA_TOOL_OPTIONS: `-Djavax.net.ssl.trustStore=${truststore} -Djavax.net.ssl.trustStorePassword=changeit`,
+      },
+    },
+  );
+  expect(answer.stdout, answer.stderr).toBe('product\n42\n');
+});
+
 test('the browser stanza serves HTTP', async () => {
   const host = 'mygraph-browser.pods.localhost';
   const answer = await run('curl', [
