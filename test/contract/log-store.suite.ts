@@ -1,0 +1,112 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { LogStore } from '../../core/log-store.ts';
+import type { OpenStoreHarness, StoreHarness, StoreTraits } from './store-harness.ts';
+
+const MOST_OUTPUT_BYTES = 10 * 1024 * 1024;
+
+/** The laws of `LogStore` (core/log-store.ts), for every implementation. */
+export function describeLogStore(name: string, open: OpenStoreHarness, { keepsData }: StoreTraits): void {
+  describe(`LogStore in ${name}`, () => {
+    let harness: StoreHarness;
+    let logs: LogStore;
+
+    beforeEach(async () => {
+      harness = await open();
+      ({ logs } = harness);
+    });
+    afterEach(() => harness.close());
+
+    describe('actions', () => {
+      it('come oldest first, all or the last few, of one pod', async () => {
+        for (const line of ['one', 'two', 'three']) await logs.appendAction('a', line);
+        await logs.appendAction('b', 'other');
+        expect(await logs.actions('a')).toEqual(['one', 'two', 'three']);
+        expect(await logs.actions('a', 2)).toEqual(['two', 'three']);
+        expect(await logs.actions('a', 0)).toEqual([]);
+        expect(await logs.actions('b')).toEqual(['other']);
+        expect(await logs.actions('c')).toEqual([]);
+      });
+
+      it('keep equal neighbours once', async () => {
+        for (const line of ['x', 'x', 'y', 'x', 'x']) await logs.appendAction('a', line);
+        expect(await logs.actions('a')).toEqual(['x', 'y', 'x']);
+      });
+
+      it('keep the last 500 lines', async () => {
+        await Promise.all(Array.from({ length: 620 }, (_, i) => logs.appendAction('a', `line ${i}`)));
+        const lines = await logs.actions('a');
+        expect(lines).toHaveLength(500);
+        expect([lines[0], lines.at(-1)]).toEqual(['line 120', 'line 619']);
+      });
+
+      it('are lines: breaks become spaces, and a huge one is cut instead of refused', async () => {
+        await logs.appendAction('a', 'first\r\nsecond\nthird');
+        await logs.appendAction('a', 'y'.repeat(5_000_000));
+        await logs.appendAction('a', 'half a pair: \ud83e');
+        const [broken, huge, half] = await logs.actions('a');
+        expect(broken).toBe('first second third');
+        expect(huge?.startsWith('yyyy')).toBe(true);
+        expect(huge?.length).toBeLessThan(100_000);
+        expect(half).toContain('half a pair: ');
+      });
+    });
+
+    describe('output', () => {
+      it('is that of the newest run, replaced as a whole', async () => {
+        expect(await logs.output('a')).toBe('');
+        await logs.saveOutput('a', 1, 'first run\n');
+        await logs.saveOutput('a', 2, 'second');
+        await logs.saveOutput('a', 2, 'second run, ünd 漢 🦊 \u0000 more\n');
+        await logs.saveOutput('a', 1, 'first run, late');
+        expect(await logs.output('a')).toBe('second run, ünd 漢 🦊 \u0000 more\n');
+        expect(await logs.output('b')).toBe('');
+      });
+
+      it('counts runs as numbers', async () => {
+        for (const run of [8, 9, 10, 11]) await logs.saveOutput('a', run, `run ${run}`);
+        expect(await logs.output('a')).toBe('run 11');
+      });
+
+      it('keeps the last 10 MB of a run, from a whole character on', async () => {
+        const text = `begin${'漢'.repeat(MOST_OUTPUT_BYTES / 3 + 10)}end`;
+        await logs.saveOutput('a', 1, text);
+        const kept = await logs.output('a');
+        const bytes = Buffer.byteLength(kept);
+        expect(bytes).toBeLessThanOrEqual(MOST_OUTPUT_BYTES);
+        expect(bytes).toBeGreaterThan(MOST_OUTPUT_BYTES - 4);
+        expect(text.endsWith(kept)).toBe(true);
+      });
+
+      it('is whole whatever is saved at the same time', async () => {
+        const texts = Array.from({ length: 10 }, (_, i) => String(i).repeat(100_000));
+        await Promise.all(texts.map((text) => logs.saveOutput('a', 1, text)));
+        expect(texts).toContain(await logs.output('a'));
+      });
+    });
+
+    it('forgets everything of a removed pod, and nothing of another', async () => {
+      for (const uid of ['a', '../a', '..', '']) {
+        await logs.appendAction(uid, `action of ${uid}`);
+        await logs.saveOutput(uid, 1, `output of ${uid}`);
+      }
+      await logs.remove('a');
+      await logs.remove('a');
+      expect([await logs.actions('a'), await logs.output('a')]).toEqual([[], '']);
+      for (const uid of ['../a', '..', '']) {
+        expect([await logs.actions(uid), await logs.output(uid)]).toEqual([[`action of ${uid}`], `output of ${uid}`]);
+      }
+    });
+
+    if (keepsData) {
+      it('has its lines and outputs after it is opened again', async () => {
+        await logs.appendAction('a', 'line');
+        await logs.saveOutput('a', 1, 'output');
+        harness = await harness.reopen();
+        ({ logs } = harness);
+        await logs.appendAction('a', 'line');
+        expect(await logs.actions('a')).toEqual(['line']);
+        expect(await logs.output('a')).toBe('output');
+      });
+    }
+  });
+}

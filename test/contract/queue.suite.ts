@@ -1,0 +1,287 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Claim, Queue } from '../../core/queue.ts';
+import { type OpenStoreHarness, type StoreHarness, type StoreTraits } from './store-harness.ts';
+
+const LEASE_MS = 10_000;
+const SHORT_MS = 100;
+
+/** The laws of `Queue` (core/queue.ts), for every implementation. */
+export function describeQueue(name: string, open: OpenStoreHarness, { keepsData }: StoreTraits): void {
+  describe(`Queue in ${name}`, () => {
+    let harness: StoreHarness;
+    let queue: Queue;
+
+    beforeEach(async () => {
+      harness = await open();
+      ({ queue } = harness);
+    });
+    afterEach(() => harness.close());
+
+    async function claim(leaseMs = LEASE_MS): Promise<Claim> {
+      const claimed = await queue.claim(leaseMs, AbortSignal.timeout(5_000));
+      if (claimed === null) throw new Error('nothing to claim within 5 s');
+      return claimed;
+    }
+
+    /** Is nothing due now? Asks by claiming, so that a key wrongly given out is seen. */
+    async function expectNothingDue(): Promise<void> {
+      expect((await queue.stats()).due).toBe(0);
+      expect(await queue.claim(LEASE_MS, AbortSignal.timeout(30))).toBeNull();
+    }
+
+    it('gives out a key that was added, once, and forgets it when it is acknowledged', async () => {
+      await queue.add('a');
+      await queue.add('a');
+      const claimed = await claim();
+      expect(claimed.key).toBe('a');
+      await expectNothingDue();
+      expect(await queue.acknowledge(claimed)).toBe(true);
+      expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+      expect(await queue.acknowledge(claimed)).toBe(false);
+      await expectNothingDue();
+    });
+
+    it('gives out keys in the order in which they became due', async () => {
+      await queue.add('later', { delayMs: SHORT_MS });
+      for (const key of ['c', 'a', 'b', 'a', 'c']) await queue.add(key);
+      await harness.passTime(2 * SHORT_MS);
+      await queue.add('last');
+      const keys: string[] = [];
+      for (let i = 0; i < 5; i++) keys.push((await claim()).key);
+      expect(keys).toEqual(['c', 'a', 'b', 'later', 'last']);
+    });
+
+    it('gives every claim another token', async () => {
+      await queue.add('a');
+      const first = await claim();
+      await queue.retry(first, 0);
+      const second = await claim();
+      expect(second.key).toBe('a');
+      expect(second.token).not.toBe(first.token);
+    });
+
+    describe('delay', () => {
+      it('holds a key back until it is due', async () => {
+        await queue.add('a', { delayMs: SHORT_MS });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 0 });
+        await expectNothingDue();
+        await harness.passTime(SHORT_MS);
+        expect((await claim()).key).toBe('a');
+      });
+
+      it('lets the sooner time win, whichever was said last', async () => {
+        await queue.add('a', { delayMs: 60_000 });
+        await queue.add('a');
+        expect((await claim()).key).toBe('a');
+        await queue.add('b');
+        await queue.add('b', { delayMs: 60_000 });
+        expect((await claim()).key).toBe('b');
+      });
+    });
+
+    describe('lease', () => {
+      it('gives the key out again, to somebody else, only after it has ended', async () => {
+        await queue.add('a');
+        const first = await claim(SHORT_MS);
+        await expectNothingDue();
+        await harness.passTime(2 * SHORT_MS);
+        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+        const second = await claim();
+        expect(second.key).toBe('a');
+        expect(second.token).not.toBe(first.token);
+        await expectNothingDue();
+      });
+
+      it('that has moved on makes acknowledge, retry and extend do nothing and answer false', async () => {
+        await queue.add('a');
+        const lost = await claim(SHORT_MS);
+        await harness.passTime(2 * SHORT_MS);
+        const held = await claim();
+        expect(await queue.acknowledge(lost)).toBe(false);
+        expect(await queue.retry(lost, 0)).toBe(false);
+        expect(await queue.extend(lost, LEASE_MS)).toBe(false);
+        await expectNothingDue();
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1 });
+        expect(await queue.acknowledge(held)).toBe(true);
+      });
+
+      it('that has ended is not held, though nobody has claimed the key since', async () => {
+        await queue.add('a');
+        const lost = await claim(SHORT_MS);
+        await harness.passTime(2 * SHORT_MS);
+        expect(await queue.extend(lost, LEASE_MS)).toBe(false);
+        expect(await queue.retry(lost, 60_000)).toBe(false);
+        expect(await queue.acknowledge(lost)).toBe(false);
+        expect((await claim()).key).toBe('a');
+      });
+
+      it('lasts longer when it is extended', async () => {
+        await queue.add('a');
+        const held = await claim(2 * SHORT_MS);
+        expect(await queue.extend(held, 20 * SHORT_MS)).toBe(true);
+        await harness.passTime(4 * SHORT_MS);
+        await expectNothingDue();
+        expect(await queue.acknowledge(held)).toBe(true);
+      });
+    });
+
+    describe('a key added while it is claimed', () => {
+      it('is due again once, when the claim is acknowledged', async () => {
+        await queue.add('a');
+        const first = await claim();
+        await queue.add('a');
+        await queue.add('a');
+        await expectNothingDue();
+        expect(await queue.acknowledge(first)).toBe(true);
+        const second = await claim();
+        expect(second.key).toBe('a');
+        expect(await queue.acknowledge(second)).toBe(true);
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+      });
+
+      it('is due at once when the claim is retried for later', async () => {
+        await queue.add('a');
+        const first = await claim();
+        await queue.add('a');
+        expect(await queue.retry(first, 60_000)).toBe(true);
+        expect((await claim()).key).toBe('a');
+      });
+
+      it('is due when the lease ends', async () => {
+        await queue.add('a');
+        await claim(SHORT_MS);
+        await queue.add('a');
+        await expectNothingDue();
+        await harness.passTime(2 * SHORT_MS);
+        const second = await claim();
+        expect(await queue.acknowledge(second)).toBe(true);
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+      });
+
+      it('with a delay is due after the delay', async () => {
+        await queue.add('a');
+        const first = await claim();
+        await queue.add('a', { delayMs: 3 * SHORT_MS });
+        await queue.acknowledge(first);
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 0 });
+        await harness.passTime(4 * SHORT_MS);
+        expect((await claim()).key).toBe('a');
+      });
+    });
+
+    it('retries a key after the delay, not before', async () => {
+      await queue.add('a');
+      expect(await queue.retry(await claim(), SHORT_MS)).toBe(true);
+      await expectNothingDue();
+      await harness.passTime(2 * SHORT_MS);
+      expect((await claim()).key).toBe('a');
+    });
+
+    describe('shares', () => {
+      it('take turns, so that a user with many keys does not hold up another', async () => {
+        for (let i = 0; i < 20; i++) await queue.add(`alice/${i}`, { share: 'alice' });
+        for (let i = 0; i < 3; i++) await queue.add(`bob/${i}`, { share: 'bob' });
+        const keys: string[] = [];
+        for (let i = 0; i < 8; i++) {
+          const claimed = await claim();
+          keys.push(claimed.key);
+          await queue.acknowledge(claimed);
+        }
+        expect(keys).toEqual(['alice/0', 'bob/0', 'alice/1', 'bob/1', 'alice/2', 'bob/2', 'alice/3', 'alice/4']);
+      });
+
+      it('do not jump the line by coming back again and again', async () => {
+        for (let i = 0; i < 10; i++) await queue.add(`alice/${i}`, { share: 'alice' });
+        const served: string[] = [];
+        for (let i = 0; i < 6; i++) {
+          await queue.add('bob/only', { share: 'bob' });
+          const claimed = await claim();
+          served.push(claimed.key.split('/')[0] ?? '');
+          await queue.acknowledge(claimed);
+        }
+        expect(served.filter((share) => share === 'alice')).toHaveLength(3);
+      });
+    });
+
+    describe('claim', () => {
+      it('waits until a key is added', async () => {
+        const waiting = claim();
+        await queue.add('a');
+        expect((await waiting).key).toBe('a');
+      });
+
+      it('waits until a commit makes a key due', async () => {
+        const waiting = claim();
+        await harness.store.commit({ enqueue: ['a'] });
+        expect((await waiting).key).toBe('a');
+      });
+
+      it('waits until a delayed key is due, and until a lease ends', async () => {
+        const startedAt = performance.now();
+        await queue.add('a', { delayMs: SHORT_MS });
+        await claim(SHORT_MS);
+        expect(performance.now() - startedAt).toBeGreaterThanOrEqual(SHORT_MS - 2);
+        expect((await claim()).key).toBe('a');
+        expect(performance.now() - startedAt).toBeGreaterThanOrEqual(2 * SHORT_MS - 4);
+        expect(performance.now() - startedAt).toBeLessThan(40 * SHORT_MS);
+      });
+
+      it('answers null when the signal aborts, and then takes nothing', async () => {
+        expect(await queue.claim(LEASE_MS, AbortSignal.abort())).toBeNull();
+        const aborting = new AbortController();
+        const waiting = queue.claim(LEASE_MS, aborting.signal);
+        aborting.abort();
+        expect(await waiting).toBeNull();
+        await queue.add('a');
+        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+        expect((await claim()).key).toBe('a');
+      });
+
+      it('gives each of many waiting workers a key of its own', async () => {
+        const waiting = Array.from({ length: 10 }, () => claim());
+        await Promise.all(Array.from({ length: 10 }, (_, i) => queue.add(`k${i}`)));
+        const keys = (await Promise.all(waiting)).map(({ key }) => key);
+        expect(new Set(keys).size).toBe(10);
+      });
+
+      it('never has one key with two workers, and loses none, under load', async () => {
+        const held = new Set<string>();
+        const visits = new Map<string, number>();
+        const stop = new AbortController();
+        const workers = Array.from({ length: 8 }, async () => {
+          for (;;) {
+            const claimed = await queue.claim(LEASE_MS, stop.signal);
+            if (claimed === null) return;
+            expect(held.has(claimed.key)).toBe(false);
+            held.add(claimed.key);
+            const visit = (visits.get(claimed.key) ?? 0) + 1;
+            visits.set(claimed.key, visit);
+            if (visit === 1) await queue.add(claimed.key);
+            held.delete(claimed.key);
+            expect(visit % 2 === 0 ? await queue.retry(claimed, 1) : await queue.acknowledge(claimed)).toBe(true);
+            if (visits.size === 100 && [...visits.values()].every((count) => count >= 3)) stop.abort();
+          }
+        });
+        await Promise.all(Array.from({ length: 100 }, (_, i) => queue.add(`k${i}`, { share: `s${i % 7}` })));
+        await Promise.all(workers);
+        expect([...visits.values()]).toEqual(Array.from({ length: 100 }, () => 3));
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+      });
+    });
+
+    if (keepsData) {
+      it('has its keys and its delays after it is opened again; what was claimed is given out again', async () => {
+        await queue.add('claimed');
+        await claim(SHORT_MS);
+        await queue.add('waiting');
+        await queue.add('delayed', { delayMs: 60_000 });
+        harness = await harness.reopen();
+        ({ queue } = harness);
+        await harness.passTime(2 * SHORT_MS);
+        expect(new Set([(await claim()).key, (await claim()).key])).toEqual(new Set(['claimed', 'waiting']));
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 2 });
+        expect(await queue.claim(LEASE_MS, AbortSignal.timeout(50))).toBeNull();
+      });
+    }
+  });
+}

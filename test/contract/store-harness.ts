@@ -1,0 +1,68 @@
+import type { Lock } from '../../core/lock.ts';
+import type { LogStore } from '../../core/log-store.ts';
+import type { PodRecord } from '../../core/pod.ts';
+import type { Queue } from '../../core/queue.ts';
+import type { Delete, Expected, Put, Store } from '../../core/store.ts';
+import { podRecord } from '../support/pod-records.ts';
+
+/** All adapters of one database, as the suites use them. */
+export interface StoreHarness {
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly lock: Lock;
+  readonly logs: LogStore;
+  /** Lets time pass for the database: by moving its clock, or by waiting where it has its own. */
+  passTime(ms: number): Promise<void>;
+  /** Ends the adapters and opens the same data again. */
+  reopen(): Promise<StoreHarness>;
+  /** Ends the adapters, data kept. */
+  close(): Promise<void>;
+}
+
+/** What laws an implementation can not be asked to keep. */
+export interface StoreTraits {
+  /** False where the data ends with the adapters. */
+  readonly keepsData: boolean;
+}
+
+export interface StoreHarnessOptions {
+  /** So many last commits stay in the change feed. */
+  readonly feedCommits?: number;
+}
+
+/** Opens an empty database. What was opened is closed and removed after each test by whoever gave the function. */
+export type OpenStoreHarness = (options?: StoreHarnessOptions) => Promise<StoreHarness>;
+
+/** A record as the API makes it. */
+export function newPod(podId: string, changes: Partial<PodRecord> = {}): PodRecord {
+  return podRecord({ podId, uid: `uid-of-${podId}`, applied: null, run: 0, status: 'REQUESTED', ...changes });
+}
+
+export function putPod(
+  podId: string,
+  expected: Expected,
+  changes: Partial<PodRecord> = {},
+  place: { readonly tenant?: string; readonly indexes?: readonly string[] } = {},
+): Put {
+  return {
+    kind: 'pod',
+    key: podId,
+    expected,
+    value: newPod(podId, changes),
+    tenant: place.tenant ?? 'dev',
+    indexes: place.indexes ?? [],
+  };
+}
+
+export function deletePod(podId: string, expected: number): Delete {
+  return { kind: 'pod', key: podId, expected, uid: `uid-of-${podId}` };
+}
+
+/** The number of a commit that must succeed. */
+export async function committed(result: ReturnType<Store['commit']>): Promise<number> {
+  const outcome = await result;
+  if (outcome.kind !== 'committed') throw new Error(`expected a commit, got ${JSON.stringify(outcome)}`);
+  return outcome.commit;
+}
+
+export const never = (): AbortSignal => new AbortController().signal;
