@@ -1,0 +1,343 @@
+import { mkdir, realpath, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText, PodgateError } from '../../../core/errors.ts';
+import type {
+  EnsureResult,
+  Observation,
+  Orchestrator,
+  WorkloadEvent,
+  WorkloadObservation,
+  WorkloadRef,
+  WorkloadSpec,
+} from '../../../core/orchestrator.ts';
+import { createBootClock } from './boot-clock.ts';
+import { lookAtLeftBehind } from './first-look.ts';
+import { chooseOsUser, makeDirectories, recordOf } from './new-workload.ts';
+import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
+import { isPlainName, type Paths, pathsBelow } from './paths.ts';
+import { allocatePorts, DEFAULT_PORT_RANGE } from './ports.ts';
+import { createProcessTable } from './process-table.ts';
+import { createRecipes, reachableNode } from './recipes/recipes.ts';
+import { exists } from './runtime-files.ts';
+import { Watchers } from './watchers.ts';
+import { Workload, type WorkloadParts } from './workload.ts';
+import type { WorkloadRecord } from './workload-record.ts';
+
+const DEFAULT_LIMITS: ProcessLimits = {
+  outputMaxBytes: 10 * 1024 * 1024,
+  outputCheckMs: 500,
+  restartDelayMs: 1_000,
+  portRange: DEFAULT_PORT_RANGE,
+  firstLookMs: 10_000,
+  stopAllGraceMs: 3_000,
+};
+const FIRST_LOOK_RETRY_MS = 1_000;
+
+export interface ProcessOrchestrator extends Orchestrator {
+  /**
+   * Ends every workload and keeps its data; nothing new is accepted from now on, and nothing is reported any more.
+   * Resolves when all are gone or the signal aborts.
+   */
+  stopAll(signal: AbortSignal): Promise<void>;
+}
+
+/**
+ * Runs pods as child processes of this machine, for laptops and tests. They outlive this process: the next one of the
+ * same supervisor (`instance`) goes on with them, one of another supervisor ends them and keeps their data.
+ */
+export function createProcessOrchestrator(options: ProcessOrchestratorOptions): ProcessOrchestrator {
+  const { clock, log, templates, installation, instance, runtimeRoot, nodePath, asRoot } = options;
+  const limits: ProcessLimits = { ...DEFAULT_LIMITS, ...options.limits };
+  const table = createProcessTable(process.platform);
+  const bootClock = createBootClock();
+  const watchers = new Watchers();
+  const recipes = createRecipes({
+    runtimeRoot,
+    asRoot,
+    nodePath,
+    postgresPackage: options.postgresPackage,
+    neo4j: { ...options.neo4j, path: options.environment.path },
+  });
+
+  /** At most one per uid and one per name. */
+  const byUid = new Map<string, Workload>();
+  const byName = new Map<string, Workload>();
+  /** Being made, by name. */
+  const making = new Map<string, { readonly workload: WorkloadSpec; readonly result: Promise<EnsureResult> }>();
+  const deletingVolumes = new Map<string, Promise<void>>();
+  const takenPorts = new Set<number>();
+  /** Users and ports are chosen one at a time. */
+  let choosing: Promise<unknown> = Promise.resolve();
+  let isStoppingAll = false;
+  let life: AbortSignal | null = null;
+  const firstLook = Promise.withResolvers<Paths>();
+
+  function partsFor(paths: Paths): WorkloadParts {
+    return {
+      installation,
+      paths,
+      table,
+      clock,
+      bootClock,
+      log,
+      limits,
+      environment: podEnvironment,
+      newPorts: (stanzas) => inTurn(() => takePorts(stanzas)),
+      changed: (workload) => watchers.changed(workload.record.workload),
+      ended: (workload) => {
+        const { uid } = workload.record.workload;
+        const name = nameOf(workload.record.workload);
+        if (byUid.get(uid) === workload) byUid.delete(uid);
+        if (byName.get(name) === workload) byName.delete(name);
+        for (const port of Object.values(workload.record.ports)) takenPorts.delete(port);
+        watchers.changed(workload.record.workload);
+      },
+    };
+  }
+
+  async function podEnvironment(): Promise<Record<string, string>> {
+    const { path, lang, timeZone } = options.environment;
+    const node = dirname(await reachableNode({ nodePath, runtimeRoot, asRoot }));
+    return {
+      PATH: `${path}:${node}`,
+      ...(lang === null ? {} : { LANG: lang }),
+      ...(timeZone === null ? {} : { TZ: timeZone }),
+    };
+  }
+
+  function inTurn<T>(choose: () => Promise<T>): Promise<T> {
+    const turn = choosing.then(choose);
+    choosing = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async function takePorts(stanzas: readonly string[]): Promise<Record<string, number>> {
+    const ports = await allocatePorts(stanzas, limits.portRange, takenPorts);
+    for (const port of Object.values(ports)) takenPorts.add(port);
+    return ports;
+  }
+
+  function register(record: WorkloadRecord, paths: Paths): Workload {
+    const template = templates.find(record.workload.spec.template);
+    const workload = new Workload({
+      parts: partsFor(paths),
+      recipe: template === null ? null : (recipes.get(template.name) ?? null),
+      readiness: template?.readiness ?? null,
+      hasVolume: hasVolume(record.workload),
+      record,
+    });
+    byUid.set(record.workload.uid, workload);
+    byName.set(nameOf(record.workload), workload);
+    for (const port of Object.values(record.ports)) takenPorts.add(port);
+    return workload;
+  }
+
+  function hasVolume({ spec }: Pick<WorkloadSpec, 'spec'>): boolean {
+    return spec.persistentVolume || (templates.find(spec.template)?.dataPath ?? null) !== null;
+  }
+
+  /** Until what was left behind is known, nothing is told and nothing is done. */
+  async function ready(signal: AbortSignal): Promise<{ readonly paths: Paths; readonly life: AbortSignal }> {
+    const unavailable = (detail: string) => new PodgateError('orchestrator.unavailable', { detail });
+    if (isStoppingAll) throw unavailable('all pods are being stopped');
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(limits.firstLookMs)]);
+    const paths = await untilAborted(firstLook.promise, deadline, () =>
+      unavailable('what runs on this machine is not known yet'),
+    );
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- both change while it waits
+    if (isStoppingAll || life === null) throw unavailable('all pods are being stopped');
+    return { paths, life };
+  }
+
+  async function ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult> {
+    const { paths, life: lifeSignal } = await ready(signal);
+    const name = nameOf(workload);
+    const inMaking = making.get(name);
+    if (inMaking !== undefined) {
+      if (isSameIdentity(inMaking.workload, workload)) return inMaking.result;
+      return { kind: 'wait', reason: 'another workload of this pod is being made' };
+    }
+    for (const present of new Set([byUid.get(workload.uid), byName.get(name)])) {
+      if (present === undefined) continue;
+      if (!present.isStopping && isSameIdentity(present.record.workload, workload)) return { kind: 'ensured' };
+      if (!present.isStopping) await guarded(() => present.end('keep'));
+      return { kind: 'wait', reason: 'an older workload of this pod is being ended' };
+    }
+    if (deletingVolumes.has(workload.uid)) return { kind: 'wait', reason: 'its data is being deleted' };
+    const result = make(workload, paths, lifeSignal).finally(() => making.delete(name));
+    making.set(name, { workload, result });
+    return result;
+  }
+
+  async function make(workload: WorkloadSpec, paths: Paths, lifeSignal: AbortSignal): Promise<EnsureResult> {
+    const refusal = await refusalOf(workload);
+    if (refusal !== null) return { kind: 'failed', reason: refusal, retryable: false };
+    try {
+      const record = await inTurn(async () => {
+        const records = [...byUid.values()].map((each) => each.record);
+        const made = recordOf(workload, {
+          instance,
+          osUser: asRoot ? await chooseOsUser(paths, workload.uid, table, records) : null,
+          ports: await takePorts(Object.keys(workload.spec.networking)),
+          madeAt: { bootId: bootClock.bootId, bootMs: bootClock.nowMs(), wallMs: clock.now() },
+        });
+        try {
+          await makeDirectories(paths, made, hasVolume(workload));
+        } catch (error) {
+          for (const port of Object.values(made.ports)) takenPorts.delete(port);
+          throw error;
+        }
+        return made;
+      });
+      register(record, paths).begin(workload.credentials, lifeSignal);
+    } catch (error) {
+      log.warn({ podId: workload.podId, uid: workload.uid, error: errorText(error) }, 'a workload could not be made');
+      await rm(paths.workload(workload.uid), { recursive: true, force: true });
+      return { kind: 'failed', reason: 'This machine could not make the workload; the log says why.', retryable: true };
+    }
+    watchers.changed(workload);
+    return { kind: 'ensured' };
+  }
+
+  async function refusalOf(workload: WorkloadSpec): Promise<string | null> {
+    if (!isPlainName(workload.uid)) return 'The uid of this pod cannot name a directory.';
+    const template = templates.find(workload.spec.template);
+    const recipe = template === null ? undefined : recipes.get(template.name);
+    if (recipe === undefined) {
+      return (
+        `Pods run as processes of this machine here, and that cannot run "${workload.spec.writtenTemplate}". ` +
+        `Choose one of ${[...recipes.keys()].join(', ')}.`
+      );
+    }
+    return recipe.refuse(workload);
+  }
+
+  async function remove(ref: WorkloadRef, how: { readonly data: 'keep' | 'delete' }, signal: AbortSignal) {
+    const { paths } = await ready(signal);
+    await making.get(nameOf(ref))?.result.catch(() => undefined);
+    const workload = byUid.get(ref.uid);
+    if (workload !== undefined) return guarded(() => workload.end(how.data));
+    if (how.data === 'keep' || !isPlainName(ref.uid) || deletingVolumes.has(ref.uid)) return;
+    const deleting = rm(paths.volume(ref.uid), { recursive: true, force: true })
+      .catch((error: unknown) => log.warn({ uid: ref.uid, error: errorText(error) }, 'data could not be deleted'))
+      .finally(() => {
+        deletingVolumes.delete(ref.uid);
+        watchers.changed(ref);
+      });
+    deletingVolumes.set(ref.uid, deleting);
+  }
+
+  async function observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation> {
+    const { paths } = await ready(signal);
+    await making.get(nameOf(ref))?.result.catch(() => undefined);
+    const workload = byUid.get(ref.uid);
+    if (workload !== undefined) return workload.observation();
+    return { kind: 'absent', data: isPlainName(ref.uid) && (await exists(paths.volume(ref.uid))) };
+  }
+
+  async function list(signal: AbortSignal): Promise<readonly WorkloadObservation[]> {
+    await ready(signal);
+    return [...byUid.values()].map((workload) => workload.observation());
+  }
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<WorkloadEvent> {
+    await untilAborted(firstLook.promise, signal, () => new Error('aborted')).catch(() => undefined);
+    if (signal.aborted) return;
+    yield* watchers.watch(
+      [...byUid.values()].map((workload) => workload.record.workload),
+      signal,
+    );
+  }
+
+  async function logs(ref: WorkloadRef, { tailBytes }: { readonly tailBytes: number }, signal: AbortSignal) {
+    await ready(signal);
+    return guarded(async () => byUid.get(ref.uid)?.output.tail(Math.min(tailBytes, limits.outputMaxBytes)) ?? '');
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    life = signal;
+    while (!signal.aborted) {
+      try {
+        await lookOnce(signal);
+        break;
+      } catch (error) {
+        log.error({ error: errorText(error) }, 'cannot tell what runs on this machine; looking again');
+        await sleep(FIRST_LOOK_RETRY_MS, undefined, { signal }).catch(() => undefined);
+      }
+    }
+    while (!signal.aborted) {
+      for (const workload of byUid.values()) boundOutput(workload);
+      await sleep(limits.outputCheckMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async function lookOnce(signal: AbortSignal): Promise<void> {
+    // Other users pass through it, and list none of it.
+    await mkdir(options.root, { recursive: true, mode: 0o711 });
+    const paths = pathsBelow(await realpath(options.root));
+    const { adopt, end } = await lookAtLeftBehind({ paths, table, installation, instance });
+    for (const record of adopt) await register(record, paths).adopt(signal);
+    for (const record of end) {
+      log.info({ podId: record.workload.podId, uid: record.workload.uid }, 'ending what an earlier run has left');
+      await register(record, paths).end(record.data);
+    }
+    firstLook.resolve(paths);
+  }
+
+  function boundOutput(workload: Workload): void {
+    try {
+      workload.output.bound();
+    } catch (error) {
+      log.warn({ uid: workload.record.workload.uid, error: errorText(error) }, 'a log could not be bounded');
+    }
+  }
+
+  async function stopAll(signal: AbortSignal): Promise<void> {
+    isStoppingAll = true;
+    const all = async () => {
+      await Promise.all([...making.values()].map(({ result }) => result.catch(() => undefined)));
+      await Promise.all(
+        [...byUid.values()].map(async (workload) => {
+          await workload.end('keep', limits.stopAllGraceMs).catch(() => undefined);
+          await workload.ended();
+        }),
+      );
+    };
+    await untilAborted(all(), signal, () => new Error('not all pods have ended in time'));
+  }
+
+  return { ensure, remove, observe, list, watch, logs, run, stopAll };
+}
+
+function nameOf(pod: { readonly tenant: string; readonly podId: string }): string {
+  return `${pod.tenant}/${pod.podId}`;
+}
+
+interface Identity {
+  readonly uid: string;
+  readonly generation: number;
+  readonly run: number;
+}
+
+function isSameIdentity(a: Identity, b: Identity): boolean {
+  return a.uid === b.uid && a.generation === b.generation && a.run === b.run;
+}
+
+/** Disks fail in many ways; to the callers they are all one. */
+async function guarded<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new PodgateError('orchestrator.unavailable', { detail: errorText(cause), cause });
+  }
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal, reason: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(reason());
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

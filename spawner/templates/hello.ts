@@ -1,0 +1,14 @@
+import type { Template } from '../../core/template.ts';
+
+export const helloTemplate: Template = {
+  name: 'podgate/hello',
+  aliases: ['hello'],
+  summary: 'A tiny HTTP pod that says hello: to see that all the way works',
+  image: null,
+  networking: { default: { protocol: 'http', port: 8080, ipAllowList: [] } },
+  takesCommand: false,
+  requiresCommand: false,
+  credentials: null,
+  dataPath: null,
+  readiness: { kind: 'http', stanza: 'default', path: '/healthz' },
+};
