@@ -1,0 +1,96 @@
+import { createPublicKey } from 'node:crypto';
+import { LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { BASE_HOST_RULE, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
+
+const count = z.int().min(0);
+const bounds = (unit: string) =>
+  z
+    .strictObject({ minimum: z.int().min(1), maximum: z.int().min(1) })
+    .refine(({ minimum, maximum }) => minimum <= maximum, { error: `minimum must not exceed maximum (${unit})` });
+
+const publicKey = z.string().superRefine((pem, context) => {
+  const problem = publicKeyProblem(pem);
+  if (problem !== null) context.addIssue({ code: 'custom', message: problem });
+});
+
+const tenant = z
+  .strictObject({
+    id: z.string().refine(isTenantId, { error: TENANT_RULE }),
+    baseHost: z.string().refine(isBaseHost, { error: BASE_HOST_RULE }),
+    issuer: z.string().min(1).optional(),
+    key: publicKey.optional(),
+    jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1) }).optional(),
+    administrators: z.array(z.string().min(1)).default([]),
+  })
+  .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'give key or jwks, not both' });
+
+const CONFIG_FILE = z.strictObject({
+  tenants: z.array(tenant).min(1).optional(),
+  images: z.array(z.string().min(1)).default([]),
+  resources: z
+    .strictObject({
+      cpu: bounds('millicpu').default({ minimum: 250, maximum: 6000 }),
+      memory: bounds('MiB').default({ minimum: 256, maximum: 12_288 }),
+      gpusMaximum: count.default(1),
+      default: z
+        .strictObject({
+          cpuRequest: z.int().min(1).default(250),
+          cpuLimit: z.int().min(1).default(2000),
+          memRequest: z.int().min(1).default(256),
+          memLimit: z.int().min(1).default(3072),
+          gpus: count.default(0),
+        })
+        .prefault({}),
+    })
+    .prefault({}),
+  quotas: z.strictObject({ podsPerUser: z.int().min(1).optional() }).prefault({}),
+  minTimeToStopSeconds: z.int().min(0).default(300),
+  limits: z
+    .strictObject({
+      connections: z.int().min(1).optional(),
+      connectionsPerAddress: z.int().min(1).optional(),
+      connectionsPerPod: z.int().min(1).optional(),
+      handshakeTimeoutMs: z.int().min(100).optional(),
+      staleAfterMs: z.int().min(1000).optional(),
+    })
+    .prefault({}),
+});
+
+export type ConfigFile = z.infer<typeof CONFIG_FILE>;
+
+/** Reads the text of the YAML file. What is wrong is added to `problems`, by key; then the answer is null. */
+export function readConfigFile(text: string, problems: string[]): ConfigFile | null {
+  const lines = new LineCounter();
+  // Without pretty errors, which quote the file: it may hold what a log must not.
+  const document = parseDocument(text, { prettyErrors: false, lineCounter: lines });
+  if (document.errors.length > 0) {
+    for (const error of document.errors) {
+      const { line, col } = lines.linePos(error.pos[0]);
+      problems.push(`PODGATE_CONFIG line ${line} column ${col}: this is no YAML (${error.code}); correct the file.`);
+    }
+    return null;
+  }
+  const read = CONFIG_FILE.safeParse(document.toJS() ?? {});
+  if (read.success) return read.data;
+  for (const issue of read.error.issues) problems.push(sentenceOf(issue));
+  return null;
+}
+
+function sentenceOf(issue: z.core.$ZodIssue): string {
+  const path = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
+  const where = `PODGATE_CONFIG ${path.replace(/^\./, '')}`.trim();
+  if (issue.code === 'unrecognized_keys') {
+    return `${where}: no such key: ${issue.keys.join(', ')}; remove it or correct its name.`;
+  }
+  return `${where}: ${issue.message.replace(/^Invalid input: /, '')}.`;
+}
+
+function publicKeyProblem(pem: string): string | null {
+  if (pem.includes('PRIVATE KEY')) return 'is a private key; give the public one';
+  try {
+    return createPublicKey(pem).asymmetricKeyType === 'rsa' ? null : 'must be an RSA public key (RS256)';
+  } catch {
+    return 'must be an RSA public key or a certificate in PEM form';
+  }
+}

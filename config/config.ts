@@ -1,0 +1,83 @@
+/**
+ * All settings, checked and with defaults filled in. Made once, by the supervisor, and handed to its children as JSON:
+ * plain values only, and no secret among them (files that hold secrets are named, tenants' keys are public).
+ */
+export interface Config {
+  /** Addresses the gateway binds. 127.0.0.1 brings ::1 with it. */
+  readonly listenHosts: readonly string[];
+  /** 0 = whatever is free; the supervisor then says which. */
+  readonly httpsPort: number;
+  readonly httpPort: number;
+  /** What clients dial. 0 = the same as the gateway's. */
+  readonly publicHttpsPort: number;
+  readonly publicHttpPort: number;
+  /** The API in plaintext, on 127.0.0.1. */
+  readonly controlPort: number;
+  /** Absolute. */
+  readonly dataDir: string;
+  readonly site: string;
+  /** Absolute. The keyring that encrypts at rest; made when absent. */
+  readonly secretKeyFile: string;
+  /** Gateway processes; 0 = the gateway runs inside the control process. */
+  readonly workers: number;
+  readonly orchestrator: 'process';
+  /** NEO4J_HOME, where the Neo4j template looks first; null = on the PATH. */
+  readonly neo4jHome: string | null;
+  /** PATH: where pods' programs are looked up. */
+  readonly searchPath: string;
+  /** The first is the default tenant: requests to no tenant's host are its. */
+  readonly tenants: readonly [TenantConfig, ...TenantConfig[]];
+  /** Images users may run, with or without a tag. */
+  readonly images: readonly string[];
+  readonly pods: PodLimitsConfig;
+  readonly gateway: GatewayLimitsConfig;
+}
+
+export interface TenantConfig {
+  readonly id: string;
+  /** The API is at this host, pods are at `<pod>.pods.<base host>`. Lower-case. */
+  readonly baseHost: string;
+  /** The `iss` its tokens must have. */
+  readonly issuer: string;
+  /** Its public key as PEM or JWKS; null = this installation signs its tokens itself. */
+  readonly key: string | JwksConfig | null;
+  readonly administrators: readonly string[];
+}
+
+export interface JwksConfig {
+  readonly keys: readonly Readonly<Record<string, unknown>>[];
+}
+
+export interface BoundsConfig {
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+/** What users may ask for. */
+export interface PodLimitsConfig {
+  /** Millicpu. */
+  readonly cpu: BoundsConfig;
+  /** MiB. */
+  readonly memory: BoundsConfig;
+  readonly gpusMaximum: number;
+  readonly defaultResources: {
+    readonly cpuRequest: number;
+    readonly cpuLimit: number;
+    readonly memRequest: number;
+    readonly memLimit: number;
+    readonly gpus: number;
+  };
+  readonly minTimeToStopSeconds: number;
+  /** Pods a user may have; null = no quota. */
+  readonly podsPerUser: number | null;
+}
+
+/** Undefined = the gateway's own default. */
+export interface GatewayLimitsConfig {
+  readonly connections?: number | undefined;
+  readonly connectionsPerAddress?: number | undefined;
+  readonly connectionsPerPod?: number | undefined;
+  readonly handshakeTimeoutMs?: number | undefined;
+  /** With the route feed away for longer, new connections get "does not answer". */
+  readonly staleAfterMs?: number | undefined;
+}

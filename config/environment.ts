@@ -1,0 +1,79 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { BASE_HOST_RULE, isBaseHost, isSiteName, SITE_RULE } from './names.ts';
+
+const PREFIX = 'PODGATE_';
+const WORKERS_MAX = 256;
+const LATER = 'comes in a later release; unset it';
+
+const port = (fallback: string) => {
+  const rule = `must be a port number from 0 to 65535 (default: ${fallback})`;
+  return z
+    .string()
+    .regex(/^\d{1,5}$/, { error: rule, abort: true })
+    .transform(Number)
+    .refine((value) => value <= 65_535, { error: rule })
+    .optional();
+};
+const path = z.string().min(1, { error: 'must be a path; unset it for the default' }).optional();
+
+/** Each variable with its rule, said as a sentence after its name. No rule repeats the value: it may be a secret. */
+const VARIABLES = z.object({
+  PODGATE_HOST: z
+    .string()
+    .transform((host) => (host === 'localhost' ? '127.0.0.1' : host))
+    .refine((host) => isIP(host) !== 0, { error: 'must be an IP address to bind, such as 127.0.0.1 (the default)' })
+    .default('127.0.0.1'),
+  PODGATE_HTTPS_PORT: port('8443'),
+  PODGATE_HTTP_PORT: port('8080'),
+  PODGATE_PUBLIC_HTTPS_PORT: port('PODGATE_HTTPS_PORT'),
+  PODGATE_PUBLIC_HTTP_PORT: port('PODGATE_HTTP_PORT'),
+  PODGATE_CONTROL_PORT: port('8000'),
+  PODGATE_DATA_DIR: path,
+  PODGATE_SITE: z.string().refine(isSiteName, { error: SITE_RULE }).default('dev'),
+  PODGATE_BASE_HOST: z.string().refine(isBaseHost, { error: BASE_HOST_RULE }).optional(),
+  PODGATE_SECRET_KEY_FILE: path,
+  PODGATE_REDIS_URL: z.undefined({ error: `a shared store in Redis ${LATER}` }).optional(),
+  PODGATE_ORCHESTRATOR: z
+    .string()
+    .refine((name) => name !== 'kubernetes', { error: 'kubernetes comes in a later release; say process', abort: true })
+    .refine((name) => name === 'process', { error: 'must be process (the default)' })
+    .transform(() => 'process' as const)
+    .default('process'),
+  PODGATE_NAMESPACE: z.undefined({ error: `it belongs to the kubernetes orchestrator, which ${LATER}` }).optional(),
+  PODGATE_WORKERS: z
+    .string()
+    .regex(/^\d{1,3}$/, {
+      error: `must be a number of processes from 0 to ${WORKERS_MAX} (default: one a core)`,
+      abort: true,
+    })
+    .transform(Number)
+    .refine((count) => count <= WORKERS_MAX, { error: `must be at most ${WORKERS_MAX}` })
+    .optional(),
+  PODGATE_ROLES: z
+    .literal('all', {
+      error:
+        'must be all: to divide the roles between processes needs the shared store, which comes in a later release',
+    })
+    .optional(),
+  PODGATE_CONFIG: path,
+  PODGATE_ALLOW_REMOTE_PROCESS_PODS: z
+    .literal(['yes', 'no'], { error: 'must be yes or no (the default)' })
+    .default('no'),
+});
+
+export type Environment = z.infer<typeof VARIABLES>;
+
+/** Reads the PODGATE_ variables. What is wrong is added to `problems`; then the answer is null. */
+export function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Environment | null {
+  const known = Object.keys(VARIABLES.shape);
+  const given = Object.entries(env).filter(([name, value]) => name.startsWith(PREFIX) && value !== undefined);
+  for (const [name] of given) {
+    if (!known.includes(name)) problems.push(`${name}: no such setting; remove it. There are: ${known.join(', ')}.`);
+  }
+  // An empty variable is an unset one: that is how compose files and manifests leave settings open.
+  const read = VARIABLES.safeParse(Object.fromEntries(given.filter(([, value]) => value !== '')));
+  if (read.success) return read.data;
+  for (const issue of read.error.issues) problems.push(`${issue.path.join('.')}: ${issue.message}.`);
+  return null;
+}

@@ -1,0 +1,171 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { PodgateError } from '../core/errors.ts';
+import type { Config, PodLimitsConfig, TenantConfig } from './config.ts';
+import { type ConfigFile, readConfigFile } from './config-file.ts';
+import { type Environment, readEnvironment } from './environment.ts';
+import { isInside } from './names.ts';
+
+const DEFAULT_TENANT = 'dev';
+const DEFAULT_BASE_HOST = 'localhost';
+
+/**
+ * Reads the environment and the YAML file it may name; relative paths are seen from `cwd`. Throws PodgateError
+ * 'config.invalid' whose public messages are all mistakes at once, each with its key and what to do. No message holds a
+ * value that may be secret.
+ */
+export function loadConfig(env: NodeJS.ProcessEnv, cwd: string): Config {
+  const problems: string[] = [];
+  const environment = readEnvironment(env, problems);
+  const file = readNamedFile(environment?.PODGATE_CONFIG ?? env['PODGATE_CONFIG'], cwd, problems);
+  const config = environment === null || file === null ? null : combine(environment, file, env, cwd, problems);
+  if (config === null || problems.length > 0) throw new PodgateError('config.invalid', { publicMessages: problems });
+  return config;
+}
+
+function readNamedFile(name: string | undefined, cwd: string, problems: string[]): ConfigFile | null {
+  if (name === undefined || name === '') return readConfigFile('', problems);
+  let text: string;
+  try {
+    text = readFileSync(resolve(cwd, name), 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    problems.push(`PODGATE_CONFIG: the file cannot be read (${code}); name a YAML file, or unset it.`);
+    return null;
+  }
+  return readConfigFile(text, problems);
+}
+
+function combine(
+  environment: Environment,
+  file: ConfigFile,
+  env: NodeJS.ProcessEnv,
+  cwd: string,
+  problems: string[],
+): Config {
+  const httpsPort = environment.PODGATE_HTTPS_PORT ?? 8443;
+  const httpPort = environment.PODGATE_HTTP_PORT ?? 8080;
+  const controlPort = environment.PODGATE_CONTROL_PORT ?? 8000;
+  portProblems({ httpsPort, httpPort, controlPort }, problems);
+  hostProblems(environment, problems);
+  const dataDir = resolve(cwd, environment.PODGATE_DATA_DIR ?? '.podgate');
+  const host = environment.PODGATE_HOST;
+  return {
+    listenHosts: host === '127.0.0.1' ? [host, '::1'] : [host],
+    httpsPort,
+    httpPort,
+    publicHttpsPort: environment.PODGATE_PUBLIC_HTTPS_PORT ?? httpsPort,
+    publicHttpPort: environment.PODGATE_PUBLIC_HTTP_PORT ?? httpPort,
+    controlPort,
+    dataDir,
+    site: environment.PODGATE_SITE,
+    secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
+    workers: environment.PODGATE_WORKERS ?? availableParallelism(),
+    orchestrator: environment.PODGATE_ORCHESTRATOR,
+    neo4jHome: env['NEO4J_HOME'] === undefined || env['NEO4J_HOME'] === '' ? null : resolve(cwd, env['NEO4J_HOME']),
+    searchPath: env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
+    tenants: tenantsOf(environment, file, problems),
+    images: file.images,
+    pods: podLimitsOf(file, problems),
+    gateway: file.limits,
+  };
+}
+
+function portProblems(ports: Record<'httpsPort' | 'httpPort' | 'controlPort', number>, problems: string[]): void {
+  const fixed = Object.values(ports).filter((port) => port !== 0);
+  if (new Set(fixed).size === fixed.length) return;
+  problems.push(
+    'PODGATE_HTTPS_PORT, PODGATE_HTTP_PORT, PODGATE_CONTROL_PORT: two of them are the same port; give each its own.',
+  );
+}
+
+/** Pods of the process orchestrator run as this machine's processes: whoever reaches the API runs programs here. */
+function hostProblems(environment: Environment, problems: string[]): void {
+  const host = environment.PODGATE_HOST;
+  if (isLoopback(host) || environment.PODGATE_ALLOW_REMOTE_PROCESS_PODS === 'yes') return;
+  problems.push(
+    'PODGATE_HOST: is not a loopback address, and pods would run as processes of this machine for everyone who reaches it; ' +
+      'unset it, or set PODGATE_ALLOW_REMOTE_PROCESS_PODS=yes if that is what you want.',
+  );
+}
+
+function isLoopback(host: string): boolean {
+  return isIP(host) === 4 ? host.startsWith('127.') : host === '::1';
+}
+
+function tenantsOf(environment: Environment, file: ConfigFile, problems: string[]): Config['tenants'] {
+  const [first, ...others] = file.tenants ?? [];
+  if (first === undefined) {
+    const baseHost = environment.PODGATE_BASE_HOST ?? DEFAULT_BASE_HOST;
+    return [{ id: DEFAULT_TENANT, baseHost, issuer: issuerOf(baseHost), key: null, administrators: [] }];
+  }
+  const tenants: Config['tenants'] = [tenantOf(first), ...others.map(tenantOf)];
+  if (environment.PODGATE_BASE_HOST !== undefined && environment.PODGATE_BASE_HOST !== first.baseHost) {
+    problems.push(
+      'PODGATE_BASE_HOST: differs from tenants[0].baseHost of PODGATE_CONFIG, the default tenant; unset one of them.',
+    );
+  }
+  tenantProblems(tenants, problems);
+  return tenants;
+}
+
+function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): void {
+  for (const [index, tenant] of tenants.entries()) {
+    const where = `PODGATE_CONFIG tenants[${index}]`;
+    if (index > 0 && tenant.key === null) {
+      problems.push(
+        `${where}: has neither key nor jwks; only the first tenant's tokens are signed by this installation.`,
+      );
+    }
+    const before = tenants.slice(0, index);
+    if (before.some(({ id }) => id === tenant.id)) problems.push(`${where}.id: is taken; give each tenant its own.`);
+    const clashes = ({ baseHost }: TenantConfig): boolean =>
+      isInside(tenant.baseHost, baseHost) || isInside(baseHost, tenant.baseHost);
+    if (before.some(clashes)) {
+      problems.push(`${where}.baseHost: is that of another tenant, or lies among its pods' names; choose another.`);
+    }
+  }
+}
+
+function tenantOf(tenant: NonNullable<ConfigFile['tenants']>[number]): TenantConfig {
+  const { id, baseHost, administrators } = tenant;
+  return {
+    id,
+    baseHost,
+    issuer: tenant.issuer ?? issuerOf(baseHost),
+    key: tenant.key ?? tenant.jwks ?? null,
+    administrators,
+  };
+}
+
+/** As Tapis names its issuers. */
+function issuerOf(baseHost: string): string {
+  return `https://${baseHost}/v3/tokens`;
+}
+
+function podLimitsOf(file: ConfigFile, problems: string[]): PodLimitsConfig {
+  const { cpu, memory, gpusMaximum, default: defaultResources } = file.resources;
+  const { cpuRequest, cpuLimit, memRequest, memLimit, gpus } = defaultResources;
+  const isWithin = (value: number, { minimum, maximum }: { minimum: number; maximum: number }): boolean =>
+    value >= minimum && value <= maximum;
+  const where = 'PODGATE_CONFIG resources.default';
+  if (![cpuRequest, cpuLimit].every((value) => isWithin(value, cpu)) || cpuRequest > cpuLimit) {
+    problems.push(`${where}: cpuRequest and cpuLimit must lie within resources.cpu, the request not above the limit.`);
+  }
+  if (![memRequest, memLimit].every((value) => isWithin(value, memory)) || memRequest > memLimit) {
+    problems.push(
+      `${where}: memRequest and memLimit must lie within resources.memory, the request not above the limit.`,
+    );
+  }
+  if (gpus > gpusMaximum) problems.push(`${where}.gpus: must not exceed resources.gpusMaximum.`);
+  return {
+    cpu,
+    memory,
+    gpusMaximum,
+    defaultResources,
+    minTimeToStopSeconds: file.minTimeToStopSeconds,
+    podsPerUser: file.quotas.podsPerUser ?? null,
+  };
+}
