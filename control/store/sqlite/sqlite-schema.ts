@@ -40,7 +40,8 @@ export const MIGRATIONS: readonly string[] = [
      PRIMARY KEY (kind, name, key)
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX record_indexes_of_tenant ON record_indexes (kind, name, tenant, key);
-   CREATE INDEX record_indexes_of_key ON record_indexes (kind, key);
+   -- With the tenant, so that it covers the look-up by key and is the one chosen for it.
+   CREATE INDEX record_indexes_of_key ON record_indexes (kind, key, tenant);
    CREATE TABLE tombstones (
      kind TEXT NOT NULL,
      key TEXT NOT NULL,
