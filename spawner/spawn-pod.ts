@@ -1,0 +1,166 @@
+import { actionLine } from '../core/action-log.ts';
+import type { Clock } from '../core/clock.ts';
+import { ERRORS, PodgateError } from '../core/errors.ts';
+import type { LifecycleChange } from '../core/lifecycle/plan.ts';
+import { planSpawn, planSpawnResult } from '../core/lifecycle/spawn.ts';
+import type { LogStore } from '../core/log-store.ts';
+import type { EnsureResult, Orchestrator } from '../core/orchestrator.ts';
+import type { Credentials, PodRecord } from '../core/pod.ts';
+import { podPut } from '../core/pod-put.ts';
+import type { Store, Stored } from '../core/store.ts';
+import type { TemplateCatalog } from '../core/template.ts';
+import type { Vault } from '../core/vault.ts';
+
+/** So many conflicts in a row are no longer chance: the key is given back. */
+const CONFLICTS_MAX = 10;
+
+export interface SpawnParts {
+  readonly store: Store;
+  readonly logs: LogStore;
+  readonly orchestrator: Orchestrator;
+  readonly vault: Vault;
+  readonly templates: TemplateCatalog;
+  readonly clock: Clock;
+  /** Outside host name of each routed stanza of a pod. */
+  readonly hostsOf: (record: PodRecord) => Readonly<Record<string, string>>;
+  readonly publicHttpsPort: number;
+}
+
+/** What is to be done with the key. */
+export type SpawnOutcome =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'later'; readonly delayMs: number }
+  /** An older workload is in the way and on its way out. */
+  | { readonly kind: 'wait'; readonly reason: string };
+
+/**
+ * Takes one pod from REQUESTED to CREATING_CONTAINER, or notes why that failed. May be repeated and interrupted at any
+ * point. Throws when store or orchestrator do not answer: nothing is half-done then.
+ */
+export async function spawnPod(parts: SpawnParts, key: string, signal: AbortSignal): Promise<SpawnOutcome> {
+  const claimed = await claimPod(parts, key);
+  if (claimed.kind !== 'claimed') return claimed;
+  const { record } = claimed;
+  const { applied } = record;
+  if (applied === null) return { kind: 'done' };
+  const attempted = { uid: record.uid, generation: applied.generation, run: applied.run };
+
+  const credentials = await credentialsOf(parts, key, record, applied.spec.template);
+  const result: EnsureResult =
+    credentials.kind === 'failed' ? credentials : await ensure(parts, record, applied, credentials.credentials, signal);
+  if (result.kind === 'wait') return result;
+  return note(parts, key, attempted, result);
+}
+
+type Claimed = { readonly kind: 'claimed'; readonly record: PodRecord } | Exclude<SpawnOutcome, { kind: 'wait' }>;
+
+async function claimPod(parts: SpawnParts, key: string): Promise<Claimed> {
+  for (let conflicts = 0; conflicts < CONFLICTS_MAX; conflicts += 1) {
+    const stored = await parts.store.get('pod', key);
+    if (stored === null) return { kind: 'done' };
+    const step = planSpawn(stored.value, parts.clock.now());
+    switch (step.kind) {
+      case 'skip':
+        return { kind: 'done' };
+      case 'later':
+        return { kind: 'later', delayMs: step.delayMs };
+      case 'ensure':
+        return { kind: 'claimed', record: stored.value };
+      case 'claim': {
+        const record = await write(parts, stored, step.change, step.log);
+        if (record !== null) return { kind: 'claimed', record };
+      }
+    }
+  }
+  return { kind: 'later', delayMs: 0 };
+}
+
+/** The record as written, or null when somebody wrote meanwhile: read again, perhaps the wish is another. */
+async function write(
+  parts: SpawnParts,
+  stored: Stored<'pod'>,
+  change: LifecycleChange,
+  log: string,
+): Promise<PodRecord | null> {
+  const nowMs = parts.clock.now();
+  const record: PodRecord = { ...stored.value, ...change, updatedAtMs: nowMs };
+  const result = await parts.store.commit({ puts: [podPut(record, stored.revision)] });
+  if (result.kind !== 'committed') return null;
+  await parts.logs.appendAction(record.uid, actionLine(nowMs, log));
+  return record;
+}
+
+async function ensure(
+  parts: SpawnParts,
+  record: PodRecord,
+  applied: NonNullable<PodRecord['applied']>,
+  credentials: Credentials | null,
+  signal: AbortSignal,
+): Promise<EnsureResult> {
+  // Read after the claim: a store with fewer commits than this is older than the workload.
+  const { storeId, commits } = await parts.store.identity();
+  return parts.orchestrator.ensure(
+    {
+      tenant: record.tenant,
+      podId: record.podId,
+      uid: record.uid,
+      generation: applied.generation,
+      run: applied.run,
+      spec: applied.spec,
+      credentials,
+      hosts: parts.hostsOf(record),
+      publicHttpsPort: parts.publicHttpsPort,
+      annotations: { storeId, commit: commits, record: JSON.stringify(record) },
+    },
+    signal,
+  );
+}
+
+/** On a fresh read: whoever wished something else meanwhile has the last word. */
+async function note(
+  parts: SpawnParts,
+  key: string,
+  attempted: { readonly uid: string; readonly generation: number; readonly run: number },
+  result: Exclude<EnsureResult, { kind: 'wait' }>,
+): Promise<SpawnOutcome> {
+  for (let conflicts = 0; conflicts < CONFLICTS_MAX; conflicts += 1) {
+    const stored = await parts.store.get('pod', key);
+    if (stored === null) return { kind: 'done' };
+    const step = planSpawnResult(stored.value, attempted, result, parts.clock.now());
+    if (step === null) return { kind: 'done' };
+    if ((await write(parts, stored, step.change, step.log)) === null) continue;
+    return step.retryMs === null ? { kind: 'done' } : { kind: 'later', delayMs: step.retryMs };
+  }
+  return { kind: 'later', delayMs: 0 };
+}
+
+type Opened =
+  | { readonly kind: 'opened'; readonly credentials: Credentials | null }
+  | { readonly kind: 'failed'; readonly reason: string; readonly retryable: false };
+
+async function credentialsOf(parts: SpawnParts, key: string, record: PodRecord, template: string): Promise<Opened> {
+  if ((parts.templates.find(template)?.credentials ?? null) === null) return { kind: 'opened', credentials: null };
+  const stored = await parts.store.get('credential', key);
+  if (stored?.value.uid !== record.uid) {
+    return { kind: 'failed', reason: 'This pod has no credentials: delete it and create it again.', retryable: false };
+  }
+  try {
+    const opened: unknown = JSON.parse(parts.vault.open(stored.value.sealed, record.uid));
+    if (isCredentials(opened)) return { kind: 'opened', credentials: opened };
+    return { kind: 'failed', reason: 'The credentials of this pod cannot be read.', retryable: false };
+  } catch (error) {
+    // JSON.parse would quote the text in its message: that is never passed on.
+    const reason = error instanceof PodgateError ? ERRORS[error.code].message : 'The credentials cannot be read.';
+    return { kind: 'failed', reason, retryable: false };
+  }
+}
+
+function isCredentials(value: unknown): value is Credentials {
+  if (typeof value !== 'object' || value === null) return false;
+  return (
+    'username' in value &&
+    typeof value.username === 'string' &&
+    'password' in value &&
+    typeof value.password === 'string'
+  );
+}
