@@ -60,7 +60,7 @@ function requestIdOf(given: string): string {
 }
 
 function answerUnserved(context: ParameterizedContext, version: string): void {
-  const allow = context.response.get('Allow');
+  const allow = context.res.hasHeader('Allow') ? context.response.get('Allow') : '';
   if (allow === '') throw new PodgateError('api.not-found', { publicMessages: ['There is nothing at this path.'] });
   if (context.method === 'OPTIONS') {
     context.status = 200;

@@ -36,7 +36,7 @@ export function checkFields<S extends z.core.$ZodShape>(
       continue;
     }
     refused.add(name);
-    problems.push(...result.error.issues.flatMap((issue) => sentencesOf(issue, [name])));
+    problems.push(...worthSaying(result.error.issues).flatMap((issue) => sentencesOf(issue, [name])));
   }
   for (const name of Object.keys(given)) {
     if (!Object.hasOwn(schema.shape, name)) problems.push(`${shownName(name)}: unknown field`);
@@ -46,6 +46,16 @@ export function checkFields<S extends z.core.$ZodShape>(
     problems: problems.slice(0, PROBLEMS_MAX),
     refused,
   };
+}
+
+/** A number beyond what can be counted breaks the field's own bound as well, which is the one to tell. */
+function worthSaying(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const bounded = issues.filter(
+    (issue) =>
+      !(issue.code === 'too_big' && issue.maximum === Number.MAX_SAFE_INTEGER) &&
+      !(issue.code === 'too_small' && issue.minimum === Number.MIN_SAFE_INTEGER),
+  );
+  return bounded.length === 0 ? issues : bounded;
 }
 
 function sentencesOf(issue: z.core.$ZodIssue, before: readonly PropertyKey[]): readonly string[] {

@@ -1,0 +1,207 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { createAuthenticator } from '../../../control/auth/authenticator.ts';
+import { signToken } from '../../../control/auth/sign-token.ts';
+import { makeTokenKey, type TokenKey } from '../../../control/auth/token-key.ts';
+import { type Api, type ApiOptions, createApi } from '../../../control/http/api.ts';
+import { answerClientError, API_SERVER_OPTIONS } from '../../../control/http/client-error.ts';
+import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
+import type { Clock } from '../../../core/clock.ts';
+import type { RouteFeed } from '../../../core/feed-protocol.ts';
+import { podKey } from '../../../core/ids.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
+import { LIMITS } from '../../unit/control/limits.ts';
+
+export const TENANTS = [
+  { id: 'default', baseHost: 'localhost' },
+  { id: 'other', baseHost: 'other.example.org' },
+] as const;
+export const issuerOf = (tenant: string): string => `https://${tenant}.issuer/v3/tokens`;
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly body: {
+    readonly message: string | readonly string[];
+    readonly metadata: Record<string, unknown>;
+    readonly result: unknown;
+    readonly status: string;
+    readonly version: string;
+  };
+}
+
+/** The API over a real listener and a real store; what runs and what routes is told by the test. */
+export class ApiStand {
+  readonly database: SqliteDatabase;
+  readonly key: TokenKey;
+  readonly api: Api;
+  readonly server: Server;
+  readonly directory: string;
+  readonly woken: string[] = [];
+  readonly logLines: string[] = [];
+  now = Date.parse('2026-11-23T10:20:30.000Z');
+  workloadLogs: () => Promise<string> = async () => '';
+  routable: RouteFeed['waitRoutable'] = async () => ({ kind: 'routable' });
+  readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
+  readonly #tokens = new Map<string, string>();
+
+  private constructor(directory: string, key: TokenKey, change: Partial<ApiOptions>) {
+    this.directory = directory;
+    this.key = key;
+    const clock: Clock = { now: () => this.now, monotonicMs: () => performance.now() };
+    const log = this.#logger();
+    this.database = openSqliteDatabase({ path: ':memory:', clock, log });
+    this.api = createApi({
+      store: this.database.store,
+      logs: this.database.logs,
+      orchestrator: this.#orchestrator(),
+      vault: openKeyringVault(join(directory, 'keyring.json')),
+      templates: createTemplateCatalog(),
+      feed: { waitRoutable: (...asked) => this.routable(...asked) },
+      clock,
+      log,
+      authenticator: createAuthenticator({
+        tenants: TENANTS.map((tenant) => ({
+          ...tenant,
+          issuer: issuerOf(tenant.id),
+          key: key.publicKeyPem,
+          administrators: ['root'],
+        })),
+        defaultTenant: 'default',
+        clock,
+      }),
+      tenants: TENANTS,
+      site: 'dev',
+      version: '1.2.3',
+      publicHttpsPort: 8443,
+      limits: LIMITS,
+      allowsImages: false,
+      imageAllowList: [],
+      wake: (woken) => this.woken.push(woken),
+      readiness: () => this.readiness(),
+      ...change,
+    });
+    this.server = createServer(API_SERVER_OPTIONS, this.api.handler);
+    this.server.on('clientError', answerClientError('1.2.3'));
+  }
+
+  static async start(change: Partial<ApiOptions> = {}): Promise<ApiStand> {
+    const directory = mkdtempSync(join(tmpdir(), 'podgate-api-'));
+    const stand = new ApiStand(directory, await makeTokenKey(join(directory, 'token-key.pem')), change);
+    await new Promise<void>((resolve) => stand.server.listen(0, '127.0.0.1', resolve));
+    return stand;
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+    this.database.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  async token(username: string, tenant = 'default', roles: readonly string[] = []): Promise<string> {
+    const name = [username, tenant, ...roles].join(' ');
+    const token =
+      this.#tokens.get(name) ??
+      (await signToken({
+        username,
+        tenant,
+        roles,
+        issuer: issuerOf(tenant),
+        lifetimeSeconds: 3600,
+        key: this.key,
+        nowMs: this.now,
+      }));
+    this.#tokens.set(name, token);
+    return token;
+  }
+
+  /** As that user (null: without a token); `body` is sent as JSON, a string as it is. */
+  async call(
+    username: string | null,
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer> {
+    const response = await fetch(`${this.url}${path}`, {
+      method,
+      headers: {
+        ...(username === null ? {} : { 'X-Tapis-Token': await this.token(username) }),
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: (text === '' ? {} : JSON.parse(text)) as Answer['body'],
+    };
+  }
+
+  /** A pod that must come about. */
+  async create(username: string, podId: string, change: object = {}): Promise<Record<string, unknown>> {
+    const answer = await this.call(username, 'POST', '/v3/pods', {
+      pod_id: podId,
+      pod_template: 'podgate/hello',
+      ...change,
+    });
+    if (answer.status !== 200) throw new Error(`${answer.status}: ${JSON.stringify(answer.body.message)}`);
+    return answer.body.result as Record<string, unknown>;
+  }
+
+  async record(podId: string, tenant = 'default'): Promise<PodRecord> {
+    const stored = await this.database.store.get('pod', podKey(tenant, podId));
+    if (stored === null) throw new Error(`no record of ${podId}`);
+    return stored.value;
+  }
+
+  /** What the health loop would have written by now. */
+  async overwrite(podId: string, change: Partial<PodRecord>): Promise<void> {
+    const stored = await this.database.store.get('pod', podKey('default', podId));
+    if (stored === null) throw new Error(`no record of ${podId}`);
+    const result = await this.database.store.commit({
+      puts: [podPut({ ...stored.value, ...change }, stored.revision)],
+    });
+    if (result.kind !== 'committed') throw new Error(result.kind);
+  }
+
+  #orchestrator(): Orchestrator {
+    const unused = (): never => {
+      throw new Error('the API never asks for this');
+    };
+    return {
+      ensure: unused,
+      remove: unused,
+      observe: unused,
+      list: unused,
+      watch: unused,
+      run: unused,
+      logs: () => this.workloadLogs(),
+    };
+  }
+
+  #logger(): Logger {
+    const write = (fields: object, message: string) => this.logLines.push(`${message} ${JSON.stringify(fields)}`);
+    const logger: Logger = { debug: write, info: write, warn: write, error: write, child: () => logger };
+    return logger;
+  }
+}
