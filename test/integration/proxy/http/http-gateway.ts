@@ -1,0 +1,223 @@
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import http from 'node:http';
+import type net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import tls from 'node:tls';
+import type { Route } from '../../../../core/route.ts';
+import {
+  DEFAULT_HTTP_LIMITS,
+  type HttpLimits,
+  type HttpProtocol,
+  createHttpProtocol,
+} from '../../../../proxy/protocols/http/http-protocol.ts';
+import { RouteTable } from '../../../../proxy/routes/route-table.ts';
+import { silentLog } from '../../../support/silent-log.ts';
+import { type TestAuthority, createTestAuthority } from '../../../support/test-authority.ts';
+
+export const POD_HOST = 'hello.pods.localhost';
+
+/** A TLS server with createHttpProtocol behind it, as the gateway will have it. */
+export class HttpGateway {
+  readonly table = new RouteTable();
+  readonly authority: TestAuthority;
+  readonly protocol: HttpProtocol;
+  readonly apiSocketPath: string;
+  stale = false;
+  /** Pods that are full. */
+  readonly full = new Set<string>();
+  readonly held = new Map<string, number>();
+  readonly #directory: string;
+  readonly #server: tls.Server;
+  readonly #sockets = new Set<net.Socket>();
+
+  private constructor(authority: TestAuthority, limits: HttpLimits) {
+    this.authority = authority;
+    this.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'podgate-http-'));
+    this.apiSocketPath = path.join(this.#directory, 'api.sock');
+    fs.writeFileSync(this.caPath, authority.ca);
+    this.protocol = createHttpProtocol({
+      table: this.table,
+      baseHosts: () => new Set(['localhost']),
+      apiSocketPath: this.apiSocketPath,
+      apiUrl: 'https://localhost:8443',
+      limits,
+      isStale: () => this.stale,
+      isAddressAllowed: (route, address) => route.ipAllowList.length === 0 || route.ipAllowList.includes(address),
+      acquirePod: (uid) => {
+        if (this.full.has(uid)) return false;
+        this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
+        return true;
+      },
+      releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
+      log: silentLog,
+    });
+    this.#server = tls.createServer(
+      { key: authority.key, cert: authority.certificate, allowHalfOpen: true },
+      (socket) => {
+        const serverName = typeof socket.servername === 'string' ? socket.servername.toLowerCase() : null;
+        this.protocol.accept(socket, {
+          id: randomUUID(),
+          remoteAddress: socket.remoteAddress ?? '',
+          remotePort: socket.remotePort ?? 0,
+          serverName,
+        });
+      },
+    );
+    this.#server.on('connection', (socket: net.Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
+  }
+
+  static async start(limits: Partial<HttpLimits> = {}): Promise<HttpGateway> {
+    const authority = await createTestAuthority(['localhost', '*.pods.localhost']);
+    const gateway = new HttpGateway(authority, { ...DEFAULT_HTTP_LIMITS, ...limits });
+    await listen(gateway.#server);
+    return gateway;
+  }
+
+  get port(): number {
+    return portOf(this.#server);
+  }
+
+  get caPath(): string {
+    return path.join(this.#directory, 'ca.pem');
+  }
+
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
+  /** Sets the route of `hello.pods.localhost` (or what `change` says) to a running pod on this port. */
+  route(port: number | null, change: Partial<Route> = {}): void {
+    const uid = change.uid ?? 'uid-1';
+    this.table.apply(
+      [
+        {
+          host: POD_HOST,
+          tenant: 'default',
+          podId: 'hello',
+          uid,
+          stanza: 'default',
+          protocol: 'http',
+          status: 'RUNNING',
+          backend: port === null ? null : { uid, address: '127.0.0.1', port },
+          ipAllowList: [],
+          ...change,
+        },
+      ],
+      [],
+    );
+  }
+
+  /** A TLS connection with this server name ('' = none). */
+  async connect(serverName: string = POD_HOST): Promise<tls.TLSSocket> {
+    const socket = tls.connect({
+      host: '127.0.0.1',
+      port: this.port,
+      ca: this.authority.ca,
+      servername: serverName,
+      ...(serverName === '' ? { checkServerIdentity: () => undefined } : {}),
+    });
+    await new Promise<void>((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
+    return socket;
+  }
+
+  /** One request over a connection of its own. */
+  request(
+    options: http.RequestOptions & { readonly serverName?: string; readonly body?: string | Buffer } = {},
+  ): Promise<Answer> {
+    return this.connect(options.serverName ?? POD_HOST).then((socket) => {
+      const request = http.request({
+        ...options,
+        createConnection: () => socket,
+        headers: { host: POD_HOST, connection: 'close', ...(options.headers as http.OutgoingHttpHeaders | undefined) },
+      });
+      request.end(options.body);
+      return answerOf(request);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.protocol.close();
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise((resolve) => this.#server.close(resolve));
+    fs.rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+  readonly trailers: NodeJS.Dict<string>;
+}
+
+export async function answerOf(request: http.ClientRequest): Promise<Answer> {
+  const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    request.once('response', resolve).once('error', reject);
+  });
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  const { statusCode = 0, headers, trailers } = response;
+  return { status: statusCode, headers, body: Buffer.concat(chunks).toString('latin1'), trailers };
+}
+
+/** Everything the other side sends until it ends or resets. */
+export function readToEnd(socket: net.Socket): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+    socket.on('error', () => undefined);
+    socket.once('close', () => resolve(text));
+    socket.once('end', () => socket.end());
+  });
+}
+
+/** Resolves when the text received so far contains `mark`. */
+export function readUntil(socket: net.Socket, mark: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const onData = (chunk: Buffer): void => {
+      text += chunk.toString('latin1');
+      if (!text.includes(mark)) return;
+      socket.off('data', onData);
+      resolve(text);
+    };
+    socket.on('data', onData);
+    socket.once('close', () => reject(new Error(`closed after: ${text}`)));
+  });
+}
+
+export async function listen(server: net.Server, port = 0): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return portOf(server);
+}
+
+export function portOf(server: net.Server): number {
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on a port');
+  return address.port;
+}
+
+/** A real backend; `close` also ends its connections. */
+export async function startBackend(
+  listener: http.RequestListener,
+): Promise<{ readonly server: http.Server; readonly port: number; close(): Promise<void> }> {
+  const server = http.createServer(listener);
+  const port = await listen(server);
+  return {
+    server,
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

@@ -1,0 +1,132 @@
+import { duplexPair } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { requestHeaders, responseHeaders } from '../../../../proxy/protocols/http/headers.ts';
+import { escapeHtml, renderProblem } from '../../../../proxy/protocols/http/page.ts';
+import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/protocols/http/problem.ts';
+import { refuseHttp } from '../../../../proxy/protocols/http/refuse.ts';
+import type { Refusal } from '../../../../proxy/refusal.ts';
+
+const client = { remoteAddress: '2001:db8::1', hostHeader: 'a.b', port: null, requestId: 'id-1' };
+const OURS = [
+  ...['x-forwarded-for', '2001:db8::1', 'x-forwarded-proto', 'https', 'x-forwarded-host', 'a.b'],
+  ...['x-forwarded-port', '443', 'x-request-id', 'id-1'],
+];
+
+describe('fields sent to a pod', () => {
+  it('keep their order, case and repetitions, behind one Host', () => {
+    const raw = ['X-A', '1', 'Host', 'a.b', 'x-a', '2', 'Cookie', 'c'];
+    expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', 'X-A', '1', 'x-a', '2', 'Cookie', 'c', ...OURS]);
+  });
+
+  it('lack hop-by-hop fields, those that Connection names, and what only we may say', () => {
+    const raw = [
+      ...['Connection', 'X-One, keep-alive', 'connection', 'x-two', 'X-One', '1', 'X-Two', '2', 'Keep-Alive', '5'],
+      ...['TE', 'trailers', 'Transfer-Encoding', 'chunked', 'Upgrade', 'x', 'Proxy-Connection', 'x', 'Expect', 'x'],
+      ...[
+        'X-Forwarded-For',
+        'x',
+        'X_FORWARDED_HOST',
+        'x',
+        'X-Forwarded-Anything',
+        'x',
+        'Forwarded',
+        'x',
+        'X-Real_IP',
+        'x',
+      ],
+      ...['X-Request-ID', 'x', 'Proxy', 'x', 'Proxy-Authorization', 'x'],
+    ];
+    expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', ...OURS]);
+  });
+
+  it('keep Host and Content-Length even when Connection names them', () => {
+    const raw = ['Connection', 'host, content-length, transfer-encoding', 'Content-Length', '3'];
+    expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', 'Content-Length', '3', ...OURS]);
+  });
+});
+
+it('fields sent to a client lack framing and hop-by-hop fields only', () => {
+  const raw = [
+    'Connection',
+    'close, x-hop',
+    'X-Hop',
+    '1',
+    'Transfer-Encoding',
+    'chunked',
+    'Server',
+    's',
+    'Trailer',
+    'X-T',
+  ];
+  expect(responseHeaders(raw)).toEqual(['Server', 's', 'Trailer', 'X-T']);
+});
+
+const refusal = (code: Refusal['code'], text = 'It <b>happened</b> & "so".'): Refusal => ({
+  code,
+  message: text,
+  hint: "What's next",
+  requestId: 'id-1',
+});
+
+describe('an error page', () => {
+  it('is HTML for who asks for HTML, with everything escaped, and fetches nothing', () => {
+    const page = renderProblem(problemOfRefusal(refusal('route.stopped')), 'text/html,*/*', null);
+    const html = page.body.toString();
+    expect(html).toContain('It &lt;b&gt;happened&lt;/b&gt; &amp; &quot;so&quot;.');
+    expect(html).toContain('What&#39;s next');
+    expect(html).toContain('id-1');
+    expect(page.headers).toContain("default-src 'none'; style-src 'unsafe-inline'");
+    expect(html).not.toMatch(/<script|src=|href=/);
+  });
+
+  it.each(['', '*/*', 'application/json', 'text/plain'])('is JSON for %j', (accept) => {
+    const page = renderProblem(problemOfRefusal(refusal('route.unknown')), accept, null);
+    expect(JSON.parse(page.body.toString())).toEqual({
+      status: 404,
+      code: 'route.unknown',
+      message: 'It <b>happened</b> & "so".',
+      hint: "What's next",
+      request_id: 'id-1',
+    });
+    expect(page.headers).toContain('no-store');
+  });
+
+  it('of the API is its envelope, whatever is accepted', () => {
+    const page = renderProblem(problemOfApi(503, 'id-1'), 'text/html', '1.6.0');
+    expect(JSON.parse(page.body.toString())).toMatchObject({
+      result: null,
+      status: 'error',
+      version: '1.6.0',
+      metadata: { request_id: 'id-1' },
+    });
+  });
+
+  it('escapes all five', () => {
+    expect(escapeHtml(`<a href='x' title="y">&`)).toBe('&lt;a href=&#39;x&#39; title=&quot;y&quot;&gt;&amp;');
+  });
+});
+
+it('every refusal has its status, and is one whole response on a bare socket', async () => {
+  expect(HTTP_STATUS).toMatchObject({
+    'route.unknown': 404,
+    'route.stopped': 503,
+    'route.starting': 503,
+    'route.unreachable': 502,
+    'route.forbidden': 403,
+    'route.full': 503,
+    'route.misdirected': 421,
+    'tls.required': 400,
+  });
+  const [socket, other] = duplexPair();
+  refuseHttp(socket, refusal('tls.required'));
+  const chunks: Buffer[] = [];
+  other.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await new Promise((resolve) => other.once('end', resolve));
+  other.end();
+  const text = Buffer.concat(chunks).toString();
+  const [head = '', body = ''] = text.split('\r\n\r\n');
+  expect(head).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/);
+  expect(head).toContain('Connection: close');
+  expect(head).toContain(`Content-Length: ${Buffer.byteLength(body)}`);
+  expect(JSON.parse(body)).toMatchObject({ status: 400, code: 'tls.required' });
+});
