@@ -66,10 +66,14 @@ export function createSqliteSession(options: {
 
   function flush(): void {
     cancelScheduled = null;
+    writeNextGroup();
+    if (jobs.length > 0) schedule();
+  }
+
+  function writeNextGroup(): void {
     const group = jobs.slice(0, MOST_JOBS_PER_GROUP);
     jobs = jobs.slice(MOST_JOBS_PER_GROUP);
     for (const settle of writeGroup(group)) settle();
-    if (jobs.length > 0) schedule();
   }
 
   /** One transaction. Answers how each job ends. */
@@ -152,8 +156,7 @@ export function createSqliteSession(options: {
       if (closed) return;
       closed = true;
       cancelScheduled?.();
-      while (jobs.length > 0) flush();
-      cancelScheduled?.();
+      while (jobs.length > 0) writeNextGroup();
       connection.close();
     },
   };
