@@ -368,9 +368,9 @@ test('creates at the same time neither share an id nor slip under the quota', as
 test('100 updates, permissions and health updates at the same time lose nothing', async () => {
   await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['x'] });
   const users = Array.from({ length: 100 }, (_, index) => `user${index}`);
-  let isOver = false;
+  const over = new AbortController();
   const health = (async () => {
-    for (let attempts = 0; !isOver; attempts += 1) {
+    for (let attempts = 0; !over.signal.aborted; attempts += 1) {
       await stand.overwrite('mypod', { attempts }).catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
@@ -379,7 +379,7 @@ test('100 updates, permissions and health updates at the same time lose nothing'
     ...users.map((user) => stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user, level: 'READ' })),
     ...users.map((user) => stand.call('alice', 'PUT', '/v3/pods/mypod', { description: user })),
   ]);
-  isOver = true;
+  over.abort();
   await health;
   expect(answers.map(({ status }) => status).filter((status) => status !== 200)).toEqual([]);
   const record = await stand.record('mypod');
@@ -406,4 +406,20 @@ test('a list holds all a user may see, in order, beyond one page', async () => {
   const ids = (list.result as { pod_id: string }[]).map(({ pod_id: podId }) => podId);
   expect(ids).toHaveLength(225);
   expect(ids).toEqual([...ids].sort());
+});
+
+test('an image on the allow list is answered as it was written', async () => {
+  const other = await ApiStand.start({ allowsImages: true, imageAllowList: ['nginx'] });
+  try {
+    const body = { pod_id: 'web', pod_template: undefined, image: 'nginx:1.27', routing_port: 80 };
+    expect(await other.create('alice', 'web', body)).toMatchObject({
+      pod_template: 'nginx:1.27',
+      template: '',
+      image: 'nginx:1.27',
+      routing_port: 80,
+      networking: { default: { protocol: 'http', port: 80 } },
+    });
+  } finally {
+    await other.close();
+  }
 });

@@ -150,7 +150,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'networking.default.protocol: must be one of http',
   ],
   ['a number as protocol', { networking: { default: { protocol: 6 } } }, 'networking.default.protocol: must be one of'],
-  ...[0, -1, 9, 65_536, 99_999, 80.5, 1e400, '80', null, true].map((port): BadCase => [
+  ...[0, -1, 9, 65_536, 99_999, 80.5, '80', null, true].map((port): BadCase => [
     `port ${JSON.stringify(port)}`,
     { networking: { default: { port } } },
     'networking.default.port: must be',

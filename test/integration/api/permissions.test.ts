@@ -1,0 +1,153 @@
+import { request } from 'node:http';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { ApiStand } from './api-stand.ts';
+
+let stand: ApiStand;
+beforeEach(async () => {
+  stand = await ApiStand.start();
+  await stand.create('alice', 'mypod', { pod_template: 'postgres' });
+});
+afterEach(async () => {
+  await stand.close();
+});
+
+const give = (by: string, user: string, level: string) =>
+  stand.call(by, 'POST', '/v3/pods/mypod/permissions', { user, level });
+
+/** What each operation needs; the order leaves the pod as later ones want it. */
+const OPERATIONS = [
+  ['READ', 'GET', ''],
+  ['READ', 'GET', '/logs'],
+  ['USER', 'PUT', '', { description: 'x' }],
+  ['USER', 'GET', '/credentials'],
+  ['USER', 'GET', '/permissions'],
+  ['ADMIN', 'PUT', '', { status_requested: 'OFF' }],
+  ['ADMIN', 'POST', '/permissions', { user: 'zoe', level: 'READ' }],
+  ['ADMIN', 'DELETE', '/permissions/zoe'],
+  ['ADMIN', 'GET', '/start'],
+  ['ADMIN', 'POST', '/stop'],
+  ['ADMIN', 'GET', '/restart'],
+  ['ADMIN', 'DELETE', ''],
+] as const;
+const LEVELS = ['none', 'READ', 'USER', 'ADMIN'] as const;
+
+test.each(LEVELS)('a user with %s may do what that level allows, and is told 403 and why otherwise', async (level) => {
+  if (level !== 'none') expect((await give('alice', 'bob', level)).status).toBe(200);
+  for (const [needed, method, path, body] of OPERATIONS) {
+    const answer = await stand.call('bob', method, `/v3/pods/mypod${path}`, body);
+    const isAllowed = LEVELS.indexOf(level) >= LEVELS.indexOf(needed);
+    expect([method, path, answer.status]).toEqual([method, path, isAllowed ? 200 : 403]);
+    if (!isAllowed)
+      expect(answer.body.message).toMatch(/needs (USER|ADMIN|READ) on pod mypod; you have (no permission|READ|USER)\./);
+  }
+  const list = (await stand.call('bob', 'GET', '/v3/pods')).body.result as unknown[];
+  // The ADMIN has deleted it by now.
+  expect(list).toHaveLength(level === 'none' || level === 'ADMIN' ? 0 : 1);
+});
+
+test('an administrator by role or by the list of the tenant passes every check, and lists no more than others', async () => {
+  const byRole = { 'X-Tapis-Token': await stand.token('eve', 'default', ['pods_admin']) };
+  expect((await stand.call(null, 'GET', '/v3/pods/mypod/permissions', undefined, byRole)).status).toBe(200);
+  expect((await stand.call('root', 'GET', '/v3/pods/mypod/stop')).status).toBe(200);
+  expect((await stand.call('root', 'GET', '/v3/pods')).body.result).toEqual([]);
+  const otherRole = { 'X-Tapis-Token': await stand.token('eve', 'default', ['pods_admins', 'admin']) };
+  expect((await stand.call(null, 'GET', '/v3/pods/mypod', undefined, otherRole)).status).toBe(403);
+});
+
+test('permissions are given, replaced and taken away, and show at once in the lists of those concerned', async () => {
+  const seen = async () => ((await stand.call('bob', 'GET', '/v3/pods')).body.result as unknown[]).length;
+  expect(await seen()).toBe(0);
+  expect((await give('alice', 'bob', 'READ')).body).toMatchObject({
+    message: 'Pod permissions updated successfully.',
+    result: { permissions: ['alice:ADMIN', 'bob:READ'] },
+  });
+  expect(await seen()).toBe(1);
+  expect((await give('alice', 'bob', 'USER')).body.result).toEqual({ permissions: ['alice:ADMIN', 'bob:USER'] });
+  expect((await stand.call('bob', 'GET', '/v3/pods/mypod/permissions')).body).toMatchObject({
+    message: 'Pod permissions retrieved successfully.',
+    result: { permissions: ['alice:ADMIN', 'bob:USER'] },
+  });
+  expect((await stand.call('alice', 'DELETE', '/v3/pods/mypod/permissions/bob')).body).toMatchObject({
+    message: 'Pod permission deleted successfully.',
+    result: { permissions: ['alice:ADMIN'] },
+  });
+  expect(await seen()).toBe(0);
+  expect((await stand.call('alice', 'DELETE', '/v3/pods/mypod/permissions/bob')).status).toBe(404);
+  const { action_logs: actions } = (await stand.call('alice', 'GET', '/v3/pods/mypod/logs')).body.result as {
+    action_logs: string[];
+  };
+  expect(actions.join('\n')).toContain("'alice' set permission for 'bob' to READ");
+});
+
+test('at least one ADMIN stays, whichever way the last one would go', async () => {
+  for (const answer of [
+    await stand.call('alice', 'DELETE', '/v3/pods/mypod/permissions/alice'),
+    await give('alice', 'alice', 'USER'),
+  ]) {
+    expect(answer.status).toBe(400);
+    expect(answer.body.message).toEqual(['level: at least one user must stay ADMIN of the pod']);
+  }
+  await give('alice', 'bob', 'ADMIN');
+  const both = await Promise.all([
+    stand.call('alice', 'DELETE', '/v3/pods/mypod/permissions/alice'),
+    stand.call('bob', 'DELETE', '/v3/pods/mypod/permissions/bob'),
+  ]);
+  expect(both.map(({ status }) => status).sort()).toEqual([200, 400]);
+});
+
+test.each([
+  [{}, ['user: is required', 'level: must be one of READ, USER, ADMIN']],
+  [{ user: 'bob', level: 'OWNER' }, ['level: must be one of READ, USER, ADMIN']],
+  [{ user: 'bob', level: 'read' }, ['level: must be one of READ, USER, ADMIN']],
+  [{ user: 'bob', level: null }, ['level: must be one of READ, USER, ADMIN']],
+  [{ user: 7, level: 'READ' }, ['user: must be a string']],
+  [{ user: '', level: 'READ' }, ['user: must not be empty']],
+  [{ user: 'a:b', level: 'READ' }, ['user: must hold no white space, control character, ":" or "/"']],
+  [{ user: 'a b', level: 'READ' }, ['user: must hold no white space, control character, ":" or "/"']],
+  [{ user: 'a\u200b', level: 'READ' }, ['user: must hold no white space, control character, ":" or "/"']],
+  [{ user: '__proto__', level: 'READ' }, ['user: is reserved']],
+  [{ user: 'constructor', level: 'ADMIN' }, ['user: is reserved']],
+  [{ user: 'a'.repeat(129), level: 'READ' }, ['user: must have at most 128 characters']],
+  [{ user: 'bob', level: 'READ', extra: 1 }, ['extra: unknown field']],
+  [[], ['body: must be a JSON object']],
+])('the permission %j is refused', async (body, problems) => {
+  const answer = await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', body);
+  expect([answer.status, answer.body.message]).toEqual([400, problems]);
+  expect((await stand.record('mypod')).permissions).toEqual({ alice: 'ADMIN' });
+});
+
+test('a user whose name is a property of objects has no permission', async () => {
+  for (const name of ['toString', 'hasOwnProperty', 'valueOf']) {
+    expect((await stand.call(name, 'GET', '/v3/pods/mypod')).status).toBe(403);
+    expect((await stand.call('alice', 'DELETE', `/v3/pods/mypod/permissions/${name}`)).status).toBe(404);
+  }
+});
+
+test('names with @ and dots work, in the path too', async () => {
+  expect((await give('alice', 'bob.b@example.org', 'READ')).status).toBe(200);
+  const path = `/v3/pods/mypod/permissions/${encodeURIComponent('bob.b@example.org')}`;
+  expect((await stand.call('alice', 'DELETE', path)).status).toBe(200);
+});
+
+test('a pod of another tenant is another pod', async () => {
+  const other = { 'X-Tapis-Token': await stand.token('alice', 'other') };
+  // Over the plain port, the host tells the tenant: fetch sets it by itself, so this one is raw.
+  const status = await rawStatus('other.example.org', other['X-Tapis-Token']);
+  expect(status).toBe(404);
+  expect((await stand.call(null, 'GET', '/v3/pods/mypod', undefined, other)).status).toBe(401);
+});
+
+async function rawStatus(host: string, token: string): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    request(
+      { host: '127.0.0.1', port: stand.port, path: '/v3/pods/mypod', headers: { host, 'x-tapis-token': token } },
+      (answer) => {
+        answer.resume();
+        resolve(answer.statusCode ?? 0);
+      },
+    )
+      .on('error', reject)
+      .end();
+  });
+}

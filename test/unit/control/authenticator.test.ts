@@ -1,0 +1,232 @@
+import { createHmac, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+
+import { type Authenticator, createAuthenticator, type TenantTokens } from '../../../control/auth/authenticator.ts';
+import { signToken } from '../../../control/auth/sign-token.ts';
+import { makeTokenKey } from '../../../control/auth/token-key.ts';
+import { PodgateError } from '../../../core/errors.ts';
+
+const NOW_MS = Date.parse('2026-11-23T10:00:00Z');
+const clock = { now: () => NOW_MS, monotonicMs: () => 0 };
+const ISSUER = 'https://localhost/v3/tokens';
+const pairOf = () => generateKeyPairSync('rsa', { modulusLength: 2048 });
+const pemOf = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' });
+
+const ours = pairOf();
+const theirs = pairOf();
+const tenants: readonly TenantTokens[] = [
+  { id: 'default', baseHost: 'localhost', issuer: ISSUER, key: pemOf(ours.publicKey), administrators: ['root'] },
+  {
+    id: 'other',
+    baseHost: 'Other.example.org',
+    issuer: 'https://other.example.org/v3/tokens',
+    key: { keys: [{ ...theirs.publicKey.export({ format: 'jwk' }), kid: 'k1', alg: 'RS256' }] },
+    administrators: [],
+  },
+];
+const authenticator: Authenticator = createAuthenticator({ tenants, defaultTenant: 'default', clock });
+
+const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+const CLAIMS = {
+  iss: ISSUER,
+  exp: NOW_MS / 1000 + 60,
+  'tapis/username': 'alice',
+  'tapis/tenant_id': 'default',
+  'tapis/token_type': 'access',
+};
+
+/** Made by hand, so that it can be as wrong as it likes; an undefined claim is left out. */
+function token(claims: object = {}, key: KeyObject = ours.privateKey, header: object = { alg: 'RS256' }): string {
+  const signed = `${encode(header)}.${encode({ ...CLAIMS, ...claims })}`;
+  return `${signed}.${sign('sha256', Buffer.from(signed), key).toString('base64url')}`;
+}
+
+const ask = (tapisToken: string | undefined, host: string | undefined = 'localhost:8443', authorization?: string) =>
+  authenticator.authenticate({ host, tapisToken, authorization });
+
+async function refusal(answer: Promise<unknown>): Promise<string> {
+  const error = await answer.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  if (!(error instanceof PodgateError)) throw new Error(`not refused: ${String(error)}`);
+  expect(error.code).toBe('api.unauthenticated');
+  return error.publicMessages.join(' ');
+}
+
+describe('a token', () => {
+  test.each([
+    ['localhost', 'default'],
+    ['LOCALHOST.:8443', 'default'],
+    ['127.0.0.1:8000', 'default'],
+    ['[::1]:8000', 'default'],
+    ['podgate-control.svc:8000', 'default'],
+    [undefined, 'default'],
+  ])('is that of tenant of the host %s', async (host, tenant) => {
+    expect(await ask(token(), host)).toEqual({ username: 'alice', tenant, isAdministrator: false });
+  });
+
+  test('of another tenant is taken at that host, by its set of keys', async () => {
+    const claims = { iss: 'https://other.example.org/v3/tokens', 'tapis/tenant_id': 'other' };
+    const theirToken = token(claims, theirs.privateKey, { alg: 'RS256', kid: 'k1' });
+    expect(await ask(theirToken, 'other.example.org')).toMatchObject({ tenant: 'other' });
+    expect(await refusal(ask(theirToken))).toBe('The token is of another tenant than this request (default).');
+    expect(await refusal(ask(token(), 'other.example.org'))).toContain('another tenant');
+  });
+
+  test('passes as Authorization: Bearer, and beside X-Tapis-Token when it is the same', async () => {
+    const good = token();
+    expect(await ask(undefined, 'localhost', `Bearer ${good}`)).toMatchObject({ username: 'alice' });
+    expect(await ask(good, 'localhost', `bearer ${good}`)).toMatchObject({ username: 'alice' });
+    expect(await refusal(ask(good, 'localhost', 'Bearer other'))).toContain('different tokens');
+    expect(await refusal(ask(undefined, 'localhost', `Basic ${good}`))).toContain('must be: Bearer');
+  });
+
+  test.each([
+    [{ 'tapis/roles': ['pods_admin'] }, true],
+    [{ 'tapis/roles': ['x', 'pods_admin'] }, true],
+    [{ 'tapis/username': 'root' }, true],
+    [{ 'tapis/roles': 'pods_admin' }, false],
+    [{ 'tapis/roles': { pods_admin: true } }, false],
+    [{ 'tapis/roles': [] }, false],
+  ])('with %j makes an administrator: %s', async (claims, isAdministrator) => {
+    expect(await ask(token(claims))).toMatchObject({ isAdministrator });
+  });
+
+  test.each([
+    ['expired', { exp: NOW_MS / 1000 - 1 }, 'The token has expired.'],
+    ['without exp', { exp: undefined }, 'The token has no claim "exp".'],
+    ['with a text as exp', { exp: 'tomorrow' }, 'The claim "exp" of the token is not valid.'],
+    ['without issuer', { iss: undefined }, 'The token has no claim "iss".'],
+    ['of another issuer', { iss: 'https://evil' }, 'The token comes from another issuer.'],
+    ['not valid yet', { nbf: NOW_MS / 1000 + 60 }, 'The token is not valid yet.'],
+    ['with an audience', { aud: 'pods' }, 'Tokens with an audience (aud) are not accepted.'],
+    [
+      'without a tenant',
+      { 'tapis/tenant_id': undefined },
+      'The token is of another tenant than this request (default).',
+    ],
+    [
+      'of another tenant, signed by ours',
+      { 'tapis/tenant_id': 'other' },
+      'The token is of another tenant than this request (default).',
+    ],
+    ['to refresh', { 'tapis/token_type': 'refresh' }, 'Only access tokens are accepted.'],
+    ['of no type', { 'tapis/token_type': undefined }, 'Only access tokens are accepted.'],
+    ['without user', { 'tapis/username': undefined }, 'The token has no claim "tapis/username".'],
+    ['of user 7', { 'tapis/username': 7 }, 'The token has no claim "tapis/username".'],
+    ['of nobody', { 'tapis/username': '' }, 'The claim "tapis/username" must not be empty.'],
+    [
+      'of a:ADMIN',
+      { 'tapis/username': 'a:ADMIN' },
+      'The claim "tapis/username" must hold no white space, control character, ":" or "/".',
+    ],
+    ['of __proto__', { 'tapis/username': '__proto__' }, 'The claim "tapis/username" is reserved.'],
+  ])('that is %s is refused', async (_, claims, sentence) => {
+    expect(await refusal(ask(token(claims)))).toBe(sentence);
+  });
+
+  test('signed by another key, changed, or not signed is refused', async () => {
+    expect(await refusal(ask(token({}, theirs.privateKey)))).toBe(
+      'The signature of the token is not one of tenant default.',
+    );
+    const [header = '', , signature = ''] = token().split('.');
+    expect(await refusal(ask(`${header}.${encode({ ...CLAIMS, 'tapis/username': 'root' })}.${signature}`))).toContain(
+      'signature',
+    );
+    expect(await refusal(ask(`${encode({ alg: 'none' })}.${encode(CLAIMS)}.`))).toBe(
+      'The token must be signed with RS256.',
+    );
+  });
+
+  test('signed with another algorithm is refused, above all with the public key as a secret', async () => {
+    const signed = `${encode({ alg: 'HS256' })}.${encode(CLAIMS)}`;
+    const mac = createHmac('sha256', pemOf(ours.publicKey)).update(signed).digest('base64url');
+    expect(await refusal(ask(`${signed}.${mac}`))).toBe('The token must be signed with RS256.');
+    expect(await refusal(ask(token({}, ours.privateKey, { alg: 'RS512' })))).toBe(
+      'The token must be signed with RS256.',
+    );
+    expect(await refusal(ask(token({}, ours.privateKey, { alg: 'PS256' })))).toBe(
+      'The token must be signed with RS256.',
+    );
+  });
+
+  test.each(['x', 'a.b', 'a.b.c', '..', 'a.b.c.d', '💥', '{}', 'Bearer x'])(
+    'that is %j is refused as no JWT',
+    async (text) => {
+      expect(await refusal(ask(text))).toBe('The token is not a valid JWT.');
+    },
+  );
+
+  test.each([undefined, '', '  '])('that is %j is asked for', async (text) => {
+    expect(await refusal(ask(text))).toContain('A token is needed');
+  });
+});
+
+describe('the authenticator', () => {
+  test('is not made without a default tenant, or with a key that is none', () => {
+    const [tenant] = tenants;
+    if (tenant === undefined) throw new Error('no tenant');
+    const make =
+      (change: Partial<TenantTokens>, defaultTenant = 'default') =>
+      () =>
+        createAuthenticator({ tenants: [{ ...tenant, ...change }], defaultTenant, clock });
+    expect(make({}, 'absent')).toThrow('absent is not among');
+    expect(make({ key: 'no key' })).toThrow('The key of tenant default cannot be read');
+    const elliptic = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
+    expect(make({ key: pemOf(elliptic) })).toThrow('it is no RSA key');
+  });
+});
+
+describe('the key pair of this installation', () => {
+  let directory: string;
+  beforeAll(() => {
+    directory = mkdtempSync(join(tmpdir(), 'podgate-key-'));
+  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  test('is made once, readable by its owner alone, however many ask, and signs tokens that pass', async () => {
+    const path = join(directory, 'deep', 'token-key.pem');
+    const keys = await Promise.all([makeTokenKey(path), makeTokenKey(path), makeTokenKey(path)]);
+    const [key] = keys;
+    expect(new Set(keys.map(({ publicKeyPem }) => publicKeyPem)).size).toBe(1);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect((await makeTokenKey(path)).publicKeyPem).toBe(key.publicKeyPem);
+    const signed = await signToken({
+      username: 'alice',
+      tenant: 'default',
+      issuer: ISSUER,
+      roles: ['pods_admin'],
+      lifetimeSeconds: 60,
+      key,
+      nowMs: NOW_MS,
+    });
+    const verifies = createAuthenticator({
+      tenants: [{ id: 'default', baseHost: 'localhost', issuer: ISSUER, key: key.publicKeyPem, administrators: [] }],
+      defaultTenant: 'default',
+      clock,
+    });
+    expect(await verifies.authenticate({ host: 'localhost', tapisToken: signed, authorization: undefined })).toEqual({
+      username: 'alice',
+      tenant: 'default',
+      isAdministrator: true,
+    });
+    await expect(
+      signToken({ username: 'a:b', tenant: 'default', issuer: ISSUER, lifetimeSeconds: 60, key }),
+    ).rejects.toThrow('The user name must hold');
+  });
+
+  test('is refused when others may read it or when it is something else, and never quoted', async () => {
+    const open = join(directory, 'open.pem');
+    writeFileSync(open, readFileSync(join(directory, 'deep', 'token-key.pem')), { mode: 0o644 });
+    await expect(makeTokenKey(open)).rejects.toThrow('may be read by others');
+    const garbage = join(directory, 'garbage.pem');
+    writeFileSync(garbage, 'not a key but a secret', { mode: 0o600 });
+    const error: unknown = await makeTokenKey(garbage).catch((thrown: unknown) => thrown);
+    expect(String(error)).toContain('holds no private key');
+    expect(String(error)).not.toContain('secret');
+  });
+});
