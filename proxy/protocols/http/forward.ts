@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { errorCode, isConnectionRefused, refusedPauseMs } from './dial.ts';
-import { responseHeaders } from './headers.ts';
+import { isFinalStatus, reasonPhrase, responseHeaders } from './headers.ts';
 import { RequestBody } from './request-body.ts';
 import type { Upstream } from './upstream-pools.ts';
 
@@ -87,10 +87,15 @@ class Exchange implements Dispatcher.DispatchHandler {
     if (this.#gone) return;
     const headers = responseHeaders(textOf(controller.rawHeaders));
     if (status < 200) {
-      if (this.#forwarding.request.httpVersion !== '1.0') response.writeInformation(status, headers);
+      if (status < 100) controller.abort(new Error('an answer with an impossible status'));
+      else if (this.#forwarding.request.httpVersion !== '1.0') response.writeInformation(status, headers);
       return;
     }
-    response.writeHead(status, reason ?? '', headers);
+    if (!isFinalStatus(status)) {
+      controller.abort(new Error('an answer with an impossible status'));
+      return;
+    }
+    response.writeHead(status, reasonPhrase(reason), headers);
     // An event stream's head must arrive before its first event; mostly the first piece of the body comes along with it,
     // and then one write does for both.
     queueMicrotask(() => {

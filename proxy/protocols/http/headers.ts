@@ -56,6 +56,16 @@ export function responseHeaders(raw: readonly string[]): string[] {
   return headers;
 }
 
+/** A pod's reason phrase, or '' when it holds control characters: Node's parser lets those pass, its writer throws. */
+export function reasonPhrase(reason: string | undefined): string {
+  return reason !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(reason) ? reason : '';
+}
+
+/** Statuses with which an answer may end. Pods are strangers: 099 parses, and would throw when written. */
+export function isFinalStatus(status: number | undefined): status is number {
+  return status !== undefined && status >= 200 && status <= 999;
+}
+
 /** WSGI and CGI turn `-` and `_` into the same variable: X_Forwarded_For would pass for ours. */
 function isOurs(lower: string): boolean {
   const name = lower.includes('_') ? lower.replaceAll('_', '-') : lower;

@@ -112,7 +112,8 @@ class Protocol implements HttpProtocol {
   }
 
   accept(socket: TLSSocket, info: ConnectionInfo): void {
-    if (this.#closing) {
+    // A socket that has closed already would stay in the server's list for ever.
+    if (this.#closing || socket.destroyed) {
       socket.destroy();
       return;
     }
@@ -124,6 +125,8 @@ class Protocol implements HttpProtocol {
     }
     this.#connections.set(socket, { info, requests: 0, active: 0 });
     this.#server.emit('connection', socket);
+    // Whoever looked at the first bytes may have left the socket paused.
+    socket.resume();
   }
 
   close(): void {
@@ -315,7 +318,7 @@ class Protocol implements HttpProtocol {
     const isUnclear = request.headers.expect !== undefined || status === 400;
     if (!request.complete && (isLong || isUnclear)) response.shouldKeepAlive = false;
     if (status === 421) response.shouldKeepAlive = false;
-    response.writeHead(status, [...headers]);
+    response.writeHead(status, http.STATUS_CODES[status] ?? '', [...headers]);
     response.end(body);
   }
 

@@ -2,7 +2,7 @@ import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { dial, errorCode } from './dial.ts';
-import { responseHeaders } from './headers.ts';
+import { isFinalStatus, reasonPhrase, responseHeaders } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
 import { rawHead } from './page.ts';
 import type { Upstream } from './upstream-pools.ts';
@@ -48,15 +48,26 @@ export async function forwardExpecting(
     continued = true;
     response.writeContinue();
   });
-  outgoing.on('error', (error) => {
-    if (response.destroyed) return;
+  const fail = (code: string) => {
+    outgoing.destroy();
+    if (response.destroyed || response.writableEnded) return;
     if (response.headersSent) response.destroy();
-    else single.onUnreachable(errorCode(error));
+    else single.onUnreachable(code);
+  };
+  outgoing.on('error', (error) => fail(errorCode(error)));
+  // Closed without an error or an answer: a 101 nobody asked for.
+  outgoing.on('close', () => {
+    if (!response.headersSent) fail('CLOSED');
   });
   outgoing.on('response', (answer) => {
     if (!continued && !request.complete) response.shouldKeepAlive = false;
-    response.writeHead(answer.statusCode ?? 502, answer.statusMessage ?? '', responseHeaders(answer.rawHeaders));
-    answer.on('error', () => response.destroy());
+    answer.on('error', (error) => fail(errorCode(error)));
+    const { statusCode, statusMessage, rawHeaders } = answer;
+    if (!isFinalStatus(statusCode)) {
+      fail('INVALID_STATUS');
+      return;
+    }
+    response.writeHead(statusCode, reasonPhrase(statusMessage), responseHeaders(rawHeaders));
     answer.pipe(response);
   });
   // The client sends nothing before it is told to, or gives up waiting: then its bytes are passed on as they come.
@@ -96,10 +107,15 @@ export async function tunnel(
   const abandon = () => outgoing.destroy();
   client.once('close', abandon);
   let answered = false;
-  outgoing.on('error', (error) => {
+  const fail = (code: string) => {
     if (client.destroyed) return;
     if (answered) client.destroy();
-    else single.onUnreachable(errorCode(error));
+    else single.onUnreachable(code);
+    answered = true;
+  };
+  outgoing.on('error', (error) => fail(errorCode(error)));
+  outgoing.on('close', () => {
+    if (!answered) fail('CLOSED');
   });
   outgoing.on('upgrade', (answer: IncomingMessage, backend: Socket, backendHead: Buffer) => {
     answered = true;
@@ -111,10 +127,17 @@ export async function tunnel(
     splice(client, backend);
   });
   outgoing.on('response', (answer) => {
+    const { statusCode, statusMessage, rawHeaders } = answer;
+    answer.on('error', (error) => fail(errorCode(error)));
+    if (!isFinalStatus(statusCode)) {
+      fail('INVALID_STATUS');
+      outgoing.destroy();
+      return;
+    }
     answered = true;
-    const answerHeaders = [...responseHeaders(answer.rawHeaders), 'Connection', 'close'];
-    client.write(rawHead(answer.statusCode ?? 502, answer.statusMessage ?? '', answerHeaders));
-    answer.on('error', () => client.destroy());
+    client.write(
+      rawHead(statusCode, reasonPhrase(statusMessage), [...responseHeaders(rawHeaders), 'Connection', 'close']),
+    );
     answer.pipe(client);
     client.resume();
   });
