@@ -23,8 +23,10 @@ export interface Config {
   readonly orchestrator: 'process';
   /** NEO4J_HOME, where the Neo4j template looks first; null = on the PATH. */
   readonly neo4jHome: string | null;
-  /** PATH: where pods' programs are looked up. */
-  readonly searchPath: string;
+  /** JAVA_HOME; null = on the PATH. */
+  readonly javaHome: string | null;
+  /** What pods get of the program's own environment: PATH, LANG and TZ. */
+  readonly podEnvironment: { readonly path: string; readonly lang: string | null; readonly timeZone: string | null };
   /** The first is the default tenant: requests to no tenant's host are its. */
   readonly tenants: readonly [TenantConfig, ...TenantConfig[]];
   /** Images users may run, with or without a tag. */

@@ -64,13 +64,22 @@ function combine(
     secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
     workers: environment.PODGATE_WORKERS ?? availableParallelism(),
     orchestrator: environment.PODGATE_ORCHESTRATOR,
-    neo4jHome: env['NEO4J_HOME'] === undefined || env['NEO4J_HOME'] === '' ? null : resolve(cwd, env['NEO4J_HOME']),
-    searchPath: env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
+    neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
+    javaHome: directoryOf(env['JAVA_HOME'], cwd),
+    podEnvironment: {
+      path: env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
+      lang: env['LANG'] ?? null,
+      timeZone: env['TZ'] ?? null,
+    },
     tenants: tenantsOf(environment, file, problems),
     images: file.images,
     pods: podLimitsOf(file, problems),
     gateway: file.limits,
   };
+}
+
+function directoryOf(value: string | undefined, cwd: string): string | null {
+  return value === undefined || value === '' ? null : resolve(cwd, value);
 }
 
 function portProblems(ports: Record<'httpsPort' | 'httpPort' | 'controlPort', number>, problems: string[]): void {

@@ -1,0 +1,85 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { join } from 'node:path';
+import type { Logger } from '../core/logger.ts';
+import type { BoundSocket } from './listening-sockets.ts';
+import type { ChildMessage, SupervisorMessage } from './messages.ts';
+import { deathsInARow, restartDelayMs } from './restart-backoff.ts';
+
+const MAIN = join(import.meta.dirname, '..', 'main.ts');
+
+export interface KeptChildOptions {
+  readonly role: 'control' | 'worker';
+  readonly number: number;
+  readonly log: Logger;
+  /** The first message of each life. */
+  readonly start: Extract<SupervisorMessage, { kind: 'start' }>;
+  readonly onStarted: (child: KeptChild) => void;
+  readonly onMessage: (child: KeptChild, message: ChildMessage) => void;
+  /** Answers whether it shall be started again. */
+  readonly onEnded: (child: KeptChild, code: number | null) => boolean;
+}
+
+/** One child of the supervisor, started again whenever it ends. */
+export class KeptChild {
+  readonly role: 'control' | 'worker';
+  readonly number: number;
+  readonly #options: KeptChildOptions;
+  #process: ChildProcess | null = null;
+  #deaths = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #isStopping = false;
+  readonly #ended = new Set<() => void>();
+
+  constructor(options: KeptChildOptions) {
+    this.role = options.role;
+    this.number = options.number;
+    this.#options = options;
+  }
+
+  start(): void {
+    const { role, number, log, start, onMessage, onStarted, onEnded } = this.#options;
+    const child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], { stdio: 'inherit' });
+    const startedMs = performance.now();
+    this.#process = child;
+    child.on('message', (message) => onMessage(this, message as ChildMessage));
+    child.on('error', (error) => log.error({ error: error.message, role, number }, 'a child process had an error'));
+    child.once('exit', (code, signal) => {
+      this.#process = null;
+      for (const wake of this.#ended) wake();
+      const goesOn = onEnded(this, code) && !this.#isStopping;
+      if (!goesOn) return;
+      this.#deaths = deathsInARow(this.#deaths, performance.now() - startedMs);
+      const delayMs = restartDelayMs(this.#deaths);
+      log.warn({ role, number, pid: child.pid, code, signal, delayMs }, 'a child process ended; starting it again');
+      this.#retry = setTimeout(() => this.start(), delayMs);
+    });
+    this.send(start);
+    onStarted(this);
+  }
+
+  /** Without effect when it is gone: whoever waits for an answer learns by onEnded. */
+  send(message: SupervisorMessage, socket?: BoundSocket): void {
+    if (this.#process?.connected !== true) return;
+    // Node's types know net.Server and net.Socket only; its native handles pass as well.
+    this.#process.send(message, socket?.handle as never, undefined, () => undefined);
+  }
+
+  /** Ends it: a word, and SIGKILL after `graceMs`. Resolves when it is gone. */
+  async stop(graceMs: number): Promise<void> {
+    this.#isStopping = true;
+    clearTimeout(this.#retry);
+    const child = this.#process;
+    if (child === null) return;
+    const gone = new Promise<void>((resolve) => this.#ended.add(resolve));
+    this.send({ kind: 'stop' });
+    const killer = setTimeout(() => child.kill('SIGKILL'), graceMs);
+    await gone;
+    clearTimeout(killer);
+  }
+
+  kill(): void {
+    this.#isStopping = true;
+    clearTimeout(this.#retry);
+    this.#process?.kill('SIGKILL');
+  }
+}

@@ -1,0 +1,212 @@
+import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { openDevelopmentCa } from '../certs/development-ca.ts';
+import type { Config } from '../config/config.ts';
+import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
+import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
+import { createHealthLoop, type HealthLoop } from '../control/health/health-loop.ts';
+import { createApi } from '../control/http/api.ts';
+import { serveFeed } from '../control/routes/feed-server.ts';
+import { ControlRouteFeed } from '../control/routes/route-feed.ts';
+import { openSqliteDatabase } from '../control/store/sqlite/sqlite-database.ts';
+import { openKeyringVault } from '../control/vault/keyring-vault.ts';
+import { PodgateError } from '../core/errors.ts';
+import { podHost } from '../core/ids.ts';
+import type { Logger } from '../core/logger.ts';
+import type { PodRecord } from '../core/pod.ts';
+import { createProcessOrchestrator } from '../spawner/orchestrator/process/process-orchestrator.ts';
+import { findPostgresPackage } from '../spawner/orchestrator/process/recipes/recipes.ts';
+import { createSpawner } from '../spawner/spawner.ts';
+import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
+import { keepAdminToken, writeAdminToken } from './admin-token.ts';
+import { createControlServer } from './control-servers.ts';
+import { openLastSeenFile } from './last-seen-file.ts';
+import { podsRootOf } from './pods-root.ts';
+import type { SupervisorLink } from './supervisor-link.ts';
+import { systemClock as clock } from './system-clock.ts';
+
+const SPAWN_CONCURRENCY = 8;
+/** Pods have this long to end, of the 5 s after Ctrl-C. */
+const STOP_PODS_MS = 3_500;
+/** Loops that are told to end and do not are left behind: the process ends anyway. */
+const STOP_LOOPS_MS = 1_000;
+
+export interface Control {
+  /** Works until the signal aborts; then ends in order, with the pods when it is for good. */
+  run(ending: AbortSignal): Promise<void>;
+}
+
+/** Puts the control plane together: adapters into parts. */
+export async function composeControl(link: SupervisorLink, log: Logger): Promise<Control> {
+  const { config, version, runDir, installation, instance } = link.start.settings;
+  const inDataDir = (name: string): string => join(config.dataDir, name);
+  const baseHosts = config.tenants.map(({ baseHost }) => baseHost);
+  const baseHostOf = (tenant: string): string =>
+    config.tenants.find(({ id }) => id === tenant)?.baseHost ?? config.tenants[0].baseHost;
+
+  const database = openSqliteDatabase({ path: inDataDir('podgate.db'), clock, log });
+  const { store, queue, logs } = database;
+  const vault = openKeyringVault(config.secretKeyFile);
+  const tokenKey = config.tenants[0].key === null ? await makeTokenKey(inDataDir('token.key')) : null;
+  const authenticator = createAuthenticator({
+    tenants: config.tenants.map((tenant) => tokensOf(tenant, tokenKey)),
+    defaultTenant: config.tenants[0].id,
+    clock,
+  });
+  const ca = await openDevelopmentCa({ dir: config.dataDir, baseHosts, clock, log });
+
+  const templates = createTemplateCatalog();
+  const asRoot = process.getuid?.() === 0;
+  const orchestrator = createProcessOrchestrator({
+    ...podsRootOf({ dataDir: config.dataDir, installation, asRoot }),
+    installation,
+    instance,
+    clock,
+    log,
+    templates,
+    postgresPackage: () => findPostgresPackage(import.meta.dirname),
+    nodePath: process.execPath,
+    neo4j: { home: config.neo4jHome, javaHome: config.javaHome },
+    environment: config.podEnvironment,
+    asRoot,
+  });
+  const feed = new ControlRouteFeed({ store, clock, log, baseHostOf });
+  const health = createHealthLoop({
+    store,
+    queue,
+    logs,
+    orchestrator,
+    clock,
+    log,
+    lastSeen: openLastSeenFile(inDataDir('store-seen.json')),
+    observed: (key, uid, observation) => feed.observed(key, uid, observation),
+    passed: () => feed.observationsComplete(),
+  });
+  const spawner = createSpawner({
+    store,
+    queue,
+    logs,
+    orchestrator,
+    vault,
+    templates,
+    clock,
+    log,
+    concurrency: SPAWN_CONCURRENCY,
+    hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
+    publicHttpsPort: config.publicHttpsPort,
+  });
+  const api = createApi({
+    store,
+    logs,
+    orchestrator,
+    vault,
+    templates,
+    feed,
+    clock,
+    log,
+    authenticator,
+    site: config.site,
+    tenants: config.tenants,
+    limits: config.pods,
+    allowsImages: false,
+    imageAllowList: config.images,
+    // The health loop follows the store's changes, so the commit itself has woken it.
+    wake: () => undefined,
+    publicHttpsPort: config.publicHttpsPort,
+    version,
+    readiness: async () => readinessOf(link, health, feed),
+  });
+  const server = createControlServer(api.handler, version);
+  const adminToken = { path: inDataDir('admin.token'), tenant: config.tenants[0], key: tokenKey };
+
+  async function run(ending: AbortSignal): Promise<void> {
+    const working = new AbortController();
+    const pods = new AbortController();
+    const { signal } = working;
+    const failed = Promise.withResolvers<never>();
+    const keep = (work: Promise<void>): Promise<void> => {
+      work.catch((error: unknown) => failed.reject(error));
+      return work.catch(() => undefined);
+    };
+    if (tokenKey === null) await rm(adminToken.path, { force: true });
+    else await writeAdminToken({ ...adminToken, key: tokenKey });
+
+    const podWork = keep(orchestrator.run(pods.signal));
+    const work = [
+      keep(feed.run(signal)),
+      keep(serveFeed({ feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log }, signal)),
+      keep(ca.run((certificates) => feed.setCertificates(certificates), signal)),
+      keep(health.run(signal)),
+      keep(spawner.run(signal)),
+      ...(tokenKey === null ? [] : [keep(keepAdminToken({ ...adminToken, key: tokenKey }, signal))]),
+    ];
+    await server.listen(join(runDir, 'api.sock'));
+    const listening = Promise.withResolvers<undefined>();
+    link.onListen(['control'], ({ handle }) => {
+      server.listen(handle).then(() => listening.resolve(undefined), failed.reject);
+    });
+    if (config.workers === 0) {
+      const { runGateway } = await import('./gateway-role.ts');
+      work.push(keep(runGateway(link, log, signal)));
+    }
+    await Promise.race([listening.promise, aborted(ending), failed.promise]);
+    link.send({ kind: 'ready' });
+    try {
+      await Promise.race([aborted(ending), failed.promise]);
+    } finally {
+      working.abort();
+      const closed = server.close();
+      await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);
+      if (link.isForGood()) await orchestrator.stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
+      pods.abort();
+      await Promise.race([podWork, delay(STOP_LOOPS_MS)]);
+      database.close();
+    }
+  }
+
+  function logUnfinished(error: unknown): void {
+    log.warn({ error: String(error) }, 'not all pods ended in time; the next start ends them');
+  }
+
+  return { run };
+}
+
+function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null): TenantTokens {
+  const key = tenant.key ?? tokenKey?.publicKeyPem;
+  // The configuration refuses it already: no tenant but the first goes without a key.
+  if (key === undefined) throw new PodgateError('config.invalid', { detail: `tenant ${tenant.id} has no key` });
+  return { ...tenant, key: typeof key === 'string' ? key : { keys: key.keys.map((jwk) => ({ ...jwk })) } };
+}
+
+/** Outside host name of each routed stanza. */
+function hostsOf(record: PodRecord, baseHost: string): Readonly<Record<string, string>> {
+  const { networking } = record.applied?.spec ?? record.spec;
+  return Object.fromEntries(
+    Object.entries(networking)
+      .filter(([, { protocol }]) => protocol !== 'local_only')
+      .map(([stanza]) => [stanza, podHost(record.podId, stanza, baseHost)]),
+  );
+}
+
+function readinessOf(link: SupervisorLink, health: HealthLoop, feed: ControlRouteFeed) {
+  const trust = health.trust();
+  const { accepting, slots } = link.gateway();
+  return {
+    ok: trust?.kind === 'healthy' && feed.isReady && slots > 0 && accepting === slots,
+    detail: {
+      store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
+      routes: feed.isReady ? 'complete' : 'not yet complete',
+      gateway: `${accepting} of ${slots} accept`,
+      followers: feed.followerCount,
+    },
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,35 @@
+import { errorText, PodgateError } from '../core/errors.ts';
+import { join } from 'node:path';
+import { composeControl } from './compose-control.ts';
+import { acquireExclusiveLock } from './exclusive-lock.ts';
+import { createLogger } from './logging.ts';
+import { EXIT_CONFIG } from './messages.ts';
+import { openSupervisorLink } from './supervisor-link.ts';
+import { logUncaught } from './uncaught.ts';
+
+/** A control child of a supervisor that was killed ends its pods first: the store is free within this time. */
+const PREDECESSOR_MS = 10_000;
+
+/** The control plane: API, health loop, spawner, certificates. Pods are its children's children and outlive it. */
+export async function runControlChild(): Promise<void> {
+  const link = await openSupervisorLink();
+  const { settings } = link.start;
+  const log = createLogger('control', settings.isTerminal);
+  logUncaught(log);
+  const lock = await acquireExclusiveLock(join(settings.config.dataDir, 'control.lock'), PREDECESSOR_MS);
+  if (lock === null) {
+    log.error({}, 'another control process still uses the data directory');
+    process.exit(1);
+  }
+  try {
+    await (await composeControl(link, log)).run(link.ending);
+    process.exit(0);
+  } catch (error) {
+    if (error instanceof PodgateError && error.code === 'config.invalid') {
+      for (const message of error.publicMessages) process.stderr.write(`podgate: it does not start: ${message}\n`);
+      process.exit(EXIT_CONFIG);
+    }
+    log.error({ error: error instanceof Error ? error.stack : errorText(error) }, 'the control process failed');
+    process.exit(1);
+  }
+}

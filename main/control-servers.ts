@@ -1,0 +1,44 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { answerClientError, API_SERVER_OPTIONS } from '../control/http/client-error.ts';
+
+/** Answers under way get this long once it is told to end. */
+const CLOSE_GRACE_MS = 500;
+
+export interface ControlServer {
+  /** A path of a Unix socket, or a handle that the supervisor has bound. */
+  listen(target: string | object): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The API's HTTP server. Who listens on what is the composition root's business, so it stands here. */
+export function createControlServer(handler: RequestListener, version: string): ControlServer {
+  const servers: Server[] = [];
+  return {
+    listen(target) {
+      const server = createServer(API_SERVER_OPTIONS, handler);
+      server.on('clientError', answerClientError(version));
+      servers.push(server);
+      if (typeof target === 'string') rmSync(target, { force: true });
+      return new Promise((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(target, () => {
+          server.off('error', reject);
+          if (typeof target === 'string') chmodSync(target, 0o600);
+          resolve();
+        });
+      });
+    },
+    async close() {
+      const late = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), CLOSE_GRACE_MS);
+      await Promise.all(
+        servers.map((server) => {
+          const closed = new Promise((resolve) => server.close(resolve));
+          server.closeIdleConnections();
+          return closed;
+        }),
+      );
+      clearTimeout(late);
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PodgateError } from '../core/errors.ts';
+import { acquireExclusiveLock, type ExclusiveLock } from './exclusive-lock.ts';
+
+/** A Unix socket's path has at most 107 bytes on Linux, 103 on macOS (sun_path). */
+const SOCKET_PATH_MAX_BYTES = 100;
+const LONGEST_SOCKET = '/feed.sock';
+
+export interface DataDirectory {
+  /** Where the sockets between our processes are; 0700. */
+  readonly runDir: string;
+  /** Random, made with the directory. */
+  readonly installation: string;
+  release(): void;
+}
+
+/**
+ * Makes the data directory ready and holds it: nobody else may use it until `release`. Throws PodgateError
+ * 'config.invalid' with a sentence when another instance has it or it cannot be written.
+ */
+export async function openDataDirectory(path: string): Promise<DataDirectory> {
+  let lock: ExclusiveLock | null;
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    lock = await acquireExclusiveLock(join(path, 'supervisor.lock'), 0);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    throw unusable(
+      `PODGATE_DATA_DIR: ${path} cannot be used (${code}); name a directory that you may write to.`,
+      error,
+    );
+  }
+  if (lock === null) {
+    throw unusable(
+      `PODGATE_DATA_DIR: another Podgate${holderOf(path)} runs with ${path}; end that one first, or name another directory.`,
+    );
+  }
+  writeFileSync(join(path, 'supervisor.pid'), `${process.pid}\n`, { mode: 0o600 });
+  const runDir = makeRunDirectory(path);
+  return {
+    runDir,
+    installation: readInstallation(path),
+    release() {
+      rmSync(join(path, 'supervisor.pid'), { force: true });
+      if (!runDir.startsWith(path)) rmSync(runDir, { recursive: true, force: true });
+      lock.release();
+    },
+  };
+}
+
+function unusable(sentence: string, cause?: unknown): PodgateError {
+  return new PodgateError('config.invalid', {
+    publicMessages: [sentence],
+    ...(cause === undefined ? {} : { cause }),
+  });
+}
+
+function holderOf(path: string): string {
+  try {
+    return ` (pid ${readFileSync(join(path, 'supervisor.pid'), 'utf8').trim()})`;
+  } catch {
+    return '';
+  }
+}
+
+function makeRunDirectory(path: string): string {
+  const runDir = join(path, 'run');
+  if (Buffer.byteLength(runDir + LONGEST_SOCKET) > SOCKET_PATH_MAX_BYTES)
+    return mkdtempSync(join(tmpdir(), 'podgate-'));
+  mkdirSync(runDir, { recursive: true, mode: 0o700 });
+  chmodSync(runDir, 0o700);
+  return runDir;
+}
+
+function readInstallation(path: string): string {
+  const file = join(path, 'installation.id');
+  try {
+    const id = readFileSync(file, 'utf8').trim();
+    if (/^[a-z0-9]{12,64}$/.test(id)) return id;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+  const id = randomBytes(8).toString('hex');
+  writeFileSync(`${file}.new`, `${id}\n`, { mode: 0o600, flush: true });
+  renameSync(`${file}.new`, file);
+  return id;
+}

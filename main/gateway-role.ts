@@ -1,0 +1,70 @@
+import {
+  createGateway,
+  DEFAULT_GATEWAY_LIMITS,
+  type Gateway,
+  type ListenKind,
+  type Listening,
+} from '../proxy/gateway.ts';
+import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
+import { join } from 'node:path';
+import type { SupervisorLink } from './supervisor-link.ts';
+import { systemClock } from './system-clock.ts';
+
+/** Pods end with us: requests on their way get a moment, sessions cannot be saved. */
+const DRAIN_MS = 1_000;
+
+/** Runs a gateway on the sockets the supervisor gives, until the signal aborts. */
+export async function runGateway(link: SupervisorLink, log: Logger, signal: AbortSignal): Promise<void> {
+  const { settings, worker } = link.start;
+  const { config, runDir } = settings;
+  const gateway = createGateway({
+    worker,
+    feedSocketPath: join(runDir, 'feed.sock'),
+    apiSocketPath: join(runDir, 'api.sock'),
+    apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
+    publicHttpsPort: config.publicHttpsPort,
+    limits: limitsOf(config.gateway),
+    drainMs: DRAIN_MS,
+    ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
+    ticketKeys: Buffer.from(settings.ticketKeys, 'base64'),
+    clock: systemClock,
+    log,
+  });
+  void gateway.synchronized.then(() => link.send({ kind: 'synchronized' }));
+  const accepted = new Map<number, Listening[]>();
+  link.onListen(['https', 'http'], ({ socket, slot, isLast, handle }) => {
+    if (socket === 'control') return;
+    void listen(gateway, socket, handle, log).then((listening) => {
+      if (listening === null) return;
+      accepted.set(slot, [...(accepted.get(slot) ?? []), listening]);
+      if (isLast) link.send({ kind: 'listening', slot });
+    });
+  });
+  link.onRelease((slot) => {
+    for (const listening of accepted.get(slot) ?? []) listening.close();
+    accepted.delete(slot);
+  });
+  await gateway.run(signal);
+}
+
+async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: Logger): Promise<Listening | null> {
+  try {
+    return await gateway.listen(kind, handle);
+  } catch (error) {
+    log.error({ kind, error: errorText(error) }, 'cannot accept on a socket of the supervisor');
+    return null;
+  }
+}
+
+function limitsOf(given: SupervisorLink['start']['settings']['config']['gateway']) {
+  const defaults = DEFAULT_GATEWAY_LIMITS;
+  return {
+    handshakeTimeoutMs: given.handshakeTimeoutMs ?? defaults.handshakeTimeoutMs,
+    maxConnections: given.connections ?? defaults.maxConnections,
+    maxConnectionsPerAddress: given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress,
+    maxConnectionsPerPod: given.connectionsPerPod ?? defaults.maxConnectionsPerPod,
+    http: DEFAULT_HTTP_LIMITS,
+  };
+}

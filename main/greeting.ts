@@ -1,0 +1,71 @@
+import { lookup } from 'node:dns/promises';
+import { relative } from 'node:path';
+import type { Config } from '../config/config.ts';
+
+/** A resolver that is away must not hold up the greeting. */
+const LOOKUP_DEADLINE_MS = 1_000;
+
+export interface GreetingOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly tookMs: number;
+  readonly cwd: string;
+  readonly asRoot: boolean;
+  /** Does this machine's resolver know the pods' names? */
+  readonly resolvesNames: boolean;
+}
+
+/** What to type next: every indented line works when pasted, in this directory. The token itself is never printed. */
+export function greetingOf(options: GreetingOptions): string {
+  const { config, version, tookMs, cwd, asRoot, resolvesNames } = options;
+  const [{ baseHost, key }] = config.tenants;
+  const inside = relative(cwd, config.dataDir);
+  const dataDir = inside.startsWith('..') || inside === '' ? config.dataDir : inside;
+  const path = (name: string): string => quoted(`${dataDir}/${name}`);
+  const port = config.publicHttpsPort;
+  const origin = (host: string): string => `https://${host}${port === 443 ? '' : `:${port}`}`;
+  const token = key === null ? `$(cat ${path('admin.token')})` : '$TOKEN';
+  const api = `http://127.0.0.1:${config.controlPort}/v3/pods`;
+  const create = (body: object): string =>
+    `curl -sS -H "X-Tapis-Token: ${token}" -H 'Content-Type: application/json' -d '${JSON.stringify(body)}' '${api}?wait=routable'`;
+  const environment = dataDir === '.podgate' ? '' : `PODGATE_DATA_DIR=${quoted(config.dataDir)} `;
+  const as = asRoot ? 'each under a user id of its own' : 'with your rights';
+  return `
+Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s). API: ${origin(baseHost)}/v3/pods, pods: ${origin(`<pod>.pods.${baseHost}`)}
+Pods run as processes of this machine, ${as}: create none that you do not trust.
+
+A Postgres, and SQL through the gateway:
+  ${create({ pod_id: 'mypg', pod_template: 'postgres' })}
+  ${environment}npx podgate psql mypg -c 'SELECT version()'
+
+A web server:
+  ${create({ pod_id: 'hello', pod_template: 'podgate/hello' })}
+  curl --cacert ${path('ca.pem')} ${origin(`hello.pods.${baseHost}`)}/
+${resolvesNames ? '' : `\n${resolveHint(baseHost)}\n`}
+Ctrl-C ends it, pods included; they are started again with it.
+`;
+}
+
+function resolveHint(baseHost: string): string {
+  const what = `This machine does not resolve *.pods.${baseHost} (curl does so by itself; other programs do not). Remedy:`;
+  return baseHost === 'localhost' || baseHost.endsWith('.localhost')
+    ? `${what}\n  sudo apt-get install libnss-myhostname`
+    : `${what} a DNS entry *.pods.${baseHost} for this machine's address.`;
+}
+
+/** Does the system's resolver (getaddrinfo, as used by drivers) know names of pods? */
+export async function resolvesPodNames(baseHost: string): Promise<boolean> {
+  const found = lookup(`hello.pods.${baseHost}`).then(
+    () => true,
+    () => false,
+  );
+  const tooLate = new Promise<boolean>((resolve) => {
+    setTimeout(() => resolve(false), LOOKUP_DEADLINE_MS).unref();
+  });
+  return await Promise.race([found, tooLate]);
+}
+
+/** For a POSIX shell: as it is where nothing in it has a meaning. */
+function quoted(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}

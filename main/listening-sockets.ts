@@ -1,0 +1,143 @@
+import net from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import { PodgateError } from '../core/errors.ts';
+import type { Config } from '../config/config.ts';
+import type { SocketKind } from './messages.ts';
+
+/** libuv's flags of bind (uv.h): IPv6 sockets that leave IPv4 alone, and SO_REUSEPORT. */
+const UV_TCP_IPV6ONLY = 1;
+const UV_TCP_REUSEPORT = 2;
+
+/** A bound socket that nobody listens on yet; it can be sent to a child. */
+export interface BoundSocket {
+  readonly socket: SocketKind;
+  readonly address: string;
+  readonly port: number;
+  readonly handle: Handle;
+}
+
+interface Handle {
+  getsockname(out: { port?: number }): number;
+  close(): void;
+}
+
+/** Not in the types, and the only way to bind without listening. */
+type CreateServerHandle = (host: string, port: number, family: 4 | 6, fd: number, flags: number) => Handle | number;
+
+export interface ListeningSockets {
+  /** One set of gateway sockets for each worker, all on the same ports. */
+  readonly slots: readonly (readonly BoundSocket[])[];
+  readonly control: readonly BoundSocket[];
+  readonly ports: { readonly https: number; readonly http: number; readonly control: number };
+  close(): void;
+}
+
+/**
+ * Binds all sockets, once, in the process that outlives the others: it never listens, but gives each worker a socket of
+ * its own on the same port (SO_REUSEPORT: the kernel spreads connections evenly). Whoever dies leaves its socket, with
+ * the connections that wait in it, to a sibling. Measured against node:cluster and against reusePort in the workers:
+ * those lose connections when a worker is killed. Throws PodgateError 'config.invalid' naming every port that is taken.
+ */
+export async function openListeningSockets(config: Config): Promise<ListeningSockets> {
+  await probe(config);
+  const opened: BoundSocket[] = [];
+  try {
+    const slots: BoundSocket[][] = [];
+    let { httpsPort: https, httpPort: http } = config;
+    for (let slot = 0; slot < Math.max(1, config.workers); slot += 1) {
+      const sockets: BoundSocket[] = [];
+      for (const host of config.listenHosts) {
+        for (const socket of ['https', 'http'] as const) {
+          const bound = bind(socket, host, socket === 'https' ? https : http, true);
+          if (bound === null) continue;
+          opened.push(bound);
+          sockets.push(bound);
+          // Port 0 is free choice for the first socket alone.
+          if (socket === 'https') https = bound.port;
+          else http = bound.port;
+        }
+      }
+      slots.push(sockets);
+    }
+    const control = bind('control', '127.0.0.1', config.controlPort, false);
+    if (control === null) throw taken([{ variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', code: 'EADDRNOTAVAIL' }]);
+    opened.push(control);
+    return {
+      slots,
+      control: [control],
+      ports: { https, http, control: control.port },
+      close: () => opened.forEach(({ handle }) => handle.close()),
+    };
+  } catch (error) {
+    for (const { handle } of opened) handle.close();
+    throw error;
+  }
+}
+
+interface Refused {
+  readonly variable: string;
+  readonly host: string;
+  readonly code: string;
+}
+
+/**
+ * Two programs with SO_REUSEPORT would share a port in silence, each taking half of the connections; a plain bind tells.
+ * Only a socket that is listened on refuses it, so the probe listens too.
+ */
+async function probe(config: Config): Promise<void> {
+  const wanted = [
+    ...config.listenHosts.flatMap((host) => [
+      { variable: 'PODGATE_HTTPS_PORT', host, port: config.httpsPort },
+      { variable: 'PODGATE_HTTP_PORT', host, port: config.httpPort },
+    ]),
+    { variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', port: config.controlPort },
+  ];
+  const refused: Refused[] = [];
+  for (const { variable, host, port } of wanted) {
+    const code = await tryListening(host, port);
+    if (code !== null && !isAddressMissing(host, code)) refused.push({ variable, host, code });
+  }
+  if (refused.length > 0) throw taken(refused);
+}
+
+function tryListening(host: string, port: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(null)));
+  });
+}
+
+/** A machine without IPv6 does without ::1. */
+function isAddressMissing(host: string, code: string): boolean {
+  return host === '::1' && (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT');
+}
+
+function taken(refused: readonly Refused[]): PodgateError {
+  return new PodgateError('config.invalid', {
+    publicMessages: refused.map(({ variable, host, code }) =>
+      code === 'EADDRINUSE'
+        ? `${variable}: the port is taken on ${host}, perhaps by another Podgate; end that program, or choose another port.`
+        : `${variable}: the port cannot be bound on ${host} (${code}); choose another port or address.`,
+    ),
+  });
+}
+
+function bind(socket: SocketKind, host: string, port: number, reusePort: boolean): BoundSocket | null {
+  const create = (net as unknown as { _createServerHandle: CreateServerHandle })._createServerHandle;
+  const family = net.isIPv6(host) ? 6 : 4;
+  const flags = (family === 6 ? UV_TCP_IPV6ONLY : 0) | (reusePort ? UV_TCP_REUSEPORT : 0);
+  const handle = create(host, port, family, -1, flags);
+  if (typeof handle === 'number') {
+    const code = getSystemErrorName(handle);
+    if (isAddressMissing(host, code)) return null;
+    throw taken([{ variable: variableOf(socket), host, code }]);
+  }
+  const name: { port?: number } = {};
+  handle.getsockname(name);
+  return { socket, address: host, port: name.port ?? port, handle };
+}
+
+function variableOf(socket: SocketKind): string {
+  return { https: 'PODGATE_HTTPS_PORT', http: 'PODGATE_HTTP_PORT', control: 'PODGATE_CONTROL_PORT' }[socket];
+}

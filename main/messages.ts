@@ -1,0 +1,41 @@
+import type { Config } from '../config/config.ts';
+
+/** Of one set of listening sockets; each worker has a slot of its own. `control` is the plain API port. */
+export type SocketKind = 'https' | 'http' | 'control';
+
+/** What every child needs to know, decided once by the supervisor: a restarted child gets the same. */
+export interface Settings {
+  /** With the ports that were really bound. */
+  readonly config: Config;
+  readonly version: string;
+  readonly runDir: string;
+  /** Random, one per installation; kept in the data directory. */
+  readonly installation: string;
+  /** Random, one per run of the supervisor. */
+  readonly instance: string;
+  /** 48 bytes in base64, the same in all workers: TLS sessions are resumed in any of them. */
+  readonly ticketKeys: string;
+  readonly isTerminal: boolean;
+}
+
+export type SupervisorMessage =
+  | { readonly kind: 'start'; readonly settings: Settings; readonly worker: number }
+  /** Comes with the handle of a bound socket: accept on it. */
+  | { readonly kind: 'listen'; readonly slot: number; readonly socket: SocketKind; readonly isLast: boolean }
+  /** Stop accepting on this slot: its own worker does so again. */
+  | { readonly kind: 'release'; readonly slot: number }
+  /** For the control child: how many slots are accepted on, of how many. */
+  | { readonly kind: 'gateway'; readonly accepting: number; readonly slots: number }
+  /** End for good, pods included. */
+  | { readonly kind: 'stop' };
+
+export type ChildMessage =
+  /** The control child has opened all it needs and accepts calls. */
+  | { readonly kind: 'ready' }
+  /** A gateway has the route table: it may be given sockets. */
+  | { readonly kind: 'synchronized' }
+  /** Accepts on all sockets of that slot. */
+  | { readonly kind: 'listening'; readonly slot: number };
+
+/** How a child ends when it is the operator who has to mend something: trying again cannot help (sysexits.h). */
+export const EXIT_CONFIG = 78;

@@ -1,0 +1,79 @@
+/** What the supervisor is to do, in order. Children are named by their number. */
+export type SlotAction =
+  | { readonly kind: 'give'; readonly slot: number; readonly child: number }
+  | { readonly kind: 'release'; readonly slot: number; readonly child: number };
+
+/**
+ * Who accepts on which set of sockets: child n owns slot n. A slot whose owner has died is given to a sibling, so that
+ * connections waiting in it are served, and taken back once the next child of that number accepts on it. Pure: it
+ * decides, the supervisor acts.
+ */
+export class SlotBoard {
+  readonly #slots: readonly { readonly givenTo: Set<number>; readonly accepting: Set<number> }[];
+  readonly #able = new Set<number>();
+
+  constructor(slots: number) {
+    this.#slots = Array.from({ length: slots }, () => ({ givenTo: new Set<number>(), accepting: new Set<number>() }));
+  }
+
+  /** This child has the route table. */
+  synchronized(child: number): readonly SlotAction[] {
+    this.#able.add(child);
+    const actions: SlotAction[] = [];
+    for (const [slot, { givenTo }] of this.#slots.entries()) {
+      // Also what was orphaned while nobody was able.
+      if (slot === child || (givenTo.size === 0 && this.#wasOpen.has(slot))) actions.push(this.#give(slot, child));
+    }
+    return actions;
+  }
+
+  /** This child accepts on all sockets of the slot. */
+  listening(child: number, slot: number): readonly SlotAction[] {
+    const entry = this.#slots[slot];
+    if (entry?.givenTo.has(child) !== true) return [];
+    entry.accepting.add(child);
+    this.#wasOpen.add(slot);
+    if (child !== slot) return [];
+    const guests = [...entry.givenTo].filter((other) => other !== child);
+    for (const guest of guests) {
+      entry.givenTo.delete(guest);
+      entry.accepting.delete(guest);
+    }
+    return guests.map((guest) => ({ kind: 'release', slot, child: guest }));
+  }
+
+  /** This child is gone. */
+  ended(child: number): readonly SlotAction[] {
+    this.#able.delete(child);
+    const actions: SlotAction[] = [];
+    for (const [slot, { givenTo, accepting }] of this.#slots.entries()) {
+      accepting.delete(child);
+      if (!givenTo.delete(child) || givenTo.size > 0) continue;
+      const [sibling] = this.#able;
+      if (sibling !== undefined) actions.push(this.#give(slot, sibling));
+    }
+    return actions;
+  }
+
+  /** Slots that somebody accepts on. */
+  get accepting(): number {
+    return this.#slots.filter(({ accepting }) => accepting.size > 0).length;
+  }
+
+  get slots(): number {
+    return this.#slots.length;
+  }
+
+  /** Does every slot have its own child? */
+  get isComplete(): boolean {
+    return this.#slots.every(({ accepting }, slot) => accepting.has(slot));
+  }
+
+  /** Before its first child listens, nothing waits in a slot. */
+  readonly #wasOpen = new Set<number>();
+
+  #give(slot: number, child: number): SlotAction {
+    this.#slots[slot]?.givenTo.add(child);
+    return { kind: 'give', slot, child };
+  }
+}

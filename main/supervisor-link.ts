@@ -1,0 +1,84 @@
+import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
+
+type Start = Extract<SupervisorMessage, { kind: 'start' }>;
+export type ListenOrder = Extract<SupervisorMessage, { kind: 'listen' }> & { readonly handle: object };
+
+/** A child's side of the channel to its supervisor. */
+export interface SupervisorLink {
+  readonly start: Start;
+  /** Aborts when this process is to end: told so, asked by a signal, or left by its supervisor. */
+  readonly ending: AbortSignal;
+  /** Told to end for good, or left alone: nobody will go on with the pods. */
+  isForGood(): boolean;
+  send(message: ChildMessage): void;
+  /** Orders that came before are given at once. */
+  onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
+  onRelease(listener: (slot: number) => void): void;
+  /** How many of the gateway's socket sets are accepted on, of how many. */
+  gateway(): { readonly accepting: number; readonly slots: number };
+}
+
+/**
+ * Waits for the first message of the supervisor. Signals of the terminal reach every process of the group; children
+ * leave them to the supervisor, which ends all in order.
+ */
+export function openSupervisorLink(): Promise<SupervisorLink> {
+  const ending = new AbortController();
+  const early: ListenOrder[] = [];
+  const listeners: { kinds: readonly SocketKind[]; listener: (order: ListenOrder) => void }[] = [];
+  const releases: ((slot: number) => void)[] = [];
+  const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
+  let isForGood = false;
+  let gateway = { accepting: 0, slots: 0 };
+
+  const endForGood = (): void => {
+    isForGood = true;
+    ending.abort();
+  };
+  const link = (start: Start): SupervisorLink => ({
+    start,
+    ending: ending.signal,
+    isForGood: () => isForGood,
+    send(message) {
+      // The supervisor may have gone this moment; 'disconnect' tells.
+      if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+    },
+    onListen(kinds, listener) {
+      listeners.push({ kinds, listener });
+      for (const order of early.filter(({ socket }) => kinds.includes(socket))) listener(order);
+    },
+    onRelease: (listener) => void releases.push(listener),
+    gateway: () => gateway,
+  });
+
+  process.on('SIGINT', () => undefined);
+  process.on('SIGHUP', () => undefined);
+  process.on('SIGTERM', () => ending.abort());
+  process.on('disconnect', endForGood);
+  process.on('message', (message: SupervisorMessage, handle: unknown) => {
+    switch (message.kind) {
+      case 'start':
+        resolve(link(message));
+        break;
+      case 'listen': {
+        if (typeof handle !== 'object' || handle === null) break;
+        const order = { ...message, handle };
+        const taker = listeners.find(({ kinds }) => kinds.includes(order.socket));
+        if (taker === undefined) early.push(order);
+        else taker.listener(order);
+        break;
+      }
+      case 'release':
+        for (const listener of releases) listener(message.slot);
+        break;
+      case 'gateway':
+        gateway = message;
+        break;
+      case 'stop':
+        endForGood();
+        break;
+    }
+  });
+  if (!process.connected) throw new Error('this role is started by the supervisor: run main.ts without arguments');
+  return promise;
+}

@@ -1,0 +1,193 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
+import { loadConfig } from '../config/load-config.ts';
+import { PodgateError } from '../core/errors.ts';
+import { KeptChild } from './child-process.ts';
+import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { greetingOf, resolvesPodNames } from './greeting.ts';
+import { type BoundSocket, type ListeningSockets, openListeningSockets } from './listening-sockets.ts';
+import { createLogger } from './logging.ts';
+import { type ChildMessage, EXIT_CONFIG, type Settings } from './messages.ts';
+import { SlotBoard, type SlotAction } from './slot-board.ts';
+
+/** All of it, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
+const STOP_GRACE_MS = 4_500;
+/** Under npm one Ctrl-C arrives twice: from the terminal and from npm. Only a later one means impatience. */
+const SECOND_SIGNAL_AFTER_MS = 1_000;
+
+/**
+ * The root of the program: small, so that it has no reason to die. It holds the data directory and the listening
+ * sockets, and keeps one control child and the gateway workers alive until a signal ends all of them.
+ */
+export async function runSupervisor(): Promise<void> {
+  const startedMs = performance.now();
+  // Whoever read our output is gone: no reason to stop working.
+  process.stdout.on('error', () => undefined);
+  process.stderr.on('error', () => undefined);
+  try {
+    const config = loadConfig(process.env, process.cwd());
+    const directory = await openDataDirectory(config.dataDir);
+    const sockets = await openListeningSockets(config).catch((error: unknown) => {
+      directory.release();
+      throw error;
+    });
+    new Supervisor(config, directory, sockets, startedMs).start();
+  } catch (error) {
+    if (!(error instanceof PodgateError) || error.code !== 'config.invalid') throw error;
+    process.stderr.write(`podgate: it does not start:\n${error.publicMessages.map((text) => `  ${text}\n`).join('')}`);
+    process.exitCode = EXIT_CONFIG;
+  }
+}
+
+class Supervisor {
+  readonly #directory: DataDirectory;
+  readonly #sockets: ListeningSockets;
+  readonly #settings: Settings;
+  readonly #startedMs: number;
+  readonly #log;
+  readonly #control: KeptChild;
+  readonly #workers: readonly KeptChild[];
+  readonly #board: SlotBoard;
+  #isControlReady = false;
+  #wasControlReady = false;
+  #hasGreeted = false;
+  #stoppingSinceMs: number | null = null;
+
+  constructor(config: Config, directory: DataDirectory, sockets: ListeningSockets, startedMs: number) {
+    this.#directory = directory;
+    this.#sockets = sockets;
+    this.#startedMs = startedMs;
+    this.#settings = {
+      config: withPorts(config, sockets.ports),
+      version: readVersion(),
+      runDir: directory.runDir,
+      installation: directory.installation,
+      instance: randomBytes(8).toString('hex'),
+      ticketKeys: randomBytes(48).toString('base64'),
+      isTerminal: process.stderr.isTTY,
+    };
+    this.#log = createLogger('supervisor', this.#settings.isTerminal);
+    this.#board = new SlotBoard(sockets.slots.length);
+    const keep = (role: 'control' | 'worker', number: number): KeptChild =>
+      new KeptChild({
+        role,
+        number,
+        log: this.#log,
+        start: { kind: 'start', settings: this.#settings, worker: number },
+        onStarted: (child) => this.#onStarted(child),
+        onMessage: (child, message) => this.#onMessage(child, message),
+        onEnded: (child, code) => this.#onEnded(child, code),
+      });
+    this.#control = keep('control', 0);
+    this.#workers = Array.from({ length: config.workers }, (_, number) => keep('worker', number));
+  }
+
+  start(): void {
+    // For commands of this machine (npx podgate): the ports, also where they were left to chance.
+    const { config } = this.#settings;
+    const { httpsPort, publicHttpsPort, controlPort } = config;
+    const endpoints = { httpsPort, publicHttpsPort, controlPort, baseHost: config.tenants[0].baseHost };
+    writeFileSync(join(config.dataDir, 'endpoints.json'), JSON.stringify(endpoints), { mode: 0o600 });
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.#onSignal(signal));
+    this.#control.start();
+    for (const worker of this.#workers) worker.start();
+  }
+
+  #onStarted(child: KeptChild): void {
+    if (child !== this.#control) return;
+    giveAll(child, 0, this.#sockets.control);
+    this.#tellGateway();
+  }
+
+  #onMessage(child: KeptChild, message: ChildMessage): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#isControlReady = true;
+        this.#wasControlReady = true;
+        break;
+      case 'synchronized':
+        this.#act(this.#board.synchronized(child.number));
+        break;
+      case 'listening':
+        this.#act(this.#board.listening(child.number, message.slot));
+        break;
+    }
+    this.#greetOnce();
+  }
+
+  #onEnded(child: KeptChild, code: number | null): boolean {
+    if (child === this.#control) this.#isControlReady = false;
+    // With no workers the control child is the gateway.
+    if (child.role === 'worker' || this.#workers.length === 0) this.#act(this.#board.ended(child.number));
+    if (code === EXIT_CONFIG && !this.#wasControlReady && this.#stoppingSinceMs === null) void this.#stop(EXIT_CONFIG);
+    return this.#stoppingSinceMs === null;
+  }
+
+  #act(actions: readonly SlotAction[]): void {
+    for (const action of actions) {
+      const child = this.#workers[action.child] ?? this.#control;
+      if (action.kind === 'release') child.send({ kind: 'release', slot: action.slot });
+      else giveAll(child, action.slot, this.#sockets.slots[action.slot] ?? []);
+    }
+    this.#tellGateway();
+  }
+
+  #tellGateway(): void {
+    const { accepting, slots } = this.#board;
+    this.#control.send({ kind: 'gateway', accepting, slots });
+  }
+
+  #greetOnce(): void {
+    if (this.#hasGreeted || !this.#isControlReady || !this.#board.isComplete) return;
+    this.#hasGreeted = true;
+    const { config, version } = this.#settings;
+    const tookMs = performance.now() - this.#startedMs;
+    this.#log.info({ ms: Math.round(tookMs) }, 'ready');
+    void resolvesPodNames(config.tenants[0].baseHost).then((resolvesNames) => {
+      const asRoot = process.getuid?.() === 0;
+      process.stdout.write(greetingOf({ config, version, tookMs, cwd: process.cwd(), asRoot, resolvesNames }));
+    });
+  }
+
+  #onSignal(signal: NodeJS.Signals): void {
+    if (this.#stoppingSinceMs === null) {
+      this.#log.info({ signal }, 'ending, pods included');
+      void this.#stop(0);
+    } else if (performance.now() - this.#stoppingSinceMs >= SECOND_SIGNAL_AFTER_MS) {
+      this.#log.warn({ signal }, 'ending at once');
+      for (const child of [this.#control, ...this.#workers]) child.kill();
+    }
+  }
+
+  async #stop(code: number): Promise<void> {
+    this.#stoppingSinceMs = performance.now();
+    await Promise.all([...this.#workers, this.#control].map((child) => child.stop(STOP_GRACE_MS)));
+    this.#sockets.close();
+    this.#directory.release();
+    process.exit(code);
+  }
+}
+
+function giveAll(child: KeptChild, slot: number, sockets: readonly BoundSocket[]): void {
+  for (const [index, bound] of sockets.entries()) {
+    child.send({ kind: 'listen', slot, socket: bound.socket, isLast: index === sockets.length - 1 }, bound);
+  }
+}
+
+function withPorts(config: Config, ports: ListeningSockets['ports']): Config {
+  return {
+    ...config,
+    httpsPort: ports.https,
+    httpPort: ports.http,
+    controlPort: ports.control,
+    publicHttpsPort: config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort,
+    publicHttpPort: config.publicHttpPort === 0 ? ports.http : config.publicHttpPort,
+  };
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
