@@ -1,6 +1,14 @@
 import { createPublicKey } from 'node:crypto';
 
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
+import {
+  createLocalJWKSet,
+  type CryptoKey,
+  errors,
+  type JWK,
+  type JWTPayload,
+  jwtVerify,
+  type JWTVerifyOptions,
+} from 'jose';
 
 import type { Clock } from '../../core/clock.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
@@ -9,14 +17,18 @@ import { userNameProblem } from './user-name.ts';
 /** The role whose holders pass every object check of their tenant. */
 export const ADMINISTRATOR_ROLE = 'pods_admin';
 
+export interface PublicKeySet {
+  readonly keys: readonly Readonly<Record<string, unknown>>[];
+}
+
 export interface TenantTokens {
   readonly id: string;
   /** Requests to this host are of this tenant. */
   readonly baseHost: string;
   /** The `iss` its tokens must have. */
   readonly issuer: string;
-  /** Its public key: PEM (an RSA public key or a certificate), or a set of JWKs. */
-  readonly key: string | JSONWebKeySet;
+  /** Its public key: PEM (an RSA public key or a certificate), or a set of JWKs (RFC 7517). */
+  readonly key: string | PublicKeySet;
   /** User names that are administrators without the role. */
   readonly administrators: readonly string[];
 }
@@ -90,14 +102,37 @@ function verifierOf(tenant: TenantTokens): Verify {
       if (publicKey.asymmetricKeyType !== 'rsa') throw new Error('it is no RSA key');
       return async (token, nowMs) => (await jwtVerify(token, publicKey, at(nowMs))).payload;
     }
-    const keys = createLocalJWKSet(key);
-    return async (token, nowMs) => (await jwtVerify(token, keys, at(nowMs))).payload;
+    const keys = createLocalJWKSet({ keys: key.keys.map((one): JWK => ({ ...one })) });
+    return async (token, nowMs) => {
+      try {
+        return (await jwtVerify(token, keys, at(nowMs))).payload;
+      } catch (error) {
+        if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+        return await verifyWithAny(token, error, at(nowMs));
+      }
+    };
   } catch (error) {
     throw new PodgateError('config.invalid', {
       publicMessages: [`The key of tenant ${tenant.id} cannot be read: ${errorText(error)}.`],
       cause: error,
     });
   }
+}
+
+/** A token that names no key, while the tenant changes from one to the next: any of them may be meant. */
+async function verifyWithAny(
+  token: string,
+  keys: AsyncIterable<CryptoKey>,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  for await (const key of keys) {
+    try {
+      return (await jwtVerify(token, key, options)).payload;
+    } catch (error) {
+      if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error;
+    }
+  }
+  throw new errors.JWSSignatureVerificationFailed();
 }
 
 function unauthenticated(sentence: string, cause?: unknown): PodgateError {

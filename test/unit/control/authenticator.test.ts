@@ -77,6 +77,31 @@ describe('a token', () => {
     expect(await refusal(ask(token(), 'other.example.org'))).toContain('another tenant');
   });
 
+  test('that names no key passes with any key of the set, and no other', async () => {
+    const jwk = (key: KeyObject, kid: string) => ({ ...key.export({ format: 'jwk' }), kid, alg: 'RS256' });
+    const rotating = createAuthenticator({
+      tenants: [
+        {
+          id: 'default',
+          baseHost: 'localhost',
+          issuer: ISSUER,
+          key: { keys: [jwk(theirs.publicKey, 'old'), jwk(ours.publicKey, 'new')] },
+          administrators: [],
+        },
+      ],
+      defaultTenant: 'default',
+      clock,
+    });
+    const credentials = (tapisToken: string) => ({ host: 'localhost', tapisToken, authorization: undefined });
+    for (const key of [ours.privateKey, theirs.privateKey]) {
+      expect(await rotating.authenticate(credentials(token({}, key)))).toMatchObject({ username: 'alice' });
+    }
+    expect(await refusal(rotating.authenticate(credentials(token({}, pairOf().privateKey))))).toContain('signature');
+    expect(await refusal(rotating.authenticate(credentials(token({ exp: 1 }))))).toBe('The token has expired.');
+    const unknownKey = token({}, ours.privateKey, { alg: 'RS256', kid: 'absent' });
+    expect(await refusal(rotating.authenticate(credentials(unknownKey)))).toContain('signature');
+  });
+
   test('passes as Authorization: Bearer, and beside X-Tapis-Token when it is the same', async () => {
     const good = token();
     expect(await ask(undefined, 'localhost', `Bearer ${good}`)).toMatchObject({ username: 'alice' });
