@@ -25,12 +25,15 @@ export class HttpGateway {
   readonly protocol: HttpProtocol;
   readonly apiSocketPath: string;
   stale = false;
+  /** What the gateway does before it hands a socket over. */
+  onSocket: (socket: tls.TLSSocket, accept: () => void) => void = (_socket, accept) => accept();
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
   readonly #directory: string;
   readonly #server: tls.Server;
   readonly #sockets = new Set<net.Socket>();
+  readonly #accepted = new Set<tls.TLSSocket>();
 
   private constructor(authority: TestAuthority, limits: HttpLimits) {
     this.authority = authority;
@@ -56,13 +59,16 @@ export class HttpGateway {
     this.#server = tls.createServer(
       { key: authority.key, cert: authority.certificate, allowHalfOpen: true },
       (socket) => {
+        this.#accepted.add(socket);
+        socket.once('close', () => this.#accepted.delete(socket));
         const serverName = typeof socket.servername === 'string' ? socket.servername.toLowerCase() : null;
-        this.protocol.accept(socket, {
+        const info = {
           id: randomUUID(),
           remoteAddress: socket.remoteAddress ?? '',
           remotePort: socket.remotePort ?? 0,
           serverName,
-        });
+        };
+        this.onSocket(socket, () => this.protocol.accept(socket, info));
       },
     );
     this.#server.on('connection', (socket: net.Socket) => {
@@ -86,8 +92,9 @@ export class HttpGateway {
     return path.join(this.#directory, 'ca.pem');
   }
 
+  /** Those whose handshake was completed: what the protocol was given. */
   get openConnections(): number {
-    return this.#sockets.size;
+    return this.#accepted.size;
   }
 
   /** Sets the route of `hello.pods.localhost` (or what `change` says) to a running pod on this port. */
