@@ -17,7 +17,7 @@ const CONFLICTS_MAX = 10;
 export interface SpawnParts {
   readonly store: Store;
   readonly logs: LogStore;
-  readonly orchestrator: Orchestrator;
+  readonly orchestrator: Pick<Orchestrator, 'ensure'>;
   readonly vault: Vault;
   readonly templates: TemplateCatalog;
   readonly clock: Clock;

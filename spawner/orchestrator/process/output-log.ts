@@ -33,7 +33,7 @@ export class OutputLog {
     // In one go: whatever is printed between the copy and the cut is lost.
     const fd = openSync(this.path, constants.O_RDWR | constants.O_NOFOLLOW);
     try {
-      const end = readEnd(fd, this.#halfBytes);
+      const end = fromLineStart(readEnd(fd, this.#halfBytes));
       writeFileSync(`${this.#older}.new`, end, { mode: 0o600 });
       renameSync(`${this.#older}.new`, this.#older);
       ftruncateSync(fd, 0);
@@ -47,10 +47,14 @@ export class OutputLog {
     const newer = readEndOf(this.path, bytes);
     const older = newer.length < bytes ? readEndOf(this.#older, bytes - newer.length) : Buffer.alloc(0);
     const all = Buffer.concat([older, newer]);
-    const isCut = all.length >= bytes;
-    const firstBreak = isCut ? all.indexOf(0x0a) : -1;
-    return all.subarray(firstBreak === -1 || firstBreak === all.length - 1 ? 0 : firstBreak + 1).toString('utf8');
+    return (all.length < bytes ? all : fromLineStart(all)).toString('utf8');
   }
+}
+
+/** What is cut begins with a whole line, unless there is but one. */
+function fromLineStart(cut: Buffer): Buffer {
+  const firstBreak = cut.indexOf(0x0a);
+  return firstBreak === -1 || firstBreak === cut.length - 1 ? cut : cut.subarray(firstBreak + 1);
 }
 
 function sizeOf(path: string): number {

@@ -6,6 +6,7 @@ import type {
   EnsureResult,
   Observation,
   Orchestrator,
+  RemoveOptions,
   WorkloadEvent,
   WorkloadObservation,
   WorkloadRef,
@@ -18,7 +19,7 @@ import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
 import { isPlainName, type Paths, pathsBelow } from './paths.ts';
 import { allocatePorts, DEFAULT_PORT_RANGE } from './ports.ts';
 import { createProcessTable } from './process-table.ts';
-import { createRecipes, reachableNode } from './recipes/recipes.ts';
+import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
 import { exists } from './runtime-files.ts';
 import { Watchers } from './watchers.ts';
 import { Workload, type WorkloadParts } from './workload.ts';
@@ -69,6 +70,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   const takenPorts = new Set<number>();
   /** Users and ports are chosen one at a time. */
   let choosing: Promise<unknown> = Promise.resolve();
+  let path: string | null = null;
   let isStoppingAll = false;
   let life: AbortSignal | null = null;
   const firstLook = Promise.withResolvers<Paths>();
@@ -97,13 +99,13 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   }
 
   async function podEnvironment(): Promise<Record<string, string>> {
-    const { path, lang, timeZone } = options.environment;
-    const node = dirname(await reachableNode({ nodePath, runtimeRoot, asRoot }));
-    return {
-      PATH: `${path}:${node}`,
-      ...(lang === null ? {} : { LANG: lang }),
-      ...(timeZone === null ? {} : { TZ: timeZone }),
-    };
+    const { lang, timeZone } = options.environment;
+    path ??= await podPath(
+      options.environment.path,
+      dirname(await reachableNode({ nodePath, runtimeRoot, asRoot })),
+      asRoot,
+    );
+    return { PATH: path, ...(lang === null ? {} : { LANG: lang }), ...(timeZone === null ? {} : { TZ: timeZone }) };
   }
 
   function inTurn<T>(choose: () => Promise<T>): Promise<T> {
@@ -161,6 +163,9 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     for (const present of new Set([byUid.get(workload.uid), byName.get(name)])) {
       if (present === undefined) continue;
       if (!present.isStopping && isSameIdentity(present.record.workload, workload)) return { kind: 'ensured' };
+      const { uid, run } = present.record.workload;
+      if (uid === workload.uid && run > workload.run)
+        return { kind: 'wait', reason: 'a newer workload of this pod runs' };
       if (!present.isStopping) await guarded(() => present.end('keep'));
       return { kind: 'wait', reason: 'an older workload of this pod is being ended' };
     }
@@ -213,11 +218,14 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return recipe.refuse(workload);
   }
 
-  async function remove(ref: WorkloadRef, how: { readonly data: 'keep' | 'delete' }, signal: AbortSignal) {
+  async function remove(ref: WorkloadRef, how: RemoveOptions, signal: AbortSignal) {
     const { paths } = await ready(signal);
     await making.get(nameOf(ref))?.result.catch(() => undefined);
     const workload = byUid.get(ref.uid);
-    if (workload !== undefined) return guarded(() => workload.end(how.data));
+    if (workload !== undefined) {
+      if (workload.record.workload.run <= how.run) await guarded(() => workload.end(how.data));
+      return;
+    }
     if (how.data === 'keep' || !isPlainName(ref.uid) || deletingVolumes.has(ref.uid)) return;
     const deleting = rm(paths.volume(ref.uid), { recursive: true, force: true })
       .catch((error: unknown) => log.warn({ uid: ref.uid, error: errorText(error) }, 'data could not be deleted'))

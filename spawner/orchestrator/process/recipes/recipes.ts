@@ -1,6 +1,6 @@
-import { dirname } from 'node:path';
-import { exists, reachableProgram } from '../runtime-files.ts';
 import { existsSync } from 'node:fs';
+import { delimiter, dirname, isAbsolute } from 'node:path';
+import { exists, isReachableByAll, reachableProgram } from '../runtime-files.ts';
 import { createCommandRecipe } from './command.ts';
 import { createHelloRecipe } from './hello.ts';
 import { createNeo4jRecipe } from './neo4j/neo4j.ts';
@@ -44,6 +44,20 @@ export function createRecipes(options: RecipeOptions): ReadonlyMap<string, Recip
 export function reachableNode(options: Pick<RecipeOptions, 'nodePath' | 'runtimeRoot' | 'asRoot'>): Promise<string> {
   const { nodePath, runtimeRoot, asRoot } = options;
   return asRoot ? reachableProgram(nodePath, runtimeRoot, 'node') : Promise.resolve(nodePath);
+}
+
+/**
+ * PATH for pods: what they cannot reach is left out, since a shell would say "permission denied" of every program it does
+ * not find, and a Node is in it in any case.
+ */
+export async function podPath(ours: string, nodeDirectory: string, asRoot: boolean): Promise<string> {
+  const directories: string[] = [];
+  for (const directory of [...ours.split(delimiter), nodeDirectory]) {
+    if (!isAbsolute(directory) || directories.includes(directory)) continue;
+    const isUsable = asRoot ? isReachableByAll(directory) : exists(directory);
+    if (await isUsable.catch(() => false)) directories.push(directory);
+  }
+  return directories.join(delimiter);
 }
 
 /** Where npm has put the Postgres package for this platform, or null. `near`: a directory of the program. */

@@ -10,6 +10,6 @@ const ITERATIONS = 1_024;
 export function initialAuth(username: string, password: string, salt: Buffer = randomBytes(32)): string {
   let digest = createHash('sha256').update(salt).update(password, 'utf8').digest();
   for (let iteration = 1; iteration < ITERATIONS; iteration += 1) digest = createHash('sha256').update(digest).digest();
-  const hex = (bytes: Buffer) => bytes.toString('hex').toUpperCase();
+  const hex = (bytes: Buffer) => bytes.toString('hex');
   return `${username}:SHA-256,${hex(digest)},${hex(salt)},${ITERATIONS}:\n`;
 }

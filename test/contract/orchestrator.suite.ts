@@ -1,0 +1,309 @@
+import { connect } from 'node:net';
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { PodgateError } from '../../core/errors.ts';
+import type { Orchestrator, WorkloadEvent, WorkloadSpec } from '../../core/orchestrator.ts';
+import { until } from '../support/until.ts';
+import {
+  becomes,
+  becomesAbsent,
+  type Behaviour,
+  ensured,
+  never,
+  type OpenOrchestratorHarness,
+  type OrchestratorHarness,
+  workloadSpec,
+} from './orchestrator-harness.ts';
+
+/** The laws of `Orchestrator` (core/orchestrator.ts), for every implementation. */
+export function describeOrchestrator(name: string, open: OpenOrchestratorHarness): void {
+  describe(`Orchestrator in ${name}`, () => {
+    let harness: OrchestratorHarness;
+    let orchestrator: Orchestrator;
+
+    beforeAll(async () => {
+      harness = await open();
+      ({ orchestrator } = harness);
+    });
+    afterAll(() => harness.close());
+
+    const serving = (change: Partial<WorkloadSpec> = {}) => workloadSpec(harness.specOf({ kind: 'serves' }), change);
+    const behaving = (behaviour: Behaviour, change: Partial<WorkloadSpec> = {}) =>
+      workloadSpec(harness.specOf(behaviour), change);
+    const workloadsOf = async (podId: string) =>
+      (await orchestrator.list(never())).filter((workload) => workload.podId === podId);
+    const remove = (workload: WorkloadSpec, data: 'keep' | 'delete' = 'delete') =>
+      orchestrator.remove(workload, { data, run: workload.run }, never());
+
+    describe('ensure', () => {
+      it('makes a workload that becomes ready, with the identity and the annotations it was given', async () => {
+        const workload = serving({ generation: 3, run: 5 });
+        expect(await orchestrator.ensure(workload, never())).toEqual({ kind: 'ensured' });
+        const seen = await becomes(orchestrator, workload, 'ready');
+        expect(seen).toMatchObject({
+          tenant: 'dev',
+          podId: workload.podId,
+          uid: workload.uid,
+          generation: 3,
+          run: 5,
+          message: '',
+          exitCode: null,
+          signal: null,
+          restarts: 0,
+          storeId: 'store-1',
+          commit: 7,
+        });
+        expect(Date.parse(seen.startTime ?? '')).toBeGreaterThan(Date.now() - 60_000);
+        expect(seen.ageMs).toBeGreaterThanOrEqual(0);
+        expect(seen.ageMs).toBeLessThan(60_000);
+        const address = seen.addresses['default'];
+        if (address === undefined) throw new Error('the default stanza has no address');
+        await dial(address.address, address.port);
+        await remove(workload);
+      });
+
+      it('changes nothing when it is repeated, at once or later', async () => {
+        const workload = serving();
+        const results = await Promise.all(Array.from({ length: 10 }, () => orchestrator.ensure(workload, never())));
+        expect(results).toEqual(results.map(() => ({ kind: 'ensured' })));
+        const first = await becomes(orchestrator, workload, 'ready');
+        expect(await orchestrator.ensure(workload, never())).toEqual({ kind: 'ensured' });
+        const second = await becomes(orchestrator, workload, 'ready');
+        expect(second).toEqual({ ...first, ageMs: second.ageMs });
+        expect(await workloadsOf(workload.podId)).toHaveLength(1);
+        await remove(workload);
+      });
+
+      it.each([
+        ['a later generation', { generation: 2 }],
+        ['a later run', { run: 2 }],
+        ['another uid', { uid: randomUUID() }],
+      ])('waits for the removal of an older workload before it makes one of %s', async (_what, change) => {
+        const older = serving();
+        await ensured(orchestrator, older);
+        await becomes(orchestrator, older, 'ready');
+        const newer = { ...older, ...change };
+        expect((await orchestrator.ensure(newer, never())).kind).toBe('wait');
+        // Its removal has been started: it is never seen to run again.
+        const going = await orchestrator.observe(older, never());
+        expect(going.kind === 'absent' || (going.kind === 'workload' && going.phase === 'stopping')).toBe(true);
+        await ensured(orchestrator, newer);
+        expect(await becomes(orchestrator, newer, 'ready')).toMatchObject({ ...change, podId: older.podId });
+        expect(await workloadsOf(older.podId)).toHaveLength(1);
+        await remove(newer);
+      });
+
+      it('waits while a workload of the same identity is being removed', async () => {
+        const workload = serving();
+        await ensured(orchestrator, workload);
+        await becomes(orchestrator, workload, 'ready');
+        await remove(workload, 'keep');
+        expect((await orchestrator.ensure(workload, never())).kind).toBe('wait');
+        await ensured(orchestrator, workload);
+        await becomes(orchestrator, workload, 'ready');
+        await remove(workload);
+      });
+
+      it('refuses for good, with a sentence, what it can never run', async () => {
+        const result = await orchestrator.ensure(
+          serving({ spec: { ...serving().spec, template: 'no/such' } }),
+          never(),
+        );
+        if (result.kind !== 'failed') throw new Error(`expected a failure, got ${result.kind}`);
+        expect(result.retryable).toBe(false);
+        expect(result.reason).toMatch(/^[A-Z].*\.$/);
+      });
+    });
+
+    describe('remove and observe', () => {
+      it('removes a workload, and nothing happens when it is repeated', async () => {
+        const workload = serving();
+        await ensured(orchestrator, workload);
+        await becomes(orchestrator, workload, 'ready');
+        await Promise.all([remove(workload), remove(workload), remove(workload)]);
+        expect(await becomesAbsent(orchestrator, workload)).toEqual({ kind: 'absent', data: false });
+        await remove(workload);
+        expect(await becomesAbsent(orchestrator, workload)).toEqual({ kind: 'absent', data: false });
+        expect(await workloadsOf(workload.podId)).toEqual([]);
+      });
+
+      it('removes a workload that was only just accepted', async () => {
+        const workload = serving();
+        const [result] = await Promise.all([orchestrator.ensure(workload, never()), remove(workload)]);
+        expect(result.kind).toBe('ensured');
+        await remove(workload);
+        await becomesAbsent(orchestrator, workload);
+      });
+
+      it('tells of and touches only what carries the uid', async () => {
+        const workload = serving();
+        await ensured(orchestrator, workload);
+        const before = await becomes(orchestrator, workload, 'ready');
+        const stranger = { ...workload, uid: randomUUID() };
+        expect(await orchestrator.observe(stranger, never())).toEqual({ kind: 'absent', data: false });
+        await remove(stranger);
+        const after = await becomes(orchestrator, workload, 'ready');
+        expect(after).toEqual({ ...before, ageMs: after.ageMs });
+        await remove(workload);
+      });
+
+      it('never hits a later run, nor lets an earlier one replace it', async () => {
+        const workload = serving({ run: 5 });
+        await ensured(orchestrator, workload);
+        const before = await becomes(orchestrator, workload, 'ready');
+        await orchestrator.remove(workload, { data: 'delete', run: 4 }, never());
+        expect((await orchestrator.ensure({ ...workload, run: 4 }, never())).kind).toBe('wait');
+        const after = await becomes(orchestrator, workload, 'ready');
+        expect(after).toEqual({ ...before, ageMs: after.ageMs });
+        await orchestrator.remove(workload, { data: 'delete', run: 6 }, never());
+        await becomesAbsent(orchestrator, workload);
+      });
+
+      it('keeps data until it is to be deleted, for the same uid alone', async () => {
+        const counting = behaving({ kind: 'counts-starts' });
+        const printedAfter = async (workload: WorkloadSpec) => {
+          await ensured(orchestrator, workload);
+          await becomes(orchestrator, workload, 'ready');
+          return until('it has printed', () => orchestrator.logs(workload, { tailBytes: 1_000 }, never()));
+        };
+        expect(await printedAfter(counting)).toMatch(/^start\n$/);
+        await remove(counting, 'keep');
+        expect(await becomesAbsent(orchestrator, counting)).toEqual({ kind: 'absent', data: true });
+
+        expect(await printedAfter({ ...counting, run: 2 })).toMatch(/^start\nstart\n$/);
+        await remove({ ...counting, run: 2 }, 'keep');
+        await becomesAbsent(orchestrator, counting);
+
+        const stranger = { ...counting, uid: randomUUID() };
+        expect(await printedAfter(stranger)).toMatch(/^start\n$/);
+        await remove(stranger);
+        await becomesAbsent(orchestrator, stranger);
+
+        // Without a workload too.
+        await remove(counting, 'delete');
+        await until('the data is gone', async () => {
+          const seen = await orchestrator.observe(counting, never());
+          return seen.kind === 'absent' && !seen.data;
+        });
+        expect(await printedAfter({ ...counting, run: 3 })).toMatch(/^start\n$/);
+        await remove({ ...counting, run: 3 }, 'keep');
+        await remove({ ...counting, run: 3 }, 'delete');
+        expect(await becomesAbsent(orchestrator, counting)).toEqual({ kind: 'absent', data: false });
+      });
+    });
+
+    describe('a program that ends', () => {
+      it('with code 0 completes the workload', async () => {
+        const workload = behaving({ kind: 'exits', code: 0, line: 'all done' });
+        await ensured(orchestrator, workload);
+        expect(await becomes(orchestrator, workload, 'completed')).toMatchObject({
+          exitCode: 0,
+          signal: null,
+          restarts: 0,
+        });
+        expect(await orchestrator.logs(workload, { tailBytes: 1_000 }, never())).toBe('all done\n');
+        await remove(workload);
+        await becomesAbsent(orchestrator, workload);
+      });
+
+      it('with a failure again and again is crashing, with the reason', async () => {
+        const workload = behaving({ kind: 'exits', code: 3, line: 'alas' });
+        await ensured(orchestrator, workload);
+        const seen = await becomes(orchestrator, workload, 'crashing');
+        expect(seen.exitCode).toBe(3);
+        expect(seen.restarts).toBeGreaterThanOrEqual(2);
+        expect(seen.message).toContain('exited with code 3');
+        expect(seen.addresses).toEqual({});
+        await remove(workload);
+        await becomesAbsent(orchestrator, workload);
+      });
+    });
+
+    describe('logs', () => {
+      it('are the last bytes of what was printed, and empty for what is not there', async () => {
+        const workload = behaving({ kind: 'exits', code: 0, line: 'a line' });
+        expect(await orchestrator.logs(workload, { tailBytes: 100 }, never())).toBe('');
+        await ensured(orchestrator, workload);
+        await becomes(orchestrator, workload, 'completed');
+        expect(await orchestrator.logs(workload, { tailBytes: 100 }, never())).toBe('a line\n');
+        expect(Buffer.byteLength(await orchestrator.logs(workload, { tailBytes: 4 }, never()))).toBeLessThanOrEqual(4);
+        await remove(workload);
+      });
+    });
+
+    describe('list', () => {
+      it('has every workload, whatever its phase', async () => {
+        const workloads = [serving(), serving(), behaving({ kind: 'exits', code: 0, line: 'x' })];
+        await Promise.all(workloads.map((workload) => ensured(orchestrator, workload)));
+        const uids = (await orchestrator.list(never())).map((workload) => workload.uid);
+        for (const { uid } of workloads) expect(uids.filter((each) => each === uid)).toHaveLength(1);
+        await Promise.all(workloads.map((workload) => remove(workload)));
+        await Promise.all(workloads.map((workload) => becomesAbsent(orchestrator, workload)));
+        const left = (await orchestrator.list(never())).map((workload) => workload.uid);
+        for (const { uid } of workloads) expect(left).not.toContain(uid);
+      });
+    });
+
+    describe('watch', () => {
+      it('tells of what is there, of every change, and ends with its signal', async () => {
+        const workload = serving();
+        const end = new AbortController();
+        const events: WorkloadEvent[] = [];
+        const watching = (async () => {
+          for await (const event of orchestrator.watch(end.signal)) events.push(event);
+        })();
+        const eventsOfPod = () => events.filter((event) => event.podId === workload.podId).length;
+        await ensured(orchestrator, workload);
+        await until('the start is told', () => eventsOfPod() > 0);
+        // Whoever looks after each event sees ready without asking in between.
+        await until('ready is told', async () => {
+          const seenAt = eventsOfPod();
+          const seen = await orchestrator.observe(workload, never());
+          return seen.kind === 'workload' && seen.phase === 'ready' && seenAt > 0;
+        });
+
+        const late = new AbortController();
+        for await (const event of orchestrator.watch(late.signal)) if (event.podId === workload.podId) late.abort();
+
+        const before = eventsOfPod();
+        await remove(workload);
+        await becomesAbsent(orchestrator, workload);
+        await until('the removal is told', () => eventsOfPod() > before);
+        end.abort();
+        await watching;
+      });
+
+      it('ends at once when its signal has aborted before', async () => {
+        const aborted = AbortSignal.abort();
+        for await (const event of orchestrator.watch(aborted)) throw new Error(`unexpected ${event.kind}`);
+      });
+    });
+
+    it('says that it is unavailable, within its deadline, while it cannot know', async () => {
+      const workload = serving();
+      const { idle } = harness;
+      const asks: (() => Promise<unknown>)[] = [
+        () => idle.ensure(workload, never()),
+        () => idle.remove(workload, { data: 'keep', run: 1 }, never()),
+        () => idle.observe(workload, never()),
+        () => idle.list(never()),
+        () => idle.logs(workload, { tailBytes: 10 }, never()),
+      ];
+      for (const ask of asks) {
+        const error = await ask().catch((thrown: unknown) => thrown);
+        expect(error).toBeInstanceOf(PodgateError);
+        expect(error).toMatchObject({ code: 'orchestrator.unavailable' });
+      }
+    });
+  });
+}
+
+function dial(host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port }, () => {
+      socket.destroy();
+      resolve();
+    });
+    socket.once('error', reject);
+  });
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { PodSpec } from '../../../core/pod.ts';
+import type { ProcessLimits, ProcessOrchestratorOptions } from '../../../spawner/orchestrator/process/options.ts';
+import {
+  createProcessOrchestrator,
+  type ProcessOrchestrator,
+} from '../../../spawner/orchestrator/process/process-orchestrator.ts';
+import { findPostgresPackage } from '../../../spawner/orchestrator/process/recipes/recipes.ts';
+import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
+import { workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { silentLog } from '../../support/silent-log.ts';
+
+export const asRoot = process.getuid?.() === 0;
+const PROJECT = join(import.meta.dirname, '..', '..', '..');
+
+/** A directory that pods' users can pass through. */
+export function temporaryRoot(): { readonly root: string; readonly remove: () => void } {
+  const root = mkdtempSync(join(tmpdir(), 'podgate-pods-'));
+  chmodSync(root, 0o711);
+  return { root, remove: () => rmSync(root, { recursive: true, force: true }) };
+}
+
+export interface ProcessOrchestratorChange {
+  readonly installation?: string;
+  readonly instance?: string;
+  readonly limits?: Partial<ProcessLimits>;
+  readonly neo4jHome?: string | null;
+  readonly path?: string;
+}
+
+export function processOptions(root: string, change: ProcessOrchestratorChange = {}): ProcessOrchestratorOptions {
+  return {
+    root: join(root, 'pods'),
+    runtimeRoot: join(root, 'runtime'),
+    installation: change.installation ?? `test-${randomUUID()}`,
+    instance: change.instance ?? randomUUID(),
+    clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
+    log: silentLog,
+    templates: createTemplateCatalog(),
+    postgresPackage: () => findPostgresPackage(PROJECT),
+    nodePath: process.execPath,
+    neo4j: { home: change.neo4jHome ?? null, javaHome: null },
+    environment: { path: change.path ?? process.env['PATH'] ?? '/usr/bin:/bin', lang: 'C.UTF-8', timeZone: 'UTC' },
+    asRoot,
+    // The first wait is short, so that a crash loop is seen in a blink.
+    limits: { restartDelayMs: 50, ...change.limits },
+  };
+}
+
+export interface RunningOrchestrator {
+  readonly orchestrator: ProcessOrchestrator;
+  /** Ends the orchestrator as if its process had ended; pods live on. */
+  readonly abandon: () => Promise<void>;
+  /** Ends all pods as well. */
+  readonly close: () => Promise<void>;
+}
+
+export function runProcessOrchestrator(options: ProcessOrchestratorOptions): RunningOrchestrator {
+  const orchestrator = createProcessOrchestrator(options);
+  const life = new AbortController();
+  const running = orchestrator.run(life.signal);
+  const abandon = async () => {
+    life.abort();
+    await running;
+  };
+  return {
+    orchestrator,
+    abandon,
+    close: async () => {
+      await orchestrator.stopAll(AbortSignal.timeout(10_000));
+      await abandon();
+    },
+  };
+}
+
+/** A podgate/process pod that runs this JavaScript, with the ports of its stanzas in the environment. */
+export function scriptPod(
+  script: string,
+  spec: Partial<PodSpec> = {},
+  change: Partial<WorkloadSpec> = {},
+): WorkloadSpec {
+  return workloadSpec({ ...processSpec([process.execPath, '-e', script]), ...spec }, change);
+}
+
+export function processSpec(command: readonly string[]): Partial<PodSpec> {
+  return { template: 'podgate/process', writtenTemplate: 'podgate/process', command };
+}
+
+/** Listens on every port it was given. */
+export const SERVE = `
+  for (const [name, port] of Object.entries(process.env))
+    if (name.startsWith('PORT_')) require('node:net').createServer((c) => c.end()).listen(port, '127.0.0.1');
+`;

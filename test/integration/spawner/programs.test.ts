@@ -1,0 +1,411 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Observation, WorkloadRef } from '../../../core/orchestrator.ts';
+import type { ProcessOrchestratorOptions } from '../../../spawner/orchestrator/process/options.ts';
+import { becomes, becomesAbsent, ensured, never, observed, workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { podSpec } from '../../support/pod-records.ts';
+import { processesWithVariable, processInfo, processTable } from '../../support/process-table.ts';
+import { until } from '../../support/until.ts';
+import {
+  asRoot,
+  processOptions,
+  processSpec,
+  type RunningOrchestrator,
+  runProcessOrchestrator,
+  scriptPod,
+  SERVE,
+  temporaryRoot,
+} from './process-harness.ts';
+
+const OUTPUT_MAX_BYTES = 64 * 1024;
+
+describe('programs run as processes', () => {
+  const { root, remove: removeRoot } = temporaryRoot();
+  let options: ProcessOrchestratorOptions;
+  let running: RunningOrchestrator;
+
+  beforeAll(() => {
+    options = processOptions(root, { limits: { outputMaxBytes: OUTPUT_MAX_BYTES, outputCheckMs: 50 } });
+    running = runProcessOrchestrator(options);
+  });
+  afterAll(async () => {
+    await running.close();
+    removeRoot();
+  });
+
+  const orchestrator = () => running.orchestrator;
+  const logsOf = (ref: WorkloadRef) => orchestrator().logs(ref, { tailBytes: 10_000_000 }, never());
+  const processesOf = (ref: WorkloadRef) =>
+    processesWithVariable('PODGATE_WORKLOAD').filter(({ value }) =>
+      value.startsWith(`${options.installation}/${ref.uid}/`),
+    );
+  async function removed(ref: WorkloadRef) {
+    await orchestrator().remove(ref, { data: 'delete', run: 99 }, never());
+    await becomesAbsent(orchestrator(), ref);
+  }
+
+  it('have a clean environment: the usual, the ports, what the user gave, and nothing of ours', async () => {
+    process.env['PODGATE_TEST_SECRET'] = 'ours';
+    const networking = {
+      default: { protocol: 'http', port: 1, ipAllowList: [] },
+      metrics: { protocol: 'local_only', port: 1, ipAllowList: [] },
+    } as const;
+    const pod = scriptPod(`console.log(JSON.stringify({ ...process.env, cwd: process.cwd() })); ${SERVE}`, {
+      networking,
+      environmentVariables: { GREETING: 'hello', PORT: '1', PODGATE_WORKLOAD: 'forged' },
+    });
+    await ensured(orchestrator(), pod);
+    const seen = await observed(
+      orchestrator(),
+      pod,
+      'listening on both ports',
+      (each): each is Extract<Observation, { kind: 'workload' }> =>
+        each.kind === 'workload' && Object.keys(each.addresses).length === 2,
+    );
+    const { default: main, metrics } = seen.addresses;
+    const printed = JSON.parse(await logsOf(pod)) as Record<string, string>;
+    const home = join(root, 'pods', 'workloads', pod.uid, 'home');
+    expect(printed).toEqual({
+      PATH: expect.stringContaining('/usr/bin') as string,
+      HOME: home,
+      cwd: home,
+      PWD: home,
+      LANG: 'C.UTF-8',
+      TZ: 'UTC',
+      GREETING: 'hello',
+      PORT: String(main?.port),
+      PORT_DEFAULT: String(main?.port),
+      PORT_METRICS: String(metrics?.port),
+      PODGATE_WORKLOAD: `${options.installation}/${pod.uid}/1/1`,
+    });
+    await removed(pod);
+  });
+
+  it('are ready as soon as they listen, told within a moment', async () => {
+    const pod = scriptPod(`
+      setTimeout(() => {
+        const server = require('node:net').createServer((c) => c.end());
+        server.listen(process.env.PORT, '127.0.0.1', () => console.log(Date.now()));
+      }, 100);
+    `);
+    const end = new AbortController();
+    const readyAt = (async () => {
+      for await (const event of orchestrator().watch(end.signal)) {
+        if (event.podId !== pod.podId) continue;
+        const seen = await orchestrator().observe(pod, never());
+        if (seen.kind === 'workload' && seen.phase === 'ready') return Date.now();
+      }
+      return Infinity;
+    })();
+    await ensured(orchestrator(), pod);
+    const toldAfterMs = (await readyAt) - Number(await logsOf(pod));
+    end.abort();
+    expect(toldAfterMs).toBeLessThan(100);
+    await removed(pod);
+  });
+
+  it('show a stanza once it listens, ready or not', async () => {
+    const networking = {
+      default: { protocol: 'http', port: 1, ipAllowList: [] },
+      later: { protocol: 'tcp', port: 1, ipAllowList: [] },
+    } as const;
+    const script = `
+      const net = require('node:net');
+      net.createServer((c) => c.end()).listen(process.env.PORT, '127.0.0.1');
+      setTimeout(() => net.createServer((c) => c.end()).listen(process.env.PORT_LATER, '127.0.0.1'), 200);
+    `;
+    const pod = scriptPod(script, { networking });
+    await ensured(orchestrator(), pod);
+    const first = await becomes(orchestrator(), pod, 'ready');
+    expect(Object.keys(first.addresses)).toEqual(['default']);
+    await until('the second stanza appears', async () => {
+      const seen = await becomes(orchestrator(), pod, 'ready');
+      return seen.addresses['later'];
+    });
+    await removed(pod);
+  });
+
+  it.each([
+    ['process.exit(7)', { exitCode: 7, signal: null }, 'exited with code 7'],
+    ['process.kill(process.pid, "SIGKILL")', { exitCode: null, signal: 'SIGKILL' }, 'killed by SIGKILL'],
+    ['process.kill(process.pid, "SIGSEGV")', { exitCode: null, signal: 'SIGSEGV' }, 'killed by SIGSEGV'],
+  ])('that end by %s are reported so', async (script, ended, message) => {
+    const pod = scriptPod(script);
+    await ensured(orchestrator(), pod);
+    const seen = await becomes(orchestrator(), pod, 'crashing');
+    expect(seen).toMatchObject({ ...ended, message: `${message}, ${seen.restarts + 1} times in a row` });
+    await removed(pod);
+  });
+
+  it('that cannot be found say so in their log', async () => {
+    const pod = workloadSpec(processSpec(['no-such-program', 'x']));
+    await ensured(orchestrator(), pod);
+    expect(await becomes(orchestrator(), pod, 'crashing')).toMatchObject({ exitCode: 127 });
+    expect(await logsOf(pod)).toContain('no-such-program: not found');
+    await removed(pod);
+  });
+
+  it('are programs, never words of the shell that starts them', async () => {
+    const pod = workloadSpec(processSpec(['exit', '0']));
+    await ensured(orchestrator(), pod);
+    expect(await becomes(orchestrator(), pod, 'crashing')).toMatchObject({ exitCode: 127 });
+    await removed(pod);
+  });
+
+  it('get their arguments as they were written', async () => {
+    const args = ['a b', '$HOME', '"', "'", '*', '', '-n', 'ä\n'];
+    const command = [process.execPath, '-e', 'console.log(JSON.stringify(process.argv.slice(1)))', '--'];
+    const pod = workloadSpec({ ...processSpec(command), arguments: args });
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'completed');
+    expect(JSON.parse(await logsOf(pod))).toEqual(args);
+    await removed(pod);
+  });
+
+  it('become ready again after they have crashed', async () => {
+    // Crashes until its fourth start.
+    const script = `
+      const fs = require('node:fs');
+      const file = process.env.DATA_DIR + '/starts';
+      fs.appendFileSync(file, '.');
+      if (fs.statSync(file).size < 4) process.exit(9);
+    `;
+    const pod = scriptPod(script + SERVE, { persistentVolume: true });
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'crashing');
+    expect(await becomes(orchestrator(), pod, 'ready')).toMatchObject({ restarts: 3, message: '', exitCode: 9 });
+    await removed(pod);
+  });
+
+  it('lose their addresses at once when they are killed, and are started again', async () => {
+    const pod = scriptPod(SERVE);
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'ready');
+    const victim = processesOf(pod).find(({ pid }) => processInfo(pid)?.commandLine[0] === process.execPath);
+    if (victim === undefined) throw new Error('the program does not run');
+    process.kill(victim.pid, 'SIGKILL');
+    const down = await becomes(orchestrator(), pod, 'starting');
+    expect(down).toMatchObject({ addresses: {}, signal: 'SIGKILL', message: 'killed by SIGKILL' });
+    expect(await becomes(orchestrator(), pod, 'ready')).toMatchObject({ restarts: 1 });
+    await removed(pod);
+  });
+
+  it('leave no program behind when their supervising shell is killed', async () => {
+    const pod = scriptPod(SERVE);
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'ready');
+    const before = processesOf(pod);
+    const shell = before.find(({ pid }) => processInfo(pid)?.commandLine[0] === '/bin/sh');
+    if (shell === undefined) throw new Error('the shell does not run');
+    process.kill(shell.pid, 'SIGKILL');
+    await until('it runs anew', async () => {
+      const seen = await orchestrator().observe(pod, never());
+      return seen.kind === 'workload' && seen.phase === 'ready' && seen.restarts === 1;
+    });
+    const after = new Set(processesOf(pod).map(({ pid }) => pid));
+    for (const { pid } of before) expect(after).not.toContain(pid);
+    await removed(pod);
+  });
+
+  it('are ended with whatever has left their group and session', async () => {
+    const script = `
+      const { spawn } = require('node:child_process');
+      const stubborn = "process.on('SIGTERM', () => {}); process.on('SIGHUP', () => {}); setInterval(() => {}, 1000)";
+      const middle = "require('node:child_process').spawn(process.execPath, ['-e', process.argv[1]]," +
+        " { detached: true, stdio: 'ignore' }).unref()";
+      spawn(process.execPath, ['-e', middle, stubborn], { detached: true, stdio: 'ignore' });
+    `;
+    const pod = scriptPod(script + SERVE);
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'ready');
+    const daemon = await until('the daemon has left', () =>
+      processesOf(pod).find(({ pid }) => {
+        const info = processInfo(pid);
+        return info?.commandLine[2]?.startsWith('process.on') === true && processInfo(info.parent)?.pid === info.parent;
+      }),
+    );
+    await removed(pod);
+    // Whoever reaps orphans on this machine may take a moment.
+    expect(processInfo(daemon.pid)?.state ?? 'Z').toBe('Z');
+    expect(processesOf(pod)).toEqual([]);
+  });
+
+  it('that ignore SIGTERM are killed, and those that are stopped too', async () => {
+    const deaf = scriptPod(`process.on('SIGTERM', () => {}); ${SERVE}`);
+    const stopped = scriptPod(`${SERVE} setTimeout(() => process.kill(process.pid, 'SIGSTOP'), 300)`);
+    await Promise.all([deaf, stopped].map((pod) => ensured(orchestrator(), pod)));
+    await Promise.all([deaf, stopped].map((pod) => becomes(orchestrator(), pod, 'ready')));
+    await until('it has stopped', () => processesOf(stopped).some(({ pid }) => processInfo(pid)?.state === 'T'));
+    const begunMs = performance.now();
+    await Promise.all([removed(deaf), removed(stopped)]);
+    expect(performance.now() - begunMs).toBeLessThan(5_000);
+  });
+
+  it('leave no zombie', async () => {
+    const pods = Array.from({ length: 5 }, () => scriptPod('process.exit(0)'));
+    await Promise.all(pods.map((pod) => ensured(orchestrator(), pod)));
+    await Promise.all(pods.map((pod) => becomes(orchestrator(), pod, 'completed')));
+    expect(processTable().filter((each) => each.parent === process.pid && each.state === 'Z')).toEqual([]);
+    await Promise.all(pods.map((pod) => removed(pod)));
+  });
+
+  it('cannot fill the disk with what they print; the last of it stays', async () => {
+    const script = `
+      const line = 'x'.repeat(99) + '\\n';
+      for (let i = 0; i < 50000; i += 1) require('node:fs').writeSync(1, line);
+      console.error('the last line');
+      ${SERVE}
+    `;
+    const pod = scriptPod(script);
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'ready');
+    const directory = join(root, 'pods', 'workloads', pod.uid);
+    await until('the log is short again', () => {
+      const logs = readdirSync(directory).filter((name) => name.startsWith('output'));
+      return logs.reduce((sum, name) => sum + statSync(join(directory, name)).size, 0) <= OUTPUT_MAX_BYTES;
+    });
+    const printed = await logsOf(pod);
+    expect(printed.endsWith('the last line\n')).toBe(true);
+    expect(printed.length).toBeGreaterThan(OUTPUT_MAX_BYTES / 4);
+    expect(printed.split('\n')[0]).toBe('x'.repeat(99));
+    // Bytes, from the beginning of a line.
+    expect(await orchestrator().logs(pod, { tailBytes: 20 }, never())).toBe('the last line\n');
+    await removed(pod);
+  });
+
+  describe('ports', () => {
+    const strangers: Server[] = [];
+    afterAll(() => strangers.forEach((server) => server.close()));
+
+    async function occupy(port: number): Promise<void> {
+      const server = createServer((socket) => socket.end());
+      strangers.push(server);
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen(port, '127.0.0.1', resolve);
+      });
+    }
+
+    it('that another program holds are not given away', async () => {
+      const first = 38_000 + (process.pid % 500) * 4;
+      for (const port of [first, first + 1, first + 3]) await occupy(port);
+      const place = temporaryRoot();
+      const narrow = runProcessOrchestrator(processOptions(place.root, { limits: { portRange: [first, first + 3] } }));
+      const pod = scriptPod(SERVE);
+      await ensured(narrow.orchestrator, pod);
+      const seen = await becomes(narrow.orchestrator, pod, 'ready');
+      expect(seen.addresses).toEqual({ default: { address: '127.0.0.1', port: first + 2 } });
+      const second = await narrow.orchestrator.ensure(scriptPod(SERVE), never());
+      expect(second).toMatchObject({ kind: 'failed', retryable: true });
+      await narrow.close();
+      place.remove();
+    });
+
+    it("taken by a stranger meanwhile never make a pod ready with the stranger's socket", async () => {
+      const pod = scriptPod('console.log(process.env.PORT); setInterval(() => {}, 1000)');
+      await ensured(orchestrator(), pod);
+      const port = await until('the port is known', async () => Number(await logsOf(pod)) || null);
+      await occupy(port);
+      const seen = await until('the stranger is noticed', async () => {
+        const now = await becomes(orchestrator(), pod, 'starting');
+        return now.message === '' ? null : now;
+      });
+      expect(seen.message).toBe(`port ${port} is answered by a program that is not the pod's`);
+      expect(seen.addresses).toEqual({});
+      await removed(pod);
+    });
+
+    it('are different for all of many pods started at once', async () => {
+      const pods = Array.from({ length: 8 }, () => scriptPod(SERVE));
+      await Promise.all(pods.map((pod) => ensured(orchestrator(), pod)));
+      const seen = await Promise.all(pods.map((pod) => becomes(orchestrator(), pod, 'ready')));
+      expect(new Set(seen.map(({ addresses }) => addresses['default']?.port)).size).toBe(pods.length);
+      await Promise.all(pods.map((pod) => removed(pod)));
+    });
+  });
+
+  it('that are hello pods answer a page to browsers and JSON to others', async () => {
+    const pod = workloadSpec({});
+    await ensured(orchestrator(), pod);
+    const port = (await becomes(orchestrator(), pod, 'ready')).addresses['default']?.port ?? 0;
+    const answer = await fetch(`http://127.0.0.1:${port}/`);
+    expect(await answer.json()).toMatchObject({ message: `Hello from ${pod.podId}`, pod: pod.podId });
+    const page = await fetch(`http://127.0.0.1:${port}/`, { headers: { accept: 'text/html' } });
+    expect(await page.text()).toContain(`<h1>Hello from ${pod.podId}</h1>`);
+    await removed(pod);
+  });
+
+  it('need a command when they are podgate/process pods', async () => {
+    const spec = podSpec({ template: 'podgate/process', writtenTemplate: 'podgate/process' });
+    const result = await orchestrator().ensure(workloadSpec(spec), never());
+    expect(result).toMatchObject({ kind: 'failed', retryable: false });
+  });
+
+  // Pods have users of their own only where we are root; CI is.
+  describe.skipIf(!asRoot)('under root', () => {
+    it('run as users of their own, who cannot read each other or us', async () => {
+      const secretive = scriptPod(
+        `require('node:fs').writeFileSync('secret', 'x'); console.log(process.getuid(), process.getgid(), process.getgroups()); ${SERVE}`,
+        { environmentVariables: { SECRET: 'mine' } },
+      );
+      await ensured(orchestrator(), secretive);
+      await becomes(orchestrator(), secretive, 'ready');
+      const directory = join(root, 'pods', 'workloads', secretive.uid);
+      const victimPid = processesOf(secretive)[0]?.pid ?? 0;
+      const paths = [
+        `${directory}/home/secret`,
+        `${directory}/home`,
+        `${directory}/workload.json`,
+        `${directory}/output.log`,
+        `${directory}/status`,
+        `${root}/pods/workloads`,
+        `${root}/pods/volumes`,
+        `/proc/${victimPid}/environ`,
+        `/proc/${process.pid}/environ`,
+      ];
+      const nosy = scriptPod(`
+        const fs = require('node:fs');
+        const read = (path) => { try { fs.statSync(path).isDirectory() ? fs.readdirSync(path) : fs.readFileSync(path); return 'read'; } catch (error) { return error.code; } };
+        const kill = (pid) => { try { process.kill(pid, 0); return 'may'; } catch (error) { return error.code; } };
+        console.log(JSON.stringify([process.getuid(), ${JSON.stringify(paths)}.map(read), kill(${victimPid}), kill(${process.pid})]));
+      `);
+      await ensured(orchestrator(), nosy);
+      await becomes(orchestrator(), nosy, 'completed');
+      const [uid, reads, ...kills] = JSON.parse(await logsOf(nosy)) as [number, string[], string, string];
+      const [secretUid, secretGid, groups] = /^(\d+) (\d+) (.*)$/m.exec(await logsOf(secretive))?.slice(1) ?? [];
+      expect(Number(secretUid)).toBeGreaterThan(1_000);
+      expect(secretGid).toBe(secretUid);
+      expect(groups?.replaceAll(/[\s[\]]/g, '')).toBe(secretUid);
+      expect(uid).not.toBe(Number(secretUid));
+      expect(reads).toEqual(paths.map(() => 'EACCES'));
+      expect(kills).toEqual(['EPERM', 'EPERM']);
+      await Promise.all([secretive, nosy].map((pod) => removed(pod)));
+    });
+
+    it('keep their user with their data', async () => {
+      const pod = scriptPod('console.log(process.getuid())', { persistentVolume: true });
+      const uidOf = async (run: number) => {
+        await ensured(orchestrator(), { ...pod, run });
+        await becomes(orchestrator(), pod, 'completed');
+        const uid = await logsOf(pod);
+        await orchestrator().remove(pod, { data: 'keep', run: 99 }, never());
+        await becomesAbsent(orchestrator(), pod);
+        return uid;
+      };
+      expect(await uidOf(1)).toBe(await uidOf(2));
+      await removed(pod);
+    });
+  });
+
+  it('write no secret of theirs where others may read', async () => {
+    const pod = scriptPod(SERVE, { environmentVariables: { SECRET: 'mine' } });
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'ready');
+    const file = join(root, 'pods', 'workloads', pod.uid, 'workload.json');
+    expect(statSync(file).mode & 0o077).toBe(0);
+    expect(readFileSync(file, 'utf8')).toContain('"uid"');
+    await removed(pod);
+  });
+});
