@@ -1,0 +1,41 @@
+import { expect, it } from 'vitest';
+import type { Backend, Route } from '../../../../core/route.ts';
+import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/limits.ts';
+import { UpstreamPools } from '../../../../proxy/protocols/http/upstream-pools.ts';
+import { RouteTable } from '../../../../proxy/routes/route-table.ts';
+
+const HOST = 'hello.pods.localhost';
+const backend: Backend = { uid: 'uid-1', address: '127.0.0.1', port: 1 };
+const pod = { host: HOST, tenant: 'default', podId: 'hello', uid: 'uid-1', stanza: 'default', ipAllowList: [] };
+
+function tableWith(change: Partial<Route>): RouteTable {
+  const table = new RouteTable();
+  table.apply([{ ...pod, protocol: 'http', status: 'RUNNING', backend, ...change }], []);
+  return table;
+}
+
+it('a pool is kept for the same uid, address and port, and closed for any other', () => {
+  const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
+  let { pool } = pools.of(HOST, backend);
+  expect(pools.of(HOST, { ...backend }).pool).toBe(pool);
+  for (const change of [{ uid: 'uid-2' }, { uid: 'uid-2', address: '127.0.0.2' }, { port: 2 }]) {
+    const next = pools.of(HOST, { ...backend, ...change }).pool;
+    expect(next).not.toBe(pool);
+    expect(pool.closed).toBe(true);
+    pool = next;
+  }
+  pools.close();
+  expect(pool.closed).toBe(true);
+});
+
+it('a pool goes when its route goes, stops, or leads elsewhere', () => {
+  const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
+  const gone = [new RouteTable(), tableWith({ backend: null }), tableWith({ backend: { ...backend, uid: 'uid-2' } })];
+  for (const table of gone) {
+    const { pool } = pools.of(HOST, backend);
+    pools.sweep(tableWith({}));
+    expect([pools.size, pool.closed]).toEqual([1, false]);
+    pools.sweep(table);
+    expect([pools.size, pool.closed]).toEqual([0, true]);
+  }
+});
