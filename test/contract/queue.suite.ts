@@ -190,6 +190,16 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(keys).toEqual(['alice/0', 'bob/0', 'alice/1', 'bob/1', 'alice/2', 'bob/2', 'alice/3', 'alice/4']);
       });
 
+      it('that have not been served come in the order in which their keys became due', async () => {
+        await queue.add('bob/0', { share: 'bob', delayMs: SHORT_MS });
+        await queue.add('carol/0', { share: 'carol' });
+        await queue.add('alice/0', { share: 'alice' });
+        await harness.passTime(2 * SHORT_MS);
+        const keys: string[] = [];
+        for (let i = 0; i < 3; i++) keys.push((await claim()).key);
+        expect(keys).toEqual(['carol/0', 'alice/0', 'bob/0']);
+      });
+
       it('do not jump the line by coming back again and again', async () => {
         for (let i = 0; i < 10; i++) await queue.add(`alice/${i}`, { share: 'alice' });
         const served: string[] = [];
@@ -235,6 +245,15 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         await queue.add('a');
         expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
         expect((await claim()).key).toBe('a');
+      });
+
+      it('takes nothing when the signal aborts while the claim is on its way', async () => {
+        await queue.add('a');
+        const aborting = new AbortController();
+        const claiming = queue.claim(LEASE_MS, aborting.signal);
+        aborting.abort();
+        expect(await claiming).toBeNull();
+        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
       });
 
       it('gives each of many waiting workers a key of its own', async () => {

@@ -13,6 +13,15 @@ beforeEach(() => {
 });
 afterEach(() => stage.end());
 
+it('every commit is synchronised to the disk: a WAL with synchronous FULL', async () => {
+  const settings: unknown[] = [];
+  const { store } = stage.openWatched('a.db', (_sql, connection) => {
+    settings.push(connection.get('PRAGMA synchronous'), connection.get('PRAGMA journal_mode'));
+  });
+  await store.identity();
+  expect(settings.slice(0, 2)).toMatchObject([{ synchronous: 2 }, { journal_mode: 'wal' }]);
+});
+
 describe('group commit', () => {
   it('writes what is asked for in one tick in one transaction', async () => {
     let transactions = 0;

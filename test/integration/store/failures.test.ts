@@ -118,6 +118,30 @@ it('one write that fails takes no other of its group with it', async () => {
   expect((await database.store.list('pod', { limit: 10 })).map(({ key }) => key)).toEqual(['a', 'b']);
 });
 
+it('a commit that fails half-way leaves nothing of itself, and takes no other of its group with it', async () => {
+  let changes = 0;
+  const database = stage.openWatched('a.db', (sql) => {
+    // The fourth change is the second one of the second commit: a record and an index entry are written by then.
+    if (sql.startsWith('INSERT INTO changes') && ++changes === 4) throw sqliteError(19, 'constraint failed');
+  });
+  const results = await Promise.all(
+    ['a', 'b', 'c'].map((name) =>
+      outcome(database.store.commit({ puts: [putPod(name, 'absent'), putPod(`${name}2`, 'absent')], enqueue: [name] })),
+    ),
+  );
+  expect(results).toEqual(['done', 'api.internal', 'done']);
+  const left = await database.store.list('pod', { index: 'user:alice', limit: 10 });
+  expect(left.map(({ key, revision }) => [key, revision])).toEqual([
+    ['a', 1],
+    ['a2', 1],
+    ['c', 2],
+    ['c2', 2],
+  ]);
+  expect(await database.store.list('pod', { limit: 10 })).toEqual(left);
+  expect((await database.queue.stats()).due).toBe(2);
+  expect((await database.store.identity()).commits).toBe(2);
+});
+
 it('a damaged file gives store.unavailable with the reason in the log, not a crash', async () => {
   const path = stage.path('a.db');
   const database = stage.open('a.db');

@@ -6,6 +6,8 @@ import type { SqliteDatabase } from '../../../control/store/sqlite/sqlite-databa
 import { createSqliteStage, type SqliteStage } from './sqlite-stage.ts';
 
 const ROUNDS = 25;
+/** A round takes about half a second, and several times that on a busy machine. */
+const TIMEOUT_MS = 180_000;
 
 let stage: SqliteStage;
 beforeEach(() => {
@@ -22,34 +24,38 @@ interface Answered {
   readonly actions: number[];
 }
 
-it(`has every acknowledged commit, whole, after ${ROUNDS} kill -9 of the writer at random moments`, async () => {
-  const answered: Answered = { commits: new Map(), done: new Set(), fences: [], actions: [] };
-  let storeId: string | null = null;
-  let commits = 0;
-  let next = 1;
-  for (let round = 0; round < ROUNDS; round++) {
-    await writeUntilKilled(next, Math.random() * 60, answered);
-    const database = stage.open('a.db');
-    try {
-      const identity = await database.store.identity();
-      storeId ??= identity.storeId;
-      expect(identity.storeId).toBe(storeId);
-      expect(identity.commits).toBeGreaterThanOrEqual(Math.max(commits, ...answered.commits.values()));
-      commits = identity.commits;
-      next = (await checkRecords(database, answered)) + 10;
-      await checkQueue(database, answered);
-      await checkLogs(database, answered);
-      await checkFence(database, answered);
-    } finally {
-      database.close();
+it(
+  `has every acknowledged commit, whole, after ${ROUNDS} kill -9 of the writer at random moments`,
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const answered: Answered = { commits: new Map(), done: new Set(), fences: [], actions: [] };
+    let storeId: string | null = null;
+    let commits = 0;
+    let next = 1;
+    for (let round = 0; round < ROUNDS; round++) {
+      await writeUntilKilled(next, Math.random() * 60, answered);
+      const database = stage.open('a.db');
+      try {
+        const identity = await database.store.identity();
+        storeId ??= identity.storeId;
+        expect(identity.storeId).toBe(storeId);
+        expect(identity.commits).toBeGreaterThanOrEqual(Math.max(commits, ...answered.commits.values()));
+        commits = identity.commits;
+        next = (await checkRecords(database, answered)) + 10;
+        await checkQueue(database, answered);
+        await checkLogs(database, answered);
+        await checkFence(database, answered);
+      } finally {
+        database.close();
+      }
     }
-  }
-  expect(answered.commits.size).toBeGreaterThan(ROUNDS);
-  expect(answered.done.size).toBeGreaterThan(0);
-  expect(answered.fences.length).toBeGreaterThan(0);
-  expect(answered.actions.length).toBeGreaterThan(0);
-  console.info(`${ROUNDS} kills: ${answered.commits.size} commits acknowledged, ${commits} done, 0 lost`);
-});
+    expect(answered.commits.size).toBeGreaterThan(ROUNDS);
+    expect(answered.done.size).toBeGreaterThan(0);
+    expect(answered.fences.length).toBeGreaterThan(0);
+    expect(answered.actions.length).toBeGreaterThan(0);
+    console.info(`${ROUNDS} kills: ${answered.commits.size} commits acknowledged, ${commits} done, 0 lost`);
+  },
+);
 
 async function writeUntilKilled(first: number, afterMs: number, answered: Answered): Promise<void> {
   const writer = spawn(
