@@ -32,7 +32,7 @@ class Simulation {
   /** By replica: its feed, and what ends it. */
   readonly #feeds = new Map<string, { feed: ControlRouteFeed; stop: AbortController }>();
   isRough = true;
-  readonly counts = { crashes: 0, spawns: 0, removals: 0, userActions: 0 };
+  readonly counts = { crashes: 0, spawns: 0, userActions: 0 };
 
   constructor(seed: number) {
     this.#chance = new Chance(seed);
@@ -77,12 +77,22 @@ class Simulation {
       observed: (key: string, uid: string, observation: Parameters<ControlRouteFeed['observed']>[2]) =>
         feed.observed(key, uid, observation),
     };
+    const spawner = {
+      store,
+      logs,
+      orchestrator,
+      clock,
+      vault: { seal: (text: string) => text, open: (text: string) => text },
+      templates: { find: () => null, list: () => [] },
+      hostsOf: () => ({}),
+      publicHttpsPort: 443,
+    };
     const pause = () => scheduler.call(process, 'pause', () => undefined);
     const task = (turn: () => Promise<void>) => {
       void (async () => {
         while (process.isAlive) {
           await turn().catch(() => undefined);
-          await pause();
+          await pause().catch(() => undefined);
         }
       })();
     };
@@ -97,7 +107,9 @@ class Simulation {
         const claim = await queue.claim(LEASE_MS, signal);
         if (claim === null) return;
         this.counts.spawns += 1;
-        await spawnPod({ store, queue, logs, orchestrator, clock }, claim, signal);
+        const outcome = await spawnPod(spawner, claim.key, signal);
+        if (outcome.kind === 'done') await queue.acknowledge(claim);
+        else await queue.retry(claim, outcome.kind === 'later' ? outcome.delayMs : 100);
       });
       task(async () => {
         if (!this.isRough) return;

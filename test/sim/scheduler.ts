@@ -92,13 +92,13 @@ export class Scheduler {
     });
   }
 
-  /** Carries out one call; false when there is none. */
-  async step(): Promise<boolean> {
-    if (this.#calls.length === 0) return false;
+  /** Carries out one call. */
+  async step(): Promise<void> {
+    if (this.#calls.length === 0) throw new Error('every process has come to rest: nobody calls any more');
     this.steps += 1;
     const index = this.chance.below(this.#calls.length);
     const [call] = this.#calls.splice(index, 1);
-    if (call === undefined) return false;
+    if (call === undefined) return;
     const { process } = call;
     const unavailable = () => new PodgateError('store.unavailable', { detail: `simulated: ${call.label}` });
     if (process.isAlive && this.chance.isHit(this.faults.fails)) {
@@ -116,7 +116,6 @@ export class Scheduler {
     }
     if (process.isAlive && this.chance.isHit(this.faults.crash)) this.crash(process);
     await new Promise<void>((resolve) => setImmediate(resolve));
-    return true;
   }
 
   /** Kills a process: half of its calls under way are never made, the others come late. */

@@ -64,7 +64,7 @@ export function simQueue(queue: Queue, scheduler: Scheduler, process: SimProcess
 async function claimNow(queue: Queue, leaseMs: number) {
   const abort = new AbortController();
   const claim = queue.claim(leaseMs, abort.signal);
-  setTimeout(() => abort.abort(), 0);
+  setImmediate(() => abort.abort());
   return claim;
 }
 
