@@ -1,0 +1,63 @@
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { errorText, PodgateError } from '../core/errors.ts';
+import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.ts';
+
+enableCompileCache(join(import.meta.dirname, '..', 'node_modules', '.cache', 'podgate-compile'));
+
+const HELP = `podgate: databases and other pods behind one TLS port. The program itself is started by: npm start
+
+  npx podgate psql <pod> [psql arguments]   SQL on a Postgres pod, through the gateway
+  npx podgate token --user NAME [--lifetime 30d]
+                                            a token of the default tenant for that user
+  npx podgate --help
+
+They use the installation of the data directory (PODGATE_DATA_DIR, or .podgate here).
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 Podgate is not running.
+`;
+
+async function main(args: readonly string[]): Promise<number> {
+  const [command, ...rest] = args;
+  switch (command) {
+    case undefined:
+      process.stderr.write(HELP);
+      return EXIT_USAGE;
+    case '--help':
+    case '-h':
+    case 'help':
+      process.stdout.write(HELP);
+      return 0;
+    case 'psql':
+      return await (await import('./psql/psql-command.ts')).psqlCommand(rest);
+    case 'token': {
+      const { user, lifetime } = tokenArguments(rest);
+      const { tokenCommand } = await import('./token-command.ts');
+      process.stdout.write(`${await tokenCommand(user, lifetime)}\n`);
+      return 0;
+    }
+    default:
+      throw new CliError(EXIT_USAGE, `there is no command ${JSON.stringify(command)}; see: npx podgate --help`);
+  }
+}
+
+function tokenArguments(args: readonly string[]): { user: string; lifetime: string } {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { user: { type: 'string' }, lifetime: { type: 'string', default: '30d' } },
+    });
+    if (values.user === undefined) throw new Error('--user is missing');
+    return { user: values.user, lifetime: values.lifetime };
+  } catch (error) {
+    throw new CliError(EXIT_USAGE, `${errorText(error)}; use: npx podgate token --user NAME [--lifetime 30d]`);
+  }
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  const messages = error instanceof PodgateError ? error.publicMessages : [errorText(error)];
+  for (const message of messages) process.stderr.write(`podgate: ${message}\n`);
+  process.exitCode = error instanceof CliError ? error.exitCode : EXIT_FAILED;
+}
