@@ -1,0 +1,112 @@
+// What `npm test` runs: every check, one after the other, each with its time. The last line is `N passed, N failed`,
+// counting checks and tests together; the exit code is 0 only when nothing failed (and, where everything is demanded,
+// nothing was skipped).
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const ROOT = join(import.meta.dirname, '..');
+const BIN = join(ROOT, 'node_modules', '.bin');
+const PROJECTS = ['unit', 'contract', 'integration', 'e2e', 'sim'];
+const TAIL_LINES = 60;
+/** A skipped test is a failure then: every real component has to be there. */
+const isEverythingDemanded = process.env['PODGATE_TEST_REQUIRE_ALL'] === '1';
+
+interface Count {
+  passed: number;
+  failed: number;
+}
+
+const total: Count = { passed: 0, failed: 0 };
+
+await check('types', 'tsc', ['--noEmit']);
+await check('lint', 'eslint', ['.', '--max-warnings', '0']);
+await check('format', 'prettier', ['--check', '--log-level', 'warn', '.']);
+await check('dependency direction', 'npm', ['run', '--silent', 'dependency-direction']);
+for (const project of PROJECTS) await runTests(project);
+// Further programs that end with 0 when all is well, such as `.ci/run` asks for: one command line each.
+for (const extra of process.argv.slice(2)) await check(extra, '/bin/sh', ['-c', extra], true);
+
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
+process.exitCode = total.failed === 0 ? 0 : 1;
+
+async function check(name: string, command: string, args: readonly string[], isShown = false): Promise<void> {
+  const { code, output, seconds } = await run(command, args, isShown);
+  if (code === 0) total.passed += 1;
+  else total.failed += 1;
+  tell(name, code === 0 ? 'ok' : 'FAILED', seconds);
+  if (code !== 0 && !isShown) process.stdout.write(`${tailOf(output)}\n`);
+}
+
+async function runTests(project: string): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'podgate-check-'));
+  const report = join(directory, 'report.json');
+  try {
+    const { code, output, seconds } = await run('vitest', [
+      ...['run', '--project', project, '--passWithNoTests'],
+      ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    ]);
+    const counted = countOf(report);
+    // A run that broke before it could report is one failure.
+    const failed = Math.max(counted.failed, code === 0 ? 0 : 1) + (isEverythingDemanded ? counted.skipped : 0);
+    total.passed += counted.passed;
+    total.failed += failed;
+    const skipped = counted.skipped === 0 ? '' : `, ${counted.skipped} skipped`;
+    tell(`tests: ${project}`, `${counted.passed} passed, ${failed} failed${skipped}`, seconds);
+    if (failed > 0) process.stdout.write(`${tailOf(output)}\n`);
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function countOf(report: string): { passed: number; failed: number; skipped: number } {
+  if (!existsSync(report)) return { passed: 0, failed: 0, skipped: 0 };
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
+    readFileSync(report, 'utf8'),
+  ) as Record<string, number>;
+  return {
+    passed: numPassedTests ?? 0,
+    failed: numFailedTests ?? 0,
+    skipped: (numPendingTests ?? 0) + (numTodoTests ?? 0),
+  };
+}
+
+function run(
+  command: string,
+  args: readonly string[],
+  isShown = false,
+): Promise<{ code: number; output: string; seconds: number }> {
+  const startedMs = performance.now();
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      cwd: ROOT,
+      env: { ...process.env, PATH: `${BIN}:${process.env['PATH'] ?? ''}`, FORCE_COLOR: '0' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    const keep = (text: string): void => {
+      output += text;
+      if (isShown) process.stdout.write(text);
+    };
+    child.stdout.setEncoding('utf8').on('data', keep);
+    child.stderr.setEncoding('utf8').on('data', keep);
+    const end = (code: number): void => resolve({ code, output, seconds: (performance.now() - startedMs) / 1000 });
+    child.on('error', (error) => {
+      output += error.message;
+      end(127);
+    });
+    child.on('close', (code) => end(code ?? 1));
+  });
+}
+
+function tell(name: string, outcome: string, seconds: number): void {
+  process.stdout.write(`${name.padEnd(24)} ${outcome}  (${seconds.toFixed(1)} s)\n`);
+}
+
+/** What failed stands at the end of what these tools print; vitest's summary of failures may be long. */
+function tailOf(output: string): string {
+  const failures = output.indexOf('Failed Tests');
+  if (failures >= 0) return output.slice(failures, failures + 20_000);
+  return output.trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
+}
