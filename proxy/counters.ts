@@ -3,7 +3,6 @@ import type { RefusalCode } from '../core/errors.ts';
 /** Why a connection was closed without an answer that says so. */
 export type ClosedReason =
   | 'too-many-connections'
-  | 'too-many-refusals'
   | 'unrecognized'
   | 'malformed-hello'
   | 'early-bytes'
@@ -33,7 +32,6 @@ export function createCounters(): Counters {
     sessions: 0,
     closed: {
       'too-many-connections': 0,
-      'too-many-refusals': 0,
       unrecognized: 0,
       'malformed-hello': 0,
       'early-bytes': 0,

@@ -150,6 +150,7 @@ class GatewayWorker implements Gateway {
       http: (raw) => {
         const connection = this.#reception.receive(raw);
         if (connection === null) return;
+        connection.phase = 'served';
         // A server that never listens does not watch its own timeouts.
         connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#reception.close(connection, 'deadline'));
         redirect.emit('connection', raw);

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { RefusalCode } from '../../core/errors.ts';
 import type { ConnectionInfo } from '../connection-info.ts';
+import type { ClosedReason } from '../counters.ts';
 import type { Admission } from '../limits/connection-counts.ts';
 
 /** A client's connection from accept to close, whatever is spoken on it. */
@@ -9,6 +11,12 @@ export class Connection {
   readonly admission: Exclude<Admission, 'none'>;
   readonly acceptedMs: number;
   info: ConnectionInfo;
+  /** 'served' from the moment the handshake, or a refusal in plaintext, makes it more than an attempt. */
+  phase: 'sniffing' | 'handshake' | 'served' = 'sniffing';
+  /** Why we closed it; null when it was not us. */
+  closedFor: ClosedReason | null = null;
+  /** Why it was refused, in words. */
+  refusedFor: RefusalCode | null = null;
   /** It began with an SSLRequest. */
   askedAsPostgres = false;
   #deadline: NodeJS.Timeout | undefined;

@@ -57,6 +57,7 @@ export class HttpsFront {
     }
     // Whoever takes over adds his own; until then a reset must not end the process.
     client.on('error', ignore);
+    connection.phase = 'served';
     this.#dispatch(connection, client);
   }
 
@@ -72,7 +73,7 @@ export class HttpsFront {
   /** Says no in whatever protocol the client turns out to speak; its bytes must be in its socket. */
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words: Partial<Refusal> = {}): void {
     connection.setDeadline(GUESS_MS, () => this.close(connection, 'deadline'));
-    this.#options.counters.refused[code]++;
+    this.#options.reception.refused(connection, code);
     guessSpoken(client, (protocol) => {
       if (protocol === null) client.destroy();
       else this.#refuseSpoken(connection, client, protocol, { ...this.#describe(connection, code), ...words });
@@ -91,7 +92,8 @@ export class HttpsFront {
       case 'startup-message':
       case 'http':
       case 'bolt':
-        this.#options.counters.refused['tls.required']++;
+        connection.phase = 'served';
+        this.#options.reception.refused(connection, 'tls.required');
         this.#refuseSpoken(connection, connection.raw, sniffed.kind, this.#describe(connection, 'tls.required'));
         return;
       case 'tls':
@@ -104,6 +106,7 @@ export class HttpsFront {
 
   #startTls(connection: Connection, offered: readonly string[]): void {
     const { serverName } = connection.info;
+    connection.phase = 'handshake';
     const alpn = chooseAlpn(this.#targetOf(serverName), offered);
     if (!this.#options.terminator.accept(connection.raw, serverName, alpn)) this.close(connection, 'no-certificate');
   }

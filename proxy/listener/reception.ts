@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
+import type { RefusalCode } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { ClosedReason, Counters } from '../counters.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
@@ -52,9 +53,17 @@ export class Reception {
 
   /** Closes without an answer. The first reason counts. */
   close(connection: Connection, reason: ClosedReason): void {
-    if (connection.raw.destroyed) return;
-    this.#options.counters.closed[reason]++;
+    if (connection.closedFor === null) {
+      connection.closedFor = reason;
+      this.#options.counters.closed[reason]++;
+    }
     connection.raw.destroy();
+  }
+
+  /** Notes a refusal that is about to be said in words. */
+  refused(connection: Connection, code: RefusalCode): void {
+    connection.refusedFor = code;
+    this.#options.counters.refused[code]++;
   }
 
   get size(): number {
@@ -66,15 +75,20 @@ export class Reception {
   }
 
   #release(connection: Connection): void {
-    const { counts, clock, log, logConnections } = this.#options;
+    const { counts, counters, clock, log, logConnections } = this.#options;
     connection.clearDeadline();
+    if (connection.closedFor === null && connection.phase !== 'served') {
+      counters.closed[connection.phase === 'sniffing' ? 'ended-early' : 'tls-failed']++;
+    }
     this.#connections.delete(connection.raw);
     counts.release(connection.info.remoteAddress, connection.admission);
     if (!logConnections) return;
-    const { raw, info } = connection;
+    const { raw, info, refusedFor, closedFor } = connection;
     log.debug(
       {
         ...info,
+        refusedFor,
+        closedFor,
         bytesRead: raw.bytesRead,
         bytesWritten: raw.bytesWritten,
         durationMs: Math.round(clock.monotonicMs() - connection.acceptedMs),

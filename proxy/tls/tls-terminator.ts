@@ -43,6 +43,9 @@ export class TlsTerminator {
     const certificate = this.#book.find(serverName);
     const server = certificate === null ? null : this.#serverOf(certificate, alpn);
     if (server === null) return false;
+    // The TLSSocket takes this over. A client that ends, or resets, within the handshake would otherwise go unnoticed:
+    // OpenSSL's failing writes are not reported, and the end of a half-open stream is no reason to close.
+    raw.allowHalfOpen = false;
     server.emit('connection', raw);
     return true;
   }
@@ -78,9 +81,13 @@ export class TlsTerminator {
       key: certificate.privateKeyPem,
       minVersion: 'TLSv1.2',
       ticketKeys,
+      // Node's own is made of the command line, which differs between workers: no session would be resumed in another.
+      sessionIdContext: 'podgate',
       ...(alpn === null ? {} : { ALPNProtocols: [alpn] }),
     });
     server.on('secureConnection', (secure) => {
+      // From here on the client may say its last and still listen.
+      secure.allowHalfOpen = true;
       const raw = rawSocketOf(secure);
       // Without its raw socket a connection has no deadline and no count.
       if (raw === null) secure.destroy();

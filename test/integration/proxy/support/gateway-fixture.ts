@@ -118,8 +118,8 @@ export interface GatewayFixture {
   readonly httpPort: number;
   readonly certificate: Certificate;
   /** A verified TLS connection, ready to use. */
-  connect(servername: string | null, options?: ConnectionOptions): Promise<TLSSocket>;
-  stop(): Promise<void>;
+  readonly connect: (servername: string | null, options?: ConnectionOptions) => Promise<TLSSocket>;
+  readonly stop: () => Promise<void>;
 }
 
 export interface FixtureOptions {
@@ -179,16 +179,17 @@ function connectVerified(
   servername: string | null,
   options: ConnectionOptions,
 ): Promise<TLSSocket> {
+  const all: ConnectionOptions & { readonly allowHalfOpen: boolean } = {
+    host: '127.0.0.1',
+    port,
+    ca: certificate.certificatePem,
+    allowHalfOpen: true,
+    // Without a name the chain is still verified.
+    ...(servername === null ? { checkServerIdentity: () => undefined } : { servername }),
+    ...options,
+  };
   return new Promise((resolve, reject) => {
-    const client = connectTls({
-      host: '127.0.0.1',
-      port,
-      ca: certificate.certificatePem,
-      // Without a name to send, the certificate is still checked: against the base host.
-      ...(servername === null ? { checkServerIdentity: () => undefined } : { servername }),
-      allowHalfOpen: true,
-      ...options,
-    });
+    const client = connectTls(all);
     client.once('error', reject);
     client.once('secureConnect', () => {
       client.off('error', reject);

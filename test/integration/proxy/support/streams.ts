@@ -1,8 +1,9 @@
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
-/** Everything until the other side ends, or closes in any way. */
+/** Everything until the other side ends, or closes in any way. Ends nothing itself. */
 export function readAll(socket: Duplex): Promise<Buffer> {
+  if (socket.readableEnded || socket.closed) return Promise.resolve(Buffer.alloc(0));
   return new Promise((resolve) => {
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -32,6 +33,14 @@ export interface Backend {
   readonly port: number;
   readonly server: Server;
   close(): Promise<void>;
+}
+
+/** Everything until the other side ends; then this side ends, too. */
+export async function readAndEnd(socket: Duplex): Promise<Buffer> {
+  const bytes = await readAll(socket);
+  socket.end();
+  await closed(socket);
+  return bytes;
 }
 
 /** A pod's side: a TCP server on loopback that does as told with each connection. */

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest';
+import type { ControlMessage } from '../../../core/feed-protocol.ts';
+import type { Route } from '../../../core/route.ts';
+import { FeedFollower, type Followed } from '../../../proxy/routes/feed-follower.ts';
+import { RouteTable } from '../../../proxy/routes/route-table.ts';
+
+function route(host: string): Route {
+  return {
+    host,
+    tenant: 'dev',
+    podId: host,
+    uid: host,
+    stanza: 'default',
+    protocol: 'http',
+    status: 'RUNNING',
+    backend: null,
+    ipAllowList: [],
+  };
+}
+
+const HELLO: ControlMessage = { kind: 'hello', epoch: 'e', baseHosts: ['localhost'] };
+const BEGIN: ControlMessage = { kind: 'snapshot-begin' };
+const END: ControlMessage = { kind: 'snapshot-end', sequence: 4 };
+
+function follow(table = new RouteTable()) {
+  const baseHosts: string[] = [];
+  const follower = new FeedFollower({
+    setBaseHosts: (hosts) => baseHosts.push(...hosts),
+    setCertificates: () => undefined,
+    replaceRoutes: (routes) => table.replace(routes),
+    changeRoutes: (set, removed) => table.apply(set, removed),
+  });
+  const receive = (...messages: ControlMessage[]): Followed | undefined => {
+    let last: Followed | undefined;
+    for (const message of messages) last = follower.receive(message);
+    return last;
+  };
+  return { table, follower, baseHosts, receive };
+}
+
+describe('FeedFollower', () => {
+  it('takes a snapshot over as a whole, at its end, and reports it', () => {
+    const { table, receive, follower, baseHosts } = follow();
+    table.replace([route('old')]);
+    receive(HELLO, BEGIN, { kind: 'routes', routes: [route('a')] }, { kind: 'routes', routes: [route('b')] });
+    expect(table.get('old')).toBeDefined();
+    expect(table.get('a')).toBeUndefined();
+    expect(follower.hasSnapshot).toBe(false);
+    expect(receive(END)).toEqual({ kind: 'followed', report: { kind: 'applied', epoch: 'e', sequence: 4 } });
+    expect([table.get('old'), table.get('a')?.host, table.get('b')?.host]).toEqual([undefined, 'a', 'b']);
+    expect(follower.hasSnapshot).toBe(true);
+    expect(baseHosts).toEqual(['localhost']);
+  });
+
+  it('applies changes in sequence and reports each', () => {
+    const { table, receive } = follow();
+    receive(HELLO, BEGIN, { kind: 'routes', routes: [route('a')] }, END);
+    expect(receive({ kind: 'change', sequence: 5, set: [route('b')], removed: ['a'] })).toMatchObject({
+      report: { sequence: 5 },
+    });
+    expect([table.size, table.get('b')?.host]).toEqual([1, 'b']);
+  });
+
+  it.each<readonly [string, ControlMessage[]]>([
+    ['a change before hello', [{ kind: 'change', sequence: 1, set: [], removed: [] }]],
+    ['a second hello', [HELLO, HELLO]],
+    ['a change before the snapshot', [HELLO, { kind: 'change', sequence: 1, set: [], removed: [] }]],
+    ['a change within the snapshot', [HELLO, BEGIN, { kind: 'change', sequence: 5, set: [], removed: [] }]],
+    ['routes outside a snapshot', [HELLO, { kind: 'routes', routes: [] }]],
+    ['the end of no snapshot', [HELLO, END]],
+    ['a change left out', [HELLO, BEGIN, END, { kind: 'change', sequence: 6, set: [], removed: [] }]],
+    ['a change said twice', [HELLO, BEGIN, END, { kind: 'change', sequence: 4, set: [], removed: [] }]],
+  ])('is lost at %s and leaves the table as it is', (_what, messages) => {
+    const table = new RouteTable();
+    const { receive } = follow(table);
+    expect(receive(...messages)).toMatchObject({ kind: 'lost' });
+  });
+});

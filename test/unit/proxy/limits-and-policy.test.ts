@@ -1,0 +1,140 @@
+import { describe, expect, it } from 'vitest';
+import type { Route } from '../../../core/route.ts';
+import { addressKey, ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
+import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
+import { locate } from '../../../proxy/policy/locate.ts';
+import { chooseAlpn } from '../../../proxy/tls/alpn.ts';
+import { CertificateBook } from '../../../proxy/tls/certificate-book.ts';
+
+const route: Route = {
+  host: 'a.pods.localhost',
+  tenant: 'dev',
+  podId: 'a',
+  uid: 'u1',
+  stanza: 'default',
+  protocol: 'tcp',
+  status: 'RUNNING',
+  backend: { uid: 'u1', address: '127.0.0.1', port: 1 },
+  ipAllowList: [],
+};
+
+describe('ConnectionCounts', () => {
+  it('admits exactly the limit in all, then a few to be told so, then none; a place given back is a place', () => {
+    const counts = new ConnectionCounts({ maxConnections: 3, maxConnectionsPerAddress: 100, maxConnectionsPerPod: 1 });
+    const admissions = Array.from({ length: 80 }, (_, index) => counts.admit(`10.0.0.${index}`));
+    expect(admissions.filter((admission) => admission === 'admitted')).toHaveLength(3);
+    expect(admissions.filter((admission) => admission === 'surplus')).toHaveLength(64);
+    counts.release('10.0.0.5', 'surplus');
+    expect(counts.admit('10.0.1.1')).toBe('surplus');
+    counts.release('10.0.0.0', 'admitted');
+    expect(counts.admit('10.0.1.2')).toBe('admitted');
+  });
+
+  it('admits exactly the limit per address', () => {
+    const counts = new ConnectionCounts({ maxConnections: 100, maxConnectionsPerAddress: 2, maxConnectionsPerPod: 1 });
+    const admissions = Array.from({ length: 12 }, () => counts.admit('10.0.0.1'));
+    expect(admissions).toEqual([
+      ...Array<string>(2).fill('admitted'),
+      ...Array<string>(8).fill('surplus'),
+      'none',
+      'none',
+    ]);
+    expect(counts.admit('10.0.0.2')).toBe('admitted');
+  });
+
+  it('comes back to nothing when everything is released', () => {
+    const counts = new ConnectionCounts({ maxConnections: 5, maxConnectionsPerAddress: 2, maxConnectionsPerPod: 2 });
+    const held: (readonly [string, 'admitted' | 'surplus'])[] = [];
+    for (let round = 0; round < 40; round++) {
+      const address = `10.0.0.${round % 4}`;
+      const admission = counts.admit(address);
+      if (admission !== 'none') held.push([address, admission]);
+    }
+    for (const [address, admission] of held) counts.release(address, admission);
+    expect([counts.acquirePod('p'), counts.acquirePod('p'), counts.acquirePod('p')]).toEqual([true, true, false]);
+    counts.releasePod('p');
+    counts.releasePod('p');
+    expect(counts.snapshot()).toEqual({ admitted: 0, surplus: 0, addresses: 0, pods: 0 });
+  });
+
+  it.each([
+    ['192.0.2.7', '192.0.2.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['2001:db8:1:2::1', '2001:db8:1:2'],
+    ['2001:db8::1', '2001:db8:0:0'],
+    ['::1', '0:0:0:0'],
+    ['fe80::1%eth0', 'fe80:0:0:0'],
+  ])('counts %s as %s', (address, key) => {
+    expect(addressKey(address)).toBe(key);
+  });
+});
+
+describe('isAddressAllowed', () => {
+  it.each([
+    [[], '198.51.100.1', true],
+    [['192.0.2.0/24'], '192.0.2.255', true],
+    [['192.0.2.0/24'], '192.0.3.0', false],
+    [['192.0.2.7'], '192.0.2.7', true],
+    [['192.0.2.7'], '192.0.2.8', false],
+    [['0.0.0.0/0'], '203.0.113.9', true],
+    [['2001:db8::/32'], '2001:db8:ffff::1', true],
+    [['2001:db8::/32'], '192.0.2.1', false],
+    [['192.0.2.0/33', 'nonsense', '192.0.2.0/8/8', ''], '192.0.2.1', false],
+    [['192.0.2.0/24'], 'nonsense', false],
+  ])('%j lets %s in: %s', (ipAllowList, address, expected) => {
+    expect(isAddressAllowed({ ...route, ipAllowList }, address)).toBe(expected);
+  });
+});
+
+describe('locate', () => {
+  it('tells who may not connect nothing of the state of the pod', () => {
+    const fenced = { ...route, ipAllowList: ['192.0.2.0/24'], backend: null, status: 'STOPPED' } as const;
+    expect(locate(fenced, '198.51.100.1', false)).toBe('route.forbidden');
+    expect(locate(fenced, '192.0.2.1', false)).toBe('route.stopped');
+  });
+
+  it('does not trust a backend that nobody has confirmed for too long', () => {
+    expect(locate(route, '192.0.2.1', false)).toBe(route.backend);
+    expect(locate(route, '192.0.2.1', true)).toBe('route.unreachable');
+    expect(locate(undefined, '192.0.2.1', false)).toBe('route.unknown');
+  });
+});
+
+describe('chooseAlpn', () => {
+  it.each([
+    ['http', ['h2', 'http/1.1'], 'http/1.1'],
+    ['base-host', ['h2', 'http/1.1'], 'http/1.1'],
+    ['unknown', ['http/1.1'], 'http/1.1'],
+    ['unknown', ['foo'], null],
+    ['http', ['h2'], null],
+    ['http', [], null],
+    ['tcp', ['h2', 'http/1.1'], null],
+    ['postgres', ['http/1.1'], null],
+    ['postgres', ['postgresql'], 'postgresql'],
+    ['unknown', ['postgresql'], 'postgresql'],
+    ['http', ['http/1.1', 'postgresql'], 'postgresql'],
+  ] as const)('chooses for %s among %j: %s', (target, offered, chosen) => {
+    expect(chooseAlpn(target, offered)).toBe(chosen);
+  });
+});
+
+describe('CertificateBook', () => {
+  it('prefers the exact name, then the wildcard of one label, then the first certificate', () => {
+    const certificate = (...names: string[]) => ({ names, certificatePem: names.join(), privateKeyPem: '' });
+    const [first, wildcard, exact] = [
+      certificate('localhost'),
+      certificate('*.Pods.localhost'),
+      certificate('a.pods.localhost'),
+    ];
+    const book = new CertificateBook();
+    expect(book.find('a')).toBeNull();
+    book.replace([first, wildcard, exact]);
+    expect(book.find('a.pods.localhost')).toBe(exact);
+    expect(book.find('b.pods.localhost')).toBe(wildcard);
+    expect(book.find('c.b.pods.localhost')).toBe(first);
+    expect(book.find('localhost')).toBe(first);
+    expect(book.find(null)).toBe(first);
+    book.replace([exact]);
+    expect(book.find('b.pods.localhost')).toBe(exact);
+  });
+});
