@@ -6,7 +6,7 @@ import { until } from '../support/until.ts';
 
 const HTTP_SERVER =
   "const serve = (name) => require('node:http').createServer((q, r) => r.end(name + ' ' + q.url + ' ' + (process.env.GREETING ?? '')))" +
-  ".listen(process.env[name], '127.0.0.1'); for (const name of Object.keys(process.env)) if (/^PORT/.test(name)) serve(name); " +
+  ".listen(process.env[name], '127.0.0.1'); for (const name of Object.keys(process.env)) if (/^PORT/.test(name) && name !== 'PORT_DEFAULT') serve(name); " +
   "console.log('listening'); console.error('to stderr');";
 
 let program: Program;

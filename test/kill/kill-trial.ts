@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Program } from '../support/program.ts';
 import { processesWithVariable, processInfo, processTable } from '../support/process-table.ts';
@@ -67,20 +69,20 @@ class Trial {
   readonly #promises = new Promises();
   readonly #writers: ApiWriters;
   readonly #sessions: EchoSessions;
-  readonly #strangers: ReadonlySet<number>;
+  /** Marks the processes of this program's pods among others on the machine. */
+  readonly #installation: string;
   readonly #kills: Record<Target, number> = { control: 0, worker: 0, program: 0, supervisor: 0 };
   readonly #recoveryMs: number[] = [];
 
-  private constructor(program: Program, chance: Chance, sessions: EchoSessions, strangers: ReadonlySet<number>) {
+  private constructor(program: Program, chance: Chance, sessions: EchoSessions) {
     this.program = program;
     this.#chance = chance;
     this.#sessions = sessions;
-    this.#strangers = strangers;
+    this.#installation = readFileSync(join(program.dataDir, 'installation.id'), 'utf8').trim();
     this.#writers = new ApiWriters(program, this.#promises, chance);
   }
 
   static async begin(chance: Chance, sessionCount: number): Promise<Trial> {
-    const strangers = new Set(processesWithVariable(WORKLOAD).map(({ pid }) => pid));
     const program = await Program.start({ workers: 2 });
     await program.createPod({
       pod_id: 'echo',
@@ -94,7 +96,7 @@ class Trial {
       ca: program.ca,
       servername: 'echo.pods.localhost',
     });
-    const trial = new Trial(program, chance, sessions, strangers);
+    const trial = new Trial(program, chance, sessions);
     await sessions.fill(20_000);
     trial.#writers.start();
     return trial;
@@ -211,7 +213,7 @@ class Trial {
   }
 
   #workloads(): ReadonlySet<string> {
-    const ours = processesWithVariable(WORKLOAD).filter(({ pid }) => !this.#strangers.has(pid));
+    const ours = processesWithVariable(WORKLOAD).filter(({ value }) => value.startsWith(`${this.#installation}/`));
     return new Set(ours.map(({ value }) => value));
   }
 
