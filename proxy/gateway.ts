@@ -72,7 +72,10 @@ export interface Gateway {
   listen(kind: ListenKind, target: ListenTarget): Promise<Listening>;
   /** Follows the route feed. When the signal aborts: stops accepting, lets connections end for `drainMs`, closes the rest. */
   run(signal: AbortSignal): Promise<void>;
-  /** Resolves with the first complete snapshot of the feed: the moment to start listening. */
+  /**
+   * Resolves when the feed has told all routes, and about certificates (be it that there are none): the moment to start
+   * listening. Before, every name would be unknown and every handshake fail.
+   */
   readonly synchronized: Promise<undefined>;
   /** The feed has been away for so long that backends are not trusted any more. */
   isStale(): boolean;

@@ -32,6 +32,7 @@ export class FeedClient {
   readonly #options: FeedClientOptions;
   readonly #first = Promise.withResolvers<undefined>();
   #follower: FeedFollower | null = null;
+  #hasCertificates = false;
   /** Monotonic; null = never had a snapshot. */
   #lastLiveMs: number | null = null;
 
@@ -39,7 +40,7 @@ export class FeedClient {
     this.#options = options;
   }
 
-  /** Resolves with the first complete snapshot. */
+  /** Resolves when there was a complete snapshot and a word about certificates (be it that there are none). */
   get synchronized(): Promise<undefined> {
     return this.#first.promise;
   }
@@ -97,11 +98,10 @@ export class FeedClient {
     const message = parseMessage(line);
     if (message === null) return 'a line that is no message';
     const followed = follower.receive(message);
+    if (message.kind === 'certificates') this.#hasCertificates = true;
     if (followed.kind === 'lost') return followed.reason;
-    if (followed.report !== null) {
-      send(socket, followed.report);
-      this.#first.resolve(undefined);
-    }
+    if (followed.report !== null) send(socket, followed.report);
+    if (this.#hasCertificates && follower.hasSnapshot) this.#first.resolve(undefined);
     return null;
   }
 }

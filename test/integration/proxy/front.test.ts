@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
@@ -8,6 +9,7 @@ import { makeCertificate } from './support/certificate.ts';
 import {
   route,
   runningRoute,
+  silentLog,
   startGateway,
   systemClock,
   type FixtureOptions,
@@ -122,6 +124,32 @@ describe('the one port', () => {
       client.destroy();
       return isOther;
     });
+  });
+
+  it('resumes TLS sessions in another worker with the same ticket keys, and in none with others', async () => {
+    const backend = await echo();
+    const routes = [runningRoute('echo.pods.localhost', backend.port)];
+    const ticketKeys = randomBytes(48);
+    const [one, two, stranger] = await Promise.all([
+      startGateway({ certificate, routes, ticketKeys }),
+      startGateway({ certificate, routes, ticketKeys }),
+      startGateway({ certificate, routes }),
+    ]);
+    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const first = await one.connect('echo.pods.localhost', { maxVersion: version });
+      await echoes(first);
+      // TLS 1.3 tickets come after the handshake, with or before the first data.
+      const session = first.getSession();
+      if (session === undefined) throw new Error('no session');
+      first.destroy();
+      const again = await two.connect('echo.pods.localhost', { session, maxVersion: version });
+      expect([version, again.isSessionReused()]).toEqual([version, true]);
+      again.destroy();
+      const elsewhere = await stranger.connect('echo.pods.localhost', { session, maxVersion: version });
+      expect(elsewhere.isSessionReused()).toBe(false);
+      elsewhere.destroy();
+    }
+    for (const worker of [one, two, stranger]) await worker.stop();
   });
 
   it('resumes TLS sessions of the same name', async () => {
@@ -446,6 +474,32 @@ describe('the route feed', () => {
     await feed.start();
     await until('trust is back', () => !gateway.isStale());
     running.destroy();
+  });
+});
+
+describe('the log', () => {
+  it('has a line for each connection, with why it was refused or closed, when asked for', async () => {
+    const lines: object[] = [];
+    const { connect: open, httpsPort } = await start({
+      routes: [route('off.pods.localhost', { status: 'STOPPED' })],
+      logConnections: true,
+      log: { ...silentLog, debug: (fields, message) => message === 'connection closed' && lines.push(fields) },
+    });
+    const browser = await open('off.pods.localhost');
+    browser.write('GET / HTTP/1.1\r\nHost: off.pods.localhost\r\n\r\n');
+    await readAndEnd(browser);
+    const stranger = await openPlain(httpsPort);
+    stranger.write('SSH-2.0-x\r\n');
+    await readAndEnd(stranger);
+    await until('both lines', () => lines.length === 2);
+    expect(lines).toEqual([
+      expect.objectContaining({
+        serverName: 'off.pods.localhost',
+        refusedFor: 'route.stopped',
+        remoteAddress: '127.0.0.1',
+      }),
+      expect.objectContaining({ serverName: null, closedFor: 'unrecognized', bytesRead: 11, bytesWritten: 0 }),
+    ]);
   });
 });
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { classifyFirstBytes } from '../../../proxy/sniff/first-bytes.ts';
+import { Fuzz, SEED } from './fuzz.ts';
 import { planSniff } from '../../../proxy/sniff/sniff.ts';
 
 const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex');
@@ -54,9 +55,10 @@ describe('classifyFirstBytes', () => {
     expect(classifyFirstBytes(Buffer.from(text, 'latin1'))).toBe('unknown');
   });
 
-  it('never throws and never waits for more than 21 bytes', () => {
+  it(`never throws and never waits for more than 21 bytes (seed ${SEED})`, () => {
+    const fuzz = new Fuzz();
     for (let round = 0; round < 50_000; round++) {
-      const bytes = randomBytes(round % 30);
+      const bytes = fuzz.bytes(round % 30);
       const kind = classifyFirstBytes(bytes);
       if (bytes.length > 21) expect(kind).not.toBe('need-more');
     }
@@ -89,9 +91,10 @@ describe('planSniff', () => {
     expect(planSniff(Buffer.from([0x16, 3, 1]), ssl)).toEqual({ kind: 'need-more', atLeast: 5 });
   });
 
-  it('always ends at a match, a rejection, or more bytes than there are', () => {
+  it(`always ends at a match, a rejection, or more bytes than there are (seed ${SEED})`, () => {
+    const fuzz = new Fuzz();
     for (let round = 0; round < 20_000; round++) {
-      const bytes = randomBytes(round % 40);
+      const bytes = fuzz.bytes(round % 40);
       const step = planSniff(bytes, { ssl: round % 2 === 0, gssenc: round % 3 === 0 });
       if (step.kind === 'need-more') expect(step.atLeast).toBeGreaterThan(bytes.length);
     }

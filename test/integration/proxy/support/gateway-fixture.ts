@@ -131,6 +131,7 @@ export interface FixtureOptions {
   readonly drainMs?: number;
   readonly log?: Logger;
   readonly logConnections?: boolean;
+  readonly ticketKeys?: Buffer;
 }
 
 /** A gateway worker with its feed, listening on loopback. */
@@ -148,6 +149,7 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
     limits: { ...DEFAULT_GATEWAY_LIMITS, http: DEFAULT_HTTP_LIMITS, ...limits },
     drainMs,
     ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
+    ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
     clock,
     log: options.log ?? silentLog,
     logConnections: options.logConnections ?? false,
