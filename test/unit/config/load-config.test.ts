@@ -1,0 +1,261 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Config } from '../../../config/config.ts';
+import { loadConfig } from '../../../config/load-config.ts';
+import { PodgateError } from '../../../core/errors.ts';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'podgate-config-'));
+});
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const PUBLIC_PEM = publicKey.export({ type: 'spki', format: 'pem' });
+const PRIVATE_PEM = privateKey.export({ type: 'pkcs8', format: 'pem' });
+const EC_PEM = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ type: 'spki', format: 'pem' });
+const indented = (pem: string): string => pem.trim().replaceAll('\n', '\n      ');
+
+function load(env: NodeJS.ProcessEnv, yaml?: string): Config {
+  if (yaml === undefined) return loadConfig(env, directory);
+  writeFileSync(join(directory, 'podgate.yaml'), yaml);
+  return loadConfig({ ...env, PODGATE_CONFIG: 'podgate.yaml' }, directory);
+}
+
+function problemsOf(env: NodeJS.ProcessEnv, yaml?: string): readonly string[] {
+  try {
+    load(env, yaml);
+  } catch (error) {
+    if (error instanceof PodgateError && error.code === 'config.invalid') return error.publicMessages;
+    throw error;
+  }
+  return [];
+}
+
+describe('without any setting', () => {
+  test('it is the embedded default on loopback', () => {
+    expect(load({})).toMatchObject({
+      listenHosts: ['127.0.0.1', '::1'],
+      httpsPort: 8443,
+      httpPort: 8080,
+      publicHttpsPort: 8443,
+      publicHttpPort: 8080,
+      controlPort: 8000,
+      dataDir: join(directory, '.podgate'),
+      site: 'dev',
+      secretKeyFile: join(directory, '.podgate', 'secret.key'),
+      tenants: [{ id: 'dev', baseHost: 'localhost', key: null }],
+      pods: { cpu: { minimum: 250, maximum: 6000 }, minTimeToStopSeconds: 300, podsPerUser: null },
+    });
+  });
+
+  test('an empty variable is an unset one', () => {
+    expect(load({ PODGATE_HTTPS_PORT: '', PODGATE_SITE: '', PODGATE_CONFIG: '' })).toEqual(load({}));
+  });
+});
+
+describe('variables', () => {
+  test('each one acts', () => {
+    const config = load({
+      PODGATE_HOST: '127.0.0.2',
+      PODGATE_HTTPS_PORT: '1443',
+      PODGATE_HTTP_PORT: '1080',
+      PODGATE_PUBLIC_HTTPS_PORT: '443',
+      PODGATE_CONTROL_PORT: '0',
+      PODGATE_DATA_DIR: 'state',
+      PODGATE_SITE: 'site1',
+      PODGATE_BASE_HOST: 'pods.example.org',
+      PODGATE_SECRET_KEY_FILE: '/etc/podgate.key',
+      PODGATE_ORCHESTRATOR: 'process',
+      PODGATE_WORKERS: '0',
+      PODGATE_ROLES: 'all',
+      NEO4J_HOME: '/opt/neo4j',
+    });
+    expect(config).toMatchObject({
+      listenHosts: ['127.0.0.2'],
+      httpsPort: 1443,
+      httpPort: 1080,
+      publicHttpsPort: 443,
+      publicHttpPort: 1080,
+      controlPort: 0,
+      dataDir: join(directory, 'state'),
+      site: 'site1',
+      secretKeyFile: '/etc/podgate.key',
+      workers: 0,
+      neo4jHome: '/opt/neo4j',
+    });
+    expect(config.tenants[0]).toMatchObject({
+      baseHost: 'pods.example.org',
+      issuer: 'https://pods.example.org/v3/tokens',
+    });
+  });
+
+  test.each([
+    ['PODGATE_HOST', 'example.org'],
+    ['PODGATE_HTTPS_PORT', '65536'],
+    ['PODGATE_HTTP_PORT', '-1'],
+    ['PODGATE_PUBLIC_HTTPS_PORT', '8443x'],
+    ['PODGATE_CONTROL_PORT', '1e3'],
+    ['PODGATE_SITE', 'Site'],
+    ['PODGATE_SITE', 'a-site-that-is-too-long'],
+    ['PODGATE_BASE_HOST', 'localhost:8443'],
+    ['PODGATE_BASE_HOST', '127.0.0.1'],
+    ['PODGATE_WORKERS', '257'],
+    ['PODGATE_ROLES', 'gateway'],
+    ['PODGATE_ORCHESTRATOR', 'docker'],
+    ['PODGATE_ALLOW_REMOTE_PROCESS_PODS', 'true'],
+  ])('%s=%s is refused by name', (name, value) => {
+    expect(problemsOf({ [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: .+\\.$`))]);
+  });
+
+  test('what comes in a later release is refused with a sentence that says so', () => {
+    const problems = problemsOf({ PODGATE_REDIS_URL: 'redis://:geheim@h', PODGATE_ORCHESTRATOR: 'kubernetes' });
+    expect(problems).toHaveLength(2);
+    for (const problem of problems) expect(problem).toContain('later release');
+  });
+
+  test('an unknown PODGATE_ variable is a mistake, others are none of our business', () => {
+    expect(problemsOf({ PODGATE_HTTPS_PROT: '1', OTHER: '1' })).toEqual([
+      expect.stringMatching(/^PODGATE_HTTPS_PROT: no such setting.*PODGATE_HTTPS_PORT/),
+    ]);
+  });
+
+  test('two equal ports are refused, port 0 may stand several times', () => {
+    expect(problemsOf({ PODGATE_HTTPS_PORT: '8000' })).toHaveLength(1);
+    expect(problemsOf({ PODGATE_HTTPS_PORT: '0', PODGATE_HTTP_PORT: '0', PODGATE_CONTROL_PORT: '0' })).toEqual([]);
+  });
+
+  test('an address that others reach is refused without the explicit setting', () => {
+    expect(problemsOf({ PODGATE_HOST: '0.0.0.0' })).toEqual([
+      expect.stringContaining('PODGATE_ALLOW_REMOTE_PROCESS_PODS=yes'),
+    ]);
+    expect(load({ PODGATE_HOST: '0.0.0.0', PODGATE_ALLOW_REMOTE_PROCESS_PODS: 'yes' }).listenHosts).toEqual([
+      '0.0.0.0',
+    ]);
+  });
+
+  test('all mistakes are told at once, of variables and of the file', () => {
+    const problems = problemsOf({ PODGATE_SITE: '!', PODGATE_WORKERS: 'x' }, 'images: 1\nacme: {}\n');
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+      'PODGATE_SITE',
+      'PODGATE_WORKERS',
+      'PODGATE_CONFIG images',
+      'PODGATE_CONFIG',
+    ]);
+  });
+
+  test('no value of a refused setting is repeated', () => {
+    const secret = 'geheim';
+    const names = [
+      ...['HOST', 'HTTPS_PORT', 'SITE', 'BASE_HOST', 'REDIS_URL', 'ORCHESTRATOR', 'NAMESPACE', 'WORKERS', 'ROLES'],
+      ...['ALLOW_REMOTE_PROCESS_PODS', 'CONFIG', 'NOBODY_KNOWS'],
+    ];
+    const problems = problemsOf(Object.fromEntries(names.map((name) => [`PODGATE_${name}`, `${secret} ${secret}`])));
+    expect(problems).toHaveLength(names.length);
+    expect(problems.join('\n')).not.toContain(secret);
+  });
+});
+
+describe('the file', () => {
+  test('gives tenants with their keys, bounds, quotas and limits', () => {
+    const config = load(
+      {},
+      `tenants:
+  - id: one
+    baseHost: one.example.org
+    administrators: [alice]
+  - id: two
+    baseHost: two.example.org
+    issuer: https://idp.example.org
+    key: |
+      ${indented(PUBLIC_PEM)}
+  - id: three
+    baseHost: three.example.org
+    jwks: { keys: [{ kty: RSA, n: AQAB, e: AQAB }] }
+images: [nginx]
+resources: { cpu: { minimum: 1, maximum: 9000 }, default: { cpuLimit: 9000 } }
+quotas: { podsPerUser: 3 }
+minTimeToStopSeconds: 10
+limits: { connections: 7 }
+`,
+    );
+    expect(config.tenants.map(({ id }) => id)).toEqual(['one', 'two', 'three']);
+    expect(config.tenants[0]).toMatchObject({ key: null, administrators: ['alice'] });
+    expect(config.tenants[1]).toMatchObject({ key: PUBLIC_PEM, issuer: 'https://idp.example.org' });
+    expect(config.tenants[2]).toMatchObject({ key: { keys: [{ kty: 'RSA' }] } });
+    expect(config.images).toEqual(['nginx']);
+    expect(config.pods).toMatchObject({
+      cpu: { minimum: 1, maximum: 9000 },
+      memory: { minimum: 256, maximum: 12_288 },
+      podsPerUser: 3,
+      minTimeToStopSeconds: 10,
+      defaultResources: { cpuRequest: 250, cpuLimit: 9000 },
+    });
+    expect(config.gateway).toEqual({ connections: 7 });
+  });
+
+  test.each([
+    ['a private key', `key: |\n      ${indented(PRIVATE_PEM)}`, 'tenants[0].key: is a private key'],
+    ['a key that is not RSA', `key: |\n      ${indented(EC_PEM)}`, 'tenants[0].key: must be an RSA'],
+    ['no key at all', 'key: nothing', 'tenants[0].key: must be an RSA'],
+    ['key and jwks', `jwks: { keys: [{}] }\n    key: |\n      ${indented(PUBLIC_PEM)}`, 'tenants[0]: give key or jwks'],
+    ['a key it does not know', 'color: red', 'tenants[0]: no such key: color'],
+  ])('a tenant with %s is refused', (_, line, problem) => {
+    expect(problemsOf({}, `tenants:\n  - id: one\n    baseHost: a.org\n    ${line}\n`)).toEqual([
+      expect.stringContaining(`PODGATE_CONFIG ${problem}`),
+    ]);
+  });
+
+  test('tenants whose names would meet are refused', () => {
+    const tenant = (id: string, baseHost: string): string =>
+      `  - { id: ${id}, baseHost: ${baseHost}, jwks: { keys: [{}] } }\n`;
+    const yaml = (second: string): string => `tenants:\n${tenant('one', 'a.org')}${second}`;
+    expect(problemsOf({}, yaml(tenant('one', 'b.org')))).toEqual([expect.stringContaining('tenants[1].id: is taken')]);
+    expect(problemsOf({}, yaml(tenant('two', 'a.org')))).toHaveLength(1);
+    expect(problemsOf({}, yaml(tenant('two', 'x.pods.a.org')))).toHaveLength(1);
+    expect(problemsOf({}, yaml(tenant('two', 'x.a.org')))).toEqual([]);
+  });
+
+  test('only the first tenant may leave the signing to this installation', () => {
+    const yaml = 'tenants:\n  - { id: one, baseHost: a.org }\n  - { id: two, baseHost: b.org }\n';
+    expect(problemsOf({}, yaml)).toEqual([expect.stringContaining('tenants[1]: has neither key nor jwks')]);
+  });
+
+  test('keys of later releases are unknown until they exist', () => {
+    expect(problemsOf({}, 'trustedProxies: []\nacme: {}\n')).toEqual([
+      expect.stringContaining('no such key: trustedProxies, acme'),
+    ]);
+  });
+
+  test('defaults outside the bounds are refused', () => {
+    expect(problemsOf({}, 'resources: { cpu: { minimum: 5000, maximum: 6000 } }\n')).toHaveLength(1);
+    expect(problemsOf({}, 'resources: { memory: { minimum: 2, maximum: 1 } }\n')).toHaveLength(1);
+    expect(problemsOf({}, 'resources: { gpusMaximum: 0, default: { gpus: 1 } }\n')).toHaveLength(1);
+  });
+
+  test('a file that is no YAML is told by line, without quoting it', () => {
+    const problems = problemsOf({}, 'images: [a\npassword: "geheim\n');
+    expect(problems.length).toBeGreaterThan(0);
+    for (const problem of problems) {
+      expect(problem).toMatch(/^PODGATE_CONFIG line \d+ column \d+: this is no YAML/);
+      expect(problem).not.toContain('geheim');
+    }
+  });
+
+  test('a file that is not there is a mistake', () => {
+    expect(problemsOf({ PODGATE_CONFIG: 'nowhere.yaml' })).toEqual([
+      expect.stringContaining('PODGATE_CONFIG: the file cannot be read (ENOENT)'),
+    ]);
+  });
+
+  test('PODGATE_BASE_HOST and the first tenant must agree', () => {
+    const yaml = 'tenants:\n  - { id: one, baseHost: a.org }\n';
+    expect(problemsOf({ PODGATE_BASE_HOST: 'b.org' }, yaml)).toHaveLength(1);
+    expect(problemsOf({ PODGATE_BASE_HOST: 'a.org' }, yaml)).toEqual([]);
+  });
+});

@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+import { loadConfig } from '../../../config/load-config.ts';
+import { greetingOf } from '../../../main/greeting.ts';
+
+const said = (env: NodeJS.ProcessEnv, resolvesNames = true): string =>
+  greetingOf({
+    config: loadConfig(env, '/home/u/podgate'),
+    version: '1.2.3',
+    tookMs: 340,
+    cwd: '/home/u/podgate',
+    asRoot: false,
+    resolvesNames,
+  });
+
+test('it names the token file and never a token, and its commands are for this directory', () => {
+  const text = said({});
+  expect(text).toContain('$(cat .podgate/admin.token)');
+  expect(text).toContain('curl --cacert .podgate/ca.pem https://hello.pods.localhost:8443/');
+  expect(text).toContain('\n  npx podgate psql mypg');
+  expect(text).toContain('Pods run as processes of this machine, with your rights');
+  expect(text).not.toContain('libnss-myhostname');
+});
+
+test('it says what helps where the pods’ names do not resolve', () => {
+  expect(said({}, false)).toContain('sudo apt-get install libnss-myhostname');
+  expect(said({ PODGATE_BASE_HOST: 'a.org' }, false)).toContain('a DNS entry *.pods.a.org');
+});
+
+test('a data directory elsewhere is quoted for the shell and named to npx podgate', () => {
+  const text = said({ PODGATE_DATA_DIR: "/srv/it's here" });
+  expect(text).toContain(`$(cat '/srv/it'\\''s here/admin.token')`);
+  expect(text).toContain(`PODGATE_DATA_DIR='/srv/it'\\''s here' npx podgate psql`);
+});

@@ -1,0 +1,65 @@
+import { describe, expect, test } from 'vitest';
+import { SlotBoard } from '../../../main/slot-board.ts';
+
+function twoWorkers(): SlotBoard {
+  const board = new SlotBoard(2);
+  for (const child of [0, 1]) {
+    board.synchronized(child);
+    board.listening(child, child);
+  }
+  return board;
+}
+
+describe('at the start', () => {
+  test('each worker gets its own slot once it has the route table', () => {
+    const board = new SlotBoard(2);
+    expect(board.synchronized(1)).toEqual([{ kind: 'give', slot: 1, child: 1 }]);
+    expect(board.synchronized(0)).toEqual([{ kind: 'give', slot: 0, child: 0 }]);
+    expect(board.isComplete).toBe(false);
+    board.listening(0, 0);
+    expect(board.accepting).toBe(1);
+    board.listening(1, 1);
+    expect(board.isComplete).toBe(true);
+  });
+});
+
+describe('when a worker dies', () => {
+  test('a sibling accepts for it, and gives the slot back once the next one listens', () => {
+    const board = twoWorkers();
+    expect(board.ended(0)).toEqual([{ kind: 'give', slot: 0, child: 1 }]);
+    board.listening(1, 0);
+    expect(board.accepting).toBe(2);
+    expect(board.isComplete).toBe(false);
+    expect(board.synchronized(0)).toEqual([{ kind: 'give', slot: 0, child: 0 }]);
+    expect(board.listening(0, 0)).toEqual([{ kind: 'release', slot: 0, child: 1 }]);
+    expect(board.isComplete).toBe(true);
+  });
+
+  test('and the sibling dies too, both slots wait for whoever is able first', () => {
+    const board = twoWorkers();
+    board.ended(0);
+    board.listening(1, 0);
+    expect(board.ended(1)).toEqual([]);
+    expect(board.accepting).toBe(0);
+    expect(board.synchronized(1)).toEqual([
+      { kind: 'give', slot: 0, child: 1 },
+      { kind: 'give', slot: 1, child: 1 },
+    ]);
+  });
+
+  test('before its slot was ever open, nothing waits in it', () => {
+    const board = new SlotBoard(2);
+    board.synchronized(0);
+    board.listening(0, 0);
+    board.ended(1);
+    expect(board.accepting).toBe(1);
+    expect(board.synchronized(0)).toEqual([{ kind: 'give', slot: 0, child: 0 }]);
+  });
+
+  test('its late message about a slot that is another one’s now changes nothing', () => {
+    const board = twoWorkers();
+    board.ended(0);
+    expect(board.listening(0, 0)).toEqual([]);
+    expect(board.isComplete).toBe(false);
+  });
+});

@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { openDataDirectory } from '../../../main/data-directory.ts';
+import { acquireExclusiveLock } from '../../../main/exclusive-lock.ts';
+import { openLastSeenFile } from '../../../main/last-seen-file.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'podgate-state-'));
+});
+afterEach(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test('a second holder of the data directory is refused with a sentence that names the first', async () => {
+  const first = await openDataDirectory(directory);
+  await expect(openDataDirectory(directory)).rejects.toMatchObject({
+    code: 'config.invalid',
+    publicMessages: [expect.stringContaining(`another Podgate (pid ${process.pid})`)],
+  });
+  first.release();
+  const second = await openDataDirectory(directory);
+  expect(second.installation).toBe(first.installation);
+  expect(statSync(second.runDir).mode & 0o777).toBe(0o700);
+  second.release();
+});
+
+test('sockets get a short directory where the data directory has a long path', async () => {
+  const deep = await openDataDirectory(join(directory, 'd'.repeat(100)));
+  expect(Buffer.byteLength(deep.runDir)).toBeLessThan(90);
+  deep.release();
+  expect(() => statSync(deep.runDir)).toThrow('ENOENT');
+});
+
+test('a lock that is given back in time is waited for', async () => {
+  const path = join(directory, 'a.lock');
+  const first = await acquireExclusiveLock(path, 0);
+  expect(await acquireExclusiveLock(path, 0)).toBeNull();
+  const waiting = acquireExclusiveLock(path, 5_000);
+  first?.release();
+  const second = await waiting;
+  expect(second).not.toBeNull();
+  second?.release();
+});
+
+test('what was last seen of the store is there after a restart', async () => {
+  const path = join(directory, 'seen.json');
+  const file = openLastSeenFile(path);
+  expect(file.read()).toBeNull();
+  await file.save({ storeId: 'a', commits: 7 });
+  expect(file.read()).toEqual({ storeId: 'a', commits: 7 });
+  expect(openLastSeenFile(path).read()).toEqual({ storeId: 'a', commits: 7 });
+});
+
+test('a damaged note of the store knows nothing', () => {
+  const path = join(directory, 'seen.json');
+  writeFileSync(path, '{"storeId":"a"');
+  expect(openLastSeenFile(path).read()).toBeNull();
+});
