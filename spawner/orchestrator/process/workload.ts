@@ -233,7 +233,8 @@ export class Workload {
     } catch (error) {
       if (isAborted(signal)) return null;
       this.#log.warn({ error: errorText(error) }, 'the program of a pod could not be started');
-      return { kind: 'not-started', reason: `could not be started: ${errorText(error)}` };
+      // The error names paths of this machine: users are told that it happened, operators what.
+      return { kind: 'not-started', reason: "could not be started, for a reason that is in Podgate's own log" };
     }
   }
 

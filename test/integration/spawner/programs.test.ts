@@ -289,7 +289,7 @@ describe('programs run as processes', () => {
     }
 
     it('that another program holds are not given away', async () => {
-      const first = 38_000 + (process.pid % 500) * 4;
+      const first = 31_000 + (process.pid % 400) * 4;
       for (const port of [first, first + 1, first + 3]) await occupy(port);
       const place = temporaryRoot();
       const narrow = runProcessOrchestrator(processOptions(place.root, { limits: { portRange: [first, first + 3] } }));

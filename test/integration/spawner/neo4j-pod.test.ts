@@ -1,0 +1,133 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import neo4j, { type Driver } from 'neo4j-driver';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import { preparedNeo4jHome } from '../../../scripts/setup/cache.mjs';
+import { neo4jTemplate } from '../../../spawner/templates/neo4j.ts';
+import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { processTable } from '../../support/process-table.ts';
+import { until } from '../../support/until.ts';
+import { processOptions, type RunningOrchestrator, runProcessOrchestrator, temporaryRoot } from './process-harness.ts';
+
+const PASSWORD = 'a very Secret pässword';
+
+function neo4jPod(podId: string, change: Partial<WorkloadSpec> = {}): WorkloadSpec {
+  const networking = neo4jTemplate.networking ?? {};
+  return workloadSpec(
+    { template: neo4jTemplate.name, writtenTemplate: 'neo4j', networking },
+    {
+      podId,
+      credentials: { username: 'neo4j', password: PASSWORD },
+      hosts: { default: `${podId}.pods.example.org`, browser: `${podId}-browser.pods.example.org` },
+      publicHttpsPort: 443,
+      ...change,
+    },
+  );
+}
+
+describe('a Neo4j pod where no Neo4j is installed', () => {
+  const { root, remove } = temporaryRoot();
+  afterAll(remove);
+
+  it.each([
+    ['NEO4J_HOME is not set', null],
+    ['its lib directory has no .jar files', join(root, 'empty')],
+  ])('fails for good with a sentence that says what to install: %s', async (reason, home) => {
+    if (home !== null) mkdirSync(home);
+    const running = runProcessOrchestrator(processOptions(root, { neo4jHome: home, path: '/usr/bin:/bin' }));
+    const result = await running.orchestrator.ensure(neo4jPod('mygraph'), never());
+    if (result.kind !== 'failed') throw new Error(`expected a failure, got ${result.kind}`);
+    expect(result.retryable).toBe(false);
+    expect(result.reason).toContain(reason);
+    expect(result.reason).toContain('Install Neo4j 5.26 Community');
+    expect(result.reason).toContain('NEO4J_HOME');
+    await running.close();
+  });
+});
+
+describe('a Neo4j pod run as a process', () => {
+  const { root, remove: removeRoot } = temporaryRoot();
+  const home = process.env['NEO4J_HOME'] ?? preparedNeo4jHome();
+  let running: RunningOrchestrator;
+  let driver: Driver | null = null;
+
+  beforeAll(() => {
+    if (!existsSync(join(home, 'lib'))) throw new Error('Neo4j is not prepared: run scripts/setup.mjs --test');
+    running = runProcessOrchestrator(processOptions(root, { neo4jHome: home }));
+  });
+  afterAll(async () => {
+    await driver?.close();
+    await running.close();
+    removeRoot();
+  });
+
+  async function started(pod: WorkloadSpec) {
+    await ensured(running.orchestrator, pod);
+    return becomes(running.orchestrator, pod, 'ready', 90_000);
+  }
+  async function run(port: number, cypher: string, password = PASSWORD): Promise<unknown[]> {
+    driver = neo4j.driver(`bolt://127.0.0.1:${port}`, neo4j.auth.basic('neo4j', password), {
+      maxTransactionRetryTime: 10_000,
+    });
+    const session = driver.session();
+    try {
+      return (await session.run(cypher)).records.map((record) => record.toObject());
+    } finally {
+      await session.close();
+      await driver.close();
+      driver = null;
+    }
+  }
+
+  it('answers Cypher as soon as it is ready, advertises its outside name, and keeps its data', async () => {
+    const pod = neo4jPod('mygraph');
+    await ensured(running.orchestrator, pod);
+    const commandLines: string[] = [];
+    await until(
+      'it is ready',
+      async () => {
+        commandLines.push(...processTable().map((each) => each.commandLine.join(' ')));
+        const now = await running.orchestrator.observe(pod, never());
+        return now.kind === 'workload' && now.phase === 'ready';
+      },
+      { timeoutMs: 90_000, everyMs: 100 },
+    );
+    expect(commandLines.some((line) => line.includes(pod.uid))).toBe(true);
+    expect(commandLines.filter((line) => line.includes(PASSWORD))).toEqual([]);
+
+    const port = (await becomes(running.orchestrator, pod, 'ready')).addresses['default']?.port ?? 0;
+    expect(await run(port, "CREATE (n:Kept {answer: '42'}) RETURN n.answer AS answer")).toEqual([{ answer: '42' }]);
+    await expect(run(port, 'RETURN 1', 'wrong password')).rejects.toMatchObject({
+      code: 'Neo.ClientError.Security.Unauthorized',
+    });
+    await expect(run(port, 'RETURN 1', 'neo4j')).rejects.toThrow();
+    const [addresses] = await run(
+      port,
+      `SHOW SETTINGS 'server.bolt.advertised_address', 'server.http.advertised_address', 'dbms.usage_report.enabled'
+       YIELD value RETURN collect(value) AS values`,
+    );
+    expect(addresses).toEqual({
+      values: ['false', 'mygraph.pods.example.org:443', 'mygraph-browser.pods.example.org:443'],
+    });
+    const browser = await until('the browser answers', async () => {
+      const seen = await becomes(running.orchestrator, pod, 'ready');
+      return seen.addresses['browser'];
+    });
+    const discovery = (await (await fetch(`http://127.0.0.1:${browser.port}/`)).json()) as Record<string, string>;
+    expect(discovery['bolt_direct']).toBe('bolt://mygraph.pods.example.org:443');
+
+    await running.orchestrator.remove(pod, { data: 'keep', run: 1 }, never());
+    expect(await becomesAbsent(running.orchestrator, pod)).toEqual({ kind: 'absent', data: true });
+    const again = await started({ ...pod, run: 2 });
+    expect(await run(again.addresses['default']?.port ?? 0, 'MATCH (n:Kept) RETURN n.answer AS answer')).toEqual([
+      { answer: '42' },
+    ]);
+    const logs = await running.orchestrator.logs(pod, { tailBytes: 100_000 }, never());
+    expect(logs).toContain('Started.');
+    expect(logs).not.toContain(PASSWORD);
+    await running.orchestrator.remove(pod, { data: 'delete', run: 2 }, never());
+    expect(await becomesAbsent(running.orchestrator, pod)).toEqual({ kind: 'absent', data: false });
+    rmSync(root, { recursive: true, force: true });
+  }, 200_000);
+});

@@ -1,0 +1,266 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import { PodgateError } from '../../../core/errors.ts';
+import { podKey } from '../../../core/ids.ts';
+import type { EnsureResult, Orchestrator, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import type { Vault } from '../../../core/vault.ts';
+import { createSpawner } from '../../../spawner/spawner.ts';
+import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
+import { podRecord, podSpec } from '../../support/pod-records.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+
+/** Seals nothing: what is tested is whose context it is opened with. */
+const vault: Vault = {
+  seal: (plaintext, context) => `${context}:${plaintext}`,
+  open: (sealed, context) => {
+    if (!sealed.startsWith(`${context}:`)) throw new PodgateError('vault.cannot-open');
+    return sealed.slice(context.length + 1);
+  },
+};
+
+type Answer = EnsureResult | Error | (() => Promise<EnsureResult>);
+
+describe('the spawner', () => {
+  let database: SqliteDatabase;
+  let end: AbortController;
+  let running: Promise<void> | null;
+  let asked: WorkloadSpec[];
+  let answers: Map<string, Answer[]>;
+
+  beforeEach(() => {
+    const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+    database = openSqliteDatabase({ path: ':memory:', clock, log: silentLog });
+    end = new AbortController();
+    running = null;
+    asked = [];
+    answers = new Map();
+  });
+  afterEach(async () => {
+    end.abort();
+    await running;
+    database.close();
+  });
+
+  /** Answers what it was told to, then 'ensured'. */
+  const ensure: Orchestrator['ensure'] = async (workload) => {
+    asked.push(workload);
+    const answer = answers.get(workload.podId)?.shift() ?? { kind: 'ensured' };
+    if (answer instanceof Error) throw answer;
+    return typeof answer === 'function' ? answer() : answer;
+  };
+
+  function start(concurrency = 4): void {
+    const spawner = createSpawner({
+      store: database.store,
+      queue: database.queue,
+      logs: database.logs,
+      orchestrator: { ensure },
+      vault,
+      templates: createTemplateCatalog(),
+      clock: { now: () => Date.now(), monotonicMs: () => performance.now() },
+      log: silentLog,
+      hostsOf: (record) => ({ default: `${record.podId}.pods.localhost` }),
+      publicHttpsPort: 8443,
+      concurrency,
+    });
+    running = spawner.run(end.signal);
+  }
+
+  const keyOf = (podId: string) => podKey('dev', podId);
+  async function create(podId: string, change: Partial<PodRecord> = {}): Promise<void> {
+    const record = podRecord({
+      tenant: 'dev',
+      podId,
+      uid: `uid-${podId}`,
+      status: 'REQUESTED',
+      applied: null,
+      generation: 3,
+      run: 2,
+      ...change,
+    });
+    await database.store.commit({ puts: [podPut(record, 'absent')], enqueue: [{ key: keyOf(podId) }] });
+  }
+  const read = async (podId: string) => (await database.store.get('pod', keyOf(podId)))?.value;
+  const reaches = (podId: string, status: PodRecord['status']) =>
+    until(`${podId} is ${status}`, async () => ((await read(podId))?.status === status ? await read(podId) : null));
+  const isIdle = async () => {
+    const { due, delayed, leased } = await database.queue.stats();
+    return due + delayed + leased === 0;
+  };
+  const actionsOf = async (podId: string) =>
+    (await database.logs.actions(`uid-${podId}`)).map((line) => line.slice('26/11/23 20:00: '.length));
+
+  it('takes a requested pod to CREATING_CONTAINER and settles its key after that', async () => {
+    start();
+    await create('mypod');
+    const record = await reaches('mypod', 'CREATING_CONTAINER');
+    expect(record.applied).toEqual({ generation: 3, run: 2, spec: record.spec });
+    await until('the queue is empty', isIdle);
+    const { storeId, commits } = await database.store.identity();
+    expect(asked).toHaveLength(1);
+    expect(asked[0]).toMatchObject({
+      tenant: 'dev',
+      podId: 'mypod',
+      uid: 'uid-mypod',
+      generation: 3,
+      run: 2,
+      spec: record.spec,
+      credentials: null,
+      hosts: { default: 'mypod.pods.localhost' },
+      publicHttpsPort: 8443,
+      annotations: { storeId },
+    });
+    expect(asked[0]?.annotations.commit).toBeLessThanOrEqual(commits);
+    expect(JSON.parse(asked[0]?.annotations.record ?? '')).toMatchObject({ uid: 'uid-mypod', run: 2 });
+    expect(await actionsOf('mypod')).toEqual([
+      'spawner set status to SPAWNER_SETUP',
+      'spawner set status to CREATING_CONTAINER',
+    ]);
+  });
+
+  it.each<[string, Partial<PodRecord>]>([
+    ['is no longer wished', { wish: 'OFF' }],
+    ['is being deleted', { deleting: { keepVolume: false } }],
+    ['runs', { status: 'RUNNING' }],
+  ])('leaves a pod alone that %s', async (_what, change) => {
+    start();
+    await create('mypod', change);
+    await until('the queue is empty', isIdle);
+    expect(asked).toEqual([]);
+    expect(await actionsOf('mypod')).toEqual([]);
+  });
+
+  it('goes on with what a spawner that died has claimed', async () => {
+    const spec = podSpec();
+    start();
+    await create('mypod', { status: 'SPAWNER_SETUP', applied: { generation: 3, run: 2, spec } });
+    await reaches('mypod', 'CREATING_CONTAINER');
+    expect(await actionsOf('mypod')).toEqual(['spawner set status to CREATING_CONTAINER']);
+  });
+
+  it('asks again soon while an older workload is in the way', async () => {
+    const wait: Answer = { kind: 'wait', reason: 'an older one is being ended' };
+    answers.set('mypod', [wait, wait, wait]);
+    start();
+    const begunMs = performance.now();
+    await create('mypod');
+    await reaches('mypod', 'CREATING_CONTAINER');
+    expect(asked).toHaveLength(4);
+    // 100 + 200 + 400 ms at least, and no failed try of the pod's.
+    expect(performance.now() - begunMs).toBeGreaterThan(600);
+    expect((await read('mypod'))?.attempts).toBe(0);
+  });
+
+  it('asks again when the orchestrator does not answer, which is no failure of the pod', async () => {
+    answers.set('mypod', [new PodgateError('orchestrator.unavailable'), new Error('a surprise')]);
+    start();
+    await create('mypod');
+    await reaches('mypod', 'CREATING_CONTAINER');
+    expect(asked).toHaveLength(3);
+    expect((await read('mypod'))?.attempts).toBe(0);
+  });
+
+  it('tries a failed one again with back-off, visible in the action log', async () => {
+    answers.set('mypod', [{ kind: 'failed', reason: 'The disk is full.', retryable: true }]);
+    start();
+    const begunMs = performance.now();
+    await create('mypod');
+    const failed = await until('the failure is noted', async () => {
+      const record = await read('mypod');
+      return record?.attempts === 1 ? record : null;
+    });
+    expect(failed.statusContainer?.message).toBe('The disk is full.');
+    await reaches('mypod', 'CREATING_CONTAINER');
+    expect(performance.now() - begunMs).toBeGreaterThan(900);
+    expect(await actionsOf('mypod')).toContain('spawner failed (try 1 of 5): The disk is full.');
+  });
+
+  it('gives up at once on what can never succeed', async () => {
+    answers.set('mypod', [{ kind: 'failed', reason: 'No Neo4j is installed.', retryable: false }]);
+    start();
+    await create('mypod');
+    const record = await reaches('mypod', 'ERROR');
+    expect(record.statusContainer?.message).toBe('No Neo4j is installed.');
+    await until('the queue is empty', isIdle);
+    expect(asked).toHaveLength(1);
+  });
+
+  it('never overwrites a wish that came while it worked', async () => {
+    answers.set('mypod', [
+      async () => {
+        const stored = await database.store.get('pod', keyOf('mypod'));
+        if (stored === null) throw new Error('the record is gone');
+        await database.store.commit({ puts: [podPut({ ...stored.value, wish: 'OFF' }, stored.revision)] });
+        return { kind: 'ensured' };
+      },
+    ]);
+    start();
+    await create('mypod');
+    await until('the queue is empty', isIdle);
+    expect(await read('mypod')).toMatchObject({ wish: 'OFF', status: 'SPAWNER_SETUP' });
+  });
+
+  it('opens the credentials for this uid, and fails with a sentence when it cannot', async () => {
+    const spec = podSpec({ template: 'template/postgres', writtenTemplate: 'postgres' });
+    const secret = JSON.stringify({ username: 'mypg', password: 'verysecret' });
+    const credential = (podId: string, uid: string, sealed: string) => ({
+      kind: 'credential' as const,
+      key: keyOf(podId),
+      expected: 'absent' as const,
+      value: { uid, tenant: 'dev', podId, sealed },
+      tenant: 'dev',
+      indexes: [],
+    });
+    await database.store.commit({
+      puts: [
+        credential('mypg', 'uid-mypg', vault.seal(secret, 'uid-mypg')),
+        credential('foreign', 'uid-foreign', vault.seal(secret, 'uid-other')),
+        credential('stale', 'uid-of-an-earlier-one', vault.seal(secret, 'uid-of-an-earlier-one')),
+        credential('broken', 'uid-broken', vault.seal('verysecret but no JSON', 'uid-broken')),
+      ],
+    });
+    start();
+    for (const podId of ['mypg', 'foreign', 'stale', 'broken', 'none']) await create(podId, { spec });
+    await reaches('mypg', 'CREATING_CONTAINER');
+    expect(asked.map((workload) => workload.credentials)).toEqual([{ username: 'mypg', password: 'verysecret' }]);
+    for (const podId of ['foreign', 'stale', 'broken', 'none']) {
+      const record = await reaches(podId, 'ERROR');
+      expect(record.statusContainer?.message).toMatch(/^[A-Z].*\.$/);
+      expect(JSON.stringify(record)).not.toContain('verysecret');
+      expect((await actionsOf(podId)).join()).not.toContain('verysecret');
+    }
+    expect(asked[0]?.annotations.record).not.toContain('verysecret');
+  });
+
+  it('works on other pods while some fail for ever or take long', async () => {
+    answers.set(
+      'poison',
+      Array.from({ length: 1_000 }, () => new Error('poison')),
+    );
+    answers.set('slow', [
+      () => new Promise((resolve) => end.signal.addEventListener('abort', () => resolve({ kind: 'ensured' }))),
+    ]);
+    start(2);
+    await create('poison');
+    await create('slow');
+    await until('both are being worked on', () => asked.length >= 2);
+    for (let i = 0; i < 20; i += 1) await create(`pod${i}`);
+    for (let i = 0; i < 20; i += 1) await reaches(`pod${i}`, 'CREATING_CONTAINER');
+    expect((await read('poison'))?.status).toBe('SPAWNER_SETUP');
+  });
+
+  it('gives what it holds back when it ends, so that the next one takes it up at once', async () => {
+    answers.set('mypod', [
+      () => new Promise((_, reject) => end.signal.addEventListener('abort', () => reject(new Error('interrupted')))),
+    ]);
+    start();
+    await create('mypod');
+    await until('it is being worked on', () => asked.length === 1);
+    end.abort();
+    await running;
+    expect(await database.queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+  });
+});
