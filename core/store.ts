@@ -46,11 +46,17 @@ export interface Delete {
   readonly uid: string;
 }
 
+/** A queue key, and on whose account it waits (see Queue). */
+export interface Enqueue {
+  readonly key: string;
+  readonly share?: string;
+}
+
 export interface Batch {
   readonly puts?: readonly Put[];
   readonly deletes?: readonly Delete[];
   /** Queue keys made due in the same atomic step. */
-  readonly enqueue?: readonly string[];
+  readonly enqueue?: readonly Enqueue[];
   /** The writer's fencing token: refused when a greater one has been used (see Lock). */
   readonly fence?: number;
 }

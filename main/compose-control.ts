@@ -113,7 +113,6 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     allowsImages: false,
     imageAllowList: config.images,
     // The health loop follows the store's changes, so the commit itself has woken it.
-    wake: () => undefined,
     publicHttpsPort: config.publicHttpsPort,
     version,
     readiness: async () => readinessOf(link, health, feed),

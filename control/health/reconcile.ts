@@ -52,7 +52,7 @@ async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, sig
       const next: PodRecord = { ...record, ...step.change, updatedAtMs: parts.clock.now() };
       const result = await parts.store.commit({
         puts: [podPut(next, stored.revision)],
-        enqueue: step.enqueue ? [stored.key] : [],
+        enqueue: step.enqueue ? [{ key: stored.key, share: record.createdBy }] : [],
       });
       // A conflict means that somebody wrote meanwhile, perhaps another wish: read again and plan anew.
       if (result.kind === 'committed' && step.log !== null) {

@@ -52,10 +52,9 @@ export async function changePod(parts: PodParts, mutex: KeyedMutex, request: Cha
       const record: PodRecord = { ...stored.value, ...change, updatedAtMs: parts.clock.now() };
       const result = await parts.store.commit({
         puts: [podPut(record, stored.revision)],
-        ...(enqueue === true ? { enqueue: [key] } : {}),
+        ...(enqueue === true ? { enqueue: [{ key, share: stored.value.createdBy }] } : {}),
       });
       if (result.kind === 'committed') {
-        parts.wake(key);
         if (log !== undefined) await noteAction(parts, record, log);
         return { record, isChanged: true };
       }

@@ -53,13 +53,15 @@ export async function createPod(
         indexes: [],
       });
     }
-    const result = await parts.store.commit({ puts, ...(record.status === 'REQUESTED' ? { enqueue: [key] } : {}) });
+    const result = await parts.store.commit({
+      puts,
+      ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: record.createdBy }] } : {}),
+    });
     if (result.kind === 'committed') return;
     const other = await parts.store.get('pod', key);
     // A commit may be done and its answer lost on the way: then what is there is ours.
     if (other?.value.uid !== record.uid) throw taken(podId, other?.value ?? null);
   });
-  parts.wake(key);
   await noteAction(parts, record, `Pod object created by '${caller.username}'`);
   return record;
 }

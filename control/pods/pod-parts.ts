@@ -45,8 +45,6 @@ export interface PodParts {
   readonly limits: PodLimits;
   readonly allowsImages: boolean;
   readonly imageAllowList: readonly string[];
-  /** Tells the health loop that this pod has changed. */
-  readonly wake: (key: string) => void;
   readonly randomBytes: (size: number) => Uint8Array;
   readonly newUid: () => string;
 }

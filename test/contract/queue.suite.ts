@@ -222,7 +222,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
 
       it('waits until a commit makes a key due', async () => {
         const waiting = claim();
-        await harness.store.commit({ enqueue: ['a'] });
+        await harness.store.commit({ enqueue: [{ key: 'a' }] });
         expect((await waiting).key).toBe('a');
       });
 

@@ -49,7 +49,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         const result = await store.commit({
           puts: [putPod('one', 'absent', { run: 1 }), putPod('new', 'absent'), putPod('gone', 5)],
           deletes: [deletePod('two', two)],
-          enqueue: ['one'],
+          enqueue: [{ key: 'one' }],
         });
         expect(result).toEqual({ kind: 'conflict', keys: ['one', 'gone'] });
         expect(await store.get('pod', 'one')).toMatchObject({ revision: one, value: { run: 0 } });
@@ -123,7 +123,9 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       });
 
       it('makes the enqueued keys due in the same step', async () => {
-        await committed(store.commit({ puts: [putPod('one', 'absent')], enqueue: ['dev/one', 'dev/two'] }));
+        await committed(
+          store.commit({ puts: [putPod('one', 'absent')], enqueue: [{ key: 'dev/one' }, { key: 'dev/two' }] }),
+        );
         const claims = [await harness.queue.claim(10_000, never()), await harness.queue.claim(10_000, never())];
         expect(claims.map((claim) => claim?.key)).toEqual(['dev/one', 'dev/two']);
       });
@@ -147,7 +149,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         const description = odd.repeat(20);
         const value = newPod('odd', { spec: podSpec({ description }) });
         const put = { kind: 'pod', key: odd, expected: 'absent', value, tenant: odd, indexes: [odd] } as const;
-        await committed(store.commit({ puts: [put], enqueue: [odd] }));
+        await committed(store.commit({ puts: [put], enqueue: [{ key: odd }] }));
         expect((await store.get('pod', odd))?.value.spec.description).toBe(description);
         expect((await store.list('pod', { tenant: odd, index: odd, limit: 10 })).map(({ key }) => key)).toEqual([odd]);
         expect((await harness.queue.claim(1_000, never()))?.key).toBe(odd);
@@ -158,7 +160,9 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       it('refuses a writer whose token is smaller than one that has been used', async () => {
         const first = await committed(store.commit({ puts: [putPod('one', 'absent')], fence: 10 }));
         const second = await committed(store.commit({ puts: [putPod('one', first)], fence: 11 }));
-        expect(await store.commit({ puts: [putPod('one', second, { run: 9 })], enqueue: ['x'], fence: 10 })).toEqual({
+        expect(
+          await store.commit({ puts: [putPod('one', second, { run: 9 })], enqueue: [{ key: 'x' }], fence: 10 }),
+        ).toEqual({
           kind: 'fenced',
         });
         expect(await store.get('pod', 'one')).toMatchObject({ revision: second, value: { run: 0 } });
@@ -251,7 +255,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         const { storeId, commits } = await store.identity();
         const first = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
         await store.commit({ puts: [putPod('one', 'absent')] });
-        const second = await committed(store.commit({ enqueue: ['key'] }));
+        const second = await committed(store.commit({ enqueue: [{ key: 'key' }] }));
         expect([first, second]).toEqual([commits + 1, commits + 2]);
         expect(await store.identity()).toEqual({ storeId, commits: commits + 2 });
       });
@@ -351,7 +355,9 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
           store.commit({ puts: [putPod('one', 'absent', {}, { indexes: ['x'] })], fence: 5 }),
         );
         const two = await committed(store.commit({ puts: [putPod('two', 'absent')] }));
-        const three = await committed(store.commit({ deletes: [deletePod('two', two)], enqueue: ['dev/two'] }));
+        const three = await committed(
+          store.commit({ deletes: [deletePod('two', two)], enqueue: [{ key: 'dev/two' }] }),
+        );
         const identity = await store.identity();
         harness = await harness.reopen();
         ({ store } = harness);

@@ -31,7 +31,7 @@ export async function actAsUser(
   const isDelete = next.deleting !== null;
   const commit = store.commit({
     puts: [podPut(next, stored.revision)],
-    enqueue: next.status === 'REQUESTED' && stored.value.status === 'STOPPED' ? [key] : [],
+    enqueue: next.status === 'REQUESTED' && stored.value.status === 'STOPPED' ? [{ key }] : [],
   });
   await promised(commit, promises, key, isDelete ? null : mark);
 }
@@ -49,7 +49,7 @@ async function create(
   const base = podRecord({ uid: `uid-${(uids += 1)}`, podId, spec, applied: null, run: 0, createdAtMs: nowMs });
   const isOn = chance.isHit(0.8);
   const record: PodRecord = isOn ? { ...base, ...startRunChange(base) } : { ...base, wish: 'OFF', status: 'STOPPED' };
-  const commit = store.commit({ puts: [podPut(record, 'absent')], enqueue: isOn ? [key] : [] });
+  const commit = store.commit({ puts: [podPut(record, 'absent')], enqueue: isOn ? [{ key }] : [] });
   await promised(commit, promises, key, mark);
 }
 

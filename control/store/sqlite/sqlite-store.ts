@@ -1,5 +1,5 @@
 import { PodgateError } from '../../../core/errors.ts';
-import type { Batch, CommitResult, RecordKind, Store, Stored, Tombstone } from '../../../core/store.ts';
+import type { Enqueue, Batch, CommitResult, RecordKind, Store, Stored, Tombstone } from '../../../core/store.ts';
 import { decodeRecord, encodeRecord, recordKind, type EncodedRecord, type RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { changesAfter } from './change-feed.ts';
@@ -92,7 +92,7 @@ interface PreparedPut {
 interface PreparedBatch {
   readonly puts: readonly PreparedPut[];
   readonly deletes: NonNullable<Batch['deletes']>;
-  readonly enqueue: readonly string[];
+  readonly enqueue: readonly Enqueue[];
   readonly fence: number | null;
 }
 
@@ -139,7 +139,7 @@ function commitBatch(connection: Connection, batch: PreparedBatch, options: Sqli
       ...[commit, position++, kind, key, uid],
     );
   }
-  for (const key of batch.enqueue) options.enqueue(connection, key, null, ageMs);
+  for (const { key, share } of batch.enqueue) options.enqueue(connection, key, share ?? null, ageMs);
   connection.run('UPDATE store SET commits = ?, fence_used = ?', commit, Math.max(fenceUsed, batch.fence ?? 0));
   if (commit % COMMITS_PER_TRIM === 0) trim(connection, commit - options.feedCommits, ageMs);
   return { kind: 'committed', commit };

@@ -46,7 +46,6 @@ export class ApiStand {
   readonly api: Api;
   readonly server: Server;
   readonly directory: string;
-  readonly woken: string[] = [];
   readonly logLines: string[] = [];
   now = Date.parse('2026-11-23T10:20:30.000Z');
   workloadLogs: () => Promise<string> = async () => '';
@@ -86,7 +85,6 @@ export class ApiStand {
       limits: LIMITS,
       allowsImages: false,
       imageAllowList: [],
-      wake: (woken) => this.woken.push(woken),
       readiness: () => this.readiness(),
       ...change,
     });

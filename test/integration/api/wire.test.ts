@@ -24,12 +24,11 @@ function sentencesOf({ body }: Answer): readonly string[] {
   return typeof body.message === 'string' ? [] : body.message;
 }
 
-/** Neither a record, nor credentials, nor a due key, nor anyone woken. */
+/** Neither a record, nor credentials, nor a due key. */
 async function expectNothingCreated(): Promise<void> {
   const { store, queue } = stand.database;
   expect(await store.identity()).toMatchObject({ commits: 0 });
   expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
-  expect(stand.woken).toEqual([]);
 }
 
 /** All that a raw connection answers until it is closed, with the head apart. */

@@ -43,7 +43,7 @@ describe('a full disk', () => {
     const attempts = Array.from({ length: 5 }, (_, i) =>
       database.store.commit({
         puts: [putPod(`p${i}`, 'absent', large), putPod(`q${i}`, 'absent')],
-        enqueue: [`p${i}`],
+        enqueue: [{ key: `p${i}` }],
       }),
     );
     expect(new Set(await Promise.all(attempts.map(outcome)))).toEqual(new Set(['store.unavailable']));
@@ -67,7 +67,7 @@ describe('a disk that fails', () => {
     if (claim === null) throw new Error('nothing to claim');
     failing = true;
     const results = await Promise.all([
-      outcome(database.store.commit({ puts: [putPod('a', 'absent')], enqueue: ['a'] })),
+      outcome(database.store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] })),
       outcome(database.queue.add('b')),
       outcome(database.queue.acknowledge(claim)),
       outcome(database.lock.acquire('health', 1_000)),
@@ -126,7 +126,12 @@ it('a commit that fails half-way leaves nothing of itself, and takes no other of
   });
   const results = await Promise.all(
     ['a', 'b', 'c'].map((name) =>
-      outcome(database.store.commit({ puts: [putPod(name, 'absent'), putPod(`${name}2`, 'absent')], enqueue: [name] })),
+      outcome(
+        database.store.commit({
+          puts: [putPod(name, 'absent'), putPod(`${name}2`, 'absent')],
+          enqueue: [{ key: name }],
+        }),
+      ),
     ),
   );
   expect(results).toEqual(['done', 'api.internal', 'done']);

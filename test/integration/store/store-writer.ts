@@ -22,7 +22,7 @@ async function write(n: number): Promise<void> {
   const result = await store.commit({
     puts: [putPod(`a${n}`, 'absent', 'x'.repeat(n % 3_000)), putPod(`b${n}`, 'absent')],
     deletes: former === null ? [] : [{ kind: 'pod', key: former.key, expected: former.revision, uid: 'uid' }],
-    enqueue: [`k${n}`],
+    enqueue: [{ key: `k${n}` }],
   });
   if (result.kind !== 'committed') throw new Error(`commit ${n}: ${JSON.stringify(result)}`);
   say(`commit ${n} ${result.commit}`);
