@@ -17,6 +17,8 @@ export interface DevelopmentCaOptions {
   readonly baseHosts: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
+  /** How often the clock is looked at; default: every hour. */
+  readonly lookEveryMs?: number;
 }
 
 export interface DevelopmentCa extends Issuer {
@@ -58,7 +60,7 @@ export async function openDevelopmentCa(options: DevelopmentCaOptions): Promise<
         try {
           const validity = validityAt(clock.now(), LEAF_LIFETIME_MS);
           publish(await Promise.all(baseHosts.map((host) => issue([host, `*.pods.${host}`], signal))));
-          await untilDue(validity, clock, signal);
+          await untilDue(validity, clock, options.lookEveryMs ?? LOOK_EVERY_MS, signal);
           waitMs = 0;
         } catch (error) {
           log.error({ error: errorText(error) }, 'no certificate could be made; trying again');
@@ -72,10 +74,11 @@ export async function openDevelopmentCa(options: DevelopmentCaOptions): Promise<
 async function untilDue(
   validity: Parameters<typeof isRenewalDue>[0],
   clock: Clock,
+  lookEveryMs: number,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted && !isRenewalDue(validity, clock.now())) {
-    await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+    await delay(lookEveryMs, undefined, { signal }).catch(() => undefined);
   }
 }
 
