@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { podsRootOf } from '../../main/pods-root.ts';
 import { type ProcessInfo, processTable } from './process-table.ts';
 import { until } from './until.ts';
 
@@ -126,10 +127,16 @@ export class Program {
     await this.ended(15_000);
   }
 
-  /** Stops it and removes its data directory. */
+  /** Stops it and removes its data directory, and the pods' own where that is elsewhere. */
   async dispose(): Promise<void> {
     await this.stop();
-    rmSync(this.dataDir, { recursive: true, force: true });
+    const { dataDir } = this;
+    if (existsSync(join(dataDir, 'installation.id'))) {
+      const installation = readFileSync(join(dataDir, 'installation.id'), 'utf8').trim();
+      const { root } = podsRootOf({ dataDir, installation, asRoot: process.getuid?.() === 0 });
+      rmSync(root, { recursive: true, force: true });
+    }
+    rmSync(dataDir, { recursive: true, force: true });
   }
 
   get(path: string, token?: string): Promise<ApiAnswer> {
