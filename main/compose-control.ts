@@ -94,6 +94,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     clock,
     log,
     concurrency: SPAWN_CONCURRENCY,
+    mayWork: () => health.trust()?.kind === 'healthy',
     hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
     publicHttpsPort: config.publicHttpsPort,
   });
@@ -112,7 +113,6 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     limits: config.pods,
     allowsImages: false,
     imageAllowList: config.images,
-    // The health loop follows the store's changes, so the commit itself has woken it.
     publicHttpsPort: config.publicHttpsPort,
     version,
     readiness: async () => readinessOf(link, health, feed),

@@ -13,10 +13,14 @@ const WAIT_MAX_MS = 2_000;
 /** After an error of store or orchestrator. */
 const ERROR_FIRST_MS = 250;
 const ERROR_MAX_MS = 30_000;
+/** While it may not work, how often it looks whether it may. */
+const MAY_WORK_EVERY_MS = 20;
 
 export interface SpawnerOptions extends SpawnParts {
   readonly queue: Queue;
   readonly log: Logger;
+  /** False while the store is not to be believed: what it says may be long past, so nothing is made from it. */
+  readonly mayWork: () => boolean;
   /** Pods worked on at once. */
   readonly concurrency: number;
 }
@@ -35,6 +39,10 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   async function claimer(signal: AbortSignal): Promise<void> {
     let failures = 0;
     while (!signal.aborted) {
+      if (!options.mayWork()) {
+        await sleep(MAY_WORK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+        continue;
+      }
       try {
         const claim = await queue.claim(LEASE_MS, signal);
         failures = 0;

@@ -1,0 +1,199 @@
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createHealthLoop, type HealthLoop } from '../../../control/health/health-loop.ts';
+import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
+import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import { podKey } from '../../../core/ids.ts';
+import { startRunChange } from '../../../core/lifecycle/plan.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import type { StoreIdentity } from '../../../core/store.ts';
+import { createSpawner } from '../../../spawner/spawner.ts';
+import { Chance } from '../../sim/scheduler.ts';
+import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
+import { podRecord, podSpec } from '../../support/pod-records.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+
+const PASS_MS = 20;
+const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+
+let directory: string;
+let workloads: SimOrchestrator;
+let lastSeen: StoreIdentity | null;
+
+/** A control plane over one store file; the workloads outlive it. */
+class ControlPlane {
+  readonly database: SqliteDatabase;
+  readonly feed: ControlRouteFeed;
+  readonly health: HealthLoop;
+  passes = 0;
+  readonly #stop = new AbortController();
+  readonly #running: Promise<unknown>;
+
+  constructor(file: string) {
+    this.database = openSqliteDatabase({ path: join(directory, file), clock, log: silentLog });
+    const { store, queue, logs } = this.database;
+    this.feed = new ControlRouteFeed({ store, clock, log: silentLog, baseHostOf: () => 'localhost' });
+    const orchestrator: Orchestrator = {
+      ensure: async (workload) => workloads.ensure(workload),
+      remove: async (ref, options) => workloads.remove(ref, options),
+      observe: async (ref) => workloads.observe(ref),
+      list: async () => {
+        this.passes += 1;
+        workloads.advance(false);
+        return workloads.list();
+      },
+      // Nothing is told: what these tests look at comes by the regular pass.
+      watch: (signal) => untilAborted(signal),
+      logs: async () => '',
+      run: async () => undefined,
+    };
+    this.health = createHealthLoop({
+      store,
+      queue,
+      logs,
+      orchestrator,
+      clock,
+      log: silentLog,
+      lastSeen: { read: () => lastSeen, save: async (identity) => void (lastSeen = identity) },
+      observed: (key, uid, observation) => this.feed.observed(key, uid, observation),
+      passed: () => this.feed.observationsComplete(),
+      passEveryMs: PASS_MS,
+    });
+    const spawner = createSpawner({
+      store,
+      queue,
+      logs,
+      orchestrator,
+      vault: { seal: (text) => text, open: (text) => text },
+      templates: { find: () => null, list: () => [] },
+      clock,
+      log: silentLog,
+      hostsOf: () => ({}),
+      publicHttpsPort: 443,
+      concurrency: 2,
+      mayWork: () => this.health.trust()?.kind === 'healthy',
+    });
+    const { signal } = this.#stop;
+    this.#running = Promise.all([this.health.run(signal), spawner.run(signal), this.feed.run(signal)]);
+  }
+
+  async create(podId: string): Promise<void> {
+    const base = podRecord({
+      podId,
+      uid: `uid-${podId}`,
+      applied: null,
+      run: 0,
+      spec: podSpec({ timeToStopDefault: -1 }),
+    });
+    const put = podPut({ ...base, ...startRunChange(base) }, 'absent');
+    await this.database.store.commit({ puts: [put], enqueue: [{ key: put.key }] });
+  }
+
+  async running(podId: string): Promise<void> {
+    await until(`${podId} is RUNNING`, async () => {
+      const stored = await this.database.store.get('pod', podKey('default', podId));
+      return stored?.value.status === 'RUNNING';
+    });
+  }
+
+  /** Several whole passes from now on. */
+  async morePasses(): Promise<void> {
+    const target = this.passes + 10;
+    await until('ten more passes', () => this.passes >= target);
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    this.database.close();
+  }
+}
+
+// eslint-disable-next-line require-yield -- a stream on which nothing comes
+async function* untilAborted(signal: AbortSignal): AsyncIterable<never> {
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+}
+
+let plane: ControlPlane | null = null;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'podgate-suspect-'));
+  workloads = new SimOrchestrator(
+    new Chance(1),
+    () => performance.now(),
+    () => undefined,
+  );
+  lastSeen = null;
+  // Two pods run; between them a copy of the store was taken.
+  plane = new ControlPlane('store.db');
+  await plane.create('first');
+  await plane.running('first');
+  await plane.end();
+  cpSync(join(directory, 'store.db'), join(directory, 'older.db'));
+  plane = new ControlPlane('store.db');
+  await plane.create('second');
+  await plane.running('second');
+  await plane.end();
+  plane = null;
+});
+
+afterEach(async () => {
+  await plane?.end();
+  plane = null;
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const phases = () =>
+  workloads
+    .list()
+    .map(({ podId, phase }) => `${podId} ${phase}`)
+    .sort();
+
+test.each([
+  ['older than last seen', 'older.db', false],
+  ['older than what runs, with nothing remembered', 'older.db', true],
+  ['empty', 'empty.db', true],
+  ['another one than before', 'empty.db', false],
+])('a store that is %s is suspect: nothing is removed or made, and no route table leaves', async (_, file, forgets) => {
+  if (forgets) lastSeen = null;
+  plane = new ControlPlane(file);
+  const wanted = plane;
+  await until('it is judged', () => wanted.health.trust() !== null);
+  await wanted.create('third');
+  await wanted.morePasses();
+  expect(wanted.health.trust()).toMatchObject({ kind: 'suspect' });
+  expect(phases()).toEqual(['first ready', 'second ready']);
+  expect(wanted.feed.isReady).toBe(false);
+});
+
+test('the store itself is healthy again after a restart, and works', async () => {
+  plane = new ControlPlane('store.db');
+  await plane.create('third');
+  await plane.running('third');
+  expect(plane.health.trust()).toEqual({ kind: 'healthy' });
+  expect(phases()).toEqual(['first ready', 'second ready', 'third ready']);
+});
+
+test('a workload whose pod was deleted behind our back goes; one without any trace is left alone for now', async () => {
+  plane = new ControlPlane('store.db');
+  const { store } = plane.database;
+  const { storeId, commits } = await store.identity();
+  const stranger = { tenant: 'default', podId: 'stranger', uid: 'nobody', generation: 1, run: 1 };
+  const annotations = { storeId, commit: commits, record: '' };
+  workloads.ensure({ ...stranger, spec: podSpec(), credentials: null, hosts: {}, publicHttpsPort: 443, annotations });
+  const key = podKey('default', 'second');
+  await until('its tombstone stands', async () => {
+    const stored = await store.get('pod', key);
+    if (stored === null) return true;
+    await store.commit({ deletes: [{ kind: 'pod', key, expected: stored.revision, uid: 'uid-second' }] });
+    return false;
+  });
+  await until('it is gone', () => !phases().some((phase) => phase.startsWith('second')));
+  await plane.morePasses();
+  expect(phases().map((phase) => phase.split(' ')[0])).toEqual(['first', 'stranger']);
+  expect(phases().join()).not.toContain('stopping');
+});
