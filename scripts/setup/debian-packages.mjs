@@ -1,3 +1,4 @@
+import { lookup } from 'node:dns/promises';
 import { isOnPath, runCommand, say } from './run-command.mjs';
 
 /** Programs that tests start, and the Debian package that has each. pgbench is in the same package as the server. */
@@ -18,6 +19,7 @@ const PROGRAMS = [
 export async function prepareDebianPackages() {
   const missing = [];
   for (const [program, name] of PROGRAMS) if (!(await isOnPath(program))) missing.push({ program, name });
+  if (!(await resolvesLocalhostNames())) missing.push({ program: '*.localhost names', name: 'libnss-myhostname' });
   if (missing.length === 0) return null;
   const names = missing.map(({ name }) => name).join(' ');
   const programs = missing.map(({ program }) => program).join(', ');
@@ -34,4 +36,12 @@ export async function prepareDebianPackages() {
     { env },
   );
   return installed.code === 0 ? null : `apt-get install ${names} failed:\n${installed.output.trim()}`;
+}
+
+/** Neo4j drivers look names up by libc, which on Debian knows no name below localhost by itself. */
+async function resolvesLocalhostNames() {
+  return lookup('name.pods.localhost').then(
+    () => true,
+    () => false,
+  );
 }
