@@ -1,50 +1,16 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
-import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { connect as connectTls } from 'node:tls';
+import { describe, expect, it } from 'vitest';
 import { until } from '../../support/until.ts';
 import { makeCertificate } from './support/certificate.ts';
-import {
-  route,
-  runningRoute,
-  silentLog,
-  startGateway,
-  systemClock,
-  type FixtureOptions,
-  type GatewayFixture,
-} from './support/gateway-fixture.ts';
-import { closed, openPlain, readAll, readAndEnd, startBackend, type Backend } from './support/streams.ts';
+import { route, runningRoute, silentLog, startGateway } from './support/gateway-fixture.ts';
+import { BOLT_HELLO, certificate, createStage, echoes } from './support/stage.ts';
+import { closed, openPlain, readAndEnd, startBackend } from './support/streams.ts';
 
-const certificate = makeCertificate(['localhost', '*.pods.localhost']);
-const BOLT_HELLO = Buffer.from('6060b017000001ff00080805000204040000 0003'.replace(' ', ''), 'hex');
-
-let fixture: GatewayFixture | null = null;
-const backends: Backend[] = [];
-
-async function start(options: Omit<FixtureOptions, 'certificate'>): Promise<GatewayFixture> {
-  fixture = await startGateway({ certificate, ...options });
-  return fixture;
-}
-
-async function echo(): Promise<Backend> {
-  const backend = await startBackend((socket) => socket.pipe(socket));
-  backends.push(backend);
-  return backend;
-}
-
-afterEach(async () => {
-  await fixture?.stop();
-  fixture = null;
-  for (const backend of backends.splice(0)) await backend.close();
-});
-
-async function echoes(client: TLSSocket, word = 'word'): Promise<boolean> {
-  client.write(word);
-  const [data] = (await once(client, 'data')) as [Buffer];
-  return data.toString() === word;
-}
+const { start, echo, backends } = createStage();
 
 /** One byte, which the other side reads before the next is sent. */
 function writeAlone(socket: Socket, byte: number): Promise<void> {
@@ -241,242 +207,6 @@ describe('the one port', () => {
   });
 });
 
-describe('limits', () => {
-  it('admits exactly so many connections per address, tells the next in its own protocol, and takes one more when one leaves', async () => {
-    const backend = await echo();
-    const { connect: open, gateway } = await start({
-      routes: [runningRoute('echo.pods.localhost', backend.port)],
-      limits: { maxConnectionsPerAddress: 3 },
-    });
-    const clients = await Promise.all([1, 2, 3].map(() => open('echo.pods.localhost')));
-    for (const client of clients) expect(await echoes(client)).toBe(true);
-    const surplus = await open('echo.pods.localhost');
-    surplus.write('GET / HTTP/1.1\r\nHost: echo.pods.localhost\r\n\r\n');
-    expect(String(await readAndEnd(surplus))).toMatch(/^HTTP\/1\.1 503 /);
-    expect(gateway.counters.refused['route.full']).toBe(1);
-    clients[0]?.destroy();
-    await until('the place is given back', () => gateway.activeConnections() === 2);
-    const next = await open('echo.pods.localhost');
-    expect(await echoes(next)).toBe(true);
-    for (const client of [...clients, next]) client.destroy();
-  });
-
-  it('admits exactly so many sessions per pod, whatever the name', async () => {
-    const backend = await echo();
-    const { connect: open, gateway } = await start({
-      routes: [
-        runningRoute('a.pods.localhost', backend.port, { uid: 'same' }),
-        runningRoute('a-more.pods.localhost', backend.port, { uid: 'same' }),
-      ],
-      limits: { maxConnectionsPerPod: 2 },
-    });
-    const one = await open('a.pods.localhost');
-    const two = await open('a-more.pods.localhost');
-    expect([await echoes(one), await echoes(two)]).toEqual([true, true]);
-    const three = await open('a.pods.localhost');
-    three.write('GET / HTTP/1.1\r\nHost: a.pods.localhost\r\n\r\n');
-    expect(String(await readAndEnd(three))).toMatch(/^HTTP\/1\.1 503 /);
-    one.destroy();
-    await until('the place is given back', () => gateway.activeConnections() === 1);
-    const four = await open('a.pods.localhost');
-    expect(await echoes(four)).toBe(true);
-    two.destroy();
-    four.destroy();
-  });
-
-  it('closes at once what is beyond the surplus', async () => {
-    const { httpsPort, gateway } = await start({
-      routes: [],
-      limits: { maxConnections: 1, maxConnectionsPerAddress: 1 },
-    });
-    const sockets = await Promise.all(Array.from({ length: 12 }, () => openPlain(httpsPort)));
-    await Promise.any(sockets.map((socket) => readAll(socket)));
-    await until('three are closed', () => gateway.counters.closed['too-many-connections'] === 3);
-    expect(gateway.activeConnections()).toBe(9);
-    for (const socket of sockets) socket.destroy();
-  });
-});
-
-describe('a tcp route that cannot be reached', () => {
-  it('is dialled again while the client waits, at wherever the pod is by then', async () => {
-    const gone = await echo();
-    await gone.close();
-    const { connect: open, feed } = await start({ routes: [runningRoute('late.pods.localhost', gone.port)] });
-    const client = await open('late.pods.localhost');
-    client.write('early');
-    const answer = once(client, 'data') as Promise<[Buffer]>;
-    const backend = await echo();
-    feed.change([runningRoute('late.pods.localhost', backend.port)]);
-    expect(String((await answer)[0])).toBe('early');
-    client.destroy();
-  });
-
-  it("refuses in the client's words once the dial is given up, and at once when the pod is another by then", async () => {
-    const gone = await echo();
-    await gone.close();
-    const worker = await start({
-      routes: [runningRoute('gone.pods.localhost', gone.port)],
-      // Twenty times as fast as the clock on the wall.
-      clock: { ...systemClock, monotonicMs: () => performance.now() * 20 },
-    });
-    const { connect: open, feed, gateway } = worker;
-    const client = await open('gone.pods.localhost');
-    client.write('GET / HTTP/1.1\r\nHost: gone.pods.localhost\r\n\r\n');
-    expect(String(await readAndEnd(client))).toMatch(/^HTTP\/1\.1 502 /);
-    const second = await open('gone.pods.localhost');
-    second.write(BOLT_HELLO);
-    const first = once(second, 'data') as Promise<[Buffer]>;
-    feed.change([runningRoute('gone.pods.localhost', gone.port, { uid: 'another' })]);
-    expect((await first)[0]).toHaveLength(4);
-    expect(gateway.counters.refused['route.unreachable']).toBe(2);
-    second.destroy();
-  });
-
-  it('says in HTTP, in Bolt, or by closing, that the pod is stopped, and that nobody has the name', async () => {
-    const { connect: open } = await start({ routes: [route('off.pods.localhost', { status: 'STOPPED' })] });
-    for (const [name, status] of [
-      ['off.pods.localhost', 503],
-      ['nobody.pods.localhost', 404],
-    ] as const) {
-      const browser = await open(name);
-      browser.write(`GET / HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`);
-      expect(String(await readAndEnd(browser))).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-      const driver = await open(name);
-      const answer = once(driver, 'data') as Promise<[Buffer]>;
-      driver.write(BOLT_HELLO);
-      expect((await answer)[0]).toHaveLength(4);
-      driver.destroy();
-      const other = await open(name);
-      other.write('SSH-2.0-x\r\n');
-      expect(await readAndEnd(other)).toHaveLength(0);
-    }
-  });
-
-  it("aborts the pod's side when the client resets, and the client's when the pod does, with what was sent before", async () => {
-    const ends: string[] = [];
-    const backend = await startBackend((socket) => {
-      socket.on('error', () => ends.push('error')).on('end', () => ends.push('end'));
-      socket.on('data', (data) => {
-        if (String(data) === 'die') socket.write('last words', () => setTimeout(() => socket.resetAndDestroy(), 50));
-      });
-    });
-    backends.push(backend);
-    const { connect: open, gateway } = await start({ routes: [runningRoute('raw.pods.localhost', backend.port)] });
-    const leaving = await open('raw.pods.localhost');
-    leaving.write('hello');
-    await until('the session is there', () => gateway.counters.sessions === 1);
-    (leaving as unknown as { _handle: { _parent: { reset: (done: () => void) => void } } })._handle._parent.reset(
-      () => undefined,
-    );
-    await until('the pod sees an error, no end', () => ends.length === 1);
-    expect(ends).toEqual(['error']);
-
-    const staying = await open('raw.pods.localhost');
-    staying.write('die');
-    expect(String(await readAndEnd(staying))).toBe('last words');
-    await until('counted', () => gateway.counters.ended['backend-failed'] === 1);
-  });
-});
-
-describe('the route feed', () => {
-  it('may die and come back: the table stays meanwhile, and is replaced as a whole after', async () => {
-    const backend = await echo();
-    const {
-      connect: open,
-      feed,
-      gateway,
-    } = await start({
-      routes: [runningRoute('kept.pods.localhost', backend.port), runningRoute('old.pods.localhost', backend.port)],
-    });
-    await until('it is reported', () => feed.received.some((message) => message.kind === 'applied'));
-    expect(feed.received[0]).toEqual({ kind: 'hello', worker: 1, pid: process.pid });
-    const running = await open('old.pods.localhost');
-    expect(await echoes(running)).toBe(true);
-    await feed.stop();
-    const during = await open('kept.pods.localhost');
-    expect(await echoes(during)).toBe(true);
-    feed.routes = [runningRoute('kept.pods.localhost', backend.port), runningRoute('new.pods.localhost', backend.port)];
-    feed.received.length = 0;
-    await feed.start();
-    await until('the new table', () => gateway.table.get('new.pods.localhost') !== undefined);
-    expect(gateway.table.get('old.pods.localhost')).toBeUndefined();
-    await until('it is reported', () => feed.received.some((message) => message.kind === 'applied'));
-    expect(feed.received).toEqual([
-      { kind: 'hello', worker: 1, pid: process.pid },
-      { kind: 'applied', epoch: 'epoch-2', sequence: 7 },
-    ]);
-    expect(await echoes(running)).toBe(true);
-    running.destroy();
-    during.destroy();
-  });
-
-  it('may come back half, lost or silent: the table stays until a whole snapshot is there', async () => {
-    const { feed, gateway } = await start({ routes: [route('kept.pods.localhost')] });
-    await feed.stop();
-    let greetings = 0;
-    await feed.start((socket) => {
-      greetings++;
-      const lines: Record<number, string> = {
-        1: '{"kind":"hello","epoch":"x","baseHosts":["localhost"]}\n{"kind":"snapshot-begin"}\n{"kind":"routes","routes":[]}\n',
-        2: 'no json\n',
-        3: '{"kind":"snapshot-end","sequence":1}\n',
-        4: '{"kind":"surprise"}\n',
-      };
-      socket.end(lines[greetings] ?? '');
-    });
-    await until('all have been tried', () => greetings >= 5);
-    expect(gateway.table.get('kept.pods.localhost')).toBeDefined();
-    await feed.stop();
-  });
-
-  it('applies a change given in pieces of a line', async () => {
-    const { feed, gateway } = await start({ routes: [] });
-    await feed.stop();
-    const text =
-      '{"kind":"hello","epoch":"x","baseHosts":["localhost"]}\n{"kind":"snapshot-begin"}\n' +
-      `${JSON.stringify({ kind: 'routes', routes: [route('gr\u00f6\u00dfe.pods.localhost')] })}\n{"kind":"snapshot-end","sequence":1}\n`;
-    await feed.start((socket) => {
-      const bytes = [...Buffer.from(text)];
-      const next = (): void => {
-        const byte = bytes.shift();
-        if (byte !== undefined) socket.write(Buffer.from([byte]), () => setImmediate(next));
-      };
-      next();
-    });
-    await until('the route', () => gateway.table.get('gr\u00f6\u00dfe.pods.localhost') !== undefined);
-  });
-
-  it('that is away too long makes backends untrusted for new connections, while sessions go on', async () => {
-    const backend = await echo();
-    let now = 0;
-    const {
-      connect: open,
-      feed,
-      gateway,
-    } = await start({
-      routes: [runningRoute('a.pods.localhost', backend.port)],
-      clock: { ...systemClock, monotonicMs: () => now },
-      staleAfterMs: 60_000,
-    });
-    const running = await open('a.pods.localhost');
-    expect(await echoes(running)).toBe(true);
-    now = 1_000_000;
-    expect(gateway.isStale()).toBe(false);
-    await feed.stop();
-    await until('the loss is noticed', () => {
-      now += 1_000;
-      return gateway.isStale();
-    });
-    const client = await open('a.pods.localhost');
-    client.write('GET / HTTP/1.1\r\nHost: a.pods.localhost\r\n\r\n');
-    expect(String(await readAndEnd(client))).toMatch(/^HTTP\/1\.1 502 /);
-    expect(await echoes(running)).toBe(true);
-    await feed.start();
-    await until('trust is back', () => !gateway.isStale());
-    running.destroy();
-  });
-});
-
 describe('the log', () => {
   it('has a line for each connection, with why it was refused or closed, when asked for', async () => {
     const lines: object[] = [];
@@ -506,10 +236,13 @@ describe('the log', () => {
 describe('the end of a worker', () => {
   it('stops accepting, lets connections end in peace, and closes the rest after the drain time', async () => {
     const backend = await echo();
-    const worker = await start({ routes: [runningRoute('a.pods.localhost', backend.port)], drainMs: 400 });
+    const worker = await startGateway({
+      certificate,
+      routes: [runningRoute('a.pods.localhost', backend.port)],
+      drainMs: 400,
+    });
     const [quick, stubborn] = [await worker.connect('a.pods.localhost'), await worker.connect('a.pods.localhost')];
     const stopping = worker.stop();
-    fixture = null;
     await until('nobody listens', async () => {
       const socket = await openPlain(worker.httpsPort).catch(() => null);
       socket?.destroy();
