@@ -12,30 +12,33 @@ const PROGRAMS = [
 ];
 
 /**
- * Installs what is missing when this is Debian and we are root. Otherwise says what to install; tests that need it are
- * skipped with their reason.
+ * Installs the Debian packages of programs that are missing. Tests that need one that stays missing are skipped, with
+ * their reason.
  * @returns {Promise<string | null>} a sentence on what is missing, or null
  */
 export async function prepareDebianPackages() {
   const missing = [];
-  for (const [program, name] of PROGRAMS) if (!(await isOnPath(program))) missing.push({ program, name });
-  if (!(await resolvesLocalhostNames())) missing.push({ program: '*.localhost names', name: 'libnss-myhostname' });
-  if (missing.length === 0) return null;
-  const names = missing.map(({ name }) => name).join(' ');
-  const programs = missing.map(({ program }) => program).join(', ');
+  for (const [program, name] of PROGRAMS) if (!(await isOnPath(program))) missing.push(name);
+  if (!(await resolvesLocalhostNames())) missing.push('libnss-myhostname');
+  return missing.length === 0 ? null : await installDebianPackages(missing, 'for the tests');
+}
+
+/**
+ * Installs these packages when this is Debian and we are root; says what to do otherwise.
+ * @param {readonly string[]} names
+ * @param {string} purpose for the line that is shown
+ * @returns {Promise<string | null>} a sentence on what went wrong, or null
+ */
+export async function installDebianPackages(names, purpose) {
   if (process.getuid?.() !== 0 || !(await isOnPath('apt-get'))) {
-    return `Missing: ${programs}. Tests that need them are skipped. On Debian: sudo apt-get install ${names}`;
+    return `Something is missing ${purpose}. On Debian: sudo apt-get install ${names.join(' ')}`;
   }
-  say(`installing Debian packages for the tests, once: ${names}`);
+  say(`installing Debian packages ${purpose}, once: ${names.join(' ')}`);
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   const updated = await runCommand('apt-get', ['-qq', 'update'], { env });
-  if (updated.code !== 0) return `apt-get update failed, so ${programs} are missing:\n${updated.output.trim()}`;
-  const installed = await runCommand(
-    'apt-get',
-    ['-qq', '-y', '--no-install-recommends', 'install', ...names.split(' ')],
-    { env },
-  );
-  return installed.code === 0 ? null : `apt-get install ${names} failed:\n${installed.output.trim()}`;
+  if (updated.code !== 0) return `apt-get update failed:\n${updated.output.trim()}`;
+  const installed = await runCommand('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...names], { env });
+  return installed.code === 0 ? null : `apt-get install ${names.join(' ')} failed:\n${installed.output.trim()}`;
 }
 
 /** Neo4j drivers look names up by libc, which on Debian knows no name below localhost by itself. */

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { installDebianPackages } from './debian-packages.mjs';
 import { runCommand, say } from './run-command.mjs';
 
 /**
@@ -13,21 +14,30 @@ export async function prepareNodeModules(root) {
   const stampPath = join(root, 'node_modules', '.podgate-stamp');
   const stamp = lockHash(root);
   const node = join(root, 'node_modules', '.bin', 'node');
-  if (existsSync(node)) {
-    if (existsSync(stampPath) && readFileSync(stampPath, 'utf8') === stamp) return null;
-    if (isInstalled(root)) {
-      writeFileSync(stampPath, stamp);
-      return null;
-    }
+  if (existsSync(node) && existsSync(stampPath) && readFileSync(stampPath, 'utf8') === stamp) return null;
+  if (!existsSync(node) || !isInstalled(root)) {
+    say('installing dependencies (npm ci), once');
+    const installed = await runCommand('npm', ['ci', '--loglevel=error', '--no-audit', '--no-fund'], { cwd: root });
+    if (installed.code !== 0) return `npm ci failed:\n${installed.output.trim()}`;
   }
-  say('installing dependencies (npm ci), once');
-  const installed = await runCommand('npm', ['ci', '--loglevel=error', '--no-audit', '--no-fund'], { cwd: root });
-  if (installed.code !== 0) return `npm ci failed:\n${installed.output.trim()}`;
   if (!existsSync(node)) {
-    return `There is no Node ${process.platform}-${process.arch} among the dependencies. Linux and macOS on x64 and arm64 are supported; was npm told to omit optional dependencies?`;
+    return `There is no Node for ${process.platform}-${process.arch} among the dependencies. Linux and macOS on x64 and arm64 are supported; was npm told to omit optional dependencies?`;
   }
-  writeFileSync(stampPath, stamp);
-  return null;
+  const problem = await prepareLibraries(node);
+  if (problem === null) writeFileSync(stampPath, stamp);
+  return problem;
+}
+
+/** That Node needs a library that Debian's smallest installations and images lack. */
+async function prepareLibraries(node) {
+  const tried = await runCommand(node, ['--version']);
+  if (tried.code === 0) return null;
+  if (!tried.output.includes('libatomic'))
+    return `The Node among the dependencies does not run: ${tried.output.trim()}`;
+  const problem = await installDebianPackages(['libatomic1'], 'for Node');
+  if (problem !== null) return problem;
+  const again = await runCommand(node, ['--version']);
+  return again.code === 0 ? null : `The Node among the dependencies does not run: ${again.output.trim()}`;
 }
 
 /** Whoever ran `npm install` by hand has it all: npm's own record of what it installed agrees with the lock. */
