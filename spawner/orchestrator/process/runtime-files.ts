@@ -1,6 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { access, chmod, constants, copyFile, mkdir, realpath, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { runTool } from './run-tool.ts';
+
+const FLUSH_TIMEOUT_MS = 120_000;
 
 /** May every user of this machine reach the file and read and run it? */
 export async function isReachableByAll(path: string): Promise<boolean> {
@@ -28,6 +31,8 @@ export async function makeOnce(
   await mkdir(directory, { mode: 0o755 });
   try {
     await make(directory);
+    // What is made once is believed for ever: a power cut must not leave empty files under its final name.
+    await flushToDisk(directory);
     await rename(directory, target);
   } catch (error) {
     await rm(directory, { recursive: true, force: true });
@@ -36,6 +41,13 @@ export async function makeOnce(
     throw error;
   }
   return target;
+}
+
+/** Writes what is below a directory, with whatever else its file system holds back, to the disk. */
+export async function flushToDisk(directory: string): Promise<void> {
+  const args = process.platform === 'linux' ? ['-f', directory] : [];
+  const options = { cwd: directory, environment: { PATH: '/usr/bin:/bin' }, user: null, timeoutMs: FLUSH_TIMEOUT_MS };
+  await runTool('sync', args, options, new AbortController().signal);
 }
 
 /** A path under which every user can run `program`: its own, or that of a copy made once. */

@@ -165,6 +165,35 @@ describe('after the process that owned the orchestrator was killed', () => {
     elsewhere.remove();
   });
 
+  it('at any moment, again and again, every pod is either gone on with or ended: none is lost, none is doubled', async () => {
+    const uids = [randomUUID(), randomUUID(), randomUUID()];
+    const program = join(import.meta.dirname, 'owner-program.ts');
+    for (let round = 0; round < 8; round += 1) {
+      const instance = `instance-${Math.floor(round / 3)}`;
+      const owner = spawn(process.execPath, [program, place.root, installation, instance, ...uids], {
+        stdio: ['ignore', 'ignore', 'inherit'],
+      });
+      owners.push(owner);
+      // Between "nothing yet" and "all are ready".
+      await new Promise((resolve) => setTimeout(resolve, 150 + round * 60 + Math.random() * 60));
+      owner.kill('SIGKILL');
+      await once(owner, 'exit');
+    }
+    const { orchestrator } = open({ instance: 'instance-2' });
+    for (const uid of uids) {
+      const pod = scriptPod(SERVE, { persistentVolume: true }, refOf(uid));
+      await ensured(orchestrator, pod);
+      await becomes(orchestrator, pod, 'ready');
+    }
+    for (const uid of uids) {
+      const programs = processes().filter(
+        ({ pid, value }) =>
+          value.startsWith(`${installation}/${uid}/`) && processInfo(pid)?.commandLine[0] === process.execPath,
+      );
+      expect(programs).toHaveLength(1);
+    }
+  });
+
   it('stopAll ends all pods at once, keeps their data and says nothing more', async () => {
     const { orchestrator } = open({ instance: 'one' });
     const deaf = `process.on('SIGTERM', () => {}); ${SERVE}`;

@@ -65,6 +65,7 @@ describe('the spawner', () => {
       hostsOf: (record) => ({ default: `${record.podId}.pods.localhost` }),
       publicHttpsPort: 8443,
       concurrency,
+      mayWork: () => true,
     });
     running = spawner.run(end.signal);
   }

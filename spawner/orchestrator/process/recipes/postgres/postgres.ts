@@ -4,7 +4,7 @@ import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs
 import { join } from 'node:path';
 import type { Credentials } from '../../../../../core/pod.ts';
 import { runTool } from '../../run-tool.ts';
-import { exists } from '../../runtime-files.ts';
+import { exists, flushToDisk } from '../../runtime-files.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
 import { OWNER_DATABASE, OWNER_ROLE, type PostgresInstallation, runSingle } from './installation.ts';
 import { scramVerifier } from './scram.ts';
@@ -91,6 +91,8 @@ async function makeData(
     await runSingle(postgres, made, await ownerStatements(credentials), { ...options, user: toolUser }, signal);
     await giveTo(context.osUser);
     await rename(made, data);
+    // Nobody waits for it: it takes a second, and only a power cut within that second could do harm.
+    flushToDisk(data).catch(() => undefined);
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
