@@ -25,7 +25,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     apiSocketPath: join(runDir, 'api.sock'),
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
-    limits: limitsOf(config.gateway),
+    limits: limitsOf(config.gateway, Math.max(1, config.workers)),
     drainMs: DRAIN_MS,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
     ticketKeys: Buffer.from(settings.ticketKeys, 'base64'),
@@ -58,13 +58,15 @@ async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: L
   }
 }
 
-function limitsOf(given: SupervisorLink['start']['settings']['config']['gateway']) {
+/** Connection limits are this whole installation's: each worker holds an equal share of them. */
+function limitsOf(given: SupervisorLink['start']['settings']['config']['gateway'], workers: number) {
+  const share = (limit: number): number => Math.ceil(limit / workers);
   const defaults = DEFAULT_GATEWAY_LIMITS;
   return {
     handshakeTimeoutMs: given.handshakeTimeoutMs ?? defaults.handshakeTimeoutMs,
-    maxConnections: given.connections ?? defaults.maxConnections,
-    maxConnectionsPerAddress: given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress,
-    maxConnectionsPerPod: given.connectionsPerPod ?? defaults.maxConnectionsPerPod,
+    maxConnections: share(given.connections ?? defaults.maxConnections),
+    maxConnectionsPerAddress: share(given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress),
+    maxConnectionsPerPod: share(given.connectionsPerPod ?? defaults.maxConnectionsPerPod),
     http: DEFAULT_HTTP_LIMITS,
   };
 }
