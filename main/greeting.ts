@@ -41,15 +41,15 @@ A Postgres, and SQL through the gateway:
 A web server:
   ${create({ pod_id: 'hello', pod_template: 'podgate/hello' })}
   curl --cacert ${path('ca.pem')} ${origin(`hello.pods.${baseHost}`)}/
-${resolvesNames ? '' : `\n${resolveHint(baseHost)}\n`}
+${resolvesNames ? '' : `\n${resolveHint(baseHost, asRoot)}\n`}
 Ctrl-C ends it, pods included; they are started again with it.
 `;
 }
 
-function resolveHint(baseHost: string): string {
+function resolveHint(baseHost: string, asRoot: boolean): string {
   const what = `This machine does not resolve *.pods.${baseHost} (curl does so by itself; other programs do not). Remedy:`;
   return baseHost === 'localhost' || baseHost.endsWith('.localhost')
-    ? `${what}\n  sudo apt-get install libnss-myhostname`
+    ? `${what}\n  ${asRoot ? '' : 'sudo '}apt-get install libnss-myhostname`
     : `${what} a DNS entry *.pods.${baseHost} for this machine's address.`;
 }
 
