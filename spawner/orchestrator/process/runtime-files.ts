@@ -25,8 +25,10 @@ export async function makeOnce(
   make: (directory: string) => Promise<void>,
 ): Promise<string> {
   const target = join(root, name);
-  if (await exists(target)) return target;
   await mkdir(root, { recursive: true, mode: 0o755 });
+  // We run what we find there: in a shared place such as /var/tmp somebody else may have put it there before us.
+  for (const directory of [root, dirname(root)]) await mustBeOurs(directory);
+  if (await exists(target)) return target;
   const directory = join(root, `.making-${name}-${randomBytes(8).toString('hex')}`);
   await mkdir(directory, { mode: 0o755 });
   try {
@@ -41,6 +43,11 @@ export async function makeOnce(
     throw error;
   }
   return target;
+}
+
+async function mustBeOurs(directory: string): Promise<void> {
+  const { uid } = await stat(directory);
+  if (uid !== 0 && uid !== process.getuid?.()) throw new Error(`${directory} belongs to another user`);
 }
 
 /** Writes what is below a directory, with whatever else its file system holds back, to the disk. */
