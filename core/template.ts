@@ -20,7 +20,7 @@ export interface Template {
   readonly image: string | null;
   /** Fixed networking, or null: the user's counts. */
   readonly networking: Readonly<Record<string, Stanza>> | null;
-  /** Users may give command, arguments and environment. Otherwise they are refused with a sentence. */
+  /** Users may give command and arguments. Otherwise they are refused with a sentence. */
   readonly takesCommand: boolean;
   readonly requiresCommand: boolean;
   /** Null = no credentials. A null user name = the pod id. */

@@ -6,6 +6,7 @@ import { openDevelopmentCa } from '../certs/development-ca.ts';
 import type { Config } from '../config/config.ts';
 import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
+import { keepAllOutput } from '../control/health/keep-output.ts';
 import { createHealthLoop, type HealthLoop } from '../control/health/health-loop.ts';
 import { createApi } from '../control/http/api.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
@@ -32,6 +33,8 @@ const SPAWN_CONCURRENCY = 8;
 const STOP_PODS_MS = 3_500;
 /** Loops that are told to end and do not are left behind: the process ends anyway. */
 const STOP_LOOPS_MS = 1_000;
+/** What pods printed is kept as far as it goes in this time. */
+const KEEP_OUTPUT_MS = 500;
 
 export interface Control {
   /** Works until the signal aborts; then ends in order, with the pods when it is for good. */
@@ -158,7 +161,12 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       working.abort();
       const closed = server.close();
       await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);
-      if (link.isForGood()) await orchestrator.stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
+      if (link.isForGood()) {
+        await keepAllOutput({ logs, orchestrator }, AbortSignal.timeout(KEEP_OUTPUT_MS)).catch((error: unknown) => {
+          log.warn({ error: String(error) }, 'not all that pods printed is kept');
+        });
+        await orchestrator.stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
+      }
       pods.abort();
       await Promise.race([podWork, delay(STOP_LOOPS_MS)]);
       database.close();

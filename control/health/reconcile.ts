@@ -8,10 +8,10 @@ import type { PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import type { Queue } from '../../core/queue.ts';
 import type { Store, Stored } from '../../core/store.ts';
+import { keepOutput } from './keep-output.ts';
 
 /** Steps in one go before the key is put off: no plan needs as many, so more would be a loop. */
 const STEPS_MAX = 12;
-const OUTPUT_KEPT_BYTES = 10 * 1024 * 1024;
 
 export interface ReconcileParts {
   readonly store: Store;
@@ -64,19 +64,14 @@ async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, sig
       await parts.queue.add(stored.key, { share: record.createdBy });
       return { kind: 'done', lookAgainMs: null };
     case 'remove':
-      await keepOutput(parts, record, signal);
+      if (record.applied !== null && record.deleting === null) {
+        await keepOutput(parts, { ...refOf(record), run: record.applied.run }, signal);
+      }
       await parts.orchestrator.remove(refOf(record), { data: step.data, run: record.run }, signal);
       return { kind: 'done', lookAgainMs: 1_000 };
     case 'purge':
       return purge(parts, stored);
   }
-}
-
-/** What the pod printed stays readable after STOPPED. A log that cannot be read does not keep a pod from stopping. */
-async function keepOutput(parts: ReconcileParts, record: PodRecord, signal: AbortSignal): Promise<void> {
-  if (record.applied === null || record.deleting !== null) return;
-  const output = await parts.orchestrator.logs(refOf(record), { tailBytes: OUTPUT_KEPT_BYTES }, signal).catch(() => '');
-  if (output !== '') await parts.logs.saveOutput(record.uid, record.applied.run, output);
 }
 
 async function purge(parts: ReconcileParts, stored: Stored<'pod'>): Promise<Outcome> {

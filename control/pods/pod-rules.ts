@@ -166,7 +166,6 @@ function checkAgainstTemplate(
     const own = `is set by ${name} itself; leave it out`;
     if ((fields.command?.length ?? 0) > 0) problems.push(`command: ${own}`);
     if ((fields.arguments?.length ?? 0) > 0) problems.push(`arguments: ${own}`);
-    if (Object.keys(fields.environmentVariables ?? {}).length > 0) problems.push(`environment_variables: ${own}`);
   }
   if (template?.requiresCommand === true && !refused.has('command') && (spec.command?.[0] ?? '') === '') {
     problems.push(`command: ${name} needs one, such as ["node", "server.js"]`);

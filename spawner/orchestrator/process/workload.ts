@@ -270,8 +270,9 @@ export class Workload {
       cwd: context.home,
       environment: {
         ...context.environment,
-        ...launch.environment,
         ...this.#record.workload.spec.environmentVariables,
+        // After the user's: what the template itself needs stays as it is.
+        ...launch.environment,
         ...portVariables(this.#record.ports),
       },
     });

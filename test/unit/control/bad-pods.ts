@@ -59,10 +59,9 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
   ['a list in arguments', { arguments: [['a']] }, 'arguments.0: must be a string'],
   [
     'a command for a template with its own',
-    { pod_template: 'postgres', arguments: ['-c'], environment_variables: { A: 'b' } },
+    { pod_template: 'postgres', arguments: ['-c'] },
     'command: is set by template/postgres',
     'arguments: is set by',
-    'environment_variables: is set by',
   ],
   ['a number as description', { description: 1 }, 'description: must be a string'],
   ['null as description', { description: null }, 'description: must be a string'],
