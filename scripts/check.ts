@@ -18,6 +18,10 @@ interface Count {
   failed: number;
 }
 
+/** Without that variable, which means something here alone: the program refuses settings it does not know. */
+const ENVIRONMENT: NodeJS.ProcessEnv = { ...process.env, PATH: `${BIN}:${process.env['PATH'] ?? ''}`, NO_COLOR: '1' };
+delete ENVIRONMENT['PODGATE_TEST_REQUIRE_ALL'];
+
 const total: Count = { passed: 0, failed: 0 };
 
 await check('types', 'tsc', ['--noEmit']);
@@ -81,7 +85,7 @@ function run(
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd: ROOT,
-      env: { ...process.env, PATH: `${BIN}:${process.env['PATH'] ?? ''}`, FORCE_COLOR: '0' },
+      env: ENVIRONMENT,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { connect as connectTcp } from 'node:net';
 import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,8 +9,8 @@ import { Program } from '../../support/program.ts';
 import { run } from '../../support/run.ts';
 import { until } from '../../support/until.ts';
 
-const ECHO =
-  "require('node:net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(process.env.PORT, '127.0.0.1')";
+/** Its own mark tells this test's pod from that of another one on this machine. */
+const ECHO = `require('node:net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(process.env.PORT, '127.0.0.1') // ${randomUUID()}`;
 const HOST = 'echo.pods.localhost';
 const WORKERS = 3;
 
