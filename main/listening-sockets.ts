@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
 import { PodgateError } from '../core/errors.ts';
 import type { Config } from '../config/config.ts';
@@ -74,6 +75,10 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
   }
 }
 
+/** The children of a supervisor that was killed end within a moment: a port that is theirs is waited for. */
+const TAKEN_WAIT_MS = 3_000;
+const TAKEN_LOOK_MS = 100;
+
 interface Refused {
   readonly variable: string;
   readonly host: string;
@@ -92,12 +97,20 @@ async function probe(config: Config): Promise<void> {
     ]),
     { variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', port: config.controlPort },
   ];
-  const refused: Refused[] = [];
-  for (const { variable, host, port } of wanted) {
-    const code = await tryListening(host, port);
-    if (code !== null && !isAddressMissing(host, code)) refused.push({ variable, host, code });
+  const tryAll = async (): Promise<readonly Refused[]> => {
+    const refused: Refused[] = [];
+    for (const { variable, host, port } of wanted) {
+      const code = await tryListening(host, port);
+      if (code !== null && !isAddressMissing(host, code)) refused.push({ variable, host, code });
+    }
+    return refused;
+  };
+  for (let waitedMs = 0; ; waitedMs += TAKEN_LOOK_MS) {
+    const refused = await tryAll();
+    if (refused.length === 0) return;
+    if (waitedMs >= TAKEN_WAIT_MS || refused.some(({ code }) => code !== 'EADDRINUSE')) throw taken(refused);
+    await delay(TAKEN_LOOK_MS);
   }
-  if (refused.length > 0) throw taken(refused);
 }
 
 function tryListening(host: string, port: number): Promise<string | null> {

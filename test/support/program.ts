@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { podsRootOf } from '../../main/pods-root.ts';
@@ -229,20 +229,26 @@ function callApi(call: {
   });
 }
 
-/** Ports that are free now: bound all at once, so that they differ, and given back. */
+/**
+ * Ports that are free now: bound all at once, so that they differ, and given back. Below the ports of outgoing
+ * connections (ip_local_port_range), one of which could otherwise hold ours while the program is down.
+ */
 async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve, reject) => {
-          const server = createServer();
-          server.once('error', reject);
-          server.listen(0, '127.0.0.1', () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  const servers: Server[] = [];
+  while (servers.length < count) {
+    const server = await listenOn(10_000 + Math.floor(Math.random() * 9_000));
+    if (server !== null) servers.push(server);
+  }
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
   return ports;
+}
+
+/** Null when the port is taken. */
+function listenOn(port: number): Promise<Server | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once('error', () => resolve(null));
+    server.listen({ host: '127.0.0.1', port }, () => resolve(server));
+  });
 }
