@@ -44,6 +44,7 @@ module.exports = {
     sdk('jose', 'jose', '^(control/auth|test)/'),
     sdk('pino', 'pino', '^main/'),
     sdk('pg', 'pg', '^(cli|test|bench)/'),
+    sdk('redis', 'redis|@redis/[a-z-]+', '^(control/store/redis|test)/'),
   ],
   options: {
     tsPreCompilationDeps: true,

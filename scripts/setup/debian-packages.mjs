@@ -9,6 +9,7 @@ const PROGRAMS = [
   ['openssl', 'openssl'],
   ['java', 'openjdk-17-jre-headless'],
   ['mvn', 'maven'],
+  ['redis-server', 'redis-server'],
 ];
 
 /**
