@@ -1,3 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathsBelow } from '../../../spawner/orchestrator/process/paths.ts';
+import { until } from '../../support/until.ts';
 import { SERVE, processOptions, runProcessOrchestrator, scriptPod } from './process-harness.ts';
 import { becomes, ensured } from '../../contract/orchestrator-harness.ts';
 
@@ -15,5 +19,8 @@ for (const uid of uids) {
   );
   await ensured(orchestrator, pod);
   await becomes(orchestrator, pod, 'ready');
+  // What is said comes before what is written down, by the time of one write: the next owner knows what is on disk.
+  const file = join(pathsBelow(processOptions(root, { installation, instance }).root).workload(uid), 'workload.json');
+  await until('it is written down', () => readFileSync(file, 'utf8').includes('"isReady":true'));
 }
 process.stdout.write('ready\n');
