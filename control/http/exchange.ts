@@ -8,6 +8,8 @@ import { errorEnvelope, replyEnvelope } from './envelope.ts';
 import { parseRequestTarget } from './request-path.ts';
 import { HTTP_STATUS } from './status-codes.ts';
 
+const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
+
 /** Kept beside a request while it is served. */
 export interface ExchangeState {
   query: URLSearchParams;
@@ -41,7 +43,9 @@ export function exchange({ log, version }: { readonly log: Logger; readonly vers
     } catch (error) {
       answerError(context, error, version, log.child({ requestId }));
     }
-    log.info(
+    // Probes ask every few seconds: what they find good is no news.
+    const level = context.status < 400 && PROBES.has(context.path) ? 'debug' : 'info';
+    log[level](
       {
         requestId,
         method,

@@ -57,6 +57,7 @@ export class FeedClient {
     let backoffMs = BACKOFF_FIRST_MS;
     while (!signal.aborted) {
       const { hadSnapshot, reason } = await this.#follow(signal);
+      if (isAborted(signal)) return;
       if (hadSnapshot) backoffMs = BACKOFF_FIRST_MS;
       this.#options.log[hadSnapshot ? 'warn' : 'debug']({ reason, againInMs: backoffMs }, 'route feed lost');
       await delay(backoffMs, undefined, { signal }).catch(() => undefined);
@@ -142,4 +143,9 @@ function onLines(socket: Socket, onLine: (line: string) => string | null, lose: 
     length += rest.length;
     if (length > LINE_MAX_LENGTH) lose('a line too long');
   });
+}
+
+/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
