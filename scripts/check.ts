@@ -58,21 +58,40 @@ async function runTests(project: string): Promise<void> {
     total.failed += failed;
     const skipped = counted.skipped === 0 ? '' : `, ${counted.skipped} skipped`;
     tell(`tests: ${project}`, `${counted.passed} passed, ${failed} failed${skipped}`, seconds);
+    for (const test of counted.secondTries) process.stdout.write(`  passed at the second try: ${test}\n`);
     if (failed > 0) process.stdout.write(`${tailOf(output)}\n`);
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
 }
 
-function countOf(report: string): { passed: number; failed: number; skipped: number } {
-  if (!existsSync(report)) return { passed: 0, failed: 0, skipped: 0 };
-  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests } = JSON.parse(
-    readFileSync(report, 'utf8'),
-  ) as Record<string, number>;
+/** The part of vitest's JSON report that counts here. */
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly testResults: readonly {
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      /** Of every try: a test that passed after all keeps what went wrong before. */
+      readonly failureMessages: readonly string[];
+    }[];
+  }[];
+}
+
+function countOf(file: string): Count & { readonly skipped: number; readonly secondTries: readonly string[] } {
+  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0, secondTries: [] };
+  const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
   return {
-    passed: numPassedTests ?? 0,
-    failed: numFailedTests ?? 0,
-    skipped: (numPendingTests ?? 0) + (numTodoTests ?? 0),
+    passed: report.numPassedTests,
+    failed: report.numFailedTests,
+    skipped: report.numPendingTests + report.numTodoTests,
+    secondTries: report.testResults
+      .flatMap(({ assertionResults }) => assertionResults)
+      .filter(({ status, failureMessages }) => status === 'passed' && failureMessages.length > 0)
+      .map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages[0]?.split('\n')[0] ?? ''}`),
   };
 }
 
