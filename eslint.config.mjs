@@ -31,7 +31,7 @@ export default tseslint.config(
   },
   // The composition root, the scripts and the tests pass an environment to the children they start; config/ reads it.
   {
-    files: ['config/**', 'main.ts', 'main/**', 'cli/**', 'scripts/**', 'test/**', 'bench/**'],
+    files: ['config/**', 'main.ts', 'main/**', 'cli/**', 'scripts/**', 'test/**', 'bench/**', 'vitest.config.ts'],
     rules: { 'no-restricted-syntax': 'off' },
   },
   // SDKs whose classes describe plain options.
