@@ -1,8 +1,20 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { PodgateError } from '../core/errors.ts';
+import { dirname, join } from 'node:path';
+import { errorText, PodgateError } from '../core/errors.ts';
 import { acquireExclusiveLock, type ExclusiveLock } from './exclusive-lock.ts';
 
 /** A Unix socket's path has at most 107 bytes on Linux, 103 on macOS (sun_path). */
@@ -24,12 +36,14 @@ export interface DataDirectory {
 export async function openDataDirectory(path: string): Promise<DataDirectory> {
   let lock: ExclusiveLock | null;
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeDirectory(path);
+    accessSync(path, constants.W_OK | constants.X_OK);
+    refuseForeign(path);
     lock = await acquireExclusiveLock(join(path, 'supervisor.lock'), 0);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    if (error instanceof PodgateError) throw error;
     throw unusable(
-      `PODGATE_DATA_DIR: ${path} cannot be used (${code}); name a directory that you may write to.`,
+      `PODGATE_DATA_DIR: ${path} cannot be used: ${reasonOf(error)}; name a directory that you may write to.`,
       error,
     );
   }
@@ -49,6 +63,47 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
       lock.release();
     },
   };
+}
+
+/** With its parents. Not Node's `recursive`: that never ends where a mkdir fails with ENOENT below what exists, as in /proc. */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const code = codeOf(error);
+    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
+    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error;
+    makeDirectory(dirname(path));
+    mkdirSync(path, { mode: 0o700 });
+  }
+}
+
+/** The owner of a directory can put other files in the place of ours, keys too. Root can do so anyway. */
+function refuseForeign(path: string): void {
+  const { uid } = statSync(path);
+  if (uid === 0 || uid === process.geteuid?.()) return;
+  throw unusable(
+    `PODGATE_DATA_DIR: ${path} belongs to another user (user id ${uid}), who could change what is kept there; start Podgate as that user, or name a directory of your own.`,
+  );
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EROFS: 'the file system is read-only',
+  EEXIST: 'it is not a directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  ENOENT: 'no directory can be made there',
+  ENAMETOOLONG: 'the name is too long',
+  ENOSPC: 'no space is left',
+};
+
+function reasonOf(error: unknown): string {
+  return REASONS[codeOf(error)] ?? errorText(error);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 function unusable(sentence: string, cause?: unknown): PodgateError {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -25,6 +25,30 @@ test('a second holder of the data directory is refused with a sentence that name
   expect(second.installation).toBe(first.installation);
   expect(statSync(second.runDir).mode & 0o777).toBe(0o700);
   second.release();
+});
+
+test.runIf(process.getuid?.() === 0)(
+  'a directory of another user is refused: its owner could change what is kept',
+  async () => {
+    chownSync(directory, 12_345, 12_345);
+    await expect(openDataDirectory(directory)).rejects.toMatchObject({
+      publicMessages: [expect.stringContaining('belongs to another user (user id 12345)')],
+    });
+  },
+);
+
+test.each([
+  ['a file', (file: string) => file, 'it is not a directory'],
+  ['below a file', (file: string) => join(file, 'x'), 'a part of the path is not a directory'],
+  ['where nothing can be made', () => '/proc/self/podgate/x', 'no directory can be made there'],
+])('a path that is %s is refused with the reason', async (what, pathOf, reason) => {
+  if (what.startsWith('where') && !existsSync('/proc/self')) return;
+  const file = join(directory, 'file');
+  writeFileSync(file, '');
+  await expect(openDataDirectory(pathOf(file))).rejects.toMatchObject({
+    code: 'config.invalid',
+    publicMessages: [expect.stringContaining(reason)],
+  });
 });
 
 test('sockets get a short directory where the data directory has a long path', async () => {
