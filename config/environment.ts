@@ -68,8 +68,9 @@ export type Environment = z.infer<typeof VARIABLES>;
 export function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Environment | null {
   const known = Object.keys(VARIABLES.shape);
   const given = Object.entries(env).filter(([name, value]) => name.startsWith(PREFIX) && value !== undefined);
-  for (const [name] of given) {
-    if (!known.includes(name)) problems.push(`${name}: no such setting; remove it. There are: ${known.join(', ')}.`);
+  const unknown = given.map(([name]) => name).filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    problems.push(`${unknown.join(', ')}: no such setting; remove it. There are: ${known.join(', ')}.`);
   }
   // An empty variable is an unset one: that is how compose files and manifests leave settings open.
   const read = VARIABLES.safeParse(Object.fromEntries(given.filter(([, value]) => value !== '')));

@@ -61,7 +61,10 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
       slots.push(sockets);
     }
     const control = bind('control', '127.0.0.1', config.controlPort, false);
-    if (control === null) throw taken([{ variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', code: 'EADDRNOTAVAIL' }]);
+    if (control === null)
+      throw taken([
+        { variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', port: config.controlPort, code: 'EADDRNOTAVAIL' },
+      ]);
     opened.push(control);
     return {
       slots,
@@ -82,6 +85,7 @@ const TAKEN_LOOK_MS = 100;
 interface Refused {
   readonly variable: string;
   readonly host: string;
+  readonly port: number;
   readonly code: string;
 }
 
@@ -101,7 +105,7 @@ async function probe(config: Config): Promise<void> {
     const refused: Refused[] = [];
     for (const { variable, host, port } of wanted) {
       const code = await tryListening(host, port);
-      if (code !== null && !isAddressMissing(host, code)) refused.push({ variable, host, code });
+      if (code !== null && !isAddressMissing(host, code)) refused.push({ variable, host, port, code });
     }
     return refused;
   };
@@ -128,10 +132,10 @@ function isAddressMissing(host: string, code: string): boolean {
 
 function taken(refused: readonly Refused[]): PodgateError {
   return new PodgateError('config.invalid', {
-    publicMessages: refused.map(({ variable, host, code }) =>
+    publicMessages: refused.map(({ variable, host, port, code }) =>
       code === 'EADDRINUSE'
-        ? `${variable}: the port is taken on ${host}, perhaps by another Podgate; end that program, or choose another port.`
-        : `${variable}: the port cannot be bound on ${host} (${code}); choose another port or address.`,
+        ? `${variable}: port ${port} is taken on ${host}, perhaps by another Podgate; end that program, or set ${variable} to another port.`
+        : `${variable}: port ${port} cannot be bound on ${host} (${code === 'EACCES' ? 'EACCES: low ports are for root' : code}); choose another port or address.`,
     ),
   });
 }
@@ -144,7 +148,7 @@ function bind(socket: SocketKind, host: string, port: number, reusePort: boolean
   if (typeof handle === 'number') {
     const code = getSystemErrorName(handle);
     if (isAddressMissing(host, code)) return null;
-    throw taken([{ variable: variableOf(socket), host, code }]);
+    throw taken([{ variable: variableOf(socket), host, port, code }]);
   }
   const name: { port?: number } = {};
   handle.getsockname(name);

@@ -185,8 +185,9 @@ describe('a second instance', () => {
         PODGATE_CONTROL_PORT: String(program.controlPort),
       });
       expect(answer.code).toBe(78);
-      for (const name of ['HTTPS', 'HTTP', 'CONTROL'])
-        expect(answer.stderr).toContain(`PODGATE_${name}_PORT: the port is taken`);
+      const { httpsPort, httpPort, controlPort } = program;
+      for (const [name, port] of Object.entries({ HTTPS: httpsPort, HTTP: httpPort, CONTROL: controlPort }))
+        expect(answer.stderr).toContain(`PODGATE_${name}_PORT: port ${port} is taken on 127.0.0.1`);
       expect(existsSync(join(dataDir, 'supervisor.pid'))).toBe(false);
     } finally {
       rmSync(dataDir, { recursive: true, force: true });

@@ -120,8 +120,8 @@ describe('variables', () => {
   });
 
   test('an unknown PODGATE_ variable is a mistake, others are none of our business', () => {
-    expect(problemsOf({ PODGATE_HTTPS_PROT: '1', OTHER: '1' })).toEqual([
-      expect.stringMatching(/^PODGATE_HTTPS_PROT: no such setting.*PODGATE_HTTPS_PORT/),
+    expect(problemsOf({ PODGATE_HTTPS_PROT: '1', PODGATE_X: '1', OTHER: '1' })).toEqual([
+      expect.stringMatching(/^PODGATE_HTTPS_PROT, PODGATE_X: no such setting.*PODGATE_HTTPS_PORT/),
     ]);
   });
 
