@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { relative } from 'node:path';
 import type { Config } from '../config/config.ts';
+import { shellWord } from '../core/shell-word.ts';
 
 /** A resolver that is away must not hold up the greeting. */
 const LOOKUP_DEADLINE_MS = 1_000;
@@ -21,14 +22,14 @@ export function greetingOf(options: GreetingOptions): string {
   const [{ baseHost, key }] = config.tenants;
   const inside = relative(cwd, config.dataDir);
   const dataDir = inside.startsWith('..') || inside === '' ? config.dataDir : inside;
-  const path = (name: string): string => quoted(`${dataDir}/${name}`);
+  const path = (name: string): string => shellWord(`${dataDir}/${name}`);
   const port = config.publicHttpsPort;
   const origin = (host: string): string => `https://${host}${port === 443 ? '' : `:${port}`}`;
   const token = key === null ? `$(cat ${path('admin.token')})` : '$TOKEN';
   const api = `http://127.0.0.1:${config.controlPort}/v3/pods`;
   const create = (body: object): string =>
     `curl -sS -H "X-Tapis-Token: ${token}" -H 'Content-Type: application/json' -d '${JSON.stringify(body)}' '${api}?wait=routable'`;
-  const environment = dataDir === '.podgate' ? '' : `PODGATE_DATA_DIR=${quoted(config.dataDir)} `;
+  const environment = dataDir === '.podgate' ? '' : `PODGATE_DATA_DIR=${shellWord(config.dataDir)} `;
   const as = asRoot ? 'each under a user id of its own' : 'with your rights';
   return `
 Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s). API: ${origin(baseHost)}/v3/pods, pods: ${origin(`<pod>.pods.${baseHost}`)}
@@ -63,9 +64,4 @@ export async function resolvesPodNames(baseHost: string): Promise<boolean> {
     setTimeout(() => resolve(false), LOOKUP_DEADLINE_MS).unref();
   });
   return await Promise.race([found, tooLate]);
-}
-
-/** For a POSIX shell: as it is where nothing in it has a meaning. */
-function quoted(text: string): string {
-  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { shellWord } from '../../core/shell-word.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { callApi, type Installation } from '../installation.ts';
 
@@ -16,6 +17,7 @@ export interface PostgresAccess {
 
 interface Pod {
   readonly status?: unknown;
+  readonly status_container?: { readonly message?: unknown };
   readonly networking?: Readonly<Record<string, { readonly protocol?: unknown; readonly url?: unknown }>>;
 }
 
@@ -45,9 +47,14 @@ async function runningPod(installation: Installation, podId: string, path: strin
       const start = `http://127.0.0.1:${installation.controlPort}${path}/start`;
       throw new CliError(
         EXIT_FAILED,
-        `pod ${podId} is ${String(pod.status)}; start it: curl -H "X-Tapis-Token: $(cat ${installation.config.dataDir}/admin.token)" ${start}`,
+        `pod ${podId} is ${String(pod.status)}${reasonOf(pod)}; start it: curl -H "X-Tapis-Token: $(cat ${shellWord(`${installation.config.dataDir}/admin.token`)})" ${start}`,
       );
     }
     await delay(LOOK_EVERY_MS);
   }
+}
+
+function reasonOf(pod: Pod): string {
+  const message = pod.status_container?.message;
+  return pod.status === 'ERROR' && typeof message === 'string' && message !== '' ? ` (${message})` : '';
 }

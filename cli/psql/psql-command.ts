@@ -5,7 +5,6 @@ import { findInstallation, type Installation } from '../installation.ts';
 import { type PostgresAccess, postgresAccessOf } from './pod-access.ts';
 
 const LOOPBACK = '127.0.0.1';
-const DATABASE = 'postgres';
 
 /** SQL on a pod: by the machine's psql, or by a small client of our own where there is none. Answers the exit code. */
 export async function psqlCommand(args: readonly string[]): Promise<number> {
@@ -23,7 +22,7 @@ export async function psqlCommand(args: readonly string[]): Promise<number> {
       address: LOOPBACK,
       port: installation.httpsPort,
       caPath: installation.caPath,
-      database: DATABASE,
+      database: access.username,
       ...access,
     },
     psqlArguments,
@@ -44,7 +43,8 @@ function runPsql(installation: Installation, access: PostgresAccess, args: reado
       PGSSLROOTCERT: installation.caPath,
       PGUSER: access.username,
       PGPASSWORD: access.password,
-      PGDATABASE: process.env['PGDATABASE'] ?? DATABASE,
+      // As psql itself chooses; template/postgres makes a database of that name.
+      PGDATABASE: process.env['PGDATABASE'] ?? access.username,
     },
   });
   // psql makes something else of Ctrl-C: it cancels the query.

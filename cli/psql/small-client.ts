@@ -8,6 +8,7 @@ import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { formatResult, type ResultFormat } from './format-result.ts';
 
 const CONNECT_DEADLINE_MS = 15_000;
+const REMEDY = 'On Debian: apt-get install postgresql-client';
 
 export interface SmallClientTarget {
   readonly address: string;
@@ -85,7 +86,7 @@ function parseRequest(args: readonly string[]): Request {
   } catch (error) {
     throw new CliError(
       EXIT_USAGE,
-      `${errorText(error)} (this machine has no psql; without it there are -c, -f, -d, -A and -t. On Debian: apt-get install postgresql-client)`,
+      `${errorText(error)} (this machine has no psql; without it there are -c, -f, -d, -A and -t. ${REMEDY})`,
     );
   }
 }
@@ -98,6 +99,10 @@ async function runScripts(client: pg.Client, scripts: readonly string[], format:
 /** Runs one or several statements as one simple query, prints their results, and answers whether all went well. */
 async function runOne(client: pg.Client, sql: string, format: ResultFormat): Promise<boolean> {
   if (sql.trim() === '') return true;
+  if (/^\s*\\/.test(sql)) {
+    process.stderr.write(`backslash commands need psql, which this machine does not have. ${REMEDY}\n`);
+    return false;
+  }
   try {
     const answer: unknown = await client.query({ text: sql, rowMode: 'array' });
     for (const result of Array.isArray(answer) ? answer : [answer]) {
@@ -119,7 +124,7 @@ async function converse(client: pg.Client, format: ResultFormat): Promise<number
   for await (const line of terminal) {
     if (line.trim() === '\\q') break;
     statement += `${line}\n`;
-    if (line.trimEnd().endsWith(';')) {
+    if (line.trimEnd().endsWith(';') || line.startsWith('\\')) {
       await runOne(client, statement, format);
       statement = '';
     }
