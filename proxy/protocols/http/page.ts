@@ -55,6 +55,22 @@ function jsonOf(problem: Problem, version: string | null): string {
   return `${JSON.stringify(value)}\n`;
 }
 
+/** System fonts and colours, light and dark; nothing is fetched. */
+const STYLE = `:root{--text:#1c2330;--soft:#5c6675;--line:#dde1e7;--back:#f6f7f9;--box:#fff;--mark:#b4540a}
+@media(prefers-color-scheme:dark){:root{--text:#e8ebf0;--soft:#9aa4b3;--line:#333b47;--back:#14181e;--box:#1c2129;--mark:#f0a35e}}
+body{margin:0;padding:14vh 1rem 2rem;font:16px/1.55 system-ui,sans-serif;color:var(--text);background:var(--back)}
+main{max-width:38rem;margin:auto;padding:1.75rem 2rem 1.25rem;background:var(--box);border:1px solid var(--line);border-radius:10px}
+h1{margin:.15rem 0 .75rem;font-size:1.4rem;line-height:1.3;text-wrap:balance}p{margin:.5rem 0}
+h1,p{overflow-wrap:anywhere}.status{margin:0;color:var(--mark);font-weight:600;font-size:.875rem}
+code{font:.9em ui-monospace,monospace;background:var(--back);border-radius:4px;padding:.1em .35em}
+footer{margin-top:1.5rem;padding-top:.75rem;border-top:1px solid var(--line);color:var(--soft);font-size:.8125rem}`;
+
+/** The hint, its calls set apart from the sentence, and what the page does by itself. */
+function hintOf({ hint, refresh }: Problem): string {
+  const calls = escapeHtml(hint).replaceAll(/GET https?:\/\/\S+?(?=\.?(?:\s|$))/g, '<code>$&</code>');
+  return refresh ? `${calls} This page does so by itself.` : calls;
+}
+
 function htmlOf(problem: Problem): string {
   const title = `${problem.status} ${STATUS_CODES[problem.status] ?? ''}`;
   const refresh =
@@ -64,10 +80,11 @@ function htmlOf(problem: Problem): string {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">${refresh}
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40rem;margin:15vh auto;padding:0 1rem}p{margin:.5rem 0}
-small{opacity:.65}code{font-size:.9em}</style></head>
-<body><h1>${escapeHtml(problem.message)}</h1><p>${escapeHtml(problem.hint)}</p>
-<p><small>${escapeHtml(title)} &middot; request <code>${escapeHtml(problem.requestId)}</code></small></p></body></html>
+<style>${STYLE}</style></head>
+<body><main><p class="status">${escapeHtml(title)}</p>
+<h1>${escapeHtml(problem.message)}</h1>
+<p>${hintOf(problem)}</p>
+<footer>Podgate &middot; request <code>${escapeHtml(problem.requestId)}</code></footer></main></body></html>
 `;
 }
 

@@ -91,6 +91,14 @@ describe('an error page', () => {
     expect(page.headers).toContain('no-store');
   });
 
+  it('sets the call of a hint apart, without the full stop of its sentence', () => {
+    const hint = 'Its logs: GET https://localhost:8443/v3/pods/a/logs. Then GET https://h/v3/pods/a/restart.';
+    const page = renderProblem(problemOfRefusal({ ...refusal('route.stopped'), hint }), 'text/html', null);
+    expect(page.body.toString()).toContain(
+      'Its logs: <code>GET https://localhost:8443/v3/pods/a/logs</code>. Then <code>GET https://h/v3/pods/a/restart</code>.',
+    );
+  });
+
   it('of the API is its envelope, whatever is accepted', () => {
     const page = renderProblem(problemOfApi(503, 'id-1'), 'text/html', '1.6.0');
     expect(JSON.parse(page.body.toString())).toMatchObject({
