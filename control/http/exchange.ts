@@ -65,7 +65,10 @@ function requestIdOf(given: string): string {
 
 function answerUnserved(context: ParameterizedContext, version: string): void {
   const allow = context.res.hasHeader('Allow') ? context.response.get('Allow') : '';
-  if (allow === '') throw new PodgateError('api.not-found', { publicMessages: ['There is nothing at this path.'] });
+  if (allow === '')
+    throw new PodgateError('api.not-found', {
+      publicMessages: ['There is nothing at this path. Pods are at /v3/pods; /openapi.json describes all paths.'],
+    });
   if (context.method === 'OPTIONS') {
     context.status = 200;
     context.body = replyEnvelope({ message: `Methods: ${allow}.`, result: null }, version);

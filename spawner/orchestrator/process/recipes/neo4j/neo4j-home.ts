@@ -16,7 +16,7 @@ export type Neo4jLookup =
   | { readonly kind: 'missing'; readonly reason: string };
 
 const INSTALL =
-  'Install Neo4j 5.26 Community (https://neo4j.com/deployment-center/) and Java 17 or 21, set NEO4J_HOME to its directory, and restart Podgate.';
+  'Install Neo4j 5.26 Community (https://neo4j.com/deployment-center/) and Java 17 or 21, set NEO4J_HOME to its directory, restart Podgate, and start the pod again.';
 
 /** Finds Neo4j by NEO4J_HOME, else by `neo4j` on the PATH, and a Java to run it. Looks anew at each call. */
 export async function findNeo4j(settings: Neo4jSettings, forAllUsers: boolean): Promise<Neo4jLookup> {
