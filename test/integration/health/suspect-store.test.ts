@@ -184,7 +184,9 @@ test('a workload whose pod was deleted behind our back goes; one without any tra
   const { storeId, commits } = await store.identity();
   const stranger = { tenant: 'default', podId: 'stranger', uid: 'nobody', generation: 1, run: 1 };
   const annotations = { storeId, commit: commits, record: '' };
-  workloads.ensure({ ...stranger, spec: podSpec(), credentials: null, hosts: {}, publicHttpsPort: 443, annotations });
+  const workload = { ...stranger, spec: podSpec(), credentials: null, hosts: {}, publicHttpsPort: 443, annotations };
+  // By chance there is "no room".
+  await until('the stranger is there', () => workloads.ensure(workload).kind === 'ensured');
   const key = podKey('default', 'second');
   await until('its tombstone stands', async () => {
     const stored = await store.get('pod', key);
