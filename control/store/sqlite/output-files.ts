@@ -3,9 +3,7 @@ import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { PodgateError, errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
-
-const MOST_BYTES_PER_RUN = 10 * 1024 * 1024;
-const MOST_RUNS = 3;
+import { MOST_RUNS, newestBytes } from '../log-limits.ts';
 
 /** The kept output of pods, by run. See LogStore for the law. */
 export interface OutputFiles {
@@ -99,15 +97,6 @@ async function runsIn(folder: string): Promise<readonly number[]> {
 
 function newestFirst(runs: readonly number[]): readonly number[] {
   return runs.toSorted((a, b) => b - a);
-}
-
-/** The last 10 MB, beginning with a whole character. */
-function newestBytes(text: string): Buffer {
-  const bytes = Buffer.from(text, 'utf8');
-  if (bytes.length <= MOST_BYTES_PER_RUN) return bytes;
-  let start = bytes.length - MOST_BYTES_PER_RUN;
-  while (((bytes[start] ?? 0) & 0b1100_0000) === 0b1000_0000) start++;
-  return bytes.subarray(start);
 }
 
 /** Uids are ours, and name their folder as they are; any other text must not become a path. */

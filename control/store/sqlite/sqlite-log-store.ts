@@ -1,11 +1,8 @@
 import type { LogStore } from '../../../core/log-store.ts';
+import { MOST_ACTION_LINES, oneLine } from '../log-limits.ts';
 import { integerOf, textOf } from './sqlite-connection.ts';
 import type { SqliteSession } from './sqlite-session.ts';
 import type { OutputFiles } from './output-files.ts';
-
-const MOST_ACTION_LINES = 500;
-/** Bounds the whole, since lines are counted: 2 MB for a pod at most. */
-const MOST_LINE_CHARACTERS = 4_000;
 
 export function createSqliteLogStore(options: {
   readonly session: SqliteSession;
@@ -43,9 +40,4 @@ export function createSqliteLogStore(options: {
       await outputFiles.remove(uid);
     },
   };
-}
-
-function oneLine(line: string): string {
-  const text = line.replaceAll(/[\r\n\u2028\u2029]+/g, ' ').toWellFormed();
-  return text.length <= MOST_LINE_CHARACTERS ? text : `${text.slice(0, MOST_LINE_CHARACTERS).toWellFormed()}…`;
 }

@@ -1,5 +1,5 @@
-import { PodgateError } from '../../../core/errors.ts';
 import type { Enqueue, Batch, CommitResult, RecordKind, Store, Stored, Tombstone } from '../../../core/store.ts';
+import { refuseDoubleWrites } from '../batch-writes.ts';
 import { decodeRecord, encodeRecord, recordKind, type EncodedRecord, type RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { changesAfter } from './change-feed.ts';
@@ -107,12 +107,7 @@ function prepare(schemas: RecordSchemas, batch: Batch): PreparedBatch {
     record: encodeRecord(schemas, put.kind, put.value),
   }));
   const deletes = [...(batch.deletes ?? [])];
-  const named = new Set<string>();
-  for (const { kind, key } of [...puts, ...deletes]) {
-    const name = `${kind} ${key}`;
-    if (named.has(name)) throw new PodgateError('api.internal', { detail: `commit: a batch writes ${name} twice` });
-    named.add(name);
-  }
+  refuseDoubleWrites([...puts, ...deletes]);
   return { puts, deletes, enqueue: [...(batch.enqueue ?? [])], fence: batch.fence ?? null };
 }
 

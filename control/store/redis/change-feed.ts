@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto';
+import type { Change } from '../../../core/store.ts';
+import type { RecordSchemas } from '../record-schema.ts';
+import type { Wakeup } from '../wakeup.ts';
+import { arrayOf, integerOf, numberIn, textOf, type Reply } from './redis-reply.ts';
+import type { RedisSession } from './redis-session.ts';
+import { parseField, parseValue } from './stored-records.ts';
+
+interface FeedOptions {
+  readonly session: RedisSession;
+  readonly schemas: RecordSchemas;
+  /** Woken after every commit, here or elsewhere, and now and then. */
+  readonly changed: Wakeup;
+}
+
+/** Place in the feed: everything up to and including this entry has been given out. */
+interface Cursor {
+  readonly commit: number;
+  readonly position: string;
+  /** Of that entry: another one in its place shows that the store was replaced. '' = no entry was seen yet. */
+  readonly stamp: string;
+  /** The store that was read; '' = none yet. */
+  readonly storeId: string;
+}
+
+const PAGE = 100;
+/** The greatest second half of a stream's id: this place is behind every change of its commit. */
+const END_OF_COMMIT = '18446744073709551615';
+/** Also without a word, so that a store that was replaced is noticed. */
+const LOOK_AGAIN_MS = 10_000;
+
+/** See Store.changes. A reader slower than the feed is trimmed gets a gap, like one that comes too late. */
+export async function* changesAfter(options: FeedOptions, after: number, signal: AbortSignal): AsyncGenerator<Change> {
+  let cursor: Cursor = { commit: after, position: END_OF_COMMIT, stamp: '', storeId: '' };
+  while (!signal.aborted) {
+    // Before it reads, so that no commit falls between reading and waiting.
+    const waiting = new AbortController();
+    const woken = options.changed.wait(LOOK_AGAIN_MS, AbortSignal.any([signal, waiting.signal]));
+    try {
+      const page = await readPage(options, cursor);
+      cursor = page.cursor;
+      for (const change of page.changes) {
+        // The abort may have come while the reader held a change. (A call, since flow analysis takes it for constant.)
+        if (isAborted(signal)) return;
+        yield change;
+      }
+      if (page.changes.length === 0) await woken;
+    } finally {
+      waiting.abort();
+    }
+  }
+}
+
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+async function readPage(
+  { session, schemas }: FeedOptions,
+  cursor: Cursor,
+): Promise<{ readonly changes: readonly Change[]; readonly cursor: Cursor }> {
+  const { connection, keys, scripts } = session;
+  const { commit, position, stamp, storeId } = cursor;
+  const args = [randomUUID(), storeId, String(commit), position, stamp, String(PAGE)];
+  const reply = arrayOf(await connection.run('changes', scripts.changes, [keys.meta, keys.feed], args));
+  const [id, commits, isGap] = [textOf(reply[0]), integerOf(reply[1]), integerOf(reply[2]) === 1];
+  if (isGap) {
+    return {
+      changes: [{ kind: 'gap', commit: commits }],
+      cursor: { commit: commits, position: END_OF_COMMIT, stamp: '', storeId: id },
+    };
+  }
+  const entries = arrayOf(reply[3]).map((entry) => parseEntry(schemas, entry));
+  const last = entries.at(-1)?.cursor ?? cursor;
+  return { changes: entries.map(({ change }) => change), cursor: { ...last, storeId: id } };
+}
+
+/** See commit.lua for the shape. */
+function parseEntry(schemas: RecordSchemas, entry: Reply) {
+  const [id, fields] = arrayOf(entry);
+  const [commitText = '', position = ''] = textOf(id).split('-');
+  const commit = numberIn(commitText);
+  const values = arrayOf(fields)
+    .map(textOf)
+    .filter((_, at) => at % 2 === 1);
+  const [what, name = '', value = '', stamp = ''] = values;
+  const { kind, key } = parseField(schemas, name);
+  const change: Change =
+    what === 'delete'
+      ? { kind: 'delete', commit, tombstone: { kind, key, uid: value, revision: commit } }
+      : { kind: 'put', commit, record: { kind, key, revision: commit, value: parseValue(schemas, kind, key, value) } };
+  return { change, cursor: { commit, position, stamp, storeId: '' } };
+}

@@ -1,0 +1,115 @@
+import { randomUUID } from 'node:crypto';
+import { errorText } from '../../../core/errors.ts';
+import type { Lock } from '../../../core/lock.ts';
+import type { LogStore } from '../../../core/log-store.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { Queue } from '../../../core/queue.ts';
+import type { Store } from '../../../core/store.ts';
+import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
+import { createWakeup } from '../wakeup.ts';
+import { parseRedisUrl } from './redis-address.ts';
+import { openRedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+import { refused } from './redis-failure.ts';
+import { redisKeys } from './redis-keys.ts';
+import { createRedisLock } from './redis-lock.ts';
+import { createRedisLogStore } from './redis-log-store.ts';
+import { createRedisQueue } from './redis-queue.ts';
+import { arrayOf, integerOf } from './redis-reply.ts';
+import { readScripts } from './redis-scripts.ts';
+import type { RedisSession } from './redis-session.ts';
+import { createRedisStore } from './redis-store.ts';
+import { checkServer } from './start-checks.ts';
+import { watchWakes } from './wake-watch.ts';
+
+export interface RedisDatabase {
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly lock: Lock;
+  readonly logs: LogStore;
+  /** Whatever is asked for later gets 'store.unavailable'; what was asked for is still sent and answered. */
+  close(): void;
+}
+
+export interface RedisDatabaseOptions {
+  /** `redis[s]://[[user]:password@]host[:port][/database]`. Secret. */
+  readonly url: string;
+  /** Installations of different sites may share a Redis. */
+  readonly site: string;
+  readonly log: Logger;
+  /** Certificates (PEM) of the authority of a `rediss:` server; null = those that Node trusts. */
+  readonly ca?: string | null;
+  readonly schemas?: RecordSchemas;
+  /** So many last commits stay in the change feed. */
+  readonly feedCommits?: number;
+  /** Every call answers, or fails, within this time. */
+  readonly deadlineMs?: number;
+  /** How long opening waits for a Redis that does not answer. */
+  readonly patienceMs?: number;
+}
+
+const FEED_COMMITS = 10_000;
+const DEADLINE_MS = 3_000;
+const PATIENCE_MS = 10_000;
+/** Of the keys, as scripts/store-id.lua writes it. */
+const LAYOUT = 1;
+
+/**
+ * The shared store, queue, lock and logs: one Redis, used by any number of processes. Throws PodgateError
+ * 'config.invalid' with a sentence for a Redis that refuses us or on which acknowledged records could be lost,
+ * 'store.unavailable' for one that does not answer.
+ */
+export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<RedisDatabase> {
+  const { log } = options;
+  const address = parseRedisUrl(options.url);
+  const changed = createWakeup();
+  const watching = new AbortController();
+  const connectionOptions: RedisConnectionOptions = {
+    address,
+    ca: options.ca ?? null,
+    deadlineMs: options.deadlineMs ?? DEADLINE_MS,
+    log,
+    check: (send) => checkServer(send, address.shown),
+    onChange: () => changed.wake(),
+  };
+  const patienceMs = options.patienceMs ?? PATIENCE_MS;
+  const connection = await openRedisConnection(connectionOptions, patienceMs);
+  try {
+    const keys = redisKeys(options.site);
+    const session: RedisSession = { connection, keys, scripts: readScripts() };
+    await checkLayout(session, address.shown);
+    const watcher = await openRedisConnection(connectionOptions, patienceMs);
+    const watch = watchWakes(watcher, keys.wakes, changed, watching.signal);
+    watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'nobody watches for changes any more'));
+    return {
+      store: createRedisStore({
+        session,
+        schemas: options.schemas ?? RECORD_SCHEMAS,
+        feedCommits: options.feedCommits ?? FEED_COMMITS,
+        changed,
+      }),
+      queue: createRedisQueue({ session, changed }),
+      lock: createRedisLock(session),
+      logs: createRedisLogStore(session),
+      close() {
+        connection.close();
+        watching.abort();
+        watcher.close('at once');
+        // Whoever waits looks again, and learns that the store is closed.
+        changed.wake();
+      },
+    };
+  } catch (error) {
+    connection.close();
+    throw error;
+  }
+}
+
+async function checkLayout({ connection, keys, scripts }: RedisSession, shown: string): Promise<void> {
+  const reply = arrayOf(await connection.run('identity', scripts.identity, [keys.meta], [randomUUID()]));
+  const layout = integerOf(reply[2]);
+  if (layout > LAYOUT) {
+    throw refused(
+      `The store in the Redis at ${shown} was written by a newer release (layout ${layout}, this release knows ${LAYOUT}).`,
+    );
+  }
+}

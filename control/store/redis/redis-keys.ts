@@ -1,0 +1,42 @@
+/** The keys of one store. All share the tag in braces, so that in a Redis Cluster they would lie in one slot. */
+export interface RedisKeys {
+  readonly meta: string;
+  /** Of every script that changes the queue: `meta`, then those that queue.lua names. */
+  readonly queue: readonly string[];
+  /** Of commit.lua: those of the queue, then the store's. */
+  readonly commit: readonly string[];
+  readonly records: string;
+  readonly lists: string;
+  readonly tombstones: string;
+  readonly feed: string;
+  readonly wakes: string;
+  readonly locks: string;
+  readonly actions: (uid: string) => string;
+  readonly outputs: (uid: string) => string;
+}
+
+/** Several installations may share one Redis: each has the keys of its site. */
+export function redisKeys(site: string): RedisKeys {
+  const key = (name: string): string => `podgate:{${site}}:${name}`;
+  const meta = key('meta');
+  const wakes = key('wakes');
+  const queue = [meta, ...['items', 'waiting', 'due', 'ready', 'later', 'leased', 'turns'].map(queueKey), wakes];
+  const [records, lists, tombstones, feed] = [key('records'), key('lists'), key('tombstones'), key('feed')];
+  return {
+    meta,
+    queue,
+    commit: [...queue, records, key('places'), lists, tombstones, key('tombstone-ages'), feed],
+    records,
+    lists,
+    tombstones,
+    feed,
+    wakes,
+    locks: key('locks'),
+    actions: (uid) => key(`actions:${uid}`),
+    outputs: (uid) => key(`outputs:${uid}`),
+  };
+
+  function queueKey(name: string): string {
+    return key(`queue:${name}`);
+  }
+}

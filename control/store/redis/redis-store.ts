@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto';
+import type { Batch, CommitResult, RecordKind, Store, Stored } from '../../../core/store.ts';
+import { refuseDoubleWrites } from '../batch-writes.ts';
+import type { RecordSchemas } from '../record-schema.ts';
+import type { Wakeup } from '../wakeup.ts';
+import { changesAfter } from './change-feed.ts';
+import { arrayOf, integerOf, textOf, type Reply } from './redis-reply.ts';
+import type { RedisSession } from './redis-session.ts';
+import { fieldOf, listPrefix, parseRecord, parseTombstone, placesOf, valueText } from './stored-records.ts';
+
+const TOMBSTONE_SECONDS = 7 * 24 * 3_600;
+/** Bounds how long one page of a list holds up the server. */
+const LIST_PAGE = 500;
+
+export interface RedisStoreOptions {
+  readonly session: RedisSession;
+  readonly schemas: RecordSchemas;
+  /** So many last commits stay in the change feed. */
+  readonly feedCommits: number;
+  /** Woken when feed or queue have changed, here or elsewhere. */
+  readonly changed: Wakeup;
+}
+
+export function createRedisStore(options: RedisStoreOptions): Store {
+  const { session, schemas, changed } = options;
+  const { connection, keys, scripts } = session;
+  return {
+    async commit(batch) {
+      const args = commitArguments(options, batch);
+      const result = commitResult(batch, await connection.run('commit', scripts.commit, keys.commit, args));
+      if (result.kind === 'committed') changed.wake();
+      return result;
+    },
+
+    async get(kind, key) {
+      const reply = await connection.send('get', ['HGET', keys.records, fieldOf(kind, key)]);
+      return reply === null ? null : parseRecord(schemas, kind, key, textOf(reply));
+    },
+
+    async tombstone(kind, key) {
+      const reply = await connection.send('tombstone', ['HGET', keys.tombstones, fieldOf(kind, key)]);
+      return reply === null ? null : parseTombstone(kind, key, textOf(reply));
+    },
+
+    async list(kind, { tenant, index, after = '', limit }) {
+      const prefix = listPrefix(kind, tenant, index);
+      const records: Stored<typeof kind>[] = [];
+      let from = after;
+      for (;;) {
+        const most = Math.min(LIST_PAGE, limit - records.length);
+        if (most <= 0) return records;
+        const page = await readPage(kind, prefix, from, most);
+        records.push(...page);
+        from = page.at(-1)?.key ?? from;
+        if (page.length < most) return records;
+      }
+    },
+
+    changes: (after, signal) => changesAfter(options, after, signal),
+
+    async identity() {
+      const reply = arrayOf(await connection.run('identity', scripts.identity, [keys.meta], [randomUUID()]));
+      return { storeId: textOf(reply[0]), commits: integerOf(reply[1]) };
+    },
+  };
+
+  async function readPage<K extends RecordKind>(
+    kind: K,
+    prefix: string,
+    from: string,
+    most: number,
+  ): Promise<readonly Stored<K>[]> {
+    const args = [kind, prefix, from.toWellFormed(), String(most)];
+    const flat = arrayOf(await connection.run('list', scripts.list, [keys.lists, keys.records], args));
+    return flat.flatMap((key, at) =>
+      at % 2 === 0 ? [parseRecord(schemas, kind, textOf(key), textOf(flat[at + 1]))] : [],
+    );
+  }
+}
+
+/** See commit.lua. Encodes at the time of the call: what the caller does to its objects later is not written. */
+function commitArguments(options: RedisStoreOptions, batch: Batch): readonly string[] {
+  const { puts = [], deletes = [], enqueue = [], fence } = batch;
+  refuseDoubleWrites([...puts, ...deletes]);
+  return [
+    randomUUID(),
+    fence === undefined ? '' : String(fence),
+    String(options.feedCommits),
+    String(TOMBSTONE_SECONDS),
+    ...[puts, deletes, enqueue].map(({ length }) => String(length)),
+    ...puts.flatMap((put) => [
+      fieldOf(put.kind, put.key),
+      put.expected === 'absent' ? '' : String(put.expected),
+      valueText(options.schemas, put.kind, put.value),
+      JSON.stringify(placesOf(put.kind, put.key, put.tenant, put.indexes)),
+    ]),
+    ...deletes.flatMap(({ kind, key, expected, uid }) => [fieldOf(kind, key), String(expected), uid]),
+    ...enqueue.flatMap(({ key, share }) => [key, share === undefined ? '' : '1', share ?? '']),
+  ];
+}
+
+function commitResult(batch: Batch, reply: Reply): CommitResult {
+  const [kind, ...values] = arrayOf(reply);
+  if (kind === 'fenced') return { kind };
+  if (kind === 'committed') return { kind, commit: integerOf(values[0]) };
+  const written = [...(batch.puts ?? []), ...(batch.deletes ?? [])];
+  return { kind: 'conflict', keys: values.flatMap((place) => written[integerOf(place)]?.key ?? []) };
+}

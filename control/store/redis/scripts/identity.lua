@@ -1,0 +1,6 @@
+#!lua flags=allow-oom
+-- Who the store is; a new one gets its identity.
+-- KEYS: 1 meta
+-- ARGV: 1 an id for a store that has none
+-- Answers id, number of commits, layout.
+return { store_id(ARGV[1]), number_in_meta('commits'), number_in_meta('layout') }

@@ -1,0 +1,114 @@
+-- Part of every script that changes the queue, after age.lua. Times are ages of the store in microseconds.
+--
+-- KEYS[2] items    hash    key -> msgpack of { share, due, seq } while it waits, { share, token, again } while claimed
+-- KEYS[3] waiting  zset    all scores 0, members <share, with its length><due><seq><key>: the waiting keys of each share
+-- KEYS[4] due      zset    waiting key -> due
+-- KEYS[5] ready    zset    share whose first key is due -> turn in which it was last served
+-- KEYS[6] later    zset    share whose first key is not due yet -> due of that key
+-- KEYS[7] leased   zset    claimed key -> end of its lease
+-- KEYS[8] turns    hash    share -> turn in which it was last served
+-- KEYS[9] wakes    stream  one entry, renewed whenever somebody who waits should look again
+local ITEMS, WAITING, DUE, READY, LATER = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local LEASED, TURNS, WAKES = KEYS[7], KEYS[8], KEYS[9]
+
+-- Shares that were never served come before all that were (turns are 1 and more), by the time their first key was due.
+local NEVER_SERVED = -9000000000000000
+-- Widths of due and seq in a member, which make its order that of the numbers.
+local DUE_DIGITS, SEQ_DIGITS = 16, 12
+
+local function item_of(key)
+  local packed = redis.call('HGET', ITEMS, key)
+  return packed and cmsgpack.unpack(packed)
+end
+
+local function keep(key, item)
+  redis.call('HSET', ITEMS, key, cmsgpack.pack(item))
+end
+
+local function prefix_of(share)
+  return #share .. ':' .. share
+end
+
+local function member_of(key, item)
+  return prefix_of(item.share) .. string.format('%016.0f%012.0f', item.due, item.seq) .. key
+end
+
+-- The first waiting key of a share and when it is due; nil when none waits.
+local function head_of(share)
+  local prefix = prefix_of(share)
+  local member = redis.call('ZRANGE', WAITING, '[' .. prefix, '(' .. prefix .. '\255', 'BYLEX', 'LIMIT', 0, 1)[1]
+  if not member then return nil end
+  local numbers = #prefix + DUE_DIGITS + SEQ_DIGITS
+  return string.sub(member, numbers + 1), tonumber(string.sub(member, #prefix + 1, #prefix + DUE_DIGITS))
+end
+
+-- To be called when the first key of the share may have changed, or become due.
+local function place_share(share)
+  local key, due = head_of(share)
+  if key and due <= age_us then
+    local turn = redis.call('HGET', TURNS, share)
+    redis.call('ZADD', READY, turn or int(NEVER_SERVED + due), share)
+    redis.call('ZREM', LATER, share)
+  elseif key then
+    redis.call('ZADD', LATER, int(due), share)
+    redis.call('ZREM', READY, share)
+  else
+    redis.call('ZREM', READY, share)
+    redis.call('ZREM', LATER, share)
+  end
+end
+
+-- `seq` orders keys that are due at the same time; without one the key goes behind all others of that time.
+local function start_waiting(key, share, due, seq)
+  local item = { share = share, due = due, seq = seq or redis.call('HINCRBY', KEYS[1], 'queue_seq', 1) }
+  redis.call('ZADD', WAITING, 0, member_of(key, item))
+  redis.call('ZADD', DUE, int(due), key)
+  keep(key, item)
+  place_share(share)
+end
+
+local function stop_waiting(key, item)
+  redis.call('ZREM', WAITING, member_of(key, item))
+  redis.call('ZREM', DUE, key)
+  place_share(item.share)
+end
+
+-- Makes the key due; the sooner time wins. Without a share (nil) it stays in the one it has, or gets the common one.
+-- Answers whether somebody who waits for a key should look again. Writes nothing when nothing changes.
+local function enqueue(key, share, due)
+  local item = item_of(key)
+  if not item then
+    start_waiting(key, share or '', due)
+    return true
+  end
+  if item.token then
+    local again = math.min(item.again or due, due)
+    if again ~= item.again or (share or item.share) ~= item.share then
+      item.again = again
+      item.share = share or item.share
+      keep(key, item)
+    end
+    return false
+  end
+  if due < item.due then
+    stop_waiting(key, item)
+    start_waiting(key, share or item.share, due)
+    return true
+  end
+  if share and share ~= item.share then
+    stop_waiting(key, item)
+    start_waiting(key, share, item.due, item.seq)
+  end
+  return false
+end
+
+-- The claimed item, when this token holds its lease now.
+local function held(key, token)
+  local item = item_of(key)
+  if not item or item.token ~= token then return nil end
+  return tonumber(redis.call('ZSCORE', LEASED, key)) > age_us and item or nil
+end
+
+local function wake()
+  redis.call('XADD', WAKES, 'MAXLEN', 1, '*', 'look', 'again')
+end

@@ -1,0 +1,61 @@
+import { refused, replyCode, safeText } from './redis-failure.ts';
+import { arrayOf, textOf, type Reply } from './redis-reply.ts';
+
+/** Sends one command; errors come as the client threw them. */
+export type SendRaw = (args: readonly string[]) => Promise<Reply>;
+
+const LEAST_VERSION = 7;
+/** What must be set, and why. */
+const SETTINGS: Readonly<Record<string, { readonly wanted: string; readonly reason: string }>> = {
+  appendonly: { wanted: 'yes', reason: 'without its append-only file a crash loses records' },
+  appendfsync: { wanted: 'always', reason: 'otherwise a crash loses records that were acknowledged' },
+  'maxmemory-policy': { wanted: 'noeviction', reason: 'otherwise a full Redis throws records away' },
+};
+
+/**
+ * Refuses a server on which the laws of Store would not hold: PodgateError 'config.invalid' with sentences that say what
+ * to change. `shown` names the server in them.
+ */
+export async function checkServer(send: SendRaw, shown: string): Promise<void> {
+  const info = parseInfo(textOf(await permitted(() => send(['INFO']), '+info', shown)));
+  const version = info.get('redis_version') ?? 'unknown';
+  if (!(Number.parseInt(version, 10) >= LEAST_VERSION)) {
+    throw refused(`The Redis at ${shown} has version ${version}; Podgate needs ${LEAST_VERSION} or later.`);
+  }
+  if (info.get('role') !== 'master') throw refused(`The Redis at ${shown} is a replica; name the one it copies from.`);
+  if (info.get('cluster_enabled') === '1') {
+    throw refused(`The Redis at ${shown} is a node of a Redis Cluster, which this release does not speak to.`);
+  }
+  const names = Object.keys(SETTINGS);
+  const config = parsePairs(await permitted(() => send(['CONFIG', 'GET', ...names]), '+config|get', shown));
+  const wrong = Object.entries(SETTINGS).filter(([name, { wanted }]) => config.get(name) !== wanted);
+  if (wrong.length === 0) return;
+  const sentences = wrong.map(
+    ([name, { wanted, reason }]) => `${name} is ${config.get(name) ?? 'unknown'} and must be ${wanted}: ${reason}.`,
+  );
+  throw refused(`The Redis at ${shown} would not keep its promises. ${sentences.join(' ')} Set it in redis.conf.`);
+}
+
+/** INFO does not tell `appendfsync`, so there is no other way to look. */
+async function permitted(send: () => Promise<Reply>, rule: string, shown: string): Promise<Reply> {
+  try {
+    return await send();
+  } catch (error) {
+    const code = replyCode(error);
+    if (code !== 'NOPERM' && code !== 'ERR') throw error;
+    throw refused(
+      `The Redis at ${shown} does not let Podgate check its settings (${safeText(error)}). ` +
+        `Allow it: ACL SETUSER <user> ${rule}`,
+    );
+  }
+}
+
+function parseInfo(text: string): ReadonlyMap<string, string> {
+  const lines = text.split(/\r?\n/).filter((line) => line.includes(':'));
+  return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]));
+}
+
+function parsePairs(reply: Reply): ReadonlyMap<string, string> {
+  const flat = arrayOf(reply).map(textOf);
+  return new Map(flat.flatMap((name, at) => (at % 2 === 0 ? [[name, flat[at + 1] ?? '']] : [])));
+}

@@ -1,0 +1,39 @@
+import { afterAll, beforeAll } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openRedisDatabase } from '../../control/store/redis/redis-database.ts';
+import { RedisServer } from '../support/redis-server.ts';
+import { silentLog } from '../support/silent-log.ts';
+import { describeLock } from './lock.suite.ts';
+import { describeLogStore } from './log-store.suite.ts';
+import { describeQueue } from './queue.suite.ts';
+import type { OpenStoreHarness, StoreHarness, StoreHarnessOptions } from './store-harness.ts';
+import { describeStore } from './store.suite.ts';
+
+let server: RedisServer;
+beforeAll(async () => {
+  server = await RedisServer.start();
+});
+afterAll(() => server.dispose());
+
+/** Each database has a site, and with it keys, of its own. */
+let sites = 0;
+const open: OpenStoreHarness = (options) => openSite(`site-${++sites}`, options);
+
+for (const describeLaws of [describeStore, describeQueue, describeLock, describeLogStore]) {
+  describeLaws('Redis', open, { keepsData: true });
+}
+
+async function openSite(site: string, options: StoreHarnessOptions = {}): Promise<StoreHarness> {
+  const database = await openRedisDatabase({ url: server.url, site, log: silentLog, ...options });
+  const close = async (): Promise<void> => database.close();
+  return {
+    ...database,
+    // The server has its own clock.
+    passTime: (ms) => sleep(ms),
+    async reopen() {
+      await close();
+      return openSite(site, options);
+    },
+    close,
+  };
+}
