@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { errorText } from '../../../core/errors.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
@@ -9,16 +8,14 @@ import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
 import { createWakeup } from '../wakeup.ts';
 import { parseRedisUrl } from './redis-address.ts';
 import { openRedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
-import { refused } from './redis-failure.ts';
 import { redisKeys } from './redis-keys.ts';
 import { createRedisLock } from './redis-lock.ts';
 import { createRedisLogStore } from './redis-log-store.ts';
 import { createRedisQueue } from './redis-queue.ts';
-import { arrayOf, integerOf } from './redis-reply.ts';
 import { readScripts } from './redis-scripts.ts';
 import type { RedisSession } from './redis-session.ts';
 import { createRedisStore } from './redis-store.ts';
-import { checkServer } from './start-checks.ts';
+import { checkServer, checkStore } from './start-checks.ts';
 import { watchWakes } from './wake-watch.ts';
 
 export interface RedisDatabase {
@@ -50,8 +47,6 @@ export interface RedisDatabaseOptions {
 const FEED_COMMITS = 10_000;
 const DEADLINE_MS = 3_000;
 const PATIENCE_MS = 10_000;
-/** Of the keys, as scripts/store-id.lua writes it. */
-const LAYOUT = 1;
 
 /**
  * The shared store, queue, lock and logs: one Redis, used by any number of processes. Throws PodgateError
@@ -61,6 +56,8 @@ const LAYOUT = 1;
 export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<RedisDatabase> {
   const { log } = options;
   const address = parseRedisUrl(options.url);
+  const keys = redisKeys(options.site);
+  const scripts = readScripts();
   const changed = createWakeup();
   const watching = new AbortController();
   const connectionOptions: RedisConnectionOptions = {
@@ -68,15 +65,16 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     ca: options.ca ?? null,
     deadlineMs: options.deadlineMs ?? DEADLINE_MS,
     log,
-    check: (send) => checkServer(send, address.shown),
+    async check(send) {
+      await checkServer(send, address.shown);
+      await checkStore(send, { keys, scripts }, address.shown);
+    },
     onChange: () => changed.wake(),
   };
   const patienceMs = options.patienceMs ?? PATIENCE_MS;
   const connection = await openRedisConnection(connectionOptions, patienceMs);
   try {
-    const keys = redisKeys(options.site);
-    const session: RedisSession = { connection, keys, scripts: readScripts() };
-    await checkLayout(session, address.shown);
+    const session: RedisSession = { connection, keys, scripts };
     const watcher = await openRedisConnection(connectionOptions, patienceMs);
     const watch = watchWakes(watcher, keys.wakes, changed, watching.signal);
     watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'nobody watches for changes any more'));
@@ -101,15 +99,5 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   } catch (error) {
     connection.close();
     throw error;
-  }
-}
-
-async function checkLayout({ connection, keys, scripts }: RedisSession, shown: string): Promise<void> {
-  const reply = arrayOf(await connection.run('identity', scripts.identity, [keys.meta], [randomUUID()]));
-  const layout = integerOf(reply[2]);
-  if (layout > LAYOUT) {
-    throw refused(
-      `The store in the Redis at ${shown} was written by a newer release (layout ${layout}, this release knows ${LAYOUT}).`,
-    );
   }
 }

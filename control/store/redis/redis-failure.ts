@@ -20,6 +20,11 @@ export function isRefusal(error: unknown): boolean {
   return code !== null && REFUSED.has(code);
 }
 
+/** The reply to a script whose user may not do what the script does has no word of its own. */
+export function isForbidden(error: unknown): boolean {
+  return replyCode(error) === 'NOPERM' || errorText(error).includes("executing the script can't");
+}
+
 /** Text for the log. An error reply to an unknown command quotes its arguments, a password among them: cut off. */
 export function safeText(error: unknown): string {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` (${error.code})` : '';
@@ -34,7 +39,7 @@ export function safeText(error: unknown): string {
 export function storeFailure(what: string, error: unknown): PodgateError {
   if (error instanceof PodgateError) return error;
   const code = replyCode(error);
-  const ours = code !== null && !UNAVAILABLE.has(code);
+  const ours = code !== null && !UNAVAILABLE.has(code) && !isForbidden(error);
   return new PodgateError(ours ? 'api.internal' : 'store.unavailable', { detail: `${what}: ${safeText(error)}` });
 }
 

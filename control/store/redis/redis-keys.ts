@@ -1,5 +1,7 @@
 /** The keys of one store. All share the tag in braces, so that in a Redis Cluster they would lie in one slot. */
 export interface RedisKeys {
+  /** A pattern of all of them, for an ACL. */
+  readonly all: string;
   readonly meta: string;
   /** Of every script that changes the queue: `meta`, then those that queue.lua names. */
   readonly queue: readonly string[];
@@ -23,6 +25,7 @@ export function redisKeys(site: string): RedisKeys {
   const queue = [meta, ...['items', 'waiting', 'due', 'ready', 'later', 'leased', 'turns'].map(queueKey), wakes];
   const [records, lists, tombstones, feed] = [key('records'), key('lists'), key('tombstones'), key('feed')];
   return {
+    all: key('*'),
     meta,
     queue,
     commit: [...queue, records, key('places'), lists, tombstones, key('tombstone-ages'), feed],

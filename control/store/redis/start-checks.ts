@@ -1,5 +1,8 @@
-import { refused, replyCode, safeText } from './redis-failure.ts';
-import { arrayOf, textOf, type Reply } from './redis-reply.ts';
+import { randomUUID } from 'node:crypto';
+import { isForbidden, refused, replyCode, safeText } from './redis-failure.ts';
+import type { RedisKeys } from './redis-keys.ts';
+import { arrayOf, integerOf, textOf, type Reply } from './redis-reply.ts';
+import type { RedisScript, RedisScripts } from './redis-scripts.ts';
 
 /** Sends one command; errors come as the client threw them. */
 export type SendRaw = (args: readonly string[]) => Promise<Reply>;
@@ -34,6 +37,39 @@ export async function checkServer(send: SendRaw, shown: string): Promise<void> {
     ([name, { wanted, reason }]) => `${name} is ${config.get(name) ?? 'unknown'} and must be ${wanted}: ${reason}.`,
   );
   throw refused(`The Redis at ${shown} would not keep its promises. ${sentences.join(' ')} Set it in redis.conf.`);
+}
+
+/** Of the keys, as scripts/store-id.lua writes it. */
+const LAYOUT = 1;
+
+/**
+ * Refuses a store of a newer release, and a user who may not do what the scripts do: PodgateError 'config.invalid'. A
+ * new store gets its identity.
+ */
+export async function checkStore(
+  send: SendRaw,
+  { keys, scripts }: { readonly keys: RedisKeys; readonly scripts: RedisScripts },
+  shown: string,
+): Promise<void> {
+  const run = (script: RedisScript, scriptKeys: readonly string[], ...args: readonly string[]): Promise<Reply> =>
+    send(['EVAL', script.text, String(scriptKeys.length), ...scriptKeys, ...args]);
+  let layout: number;
+  try {
+    layout = integerOf(arrayOf(await run(scripts.identity, [keys.meta], randomUUID()))[2]);
+    await run(scripts.stats, keys.queue);
+    await send(['EVALSHA', scripts.stats.sha, String(keys.queue.length), ...keys.queue]);
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    throw refused(
+      `The user of PODGATE_REDIS_URL lacks rights in the Redis at ${shown} (${safeText(error)}). Give them: ` +
+        `ACL SETUSER <user> ~${keys.all} +@read +@write +@scripting +time +info +config|get`,
+    );
+  }
+  if (layout > LAYOUT) {
+    throw refused(
+      `The store in the Redis at ${shown} was written by a newer release (layout ${layout}, this release knows ${LAYOUT}).`,
+    );
+  }
 }
 
 /** INFO does not tell `appendfsync`, so there is no other way to look. */

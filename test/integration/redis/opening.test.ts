@@ -1,0 +1,190 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { parseRedisUrl } from '../../../control/store/redis/redis-address.ts';
+import { openRedisDatabase } from '../../../control/store/redis/redis-database.ts';
+import type { Logger } from '../../../core/logger.ts';
+import { PodgateError } from '../../../core/errors.ts';
+import { committed } from '../../contract/store-harness.ts';
+import { createTestAuthority } from '../../support/test-authority.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+import { createRedisStage, outcome, putPod, SITE, type RedisStage } from './redis-stage.ts';
+
+let stage: RedisStage | null = null;
+afterEach(async () => {
+  await stage?.end();
+  stage = null;
+});
+
+async function stageWith(...settings: readonly string[]): Promise<RedisStage> {
+  stage = await createRedisStage({ settings });
+  return stage;
+}
+
+/** The sentences with which opening is refused. */
+async function refusal(open: Promise<unknown>): Promise<string> {
+  try {
+    await open;
+  } catch (error) {
+    if (error instanceof PodgateError && error.code === 'config.invalid') return error.publicMessages.join(' ');
+    throw error;
+  }
+  throw new Error('it was not refused');
+}
+
+function withUser(stageOf: RedisStage, userAndPassword: string): string {
+  return stageOf.server.url.replace('://', `://${userAndPassword}@`);
+}
+
+describe('a server that could lose what was acknowledged', () => {
+  it.each([
+    ['appendfsync everysec', 'appendfsync is everysec and must be always'],
+    ['appendonly no', 'appendonly is no and must be yes'],
+    ['maxmemory-policy allkeys-lru', 'maxmemory-policy is allkeys-lru and must be noeviction'],
+  ])('by %s is refused', async (setting, sentence) => {
+    const { open } = await stageWith(setting);
+    expect(await refusal(open())).toContain(sentence);
+  });
+
+  it('is told everything at once', async () => {
+    const { open } = await stageWith('appendfsync no', 'appendonly no', 'maxmemory-policy volatile-ttl');
+    expect(await refusal(open())).toMatch(/appendonly.*appendfsync.*maxmemory-policy/);
+  });
+
+  it('is not used when it comes back so', async () => {
+    const { open, server } = await stageWith();
+    const { store } = await open();
+    await server.kill();
+    await server.start(['appendfsync everysec']);
+    await until('the loss is noticed', async () => (await outcome(store.identity())) === 'store.unavailable');
+    await expect(until('it is used', () => store.identity().catch(() => null), { timeoutMs: 1_000 })).rejects.toThrow(
+      'not within',
+    );
+    await server.kill();
+    await server.start([]);
+    await until('an answer again', () => store.identity().catch(() => null));
+  });
+
+  it('by being a replica, or a node of a cluster, is refused', async () => {
+    const { open, admin } = await stageWith();
+    await admin('REPLICAOF', '127.0.0.1', '1');
+    expect(await refusal(open())).toContain('is a replica');
+    await stage?.end();
+    const cluster = await stageWith('cluster-enabled yes');
+    expect(await refusal(cluster.open())).toContain('Redis Cluster');
+  });
+});
+
+describe('users', () => {
+  it('with a password are let in, and without or with another one refused by name, never by password', async () => {
+    const { server, open } = await stageWith('requirepass geheim');
+    const here = stage ?? (await stageWith());
+    await committed((await open({ url: withUser(here, ':geheim') })).store.commit({ puts: [putPod('a', 'absent')] }));
+    expect(await refusal(open())).toContain('NOAUTH');
+    const logged: string[] = [];
+    const note = (fields: object, message: string): number => logged.push(JSON.stringify(fields), message);
+    const log: Logger = { ...silentLog, info: note, warn: note, error: note, debug: note, child: () => log };
+    const wrong = await refusal(open({ url: withUser(here, ':falsch'), log }));
+    expect(wrong).toMatch(/refuses the user.*WRONGPASS/);
+    const { store } = await open({ url: withUser(here, ':geheim'), log });
+    await server.kill();
+    const failure: unknown = await store.identity().catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'store.unavailable' });
+    expect(logged.length).toBeGreaterThan(0);
+    expect(`${wrong} ${logged.join(' ')} ${String(failure)}`).not.toMatch(/geheim|falsch/);
+  });
+
+  it('of an ACL need the keys of their site and a few commands, as the documentation says', async () => {
+    const rules = '~podgate:{test}:* +@read +@write +@scripting +time +info +config|get';
+    const here = await stageWith(`user podgate on >p%40ss ${rules}`, 'user default off');
+    const { store, queue, logs, lock } = await here.open({ url: withUser(here, 'podgate:p%2540ss') });
+    await committed(store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));
+    const claim = await queue.claim(1_000, AbortSignal.timeout(5_000));
+    expect(claim?.key).toBe('a');
+    await logs.appendAction('uid', 'line');
+    await logs.saveOutput('uid', 1, 'text');
+    expect(await logs.output('uid')).toBe('text');
+    await logs.remove('uid');
+    expect(await lock.acquire('name', 1_000)).not.toBeNull();
+    const url = withUser(here, 'podgate:p%2540ss');
+    expect(await refusal(here.open({ url, site: 'other' }))).toContain('~podgate:{other}:*');
+  });
+
+  it.each(['~* +@all -time', '~* +@all -evalsha -eval', '~* +@all -@write'])(
+    'that lack a right (%s) are refused with all rules that are needed',
+    async (rules) => {
+      const here = await stageWith(`user podgate on >secret ${rules}`);
+      const sentence = await refusal(here.open({ url: withUser(here, 'podgate:secret') }));
+      expect(sentence).toContain('ACL SETUSER <user> ~podgate:{test}:* +@read +@write +@scripting +time');
+      expect(sentence).not.toContain('secret');
+    },
+  );
+
+  it('that may not read the settings are refused with the rule that is missing', async () => {
+    const here = await stageWith('user podgate on >secret ~* +@all -config');
+    const sentence = await refusal(here.open({ url: withUser(here, 'podgate:secret') }));
+    expect(sentence).toContain('ACL SETUSER <user> +config|get');
+    expect(sentence).not.toContain('secret');
+  });
+});
+
+describe('TLS', () => {
+  it('is used for rediss, with the certificate checked against name and authority', async () => {
+    const authority = await createTestAuthority(['localhost']);
+    stage = await createRedisStage({ tls: authority });
+    const url = stage.server.url.replace('127.0.0.1', 'localhost');
+    const { store } = await stage.open({ url, ca: authority.ca });
+    await committed(store.commit({ puts: [putPod('a', 'absent')] }));
+    expect(await refusal(stage.open({ url }))).toContain('is not trusted');
+    expect(await refusal(stage.open({ ca: authority.ca }))).toContain('ERR_TLS_CERT_ALTNAME_INVALID');
+    const plain = url.replace('rediss:', 'redis:');
+    expect(await outcome(stage.open({ url: plain }))).toBe('store.unavailable');
+  });
+});
+
+describe('what is stored', () => {
+  it('by a newer release is refused', async () => {
+    const { open, admin } = await stageWith();
+    (await open()).close();
+    await admin('HSET', `podgate:{${SITE}}:meta`, 'layout', '2');
+    expect(await refusal(open())).toContain('newer release (layout 2');
+  });
+
+  it('is apart for each site', async () => {
+    const { open } = await stageWith();
+    const [one, two] = [await open({ site: 'one' }), await open({ site: 'two' })];
+    await committed(one.store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));
+    expect(await two.store.list('pod', { limit: 10 })).toEqual([]);
+    expect(await two.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+    expect((await two.store.identity()).storeId).not.toBe((await one.store.identity()).storeId);
+  });
+});
+
+describe('a URL', () => {
+  it.each([
+    '',
+    'localhost:6379',
+    'http://h',
+    'redis://',
+    'redis://h/x',
+    'redis://h?a=b',
+    'redis://h/0#x',
+    'redis://:%zz@h',
+  ])('of another form is refused without being quoted: %s', async (url) => {
+    const sentence = await refusal(openRedisDatabase({ url, site: SITE, log: silentLog }));
+    expect(sentence).toMatch(/^PODGATE_REDIS_URL/);
+    expect(sentence).not.toContain('%zz');
+  });
+
+  it('gives host, port, user, password and database', () => {
+    expect(parseRedisUrl('rediss://us%40er:p%3Aass@[::1]:7000/3')).toEqual({
+      host: '::1',
+      port: 7000,
+      tls: true,
+      username: 'us@er',
+      password: 'p:ass',
+      database: 3,
+      shown: 'rediss://[::1]:7000',
+    });
+    expect(parseRedisUrl('redis://h')).toMatchObject({ port: 6379, username: null, password: null, database: 0 });
+  });
+});
