@@ -7,7 +7,7 @@ const TAIL_CHARACTERS = 4000;
  * it printed on both streams, for a sentence when it failed. Never rejects: a program that is not there is code 127.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, timeoutMs?: number }} [options]
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, timeoutMs?: number, signal?: AbortSignal }} [options] `signal` ends it at once
  */
 export function runCommand(command, args, options = {}) {
   return new Promise((resolve) => {
@@ -16,12 +16,15 @@ export function runCommand(command, args, options = {}) {
       env: options.env ?? process.env,
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: options.timeoutMs ?? 15 * 60_000,
+      signal: options.signal,
+      killSignal: 'SIGKILL',
     });
     let output = '';
     const keep = (chunk) => (output = (output + chunk).slice(-TAIL_CHARACTERS));
     child.stdout.setEncoding('utf8').on('data', keep);
     child.stderr.setEncoding('utf8').on('data', keep);
-    child.on('error', (error) => resolve({ code: 127, output: error.message }));
+    // One that runs is always heard of again by `close`.
+    child.on('error', (error) => child.pid === undefined && resolve({ code: 127, output: error.message }));
     child.on('close', (code, signal) =>
       resolve({ code: code ?? 128, output: signal === null ? output : `${output}\nended by ${signal}` }),
     );
