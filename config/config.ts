@@ -21,6 +21,8 @@ export interface Config {
   /** Gateway processes; 0 = the gateway runs inside the control process. */
   readonly workers: number;
   readonly orchestrator: 'process';
+  /** Where records, queue and logs are. The URL of Redis is no part of this: it may hold a password (see secrets.ts). */
+  readonly store: 'sqlite' | 'redis';
   /** NEO4J_HOME, where the Neo4j template looks first; null = on the PATH. */
   readonly neo4jHome: string | null;
   /** JAVA_HOME; null = on the PATH. */

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BASE_HOST_RULE, isBaseHost, isSiteName, SITE_RULE } from './names.ts';
+import { isRedisUrl, REDIS_URL_RULE } from './redis-url.ts';
 
 const PREFIX = 'PODGATE_';
 const WORKERS_MAX = 256;
@@ -33,7 +34,7 @@ const VARIABLES = z.object({
   PODGATE_SITE: z.string().refine(isSiteName, { error: SITE_RULE }).default('dev'),
   PODGATE_BASE_HOST: z.string().refine(isBaseHost, { error: BASE_HOST_RULE }).optional(),
   PODGATE_SECRET_KEY_FILE: path,
-  PODGATE_REDIS_URL: z.undefined({ error: `a shared store in Redis ${LATER}` }).optional(),
+  PODGATE_REDIS_URL: z.string().refine(isRedisUrl, { error: REDIS_URL_RULE }).optional(),
   PODGATE_ORCHESTRATOR: z
     .string()
     .refine((name) => name !== 'kubernetes', { error: 'kubernetes comes in a later release; say process', abort: true })
@@ -52,8 +53,7 @@ const VARIABLES = z.object({
     .optional(),
   PODGATE_ROLES: z
     .literal('all', {
-      error:
-        'must be all: to divide the roles between processes needs the shared store, which comes in a later release',
+      error: 'must be all: dividing the roles between processes comes in a later release',
     })
     .optional(),
   PODGATE_CONFIG: path,

@@ -64,6 +64,7 @@ function combine(
     secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
     workers: environment.PODGATE_WORKERS ?? availableParallelism(),
     orchestrator: environment.PODGATE_ORCHESTRATOR,
+    store: environment.PODGATE_REDIS_URL === undefined ? 'sqlite' : 'redis',
     neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
     javaHome: directoryOf(env['JAVA_HOME'], cwd),
     podEnvironment: {

@@ -11,7 +11,6 @@ import { createHealthLoop, type HealthLoop } from '../control/health/health-loop
 import { createApi } from '../control/http/api.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
-import { openSqliteDatabase } from '../control/store/sqlite/sqlite-database.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
 import { PodgateError } from '../core/errors.ts';
 import { podHost } from '../core/ids.ts';
@@ -24,6 +23,7 @@ import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
+import { openDatabase } from './open-database.ts';
 import { podsRootOf } from './pods-root.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock as clock } from './system-clock.ts';
@@ -49,7 +49,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const baseHostOf = (tenant: string): string =>
     config.tenants.find(({ id }) => id === tenant)?.baseHost ?? config.tenants[0].baseHost;
 
-  const database = openSqliteDatabase({ path: inDataDir('podgate.db'), clock, log });
+  const database = await openDatabase({ config, path: inDataDir('podgate.db'), env: process.env, clock, log });
   const { store, queue, logs } = database;
   const vault = openKeyringVault(config.secretKeyFile);
   const tokenKey = config.tenants[0].key === null ? await makeTokenKey(inDataDir('token.key')) : null;
@@ -83,7 +83,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     orchestrator,
     clock,
     log,
-    lastSeen: openLastSeenFile(inDataDir('store-seen.json')),
+    // Each store has its own: to change from one to the other is no loss of the other's records.
+    lastSeen: openLastSeenFile(inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json')),
     observed: (key, uid, observation) => feed.observed(key, uid, observation),
     passed: () => feed.observationsComplete(),
   });

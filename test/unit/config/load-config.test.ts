@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Config } from '../../../config/config.ts';
 import { loadConfig } from '../../../config/load-config.ts';
+import { readSecrets } from '../../../config/secrets.ts';
 import { PodgateError } from '../../../core/errors.ts';
 
 let directory: string;
@@ -114,10 +115,26 @@ describe('variables', () => {
   });
 
   test('what comes in a later release is refused with a sentence that says so', () => {
-    const problems = problemsOf({ PODGATE_REDIS_URL: 'redis://:geheim@h', PODGATE_ORCHESTRATOR: 'kubernetes' });
+    const problems = problemsOf({ PODGATE_ROLES: 'gateway', PODGATE_ORCHESTRATOR: 'kubernetes' });
     expect(problems).toHaveLength(2);
     for (const problem of problems) expect(problem).toContain('later release');
   });
+
+  test('a Redis URL makes Redis the store, and is no part of what is handed to the children', () => {
+    expect(load({}).store).toBe('sqlite');
+    const config = load({ PODGATE_REDIS_URL: 'rediss://us%40er:geheim@redis.example.org:6380/1' });
+    expect(config.store).toBe('redis');
+    expect(JSON.stringify(config)).not.toContain('geheim');
+  });
+
+  test.each(['localhost:6379', 'http://h', 'redis://', 'redis://h/x', 'redis://h?a=b', 'redis://:%zz@h'])(
+    'the Redis URL %s is refused, and not repeated',
+    (url) => {
+      const problems = problemsOf({ PODGATE_REDIS_URL: url });
+      expect(problems).toEqual([expect.stringMatching(/^PODGATE_REDIS_URL: must have the form/)]);
+      expect(() => readSecrets({ PODGATE_REDIS_URL: url })).toThrow('PODGATE_REDIS_URL: must have the form');
+    },
+  );
 
   test('an unknown PODGATE_ variable is a mistake, others are none of our business', () => {
     expect(problemsOf({ PODGATE_HTTPS_PROT: '1', PODGATE_X: '1', OTHER: '1' })).toEqual([

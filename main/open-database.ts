@@ -1,0 +1,41 @@
+import type { Config } from '../config/config.ts';
+import { readSecrets } from '../config/secrets.ts';
+import { openSqliteDatabase } from '../control/store/sqlite/sqlite-database.ts';
+import type { Clock } from '../core/clock.ts';
+import { PodgateError } from '../core/errors.ts';
+import type { Lock } from '../core/lock.ts';
+import type { LogStore } from '../core/log-store.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Queue } from '../core/queue.ts';
+import type { Store } from '../core/store.ts';
+
+export interface Database {
+  readonly store: Store;
+  readonly queue: Queue;
+  readonly lock: Lock;
+  readonly logs: LogStore;
+  close(): void;
+}
+
+/** The store that the configuration names, with its queue, lock and logs. */
+export async function openDatabase(options: {
+  readonly config: Config;
+  /** Of the embedded store. */
+  readonly path: string;
+  readonly env: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Promise<Database> {
+  const { config, path, clock, log } = options;
+  switch (config.store) {
+    case 'sqlite':
+      return openSqliteDatabase({ path, clock, log });
+    case 'redis': {
+      const { redisUrl } = readSecrets(options.env);
+      // The supervisor has decided by the same environment.
+      if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
+      const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
+      return openRedisDatabase({ url: redisUrl, site: config.site, log });
+    }
+  }
+}
