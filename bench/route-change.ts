@@ -32,6 +32,7 @@ async function beWorker(socketPath: string): Promise<void> {
     changeRoutes: (...change: Parameters<RouteTable['apply']>) => table.apply(...change),
     setBaseHosts: () => undefined,
     setCertificates: () => undefined,
+    cancel: () => undefined,
   };
   const options = { socketPath, worker: process.pid, clock, log: silentLog, staleAfterMs: STALE_AFTER_MS };
   await new FeedClient({ ...options, sink }).run(new AbortController().signal);

@@ -22,11 +22,28 @@ export type ControlMessage =
       readonly set: readonly Route[];
       /** Host names that are gone. */
       readonly removed: readonly string[];
-    };
+    }
+  | CancelMessage;
 
 export type WorkerMessage =
   | { readonly kind: 'hello'; readonly worker: number; readonly pid: number }
-  | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number };
+  | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
+  | CancelMessage;
+
+/**
+ * A Postgres client asks to cancel a session that its worker does not know: the worker tells control, control all other
+ * workers, at any time after their `hello`. Nobody answers; one that is lost is a cancel that does nothing.
+ */
+export interface CancelMessage {
+  readonly kind: 'cancel';
+  /** Process id and secret of the CancelRequest, in base64. A secret: never logged. */
+  readonly key: string;
+  /** Who asks: the pod's list of addresses is applied where the session is. */
+  readonly address: string;
+}
+
+/** 260 bytes in base64. */
+export const CANCEL_KEY_MAX_LENGTH = 348;
 
 /** Routes in one snapshot piece: keeps a line under about 100 KB. */
 export const SNAPSHOT_PIECE = 250;

@@ -17,6 +17,12 @@ export type ClosedReason =
 /** How a session that was passed on came to its end. */
 export type SessionEnd = 'finished' | 'client-failed' | 'backend-failed' | 'idle-half-closed';
 
+/**
+ * What came of cancel requests: 'unknown' = the other workers were asked, 'slowed' = too many unknown keys, 'forbidden' =
+ * the pod does not let this address in. 'unregistered' are no requests, but sessions beyond their pod's bound.
+ */
+export type CancelOutcome = 'delivered' | 'failed' | 'forbidden' | 'unknown' | 'slowed' | 'unregistered';
+
 /** Plain numbers, counted in place: the names are closed sets, so that metrics made of them stay bounded. */
 export interface Counters {
   accepted: number;
@@ -24,6 +30,7 @@ export interface Counters {
   readonly closed: Record<ClosedReason, number>;
   readonly refused: Record<RefusalCode, number>;
   readonly ended: Record<SessionEnd, number>;
+  readonly cancels: Record<CancelOutcome, number>;
 }
 
 export function createCounters(): Counters {
@@ -54,5 +61,6 @@ export function createCounters(): Counters {
       'tls.required': 0,
     },
     ended: { finished: 0, 'client-failed': 0, 'backend-failed': 0, 'idle-half-closed': 0 },
+    cancels: { delivered: 0, failed: 0, forbidden: 0, unknown: 0, slowed: 0, unregistered: 0 },
   };
 }

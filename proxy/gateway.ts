@@ -9,6 +9,7 @@ import { ConnectionCounts, type ConnectionLimits } from './limits/connection-cou
 import { HttpsFront } from './listener/https-front.ts';
 import { Reception } from './listener/reception.ts';
 import { isAddressAllowed } from './policy/ip-allow-list.ts';
+import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type HttpLimits } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
@@ -133,10 +134,17 @@ class GatewayWorker implements Gateway {
       onFailed: (raw) => front.onHandshakeFailed(raw),
       log,
     });
+    const cancellation = new Cancellation({
+      table,
+      counters,
+      clock,
+      askOthers: (key, address) => this.#feed.tell({ kind: 'cancel', key: key.toString('base64'), address }),
+    });
     const front = new HttpsFront({
       reception: this.#reception,
       terminator,
       http: this.#http,
+      cancellation,
       table,
       baseHosts,
       isStale,
@@ -170,6 +178,7 @@ class GatewayWorker implements Gateway {
         setCertificates: (certificates) => terminator.replaceCertificates(certificates),
         replaceRoutes: (routes) => table.replace(routes),
         changeRoutes: (set, removed) => table.apply(set, removed),
+        cancel: (key, address) => cancellation.requestElsewhere(key, address),
       },
     });
   }

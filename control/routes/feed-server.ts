@@ -1,7 +1,12 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, isIP, type Server, type Socket } from 'node:net';
 import { errorText } from '../../core/errors.ts';
-import { type ControlMessage, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
+import {
+  CANCEL_KEY_MAX_LENGTH,
+  type ControlMessage,
+  SNAPSHOT_PIECE,
+  type WorkerMessage,
+} from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
 import type { ControlRouteFeed, Follower, TableChange } from './route-feed.ts';
@@ -22,10 +27,13 @@ export interface FeedServerOptions {
 /** Serves the route table to the gateway workers over a Unix socket, as core/feed-protocol.ts says. */
 export async function serveFeed(options: FeedServerOptions, signal: AbortSignal): Promise<void> {
   const sockets = new Set<Socket>();
+  const tellOthers = (teller: Socket, message: ControlMessage): void => {
+    for (const socket of sockets) if (socket !== teller) send(socket, message);
+  };
   const server: Server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    serveWorker(options, socket);
+    serveWorker(options, socket, (message) => tellOthers(socket, message));
   });
   rmSync(options.path, { force: true });
   await new Promise<void>((resolve, reject) => {
@@ -42,29 +50,24 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-function serveWorker(options: FeedServerOptions, socket: Socket): void {
+function serveWorker(options: FeedServerOptions, socket: Socket, tellOthers: (message: ControlMessage) => void): void {
   const { feed, epoch, log } = options;
   let worker = 'a worker';
   let applied = -1;
   let isFollowing = false;
 
-  const send = (message: ControlMessage): void => {
-    if (socket.destroyed) return;
-    socket.write(`${JSON.stringify(message)}\n`);
-    if (socket.writableLength > BACKLOG_MAX_BYTES) socket.destroy(new Error('the worker does not read'));
-  };
   const sendSnapshot = (): void => {
     isFollowing = true;
-    send({ kind: 'snapshot-begin' });
+    send(socket, { kind: 'snapshot-begin' });
     let piece: Route[] = [];
     for (const route of feed.routes()) {
       piece.push(route);
       if (piece.length < SNAPSHOT_PIECE) continue;
-      send({ kind: 'routes', routes: piece });
+      send(socket, { kind: 'routes', routes: piece });
       piece = [];
     }
-    if (piece.length > 0) send({ kind: 'routes', routes: piece });
-    send({ kind: 'snapshot-end', sequence: feed.sequence });
+    if (piece.length > 0) send(socket, { kind: 'routes', routes: piece });
+    send(socket, { kind: 'snapshot-end', sequence: feed.sequence });
   };
   const follower: Follower = {
     get name() {
@@ -74,10 +77,10 @@ function serveWorker(options: FeedServerOptions, socket: Socket): void {
       return applied;
     },
     changed(change: TableChange) {
-      if (isFollowing) send({ kind: 'change', ...change });
+      if (isFollowing) send(socket, { kind: 'change', ...change });
     },
     certificatesChanged(certificates) {
-      send({ kind: 'certificates', certificates });
+      send(socket, { kind: 'certificates', certificates });
     },
     becameReady: sendSnapshot,
   };
@@ -92,14 +95,22 @@ function serveWorker(options: FeedServerOptions, socket: Socket): void {
       socket.destroy(new Error('not a message of a worker'));
     } else if (message.kind === 'hello') {
       worker = `worker ${message.worker} (pid ${message.pid})`;
+    } else if (message.kind === 'cancel') {
+      tellOthers(message);
     } else if (message.epoch === epoch) {
       applied = message.sequence;
       feed.applied();
     }
   });
-  send({ kind: 'hello', epoch, baseHosts: options.baseHosts });
-  if (feed.certificates.length > 0) send({ kind: 'certificates', certificates: feed.certificates });
+  send(socket, { kind: 'hello', epoch, baseHosts: options.baseHosts });
+  if (feed.certificates.length > 0) send(socket, { kind: 'certificates', certificates: feed.certificates });
   if (feed.isReady) sendSnapshot();
+}
+
+function send(socket: Socket, message: ControlMessage): void {
+  if (socket.destroyed) return;
+  socket.write(`${JSON.stringify(message)}\n`);
+  if (socket.writableLength > BACKLOG_MAX_BYTES) socket.destroy(new Error('the worker does not read'));
 }
 
 function readLines(socket: Socket, online: (line: string) => void): void {
@@ -121,6 +132,10 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
     }
     if (message?.kind === 'applied' && typeof message.epoch === 'string' && typeof message.sequence === 'number') {
       return { kind: 'applied', epoch: message.epoch, sequence: message.sequence };
+    }
+    if (message?.kind === 'cancel' && typeof message.key === 'string' && typeof message.address === 'string') {
+      const { key, address } = message;
+      return key.length > CANCEL_KEY_MAX_LENGTH || isIP(address) === 0 ? null : { kind: 'cancel', key, address };
     }
   } catch {
     // Not JSON: not a message.

@@ -4,11 +4,14 @@ import type { RefusalCode } from '../../core/errors.ts';
 import type { Route } from '../../core/route.ts';
 import type { ClosedReason } from '../counters.ts';
 import type { HttpProtocol } from '../protocols/http/http-protocol.ts';
+import type { Cancellation } from '../protocols/postgres/cancel/cancellation.ts';
+import { parseCancelRequest } from '../protocols/postgres/cancel/cancel-request.ts';
 import { acceptPostgres } from '../protocols/postgres/accept-postgres.ts';
 import { acceptTcp } from '../protocols/tcp/accept-tcp.ts';
 import { describeRefusal, type Refusal } from '../refusal.ts';
 import { guessSpoken, REFUSED_BOLT_MS, refuseSpoken, type SpokenProtocol } from '../refuse-guessed.ts';
 import type { SessionOptions } from '../session/open-session.ts';
+import { peekBytes } from '../sniff/peek-bytes.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
 import type { TlsTerminator } from '../tls/tls-terminator.ts';
@@ -22,6 +25,7 @@ export interface HttpsFrontOptions extends SessionOptions {
   readonly reception: Reception;
   readonly terminator: Pick<TlsTerminator, 'accept'>;
   readonly http: Pick<HttpProtocol, 'accept'>;
+  readonly cancellation: Pick<Cancellation, 'watch' | 'request'>;
   readonly baseHosts: () => ReadonlySet<string>;
   readonly apiUrl: string;
   readonly publicHttpsPort: number;
@@ -70,6 +74,26 @@ export class HttpsFront {
     this.#options.reception.close(connection, reason);
   }
 
+  /**
+   * Takes a CancelRequest, in plaintext or inside TLS. It carries no name: whose session it means is known by its key
+   * alone. Nobody is answered; the connection is gone before anything is looked up, so that neither an answer nor the time
+   * it takes tells a key that exists.
+   */
+  cancel(connection: Connection, client: Socket): void {
+    connection.phase = 'served';
+    peekBytes(client, parseCancelRequest, (outcome) => {
+      if (outcome.kind === 'ended') this.close(connection, 'ended-early');
+      else if (outcome.kind === 'reject') this.close(connection, 'malformed-startup');
+      else {
+        const { raw, info } = connection;
+        raw.once('close', () => this.#options.cancellation.request(outcome.value, info.remoteAddress));
+        // Read, or its close would be a reset; inside TLS its end is announced, as Postgres does.
+        client.read();
+        client.end(() => this.close(connection, 'cancel-request'));
+      }
+    });
+  }
+
   /** Says no in whatever protocol the client turns out to speak; its bytes must be in its socket. */
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words: Partial<Refusal> = {}): void {
     connection.setDeadline(GUESS_MS, () => this.close(connection, 'deadline'));
@@ -86,8 +110,7 @@ export class HttpsFront {
         this.close(connection, sniffed.reason);
         return;
       case 'cancel-request':
-        // It carries no name: whose session it means is known by its key alone.
-        this.close(connection, 'cancel-request');
+        this.cancel(connection, connection.raw);
         return;
       case 'startup-message':
       case 'http':
@@ -131,7 +154,11 @@ export class HttpsFront {
       acceptPostgres(
         connection,
         client,
-        { isPostgresClient, publicPort: this.#options.publicHttpsPort },
+        {
+          isPostgresClient,
+          publicPort: this.#options.publicHttpsPort,
+          watchKey: (route, socket, backend) => this.#options.cancellation.watch(route, socket, backend),
+        },
         this.#options,
         this,
       );

@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import type { ControlMessage, WorkerMessage } from '../../core/feed-protocol.ts';
+import type { CancelMessage, ControlMessage, WorkerMessage } from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import { FeedFollower, type FeedSink } from './feed-follower.ts';
 
@@ -12,6 +12,8 @@ export const STALE_AFTER_MS = 5 * 60_000;
 const GREETING_MS = 5_000;
 const BACKOFF_FIRST_MS = 25;
 const BACKOFF_MAX_MS = 1_000;
+/** With more unsent, control does not read: what may be lost is dropped. */
+const UNSENT_MAX_BYTES = 256 * 1024;
 /** A line holds at most one snapshot piece or all certificates. */
 const LINE_MAX_LENGTH = 64 * 1024 * 1024;
 
@@ -32,6 +34,7 @@ export class FeedClient {
   readonly #options: FeedClientOptions;
   readonly #first = Promise.withResolvers<undefined>();
   #follower: FeedFollower | null = null;
+  #socket: Socket | null = null;
   #hasCertificates = false;
   /** Monotonic; null = never had a snapshot. */
   #lastLiveMs: number | null = null;
@@ -50,6 +53,13 @@ export class FeedClient {
     if (this.#follower?.hasSnapshot === true) return false;
     if (this.#lastLiveMs === null) return true;
     return this.#options.clock.monotonicMs() - this.#lastLiveMs > this.#options.staleAfterMs;
+  }
+
+  /** Drops it while there is no control child, or while that does not read. */
+  tell(message: CancelMessage): void {
+    const socket = this.#socket;
+    if (socket === null || this.#follower?.hasGreeting !== true || socket.writableLength > UNSENT_MAX_BYTES) return;
+    send(socket, message);
   }
 
   /** Follows until the signal aborts; never rejects. */
@@ -86,11 +96,13 @@ export class FeedClient {
         signal.removeEventListener('abort', onAbort);
         if (follower.hasSnapshot) this.#lastLiveMs = clock.monotonicMs();
         this.#follower = null;
+        this.#socket = null;
         resolve({ hadSnapshot: follower.hasSnapshot, reason });
       });
       socket.on('end', () => socket.destroy());
       signal.addEventListener('abort', onAbort, { once: true });
       this.#follower = follower;
+      this.#socket = socket;
       onLines(socket, (line) => this.#receive(line, follower, socket), lose);
     });
   }

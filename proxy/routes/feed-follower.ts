@@ -1,4 +1,5 @@
-import type { ControlMessage, WorkerMessage } from '../../core/feed-protocol.ts';
+import { isIP } from 'node:net';
+import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { Certificate } from '../../core/certificates.ts';
 import type { Route } from '../../core/route.ts';
 
@@ -8,6 +9,8 @@ export interface FeedSink {
   setCertificates(certificates: readonly Certificate[]): void;
   replaceRoutes(routes: readonly Route[]): void;
   changeRoutes(set: readonly Route[], removed: readonly string[]): void;
+  /** Another worker's client asks to cancel the session of this key (process id and secret). */
+  cancel(key: Buffer, address: string): void;
 }
 
 export type Followed =
@@ -69,7 +72,17 @@ export class FeedFollower {
         if (message.sequence !== phase.sequence + 1) return lost('a change out of sequence');
         this.#sink.changeRoutes(message.set, message.removed);
         return this.#applied(phase.epoch, message.sequence);
+      case 'cancel':
+        this.#cancel(message);
+        return FOLLOWED;
     }
+  }
+
+  /** What is malformed is passed over: a cancel is not worth a new snapshot. */
+  #cancel({ key, address }: { readonly key: unknown; readonly address: unknown }): void {
+    if (typeof key !== 'string' || key.length > CANCEL_KEY_MAX_LENGTH) return;
+    if (typeof address !== 'string' || isIP(address) === 0) return;
+    this.#sink.cancel(Buffer.from(key, 'base64'), address);
   }
 
   #applied(epoch: string, sequence: number): Followed {

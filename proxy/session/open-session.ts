@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
@@ -18,6 +19,9 @@ export interface SessionOptions {
   readonly clock: Clock;
 }
 
+/** Something that listens to a session from its first byte; called right before bytes are passed on. */
+export type SessionWatcher = (backend: Socket) => void;
+
 /**
  * Dials the pod behind `host` and passes bytes both ways from then on; or calls `refuse`, before any byte was passed
  * on. What the client has sent so far must be in its socket: it is the first that the pod gets.
@@ -28,6 +32,7 @@ export function openSession(
   host: string,
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
+  watch?: SessionWatcher,
 ): void {
   const { table, isStale, counts, counters, clock } = options;
   const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info.remoteAddress, isStale());
@@ -60,6 +65,7 @@ export function openSession(
       refuse(dialled.code);
     } else if (dialled.kind === 'connected') {
       counters.sessions++;
+      watch?.(dialled.backend);
       splice(client, dialled.backend, (end) => counters.ended[end]++);
     }
   });

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { Client } from 'pg';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -53,6 +55,36 @@ test('npm pg and npm postgres run SQL', async () => {
   });
   expect([...(await sql`select ${'text'} as echo`)]).toEqual([{ echo: 'text' }]);
   await sql.end();
+});
+
+/** psql, interrupted as by Ctrl-C while its statement runs. */
+async function interruptPsql(round: number): Promise<{ stderr: string; tookMs: number }> {
+  const sql = `select pg_sleep(30), ${round}`;
+  const child = spawn('psql', [conninfo(), '-XAtq', '-c', sql], {
+    env: { ...process.env, PGPASSWORD: password },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: 20_000,
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const closed = once(child, 'close');
+  const find = `select count(*) from pg_stat_activity where query = '${sql}' and state = 'active'`;
+  await until('the statement runs', async () => (await psql(find)).stdout === '1\n');
+  const sinceMs = performance.now();
+  child.kill('SIGINT');
+  await closed;
+  return { stderr, tookMs: performance.now() - sinceMs };
+}
+
+test('Ctrl-C in psql ends its statement within a second, whichever worker the request reaches', async () => {
+  expect(program.children('worker')).toHaveLength(2);
+  // The kernel picks the worker of each connection: that all twelve requests reach their session's own is one in 4,096.
+  const rounds = Array.from({ length: 12 }, (_, round) => round);
+  for (const round of rounds) {
+    const { stderr, tookMs } = await interruptPsql(round);
+    expect(stderr).toContain('canceling statement due to user request');
+    expect(tookMs).toBeLessThan(1_000);
+  }
 });
 
 test('pgbench fills tables and runs without losing anything', async () => {

@@ -1,7 +1,9 @@
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { RefusalCode } from '../../../core/errors.ts';
 import type { ClosedReason } from '../../counters.ts';
 import type { Connection } from '../../listener/connection.ts';
+import type { Route } from '../../../core/route.ts';
 import type { Refusal } from '../../refusal.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
 import { classifyFirstBytes } from '../../sniff/first-bytes.ts';
@@ -11,6 +13,8 @@ import { parseFirstPacket } from './startup-message.ts';
 export interface PostgresRefuser {
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words?: Partial<Refusal>): void;
   close(connection: Connection, reason: ClosedReason): void;
+  /** Takes over: a CancelRequest is in the socket. */
+  cancel(connection: Connection, client: TLSSocket): void;
 }
 
 export interface PostgresAcceptOptions {
@@ -18,6 +22,8 @@ export interface PostgresAcceptOptions {
   readonly isPostgresClient: boolean;
   /** What clients dial, for a hint. */
   readonly publicPort: number;
+  /** Learns by which key a session can be cancelled. */
+  readonly watchKey: (route: Route, client: Socket, backend: Socket) => void;
 }
 
 /**
@@ -27,7 +33,7 @@ export interface PostgresAcceptOptions {
 export function acceptPostgres(
   connection: Connection,
   client: TLSSocket,
-  { isPostgresClient, publicPort }: PostgresAcceptOptions,
+  { isPostgresClient, publicPort, watchKey }: PostgresAcceptOptions,
   options: SessionOptions,
   refuser: PostgresRefuser,
 ): void {
@@ -49,15 +55,27 @@ export function acceptPostgres(
             hint: `Connect with: psql "host=${host ?? ''} port=${publicPort} sslmode=require".`,
           });
         } else refuser.close(connection, 'malformed-startup');
-      } else if (outcome.value.kind === 'cancel') refuser.close(connection, 'cancel-request');
+      } else if (outcome.value.kind === 'cancel') refuser.cancel(connection, client);
       else if (host === null) {
         refuser.refuse(connection, client, 'route.unknown', {
           hint: 'Connect by the host name of the pod, with a client that sends it (SNI): libpq 14 or newer does.',
         });
-      } else if (options.table.get(host) !== undefined && options.table.get(host)?.protocol !== 'postgres') {
-        refuser.refuse(connection, client, 'route.unknown', { message: `${host} is not a Postgres.` });
       } else {
-        openSession(connection, client, host, options, (code) => refuser.refuse(connection, client, code));
+        const route = options.table.get(host);
+        if (route !== undefined && route.protocol !== 'postgres') {
+          refuser.refuse(connection, client, 'route.unknown', { message: `${host} is not a Postgres.` });
+          return;
+        }
+        openSession(
+          connection,
+          client,
+          host,
+          options,
+          (code) => refuser.refuse(connection, client, code),
+          (backend) => {
+            if (route !== undefined) watchKey(route, client, backend);
+          },
+        );
       }
     },
   );

@@ -171,3 +171,34 @@ test('a worker that talks nonsense is cut off, and the others do not notice', as
   );
   expect((await good.message('change')).set).toMatchObject([{ protocol: 'tcp' }]);
 });
+
+test('a cancel of one worker is passed on to all others, whatever their state, and not back', async () => {
+  const [teller, early] = [new Worker(path()), new Worker(path())];
+  await Promise.all([teller.message('hello'), early.message('hello')]);
+  feed.observationsComplete();
+  const late = new Worker(path());
+  await late.message('snapshot-end');
+  const cancel = { kind: 'cancel', key: 'AAAAAQAAAAI=', address: '2001:db8::1' } as const;
+  teller.say(cancel);
+  expect(await early.message('cancel')).toEqual(cancel);
+  expect(await late.message('cancel')).toEqual(cancel);
+  await put(podRecord());
+  await teller.message('change');
+  expect(teller.messages.map(({ kind }) => kind)).not.toContain('cancel');
+});
+
+test.each([
+  ['without a key', { kind: 'cancel', address: '192.0.2.1' }],
+  ['with a key too long', { kind: 'cancel', key: 'A'.repeat(349), address: '192.0.2.1' }],
+  ['without an address', { kind: 'cancel', key: 'AAAAAQAAAAI=' }],
+  ['with a name for an address', { kind: 'cancel', key: 'AAAAAQAAAAI=', address: 'localhost' }],
+])('a worker that says a cancel %s is cut off, and nobody hears of it', async (_what, nonsense) => {
+  feed.observationsComplete();
+  const [good, bad] = [new Worker(path()), new Worker(path())];
+  await Promise.all([good.message('snapshot-end'), bad.message('snapshot-end')]);
+  bad.socket.write(`${JSON.stringify(nonsense)}\n`);
+  await until('it is cut off', () => bad.socket.destroyed || bad.socket.readableEnded);
+  await put(podRecord());
+  await good.message('change');
+  expect(good.messages.map(({ kind }) => kind)).not.toContain('cancel');
+});

@@ -24,18 +24,20 @@ const END: ControlMessage = { kind: 'snapshot-end', sequence: 4 };
 
 function follow(table = new RouteTable()) {
   const baseHosts: string[] = [];
+  const cancels: string[] = [];
   const follower = new FeedFollower({
     setBaseHosts: (hosts) => baseHosts.push(...hosts),
     setCertificates: () => undefined,
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
+    cancel: (key, address) => cancels.push(`${key.toString('hex')} ${address}`),
   });
   const receive = (...messages: ControlMessage[]): Followed | undefined => {
     let last: Followed | undefined;
     for (const message of messages) last = follower.receive(message);
     return last;
   };
-  return { table, follower, baseHosts, receive };
+  return { table, follower, baseHosts, cancels, receive };
 }
 
 describe('FeedFollower', () => {
@@ -61,9 +63,28 @@ describe('FeedFollower', () => {
     expect([table.size, table.get('b')?.host]).toEqual([1, 'b']);
   });
 
+  it('takes cancels at any time after hello, and passes over what is malformed', () => {
+    const { cancels, receive } = follow();
+    const cancel: ControlMessage = { kind: 'cancel', key: 'AAAAAQAAAAI=', address: '192.0.2.1' };
+    const malformed = [
+      {},
+      { key: 1 },
+      { address: null },
+      { address: 'nowhere' },
+      { key: 'A'.repeat(349) },
+      { key: null, address: ['192.0.2.1'] },
+    ].map((change) => (Object.keys(change).length === 0 ? { kind: 'cancel' } : { ...cancel, ...change }));
+    expect(receive(HELLO, cancel, BEGIN, cancel, ...(malformed as ControlMessage[]), END, cancel)).toEqual({
+      kind: 'followed',
+      report: null,
+    });
+    expect(cancels).toEqual(Array(3).fill('0000000100000002 192.0.2.1'));
+  });
+
   it.each<readonly [string, ControlMessage[]]>([
     ['a change before hello', [{ kind: 'change', sequence: 1, set: [], removed: [] }]],
     ['a second hello', [HELLO, HELLO]],
+    ['a cancel before hello', [{ kind: 'cancel', key: 'AAAAAQAAAAI=', address: '192.0.2.1' }]],
     ['a change before the snapshot', [HELLO, { kind: 'change', sequence: 1, set: [], removed: [] }]],
     ['a change within the snapshot', [HELLO, BEGIN, { kind: 'change', sequence: 5, set: [], removed: [] }]],
     ['routes outside a snapshot', [HELLO, { kind: 'routes', routes: [] }]],

@@ -24,6 +24,8 @@ export interface PostgresServer {
   readonly port: number;
   readonly user: string;
   readonly password: string;
+  /** Where its own libpq is, newer than that of the machine's psql: for LD_LIBRARY_PATH. */
+  readonly libraries: string;
   stop(): Promise<void>;
 }
 
@@ -68,6 +70,7 @@ export async function startPostgres(): Promise<PostgresServer> {
     port,
     user,
     password,
+    libraries: join(native, 'lib'),
     async stop() {
       await ended(child);
       rmSync(dir, { recursive: true });

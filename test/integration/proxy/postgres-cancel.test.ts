@@ -1,0 +1,392 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as connectTls, type ConnectionOptions } from 'node:tls';
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { serveFeed } from '../../../control/routes/feed-server.ts';
+import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
+import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import { podKey } from '../../../core/ids.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway } from '../../../proxy/gateway.ts';
+import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/http-protocol.ts';
+import { cancelRequest } from '../../../proxy/protocols/postgres/cancel/cancel-request.ts';
+import { GUESSES_PER_ADDRESS } from '../../../proxy/protocols/postgres/cancel/guess-limit.ts';
+import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+import { makeCertificate } from './support/certificate.ts';
+import { systemClock } from './support/gateway-fixture.ts';
+import { startPostgres, type PostgresServer } from './support/postgres-server.ts';
+import { readAndEnd } from './support/streams.ts';
+
+const HOST = 'mypg.pods.localhost';
+const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex');
+const CANCELLED = 'canceling statement due to user request';
+const certificate = makeCertificate(['localhost', '*.pods.localhost']);
+
+interface Worker {
+  readonly gateway: Gateway;
+  readonly port: number;
+}
+
+let dir: string;
+let server: PostgresServer;
+let database: SqliteDatabase;
+let feed: ControlRouteFeed;
+let stop: AbortController;
+let running: Promise<unknown>;
+let first: Worker;
+let second: Worker;
+/** Straight to the server, past the gateway. */
+let watcher: pg.Client;
+const relays: Server[] = [];
+const sessions: pg.Client[] = [];
+
+/** Two workers of one replica: each its own gateway, both on one control feed. */
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'podgate-cancel-'));
+  writeFileSync(join(dir, 'ca.pem'), certificate.certificatePem);
+  server = await startPostgres();
+  database = openSqliteDatabase({ path: ':memory:', clock: systemClock, log: silentLog });
+  feed = new ControlRouteFeed({
+    store: database.store,
+    clock: systemClock,
+    log: silentLog,
+    baseHostOf: () => 'localhost',
+  });
+  feed.setCertificates([certificate]);
+  stop = new AbortController();
+  const feedPath = join(dir, 'feed.sock');
+  const serving = serveFeed(
+    { feed, path: feedPath, epoch: 'epoch-1', baseHosts: ['localhost'], log: silentLog },
+    stop.signal,
+  );
+  running = Promise.all([feed.run(stop.signal), serving]);
+  await publish([]);
+  feed.observationsComplete();
+  [first, second] = await Promise.all([startWorker(1, feedPath), startWorker(2, feedPath)]);
+  watcher = new pg.Client({ host: '127.0.0.1', port: server.port, ...credentials() });
+  await watcher.connect();
+});
+
+afterEach(async () => {
+  for (const relay of relays.splice(0)) relay.close();
+  for (const client of sessions.splice(0)) await client.end();
+  await until('no session is left', () => first.gateway.activeConnections() + second.gateway.activeConnections() === 0);
+});
+
+afterAll(async () => {
+  await watcher.end();
+  stop.abort();
+  await running;
+  database.close();
+  await server.stop();
+  rmSync(dir, { recursive: true });
+});
+
+const credentials = () => ({ user: server.user, password: server.password, database: 'postgres' });
+
+async function publish(ipAllowList: readonly string[]): Promise<void> {
+  const networking = { default: { protocol: 'postgres', port: 5432, ipAllowList } } as const;
+  const record = podRecord({ podId: 'mypg', spec: podSpec({ networking }) });
+  const key = podKey(record.tenant, record.podId);
+  const stored = await database.store.get('pod', key);
+  const result = await database.store.commit({ puts: [podPut(record, stored?.revision ?? 'absent')] });
+  expect(result.kind).toBe('committed');
+  const addresses = { default: { address: '127.0.0.1', port: server.port } };
+  feed.observed(key, record.uid, workloadOf(record, { addresses }));
+}
+
+async function startWorker(worker: number, feedSocketPath: string): Promise<Worker> {
+  const gateway = createGateway({
+    worker,
+    feedSocketPath,
+    apiSocketPath: join(dir, 'api.sock'),
+    apiUrl: 'https://localhost:8443',
+    publicHttpsPort: 8443,
+    limits: { ...DEFAULT_GATEWAY_LIMITS, http: DEFAULT_HTTP_LIMITS },
+    drainMs: 0,
+    clock: systemClock,
+    log: silentLog,
+  });
+  running = Promise.all([running, gateway.run(stop.signal)]);
+  await gateway.synchronized;
+  const { port } = await gateway.listen('https', { host: '127.0.0.1', port: 0 });
+  return { gateway, port };
+}
+
+interface Relay {
+  readonly port: number;
+  /** What clients have sent on every connection but the first. */
+  readonly laterBytes: () => number;
+}
+
+/** A port whose first connection goes to one worker and every later one to another, as the kernel may spread them. */
+async function relay(session: Worker, later: Worker): Promise<Relay> {
+  let count = 0;
+  let laterBytes = 0;
+  const listening = createServer({ allowHalfOpen: true }, (client) => {
+    const upstream = connect({
+      host: '127.0.0.1',
+      port: count++ === 0 ? session.port : later.port,
+      allowHalfOpen: true,
+    });
+    if (count > 1) client.on('data', (data: Buffer) => (laterBytes += data.length));
+    client.pipe(upstream).pipe(client);
+    client.on('error', () => upstream.destroy());
+    upstream.on('error', () => client.destroy());
+  });
+  relays.push(listening);
+  await new Promise<void>((resolve) => listening.listen(0, '127.0.0.1', resolve));
+  return { port: (listening.address() as AddressInfo).port, laterBytes: () => laterBytes };
+}
+
+async function isRunning(sql: string): Promise<boolean> {
+  const text = `select 1 from pg_stat_activity where query = $1 and state = 'active'`;
+  return (await watcher.query(text, [sql])).rowCount === 1;
+}
+
+interface Interrupted {
+  readonly stderr: string;
+  readonly code: number;
+  readonly tookMs: number;
+}
+
+let sleeps = 0;
+/** A statement that takes long, and that the server's list of what runs tells from every other. */
+const longSleep = (): string => `select pg_sleep(30), ${sleeps++}`;
+
+/** psql, interrupted by SIGINT as by Ctrl-C while its statement runs. */
+async function interruptPsql(port: number, more = '', env: Record<string, string> = {}): Promise<Interrupted> {
+  const conninfo =
+    `host=${HOST} hostaddr=127.0.0.1 port=${port} user=${server.user} dbname=postgres connect_timeout=10 ` +
+    `sslmode=verify-full sslrootcert=${join(dir, 'ca.pem')} ${more}`;
+  const sql = longSleep();
+  const child = spawn('psql', ['-X', '-At', conninfo, '-c', sql], {
+    env: { PATH: process.env['PATH'] ?? '', PGPASSWORD: server.password, HOME: dir, ...env },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: 20_000,
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const closed = once(child, 'close') as Promise<[number]>;
+  await until(`the statement runs: ${stderr}`, () => child.exitCode !== null || isRunning(sql));
+  const sinceMs = performance.now();
+  child.kill('SIGINT');
+  const [code] = await closed;
+  return { stderr, code, tookMs: performance.now() - sinceMs };
+}
+
+interface Session {
+  readonly client: pg.Client;
+  /** What CancelRequest repeats. */
+  readonly key: Buffer;
+}
+
+async function openSession(worker: Worker): Promise<Session> {
+  const ssl = { ca: certificate.certificatePem, servername: HOST };
+  const client = new pg.Client({ host: '127.0.0.1', port: worker.port, ...credentials(), ssl });
+  await client.connect();
+  sessions.push(client);
+  const { processID, secretKey } = client as unknown as { processID: number; secretKey: number };
+  const key = Buffer.alloc(8);
+  key.writeInt32BE(processID, 0);
+  key.writeInt32BE(secretKey, 4);
+  return { client, key };
+}
+
+/** Starts a long statement and answers how it ended, once it runs. */
+async function startSleep(client: pg.Client): Promise<{ readonly ended: Promise<string> }> {
+  const sql = longSleep();
+  const ended = client.query(sql).then(
+    () => 'to its end',
+    (error: unknown) => (error as Error).message,
+  );
+  await until('the statement runs', () => isRunning(sql));
+  return { ended };
+}
+
+async function openPlain(worker: Worker, localAddress = '127.0.0.1'): Promise<Socket> {
+  const socket = connect({ host: '127.0.0.1', port: worker.port, localAddress, allowHalfOpen: true });
+  await once(socket, 'connect');
+  return socket;
+}
+
+async function openTls(worker: Worker, options: ConnectionOptions & { readonly isDirect: boolean }): Promise<Duplex> {
+  const socket = await openPlain(worker);
+  if (!options.isDirect) {
+    socket.write(SSL_REQUEST);
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(String(answer)).toBe('S');
+  }
+  // Without a name the chain is still verified.
+  const check = options.servername === undefined ? { checkServerIdentity: () => undefined } : {};
+  const client = connectTls({ socket, ca: certificate.certificatePem, ...check, ...options });
+  await once(client, 'secureConnect');
+  return client;
+}
+
+/** Sends it, and answers everything that comes back before the end. */
+async function ask(socket: Duplex, key: Buffer): Promise<Buffer> {
+  socket.write(cancelRequest(key));
+  return readAndEnd(socket);
+}
+
+const WAYS: readonly (readonly [string, (worker: Worker) => Promise<Duplex>])[] = [
+  ['in plaintext', (worker) => openPlain(worker)],
+  ['inside TLS with a server name', (worker) => openTls(worker, { isDirect: false, servername: HOST })],
+  ['inside TLS without a server name', (worker) => openTls(worker, { isDirect: false })],
+  [
+    'inside direct TLS',
+    (worker) => openTls(worker, { isDirect: true, servername: HOST, ALPNProtocols: ['postgresql'] }),
+  ],
+  [
+    'inside direct TLS without a server name',
+    (worker) => openTls(worker, { isDirect: true, ALPNProtocols: ['postgresql'] }),
+  ],
+];
+
+describe('Ctrl-C in psql', () => {
+  it('cancels its statement within a second', async () => {
+    const { stderr, code, tookMs } = await interruptPsql(first.port);
+    expect(stderr).toContain(CANCELLED);
+    expect(code).toBe(1);
+    expect(tookMs).toBeLessThan(1_000);
+  });
+
+  it('cancels it when the request arrives at another worker', async () => {
+    const asked = first.gateway.counters.cancels.unknown;
+    const delivered = second.gateway.counters.cancels.delivered;
+    const { stderr, tookMs } = await interruptPsql((await relay(second, first)).port);
+    expect(stderr).toContain(CANCELLED);
+    expect(tookMs).toBeLessThan(1_000);
+    expect(first.gateway.counters.cancels.unknown).toBe(asked + 1);
+    await until('it is counted', () => second.gateway.counters.cancels.delivered === delivered + 1);
+  });
+
+  it.each([
+    ['3.0', 4],
+    ['3.2', 32],
+  ])('cancels it with libpq 18 and protocol %s, whose keys have %i bytes, at either worker', async (version, bytes) => {
+    const more = `max_protocol_version=${version}`;
+    const env = { LD_LIBRARY_PATH: server.libraries };
+    const another = await relay(first, second);
+    for (const { port } of [second, another]) {
+      const { stderr, tookMs } = await interruptPsql(port, more, env);
+      expect(stderr).toContain(CANCELLED);
+      expect(tookMs).toBeLessThan(1_000);
+    }
+    expect(another.laterBytes()).toBe(12 + bytes);
+  });
+});
+
+describe('a CancelRequest', () => {
+  describe.each(WAYS)('%s', (_way, open) => {
+    it('cancels a session of this worker and of another, and the session goes on', async () => {
+      const { client, key } = await openSession(first);
+      for (const worker of [first, second]) {
+        const { ended } = await startSleep(client);
+        expect(await ask(await open(worker), key)).toHaveLength(0);
+        expect(await ended).toBe(CANCELLED);
+        expect((await client.query('select 1')).rowCount).toBe(1);
+      }
+    });
+
+    it('is not answered, whatever its key', async () => {
+      const { client, key } = await openSession(first);
+      const before = first.gateway.counters.closed['cancel-request'];
+      expect(await ask(await open(first), key)).toHaveLength(0);
+      expect(await ask(await open(first), Buffer.from('a key of nobody'))).toHaveLength(0);
+      expect(await ask(await open(first), Buffer.alloc(260, 1))).toHaveLength(0);
+      expect(first.gateway.counters.closed['cancel-request']).toBe(before + 3);
+      // One that came for no statement does nothing to the next, once it has come.
+      await until('it is idle', async () => (await client.query('select 1').catch(() => null)) !== null);
+    });
+
+    it('of another size is closed as malformed', async () => {
+      const before = first.gateway.counters.closed['malformed-startup'];
+      expect(await ask(await open(first), Buffer.alloc(7))).toHaveLength(0);
+      expect(await ask(await open(first), Buffer.alloc(261))).toHaveLength(0);
+      expect(first.gateway.counters.closed['malformed-startup']).toBe(before + 2);
+    });
+  });
+
+  it('of npm pg works', async () => {
+    const { client } = await openSession(first);
+    for (const worker of [first, second]) {
+      const sql = longSleep();
+      const query = new pg.Query(sql);
+      const failed = once(query, 'error') as Promise<[Error]>;
+      client.query(query);
+      await until('the statement runs', () => isRunning(sql));
+      // Its own canceller opens a connection in plaintext, whatever its session has.
+      const canceller = new pg.Client({ host: '127.0.0.1', port: worker.port }) as unknown as {
+        cancel(client: pg.Client, query: pg.Query): void;
+      };
+      canceller.cancel(client, query);
+      expect((await failed)[0].message).toBe(CANCELLED);
+    }
+  });
+
+  it('in pieces works', async () => {
+    const { client, key } = await openSession(first);
+    const { ended } = await startSleep(client);
+    const socket = await openPlain(second);
+    for (const byte of cancelRequest(key)) {
+      await new Promise((resolve) => socket.write(Buffer.of(byte), () => setImmediate(resolve)));
+    }
+    expect(await readAndEnd(socket)).toHaveLength(0);
+    expect(await ended).toBe(CANCELLED);
+  });
+
+  it('is for addresses that the pod lets in, by the list as it is now', async () => {
+    const { client, key } = await openSession(first);
+    const { ended } = await startSleep(client);
+    await publish(['192.0.2.0/24']);
+    await until('the list is known', () => first.gateway.table.get(HOST)?.ipAllowList.length === 1);
+    const before = first.gateway.counters.cancels.forbidden;
+    for (const worker of [first, second]) expect(await ask(await openPlain(worker), key)).toHaveLength(0);
+    await until('both are refused', () => first.gateway.counters.cancels.forbidden === before + 2);
+    await publish(['127.0.0.2/32']);
+    await until('the list is known', () => first.gateway.table.get(HOST)?.ipAllowList[0] === '127.0.0.2/32');
+    await ask(await openPlain(second), key);
+    await until('it is refused', () => first.gateway.counters.cancels.forbidden === before + 3);
+    await ask(await openPlain(second, '127.0.0.2'), key);
+    expect(await ended).toBe(CANCELLED);
+    await publish([]);
+    await until('the list is open', () => first.gateway.table.get(HOST)?.ipAllowList.length === 0);
+  });
+
+  it('finds nothing once the session is over', async () => {
+    const { client, key } = await openSession(first);
+    await client.end();
+    await until('it is over', () => first.gateway.activeConnections() === 0);
+    const { unknown, delivered } = first.gateway.counters.cancels;
+    await ask(await openPlain(first), key);
+    await until('it is unknown', () => first.gateway.counters.cancels.unknown === unknown + 1);
+    expect(first.gateway.counters.cancels.delivered).toBe(delivered);
+  });
+
+  it('that guesses is slowed down, for its address alone', async () => {
+    const { client, key } = await openSession(first);
+    const { ended } = await startSleep(client);
+    const { slowed } = first.gateway.counters.cancels;
+    const guess = async (): Promise<void> => {
+      expect(await ask(await openPlain(first, '127.0.0.3'), Buffer.from('a key of nobody'))).toHaveLength(0);
+    };
+    for (let round = 0; first.gateway.counters.cancels.slowed === slowed; round++) {
+      await Promise.all(Array.from({ length: 50 }, guess));
+      expect(round).toBeLessThan((20 * GUESSES_PER_ADDRESS.most) / 50);
+    }
+    // Asked right away, while its bucket is still empty.
+    await Promise.all([...Array.from({ length: 50 }, guess), openPlain(first, '127.0.0.3').then((it) => ask(it, key))]);
+    await ask(await openPlain(first), key);
+    expect(await ended).toBe(CANCELLED);
+  });
+});
