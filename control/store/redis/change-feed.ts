@@ -10,7 +10,7 @@ interface FeedOptions {
   readonly session: RedisSession;
   readonly schemas: RecordSchemas;
   /** Woken after every commit, here or elsewhere, and now and then. */
-  readonly changed: Wakeup;
+  readonly feedChanged: Wakeup;
 }
 
 /** Place in the feed: everything up to and including this entry has been given out. */
@@ -26,8 +26,6 @@ interface Cursor {
 const PAGE = 100;
 /** The greatest second half of a stream's id: this place is behind every change of its commit. */
 const END_OF_COMMIT = '18446744073709551615';
-/** Also without a word, so that a store that was replaced is noticed. */
-const LOOK_AGAIN_MS = 10_000;
 
 /** See Store.changes. A reader slower than the feed is trimmed gets a gap, like one that comes too late. */
 export async function* changesAfter(options: FeedOptions, after: number, signal: AbortSignal): AsyncGenerator<Change> {
@@ -35,7 +33,7 @@ export async function* changesAfter(options: FeedOptions, after: number, signal:
   while (!signal.aborted) {
     // Before it reads, so that no commit falls between reading and waiting.
     const waiting = new AbortController();
-    const woken = options.changed.wait(LOOK_AGAIN_MS, AbortSignal.any([signal, waiting.signal]));
+    const woken = options.feedChanged.wait(null, AbortSignal.any([signal, waiting.signal]));
     try {
       const page = await readPage(options, cursor);
       cursor = page.cursor;

@@ -58,7 +58,13 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   const address = parseRedisUrl(options.url);
   const keys = redisKeys(options.site);
   const scripts = readScripts();
-  const changed = createWakeup();
+  const feedChanged = createWakeup();
+  const queueChanged = createWakeup();
+  /** Whoever waits looks again, and learns what has become of the store. */
+  const wakeAll = (): void => {
+    feedChanged.wake();
+    queueChanged.wake();
+  };
   const watching = new AbortController();
   const connectionOptions: RedisConnectionOptions = {
     address,
@@ -69,31 +75,31 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
       await checkServer(send, address.shown);
       await checkStore(send, { keys, scripts }, address.shown);
     },
-    onChange: () => changed.wake(),
+    onChange: wakeAll,
   };
   const patienceMs = options.patienceMs ?? PATIENCE_MS;
   const connection = await openRedisConnection(connectionOptions, patienceMs);
   try {
     const session: RedisSession = { connection, keys, scripts };
     const watcher = await openRedisConnection(connectionOptions, patienceMs);
-    const watch = watchWakes(watcher, keys.wakes, changed, watching.signal);
+    const wakes = { connection: watcher, wakes: keys.wakes, feedChanged, queueChanged };
+    const watch = watchWakes(wakes, watching.signal);
     watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'nobody watches for changes any more'));
     return {
       store: createRedisStore({
         session,
         schemas: options.schemas ?? RECORD_SCHEMAS,
         feedCommits: options.feedCommits ?? FEED_COMMITS,
-        changed,
+        feedChanged,
       }),
-      queue: createRedisQueue({ session, changed }),
+      queue: createRedisQueue({ session, changed: queueChanged }),
       lock: createRedisLock(session),
       logs: createRedisLogStore(session),
       close() {
         connection.close();
         watching.abort();
         watcher.close('at once');
-        // Whoever waits looks again, and learns that the store is closed.
-        changed.wake();
+        wakeAll();
       },
     };
   } catch (error) {

@@ -5,30 +5,49 @@ import { arrayOf, integerOf } from './redis-reply.ts';
 import type { ScriptName } from './redis-scripts.ts';
 import type { RedisSession } from './redis-session.ts';
 
-/** Also without a word, so that the store's age does not stand still (see age.lua). */
-const LONGEST_WAIT_MS = 10_000;
+export interface RedisQueueOptions {
+  readonly session: RedisSession;
+  /** Woken when something may have become due, by whomever, and now and then. */
+  readonly changed: Wakeup;
+}
 
-export function createRedisQueue(options: { readonly session: RedisSession; readonly changed: Wakeup }): Queue {
-  const { changed } = options;
-  const { connection, keys, scripts } = options.session;
+export function createRedisQueue({ session, changed }: RedisQueueOptions): Queue {
+  const { connection, keys, scripts } = session;
+  /** Moments of this queue, in order: somebody was woken, or began to ask. */
+  let moments = 0;
+  /** The last answer that nothing is due: when it was asked for, and when (performance.now) something will be. */
+  let empty = { moment: -1, untilMs: 0 };
+  let lastAsked: Promise<unknown> = Promise.resolve();
 
   async function run(name: ScriptName, ...args: readonly string[]): Promise<boolean> {
     return integerOf(await connection.run(name, scripts[name], keys.queue, args)) > 0;
   }
 
-  /** The claim, or how many ms to wait. */
-  async function claimNow(leaseMs: number): Promise<Claim | number> {
+  /** The claim, or null when nothing is due: see `empty`. */
+  async function ask(leaseMs: number): Promise<Claim | null> {
+    const moment = ++moments;
     const token = randomUUID();
     const reply = await connection.run('claim', scripts.claim, keys.queue, [token, wholeMs(leaseMs)]);
     if (typeof reply === 'string') return { key: reply, token };
     const waitMs = integerOf(reply);
-    return waitMs < 0 ? LONGEST_WAIT_MS : Math.min(waitMs, LONGEST_WAIT_MS);
+    empty = { moment, untilMs: waitMs < 0 ? Infinity : performance.now() + waitMs };
+    return null;
+  }
+
+  /**
+   * One asks after the other, and those who come after one that found nothing since they were woken need not: many
+   * wait, and a single key wakes all of them.
+   */
+  function askInTurn(leaseMs: number, signal: AbortSignal): Promise<Claim | null> {
+    const woken = ++moments;
+    const asked = lastAsked.then(() => (isAborted(signal) || empty.moment > woken ? null : ask(leaseMs)));
+    lastAsked = asked.catch(() => undefined);
+    return asked;
   }
 
   const queue: Queue = {
     async add(key, { delayMs = 0, share } = {}) {
       await run('add', key, wholeMs(delayMs), ...(share === undefined ? [] : [share]));
-      changed.wake();
     },
 
     async claim(leaseMs, signal) {
@@ -38,13 +57,14 @@ export function createRedisQueue(options: { readonly session: RedisSession; read
         const stop = AbortSignal.any([signal, waiting.signal]);
         const woken = changed.wait(null, stop);
         try {
-          const claim = await claimNow(leaseMs);
-          if (typeof claim !== 'number') {
+          const claim = await askInTurn(leaseMs, signal);
+          if (claim !== null) {
             if (!isAborted(signal)) return claim;
             await queue.retry(claim, 0);
             return null;
           }
-          await Promise.race([woken, changed.wait(claim, stop)]);
+          const waitMs = empty.untilMs - performance.now();
+          await Promise.race([woken, ...(waitMs === Infinity ? [] : [changed.wait(waitMs, stop)])]);
         } finally {
           waiting.abort();
         }
@@ -54,17 +74,9 @@ export function createRedisQueue(options: { readonly session: RedisSession; read
 
     extend: ({ key, token }, leaseMs) => run('extend', key, token, wholeMs(leaseMs)),
 
-    async acknowledge({ key, token }) {
-      const settled = await run('acknowledge', key, token);
-      if (settled) changed.wake();
-      return settled;
-    },
+    acknowledge: ({ key, token }) => run('acknowledge', key, token),
 
-    async retry({ key, token }, delayMs) {
-      const settled = await run('retry', key, token, wholeMs(delayMs));
-      if (settled) changed.wake();
-      return settled;
-    },
+    retry: ({ key, token }, delayMs) => run('retry', key, token, wholeMs(delayMs)),
 
     async stats() {
       const [due, delayed, leased] = arrayOf(await connection.run('stats', scripts.stats, keys.queue, []));

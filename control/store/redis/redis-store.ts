@@ -17,19 +17,17 @@ export interface RedisStoreOptions {
   readonly schemas: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits: number;
-  /** Woken when feed or queue have changed, here or elsewhere. */
-  readonly changed: Wakeup;
+  /** Woken after every commit, here or elsewhere, and now and then. */
+  readonly feedChanged: Wakeup;
 }
 
 export function createRedisStore(options: RedisStoreOptions): Store {
-  const { session, schemas, changed } = options;
+  const { session, schemas } = options;
   const { connection, keys, scripts } = session;
   return {
     async commit(batch) {
       const args = commitArguments(options, batch);
-      const result = commitResult(batch, await connection.run('commit', scripts.commit, keys.commit, args));
-      if (result.kind === 'committed') changed.wake();
-      return result;
+      return commitResult(batch, await connection.run('commit', scripts.commit, keys.commit, args));
     },
 
     async get(kind, key) {

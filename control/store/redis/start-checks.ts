@@ -12,6 +12,7 @@ const LEAST_VERSION = 7;
 const SETTINGS: Readonly<Record<string, { readonly wanted: string; readonly reason: string }>> = {
   appendonly: { wanted: 'yes', reason: 'without its append-only file a crash loses records' },
   appendfsync: { wanted: 'always', reason: 'otherwise a crash loses records that were acknowledged' },
+  'no-appendfsync-on-rewrite': { wanted: 'no', reason: 'otherwise that holds only while the file is not rewritten' },
   'maxmemory-policy': { wanted: 'noeviction', reason: 'otherwise a full Redis throws records away' },
 };
 

@@ -39,6 +39,7 @@ describe('a server that could lose what was acknowledged', () => {
   it.each([
     ['appendfsync everysec', 'appendfsync is everysec and must be always'],
     ['appendonly no', 'appendonly is no and must be yes'],
+    ['no-appendfsync-on-rewrite yes', 'no-appendfsync-on-rewrite is yes and must be no'],
     ['maxmemory-policy allkeys-lru', 'maxmemory-policy is allkeys-lru and must be noeviction'],
   ])('by %s is refused', async (setting, sentence) => {
     const { open } = await stageWith(setting);

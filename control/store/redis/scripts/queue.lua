@@ -7,7 +7,7 @@
 -- KEYS[6] later    zset    share whose first key is not due yet -> due of that key
 -- KEYS[7] leased   zset    claimed key -> end of its lease
 -- KEYS[8] turns    hash    share -> turn in which it was last served
--- KEYS[9] wakes    stream  one entry, renewed whenever somebody who waits should look again
+-- KEYS[9] wakes    stream  one entry, renewed whenever somebody who waits should look again: commits, queue_seq
 local ITEMS, WAITING, DUE, READY, LATER = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local LEASED, TURNS, WAKES = KEYS[7], KEYS[8], KEYS[9]
 
@@ -109,6 +109,8 @@ local function held(key, token)
   return tonumber(redis.call('ZSCORE', LEASED, key)) > age_us and item or nil
 end
 
+-- Tells those who wait, in every process, that there may be something for them: a commit, or a key. See wake-watch.ts.
 local function wake()
-  redis.call('XADD', WAKES, 'MAXLEN', 1, '*', 'look', 'again')
+  local now = redis.call('HMGET', KEYS[1], 'commits', 'queue_seq')
+  redis.call('XADD', WAKES, 'MAXLEN', 1, '*', 'commits', now[1] or '0', 'queue_seq', now[2] or '0')
 end
