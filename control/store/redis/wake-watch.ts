@@ -7,7 +7,9 @@ import { arrayOf, textOf, type Reply } from './redis-reply.ts';
  * A wait is cut this often, and everybody looks: so that a store that was emptied or replaced is noticed, and that its
  * age goes on (see age.lua).
  */
-const BLOCK_MS = 5_000;
+const BLOCK_MS = 2_000;
+/** So much later than that the answer may come before the connection is given up. */
+const LATE_MS = 1_500;
 const RETRY_MS = 250;
 
 /** An entry of the stream `wakes`; see queue.lua. */
@@ -56,7 +58,7 @@ export async function watchWakes(options: WakeWatchOptions, signal: AbortSignal)
   /** Null when nothing came. */
   async function nextAfter({ id }: Announcement): Promise<Announcement | null> {
     const args = ['XREAD', 'COUNT', '1', 'BLOCK', String(BLOCK_MS), 'STREAMS', wakes, id];
-    const reply = await connection.send('watch', args, { deadlineMs: BLOCK_MS + 10 * RETRY_MS });
+    const reply = await connection.send('watch', args, { deadlineMs: BLOCK_MS + LATE_MS });
     const [stream] = reply === null ? [] : arrayOf(reply);
     const [entry] = stream === undefined ? [] : arrayOf(arrayOf(stream)[1]);
     return entry === undefined ? null : parseEntry(entry);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { committed } from '../../contract/store-harness.ts';
 import { until } from '../../support/until.ts';
+import { openWay } from './frozen-way.ts';
 import { createRedisStage, DEADLINE_MS, outcome, putPod, read, type RedisStage } from './redis-stage.ts';
 
 let stage: RedisStage;
@@ -39,6 +40,46 @@ describe('a server that is stopped', () => {
     // What was sent before the deadline may be done, or not; never twice.
     expect([first, first + 1]).toContain(record.revision);
     await committed(store.commit({ puts: [putPod('one', record.revision)] }));
+  });
+});
+
+it('a claim that is granted after its signal has aborted is given back', async () => {
+  const { queue } = await stage.open();
+  await queue.add('key');
+  const aborting = new AbortController();
+  const claim = queue.claim(60_000, aborting.signal);
+  await new Promise((resolve) => setImmediate(resolve));
+  stage.server.signal('SIGSTOP');
+  aborting.abort();
+  stage.server.signal('SIGCONT');
+  expect(await claim).toBeNull();
+  expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+});
+
+describe('a connection that has gone dead', () => {
+  it('is given up for another after one deadline, by whoever calls and by whoever waits', async () => {
+    const way = await openWay(stage.server.port);
+    try {
+      const { store } = await stage.open({ url: `redis://127.0.0.1:${way.port}` });
+      const first = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
+      // So that the server knows the script, and what follows is sent in this order.
+      await read(store, 0).next();
+      way.freeze();
+      const startedAt = performance.now();
+      expect(await outcome(store.get('pod', 'one'))).toBe('store.unavailable');
+      expect(performance.now() - startedAt).toBeLessThan(2 * DEADLINE_MS);
+      expect(
+        await until('an answer', () => store.get('pod', 'one').catch(() => null), { timeoutMs: 2_000 }),
+      ).toMatchObject({ revision: first });
+      // Who watches for changes notices when the read that blocks does not end.
+      const feed = read(store, first);
+      const next = feed.next();
+      const second = await committed(store.commit({ puts: [putPod('one', first)] }));
+      expect(await next).toMatchObject({ kind: 'put', commit: second });
+      await feed.stop();
+    } finally {
+      await way.close();
+    }
   });
 });
 
