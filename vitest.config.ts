@@ -24,7 +24,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     projects: [
-      project('unit', 10_000),
+      project('unit', 60_000),
       project('contract', 60_000),
       project('sim', 120_000),
       project('integration', 60_000),
