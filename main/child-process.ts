@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
+import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { BoundSocket } from './listening-sockets.ts';
 import type { ChildMessage, SupervisorMessage } from './messages.ts';
@@ -37,24 +38,40 @@ export class KeptChild {
   }
 
   start(): void {
-    const { role, number, log, start, onMessage, onStarted, onEnded } = this.#options;
-    const child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], { stdio: 'inherit' });
+    const { role, number, log, start, onMessage, onStarted } = this.#options;
     const startedMs = performance.now();
+    let child: ChildProcess;
+    try {
+      child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], { stdio: 'inherit' });
+    } catch (error) {
+      this.#startLater({ error: errorText(error) }, startedMs);
+      return;
+    }
     this.#process = child;
     child.on('message', (message) => onMessage(this, message as ChildMessage));
-    child.on('error', (error) => log.error({ error: error.message, role, number }, 'a child process had an error'));
-    child.once('exit', (code, signal) => {
-      this.#process = null;
-      for (const wake of this.#ended) wake();
-      const goesOn = onEnded(this, code) && !this.#isStopping;
-      if (!goesOn) return;
-      this.#deaths = deathsInARow(this.#deaths, performance.now() - startedMs);
-      const delayMs = restartDelayMs(this.#deaths);
-      log.warn({ role, number, pid: child.pid, code, signal, delayMs }, 'a child process ended; starting it again');
-      this.#retry = setTimeout(() => this.start(), delayMs);
+    child.on('error', (error) => {
+      log.error({ error: error.message, role, number }, 'a child process had an error');
+      // Too many processes or open files: it did not come to be, and nothing else will be heard of it.
+      if (child.pid === undefined) this.#onGone({}, null, startedMs);
     });
+    child.once('exit', (code, signal) => this.#onGone({ pid: child.pid, code, signal }, code, startedMs));
     this.send(start);
     onStarted(this);
+  }
+
+  #onGone(fields: object, code: number | null, startedMs: number): void {
+    this.#process = null;
+    for (const wake of this.#ended) wake();
+    if (this.#options.onEnded(this, code)) this.#startLater(fields, startedMs);
+  }
+
+  #startLater(fields: object, startedMs: number): void {
+    if (this.#isStopping) return;
+    const { role, number, log } = this.#options;
+    this.#deaths = deathsInARow(this.#deaths, performance.now() - startedMs);
+    const delayMs = restartDelayMs(this.#deaths);
+    log.warn({ role, number, ...fields, delayMs }, 'a child process ended; starting it again');
+    this.#retry = setTimeout(() => this.start(), delayMs);
   }
 
   /** Without effect when it is gone: whoever waits for an answer learns by onEnded. */

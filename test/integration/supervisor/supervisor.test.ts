@@ -162,6 +162,24 @@ describe('a control child that is killed', () => {
   });
 });
 
+describe('a child that cannot be started', () => {
+  test('for want of file descriptors is started once there are some', async () => {
+    const limit = (files: number) => run('prlimit', ['--pid', String(program.pid), `--nofile=${files}:4096`]);
+    const before = program.output.length;
+    const victim = program.children('worker')[0]?.pid ?? 0;
+    expect((await limit(3)).code).toBe(0);
+    try {
+      process.kill(victim, 'SIGKILL');
+      await until('a start has failed', () => program.output.slice(before).includes('EMFILE'));
+      expect(program.children('worker').map(({ pid }) => pid)).not.toContain(victim);
+    } finally {
+      await limit(4_096);
+    }
+    await until('it is replaced', () => program.children('worker').length === WORKERS);
+    await until('every slot is accepted on', async () => (await program.get('/readyz')).status === 200);
+  });
+});
+
 describe('a second instance', () => {
   const start = (env: Record<string, string>) =>
     run(process.execPath, ['main.ts'], { cwd: join(import.meta.dirname, '../../..'), env, timeoutMs: 20_000 });
