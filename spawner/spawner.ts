@@ -15,6 +15,8 @@ const ERROR_FIRST_MS = 250;
 const ERROR_MAX_MS = 30_000;
 /** While it may not work, how often it looks whether it may. */
 const MAY_WORK_EVERY_MS = 20;
+/** A key that was claimed while it might not work. */
+const NOT_YET_MS = 1_000;
 
 export interface SpawnerOptions extends SpawnParts {
   readonly queue: Queue;
@@ -46,7 +48,10 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       try {
         const claim = await queue.claim(LEASE_MS, signal);
         failures = 0;
-        if (claim !== null) await workOn(claim, signal);
+        if (claim === null) return;
+        // It may have waited for hours, and the store been replaced meanwhile.
+        if (options.mayWork()) await workOn(claim, signal);
+        else await queue.retry(claim, NOT_YET_MS);
       } catch (error) {
         if (isAborted(signal)) return;
         failures += 1;

@@ -29,6 +29,7 @@ describe('the spawner', () => {
   let running: Promise<void> | null;
   let asked: WorkloadSpec[];
   let answers: Map<string, Answer[]>;
+  let mayWork: boolean;
 
   beforeEach(() => {
     const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
@@ -37,6 +38,7 @@ describe('the spawner', () => {
     running = null;
     asked = [];
     answers = new Map();
+    mayWork = true;
   });
   afterEach(async () => {
     end.abort();
@@ -65,7 +67,7 @@ describe('the spawner', () => {
       hostsOf: (record) => ({ default: `${record.podId}.pods.localhost` }),
       publicHttpsPort: 8443,
       concurrency,
-      mayWork: () => true,
+      mayWork: () => mayWork,
     });
     running = spawner.run(end.signal);
   }
@@ -120,6 +122,20 @@ describe('the spawner', () => {
       'spawner set status to SPAWNER_SETUP',
       'spawner set status to CREATING_CONTAINER',
     ]);
+  });
+
+  it('makes nothing of a key that comes when the store is not believed any more, and takes it up again later', async () => {
+    start();
+    await create('before');
+    await reaches('before', 'CREATING_CONTAINER');
+    // By now every claimer waits for a key.
+    mayWork = false;
+    await create('meanwhile');
+    await until('the key is given back', async () => (await database.queue.stats()).delayed === 1);
+    expect((await read('meanwhile'))?.status).toBe('REQUESTED');
+    mayWork = true;
+    await reaches('meanwhile', 'CREATING_CONTAINER');
+    expect(asked.map(({ podId }) => podId)).toEqual(['before', 'meanwhile']);
   });
 
   it.each<[string, Partial<PodRecord>]>([
