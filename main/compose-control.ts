@@ -163,9 +163,11 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       const closed = server.close();
       await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);
       if (link.isForGood()) {
-        await keepAllOutput({ logs, orchestrator }, AbortSignal.timeout(KEEP_OUTPUT_MS)).catch((error: unknown) => {
-          log.warn({ error: String(error) }, 'not all that pods printed is kept');
-        });
+        await keepAllOutput({ logs, orchestrator, log }, AbortSignal.timeout(KEEP_OUTPUT_MS)).catch(
+          (error: unknown) => {
+            log.warn({ error: String(error) }, 'not all that pods printed is kept');
+          },
+        );
         await orchestrator.stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
       }
       pods.abort();

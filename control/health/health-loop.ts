@@ -23,7 +23,6 @@ export interface LastSeenStore {
 
 export interface HealthLoopOptions extends ReconcileParts {
   readonly orchestrator: Orchestrator;
-  readonly log: Logger;
   readonly lastSeen: LastSeenStore;
   /** A full pass over a healthy store is done: what was observed is complete. */
   readonly passed: () => void;
@@ -93,7 +92,10 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     }
     trust = judged;
     if (judged.kind === 'suspect') return;
-    await lastSeen.save(identity);
+    // A full disk, say: then less may be noticed of a store that is put in this one's place. The pods go on.
+    await lastSeen.save(identity).catch((error: unknown) => {
+      log.warn({ error: errorText(error) }, 'what was seen of the store could not be noted');
+    });
 
     const byUid = new Map<string, WorkloadObservation>(workloads.map((workload) => [workload.uid, workload]));
     const known = new Set<string>();

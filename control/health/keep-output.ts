@@ -1,4 +1,6 @@
+import { errorText } from '../../core/errors.ts';
 import type { LogStore } from '../../core/log-store.ts';
+import type { Logger } from '../../core/logger.ts';
 import type { Orchestrator, WorkloadRef } from '../../core/orchestrator.ts';
 
 const KEPT_BYTES = 10 * 1024 * 1024;
@@ -6,26 +8,38 @@ const KEPT_BYTES = 10 * 1024 * 1024;
 export interface KeepOutputParts {
   readonly logs: LogStore;
   readonly orchestrator: Pick<Orchestrator, 'logs'>;
+  readonly log: Logger;
 }
 
 /**
  * Keeps what a run printed before its workload is removed, so that it stays readable after STOPPED. Output that cannot
- * be read keeps no pod from stopping.
+ * be read or written keeps no pod from stopping: on a full disk, stopping is the way to room. Never throws.
  */
 export async function keepOutput(
-  { logs, orchestrator }: KeepOutputParts,
+  { logs, orchestrator, log }: KeepOutputParts,
   workload: WorkloadRef & { readonly run: number },
   signal: AbortSignal,
 ): Promise<void> {
-  const output = await orchestrator.logs(workload, { tailBytes: KEPT_BYTES }, signal).catch(() => '');
-  if (output !== '') await logs.saveOutput(workload.uid, workload.run, output);
+  const { tenant, podId, uid, run } = workload;
+  try {
+    const output = await orchestrator.logs(workload, { tailBytes: KEPT_BYTES }, signal);
+    if (output !== '') await logs.saveOutput(uid, run, output);
+  } catch (error) {
+    log.warn({ tenant, podId, uid, run, error: errorText(error) }, 'what a pod printed could not be kept');
+  }
 }
 
-/** The same for everything that runs: before the whole program ends and its pods with it. */
+/**
+ * The same for everything that runs, before the whole program ends and its pods with it: as far as it goes until the
+ * signal aborts, which it then throws. One after the other, since each may be ten megabytes.
+ */
 export async function keepAllOutput(
   parts: KeepOutputParts & { readonly orchestrator: Pick<Orchestrator, 'list'> },
   signal: AbortSignal,
 ): Promise<void> {
   const workloads = await parts.orchestrator.list(signal);
-  await Promise.all(workloads.map((workload) => keepOutput(parts, workload, signal)));
+  for (const workload of workloads) {
+    signal.throwIfAborted();
+    await keepOutput(parts, workload, signal);
+  }
 }

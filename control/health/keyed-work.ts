@@ -30,7 +30,7 @@ export class KeyedWork {
     this.#next();
   }
 
-  /** Adds the key after `delayMs`; the sooner of several wins. */
+  /** Adds the key after `delayMs`, unless it waits or is put off already. */
   addLater(key: string, delayMs: number): void {
     if (!this.#isOpen || this.#waiting.has(key) || this.#timers.has(key)) return;
     this.#timers.set(

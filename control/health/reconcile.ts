@@ -2,6 +2,7 @@ import { actionLine } from '../../core/action-log.ts';
 import type { Clock } from '../../core/clock.ts';
 import { planPod, type Step } from '../../core/lifecycle/plan.ts';
 import type { LogStore } from '../../core/log-store.ts';
+import type { Logger } from '../../core/logger.ts';
 import type { Observation, Orchestrator, WorkloadRef } from '../../core/orchestrator.ts';
 import { PodgateError } from '../../core/errors.ts';
 import type { PodRecord } from '../../core/pod.ts';
@@ -19,6 +20,7 @@ export interface ReconcileParts {
   readonly logs: LogStore;
   readonly orchestrator: Pick<Orchestrator, 'observe' | 'remove' | 'logs'>;
   readonly clock: Clock;
+  readonly log: Logger;
   /** Told of every fresh observation, before the plan acts on it: the route feed lives on these. */
   readonly observed: (key: string, uid: string, observation: Observation) => void;
 }

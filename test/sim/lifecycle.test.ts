@@ -74,6 +74,7 @@ class Simulation {
       logs,
       orchestrator,
       clock,
+      log: silentLog,
       observed: (key: string, uid: string, observation: Parameters<ControlRouteFeed['observed']>[2]) =>
         feed.observed(key, uid, observation),
     };
