@@ -4,18 +4,25 @@ import type { Config } from '../config/config.ts';
 import { ADMINISTRATOR_ROLE } from '../control/auth/authenticator.ts';
 import { signToken } from '../control/auth/sign-token.ts';
 import type { TokenKey } from '../control/auth/token-key.ts';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
 
 const LIFETIME_SECONDS = 30 * 24 * 3600;
 const RENEW_EVERY_MS = 24 * 3600 * 1000;
+const RETRY_MS = 60_000;
 
 export interface AdminTokenOptions {
   readonly path: string;
   readonly tenant: Config['tenants'][number];
   readonly key: TokenKey;
+  readonly log: Logger;
 }
 
-/** Writes a fresh administrator's token into a file for this user alone; it appears whole. */
-export async function writeAdminToken({ path, tenant, key }: AdminTokenOptions): Promise<void> {
+/**
+ * Writes a fresh administrator's token into a file for this user alone; it appears whole. Answers whether it could: on a
+ * full disk the one that is there is good for weeks, and no reason to end anything.
+ */
+export async function writeAdminToken({ path, tenant, key, log }: AdminTokenOptions): Promise<boolean> {
   const token = await signToken({
     username: 'admin',
     tenant: tenant.id,
@@ -24,15 +31,24 @@ export async function writeAdminToken({ path, tenant, key }: AdminTokenOptions):
     lifetimeSeconds: LIFETIME_SECONDS,
     key,
   });
-  await writeFile(`${path}.new`, `${token}\n`, { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  try {
+    await writeFile(`${path}.new`, `${token}\n`, { mode: 0o600 });
+    await rename(`${path}.new`, path);
+    return true;
+  } catch (error) {
+    log.error({ path, error: errorText(error) }, 'the token file cannot be written; trying again');
+    return false;
+  }
 }
 
-/** Renews it long before it ends, until the signal aborts. */
-export async function keepAdminToken(options: AdminTokenOptions, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    await delay(RENEW_EVERY_MS, undefined, { signal }).catch(() => undefined);
+/** Renews it long before it ends, until the signal aborts. `isWritten`: it has just been. */
+export async function keepAdminToken(
+  options: AdminTokenOptions,
+  isWritten: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let written = isWritten; ; written = await writeAdminToken(options)) {
+    await delay(written ? RENEW_EVERY_MS : RETRY_MS, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) return;
-    await writeAdminToken(options);
   }
 }

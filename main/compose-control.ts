@@ -121,8 +121,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     version,
     readiness: async () => readinessOf(link, health, feed),
   });
-  const server = createControlServer(api.handler, version);
-  const adminToken = { path: inDataDir('admin.token'), tenant: config.tenants[0], key: tokenKey };
+  const server = createControlServer({ handler: api.handler, version, log });
+  const adminTokenPath = inDataDir('admin.token');
 
   async function run(ending: AbortSignal): Promise<void> {
     const working = new AbortController();
@@ -133,8 +133,10 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       work.catch((error: unknown) => failed.reject(error));
       return work.catch(() => undefined);
     };
-    if (tokenKey === null) await rm(adminToken.path, { force: true });
-    else await writeAdminToken({ ...adminToken, key: tokenKey });
+    const adminToken =
+      tokenKey === null ? null : { path: adminTokenPath, tenant: config.tenants[0], key: tokenKey, log };
+    if (adminToken === null) await rm(adminTokenPath, { force: true });
+    const hasToken = adminToken !== null && (await writeAdminToken(adminToken));
 
     const podWork = keep(orchestrator.run(pods.signal));
     const work = [
@@ -143,7 +145,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       keep(ca.run((certificates) => feed.setCertificates(certificates), signal)),
       keep(health.run(signal)),
       keep(spawner.run(signal)),
-      ...(tokenKey === null ? [] : [keep(keepAdminToken({ ...adminToken, key: tokenKey }, signal))]),
+      ...(adminToken === null ? [] : [keep(keepAdminToken(adminToken, hasToken, signal))]),
     ];
     await server.listen(join(runDir, 'api.sock'));
     const listening = Promise.withResolvers<undefined>();

@@ -21,6 +21,8 @@ export async function runControlChild(): Promise<void> {
     log.error({}, 'another control process still uses the data directory');
     process.exit(1);
   }
+  // Kept until the end: a lock that nothing refers to is given back when its memory is.
+  process.once('exit', () => lock.release());
   try {
     await (await composeControl(link, log)).run(link.ending);
     process.exit(0);

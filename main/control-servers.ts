@@ -1,6 +1,7 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { answerClientError, API_SERVER_OPTIONS } from '../control/http/client-error.ts';
+import type { Logger } from '../core/logger.ts';
 
 /** Answers under way get this long once it is told to end. */
 const CLOSE_GRACE_MS = 500;
@@ -12,7 +13,12 @@ export interface ControlServer {
 }
 
 /** The API's HTTP server. Who listens on what is the composition root's business, so it stands here. */
-export function createControlServer(handler: RequestListener, version: string): ControlServer {
+export function createControlServer(options: {
+  readonly handler: RequestListener;
+  readonly version: string;
+  readonly log: Logger;
+}): ControlServer {
+  const { handler, version, log } = options;
   const servers: Server[] = [];
   return {
     listen(target) {
@@ -24,6 +30,8 @@ export function createControlServer(handler: RequestListener, version: string): 
         server.once('error', reject);
         server.listen(target, () => {
           server.off('error', reject);
+          // A connection that could not be accepted (out of memory, say) is gone; the next may be.
+          server.on('error', (error) => log.warn({ error: error.message }, 'accept failed'));
           if (typeof target === 'string') chmodSync(target, 0o600);
           resolve();
         });
