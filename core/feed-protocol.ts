@@ -7,7 +7,8 @@ import type { Route } from './route.ts';
  * A worker connects and says `hello`. Control answers `hello` with its epoch (new at every start of the control child),
  * then a snapshot in pieces (`snapshot-begin`, `routes`..., `snapshot-end`), then changes in order. A worker applies a
  * snapshot as a whole at `snapshot-end`: until then, and while there is no control child, it goes on with the table it
- * has. It reports what it has applied. A worker that cannot follow (a line out of sequence) reconnects.
+ * has. It reports what it has applied. A worker that cannot follow (a line out of sequence) reconnects; so does one that
+ * has heard nothing for FEED_SILENCE_MS: a control child that hangs keeps its connections open.
  */
 export type ControlMessage =
   | { readonly kind: 'hello'; readonly epoch: string; readonly baseHosts: readonly string[] }
@@ -23,6 +24,8 @@ export type ControlMessage =
       /** Host names that are gone. */
       readonly removed: readonly string[];
     }
+  /** Every FEED_ALIVE_MS. */
+  | { readonly kind: 'alive' }
   | CancelMessage;
 
 export type WorkerMessage =
@@ -44,6 +47,10 @@ export interface CancelMessage {
 
 /** 260 bytes in base64. */
 export const CANCEL_KEY_MAX_LENGTH = 348;
+
+export const FEED_ALIVE_MS = 10_000;
+/** Three words are missing then. */
+export const FEED_SILENCE_MS = 35_000;
 
 /** Routes in one snapshot piece: keeps a line under about 100 KB. */
 export const SNAPSHOT_PIECE = 250;

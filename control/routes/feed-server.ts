@@ -4,6 +4,7 @@ import { errorText } from '../../core/errors.ts';
 import {
   CANCEL_KEY_MAX_LENGTH,
   type ControlMessage,
+  FEED_ALIVE_MS,
   SNAPSHOT_PIECE,
   type WorkerMessage,
 } from '../../core/feed-protocol.ts';
@@ -22,6 +23,8 @@ export interface FeedServerOptions {
   readonly epoch: string;
   readonly baseHosts: readonly string[];
   readonly log: Logger;
+  /** Default: FEED_ALIVE_MS. */
+  readonly aliveEveryMs?: number;
 }
 
 /** Serves the route table to the gateway workers over a Unix socket, as core/feed-protocol.ts says. */
@@ -40,12 +43,18 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
     server.once('error', reject);
     server.listen(options.path, resolve);
   });
+  // A connection that could not be accepted is gone; the worker tries again.
+  server.on('error', (error) => options.log.warn({ error: errorText(error) }, 'accept failed'));
   // It carries private keys: for this user alone.
   chmodSync(options.path, 0o600);
+  const alive = setInterval(() => {
+    for (const socket of sockets) send(socket, { kind: 'alive' });
+  }, options.aliveEveryMs ?? FEED_ALIVE_MS);
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+  clearInterval(alive);
   for (const socket of sockets) socket.destroy();
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }

@@ -2,7 +2,12 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import type { CancelMessage, ControlMessage, WorkerMessage } from '../../core/feed-protocol.ts';
+import {
+  type CancelMessage,
+  type ControlMessage,
+  FEED_SILENCE_MS,
+  type WorkerMessage,
+} from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import { FeedFollower, type FeedSink } from './feed-follower.ts';
 
@@ -24,6 +29,8 @@ export interface FeedClientOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly staleAfterMs: number;
+  /** Default: FEED_SILENCE_MS. */
+  readonly silenceMs?: number;
 }
 
 /**
@@ -36,7 +43,7 @@ export class FeedClient {
   #follower: FeedFollower | null = null;
   #socket: Socket | null = null;
   #hasCertificates = false;
-  /** Monotonic; null = never had a snapshot. */
+  /** When a feed with a snapshot was last heard of, once it is lost; monotonic. Null = never had a snapshot. */
   #lastLiveMs: number | null = null;
 
   constructor(options: FeedClientOptions) {
@@ -89,12 +96,19 @@ export class FeedClient {
       const greeting = setTimeout(() => {
         if (!follower.hasGreeting) lose('no greeting');
       }, GREETING_MS);
+      let heardMs = clock.monotonicMs();
+      const silence = setTimeout(() => lose('silent'), this.#options.silenceMs ?? FEED_SILENCE_MS);
+      socket.on('data', () => {
+        heardMs = clock.monotonicMs();
+        silence.refresh();
+      });
       socket.once('connect', () => send(socket, { kind: 'hello', worker, pid: process.pid }));
       socket.on('error', (error) => (reason = errorText(error)));
       socket.once('close', () => {
         clearTimeout(greeting);
+        clearTimeout(silence);
         signal.removeEventListener('abort', onAbort);
-        if (follower.hasSnapshot) this.#lastLiveMs = clock.monotonicMs();
+        if (follower.hasSnapshot) this.#lastLiveMs = heardMs;
         this.#follower = null;
         this.#socket = null;
         resolve({ hadSnapshot: follower.hasSnapshot, reason });

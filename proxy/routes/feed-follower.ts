@@ -53,6 +53,8 @@ export class FeedFollower {
     }
     if (phase.kind === 'greeting') return lost(`${message.kind} before hello`);
     switch (message.kind) {
+      case 'alive':
+        return FOLLOWED;
       case 'certificates':
         this.#sink.setCertificates(message.certificates);
         return FOLLOWED;

@@ -1,6 +1,11 @@
+import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { FeedClient } from '../../../proxy/routes/feed-client.ts';
 import { until } from '../../support/until.ts';
-import { route, runningRoute, systemClock } from './support/gateway-fixture.ts';
+import { FeedStandIn, route, runningRoute, silentLog, systemClock } from './support/gateway-fixture.ts';
 import { createStage, echoes } from './support/stage.ts';
 import { readAndEnd } from './support/streams.ts';
 
@@ -102,5 +107,35 @@ describe('the route feed', () => {
     await feed.start();
     await until('trust is back', () => !gateway.isStale());
     running.destroy();
+  });
+
+  it('that hangs with its connection open is given up, and its backends are not trusted for ever', async () => {
+    const feed = new FeedStandIn(join(tmpdir(), `podgate-feed-${randomUUID()}`), [route('a.pods.localhost')], []);
+    const stop = new AbortController();
+    let snapshots = 0;
+    const client = new FeedClient({
+      ...{ socketPath: feed.path, worker: 1, clock: systemClock, log: silentLog, staleAfterMs: 300, silenceMs: 100 },
+      sink: {
+        setBaseHosts: () => undefined,
+        setCertificates: () => undefined,
+        replaceRoutes: () => (snapshots += 1),
+        changeRoutes: () => undefined,
+        cancel: () => undefined,
+      },
+    });
+    const running = client.run(stop.signal);
+    try {
+      await feed.start();
+      await until('it has followed, heard nothing, and followed anew', () => snapshots >= 3);
+      await feed.stop();
+      // Accepts, and says not a word.
+      await feed.start(() => undefined);
+      await until('trust is gone', () => client.isStale());
+    } finally {
+      stop.abort();
+      await running;
+      await feed.stop();
+      rmSync(feed.path, { force: true });
+    }
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -201,4 +201,20 @@ test.each([
   await put(podRecord());
   await good.message('change');
   expect(good.messages.map(({ kind }) => kind)).not.toContain('cancel');
+});
+
+test('a worker is told now and then that control lives, also while there is nothing else to tell', async () => {
+  const second = join(directory, 'second.sock');
+  const end = new AbortController();
+  const options = { feed, path: second, epoch: 'x', baseHosts: ['localhost'], log: silentLog, aliveEveryMs: 20 };
+  const serving = serveFeed(options, end.signal);
+  try {
+    await until('it serves', () => existsSync(second));
+    const worker = new Worker(second);
+    await worker.message('alive');
+    expect(worker.messages[0]?.kind).toBe('hello');
+  } finally {
+    end.abort();
+    await serving;
+  }
 });
