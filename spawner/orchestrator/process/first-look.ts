@@ -1,9 +1,10 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Belonging } from './belonging.ts';
 import { endProcesses } from './end-processes.ts';
 import type { Paths } from './paths.ts';
 import type { ProcessTable } from './process-table.ts';
+import { removeTree } from './remove-tree.ts';
 import { readWorkloadRecord, type WorkloadRecord } from './workload-record.ts';
 
 /** Directories: other users pass through them, and list none of them. */
@@ -42,10 +43,10 @@ export async function lookAtLeftBehind(options: {
   }
   await endUnknown(table, installation, known);
   for (const uid of await readdir(paths.workloads)) {
-    if (!known.has(uid)) await rm(join(paths.workloads, uid), { recursive: true, force: true });
+    if (!known.has(uid)) await removeTree(join(paths.workloads, uid));
   }
   // Only the half-made is in it, and whoever made that is gone.
-  await rm(paths.staging, { recursive: true, force: true });
+  await removeTree(paths.staging);
   await mkdir(paths.staging, { recursive: true, mode: DIRECTORY_MODE });
   return { adopt, end };
 }

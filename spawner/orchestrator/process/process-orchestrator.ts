@@ -1,4 +1,4 @@
-import { mkdir, realpath, rm } from 'node:fs/promises';
+import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, PodgateError } from '../../../core/errors.ts';
@@ -20,6 +20,7 @@ import { isPlainName, type Paths, pathsBelow } from './paths.ts';
 import { allocatePorts, DEFAULT_PORT_RANGE } from './ports.ts';
 import { createProcessTable } from './process-table.ts';
 import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
+import { removeTree } from './remove-tree.ts';
 import { exists } from './runtime-files.ts';
 import { Watchers } from './watchers.ts';
 import { Workload, type WorkloadParts } from './workload.ts';
@@ -203,7 +204,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       register(record, paths).begin(workload.credentials, lifeSignal);
     } catch (error) {
       log.warn({ podId: workload.podId, uid: workload.uid, error: errorText(error) }, 'a workload could not be made');
-      await rm(paths.workload(workload.uid), { recursive: true, force: true });
+      await removeTree(paths.workload(workload.uid));
       return { kind: 'failed', reason: 'This machine could not make the workload; the log says why.', retryable: true };
     }
     watchers.changed(workload);
@@ -232,7 +233,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       return;
     }
     if (how.data === 'keep' || !isPlainName(ref.uid) || deletingVolumes.has(ref.uid)) return;
-    const deleting = rm(paths.volume(ref.uid), { recursive: true, force: true })
+    const deleting = removeTree(paths.volume(ref.uid))
       .catch((error: unknown) => log.warn({ uid: ref.uid, error: errorText(error) }, 'data could not be deleted'))
       .finally(() => {
         deletingVolumes.delete(ref.uid);

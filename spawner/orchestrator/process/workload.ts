@@ -1,4 +1,3 @@
-import { rm } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText } from '../../../core/errors.ts';
@@ -17,6 +16,7 @@ import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
 import { findLeader, findProgram, type ProgramPlace, type Running, startProgram } from './program.ts';
 import { readinessFor, watchPorts } from './readiness.ts';
 import type { Recipe, RecipeContext } from './recipes/recipe.ts';
+import { removeTree } from './remove-tree.ts';
 import { planAfterExit } from './restart-policy.ts';
 import type { Exit } from './shim.ts';
 import { ownsPort } from './socket-owner.ts';
@@ -171,8 +171,8 @@ export class Workload {
         });
         await this.#writes;
         // Read after everything before it: a delete may have come while the program was ending.
-        if (this.#record.data === 'delete') await rm(paths.volume(uid), { recursive: true, force: true });
-        await rm(paths.workload(uid), { recursive: true, force: true });
+        if (this.#record.data === 'delete') await removeTree(paths.volume(uid));
+        await removeTree(paths.workload(uid));
         break;
       } catch (error) {
         this.#log.warn({ error: errorText(error) }, 'a workload could not be ended; it is tried again');
