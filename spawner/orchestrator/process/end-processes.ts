@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { ProcessTable } from './process-table.ts';
+import { runTool } from './run-tool.ts';
 
 const POLL_MS = 15;
 /** Processes that outlive SIGKILL for this long hang in the kernel. */
 const KILL_DEADLINE_MS = 5_000;
+const KILL_ALL_TIMEOUT_MS = 2_000;
 
 export interface EndOptions {
   readonly table: ProcessTable;
@@ -16,8 +18,8 @@ export interface EndOptions {
 }
 
 /**
- * Ends every process of a workload and returns when a complete look has found none. Throws when some outlive SIGKILL.
- * Each is looked at right before it is signalled: a pid may have passed to somebody else.
+ * Ends every process of a workload and returns when a complete look has found none. Throws when some outlive SIGKILL, or
+ * when it cannot tell. Each is looked at right before it is signalled: a pid may have passed to somebody else.
  */
 export async function endProcesses(options: EndOptions): Promise<void> {
   const { table, stopSignal, graceMs } = options;
@@ -30,14 +32,13 @@ export async function endProcesses(options: EndOptions): Promise<void> {
   };
   const begunMs = performance.now();
   let members = await look();
-  if (members.length === 0) return;
 
-  if (graceMs > 0) {
+  if (graceMs > 0 && members.length > 0) {
     // The group first: a database ends its own helpers, which take the same signal for something else.
     const leads = await signalGroup(table, belonging.leader, stopSignal);
     if (!leads) await signalEach(table, members, 'SIGTERM');
     let asked: 'group' | 'all' = leads ? 'group' : 'all';
-    while (performance.now() - begunMs < graceMs) {
+    while (members.length > 0 && performance.now() - begunMs < graceMs) {
       await sleep(POLL_MS);
       if (asked === 'group' && !(await isAlive(table, belonging.leader))) {
         members = await look();
@@ -46,19 +47,39 @@ export async function endProcesses(options: EndOptions): Promise<void> {
       } else if (asked === 'all' && !(await isAnyAlive(table, members))) {
         members = await look();
       }
-      if (members.length === 0) return;
     }
   }
+  const { osUid } = belonging;
+  if (members.length === 0 && osUid === null) return;
   const killedMs = performance.now();
   for (;;) {
+    // A look does not see who forks and ends again faster than it reads.
+    const isSwept = osUid === null || (await killAllOf(osUid));
     members = await look();
-    if (members.length === 0) return;
+    if (members.length === 0 && isSwept) return;
     if (performance.now() - killedMs > KILL_DEADLINE_MS) {
-      throw new Error(`processes ${members.map((each) => each.pid).join(', ')} outlive SIGKILL`);
+      throw new Error(
+        `processes ${members.map((each) => each.pid).join(', ') || 'that cannot be seen'} outlive SIGKILL`,
+      );
     }
     await signalEach(table, members, 'SIGKILL');
     await sleep(POLL_MS);
   }
+}
+
+/**
+ * SIGKILL for all processes of that user at one moment, also for those that are just being forked (kill(2) with pid -1,
+ * which only a process of that user itself may be let do). False when it was not carried out: they may kill who comes to
+ * kill them.
+ */
+async function killAllOf(uid: number): Promise<boolean> {
+  // For these it would be the end of us, or of the machine.
+  if (uid === 0 || uid === process.getuid?.()) throw new Error(`user ${uid} is no user of a pod`);
+  const options = { cwd: '/', environment: {}, user: { uid, gid: uid }, timeoutMs: KILL_ALL_TIMEOUT_MS };
+  return runTool('/bin/sh', ['-c', 'kill -s KILL -- -1'], options, new AbortController().signal).then(
+    () => true,
+    () => false,
+  );
 }
 
 export async function isAlive(table: ProcessTable, name: ProcessName | null): Promise<boolean> {

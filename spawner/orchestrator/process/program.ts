@@ -1,16 +1,17 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, closeSync, constants, openSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ProcessName } from './belonging.ts';
 import { isAlive } from './end-processes.ts';
 import type { OsUser } from './os-users.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
 import { type Exit, parseShimStatus, type ShimStatus, spawnShim } from './shim.ts';
+import { readSmallFile } from './small-file.ts';
 
 /** How often the life of a program is looked at that is not our child (a control child before us started it). */
 const ADOPTED_POLL_MS = 200;
+const STATUS_MAX_BYTES = 4_096;
 
 /** Where a workload's program leaves its traces, and whose it is. */
 export interface ProgramPlace {
@@ -106,5 +107,6 @@ export async function findLeader(place: ProgramPlace): Promise<ProcessName | nul
 }
 
 async function readStatus(place: ProgramPlace): Promise<ShimStatus> {
-  return parseShimStatus(await readFile(place.statusPath, 'utf8').catch(() => ''));
+  // Two lines; but a pod that traces its shim, or loads something into it, writes there what it likes.
+  return parseShimStatus(await readSmallFile(place.statusPath, STATUS_MAX_BYTES).catch(() => ''));
 }

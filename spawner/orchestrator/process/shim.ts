@@ -4,12 +4,21 @@ import type { ProcessName } from './belonging.ts';
 import { parseStat } from './process-table.ts';
 
 /**
+ * Processes and threads that a pod with a user of its own may have: a fork bomb must not take all pids of the machine
+ * (32,768 where nobody has raised it). Without such a user, ours would count too.
+ */
+const PROCESSES_MAX = 4_096;
+
+/**
  * The parent of a pod's program. It outlives us, so that whoever comes after us learns how the program ended: it writes
  * to fd 3, a file of ours that the pod's user cannot open. Its traps keep it alive until the program has ended (traps
  * are reset in children). `exec` in a subshell runs programs only, never a builtin of this shell, in the foreground,
- * where no signal is ignored. fd 4 is the log.
+ * where no signal is ignored. fd 4 is the log. The first argument is the most processes it may have, or nothing; the
+ * option for that is -p in dash, -u in other shells.
  */
 const SHIM = `
+if [ -n "$1" ]; then ulimit -p "$1" 2>/dev/null || ulimit -u "$1" 2>/dev/null; fi
+shift
 trap : TERM INT HUP QUIT USR1 USR2
 stat=
 read -r stat </proc/$$/stat
@@ -33,7 +42,7 @@ export interface ShimOptions {
 /** Starts the shim as leader of a session and a process group of its own. */
 export function spawnShim(options: ShimOptions): ChildProcess {
   const { command, cwd, environment, user, logFd, statusFd } = options;
-  return spawn('/bin/sh', ['-c', SHIM, 'podgate-pod', ...command], {
+  return spawn('/bin/sh', ['-c', SHIM, 'podgate-pod', user === null ? '' : String(PROCESSES_MAX), ...command], {
     cwd,
     env: environment,
     detached: true,

@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
-import { chmod, mkdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Credentials } from '../../../../../core/pod.ts';
 import { runTool } from '../../run-tool.ts';
 import { exists, flushToDisk } from '../../runtime-files.ts';
+import { readSmallFile } from '../../small-file.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
 import { OWNER_DATABASE, OWNER_ROLE, type PostgresInstallation, runSingle } from './installation.ts';
 import { scramVerifier } from './scram.ts';
 
 const DATA = 'pgdata';
 const TOOL_TIMEOUT_MS = 60_000;
+/** A pid and some lines more. */
+const LOCK_MAX_BYTES = 4_096;
 /** Names that no role can have, however quoted. */
 const IMPOSSIBLE_ROLES = new Set(['public', 'none']);
 /** Databases that every Postgres has: a pod of that name owns them. */
@@ -116,7 +119,7 @@ async function ownerStatements({ username, password }: Credentials): Promise<rea
 async function removeStaleLock(data: string): Promise<void> {
   if ((await realpath(data)) !== data) throw new Error('the data directory has been moved away');
   const file = join(data, 'postmaster.pid');
-  const pid = Number((await readFile(file, 'utf8').catch(() => '')).split('\n')[0]);
+  const pid = Number((await readSmallFile(file, LOCK_MAX_BYTES).catch(() => '')).split('\n')[0]);
   if (process.platform !== 'linux' || !Number.isInteger(pid) || pid <= 0 || cwdOf(pid) === data) return;
   await rm(file, { force: true });
 }
