@@ -306,7 +306,8 @@ class Protocol implements HttpProtocol {
       const { requestId, request, route } = verdict;
       return problemOfRefusal(this.#describe('route.unreachable', requestId, request.host, route));
     }
-    return problemOfApi(code === 'ECONNREFUSED' || code === 'ENOENT' ? 503 : 502, verdict.requestId);
+    const isAway = ['ECONNREFUSED', 'ENOENT', 'UND_ERR_HEADERS_TIMEOUT'].includes(code);
+    return problemOfApi(isAway ? 503 : 502, verdict.requestId);
   }
 
   #answer(request: IncomingMessage, response: ServerResponse, problem: Problem): void {

@@ -13,6 +13,8 @@ export interface HttpLimits {
   readonly connectTimeoutMs: number;
   /** How long after its first use a backend that refuses connections is asked again: kube-proxy lags behind "ready". */
   readonly refusedRetryMs: number;
+  /** How long the API may think before it answers, and be silent within an answer: longer than any call of it waits. */
+  readonly apiAnswerMs: number;
   /** How long a kept connection to a backend may be silent. Below the 5 s after which Node and uvicorn servers close. */
   readonly upstreamIdleMs: number;
 }
@@ -26,5 +28,6 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   maxRequestsPerConnection: 10_000,
   connectTimeoutMs: 5_000,
   refusedRetryMs: 3_000,
+  apiAnswerMs: 90_000,
   upstreamIdleMs: 4_000,
 };

@@ -1,6 +1,7 @@
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { splice } from '../../session/splice.ts';
 import { dial, errorCode } from './dial.ts';
 import { isFinalStatus, reasonPhrase, responseHeaders } from './headers.ts';
 import type { HttpLimits } from './limits.ts';
@@ -81,6 +82,7 @@ export async function forwardExpecting(
  */
 export async function tunnel(
   single: SingleRequest & {
+    /** The request's own socket. */
     readonly client: Duplex;
     /** What the client sent behind its request. */
     readonly clientHead: Buffer;
@@ -124,7 +126,7 @@ export async function tunnel(
     client.write(rawHead(101, 'Switching Protocols', [...accepted, 'Upgrade', answer.headers.upgrade ?? upgrade]));
     if (backendHead.length > 0) client.write(backendHead);
     if (clientHead.length > 0) backend.write(clientHead);
-    splice(client, backend);
+    splice(request.socket, backend, () => undefined);
   });
   outgoing.on('response', (answer) => {
     const { statusCode, statusMessage, rawHeaders } = answer;
@@ -158,19 +160,4 @@ async function dialUpstream(
     if (!signal.aborted) onUnreachable(errorCode(error));
     return null;
   }
-}
-
-/** Both ways until both have ended. Who breaks takes the other along; what was sent before an orderly end arrives. */
-function splice(client: Duplex, backend: Socket): void {
-  client.pipe(backend);
-  backend.pipe(client);
-  backend.on('error', () => client.destroy());
-  client.once('close', () => {
-    if (client.readableEnded) backend.destroySoon();
-    else backend.destroy();
-  });
-  backend.once('close', () => {
-    if (!backend.readableEnded) client.destroy();
-    else if (!client.writableEnded) client.end();
-  });
 }

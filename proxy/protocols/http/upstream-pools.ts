@@ -77,13 +77,15 @@ export class UpstreamPools {
   }
 
   #open(key: string, destination: Destination, refusedRetryMs: number): Entry {
-    const { connectTimeoutMs, upstreamIdleMs } = this.#limits;
+    const { connectTimeoutMs, upstreamIdleMs, apiAnswerMs } = this.#limits;
+    // Long polls and event streams of pods may be silent for hours: TCP keep-alive finds the dead. A control process that
+    // hangs does not die.
+    const answerMs = destination.kind === 'unix' ? apiAnswerMs : 0;
     const nowMs = performance.now();
     const pool = new Pool('http://pod.invalid', {
       pipelining: 1,
-      // Long polls and event streams may be silent for hours: TCP keep-alive finds the dead.
-      headersTimeout: 0,
-      bodyTimeout: 0,
+      headersTimeout: answerMs,
+      bodyTimeout: answerMs,
       keepAliveTimeout: upstreamIdleMs,
       keepAliveMaxTimeout: upstreamIdleMs,
       // An own connector: undici's would look at the request's Host when it dials.

@@ -201,6 +201,21 @@ describe('the base host', () => {
     await new Promise((resolve) => api.close(resolve));
   });
 
+  it('says so in the API\u2019s envelope when the API takes a request and never answers', async () => {
+    const impatient = await HttpGateway.start({ apiAnswerMs: 100 });
+    const api = http.createServer(() => undefined);
+    try {
+      await new Promise<void>((resolve) => api.listen(impatient.apiSocketPath, resolve));
+      const { status, body } = await impatient.request({ serverName: 'localhost', headers: { host: 'localhost' } });
+      expect(status).toBe(503);
+      expect(JSON.parse(body)).toMatchObject({ status: 'error', result: null });
+    } finally {
+      await impatient.close();
+      api.closeAllConnections();
+      await new Promise((resolve) => api.close(resolve));
+    }
+  });
+
   it('says so in the API\u2019s envelope while the API is away, and serves again when it is back', async () => {
     const get = () => gateway.request({ serverName: 'localhost', headers: { host: 'localhost', accept: 'text/html' } });
     const away = await get();
