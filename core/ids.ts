@@ -2,9 +2,9 @@
  * Names: what a pod, a stanza, a host and a workload may be called, and how one is made from the other.
  * A host label and a workload (Kubernetes Service) name have at most 63 characters (RFC 1035 2.3.4, RFC 1123 2.1).
  */
-export const LABEL_MAX_LENGTH = 63;
-export const POD_ID_MIN_LENGTH = 3;
-export const STANZA_MIN_LENGTH = 3;
+const LABEL_MAX_LENGTH = 63;
+const POD_ID_MIN_LENGTH = 3;
+const STANZA_MIN_LENGTH = 3;
 export const DEFAULT_STANZA = 'default';
 
 const POD_ID = /^[a-z][a-z0-9]+$/;

@@ -1,8 +1,6 @@
-/** `output` is what the pod printed, per run; `action` is what was done to it (action_logs), per pod. */
-export type LogStream = 'output' | 'action';
-
 /**
- * Bounded logs, kept after STOPPED and removed with the pod. Laws: an append never fails for size, the oldest text
+ * Bounded logs, kept after STOPPED and removed with the pod: `output` is what the pod printed, per run; `action` is what
+ * was done to it (action_logs), per pod. Laws: an append never fails for size, the oldest text
  * goes first; `action` keeps the last 500 lines (equal neighbours once), `output` the last 10 MB of a run, of the last
  * three runs. Lines are text without line breaks.
  */

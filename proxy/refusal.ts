@@ -1,6 +1,5 @@
 import { ERRORS, type RefusalCode } from '../core/errors.ts';
 import type { Route } from '../core/route.ts';
-import { podKey } from '../core/ids.ts';
 
 /** A refusal ready to be said in any protocol. */
 export interface Refusal {
@@ -67,9 +66,4 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
     case 'tls.required':
       return 'Connect with TLS: https://, sslmode=require, bolt+s:// or neo4j+s://.';
   }
-}
-
-/** For log fields: which pod a route belongs to. */
-export function routeKey(route: Route | null): string | null {
-  return route === null ? null : podKey(route.tenant, route.podId);
 }

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { refuseBolt } from './protocols/bolt/refuse.ts';
-import { endWith, refuseHttp } from './protocols/http/refuse.ts';
+import { endWith } from './protocols/farewell.ts';
+import { refuseHttp } from './protocols/http/refuse.ts';
 import { errorResponse } from './protocols/postgres/error-response.ts';
 import type { Refusal } from './refusal.ts';
 import { classifyFirstBytes, type FirstBytes } from './sniff/first-bytes.ts';

@@ -36,7 +36,7 @@ function ruled(problemOf: (text: string) => string | null): z.core.CheckFn<strin
 }
 
 /** IPv4 or IPv6, alone or with a prefix length. "*" is no address: an empty list allows everyone. */
-export function isAddressBlock(text: string): boolean {
+function isAddressBlock(text: string): boolean {
   const [address = '', prefix, ...rest] = text.split('/');
   if (rest.length > 0 || address.includes('%')) return false;
   const family = isIP(address);

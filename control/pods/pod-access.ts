@@ -10,7 +10,7 @@ export function levelOf(record: PodRecord, username: string): PermissionLevel | 
 }
 
 /** READ < USER < ADMIN. */
-export function isAtLeast(level: PermissionLevel, needed: PermissionLevel): boolean {
+function isAtLeast(level: PermissionLevel, needed: PermissionLevel): boolean {
   return PERMISSION_LEVELS.indexOf(level) >= PERMISSION_LEVELS.indexOf(needed);
 }
 
@@ -42,7 +42,7 @@ export async function readPod(
   return stored;
 }
 
-export function podNotFound(podId: string): PodgateError {
+function podNotFound(podId: string): PodgateError {
   const shown = JSON.stringify(podId.slice(0, 64));
   const sentence = RESERVED_POD_IDS.has(podId)
     ? `${shown} is no pod but a reserved word; what it stands for is not in this release.`

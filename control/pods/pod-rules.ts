@@ -5,7 +5,7 @@ import type { PodSpec, Resources, Stanza } from '../../core/pod.ts';
 import type { Template, TemplateCatalog } from '../../core/template.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
-export const DEFAULT_TIME_TO_STOP_SECONDS = 43_200;
+const DEFAULT_TIME_TO_STOP_SECONDS = 43_200;
 const DEFAULT_NETWORKING_STANZA: Stanza = { protocol: 'http', port: 5000, ipAllowList: [] };
 
 /** What the rules need to know of the installation. */
@@ -119,7 +119,7 @@ function runsOf(
 }
 
 /** An entry without tag and digest allows the image in every version. */
-export function isImageAllowed(image: string, allowList: readonly string[]): boolean {
+function isImageAllowed(image: string, allowList: readonly string[]): boolean {
   const [beforeDigest = ''] = image.split('@');
   const slash = beforeDigest.lastIndexOf('/');
   const colon = beforeDigest.indexOf(':', slash + 1);

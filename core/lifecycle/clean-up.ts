@@ -2,7 +2,7 @@ import type { WorkloadObservation } from '../orchestrator.ts';
 import type { StoreIdentity } from '../store.ts';
 
 /** An orphan of a healthy store is left alone for this long. */
-export const ORPHAN_GRACE_MS = 10 * 60_000;
+const ORPHAN_GRACE_MS = 10 * 60_000;
 const MOST_AT_LEAST = 5;
 const MOST_SHARE = 0.05;
 

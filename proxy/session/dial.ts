@@ -5,7 +5,7 @@ import type { RefusalCode } from '../../core/errors.ts';
 import type { Backend } from '../../core/route.ts';
 
 /** A refused dial right after "ready" is tried again this long: kube-proxy lags a second or two behind. */
-export const DIAL_RETRY_WINDOW_MS = 3_000;
+const DIAL_RETRY_WINDOW_MS = 3_000;
 /** Without any answer a single attempt ends after this. */
 const DIAL_ATTEMPT_MS = 5_000;
 const BACKOFF_FIRST_MS = 20;

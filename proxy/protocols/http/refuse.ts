@@ -12,5 +12,3 @@ import { problemOfRefusal } from './problem.ts';
 export function refuseHttp(socket: Duplex, refusal: Refusal): void {
   endWith(socket, rawResponse(renderProblem(problemOfRefusal(refusal), '', null)));
 }
-
-export { endWith } from '../farewell.ts';
