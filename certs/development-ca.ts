@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '../core/abort.ts';
 import type { Certificate, Issuer } from '../core/certificates.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorText, PodgateError } from '../core/errors.ts';
@@ -65,7 +65,7 @@ export async function openDevelopmentCa(options: DevelopmentCaOptions): Promise<
         } catch (error) {
           log.error({ error: errorText(error) }, 'no certificate could be made; trying again');
         }
-        await delay(waitMs, undefined, { signal }).catch(() => undefined);
+        await pause(waitMs, signal);
       }
     },
   };
@@ -78,7 +78,7 @@ async function untilDue(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted && !isRenewalDue(validity, clock.now())) {
-    await delay(lookEveryMs, undefined, { signal }).catch(() => undefined);
+    await pause(lookEveryMs, signal);
   }
 }
 

@@ -1,9 +1,9 @@
 import { rename, writeFile } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Config } from '../config/config.ts';
 import { ADMINISTRATOR_ROLE } from '../control/auth/authenticator.ts';
 import { signToken } from '../control/auth/sign-token.ts';
 import type { TokenKey } from '../control/auth/token-key.ts';
+import { pause } from '../core/abort.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 
@@ -48,7 +48,7 @@ export async function keepAdminToken(
   signal: AbortSignal,
 ): Promise<void> {
   for (let written = isWritten; ; written = await writeAdminToken(options)) {
-    await delay(written ? RENEW_EVERY_MS : RETRY_MS, undefined, { signal }).catch(() => undefined);
+    await pause(written ? RENEW_EVERY_MS : RETRY_MS, signal);
     if (signal.aborted) return;
   }
 }

@@ -12,6 +12,7 @@ import { createApi } from '../control/http/api.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
+import { untilAborted } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
 import { podHost } from '../core/ids.ts';
 import type { Logger } from '../core/logger.ts';
@@ -156,10 +157,10 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       const { runGateway } = await import('./gateway-role.ts');
       work.push(keep(runGateway(link, log, signal)));
     }
-    await Promise.race([listening.promise, aborted(ending), failed.promise]);
+    await Promise.race([listening.promise, untilAborted(ending), failed.promise]);
     link.send({ kind: 'ready' });
     try {
-      await Promise.race([aborted(ending), failed.promise]);
+      await Promise.race([untilAborted(ending), failed.promise]);
     } finally {
       working.abort();
       const closed = server.close();
@@ -214,11 +215,4 @@ function readinessOf(link: SupervisorLink, health: HealthLoop, feed: ControlRout
       followers: feed.followerCount,
     },
   };
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

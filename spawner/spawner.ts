@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { isAborted, pause } from '../core/abort.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Claim, Queue } from '../core/queue.ts';
@@ -42,7 +42,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     let failures = 0;
     while (!signal.aborted) {
       if (!options.mayWork()) {
-        await sleep(MAY_WORK_EVERY_MS, undefined, { signal }).catch(() => undefined);
+        await pause(MAY_WORK_EVERY_MS, signal);
         continue;
       }
       try {
@@ -56,7 +56,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         if (isAborted(signal)) return;
         failures += 1;
         log.warn({ error: errorText(error) }, 'the queue does not answer; the spawner tries again');
-        await sleep(growingMs(failures, ERROR_FIRST_MS, ERROR_MAX_MS), undefined, { signal }).catch(() => undefined);
+        await pause(growingMs(failures, ERROR_FIRST_MS, ERROR_MAX_MS), signal);
       }
     }
   }
@@ -125,9 +125,4 @@ export function createSpawner(options: SpawnerOptions): Spawner {
 /** Doubles with every turn, up to the most. */
 function growingMs(turns: number, firstMs: number, mostMs: number): number {
   return Math.min(mostMs, firstMs * 2 ** Math.min(turns - 1, 16));
-}
-
-/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

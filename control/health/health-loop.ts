@@ -1,3 +1,4 @@
+import { pause } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
 import { judgeStore, type StoreTrust } from '../../core/lifecycle/clean-up.ts';
@@ -148,7 +149,7 @@ async function everyTurn(signal: AbortSignal, everyMs: number, log: Logger, turn
       if (!signal.aborted)
         log.warn({ error: errorText(error) }, 'a pass of the health loop failed; the next one follows');
     });
-    await sleep(everyMs, signal);
+    await pause(everyMs, signal);
   }
 }
 
@@ -157,20 +158,6 @@ async function keepReading(signal: AbortSignal, log: Logger, what: string, read:
     await read().catch((error: unknown) => {
       if (!signal.aborted) log.warn({ error: errorText(error) }, `${what}; reading it again`);
     });
-    await sleep(STREAM_RETRY_MS, signal);
+    await pause(STREAM_RETRY_MS, signal);
   }
-}
-
-/** Resolves after `ms`, or at once when the signal aborts. */
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-  });
 }

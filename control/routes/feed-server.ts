@@ -1,5 +1,6 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, isIP, type Server, type Socket } from 'node:net';
+import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import {
   CANCEL_KEY_MAX_LENGTH,
@@ -50,10 +51,7 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   const alive = setInterval(() => {
     for (const socket of sockets) send(socket, { kind: 'alive' });
   }, options.aliveEveryMs ?? FEED_ALIVE_MS);
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await untilAborted(signal);
   clearInterval(alive);
   for (const socket of sockets) socket.destroy();
   await new Promise<void>((resolve) => server.close(() => resolve()));

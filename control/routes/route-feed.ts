@@ -1,3 +1,4 @@
+import { pause } from '../../core/abort.ts';
 import type { Certificate } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
@@ -144,7 +145,7 @@ export class ControlRouteFeed implements RouteFeed {
         }
       } catch (error) {
         this.#log.warn({ error: errorText(error) }, 'the change feed broke; reading the records again');
-        await new Promise((resolve) => setTimeout(resolve, FEED_RETRY_MS));
+        await pause(FEED_RETRY_MS, signal);
       }
     }
     for (const wake of this.#waiters) wake();

@@ -1,5 +1,5 @@
 import { connect, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
+import { isAborted, pause } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import {
@@ -77,7 +77,7 @@ export class FeedClient {
       if (isAborted(signal)) return;
       if (hadSnapshot) backoffMs = BACKOFF_FIRST_MS;
       this.#options.log[hadSnapshot ? 'warn' : 'debug']({ reason, againInMs: backoffMs }, 'route feed lost');
-      await delay(backoffMs, undefined, { signal }).catch(() => undefined);
+      await pause(backoffMs, signal);
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
     }
   }
@@ -169,9 +169,4 @@ function onLines(socket: Socket, onLine: (line: string) => string | null, lose: 
     length += rest.length;
     if (length > LINE_MAX_LENGTH) lose('a line too long');
   });
-}
-
-/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isAborted } from '../../../core/abort.ts';
 import type { Change } from '../../../core/store.ts';
 import type { RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
@@ -38,7 +39,7 @@ export async function* changesAfter(options: FeedOptions, after: number, signal:
       const page = await readPage(options, cursor);
       cursor = page.cursor;
       for (const change of page.changes) {
-        // The abort may have come while the reader held a change. (A call, since flow analysis takes it for constant.)
+        // The abort may have come while the reader held a change.
         if (isAborted(signal)) return;
         yield change;
       }
@@ -47,10 +48,6 @@ export async function* changesAfter(options: FeedOptions, after: number, signal:
       waiting.abort();
     }
   }
-}
-
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }
 
 async function readPage(

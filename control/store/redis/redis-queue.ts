@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isAborted } from '../../../core/abort.ts';
 import type { Claim, Queue } from '../../../core/queue.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { arrayOf, integerOf } from './redis-reply.ts';
@@ -88,9 +89,4 @@ export function createRedisQueue({ session, changed }: RedisQueueOptions): Queue
 
 function wholeMs(ms: number): string {
   return String(Math.max(0, Math.ceil(ms)));
-}
-
-/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

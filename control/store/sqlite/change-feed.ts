@@ -1,3 +1,4 @@
+import { isAborted } from '../../../core/abort.ts';
 import type { Change } from '../../../core/store.ts';
 import { decodeRecord, recordKind, type RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
@@ -30,16 +31,12 @@ export async function* changesAfter(options: FeedOptions, after: number, signal:
     cursor = page.cursor;
     for (const change of page.changes) {
       yield change;
-      // The abort may have come while the reader held the change. (A call, since flow analysis takes it for constant.)
+      // The abort may have come while the reader held the change.
       if (isAborted(signal)) return;
     }
     // Reading and starting to wait are one step, so no commit can fall between them.
     if (page.changes.length === 0) await options.changed.wait(null, signal);
   }
-}
-
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }
 
 function readPage(

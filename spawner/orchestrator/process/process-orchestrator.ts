@@ -1,6 +1,6 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { pause } from '../../../core/abort.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type {
   EnsureResult,
@@ -275,7 +275,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     await looking;
     while (!signal.aborted) {
       for (const workload of byUid.values()) boundOutput(workload);
-      await sleep(limits.outputCheckMs, undefined, { signal }).catch(() => undefined);
+      await pause(limits.outputCheckMs, signal);
     }
   }
 
@@ -285,7 +285,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         await lookOnce(signal);
       } catch (error) {
         log.error({ error: errorText(error) }, 'cannot tell what runs on this machine; looking again');
-        await sleep(FIRST_LOOK_RETRY_MS, undefined, { signal }).catch(() => undefined);
+        await pause(FIRST_LOOK_RETRY_MS, signal);
       }
     }
   }

@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { isAborted, pause } from '../../../core/abort.ts';
 import { DEFAULT_STANZA } from '../../../core/ids.ts';
 import type { Readiness } from '../../../core/template.ts';
 import { isListening, probe } from './probes.ts';
@@ -42,7 +42,7 @@ export async function watchPorts(options: {
           }
           strange(port);
         }
-        await sleep(pollDelayMs(performance.now() - begunMs), undefined, { signal }).catch(() => undefined);
+        await pause(pollDelayMs(performance.now() - begunMs), signal);
       }
     }),
   );
@@ -53,9 +53,4 @@ export function readinessFor(readiness: Readiness, stanzas: readonly string[]): 
   if (stanzas.includes(readiness.stanza)) return readiness;
   const stanza = stanzas.includes(DEFAULT_STANZA) ? DEFAULT_STANZA : stanzas[0];
   return stanza === undefined ? null : { kind: 'tcp', stanza };
-}
-
-/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }

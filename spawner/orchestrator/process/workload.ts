@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -214,7 +215,7 @@ export class Workload {
       // At once: nobody should be sent to a program that has ended.
       await this.#tryTo(() => this.#update({ ...ended, failures, isCrashing, message }));
       await this.#tryTo(() => this.#endLeftovers());
-      await sleep(next.delayMs, undefined, { signal }).catch(() => undefined);
+      await pause(next.delayMs, signal);
       if (signal.aborted) return;
       await this.#tryTo(() => this.#update({ restarts: this.#record.restarts + 1 }));
     }
@@ -412,9 +413,4 @@ export class Workload {
     this.#writes = write.catch(() => undefined);
     return write;
   }
-}
-
-/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
-function isAborted(signal: AbortSignal): boolean {
-  return signal.aborted;
 }
