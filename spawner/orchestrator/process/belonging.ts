@@ -27,7 +27,7 @@ export interface ProcessName {
 export function membersOf(
   processes: readonly ProcessInfo[],
   belonging: Belonging,
-  markerOf: (pid: number) => string | null,
+  markerOf: (process: ProcessInfo) => string | null,
   selfPid: number,
 ): readonly ProcessInfo[] {
   const { leader, osUid, known, markerPrefix } = belonging;
@@ -42,7 +42,7 @@ export function membersOf(
       // A group outlives its leader, but then its number may be given away again.
       (leaderLives && each.pgrp === leader.pid) ||
       (osUid !== null && each.uids.includes(osUid)) ||
-      markerOf(each.pid)?.startsWith(markerPrefix) === true ||
+      markerOf(each)?.startsWith(markerPrefix) === true ||
       belonging.recognises?.(each.pid) === true;
     if (belongs) members.set(each.pid, each);
   }

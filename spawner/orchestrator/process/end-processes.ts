@@ -26,7 +26,7 @@ export async function endProcesses(options: EndOptions): Promise<void> {
   const known = new Map(options.belonging.known);
   const belonging: Belonging = { ...options.belonging, known };
   const look = async () => {
-    const members = membersOf(await table.all(), belonging, table.marker, process.pid);
+    const members = membersOf(await table.all(), belonging, table.markerOf, process.pid);
     for (const member of members) known.set(member.pid, member.start);
     return members;
   };

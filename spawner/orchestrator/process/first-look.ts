@@ -53,10 +53,10 @@ export async function lookAtLeftBehind(options: {
 
 async function endUnknown(table: ProcessTable, installation: string, known: ReadonlySet<string>): Promise<void> {
   const unknown = new Set<string>();
-  for (const { pid } of await table.all()) {
-    const [markedInstallation, uid] = table.marker(pid)?.split('/') ?? [];
+  for (const each of await table.all()) {
+    const [markedInstallation, uid] = table.markerOf(each)?.split('/') ?? [];
     if (markedInstallation !== installation || uid === undefined || known.has(uid)) continue;
-    if (pid !== process.pid) unknown.add(uid);
+    if (each.pid !== process.pid) unknown.add(uid);
   }
   for (const uid of unknown) {
     const belonging: Belonging = {

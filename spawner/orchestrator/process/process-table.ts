@@ -22,6 +22,8 @@ export interface ProcessTable {
   readonly all: () => Promise<readonly ProcessInfo[]>;
   /** The value of PODGATE_WORKLOAD in the environment the process was started with, or null. */
   readonly marker: (pid: number) => string | null;
+  /** The same for what `all` has shown, read once a look: many workloads ask for all processes at once. */
+  readonly markerOf: (process: ProcessInfo) => string | null;
 }
 
 export const MARKER_VARIABLE = 'PODGATE_WORKLOAD';
@@ -60,14 +62,24 @@ function createProcTable(): ProcessTable {
     }
     return processes;
   });
+  const marker = (pid: number): string | null => {
+    const entry = readProc(`/proc/${pid}/environ`)
+      .split('\0')
+      .find((each) => each.startsWith(`${MARKER_VARIABLE}=`));
+    return entry === undefined ? null : entry.slice(MARKER_VARIABLE.length + 1);
+  };
+  const markers = new WeakMap<ProcessInfo, string | null>();
   return {
     read: (pid) => Promise.resolve(look(pid)),
     all,
-    marker: (pid) => {
-      const entry = readProc(`/proc/${pid}/environ`)
-        .split('\0')
-        .find((each) => each.startsWith(`${MARKER_VARIABLE}=`));
-      return entry === undefined ? null : entry.slice(MARKER_VARIABLE.length + 1);
+    marker,
+    markerOf: (process) => {
+      let known = markers.get(process);
+      if (known === undefined) {
+        known = marker(process.pid);
+        markers.set(process, known);
+      }
+      return known;
     },
   };
 }
@@ -126,6 +138,7 @@ function createPsTable(): ProcessTable {
     read: async (pid) => (await all()).find((process) => process.pid === pid) ?? null,
     all,
     marker: () => null,
+    markerOf: () => null,
   };
 }
 

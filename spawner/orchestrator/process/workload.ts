@@ -344,7 +344,7 @@ export class Workload {
   async #ownsPort(port: number): Promise<boolean> {
     const { table } = this.#parts;
     const osUid = this.#record.osUser?.uid ?? null;
-    const members = async () => membersOf(await table.all(), this.#belonging(), table.marker, process.pid);
+    const members = async () => membersOf(await table.all(), this.#belonging(), table.markerOf, process.pid);
     return (await ownsPort(port, osUid, members)) ?? true;
   }
 

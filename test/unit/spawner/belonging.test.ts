@@ -17,7 +17,7 @@ function members(processes: ProcessInfo[], change: Partial<Belonging> = {}, mark
     recognises: null,
     ...change,
   };
-  return membersOf(processes, belonging, (pid) => markers[pid] ?? null, SELF).map(({ pid }) => pid);
+  return membersOf(processes, belonging, ({ pid }) => markers[pid] ?? null, SELF).map(({ pid }) => pid);
 }
 
 describe('the processes of a workload', () => {
