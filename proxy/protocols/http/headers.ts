@@ -18,6 +18,9 @@ const OURS: ReadonlySet<string> = new Set(['forwarded', 'proxy', 'x-real-ip', 'x
 /** Connection may not name these: without them the message would mean something else (RFC 9110 7.6.1). */
 const NEVER_NAMED: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding']);
 
+/** Written with `_`, what a lenient program could take for the field that says where the message ends or whose it is. */
+const DISGUISED: ReadonlySet<string> = new Set([...NEVER_NAMED, 'connection', 'content-type']);
+
 export interface ForwardedFor {
   readonly remoteAddress: string;
   /** The Host header as sent. */
@@ -69,7 +72,7 @@ export function isFinalStatus(status: number | undefined): status is number {
 /** WSGI and CGI turn `-` and `_` into the same variable: X_Forwarded_For would pass for ours. */
 function isOurs(lower: string): boolean {
   const name = lower.includes('_') ? lower.replaceAll('_', '-') : lower;
-  return OURS.has(name) || name.startsWith('x-forwarded-');
+  return OURS.has(name) || name.startsWith('x-forwarded-') || (name !== lower && DISGUISED.has(name));
 }
 
 function namedByConnection(raw: readonly string[]): Set<string> | null {

@@ -151,6 +151,7 @@ class Protocol implements HttpProtocol {
       release?.();
       this.#end(connection);
     });
+    response.once('finish', () => this.#linger(request));
     if (this.#closing) response.shouldKeepAlive = false;
     const verdict = this.#judge(request, connection);
     if (verdict.kind === 'problem') {
@@ -178,6 +179,16 @@ class Protocol implements HttpProtocol {
       this.#options.log.info({ ...this.#fields(verdict, connection), code }, 'an answer broke off');
     };
     forward({ request, response, upstream, target, headers, hasBody, onUnreachable, onBroken });
+  }
+
+  /** Who is answered and sends the rest of a body slowly, or never, would hold a place that no other timeout watches. */
+  #linger(request: IncomingMessage): void {
+    if (request.complete || request.socket.destroyed) return;
+    const { socket } = request;
+    const late = setTimeout(() => {
+      if (!request.complete) socket.destroy();
+    }, this.#options.limits.lingerMs);
+    socket.once('close', () => clearTimeout(late));
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {

@@ -6,6 +6,8 @@ export interface HttpLimits {
   readonly headersTimeoutMs: number;
   /** From the first byte of a request to the last of its body. */
   readonly requestTimeoutMs: number;
+  /** How long the rest of a body is read and forgotten once its request is answered; then the connection ends. */
+  readonly lingerMs: number;
   /** How long a connection may be silent between two requests. */
   readonly keepAliveTimeoutMs: number;
   readonly maxRequestsPerConnection: number;
@@ -24,6 +26,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   headersTimeoutMs: 20_000,
   // Uploads may take hours; that the header section arrives in time is what keeps the slow from holding places.
   requestTimeoutMs: 0,
+  lingerMs: 10_000,
   keepAliveTimeoutMs: 75_000,
   maxRequestsPerConnection: 10_000,
   connectTimeoutMs: 5_000,

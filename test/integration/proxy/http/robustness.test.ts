@@ -7,7 +7,7 @@ import { HttpGateway, POD_HOST, listen, readToEnd, startBackend } from './http-g
 
 let gateway: HttpGateway;
 beforeEach(async () => {
-  gateway = await HttpGateway.start({ headersTimeoutMs: 2_000 });
+  gateway = await HttpGateway.start({ headersTimeoutMs: 2_000, lingerMs: 300 });
 });
 afterEach(() => gateway.close());
 
@@ -119,6 +119,28 @@ describe('a socket whose first bytes were looked at', () => {
     socket.write(`GET / HTTP/1.1\r\n${HEAD}`);
     setTimeout(() => socket.write('Connection: close\r\n\r\n'), 50);
     expect(await text).toMatch(/^HTTP\/1\.1 200 OK[^]*served/);
+    await backend.close();
+  });
+
+  it('that leave a body unfinished are cut soon after their answer, and those that finish it go on', async () => {
+    const backend = await startBackend((_request, response) => response.end('early'));
+    gateway.route(backend.port);
+    const half = `POST / HTTP/1.1\r\n${HEAD}Content-Length: 100\r\n\r\n${'x'.repeat(50)}`;
+    const stuck = await gateway.connect();
+    const text = readToEnd(stuck);
+    stuck.write(half);
+    const slow = await gateway.connect();
+    let answers = '';
+    slow.setEncoding('latin1').on('data', (piece: string) => (answers += piece));
+    slow.write(half);
+    await until('it is answered', () => answers.includes('early'));
+    slow.write('x'.repeat(50));
+    // Ends by itself: nobody closes it here.
+    expect(await text).toContain('early');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    slow.write(`GET / HTTP/1.1\r\n${HEAD}\r\n`);
+    await until('the next request is served', () => answers.split('early').length === 3);
+    slow.destroy();
     await backend.close();
   });
 });

@@ -39,6 +39,15 @@ describe('fields sent to a pod', () => {
     expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', ...OURS]);
   });
 
+  it('lack those that a program which takes - and _ for the same could read as framing', () => {
+    const raw = ['Content_Length', '5', 'Transfer_Encoding', 'chunked', 'X_Own', 'kept'];
+    const sent = requestHeaders(raw, client);
+    const names = sent.filter((_part, index) => index % 2 === 0).map((name) => name.toLowerCase());
+    expect(names).not.toContain('content_length');
+    expect(names).not.toContain('transfer_encoding');
+    expect(names).toContain('x_own');
+  });
+
   it('keep Host and Content-Length even when Connection names them', () => {
     const raw = ['Connection', 'host, content-length, transfer-encoding', 'Content-Length', '3'];
     expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', 'Content-Length', '3', ...OURS]);
