@@ -21,23 +21,38 @@ async function makeOwned(directory: string, owner: OsUser | null): Promise<void>
   if (owner !== null) await chown(directory, owner.uid, owner.gid);
 }
 
+/** A stranger's program may begin to run as a user at any moment anyway; our own pods are known from their records. */
+const USERS_KEPT_MS = 1_000;
+
+/** The users that processes of this machine run as. When many pods are made at once they share a look. */
+export function createUsersInUse(table: ProcessTable): () => Promise<ReadonlySet<number>> {
+  let seen: ReadonlySet<number> = new Set();
+  let seenMs = -Infinity;
+  return async () => {
+    if (performance.now() - seenMs > USERS_KEPT_MS) {
+      seen = new Set((await table.all()).flatMap((process) => process.uids));
+      seenMs = performance.now();
+    }
+    return seen;
+  };
+}
+
 /** The user of the volume that is there already, else one that no workload, volume or process has. */
 export async function chooseOsUser(
   paths: Paths,
   uid: string,
-  table: ProcessTable,
+  usersInUse: () => Promise<ReadonlySet<number>>,
   records: readonly WorkloadRecord[],
 ): Promise<OsUser> {
   const own = await ownerOf(paths.volume(uid));
   // A volume of ours (0) was made by somebody who had no users to give.
   if (own !== null && own.uid !== 0) return own;
-  const taken = new Set<number>();
+  const taken = new Set(await usersInUse());
   for (const record of records) if (record.osUser !== null) taken.add(record.osUser.uid);
   for (const name of await readdir(paths.volumes)) {
     const owner = await ownerOf(join(paths.volumes, name));
     if (owner !== null) taken.add(owner.uid);
   }
-  for (const process of await table.all()) for (const each of process.uids) taken.add(each);
   return allocateOsUser((candidate) => taken.has(candidate));
 }
 

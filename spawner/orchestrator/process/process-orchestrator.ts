@@ -14,7 +14,7 @@ import type {
 } from '../../../core/orchestrator.ts';
 import { createBootClock } from './boot-clock.ts';
 import { lookAtLeftBehind } from './first-look.ts';
-import { chooseOsUser, makeDirectories, recordOf } from './new-workload.ts';
+import { chooseOsUser, createUsersInUse, makeDirectories, recordOf } from './new-workload.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
 import { isPlainName, type Paths, pathsBelow } from './paths.ts';
 import { allocatePorts, DEFAULT_PORT_RANGE } from './ports.ts';
@@ -52,6 +52,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   const { clock, log, templates, installation, instance, runtimeRoot, nodePath, asRoot } = options;
   const limits: ProcessLimits = { ...DEFAULT_LIMITS, ...options.limits };
   const table = createProcessTable(process.platform);
+  const usersInUse = createUsersInUse(table);
   const bootClock = createBootClock();
   const watchers = new Watchers();
   const recipes = createRecipes({
@@ -189,7 +190,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         const records = [...byUid.values()].map((each) => each.record);
         const made = recordOf(workload, {
           instance,
-          osUser: asRoot ? await chooseOsUser(paths, workload.uid, table, records) : null,
+          osUser: asRoot ? await chooseOsUser(paths, workload.uid, usersInUse, records) : null,
           ports: await takePorts(Object.keys(workload.spec.networking)),
           madeAt: { bootId: bootClock.bootId, bootMs: bootClock.nowMs(), wallMs: clock.now() },
         });
