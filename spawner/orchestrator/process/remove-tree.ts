@@ -63,7 +63,8 @@ async function removeEntry(top: FileHandle, name: Buffer): Promise<readonly Buff
   } finally {
     await directory.close();
   }
-  await rmdir(entry).catch(unless('ENOENT', 'ENOTEMPTY'));
+  // What was exchanged for a link meanwhile, or filled, is met again in the next pass.
+  await rmdir(entry).catch(unless('ENOENT', 'ENOTEMPTY', 'ENOTDIR'));
   return moved;
 }
 
