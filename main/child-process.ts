@@ -88,6 +88,8 @@ export class KeptChild {
     const child = this.#process;
     if (child === null) return;
     const gone = new Promise<void>((resolve) => this.#ended.add(resolve));
+    // One that is paused would be killed with its work undone: pods would be left running.
+    child.kill('SIGCONT');
     this.send({ kind: 'stop' });
     const killer = setTimeout(() => child.kill('SIGKILL'), graceMs);
     await gone;

@@ -273,4 +273,11 @@ describe('Ctrl-C', () => {
     expect(await session.echoes('again')).toBe(true);
     session.socket.destroy();
   });
+
+  test('ends the pods although the control child was paused', async () => {
+    process.kill(program.children('control')[0]?.pid ?? 0, 'SIGSTOP');
+    program.signal('SIGINT');
+    await program.ended(5_000);
+    expect(processTable().filter(({ commandLine }) => commandLine.includes(ECHO))).toEqual([]);
+  });
 });
