@@ -5,6 +5,10 @@ import { join } from 'node:path';
 // cannot be written to does without. What follows is loaded lazily: after this, and by the role that needs it alone.
 enableCompileCache(join(import.meta.dirname, 'node_modules', '.cache', 'podgate-compile'));
 
+// Whatever the shell we come from has: with 077 no pod's user could reach its own home, with 0 everybody could write there.
+// What is secret gets its mode where it is written.
+process.umask(0o022);
+
 const role = process.argv[2];
 switch (role) {
   case undefined:

@@ -15,6 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { errorText, PodgateError } from '../core/errors.ts';
+import { shellWord } from '../core/shell-word.ts';
 import { acquireExclusiveLock, type ExclusiveLock } from './exclusive-lock.ts';
 
 /** A Unix socket's path has at most 107 bytes on Linux, 103 on macOS (sun_path). */
@@ -39,6 +40,7 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
     makeDirectory(path);
     accessSync(path, constants.W_OK | constants.X_OK);
     refuseForeign(path);
+    refuseShared(path);
     lock = await acquireExclusiveLock(join(path, 'supervisor.lock'), 0);
   } catch (error) {
     if (error instanceof PodgateError) throw error;
@@ -84,6 +86,14 @@ function refuseForeign(path: string): void {
   if (uid === 0 || uid === process.geteuid?.()) return;
   throw unusable(
     `PODGATE_DATA_DIR: ${path} belongs to another user (user id ${uid}), who could change what is kept there; start Podgate as that user, or name a directory of your own.`,
+  );
+}
+
+/** Whoever may write to it can put a key that he knows in the place of ours, and sign himself any token. */
+function refuseShared(path: string): void {
+  if ((statSync(path).mode & 0o022) === 0) return;
+  throw unusable(
+    `PODGATE_DATA_DIR: others may write to ${path}, and so change the keys that are kept there; say: chmod go-w ${shellWord(path)}`,
   );
 }
 

@@ -13,6 +13,8 @@ const ROOT = join(import.meta.dirname, '../..');
 export interface ProgramOptions {
   readonly workers?: number;
   readonly env?: Record<string, string>;
+  /** Of the shell it is started from, in octal. */
+  readonly umask?: string;
   /** Kept across restarts when given; otherwise a fresh one, removed at `dispose`. */
   readonly dataDir?: string;
 }
@@ -35,12 +37,14 @@ export class Program {
   readonly httpPort: number;
   readonly controlPort: number;
   readonly #env: Record<string, string>;
+  readonly #umask: string;
   #child: ChildProcess | null = null;
   output = '';
 
   private constructor(dataDir: string, ports: readonly number[], options: ProgramOptions) {
     this.dataDir = dataDir;
     [this.httpsPort, this.httpPort, this.controlPort] = ports as [number, number, number];
+    this.#umask = options.umask ?? '022';
     this.#env = {
       PODGATE_DATA_DIR: dataDir,
       PODGATE_HTTPS_PORT: String(this.httpsPort),
@@ -84,7 +88,8 @@ export class Program {
     const inherited = Object.entries(process.env).filter(
       ([name]) => !name.startsWith('PODGATE_') && name !== 'NODE_OPTIONS',
     );
-    const child = spawn(process.execPath, ['main.ts'], {
+    const script = `umask ${this.#umask}; exec "$0" "$@"`;
+    const child = spawn('/bin/sh', ['-c', script, process.execPath, 'main.ts'], {
       cwd: ROOT,
       env: { ...Object.fromEntries(inherited), ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],

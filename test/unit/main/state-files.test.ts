@@ -1,10 +1,11 @@
-import { chownSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openDataDirectory } from '../../../main/data-directory.ts';
 import { acquireExclusiveLock } from '../../../main/exclusive-lock.ts';
 import { openLastSeenFile } from '../../../main/last-seen-file.ts';
+import { isUsable } from '../../../main/pods-root.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -36,6 +37,27 @@ test.runIf(process.getuid?.() === 0)(
     });
   },
 );
+
+test.each([0o777, 0o775, 0o1777])('a directory that others may write to is refused: mode %o', async (mode) => {
+  chmodSync(directory, mode);
+  await expect(openDataDirectory(directory)).rejects.toMatchObject({
+    publicMessages: [expect.stringMatching(/others may write to .*; say: chmod go-w /)],
+  });
+  expect(existsSync(join(directory, 'installation.id'))).toBe(false);
+});
+
+test('pods live only where nobody but us can exchange a directory', () => {
+  expect(isUsable(join(directory, 'new'))).toBe(true);
+  expect(isUsable(join(directory, 'new'))).toBe(true);
+  symlinkSync(join(directory, 'new'), join(directory, 'link'));
+  expect(isUsable(join(directory, 'link'))).toBe(false);
+  chmodSync(join(directory, 'new'), 0o733);
+  expect(isUsable(join(directory, 'new'))).toBe(false);
+  if (process.getuid?.() !== 0) return;
+  chmodSync(join(directory, 'new'), 0o711);
+  chownSync(join(directory, 'new'), 12_345, 12_345);
+  expect(isUsable(join(directory, 'new'))).toBe(false);
+});
 
 test.each([
   ['a file', (file: string) => file, 'it is not a directory'],
