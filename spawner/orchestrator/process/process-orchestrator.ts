@@ -90,14 +90,18 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       log,
       limits,
       environment: podEnvironment,
-      newPorts: (stanzas) => inTurn(() => takePorts(stanzas)),
+      newPorts: (former) =>
+        inTurn(() => {
+          releasePorts(former);
+          return takePorts(Object.keys(former));
+        }),
       changed: (workload) => watchers.changed(workload.record.workload),
       ended: (workload) => {
         const { uid } = workload.record.workload;
         const name = nameOf(workload.record.workload);
         if (byUid.get(uid) === workload) byUid.delete(uid);
         if (byName.get(name) === workload) byName.delete(name);
-        for (const port of Object.values(workload.record.ports)) takenPorts.delete(port);
+        releasePorts(workload.record.ports);
         watchers.changed(workload.record.workload);
       },
     };
@@ -123,6 +127,10 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     const ports = await allocatePorts(stanzas, limits.portRange, takenPorts);
     for (const port of Object.values(ports)) takenPorts.add(port);
     return ports;
+  }
+
+  function releasePorts(ports: Readonly<Record<string, number>>): void {
+    for (const port of Object.values(ports)) takenPorts.delete(port);
   }
 
   function register(record: WorkloadRecord, paths: Paths): Workload {
@@ -197,7 +205,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         try {
           await makeDirectories(paths, made, hasVolume(workload));
         } catch (error) {
-          for (const port of Object.values(made.ports)) takenPorts.delete(port);
+          releasePorts(made.ports);
           throw error;
         }
         return made;

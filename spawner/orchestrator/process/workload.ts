@@ -39,7 +39,8 @@ export interface WorkloadParts {
   readonly limits: ProcessLimits;
   /** PATH, LANG, TZ. */
   readonly environment: () => Promise<Readonly<Record<string, string>>>;
-  readonly newPorts: (stanzas: readonly string[]) => Promise<Record<string, number>>;
+  /** In place of those it had, one per stanza. */
+  readonly newPorts: (former: Readonly<Record<string, number>>) => Promise<Record<string, number>>;
   /** Something about it is not as before. */
   readonly changed: (workload: Workload) => void;
   /** Nothing of it is left (but its volume, unless that was to be deleted). */
@@ -257,7 +258,7 @@ export class Workload {
     }
     // Another program may have taken one while this was down.
     if (!(await arePortsFree(Object.values(this.#record.ports)))) {
-      const ports = await this.#parts.newPorts(Object.keys(this.#record.ports));
+      const ports = await this.#parts.newPorts(this.#record.ports);
       await this.#update({ ports });
     }
     const context = await this.#context();
