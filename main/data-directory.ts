@@ -89,11 +89,16 @@ function refuseForeign(path: string): void {
   );
 }
 
-/** Whoever may write to it can put a key that he knows in the place of ours, and sign himself any token. */
+/**
+ * Whoever may write to it can put a key that he knows in the place of ours, and sign himself any token. A group of ours
+ * is whom the operator has put in it: Kubernetes gives volumes to one (fsGroup).
+ */
 function refuseShared(path: string): void {
-  if ((statSync(path).mode & 0o022) === 0) return;
+  const { mode, gid } = statSync(path);
+  const isOurGroup = gid === process.getegid?.() || process.getgroups?.().includes(gid) === true;
+  if ((mode & 0o002) === 0 && ((mode & 0o020) === 0 || isOurGroup)) return;
   throw unusable(
-    `PODGATE_DATA_DIR: others may write to ${path}, and so change the keys that are kept there; say: chmod go-w ${shellWord(path)}`,
+    `PODGATE_DATA_DIR: others may write to ${path}, and so change the keys that are kept there; say: chmod go-w ${shellWord(path)}, or name a directory below it that does not exist yet.`,
   );
 }
 

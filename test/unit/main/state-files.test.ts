@@ -38,13 +38,27 @@ test.runIf(process.getuid?.() === 0)(
   },
 );
 
-test.each([0o777, 0o775, 0o1777])('a directory that others may write to is refused: mode %o', async (mode) => {
+test.each([0o777, 0o1777])('a directory that everybody may write to is refused: mode %o', async (mode) => {
   chmodSync(directory, mode);
   await expect(openDataDirectory(directory)).rejects.toMatchObject({
     publicMessages: [expect.stringMatching(/others may write to .*; say: chmod go-w /)],
   });
   expect(existsSync(join(directory, 'installation.id'))).toBe(false);
 });
+
+test.runIf(process.getuid?.() === 0)(
+  'a directory that a group may write to is refused unless we are in it',
+  async () => {
+    chownSync(directory, 0, 12_345);
+    chmodSync(directory, 0o2775);
+    await expect(openDataDirectory(directory)).rejects.toMatchObject({
+      publicMessages: [expect.stringContaining('others may write to')],
+    });
+    chownSync(directory, 0, process.getgid?.() ?? 0);
+    chmodSync(directory, 0o2775);
+    (await openDataDirectory(directory)).release();
+  },
+);
 
 test('pods live only where nobody but us can exchange a directory', () => {
   expect(isUsable(join(directory, 'new'))).toBe(true);
