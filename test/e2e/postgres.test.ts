@@ -88,7 +88,7 @@ test('Ctrl-C in psql ends its statement within a second, whichever worker the re
 });
 
 test('pgbench fills tables and runs without losing anything', async () => {
-  const seconds = process.env['PODGATE_PGBENCH_SECONDS'] ?? '10';
+  const seconds = process.env['PGBENCH_SECONDS'] ?? '10';
   const env = { PGPASSWORD: password };
   const init = await run('pgbench', ['-i', '-q', '-s', '2', conninfo()], { env });
   expect(init.code, init.stderr).toBe(0);
