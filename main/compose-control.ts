@@ -77,6 +77,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     asRoot,
   });
   const feed = new ControlRouteFeed({ store, clock, log, baseHostOf });
+  // Each store has its own: to change from one to the other is no loss of the other's records.
+  const lastSeenPath = inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json');
   const health = createHealthLoop({
     store,
     queue,
@@ -84,8 +86,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     orchestrator,
     clock,
     log,
-    // Each store has its own: to change from one to the other is no loss of the other's records.
-    lastSeen: openLastSeenFile(inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json')),
+    lastSeen: openLastSeenFile(lastSeenPath),
+    remedy: `Bring the right store back. Or, to go on with this one as it is: end Podgate, remove ${lastSeenPath}, and start it again.`,
     observed: (key, uid, observation) => feed.observed(key, uid, observation),
     passed: () => feed.observationsComplete(),
   });

@@ -25,6 +25,8 @@ export interface LastSeenStore {
 export interface HealthLoopOptions extends ReconcileParts {
   readonly orchestrator: Orchestrator;
   readonly lastSeen: LastSeenStore;
+  /** For the log: how an operator has a suspect store believed. */
+  readonly remedy: string;
   /** A full pass over a healthy store is done: what was observed is complete. */
   readonly passed: () => void;
   readonly passEveryMs?: number;
@@ -89,7 +91,9 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     const identity = await store.identity();
     const judged = judgeStore(identity, lastSeen.read(), workloads);
     if (judged.kind === 'suspect' && trust?.kind !== 'suspect') {
-      log.error({ reason: judged.reason }, 'the store is suspect: no pod is touched until an operator has looked');
+      const { reason } = judged;
+      const { remedy } = options;
+      log.error({ reason, remedy }, 'the store is suspect: no pod is touched until an operator has looked');
     }
     trust = judged;
     if (judged.kind === 'suspect') return;

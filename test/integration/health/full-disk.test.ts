@@ -61,6 +61,7 @@ function start(): { passes: number } {
     clock,
     log: silentLog,
     lastSeen: { read: () => null, save: async () => full() },
+    remedy: '',
     observed: () => undefined,
     passed: () => (counts.passes += 1),
     passEveryMs: 20,

@@ -59,6 +59,7 @@ class ControlPlane {
       clock,
       log: silentLog,
       lastSeen: { read: () => lastSeen, save: async (identity) => void (lastSeen = identity) },
+      remedy: '',
       observed: (key, uid, observation) => this.feed.observed(key, uid, observation),
       passed: () => this.feed.observationsComplete(),
       passEveryMs: PASS_MS,
