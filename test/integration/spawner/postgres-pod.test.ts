@@ -84,6 +84,17 @@ describe('a Postgres pod run as a process', () => {
     expect(await stopped({ ...pod, run: 2 }, 'delete')).toEqual({ kind: 'absent', data: false });
   });
 
+  it('starts again when its user has put a pipe in the place of its lock file', async () => {
+    const pod = postgresPod('piper');
+    const port = await started(pod);
+    await query(port, 'piper', "copy (select 1) to program 'rm -f postmaster.pid; mkfifo postmaster.pid'");
+    process.kill(postmasterOf(pod)?.pid ?? 0, 'SIGKILL');
+    await becomes(running.orchestrator, pod, 'starting');
+    const again = await becomes(running.orchestrator, pod, 'ready');
+    expect(await query(again.addresses['default']?.port ?? 0, 'piper', 'select 1 as one')).toEqual([{ one: 1 }]);
+    await stopped(pod, 'delete');
+  });
+
   it('may have the name of a database that every Postgres has', async () => {
     const pod = postgresPod('postgres');
     const port = await started(pod);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readlinkSync } from 'node:fs';
-import { chmod, mkdir, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, constants, mkdir, open, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Credentials } from '../../../../../core/pod.ts';
 import { runTool } from '../../run-tool.ts';
@@ -114,14 +114,21 @@ async function ownerStatements({ username, password }: Credentials): Promise<rea
 
 /**
  * After a crash the lock file names a pid that may belong to any other program by now; Postgres would take that for a
- * running server and refuse to start for ever. A server of this directory works in it.
+ * running server and refuse to start for ever. A server of this directory works in it. What is no plain file with a pid
+ * was put there by the pod's user. The directory is opened, so that nobody can exchange it for another pod's meanwhile.
  */
 async function removeStaleLock(data: string): Promise<void> {
   if ((await realpath(data)) !== data) throw new Error('the data directory has been moved away');
-  const file = join(data, 'postmaster.pid');
-  const pid = Number((await readSmallFile(file, LOCK_MAX_BYTES).catch(() => '')).split('\n')[0]);
-  if (process.platform !== 'linux' || !Number.isInteger(pid) || pid <= 0 || cwdOf(pid) === data) return;
-  await rm(file, { force: true });
+  if (process.platform !== 'linux') return;
+  const directory = await open(data, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    const file = `/proc/self/fd/${directory.fd}/postmaster.pid`;
+    const pid = Number((await readSmallFile(file, LOCK_MAX_BYTES).catch(() => '')).split('\n')[0]);
+    if (Number.isInteger(pid) && pid > 0 && cwdOf(pid) === data) return;
+    await rm(file, { force: true });
+  } finally {
+    await directory.close();
+  }
 }
 
 const cwdOf = (pid: number): string => linkOf(`/proc/${pid}/cwd`);
