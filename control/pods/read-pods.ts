@@ -1,5 +1,5 @@
 import { errorText, PodgateError } from '../../core/errors.ts';
-import type { Credentials, PodRecord } from '../../core/pod.ts';
+import type { Credentials, PodRecord, PodStatus } from '../../core/pod.ts';
 import { userIndex } from '../../core/pod-put.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { levelOf, readPod } from './pod-access.ts';
@@ -7,6 +7,8 @@ import type { PodParts } from './pod-parts.ts';
 
 const PAGE = 200;
 const LOGS_DEADLINE_MS = 10_000;
+/** What was kept then is of the run before. */
+const NEW_RUN: ReadonlySet<PodStatus> = new Set(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER', 'RUNNING']);
 
 export async function getPod(parts: PodParts, caller: Caller, podId: string): Promise<PodRecord> {
   return (await readPod(parts.store, caller, podId, 'READ', 'Reading')).value;
@@ -62,8 +64,11 @@ export async function readLogs(parts: PodParts, caller: Caller, podId: string, t
       note = 'The orchestrator does not answer; these are the logs kept of an earlier run.';
     }
   }
-  const output = live === '' ? lastBytes(await parts.logs.output(record.uid), tailBytes) : live;
-  return { output, actions, note };
+  if (live !== '') return { output: live, actions, note };
+  const kept = lastBytes(await parts.logs.output(record.uid), tailBytes);
+  if (kept !== '' && NEW_RUN.has(record.status))
+    note ??= 'Nothing was printed yet; these are the logs kept of an earlier run.';
+  return { output: kept, actions, note };
 }
 
 function lastBytes(text: string, most: number): string {

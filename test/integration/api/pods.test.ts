@@ -330,8 +330,14 @@ test('logs are those of the workload, else those kept, and say so when the orche
     result: { logs: 'kept äöü' },
     metadata: { note: expect.any(String) as string },
   });
+  // A new run that has printed nothing: what is shown is not its own.
+  stand.workloadLogs = async () => '';
+  expect(await logs()).toMatchObject({
+    result: { logs: 'kept äöü' },
+    metadata: { note: 'Nothing was printed yet; these are the logs kept of an earlier run.' },
+  });
   await stand.overwrite('mypod', { status: 'STOPPED' });
-  expect((await logs()).result).toMatchObject({ logs: 'kept äöü' });
+  expect(await logs()).toMatchObject({ result: { logs: 'kept äöü' }, metadata: {} });
   // Never half a character.
   expect((await logs('?tail_bytes=3')).result).toMatchObject({ logs: 'ü' });
   expect((await stand.call('alice', 'GET', '/v3/pods/mypod/logs?tail_bytes=x')).status).toBe(400);
