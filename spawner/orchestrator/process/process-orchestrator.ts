@@ -22,6 +22,7 @@ import { createProcessTable } from './process-table.ts';
 import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
 import { removeTree } from './remove-tree.ts';
 import { exists } from './runtime-files.ts';
+import { listeningUsers } from './socket-owner.ts';
 import { Watchers } from './watchers.ts';
 import { Workload, type WorkloadParts } from './workload.ts';
 import type { WorkloadRecord } from './workload-record.ts';
@@ -284,6 +285,9 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     await looking;
     while (!signal.aborted) {
       for (const workload of byUid.values()) boundOutput(workload);
+      // Shared by all pods: on a busy machine these tables are long.
+      const listeners = asRoot && byUid.size > 0 ? await listeningUsers() : null;
+      if (listeners !== null) for (const workload of byUid.values()) workload.listenersSeen(listeners);
       await pause(limits.outputCheckMs, signal);
     }
   }

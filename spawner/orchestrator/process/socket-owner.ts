@@ -8,6 +8,8 @@ export interface ListeningSocket {
 }
 
 const LISTEN = '0A';
+/** A line of a listening socket: its address, port and user. Most lines are of connections, and only skipped. */
+const LISTENING = /^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) \S+ 0A \S+ \S+ \S+ +(\d+) /gm;
 /** 127.0.0.1, 0.0.0.0, ::, ::ffff:127.0.0.1 as /proc/net/tcp and tcp6 write them (little-endian words). */
 const REACHED_FROM_LOOPBACK = new Set([
   '0100007F',
@@ -30,6 +32,26 @@ export function parseListeningSockets(text: string, port: number): readonly List
   return sockets;
 }
 
+/** The users of the sockets that a connection to 127.0.0.1 may reach, by port; null where the system does not tell. */
+export async function listeningUsers(): Promise<ReadonlyMap<number, readonly number[]> | null> {
+  const texts = await readSocketTables();
+  if (texts.length === 0) return null;
+  const users = new Map<number, number[]>();
+  for (const text of texts) {
+    for (const [, address = '', port = '', uid] of text.matchAll(LISTENING)) {
+      if (!REACHED_FROM_LOOPBACK.has(address)) continue;
+      const number = parseInt(port, 16);
+      users.set(number, [...(users.get(number) ?? []), Number(uid)]);
+    }
+  }
+  return users;
+}
+
+async function readSocketTables(): Promise<readonly string[]> {
+  const tables = ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'latin1').catch(() => null));
+  return (await Promise.all(tables)).filter((text) => text !== null);
+}
+
 /**
  * Does the workload own every socket that listens on this port? A stranger's program may have taken the port between
  * its allocation and the pod's start, and must never get the pod's traffic. `members` are asked for only when pods have
@@ -40,11 +62,9 @@ export async function ownsPort(
   osUid: number | null,
   members: () => Promise<readonly { readonly pid: number }[]>,
 ): Promise<boolean | null> {
-  const texts = await Promise.all(
-    ['/proc/net/tcp', '/proc/net/tcp6'].map((path) => readFile(path, 'latin1').catch(() => null)),
-  );
-  if (texts.every((text) => text === null)) return null;
-  const sockets = texts.flatMap((text) => (text === null ? [] : parseListeningSockets(text, port)));
+  const texts = await readSocketTables();
+  if (texts.length === 0) return null;
+  const sockets = texts.flatMap((text) => parseListeningSockets(text, port));
   if (sockets.length === 0) return false;
   if (osUid !== null) return sockets.every((socket) => socket.uid === osUid);
   const owned = new Set<string>();

@@ -1,6 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
+import { untilAborted } from '../../../core/abort.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
@@ -69,6 +70,7 @@ export class Workload {
   #life: Promise<void> = Promise.resolve();
   #end: Promise<void> | null = null;
   #leader: ProcessName | null = null;
+  #watchAnew: AbortController | null = null;
 
   constructor(options: WorkloadOptions) {
     this.#parts = options.parts;
@@ -102,6 +104,8 @@ export class Workload {
     this.#leader = adopted?.leader ?? null;
     if (adopted === null && this.#record.ready !== null) await this.#update({ ready: null });
     this.#life = this.#live({ credentials: null, adopted }, both);
+    // One that has ended meanwhile is noted so before anybody is told of it.
+    await nextTurn();
   }
 
   observation(): WorkloadObservation {
@@ -309,6 +313,17 @@ export class Workload {
       await this.#answers(null, null);
       return;
     }
+    while (!isAborted(signal)) {
+      const round = new AbortController();
+      this.#watchAnew = round;
+      const both = AbortSignal.any([signal, round.signal]);
+      await this.#watchUntilAllAnswer(readiness, both);
+      await untilAborted(both);
+    }
+  }
+
+  async #watchUntilAllAnswer(readiness: Readiness, signal: AbortSignal): Promise<void> {
+    const { ports } = this.#record;
     const known = new Set(this.#record.ready?.stanzas ?? []);
     await watchPorts({
       ports: Object.entries(ports).flatMap(([stanza, port]) => (known.has(stanza) ? [] : [{ stanza, port }])),
@@ -326,6 +341,20 @@ export class Workload {
       },
       signal,
     });
+  }
+
+  /**
+   * Who listens on which port, as it is now. A pod that gives up its socket without ending leaves the port to whoever is
+   * next, maybe another pod that waits for it: then nobody is sent there any more.
+   */
+  listenersSeen(users: ReadonlyMap<number, readonly number[]>): void {
+    const { osUser, ready, ports } = this.#record;
+    if (osUser === null || ready === null || this.isStopping) return;
+    const isTaken = ready.stanzas.some((stanza) => users.get(ports[stanza] ?? 0)?.some((uid) => uid !== osUser.uid));
+    if (!isTaken) return;
+    this.#log.warn({ ports }, 'a port of a pod was taken by another program');
+    this.#update({ ready: null }).catch(() => undefined);
+    this.#watchAnew?.abort();
   }
 
   async #answers(stanza: string | null, readyStanza: string | null): Promise<void> {

@@ -159,4 +159,32 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await running.orchestrator.remove(pod, { data: 'delete', run: 99 }, never());
     await becomesAbsent(running.orchestrator, pod);
   });
+
+  it('get no traffic of a pod that gave up its port and lives on', async () => {
+    const victim = scriptPod(`
+      const net = require('node:net');
+      const server = net.createServer((socket) => socket.end()).listen(process.env.PORT, '127.0.0.1');
+      process.on('SIGUSR2', () => server.close());
+      setInterval(() => {}, 1000);
+      console.log('pid ' + process.pid);
+    `);
+    await ensured(running.orchestrator, victim);
+    const port = (await becomes(running.orchestrator, victim, 'ready')).addresses['default']?.port ?? 0;
+    const thief = scriptPod(`
+      const net = require('node:net');
+      const steal = () => net.createServer().on('error', () => setTimeout(steal, 5)).listen(${port}, '127.0.0.1', () => console.log('stolen'));
+      steal();
+      ${SERVE}
+    `);
+    await ensured(running.orchestrator, thief);
+    await becomes(running.orchestrator, thief, 'ready');
+    process.kill(Number(/pid (\d+)/.exec(await logsOf(victim))?.[1]), 'SIGUSR2');
+    await until('the port is stolen', async () => (await logsOf(thief)).includes('stolen'));
+    const seen = await becomes(running.orchestrator, victim, 'starting');
+    expect(seen.addresses).toEqual({});
+    await running.orchestrator.remove(thief, { data: 'delete', run: 99 }, never());
+    await becomesAbsent(running.orchestrator, thief);
+    await running.orchestrator.remove(victim, { data: 'delete', run: 99 }, never());
+    await becomesAbsent(running.orchestrator, victim);
+  });
 });
