@@ -28,6 +28,23 @@ export interface Stanza {
   readonly ipAllowList: readonly string[];
 }
 
+/**
+ * A directory of the workload that is kept while the pod is stopped and goes with it when it is deleted: a volume of the
+ * pod's own, never mounted by another uid.
+ */
+export interface VolumeMount {
+  readonly type: 'pvc';
+  /** Which of the pod's volumes; several mounts may show parts of one. Lower-case letters and digits. */
+  readonly name: string;
+  /** Absolute and plain: no `..`, no trailing slash. */
+  readonly mountPath: string;
+  /** Directory within the volume, relative; '' = all of it. */
+  readonly subPath: string;
+  readonly readOnly: boolean;
+  /** What the key was when it was written: the volume's name (as in the seed) or the path (newer). Answers keep it. */
+  readonly keyedBy: 'name' | 'path';
+}
+
 /** Millicpu, MiB and whole GPUs. */
 export interface Resources {
   readonly cpuRequest: number;
@@ -52,6 +69,7 @@ export interface PodSpec {
   readonly environmentVariables: Readonly<Record<string, string>>;
   readonly networking: Readonly<Record<string, Stanza>>;
   readonly persistentVolume: boolean;
+  readonly volumeMounts: readonly VolumeMount[];
   readonly resources: Resources;
   /** Stored and given back, never used (as in the seed). */
   readonly dataRequests: readonly string[];

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { podHost } from '../../core/ids.ts';
 import { timeToStopMs } from '../../core/lifecycle/plan.ts';
-import { POD_STATUSES, type PodRecord, type PodSpec, WISHES } from '../../core/pod.ts';
+import { POD_STATUSES, type PodRecord, type PodSpec, type VolumeMount, WISHES } from '../../core/pod.ts';
 
 const time = z.iso.datetime();
 
@@ -12,6 +12,14 @@ const StanzaAnswer = z.object({
   url: z.string().describe('Host name under which the stanza is reached; empty for local_only.'),
   public_port: z.int().describe('Port on which the gateway is reached.'),
   ip_allow_list: z.array(z.string()),
+});
+
+const VolumeMountAnswer = z.object({
+  type: z.string(),
+  mount_path: z.string().optional(),
+  source_id: z.string().optional(),
+  sub_path: z.string(),
+  read_only: z.boolean().optional(),
 });
 
 /** A pod as every operation answers it: the fields of the seed, and those of the newer API that this release knows. */
@@ -27,7 +35,7 @@ export const PodAnswer = z.object({
   data_requests: z.array(z.string()),
   roles_required: z.array(z.string()),
   status_requested: z.enum(WISHES),
-  volume_mounts: z.record(z.string(), z.unknown()),
+  volume_mounts: z.record(z.string(), VolumeMountAnswer).describe('In the shape in which they were written.'),
   time_to_stop_default: z.int(),
   time_to_stop_instance: z.int().nullable(),
   networking: z.record(z.string(), StanzaAnswer),
@@ -84,7 +92,7 @@ export function podAnswer(
     data_requests: [...spec.dataRequests],
     roles_required: [...spec.rolesRequired],
     status_requested: record.wish,
-    volume_mounts: {},
+    volume_mounts: Object.fromEntries(spec.volumeMounts.map(volumeMountAnswer)),
     time_to_stop_default: spec.timeToStopDefault,
     time_to_stop_instance: record.timeToStopInstance,
     networking: networkingAnswer(record, place),
@@ -122,6 +130,13 @@ function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeo
       },
     ]),
   );
+}
+
+function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeMountAnswer>] {
+  const { type, name, mountPath, subPath, readOnly, keyedBy } = mount;
+  return keyedBy === 'name'
+    ? [name, { type, mount_path: mountPath, sub_path: subPath }]
+    : [mountPath, { type, source_id: name, sub_path: subPath, read_only: readOnly }];
 }
 
 function routingPortOf({ networking }: PodSpec): number | null {

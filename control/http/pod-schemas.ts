@@ -20,6 +20,8 @@ const VARIABLE_NAME_MAX_LENGTH = 256;
 /** Of all words of a command, and of all variables with their names. */
 const TOTAL_MAX_BYTES = 65_536;
 const STORED_LIST_MAX = 100;
+const PATH_MAX_LENGTH = 255;
+const MOUNTS_MAX = 10;
 const TIME_TO_STOP_MAX_SECONDS = 10 * 365 * 86_400;
 
 const PROTOCOLS = ['http', 'tcp', 'postgres', 'local_only'] as const;
@@ -102,6 +104,25 @@ const networking = z
   .refine((all) => Object.keys(all).length <= STANZAS_MAX, `must have at most ${STANZAS_MAX} entries`)
   .describe('By stanza name; "default" is reached at <pod_id>.pods.<base host>, others at <pod_id>-<name>.pods...');
 
+const volumeMount = z.strictObject({
+  type: z.enum(['pvc', 'tapisvolume', 'tapissnapshot', 'ephemeral']).describe("pvc: a volume of the pod's own."),
+  mount_path: z
+    .string()
+    .max(PATH_MAX_LENGTH)
+    .optional()
+    .describe('Where the key is a name. Default: /tapis_volume_mount.'),
+  source_id: z.string().max(63).optional().describe('Name of the volume, where the key is a path.'),
+  sub_path: z.string().max(PATH_MAX_LENGTH).optional().describe('Directory within the volume. Default: all of it.'),
+  read_only: z.boolean().optional(),
+});
+
+const volumeMounts = z
+  .record(z.string().max(PATH_MAX_LENGTH), volumeMount)
+  .refine((all) => Object.keys(all).length <= MOUNTS_MAX, `must have at most ${MOUNTS_MAX} entries`)
+  .describe(
+    'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped.',
+  );
+
 /** The bodies of the seed-era API with every bound. Each field is checked by itself (see checkFields). */
 export function podSchemas(limits: PodLimits) {
   const minimum = limits.minTimeToStopSeconds;
@@ -132,10 +153,7 @@ export function podSchemas(limits: PodLimits) {
     data_requests: storedList('Stored and given back.').optional(),
     roles_required: storedList('Stored and given back.').optional(),
     status_requested: z.enum(WISHES).optional().describe('Default: ON. Changing it later needs ADMIN.'),
-    volume_mounts: z
-      .record(z.string(), z.unknown())
-      .refine((all) => Object.keys(all).length === 0, 'volumes come in a later release; leave it empty')
-      .optional(),
+    volume_mounts: volumeMounts.optional(),
     time_to_stop_default: timeToStop(
       (seconds) => seconds === -1 || seconds >= minimum,
       `must be -1 (never) or at least ${minimum} seconds`,

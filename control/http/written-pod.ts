@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 
 import type { Resources } from '../../core/pod.ts';
-import type { PodFields, WrittenPod, WrittenStanza } from '../pods/written-pod.ts';
+import type { PodFields, WrittenPod, WrittenStanza, WrittenVolumeMount } from '../pods/written-pod.ts';
 import { checkFields } from './field-checks.ts';
 import type { PodSchemas } from './pod-schemas.ts';
 
@@ -35,6 +35,10 @@ function fieldsOf(body: NewPodBody): PodFields {
         : Object.fromEntries(Object.entries(body.networking).map(([name, stanza]) => [name, stanzaOf(stanza)])),
     routingPort: body.routing_port,
     persistentVolume: body.persistent_volume,
+    volumeMounts:
+      body.volume_mounts === undefined
+        ? undefined
+        : Object.fromEntries(Object.entries(body.volume_mounts).map(([key, mount]) => [key, volumeMountOf(mount)])),
     resources: body.resources === undefined ? undefined : resourcesOf(body.resources),
   };
   return written(fields);
@@ -42,6 +46,18 @@ function fieldsOf(body: NewPodBody): PodFields {
 
 function stanzaOf(stanza: NonNullable<NewPodBody['networking']>[string]): WrittenStanza {
   return written({ protocol: stanza.protocol, port: stanza.port, ipAllowList: stanza.ip_allow_list });
+}
+
+function volumeMountOf(mount: NonNullable<NewPodBody['volume_mounts']>[string]): WrittenVolumeMount {
+  return {
+    type: mount.type,
+    ...written({
+      mountPath: mount.mount_path,
+      sourceId: mount.source_id,
+      subPath: mount.sub_path,
+      readOnly: mount.read_only,
+    }),
+  };
 }
 
 function resourcesOf(resources: NonNullable<NewPodBody['resources']>): Partial<Resources> {

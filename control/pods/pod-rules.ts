@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../core/ids.ts';
 import type { PodSpec, Resources, Stanza } from '../../core/pod.ts';
 import type { Template, TemplateCatalog } from '../../core/template.ts';
+import { volumeMountsOf } from './volume-rules.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
 const DEFAULT_TIME_TO_STOP_SECONDS = 43_200;
@@ -145,12 +146,15 @@ function specOf(
     environmentVariables: fields.environmentVariables ?? present?.environmentVariables ?? {},
     networking: networkingOf(fields, present, template, written.refused, problems),
     persistentVolume: fields.persistentVolume ?? present?.persistentVolume ?? false,
+    volumeMounts:
+      fields.volumeMounts === undefined ? (present?.volumeMounts ?? []) : volumeMountsOf(fields.volumeMounts, problems),
     resources: resourcesOf(fields, present, context, problems),
     dataRequests: fields.dataRequests ?? present?.dataRequests ?? [],
     rolesRequired: fields.rolesRequired ?? present?.rolesRequired ?? [],
     timeToStopDefault: fields.timeToStopDefault ?? present?.timeToStopDefault ?? DEFAULT_TIME_TO_STOP_SECONDS,
   };
   if (runs !== null) checkAgainstTemplate(spec, fields, runs, written.refused, problems);
+  checkVolumes(spec, fields, context, problems);
   return spec;
 }
 
@@ -172,6 +176,16 @@ function checkAgainstTemplate(
   }
   if (fields.persistentVolume === true && (template?.dataPath ?? null) === null) {
     problems.push(`persistent_volume: ${name} keeps no data that a volume could hold`);
+  }
+}
+
+function checkVolumes(spec: PodSpec, fields: PodFields, context: RuleContext, problems: string[]): void {
+  if (spec.volumeMounts.length === 0) return;
+  if (!context.allowsImages && fields.volumeMounts !== undefined) {
+    problems.push('volume_mounts: pods are processes here and have no paths of their own; use persistent_volume');
+  }
+  if (spec.persistentVolume && (fields.volumeMounts !== undefined || fields.persistentVolume !== undefined)) {
+    problems.push("persistent_volume: is short for a mount at the template's data path; give it or volume_mounts");
   }
 }
 

@@ -109,6 +109,7 @@ function changedAtStart(before: PodSpec, after: PodSpec): string[] {
     environment_variables: isDeepStrictEqual(before.environmentVariables, after.environmentVariables),
     networking: isDeepStrictEqual(portsOf(before), portsOf(after)),
     persistent_volume: before.persistentVolume === after.persistentVolume,
+    volume_mounts: isDeepStrictEqual(before.volumeMounts, after.volumeMounts),
     resources: isDeepStrictEqual(before.resources, after.resources),
   };
   return Object.entries(same).flatMap(([name, isSame]) => (isSame ? [] : [name]));

@@ -7,6 +7,17 @@ export interface WrittenStanza {
   readonly ipAllowList?: readonly string[];
 }
 
+/** A volume mount as a user wrote it, in either shape; what is not there gets its default. */
+export interface WrittenVolumeMount {
+  readonly type: string;
+  /** With the volume's name as the key. */
+  readonly mountPath?: string;
+  /** With the path as the key. */
+  readonly sourceId?: string;
+  readonly subPath?: string;
+  readonly readOnly?: boolean;
+}
+
 /** The fields of a create or an update as the user wrote them: a field that is not there was not written. */
 export interface PodFields {
   readonly podId?: string;
@@ -27,6 +38,8 @@ export interface PodFields {
   readonly networking?: Readonly<Record<string, WrittenStanza>>;
   readonly routingPort?: number;
   readonly persistentVolume?: boolean;
+  /** By name of the volume, or - keys that start with "/" - by path. */
+  readonly volumeMounts?: Readonly<Record<string, WrittenVolumeMount>>;
   readonly resources?: Partial<Resources>;
 }
 

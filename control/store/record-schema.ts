@@ -9,9 +9,20 @@ export interface RecordSchema {
 }
 export type RecordSchemas = Readonly<Record<RecordKind, RecordSchema>>;
 
+/** Version 1 knew no volume mounts. */
+function withVolumeMounts(value: unknown): unknown {
+  const record = value as { readonly spec: object; readonly applied: { readonly spec: object } | null };
+  const completed = (spec: object): object => ({ ...spec, volumeMounts: [] });
+  return {
+    ...record,
+    spec: completed(record.spec),
+    applied: record.applied === null ? null : { ...record.applied, spec: completed(record.applied.spec) },
+  };
+}
+
 /** A change of PodRecord or CredentialRecord that old records do not satisfy raises the version and adds an upgrade. */
 export const RECORD_SCHEMAS: RecordSchemas = {
-  pod: { version: 1, upgrades: {} },
+  pod: { version: 2, upgrades: { 1: withVolumeMounts } },
   credential: { version: 1, upgrades: {} },
 };
 

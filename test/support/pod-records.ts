@@ -12,6 +12,7 @@ export function podSpec(change: Partial<PodSpec> = {}): PodSpec {
     environmentVariables: {},
     networking: { default: { protocol: 'http', port: 5000, ipAllowList: [] } },
     persistentVolume: false,
+    volumeMounts: [],
     resources: { cpuRequest: 250, cpuLimit: 2000, memRequest: 256, memLimit: 3072, gpus: 0 },
     dataRequests: [],
     rolesRequired: [],

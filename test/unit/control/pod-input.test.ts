@@ -86,6 +86,7 @@ describe('a create', () => {
         abc: { protocol: 'local_only', port: 5000, ipAllowList: [] },
       },
       persistentVolume: false,
+      volumeMounts: [],
       resources: { cpuRequest: 250, cpuLimit: 250, memRequest: 256, memLimit: 12_288, gpus: 1 },
       dataRequests: ['a'],
       rolesRequired: ['b'],

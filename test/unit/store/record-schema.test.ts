@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { decodeRecord, encodeRecord, recordKind, RECORD_SCHEMAS } from '../../../control/store/record-schema.ts';
+import type { PodSpec } from '../../../core/pod.ts';
 import { podRecord } from '../../support/pod-records.ts';
 
 describe('record schemas', () => {
@@ -25,6 +26,18 @@ describe('record schemas', () => {
     const recent = { schema: 2, json: JSON.stringify({ podId: 'recent', run: 1 }) };
     expect(decodeRecord(schemas, 'pod', 'key', recent)).toEqual({ podId: 'recent', run: 1, attempts: 2 });
     expect(encodeRecord(schemas, 'pod', podRecord()).schema).toBe(3);
+  });
+
+  it('know the records of the first release', () => {
+    const oldSpec: Partial<PodSpec> = { ...podRecord().spec };
+    delete (oldSpec as { volumeMounts?: unknown }).volumeMounts;
+    const old = { ...podRecord(), spec: oldSpec, applied: { generation: 1, run: 1, spec: oldSpec } };
+    const decoded = decodeRecord(RECORD_SCHEMAS, 'pod', 'dev/a', { schema: 1, json: JSON.stringify(old) });
+    expect(decoded).toEqual(podRecord());
+    const neverStarted = { ...old, applied: null };
+    expect(decodeRecord(RECORD_SCHEMAS, 'pod', 'dev/a', { schema: 1, json: JSON.stringify(neverStarted) })).toEqual(
+      podRecord({ applied: null }),
+    );
   });
 
   it('refuse what a newer release wrote, and what is too old, with a sentence', () => {
