@@ -15,8 +15,21 @@ export interface WorkloadSpec extends WorkloadRef, WorkloadIdentity {
   readonly hosts: Readonly<Record<string, string>>;
   readonly publicHttpsPort: number;
   /** Written to the workload, so that a store can be judged, and rebuilt, from what runs. */
-  readonly annotations: { readonly storeId: string; readonly commit: number; readonly record: string };
+  readonly annotations: WorkloadAnnotations;
 }
+
+export interface WorkloadAnnotations {
+  readonly storeId: string;
+  /** Commits of the store when it was made. */
+  readonly commit: number;
+  /** The record, as JSON. */
+  readonly record: string;
+  /** The sealed value of the pod's CredentialRecord, never what is in it; null when it has none. */
+  readonly credential: string | null;
+}
+
+/** What `npx podgate recover` rebuilds a store from: the annotations of one workload. */
+export interface AnnotatedWorkload extends WorkloadRef, WorkloadAnnotations {}
 
 export type EnsureResult =
   /** The workload exists with this identity and is not being deleted. */
@@ -49,10 +62,18 @@ export const WORKLOAD_PHASES: readonly WorkloadPhase[] = [
   'stopping',
 ];
 
-/** Where a stanza's bytes go. */
-export interface StanzaAddress {
+export interface NetworkAddress {
   readonly address: string;
   readonly port: number;
+}
+
+/** Where a stanza's bytes go. */
+export interface StanzaAddress extends NetworkAddress {
+  /**
+   * An address that leads to this workload alone wherever it has moved: dialled while what is known of `address` is
+   * old, since another pod may have that by now. Null where there is none.
+   */
+  readonly service: NetworkAddress | null;
 }
 
 export interface WorkloadObservation extends WorkloadIdentity {
@@ -79,6 +100,8 @@ export type Observation =
   | WorkloadObservation
   /** A fresh and complete look found no workload, service, secret or policy of this uid. */
   | { readonly kind: 'absent'; /** The uid's own volume still exists. */ readonly data: boolean }
+  /** Nothing of it runs or can come to run, but a service, secret or policy is left: half made or half removed. */
+  | { readonly kind: 'remains' }
   /** The orchestrator did not answer: no evidence of anything. */
   | { readonly kind: 'unknown'; readonly reason: string };
 
@@ -98,17 +121,24 @@ export interface RemoveOptions {
  *
  * Laws: `ensure` and `remove` are idempotent, may be repeated and interrupted at any point, and return when the work is
  * accepted, not when it is finished; `observe` tells how far it is. `ensure` never touches a workload of another
- * identity but to start its removal, and "exists already" is success only when uid, generation and run match and it is
- * not being deleted. `observe` tells of `ref.uid` alone, fresh. `remove` touches only what carries `ref.uid` and a run up to `run`; its data goes only with `data: 'delete'` and is never
- * given to another uid. `list` is complete or throws. `watch` ends only with its signal, and after
- * any loss of events yields a 'changed' for everything. `run` does the background work until the signal aborts.
- * All throw PodgateError 'orchestrator.unavailable' within their deadline.
+ * identity but to start its removal, and never one that is newer (a later run of the uid, or made at a later commit of
+ * the same store): whoever asks for that comes late, and waits. "Exists already" is success only when uid, generation
+ * and run match and it is not being deleted. `observe` tells of `ref.uid` alone, fresh. `remove` touches only what
+ * carries `ref.uid` and a run up to `run`; its data goes only with `data: 'delete'` and is never given to another uid.
+ * `list` and `records` are complete or throw. `watch` ends only with its signal, and after any loss of events yields a
+ * 'changed' for everything. `glimpse` answers at once from memory, as the watch last told, 'unknown' while that is not
+ * to be believed: it is for routes, and never the ground for a removal. `run` does the background work until the signal
+ * aborts. All but `glimpse` throw PodgateError 'orchestrator.unavailable' within their deadline.
+ *
+ * Running a program in a workload and copying files to and from it will be further methods, by `WorkloadRef`.
  */
 export interface Orchestrator {
   ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult>;
   remove(ref: WorkloadRef, options: RemoveOptions, signal: AbortSignal): Promise<void>;
   observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation>;
+  glimpse(ref: WorkloadRef): Observation;
   list(signal: AbortSignal): Promise<readonly WorkloadObservation[]>;
+  records(signal: AbortSignal): Promise<readonly AnnotatedWorkload[]>;
   watch(signal: AbortSignal): AsyncIterable<WorkloadEvent>;
   /** The last `tailBytes` of what the workload printed; '' when there is none. */
   logs(ref: WorkloadRef, options: { readonly tailBytes: number }, signal: AbortSignal): Promise<string>;

@@ -1,6 +1,6 @@
 import type { ErrorCode } from './errors.ts';
 import { podHost } from './ids.ts';
-import type { Observation } from './orchestrator.ts';
+import type { NetworkAddress, Observation } from './orchestrator.ts';
 import type { PodRecord, PodStatus } from './pod.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
@@ -8,6 +8,8 @@ export interface Backend {
   readonly uid: string;
   readonly address: string;
   readonly port: number;
+  /** Dialled instead while the watch that gave `address` is not fresh (see StanzaAddress). */
+  readonly service: NetworkAddress | null;
 }
 
 /** One host name -> one stanza of one pod. All the gateway knows. */
@@ -55,7 +57,7 @@ function backendOf(record: PodRecord, observation: Observation | null, stanza: s
   if (observation?.kind !== 'workload' || observation.phase !== 'ready') return null;
   if (!isCurrentWorkload(record, observation)) return null;
   const address = observation.addresses[stanza];
-  return address === undefined ? null : { uid: record.uid, address: address.address, port: address.port };
+  return address === undefined ? null : { uid: record.uid, ...address };
 }
 
 /** Is this workload made from exactly what the record says was last applied? */
@@ -83,6 +85,8 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.backend?.uid === b.backend?.uid &&
     a.backend?.address === b.backend?.address &&
     a.backend?.port === b.backend?.port &&
+    a.backend?.service?.address === b.backend?.service?.address &&
+    a.backend?.service?.port === b.backend?.service?.port &&
     a.ipAllowList.length === b.ipAllowList.length &&
     a.ipAllowList.every((entry, index) => entry === b.ipAllowList[index])
   );

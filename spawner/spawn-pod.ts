@@ -47,7 +47,7 @@ export async function spawnPod(parts: SpawnParts, key: string, signal: AbortSign
 
   const credentials = await credentialsOf(parts, key, record, applied.spec.template);
   const result: EnsureResult =
-    credentials.kind === 'failed' ? credentials : await ensure(parts, record, applied, credentials.credentials, signal);
+    credentials.kind === 'failed' ? credentials : await ensure(parts, record, applied, credentials, signal);
   if (result.kind === 'wait') return result;
   return note(parts, key, attempted, result);
 }
@@ -94,7 +94,7 @@ async function ensure(
   parts: SpawnParts,
   record: PodRecord,
   applied: NonNullable<PodRecord['applied']>,
-  credentials: Credentials | null,
+  { credentials, sealed }: OpenedCredentials,
   signal: AbortSignal,
 ): Promise<EnsureResult> {
   // Read after the claim: a store with fewer commits than this is older than the workload.
@@ -110,7 +110,7 @@ async function ensure(
       credentials,
       hosts: parts.hostsOf(record),
       publicHttpsPort: parts.publicHttpsPort,
-      annotations: { storeId, commit: commits, record: JSON.stringify(record) },
+      annotations: { storeId, commit: commits, record: JSON.stringify(record), credential: sealed },
     },
     signal,
   );
@@ -134,19 +134,27 @@ async function note(
   return { kind: 'later', delayMs: 0 };
 }
 
+interface OpenedCredentials {
+  readonly credentials: Credentials | null;
+  /** As they are stored. */
+  readonly sealed: string | null;
+}
+
 type Opened =
-  | { readonly kind: 'opened'; readonly credentials: Credentials | null }
+  | ({ readonly kind: 'opened' } & OpenedCredentials)
   | { readonly kind: 'failed'; readonly reason: string; readonly retryable: false };
 
 async function credentialsOf(parts: SpawnParts, key: string, record: PodRecord, template: string): Promise<Opened> {
-  if ((parts.templates.find(template)?.credentials ?? null) === null) return { kind: 'opened', credentials: null };
+  if ((parts.templates.find(template)?.credentials ?? null) === null)
+    return { kind: 'opened', credentials: null, sealed: null };
   const stored = await parts.store.get('credential', key);
   if (stored?.value.uid !== record.uid) {
     return { kind: 'failed', reason: 'This pod has no credentials: delete it and create it again.', retryable: false };
   }
   try {
-    const opened: unknown = JSON.parse(parts.vault.open(stored.value.sealed, record.uid));
-    if (isCredentials(opened)) return { kind: 'opened', credentials: opened };
+    const { sealed } = stored.value;
+    const opened: unknown = JSON.parse(parts.vault.open(sealed, record.uid));
+    if (isCredentials(opened)) return { kind: 'opened', credentials: opened, sealed };
     return { kind: 'failed', reason: 'The credentials of this pod cannot be read.', retryable: false };
   } catch (error) {
     // JSON.parse would quote the text in its message: that is never passed on.

@@ -41,8 +41,10 @@ export type Step =
 /** What an observation says about this record. */
 type Evidence =
   | { readonly kind: 'unknown' }
-  /** No workload of this uid. */
+  /** Nothing of this uid. */
   | { readonly kind: 'gone'; readonly data: boolean }
+  /** Nothing of this uid runs, but parts of a workload are left. */
+  | { readonly kind: 'remains' }
   /** A workload of this uid, but of another generation or run: of no value, and in the way. */
   | { readonly kind: 'outdated' }
   | { readonly kind: 'current'; readonly workload: WorkloadObservation };
@@ -73,6 +75,8 @@ function evidenceOf(record: PodRecord, observation: Observation): Evidence {
       return { kind: 'unknown' };
     case 'absent':
       return { kind: 'gone', data: observation.data };
+    case 'remains':
+      return { kind: 'remains' };
     case 'workload':
       // By its law `observe` tells of this uid alone: anything else is no evidence.
       if (observation.uid !== record.uid) return { kind: 'unknown' };
@@ -88,6 +92,7 @@ function planDeletion(record: PodRecord, keepVolume: boolean, evidence: Evidence
       return nothing(LOOK_AGAIN_MS);
     case 'gone':
       return evidence.data && !keepVolume ? { kind: 'remove', data } : { kind: 'purge' };
+    case 'remains':
     case 'outdated':
     case 'current':
       return { kind: 'remove', data };
@@ -96,7 +101,7 @@ function planDeletion(record: PodRecord, keepVolume: boolean, evidence: Evidence
 
 /** Wish OFF or RESTART: towards STOPPED, whatever is going on. */
 function planOff(record: PodRecord, evidence: Evidence): Step {
-  const present = evidence.kind === 'current' || evidence.kind === 'outdated';
+  const present = evidence.kind !== 'unknown' && evidence.kind !== 'gone';
   if (record.status === 'STOPPED') {
     // A spawner that was interrupted may have made a workload after the shutdown was seen to be complete.
     if (present) return shutDown();
@@ -139,6 +144,8 @@ function planStarted(record: PodRecord, evidence: Evidence, nowMs: number): Step
       return isEnd(record)
         ? { kind: 'remove', data: 'keep' }
         : { ...retry(record, nowMs), log: 'health found an outdated workload, set status to REQUESTED' };
+    case 'remains':
+      return isEnd(record) ? { kind: 'remove', data: 'keep' } : retry(record, nowMs);
     case 'gone':
       return isEnd(record) ? nothing(null) : retry(record, nowMs);
   }

@@ -39,7 +39,7 @@ export function workloadSpec(spec: Partial<PodSpec>, change: Partial<WorkloadSpe
     credentials: null,
     hosts: {},
     publicHttpsPort: 8443,
-    annotations: { storeId: 'store-1', commit: 7, record: '{}' },
+    annotations: { storeId: 'store-1', commit: 7, record: '{}', credential: null },
     ...change,
   };
 }

@@ -93,6 +93,18 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await remove(newer);
       });
 
+      it('leaves alone what is newer than itself: whoever makes from an older commit comes late', async () => {
+        const newer = serving({ annotations: { storeId: 'store-1', commit: 9, record: '{}', credential: null } });
+        await ensured(orchestrator, newer);
+        const before = await becomes(orchestrator, newer, 'ready');
+        const late = { ...newer, uid: randomUUID(), annotations: { ...newer.annotations, commit: 8 } };
+        expect((await orchestrator.ensure(late, never())).kind).toBe('wait');
+        const after = await becomes(orchestrator, newer, 'ready');
+        expect(after).toEqual({ ...before, ageMs: after.ageMs });
+        await remove(newer);
+        await becomesAbsent(orchestrator, newer);
+      });
+
       it('waits while a workload of the same identity is being removed', async () => {
         const workload = serving();
         await ensured(orchestrator, workload);
@@ -244,6 +256,48 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
       });
     });
 
+    describe('records', () => {
+      it('gives back what was written on every workload, as it was written', async () => {
+        const annotations = {
+          storeId: 'store-1',
+          commit: 7,
+          record: JSON.stringify({ name: 'Grüße, "pod"\n', list: [1, null] }),
+          credential: 'v1.c2VhbGVk',
+        };
+        const workloads = [serving({ annotations }), behaving({ kind: 'exits', code: 0, line: 'x' })];
+        await Promise.all(workloads.map((workload) => ensured(orchestrator, workload)));
+        const records = await orchestrator.records(never());
+        for (const { tenant, podId, uid, annotations: written } of workloads) {
+          expect(records.filter((each) => each.uid === uid)).toEqual([{ tenant, podId, uid, ...written }]);
+        }
+        await Promise.all(workloads.map((workload) => remove(workload)));
+        await Promise.all(workloads.map((workload) => becomesAbsent(orchestrator, workload)));
+        const left = (await orchestrator.records(never())).map(({ uid }) => uid);
+        for (const { uid } of workloads) expect(left).not.toContain(uid);
+      });
+    });
+
+    describe('glimpse', () => {
+      it('soon tells what a fresh look tells, and nothing of another uid', async () => {
+        const workload = serving();
+        await ensured(orchestrator, workload);
+        const seen = await becomes(orchestrator, workload, 'ready');
+        const glimpsed = await until('ready is told', () => {
+          const glimpse = orchestrator.glimpse(workload);
+          return glimpse.kind === 'workload' && glimpse.phase === 'ready' ? glimpse : null;
+        });
+        expect(glimpsed).toEqual({ ...seen, ageMs: glimpsed.ageMs });
+        expect(orchestrator.glimpse({ ...workload, uid: randomUUID() }).kind).toBe('absent');
+        await remove(workload);
+        await becomesAbsent(orchestrator, workload);
+        await until('its end is told', () => orchestrator.glimpse(workload).kind === 'absent');
+      });
+
+      it('knows nothing before it has looked', () => {
+        expect(harness.idle.glimpse(serving()).kind).toBe('unknown');
+      });
+    });
+
     describe('watch', () => {
       it('tells of what is there, of every change, and ends with its signal', async () => {
         const workload = serving();
@@ -287,6 +341,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         () => idle.remove(workload, { data: 'keep', run: 1 }, never()),
         () => idle.observe(workload, never()),
         () => idle.list(never()),
+        () => idle.records(never()),
         () => idle.logs(workload, { tailBytes: 10 }, never()),
       ];
       for (const ask of asks) {

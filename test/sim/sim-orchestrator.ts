@@ -1,6 +1,8 @@
 import type {
+  AnnotatedWorkload,
   EnsureResult,
   Observation,
+  WorkloadAnnotations,
   WorkloadObservation,
   WorkloadRef,
   WorkloadSpec,
@@ -8,7 +10,10 @@ import type {
 import { podKey } from '../../core/ids.ts';
 import type { Chance } from './scheduler.ts';
 
-type SimWorkload = { -readonly [K in keyof WorkloadObservation]: WorkloadObservation[K] } & { startedMs: number };
+type SimWorkload = { -readonly [K in keyof WorkloadObservation]: WorkloadObservation[K] } & {
+  startedMs: number;
+  annotations: WorkloadAnnotations;
+};
 
 /** Few, and given out again at once: a route that outlives its workload meets another pod's. */
 const ADDRESSES = Array.from({ length: 12 }, (_, index) => `10.0.0.${index + 1}`);
@@ -40,8 +45,11 @@ export class SimOrchestrator {
       const { uid, generation, run, phase } = existing;
       const isSame = uid === workload.uid && generation === workload.generation && run === workload.run;
       if (isSame && phase !== 'stopping') return { kind: 'ensured' };
-      this.#stop(key, existing);
-      return { kind: 'wait', reason: 'the former workload is ending' };
+      const isNewer =
+        (uid === workload.uid && run > workload.run) ||
+        (existing.storeId === workload.annotations.storeId && existing.commit > workload.annotations.commit);
+      if (!isNewer) this.#stop(key, existing);
+      return { kind: 'wait', reason: isNewer ? 'a newer workload is there' : 'the former workload is ending' };
     }
     if (this.#chance.isHit(0.05)) return { kind: 'failed', reason: 'no room', retryable: true };
     const taken = new Set([...this.#workloads.values()].map((other) => other.addresses['default']?.address));
@@ -61,11 +69,12 @@ export class SimOrchestrator {
       message: '',
       ageMs: 0,
       startedMs: this.#monotonicMs(),
+      annotations: workload.annotations,
       startTime: null,
       exitCode: null,
       signal: null,
       restarts: 0,
-      addresses: { default: { address, port: 5000 } },
+      addresses: { default: { address, port: 5000, service: null } },
       storeId: workload.annotations.storeId,
       commit: workload.annotations.commit,
     });
@@ -89,8 +98,22 @@ export class SimOrchestrator {
     return this.#seen(existing);
   }
 
+  /** What the watch has told is what is there: the simulation delays events, not this. */
+  glimpse(ref: WorkloadRef): Observation {
+    return this.observe(ref);
+  }
+
   list(): readonly WorkloadObservation[] {
     return [...this.#workloads.values()].map((workload) => this.#seen(workload));
+  }
+
+  records(): readonly AnnotatedWorkload[] {
+    return [...this.#workloads.values()].map(({ tenant, podId, uid, annotations }) => ({
+      tenant,
+      podId,
+      uid,
+      ...annotations,
+    }));
   }
 
   /** The uid that now has this address, or null. */

@@ -64,7 +64,7 @@ export function workloadOf(record: PodRecord, change: Partial<WorkloadObservatio
     exitCode: null,
     signal: null,
     restarts: 0,
-    addresses: { default: { address: '127.0.0.1', port: 40_000 } },
+    addresses: { default: { address: '127.0.0.1', port: 40_000, service: null } },
     storeId: 'store',
     commit: 1,
     ...change,

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { pause } from '../../../core/abort.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type {
+  AnnotatedWorkload,
   EnsureResult,
   Observation,
   Orchestrator,
@@ -179,9 +180,9 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     for (const present of new Set([byUid.get(workload.uid), byName.get(name)])) {
       if (present === undefined) continue;
       if (!present.isStopping && isSameIdentity(present.record.workload, workload)) return { kind: 'ensured' };
-      const { uid, run } = present.record.workload;
-      if (uid === workload.uid && run > workload.run)
+      if (isNewer(present.record.workload, workload)) {
         return { kind: 'wait', reason: 'a newer workload of this pod runs' };
+      }
       if (!present.isStopping) await guarded(() => present.end('keep'));
       return { kind: 'wait', reason: 'an older workload of this pod is being ended' };
     }
@@ -260,9 +261,24 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return { kind: 'absent', data: isPlainName(ref.uid) && (await exists(paths.volume(ref.uid))) };
   }
 
+  /** Whether there is data is for those to ask who decide about it: that takes a look at the disk. */
+  function glimpse(ref: WorkloadRef): Observation {
+    if (known === null) return { kind: 'unknown', reason: 'what runs on this machine is not known yet' };
+    return byUid.get(ref.uid)?.observation() ?? { kind: 'absent', data: false };
+  }
+
   async function list(signal: AbortSignal): Promise<readonly WorkloadObservation[]> {
     await ready(signal);
     return [...byUid.values()].map((workload) => workload.observation());
+  }
+
+  async function records(signal: AbortSignal): Promise<readonly AnnotatedWorkload[]> {
+    await ready(signal);
+    return [...byUid.values()].map(({ record }) => {
+      const { tenant, podId, uid, annotations } = record.workload;
+      // Written by releases that kept no credential, too.
+      return { tenant, podId, uid, ...annotations, credential: annotations.credential ?? null };
+    });
   }
 
   async function* watch(signal: AbortSignal): AsyncGenerator<WorkloadEvent> {
@@ -341,11 +357,18 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     await untilAborted(all(), signal, () => new Error('not all pods have ended in time'));
   }
 
-  return { ensure, remove, observe, list, watch, logs, run, stopAll };
+  return { ensure, remove, observe, glimpse, list, records, watch, logs, run, stopAll };
 }
 
 function nameOf(pod: { readonly tenant: string; readonly podId: string }): string {
   return `${pod.tenant}/${pod.podId}`;
+}
+
+/** By its run, or by the commit of the store that both were made from: then whoever asks comes late. */
+function isNewer(present: Pick<WorkloadSpec, 'uid' | 'run' | 'annotations'>, wanted: WorkloadSpec): boolean {
+  if (present.uid === wanted.uid && present.run > wanted.run) return true;
+  const { storeId, commit } = present.annotations;
+  return storeId === wanted.annotations.storeId && commit > wanted.annotations.commit;
 }
 
 interface Identity {

@@ -129,7 +129,7 @@ export class Workload {
       addresses: Object.fromEntries(
         stanzas.flatMap((stanza) => {
           const port = ports[stanza];
-          return port === undefined ? [] : [[stanza, { address: HOST, port }]];
+          return port === undefined ? [] : [[stanza, { address: HOST, port, service: null }]];
         }),
       ),
       storeId: workload.annotations.storeId,

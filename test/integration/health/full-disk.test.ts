@@ -48,6 +48,8 @@ function start(): { passes: number } {
       ensure: async (workload) => workloads.ensure(workload),
       remove: async (ref, options) => workloads.remove(ref, options),
       observe: async (ref) => workloads.observe(ref),
+      glimpse: (ref) => workloads.glimpse(ref),
+      records: async () => workloads.records(),
       list: async () => {
         workloads.advance(false);
         return workloads.list();
@@ -75,7 +77,7 @@ test('a pod can be stopped although what it printed cannot be kept', async () =>
   const record = podRecord({ wish: 'OFF', status: 'RUNNING', run: 1, spec, applied: { generation: 1, run: 1, spec } });
   const { tenant, podId, uid } = record;
   const { storeId } = await database.store.identity();
-  const annotations = { storeId, commit: 0, record: '' };
+  const annotations = { storeId, commit: 0, record: '', credential: null };
   const workload = { tenant, podId, uid, generation: 1, run: 1, spec, credentials: null, hosts: {}, annotations };
   await database.store.commit({ puts: [podPut(record, 'absent')] });
   // By chance there is "no room".

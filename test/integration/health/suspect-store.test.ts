@@ -41,6 +41,8 @@ class ControlPlane {
       ensure: async (workload) => workloads.ensure(workload),
       remove: async (ref, options) => workloads.remove(ref, options),
       observe: async (ref) => workloads.observe(ref),
+      glimpse: (ref) => workloads.glimpse(ref),
+      records: async () => workloads.records(),
       list: async () => {
         this.passes += 1;
         workloads.advance(false);
@@ -184,7 +186,7 @@ test('a workload whose pod was deleted behind our back goes; one without any tra
   const { store } = plane.database;
   const { storeId, commits } = await store.identity();
   const stranger = { tenant: 'default', podId: 'stranger', uid: 'nobody', generation: 1, run: 1 };
-  const annotations = { storeId, commit: commits, record: '' };
+  const annotations = { storeId, commit: commits, record: '', credential: null };
   const workload = { ...stranger, spec: podSpec(), credentials: null, hosts: {}, publicHttpsPort: 443, annotations };
   // By chance there is "no room".
   await until('the stranger is there', () => workloads.ensure(workload).kind === 'ensured');

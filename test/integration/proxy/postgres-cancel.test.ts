@@ -99,7 +99,7 @@ async function publish(ipAllowList: readonly string[]): Promise<void> {
   const stored = await database.store.get('pod', key);
   const result = await database.store.commit({ puts: [podPut(record, stored?.revision ?? 'absent')] });
   expect(result.kind).toBe('committed');
-  const addresses = { default: { address: '127.0.0.1', port: server.port } };
+  const addresses = { default: { address: '127.0.0.1', port: server.port, service: null } };
   feed.observed(key, record.uid, workloadOf(record, { addresses }));
 }
 

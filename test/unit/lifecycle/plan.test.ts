@@ -16,19 +16,25 @@ class World {
   record: PodRecord | null;
   workload: WorkloadObservation | null;
   data: boolean;
+  /** Parts of a workload without one. */
+  remains: boolean;
   nowMs = 1_000_000;
   readonly fate: Fate;
   readonly trail: string[] = [];
+  /** What is removed goes in two steps: the workload, then what belonged to it. */
+  readonly #leavesRemains: boolean;
 
-  constructor(record: PodRecord, observation: Observation, fate: Fate) {
+  constructor(record: PodRecord, observation: Observation, fate: Fate, leavesRemains = false) {
+    this.#leavesRemains = leavesRemains;
     this.record = record;
     this.workload = observation.kind === 'workload' && observation.uid === record.uid ? observation : null;
     this.data = observation.kind === 'absent' ? observation.data : true;
+    this.remains = observation.kind === 'remains';
     this.fate = fate;
   }
 
   observe(): Observation {
-    return this.workload ?? { kind: 'absent', data: this.data };
+    return this.workload ?? (this.remains ? { kind: 'remains' } : { kind: 'absent', data: this.data });
   }
 
   step(observation: Observation): void {
@@ -53,10 +59,12 @@ class World {
       case 'remove':
         if (step.data === 'delete') this.data = false;
         if (this.workload !== null) this.workload = { ...this.workload, phase: 'stopping' };
+        else this.remains = false;
         this.#advance();
         break;
       case 'purge':
         expect(this.workload, 'nothing of a purged pod runs').toBeNull();
+        expect(this.remains, 'nothing of a purged pod is left').toBe(false);
         this.record = null;
         break;
     }
@@ -90,6 +98,7 @@ class World {
     if (this.fate === 'cannot be spawned') return { kind: 'failed', reason: 'no image', retryable: true };
     this.workload = workloadOf(record, { ...identity, phase: 'pending', ageMs: 0 });
     this.data = true;
+    this.remains = false;
     return { kind: 'ensured' };
   }
 
@@ -97,6 +106,7 @@ class World {
     if (this.workload === null) return;
     if (this.workload.phase === 'stopping') {
       this.workload = null;
+      this.remains = this.#leavesRemains;
       return;
     }
     this.workload = {
@@ -117,6 +127,7 @@ function* observations(record: PodRecord): Iterable<Observation> {
   yield { kind: 'unknown', reason: 'no answer' };
   yield { kind: 'absent', data: true };
   yield { kind: 'absent', data: false };
+  yield { kind: 'remains' };
   for (const phase of WORKLOAD_PHASES) {
     yield workloadOf(record, { phase });
     yield workloadOf(record, { phase, ageMs: 24 * 3_600_000 });
@@ -144,6 +155,7 @@ function goalProblem(world: World, wishedOn: boolean): string | null {
   if (record.deleting !== null) return 'a deleted pod is still there';
   if (record.wish === 'OFF') {
     if (record.status !== 'STOPPED') return 'wished OFF, not STOPPED';
+    if (world.remains) return 'STOPPED, but parts of its workload are left';
     return workload === null ? null : 'STOPPED, but its workload runs';
   }
   if (record.wish === 'RESTART') return 'RESTART has not become ON';
@@ -166,14 +178,17 @@ test('for every wish, status and observation there is a next step, and every pod
   for (const record of records()) {
     for (const observation of observations(record)) {
       for (const fate of FATES) {
-        cases += 1;
-        const world = new World(record, observation, fate);
-        world.step(observation);
-        // 80 turns outlast every back-off; a pod that needs more is stuck or oscillates.
-        for (let turn = 0; turn < 80; turn += 1) world.step(world.observe());
-        const problem = goalProblem(world, record.wish !== 'OFF');
-        if (problem !== null) {
-          expect.fail(`${problem}; from ${JSON.stringify({ record, observation, fate })}\n${world.trail.join('\n')}`);
+        for (const leavesRemains of [false, true]) {
+          cases += 1;
+          const world = new World(record, observation, fate, leavesRemains);
+          world.step(observation);
+          // 80 turns outlast every back-off; a pod that needs more is stuck or oscillates.
+          for (let turn = 0; turn < 80; turn += 1) world.step(world.observe());
+          const problem = goalProblem(world, record.wish !== 'OFF');
+          if (problem !== null) {
+            const from = JSON.stringify({ record, observation, fate, leavesRemains });
+            expect.fail(`${problem}; from ${from}\n${world.trail.join('\n')}`);
+          }
         }
       }
     }

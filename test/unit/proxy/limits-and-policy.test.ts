@@ -14,7 +14,7 @@ const route: Route = {
   stanza: 'default',
   protocol: 'tcp',
   status: 'RUNNING',
-  backend: { uid: 'u1', address: '127.0.0.1', port: 1 },
+  backend: { uid: 'u1', address: '127.0.0.1', port: 1, service: null },
   ipAllowList: [],
 };
 

@@ -134,7 +134,7 @@ function session(uid: string, port = 5432) {
     stanza: 'default',
     protocol: 'postgres',
     status: 'RUNNING',
-    backend: { uid, address: '127.0.0.1', port },
+    backend: { uid, address: '127.0.0.1', port, service: null },
     ipAllowList: [],
   };
   return { route, address: '127.0.0.1', port };

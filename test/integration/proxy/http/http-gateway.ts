@@ -110,7 +110,7 @@ export class HttpGateway {
           stanza: 'default',
           protocol: 'http',
           status: 'RUNNING',
-          backend: port === null ? null : { uid, address: '127.0.0.1', port },
+          backend: port === null ? null : { uid, address: '127.0.0.1', port, service: null },
           ipAllowList: [],
           ...change,
         },

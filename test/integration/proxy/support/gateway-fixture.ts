@@ -39,7 +39,7 @@ export function route(host: string, changes: Partial<Route> = {}): Route {
 
 export function runningRoute(host: string, port: number, changes: Partial<Route> = {}): Route {
   const base = route(host, changes);
-  return { ...base, backend: { uid: base.uid, address: '127.0.0.1', port } };
+  return { ...base, backend: { uid: base.uid, address: '127.0.0.1', port, service: null } };
 }
 
 /** Plays the control child's side of the feed, by hand. */

@@ -5,7 +5,7 @@ import { UpstreamPools } from '../../../../proxy/protocols/http/upstream-pools.t
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 
 const HOST = 'hello.pods.localhost';
-const backend: Backend = { uid: 'uid-1', address: '127.0.0.1', port: 1 };
+const backend: Backend = { uid: 'uid-1', address: '127.0.0.1', port: 1, service: null };
 const pod = { host: HOST, tenant: 'default', podId: 'hello', uid: 'uid-1', stanza: 'default', ipAllowList: [] };
 
 function tableWith(change: Partial<Route>): RouteTable {
