@@ -7,7 +7,9 @@ import type { Config } from '../config/config.ts';
 import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
 import { keepAllOutput } from '../control/health/keep-output.ts';
-import { createHealthLoop, type HealthLoop } from '../control/health/health-loop.ts';
+import { createHealthLoop } from '../control/health/health-loop.ts';
+import { createLeadership, type Leadership } from '../control/health/leadership.ts';
+import { createStoreJudge, type StoreJudge } from '../control/health/store-judge.ts';
 import { createApi } from '../control/http/api.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
@@ -76,19 +78,36 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     environment: config.podEnvironment,
     asRoot,
   });
-  const feed = new ControlRouteFeed({ store, clock, log, baseHostOf });
   // Each store has its own: to change from one to the other is no loss of the other's records.
   const lastSeenPath = inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json');
+  const judge = createStoreJudge({
+    store,
+    orchestrator,
+    log,
+    lastSeen: openLastSeenFile(lastSeenPath),
+    remedy: `Bring the right store back. Or, to go on with this one as it is: end Podgate, remove ${lastSeenPath}, and start it again.`,
+  });
+  const feed = new ControlRouteFeed({
+    store,
+    clock,
+    log,
+    baseHostOf,
+    glimpse: (ref) => orchestrator.glimpse(ref),
+    isStoreHealthy: async (signal) => (await judge.judge(signal)).trust.kind === 'healthy',
+  });
+  const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
   const health = createHealthLoop({
     store,
     queue,
     logs,
     orchestrator,
+    judge,
+    leadership,
     clock,
     log,
-    lastSeen: openLastSeenFile(lastSeenPath),
-    remedy: `Bring the right store back. Or, to go on with this one as it is: end Podgate, remove ${lastSeenPath}, and start it again.`,
     observed: (key, uid, observation) => feed.observed(key, uid, observation),
+    look: (key) => feed.look(key),
+    lookAtAll: () => feed.lookAtAll(),
     passed: () => feed.observationsComplete(),
   });
   const spawner = createSpawner({
@@ -101,7 +120,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     clock,
     log,
     concurrency: SPAWN_CONCURRENCY,
-    mayWork: () => health.trust()?.kind === 'healthy',
+    mayWork: () => judge.trust()?.kind === 'healthy',
     hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
     publicHttpsPort: config.publicHttpsPort,
   });
@@ -122,7 +141,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
     version,
-    readiness: async () => readinessOf(link, health, feed),
+    readiness: async () => readinessOf({ link, judge, leadership, feed }),
   });
   const server = createControlServer({ handler: api.handler, version, log });
   const adminTokenPath = inDataDir('admin.token');
@@ -205,8 +224,14 @@ function hostsOf(record: PodRecord, baseHost: string): Readonly<Record<string, s
   );
 }
 
-function readinessOf(link: SupervisorLink, health: HealthLoop, feed: ControlRouteFeed) {
-  const trust = health.trust();
+function readinessOf(parts: {
+  readonly link: SupervisorLink;
+  readonly judge: StoreJudge;
+  readonly leadership: Leadership;
+  readonly feed: ControlRouteFeed;
+}) {
+  const { link, judge, leadership, feed } = parts;
+  const trust = judge.trust();
   const { accepting, slots } = link.gateway();
   return {
     ok: trust?.kind === 'healthy' && feed.isReady && slots > 0 && accepting === slots,
@@ -215,6 +240,7 @@ function readinessOf(link: SupervisorLink, health: HealthLoop, feed: ControlRout
       routes: feed.isReady ? 'complete' : 'not yet complete',
       gateway: `${accepting} of ${slots} accept`,
       followers: feed.followerCount,
+      health: leadership.isLeading() ? 'this replica leads' : 'another replica leads, or none yet',
     },
   };
 }

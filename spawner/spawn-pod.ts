@@ -40,19 +40,26 @@ export type SpawnOutcome =
 export async function spawnPod(parts: SpawnParts, key: string, signal: AbortSignal): Promise<SpawnOutcome> {
   const claimed = await claimPod(parts, key);
   if (claimed.kind !== 'claimed') return claimed;
-  const { record } = claimed;
+  const { record, revision } = claimed;
   const { applied } = record;
   if (applied === null) return { kind: 'done' };
   const attempted = { uid: record.uid, generation: applied.generation, run: applied.run };
 
   const credentials = await credentialsOf(parts, key, record, applied.spec.template);
   const result: EnsureResult =
-    credentials.kind === 'failed' ? credentials : await ensure(parts, record, applied, credentials, signal);
+    credentials.kind === 'failed'
+      ? credentials
+      : await ensure(parts, { record, revision }, applied, credentials, signal);
   if (result.kind === 'wait') return result;
   return note(parts, key, attempted, result);
 }
 
-type Claimed = { readonly kind: 'claimed'; readonly record: PodRecord } | Exclude<SpawnOutcome, { kind: 'wait' }>;
+interface Revised {
+  readonly record: PodRecord;
+  readonly revision: number;
+}
+
+type Claimed = ({ readonly kind: 'claimed' } & Revised) | Exclude<SpawnOutcome, { kind: 'wait' }>;
 
 async function claimPod(parts: SpawnParts, key: string): Promise<Claimed> {
   for (let conflicts = 0; conflicts < CONFLICTS_MAX; conflicts += 1) {
@@ -65,10 +72,10 @@ async function claimPod(parts: SpawnParts, key: string): Promise<Claimed> {
       case 'later':
         return { kind: 'later', delayMs: step.delayMs };
       case 'ensure':
-        return { kind: 'claimed', record: stored.value };
+        return { kind: 'claimed', record: stored.value, revision: stored.revision };
       case 'claim': {
-        const record = await write(parts, stored, step.change, step.log);
-        if (record !== null) return { kind: 'claimed', record };
+        const written = await write(parts, stored, step.change, step.log);
+        if (written !== null) return { kind: 'claimed', ...written };
       }
     }
   }
@@ -81,24 +88,24 @@ async function write(
   stored: Stored<'pod'>,
   change: LifecycleChange,
   log: string,
-): Promise<PodRecord | null> {
+): Promise<Revised | null> {
   const nowMs = parts.clock.now();
   const record: PodRecord = { ...stored.value, ...change, updatedAtMs: nowMs };
   const result = await parts.store.commit({ puts: [podPut(record, stored.revision)] });
   if (result.kind !== 'committed') return null;
   await parts.logs.appendAction(record.uid, actionLine(nowMs, log));
-  return record;
+  return { record, revision: result.commit };
 }
 
 async function ensure(
   parts: SpawnParts,
-  record: PodRecord,
+  { record, revision }: Revised,
   applied: NonNullable<PodRecord['applied']>,
   { credentials, sealed }: OpenedCredentials,
   signal: AbortSignal,
 ): Promise<EnsureResult> {
-  // Read after the claim: a store with fewer commits than this is older than the workload.
-  const { storeId, commits } = await parts.store.identity();
+  const { storeId } = await parts.store.identity();
+  // A spawner that was paused since comes with what it read before: the orchestrator then knows that it comes late.
   return parts.orchestrator.ensure(
     {
       tenant: record.tenant,
@@ -110,7 +117,7 @@ async function ensure(
       credentials,
       hosts: parts.hostsOf(record),
       publicHttpsPort: parts.publicHttpsPort,
-      annotations: { storeId, commit: commits, record: JSON.stringify(record), credential: sealed },
+      annotations: { storeId, commit: revision, record: JSON.stringify(record), credential: sealed },
     },
     signal,
   );

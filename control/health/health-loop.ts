@@ -1,14 +1,16 @@
-import { pause } from '../../core/abort.ts';
+import { isAborted, pause, untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
-import { judgeStore, type StoreTrust } from '../../core/lifecycle/clean-up.ts';
 import { planPod } from '../../core/lifecycle/plan.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Observation, Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
-import type { Store, StoreIdentity, Stored } from '../../core/store.ts';
+import type { Store, Stored } from '../../core/store.ts';
+import { actingParts } from './acting-parts.ts';
 import { KeyedWork } from './keyed-work.ts';
+import type { Leadership, Term } from './leadership.ts';
 import { OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile.ts';
+import type { StoreJudge } from './store-judge.ts';
 
 const PASS_EVERY_MS = 3_000;
 const CONCURRENCY = 16;
@@ -16,49 +18,86 @@ const PAGE = 500;
 /** Back-off of a stream (changes, watch) that broke. */
 const STREAM_RETRY_MS = 500;
 
-/** What was last seen of the store, kept outside it, so that an older or foreign one is noticed. */
-export interface LastSeenStore {
-  read(): StoreIdentity | null;
-  save(identity: StoreIdentity): Promise<void>;
-}
-
 export interface HealthLoopOptions extends ReconcileParts {
   readonly orchestrator: Orchestrator;
-  readonly lastSeen: LastSeenStore;
-  /** For the log: how an operator has a suspect store believed. */
-  readonly remedy: string;
+  readonly judge: StoreJudge;
+  readonly leadership: Leadership;
+  /** Of every replica: the watch has told something of this workload; its route may be another. */
+  readonly look: (key: string) => void;
+  /** Of those who do not lead, now and then: whatever was missed. */
+  readonly lookAtAll: () => void;
   /** A full pass over a healthy store is done: what was observed is complete. */
   readonly passed: () => void;
   readonly passEveryMs?: number;
 }
 
 export interface HealthLoop {
-  /** Takes pods towards their wishes until the signal aborts. */
+  /** Takes pods towards their wishes, whenever it is this replica that leads, until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
-  /** Null before the first judgement: then, as when suspect, nothing is done to any pod. */
-  trust(): StoreTrust | null;
+}
+
+/** What one term works with. */
+interface Acting {
+  readonly term: Term;
+  readonly parts: ReconcileParts;
+  readonly work: KeyedWork;
+  readonly orphans: OrphanWatch;
+  /** By key, what was last told of its workload: a pass looks freshly at whatever its list shows otherwise. */
+  told: Map<string, string>;
+  /** Its fence has been used: whoever led before writes no more. */
+  isOpened: boolean;
 }
 
 /**
  * Level-based: any change of a record or a workload wakes its key, and a regular pass looks at all of them, so that a
- * lost event costs three seconds and nothing else. While the store is suspect it only looks.
+ * lost event costs three seconds and nothing else. One replica acts; the others judge the store, keep their routes and
+ * are ready to follow. While the store is suspect it only looks.
  */
 export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
-  const { store, orchestrator, clock, log, lastSeen } = options;
-  let trust: StoreTrust | null = null;
-  /** By key, what was last told of its workload: a pass looks freshly at whatever its list shows otherwise. */
-  let told = new Map<string, string>();
-  const observed: ReconcileParts['observed'] = (key, uid, observation) => {
-    told.set(key, fingerprint(observation));
-    options.observed(key, uid, observation);
-  };
-  const parts: ReconcileParts = { ...options, observed };
+  const { store, orchestrator, judge, leadership, clock, log } = options;
+  let acting: Acting | null = null;
+  let passNow: () => void = () => undefined;
 
   async function run(signal: AbortSignal): Promise<void> {
+    const streams = [
+      keepReading(signal, log, 'the change feed broke', async () => {
+        const { commits } = await store.identity();
+        for await (const change of store.changes(commits, signal)) {
+          if (change.kind === 'put' && change.record.kind === 'pod') acting?.work.add(change.record.key);
+        }
+      }),
+      keepReading(signal, log, 'the watch of the workloads broke', async () => {
+        for await (const event of orchestrator.watch(signal)) {
+          const key = podKey(event.tenant, event.podId);
+          options.look(key);
+          acting?.work.add(key);
+        }
+      }),
+    ];
+    await Promise.all([leadership.run(lead, signal), passes(signal), ...streams]);
+  }
+
+  /** Begins with a full pass: what happened before, nobody has told this replica. */
+  async function lead(term: Term): Promise<void> {
+    const told = new Map<string, string>();
+    const parts = actingParts(
+      {
+        ...options,
+        observed: (key: string, uid: string, observation: Observation) => {
+          told.set(key, fingerprint(observation));
+          options.observed(key, uid, observation);
+        },
+      },
+      term,
+    );
     const work = new KeyedWork({
       work: async (key) => {
-        if (trust?.kind !== 'healthy' || signal.aborted) return;
-        const lookAgainMs = await reconcilePod(parts, key, signal);
+        if (acting?.term !== term || !acting.isOpened || judge.trust()?.kind !== 'healthy' || term.isOver()) return;
+        const lookAgainMs = await reconcilePod(parts, key, term.signal).catch((error: unknown) => {
+          // What a term's end interrupts, the next leader does.
+          if (term.isOver()) return null;
+          throw error;
+        });
         // What lies further ahead than the next pass is left to it.
         if (lookAgainMs !== null && lookAgainMs < PASS_EVERY_MS) work.addLater(key, lookAgainMs);
       },
@@ -66,67 +105,69 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       retryMs: 1_000,
       log,
     });
-    const orphans = new OrphanWatch({ store, orchestrator, clock, log });
-    const passes = everyTurn(signal, options.passEveryMs ?? PASS_EVERY_MS, log, async () => {
-      await pass(work, orphans, signal);
-    });
-    const streams = [
-      keepReading(signal, log, 'the change feed broke', async () => {
-        const { commits } = await store.identity();
-        for await (const change of store.changes(commits, signal)) {
-          if (change.kind === 'put' && change.record.kind === 'pod') work.add(change.record.key);
-        }
-      }),
-      keepReading(signal, log, 'the watch of the workloads broke', async () => {
-        for await (const event of orchestrator.watch(signal)) work.add(podKey(event.tenant, event.podId));
-      }),
-    ];
-    await Promise.all([passes, ...streams]);
+    const orphans = new OrphanWatch({ store, orchestrator: parts.orchestrator, clock, log });
+    acting = { term, parts, work, orphans, told, isOpened: false };
+    passNow();
+    await untilAborted(term.signal);
+    acting = null;
     await work.close();
   }
 
-  async function pass(work: KeyedWork, orphans: OrphanWatch, signal: AbortSignal): Promise<void> {
-    // In this order: whatever runs now was made at a commit that the identity, read later, has reached.
-    const workloads = await orchestrator.list(signal);
-    const identity = await store.identity();
-    const judged = judgeStore(identity, lastSeen.read(), workloads);
-    if (judged.kind === 'suspect' && trust?.kind !== 'suspect') {
-      const { reason } = judged;
-      const { remedy } = options;
-      log.error({ reason, remedy }, 'the store is suspect: no pod is touched until an operator has looked');
+  /** At once, then every so often and whenever this replica begins to lead. A failed pass is logged, the next one comes. */
+  async function passes(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const waiting = new AbortController();
+      passNow = () => waiting.abort();
+      await pass(signal).catch((error: unknown) => {
+        if (!isAborted(signal))
+          log.warn({ error: errorText(error) }, 'a pass of the health loop failed; the next one follows');
+      });
+      await pause(options.passEveryMs ?? PASS_EVERY_MS, AbortSignal.any([signal, waiting.signal]));
     }
-    trust = judged;
-    if (judged.kind === 'suspect') return;
-    // A full disk, say: then less may be noticed of a store that is put in this one's place. The pods go on.
-    await lastSeen.save(identity).catch((error: unknown) => {
-      log.warn({ error: errorText(error) }, 'what was seen of the store could not be noted');
-    });
+  }
 
+  async function pass(signal: AbortSignal): Promise<void> {
+    const present = acting;
+    const { trust, workloads } = await judge.judge(signal);
+    if (trust.kind === 'suspect') return;
+    if (present === null || !(await act(present, workloads))) options.lookAtAll();
+    options.passed();
+  }
+
+  /** Answers false when another leads already. */
+  async function act(present: Acting, workloads: readonly WorkloadObservation[]): Promise<boolean> {
+    const { term, parts, work, orphans, told } = present;
+    if (!present.isOpened) {
+      // Not while the store is suspect: a commit of ours would make one that was restored look newer than it is.
+      if ((await parts.store.commit({})).kind !== 'committed') return false;
+      present.isOpened = true;
+    }
     const byUid = new Map<string, WorkloadObservation>(workloads.map((workload) => [workload.uid, workload]));
     const known = new Set<string>();
-    const stillTold = new Map<string, string>();
+    const keys = new Set<string>();
     for await (const stored of allPods(store)) {
       const record = stored.value;
       known.add(record.uid);
+      keys.add(stored.key);
       const observation = byUid.get(record.uid) ?? { kind: 'absent' as const, data: false };
       // The list may be older than what a wake-up has seen since: it only fills what nobody has told yet.
       const last = told.get(stored.key);
-      if (last === undefined) observed(stored.key, record.uid, observation);
+      if (last === undefined) parts.observed(stored.key, record.uid, observation);
       const isNews = last !== undefined && last !== fingerprint(observation);
       if (isNews || planPod(record, observation, clock.now()).kind !== 'none') work.add(stored.key);
-      stillTold.set(stored.key, told.get(stored.key) ?? '');
     }
-    told = stillTold;
-    options.passed();
+    for (const key of [...told.keys()]) if (!keys.has(key)) told.delete(key);
+    if (term.isOver()) return true;
     await orphans.pass(
-      judged,
+      { kind: 'healthy' },
       workloads.filter((workload) => !known.has(workload.uid)),
       workloads.length,
-      signal,
+      term.signal,
     );
+    return true;
   }
 
-  return { run, trust: () => trust };
+  return { run };
 }
 
 function fingerprint(observation: Observation): string {
@@ -143,17 +184,6 @@ async function* allPods(store: Store): AsyncIterable<Stored<'pod'>> {
     const last = page.at(-1);
     if (last === undefined || page.length < PAGE) return;
     after = last.key;
-  }
-}
-
-/** Runs `turn` at once and then every `everyMs` until the signal aborts. A failed turn is logged, the next one comes. */
-async function everyTurn(signal: AbortSignal, everyMs: number, log: Logger, turn: () => Promise<void>): Promise<void> {
-  while (!signal.aborted) {
-    await turn().catch((error: unknown) => {
-      if (!signal.aborted)
-        log.warn({ error: errorText(error) }, 'a pass of the health loop failed; the next one follows');
-    });
-    await pause(everyMs, signal);
   }
 }
 

@@ -1,11 +1,11 @@
-import { pause } from '../../core/abort.ts';
+import { isAborted, pause } from '../../core/abort.ts';
 import type { Certificate } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import type { RouteFeed } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { Observation } from '../../core/orchestrator.ts';
+import type { Observation, WorkloadRef } from '../../core/orchestrator.ts';
 import type { PodRecord } from '../../core/pod.ts';
 import { type Route, routesEqual, routesOf } from '../../core/route.ts';
 import type { Store } from '../../core/store.ts';
@@ -37,6 +37,10 @@ export interface RouteFeedOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly baseHostOf: (tenant: string) => string;
+  /** What the orchestrator's watch last told of a workload, from memory. Default: only `observed` tells. */
+  readonly glimpse?: (ref: WorkloadRef) => Observation;
+  /** A fresh judgement: may what the store says replace a table that is in use? Default: it may. */
+  readonly isStoreHealthy?: (signal: AbortSignal) => Promise<boolean>;
 }
 
 interface PodEntry {
@@ -57,6 +61,8 @@ export class ControlRouteFeed implements RouteFeed {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #baseHostOf: (tenant: string) => string;
+  readonly #glimpse: NonNullable<RouteFeedOptions['glimpse']>;
+  readonly #isStoreHealthy: NonNullable<RouteFeedOptions['isStoreHealthy']>;
   readonly #pods = new Map<string, PodEntry>();
   /** Observations that came before their record. */
   readonly #early = new Map<string, { uid: string; observation: Observation }>();
@@ -72,6 +78,8 @@ export class ControlRouteFeed implements RouteFeed {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#baseHostOf = options.baseHostOf;
+    this.#glimpse = options.glimpse ?? (() => ({ kind: 'unknown', reason: 'nobody has looked' }));
+    this.#isStoreHealthy = options.isStoreHealthy ?? (async () => true);
   }
 
   get isReady(): boolean {
@@ -122,6 +130,17 @@ export class ControlRouteFeed implements RouteFeed {
     this.#derive(key, entry);
   }
 
+  /** From the watch: something about this pod's workload has changed. No call: every replica does this. */
+  look(key: string): void {
+    const entry = this.#pods.get(key);
+    if (entry === undefined) return;
+    this.observed(key, entry.record.uid, this.#glimpse(refOf(entry.record)));
+  }
+
+  lookAtAll(): void {
+    for (const key of this.#pods.keys()) this.look(key);
+  }
+
   /** From the health loop: every workload has been observed once, and the store is healthy. */
   observationsComplete(): void {
     if (this.#hasObservations) return;
@@ -132,23 +151,32 @@ export class ControlRouteFeed implements RouteFeed {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {
-        let { commits } = await this.#store.identity();
-        await this.#readAll();
-        for await (const change of this.#store.changes(commits, signal)) {
-          commits = change.commit;
-          if (change.kind === 'gap') await this.#readAll();
-          else if (change.kind === 'delete') {
-            if (change.tombstone.kind === 'pod') this.#remove(change.tombstone.key);
-          } else if (change.record.kind === 'pod') {
-            this.#put(change.record.key, change.record.value as PodRecord);
-          }
-        }
+        if ((await this.#follow(signal)) === 'gap') continue;
       } catch (error) {
-        this.#log.warn({ error: errorText(error) }, 'the change feed broke; reading the records again');
-        await pause(FEED_RETRY_MS, signal);
+        if (!isAborted(signal))
+          this.#log.warn({ error: errorText(error) }, 'the change feed broke; reading the records again');
       }
+      await pause(FEED_RETRY_MS, signal);
     }
     for (const wake of this.#waiters) wake();
+  }
+
+  /** A store that is not to be believed replaces no table in use. */
+  async #follow(signal: AbortSignal): Promise<'aborted' | 'gap' | 'suspect'> {
+    const { commits } = await this.#store.identity();
+    const records = await this.#readAll();
+    // After the reading: the store may have been replaced while it was read.
+    if (this.isReady && !(await this.#isStoreHealthy(signal))) return 'suspect';
+    this.#replaceAll(records);
+    for await (const change of this.#store.changes(commits, signal)) {
+      if (change.kind === 'gap') return 'gap';
+      if (change.kind === 'delete') {
+        if (change.tombstone.kind === 'pod') this.#remove(change.tombstone.key);
+      } else if (change.record.kind === 'pod') {
+        this.#put(change.record.key, change.record.value as PodRecord);
+      }
+    }
+    return 'aborted';
   }
 
   async waitRoutable(tenant: string, podId: string, timeoutMs: number): ReturnType<RouteFeed['waitRoutable']> {
@@ -190,23 +218,23 @@ export class ControlRouteFeed implements RouteFeed {
     });
   }
 
-  async #readAll(): Promise<void> {
-    const seen = new Set<string>();
+  async #readAll(): Promise<ReadonlyMap<string, PodRecord>> {
+    const records = new Map<string, PodRecord>();
     let after: string | undefined;
     for (;;) {
       const page = await this.#store.list('pod', { limit: PAGE, ...(after === undefined ? {} : { after }) });
-      for (const stored of page) {
-        seen.add(stored.key);
-        this.#put(stored.key, stored.value);
-      }
+      for (const stored of page) records.set(stored.key, stored.value);
       after = page.at(-1)?.key;
-      if (after === undefined || page.length < PAGE) break;
+      if (after === undefined || page.length < PAGE) return records;
     }
-    for (const key of [...this.#pods.keys()]) if (!seen.has(key)) this.#remove(key);
-    if (!this.#hasRecords) {
-      this.#hasRecords = true;
-      this.#becomeReady();
-    }
+  }
+
+  #replaceAll(records: ReadonlyMap<string, PodRecord>): void {
+    for (const [key, record] of records) this.#put(key, record);
+    for (const key of [...this.#pods.keys()]) if (!records.has(key)) this.#remove(key);
+    if (this.#hasRecords) return;
+    this.#hasRecords = true;
+    this.#becomeReady();
   }
 
   #put(key: string, record: PodRecord): void {
@@ -221,6 +249,9 @@ export class ControlRouteFeed implements RouteFeed {
       this.#early.delete(key);
       if (early.uid === record.uid) entry.observation = early.observation;
     }
+    // What the watch told before the record was known is told by nobody again.
+    const glimpsed = this.#glimpse(refOf(record));
+    if (glimpsed.kind !== 'unknown') entry.observation = glimpsed;
     this.#derive(key, entry);
   }
 
@@ -262,6 +293,10 @@ export class ControlRouteFeed implements RouteFeed {
     if (!this.isReady) return;
     for (const follower of this.#followers) follower.becameReady();
   }
+}
+
+function refOf({ tenant, podId, uid }: PodRecord): WorkloadRef {
+  return { tenant, podId, uid };
 }
 
 function hostsOf(routes: readonly Route[]): readonly string[] {

@@ -1,9 +1,12 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createHealthLoop } from '../../../control/health/health-loop.ts';
+import { createLeadership } from '../../../control/health/leadership.ts';
+import { createStoreJudge } from '../../../control/health/store-judge.ts';
 import { keepAllOutput } from '../../../control/health/keep-output.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { LogStore } from '../../../core/log-store.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { Chance } from '../../sim/scheduler.ts';
 import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
@@ -40,31 +43,36 @@ afterEach(async () => {
 /** A health loop where neither the output of pods nor the file beside the store can be written. */
 function start(): { passes: number } {
   const counts = { passes: 0 };
-  const loop = createHealthLoop({
-    store: database.store,
-    queue: database.queue,
-    logs: { ...database.logs, saveOutput: async () => full() },
-    orchestrator: {
-      ensure: async (workload) => workloads.ensure(workload),
-      remove: async (ref, options) => workloads.remove(ref, options),
-      observe: async (ref) => workloads.observe(ref),
-      glimpse: (ref) => workloads.glimpse(ref),
-      records: async () => workloads.records(),
-      list: async () => {
-        workloads.advance(false);
-        return workloads.list();
-      },
-      watch: async function* () {
-        // The regular pass is enough here.
-      },
-      logs: async () => 'what it printed',
-      run: async () => undefined,
+  const orchestrator: Orchestrator = {
+    ensure: async (workload) => workloads.ensure(workload),
+    remove: async (ref, options) => workloads.remove(ref, options),
+    observe: async (ref) => workloads.observe(ref),
+    glimpse: (ref) => workloads.glimpse(ref),
+    records: async () => workloads.records(),
+    list: async () => {
+      workloads.advance(false);
+      return workloads.list();
     },
+    watch: async function* () {
+      // The regular pass is enough here.
+    },
+    logs: async () => 'what it printed',
+    run: async () => undefined,
+  };
+  const { store, queue, lock } = database;
+  const lastSeen = { read: () => null, save: async () => full() };
+  const loop = createHealthLoop({
+    store,
+    queue,
+    logs: { ...database.logs, saveOutput: async () => full() },
+    orchestrator,
+    judge: createStoreJudge({ store, orchestrator, lastSeen, remedy: '', log: silentLog }),
+    leadership: createLeadership({ lock, name: 'health', clock, log: silentLog }),
     clock,
     log: silentLog,
-    lastSeen: { read: () => null, save: async () => full() },
-    remedy: '',
     observed: () => undefined,
+    look: () => undefined,
+    lookAtAll: () => undefined,
     passed: () => (counts.passes += 1),
     passEveryMs: 20,
   });

@@ -2,7 +2,9 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createHealthLoop, type HealthLoop } from '../../../control/health/health-loop.ts';
+import { createHealthLoop } from '../../../control/health/health-loop.ts';
+import { createLeadership } from '../../../control/health/leadership.ts';
+import { createStoreJudge, type LastSeenStore, type StoreJudge } from '../../../control/health/store-judge.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../../core/ids.ts';
@@ -28,14 +30,14 @@ let lastSeen: StoreIdentity | null;
 class ControlPlane {
   readonly database: SqliteDatabase;
   readonly feed: ControlRouteFeed;
-  readonly health: HealthLoop;
+  readonly judge: StoreJudge;
   passes = 0;
   readonly #stop = new AbortController();
   readonly #running: Promise<unknown>;
 
   constructor(file: string) {
     this.database = openSqliteDatabase({ path: join(directory, file), clock, log: silentLog });
-    const { store, queue, logs } = this.database;
+    const { store, queue, lock, logs } = this.database;
     this.feed = new ControlRouteFeed({ store, clock, log: silentLog, baseHostOf: () => 'localhost' });
     const orchestrator: Orchestrator = {
       ensure: async (workload) => workloads.ensure(workload),
@@ -53,16 +55,20 @@ class ControlPlane {
       logs: async () => '',
       run: async () => undefined,
     };
-    this.health = createHealthLoop({
+    const judged: LastSeenStore = { read: () => lastSeen, save: async (identity) => void (lastSeen = identity) };
+    this.judge = createStoreJudge({ store, orchestrator, lastSeen: judged, remedy: '', log: silentLog });
+    const health = createHealthLoop({
       store,
       queue,
       logs,
       orchestrator,
+      judge: this.judge,
+      leadership: createLeadership({ lock, name: 'health', clock, log: silentLog }),
       clock,
       log: silentLog,
-      lastSeen: { read: () => lastSeen, save: async (identity) => void (lastSeen = identity) },
-      remedy: '',
       observed: (key, uid, observation) => this.feed.observed(key, uid, observation),
+      look: (key) => this.feed.look(key),
+      lookAtAll: () => this.feed.lookAtAll(),
       passed: () => this.feed.observationsComplete(),
       passEveryMs: PASS_MS,
     });
@@ -78,10 +84,10 @@ class ControlPlane {
       hostsOf: () => ({}),
       publicHttpsPort: 443,
       concurrency: 2,
-      mayWork: () => this.health.trust()?.kind === 'healthy',
+      mayWork: () => this.judge.trust()?.kind === 'healthy',
     });
     const { signal } = this.#stop;
-    this.#running = Promise.all([this.health.run(signal), spawner.run(signal), this.feed.run(signal)]);
+    this.#running = Promise.all([health.run(signal), spawner.run(signal), this.feed.run(signal)]);
   }
 
   async create(podId: string): Promise<void> {
@@ -165,10 +171,10 @@ test.each([
   if (forgets) lastSeen = null;
   plane = new ControlPlane(file);
   const wanted = plane;
-  await until('it is judged', () => wanted.health.trust() !== null);
+  await until('it is judged', () => wanted.judge.trust() !== null);
   await wanted.create('third');
   await wanted.morePasses();
-  expect(wanted.health.trust()).toMatchObject({ kind: 'suspect' });
+  expect(wanted.judge.trust()).toMatchObject({ kind: 'suspect' });
   expect(phases()).toEqual(['first ready', 'second ready']);
   expect(wanted.feed.isReady).toBe(false);
 });
@@ -177,7 +183,7 @@ test('the store itself is healthy again after a restart, and works', async () =>
   plane = new ControlPlane('store.db');
   await plane.create('third');
   await plane.running('third');
-  expect(plane.health.trust()).toEqual({ kind: 'healthy' });
+  expect(plane.judge.trust()).toEqual({ kind: 'healthy' });
   expect(phases()).toEqual(['first ready', 'second ready', 'third ready']);
 });
 
