@@ -1,5 +1,6 @@
 import type { Certificate } from './certificates.ts';
 import type { Route } from './route.ts';
+import type { WorkerCounts } from './worker-counts.ts';
 
 /**
  * What control child and gateway workers say to each other over the feed socket: JSON objects, one a line.
@@ -31,6 +32,8 @@ export type ControlMessage =
 export type WorkerMessage =
   | { readonly kind: 'hello'; readonly worker: number; readonly pid: number }
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
+  /** Now and then. */
+  | { readonly kind: 'counts'; readonly counts: WorkerCounts }
   | CancelMessage;
 
 /**

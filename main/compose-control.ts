@@ -11,6 +11,10 @@ import { createHealthLoop } from '../control/health/health-loop.ts';
 import { createLeadership, type Leadership } from '../control/health/leadership.ts';
 import { createStoreJudge, type StoreJudge } from '../control/health/store-judge.ts';
 import { createApi } from '../control/http/api.ts';
+import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics.ts';
+import { collectMetrics } from '../control/metrics/exposition.ts';
+import { processMetrics } from '../control/metrics/process-metrics.ts';
+import { createWorkerCountsBoard } from '../control/metrics/worker-metrics.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
@@ -28,6 +32,7 @@ import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
 import { openDatabase } from './open-database.ts';
 import { podsRootOf } from './pods-root.ts';
+import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock as clock } from './system-clock.ts';
 
@@ -143,7 +148,20 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     version,
     readiness: async () => readinessOf({ link, judge, leadership, feed }),
   });
-  const server = createControlServer({ handler: api.handler, version, log });
+  const counts = createWorkerCountsBoard();
+  const numbers = watchProcessNumbers();
+  const metricSources = [
+    () => controlMetrics({ version, queue, feed, trust: () => health.trust() }),
+    queueMetrics({ queue }),
+    () => processMetrics('control', numbers()),
+    () => counts.metrics(),
+  ];
+  const server = createControlServer({
+    handler: api.handler,
+    metrics: () => collectMetrics(metricSources, log),
+    version,
+    log,
+  });
   const adminTokenPath = inDataDir('admin.token');
 
   async function run(ending: AbortSignal): Promise<void> {
@@ -163,7 +181,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     const podWork = keep(orchestrator.run(pods.signal));
     const work = [
       keep(feed.run(signal)),
-      keep(serveFeed({ feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log }, signal)),
+      keep(serveFeed({ feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log, counts }, signal)),
       keep(ca.run((certificates) => feed.setCertificates(certificates), signal)),
       keep(health.run(signal)),
       keep(spawner.run(signal)),

@@ -9,11 +9,15 @@ import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { join } from 'node:path';
+import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock } from './system-clock.ts';
 
 /** Pods end with us: requests on their way get a moment, sessions cannot be saved. */
 const DRAIN_MS = 1_000;
+
+/** Scrapes are seldom more often. */
+const TELL_COUNTS_MS = 2_000;
 
 /** Runs a gateway on the sockets the supervisor gives, until the signal aborts. */
 export async function runGateway(link: SupervisorLink, log: Logger, signal: AbortSignal): Promise<void> {
@@ -46,7 +50,10 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     for (const listening of accepted.get(slot) ?? []) listening.close();
     accepted.delete(slot);
   });
+  const numbers = watchProcessNumbers();
+  const telling = setInterval(() => gateway.tellCounts(numbers()), TELL_COUNTS_MS);
   await gateway.run(signal);
+  clearInterval(telling);
 }
 
 async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: Logger): Promise<Listening | null> {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
+import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters, type Counters } from './counters.ts';
 import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
 import { HttpsFront } from './listener/https-front.ts';
@@ -83,6 +84,8 @@ export interface Gateway {
   stopAccepting(): void;
   /** Connections of clients, of whatever kind and phase. */
   activeConnections(): number;
+  /** Tells control what was counted, with what this process uses. Lost while there is no control. */
+  tellCounts(process: ProcessNumbers): void;
   /** Closes every connection now. */
   closeAll(): void;
 }
@@ -126,6 +129,7 @@ class GatewayWorker implements Gateway {
       isAddressAllowed,
       acquirePod: (uid) => counts.acquirePod(uid),
       releasePod: (uid) => counts.releasePod(uid),
+      counters,
       log,
     });
     const terminator: TlsTerminator = new TlsTerminator({
@@ -230,6 +234,10 @@ class GatewayWorker implements Gateway {
 
   activeConnections(): number {
     return this.#reception.size;
+  }
+
+  tellCounts(process: ProcessNumbers): void {
+    this.#feed.tell({ kind: 'counts', counts: { ...this.counters, active: this.#reception.size, process } });
   }
 
   closeAll(): void {

@@ -11,6 +11,8 @@ import {
 } from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
+import { parseWorkerCounts } from '../../core/worker-counts.ts';
+import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
 import type { ControlRouteFeed, Follower, TableChange } from './route-feed.ts';
 
 /** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
@@ -24,6 +26,8 @@ export interface FeedServerOptions {
   readonly epoch: string;
   readonly baseHosts: readonly string[];
   readonly log: Logger;
+  /** Told what the workers have counted. */
+  readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
   /** Default: FEED_ALIVE_MS. */
   readonly aliveEveryMs?: number;
 }
@@ -60,6 +64,7 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
 function serveWorker(options: FeedServerOptions, socket: Socket, tellOthers: (message: ControlMessage) => void): void {
   const { feed, epoch, log } = options;
   let worker = 'a worker';
+  let workerNumber: number | null = null;
   let applied = -1;
   let isFollowing = false;
 
@@ -96,14 +101,20 @@ function serveWorker(options: FeedServerOptions, socket: Socket, tellOthers: (me
     log.debug({ worker, error: errorText(error) }, 'the feed connection of a worker broke');
   });
   socket.on('close', feed.follow(follower));
+  socket.on('close', () => {
+    if (workerNumber !== null) options.counts?.forget(workerNumber);
+  });
   readLines(socket, (line) => {
     const message = parseWorkerMessage(line);
     if (message === null) {
       socket.destroy(new Error('not a message of a worker'));
     } else if (message.kind === 'hello') {
       worker = `worker ${message.worker} (pid ${message.pid})`;
+      workerNumber = message.worker;
     } else if (message.kind === 'cancel') {
       tellOthers(message);
+    } else if (message.kind === 'counts') {
+      if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts);
     } else if (message.epoch === epoch) {
       applied = message.sequence;
       feed.applied();
@@ -139,6 +150,10 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
     }
     if (message?.kind === 'applied' && typeof message.epoch === 'string' && typeof message.sequence === 'number') {
       return { kind: 'applied', epoch: message.epoch, sequence: message.sequence };
+    }
+    if (message?.kind === 'counts') {
+      const counts = parseWorkerCounts(message.counts);
+      return counts === null ? null : { kind: 'counts', counts };
     }
     if (message?.kind === 'cancel' && typeof message.key === 'string' && typeof message.address === 'string') {
       const { key, address } = message;

@@ -6,7 +6,7 @@ import type { RouteFeed } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Observation, WorkloadRef } from '../../core/orchestrator.ts';
-import type { PodRecord } from '../../core/pod.ts';
+import { POD_STATUSES, type PodRecord, type PodStatus } from '../../core/pod.ts';
 import { type Route, routesEqual, routesOf } from '../../core/route.ts';
 import type { Store } from '../../core/store.ts';
 
@@ -93,6 +93,12 @@ export class ControlRouteFeed implements RouteFeed {
   }
   get followerCount(): number {
     return this.#followers.size;
+  }
+
+  podsByStatus(): Readonly<Record<PodStatus, number>> {
+    const counts = Object.fromEntries(POD_STATUSES.map((status) => [status, 0])) as Record<PodStatus, number>;
+    for (const { record } of this.#pods.values()) counts[record.status]++;
+    return counts;
   }
 
   *routes(): IterableIterator<Route> {

@@ -2,12 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { isAborted, pause } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import {
-  type CancelMessage,
-  type ControlMessage,
-  FEED_SILENCE_MS,
-  type WorkerMessage,
-} from '../../core/feed-protocol.ts';
+import { type ControlMessage, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import { FeedFollower, type FeedSink } from './feed-follower.ts';
 
@@ -63,7 +58,7 @@ export class FeedClient {
   }
 
   /** Drops it while there is no control child, or while that does not read. */
-  tell(message: CancelMessage): void {
+  tell(message: Extract<WorkerMessage, { kind: 'cancel' | 'counts' }>): void {
     const socket = this.#socket;
     if (socket === null || this.#follower?.hasGreeting !== true || socket.writableLength > UNSENT_MAX_BYTES) return;
     send(socket, message);

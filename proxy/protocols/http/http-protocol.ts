@@ -5,6 +5,7 @@ import type { RefusalCode } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { type Backend, type Route, refusalOfStatus } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import type { Counters } from '../../counters.ts';
 import { describeRefusal } from '../../refusal.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
 import { endWith } from '../farewell.ts';
@@ -34,6 +35,7 @@ export interface HttpProtocolOptions {
   /** Counts a request or tunnel against the pod's limit; false = full. Released exactly once when true. */
   readonly acquirePod: (uid: string) => boolean;
   readonly releasePod: (uid: string) => void;
+  readonly counters: Pick<Counters, 'refused'>;
   readonly log: Logger;
   /** The API's version, for its envelope; null there when not given. */
   readonly version?: string;
@@ -260,7 +262,7 @@ class Protocol implements HttpProtocol {
     const requestId = requests === 1 ? info.id : `${info.id}-${String(requests)}`;
     const problem = (value: Problem): Verdict => ({ kind: 'problem', problem: value });
     const refusal = (code: RefusalCode, host: string | null, route: Route | null): Verdict =>
-      problem(problemOfRefusal(this.#describe(code, requestId, host, route)));
+      problem(problemOfRefusal(this.#refused(code, requestId, host, route)));
 
     if (info.serverName === null) return refusal('route.unknown', null, null);
     const head = {
@@ -290,7 +292,8 @@ class Protocol implements HttpProtocol {
     return { kind: 'pod', request, requestId, route, backend: route.backend };
   }
 
-  #describe(code: RefusalCode, requestId: string, host: string | null, route: Route | null) {
+  #refused(code: RefusalCode, requestId: string, host: string | null, route: Route | null) {
+    this.#options.counters.refused[code]++;
     return describeRefusal(code, { requestId, host, route, apiUrl: this.#options.apiUrl });
   }
 
@@ -308,14 +311,14 @@ class Protocol implements HttpProtocol {
   #full(verdict: Exclude<Verdict, { kind: 'problem' }>, connection: Connection): Problem {
     const route = verdict.kind === 'pod' ? verdict.route : null;
     this.#options.log.info(this.#fields(verdict, connection), 'a pod has too many requests under way');
-    return problemOfRefusal(this.#describe('route.full', verdict.requestId, verdict.request.host, route));
+    return problemOfRefusal(this.#refused('route.full', verdict.requestId, verdict.request.host, route));
   }
 
   #unreachable(verdict: Exclude<Verdict, { kind: 'problem' }>, connection: Connection, code: string): Problem {
     this.#options.log.info({ ...this.#fields(verdict, connection), code }, 'a backend did not answer');
     if (verdict.kind === 'pod') {
       const { requestId, request, route } = verdict;
-      return problemOfRefusal(this.#describe('route.unreachable', requestId, request.host, route));
+      return problemOfRefusal(this.#refused('route.unreachable', requestId, request.host, route));
     }
     const isAway = ['ECONNREFUSED', 'ENOENT', 'UND_ERR_HEADERS_TIMEOUT'].includes(code);
     return problemOfApi(isAway ? 503 : 502, verdict.requestId);

@@ -1,3 +1,4 @@
+import { createCounters } from '../../../../proxy/counters.ts';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -54,6 +55,7 @@ export class HttpGateway {
         return true;
       },
       releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
+      counters: createCounters(),
       log: silentLog,
     });
     this.#server = tls.createServer(

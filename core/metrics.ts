@@ -1,0 +1,38 @@
+/** What a part counts, as it tells whoever asks (Prometheus' words: a counter only grows, a gauge goes either way). */
+export interface MetricFamily {
+  /** `podgate_...`; a counter ends in `_total`, and a unit is said in full: `_seconds`, `_bytes`. */
+  readonly name: string;
+  readonly help: string;
+  readonly kind: 'counter' | 'gauge';
+  readonly samples: readonly MetricSample[];
+}
+
+export interface MetricSample {
+  /** Values come from closed sets, never from what a stranger sent: the number of series stays bounded. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** Asked at every scrape: quick, and from memory where it can be. */
+export type MetricSource = () => readonly MetricFamily[] | Promise<readonly MetricFamily[]>;
+
+/** One number without labels. */
+export function gauge(name: string, help: string, value: number): MetricFamily {
+  return { name, help, kind: 'gauge', samples: [{ labels: {}, value }] };
+}
+
+/** One number for each value of one label. */
+export function byLabel(
+  kind: MetricFamily['kind'],
+  name: string,
+  help: string,
+  label: string,
+  values: Readonly<Record<string, number>>,
+): MetricFamily {
+  return {
+    name,
+    help,
+    kind,
+    samples: Object.entries(values).map(([key, value]) => ({ labels: { [label]: key }, value })),
+  };
+}

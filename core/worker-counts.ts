@@ -1,0 +1,40 @@
+/**
+ * What a gateway worker has counted since it started, as it tells control now and then. Keys are closed sets
+ * (proxy/counters.ts).
+ */
+export interface WorkerCounts {
+  readonly accepted: number;
+  readonly sessions: number;
+  /** Connections of clients now. */
+  readonly active: number;
+  readonly closed: Readonly<Record<string, number>>;
+  readonly refused: Readonly<Record<string, number>>;
+  readonly ended: Readonly<Record<string, number>>;
+  readonly cancels: Readonly<Record<string, number>>;
+  readonly process: ProcessNumbers;
+}
+
+export interface ProcessNumbers {
+  readonly cpuSeconds: number;
+  readonly residentBytes: number;
+  /** 99th percentile of how late the event loop was since the last telling. */
+  readonly eventLoopDelaySeconds: number;
+}
+
+const NUMBERS = ['accepted', 'sessions', 'active'] as const;
+const GROUPS = ['closed', 'refused', 'ended', 'cancels', 'process'] as const;
+const KEYS_MAX = 100;
+
+/** The counts in a message, or null when it holds anything else. */
+export function parseWorkerCounts(value: unknown): WorkerCounts | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const given = value as Readonly<Record<string, unknown>>;
+  const areNumbers = NUMBERS.every((name) => typeof given[name] === 'number');
+  return areNumbers && GROUPS.every((name) => isGroup(given[name])) ? (value as WorkerCounts) : null;
+}
+
+function isGroup(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const numbers = Object.values(value);
+  return numbers.length <= KEYS_MAX && numbers.every((each) => typeof each === 'number');
+}
