@@ -151,7 +151,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const counts = createWorkerCountsBoard();
   const numbers = watchProcessNumbers();
   const metricSources = [
-    () => controlMetrics({ version, queue, feed, trust: () => health.trust() }),
+    () => controlMetrics({ version, queue, feed, trust: () => judge.trust() }),
     queueMetrics({ queue }),
     () => processMetrics('control', numbers()),
     () => counts.metrics(),
