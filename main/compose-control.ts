@@ -242,6 +242,11 @@ function hostsOf(record: PodRecord, baseHost: string): Readonly<Record<string, s
   );
 }
 
+/**
+ * Ready is a replica whose workers all accept, which they do once they have a whole table. A suspect store, or one that is
+ * away, is said in the detail and is no reason to be unready: all replicas share it, and a load balancer that took them
+ * all out would end every new connection to pods that run.
+ */
 function readinessOf(parts: {
   readonly link: SupervisorLink;
   readonly judge: StoreJudge;
@@ -252,7 +257,7 @@ function readinessOf(parts: {
   const trust = judge.trust();
   const { accepting, slots } = link.gateway();
   return {
-    ok: trust?.kind === 'healthy' && feed.isReady && slots > 0 && accepting === slots,
+    ok: slots > 0 && accepting === slots,
     detail: {
       store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
       routes: feed.isReady ? 'complete' : 'not yet complete',
