@@ -1,5 +1,6 @@
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openDevelopmentCa } from '../certs/development-ca.ts';
@@ -57,8 +58,16 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const baseHostOf = (tenant: string): string =>
     config.tenants.find(({ id }) => id === tenant)?.baseHost ?? config.tenants[0].baseHost;
 
-  const database = await openDatabase({ config, path: inDataDir('podgate.db'), env: process.env, clock, log });
-  const { store, queue, logs } = database;
+  const database = await openDatabase({
+    config,
+    path: inDataDir('podgate.db'),
+    replicaId: `${hostname()}-${instance.slice(0, 6)}`,
+    shared: sharedSettings(config),
+    env: process.env,
+    clock,
+    log,
+  });
+  const { store, queue, logs, replicas } = database;
   const vault = openKeyringVault(config.secretKeyFile);
   const tokenKey = config.tenants[0].key === null ? await makeTokenKey(inDataDir('token.key')) : null;
   const authenticator = createAuthenticator({
@@ -182,6 +191,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     const work = [
       keep(feed.run(signal)),
       keep(serveFeed({ feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log, counts }, signal)),
+      keep(replicas.run(signal)),
       keep(ca.run((certificates) => feed.setCertificates(certificates), signal)),
       keep(health.run(signal)),
       keep(spawner.run(signal)),
@@ -223,6 +233,14 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   }
 
   return { run };
+}
+
+/** What every replica must have alike, in few letters: another's text that differs is told to the operator. */
+function sharedSettings({ tenants, orchestrator }: Config): string {
+  return createHash('sha256')
+    .update(JSON.stringify([tenants, orchestrator]))
+    .digest('hex')
+    .slice(0, 12);
 }
 
 function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null): TenantTokens {

@@ -6,6 +6,7 @@ import { PodgateError } from '../core/errors.ts';
 import type { Lock } from '../core/lock.ts';
 import type { LogStore } from '../core/log-store.ts';
 import type { Logger } from '../core/logger.ts';
+import type { Replicas } from '../core/replicas.ts';
 import type { Queue } from '../core/queue.ts';
 import type { Store } from '../core/store.ts';
 
@@ -14,6 +15,7 @@ export interface Database {
   readonly queue: Queue;
   readonly lock: Lock;
   readonly logs: LogStore;
+  readonly replicas: Replicas;
   close(): void;
 }
 
@@ -22,20 +24,24 @@ export async function openDatabase(options: {
   readonly config: Config;
   /** Of the embedded store. */
   readonly path: string;
+  /** Of this replica, for people too; without spaces. */
+  readonly replicaId: string;
+  /** What replicas must have in common; see core/replicas.ts. */
+  readonly shared: string;
   readonly env: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Logger;
 }): Promise<Database> {
-  const { config, path, clock, log } = options;
+  const { config, path, replicaId, shared, clock, log } = options;
   switch (config.store) {
     case 'sqlite':
-      return openSqliteDatabase({ path, clock, log });
+      return openSqliteDatabase({ path, replicaId, clock, log });
     case 'redis': {
       const { redisUrl } = readSecrets(options.env);
       // The supervisor has decided by the same environment.
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
       const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
-      return openRedisDatabase({ url: redisUrl, site: config.site, log });
+      return openRedisDatabase({ url: redisUrl, site: config.site, replicaId, shared, log });
     }
   }
 }

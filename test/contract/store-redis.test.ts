@@ -1,4 +1,4 @@
-import { afterAll, beforeAll } from 'vitest';
+import { afterAll, afterEach, beforeAll } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openRedisDatabase } from '../../control/store/redis/redis-database.ts';
 import { RedisServer } from '../support/redis-server.ts';
@@ -6,6 +6,7 @@ import { silentLog } from '../support/silent-log.ts';
 import { describeLock } from './lock.suite.ts';
 import { describeLogStore } from './log-store.suite.ts';
 import { describeQueue } from './queue.suite.ts';
+import { describeReplicas } from './replicas.suite.ts';
 import type { OpenStoreHarness, StoreHarness, StoreHarnessOptions } from './store-harness.ts';
 import { describeStore } from './store.suite.ts';
 
@@ -22,6 +23,23 @@ const open: OpenStoreHarness = (options) => openSite(`site-${++sites}`, options)
 for (const describeLaws of [describeStore, describeQueue, describeLock, describeLogStore]) {
   describeLaws('Redis', open, { keepsData: true });
 }
+
+const opened: { close(): void }[] = [];
+afterEach(() => {
+  for (const database of opened.splice(0)) database.close();
+});
+describeReplicas(
+  'Redis',
+  () => {
+    const site = `site-${++sites}`;
+    return async (replicaId) => {
+      const database = await openRedisDatabase({ url: server.url, site, replicaId, shared: 'same', log: silentLog });
+      opened.push(database);
+      return database.replicas;
+    };
+  },
+  { canBeMany: true },
+);
 
 async function openSite(site: string, options: StoreHarnessOptions = {}): Promise<StoreHarness> {
   const database = await openRedisDatabase({ url: server.url, site, log: silentLog, ...options });

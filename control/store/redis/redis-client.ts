@@ -11,6 +11,8 @@ export interface RedisClient {
     args: readonly Argument[],
     options: { readonly deadlineMs: number; readonly asBuffer?: boolean },
   ): Promise<Reply>;
+  /** From then on the connection takes PING alone. Throws as `send` does. */
+  subscribe(channel: string, onMessage: (text: string) => void, deadlineMs: number): Promise<void>;
   /** Waits for the answers that are under way, but not for ever, then ends. */
   close(): void;
   destroy(): void;
@@ -89,6 +91,9 @@ export async function connectRedis(options: RedisClientOptions): Promise<RedisCl
     async send(args, { deadlineMs, asBuffer = false }) {
       const reply = client.sendCommand<Reply>([...args], asBuffer ? { typeMapping: buffers } : {});
       return within(deadlineMs, textOfName(args[0]), reply, lose);
+    },
+    async subscribe(channel, onMessage, deadlineMs) {
+      await within(deadlineMs, 'subscribe', client.subscribe(channel, onMessage), lose);
     },
     close() {
       if (ended) return;

@@ -40,6 +40,8 @@ export interface RedisConnectionOptions {
   readonly log: Logger;
   /** Run on every new connection before it is used; what it throws refuses the server. */
   readonly check: (send: SendRaw) => Promise<void>;
+  /** Every new connection listens to this channel, and then takes PING alone. */
+  readonly subscription?: { readonly channel: string; readonly onMessage: (text: string) => void };
   /** Told whenever the connection has come back or was lost. */
   readonly onChange: () => void;
 }
@@ -73,6 +75,8 @@ export async function openRedisConnection(
     const client = await connectRedis({ address, ca: options.ca, connectMs: deadlineMs, onLost });
     try {
       await options.check((args) => client.send(args, { deadlineMs }));
+      const { subscription } = options;
+      if (subscription !== undefined) await client.subscribe(subscription.channel, subscription.onMessage, deadlineMs);
     } catch (error) {
       client.destroy();
       throw error;

@@ -1,7 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { errorText } from '../../../core/errors.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
+import type { Replicas } from '../../../core/replicas.ts';
 import type { Queue } from '../../../core/queue.ts';
 import type { Store } from '../../../core/store.ts';
 import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
@@ -14,6 +16,7 @@ import { createRedisLogStore } from './redis-log-store.ts';
 import { createRedisQueue } from './redis-queue.ts';
 import { readScripts } from './redis-scripts.ts';
 import type { RedisSession } from './redis-session.ts';
+import { createRedisReplicas, type RedisReplicas } from './redis-replicas.ts';
 import { createRedisStore } from './redis-store.ts';
 import { checkServer, checkStore } from './start-checks.ts';
 import { watchWakes } from './wake-watch.ts';
@@ -23,6 +26,7 @@ export interface RedisDatabase {
   readonly queue: Queue;
   readonly lock: Lock;
   readonly logs: LogStore;
+  readonly replicas: Replicas;
   /** Whatever is asked for later gets 'store.unavailable'; what was asked for is still sent and answered. */
   close(): void;
 }
@@ -32,6 +36,10 @@ export interface RedisDatabaseOptions {
   readonly url: string;
   /** Installations of different sites may share a Redis. */
   readonly site: string;
+  /** Of this replica, without spaces; default: one that says nothing to people. */
+  readonly replicaId?: string;
+  /** What replicas must have in common; see core/replicas.ts. */
+  readonly shared?: string;
   readonly log: Logger;
   /** Certificates (PEM) of the authority of a `rediss:` server; null = those that Node trusts. */
   readonly ca?: string | null;
@@ -79,9 +87,17 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   };
   const patienceMs = options.patienceMs ?? PATIENCE_MS;
   const connection = await openRedisConnection(connectionOptions, patienceMs);
+  const opened = [connection];
   try {
     const session: RedisSession = { connection, keys, scripts };
     const watcher = await openRedisConnection(connectionOptions, patienceMs);
+    opened.push(watcher);
+    let replicas: RedisReplicas | null = null;
+    const subscription = { channel: keys.bus, onMessage: (text: string) => replicas?.received(text) };
+    const subscriber = await openRedisConnection({ ...connectionOptions, subscription }, patienceMs);
+    opened.push(subscriber);
+    const { replicaId: id = randomUUID(), shared = '' } = options;
+    replicas = createRedisReplicas({ id, shared, session, subscriber, log });
     const wakes = { connection: watcher, wakes: keys.wakes, feedChanged, queueChanged };
     const watch = watchWakes(wakes, watching.signal);
     watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'nobody watches for changes any more'));
@@ -95,15 +111,17 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
       queue: createRedisQueue({ session, changed: queueChanged }),
       lock: createRedisLock(session),
       logs: createRedisLogStore(session),
+      replicas,
       close() {
         connection.close();
         watching.abort();
         watcher.close('at once');
+        subscriber.close('at once');
         wakeAll();
       },
     };
   } catch (error) {
-    connection.close();
+    for (const each of opened) each.close();
     throw error;
   }
 }

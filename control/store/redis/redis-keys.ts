@@ -13,6 +13,11 @@ export interface RedisKeys {
   readonly feed: string;
   readonly wakes: string;
   readonly locks: string;
+  readonly replicas: string;
+  /** What replicas have agreed on: hash name -> value. */
+  readonly agreed: string;
+  /** A channel. */
+  readonly bus: string;
   readonly actions: (uid: string) => string;
   readonly outputs: (uid: string) => string;
 }
@@ -35,6 +40,9 @@ export function redisKeys(site: string): RedisKeys {
     feed,
     wakes,
     locks: key('locks'),
+    replicas: key('replicas'),
+    agreed: key('agreed'),
+    bus: key('bus'),
     actions: (uid) => key(`actions:${uid}`),
     outputs: (uid) => key(`outputs:${uid}`),
   };

@@ -23,6 +23,7 @@ const PARTS = {
   'acquire-lock': ['age'],
   'renew-lock': ['age'],
   'release-lock': [],
+  heartbeat: ['age'],
   'append-action': [],
   'save-output': [],
   'newest-output': [],

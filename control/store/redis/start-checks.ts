@@ -58,12 +58,14 @@ export async function checkStore(
   try {
     layout = integerOf(arrayOf(await run(scripts.identity, [keys.meta], randomUUID()))[2]);
     await run(scripts.stats, keys.queue);
+    // Nobody listens to an empty message.
+    await send(['PUBLISH', keys.bus, '']);
     await send(['EVALSHA', scripts.stats.sha, String(keys.queue.length), ...keys.queue]);
   } catch (error) {
     if (!isForbidden(error)) throw error;
     throw refused(
       `The user of PODGATE_REDIS_URL lacks rights in the Redis at ${shown} (${safeText(error)}). Give them: ` +
-        `ACL SETUSER <user> ~${keys.all} +@read +@write +@scripting +time +info +config|get`,
+        `ACL SETUSER <user> ~${keys.all} &${keys.all} +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get`,
     );
   }
   if (layout > LAYOUT) {

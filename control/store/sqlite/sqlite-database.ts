@@ -2,9 +2,11 @@ import type { Clock } from '../../../core/clock.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
+import type { Replicas } from '../../../core/replicas.ts';
 import type { Queue } from '../../../core/queue.ts';
 import type { Store } from '../../../core/store.ts';
 import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
+import { createOneReplica } from '../one-replica.ts';
 import { createWakeup } from '../wakeup.ts';
 import { IN_MEMORY, openConnection } from './open-connection.ts';
 import { createOutputFiles, createOutputsInMemory } from './output-files.ts';
@@ -21,6 +23,7 @@ export interface SqliteDatabase {
   readonly queue: Queue;
   readonly lock: Lock;
   readonly logs: LogStore;
+  readonly replicas: Replicas;
   /** Writes what has been asked for, then closes. Whatever is asked for later gets 'store.unavailable'. */
   close(): void;
 }
@@ -30,6 +33,7 @@ export interface SqliteDatabaseOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly replicaId?: string;
   readonly schemas?: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits?: number;
@@ -74,6 +78,7 @@ export function createSqliteDatabase(connection: Connection, options: SqliteData
     queue,
     lock: createSqliteLock({ session, clock }),
     logs: createSqliteLogStore({ session, outputFiles }),
+    replicas: createOneReplica({ id: options.replicaId ?? 'one', shared: '' }),
     close() {
       session.close();
       // Whoever waits looks again, and learns that the store is closed.

@@ -95,7 +95,8 @@ describe('users', () => {
   });
 
   it('of an ACL need the keys of their site and a few commands, as the documentation says', async () => {
-    const rules = '~podgate:{test}:* +@read +@write +@scripting +time +info +config|get';
+    const rules =
+      '~podgate:{test}:* &podgate:{test}:* +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get';
     const here = await stageWith(`user podgate on >p%40ss ${rules}`, 'user default off');
     const { store, queue, logs, lock } = await here.open({ url: withUser(here, 'podgate:p%2540ss') });
     await committed(store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));
@@ -115,7 +116,9 @@ describe('users', () => {
     async (rules) => {
       const here = await stageWith(`user podgate on >secret ${rules}`);
       const sentence = await refusal(here.open({ url: withUser(here, 'podgate:secret') }));
-      expect(sentence).toContain('ACL SETUSER <user> ~podgate:{test}:* +@read +@write +@scripting +time');
+      expect(sentence).toContain(
+        'ACL SETUSER <user> ~podgate:{test}:* &podgate:{test}:* +@read +@write +@scripting +publish +subscribe +ping',
+      );
       expect(sentence).not.toContain('secret');
     },
   );
