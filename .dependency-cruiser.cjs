@@ -44,6 +44,7 @@ module.exports = {
     sdk('jose', 'jose', '^(control/auth|test)/'),
     sdk('pino', 'pino', '^main/'),
     sdk('pg', 'pg', '^(cli|test|bench)/'),
+    sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
     sdk('redis', 'redis|@redis/[a-z-]+', '^(control/store/redis|test)/'),
   ],
   options: {

@@ -4,6 +4,10 @@ import { join } from 'node:path';
 /** The newest of the 5.26 line (long-term support), which runs on Java 17. */
 export const NEO4J_VERSION = '5.26.30';
 
+/** A maintained minor of Kubernetes, and the etcd that goes with it: test/support/kubernetes/build/ pins both whole. */
+export const KUBERNETES_VERSION = '1.34.4';
+export const ETCD_VERSION = '3.6.13';
+
 /**
  * Where set-up keeps what tests need and this repository does not hold. Root's own home is closed to the users that
  * pods run as, so root keeps it in /var/cache.
@@ -22,7 +26,12 @@ export function preparedNeo4jHome() {
   return join(cacheRoot(), `neo4j-${NEO4J_VERSION}`);
 }
 
-/** A link to the same under a name without a version, in the user's own cache. */
+/** Holds `bin/kube-apiserver`, `bin/kubectl` and `bin/etcd`, built by set-up for tests; it may not be there (yet). */
+export function preparedKubernetesHome() {
+  return join(cacheRoot(), `kubernetes-${KUBERNETES_VERSION}`);
+}
+
+/** A link to the prepared Neo4j under a name without a version, in the user's own cache. */
 export function stableNeo4jHome() {
   return join(userCache(), 'neo4j');
 }

@@ -1,0 +1,192 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { isKubeError, type KubeClient } from '../kube-client.ts';
+import type { Addresses } from './addresses.ts';
+import type { ContainerLog } from './container-log.ts';
+import { type ContainerRunner, createContainerRunner, type Timings } from './container-runner.ts';
+import { nowText } from './container-state.ts';
+import { createReferences, environmentOf } from './environment.ts';
+import type { Image } from './image.ts';
+import { type Claim, type Container, keyOf, type Pod, podPath } from './objects.ts';
+import { createTransitionTimes, phaseOf, podStatus, type PodView } from './pod-status.ts';
+import { createStatusWriter } from './status-writer.ts';
+import { resolvePath, type Volumes } from './volumes.ts';
+
+export interface PodWorkerOptions {
+  readonly client: KubeClient;
+  readonly nodeName: string;
+  readonly hostAddress: string;
+  readonly isRoot: boolean;
+  readonly addresses: Addresses;
+  readonly volumes: Volumes;
+  readonly timings: Timings;
+  readonly image: (name: string) => Image | null;
+  readonly claim: (namespace: string, name: string) => Claim | undefined;
+  readonly failed: (error: unknown) => void;
+  /** Nothing of it runs any more, and its address belongs to nobody. */
+  readonly ended: () => void;
+}
+
+export interface PodWorker {
+  readonly pod: Pod;
+  /** Null before it has one and after it has given it up. */
+  address(): string | null;
+  isReady(): boolean;
+  /** A newer version of the object: it may be asked to go. */
+  update(pod: Pod): void;
+  /** The object is gone: what runs is killed at once. */
+  gone(): Promise<void>;
+  /** The kubelet gives it up: phase Failed with that reason, its address is free. */
+  fail(reason: string, message: string): Promise<void>;
+  kill(reason: string, container?: string): void;
+  pids(): readonly number[];
+  log(container: string, previous: boolean): ContainerLog | null;
+}
+
+const DELETE_RETRY_MS = 300;
+
+/** One pod on the node, from its binding to the end of its object. Begins at once. */
+export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
+  const { client, addresses, volumes, failed, image, timings, nodeName } = options;
+  const { namespace, uid } = pod.metadata;
+  const over = new AbortController();
+  const startTime = nowText();
+  const sinceOf = createTransitionTimes();
+  let object = pod;
+  let address: string | null = null;
+  let isAddressOurs = false;
+  let verdict: PodView['verdict'] = null;
+  let ending: Promise<void> | null = null;
+
+  const runnerOf = (isInit: boolean) => (container: Container) =>
+    createContainerRunner({
+      pod,
+      container,
+      isInit,
+      image,
+      timings,
+      changed: () => writer.touch(),
+      context: (restarts) => contextOf(container, restarts),
+    });
+  const inits = (pod.spec.initContainers ?? []).map(runnerOf(true));
+  const containers = pod.spec.containers.map(runnerOf(false));
+  const view = (): PodView => ({
+    pod,
+    address,
+    hostAddress: options.hostAddress,
+    startTime,
+    inits: inits.map((runner) => runner.view()),
+    containers: containers.map((runner) => runner.view()),
+    verdict,
+    isEnding: ending !== null,
+  });
+  const writer = createStatusWriter(client, pod, () => podStatus(view(), sinceOf), failed, over.signal);
+
+  async function contextOf(container: Container, restarts: number) {
+    const references = createReferences(client, namespace);
+    await volumes.prepare(pod, (name) => options.claim(namespace, name), references);
+    if (address === null) {
+      address = addresses.take();
+      isAddressOurs = true;
+    }
+    const mounts = await volumes.mountsOf(pod, container);
+    const scratch = await volumes.scratch(pod, container, restarts);
+    const environment = await environmentOf(container, { pod, address, nodeName }, references);
+    const resolve = (path: string) => resolvePath(path, mounts, scratch);
+    return { pod, container, address, environment, mounts, restarts, user: userOf(container), resolve };
+  }
+
+  function userOf({ securityContext: own }: Container): { uid: number; gid: number } | null {
+    if (!options.isRoot) return null;
+    const ofPod = pod.spec.securityContext;
+    const user = own?.runAsUser ?? ofPod?.runAsUser;
+    return user === undefined ? null : { uid: user, gid: own?.runAsGroup ?? ofPod?.runAsGroup ?? ofPod?.fsGroup ?? 0 };
+  }
+
+  function releaseAddress(): void {
+    if (address === null || !isAddressOurs) return;
+    isAddressOurs = false;
+    addresses.release(address);
+  }
+
+  async function run(): Promise<void> {
+    writer.touch();
+    for (const runner of inits) {
+      await runner.run();
+      const { state } = runner.view();
+      if (state.kind !== 'terminated' || state.exitCode !== 0) {
+        ended();
+        return;
+      }
+    }
+    await Promise.all(containers.map((runner) => runner.run()));
+    ended();
+  }
+
+  /** Every container has ended for good. */
+  function ended(): void {
+    if (ending === null) releaseAddress();
+    writer.touch();
+  }
+
+  async function stop(graceMs: number): Promise<void> {
+    await Promise.all([...inits, ...containers].map((runner) => runner.stop(graceMs)));
+    releaseAddress();
+    writer.touch();
+  }
+
+  /** As the kubelet does: the last status, then the end of the object, which only the node may tell. */
+  async function remove(): Promise<void> {
+    await stop((object.metadata.deletionGracePeriodSeconds ?? 30) * 1_000);
+    await writer.flushed();
+    await volumes.removePod(uid);
+    while (!over.signal.aborted) {
+      try {
+        await client.call('DELETE', podPath(pod), { body: { gracePeriodSeconds: 0, preconditions: { uid } } });
+        return;
+      } catch (error) {
+        // Gone, or another pod has the name: done either way.
+        if (isKubeError(error, 'NotFound', 'Conflict')) return;
+        failed(error);
+        await delay(DELETE_RETRY_MS, undefined, { signal: over.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  run().catch(failed);
+  if (pod.metadata.deletionTimestamp !== undefined) ending = remove();
+
+  return {
+    pod,
+    address: () => (isAddressOurs ? address : null),
+    isReady: () =>
+      ending === null &&
+      verdict === null &&
+      phaseOf(view()) === 'Running' &&
+      containers.every((runner) => runner.view().ready),
+    update(next) {
+      object = next;
+      if (next.metadata.deletionTimestamp !== undefined) ending ??= remove();
+    },
+    async gone() {
+      over.abort();
+      ending ??= Promise.resolve();
+      await stop(0);
+      await volumes.removePod(uid);
+      options.ended();
+    },
+    async fail(reason, message) {
+      if (verdict !== null || ending !== null) throw new Error(`${keyOf(pod)} is ending already`);
+      verdict = { reason, message };
+      await stop(0);
+      await writer.flushed();
+    },
+    kill(reason, name) {
+      for (const runner of containers) {
+        if (name === undefined || runner.view().container.name === name) runner.kill(reason);
+      }
+    },
+    pids: () => containers.map((runner: ContainerRunner) => runner.pid()).filter((pid) => pid !== null),
+    log: (name, previous) =>
+      [...containers, ...inits].find((runner) => runner.view().container.name === name)?.log(previous) ?? null,
+  };
+}
