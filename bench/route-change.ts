@@ -53,7 +53,7 @@ async function measure(routes: number, changes: number): Promise<void> {
     );
     await store.commit({ puts });
   }
-  const feed = new ControlRouteFeed({ store, clock, log: silentLog, baseHostOf: () => 'localhost' });
+  const feed = new ControlRouteFeed({ store, log: silentLog, baseHostOf: () => 'localhost' });
   const stop = new AbortController();
   const socketPath = join(directory, 'feed.sock');
   const server = serveFeed(
@@ -94,7 +94,7 @@ async function measure(routes: number, changes: number): Promise<void> {
     feed.observed(key, `uid-${i}`, workloadOf(pod(i, 'RUNNING')));
     const begun = performance.now();
     await write(pod(i, 'RUNNING'), stoppedRevision);
-    const waited = await feed.waitRoutable('default', `pod${i}`, 30_000);
+    const waited = await feed.waitRoutable({ tenant: 'default', podId: `pod${i}`, uid: `uid-${i}`, run: 1 }, 30_000);
     if (waited.kind !== 'routable') throw new Error(`not routable: ${JSON.stringify(waited)}`);
     return performance.now() - begun;
   }

@@ -58,20 +58,25 @@ export const FEED_SILENCE_MS = 35_000;
 /** Routes in one snapshot piece: keeps a line under about 100 KB. */
 export const SNAPSHOT_PIECE = 250;
 
+/** Which start of which pod a caller waits for: an earlier one, or another pod of its name, does not count. */
+export interface RoutableQuestion {
+  readonly tenant: string;
+  readonly podId: string;
+  readonly uid: string;
+  readonly run: number;
+}
+
+export type RoutableAnswer =
+  | { readonly kind: 'routable' }
+  | { readonly kind: 'ended' }
+  | { readonly kind: 'timeout'; readonly laggards: readonly string[] };
+
 /** Lets a caller wait until every live worker has the routes of a pod as they are now (`?wait=routable`). */
 export interface RouteFeed {
   /**
    * Resolves when every connected worker has applied the present routes of the pod and the pod is RUNNING with a
-   * backend; answers the laggards after `timeoutMs`. `kind: 'ended'` when it reached ERROR or COMPLETE, is no longer
-   * wished ON, or is gone.
+   * backend, in this run or a later one; answers the laggards after `timeoutMs`. `kind: 'ended'` when it reached ERROR
+   * or COMPLETE, is no longer wished ON, or is being deleted.
    */
-  waitRoutable(
-    tenant: string,
-    podId: string,
-    timeoutMs: number,
-  ): Promise<
-    | { readonly kind: 'routable' }
-    | { readonly kind: 'ended' }
-    | { readonly kind: 'timeout'; readonly laggards: readonly string[] }
-  >;
+  waitRoutable(question: RoutableQuestion, timeoutMs: number): Promise<RoutableAnswer>;
 }

@@ -9,13 +9,15 @@ import { createAuthenticator, type TenantTokens } from '../control/auth/authenti
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
 import { keepAllOutput } from '../control/health/keep-output.ts';
 import { createHealthLoop } from '../control/health/health-loop.ts';
-import { createLeadership, type Leadership } from '../control/health/leadership.ts';
-import { createStoreJudge, type StoreJudge } from '../control/health/store-judge.ts';
+import { createLeadership } from '../control/health/leadership.ts';
+import { createStoreJudge } from '../control/health/store-judge.ts';
 import { createApi } from '../control/http/api.ts';
 import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics.ts';
 import { collectMetrics } from '../control/metrics/exposition.ts';
 import { processMetrics } from '../control/metrics/process-metrics.ts';
 import { createWorkerCountsBoard } from '../control/metrics/worker-metrics.ts';
+import { createCancelRelay } from '../control/routes/cancel-relay.ts';
+import { createRoutableEverywhere } from '../control/routes/routable-everywhere.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
@@ -33,6 +35,7 @@ import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
 import { openDatabase } from './open-database.ts';
 import { podsRootOf } from './pods-root.ts';
+import { readinessOf } from './readiness.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock as clock } from './system-clock.ts';
@@ -103,12 +106,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   });
   const feed = new ControlRouteFeed({
     store,
-    clock,
     log,
     baseHostOf,
     glimpse: (ref) => orchestrator.glimpse(ref),
     isStoreHealthy: async (signal) => (await judge.judge(signal)).trust.kind === 'healthy',
   });
+  const routable = createRoutableEverywhere({ feed, replicas, clock });
+  const cancels = createCancelRelay({ replicas, clock });
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
   const health = createHealthLoop({
     store,
@@ -144,7 +148,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     orchestrator,
     vault,
     templates,
-    feed,
+    feed: routable,
     clock,
     log,
     authenticator,
@@ -155,7 +159,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
     version,
-    readiness: async () => readinessOf({ link, judge, leadership, feed }),
+    readiness: async () => readinessOf({ link, judge, leadership, feed, replicas }),
   });
   const counts = createWorkerCountsBoard();
   const numbers = watchProcessNumbers();
@@ -190,7 +194,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     const podWork = keep(orchestrator.run(pods.signal));
     const work = [
       keep(feed.run(signal)),
-      keep(serveFeed({ feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log, counts }, signal)),
+      keep(routable.run(signal)),
+      keep(
+        serveFeed(
+          { feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log, counts, cancels },
+          signal,
+        ),
+      ),
       keep(replicas.run(signal)),
       keep(ca.run((certificates) => feed.setCertificates(certificates), signal)),
       keep(health.run(signal)),
@@ -265,23 +275,3 @@ function hostsOf(record: PodRecord, baseHost: string): Readonly<Record<string, s
  * away, is said in the detail and is no reason to be unready: all replicas share it, and a load balancer that took them
  * all out would end every new connection to pods that run.
  */
-function readinessOf(parts: {
-  readonly link: SupervisorLink;
-  readonly judge: StoreJudge;
-  readonly leadership: Leadership;
-  readonly feed: ControlRouteFeed;
-}) {
-  const { link, judge, leadership, feed } = parts;
-  const trust = judge.trust();
-  const { accepting, slots } = link.gateway();
-  return {
-    ok: slots > 0 && accepting === slots,
-    detail: {
-      store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
-      routes: feed.isReady ? 'complete' : 'not yet complete',
-      gateway: `${accepting} of ${slots} accept`,
-      followers: feed.followerCount,
-      health: leadership.isLeading() ? 'this replica leads' : 'another replica leads, or none yet',
-    },
-  };
-}

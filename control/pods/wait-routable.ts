@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
+import type { RoutableAnswer } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
 import type { PodRecord } from '../../core/pod.ts';
 import type { PodParts } from './pod-parts.ts';
@@ -8,14 +9,9 @@ import type { PodParts } from './pod-parts.ts';
 export const WAIT_MAX_MS = 60_000;
 const POLL_MS = 25;
 
-export type WaitOutcome =
-  | { readonly kind: 'routable' }
-  /** It will not become routable by waiting: its status says why. */
-  | { readonly kind: 'ended' }
-  | { readonly kind: 'timeout'; readonly laggards: readonly string[] };
-
 export interface Waited {
-  readonly outcome: WaitOutcome;
+  /** 'ended': it will not become routable by waiting; its status says why. */
+  readonly outcome: RoutableAnswer;
   /** As it is now; null when the pod has gone meanwhile. */
   readonly record: PodRecord | null;
 }
@@ -44,10 +40,15 @@ export async function waitRoutable(
     if (leftMs() === 0)
       return { outcome: { kind: 'timeout', laggards: [`the pod (${before.status})`] }, record: before };
     if (before.wish === 'ON') {
-      const outcome = await parts.feed.waitRoutable(pod.tenant, pod.podId, leftMs());
+      const outcome = await parts.feed.waitRoutable(before, leftMs());
       const after = await read();
       if (outcome.kind === 'timeout') return { outcome, record: after };
-      if (outcome.kind === 'routable' && after?.status === 'RUNNING' && after.wish === 'ON') {
+      if (
+        outcome.kind === 'routable' &&
+        after?.status === 'RUNNING' &&
+        after.wish === 'ON' &&
+        after.run === before.run
+      ) {
         return { outcome, record: after };
       }
     }

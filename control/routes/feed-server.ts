@@ -1,9 +1,9 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, isIP, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import {
-  CANCEL_KEY_MAX_LENGTH,
+  type CancelMessage,
   type ControlMessage,
   FEED_ALIVE_MS,
   SNAPSHOT_PIECE,
@@ -13,6 +13,8 @@ import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
+import { parseCancel } from './cancel-message.ts';
+import type { CancelRelay } from './cancel-relay.ts';
 import type { ControlRouteFeed, Follower, TableChange } from './route-feed.ts';
 
 /** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
@@ -28,6 +30,8 @@ export interface FeedServerOptions {
   readonly log: Logger;
   /** Told what the workers have counted. */
   readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
+  /** To and from the other replicas; default: there are none. */
+  readonly cancels?: CancelRelay;
   /** Default: FEED_ALIVE_MS. */
   readonly aliveEveryMs?: number;
 }
@@ -35,13 +39,17 @@ export interface FeedServerOptions {
 /** Serves the route table to the gateway workers over a Unix socket, as core/feed-protocol.ts says. */
 export async function serveFeed(options: FeedServerOptions, signal: AbortSignal): Promise<void> {
   const sockets = new Set<Socket>();
-  const tellOthers = (teller: Socket, message: ControlMessage): void => {
+  const cancelled = (teller: Socket, message: CancelMessage): void => {
     for (const socket of sockets) if (socket !== teller) send(socket, message);
+    options.cancels?.tellOthers(message);
   };
+  const stopListening = options.cancels?.listen((message) => {
+    for (const socket of sockets) send(socket, message);
+  });
   const server: Server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    serveWorker(options, socket, (message) => tellOthers(socket, message));
+    serveWorker(options, socket, (message) => cancelled(socket, message));
   });
   rmSync(options.path, { force: true });
   await new Promise<void>((resolve, reject) => {
@@ -57,11 +65,12 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   }, options.aliveEveryMs ?? FEED_ALIVE_MS);
   await untilAborted(signal);
   clearInterval(alive);
+  stopListening?.();
   for (const socket of sockets) socket.destroy();
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-function serveWorker(options: FeedServerOptions, socket: Socket, tellOthers: (message: ControlMessage) => void): void {
+function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (message: CancelMessage) => void): void {
   const { feed, epoch, log } = options;
   let worker = 'a worker';
   let workerNumber: number | null = null;
@@ -112,7 +121,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, tellOthers: (me
       worker = `worker ${message.worker} (pid ${message.pid})`;
       workerNumber = message.worker;
     } else if (message.kind === 'cancel') {
-      tellOthers(message);
+      cancelled(message);
     } else if (message.kind === 'counts') {
       if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts);
     } else if (message.epoch === epoch) {
@@ -155,10 +164,7 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
       const counts = parseWorkerCounts(message.counts);
       return counts === null ? null : { kind: 'counts', counts };
     }
-    if (message?.kind === 'cancel' && typeof message.key === 'string' && typeof message.address === 'string') {
-      const { key, address } = message;
-      return key.length > CANCEL_KEY_MAX_LENGTH || isIP(address) === 0 ? null : { kind: 'cancel', key, address };
-    }
+    if (message?.kind === 'cancel') return parseCancel(message);
   } catch {
     // Not JSON: not a message.
   }

@@ -1,8 +1,7 @@
 import { isAborted, pause } from '../../core/abort.ts';
 import type { Certificate } from '../../core/certificates.ts';
-import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import type { RouteFeed } from '../../core/feed-protocol.ts';
+import type { RoutableAnswer, RoutableQuestion, RouteFeed } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Observation, WorkloadRef } from '../../core/orchestrator.ts';
@@ -34,7 +33,6 @@ export interface Follower {
 
 export interface RouteFeedOptions {
   readonly store: Store;
-  readonly clock: Clock;
   readonly log: Logger;
   readonly baseHostOf: (tenant: string) => string;
   /** What the orchestrator's watch last told of a workload, from memory. Default: only `observed` tells. */
@@ -51,6 +49,12 @@ interface PodEntry {
   sequence: number;
 }
 
+interface Waiter {
+  readonly key: string;
+  readonly question: RoutableQuestion;
+  readonly settle: (answer: RoutableAnswer) => void;
+}
+
 /**
  * The route table of this replica, derived from the store's changes and from what was observed of the workloads: never
  * a second thing to write. It is complete once all records are read and the first pass of a healthy store is over;
@@ -58,7 +62,6 @@ interface PodEntry {
  */
 export class ControlRouteFeed implements RouteFeed {
   readonly #store: Store;
-  readonly #clock: Clock;
   readonly #log: Logger;
   readonly #baseHostOf: (tenant: string) => string;
   readonly #glimpse: NonNullable<RouteFeedOptions['glimpse']>;
@@ -67,7 +70,7 @@ export class ControlRouteFeed implements RouteFeed {
   /** Observations that came before their record. */
   readonly #early = new Map<string, { uid: string; observation: Observation }>();
   readonly #followers = new Set<Follower>();
-  readonly #waiters = new Set<() => void>();
+  readonly #waiters = new Set<Waiter>();
   #certificates: readonly Certificate[] = [];
   #sequence = 0;
   #hasRecords = false;
@@ -75,7 +78,6 @@ export class ControlRouteFeed implements RouteFeed {
 
   constructor(options: RouteFeedOptions) {
     this.#store = options.store;
-    this.#clock = options.clock;
     this.#log = options.log;
     this.#baseHostOf = options.baseHostOf;
     this.#glimpse = options.glimpse ?? (() => ({ kind: 'unknown', reason: 'nobody has looked' }));
@@ -115,7 +117,7 @@ export class ControlRouteFeed implements RouteFeed {
 
   /** A follower has applied something, or has left: whoever waits looks again. */
   applied(): void {
-    for (const wake of this.#waiters) wake();
+    for (const waiter of this.#waiters) this.#ask(waiter);
   }
 
   setCertificates(certificates: readonly Certificate[]): void {
@@ -164,7 +166,7 @@ export class ControlRouteFeed implements RouteFeed {
       }
       await pause(FEED_RETRY_MS, signal);
     }
-    for (const wake of this.#waiters) wake();
+    for (const waiter of this.#waiters) waiter.settle(this.#late(waiter));
   }
 
   /** A store that is not to be believed replaces no table in use. */
@@ -185,43 +187,44 @@ export class ControlRouteFeed implements RouteFeed {
     return 'aborted';
   }
 
-  async waitRoutable(tenant: string, podId: string, timeoutMs: number): ReturnType<RouteFeed['waitRoutable']> {
-    const key = podKey(tenant, podId);
-    const deadline = this.#clock.monotonicMs() + timeoutMs;
-    for (;;) {
-      const entry = this.#pods.get(key);
-      if (entry !== undefined) {
-        const { wish, status, deleting } = entry.record;
-        if (deleting !== null || wish === 'OFF') return { kind: 'ended' };
-        if (wish === 'ON' && (status === 'ERROR' || status === 'COMPLETE')) return { kind: 'ended' };
-      }
-      const laggards = this.#laggards(entry);
-      if (laggards.length === 0) return { kind: 'routable' };
-      const leftMs = deadline - this.#clock.monotonicMs();
-      if (leftMs <= 0) return { kind: 'timeout', laggards };
-      await this.#nextEvent(leftMs);
+  waitRoutable(question: RoutableQuestion, timeoutMs: number): Promise<RoutableAnswer> {
+    const { promise, resolve } = Promise.withResolvers<RoutableAnswer>();
+    const waiter: Waiter = { key: podKey(question.tenant, question.podId), question, settle };
+    const timer = setTimeout(() => settle(this.#late(waiter)), timeoutMs);
+    this.#waiters.add(waiter);
+    this.#ask(waiter);
+    return promise.finally(() => this.#waiters.delete(waiter));
+
+    function settle(answer: RoutableAnswer): void {
+      clearTimeout(timer);
+      resolve(answer);
     }
   }
 
-  #laggards(entry: PodEntry | undefined): readonly string[] {
-    if (entry?.record.status !== 'RUNNING') return [`the pod (${entry?.record.status ?? 'unknown'})`];
+  /** Many may wait, and much changes meanwhile: a look costs no turn of the event loop. */
+  #ask(waiter: Waiter): void {
+    const entry = this.#entryOf(waiter);
+    if (entry !== null && hasEnded(entry.record)) waiter.settle({ kind: 'ended' });
+    else if (this.#laggards(entry).length === 0) waiter.settle({ kind: 'routable' });
+  }
+
+  #late(waiter: Waiter): RoutableAnswer {
+    return { kind: 'timeout', laggards: this.#laggards(this.#entryOf(waiter)) };
+  }
+
+  /** Null while the pod is not known here as it is asked for. */
+  #entryOf({ key, question }: Waiter): PodEntry | null {
+    const entry = this.#pods.get(key);
+    return entry?.record.uid === question.uid && entry.record.run >= question.run ? entry : null;
+  }
+
+  #laggards(entry: PodEntry | null): readonly string[] {
+    if (entry?.record.status !== 'RUNNING') return [`the pod (${entry?.record.status ?? 'not known yet'})`];
     if (entry.routes.some((route) => route.stanza === 'default' && route.backend === null)) return ['the pod'];
     if (this.#followers.size === 0) return ['the gateway'];
     return [...this.#followers]
       .filter((follower) => follower.appliedSequence < entry.sequence)
       .map((follower) => follower.name);
-  }
-
-  #nextEvent(timeoutMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.#waiters.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, timeoutMs);
-      this.#waiters.add(done);
-    });
   }
 
   async #readAll(): Promise<ReadonlyMap<string, PodRecord>> {
@@ -299,6 +302,11 @@ export class ControlRouteFeed implements RouteFeed {
     if (!this.isReady) return;
     for (const follower of this.#followers) follower.becameReady();
   }
+}
+
+function hasEnded({ wish, status, deleting }: PodRecord): boolean {
+  if (deleting !== null || wish === 'OFF') return true;
+  return wish === 'ON' && (status === 'ERROR' || status === 'COMPLETE');
 }
 
 function refOf({ tenant, podId, uid }: PodRecord): WorkloadRef {

@@ -59,7 +59,6 @@ class Simulation {
     const orchestrator = simOrchestrator(this.orchestrator, scheduler, process);
     const feed = new ControlRouteFeed({
       store: this.database.store,
-      clock,
       log: silentLog,
       baseHostOf: () => 'localhost',
     });

@@ -55,7 +55,12 @@ export function createRedisReplicas(options: RedisReplicasOptions): RedisReplica
     const args = [`${id} ${shared}`, String(REPLICA_SILENCE_MS)];
     const members = arrayOf(await connection.run('heartbeat', scripts.heartbeat, [keys.meta, keys.replicas], args));
     const others = members.map(parseMember).filter((replica) => replica.id !== id);
+    const known = new Set(live.map((replica) => replica.id));
     live = [itself, ...others];
+    for (const other of others) {
+      if (known.has(other.id) || other.shared === shared) continue;
+      log.warn({ replica: other.id }, 'another replica has other tenants or another orchestrator: configure all alike');
+    }
     heardAtMs = askedAtMs;
   }
 

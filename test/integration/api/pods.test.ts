@@ -282,7 +282,9 @@ test('wait=routable answers 200 when it is, and 202 with the laggards or the end
   const created = await stand.call('alice', 'POST', '/v3/pods?wait=routable', body);
   expect([created.status, created.body.metadata]).toEqual([200, { routable: true }]);
   expect(created.body.result).toMatchObject({ status: 'RUNNING' });
-  expect(asked[0]).toMatchObject(['default', 'mypod', expect.closeTo(60_000, -3)]);
+  const { uid } = await stand.record('mypod');
+  const question = { tenant: 'default', podId: 'mypod', uid, run: 1 };
+  expect(asked[0]).toMatchObject([question, expect.closeTo(60_000, -3)]);
 
   stand.routable = async () => ({ kind: 'timeout', laggards: ['worker 2'] });
   const late = await stand.call('alice', 'GET', '/v3/pods/mypod/start?wait=routable');
@@ -305,13 +307,13 @@ test('wait=routable does not take the word of a feed that still speaks of the ti
   stand.routable = async () => {
     questions += 1;
     // First the feed lags behind the store, then the pod comes up.
-    if (questions === 3) await stand.overwrite('mypod', { status: 'RUNNING', run: 2 });
+    if (questions === 3) await stand.overwrite('mypod', { status: 'RUNNING' });
     return { kind: 'routable' };
   };
   const answer = stand.call('alice', 'GET', '/v3/pods/mypod/restart?wait=routable');
   await expect.poll(async () => (await stand.record('mypod')).wish).toBe('RESTART');
   expect(questions).toBe(0);
-  await stand.overwrite('mypod', { status: 'REQUESTED', wish: 'ON' });
+  await stand.overwrite('mypod', { status: 'REQUESTED', wish: 'ON', run: 2 });
   expect((await answer).status).toBe(200);
   expect(questions).toBe(3);
 });

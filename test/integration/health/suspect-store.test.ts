@@ -38,7 +38,7 @@ class ControlPlane {
   constructor(file: string) {
     this.database = openSqliteDatabase({ path: join(directory, file), clock, log: silentLog });
     const { store, queue, lock, logs } = this.database;
-    this.feed = new ControlRouteFeed({ store, clock, log: silentLog, baseHostOf: () => 'localhost' });
+    this.feed = new ControlRouteFeed({ store, log: silentLog, baseHostOf: () => 'localhost' });
     const orchestrator: Orchestrator = {
       ensure: async (workload) => workloads.ensure(workload),
       remove: async (ref, options) => workloads.remove(ref, options),

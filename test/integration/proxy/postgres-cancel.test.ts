@@ -56,7 +56,6 @@ beforeAll(async () => {
   database = openSqliteDatabase({ path: ':memory:', clock: systemClock, log: silentLog });
   feed = new ControlRouteFeed({
     store: database.store,
-    clock: systemClock,
     log: silentLog,
     baseHostOf: () => 'localhost',
   });

@@ -17,6 +17,7 @@ import { until } from '../../support/until.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const KEY = podKey('default', 'mypod');
+const MYPOD = { tenant: 'default', podId: 'mypod', uid: 'uid-1', run: 1 };
 
 let directory: string;
 let database: SqliteDatabase;
@@ -61,7 +62,7 @@ async function put(record: PodRecord): Promise<void> {
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'podgate-feed-'));
   database = openSqliteDatabase({ path: ':memory:', clock, log: silentLog });
-  feed = new ControlRouteFeed({ store: database.store, clock, log: silentLog, baseHostOf: () => 'localhost' });
+  feed = new ControlRouteFeed({ store: database.store, log: silentLog, baseHostOf: () => 'localhost' });
   stop = new AbortController();
   running = Promise.all([
     feed.run(stop.signal),
@@ -134,10 +135,10 @@ test('waitRoutable answers when every worker has applied the route, and names wh
   feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
   quick.say({ kind: 'applied', epoch: 'epoch-1', sequence: feed.sequence });
   await until('one of the two is late', async () => {
-    const wait = await feed.waitRoutable('default', 'mypod', 50);
+    const wait = await feed.waitRoutable(MYPOD, 50);
     return wait.kind === 'timeout' && wait.laggards.length === 1 && wait.laggards[0] === 'worker 2 (pid 22)';
   });
-  const waiting = feed.waitRoutable('default', 'mypod', 10_000);
+  const waiting = feed.waitRoutable(MYPOD, 10_000);
   slow.say({ kind: 'applied', epoch: 'another epoch', sequence: 1e9 });
   slow.say({ kind: 'applied', epoch: 'epoch-1', sequence: feed.sequence });
   expect(await waiting).toEqual({ kind: 'routable' });
@@ -149,15 +150,36 @@ test('waitRoutable ends early for a pod that will not come, and when the laggard
   await worker.message('snapshot-end');
   await put(podRecord({ status: 'ERROR' }));
   await until('the record is read', () => [...feed.routes()].length === 1);
-  expect(await feed.waitRoutable('default', 'mypod', 5_000)).toEqual({ kind: 'ended' });
+  expect(await feed.waitRoutable(MYPOD, 5_000)).toEqual({ kind: 'ended' });
   await put(podRecord());
   feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
   const other = new Worker(path());
   await other.message('snapshot-end');
   other.say({ kind: 'applied', epoch: 'epoch-1', sequence: feed.sequence + 1 });
-  const waiting = feed.waitRoutable('default', 'mypod', 10_000);
+  const waiting = feed.waitRoutable(MYPOD, 10_000);
   worker.socket.destroy();
   expect(await waiting).toEqual({ kind: 'routable' });
+});
+
+test('waitRoutable does not take another run, or another pod of the name, for the one that is asked for', async () => {
+  feed.observationsComplete();
+  const worker = new Worker(path());
+  await worker.message('snapshot-end');
+  await put(podRecord());
+  await until('the record is read', () => [...feed.routes()].length === 1);
+  feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
+  worker.say({ kind: 'applied', epoch: 'epoch-1', sequence: 1_000 });
+  expect(await feed.waitRoutable(MYPOD, 5_000)).toEqual({ kind: 'routable' });
+  for (const other of [{ run: 2 }, { uid: 'uid-2' }]) {
+    const waited = await feed.waitRoutable({ ...MYPOD, ...other }, 30);
+    expect(waited).toEqual({ kind: 'timeout', laggards: ['the pod (not known yet)'] });
+  }
+  const next = feed.waitRoutable({ ...MYPOD, run: 2 }, 10_000);
+  const record = podRecord({ run: 2, applied: { generation: 1, run: 2, spec: podSpec() } });
+  await put(record);
+  await until('the record is read', () => [...feed.routes()][0]?.backend === null);
+  feed.observed(KEY, 'uid-1', workloadOf(record));
+  expect(await next).toEqual({ kind: 'routable' });
 });
 
 test('a worker that talks nonsense is cut off, and the others do not notice', async () => {

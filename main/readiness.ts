@@ -1,0 +1,33 @@
+import type { Leadership } from '../control/health/leadership.ts';
+import type { StoreJudge } from '../control/health/store-judge.ts';
+import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
+import type { Replicas } from '../core/replicas.ts';
+import type { SupervisorLink } from './supervisor-link.ts';
+
+/** The answer of `/readyz`. */
+export function readinessOf(parts: {
+  readonly link: SupervisorLink;
+  readonly judge: StoreJudge;
+  readonly leadership: Leadership;
+  readonly feed: ControlRouteFeed;
+  readonly replicas: Replicas;
+}) {
+  const { link, judge, leadership, feed, replicas } = parts;
+  const trust = judge.trust();
+  const { accepting, slots } = link.gateway();
+  const live = replicas.live();
+  const own = live.find(({ id }) => id === replicas.id)?.shared;
+  const odd = live.filter(({ shared }) => shared !== own).map(({ id }) => id);
+  return {
+    ok: slots > 0 && accepting === slots,
+    detail: {
+      store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
+      routes: feed.isReady ? 'complete' : 'not yet complete',
+      gateway: `${accepting} of ${slots} accept`,
+      followers: feed.followerCount,
+      replicas: live.map(({ id }) => id),
+      ...(odd.length === 0 ? {} : { configuredOtherwise: odd }),
+      health: leadership.isLeading() ? 'this replica leads' : 'another replica leads, or none yet',
+    },
+  };
+}
