@@ -1,7 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
-import { BASE_HOST_RULE, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
+import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
 const count = z.int().min(0);
 const bounds = (unit: string) =>
@@ -53,6 +53,12 @@ const CONFIG_FILE = z.strictObject({
       connectionsPerPod: z.int().min(1).optional(),
       handshakeTimeoutMs: z.int().min(100).optional(),
       staleAfterMs: z.int().min(1000).optional(),
+    })
+    .prefault({}),
+  proxyProtocol: z
+    .strictObject({
+      from: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),
+      policy: z.enum(['ignore', 'use', 'require']).default('require'),
     })
     .prefault({}),
 });

@@ -35,6 +35,7 @@ export interface Config {
   readonly images: readonly string[];
   readonly pods: PodLimitsConfig;
   readonly gateway: GatewayLimitsConfig;
+  readonly proxyProtocol: ProxyProtocolConfig;
 }
 
 export interface TenantConfig {
@@ -74,6 +75,13 @@ export interface PodLimitsConfig {
   readonly minTimeToStopSeconds: number;
   /** Pods a user may have; null = no quota. */
   readonly podsPerUser: number | null;
+}
+
+/** Whose PROXY headers are believed. */
+export interface ProxyProtocolConfig {
+  /** Addresses and CIDRs; empty = nobody's. */
+  readonly from: readonly string[];
+  readonly policy: 'ignore' | 'use' | 'require';
 }
 
 /** Undefined = the gateway's own default. */

@@ -76,6 +76,7 @@ function combine(
     images: file.images,
     pods: podLimitsOf(file, problems),
     gateway: file.limits,
+    proxyProtocol: file.proxyProtocol,
   };
 }
 

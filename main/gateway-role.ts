@@ -32,6 +32,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     limits: limitsOf(config.gateway, Math.max(1, config.workers)),
     drainMs: DRAIN_MS,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
+    proxyProtocol: config.proxyProtocol,
     ticketKeys: Buffer.from(settings.ticketKeys, 'base64'),
     clock: systemClock,
     log,

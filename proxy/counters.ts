@@ -12,7 +12,13 @@ export type ClosedReason =
   | 'deadline'
   | 'no-certificate'
   | 'tls-failed'
-  | 'accept-failed';
+  | 'accept-failed'
+  /** A load balancer looked whether we are there. */
+  | 'probe'
+  /** Of one who is trusted to send a PROXY header, and sent none where one is required, or a bad one. */
+  | 'proxy-header'
+  /** Somebody else sent one. */
+  | 'untrusted-proxy-header';
 
 /** How a session that was passed on came to its end. */
 export type SessionEnd = 'finished' | 'client-failed' | 'backend-failed' | 'idle-half-closed';
@@ -49,6 +55,9 @@ export function createCounters(): Counters {
       'no-certificate': 0,
       'tls-failed': 0,
       'accept-failed': 0,
+      probe: 0,
+      'proxy-header': 0,
+      'untrusted-proxy-header': 0,
     },
     refused: {
       'route.unknown': 0,

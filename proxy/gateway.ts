@@ -13,6 +13,7 @@ import { isAddressAllowed } from './policy/ip-allow-list.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type HttpLimits } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';
+import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
@@ -47,6 +48,8 @@ export interface GatewayOptions {
   readonly staleAfterMs?: number;
   /** 48 bytes, the same in every worker of a replica, so that TLS sessions are resumed in any; default: random. */
   readonly ticketKeys?: Buffer;
+  /** Whose PROXY headers are read; default: nobody's. */
+  readonly proxyProtocol?: ProxyProtocolOptions;
   /** One line at debug level for each connection; only worth its cost where debug lines are kept. */
   readonly logConnections?: boolean;
   readonly clock: Clock;
@@ -90,6 +93,7 @@ export interface Gateway {
   closeAll(): void;
 }
 
+const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
 const DRAIN_LOOK_MS = 50;
 /** A plain HTTP client has nothing to stay for: it is told where to go. */
 const REDIRECT_CONNECTION_MS = 15_000;
@@ -118,7 +122,16 @@ class GatewayWorker implements Gateway {
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
     const isStale = (): boolean => this.isStale();
 
-    this.#reception = new Reception({ counts, counters, clock, log, logConnections: options.logConnections ?? false });
+    this.#reception = new Reception({
+      counts,
+      counters,
+      clock,
+      log,
+      logConnections: options.logConnections ?? false,
+      introductions: createIntroductions(options.proxyProtocol ?? NOBODY_TRUSTED),
+      introductionMs: limits.handshakeTimeoutMs,
+      maxUnintroduced: limits.maxConnections,
+    });
     this.#http = createHttpProtocol({
       table,
       baseHosts,
@@ -159,16 +172,24 @@ class GatewayWorker implements Gateway {
       publicHttpsPort,
       handshakeTimeoutMs: limits.handshakeTimeoutMs,
     });
-    const redirect = createRedirectServer({ table, baseHosts, publicHttpsPort, log });
+    const redirect = createRedirectServer({
+      table,
+      baseHosts,
+      publicHttpsPort,
+      addressOf: (socket) => this.#reception.find(socket)?.info.remoteAddress ?? null,
+      log,
+    });
     this.#accept = {
       https: (raw) => front.accept(raw),
       http: (raw) => {
-        const connection = this.#reception.receive(raw);
-        if (connection === null) return;
-        connection.phase = 'served';
-        // A server that never listens does not watch its own timeouts.
-        connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#reception.close(connection, 'deadline'));
-        redirect.emit('connection', raw);
+        this.#reception.receive(raw, (connection) => {
+          connection.phase = 'served';
+          // A server that never listens does not watch its own timeouts.
+          connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#reception.close(connection, 'deadline'));
+          redirect.emit('connection', raw);
+          // Whoever looked at the first bytes may have left the socket paused.
+          if (raw.readableFlowing === false) raw.resume();
+        });
       },
     };
     this.#feed = new FeedClient({

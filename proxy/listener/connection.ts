@@ -17,16 +17,27 @@ export class Connection {
   closedFor: ClosedReason | null = null;
   /** Why it was refused, in words. */
   refusedFor: RefusalCode | null = null;
+  /** A load balancer made it for itself, most likely to see whether we are there. */
+  readonly isProbe: boolean;
   /** It began with an SSLRequest. */
   askedAsPostgres = false;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(raw: Socket, remoteAddress: string, admission: Exclude<Admission, 'none'>, acceptedMs: number) {
+  constructor(options: {
+    readonly raw: Socket;
+    readonly remoteAddress: string;
+    readonly remotePort: number;
+    readonly isProbe: boolean;
+    readonly admission: Exclude<Admission, 'none'>;
+    readonly acceptedMs: number;
+  }) {
+    const { raw, remoteAddress, remotePort } = options;
     this.raw = raw;
-    this.admission = admission;
-    this.acceptedMs = acceptedMs;
+    this.admission = options.admission;
+    this.acceptedMs = options.acceptedMs;
+    this.isProbe = options.isProbe;
     const id = randomBytes(9).toString('base64url');
-    this.info = { id, remoteAddress, remotePort: raw.remotePort ?? 0, serverName: null };
+    this.info = { id, remoteAddress, remotePort, serverName: null };
   }
 
   /** Replaces the deadline before: a connection always has one until it is established. */

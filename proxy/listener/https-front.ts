@@ -46,10 +46,10 @@ export class HttpsFront {
 
   accept(raw: Socket): void {
     const { reception, handshakeTimeoutMs } = this.#options;
-    const connection = reception.receive(raw);
-    if (connection === null) return;
-    connection.setDeadline(handshakeTimeoutMs, () => this.close(connection, 'deadline'));
-    sniff(raw, (sniffed) => this.#onSniffed(connection, sniffed));
+    reception.receive(raw, (connection) => {
+      connection.setDeadline(handshakeTimeoutMs, () => this.close(connection, 'deadline'));
+      sniff(raw, (sniffed) => this.#onSniffed(connection, sniffed));
+    });
   }
 
   /** The handshake is done. */

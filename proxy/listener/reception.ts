@@ -4,6 +4,7 @@ import type { RefusalCode } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { ClosedReason, Counters } from '../counters.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
+import type { Introductions } from '../proxy-protocol/introduction.ts';
 import { Connection, plainAddress } from './connection.ts';
 
 export interface ReceptionOptions {
@@ -13,38 +14,89 @@ export interface ReceptionOptions {
   readonly log: Logger;
   /** One line at debug level for each connection, when it closes. */
   readonly logConnections: boolean;
+  /** Null = nobody is trusted to send PROXY headers. */
+  readonly introductions: Introductions | null;
+  /** How long a PROXY header may take, and how many may be waited for at a time. */
+  readonly introductionMs: number;
+  readonly maxUnintroduced: number;
 }
 
 /** Gives every accepted socket its place and takes it back, both here and nowhere else. */
 export class Reception {
   readonly #options: ReceptionOptions;
   readonly #connections = new Map<Socket, Connection>();
+  /** Sockets whose PROXY header has not come yet. */
+  readonly #unintroduced = new Set<Socket>();
+  #complainedMs = -Infinity;
 
   constructor(options: ReceptionOptions) {
     this.#options = options;
   }
 
-  /** Null when there is no place: then the socket is closed already. */
-  receive(raw: Socket): Connection | null {
-    const { counts, counters, clock } = this.#options;
+  /** Calls back once it is known whose connection it is, at once for most; never when there is no place for it. */
+  receive(raw: Socket, onReceived: (connection: Connection) => void): void {
+    const { counters, introductions } = this.#options;
     counters.accepted++;
     // Errors are followed by 'close', and are everyday: resets, timeouts.
     raw.on('error', ignore);
     const address = plainAddress(raw.remoteAddress);
-    if (address === null) {
-      raw.destroy();
-      return null;
+    if (address === null) raw.destroy();
+    else if (introductions?.isTrusted(address) === true) this.#introduce(introductions, raw, address, onReceived);
+    else this.#admit(raw, address, raw.remotePort ?? 0, false, onReceived);
+  }
+
+  #introduce(
+    introductions: Introductions,
+    raw: Socket,
+    sender: string,
+    onReceived: (connection: Connection) => void,
+  ): void {
+    const { counters, introductionMs, maxUnintroduced } = this.#options;
+    if (this.#unintroduced.size >= maxUnintroduced) {
+      counters.closed['too-many-connections']++;
+      raw.resetAndDestroy();
+      return;
     }
+    this.#unintroduced.add(raw);
+    let isLate = false;
+    const late = setTimeout(() => {
+      isLate = true;
+      raw.destroy();
+    }, introductionMs);
+    introductions.read(raw, sender, (introduced) => {
+      clearTimeout(late);
+      this.#unintroduced.delete(raw);
+      if (introduced.kind === 'introduced') {
+        const { address, port } = introduced.client ?? { address: sender, port: raw.remotePort ?? 0 };
+        this.#admit(raw, address, port, introduced.isProbe, onReceived);
+        return;
+      }
+      const reason = isLate ? 'deadline' : introduced.kind === 'probed' ? 'probe' : 'proxy-header';
+      counters.closed[reason]++;
+      if (introduced.kind === 'refused') this.#complain({ sender, reason: introduced.reason }, BAD_HEADER);
+      raw.destroy();
+    });
+  }
+
+  #admit(
+    raw: Socket,
+    address: string,
+    remotePort: number,
+    isProbe: boolean,
+    onReceived: (connection: Connection) => void,
+  ): void {
+    const { counts, counters, clock } = this.#options;
     const admission = counts.admit(address);
     if (admission === 'none') {
       counters.closed['too-many-connections']++;
       raw.resetAndDestroy();
-      return null;
+      return;
     }
-    const connection = new Connection(raw, address, admission, clock.monotonicMs());
+    const acceptedMs = clock.monotonicMs();
+    const connection = new Connection({ raw, remoteAddress: address, remotePort, isProbe, admission, acceptedMs });
     this.#connections.set(raw, connection);
     raw.once('close', () => this.#release(connection));
-    return connection;
+    onReceived(connection);
   }
 
   find(raw: Socket): Connection | undefined {
@@ -54,8 +106,9 @@ export class Reception {
   /** Closes without an answer. The first reason counts. */
   close(connection: Connection, reason: ClosedReason): void {
     if (connection.closedFor === null) {
-      connection.closedFor = reason;
-      this.#options.counters.closed[reason]++;
+      connection.closedFor = connection.isProbe && reason === 'ended-early' ? 'probe' : reason;
+      this.#options.counters.closed[connection.closedFor]++;
+      if (reason === 'untrusted-proxy-header') this.#complain({ sender: connection.info.remoteAddress }, NOT_TRUSTED);
     }
     connection.raw.destroy();
   }
@@ -67,22 +120,34 @@ export class Reception {
   }
 
   get size(): number {
-    return this.#connections.size;
+    return this.#connections.size + this.#unintroduced.size;
   }
 
   closeAll(): void {
     for (const raw of this.#connections.keys()) raw.destroy();
+    for (const raw of this.#unintroduced) raw.destroy();
+  }
+
+  /** An operator who has set up one side only must be able to find out. */
+  #complain(fields: object, message: string): void {
+    const { clock, log } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#complainedMs < COMPLAIN_EVERY_MS) return;
+    this.#complainedMs = nowMs;
+    log.warn(fields, message);
   }
 
   #release(connection: Connection): void {
     const { counts, counters, clock, log, logConnections } = this.#options;
     connection.clearDeadline();
     if (connection.closedFor === null && connection.phase !== 'served') {
-      counters.closed[connection.phase === 'sniffing' ? 'ended-early' : 'tls-failed']++;
+      const reason = connection.phase === 'sniffing' ? 'ended-early' : 'tls-failed';
+      if (connection.isProbe) connection.closedFor = 'probe';
+      counters.closed[connection.isProbe ? 'probe' : reason]++;
     }
     this.#connections.delete(connection.raw);
     counts.release(connection.info.remoteAddress, connection.admission);
-    if (!logConnections) return;
+    if (!logConnections || connection.closedFor === 'probe') return;
     const { raw, info, refusedFor, closedFor } = connection;
     log.debug(
       {
@@ -97,6 +162,11 @@ export class Reception {
     );
   }
 }
+
+/** Strangers can bring this about as often as they like. */
+const COMPLAIN_EVERY_MS = 60_000;
+const BAD_HEADER = 'closed a connection of an address in proxyProtocol.from that has no good PROXY header';
+const NOT_TRUSTED = 'closed a connection with a PROXY header of an address that is not in proxyProtocol.from';
 
 function ignore(): void {
   // See above.

@@ -9,14 +9,19 @@ export function isAddressAllowed(route: Route, address: string): boolean {
   if (route.ipAllowList.length === 0) return true;
   let list = compiled.get(route);
   if (list === undefined) {
-    list = compileAllowList(route.ipAllowList);
+    list = compileAddressList(route.ipAllowList);
     compiled.set(route, list);
   }
+  return isListed(list, address);
+}
+
+export function isListed(list: BlockList, address: string): boolean {
   const family = isIP(address);
   return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }
 
-function compileAllowList(entries: readonly string[]): BlockList {
+/** Addresses and CIDRs; an entry that cannot be read stands for nobody. */
+export function compileAddressList(entries: readonly string[]): BlockList {
   const list = new BlockList();
   for (const entry of entries) {
     const [address = '', prefix, ...rest] = entry.trim().split('/');

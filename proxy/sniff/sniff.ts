@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ClosedReason } from '../counters.ts';
+import { looksLikeProxyHeader } from '../proxy-protocol/parse-proxy-header.ts';
 import { parseClientHello, type ClientHello } from './client-hello.ts';
 import { classifyFirstBytes } from './first-bytes.ts';
 import { match, needMore, reject, type Parsed } from './parsed.ts';
@@ -44,13 +45,14 @@ export function planSniff(bytes: Buffer, negotiated: Negotiated): Parsed<SniffSt
       return negotiated.gssenc
         ? reject('unrecognized')
         : match({ kind: 'answer', answer: 'N', next: { ...negotiated, gssenc: true } });
+    case 'http':
+      return looksLikeProxyHeader(bytes) ? reject('untrusted-proxy-header') : match({ kind: first });
     case 'cancel-request':
     case 'startup-message':
-    case 'http':
     case 'bolt':
       return match({ kind: first });
     case 'unknown':
-      return reject('unrecognized');
+      return reject(looksLikeProxyHeader(bytes) ? 'untrusted-proxy-header' : 'unrecognized');
   }
 }
 

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import type { Logger } from '../../../core/logger.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
 import { examineRequest } from './examine.ts';
@@ -13,6 +14,8 @@ export interface RedirectOptions {
   readonly baseHosts: () => ReadonlySet<string>;
   /** The port HTTPS clients dial. */
   readonly publicHttpsPort: number;
+  /** The client's own address, for the log. */
+  readonly addressOf: (socket: Socket) => string | null;
   readonly log: Logger;
 }
 
@@ -54,7 +57,7 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
 type Answer =
   { readonly kind: 'redirect'; readonly location: string } | { readonly kind: 'problem'; readonly problem: Problem };
 
-function answerTo(request: http.IncomingMessage, { table, baseHosts, publicHttpsPort, log }: RedirectOptions): Answer {
+function answerTo(request: http.IncomingMessage, { table, baseHosts, publicHttpsPort, addressOf, log }: RedirectOptions): Answer {
   const named = parseHost(request.headers.host ?? '')?.host ?? '';
   const head = {
     method: request.method ?? '',
@@ -68,7 +71,7 @@ function answerTo(request: http.IncomingMessage, { table, baseHosts, publicHttps
   }
   const known = table.get(named)?.host ?? (baseHosts().has(named) ? named : undefined);
   if (known === undefined) {
-    log.debug({ remoteAddress: request.socket.remoteAddress }, 'plain HTTP for an unknown name');
+    log.debug({ remoteAddress: addressOf(request.socket) }, 'plain HTTP for an unknown name');
     return problem('route.unknown');
   }
   const port = publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`;

@@ -199,6 +199,7 @@ resources: { cpu: { minimum: 1, maximum: 9000 }, default: { cpuLimit: 9000 } }
 quotas: { podsPerUser: 3 }
 minTimeToStopSeconds: 10
 limits: { connections: 7 }
+proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
 `,
     );
     expect(config.tenants.map(({ id }) => id)).toEqual(['one', 'two', 'three']);
@@ -214,6 +215,7 @@ limits: { connections: 7 }
       defaultResources: { cpuRequest: 250, cpuLimit: 9000 },
     });
     expect(config.gateway).toEqual({ connections: 7 });
+    expect(config.proxyProtocol).toEqual({ from: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'], policy: 'use' });
   });
 
   test.each([
@@ -227,6 +229,16 @@ limits: { connections: 7 }
       expect.stringContaining(`PODGATE_CONFIG ${problem}`),
     ]);
   });
+
+  test.each(['10.0.0.0/33', 'lb.example.org', '10.0.0.0/8/8', '10.0.0.0/', '::1/129', 'fe80::1%eth0', '*'])(
+    'a load balancer at %j is refused, and nobody is trusted without one',
+    (range) => {
+      expect(load({}).proxyProtocol).toEqual({ from: [], policy: 'require' });
+      expect(problemsOf({}, `proxyProtocol: { from: ['${range}'] }`)).toEqual([
+        expect.stringContaining('PODGATE_CONFIG proxyProtocol.from[0]: must be an IP address or a network'),
+      ]);
+    },
+  );
 
   test('tenants whose names would meet are refused', () => {
     const tenant = (id: string, baseHost: string): string =>

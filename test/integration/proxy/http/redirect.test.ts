@@ -15,7 +15,7 @@ async function start(publicHttpsPort: number): Promise<void> {
   const pod = { tenant: 'default', podId: 'hello', uid: 'uid-1', stanza: 'default', ipAllowList: [] };
   table.apply([{ host: HOST, protocol: 'http', status: 'STOPPED', backend: null, ...pod }], []);
   const baseHosts = () => new Set(['localhost']);
-  server = createRedirectServer({ table, baseHosts, publicHttpsPort, log: silentLog });
+  server = createRedirectServer({ table, baseHosts, publicHttpsPort, addressOf: () => null, log: silentLog });
   port = await listen(server);
 }
 

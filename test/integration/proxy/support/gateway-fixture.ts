@@ -9,6 +9,7 @@ import type { ControlMessage, WorkerMessage } from '../../../../core/feed-protoc
 import type { Logger } from '../../../../core/logger.ts';
 import type { Route } from '../../../../core/route.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway.ts';
+import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
 
 export const silentLog: Logger = {
@@ -132,6 +133,7 @@ export interface FixtureOptions {
   readonly log?: Logger;
   readonly logConnections?: boolean;
   readonly ticketKeys?: Buffer;
+  readonly proxyProtocol?: ProxyProtocolOptions;
 }
 
 /** A gateway worker with its feed, listening on loopback. */
@@ -149,6 +151,7 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
     limits: { ...DEFAULT_GATEWAY_LIMITS, http: DEFAULT_HTTP_LIMITS, ...limits },
     drainMs,
     ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
+    ...(options.proxyProtocol === undefined ? {} : { proxyProtocol: options.proxyProtocol }),
     ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
     clock,
     log: options.log ?? silentLog,

@@ -1,0 +1,32 @@
+import { match, needMore, type Parsed } from '../sniff/parsed.ts';
+import type { ProxyHeader } from './proxy-header.ts';
+import { parseVersion1, VERSION_1_SIGNATURE } from './version-1.ts';
+import { parseVersion2, VERSION_2_SIGNATURE } from './version-2.ts';
+
+/**
+ * The PROXY header, of version 1 or 2, at the start of `bytes`; 'absent' when they begin with anything else
+ * (proxy-protocol.txt of HAProxy, 2020/03/05). Only to be asked about connections of a sender who is trusted.
+ */
+export function parseProxyHeader(bytes: Buffer): Parsed<ProxyHeader | 'absent'> {
+  if (bytes.length === 0) return needMore(1);
+  if (begins(bytes, VERSION_1_SIGNATURE)) {
+    return bytes.length < VERSION_1_SIGNATURE.length ? needMore(VERSION_1_SIGNATURE.length) : parseVersion1(bytes);
+  }
+  if (begins(bytes, VERSION_2_SIGNATURE)) {
+    return bytes.length < VERSION_2_SIGNATURE.length ? needMore(VERSION_2_SIGNATURE.length) : parseVersion2(bytes);
+  }
+  return match('absent');
+}
+
+/** Does a stranger send one? Told apart from other rubbish, since it mostly means that a setting is missing. */
+export function looksLikeProxyHeader(bytes: Buffer): boolean {
+  return [VERSION_1_SIGNATURE, VERSION_2_SIGNATURE].some(
+    (signature) => bytes.length >= signature.length && begins(bytes, signature),
+  );
+}
+
+/** As far as both go. */
+function begins(bytes: Buffer, signature: Buffer): boolean {
+  const length = Math.min(bytes.length, signature.length);
+  return bytes.compare(signature, 0, length, 0, length) === 0;
+}
