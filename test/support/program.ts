@@ -17,6 +17,8 @@ export interface ProgramOptions {
   readonly umask?: string;
   /** Kept across restarts when given; otherwise a fresh one, removed at `dispose`. */
   readonly dataDir?: string;
+  /** HTTPS, HTTP, control; free ones unless given. */
+  readonly ports?: readonly number[];
 }
 
 export interface ApiAnswer {
@@ -57,7 +59,7 @@ export class Program {
 
   static async prepare(options: ProgramOptions = {}): Promise<Program> {
     const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'podgate-e2e-'));
-    return new Program(dataDir, await freePorts(3), options);
+    return new Program(dataDir, options.ports ?? (await freePorts(3)), options);
   }
 
   static async start(options: ProgramOptions = {}): Promise<Program> {
@@ -85,6 +87,12 @@ export class Program {
 
   /** Starts it and waits until it is ready. */
   async start(): Promise<void> {
+    this.launch();
+    await this.ready();
+  }
+
+  /** Starts it and does not wait: it may be that it cannot become ready yet. */
+  launch(): void {
     const inherited = Object.entries(process.env).filter(
       ([name]) => !name.startsWith('PODGATE_') && name !== 'NODE_OPTIONS',
     );
@@ -98,13 +106,16 @@ export class Program {
     const keep = (text: string) => (this.output = (this.output + text).slice(-200_000));
     child.stdout.setEncoding('utf8').on('data', keep);
     child.stderr.setEncoding('utf8').on('data', keep);
+  }
+
+  async ready(timeoutMs = 60_000): Promise<void> {
     await until(
-      `the program is ready; it said:\n${this.output}`,
+      'the program is ready',
       async () => {
         if (!this.isRunning) throw new Error(`it ended: ${this.output}`);
         return (await this.get('/readyz')).status === 200;
       },
-      { timeoutMs: 60_000 },
+      { timeoutMs },
     ).catch((error: unknown) => {
       throw new Error(`not ready; it said:\n${this.output}`, { cause: error });
     });
@@ -238,7 +249,7 @@ function callApi(call: {
  * Ports that are free now: bound all at once, so that they differ, and given back. Below the ports of outgoing
  * connections (ip_local_port_range), one of which could otherwise hold ours while the program is down.
  */
-async function freePorts(count: number): Promise<readonly number[]> {
+export async function freePorts(count: number): Promise<readonly number[]> {
   const servers: Server[] = [];
   while (servers.length < count) {
     const server = await listenOn(10_000 + Math.floor(Math.random() * 9_000));

@@ -9,6 +9,8 @@ import { until } from './until.ts';
 export interface RedisServerOptions {
   /** Lines of redis.conf that come after, and so replace, the usual ones. */
   readonly settings?: readonly string[];
+  /** Where its data lies; a fresh folder unless given. Removed at `dispose`. */
+  readonly folder?: string;
   readonly tls?: { readonly key: string; readonly certificate: string; readonly ca: string };
 }
 
@@ -23,7 +25,7 @@ export class RedisServer {
 
   private constructor(port: number, options: RedisServerOptions) {
     this.port = port;
-    this.folder = mkdtempSync(join(tmpdir(), 'podgate-redis-'));
+    this.folder = options.folder ?? mkdtempSync(join(tmpdir(), 'podgate-redis-'));
     this.#isTls = options.tls !== undefined;
     this.#settings = options.settings ?? [];
     if (options.tls === undefined) return;
@@ -52,6 +54,11 @@ export class RedisServer {
   get pid(): number {
     if (this.#child?.pid === undefined) throw new Error('the Redis server is not running');
     return this.#child.pid;
+  }
+
+  /** It ended by itself, or by `kill`. */
+  get hasEnded(): boolean {
+    return this.#child === null || this.#child.exitCode !== null || this.#child.signalCode !== null;
   }
 
   /** Over the data that is in the folder. Answers once the server takes connections and has read its data. */
