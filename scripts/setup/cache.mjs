@@ -35,3 +35,8 @@ export function preparedKubernetesHome() {
 export function stableNeo4jHome() {
   return join(userCache(), 'neo4j');
 }
+
+/** A Debian root to make images of, packed; it may not be there (yet). */
+export function preparedDebianRoot() {
+  return join(cacheRoot(), 'debian-bookworm.tar');
+}
