@@ -10,6 +10,8 @@ const PROGRAMS = [
   ['java', 'openjdk-17-jre-headless'],
   ['mvn', 'maven'],
   ['redis-server', 'redis-server'],
+  ['pebble', 'pebble'],
+  ['named', 'bind9'],
 ];
 
 /**
