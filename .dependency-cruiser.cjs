@@ -48,6 +48,7 @@ module.exports = {
     sdk('public-suffix', 'tldts|tldts-core', '^certs/'),
     sdk('pg', 'pg', '^(cli|test|bench)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
+    sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
     sdk('redis', 'redis|@redis/[a-z-]+', '^(control/store/redis|test)/'),
   ],
   options: {

@@ -6,8 +6,8 @@ import { until } from '../support/until.ts';
 
 /** What a program of a test pod does. */
 export type Behaviour =
-  /** Listens on the port of every stanza. */
-  | { readonly kind: 'serves' }
+  /** Listens on the port of every stanza; takes that long to end when it is asked to. */
+  | { readonly kind: 'serves'; readonly endsAfterMs?: number }
   /** Prints a line and ends with this code. */
   | { readonly kind: 'exits'; readonly code: number; readonly line: string }
   /** Listens, and adds a line to a file of its volume at each start, printing the whole file. */
@@ -18,7 +18,9 @@ export interface OrchestratorHarness {
   readonly orchestrator: Orchestrator;
   /** The part of a spec that makes a pod behave so here. */
   readonly specOf: (behaviour: Behaviour) => Partial<PodSpec>;
-  /** One that nobody runs. */
+  /** What can never run here. */
+  readonly impossible: Partial<PodSpec>;
+  /** One that nobody runs, and that can reach nothing. */
   readonly idle: Orchestrator;
   readonly close: () => Promise<void>;
 }

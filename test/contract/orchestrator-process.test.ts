@@ -16,13 +16,14 @@ afterAll(remove);
 describeOrchestrator('processes of this machine', async () => {
   const running = runProcessOrchestrator(processOptions(root));
   const idle = createProcessOrchestrator(processOptions(root, { limits: { firstLookMs: 50 } }));
-  return { orchestrator: running.orchestrator, idle, specOf, close: running.close };
+  const impossible = { template: 'no/such', writtenTemplate: 'no/such' };
+  return { orchestrator: running.orchestrator, idle, specOf, impossible, close: running.close };
 });
 
 function specOf(behaviour: Behaviour) {
   switch (behaviour.kind) {
     case 'serves':
-      return processSpec([process.execPath, '-e', SERVE]);
+      return processSpec([process.execPath, '-e', endingAfter(behaviour.endsAfterMs ?? 0) + SERVE]);
     case 'exits':
       return processSpec(['sh', '-c', `echo '${behaviour.line}'; exit ${behaviour.code}`]);
     case 'counts-starts': {
@@ -34,4 +35,8 @@ function specOf(behaviour: Behaviour) {
       return { ...processSpec([process.execPath, '-e', count + SERVE]), persistentVolume: true };
     }
   }
+}
+
+function endingAfter(ms: number): string {
+  return ms === 0 ? '' : `process.on('SIGTERM', () => setTimeout(() => process.exit(0), ${ms}));`;
 }

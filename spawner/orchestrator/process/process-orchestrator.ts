@@ -24,7 +24,7 @@ import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
 import { removeTree } from './remove-tree.ts';
 import { exists } from './runtime-files.ts';
 import { listeningUsers } from './socket-owner.ts';
-import { Watchers } from './watchers.ts';
+import { Watchers } from '../watchers.ts';
 import { Workload, type WorkloadParts } from './workload.ts';
 import type { WorkloadRecord } from './workload-record.ts';
 

@@ -1,0 +1,232 @@
+import { isAborted, untilAborted } from '../../../core/abort.ts';
+import { errorText, PodgateError } from '../../../core/errors.ts';
+import type {
+  AnnotatedWorkload,
+  Observation,
+  Orchestrator,
+  RemoveOptions,
+  WorkloadEvent,
+  WorkloadObservation,
+  WorkloadRef,
+  WorkloadSpec,
+} from '../../../core/orchestrator.ts';
+import { Watchers } from '../watchers.ts';
+import { recordAt, textAt } from './api/json.ts';
+import { createClusterObjects } from './cluster-objects.ts';
+import { makeWorkload } from './make-workload.ts';
+import { watchObjects } from './object-watch.ts';
+import {
+  ANNOTATION,
+  collectionPath,
+  objectName,
+  type OwnedObject,
+  parsePod,
+  parseService,
+  type PodView,
+  type ServiceView,
+  siteSelector,
+} from './objects.ts';
+import { observationOf, remainsOf } from './observation.ts';
+import { DEFAULT_LIMITS, type KubernetesOrchestratorOptions } from './options.ts';
+import { readPodLog } from './pod-logs.ts';
+import { removeWorkload } from './remove-workload.ts';
+import { createPodAges } from './server-clock.ts';
+
+/**
+ * Runs pods as Pods of a cluster, each with a Service, a NetworkPolicy and, where it needs them, volume claims and a
+ * Secret. Stateless but for what its watch remembers: any number of replicas work on the same namespace.
+ */
+export function createKubernetesOrchestrator(options: KubernetesOrchestratorOptions): Orchestrator {
+  const { api, clock, log, templates, settings } = options;
+  const limits = { ...DEFAULT_LIMITS, ...options.limits };
+  const { namespace, site } = settings;
+  const ages = createPodAges(clock);
+  const objects = createClusterObjects({ api, namespace, site, serverTime: (ms) => ages.note(ms) });
+  const watchers = new Watchers();
+  /** Removals begun here whose Pod has not gone yet, by uid: the rest follows when it has. */
+  const ending = new Map<string, { readonly ref: WorkloadRef; readonly how: RemoveOptions }>();
+  let life: AbortSignal | null = null;
+
+  const pods = watchObjects<PodView>({
+    api,
+    clock,
+    log,
+    limits,
+    path: collectionPath(namespace, 'pods'),
+    selector: siteSelector(site),
+    parse: parsePod,
+    serverTime: (ms) => ages.note(ms),
+    changed: (before, now) => {
+      const replaced = before !== null && before.objectUid !== now?.objectUid;
+      if (replaced || now === null) podGone(before ?? now);
+      if (now !== null) watchers.changed(now);
+    },
+    relisted: (vanished) => {
+      const present = new Set([...pods.items.values()].map(({ objectUid }) => objectUid));
+      ages.keepOnly((objectUid) => present.has(objectUid));
+      for (const pod of vanished) podGone(pod);
+      for (const pod of pods.items.values()) watchers.changed(pod);
+    },
+  });
+  const services = watchObjects<ServiceView>({
+    api,
+    clock,
+    log,
+    limits,
+    path: collectionPath(namespace, 'services'),
+    selector: siteSelector(site),
+    parse: parseService,
+    serverTime: (ms) => ages.note(ms),
+    changed: (before, now) => {
+      // A new one has no Pod yet: nobody needs to look.
+      if (before !== null) watchers.changed(now ?? before);
+    },
+    relisted: (vanished) => {
+      for (const service of [...vanished, ...services.items.values()]) watchers.changed(service);
+    },
+  });
+
+  function podGone(pod: PodView | null): void {
+    if (pod === null) return;
+    const unfinished = ending.get(pod.uid);
+    if (unfinished === undefined || life === null || life.aborted) {
+      watchers.changed(pod);
+      return;
+    }
+    ending.delete(pod.uid);
+    finish(unfinished, life)
+      .catch((error: unknown) => {
+        log.warn(
+          { ...unfinished.ref, error: errorText(error) },
+          'what a pod leaves could not be removed; the health loop will',
+        );
+      })
+      .finally(() => watchers.changed(pod));
+  }
+
+  async function finish(unfinished: { ref: WorkloadRef; how: RemoveOptions }, signal: AbortSignal): Promise<void> {
+    await remove(unfinished.ref, unfinished.how, signal);
+  }
+
+  function ensure(workload: WorkloadSpec, signal: AbortSignal) {
+    const removeOlder = (older: OwnedObject, until: AbortSignal): Promise<void> =>
+      remove(older, { data: 'keep', run: older.run }, until);
+    return makeWorkload({ objects, templates, settings, removeOlder }, workload, signal);
+  }
+
+  async function remove({ tenant, podId, uid }: WorkloadRef, how: RemoveOptions, signal: AbortSignal): Promise<void> {
+    const ref = { tenant, podId, uid };
+    const begun = ending.get(uid);
+    const known = pods.isFresh() ? pods.items.get(objectName(site, ref)) : undefined;
+    const isEnding = known?.uid === uid && known.isDeleting && known.run <= how.run;
+    if (
+      begun !== undefined &&
+      isEnding &&
+      begun.how.run >= how.run &&
+      (how.data === 'keep' || begun.how.data === 'delete')
+    ) {
+      return;
+    }
+    const removal = await removeWorkload(objects, ref, how, signal);
+    if (removal.kind !== 'ending') return;
+    const data = begun?.how.data === 'delete' ? 'delete' : how.data;
+    ending.set(uid, { ref, how: { data, run: Math.max(how.run, begun?.how.run ?? 0) } });
+    // It may have gone while the deletion was answered.
+    const podNow = pods.items.get(objectName(site, ref));
+    if (pods.isFresh() && known?.uid === uid && podNow?.uid !== uid) podGone(known);
+  }
+
+  async function observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation> {
+    const pod = await objects.readPod(ref, signal);
+    if (pod !== null) return observationOf(pod, serviceOf(pod), ages.ageMs(pod));
+    const [left, policies, claims, secret] = await Promise.all([
+      objects.list('services', ref.uid, signal),
+      objects.list('networkpolicies', ref.uid, signal),
+      objects.list('persistentvolumeclaims', ref.uid, signal),
+      objects.readSecret(ref, signal),
+    ]);
+    if (left.length > 0 || policies.length > 0 || secret !== null) return { kind: 'remains' };
+    return { kind: 'absent', data: claims.length > 0 };
+  }
+
+  function serviceOf(pod: OwnedObject): ServiceView | null {
+    return services.items.get(pod.name) ?? null;
+  }
+
+  function glimpse(ref: WorkloadRef): Observation {
+    if (!pods.isFresh()) return { kind: 'unknown', reason: 'the watch of the pods is not fresh' };
+    const pod = pods.items.get(objectName(site, ref));
+    if (pod?.uid === ref.uid) return observationOf(pod, serviceOf(pod), ages.ageMs(pod));
+    return services.items.get(objectName(site, ref))?.uid === ref.uid
+      ? { kind: 'remains' }
+      : { kind: 'absent', data: false };
+  }
+
+  async function list(signal: AbortSignal): Promise<readonly WorkloadObservation[]> {
+    await untilComplete(signal);
+    if (!pods.isFresh() || !services.isFresh()) throw unavailable('the watch of the cluster is not fresh');
+    const seen = [...pods.items.values()].map((pod) => observationOf(pod, serviceOf(pod), ages.ageMs(pod)));
+    const remains = [...services.items.values()].filter(({ name }) => !pods.items.has(name));
+    return [...seen, ...remains.map((service) => remainsOf(service, 0))];
+  }
+
+  async function untilComplete(signal: AbortSignal): Promise<void> {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(limits.firstListMs)]);
+    await Promise.race([
+      Promise.all([pods.complete, services.complete]),
+      new Promise<never>((_, reject) => {
+        const onAbort = (): void => reject(unavailable('the first list of the cluster is not complete yet'));
+        if (deadline.aborted) onAbort();
+        else deadline.addEventListener('abort', onAbort, { once: true });
+      }),
+    ]);
+  }
+
+  async function records(signal: AbortSignal): Promise<readonly AnnotatedWorkload[]> {
+    const all = await objects.all('pods', siteSelector(site), limits.page, signal);
+    return all.flatMap((object) => {
+      const pod = parsePod(object);
+      if (pod === null) return [];
+      const annotations = recordAt(recordAt(object, 'metadata'), 'annotations');
+      const { tenant, podId, uid, storeId, commit } = pod;
+      const credential = textAt(annotations, ANNOTATION.credential);
+      return [
+        {
+          tenant,
+          podId,
+          uid,
+          storeId,
+          commit,
+          record: textAt(annotations, ANNOTATION.record),
+          credential: credential === '' ? null : credential,
+        },
+      ];
+    });
+  }
+
+  async function* watch(signal: AbortSignal): AsyncGenerator<WorkloadEvent> {
+    await Promise.race([Promise.all([pods.complete, services.complete]), untilAborted(signal)]);
+    if (isAborted(signal)) return;
+    yield* watchers.watch([...pods.items.values(), ...services.items.values()], signal);
+  }
+
+  async function logs(ref: WorkloadRef, { tailBytes }: { readonly tailBytes: number }, signal: AbortSignal) {
+    const pod = await objects.readPod(ref, signal);
+    if (pod === null) return '';
+    const text = await readPodLog(api, { namespace, site }, ref, tailBytes, signal);
+    // The name may have become another pod's meanwhile; what that printed is not for this one's users.
+    const now = pods.items.get(pod.name);
+    return now === undefined || now.uid === ref.uid ? text : '';
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    life = signal;
+    await Promise.all([pods.run(signal), services.run(signal)]);
+  }
+
+  return { ensure, remove, observe, glimpse, list, records, watch, logs, run };
+}
+
+function unavailable(detail: string): PodgateError {
+  return new PodgateError('orchestrator.unavailable', { detail });
+}

@@ -1,0 +1,130 @@
+import type { EnsureResult, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { TemplateCatalog } from '../../../core/template.ts';
+import { createFailure } from './api/refusal.ts';
+import type { ClusterObjects } from './cluster-objects.ts';
+import type { ManifestContext } from './manifests/metadata.ts';
+import { networkPolicyManifest } from './manifests/network-policy.ts';
+import { podManifest } from './manifests/pod.ts';
+import { secretManifest } from './manifests/secret.ts';
+import { serviceManifest } from './manifests/service.ts';
+import { claimedVolumes, claimManifest } from './manifests/volumes.ts';
+import { claimName, type Collection, objectName, type OwnedObject, secretName } from './objects.ts';
+import type { KubernetesSettings } from './options.ts';
+import type { Recipe } from './recipes/recipe.ts';
+import { recipeOf } from './recipes/recipes.ts';
+
+/** One object to be made. */
+interface Wanted {
+  readonly collection: Collection;
+  readonly name: string;
+  /** For sentences. */
+  readonly what: string;
+  readonly manifest: object;
+}
+
+/** What an object that is there already means for one that is to be made. */
+export type Standing =
+  /** It is the one. */
+  | { readonly kind: 'same' }
+  /** On its way out, or newer than what is asked for. */
+  | { readonly kind: 'wait'; readonly reason: string }
+  /** Of an older workload, which is to be removed first. */
+  | { readonly kind: 'older' };
+
+export interface MakeParts {
+  readonly objects: ClusterObjects;
+  readonly templates: TemplateCatalog;
+  readonly settings: KubernetesSettings;
+  /** Starts the removal of a whole older workload. */
+  readonly removeOlder: (older: OwnedObject, signal: AbortSignal) => Promise<void>;
+}
+
+/**
+ * Makes what is not there: Service, policy, volumes and Secret, then the Pod, which needs them all and is fenced by
+ * them. Creates first and looks only where something is in the way: mostly nothing is.
+ */
+export async function makeWorkload(
+  parts: MakeParts,
+  workload: WorkloadSpec,
+  signal: AbortSignal,
+): Promise<EnsureResult> {
+  const found = recipeOf(workload, parts.templates, parts.settings);
+  if (found.kind === 'refused') return { kind: 'failed', reason: found.reason, retryable: false };
+  for (const wanted of wantedObjects({ workload, settings: parts.settings }, found.recipe)) {
+    const result = await makeObject(parts, wanted, workload, signal);
+    if (result !== null) return result;
+  }
+  return { kind: 'ensured' };
+}
+
+/** Pure; in the order of making. */
+export function wantedObjects(context: ManifestContext, recipe: Recipe): readonly Wanted[] {
+  const { workload, settings } = context;
+  const name = objectName(settings.site, workload);
+  return [
+    { collection: 'services', name, what: 'service', manifest: serviceManifest(context) },
+    { collection: 'networkpolicies', name, what: 'network policy', manifest: networkPolicyManifest(context) },
+    ...claimedVolumes(workload, recipe).map((volume) => ({
+      collection: 'persistentvolumeclaims' as const,
+      name: claimName(settings.site, workload, volume),
+      what: 'volume',
+      manifest: claimManifest(context, volume),
+    })),
+    ...(recipe.secret === null
+      ? []
+      : [
+          {
+            collection: 'secrets' as const,
+            name: secretName(settings.site, workload),
+            what: 'secret',
+            manifest: secretManifest(context, recipe.secret),
+          },
+        ]),
+    { collection: 'pods', name, what: 'pod', manifest: podManifest(context, recipe) },
+  ];
+}
+
+/** Null: it is there. */
+async function makeObject(
+  { objects, removeOlder }: MakeParts,
+  { collection, name, what, manifest }: Wanted,
+  workload: WorkloadSpec,
+  signal: AbortSignal,
+): Promise<EnsureResult | null> {
+  const created = await objects.create(collection, manifest, signal);
+  if (created.kind === 'created') return null;
+  if (created.kind === 'refused') return { kind: 'failed', ...createFailure(created.refusal, what) };
+  const found = await objects.read(collection, name, signal);
+  if (found.kind === 'none') return { kind: 'wait', reason: `its former ${what} has only just gone` };
+  if (found.kind === 'strange') {
+    const reason = `Something in the cluster that is not Podgate's has the name ${name}: an operator must remove it.`;
+    return { kind: 'failed', reason, retryable: true };
+  }
+  const standing = standingOf(found.object, workload, collection === 'persistentvolumeclaims');
+  switch (standing.kind) {
+    case 'same':
+      return null;
+    case 'wait':
+      return standing;
+    case 'older':
+      await removeOlder(found.object, signal);
+      return { kind: 'wait', reason: 'an older workload of this pod is being ended' };
+  }
+}
+
+/** Pure. `isData`: volumes belong to the uid, whatever the run. */
+export function standingOf(present: OwnedObject, wanted: WorkloadSpec, isData: boolean): Standing {
+  const { uid, generation, run, annotations } = wanted;
+  const isSame = present.uid === uid && (isData || (present.generation === generation && present.run === run));
+  if (present.isDeleting) {
+    return {
+      kind: 'wait',
+      reason: isData ? 'its data is being deleted' : 'an older workload of this pod is being ended',
+    };
+  }
+  if (isSame) return { kind: 'same' };
+  const isLaterRun = present.uid === uid && present.run > run;
+  const isLaterCommit = present.storeId === annotations.storeId && present.commit > annotations.commit;
+  if (isLaterRun || isLaterCommit) return { kind: 'wait', reason: 'a newer workload of this pod is there' };
+  return { kind: 'older' };
+}

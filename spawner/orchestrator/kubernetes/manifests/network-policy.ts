@@ -1,0 +1,100 @@
+import type { V1NetworkPolicy, V1NetworkPolicyEgressRule, V1NetworkPolicyPeer } from '@kubernetes/client-node';
+import { LABEL, MANAGED_BY, objectName } from '../objects.ts';
+import { commitAnnotation, type ManifestContext, runLabels } from './metadata.ts';
+
+/**
+ * Where the cluster's own inside is, by the private ranges: nodes, pods, services, the API server, the metadata address
+ * of clouds (169.254.169.254), Redis and the control port.
+ */
+const INSIDE_IPV4 = ['10.0.0.0/8', '100.64.0.0/10', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16'];
+const INSIDE_IPV6 = ['fc00::/7', 'fe80::/10'];
+
+/**
+ * The pod takes connections from gateways only, on the ports of its networking; it reaches the outside and the names of
+ * the cluster, but nothing inside. A local_only stanza is how a pod asks to be reached by the others of its tenant.
+ */
+export function networkPolicyManifest(context: ManifestContext): V1NetworkPolicy {
+  const { workload, settings } = context;
+  const { networking } = workload.spec;
+  const portsWhere = (isLocal: boolean) => [
+    ...new Set(
+      Object.values(networking)
+        .filter(({ protocol }) => (protocol === 'local_only') === isLocal)
+        .map(({ port }) => port),
+    ),
+  ];
+  const ingress = [
+    { from: [gateways(context)], ports: portsWhere(false) },
+    { from: [tenantsPods(context)], ports: portsWhere(true) },
+  ].filter(({ ports }) => ports.length > 0);
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: {
+      name: objectName(settings.site, workload),
+      labels: runLabels(context),
+      annotations: commitAnnotation(context),
+    },
+    spec: {
+      podSelector: { matchLabels: { [MANAGED_BY]: 'podgate', [LABEL.site]: settings.site, [LABEL.uid]: workload.uid } },
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: ingress.map(({ from, ports }) => ({ from, ports: ports.map((port) => ({ protocol: 'TCP', port })) })),
+      egress: egressOf(context),
+    },
+  };
+}
+
+function gateways({ settings }: ManifestContext): V1NetworkPolicyPeer {
+  return {
+    namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': settings.gateway.namespace } },
+    podSelector: { matchLabels: { ...settings.gateway.labels } },
+  };
+}
+
+function tenantsPods({ workload, settings }: ManifestContext): V1NetworkPolicyPeer {
+  return {
+    podSelector: {
+      matchLabels: { [MANAGED_BY]: 'podgate', [LABEL.site]: settings.site, [LABEL.tenant]: workload.tenant },
+    },
+  };
+}
+
+function egressOf(context: ManifestContext): V1NetworkPolicyEgressRule[] {
+  const { workload, settings } = context;
+  const isIpv6 = (block: string): boolean => block.includes(':');
+  const { egressExcept } = settings;
+  return [
+    {
+      to: [{ namespaceSelector: {}, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } }],
+      ports: [
+        { protocol: 'UDP', port: 53 },
+        { protocol: 'TCP', port: 53 },
+      ],
+    },
+    {
+      to: [
+        {
+          podSelector: {
+            matchLabels: {
+              [MANAGED_BY]: 'podgate',
+              [LABEL.site]: settings.site,
+              [LABEL.tenant]: workload.tenant,
+              [LABEL.local]: 'yes',
+            },
+          },
+        },
+      ],
+    },
+    {
+      to: [
+        {
+          ipBlock: {
+            cidr: '0.0.0.0/0',
+            except: [...INSIDE_IPV4, ...egressExcept.filter((block) => !isIpv6(block))],
+          },
+        },
+        { ipBlock: { cidr: '::/0', except: [...INSIDE_IPV6, ...egressExcept.filter(isIpv6)] } },
+      ],
+    },
+  ];
+}

@@ -1,0 +1,135 @@
+import type {
+  V1Container,
+  V1EnvVar,
+  V1Pod,
+  V1PodSecurityContext,
+  V1ResourceRequirements,
+  V1SecurityContext,
+} from '@kubernetes/client-node';
+import { DEFAULT_STANZA } from '../../../../core/ids.ts';
+import { LABEL, objectName } from '../objects.ts';
+import { POD_ADDRESS, type Recipe } from '../recipes/recipe.ts';
+import { type ManifestContext, podAnnotations, portsOf, runLabels } from './metadata.ts';
+import { podVolumes } from './volumes.ts';
+
+const STARTUP_PERIOD_SECONDS = 1;
+const READINESS_PERIOD_SECONDS = 5;
+/** For images whose user is not known. */
+const VOLUME_GROUP = 1000;
+export const CONTAINER = 'pod';
+
+/** The Pod of a workload: pure. It is made last, when all that it needs and all that fences it is there. */
+export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
+  const { workload, settings } = context;
+  const { volumes, mounts } = podVolumes(workload, recipe, settings);
+  const container: V1Container = {
+    name: CONTAINER,
+    image: recipe.image,
+    ...(recipe.command.length === 0 ? {} : { command: recipe.command.map(literal) }),
+    ...(recipe.args.length === 0 ? {} : { args: recipe.args.map(literal) }),
+    env: environmentOf(context, recipe),
+    ports: portsOf(context).map((containerPort) => ({ containerPort, protocol: 'TCP' })),
+    resources: resourcesOf(context),
+    securityContext: containerSecurity(recipe),
+    ...(mounts.length === 0 ? {} : { volumeMounts: mounts }),
+    ...probesOf(recipe),
+    // A program that says why it ends, says it in its last lines: they become part of the status.
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+  };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: objectName(settings.site, workload),
+      labels: { ...runLabels(context), ...(isLocalService(context) ? { [LABEL.local]: 'yes' } : {}) },
+      annotations: podAnnotations(context),
+    },
+    spec: {
+      containers: [container],
+      ...(volumes.length === 0 ? {} : { volumes }),
+      restartPolicy: recipe.mayComplete ? 'OnFailure' : 'Always',
+      terminationGracePeriodSeconds: recipe.graceSeconds,
+      automountServiceAccountToken: false,
+      // One variable for each port of each service of the namespace: who else is there, and names that images misread.
+      enableServiceLinks: false,
+      securityContext: podSecurity(recipe, volumes.length > 0),
+      ...(settings.imagePullSecrets.length === 0
+        ? {}
+        : { imagePullSecrets: settings.imagePullSecrets.map((name) => ({ name })) }),
+      ...(Object.keys(settings.nodeSelector).length === 0 ? {} : { nodeSelector: { ...settings.nodeSelector } }),
+      ...(settings.tolerations.length === 0 ? {} : { tolerations: settings.tolerations.map((each) => ({ ...each })) }),
+    },
+  };
+}
+
+function isLocalService({ workload }: ManifestContext): boolean {
+  return Object.values(workload.spec.networking).some(({ protocol }) => protocol === 'local_only');
+}
+
+/** The user's variables over ours about ports, and what the image itself needs over the user's. */
+function environmentOf({ workload }: ManifestContext, recipe: Recipe): V1EnvVar[] {
+  const { spec, podId } = workload;
+  const byName = new Map<string, V1EnvVar>();
+  const add = (variable: V1EnvVar): void => {
+    // A later one goes where it stands, not where the former stood: it may use those before it.
+    byName.delete(variable.name);
+    byName.set(variable.name, variable);
+  };
+  add({ name: 'POD_ID', value: podId });
+  for (const [stanza, { port }] of Object.entries(spec.networking)) {
+    if (stanza === DEFAULT_STANZA) add({ name: 'PORT', value: String(port) });
+    add({ name: `PORT_${stanza.toUpperCase()}`, value: String(port) });
+  }
+  for (const [name, value] of Object.entries(spec.environmentVariables)) add({ name, value: literal(value) });
+  add({ name: POD_ADDRESS, valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } });
+  for (const variable of recipe.environment) {
+    add(variable.value === undefined ? variable : { ...variable, value: literal(variable.value) });
+  }
+  return [...byName.values()];
+}
+
+/** Kubernetes puts variables in place of `$(NAME)`, unless the dollar is doubled: what users write is what they get. */
+function literal(text: string): string {
+  return text.replace(/\$(?=[$(])/g, '$$$$');
+}
+
+function resourcesOf({ workload }: ManifestContext): V1ResourceRequirements {
+  const { cpuRequest, cpuLimit, memRequest, memLimit, gpus } = workload.spec.resources;
+  return {
+    requests: { cpu: `${cpuRequest}m`, memory: `${memRequest}Mi` },
+    limits: { cpu: `${cpuLimit}m`, memory: `${memLimit}Mi`, ...(gpus === 0 ? {} : { 'nvidia.com/gpu': String(gpus) }) },
+  };
+}
+
+function podSecurity({ user, isRestricted }: Recipe, hasVolumes: boolean): V1PodSecurityContext {
+  // New volumes are root's. Whoever the image runs as becomes a member of the group that owns them.
+  const fsGroup = user ?? VOLUME_GROUP;
+  return {
+    ...(isRestricted ? { runAsNonRoot: true } : {}),
+    ...(user === null ? {} : { runAsUser: user, runAsGroup: user }),
+    ...(hasVolumes ? { fsGroup, fsGroupChangePolicy: 'OnRootMismatch' } : {}),
+    seccompProfile: { type: 'RuntimeDefault' },
+  };
+}
+
+function containerSecurity({ hasReadOnlyRoot, isRestricted }: Recipe): V1SecurityContext {
+  if (!isRestricted) return {};
+  return {
+    allowPrivilegeEscalation: false,
+    capabilities: { drop: ['ALL'] },
+    ...(hasReadOnlyRoot ? { readOnlyRootFilesystem: true } : {}),
+  };
+}
+
+/** Asked every second until it answers once, then now and then: nobody waits for a start longer than need be. */
+function probesOf({ probe, startSeconds }: Recipe): Pick<V1Container, 'startupProbe' | 'readinessProbe'> {
+  if (probe === null) return {};
+  return {
+    startupProbe: {
+      ...probe,
+      periodSeconds: STARTUP_PERIOD_SECONDS,
+      failureThreshold: Math.ceil(startSeconds / STARTUP_PERIOD_SECONDS),
+    },
+    readinessProbe: { ...probe, periodSeconds: READINESS_PERIOD_SECONDS, failureThreshold: 3 },
+  };
+}

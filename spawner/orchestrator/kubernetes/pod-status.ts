@@ -1,0 +1,193 @@
+import { constants } from 'node:os';
+import type { WorkloadPhase } from '../../../core/orchestrator.ts';
+import type { ContainerEnd, ContainerView, PodView } from './objects.ts';
+
+/** Fewer failures than this are no crash loop yet: the first restart comes at once, and often all is well then. */
+const CRASHING_AFTER_RESTARTS = 2;
+/** A run that lasted longer stands for itself: the kubelet forgets earlier failures after it, and so do we. */
+const RECOVERED_AFTER_MS = 10 * 60_000;
+const SAID_MAX_LENGTH = 500;
+
+export interface PodStatusView {
+  readonly phase: WorkloadPhase;
+  /** A sentence for the pod's user, or ''. */
+  readonly message: string;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly restarts: number;
+  readonly startedAtMs: number | null;
+}
+
+/** What a Pod's status means for its user: pure. Source: the Pod API (v1) and what the kubelet, scheduler and evictions write. */
+export function podStatus(pod: PodView): PodStatusView {
+  const { container } = pod;
+  const end = container === null ? null : endOf(container);
+  const { phase, message } = phaseOf(pod, end);
+  const shown = phase === 'ready' && container?.restarts === 0 ? null : end;
+  return {
+    phase,
+    message,
+    exitCode: shown === null || shown.signal !== null ? null : shown.exitCode,
+    signal: shown === null ? null : signalOf(shown),
+    restarts: container?.restarts ?? 0,
+    startedAtMs: container?.state.kind === 'running' ? container.state.startedAtMs : pod.startedAtMs,
+  };
+}
+
+interface Judged {
+  readonly phase: WorkloadPhase;
+  readonly message: string;
+}
+
+function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
+  if (pod.isDeleting) return { phase: 'stopping', message: deletionMessage(pod) };
+  switch (pod.phase) {
+    case 'Succeeded':
+      return { phase: 'completed', message: '' };
+    case 'Failed':
+      return { phase: 'failed', message: failureMessage(pod, end) };
+    case 'Unknown':
+      return { phase: 'starting', message: 'The node of this pod does not answer: its state is not known.' };
+    case 'Pending':
+    case 'Running':
+      return pod.container === null ? unstarted(pod) : ofContainer(pod, pod.container, end);
+  }
+}
+
+function deletionMessage(pod: PodView): string {
+  if (pod.unreadyReason === 'NodeLost' || pod.reason === 'NodeLost') {
+    return 'The node of this pod does not answer; the pod is made again once the cluster is sure that it has ended there.';
+  }
+  return pod.disruption === null
+    ? ''
+    : `The cluster ends this pod (${pod.disruption.reason}): ${said(pod.disruption.message)}`;
+}
+
+function failureMessage(pod: PodView, end: ContainerEnd | null): string {
+  if (pod.reason === 'Evicted') return `The node was short of a resource and evicted this pod: ${said(pod.message)}`;
+  if (pod.disruption !== null) {
+    return `The cluster has ended this pod (${pod.disruption.reason}): ${said(pod.disruption.message)}`;
+  }
+  if (pod.reason !== '') return `The cluster has given this pod up (${pod.reason}): ${said(pod.message)}`;
+  return end === null ? 'The pod has failed.' : endMessage(end);
+}
+
+/** No word from a node about its container yet. */
+function unstarted(pod: PodView): Judged {
+  if (pod.unscheduled !== '')
+    return { phase: 'pending', message: `No node has room for this pod: ${said(pod.unscheduled)}` };
+  return { phase: 'pending', message: pod.isScheduled ? '' : 'Waiting for a node.' };
+}
+
+function ofContainer(pod: PodView, container: ContainerView, end: ContainerEnd | null): Judged {
+  const { state } = container;
+  if (state.kind === 'waiting') return waiting(pod, container, state, end);
+  if (state.kind === 'running' && container.isReady && pod.isReady) return { phase: 'ready', message: '' };
+  if (isNodeAway(pod)) {
+    return {
+      phase: 'starting',
+      message: 'The node of this pod does not answer; connections to it fail until it does.',
+    };
+  }
+  return afterEnd(container, end);
+}
+
+function isNodeAway({ unreadyReason, reason }: PodView): boolean {
+  return unreadyReason === 'NodeNotReady' || unreadyReason === 'NodeLost' || reason === 'NodeLost';
+}
+
+function afterEnd(container: ContainerView, end: ContainerEnd | null): Judged {
+  if (end === null) return { phase: 'starting', message: '' };
+  const message = endMessage(end);
+  const ranForMs = end.startedAtMs === null || end.finishedAtMs === null ? 0 : end.finishedAtMs - end.startedAtMs;
+  const isLoop = container.restarts >= CRASHING_AFTER_RESTARTS && ranForMs < RECOVERED_AFTER_MS;
+  return isLoop
+    ? { phase: 'crashing', message: `${withoutStop(message)}, ${container.restarts + 1} times in a row.` }
+    : { phase: 'starting', message };
+}
+
+function waiting(
+  pod: PodView,
+  container: ContainerView,
+  state: { readonly reason: string; readonly message: string },
+  end: ContainerEnd | null,
+): Judged {
+  const image = container.image === '' ? 'its image' : `the image ${container.image}`;
+  switch (state.reason) {
+    case 'CrashLoopBackOff':
+      return afterEnd(container, end);
+    case 'ErrImagePull':
+    case 'ImagePullBackOff':
+    case 'RegistryUnavailable':
+      return { phase: 'crashing', message: `The node cannot pull ${image}: ${pullError(state.message)}` };
+    case 'ErrImageNeverPull':
+      return { phase: 'crashing', message: `The node does not have ${image} and may not pull it.` };
+    case 'InvalidImageName':
+      return { phase: 'failed', message: `The name of ${image} is not valid.` };
+    case 'SignatureValidationFailed':
+    case 'ImageInspectError':
+      return { phase: 'crashing', message: `The node does not accept ${image}: ${said(state.message)}` };
+    case 'CreateContainerConfigError':
+      return { phase: 'crashing', message: configError(state.message) };
+    case 'CreateContainerError':
+    case 'RunContainerError':
+    case 'StartError':
+    case 'PreCreateHookError':
+    case 'PostStartHookError':
+      return { phase: 'crashing', message: `The node cannot start the program: ${said(state.message)}` };
+    default:
+      // ContainerCreating, PodInitializing: pulling the image and attaching volumes are part of it.
+      if (end !== null) return afterEnd(container, end);
+      return {
+        phase: pod.phase === 'Running' ? 'starting' : 'pending',
+        message: state.message === '' ? '' : said(state.message),
+      };
+  }
+}
+
+function configError(message: string): string {
+  if (/runAsNonRoot|run as root|non-numeric user/.test(message)) {
+    return 'The image runs as root, which this cluster does not allow: use one that names a user by its number (USER 1000).';
+  }
+  return `The node cannot set the pod up: ${said(message)}`;
+}
+
+function pullError(message: string): string {
+  if (/not found|manifest unknown|does not exist/i.test(message)) return `there is none of this name. ${said(message)}`;
+  if (/unauthorized|denied|forbidden/i.test(message)) return `the registry does not allow it. ${said(message)}`;
+  return message === '' ? 'the registry has not given a reason.' : said(message);
+}
+
+/** How its program last ended: now, or before the present start. */
+function endOf(container: ContainerView): ContainerEnd | null {
+  return container.state.kind === 'terminated' ? container.state : container.lastEnd;
+}
+
+function endMessage(end: ContainerEnd): string {
+  if (end.reason === 'OOMKilled') return 'The program used more memory than its limit and was killed.';
+  if (end.reason === 'ContainerStatusUnknown') return 'Nobody knows how the program ended: its node was lost.';
+  const detail = end.message === '' ? '.' : `: ${said(end.message)}`;
+  if (end.reason === 'ContainerCannotRun' || end.reason === 'StartError')
+    return `The program could not be started${detail}`;
+  const signal = signalOf(end);
+  if (signal !== null) return `The program was killed by ${signal}${detail}`;
+  if (end.exitCode === 0) return `The program ended by itself${detail}`;
+  return `The program exited with code ${end.exitCode ?? 'unknown'}${detail}`;
+}
+
+/** Runtimes say 128 + n as exit code, most of them without the signal. */
+function signalOf({ signal, exitCode }: ContainerEnd): string | null {
+  const number = signal ?? (exitCode !== null && (exitCode === 137 || exitCode === 143) ? exitCode - 128 : null);
+  if (number === null || number === 0) return null;
+  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
+  return name ?? `signal ${number}`;
+}
+
+function said(message: string): string {
+  const text = message.replace(/\s+/g, ' ').trim().slice(0, SAID_MAX_LENGTH);
+  return text === '' || /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+function withoutStop(sentence: string): string {
+  return sentence.replace(/\.$/, '');
+}
