@@ -2,6 +2,7 @@
 // does nothing when everything is there. With --test it also prepares the real programs that tests run against.
 import { fileURLToPath } from 'node:url';
 import { prepareDebianPackages } from './setup/debian-packages.mjs';
+import { prepareKubernetes } from './setup/kubernetes.mjs';
 import { prepareNeo4j } from './setup/neo4j.mjs';
 import { prepareNodeModules } from './setup/node-modules.mjs';
 import { say } from './setup/run-command.mjs';
@@ -15,7 +16,10 @@ function fail(problem) {
 }
 
 async function prepareTestPrograms() {
-  const problems = [await prepareDebianPackages(), await prepareNeo4j()].filter((problem) => problem !== null);
+  // The first brings what the others are made with.
+  const packagesProblem = await prepareDebianPackages();
+  const others = await Promise.all([prepareNeo4j(), prepareKubernetes()]);
+  const problems = [packagesProblem, ...others].filter((problem) => problem !== null);
   for (const problem of problems) say(problem);
   if (problems.length > 0 && process.env.PODGATE_TEST_REQUIRE_ALL === '1')
     fail('PODGATE_TEST_REQUIRE_ALL=1: that is an error.');

@@ -12,6 +12,7 @@ const PROGRAMS = [
   ['redis-server', 'redis-server'],
   ['pebble', 'pebble'],
   ['named', 'bind9'],
+  ['haproxy', 'haproxy'],
 ];
 
 /**

@@ -1,4 +1,3 @@
-import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { existsSync } from 'node:fs';
 import {
@@ -12,80 +11,26 @@ import {
 } from '../../support/kubernetes/index.ts';
 import { run } from '../../support/run.ts';
 import { until } from '../../support/until.ts';
+import { type PodCalls, podCalls, SERVES, talk } from './pod-calls.ts';
 
 const problem = controlPlaneProblem();
 const NAMESPACE = 'environment';
 
-/** What these tests read of a pod. */
-interface PodObject {
-  readonly metadata: { readonly uid: string; readonly deletionTimestamp?: string };
-  readonly status: {
-    readonly phase: string;
-    readonly reason?: string;
-    readonly podIP?: string;
-    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
-    readonly containerStatuses?: readonly ContainerStatus[];
-  };
-}
-
-interface ContainerStatus {
-  readonly restartCount: number;
-  readonly ready: boolean;
-  readonly state: {
-    readonly waiting?: { readonly reason: string; readonly message?: string };
-    readonly running?: object;
-    readonly terminated?: { readonly reason: string; readonly exitCode: number };
-  };
-  readonly lastState: { readonly terminated?: { readonly reason: string; readonly exitCode: number } };
-}
-
-interface ContainerChange {
-  readonly [field: string]: unknown;
-}
-
 describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null ? '' : ` (${problem})`}`, () => {
   let cluster: TestCluster;
   let client: KubeClient;
+  let pods: PodCalls;
   beforeAll(async () => {
     cluster = await startTestCluster({ timings: { crashBackOffMs: 50, crashBackOffMaxMs: 200 } });
     client = cluster.controlPlane.client;
+    pods = podCalls(client, NAMESPACE);
     await cluster.controlPlane.createNamespace(NAMESPACE);
   });
   afterAll(() => cluster.stop());
 
-  const path = (name: string, namespace = NAMESPACE) => `/api/v1/namespaces/${namespace}/pods/${name}`;
-  const get = (name: string) => client.get<PodObject>(path(name));
-  const createPod = (name: string, container: ContainerChange, spec: object = {}, namespace = NAMESPACE) =>
-    client.call<PodObject>('POST', `/api/v1/namespaces/${namespace}/pods`, {
-      body: {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name, labels: { app: name, 'podgate.test/uid': `uid-of-${name}` } },
-        spec: { containers: [{ name: 'main', ...container }], ...spec },
-      },
-    });
-  const serves = { image: 'podgate.test/serves', ports: [{ containerPort: 8080 }] };
-  const becomes = (name: string, what: string, isWanted: (pod: PodObject, container?: ContainerStatus) => boolean) =>
-    until(`${name} ${what}`, async () => {
-      const pod = await get(name);
-      return isWanted(pod, pod.status.containerStatuses?.[0]) ? pod : null;
-    });
-  const becomesReady = (name: string) => becomes(name, 'is ready', (_pod, container) => container?.ready === true);
-  const isGone = (name: string) =>
-    until(`${name} is gone`, () =>
-      get(name).then(
-        () => false,
-        (error: unknown) => isKubeError(error, 'NotFound'),
-      ),
-    );
-  const remove = async (name: string, query = '') => {
-    await client.call('DELETE', `${path(name)}${query}`);
-    await isGone(name);
-  };
-
   it('makes a pod ready and lets it answer at its own address', async () => {
-    await createPod('ready', serves);
-    const { status } = await becomesReady('ready');
+    await pods.create('ready', SERVES);
+    const { status } = await pods.becomesReady('ready');
     expect(status.phase).toBe('Running');
     expect(status.conditions?.map(({ type, status: value }) => `${type}=${value}`)).toEqual(
       expect.arrayContaining(['PodScheduled=True', 'Initialized=True', 'ContainersReady=True', 'Ready=True']),
@@ -93,98 +38,98 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     const answer = (await (await fetch(`http://${String(status.podIP)}:8080/x`)).json()) as { uid: string };
     expect(answer.uid).toBe('uid-of-ready');
     expect(await talk(String(status.podIP), 8080, 'hello')).toMatch(/^\{.*"uid":"uid-of-ready".*\}\nhello$/);
-    await remove('ready');
+    await pods.remove('ready');
   });
 
   it('gives logs by the API server, with a bound, and those of the run before', async () => {
-    await createPod('logs', {
+    await pods.create('logs', {
       image: 'podgate.test/command',
       command: ['sh', '-c', 'for n in 1 2 3; do echo line $n; done; exit 3'],
     });
-    await becomes('logs', 'has been restarted', (_pod, container) => (container?.restartCount ?? 0) > 0);
-    expect(await client.get(`${path('logs')}/log?previous=true`)).toBe('line 1\nline 2\nline 3\n');
-    expect(await client.get(`${path('logs')}/log?previous=true&tailLines=1`)).toBe('line 3\n');
-    expect(await client.get(`${path('logs')}/log?previous=true&limitBytes=4`)).toBe('line');
-    await remove('logs');
+    await pods.becomes('logs', 'has been restarted', (_pod, container) => (container?.restartCount ?? 0) > 0);
+    expect(await client.get(`${pods.path('logs')}/log?previous=true`)).toBe('line 1\nline 2\nline 3\n');
+    expect(await client.get(`${pods.path('logs')}/log?previous=true&tailLines=1`)).toBe('line 3\n');
+    expect(await client.get(`${pods.path('logs')}/log?previous=true&limitBytes=4`)).toBe('line');
+    await pods.remove('logs');
   });
 
   it('honours the grace of a deletion, then kills', async () => {
-    await createPod('polite', { ...serves, env: [{ name: 'STOP_AFTER_MS', value: '300' }] });
-    await createPod('stubborn', { ...serves, env: [{ name: 'STOP_AFTER_MS', value: 'never' }] });
-    const [polite] = await Promise.all(['polite', 'stubborn'].map(becomesReady));
+    await pods.create('polite', { ...SERVES, env: [{ name: 'STOP_AFTER_MS', value: '300' }] });
+    await pods.create('stubborn', { ...SERVES, env: [{ name: 'STOP_AFTER_MS', value: 'never' }] });
+    const [polite] = await Promise.all(['polite', 'stubborn'].map((name) => pods.becomesReady(name)));
     const startedMs = performance.now();
-    await client.call('DELETE', path('polite'));
-    await client.call('DELETE', `${path('stubborn')}?gracePeriodSeconds=1`);
-    expect((await get('polite')).metadata).toMatchObject({
+    await client.call('DELETE', pods.path('polite'));
+    await client.call('DELETE', `${pods.path('stubborn')}?gracePeriodSeconds=1`);
+    expect((await pods.get('polite')).metadata).toMatchObject({
       uid: polite?.metadata.uid,
       deletionTimestamp: expect.any(String) as string,
     });
-    await isGone('polite');
+    await pods.isGone('polite');
     expect(performance.now() - startedMs).toBeGreaterThan(290);
-    await isGone('stubborn');
+    await pods.isGone('stubborn');
     expect(performance.now() - startedMs).toBeGreaterThan(990);
   });
 
   it('re-uses the address of a pod at once', async () => {
-    await createPod('first', serves);
-    const first = await becomesReady('first');
-    await remove('first', '?gracePeriodSeconds=0');
+    await pods.create('first', SERVES);
+    const first = await pods.becomesReady('first');
+    await pods.remove('first', '?gracePeriodSeconds=0');
     await until('its address is free', () => cluster.kubelet.pods().every(({ name }) => name !== 'first'));
-    await createPod('second', serves);
-    expect((await becomesReady('second')).status.podIP).toBe(first.status.podIP);
-    await remove('second');
+    await pods.create('second', SERVES);
+    expect((await pods.becomesReady('second')).status.podIP).toBe(first.status.podIP);
+    await pods.remove('second');
   });
 
   it('restarts what fails, with a back-off, and completes what may', async () => {
-    await createPod('crashes', { image: 'podgate.test/exits', env: [{ name: 'EXIT_CODE', value: '7' }] });
-    const looping = await becomes(
+    await pods.create('crashes', { image: 'podgate.test/exits', env: [{ name: 'EXIT_CODE', value: '7' }] });
+    const looping = await pods.becomes(
       'crashes',
       'is in a crash loop',
       (_pod, container) => container?.state.waiting?.reason === 'CrashLoopBackOff',
     );
     expect(looping.status.phase).toBe('Running');
     expect(looping.status.containerStatuses?.[0]?.lastState.terminated).toMatchObject({ exitCode: 7, reason: 'Error' });
-    await createPod('completes', { image: 'podgate.test/exits' }, { restartPolicy: 'OnFailure' });
-    await becomes('completes', 'has succeeded', ({ status }) => status.phase === 'Succeeded');
-    await createPod(
+    await pods.create('completes', { image: 'podgate.test/exits' }, { restartPolicy: 'OnFailure' });
+    await pods.becomes('completes', 'has succeeded', ({ status }) => status.phase === 'Succeeded');
+    await pods.create(
       'fails',
       { image: 'podgate.test/exits', env: [{ name: 'EXIT_CODE', value: '1' }] },
       { restartPolicy: 'Never' },
     );
-    await becomes('fails', 'has failed', ({ status }) => status.phase === 'Failed');
-    await Promise.all(['crashes', 'completes', 'fails'].map((name) => remove(name)));
+    await pods.becomes('fails', 'has failed', ({ status }) => status.phase === 'Failed');
+    await Promise.all(['crashes', 'completes', 'fails'].map((name) => pods.remove(name)));
   });
 
   it('says what it cannot pull, what it cannot schedule and what is not configured', async () => {
-    await createPod('unknown', { image: 'example.invalid/none' });
-    await becomes(
+    await pods.create('unknown', { image: 'example.invalid/none' });
+    await pods.becomes(
       'unknown',
       'waits for its image',
       (_pod, container) => container?.state.waiting?.reason === 'ImagePullBackOff',
     );
-    await createPod('huge', { ...serves, resources: { requests: { memory: '999Ti' } } });
-    const huge = await becomes('huge', 'is unschedulable', ({ status }) => (status.conditions ?? []).length > 0);
+    await pods.create('huge', { ...SERVES, resources: { requests: { memory: '999Ti' } } });
+    const huge = await pods.becomes('huge', 'is unschedulable', ({ status }) => (status.conditions ?? []).length > 0);
     expect(huge.status.conditions?.[0]).toMatchObject({
       type: 'PodScheduled',
       status: 'False',
       message: '0/1 nodes are available: 1 Insufficient memory.',
     });
     const secretKeyRef = { name: 'none', key: 'password' };
-    await createPod('unset', { ...serves, env: [{ name: 'PASSWORD', valueFrom: { secretKeyRef } }] });
-    const unset = await becomes(
+    await pods.create('unset', { ...SERVES, env: [{ name: 'PASSWORD', valueFrom: { secretKeyRef } }] });
+    const unset = await pods.becomes(
       'unset',
       'lacks a secret',
       (_pod, container) => container?.state.waiting?.reason === 'CreateContainerConfigError',
     );
     expect(unset.status.containerStatuses?.[0]?.state.waiting?.message).toBe('secret "none" not found');
-    await Promise.all(['unknown', 'huge', 'unset'].map((name) => remove(name)));
+    await Promise.all(['unknown', 'huge', 'unset'].map((name) => pods.remove(name)));
   });
 
   it('evicts, kills for memory and lets crash on demand', async () => {
-    await createPod('victim', serves);
-    await becomesReady('victim');
+    await pods.create('victim', SERVES);
+    await pods.becomesReady('victim');
     cluster.kubelet.outOfMemory(NAMESPACE, 'victim');
-    const killed = await becomes(
+    const killed = await pods.becomes(
       'victim',
       'was killed',
       (_pod, container) => container?.restartCount === 1 && container.ready,
@@ -194,8 +139,8 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
       reason: 'OOMKilled',
     });
     await cluster.kubelet.evict(NAMESPACE, 'victim');
-    expect((await get('victim')).status).toMatchObject({ phase: 'Failed', reason: 'Evicted' });
-    await remove('victim');
+    expect((await pods.get('victim')).status).toMatchObject({ phase: 'Failed', reason: 'Evicted' });
+    await pods.remove('victim');
   });
 
   it('asks probes truly', async () => {
@@ -203,14 +148,14 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     const startupProbe = { tcpSocket: { port: 8080 }, periodSeconds: 1 };
     const ports = [{ name: 'web', containerPort: 8080 }];
     const env = [{ name: 'START_AFTER_MS', value: '400' }];
-    await createPod('probed', { ...serves, ports, env, readinessProbe, startupProbe });
-    await becomes(
+    await pods.create('probed', { ...SERVES, ports, env, readinessProbe, startupProbe });
+    await pods.becomes(
       'probed',
       'runs unready',
       (_pod, container) => container?.state.running !== undefined && !container.ready,
     );
-    await becomesReady('probed');
-    await remove('probed');
+    await pods.becomesReady('probed');
+    await pods.remove('probed');
   });
 
   it('keeps the data of a claim over pods, and removes it with the claim', async () => {
@@ -224,21 +169,21 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
       },
     });
     const container = {
-      ...serves,
+      ...SERVES,
       image: 'podgate.test/counts-starts',
       volumeMounts: [{ name: 'data', mountPath: '/data' }],
     };
     const spec = { volumes: [{ name: 'data', persistentVolumeClaim: { claimName: 'data' } }] };
     for (const starts of [1, 2]) {
-      await createPod('keeper', container, spec);
-      await becomesReady('keeper');
-      expect(String(await client.get(`${path('keeper')}/log`)).match(/^start$/gm)).toHaveLength(starts);
-      if (starts === 1) await remove('keeper');
+      await pods.create('keeper', container, spec);
+      await pods.becomesReady('keeper');
+      expect(String(await client.get(`${pods.path('keeper')}/log`)).match(/^start$/gm)).toHaveLength(starts);
+      if (starts === 1) await pods.remove('keeper');
     }
     await client.call('DELETE', `${claims}/data`);
     expect(existsSync(cluster.kubelet.claimDirectory(metadata.uid))).toBe(true);
     await client.get(`${claims}/data`);
-    await remove('keeper');
+    await pods.remove('keeper');
     await until('the claim is gone', () =>
       client.get(`${claims}/data`).then(
         () => false,
@@ -251,33 +196,31 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
   it('enforces the restricted Pod Security level', async () => {
     const namespace = 'restricted';
     await cluster.controlPlane.createNamespace(namespace, { 'pod-security.kubernetes.io/enforce': 'restricted' });
+    const restricted = podCalls(client, namespace);
     await until('the namespace takes pods', () =>
       client.get(`/api/v1/namespaces/${namespace}/serviceaccounts/default`),
     );
-    await expect(createPod('loose', serves, {}, namespace)).rejects.toThrow(/violates PodSecurity "restricted/);
+    await expect(restricted.create('loose', SERVES)).rejects.toThrow(/violates PodSecurity "restricted/);
     const securityContext = {
       allowPrivilegeEscalation: false,
       capabilities: { drop: ['ALL'] },
       runAsNonRoot: true,
       seccompProfile: { type: 'RuntimeDefault' },
     };
-    await createPod('strict', { ...serves, securityContext }, {}, namespace);
-    await until(
-      'it is ready',
-      async () => (await client.get<PodObject>(path('strict', namespace))).status.containerStatuses?.[0]?.ready,
-    );
+    await restricted.create('strict', { ...SERVES, securityContext });
+    await restricted.becomesReady('strict');
   });
 
   it('goes on when the API server has been away, with the same data', async () => {
-    await createPod('steady', serves);
-    const { status } = await becomesReady('steady');
+    await pods.create('steady', SERVES);
+    const { status } = await pods.becomesReady('steady');
     await cluster.controlPlane.killApiServer();
     expect((await fetch(`http://${String(status.podIP)}:8080/`)).status).toBe(200);
     await cluster.controlPlane.startApiServer();
-    expect((await get('steady')).status.podIP).toBe(status.podIP);
-    await createPod('later', serves);
-    await becomesReady('later');
-    await Promise.all(['steady', 'later'].map((name) => remove(name)));
+    expect((await pods.get('steady')).status.podIP).toBe(status.podIP);
+    await pods.create('later', SERVES);
+    await pods.becomesReady('later');
+    await Promise.all(['steady', 'later'].map((name) => pods.remove(name)));
   });
 
   it('gives a ServiceAccount no more than its roles', async () => {
@@ -312,13 +255,3 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     expect(stdout).toBe('node/node-1\n');
   });
 });
-
-/** Sends a text, then reads to the end. */
-function talk(host: string, port: number, text: string): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let answer = '';
-    const socket = connect({ host, port }, () => socket.end(text));
-    socket.setEncoding('utf8').on('data', (chunk: string) => (answer += chunk));
-    socket.on('end', () => resolve(answer)).on('error', reject);
-  });
-}

@@ -31,3 +31,4 @@ export { controlPlaneProblem, type ControlPlane, programPath, startControlPlane 
 export { type Kubelet, type KubeletOptions, startKubelet } from './kubelet/kubelet.ts';
 export { createKubeClient, isKubeError, KubeError, type KubeClient } from './kube-client.ts';
 export { startTestCluster, type TestCluster } from './test-cluster.ts';
+export { type KubeletProcess, startKubeletProcess } from './kubelet-process.ts';

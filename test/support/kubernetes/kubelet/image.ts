@@ -21,7 +21,7 @@ export interface ContainerContext {
   readonly environment: Readonly<Record<string, string>>;
   readonly mounts: readonly Mount[];
   /** Where a path of the container is on this machine: in a mount, else in a directory of this run alone. */
-  resolve(path: string): string;
+  readonly resolve: (path: string) => string;
   /** Null: as ourselves (the stand-in is not root). */
   readonly user: { readonly uid: number; readonly gid: number } | null;
   /** How often it has been started before. */
@@ -49,4 +49,12 @@ export interface Image {
 export const endOfCode = (exitCode: number): ContainerEnd => ({
   exitCode,
   reason: exitCode === 0 ? 'Completed' : 'Error',
+});
+
+/** A container whose entrypoint has given up before its program began. */
+export const endAtOnce = (exitCode: number): RunningContainer => ({
+  pid: null,
+  ended: Promise.resolve(endOfCode(exitCode)),
+  signal: () => undefined,
+  exec: () => Promise.resolve(126),
 });

@@ -11,11 +11,12 @@ import type { Image } from './image.ts';
 import { startLogServer } from './log-server.ts';
 import { furnishNamespace } from './namespaces.ts';
 import { registerNode } from './node-object.ts';
-import { type Claim, type KubeItem, type Pod } from './objects.ts';
+import { type Claim, type KubeItem, type Pod, type Service } from './objects.ts';
 import { type PodWorker, startPodWorker } from './pod-worker.ts';
 import { reflect } from './reflector.ts';
 import { createScheduler, type NodeShape } from './scheduler.ts';
-import { testImages } from './test-images.ts';
+import { createServiceForwarder } from './service-forwarder.ts';
+import { standardImages } from './standard-images.ts';
 import { createVolumes } from './volumes.ts';
 
 export interface KubeletOptions {
@@ -81,7 +82,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   const { failed = () => undefined } = options;
   const node = { ...NODE, ...options.node };
   const timings = { ...TIMINGS, ...options.timings };
-  const images = new Map([...testImages(options.testPods ?? 'inside'), ...(options.images ?? [])]);
+  const images = new Map([...standardImages(options.testPods ?? 'inside'), ...(options.images ?? [])]);
   const over = new AbortController();
   const { signal } = over;
   const client = createKubeClient(options.kubeconfig);
@@ -112,6 +113,20 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       gone: () => undefined,
       failed,
     },
+    signal,
+  );
+  const forwarder = createServiceForwarder(
+    () => pods.items.values(),
+    ({ metadata }) => {
+      const worker = workers.get(metadata.uid);
+      return worker?.isReady() === true ? worker.address() : null;
+    },
+    failed,
+  );
+  const services = reflect<Service>(
+    client,
+    '/api/v1/services',
+    { changed: forwarder.serviceChanged, gone: forwarder.serviceGone, failed },
     signal,
   );
   const scheduler = createScheduler(
@@ -149,6 +164,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     const worker = workers.get(uid);
     if (worker !== undefined) {
       worker.update(pod);
+      forwarder.podChanged(pod);
       return;
     }
     const started = startPodWorker(pod, {
@@ -163,6 +179,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
   function end(pod: Pod): void {
     const worker = workers.get(pod.metadata.uid);
     if (worker !== undefined) quietly(worker.gone());
+    forwarder.podChanged(pod);
     for (const claim of claims.items.values()) if (claim.metadata.deletionTimestamp !== undefined) look(claim);
   }
 
@@ -179,7 +196,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     },
   });
   await registerNode(client, node, hostAddress);
-  await Promise.all([claims.synced, pods.synced, namespaces.synced]);
+  await Promise.all([claims, pods, namespaces, services].map(({ synced }) => synced));
 
   const workerOf = (namespace: string, name: string): PodWorker => {
     const worker = findWorker(namespace, name);
@@ -207,6 +224,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     claimDirectory: (uid) => volumes.claimDirectory(uid),
     async stop() {
       over.abort();
+      forwarder.close();
       await Promise.all([...workers.values()].map((worker) => worker.gone()));
       await logServer.close();
       client.close();

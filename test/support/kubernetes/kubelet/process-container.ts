@@ -74,3 +74,10 @@ export function exec(
     child.on('exit', (code) => resolve(code ?? 124));
   });
 }
+
+/**
+ * The programs here listen on their pod's address alone, since all share one network: what a command of the pod asks of
+ * its own localhost is asked of that address.
+ */
+export const atAddress = (word: string, address: string): string =>
+  word.replace(/(?<![\d.])127\.0\.0\.1(?![\d.])|\blocalhost\b/g, address);

@@ -1,0 +1,74 @@
+import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ETCD_VERSION, KUBERNETES_VERSION, preparedKubernetesHome } from './cache.mjs';
+import { findGo, goEnvironment } from './go.mjs';
+import { oneAtATime } from './one-at-a-time.mjs';
+import { runCommand, say } from './run-command.mjs';
+
+const TIMEOUT_MS = 45 * 60_000;
+/** Each has a go.mod that names the versions of all modules and a go.sum with their checksums. */
+const MODULES = fileURLToPath(new URL('../../test/support/kubernetes/build', import.meta.url));
+
+/** The version that the programs say of themselves, as Kubernetes' own build sets it. */
+const [major, minor] = KUBERNETES_VERSION.split('.');
+const VERSION_PACKAGE = 'k8s.io/component-base/version';
+const KUBERNETES_FLAGS = [
+  ...['-s', '-w'],
+  `-X=${VERSION_PACKAGE}.gitVersion=v${KUBERNETES_VERSION}`,
+  ...[`-X=${VERSION_PACKAGE}.gitMajor=${major}`, `-X=${VERSION_PACKAGE}.gitMinor=${minor}`],
+].join(' ');
+
+/**
+ * Builds a real kube-apiserver, kubectl and etcd from the module proxy into the cache, unless they are there. They appear
+ * all together or not at all.
+ * @returns {Promise<string | null>} a sentence on what is wrong, or null
+ */
+export async function prepareKubernetes() {
+  const home = preparedKubernetesHome();
+  if (process.platform !== 'linux' || (await isDirectory(home))) return null;
+  await mkdir(dirname(home), { recursive: true });
+  return await oneAtATime(`${home}.lock`, async () => ((await isDirectory(home)) ? null : await build(home)));
+}
+
+async function build(home) {
+  const startedMs = Date.now();
+  const found = await findGo();
+  if ('problem' in found) return found.problem;
+  say(`building Kubernetes ${KUBERNETES_VERSION} and etcd ${ETCD_VERSION} for the tests, once (5 to 20 minutes)`);
+  const building = await mkdtemp(`${home}.`);
+  try {
+    const bin = join(building, 'bin');
+    await mkdir(bin);
+    const problem =
+      (await goBuild(found.go, 'etcd', [`-o=${join(bin, 'etcd')}`, '-ldflags=-s -w', 'go.etcd.io/etcd/server/v3'])) ??
+      (await goBuild(found.go, 'kubernetes', [
+        ...[`-o=${bin}/`, `-ldflags=${KUBERNETES_FLAGS}`],
+        ...['k8s.io/kubernetes/cmd/kube-apiserver', 'k8s.io/kubernetes/cmd/kubectl'],
+      ]));
+    if (problem !== null) return problem;
+    // mkdtemp makes it private.
+    await chmod(building, 0o755);
+    await rename(building, home);
+    say(`Kubernetes is built, in ${Math.round((Date.now() - startedMs) / 1000)} s`);
+    return null;
+  } finally {
+    await rm(building, { recursive: true, force: true });
+  }
+}
+
+async function goBuild(go, module, args) {
+  const built = await runCommand(go, ['build', '-mod=readonly', '-trimpath', '-buildvcs=false', ...args], {
+    cwd: join(MODULES, module),
+    env: goEnvironment(),
+    timeoutMs: TIMEOUT_MS,
+  });
+  return built.code === 0 ? null : `${module} could not be built for the tests:\n${built.output.trim().slice(-1_000)}`;
+}
+
+async function isDirectory(path) {
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+}
