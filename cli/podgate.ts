@@ -11,6 +11,9 @@ const HELP = `podgate: databases and other pods behind one TLS port. The program
   npx podgate psql <pod> [psql arguments]   SQL on a Postgres pod, through the gateway
   npx podgate token --user NAME [--lifetime 30d]
                                             a token of the default tenant for that user
+  npx podgate queue [retry KEY|--all]       what waits for the spawner; keys that are parked with their error
+  npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
+  npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
   npx podgate --help
 
 They use the installation of the data directory (PODGATE_DATA_DIR, or .podgate here).
@@ -36,6 +39,15 @@ async function main(args: readonly string[]): Promise<number> {
       process.stdout.write(`${await tokenCommand(user, lifetime)}\n`);
       return 0;
     }
+    case 'queue':
+      process.stdout.write(await (await import('./operator/queue-command.ts')).queueCommand(rest));
+      return 0;
+    case 'recover':
+      process.stdout.write(await (await import('./operator/recover-command.ts')).recoverCommand(rest));
+      return 0;
+    case 'backup':
+      process.stdout.write(await (await import('./operator/backup-command.ts')).backupCommand(rest));
+      return 0;
     default:
       throw new CliError(EXIT_USAGE, `there is no command ${JSON.stringify(command)}; see: npx podgate --help`);
   }

@@ -4,14 +4,35 @@ export interface Claim {
   readonly token: string;
 }
 
+/** A key that was put aside because its work failed again and again. */
+export interface ParkedKey {
+  readonly key: string;
+  /** For the operator. */
+  readonly reason: string;
+  /** Wall clock ms. */
+  readonly sinceMs: number;
+}
+
+export interface QueueStats {
+  readonly due: number;
+  /** Parked keys are none of these. */
+  readonly delayed: number;
+  readonly leased: number;
+  readonly parked: number;
+}
+
 /**
  * At-least-once delivery of keys ("look at this pod"), never of commands. It is a hint: every pass of the health loop
  * adds again what its plan says the spawner must do.
  *
  * Laws: a key is in the queue at most once. A claimed key is not given out again before its lease ends, unless `add`
  * came meanwhile: then it is due again once the claim is settled (acknowledged, retried or expired). `acknowledge`,
- * `retry` and `extend` with a token that no longer holds the lease do nothing and answer false. Due keys are given out
- * in the order in which they became due, fairly between users (`share`).
+ * `retry`, `park` and `extend` with a token that no longer holds the lease do nothing and answer false. Due keys are
+ * given out in the order in which they became due, fairly between users (`share`).
+ *
+ * A parked key is due again after `forMs`, so that nothing is stuck for ever; sooner by `unpark`, or when a commit
+ * enqueues it: its record has changed. `add` alone, being the hint that is repeated every few seconds, does not bring it
+ * forward. A commit that enqueued the key during the claim wins over `park`: then it is due at once.
  */
 export interface Queue {
   /** Makes the key due after `delayMs` (sooner wins if it is queued already). */
@@ -21,5 +42,10 @@ export interface Queue {
   extend(claim: Claim, leaseMs: number): Promise<boolean>;
   acknowledge(claim: Claim): Promise<boolean>;
   retry(claim: Claim, delayMs: number): Promise<boolean>;
-  stats(): Promise<{ readonly due: number; readonly delayed: number; readonly leased: number }>;
+  park(claim: Claim, reason: string, forMs: number): Promise<boolean>;
+  /** Longest parked first. */
+  parked(limit: number): Promise<readonly ParkedKey[]>;
+  /** Makes this parked key (null: all of them) due. Answers how many there were. */
+  unpark(key: string | null): Promise<number>;
+  stats(): Promise<QueueStats>;
 }

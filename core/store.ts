@@ -78,6 +78,17 @@ export interface StoreIdentity {
   readonly storeId: string;
   /** Number of commits so far. */
   readonly commits: number;
+  /** Ids of stores in whose place this one has been put by `adopt`: what they made counts as made by this one. */
+  readonly replaces?: readonly string[];
+}
+
+/** As what a store goes on that has been put in the place of another: see `npx podgate recover`. */
+export interface Adoption {
+  readonly storeId: string;
+  /** The counter goes on at least behind this number; it never goes down. */
+  readonly commits: number;
+  /** Other stores whose place it takes as well. */
+  readonly replaces: readonly string[];
 }
 
 export interface ListQuery {
@@ -94,7 +105,9 @@ export interface ListQuery {
  * Laws: `commit` is one atomic, durable step - puts, deletes, enqueued keys and feed entries all or none - and returns
  * only after it would survive `kill -9`. A commit may be done and its answer lost: callers read again and compare.
  * `get` and `list` see every commit that was answered before they were called. Records carry a schema version, which
- * the store keeps and upgrades. Every method throws PodgateError 'store.unavailable' within its deadline, never hangs.
+ * the store keeps and upgrades. `adopt` is one atomic, durable step: afterwards the store has that id, a counter that is
+ * not lower, and in `replaces` its former id and those given, beside what was there; records stay as they are, and every
+ * reader of changes gets a gap. Doing it twice changes nothing. Every method throws PodgateError 'store.unavailable' within its deadline, never hangs.
  */
 export interface Store {
   commit(batch: Batch): Promise<CommitResult>;
@@ -104,4 +117,5 @@ export interface Store {
   /** Every change after the commit `after`, in order, as it happens, until the signal aborts (then it returns). */
   changes(after: number, signal: AbortSignal): AsyncIterable<Change>;
   identity(): Promise<StoreIdentity>;
+  adopt(adoption: Adoption): Promise<StoreIdentity>;
 }

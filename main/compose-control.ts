@@ -18,6 +18,8 @@ import { processMetrics } from '../control/metrics/process-metrics.ts';
 import { createWorkerCountsBoard } from '../control/metrics/worker-metrics.ts';
 import { createCancelRelay } from '../control/routes/cancel-relay.ts';
 import { createRoutableEverywhere } from '../control/routes/routable-everywhere.ts';
+import { OPERATOR_SOCKET, operatorCalls } from '../control/operator/operator-handler.ts';
+import { recoverStore } from '../control/operator/recover-store.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
@@ -33,7 +35,8 @@ import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
-import { openDatabase } from './open-database.ts';
+import { type Database, openDatabase } from './open-database.ts';
+import { createOperatorServer } from './operator-server.ts';
 import { podsRootOf } from './pods-root.ts';
 import { readinessOf } from './readiness.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
@@ -97,12 +100,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   });
   // Each store has its own: to change from one to the other is no loss of the other's records.
   const lastSeenPath = inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json');
+  const lastSeen = openLastSeenFile(lastSeenPath);
   const judge = createStoreJudge({
     store,
     orchestrator,
     log,
-    lastSeen: openLastSeenFile(lastSeenPath),
-    remedy: `Bring the right store back. Or, to go on with this one as it is: end Podgate, remove ${lastSeenPath}, and start it again.`,
+    lastSeen,
+    remedy: 'Bring the right store back. Or, to go on with this one: npx podgate recover',
   });
   const feed = new ControlRouteFeed({
     store,
@@ -175,10 +179,23 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     version,
     log,
   });
+  const operator = createOperatorServer({
+    calls: operatorCalls({
+      queue,
+      recover: (options) =>
+        recoverStore(
+          { store, lock: database.lock, logs, orchestrator, judge, lastSeen, clock, log },
+          options,
+          working.signal,
+        ),
+      backup: async ({ path }) => ({ bytes: await copyStore(database, path) }),
+    }),
+    log,
+  });
   const adminTokenPath = inDataDir('admin.token');
 
+  const working = new AbortController();
   async function run(ending: AbortSignal): Promise<void> {
-    const working = new AbortController();
     const pods = new AbortController();
     const { signal } = working;
     const failed = Promise.withResolvers<never>();
@@ -208,6 +225,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       ...(adminToken === null ? [] : [keep(keepAdminToken(adminToken, hasToken, signal))]),
     ];
     await server.listen(join(runDir, 'api.sock'));
+    await operator.listen(join(runDir, OPERATOR_SOCKET));
     const listening = Promise.withResolvers<undefined>();
     link.onListen(['control'], ({ handle }) => {
       server.listen(handle).then(() => listening.resolve(undefined), failed.reject);
@@ -222,7 +240,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       await Promise.race([untilAborted(ending), failed.promise]);
     } finally {
       working.abort();
-      const closed = server.close();
+      const closed = Promise.all([server.close(), operator.close()]);
       await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);
       if (link.isForGood()) {
         await keepAllOutput({ logs, orchestrator, log }, AbortSignal.timeout(KEEP_OUTPUT_MS)).catch(
@@ -251,6 +269,15 @@ function sharedSettings({ tenants, orchestrator }: Config): string {
     .update(JSON.stringify([tenants, orchestrator]))
     .digest('hex')
     .slice(0, 12);
+}
+
+async function copyStore(database: Database, path: string): Promise<number> {
+  if (database.copyTo !== undefined) return database.copyTo(path);
+  throw new PodgateError('config.invalid', {
+    publicMessages: [
+      'The store is in Redis, which makes its own copies: redis-cli --rdb FILE, or see docs/operations.md.',
+    ],
+  });
 }
 
 function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null): TenantTokens {

@@ -16,6 +16,8 @@ export interface Database {
   readonly lock: Lock;
   readonly logs: LogStore;
   readonly replicas: Replicas;
+  /** Of the embedded store alone: a whole copy in a new file; answers its bytes. */
+  copyTo?(path: string): Promise<number>;
   close(): void;
 }
 

@@ -88,7 +88,8 @@ class Supervisor {
     // For commands of this machine (npx podgate): the ports, also where they were left to chance.
     const { config } = this.#settings;
     const { httpsPort, publicHttpsPort, controlPort } = config;
-    const endpoints = { httpsPort, publicHttpsPort, controlPort, baseHost: config.tenants[0].baseHost };
+    const { runDir } = this.#settings;
+    const endpoints = { httpsPort, publicHttpsPort, controlPort, runDir, baseHost: config.tenants[0].baseHost };
     writeFileSync(join(config.dataDir, 'endpoints.json'), JSON.stringify(endpoints), { mode: 0o600 });
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.#onSignal(signal));
     this.#control.start();

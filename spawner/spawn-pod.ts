@@ -141,6 +141,23 @@ async function note(
   return { kind: 'later', delayMs: 0 };
 }
 
+/** Says on the pod why nothing happens: only sentences for people, the operator has the rest. */
+export async function noteParked(parts: SpawnParts, key: string, error: unknown): Promise<void> {
+  const stored = await parts.store.get('pod', key);
+  if (stored === null || stored.value.wish !== 'ON' || stored.value.deleting !== null) return;
+  const why = error instanceof PodgateError ? error.publicMessages.join(' ') : ERRORS['api.internal'].message;
+  const message = `Starting it failed again and again: ${why} It is tried again in ten minutes, or when you restart it.`;
+  const statusContainer = {
+    phase: 'parked',
+    message,
+    startTime: null,
+    exitCode: null,
+    signal: null,
+    restarts: 0,
+  };
+  await write(parts, stored, { statusContainer }, `spawner put the pod aside: ${message}`);
+}
+
 interface OpenedCredentials {
   readonly credentials: Credentials | null;
   /** As they are stored. */

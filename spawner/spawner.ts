@@ -2,7 +2,8 @@ import { isAborted, pause } from '../core/abort.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Claim, Queue } from '../core/queue.ts';
-import { type SpawnOutcome, type SpawnParts, spawnPod } from './spawn-pod.ts';
+import { isPoisoned } from './poison.ts';
+import { noteParked, type SpawnOutcome, type SpawnParts, spawnPod } from './spawn-pod.ts';
 
 /** Long enough for a slow store, short enough that the keys of a spawner that died are soon taken up again. */
 const LEASE_MS = 15_000;
@@ -15,6 +16,8 @@ const ERROR_FIRST_MS = 250;
 const ERROR_MAX_MS = 30_000;
 /** While it may not work, how often it looks whether it may. */
 const MAY_WORK_EVERY_MS = 20;
+/** A key that is put aside is looked at again after this long, unless its pod changes or an operator says so. */
+const PARK_MS = 10 * 60_000;
 /** A key that was claimed while it might not work. */
 const NOT_YET_MS = 1_000;
 
@@ -37,6 +40,19 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   const { queue, log } = options;
   /** Turns in a row that came to nothing, by key. An entry goes with the first that succeeds. */
   const fruitless = new Map<string, number>();
+  /** Of keys whose last turns ended in an error. `since`: how many workloads had been made before the first of them. */
+  const failing = new Map<string, { count: number; readonly since: number }>();
+  let made = 0;
+  const parts: SpawnParts = {
+    ...options,
+    orchestrator: {
+      ensure: async (workload, signal) => {
+        const result = await options.orchestrator.ensure(workload, signal);
+        made += 1;
+        return result;
+      },
+    },
+  };
 
   async function claimer(signal: AbortSignal): Promise<void> {
     let failures = 0;
@@ -67,19 +83,19 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     const stopExtending = keepLease(claim, lost);
     let outcome: SpawnOutcome;
     try {
-      outcome = await spawnPod(options, key, AbortSignal.any([signal, lost.signal]));
+      outcome = await spawnPod(parts, key, AbortSignal.any([signal, lost.signal]));
     } catch (error) {
       if (isAborted(signal)) {
         // The next spawner takes it up at once.
         await queue.retry(claim, 0);
         return;
       }
-      log.warn({ key, error: errorText(error) }, 'a pod could not be spawned; it is tried again');
-      await queue.retry(claim, growingMs(count(key), ERROR_FIRST_MS, ERROR_MAX_MS));
+      await putOff(claim, error);
       return;
     } finally {
       stopExtending();
     }
+    failing.delete(key);
     // Settled only now, after the work.
     switch (outcome.kind) {
       case 'done':
@@ -94,6 +110,26 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         log.debug({ key, reason: outcome.reason }, 'waiting before a pod is spawned');
         await queue.retry(claim, growingMs(count(key), WAIT_FIRST_MS, WAIT_MAX_MS));
     }
+  }
+
+  /** Tries again later, or parks a key that fails again and again. */
+  async function putOff(claim: Claim, error: unknown): Promise<void> {
+    const { key } = claim;
+    const failures = failing.get(key) ?? { count: 0, since: made };
+    failures.count += 1;
+    failing.set(key, failures);
+    if (!isPoisoned({ count: failures.count, madeMeanwhile: made - failures.since }, error)) {
+      log.warn({ key, error: errorText(error) }, 'a pod could not be spawned; it is tried again');
+      await queue.retry(claim, growingMs(failures.count, ERROR_FIRST_MS, ERROR_MAX_MS));
+      return;
+    }
+    log.error({ key, error: errorText(error) }, 'a pod fails again and again: its key is parked');
+    if (!(await queue.park(claim, errorText(error), PARK_MS))) return;
+    // It is put aside: what is known of it begins anew with its next turn.
+    failing.delete(key);
+    await noteParked(options, key, error).catch((failure: unknown) => {
+      log.warn({ key, error: errorText(failure) }, 'its pod could not be told why');
+    });
   }
 
   function count(key: string): number {

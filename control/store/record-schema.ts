@@ -1,10 +1,14 @@
 import { PodgateError } from '../../core/errors.ts';
+import type { PodRecord } from '../../core/pod.ts';
 import type { RecordKind, RecordTypes } from '../../core/store.ts';
 
 /** How one kind of record is written now, and how what older releases wrote becomes it. */
 export interface RecordSchema {
   readonly version: number;
-  /** From each older version (the key) to the next one. Values are parsed JSON. */
+  /**
+   * From each older version (the key) to the next one. Values are parsed JSON. What has the newer shape already stays
+   * as it is: records in workloads' annotations carry no version.
+   */
   readonly upgrades: Readonly<Record<number, (value: unknown) => unknown>>;
 }
 export type RecordSchemas = Readonly<Record<RecordKind, RecordSchema>>;
@@ -12,7 +16,7 @@ export type RecordSchemas = Readonly<Record<RecordKind, RecordSchema>>;
 /** Version 1 knew no volume mounts. */
 function withVolumeMounts(value: unknown): unknown {
   const record = value as { readonly spec: object; readonly applied: { readonly spec: object } | null };
-  const completed = (spec: object): object => ({ ...spec, volumeMounts: [] });
+  const completed = (spec: object): object => ({ volumeMounts: [], ...spec });
   return {
     ...record,
     spec: completed(record.spec),
@@ -67,6 +71,35 @@ export function decodeRecord<K extends RecordKind>(
     value = upgrade(value);
   }
   return value as RecordTypes[K];
+}
+
+/**
+ * A pod's record as it stands in the annotations of its workload, in today's shape; null for what is none. It was written
+ * by some release, perhaps cut or changed by others since: only what a record must have is believed.
+ */
+export function recordOfAnnotation(text: string, schemas: RecordSchemas = RECORD_SCHEMAS): PodRecord | null {
+  const { version, upgrades } = schemas.pod;
+  try {
+    let value: unknown = JSON.parse(text);
+    for (let from = 1; from < version; from++) value = upgrades[from]?.(value) ?? value;
+    return isPodRecord(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isPodRecord(value: unknown): value is PodRecord {
+  const hasTypes = (object: unknown, types: Readonly<Record<string, string>>): object is object =>
+    typeof object === 'object' &&
+    object !== null &&
+    Object.entries(types).every(([name, type]) => typeof (object as Readonly<Record<string, unknown>>)[name] === type);
+  const TEXTS = { uid: 'string', tenant: 'string', podId: 'string', createdBy: 'string', wish: 'string' };
+  const NUMBERS = { generation: 'number', run: 'number', createdAtMs: 'number' };
+  return (
+    hasTypes(value, { ...TEXTS, ...NUMBERS, spec: 'object', permissions: 'object', applied: 'object' }) &&
+    'spec' in value &&
+    hasTypes(value.spec, { template: 'string', networking: 'object', resources: 'object' })
+  );
 }
 
 /** `kind` comes from the store: a newer release may have written kinds that this one does not know. */

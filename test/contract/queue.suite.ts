@@ -36,7 +36,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
       expect(claimed.key).toBe('a');
       await expectNothingDue();
       expect(await queue.acknowledge(claimed)).toBe(true);
-      expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+      expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
       expect(await queue.acknowledge(claimed)).toBe(false);
       await expectNothingDue();
     });
@@ -63,7 +63,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
     describe('delay', () => {
       it('holds a key back until it is due', async () => {
         await queue.add('a', { delayMs: SHORT_MS });
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 0, parked: 0 });
         await expectNothingDue();
         await harness.passTime(SHORT_MS);
         expect((await claim()).key).toBe('a');
@@ -85,7 +85,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         const first = await claim(SHORT_MS);
         await expectNothingDue();
         await harness.passTime(2 * SHORT_MS);
-        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0, parked: 0 });
         const second = await claim();
         expect(second.key).toBe('a');
         expect(second.token).not.toBe(first.token);
@@ -101,7 +101,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(await queue.retry(lost, 0)).toBe(false);
         expect(await queue.extend(lost, LEASE_MS)).toBe(false);
         await expectNothingDue();
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1, parked: 0 });
         expect(await queue.acknowledge(held)).toBe(true);
       });
 
@@ -136,7 +136,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         const second = await claim();
         expect(second.key).toBe('a');
         expect(await queue.acknowledge(second)).toBe(true);
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
       });
 
       it('is due at once when the claim is retried for later', async () => {
@@ -155,7 +155,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         await harness.passTime(2 * SHORT_MS);
         const second = await claim();
         expect(await queue.acknowledge(second)).toBe(true);
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
       });
 
       it('with a delay is due after the delay', async () => {
@@ -163,7 +163,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         const first = await claim();
         await queue.add('a', { delayMs: 3 * SHORT_MS });
         await queue.acknowledge(first);
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 0, parked: 0 });
         await harness.passTime(4 * SHORT_MS);
         expect((await claim()).key).toBe('a');
       });
@@ -175,6 +175,86 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
       await expectNothingDue();
       await harness.passTime(2 * SHORT_MS);
       expect((await claim()).key).toBe('a');
+    });
+
+    describe('a parked key', () => {
+      const PARK_MS = 60_000;
+
+      async function park(key: string, forMs = PARK_MS): Promise<void> {
+        await queue.add(key);
+        expect(await queue.park(await claim(), `the reason of ${key}`, forMs)).toBe(true);
+      }
+
+      it('is shown with its reason and since when, and is neither due nor delayed', async () => {
+        const before = Date.now();
+        await park('a');
+        await park('b');
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 2 });
+        const parked = await queue.parked(10);
+        expect(parked.map(({ key, reason }) => [key, reason])).toEqual([
+          ['a', 'the reason of a'],
+          ['b', 'the reason of b'],
+        ]);
+        for (const { sinceMs } of parked) expect(Math.abs(sinceMs - before)).toBeLessThan(120_000);
+        expect(await queue.parked(1)).toHaveLength(1);
+      });
+
+      it('is not brought forward by the hint that is repeated', async () => {
+        await park('a');
+        await queue.add('a');
+        await queue.add('a', { share: 'alice' });
+        await expectNothingDue();
+      });
+
+      it('whose claim was hinted at meanwhile is parked all the same', async () => {
+        await queue.add('a');
+        const claimed = await claim();
+        await queue.add('a');
+        expect(await queue.park(claimed, 'why', PARK_MS)).toBe(true);
+        await expectNothingDue();
+      });
+
+      it('is due at once when a commit enqueues it, parked already or still claimed', async () => {
+        await park('a');
+        await harness.store.commit({ enqueue: [{ key: 'a' }] });
+        const claimed = await claim();
+        expect(claimed.key).toBe('a');
+        expect(await queue.parked(10)).toEqual([]);
+        await harness.store.commit({ enqueue: [{ key: 'a' }] });
+        expect(await queue.park(claimed, 'why', PARK_MS)).toBe(true);
+        expect((await claim()).key).toBe('a');
+        expect(await queue.parked(10)).toEqual([]);
+      });
+
+      it('is due when its time has come, and then a key like any other', async () => {
+        await park('a', SHORT_MS);
+        await harness.passTime(2 * SHORT_MS);
+        expect((await queue.stats()).due).toBe(1);
+        const claimed = await claim();
+        expect(await queue.parked(10)).toEqual([]);
+        expect(await queue.retry(claimed, 60_000)).toBe(true);
+        await queue.add('a');
+        expect((await claim()).key).toBe('a');
+      });
+
+      it('is due when it is taken out, alone or with all others', async () => {
+        for (const key of ['a', 'b', 'c']) await park(key);
+        expect(await queue.unpark('b')).toBe(1);
+        expect((await claim()).key).toBe('b');
+        await expectNothingDue();
+        expect(await queue.unpark('nobody')).toBe(0);
+        expect(await queue.unpark(null)).toBe(2);
+        expect(new Set([(await claim()).key, (await claim()).key])).toEqual(new Set(['a', 'c']));
+        expect(await queue.unpark(null)).toBe(0);
+      });
+
+      it('is left alone by a claim that was lost', async () => {
+        await queue.add('a');
+        const lost = await claim(SHORT_MS);
+        await harness.passTime(2 * SHORT_MS);
+        expect(await queue.park(lost, 'why', PARK_MS)).toBe(false);
+        expect((await claim()).key).toBe('a');
+      });
     });
 
     describe('shares', () => {
@@ -243,7 +323,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         aborting.abort();
         expect(await waiting).toBeNull();
         await queue.add('a');
-        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0, parked: 0 });
         expect((await claim()).key).toBe('a');
       });
 
@@ -253,7 +333,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         const claiming = queue.claim(LEASE_MS, aborting.signal);
         aborting.abort();
         expect(await claiming).toBeNull();
-        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0, parked: 0 });
       });
 
       it('gives each of many waiting workers a key of its own', async () => {
@@ -284,7 +364,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         await Promise.all(Array.from({ length: 100 }, (_, i) => queue.add(`k${i}`, { share: `s${i % 7}` })));
         await Promise.all(workers);
         expect([...visits.values()]).toEqual(Array.from({ length: 100 }, () => 3));
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
       });
     });
 
@@ -298,7 +378,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         ({ queue } = harness);
         await harness.passTime(2 * SHORT_MS);
         expect(new Set([(await claim()).key, (await claim()).key])).toEqual(new Set(['claimed', 'waiting']));
-        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 2 });
+        expect(await queue.stats()).toEqual({ due: 0, delayed: 1, leased: 2, parked: 0 });
         expect(await queue.claim(LEASE_MS, AbortSignal.timeout(50))).toBeNull();
       });
     }

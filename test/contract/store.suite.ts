@@ -56,7 +56,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(await store.get('pod', 'two')).not.toBeNull();
         expect(await store.get('pod', 'new')).toBeNull();
         expect(await store.tombstone('pod', 'two')).toBeNull();
-        expect(await harness.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+        expect(await harness.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
         expect(await store.identity()).toEqual(before);
       });
 
@@ -257,7 +257,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         await store.commit({ puts: [putPod('one', 'absent')] });
         const second = await committed(store.commit({ enqueue: [{ key: 'key' }] }));
         expect([first, second]).toEqual([commits + 1, commits + 2]);
-        expect(await store.identity()).toEqual({ storeId, commits: commits + 2 });
+        expect(await store.identity()).toEqual({ storeId, commits: commits + 2, replaces: [] });
       });
 
       it('is random', async () => {
@@ -392,6 +392,54 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         logs.actions('uid'),
       ].map(codeOf);
       for (const code of await Promise.all([...waiting, ...asked])) expect(code).toBe('store.unavailable');
+    });
+
+    describe('adopt', () => {
+      it('gives the store another id and a higher counter, keeps its records, and remembers what it replaces', async () => {
+        const revision = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
+        const before = await store.identity();
+        const identity = await store.adopt({ storeId: 'former', commits: 1_000, replaces: ['another'] });
+        expect(identity).toEqual(await store.identity());
+        expect(identity.storeId).toBe('former');
+        expect(identity.commits).toBeGreaterThanOrEqual(1_000);
+        expect(new Set(identity.replaces)).toEqual(new Set([before.storeId, 'another']));
+        expect(await store.get('pod', 'one')).toMatchObject({ revision });
+        const next = await committed(store.commit({ puts: [putPod('one', revision)] }));
+        expect(next).toBeGreaterThan(identity.commits);
+      });
+
+      it('never takes the counter down, and changes nothing when it is repeated', async () => {
+        const adoption = { storeId: 'former', commits: 1_000, replaces: [] };
+        const first = await store.adopt(adoption);
+        expect(await store.adopt(adoption)).toEqual(first);
+        const lower = await store.adopt({ storeId: 'former', commits: 5, replaces: ['late'] });
+        expect(lower.commits).toBeGreaterThanOrEqual(first.commits);
+        expect(lower.replaces).toContain('late');
+      });
+
+      it('gives every reader of changes a gap, and then what comes', async () => {
+        await committed(store.commit({ puts: [putPod('one', 'absent')] }));
+        const { commits } = await store.identity();
+        const stop = new AbortController();
+        const changes = store.changes(commits, stop.signal)[Symbol.asyncIterator]();
+        const first = changes.next();
+        const identity = await store.adopt({ storeId: 'former', commits: 1_000, replaces: [] });
+        expect((await first).value).toEqual({ kind: 'gap', commit: identity.commits });
+        const second = changes.next();
+        await committed(store.commit({ puts: [putPod('two', 'absent')] }));
+        expect((await second).value).toMatchObject({ kind: 'put', record: { key: 'two' } });
+        stop.abort();
+        await changes.return?.();
+      });
+
+      if (keepsData) {
+        it('lasts when the store is opened again', async () => {
+          const identity = await store.adopt({ storeId: 'former', commits: 1_000, replaces: ['another'] });
+          harness = await harness.reopen();
+          ({ store } = harness);
+          expect(await store.identity()).toEqual(identity);
+        });
+      }
     });
   });
 }

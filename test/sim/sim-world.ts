@@ -35,6 +35,7 @@ export function simStore(store: Store, scheduler: Scheduler, process: SimProcess
     tombstone: (kind, key) => call('tombstone', () => store.tombstone(kind, key)),
     list: (kind, query) => call('list', () => store.list(kind, query)),
     identity: () => call('identity', () => store.identity()),
+    adopt: (adoption) => call('adopt', () => store.adopt(adoption)),
     changes: (after, signal) => store.changes(after, signal),
   };
 }
@@ -56,6 +57,9 @@ export function simQueue(queue: Queue, scheduler: Scheduler, process: SimProcess
     extend: (claim, leaseMs) => scheduler.call(process, 'extend', () => queue.extend(claim, leaseMs)),
     acknowledge: (claim) => scheduler.call(process, 'acknowledge', () => queue.acknowledge(claim)),
     retry: (claim, delayMs) => scheduler.call(process, 'retry', () => queue.retry(claim, delayMs)),
+    park: (claim, reason, forMs) => scheduler.call(process, 'park', () => queue.park(claim, reason, forMs)),
+    parked: (limit) => queue.parked(limit),
+    unpark: (key) => queue.unpark(key),
     stats: () => queue.stats(),
   };
 }

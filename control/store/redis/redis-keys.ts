@@ -12,6 +12,7 @@ export interface RedisKeys {
   readonly tombstones: string;
   readonly feed: string;
   readonly wakes: string;
+  readonly parked: string;
   readonly locks: string;
   readonly replicas: string;
   /** What replicas have agreed on: hash name -> value. */
@@ -27,7 +28,13 @@ export function redisKeys(site: string): RedisKeys {
   const key = (name: string): string => `podgate:{${site}}:${name}`;
   const meta = key('meta');
   const wakes = key('wakes');
-  const queue = [meta, ...['items', 'waiting', 'due', 'ready', 'later', 'leased', 'turns'].map(queueKey), wakes];
+  const parked = queueKey('parked');
+  const queue = [
+    meta,
+    ...['items', 'waiting', 'due', 'ready', 'later', 'leased', 'turns'].map(queueKey),
+    wakes,
+    parked,
+  ];
   const [records, lists, tombstones, feed] = [key('records'), key('lists'), key('tombstones'), key('feed')];
   return {
     all: key('*'),
@@ -39,6 +46,7 @@ export function redisKeys(site: string): RedisKeys {
     tombstones,
     feed,
     wakes,
+    parked,
     locks: key('locks'),
     replicas: key('replicas'),
     agreed: key('agreed'),

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { isAborted } from '../../../core/abort.ts';
-import type { Claim, Queue } from '../../../core/queue.ts';
+import type { Claim, ParkedKey, Queue } from '../../../core/queue.ts';
 import type { Wakeup } from '../wakeup.ts';
-import { arrayOf, integerOf } from './redis-reply.ts';
+import { arrayOf, integerOf, numberIn, splitAtSpace, textOf } from './redis-reply.ts';
 import type { ScriptName } from './redis-scripts.ts';
 import type { RedisSession } from './redis-session.ts';
 
@@ -79,9 +79,30 @@ export function createRedisQueue({ session, changed }: RedisQueueOptions): Queue
 
     retry: ({ key, token }, delayMs) => run('retry', key, token, wholeMs(delayMs)),
 
+    park: ({ key, token }, reason, forMs) => run('park', key, token, wholeMs(forMs), reason.toWellFormed()),
+
+    async parked(limit) {
+      const flat = arrayOf(await connection.send('parked', ['HGETALL', keys.parked])).map(textOf);
+      const parked = flat.flatMap((key, at): ParkedKey[] => {
+        if (at % 2 === 1) return [];
+        const [sinceMs, reason] = splitAtSpace(flat[at + 1] ?? '');
+        return [{ key, reason, sinceMs: numberIn(sinceMs) }];
+      });
+      return parked.toSorted((a, b) => a.sinceMs - b.sinceMs).slice(0, limit);
+    },
+
+    async unpark(key) {
+      return integerOf(await connection.run('unpark', scripts.unpark, keys.queue, key === null ? [] : [key]));
+    },
+
     async stats() {
-      const [due, delayed, leased] = arrayOf(await connection.run('stats', scripts.stats, keys.queue, []));
-      return { due: integerOf(due), delayed: integerOf(delayed), leased: integerOf(leased) };
+      const [due, delayed, leased, parked] = arrayOf(await connection.run('stats', scripts.stats, keys.queue, []));
+      return {
+        due: integerOf(due),
+        delayed: integerOf(delayed),
+        leased: integerOf(leased),
+        parked: integerOf(parked),
+      };
     },
   };
   return queue;

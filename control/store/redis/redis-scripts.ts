@@ -12,6 +12,7 @@ export interface RedisScript {
 const PARTS = {
   commit: ['age', 'store-id', 'queue'],
   identity: ['store-id'],
+  adopt: ['age', 'store-id', 'queue'],
   changes: ['store-id'],
   list: [],
   add: ['age', 'queue'],
@@ -19,6 +20,8 @@ const PARTS = {
   extend: ['age', 'queue'],
   acknowledge: ['age', 'queue'],
   retry: ['age', 'queue'],
+  park: ['age', 'queue'],
+  unpark: ['age', 'queue'],
   stats: ['age', 'queue'],
   'acquire-lock': ['age'],
   'renew-lock': ['age'],

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Batch, CommitResult, RecordKind, Store, Stored } from '../../../core/store.ts';
+import type { Batch, CommitResult, RecordKind, Store, Stored, StoreIdentity } from '../../../core/store.ts';
 import { refuseDoubleWrites } from '../batch-writes.ts';
 import type { RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
@@ -58,7 +58,13 @@ export function createRedisStore(options: RedisStoreOptions): Store {
 
     async identity() {
       const reply = arrayOf(await connection.run('identity', scripts.identity, [keys.meta], [randomUUID()]));
-      return { storeId: textOf(reply[0]), commits: integerOf(reply[1]) };
+      return identityOf(reply[0], reply[1], reply[3]);
+    },
+
+    async adopt({ storeId, commits, replaces }) {
+      const args = [randomUUID(), storeId, String(commits), ...replaces];
+      const reply = arrayOf(await connection.run('adopt', scripts.adopt, [...keys.queue, keys.feed], args));
+      return identityOf(reply[0], reply[1], reply[2]);
     },
   };
 
@@ -74,6 +80,14 @@ export function createRedisStore(options: RedisStoreOptions): Store {
       at % 2 === 0 ? [parseRecord(schemas, kind, textOf(key), textOf(flat[at + 1]))] : [],
     );
   }
+}
+
+function identityOf(id: Reply | undefined, commits: Reply | undefined, replaces: Reply | undefined): StoreIdentity {
+  return {
+    storeId: textOf(id),
+    commits: integerOf(commits),
+    replaces: JSON.parse(textOf(replaces)) as readonly string[],
+  };
 }
 
 /** See commit.lua. Encodes at the time of the call: what the caller does to its objects later is not written. */

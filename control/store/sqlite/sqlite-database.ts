@@ -1,4 +1,6 @@
+import { closeSync, fsyncSync, openSync, rmSync, statSync } from 'node:fs';
 import type { Clock } from '../../../core/clock.ts';
+import { PodgateError } from '../../../core/errors.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -15,7 +17,7 @@ import { storeFailure } from './sqlite-failure.ts';
 import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
 import { createSqliteLogStore } from './sqlite-log-store.ts';
 import { createSqliteQueue, releaseLeases } from './sqlite-queue.ts';
-import { createSqliteSession } from './sqlite-session.ts';
+import { createSqliteSession, type SqliteSession } from './sqlite-session.ts';
 import { createSqliteStore } from './sqlite-store.ts';
 
 export interface SqliteDatabase {
@@ -24,6 +26,8 @@ export interface SqliteDatabase {
   readonly lock: Lock;
   readonly logs: LogStore;
   readonly replicas: Replicas;
+  /** Writes a whole copy to a file that does not exist yet, as of now, and answers its size in bytes. */
+  copyTo(path: string): Promise<number>;
   /** Writes what has been asked for, then closes. Whatever is asked for later gets 'store.unavailable'. */
   close(): void;
 }
@@ -63,7 +67,7 @@ export function createSqliteDatabase(connection: Connection, options: SqliteData
   const session = createSqliteSession({ connection, clock, log });
   const queueChanged = createWakeup();
   const feedChanged = createWakeup();
-  const queue = createSqliteQueue({ session, changed: queueChanged });
+  const queue = createSqliteQueue({ session, clock, changed: queueChanged });
   const store = createSqliteStore({
     session,
     schemas: options.schemas ?? RECORD_SCHEMAS,
@@ -79,6 +83,7 @@ export function createSqliteDatabase(connection: Connection, options: SqliteData
     lock: createSqliteLock({ session, clock }),
     logs: createSqliteLogStore({ session, outputFiles }),
     replicas: createOneReplica({ id: options.replicaId ?? 'one', shared: '' }),
+    copyTo: (copy) => copyDatabase(session, copy),
     close() {
       session.close();
       // Whoever waits looks again, and learns that the store is closed.
@@ -86,4 +91,29 @@ export function createSqliteDatabase(connection: Connection, options: SqliteData
       feedChanged.wake();
     },
   };
+}
+
+/**
+ * In one statement, which nothing else can interrupt: a copy of the files of a database in use would be torn. Throws
+ * PodgateError 'config.invalid' for a path that cannot be written.
+ */
+async function copyDatabase(session: SqliteSession, path: string): Promise<number> {
+  const refuse = (why: string): PodgateError =>
+    new PodgateError('config.invalid', { publicMessages: [`The copy cannot be written to ${path}: ${why}.`] });
+  try {
+    // Made first, for its owner alone; SQLite fills an empty file.
+    closeSync(openSync(path, 'wx', 0o600));
+  } catch (error) {
+    throw refuse(error instanceof Error && 'code' in error ? String(error.code) : 'unknown error');
+  }
+  try {
+    session.read('copy', (connection) => connection.run('VACUUM INTO ?', path));
+    const file = openSync(path, 'r+');
+    fsyncSync(file);
+    closeSync(file);
+    return statSync(path).size;
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
+  }
 }

@@ -1,14 +1,25 @@
 import { randomUUID } from 'node:crypto';
+import type { Clock } from '../../../core/clock.ts';
 import type { Claim, Queue } from '../../../core/queue.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
 import type { SqliteSession } from './sqlite-session.ts';
 
-/** Adds a key within a running transaction. A null share leaves the one it has, or gives the common one. */
-export type EnqueueRow = (connection: Connection, key: string, share: string | null, dueMs: number) => void;
+/**
+ * Adds a key within a running transaction. A null share leaves the one it has, or gives the common one. `hint`: a parked
+ * key stays where it is; `changed`: its record has changed.
+ */
+export type EnqueueRow = (
+  connection: Connection,
+  key: string,
+  share: string | null,
+  dueMs: number,
+  why: 'hint' | 'changed',
+) => void;
 
 export interface SqliteQueueOptions {
   readonly session: SqliteSession;
+  readonly clock: Clock;
   /** Woken when something may have become due, by this queue or by a commit that enqueues. */
   readonly changed: Wakeup;
 }
@@ -19,7 +30,7 @@ const COMMON_SHARE = '';
 const MOST_IDLE_SHARES = 1_000;
 
 export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readonly enqueue: EnqueueRow } {
-  const { session, changed } = options;
+  const { session, clock, changed } = options;
   /** Orders keys that became due in the same millisecond. */
   let position = session.read('queue', (connection) =>
     integerOf(connection.get('SELECT coalesce(max(position), 0) AS last FROM queue') ?? {}, 'last'),
@@ -28,7 +39,12 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readon
   const turns = new Map<string, number>();
   let turn = 0;
 
-  const enqueue: EnqueueRow = (connection, key, share, dueMs) => {
+  const enqueue: EnqueueRow = (connection, key, share, dueMs, why) => {
+    if (why === 'changed') {
+      // Before it is added: `ADD` leaves parked keys alone.
+      connection.run('UPDATE queue SET parked_reason = NULL, parked_at_ms = NULL WHERE key = ?', key);
+      connection.run('UPDATE queue SET is_changed = 1 WHERE key = ? AND token IS NOT NULL', key);
+    }
     connection.run(ADD, key, share ?? COMMON_SHARE, dueMs, ++position, share, share);
   };
 
@@ -71,7 +87,7 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readon
     enqueue,
 
     async add(key, { delayMs = 0, share } = {}) {
-      await session.write('add', (connection) => enqueue(connection, key, share ?? null, dueIn(delayMs)));
+      await session.write('add', (connection) => enqueue(connection, key, share ?? null, dueIn(delayMs), 'hint'));
       changed.wake();
     },
 
@@ -120,11 +136,44 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readon
       return settled;
     },
 
+    async park(claim, reason, forMs) {
+      const settled = await session.write('park', (connection) => {
+        const nowMs = session.ageMs();
+        const values = [++position, nowMs, dueIn(forMs), reason.toWellFormed(), clock.now()];
+        return connection.run(PARK, ...values, claim.key, claim.token, nowMs) > 0;
+      });
+      if (settled) changed.wake();
+      return settled;
+    },
+
+    async parked(limit) {
+      return session.read('parked', (connection) =>
+        connection.all(PARKED, Math.max(0, limit)).map((row) => ({
+          key: textOf(row, 'key'),
+          reason: textOf(row, 'parked_reason'),
+          sinceMs: integerOf(row, 'parked_at_ms'),
+        })),
+      );
+    },
+
+    async unpark(key) {
+      const count = await session.write('unpark', (connection) =>
+        connection.run(UNPARK, session.ageMs(), ++position, key, key),
+      );
+      if (count > 0) changed.wake();
+      return count;
+    },
+
     async stats() {
       return session.read('stats', (connection) => {
         const nowMs = session.ageMs();
-        const row = connection.get(STATS, nowMs, nowMs, nowMs, nowMs) ?? {};
-        return { due: integerOf(row, 'due'), delayed: integerOf(row, 'delayed'), leased: integerOf(row, 'leased') };
+        const row = connection.get(STATS, nowMs) ?? {};
+        return {
+          due: integerOf(row, 'due'),
+          delayed: integerOf(row, 'delayed'),
+          leased: integerOf(row, 'leased'),
+          parked: integerOf(row, 'parked'),
+        };
       });
     },
   };
@@ -150,9 +199,9 @@ const ADD = `
     position = CASE WHEN token IS NULL AND excluded.due_ms < due_ms THEN excluded.position ELSE position END,
     due_ms = CASE WHEN token IS NULL THEN min(due_ms, excluded.due_ms) ELSE due_ms END,
     again_ms = CASE WHEN token IS NULL THEN NULL ELSE min(coalesce(again_ms, excluded.due_ms), excluded.due_ms) END
-  WHERE share <> coalesce(?, share)
+  WHERE parked_reason IS NULL AND (share <> coalesce(?, share)
     OR token IS NULL AND excluded.due_ms < due_ms
-    OR token IS NOT NULL AND (again_ms IS NULL OR excluded.due_ms < again_ms)`;
+    OR token IS NOT NULL AND (again_ms IS NULL OR excluded.due_ms < again_ms))`;
 
 const NEXT = `
   SELECT min(at) AS next FROM (
@@ -161,7 +210,8 @@ const NEXT = `
 
 /** An expired claim is settled: its key became due when the lease ended. */
 const EXPIRE = `
-  UPDATE queue SET due_ms = leased_until_ms, position = ?, token = NULL, leased_until_ms = NULL, again_ms = NULL
+  UPDATE queue SET due_ms = leased_until_ms, position = ?, token = NULL, leased_until_ms = NULL,
+    again_ms = NULL, is_changed = 0
   WHERE token IS NOT NULL AND leased_until_ms <= ?`;
 
 /** The first due key of each share, found by jumping from share to share in the index, however many keys wait. */
@@ -176,7 +226,10 @@ const HEADS = `
     SELECT key FROM queue AS head WHERE head.token IS NULL AND head.share = shares.share AND head.due_ms <= ?
     ORDER BY head.due_ms, head.position LIMIT 1)`;
 
-const LEASE = 'UPDATE queue SET token = ?, leased_until_ms = ?, again_ms = NULL WHERE key = ?';
+const LEASE = `
+  UPDATE queue SET token = ?, leased_until_ms = ?, again_ms = NULL, is_changed = 0, parked_reason = NULL,
+    parked_at_ms = NULL
+  WHERE key = ?`;
 const EXTEND = 'UPDATE queue SET leased_until_ms = ? WHERE key = ? AND token = ? AND leased_until_ms > ?';
 const REMOVE = 'DELETE FROM queue WHERE key = ? AND token = ? AND leased_until_ms > ? AND again_ms IS NULL';
 /** Acknowledged, but added meanwhile: waits again, and not in front of keys that became due during the claim. */
@@ -188,9 +241,23 @@ const RETRY = `
     token = NULL, leased_until_ms = NULL, again_ms = NULL
   WHERE key = ?4 AND token = ?5 AND leased_until_ms > ?6`;
 
+/** What a commit has enqueued during the claim is due at once. */
+const PARK = `
+  UPDATE queue SET position = ?1, due_ms = iif(is_changed, ?2, ?3),
+    parked_reason = iif(is_changed, NULL, ?4), parked_at_ms = iif(is_changed, NULL, ?5),
+    token = NULL, leased_until_ms = NULL, again_ms = NULL
+  WHERE key = ?6 AND token = ?7 AND leased_until_ms > ?8`;
+const PARKED = `
+  SELECT key, parked_reason, parked_at_ms FROM queue WHERE parked_reason IS NOT NULL
+  ORDER BY parked_at_ms, key LIMIT ?`;
+const UNPARK = `
+  UPDATE queue SET due_ms = min(due_ms, ?), position = ?, parked_reason = NULL, parked_at_ms = NULL
+  WHERE parked_reason IS NOT NULL AND (? IS NULL OR key = ?)`;
+
 const STATS = `
   SELECT
-    count(*) FILTER (WHERE token IS NULL AND due_ms <= ? OR token IS NOT NULL AND leased_until_ms <= ?) AS due,
-    count(*) FILTER (WHERE token IS NULL AND due_ms > ?) AS delayed,
-    count(*) FILTER (WHERE token IS NOT NULL AND leased_until_ms > ?) AS leased
+    count(*) FILTER (WHERE token IS NULL AND due_ms <= ?1 OR token IS NOT NULL AND leased_until_ms <= ?1) AS due,
+    count(*) FILTER (WHERE token IS NULL AND due_ms > ?1 AND parked_reason IS NULL) AS delayed,
+    count(*) FILTER (WHERE token IS NOT NULL AND leased_until_ms > ?1) AS leased,
+    count(*) FILTER (WHERE token IS NULL AND due_ms > ?1 AND parked_reason IS NOT NULL) AS parked
   FROM queue`;

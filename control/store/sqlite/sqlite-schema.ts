@@ -86,6 +86,12 @@ export const MIGRATIONS: readonly string[] = [
      line TEXT NOT NULL,
      PRIMARY KEY (uid, position)
    ) STRICT, WITHOUT ROWID;`,
+  `ALTER TABLE store ADD COLUMN replaces TEXT NOT NULL DEFAULT '[]';
+   -- Of a parked key: the reason, and since when by the wall clock. is_changed is set when a claimed key's record changed.
+   ALTER TABLE queue ADD COLUMN parked_reason TEXT;
+   ALTER TABLE queue ADD COLUMN parked_at_ms INTEGER;
+   ALTER TABLE queue ADD COLUMN is_changed INTEGER NOT NULL DEFAULT 0;
+   CREATE INDEX queue_parked ON queue (parked_at_ms) WHERE parked_reason IS NOT NULL;`,
 ];
 
 /**

@@ -1,4 +1,14 @@
-import type { Enqueue, Batch, CommitResult, RecordKind, Store, Stored, Tombstone } from '../../../core/store.ts';
+import type {
+  Adoption,
+  Batch,
+  CommitResult,
+  Enqueue,
+  RecordKind,
+  Store,
+  Stored,
+  StoreIdentity,
+  Tombstone,
+} from '../../../core/store.ts';
 import { refuseDoubleWrites } from '../batch-writes.ts';
 import { decodeRecord, encodeRecord, recordKind, type EncodedRecord, type RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
@@ -58,12 +68,36 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
     changes: (after, signal) => changesAfter({ session, schemas, changed: options.feedChanged }, after, signal),
 
     async identity() {
-      return session.read('identity', (connection) => {
-        const row = connection.get('SELECT id, commits FROM store') ?? {};
-        return { storeId: textOf(row, 'id'), commits: integerOf(row, 'commits') };
-      });
+      return session.read('identity', identityIn);
+    },
+
+    async adopt(adoption) {
+      const identity = await session.write('adopt', (connection) => adoptIn(connection, adoption));
+      options.feedChanged.wake();
+      return identity;
     },
   };
+}
+
+function identityIn(connection: Connection): StoreIdentity & { readonly replaces: readonly string[] } {
+  const row = connection.get('SELECT id, commits, replaces FROM store') ?? {};
+  const replaces = JSON.parse(textOf(row, 'replaces')) as readonly string[];
+  return { storeId: textOf(row, 'id'), commits: integerOf(row, 'commits'), replaces };
+}
+
+/** The changes until then are forgotten with the id under which they were made: readers get a gap. */
+function adoptIn(connection: Connection, { storeId, commits, replaces }: Adoption): StoreIdentity {
+  const before = identityIn(connection);
+  const former = new Set([...before.replaces, before.storeId, ...replaces]);
+  former.delete(storeId);
+  const isDone = before.storeId === storeId && before.commits >= commits && former.size === before.replaces.length;
+  if (isDone) return before;
+  connection.run('DELETE FROM changes');
+  connection.run(
+    'UPDATE store SET id = ?, commits = max(commits, ?) + 1, trimmed = max(commits, ?) + 1, replaces = ?',
+    ...[storeId, commits, commits, JSON.stringify([...former])],
+  );
+  return identityIn(connection);
 }
 
 /** One statement for each form of a list, so that each has its index. All take kind, [index], [tenant], after, limit. */
@@ -134,7 +168,7 @@ function commitBatch(connection: Connection, batch: PreparedBatch, options: Sqli
       ...[commit, position++, kind, key, uid],
     );
   }
-  for (const { key, share } of batch.enqueue) options.enqueue(connection, key, share ?? null, ageMs);
+  for (const { key, share } of batch.enqueue) options.enqueue(connection, key, share ?? null, ageMs, 'changed');
   connection.run('UPDATE store SET commits = ?, fence_used = ?', commit, Math.max(fenceUsed, batch.fence ?? 0));
   if (commit % COMMITS_PER_TRIM === 0) trim(connection, commit - options.feedCommits, ageMs);
   return { kind: 'committed', commit };

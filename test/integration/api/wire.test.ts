@@ -28,7 +28,7 @@ function sentencesOf({ body }: Answer): readonly string[] {
 async function expectNothingCreated(): Promise<void> {
   const { store, queue } = stand.database;
   expect(await store.identity()).toMatchObject({ commits: 0 });
-  expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+  expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
 }
 
 /** All that a raw connection answers until it is closed, with the head apart. */

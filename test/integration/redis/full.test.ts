@@ -28,7 +28,7 @@ it('a full Redis refuses commits as a whole, answers what there is, lets work en
   expect(new Set(await Promise.all(attempts.map(outcome)))).toEqual(new Set(['store.unavailable']));
   expect(await store.identity()).toEqual(before);
   expect((await store.list('pod', { limit: 10 })).map(({ key }) => key)).toEqual(['kept']);
-  expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1 });
+  expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1, parked: 0 });
   expect(await lock.renew(lease, 60_000)).toBe(true);
   expect(await queue.acknowledge(claim)).toBe(true);
 

@@ -158,7 +158,7 @@ describe('what is stored', () => {
     const [one, two] = [await open({ site: 'one' }), await open({ site: 'two' })];
     await committed(one.store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));
     expect(await two.store.list('pod', { limit: 10 })).toEqual([]);
-    expect(await two.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+    expect(await two.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
     expect((await two.store.identity()).storeId).not.toBe((await one.store.identity()).storeId);
   });
 });

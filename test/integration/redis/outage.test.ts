@@ -53,7 +53,7 @@ it('a claim that is granted after its signal has aborted is given back', async (
   aborting.abort();
   stage.server.signal('SIGCONT');
   expect(await claim).toBeNull();
-  expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+  expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0, parked: 0 });
 });
 
 describe('a connection that has gone dead', () => {
@@ -97,7 +97,7 @@ describe('a server that is away', () => {
     expect(await until('an answer again', () => store.get('pod', 'one').catch(() => null))).toMatchObject({
       revision: first,
     });
-    expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0 });
+    expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
   });
 
   it('breaks a feed, which goes on where it was', async () => {

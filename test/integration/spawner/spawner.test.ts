@@ -278,6 +278,6 @@ describe('the spawner', () => {
     await until('it is being worked on', () => asked.length === 1);
     end.abort();
     await running;
-    expect(await database.queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0 });
+    expect(await database.queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0, parked: 0 });
   });
 });

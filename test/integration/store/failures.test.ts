@@ -76,7 +76,7 @@ describe('a disk that fails', () => {
     expect(results).toEqual(Array.from({ length: 5 }, () => 'store.unavailable'));
     failing = false;
     expect(await database.store.get('pod', 'a')).toBeNull();
-    expect(await database.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1 });
+    expect(await database.queue.stats()).toEqual({ due: 0, delayed: 0, leased: 1, parked: 0 });
     expect(await database.logs.actions('uid')).toEqual([]);
     expect(await database.queue.acknowledge(claim)).toBe(true);
     expect((await database.store.commit({ puts: [putPod('a', 'absent')] })).kind).toBe('committed');

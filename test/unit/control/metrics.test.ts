@@ -49,7 +49,7 @@ describe('the text of the metrics', () => {
     };
     const families = controlMetrics({
       version: '1',
-      queue: { stats: () => Promise.resolve({ due: 0, delayed: 0, leased: 0 }) },
+      queue: { stats: () => Promise.resolve({ due: 0, delayed: 0, leased: 0, parked: 0 }) },
       feed,
       trust: () => null,
     });

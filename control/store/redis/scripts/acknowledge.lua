@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Ends a claim whose work is done. A key that was added meanwhile waits again, not in front of those due before.
--- KEYS: 1 meta, 2-9 the queue (queue.lua)
+-- KEYS: 1 meta, 2-10 the queue (queue.lua)
 -- ARGV: 1 key, 2 token
 -- Answers 1, or 0 when the token no longer holds the lease.
 keep_age()

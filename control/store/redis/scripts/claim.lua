@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Claims the key whose turn it is: of the share served longest ago, the one that became due first.
--- KEYS: 1 meta, 2-9 the queue (queue.lua)
+-- KEYS: 1 meta, 2-10 the queue (queue.lua)
 -- ARGV: 1 token, 2 lease in ms
 -- Answers the key, or how many ms to wait before the next can be due (-1: until somebody adds one).
 local MOST_IDLE_SHARES = 1000
@@ -31,6 +31,7 @@ end
 local key = head_of(share)
 redis.call('HSET', TURNS, share, redis.call('HINCRBY', KEYS[1], 'queue_turn', 1))
 stop_waiting(key, item_of(key))
+redis.call('HDEL', PARKED, key)
 redis.call('ZADD', LEASED, int(age_us + tonumber(ARGV[2]) * 1000), key)
 keep(key, { share = share, token = ARGV[1] })
 return key

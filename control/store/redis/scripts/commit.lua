@@ -1,19 +1,19 @@
 #!lua
 -- Commits a batch: all of it, or nothing.
--- KEYS: 1 meta, 2-9 the queue (queue.lua)
---   10 records          hash    "<kind> <key>" -> "<revision> <schema> <json>"
---   11 places           hash    the same field -> JSON array of its members in `lists`
---   12 lists            zset    all scores 0: for each form of a list its prefix, then the key
---   13 tombstones       hash    the same field -> "<revision> <uid>"
---   14 tombstone ages   zset    the same field -> age of the store in seconds when it was deleted
---   15 feed             stream  ids <commit>-<position>; kind, name (the field), value ("<schema> <json>" or uid), stamp
+-- KEYS: 1 meta, 2-10 the queue (queue.lua)
+--   11 records          hash    "<kind> <key>" -> "<revision> <schema> <json>"
+--   12 places           hash    the same field -> JSON array of its members in `lists`
+--   13 lists            zset    all scores 0: for each form of a list its prefix, then the key
+--   14 tombstones       hash    the same field -> "<revision> <uid>"
+--   15 tombstone ages   zset    the same field -> age of the store in seconds when it was deleted
+--   16 feed             stream  ids <commit>-<position>; kind, name (the field), value ("<schema> <json>" or uid), stamp
 -- ARGV: 1 an id for a store that has none, 2 fence or '', 3 commits that stay in the feed, 4 tombstones' seconds
 --   5 number of puts, 6 of deletes, 7 of keys to enqueue, then
 --   for each put: field, expected revision or '', "<schema> <json>", JSON array of its members in `lists`
 --   for each delete: field, expected revision, uid
 --   for each key: key, '1' when it has a share, share
 -- Answers {'committed', number}, {'conflict', places in the batch from 0 ...} or {'fenced'}.
-local RECORDS, PLACES, LISTS, TOMBSTONES, TOMBSTONE_AGES, FEED = KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15]
+local RECORDS, PLACES, LISTS, TOMBSTONES, TOMBSTONE_AGES, FEED = KEYS[11], KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16]
 -- Trimming once in so many commits keeps its cost out of most of them; so many at once bound it.
 local COMMITS_PER_TRIM, TOMBSTONES_PER_TRIM = 100, 1000
 
@@ -85,7 +85,7 @@ for _, delete in ipairs(deletes) do
   redis.call('ZADD', TOMBSTONE_AGES, int(age_us / 1000000), delete.field)
 end
 for _, entry in ipairs(enqueues) do
-  enqueue(entry.key, entry.has_share == '1' and entry.share or nil, age_us)
+  enqueue(entry.key, entry.has_share == '1' and entry.share or nil, age_us, true)
 end
 
 if commit % COMMITS_PER_TRIM == 0 then

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Makes a lease last longer from now on.
--- KEYS: 1 meta, 2-9 the queue (queue.lua)
+-- KEYS: 1 meta, 2-10 the queue (queue.lua)
 -- ARGV: 1 key, 2 token, 3 lease in ms
 -- Answers 1, or 0 when the token no longer holds the lease.
 keep_age()

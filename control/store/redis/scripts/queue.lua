@@ -1,6 +1,7 @@
 -- Part of every script that changes the queue, after age.lua. Times are ages of the store in microseconds.
 --
--- KEYS[2] items    hash    key -> msgpack of { share, due, seq } while it waits, { share, token, again } while claimed
+-- KEYS[2] items    hash    key -> msgpack of { share, due, seq } while it waits, { share, token, again, changed } while
+--                          claimed; changed: a commit enqueued it meanwhile
 -- KEYS[3] waiting  zset    all scores 0, members <share, with its length><due><seq><key>: the waiting keys of each share
 -- KEYS[4] due      zset    waiting key -> due
 -- KEYS[5] ready    zset    share whose first key is due -> turn in which it was last served
@@ -8,8 +9,9 @@
 -- KEYS[7] leased   zset    claimed key -> end of its lease
 -- KEYS[8] turns    hash    share -> turn in which it was last served
 -- KEYS[9] wakes    stream  one entry, renewed whenever somebody who waits should look again: commits, queue_seq
+-- KEYS[10] parked  hash    waiting key that was put aside -> "<wall clock ms since when> <reason>"
 local ITEMS, WAITING, DUE, READY, LATER = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local LEASED, TURNS, WAKES = KEYS[7], KEYS[8], KEYS[9]
+local LEASED, TURNS, WAKES, PARKED = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 
 -- Shares that were never served come before all that were (turns are 1 and more), by the time their first key was due.
 local NEVER_SERVED = -9000000000000000
@@ -74,8 +76,9 @@ local function stop_waiting(key, item)
 end
 
 -- Makes the key due; the sooner time wins. Without a share (nil) it stays in the one it has, or gets the common one.
--- Answers whether somebody who waits for a key should look again. Writes nothing when nothing changes.
-local function enqueue(key, share, due)
+-- Answers whether somebody who waits for a key should look again. Writes nothing when nothing changes. Without `changed`
+-- it is a hint, and a parked key stays where it is.
+local function enqueue(key, share, due, changed)
   local item = item_of(key)
   if not item then
     start_waiting(key, share or '', due)
@@ -83,12 +86,17 @@ local function enqueue(key, share, due)
   end
   if item.token then
     local again = math.min(item.again or due, due)
-    if again ~= item.again or (share or item.share) ~= item.share then
+    if again ~= item.again or (share or item.share) ~= item.share or (changed and not item.changed) then
+      item.changed = item.changed or changed
       item.again = again
       item.share = share or item.share
       keep(key, item)
     end
     return false
+  end
+  if redis.call('HEXISTS', PARKED, key) == 1 then
+    if not changed then return false end
+    redis.call('HDEL', PARKED, key)
   end
   if due < item.due then
     stop_waiting(key, item)

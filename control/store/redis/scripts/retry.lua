@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Ends a claim whose work is to be tried again. A key that was added meanwhile may be due sooner.
--- KEYS: 1 meta, 2-9 the queue (queue.lua)
+-- KEYS: 1 meta, 2-10 the queue (queue.lua)
 -- ARGV: 1 key, 2 token, 3 delay in ms
 -- Answers 1, or 0 when the token no longer holds the lease.
 keep_age()

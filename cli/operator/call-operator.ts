@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { loadConfig } from '../../config/load-config.ts';
+import { OPERATOR_SOCKET, type OperatorCalls, type OperatorFailure } from '../../control/operator/operator-handler.ts';
+import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
+
+/** Recovering many thousand pods takes a while. */
+const DEADLINE_MS = 10 * 60_000;
+
+/** Asks the running program of the data directory, over the socket that only its own user can open. */
+export async function callOperator<N extends keyof OperatorCalls>(
+  name: N,
+  argument: Parameters<OperatorCalls[N]>[0],
+): Promise<Awaited<ReturnType<OperatorCalls[N]>>> {
+  const { dataDir } = loadConfig(process.env, process.cwd());
+  const { status, text } = await post(join(runDirOf(dataDir), OPERATOR_SOCKET), `/${name}`, JSON.stringify(argument));
+  const body = JSON.parse(text) as unknown;
+  if (status !== 200) throw new CliError(EXIT_FAILED, (body as OperatorFailure).messages.join(' '));
+  return body as Awaited<ReturnType<OperatorCalls[N]>>;
+}
+
+/** As the supervisor has noted it. */
+function runDirOf(dataDir: string): string {
+  try {
+    const { runDir } = JSON.parse(readFileSync(join(dataDir, 'endpoints.json'), 'utf8')) as { runDir?: unknown };
+    if (typeof runDir === 'string') return runDir;
+  } catch {
+    // Said below.
+  }
+  throw new CliError(
+    EXIT_NOT_RUNNING,
+    `no Podgate has run with the data directory ${dataDir}; start it with npm start`,
+  );
+}
+
+function post(socketPath: string, path: string, text: string): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const failed = (error: Error): void => {
+      const isAbsent = 'code' in error && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED');
+      reject(
+        isAbsent
+          ? new CliError(EXIT_NOT_RUNNING, 'Podgate is not running; start it with npm start')
+          : new CliError(EXIT_FAILED, `Podgate does not answer: ${error.message}`),
+      );
+    };
+    const outgoing = request({ socketPath, path, method: 'POST', timeout: DEADLINE_MS }, (answer) => {
+      let received = '';
+      answer.setEncoding('utf8');
+      answer.on('data', (chunk: string) => (received += chunk));
+      answer.on('error', failed);
+      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: received }));
+    });
+    outgoing.on('error', failed);
+    outgoing.on('timeout', () => outgoing.destroy(new Error('it takes too long')));
+    outgoing.end(text);
+  });
+}

@@ -1,0 +1,80 @@
+import { parseArgs } from 'node:util';
+import type { RecoverLine, RecoverReport } from '../../control/operator/recover-store.ts';
+import { errorText } from '../../core/errors.ts';
+import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
+import { callOperator } from './call-operator.ts';
+
+export const RECOVER_HELP = `npx podgate recover [--yes] [--abandon-unreadable]
+
+For a store that is suspect: empty, older than last seen (a restored back-up), or another one. Reconciles it with what
+the running workloads say about their pods, and has it believed. No workload is touched. Without --yes it only shows what
+it would do. Once, on any one replica; it may be interrupted and repeated.
+
+  --yes                  do it
+  --abandon-unreadable   also with workloads that say nothing readable about their pod: ten minutes later they are
+                         removed as orphans (their data stays)
+`;
+
+/** Answers what to print. */
+export async function recoverCommand(args: readonly string[]): Promise<string> {
+  const { yes, abandonUnreadable, help } = argumentsOf(args);
+  if (help) return RECOVER_HELP;
+  return formatRecover(await callOperator('recover', { act: yes, abandonUnreadable }));
+}
+
+function argumentsOf(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        yes: { type: 'boolean', default: false },
+        'abandon-unreadable': { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+      },
+    });
+    return { yes: values.yes, abandonUnreadable: values['abandon-unreadable'], help: values.help };
+  } catch (error) {
+    throw new CliError(EXIT_USAGE, `${errorText(error)}; see: npx podgate recover --help`);
+  }
+}
+
+/** Throws CliError when nothing could be done. */
+export function formatRecover(report: RecoverReport): string {
+  switch (report.kind) {
+    case 'healthy':
+      return 'The store is healthy: there is nothing to recover.\n';
+    case 'busy':
+      throw new CliError(EXIT_FAILED, 'another recovery is at work; say it again in a moment');
+    case 'plan':
+      return `The store is suspect: ${report.reason}.\n${listOf(report.lines)}Nothing was done. To do it: npx podgate recover --yes\n`;
+    case 'unreadable':
+      throw new CliError(
+        EXIT_FAILED,
+        `nothing was done: some workloads say nothing readable about their pod. With --abandon-unreadable they are left without a record.\n${listOf(report.lines)}`,
+      );
+    case 'recovered': {
+      const { changed } = report;
+      const late =
+        changed.length === 0 ? '' : `Changed by somebody else meanwhile, and left as they are: ${changed.join(', ')}\n`;
+      return `The store was suspect: ${report.reason}.\n${listOf(report.lines)}${late}Recovered: the store is believed again.\n`;
+    }
+  }
+}
+
+const HEADINGS: Readonly<Record<RecoverLine['kind'], string>> = {
+  rebuild: 'records to rebuild from their workloads',
+  take: 'records to take from their workloads, which are newer',
+  credential: 'credentials to take from their workloads',
+  'turn-off': 'pods to set to OFF: nothing of them runs, and they may have been deleted since',
+  leave: 'workloads left to clean-up: their pods are no more',
+  unreadable: 'workloads without a readable record',
+};
+
+function listOf(lines: readonly RecoverLine[]): string {
+  if (lines.length === 0) return 'Its records agree with what runs.\n';
+  return Object.entries(HEADINGS)
+    .map(([kind, heading]) => [heading, lines.filter((line) => line.kind === kind)] as const)
+    .filter(([, ofKind]) => ofKind.length > 0)
+    .map(([heading, ofKind]) => `${ofKind.length} ${heading}:\n${ofKind.map(({ key }) => `  ${key}\n`).join('')}`)
+    .join('');
+}

@@ -1,0 +1,86 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { ParkedKey, Queue, QueueStats } from '../../core/queue.ts';
+import type { RecoverOptions, RecoverReport } from './recover-store.ts';
+
+/** Calls of the operator's commands, as JSON: POST /<name> with the argument answers 200 and the result. */
+export interface OperatorCalls {
+  recover(options: RecoverOptions): Promise<RecoverReport>;
+  queue(argument: Record<string, never>): Promise<QueueReport>;
+  /** Makes parked keys due at once: one, or (null) all. Answers how many there were. */
+  retry(argument: { readonly key: string | null }): Promise<{ readonly count: number }>;
+  /** Writes a copy of the embedded store to a file that does not exist yet. */
+  backup(argument: { readonly path: string }): Promise<{ readonly bytes: number }>;
+}
+
+export interface QueueReport extends QueueStats {
+  /** Longest parked first. */
+  readonly keys: readonly ParkedKey[];
+}
+
+/** What the socket answers when a call fails. */
+export interface OperatorFailure {
+  readonly messages: readonly string[];
+}
+
+export const OPERATOR_SOCKET = 'operator.sock';
+const PARKED_SHOWN = 1_000;
+const BODY_MAX_BYTES = 64 * 1024;
+
+export function operatorCalls(parts: {
+  readonly queue: Queue;
+  readonly recover: (options: RecoverOptions) => Promise<RecoverReport>;
+  readonly backup: OperatorCalls['backup'];
+}): OperatorCalls {
+  const { queue, recover, backup } = parts;
+  return {
+    recover,
+    backup,
+    queue: async () => ({ ...(await queue.stats()), keys: await queue.parked(PARKED_SHOWN) }),
+    retry: async ({ key }) => ({ count: await queue.unpark(key) }),
+  };
+}
+
+/**
+ * Answers on the operator's socket, which only the user that runs Podgate can open: whoever could is trusted, as
+ * someone who can read the data directory anyway. Details of errors are for the log, here as elsewhere.
+ */
+export function createOperatorHandler(calls: OperatorCalls, log: Logger): RequestListener {
+  return (request, response) => {
+    void answer(calls, request, response).catch((error: unknown) => {
+      log.error({ url: request.url, error: errorText(error) }, 'a command of the operator failed');
+      const messages = error instanceof PodgateError ? error.publicMessages : [ERRORS['api.internal'].message];
+      reply(response, 500, { messages } satisfies OperatorFailure);
+    });
+  };
+}
+
+async function answer(calls: OperatorCalls, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const name = request.url?.slice(1) ?? '';
+  if (request.method !== 'POST' || !isCall(calls, name)) {
+    reply(response, 404, { messages: ['This Podgate does not know that command.'] } satisfies OperatorFailure);
+    return;
+  }
+  // Typed by its only client, the command line of the same release.
+  const argument = JSON.parse(await readBody(request)) as never;
+  reply(response, 200, await calls[name](argument));
+}
+
+function isCall(calls: OperatorCalls, name: string): name is keyof OperatorCalls {
+  return Object.hasOwn(calls, name);
+}
+
+async function readBody(request: IncomingMessage): Promise<string> {
+  let text = '';
+  request.setEncoding('utf8');
+  for await (const chunk of request) {
+    text += String(chunk);
+    if (text.length > BODY_MAX_BYTES) throw new PodgateError('api.too-large');
+  }
+  return text;
+}
+
+function reply(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
