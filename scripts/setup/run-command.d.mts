@@ -1,0 +1,1 @@
+export function isOnPath(program: string): Promise<boolean>;
