@@ -25,8 +25,11 @@ export type ControlMessage =
       /** Host names that are gone. */
       readonly removed: readonly string[];
     }
-  /** Every FEED_ALIVE_MS. */
-  | { readonly kind: 'alive' }
+  /**
+   * After `hello` and every FEED_ALIVE_MS. `isWatchFresh`: what the orchestrator's watch tells is to be believed. A
+   * worker dials the addresses of pods only while it was told so within FEED_FRESH_MS; otherwise those of their services.
+   */
+  | { readonly kind: 'alive'; readonly isWatchFresh: boolean }
   | CancelMessage;
 
 export type WorkerMessage =
@@ -51,8 +54,10 @@ export interface CancelMessage {
 /** 260 bytes in base64. */
 export const CANCEL_KEY_MAX_LENGTH = 348;
 
-export const FEED_ALIVE_MS = 10_000;
-/** Three words are missing then. */
+export const FEED_ALIVE_MS = 1_000;
+/** Two words are missing then. A pod's address may soon be another's. */
+export const FEED_FRESH_MS = 3_000;
+/** Longer: a new snapshot is dear, and a control child that is only slow comes back. */
 export const FEED_SILENCE_MS = 35_000;
 
 /** Routes in one snapshot piece: keeps a line under about 100 KB. */

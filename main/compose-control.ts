@@ -27,6 +27,7 @@ import { untilAborted } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
 import { podHost } from '../core/ids.ts';
 import type { Logger } from '../core/logger.ts';
+import type { WorkloadRef } from '../core/orchestrator.ts';
 import type { PodRecord } from '../core/pod.ts';
 import { createProcessOrchestrator } from '../spawner/orchestrator/process/process-orchestrator.ts';
 import { findPostgresPackage } from '../spawner/orchestrator/process/recipes/recipes.ts';
@@ -50,6 +51,9 @@ const STOP_PODS_MS = 3_500;
 const STOP_LOOPS_MS = 1_000;
 /** What pods printed is kept as far as it goes in this time. */
 const KEEP_OUTPUT_MS = 500;
+
+/** Of a workload that does not exist a watch that is to be believed says so. */
+const NOBODYS: WorkloadRef = { tenant: '', podId: '', uid: '' };
 
 export interface Control {
   /** Works until the signal aborts; then ends in order, with the pods when it is for good. */
@@ -214,7 +218,16 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       keep(routable.run(signal)),
       keep(
         serveFeed(
-          { feed, path: join(runDir, 'feed.sock'), epoch: randomUUID(), baseHosts, log, counts, cancels },
+          {
+            feed,
+            path: join(runDir, 'feed.sock'),
+            epoch: randomUUID(),
+            baseHosts,
+            log,
+            counts,
+            cancels,
+            isWatchFresh: () => orchestrator.glimpse(NOBODYS).kind !== 'unknown',
+          },
           signal,
         ),
       ),

@@ -104,7 +104,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 }
 
 class GatewayWorker implements Gateway {
-  readonly table = new RouteTable();
+  readonly table: RouteTable = new RouteTable(() => this.#feed.isFresh());
   readonly counters = createCounters();
   readonly #options: GatewayOptions;
   readonly #reception: Reception;

@@ -32,6 +32,8 @@ export interface FeedServerOptions {
   readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
   /** To and from the other replicas; default: there are none. */
   readonly cancels?: CancelRelay;
+  /** Is what the orchestrator's watch tells to be believed? Default: always. */
+  readonly isWatchFresh?: () => boolean;
   /** Default: FEED_ALIVE_MS. */
   readonly aliveEveryMs?: number;
 }
@@ -61,7 +63,7 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   // It carries private keys: for this user alone.
   chmodSync(options.path, 0o600);
   const alive = setInterval(() => {
-    for (const socket of sockets) send(socket, { kind: 'alive' });
+    for (const socket of sockets) send(socket, aliveOf(options));
   }, options.aliveEveryMs ?? FEED_ALIVE_MS);
   await untilAborted(signal);
   clearInterval(alive);
@@ -130,8 +132,13 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
     }
   });
   send(socket, { kind: 'hello', epoch, baseHosts: options.baseHosts });
+  send(socket, aliveOf(options));
   if (feed.certificates.length > 0) send(socket, { kind: 'certificates', certificates: feed.certificates });
   if (feed.isReady) sendSnapshot();
+}
+
+function aliveOf({ isWatchFresh }: FeedServerOptions): ControlMessage {
+  return { kind: 'alive', isWatchFresh: isWatchFresh?.() ?? true };
 }
 
 function send(socket: Socket, message: ControlMessage): void {

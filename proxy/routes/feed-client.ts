@@ -2,7 +2,7 @@ import { connect, type Socket } from 'node:net';
 import { isAborted, pause } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import { type ControlMessage, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
+import { type ControlMessage, FEED_FRESH_MS, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import { FeedFollower, type FeedSink } from './feed-follower.ts';
 
@@ -38,6 +38,8 @@ export class FeedClient {
   #follower: FeedFollower | null = null;
   #socket: Socket | null = null;
   #hasCertificates = false;
+  /** When the present connection was last heard of; monotonic. */
+  #heardMs = 0;
   /** When a feed with a snapshot was last heard of, once it is lost; monotonic. Null = never had a snapshot. */
   #lastLiveMs: number | null = null;
 
@@ -55,6 +57,13 @@ export class FeedClient {
     if (this.#follower?.hasSnapshot === true) return false;
     if (this.#lastLiveMs === null) return true;
     return this.#options.clock.monotonicMs() - this.#lastLiveMs > this.#options.staleAfterMs;
+  }
+
+  /** The addresses of pods are as the orchestrator's watch has them now: no other pod can have got one of them yet. */
+  isFresh(): boolean {
+    const follower = this.#follower;
+    if (follower === null || !follower.hasSnapshot || !follower.isWatchFresh) return false;
+    return this.#options.clock.monotonicMs() - this.#heardMs <= FEED_FRESH_MS;
   }
 
   /** Drops it while there is no control child, or while that does not read. */
@@ -91,10 +100,10 @@ export class FeedClient {
       const greeting = setTimeout(() => {
         if (!follower.hasGreeting) lose('no greeting');
       }, GREETING_MS);
-      let heardMs = clock.monotonicMs();
+      this.#heardMs = clock.monotonicMs();
       const silence = setTimeout(() => lose('silent'), this.#options.silenceMs ?? FEED_SILENCE_MS);
       socket.on('data', () => {
-        heardMs = clock.monotonicMs();
+        this.#heardMs = clock.monotonicMs();
         silence.refresh();
       });
       socket.once('connect', () => send(socket, { kind: 'hello', worker, pid: process.pid }));
@@ -103,7 +112,7 @@ export class FeedClient {
         clearTimeout(greeting);
         clearTimeout(silence);
         signal.removeEventListener('abort', onAbort);
-        if (follower.hasSnapshot) this.#lastLiveMs = heardMs;
+        if (follower.hasSnapshot) this.#lastLiveMs = this.#heardMs;
         this.#follower = null;
         this.#socket = null;
         resolve({ hadSnapshot: follower.hasSnapshot, reason });

@@ -30,6 +30,7 @@ const FOLLOWED: Followed = { kind: 'followed', report: null };
 export class FeedFollower {
   readonly #sink: FeedSink;
   #phase: Phase = { kind: 'greeting' };
+  #isWatchFresh = false;
 
   constructor(sink: FeedSink) {
     this.#sink = sink;
@@ -37,6 +38,11 @@ export class FeedFollower {
 
   get hasSnapshot(): boolean {
     return this.#phase.kind === 'live';
+  }
+
+  /** The watch behind the table was fresh when control last spoke of it. */
+  get isWatchFresh(): boolean {
+    return this.#isWatchFresh;
   }
 
   get hasGreeting(): boolean {
@@ -54,6 +60,7 @@ export class FeedFollower {
     if (phase.kind === 'greeting') return lost(`${message.kind} before hello`);
     switch (message.kind) {
       case 'alive':
+        this.#isWatchFresh = message.isWatchFresh;
         return FOLLOWED;
       case 'certificates':
         this.#sink.setCertificates(message.certificates);

@@ -1,12 +1,30 @@
-import type { Route } from '../../core/route.ts';
+import type { Backend, Route } from '../../core/route.ts';
 
-/** Host name -> route, in memory, O(1). Only the feed client writes it. */
+/**
+ * Host name -> route, in memory, O(1). Only the feed client writes it. While what is known of pods' addresses is not
+ * fresh, the routes it gives lead to the pods' services: whoever asks anew before he dials never meets another pod.
+ */
 export class RouteTable {
+  readonly #isFresh: () => boolean;
   #routes = new Map<string, Route>();
+  /** Made once for each route: what is known of a route is kept by its object. */
+  readonly #byService = new WeakMap<Route, Route>();
+
+  constructor(isFresh: () => boolean = () => true) {
+    this.#isFresh = isFresh;
+  }
 
   /** `host` in lower case, without a trailing dot or port. */
   get(host: string): Route | undefined {
-    return this.#routes.get(host);
+    const route = this.#routes.get(host);
+    const service = route?.backend?.service ?? null;
+    return service === null || route === undefined || this.#isFresh() ? route : this.#viaService(route);
+  }
+
+  /** Does the name still lead to this pod at this address? To be asked between the dial and the first byte. */
+  leadsTo(host: string, { uid, address, port }: Backend): boolean {
+    const backend = this.get(host)?.backend ?? null;
+    return backend !== null && backend.uid === uid && backend.address === address && backend.port === port;
   }
 
   get size(): number {
@@ -23,5 +41,16 @@ export class RouteTable {
     const next = new Map<string, Route>();
     for (const route of routes) next.set(route.host, route);
     this.#routes = next;
+  }
+
+  #viaService(route: Route): Route {
+    const { backend } = route;
+    if (backend === null || backend.service === null) return route;
+    let other = this.#byService.get(route);
+    if (other === undefined) {
+      other = { ...route, backend: { ...backend, ...backend.service } };
+      this.#byService.set(route, other);
+    }
+    return other;
   }
 }

@@ -21,7 +21,7 @@ export type Dialled =
 
 /**
  * Connects to the backend that `locate` names, which is asked again before every attempt, since the pod may have moved
- * or stopped. Calls `done` once. The client's bytes stay in its socket meanwhile.
+ * or stopped, and after it: an address that was given to another pod meanwhile gets no byte. Calls `done` once. The client's bytes stay in its socket meanwhile.
  */
 export function dialBackend(
   client: Duplex,
@@ -73,8 +73,16 @@ export function dialBackend(
     };
     socket.on('error', ignore).on('close', onFailed);
     socket.once('connect', () => {
-      socket.off('error', ignore).off('close', onFailed);
-      finish({ kind: 'connected', backend: socket });
+      // After whatever of the route feed has come in the same turn of the event loop.
+      setImmediate(() => {
+        if (socket.destroyed) return;
+        if (!isSame(backend, locate())) {
+          socket.destroy();
+          return;
+        }
+        socket.off('error', ignore).off('close', onFailed);
+        finish({ kind: 'connected', backend: socket });
+      });
     });
   };
 
@@ -84,6 +92,11 @@ export function dialBackend(
   }
   client.on('close', onClientClosed);
   attempt();
+}
+
+function isSame(backend: Backend, other: Backend | RefusalCode): boolean {
+  if (typeof other === 'string') return false;
+  return backend.uid === other.uid && backend.address === other.address && backend.port === other.port;
 }
 
 function ignore(): void {

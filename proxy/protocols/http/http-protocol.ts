@@ -298,7 +298,9 @@ class Protocol implements HttpProtocol {
   }
 
   #upstreamOf(verdict: Exclude<Verdict, { kind: 'problem' }>): Upstream {
-    return verdict.kind === 'api' ? this.#pools.api() : this.#pools.of(verdict.request.host, verdict.backend);
+    if (verdict.kind === 'api') return this.#pools.api();
+    const { request, backend } = verdict;
+    return this.#pools.of(request.host, backend, () => this.#options.table.leadsTo(request.host, backend));
   }
 
   /** Null = the pod is full. */

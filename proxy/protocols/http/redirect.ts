@@ -57,7 +57,10 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
 type Answer =
   { readonly kind: 'redirect'; readonly location: string } | { readonly kind: 'problem'; readonly problem: Problem };
 
-function answerTo(request: http.IncomingMessage, { table, baseHosts, publicHttpsPort, addressOf, log }: RedirectOptions): Answer {
+function answerTo(
+  request: http.IncomingMessage,
+  { table, baseHosts, publicHttpsPort, addressOf, log }: RedirectOptions,
+): Answer {
   const named = parseHost(request.headers.host ?? '')?.host ?? '';
   const head = {
     method: request.method ?? '',

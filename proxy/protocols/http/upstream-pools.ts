@@ -35,7 +35,8 @@ export class UpstreamPools {
     this.#apiSocketPath = apiSocketPath;
   }
 
-  of(host: string, backend: NonNullable<Route['backend']>): Upstream {
+  /** `isCurrent` is asked after every dial. */
+  of(host: string, backend: NonNullable<Route['backend']>, isCurrent?: () => boolean): Upstream {
     const key = keyOf(backend);
     const kept = this.#byHost.get(host);
     if (kept?.key === key) {
@@ -44,7 +45,13 @@ export class UpstreamPools {
     }
     if (kept !== undefined) retire(kept);
     const { address, port } = backend;
-    const entry = this.#open(key, { kind: 'address', address, port }, this.#limits.refusedRetryMs);
+    const destination: Destination = {
+      kind: 'address',
+      address,
+      port,
+      ...(isCurrent === undefined ? {} : { isCurrent }),
+    };
+    const entry = this.#open(key, destination, this.#limits.refusedRetryMs);
     this.#byHost.set(host, entry);
     return entry;
   }

@@ -83,7 +83,7 @@ test('no snapshot leaves before all records are read and every workload has been
   const worker = new Worker(path());
   expect(await worker.message('hello')).toMatchObject({ epoch: 'epoch-1', baseHosts: ['localhost'] });
   await until('the record is read', () => [...feed.routes()].length === 1);
-  expect(worker.messages.map(({ kind }) => kind)).toEqual(['hello']);
+  expect(worker.messages.map(({ kind }) => kind)).toEqual(['hello', 'alive']);
   feed.observed(KEY, 'uid-1', workloadOf(podRecord()));
   feed.observationsComplete();
   const { routes } = await worker.message('routes');

@@ -103,8 +103,14 @@ export class Cancellation {
       counters.cancels.failed++;
       return;
     }
+    // The session's own address may be another pod's by now, if its end has gone unnoticed.
+    const backend = present?.uid === uid ? present.backend : null;
+    if (backend === null) {
+      counters.cancels.failed++;
+      return;
+    }
     this.#underWay.set(uid, underWay + 1);
-    sendCancel(session.address, session.port, key, (isDelivered) => {
+    sendCancel(backend.address, backend.port, key, (isDelivered) => {
       counters.cancels[isDelivered ? 'delivered' : 'failed']++;
       const left = (this.#underWay.get(uid) ?? 0) - 1;
       if (left > 0) this.#underWay.set(uid, left);
