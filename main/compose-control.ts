@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { openDevelopmentCa } from '../certs/development-ca.ts';
+import { type DevelopmentCa, type DevelopmentCaOptions, openDevelopmentCa } from '../certs/development-ca.ts';
 import type { Config } from '../config/config.ts';
 import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
@@ -34,6 +34,7 @@ import { findPostgresPackage } from '../spawner/orchestrator/process/recipes/rec
 import { createSpawner } from '../spawner/spawner.ts';
 import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
+import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from './agree-on-files.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
 import { type Database, openDatabase } from './open-database.ts';
@@ -72,20 +73,22 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     config,
     path: inDataDir('podgate.db'),
     replicaId: `${hostname()}-${instance.slice(0, 6)}`,
-    shared: sharedSettings(config),
+    shared: sharedSettings(config, installation),
     env: process.env,
     clock,
     log,
   });
   const { store, queue, logs, replicas } = database;
   const vault = openKeyringVault(config.secretKeyFile);
-  const tokenKey = config.tenants[0].key === null ? await makeTokenKey(inDataDir('token.key')) : null;
+  const agreeing = { replicas, vault, keyringPath: config.secretKeyFile };
+  await checkKeyring(agreeing);
+  const tokenKey = config.tenants[0].key === null ? await sharedTokenKey(inDataDir('token.key'), agreeing) : null;
   const authenticator = createAuthenticator({
     tenants: config.tenants.map((tenant) => tokensOf(tenant, tokenKey)),
     defaultTenant: config.tenants[0].id,
     clock,
   });
-  const ca = await openDevelopmentCa({ dir: config.dataDir, baseHosts, clock, log });
+  const ca = await sharedDevelopmentCa({ dir: config.dataDir, baseHosts, clock, log }, agreeing);
 
   const templates = createTemplateCatalog();
   const asRoot = process.getuid?.() === 0;
@@ -276,10 +279,31 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   return { run };
 }
 
+/** The first replica's key signs and is believed in all. */
+async function sharedTokenKey(path: string, agreeing: Agreeing): Promise<TokenKey> {
+  const own = await makeTokenKey(path);
+  return (await agreeOnFiles(agreeing, 'token-key', [path])) ? await makeTokenKey(path) : own;
+}
+
+/** One CA of all replicas that have these base hosts: clients trust one file, whichever replica they meet. */
+async function sharedDevelopmentCa(options: DevelopmentCaOptions, agreeing: Agreeing): Promise<DevelopmentCa> {
+  const own = await openDevelopmentCa(options);
+  const name = `development-ca of ${options.baseHosts.join(', ')}`;
+  // In the order in which they are made: a crash in between leaves a pair that does not fit.
+  const paths = ['ca.key', 'ca.pem'].map((file) => join(options.dir, file));
+  if (!(await agreeOnFiles(agreeing, name, paths))) return own;
+  const agreed = await openDevelopmentCa(options);
+  // One whose end is near was made anew.
+  await settleFiles(agreeing, name, paths);
+  return agreed;
+}
+
 /** What every replica must have alike, in few letters: another's text that differs is told to the operator. */
-function sharedSettings({ tenants, orchestrator }: Config): string {
+function sharedSettings({ tenants, orchestrator }: Config, installation: string): string {
+  // Process pods are children of one machine: no other replica can look after them.
+  const machine = orchestrator === 'process' ? installation : null;
   return createHash('sha256')
-    .update(JSON.stringify([tenants, orchestrator]))
+    .update(JSON.stringify([tenants, orchestrator, machine]))
     .digest('hex')
     .slice(0, 12);
 }

@@ -59,7 +59,10 @@ export function createRedisReplicas(options: RedisReplicasOptions): RedisReplica
     live = [itself, ...others];
     for (const other of others) {
       if (known.has(other.id) || other.shared === shared) continue;
-      log.warn({ replica: other.id }, 'another replica has other tenants or another orchestrator: configure all alike');
+      log.warn(
+        { replica: other.id },
+        'another replica has other tenants, another orchestrator or process pods of its own: configure all alike',
+      );
     }
     heardAtMs = askedAtMs;
   }

@@ -1,0 +1,81 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { PodgateError } from '../core/errors.ts';
+import type { Replicas } from '../core/replicas.ts';
+import type { Vault } from '../core/vault.ts';
+
+export interface Agreeing {
+  readonly replicas: Pick<Replicas, 'agree' | 'settle'>;
+  readonly vault: Vault;
+  /** Named in what people read. */
+  readonly keyringPath: string;
+}
+
+/**
+ * Throws PodgateError 'config.invalid' when the keyring does not open what replicas of this store seal: better now than
+ * with the first pod. What it opens it seals anew, so that a key that went first everywhere is the one that is asked for.
+ */
+export async function checkKeyring({ replicas, vault, keyringPath }: Agreeing): Promise<void> {
+  const context = 'the keyring of all replicas';
+  const own = vault.seal('podgate', context);
+  const agreed = await replicas.agree('keyring', own);
+  if (agreed === own) return;
+  openAgreed(vault, agreed, context, keyringPath);
+  await settled(replicas.settle('keyring', own));
+}
+
+/**
+ * Files with keys that this installation has made for itself, and that all replicas must have alike: the first one's are
+ * kept in the store, sealed, and the others take them. Answers whether the files here were replaced. Throws as
+ * `checkKeyring` does.
+ */
+export async function agreeOnFiles(
+  { replicas, vault, keyringPath }: Agreeing,
+  name: string,
+  paths: readonly string[],
+): Promise<boolean> {
+  const context = `files of all replicas: ${name}`;
+  const own = JSON.stringify(await Promise.all(paths.map((path) => readFile(path, 'utf8'))));
+  const agreed = await replicas.agree(name, vault.seal(own, context));
+  const opened = openAgreed(vault, agreed, context, keyringPath);
+  if (opened === own) return false;
+  const contents: unknown = JSON.parse(opened);
+  if (!Array.isArray(contents) || contents.length !== paths.length) {
+    throw new PodgateError('api.internal', { detail: `what was agreed on as ${name} is damaged` });
+  }
+  for (const [at, path] of paths.entries()) {
+    await writeFile(`${path}.new`, String(contents[at]), { mode: 0o600, flush: true });
+    await rename(`${path}.new`, path);
+  }
+  return true;
+}
+
+/** The files here are to be everybody's from now on, because those that were agreed on are no longer any good. */
+export async function settleFiles(
+  { replicas, vault }: Agreeing,
+  name: string,
+  paths: readonly string[],
+): Promise<void> {
+  const own = JSON.stringify(await Promise.all(paths.map((path) => readFile(path, 'utf8'))));
+  await settled(replicas.settle(name, vault.seal(own, `files of all replicas: ${name}`)));
+}
+
+/** A Redis that is full takes nothing new, and is no reason not to start: the next start says it again. */
+async function settled(settling: Promise<void>): Promise<void> {
+  await settling.catch((error: unknown) => {
+    if (!(error instanceof PodgateError) || error.code !== 'store.unavailable') throw error;
+  });
+}
+
+function openAgreed(vault: Vault, sealed: string, context: string, keyringPath: string): string {
+  try {
+    return vault.open(sealed, context);
+  } catch (error) {
+    if (!(error instanceof PodgateError) || error.code !== 'vault.cannot-open') throw error;
+    throw new PodgateError('config.invalid', {
+      publicMessages: [
+        `The keyring ${keyringPath} is not the one with which this store was written: it does not open what is in it. Give every replica the same keyring (PODGATE_SECRET_KEY_FILE).`,
+      ],
+      cause: error,
+    });
+  }
+}
