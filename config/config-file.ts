@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { kubernetesSection } from './kubernetes-section.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
 const count = z.int().min(0);
@@ -55,6 +56,7 @@ const CONFIG_FILE = z.strictObject({
       staleAfterMs: z.int().min(1000).optional(),
     })
     .prefault({}),
+  kubernetes: kubernetesSection.optional(),
   proxyProtocol: z
     .strictObject({
       from: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),

@@ -20,7 +20,9 @@ export interface Config {
   readonly secretKeyFile: string;
   /** Gateway processes; 0 = the gateway runs inside the control process. */
   readonly workers: number;
-  readonly orchestrator: 'process';
+  readonly orchestrator: 'process' | 'kubernetes';
+  /** Of the orchestrator `kubernetes`; null with the other. */
+  readonly kubernetes: KubernetesConfig | null;
   /** Where records, queue and logs are. The URL of Redis is no part of this: it may hold a password (see secrets.ts). */
   readonly store: 'sqlite' | 'redis';
   /** NEO4J_HOME, where the Neo4j template looks first; null = on the PATH. */
@@ -75,6 +77,35 @@ export interface PodLimitsConfig {
   readonly minTimeToStopSeconds: number;
   /** Pods a user may have; null = no quota. */
   readonly podsPerUser: number | null;
+}
+
+/** How pods are made in a cluster. */
+export interface KubernetesConfig {
+  /** For pods alone. */
+  readonly namespace: string;
+  /** Absolute; null = the account of the pod that Podgate itself runs in. */
+  readonly kubeconfig: string | null;
+  /** Null = the cluster's default. */
+  readonly storageClass: string | null;
+  readonly volumeSizeMiB: number;
+  /** Of images that users choose. */
+  readonly podSecurity: 'restricted' | 'baseline';
+  /** By template: the image to take instead of the template's own. */
+  readonly templateImages: Readonly<Record<string, string>>;
+  readonly imagePullSecrets: readonly string[];
+  readonly nodeSelector: Readonly<Record<string, string>>;
+  readonly tolerations: readonly TolerationConfig[];
+  /** Who may connect to pods. */
+  readonly gateway: { readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+  /** CIDRs beside the private ranges that pods may not reach. */
+  readonly egressExcept: readonly string[];
+}
+
+export interface TolerationConfig {
+  readonly key?: string;
+  readonly operator?: 'Exists' | 'Equal';
+  readonly value?: string;
+  readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
 }
 
 /** Whose PROXY headers are believed. */

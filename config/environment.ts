@@ -1,11 +1,10 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { BASE_HOST_RULE, isBaseHost, isSiteName, SITE_RULE } from './names.ts';
+import { BASE_HOST_RULE, isBaseHost, isNamespace, isSiteName, NAMESPACE_RULE, SITE_RULE } from './names.ts';
 import { isRedisUrl, REDIS_URL_RULE } from './redis-url.ts';
 
 const PREFIX = 'PODGATE_';
 const WORKERS_MAX = 256;
-const LATER = 'comes in a later release; unset it';
 
 const port = (fallback: string) => {
   const rule = `must be a port number from 0 to 65535 (default: ${fallback})`;
@@ -37,11 +36,9 @@ const VARIABLES = z.object({
   PODGATE_REDIS_URL: z.string().refine(isRedisUrl, { error: REDIS_URL_RULE }).optional(),
   PODGATE_ORCHESTRATOR: z
     .string()
-    .refine((name) => name !== 'kubernetes', { error: 'kubernetes comes in a later release; say process', abort: true })
-    .refine((name) => name === 'process', { error: 'must be process (the default)' })
-    .transform(() => 'process' as const)
+    .pipe(z.literal(['process', 'kubernetes'], { error: 'must be process (the default) or kubernetes' }))
     .default('process'),
-  PODGATE_NAMESPACE: z.undefined({ error: `it belongs to the kubernetes orchestrator, which ${LATER}` }).optional(),
+  PODGATE_NAMESPACE: z.string().refine(isNamespace, { error: NAMESPACE_RULE }).optional(),
   PODGATE_WORKERS: z
     .string()
     .regex(/^\d{1,3}$/, {

@@ -6,6 +6,7 @@ import { PodgateError } from '../core/errors.ts';
 import type { Config, PodLimitsConfig, TenantConfig } from './config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
+import { kubernetesConfigOf } from './kubernetes-section.ts';
 import { isInside } from './names.ts';
 
 const DEFAULT_TENANT = 'dev';
@@ -64,6 +65,16 @@ function combine(
     secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
     workers: environment.PODGATE_WORKERS ?? availableParallelism(),
     orchestrator: environment.PODGATE_ORCHESTRATOR,
+    kubernetes: kubernetesConfigOf(
+      {
+        orchestrator: environment.PODGATE_ORCHESTRATOR,
+        namespace: environment.PODGATE_NAMESPACE,
+        section: file.kubernetes,
+      },
+      env,
+      cwd,
+      problems,
+    ),
     store: environment.PODGATE_REDIS_URL === undefined ? 'sqlite' : 'redis',
     neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
     javaHome: directoryOf(env['JAVA_HOME'], cwd),
@@ -95,6 +106,7 @@ function portProblems(ports: Record<'httpsPort' | 'httpPort' | 'controlPort', nu
 /** Pods of the process orchestrator run as this machine's processes: whoever reaches the API runs programs here. */
 function hostProblems(environment: Environment, problems: string[]): void {
   const host = environment.PODGATE_HOST;
+  if (environment.PODGATE_ORCHESTRATOR !== 'process') return;
   if (isLoopback(host) || environment.PODGATE_ALLOW_REMOTE_PROCESS_PODS === 'yes') return;
   problems.push(
     'PODGATE_HOST: is not a loopback address, and pods would run as processes of this machine for everyone who reaches it; ' +

@@ -15,6 +15,11 @@ export function isTenantId(text: string): boolean {
   return text.length <= TENANT_MAX_LENGTH && LABEL.test(text);
 }
 
+/** Of a Kubernetes object that is named by one label (RFC 1123). */
+export function isNamespace(text: string): boolean {
+  return LABEL.test(text);
+}
+
 /** A lower-case DNS name, not an address. */
 export function isBaseHost(text: string): boolean {
   return text.length <= BASE_HOST_MAX_LENGTH && isIP(text) === 0 && text.split('.').every((label) => LABEL.test(label));
@@ -36,4 +41,5 @@ export function isAddressRange(text: string): boolean {
 export const ADDRESS_RANGE_RULE = 'must be an IP address or a network such as 10.0.0.0/8';
 export const SITE_RULE = `must be at most ${SITE_MAX_LENGTH} lower-case letters, digits and inner hyphens`;
 export const TENANT_RULE = `must be at most ${TENANT_MAX_LENGTH} lower-case letters, digits and inner hyphens`;
+export const NAMESPACE_RULE = 'must be at most 63 lower-case letters, digits and inner hyphens';
 export const BASE_HOST_RULE = `must be a lower-case host name of at most ${BASE_HOST_MAX_LENGTH} characters, without port`;

@@ -29,17 +29,14 @@ import { podHost } from '../core/ids.ts';
 import type { Logger } from '../core/logger.ts';
 import type { WorkloadRef } from '../core/orchestrator.ts';
 import type { PodRecord } from '../core/pod.ts';
-import { createProcessOrchestrator } from '../spawner/orchestrator/process/process-orchestrator.ts';
-import { findPostgresPackage } from '../spawner/orchestrator/process/recipes/recipes.ts';
 import { createSpawner } from '../spawner/spawner.ts';
-import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from './agree-on-files.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
 import { type Database, openDatabase } from './open-database.ts';
+import { openOrchestrator } from './open-orchestrator.ts';
 import { createOperatorServer } from './operator-server.ts';
-import { podsRootOf } from './pods-root.ts';
 import { readinessOf } from './readiness.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
@@ -90,21 +87,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   });
   const ca = await sharedDevelopmentCa({ dir: config.dataDir, baseHosts, clock, log }, agreeing);
 
-  const templates = createTemplateCatalog();
-  const asRoot = process.getuid?.() === 0;
-  const orchestrator = createProcessOrchestrator({
-    ...podsRootOf({ dataDir: config.dataDir, installation, asRoot }),
-    installation,
-    instance,
-    clock,
-    log,
-    templates,
-    postgresPackage: () => findPostgresPackage(import.meta.dirname),
-    nodePath: process.execPath,
-    neo4j: { home: config.neo4jHome, javaHome: config.javaHome },
-    environment: config.podEnvironment,
-    asRoot,
-  });
+  const opened = await openOrchestrator({ config, installation, instance, clock, log });
+  const { orchestrator, templates, allowsImages, stopAll } = opened;
   // Each store has its own: to change from one to the other is no loss of the other's records.
   const lastSeenPath = inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json');
   const lastSeen = openLastSeenFile(lastSeenPath);
@@ -166,7 +150,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     site: config.site,
     tenants: config.tenants,
     limits: config.pods,
-    allowsImages: false,
+    allowsImages,
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
     version,
@@ -258,13 +242,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       working.abort();
       const closed = Promise.all([server.close(), operator.close()]);
       await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);
-      if (link.isForGood()) {
+      if (stopAll !== null && link.isForGood()) {
         await keepAllOutput({ logs, orchestrator, log }, AbortSignal.timeout(KEEP_OUTPUT_MS)).catch(
           (error: unknown) => {
             log.warn({ error: String(error) }, 'not all that pods printed is kept');
           },
         );
-        await orchestrator.stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
+        await stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
       }
       pods.abort();
       await Promise.race([podWork, delay(STOP_LOOPS_MS)]);

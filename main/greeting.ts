@@ -30,10 +30,13 @@ export function greetingOf(options: GreetingOptions): string {
   const create = (body: object): string =>
     `curl -sS -H "X-Tapis-Token: ${token}" -H 'Content-Type: application/json' -d '${JSON.stringify(body)}' '${api}?wait=routable'`;
   const environment = dataDir === '.podgate' ? '' : `PODGATE_DATA_DIR=${shellWord(config.dataDir)} `;
-  const as = asRoot ? 'each under a user id of its own' : 'with your rights';
+  const where =
+    config.kubernetes === null
+      ? `Pods run as processes of this machine, ${asRoot ? 'each under a user id of its own' : 'with your rights'}: create none that you do not trust.`
+      : `Pods run in the namespace ${config.kubernetes.namespace} of the cluster.`;
   return `
 Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s). API: ${origin(baseHost)}/v3/pods, pods: ${origin(`<pod>.pods.${baseHost}`)}
-Pods run as processes of this machine, ${as}: create none that you do not trust.
+${where}
 
 A Postgres, and SQL through the gateway:
   ${create({ pod_id: 'mypg', pod_template: 'postgres' })}
@@ -43,7 +46,7 @@ A web server:
   ${create({ pod_id: 'hello', pod_template: 'podgate/hello' })}
   curl --cacert ${path('ca.pem')} ${origin(`hello.pods.${baseHost}`)}/
 ${resolvesNames ? '' : `\n${resolveHint(baseHost, asRoot)}\n`}
-Ctrl-C ends it, pods included; they are started again with it.
+${config.kubernetes === null ? 'Ctrl-C ends it, pods included; they are started again with it.' : 'Ctrl-C ends it; pods go on, and are reached again when it is back.'}
 `;
 }
 

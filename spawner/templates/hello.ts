@@ -4,7 +4,8 @@ export const helloTemplate: Template = {
   name: 'podgate/hello',
   aliases: ['hello'],
   summary: 'A tiny HTTP pod that says hello: to see that all the way works',
-  image: null,
+  // Podgate's own, under the name that it is built with (Dockerfile, deploy/).
+  image: 'podgate',
   networking: { default: { protocol: 'http', port: 8080, ipAllowList: [] } },
   takesCommand: false,
   requiresCommand: false,

@@ -58,7 +58,10 @@ export function kubernetesSettings(change: Partial<KubernetesSettings> = {}): Ku
     imagePullSecrets: [],
     nodeSelector: {},
     tolerations: [],
-    gateway: { namespace: PODGATE, labels: { 'app.kubernetes.io/name': 'podgate' } },
+    gateway: {
+      namespace: PODGATE,
+      labels: { 'app.kubernetes.io/name': 'podgate', 'app.kubernetes.io/component': 'gateway' },
+    },
     egressExcept: [],
     ...change,
   };

@@ -115,8 +115,8 @@ describe('variables', () => {
   });
 
   test('what comes in a later release is refused with a sentence that says so', () => {
-    const problems = problemsOf({ PODGATE_ROLES: 'gateway', PODGATE_ORCHESTRATOR: 'kubernetes' });
-    expect(problems).toHaveLength(2);
+    const problems = problemsOf({ PODGATE_ROLES: 'gateway' });
+    expect(problems).toHaveLength(1);
     for (const problem of problems) expect(problem).toContain('later release');
   });
 
@@ -175,6 +175,102 @@ describe('variables', () => {
     const problems = problemsOf(Object.fromEntries(names.map((name) => [`PODGATE_${name}`, `${secret} ${secret}`])));
     expect(problems).toHaveLength(names.length);
     expect(problems.join('\n')).not.toContain(secret);
+  });
+});
+
+describe('a cluster', () => {
+  const CLUSTER = { PODGATE_ORCHESTRATOR: 'kubernetes', KUBECONFIG: 'kube/config' };
+
+  test('is none unless it is asked for', () => {
+    expect(load({}).kubernetes).toBeNull();
+  });
+
+  test('has defaults that need no file, and the gateways of deploy/ as those who may reach pods', () => {
+    expect(load(CLUSTER)).toMatchObject({
+      orchestrator: 'kubernetes',
+      kubernetes: {
+        namespace: 'podgate-pods',
+        kubeconfig: join(directory, 'kube', 'config'),
+        storageClass: null,
+        volumeSizeMiB: 10_240,
+        podSecurity: 'restricted',
+        templateImages: {},
+        gateway: {
+          namespace: 'podgate',
+          labels: { 'app.kubernetes.io/name': 'podgate', 'app.kubernetes.io/component': 'gateway' },
+        },
+      },
+    });
+  });
+
+  test('takes the account of the pod that Podgate runs in where there is no kubeconfig', () => {
+    const env = { PODGATE_ORCHESTRATOR: 'kubernetes', KUBERNETES_SERVICE_HOST: '10.0.0.1' };
+    expect(load(env).kubernetes?.kubeconfig).toBeNull();
+  });
+
+  test('lets the gateway be bound to any address', () => {
+    expect(load({ ...CLUSTER, PODGATE_HOST: '0.0.0.0' }).listenHosts).toEqual(['0.0.0.0']);
+  });
+
+  test('reads its section of the file', () => {
+    const config = load(
+      { ...CLUSTER, PODGATE_NAMESPACE: 'users' },
+      `kubernetes:
+  storageClass: fast
+  volumeSizeMiB: 512
+  podSecurity: baseline
+  templateImages: {template/neo4j: mirror.example/neo4j:5}
+  imagePullSecrets: [mirror]
+  nodeSelector: {pool: users}
+  tolerations: [{key: users, operator: Exists}]
+  gateway: {namespace: edge, labels: {app: podgate}}
+  egressExcept: [203.0.113.0/24]
+`,
+    );
+    expect(config.kubernetes).toEqual({
+      namespace: 'users',
+      kubeconfig: join(directory, 'kube', 'config'),
+      storageClass: 'fast',
+      volumeSizeMiB: 512,
+      podSecurity: 'baseline',
+      templateImages: { 'template/neo4j': 'mirror.example/neo4j:5' },
+      imagePullSecrets: ['mirror'],
+      nodeSelector: { pool: 'users' },
+      tolerations: [{ key: 'users', operator: 'Exists' }],
+      gateway: { namespace: 'edge', labels: { app: 'podgate' } },
+      egressExcept: ['203.0.113.0/24'],
+    });
+  });
+
+  test.each([
+    ['no way to it', { PODGATE_ORCHESTRATOR: 'kubernetes' }, '', 'PODGATE_ORCHESTRATOR: kubernetes needs KUBECONFIG'],
+    ['two kubeconfigs', { ...CLUSTER, KUBECONFIG: 'a:b' }, '', 'KUBECONFIG: must be the path of one file'],
+    ['a bad namespace', { ...CLUSTER, PODGATE_NAMESPACE: 'a.b' }, '', 'PODGATE_NAMESPACE: '],
+    ['a namespace without it', { PODGATE_NAMESPACE: 'pods' }, '', 'PODGATE_NAMESPACE: belongs to'],
+    ['a section without it', {}, 'kubernetes: {}', 'PODGATE_CONFIG kubernetes: belongs to'],
+    [
+      'gateways that are every pod',
+      CLUSTER,
+      'kubernetes: {gateway: {labels: {}}}',
+      'PODGATE_CONFIG kubernetes.gateway.labels: ',
+    ],
+    [
+      'an address without length',
+      CLUSTER,
+      'kubernetes: {egressExcept: [10.0.0.1]}',
+      'PODGATE_CONFIG kubernetes.egressExcept[0]: ',
+    ],
+    [
+      'an image of no template',
+      CLUSTER,
+      'kubernetes: {templateImages: {nginx: x}}',
+      'PODGATE_CONFIG kubernetes.templateImages',
+    ],
+    ['no size', CLUSTER, 'kubernetes: {volumeSizeMiB: 0}', 'PODGATE_CONFIG kubernetes.volumeSizeMiB: '],
+  ])('with %s is refused by the name of the key', (_what, env, yaml, begin) => {
+    const problems = problemsOf(env, yaml);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]?.startsWith(begin), problems[0]).toBe(true);
   });
 });
 

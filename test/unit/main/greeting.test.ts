@@ -21,6 +21,13 @@ test('it names the token file and never a token, and its commands are for this d
   expect(text).not.toContain('libnss-myhostname');
 });
 
+test('with a cluster it says where pods run, and that they outlive it', () => {
+  const text = said({ PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_NAMESPACE: 'users', KUBECONFIG: '/k' });
+  expect(text).toContain('Pods run in the namespace users of the cluster.');
+  expect(text).toContain('Ctrl-C ends it; pods go on');
+  expect(text).not.toContain('processes of this machine');
+});
+
 test('it says what helps where the pods’ names do not resolve', () => {
   expect(said({}, false)).toContain('sudo apt-get install libnss-myhostname');
   expect(said({ PODGATE_BASE_HOST: 'a.org' }, false)).toContain('a DNS entry *.pods.a.org');

@@ -34,7 +34,9 @@ function send(response, status, type, body) {
 
 // Gateways keep connections for long: theirs should be the side that closes.
 server.keepAliveTimeout = 300_000;
-server.listen(Number(process.env.PORT), '127.0.0.1', () => console.log(`hello from ${pod}, listening`));
+server.listen(Number(process.env.PORT), process.env.HOST ?? '127.0.0.1', () =>
+  console.log(`hello from ${pod}, listening`),
+);
 process.once('SIGTERM', () => {
   server.close();
   server.closeAllConnections();

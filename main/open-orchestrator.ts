@@ -1,0 +1,74 @@
+import type { Config } from '../config/config.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Orchestrator } from '../core/orchestrator.ts';
+import type { TemplateCatalog } from '../core/template.ts';
+import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
+import { podsRootOf } from './pods-root.ts';
+
+export interface OpenedOrchestrator {
+  readonly orchestrator: Orchestrator;
+  readonly templates: TemplateCatalog;
+  /** It runs container images, and not its templates alone. */
+  readonly allowsImages: boolean;
+  /** Ends all pods, where they end with Podgate; null where they outlive it. */
+  readonly stopAll: ((signal: AbortSignal) => Promise<void>) | null;
+}
+
+export interface OpenOrchestratorOptions {
+  readonly config: Config;
+  readonly installation: string;
+  readonly instance: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** What the configuration names. Its modules are loaded only then: the client library of Kubernetes alone is 30 MB. */
+export function openOrchestrator(options: OpenOrchestratorOptions): Promise<OpenedOrchestrator> {
+  const { kubernetes } = options.config;
+  return kubernetes === null ? openProcesses(options) : openKubernetes(options, kubernetes);
+}
+
+async function openKubernetes(
+  { config, clock, log }: OpenOrchestratorOptions,
+  { kubeconfig, templateImages, ...settings }: NonNullable<Config['kubernetes']>,
+): Promise<OpenedOrchestrator> {
+  const { createKubeApi, openKubeConfig } = await import('../spawner/orchestrator/kubernetes/api/kube-api.ts');
+  const { createKubernetesOrchestrator } =
+    await import('../spawner/orchestrator/kubernetes/kubernetes-orchestrator.ts');
+  const templates = createTemplateCatalog(templateImages);
+  const orchestrator = createKubernetesOrchestrator({
+    api: createKubeApi({ config: openKubeConfig(kubeconfig), clock }),
+    clock,
+    log,
+    templates,
+    settings: { ...settings, site: config.site },
+  });
+  return { orchestrator, templates, allowsImages: true, stopAll: null };
+}
+
+async function openProcesses({ config, installation, instance, clock, log }: OpenOrchestratorOptions) {
+  const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
+  const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
+  const templates = createTemplateCatalog();
+  const asRoot = process.getuid?.() === 0;
+  const orchestrator = createProcessOrchestrator({
+    ...podsRootOf({ dataDir: config.dataDir, installation, asRoot }),
+    installation,
+    instance,
+    clock,
+    log,
+    templates,
+    postgresPackage: () => findPostgresPackage(import.meta.dirname),
+    nodePath: process.execPath,
+    neo4j: { home: config.neo4jHome, javaHome: config.javaHome },
+    environment: config.podEnvironment,
+    asRoot,
+  });
+  return {
+    orchestrator,
+    templates,
+    allowsImages: false,
+    stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
+  };
+}
