@@ -1,0 +1,57 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { examineRedis } from '../../../control/store/redis/examine-redis.ts';
+import type { Finding } from '../../../core/finding.ts';
+import { systemClock } from '../../../main/system-clock.ts';
+import { RedisServer, type RedisServerOptions } from '../../support/redis-server.ts';
+
+describe('podgate doctor and Redis', () => {
+  let server: RedisServer | null = null;
+  afterEach(async () => {
+    await server?.dispose();
+    server = null;
+  });
+
+  async function examine(url: string, byMs = 0): Promise<readonly string[]> {
+    const clock = { ...systemClock, now: () => Date.now() + byMs };
+    const findings: Finding[] = [];
+    for await (const finding of examineRedis(url, clock)) findings.push(finding);
+    return findings.map(({ level, subject, message }) => `${level} ${subject}: ${message}`);
+  }
+  async function start(settings: RedisServerOptions['settings']): Promise<string> {
+    server = await RedisServer.start({ settings: settings ?? [] });
+    return server.url;
+  }
+
+  it('finds one that is set up as deploy/ does in order', async () => {
+    const url = await start(['maxmemory 1gb']);
+    const [first, memory, ...others] = await examine(url);
+    expect(first).toMatch(
+      /^ok Redis: Version \d+\.\d+\.\d+ at redis:\/\/127\.0\.0\.1:\d+: what is acknowledged is on its disk/,
+    );
+    expect(memory).toBe('ok Redis memory: 0 % of maxmemory (1024 MiB) are in use.');
+    // How long it takes to answer is this machine's business.
+    expect(others.filter((line) => !line.includes('to tell the time'))).toEqual([]);
+  });
+
+  it('says what would lose records, and that the clocks differ', async () => {
+    const url = await start(['appendfsync everysec']);
+    expect(await examine(url)).toEqual([
+      expect.stringMatching(/^fail Redis: .*appendfsync is everysec and must be always/),
+    ]);
+    await server?.dispose();
+    const lines = await examine(await start([]), 43_200_000);
+    expect(lines).toContain('warn Redis memory: It has no maxmemory: it grows until it is killed.');
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^warn Redis clock: Its clock and this one are 43[12]\d\d s apart\.$/),
+    );
+  });
+
+  it('says that there is none, or that it lets nobody in, without the password', async () => {
+    const url = await start(['requirepass right']);
+    const wrong = await examine(url.replace('://', '://:wrong-secret@'));
+    expect(wrong).toEqual([expect.stringMatching(/^fail Redis: It cannot be reached: .*WRONGPASS/)]);
+    expect(wrong.join()).not.toContain('wrong-secret');
+    await server?.dispose();
+    expect(await examine(url)).toEqual([expect.stringMatching(/^fail Redis: It cannot be reached: .*ECONNREFUSED/)]);
+  });
+});
