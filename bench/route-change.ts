@@ -19,6 +19,7 @@ import { podRecord, podSpec, workloadOf } from '../test/support/pod-records.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { until } from '../test/support/until.ts';
 import { machine, quantiles, show } from './measure.ts';
+import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const [first, second] = process.argv.slice(2);
@@ -31,7 +32,9 @@ async function beWorker(socketPath: string): Promise<void> {
     replaceRoutes: (routes: Parameters<RouteTable['replace']>[0]) => table.replace(routes),
     changeRoutes: (...change: Parameters<RouteTable['apply']>) => table.apply(...change),
     setBaseHosts: () => undefined,
-    setCertificates: () => undefined,
+    replaceCertificates: () => undefined,
+    changeCertificates: () => undefined,
+    setChallenges: () => undefined,
     cancel: () => undefined,
   };
   const options = { socketPath, worker: process.pid, clock, log: silentLog, staleAfterMs: STALE_AFTER_MS };
@@ -57,7 +60,14 @@ async function measure(routes: number, changes: number): Promise<void> {
   const stop = new AbortController();
   const socketPath = join(directory, 'feed.sock');
   const server = serveFeed(
-    { feed, path: socketPath, epoch: 'bench', baseHosts: ['localhost'], log: silentLog },
+    {
+      feed,
+      certificates: new CertificateShelf([]),
+      path: socketPath,
+      epoch: 'bench',
+      baseHosts: ['localhost'],
+      log: silentLog,
+    },
     stop.signal,
   );
   const running = feed.run(stop.signal);

@@ -21,6 +21,12 @@ export interface DevelopmentCaOptions {
   readonly lookEveryMs?: number;
 }
 
+export interface DevelopmentCertificate extends Certificate {
+  /** Its base host. */
+  readonly id: string;
+  readonly notAfterMs: number;
+}
+
 export interface DevelopmentCa extends Issuer {
   /** What clients are told to trust. */
   readonly caPath: string;
@@ -28,7 +34,7 @@ export interface DevelopmentCa extends Issuer {
    * Publishes one certificate for each base host - itself and `*.pods.<base host>` - at once and again before it ends,
    * until the signal aborts.
    */
-  run(publish: (certificates: readonly Certificate[]) => void, signal: AbortSignal): Promise<void>;
+  run(publish: (certificates: readonly DevelopmentCertificate[]) => void, signal: AbortSignal): Promise<void>;
 }
 
 /**
@@ -59,7 +65,15 @@ export async function openDevelopmentCa(options: DevelopmentCaOptions): Promise<
         let waitMs = RETRY_MS;
         try {
           const validity = validityAt(clock.now(), LEAF_LIFETIME_MS);
-          publish(await Promise.all(baseHosts.map((host) => issue([host, `*.pods.${host}`], signal))));
+          publish(
+            await Promise.all(
+              baseHosts.map(async (host) => ({
+                ...(await issue([host, `*.pods.${host}`], signal)),
+                id: host,
+                notAfterMs: validity.notAfterMs,
+              })),
+            ),
+          );
           await untilDue(validity, clock, options.lookEveryMs ?? LOOK_EVERY_MS, signal);
           waitMs = 0;
         } catch (error) {

@@ -6,6 +6,30 @@ export interface Certificate {
 }
 
 /**
+ * Where certificates come from, best first: of those for a name the one of the better source is served, one that has
+ * expired only when there is no other.
+ */
+export const CERTIFICATE_SOURCES = ['files', 'wildcard', 'per-host', 'development'] as const;
+export type CertificateSource = (typeof CERTIFICATE_SOURCES)[number];
+
+/** A certificate as the workers have it. Never changed: a new one under the same id takes its place. */
+export interface ServedCertificate extends Certificate {
+  /** Unique among all sources. */
+  readonly id: string;
+  readonly source: CertificateSource;
+  /** Wall clock ms. */
+  readonly notAfterMs: number;
+}
+
+/** What the workers answer ACME servers with: all that is asked for at present. */
+export interface ServedChallenges {
+  /** http-01: token -> key authorization. */
+  readonly http: Readonly<Record<string, string>>;
+  /** tls-alpn-01: the certificate that proves it (RFC 8737), by host. */
+  readonly tls: readonly Certificate[];
+}
+
+/**
  * Makes or fetches certificates: slow, abortable, never called at a handshake. What it yields is sent to the workers,
  * which answer handshakes from memory alone.
  */

@@ -1,4 +1,4 @@
-import type { Certificate } from './certificates.ts';
+import type { ServedCertificate, ServedChallenges } from './certificates.ts';
 import type { Route } from './route.ts';
 import type { WorkerCounts } from './worker-counts.ts';
 
@@ -13,7 +13,17 @@ import type { WorkerCounts } from './worker-counts.ts';
  */
 export type ControlMessage =
   | { readonly kind: 'hello'; readonly epoch: string; readonly baseHosts: readonly string[] }
-  | { readonly kind: 'certificates'; readonly certificates: readonly Certificate[] }
+  /** Between these two, all there are, in pieces; they take the place of the former at the end. */
+  | { readonly kind: 'certificates-begin' }
+  | { readonly kind: 'certificates-end' }
+  /** A piece of them, or a change: by id, `removed` first. */
+  | {
+      readonly kind: 'certificates';
+      readonly set: readonly ServedCertificate[];
+      readonly removed: readonly string[];
+    }
+  /** All there are, each time: they are few, and live for minutes. */
+  | { readonly kind: 'challenges'; readonly challenges: ServedChallenges }
   | { readonly kind: 'snapshot-begin' }
   | { readonly kind: 'routes'; readonly routes: readonly Route[] }
   | { readonly kind: 'snapshot-end'; readonly sequence: number }
@@ -34,6 +44,8 @@ export type ControlMessage =
 
 export type WorkerMessage =
   | { readonly kind: 'hello'; readonly worker: number; readonly pid: number }
+  /** A client has come for a name of the table that has no certificate but the development CA's. At most now and then. */
+  | { readonly kind: 'certificate-wanted'; readonly host: string }
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
   /** Now and then. */
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
@@ -59,6 +71,9 @@ export const FEED_ALIVE_MS = 1_000;
 export const FEED_FRESH_MS = 3_000;
 /** Longer: a new snapshot is dear, and a control child that is only slow comes back. */
 export const FEED_SILENCE_MS = 35_000;
+
+/** Certificates in one piece: some 400 KB. */
+export const CERTIFICATES_PIECE = 100;
 
 /** Routes in one snapshot piece: keeps a line under about 100 KB. */
 export const SNAPSHOT_PIECE = 250;

@@ -20,6 +20,7 @@ import { createCancelRelay } from '../control/routes/cancel-relay.ts';
 import { createRoutableEverywhere } from '../control/routes/routable-everywhere.ts';
 import { OPERATOR_SOCKET, operatorCalls } from '../control/operator/operator-handler.ts';
 import { recoverStore } from '../control/operator/recover-store.ts';
+import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
@@ -106,6 +107,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     glimpse: (ref) => orchestrator.glimpse(ref),
     isStoreHealthy: async (signal) => (await judge.judge(signal)).trust.kind === 'healthy',
   });
+  const certificates = new CertificateShelf(['development']);
   const routable = createRoutableEverywhere({ feed, replicas, clock });
   const cancels = createCancelRelay({ replicas, clock });
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
@@ -207,6 +209,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         serveFeed(
           {
             feed,
+            certificates,
             path: join(runDir, 'feed.sock'),
             epoch: randomUUID(),
             baseHosts,
@@ -219,7 +222,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         ),
       ),
       keep(replicas.run(signal)),
-      keep(ca.run((certificates) => feed.setCertificates(certificates), signal)),
+      keep(ca.run((made) => certificates.replace('development', made), signal)),
       keep(health.run(signal)),
       keep(spawner.run(signal)),
       ...(adminToken === null ? [] : [keep(keepAdminToken(adminToken, hasToken, signal))]),

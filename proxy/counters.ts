@@ -13,6 +13,8 @@ export type ClosedReason =
   | 'no-certificate'
   | 'tls-failed'
   | 'accept-failed'
+  /** An ACME server has seen what it asked for. */
+  | 'acme-validation'
   /** A load balancer looked whether we are there. */
   | 'probe'
   /** Of one who is trusted to send a PROXY header, and sent none where one is required, or a bad one. */
@@ -55,6 +57,7 @@ export function createCounters(): Counters {
       'no-certificate': 0,
       'tls-failed': 0,
       'accept-failed': 0,
+      'acme-validation': 0,
       probe: 0,
       'proxy-header': 0,
       'untrusted-proxy-header': 0,

@@ -18,6 +18,7 @@ import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
 import { TlsTerminator } from './tls/tls-terminator.ts';
+import { createWantedCertificates } from './tls/wanted-certificates.ts';
 
 export interface GatewayLimits extends ConnectionLimits {
   /** From accept to the end of the handshake and of the first packet of a session. */
@@ -113,6 +114,8 @@ class GatewayWorker implements Gateway {
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
   readonly #servers = new Set<Server>();
   #baseHosts: ReadonlySet<string> = new Set();
+  /** http-01: token -> key authorization. */
+  #challenges: ReadonlyMap<string, string> = new Map();
 
   constructor(options: GatewayOptions) {
     this.#options = options;
@@ -149,6 +152,7 @@ class GatewayWorker implements Gateway {
       ticketKeys: options.ticketKeys ?? randomBytes(48),
       onSecure: (client, raw) => front.onSecure(raw, client),
       onFailed: (raw) => front.onHandshakeFailed(raw),
+      clock,
       log,
     });
     const cancellation = new Cancellation({
@@ -160,6 +164,7 @@ class GatewayWorker implements Gateway {
     const front = new HttpsFront({
       reception: this.#reception,
       terminator,
+      certificateWanted: createWantedCertificates((host) => this.#feed.tell({ kind: 'certificate-wanted', host })),
       http: this.#http,
       cancellation,
       table,
@@ -175,6 +180,7 @@ class GatewayWorker implements Gateway {
     const redirect = createRedirectServer({
       table,
       baseHosts,
+      challengeAnswer: (token) => this.#challenges.get(token),
       publicHttpsPort,
       addressOf: (socket) => this.#reception.find(socket)?.info.remoteAddress ?? null,
       log,
@@ -199,8 +205,16 @@ class GatewayWorker implements Gateway {
       log,
       staleAfterMs: options.staleAfterMs ?? STALE_AFTER_MS,
       sink: {
-        setBaseHosts: (hosts) => (this.#baseHosts = new Set(hosts)),
-        setCertificates: (certificates) => terminator.replaceCertificates(certificates),
+        setBaseHosts: (hosts) => {
+          this.#baseHosts = new Set(hosts);
+          terminator.setDefaultNames(hosts);
+        },
+        replaceCertificates: (certificates) => terminator.replaceCertificates(certificates),
+        changeCertificates: (set, removed) => terminator.changeCertificates(set, removed),
+        setChallenges: ({ http, tls }) => {
+          this.#challenges = new Map(Object.entries(http));
+          terminator.setChallenges(tls);
+        },
         replaceRoutes: (routes) => table.replace(routes),
         changeRoutes: (set, removed) => table.apply(set, removed),
         cancel: (key, address) => cancellation.requestElsewhere(key, address),

@@ -15,6 +15,8 @@ import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
 import { parseCancel } from './cancel-message.ts';
 import type { CancelRelay } from './cancel-relay.ts';
+import { sendCertificates } from './certificate-sender.ts';
+import type { CertificateShelf } from './certificate-shelf.ts';
 import type { ControlRouteFeed, Follower, TableChange } from './route-feed.ts';
 
 /** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
@@ -28,6 +30,9 @@ export interface FeedServerOptions {
   readonly epoch: string;
   readonly baseHosts: readonly string[];
   readonly log: Logger;
+  readonly certificates: CertificateShelf;
+  /** A client has come for this name, and no certificate the world trusts is for it. Default: nobody cares. */
+  readonly certificateWanted?: (host: string) => void;
   /** Told what the workers have counted. */
   readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
   /** To and from the other replicas; default: there are none. */
@@ -102,9 +107,6 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
     changed(change: TableChange) {
       if (isFollowing) send(socket, { kind: 'change', ...change });
     },
-    certificatesChanged(certificates) {
-      send(socket, { kind: 'certificates', certificates });
-    },
     becameReady: sendSnapshot,
   };
 
@@ -124,6 +126,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
       workerNumber = message.worker;
     } else if (message.kind === 'cancel') {
       cancelled(message);
+    } else if (message.kind === 'certificate-wanted') {
+      options.certificateWanted?.(message.host);
     } else if (message.kind === 'counts') {
       if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts);
     } else if (message.epoch === epoch) {
@@ -133,7 +137,10 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
   });
   send(socket, { kind: 'hello', epoch, baseHosts: options.baseHosts });
   send(socket, aliveOf(options));
-  if (feed.certificates.length > 0) send(socket, { kind: 'certificates', certificates: feed.certificates });
+  socket.on(
+    'close',
+    sendCertificates(options.certificates, socket, (message) => send(socket, message)),
+  );
   if (feed.isReady) sendSnapshot();
 }
 
@@ -163,6 +170,9 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
     const message = JSON.parse(line) as Partial<WorkerMessage> | null;
     if (message?.kind === 'hello' && typeof message.worker === 'number' && typeof message.pid === 'number') {
       return { kind: 'hello', worker: message.worker, pid: message.pid };
+    }
+    if (message?.kind === 'certificate-wanted' && typeof message.host === 'string' && message.host.length <= 253) {
+      return { kind: 'certificate-wanted', host: message.host };
     }
     if (message?.kind === 'applied' && typeof message.epoch === 'string' && typeof message.sequence === 'number') {
       return { kind: 'applied', epoch: message.epoch, sequence: message.sequence };

@@ -1,5 +1,4 @@
 import { isAborted, pause } from '../../core/abort.ts';
-import type { Certificate } from '../../core/certificates.ts';
 import { errorText } from '../../core/errors.ts';
 import type { RoutableAnswer, RoutableQuestion, RouteFeed } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
@@ -26,7 +25,6 @@ export interface Follower {
   /** The greatest sequence this follower has reported as applied; -1 before the first snapshot. */
   readonly appliedSequence: number;
   changed(change: TableChange): void;
-  certificatesChanged(certificates: readonly Certificate[]): void;
   /** The table is complete for the first time. */
   becameReady(): void;
 }
@@ -71,7 +69,6 @@ export class ControlRouteFeed implements RouteFeed {
   readonly #early = new Map<string, { uid: string; observation: Observation }>();
   readonly #followers = new Set<Follower>();
   readonly #waiters = new Set<Waiter>();
-  #certificates: readonly Certificate[] = [];
   #sequence = 0;
   #hasRecords = false;
   #hasObservations = false;
@@ -89,9 +86,6 @@ export class ControlRouteFeed implements RouteFeed {
   }
   get sequence(): number {
     return this.#sequence;
-  }
-  get certificates(): readonly Certificate[] {
-    return this.#certificates;
   }
   get followerCount(): number {
     return this.#followers.size;
@@ -118,11 +112,6 @@ export class ControlRouteFeed implements RouteFeed {
   /** A follower has applied something, or has left: whoever waits looks again. */
   applied(): void {
     for (const waiter of this.#waiters) this.#ask(waiter);
-  }
-
-  setCertificates(certificates: readonly Certificate[]): void {
-    this.#certificates = certificates;
-    for (const follower of this.#followers) follower.certificatesChanged(certificates);
   }
 
   /** From the health loop: a fresh look at the workload of this pod. */

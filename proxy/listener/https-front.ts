@@ -14,7 +14,7 @@ import type { SessionOptions } from '../session/open-session.ts';
 import { peekBytes } from '../sniff/peek-bytes.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
-import type { TlsTerminator } from '../tls/tls-terminator.ts';
+import { ACME_TLS, isAcmeValidation, type TlsTerminator } from '../tls/tls-terminator.ts';
 import type { Connection } from './connection.ts';
 import type { Reception } from './reception.ts';
 
@@ -23,7 +23,9 @@ const GUESS_MS = 3_000;
 
 export interface HttpsFrontOptions extends SessionOptions {
   readonly reception: Reception;
-  readonly terminator: Pick<TlsTerminator, 'accept'>;
+  readonly terminator: Pick<TlsTerminator, 'accept' | 'acceptValidation' | 'hasTrusted'>;
+  /** A client has come for a name of the table that has no certificate the world trusts. */
+  readonly certificateWanted: (host: string) => void;
   readonly http: Pick<HttpProtocol, 'accept'>;
   readonly cancellation: Pick<Cancellation, 'watch' | 'request'>;
   readonly baseHosts: () => ReadonlySet<string>;
@@ -62,6 +64,11 @@ export class HttpsFront {
     // Whoever takes over adds his own; until then a reset must not end the process.
     client.on('error', ignore);
     connection.phase = 'served';
+    if (client.alpnProtocol === ACME_TLS) {
+      // The handshake was the answer.
+      client.end(() => this.close(connection, 'acme-validation'));
+      return;
+    }
     this.#dispatch(connection, client);
   }
 
@@ -130,8 +137,15 @@ export class HttpsFront {
   #startTls(connection: Connection, offered: readonly string[]): void {
     const { serverName } = connection.info;
     connection.phase = 'handshake';
+    if (isAcmeValidation(offered) && this.#options.terminator.acceptValidation(connection.raw, serverName)) return;
+    if (serverName !== null && this.#options.table.get(serverName) !== undefined) this.#wantCertificate(serverName);
     const alpn = chooseAlpn(this.#targetOf(serverName), offered);
     if (!this.#options.terminator.accept(connection.raw, serverName, alpn)) this.close(connection, 'no-certificate');
+  }
+
+  /** The handshake does not wait for it. */
+  #wantCertificate(host: string): void {
+    if (!this.#options.terminator.hasTrusted(host)) this.#options.certificateWanted(host);
   }
 
   #targetOf(serverName: string | null): AlpnTarget {

@@ -14,7 +14,7 @@ const BACKOFF_FIRST_MS = 25;
 const BACKOFF_MAX_MS = 1_000;
 /** With more unsent, control does not read: what may be lost is dropped. */
 const UNSENT_MAX_BYTES = 256 * 1024;
-/** A line holds at most one snapshot piece or all certificates. */
+/** A line holds at most one piece of a snapshot, or what has changed in one step. */
 const LINE_MAX_LENGTH = 64 * 1024 * 1024;
 
 export interface FeedClientOptions {
@@ -67,7 +67,7 @@ export class FeedClient {
   }
 
   /** Drops it while there is no control child, or while that does not read. */
-  tell(message: Extract<WorkerMessage, { kind: 'cancel' | 'counts' }>): void {
+  tell(message: Extract<WorkerMessage, { kind: 'cancel' | 'counts' | 'certificate-wanted' }>): void {
     const socket = this.#socket;
     if (socket === null || this.#follower?.hasGreeting !== true || socket.writableLength > UNSENT_MAX_BYTES) return;
     send(socket, message);
@@ -129,7 +129,7 @@ export class FeedClient {
     const message = parseMessage(line);
     if (message === null) return 'a line that is no message';
     const followed = follower.receive(message);
-    if (message.kind === 'certificates') this.#hasCertificates = true;
+    if (message.kind === 'certificates-end') this.#hasCertificates = true;
     if (followed.kind === 'lost') return followed.reason;
     if (followed.report !== null) send(socket, followed.report);
     if (this.#hasCertificates && follower.hasSnapshot) this.#first.resolve(undefined);

@@ -1,12 +1,14 @@
 import { isIP } from 'node:net';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
-import type { Certificate } from '../../core/certificates.ts';
+import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
 import type { Route } from '../../core/route.ts';
 
 /** Where what is followed goes. */
 export interface FeedSink {
   setBaseHosts(hosts: readonly string[]): void;
-  setCertificates(certificates: readonly Certificate[]): void;
+  replaceCertificates(certificates: readonly ServedCertificate[]): void;
+  changeCertificates(set: readonly ServedCertificate[], removed: readonly string[]): void;
+  setChallenges(challenges: ServedChallenges): void;
   replaceRoutes(routes: readonly Route[]): void;
   changeRoutes(set: readonly Route[], removed: readonly string[]): void;
   /** Another worker's client asks to cancel the session of this key (process id and secret). */
@@ -31,6 +33,8 @@ export class FeedFollower {
   readonly #sink: FeedSink;
   #phase: Phase = { kind: 'greeting' };
   #isWatchFresh = false;
+  /** The pieces of a whole set that has begun. */
+  #certificates: ServedCertificate[] | null = null;
 
   constructor(sink: FeedSink) {
     this.#sink = sink;
@@ -62,8 +66,20 @@ export class FeedFollower {
       case 'alive':
         this.#isWatchFresh = message.isWatchFresh;
         return FOLLOWED;
+      case 'certificates-begin':
+        this.#certificates = [];
+        return FOLLOWED;
       case 'certificates':
-        this.#sink.setCertificates(message.certificates);
+        if (this.#certificates === null) this.#sink.changeCertificates(message.set, message.removed);
+        else for (const certificate of message.set) this.#certificates.push(certificate);
+        return FOLLOWED;
+      case 'certificates-end':
+        if (this.#certificates === null) return lost('the end of no certificates');
+        this.#sink.replaceCertificates(this.#certificates);
+        this.#certificates = null;
+        return FOLLOWED;
+      case 'challenges':
+        this.#sink.setChallenges(message.challenges);
         return FOLLOWED;
       case 'snapshot-begin':
         this.#phase = { kind: 'snapshot', epoch: phase.epoch, routes: [] };

@@ -1,7 +1,8 @@
 import type { Route } from '../../core/route.ts';
 
 /** The application protocols a server of ours can choose; null = none is chosen. */
-export type Alpn = 'http/1.1' | 'postgresql' | null;
+export const ALPNS = ['http/1.1', 'postgresql', null] as const;
+export type Alpn = (typeof ALPNS)[number];
 
 /** What the name of a connection stands for, as far as ALPN is concerned. */
 export type AlpnTarget = Route['protocol'] | 'base-host' | 'unknown';

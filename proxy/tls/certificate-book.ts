@@ -1,28 +1,145 @@
-import type { Certificate } from '../../core/certificates.ts';
+import { CERTIFICATE_SOURCES, type ServedCertificate } from '../../core/certificates.ts';
 
-/** Which certificate answers for which name: exact, then `*.` for one label, then the first of all. In memory only. */
+/** A certificate as it is kept: what a TLS context is made of, and what it is compared by. */
+export interface BookEntry {
+  readonly id: string;
+  readonly names: readonly string[];
+  /** Of the sources, least first. */
+  readonly rank: number;
+  readonly notAfterMs: number;
+  readonly leafPem: string;
+  /** The rest of the chain: one text for all that have the same. */
+  readonly chainPem: string;
+  readonly privateKeyPem: string;
+}
+
+const LEAF_END = '-----END CERTIFICATE-----\n';
+const DEVELOPMENT = CERTIFICATE_SOURCES.indexOf('development');
+
+/**
+ * Which certificate answers for which name, in memory only. Of those for the exact name and for `*.` in place of its
+ * first label, that of the best source; one that has expired only when there is no other. A name that none is for gets
+ * the one of the first base host, or any.
+ */
 export class CertificateBook {
-  #exact = new Map<string, Certificate>();
-  #default: Certificate | null = null;
+  readonly #entries = new Map<string, BookEntry>();
+  /** Best first. Nearly always one. */
+  readonly #byName = new Map<string, readonly BookEntry[]>();
+  /** Issuers sign with few keys: ten thousand chains are three texts. */
+  readonly #chains = new Map<string, { readonly text: string; users: number }>();
+  #defaultNames: readonly string[] = [];
 
-  replace(certificates: readonly Certificate[]): void {
-    const exact = new Map<string, Certificate>();
-    for (const certificate of certificates) {
-      for (const name of certificate.names) {
-        const key = name.toLowerCase();
-        // The first certificate for a name counts: the order is the sender's choice.
-        if (!exact.has(key)) exact.set(key, certificate);
-      }
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  setDefaultNames(names: readonly string[]): void {
+    this.#defaultNames = names;
+  }
+
+  /** Answers the entries that are gone. */
+  replace(certificates: readonly ServedCertificate[]): readonly BookEntry[] {
+    const kept = new Set(certificates.map(({ id }) => id));
+    return this.change(
+      certificates,
+      [...this.#entries.keys()].filter((id) => !kept.has(id)),
+    );
+  }
+
+  /** Answers the entries that are gone. */
+  change(set: readonly ServedCertificate[], removed: readonly string[]): readonly BookEntry[] {
+    const gone = [...removed, ...set.map(({ id }) => id)].flatMap((id) => this.#remove(id) ?? []);
+    for (const certificate of set) this.#add(certificate);
+    return gone;
+  }
+
+  find(serverName: string | null, nowMs: number): BookEntry | null {
+    const own = serverName === null ? null : this.#best(serverName, nowMs);
+    if (own !== null) return own;
+    for (const name of this.#defaultNames) {
+      const found = this.#best(name, nowMs);
+      if (found !== null) return found;
     }
-    this.#exact = exact;
-    this.#default = certificates[0] ?? null;
+    for (const entry of this.#entries.values()) return entry;
+    return null;
   }
 
-  find(serverName: string | null): Certificate | null {
-    if (serverName === null) return this.#default;
-    const exact = this.#exact.get(serverName);
-    if (exact !== undefined) return exact;
-    const dot = serverName.indexOf('.');
-    return (dot > 0 ? this.#exact.get(`*${serverName.slice(dot)}`) : undefined) ?? this.#default;
+  /** Is there one for this name that the world trusts? The development CA's is none. */
+  hasTrusted(serverName: string, nowMs: number): boolean {
+    const best = this.#best(serverName, nowMs);
+    return best !== null && best.rank !== DEVELOPMENT && best.notAfterMs > nowMs;
   }
+
+  #best(name: string, nowMs: number): BookEntry | null {
+    const dot = name.indexOf('.');
+    const exact = firstValid(this.#byName.get(name), nowMs);
+    const wildcard = dot > 0 ? firstValid(this.#byName.get(`*${name.slice(dot)}`), nowMs) : null;
+    if (exact === null || wildcard === null) return exact ?? wildcard;
+    return isBetter(wildcard, exact, nowMs) ? wildcard : exact;
+  }
+
+  #add(certificate: ServedCertificate): void {
+    const leafEnd = certificate.certificatePem.indexOf(LEAF_END);
+    const split = leafEnd < 0 ? certificate.certificatePem.length : leafEnd + LEAF_END.length;
+    const entry: BookEntry = {
+      id: certificate.id,
+      names: certificate.names.map((name) => name.toLowerCase()),
+      rank: CERTIFICATE_SOURCES.indexOf(certificate.source),
+      notAfterMs: certificate.notAfterMs,
+      leafPem: ownText(certificate.certificatePem.slice(0, split)),
+      chainPem: this.#useChain(certificate.certificatePem.slice(split)),
+      privateKeyPem: certificate.privateKeyPem,
+    };
+    this.#entries.set(entry.id, entry);
+    for (const name of entry.names) {
+      const entries = [...(this.#byName.get(name) ?? []), entry];
+      this.#byName.set(
+        name,
+        entries.sort((a, b) => a.rank - b.rank || (a.id < b.id ? -1 : 1)),
+      );
+    }
+  }
+
+  #remove(id: string): BookEntry | null {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return null;
+    this.#entries.delete(id);
+    for (const name of entry.names) {
+      const rest = (this.#byName.get(name) ?? []).filter((one) => one !== entry);
+      if (rest.length === 0) this.#byName.delete(name);
+      else this.#byName.set(name, rest);
+    }
+    const chain = this.#chains.get(entry.chainPem);
+    if (chain !== undefined && --chain.users === 0) this.#chains.delete(entry.chainPem);
+    return entry;
+  }
+
+  #useChain(text: string): string {
+    const known = this.#chains.get(text);
+    if (known !== undefined) {
+      known.users += 1;
+      return known.text;
+    }
+    const own = ownText(text);
+    this.#chains.set(own, { text: own, users: 1 });
+    return own;
+  }
+}
+
+/** A part of a text keeps all of it in memory; a copy does not. PEM is ASCII. */
+function ownText(part: string): string {
+  return Buffer.from(part, 'latin1').toString('latin1');
+}
+
+/** The best that has not expired, else the one that expired last. */
+function firstValid(entries: readonly BookEntry[] | undefined, nowMs: number): BookEntry | null {
+  let best: BookEntry | null = null;
+  for (const entry of entries ?? []) if (best === null || isBetter(entry, best, nowMs)) best = entry;
+  return best;
+}
+
+function isBetter(one: BookEntry, other: BookEntry, nowMs: number): boolean {
+  const [isOneValid, isOtherValid] = [one.notAfterMs > nowMs, other.notAfterMs > nowMs];
+  if (isOneValid !== isOtherValid) return isOneValid;
+  return isOneValid ? one.rank < other.rank : one.notAfterMs > other.notAfterMs;
 }

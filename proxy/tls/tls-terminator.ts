@@ -1,14 +1,22 @@
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { LRUCache } from 'lru-cache';
-import type { Certificate } from '../../core/certificates.ts';
+import type { Certificate, ServedCertificate } from '../../core/certificates.ts';
+import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { Alpn } from './alpn.ts';
-import { CertificateBook } from './certificate-book.ts';
+import { type Alpn, ALPNS } from './alpn.ts';
+import { type BookEntry, CertificateBook } from './certificate-book.ts';
 
-/** Certificates whose contexts are kept ready: 0.3 ms and 32 KB for each context (measured). */
-const CERTIFICATES_READY_MAX = 1_024;
+/** Contexts that are kept ready, whatever the number of certificates: 0.3 ms and 32 KB for each (measured). */
+const CONTEXTS_READY_MAX = 1_024;
+/** RFC 8737 6.2. */
+export const ACME_TLS = 'acme-tls/1';
+
+/** Whoever asks on behalf of an ACME server asks for nothing else (RFC 8737 3). */
+export function isAcmeValidation(offered: readonly string[]): boolean {
+  return offered.length === 1 && offered[0] === ACME_TLS;
+}
 
 export interface TlsTerminatorOptions {
   /** 48 bytes, the same in every worker, so that a session is resumed wherever it lands. */
@@ -16,7 +24,13 @@ export interface TlsTerminatorOptions {
   readonly onSecure: (secure: TLSSocket, raw: Socket) => void;
   /** The handshake failed; the socket is still open. */
   readonly onFailed: (raw: Socket) => void;
+  readonly clock: Pick<Clock, 'now'>;
   readonly log: Logger;
+}
+
+interface ReadyServer {
+  /** Null: its certificate cannot be used. */
+  readonly server: Server | null;
 }
 
 /**
@@ -27,45 +41,74 @@ export interface TlsTerminatorOptions {
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions;
   readonly #book = new CertificateBook();
-  #servers = newServerCache();
+  readonly #servers = new LRUCache<string, ReadyServer>({ max: CONTEXTS_READY_MAX });
+  readonly #challenges = new Map<string, Certificate>();
 
   constructor(options: TlsTerminatorOptions) {
     this.#options = options;
   }
 
-  replaceCertificates(certificates: readonly Certificate[]): void {
-    this.#book.replace(certificates);
-    this.#servers = newServerCache();
+  setDefaultNames(names: readonly string[]): void {
+    this.#book.setDefaultNames(names);
+  }
+
+  replaceCertificates(certificates: readonly ServedCertificate[]): void {
+    this.#forget(this.#book.replace(certificates));
+  }
+
+  changeCertificates(set: readonly ServedCertificate[], removed: readonly string[]): void {
+    this.#forget(this.#book.change(set, removed));
+  }
+
+  /** What proves to an ACME server that a name is ours (RFC 8737). */
+  setChallenges(certificates: readonly Certificate[]): void {
+    this.#challenges.clear();
+    for (const certificate of certificates) {
+      for (const name of certificate.names) this.#challenges.set(name, certificate);
+    }
+  }
+
+  /** Is there a certificate for this name that the world trusts? */
+  hasTrusted(serverName: string): boolean {
+    return this.#book.hasTrusted(serverName, this.#options.clock.now());
   }
 
   /** False when there is no certificate: then nothing was done. */
   accept(raw: Socket, serverName: string | null, alpn: Alpn): boolean {
-    const certificate = this.#book.find(serverName);
-    const server = certificate === null ? null : this.#serverOf(certificate, alpn);
+    const entry = this.#book.find(serverName, this.#options.clock.now());
+    const server = entry === null ? null : this.#serverOf(entry, alpn);
     if (server === null) return false;
-    // The TLSSocket takes this over. A client that ends, or resets, within the handshake would otherwise go unnoticed:
-    // OpenSSL's failing writes are not reported, and the end of a half-open stream is no reason to close.
-    raw.allowHalfOpen = false;
-    server.emit('connection', raw);
+    handOver(raw, server);
     return true;
   }
 
-  #serverOf(certificate: Certificate, alpn: Alpn): Server | null {
-    let servers = this.#servers.get(certificate);
-    if (servers === undefined) {
-      servers = new Map();
-      this.#servers.set(certificate, servers);
+  /** Answers an ACME server. False when it asks for something we do not have: then nothing was done. */
+  acceptValidation(raw: Socket, serverName: string | null): boolean {
+    const certificate = serverName === null ? undefined : this.#challenges.get(serverName);
+    if (certificate === undefined) return false;
+    const server = this.#tryCreateServer(certificate, ACME_TLS);
+    if (server === null) return false;
+    handOver(raw, server);
+    return true;
+  }
+
+  #forget(entries: readonly BookEntry[]): void {
+    for (const entry of entries) for (const alpn of ALPNS) this.#servers.delete(keyOf(entry, alpn));
+  }
+
+  #serverOf(entry: BookEntry, alpn: Alpn): Server | null {
+    const key = keyOf(entry, alpn);
+    let ready = this.#servers.get(key);
+    if (ready === undefined) {
+      const certificate = { ...entry, certificatePem: entry.leafPem + entry.chainPem };
+      ready = { server: this.#tryCreateServer(certificate, alpn) };
+      this.#servers.set(key, ready);
     }
-    let server = servers.get(alpn);
-    if (server === undefined) {
-      server = this.#tryCreateServer(certificate, alpn);
-      servers.set(alpn, server);
-    }
-    return server;
+    return ready.server;
   }
 
   /** Null for a certificate that cannot be used: it is tried, and logged, once for each ALPN answer. */
-  #tryCreateServer(certificate: Certificate, alpn: Alpn): Server | null {
+  #tryCreateServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS): Server | null {
     try {
       return this.#createServer(certificate, alpn);
     } catch (error) {
@@ -74,7 +117,7 @@ export class TlsTerminator {
     }
   }
 
-  #createServer(certificate: Certificate, alpn: Alpn): Server {
+  #createServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS): Server {
     const { ticketKeys, onSecure, onFailed } = this.#options;
     const server = createServer({
       cert: certificate.certificatePem,
@@ -102,8 +145,16 @@ export class TlsTerminator {
   }
 }
 
-function newServerCache(): LRUCache<Certificate, Map<Alpn, Server | null>> {
-  return new LRUCache({ max: CERTIFICATES_READY_MAX });
+/** An id has one certificate at a time: what it was before is forgotten with its contexts. */
+function keyOf({ id }: BookEntry, alpn: Alpn): string {
+  return `${alpn ?? ''} ${id}`;
+}
+
+function handOver(raw: Socket, server: Server): void {
+  // The TLSSocket takes this over. A client that ends, or resets, within the handshake would otherwise go unnoticed:
+  // OpenSSL's failing writes are not reported, and the end of a half-open stream is no reason to close.
+  raw.allowHalfOpen = false;
+  server.emit('connection', raw);
 }
 
 /**

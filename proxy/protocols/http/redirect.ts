@@ -12,6 +12,8 @@ import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
 export interface RedirectOptions {
   readonly table: RouteTable;
   readonly baseHosts: () => ReadonlySet<string>;
+  /** http-01 (RFC 8555 8.3): the key authorization for a token, if an ACME server may ask for it now. */
+  readonly challengeAnswer: (token: string) => string | undefined;
   /** The port HTTPS clients dial. */
   readonly publicHttpsPort: number;
   /** The client's own address, for the log. */
@@ -37,6 +39,7 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
     },
     (request, response) => {
       request.resume();
+      if (answerChallenge(request, response, options)) return;
       const answer = answerTo(request, options);
       if (answer.kind === 'redirect') {
         response.writeHead(308, ['Location', answer.location, 'Content-Length', '0', 'Cache-Control', 'no-store']);
@@ -52,6 +55,22 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
     server.emit('request', request, response);
   });
   return server;
+}
+
+const CHALLENGE_PATH = '/.well-known/acme-challenge/';
+
+/** For any Host: who has the token has it from the ACME server, and what it stands for is no secret. */
+function answerChallenge(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  { challengeAnswer }: RedirectOptions,
+): boolean {
+  if (request.method !== 'GET' || request.url?.startsWith(CHALLENGE_PATH) !== true) return false;
+  const text = challengeAnswer(request.url.slice(CHALLENGE_PATH.length));
+  if (text === undefined) return false;
+  response.writeHead(200, ['Content-Type', 'application/octet-stream', 'Content-Length', String(text.length)]);
+  response.end(text);
+  return true;
 }
 
 type Answer =

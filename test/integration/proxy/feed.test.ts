@@ -117,7 +117,9 @@ describe('the route feed', () => {
       ...{ socketPath: feed.path, worker: 1, clock: systemClock, log: silentLog, staleAfterMs: 300, silenceMs: 100 },
       sink: {
         setBaseHosts: () => undefined,
-        setCertificates: () => undefined,
+        replaceCertificates: () => undefined,
+        changeCertificates: () => undefined,
+        setChallenges: () => undefined,
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,
         cancel: () => undefined,

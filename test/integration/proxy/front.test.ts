@@ -9,6 +9,7 @@ import { makeCertificate } from './support/certificate.ts';
 import { route, runningRoute, silentLog, startGateway } from './support/gateway-fixture.ts';
 import { BOLT_HELLO, certificate, createStage, echoes } from './support/stage.ts';
 import { closed, openPlain, readAndEnd, startBackend } from './support/streams.ts';
+import { served } from '../../support/served-certificate.ts';
 
 const { start, echo, backends } = createStage();
 
@@ -82,7 +83,7 @@ describe('the one port', () => {
     await expect(open('echo.pods.localhost', { minVersion: 'TLSv1', maxVersion: 'TLSv1.1' })).rejects.toThrow();
 
     const other = makeCertificate(['special.pods.localhost']);
-    feed.send({ kind: 'certificates', certificates: [certificate, other] });
+    feed.send({ kind: 'certificates', set: [served(other)], removed: [] });
     feed.change([runningRoute('special.pods.localhost', backend.port)]);
     await until('the new certificate is served', async () => {
       const client = await open('special.pods.localhost', { ca: [certificate.certificatePem, other.certificatePem] });

@@ -24,6 +24,7 @@ import { makeCertificate } from './support/certificate.ts';
 import { systemClock } from './support/gateway-fixture.ts';
 import { startPostgres, type PostgresServer } from './support/postgres-server.ts';
 import { readAndEnd } from './support/streams.ts';
+import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 
 const HOST = 'mypg.pods.localhost';
 const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex');
@@ -59,11 +60,12 @@ beforeAll(async () => {
     log: silentLog,
     baseHostOf: () => 'localhost',
   });
-  feed.setCertificates([certificate]);
+  const certificates = new CertificateShelf(['files']);
+  certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
   stop = new AbortController();
   const feedPath = join(dir, 'feed.sock');
   const serving = serveFeed(
-    { feed, path: feedPath, epoch: 'epoch-1', baseHosts: ['localhost'], log: silentLog },
+    { feed, certificates, path: feedPath, epoch: 'epoch-1', baseHosts: ['localhost'], log: silentLog },
     stop.signal,
   );
   running = Promise.all([feed.run(stop.signal), serving]);

@@ -9,6 +9,7 @@ import { createStoreJudge, type StoreJudge } from '../../../control/health/store
 import { createCancelRelay } from '../../../control/routes/cancel-relay.ts';
 import { serveFeed } from '../../../control/routes/feed-server.ts';
 import { createRoutableEverywhere, type RoutableEverywhere } from '../../../control/routes/routable-everywhere.ts';
+import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import type { ControlMessage } from '../../../core/feed-protocol.ts';
@@ -181,7 +182,18 @@ export class Replica {
     const cancels = createCancelRelay({ replicas, clock });
     this.#running = Promise.all([
       this.feed.run(signal),
-      serveFeed({ feed: this.feed, path, epoch: name, baseHosts: ['localhost'], log: silentLog, cancels }, signal),
+      serveFeed(
+        {
+          feed: this.feed,
+          certificates: new CertificateShelf([]),
+          path,
+          epoch: name,
+          baseHosts: ['localhost'],
+          log: silentLog,
+          cancels,
+        },
+        signal,
+      ),
       health.run(signal),
       spawner.run(signal),
       replicas.run(signal),

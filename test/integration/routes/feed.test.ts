@@ -14,6 +14,7 @@ import type { PodRecord } from '../../../core/pod.ts';
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const KEY = podKey('default', 'mypod');
@@ -22,6 +23,7 @@ const MYPOD = { tenant: 'default', podId: 'mypod', uid: 'uid-1', run: 1 };
 let directory: string;
 let database: SqliteDatabase;
 let feed: ControlRouteFeed;
+let certificates: CertificateShelf;
 let stop: AbortController;
 let running: Promise<unknown>;
 const workers: Worker[] = [];
@@ -62,11 +64,15 @@ async function put(record: PodRecord): Promise<void> {
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'podgate-feed-'));
   database = openSqliteDatabase({ path: ':memory:', clock, log: silentLog });
+  certificates = new CertificateShelf(['files']);
   feed = new ControlRouteFeed({ store: database.store, log: silentLog, baseHostOf: () => 'localhost' });
   stop = new AbortController();
   running = Promise.all([
     feed.run(stop.signal),
-    serveFeed({ feed, path: path(), epoch: 'epoch-1', baseHosts: ['localhost'], log: silentLog }, stop.signal),
+    serveFeed(
+      { feed, certificates, path: path(), epoch: 'epoch-1', baseHosts: ['localhost'], log: silentLog },
+      stop.signal,
+    ),
   ]);
 });
 
@@ -225,10 +231,77 @@ test.each([
   expect(good.messages.map(({ kind }) => kind)).not.toContain('cancel');
 });
 
+const shelved = (id: string) => ({
+  id,
+  names: [`${id}.test`],
+  certificatePem: id,
+  privateKeyPem: 'key',
+  notAfterMs: 1,
+});
+
+test('a worker gets all certificates, in pieces, then what changes, then what ACME servers ask for', async () => {
+  const first = new Worker(path());
+  await first.message('hello');
+  certificates.replace(
+    'files',
+    Array.from({ length: 250 }, (_, at) => shelved(`c${at}`)),
+  );
+  await first.message('certificates-end');
+  const late = new Worker(path());
+  await late.message('certificates-end');
+  for (const { messages } of [first, late]) {
+    const pieces = messages.flatMap((message) => (message.kind === 'certificates' ? [message.set.length] : []));
+    expect(pieces).toEqual([100, 100, 50]);
+  }
+  certificates.change('files', [shelved('new')], ['c0']);
+  certificates.setChallenges({ http: { token: 'answer' }, tls: [] });
+  for (const worker of [first, late]) {
+    await until('the challenge', () =>
+      worker.messages.some((message) => message.kind === 'challenges' && message.challenges.http['token'] === 'answer'),
+    );
+    const change = worker.messages.filter(({ kind }) => kind === 'certificates').at(-1);
+    expect(change).toMatchObject({
+      set: [{ names: ['new.test'], source: 'files' }],
+      removed: [expect.stringContaining('c0')],
+    });
+  }
+});
+
+test('a worker says for which names clients have come', async () => {
+  const wanted: string[] = [];
+  const second = join(directory, 'wanted.sock');
+  const end = new AbortController();
+  const serving = serveFeed(
+    {
+      ...{ feed, certificates, path: second, epoch: 'x', baseHosts: ['localhost'], log: silentLog },
+      certificateWanted: (host) => wanted.push(host),
+    },
+    end.signal,
+  );
+  try {
+    await until('it serves', () => existsSync(second));
+    const worker = new Worker(second);
+    worker.say({ kind: 'certificate-wanted', host: 'mypg.pods.localhost' });
+    await until('it is heard', () => wanted.length > 0);
+    expect(wanted).toEqual(['mypg.pods.localhost']);
+  } finally {
+    end.abort();
+    await serving;
+  }
+});
+
 test('a worker is told now and then that control lives, also while there is nothing else to tell', async () => {
   const second = join(directory, 'second.sock');
   const end = new AbortController();
-  const options = { feed, path: second, epoch: 'x', baseHosts: ['localhost'], log: silentLog, aliveEveryMs: 20 };
+  const options = {
+    feed,
+    certificates,
+    path: second,
+    epoch: 'x',
+    baseHosts: ['localhost'],
+    log: silentLog,
+    aliveEveryMs: 20,
+  };
   const serving = serveFeed(options, end.signal);
   try {
     await until('it serves', () => existsSync(second));

@@ -4,7 +4,6 @@ import { addressKey, ConnectionCounts } from '../../../proxy/limits/connection-c
 import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
 import { locate } from '../../../proxy/policy/locate.ts';
 import { chooseAlpn } from '../../../proxy/tls/alpn.ts';
-import { CertificateBook } from '../../../proxy/tls/certificate-book.ts';
 
 const route: Route = {
   host: 'a.pods.localhost',
@@ -115,26 +114,5 @@ describe('chooseAlpn', () => {
     ['http', ['http/1.1', 'postgresql'], 'postgresql'],
   ] as const)('chooses for %s among %j: %s', (target, offered, chosen) => {
     expect(chooseAlpn(target, offered)).toBe(chosen);
-  });
-});
-
-describe('CertificateBook', () => {
-  it('prefers the exact name, then the wildcard of one label, then the first certificate', () => {
-    const certificate = (...names: string[]) => ({ names, certificatePem: names.join(), privateKeyPem: '' });
-    const [first, wildcard, exact] = [
-      certificate('localhost'),
-      certificate('*.Pods.localhost'),
-      certificate('a.pods.localhost'),
-    ];
-    const book = new CertificateBook();
-    expect(book.find('a')).toBeNull();
-    book.replace([first, wildcard, exact]);
-    expect(book.find('a.pods.localhost')).toBe(exact);
-    expect(book.find('b.pods.localhost')).toBe(wildcard);
-    expect(book.find('c.b.pods.localhost')).toBe(first);
-    expect(book.find('localhost')).toBe(first);
-    expect(book.find(null)).toBe(first);
-    book.replace([exact]);
-    expect(book.find('b.pods.localhost')).toBe(exact);
   });
 });

@@ -7,6 +7,7 @@ import { silentLog } from '../../../support/silent-log.ts';
 import { answerOf, listen, readToEnd } from './http-gateway.ts';
 
 const HOST = 'hello.pods.localhost';
+const challenges = new Map([['token-1', 'token-1.thumbprint']]);
 let server: http.Server;
 let port: number;
 
@@ -15,7 +16,14 @@ async function start(publicHttpsPort: number): Promise<void> {
   const pod = { tenant: 'default', podId: 'hello', uid: 'uid-1', stanza: 'default', ipAllowList: [] };
   table.apply([{ host: HOST, protocol: 'http', status: 'STOPPED', backend: null, ...pod }], []);
   const baseHosts = () => new Set(['localhost']);
-  server = createRedirectServer({ table, baseHosts, publicHttpsPort, addressOf: () => null, log: silentLog });
+  server = createRedirectServer({
+    table,
+    baseHosts,
+    challengeAnswer: (token) => challenges.get(token),
+    publicHttpsPort,
+    addressOf: () => null,
+    log: silentLog,
+  });
   port = await listen(server);
 }
 
@@ -72,4 +80,13 @@ it.each([
   const text = await raw(bytes);
   expect(text).toMatch(/^HTTP\/1\.1 400 /);
   expect(text).not.toMatch(/location:/i);
+});
+
+it('answers an ACME server for a token that is asked for at present, whatever the name, and redirects all others', async () => {
+  const answer = await get('nobody.test', '/.well-known/acme-challenge/token-1');
+  expect(answer.status).toBe(200);
+  expect(answer.body).toBe('token-1.thumbprint');
+  expect((await get(HOST, '/.well-known/acme-challenge/token-2')).status).toBe(308);
+  expect((await get('nobody.test', '/.well-known/acme-challenge/token-2')).status).toBe(404);
+  expect((await get('nobody.test', '/.well-known/acme-challenge/token-1', 'POST')).status).toBe(404);
 });

@@ -11,6 +11,7 @@ import type { Route } from '../../../../core/route.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway.ts';
 import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
+import { served } from '../../../support/served-certificate.ts';
 
 export const silentLog: Logger = {
   debug: () => undefined,
@@ -100,7 +101,9 @@ export class FeedStandIn {
 
   #greet(socket: Socket): void {
     write(socket, { kind: 'hello', epoch: this.epoch, baseHosts: ['localhost'] });
-    write(socket, { kind: 'certificates', certificates: this.certificates });
+    write(socket, { kind: 'certificates-begin' });
+    write(socket, { kind: 'certificates', set: this.certificates.map(served), removed: [] });
+    write(socket, { kind: 'certificates-end' });
     write(socket, { kind: 'snapshot-begin' });
     write(socket, { kind: 'routes', routes: this.routes });
     this.#sequence = 7;
