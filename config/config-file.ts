@@ -57,6 +57,12 @@ const CONFIG_FILE = z.strictObject({
     })
     .prefault({}),
   kubernetes: kubernetesSection.optional(),
+  drain: z
+    .strictObject({
+      readinessDelayMs: z.int().min(0).max(600_000).default(0),
+      sessionsMs: z.int().min(0).max(86_400_000).default(1_000),
+    })
+    .prefault({}),
   proxyProtocol: z
     .strictObject({
       from: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),

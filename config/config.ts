@@ -11,8 +11,10 @@ export interface Config {
   /** What clients dial. 0 = the same as the gateway's. */
   readonly publicHttpsPort: number;
   readonly publicHttpPort: number;
-  /** The API in plaintext, on 127.0.0.1. */
+  /** The API in plaintext, at `controlHost`. */
   readonly controlPort: number;
+  /** 127.0.0.1, but where probes come from outside the pod that Podgate runs in: in a cluster. */
+  readonly controlHost: string;
   /** Absolute. */
   readonly dataDir: string;
   readonly site: string;
@@ -38,6 +40,7 @@ export interface Config {
   readonly pods: PodLimitsConfig;
   readonly gateway: GatewayLimitsConfig;
   readonly proxyProtocol: ProxyProtocolConfig;
+  readonly drain: DrainConfig;
 }
 
 export interface TenantConfig {
@@ -106,6 +109,14 @@ export interface TolerationConfig {
   readonly operator?: 'Exists' | 'Equal';
   readonly value?: string;
   readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+}
+
+/** How it ends at SIGTERM. */
+export interface DrainConfig {
+  /** How long new connections are still taken once `/readyz` fails: load balancers need some time to notice. */
+  readonly readinessDelayMs: number;
+  /** How long running sessions may go on after that. */
+  readonly sessionsMs: number;
 }
 
 /** Whose PROXY headers are believed. */

@@ -60,6 +60,7 @@ function combine(
     publicHttpsPort: environment.PODGATE_PUBLIC_HTTPS_PORT ?? httpsPort,
     publicHttpPort: environment.PODGATE_PUBLIC_HTTP_PORT ?? httpPort,
     controlPort,
+    controlHost: controlHostOf(environment.PODGATE_ORCHESTRATOR, host),
     dataDir,
     site: environment.PODGATE_SITE,
     secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
@@ -88,7 +89,13 @@ function combine(
     pods: podLimitsOf(file, problems),
     gateway: file.limits,
     proxyProtocol: file.proxyProtocol,
+    drain: file.drain,
   };
+}
+
+/** The kubelet's probes, and metrics, come from outside the pod; NetworkPolicies say who may connect. */
+function controlHostOf(orchestrator: Config['orchestrator'], host: string): string {
+  return orchestrator === 'kubernetes' ? host : '127.0.0.1';
 }
 
 function directoryOf(value: string | undefined, cwd: string): string | null {

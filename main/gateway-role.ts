@@ -13,9 +13,6 @@ import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock } from './system-clock.ts';
 
-/** Pods end with us: requests on their way get a moment, sessions cannot be saved. */
-const DRAIN_MS = 1_000;
-
 /** Scrapes are seldom more often. */
 const TELL_COUNTS_MS = 2_000;
 
@@ -30,7 +27,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
     limits: limitsOf(config.gateway, Math.max(1, config.workers)),
-    drainMs: DRAIN_MS,
+    drainMs: config.drain.sessionsMs,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
     proxyProtocol: config.proxyProtocol,
     ticketKeys: Buffer.from(settings.ticketKeys, 'base64'),

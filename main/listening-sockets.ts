@@ -30,6 +30,8 @@ export interface ListeningSockets {
   readonly slots: readonly (readonly BoundSocket[])[];
   readonly control: readonly BoundSocket[];
   readonly ports: { readonly https: number; readonly http: number; readonly control: number };
+  /** Gives up those of the gateway. A socket is closed once no worker has it any more: until then it listens. */
+  closeGateway(): void;
   close(): void;
 }
 
@@ -60,17 +62,21 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
       }
       slots.push(sockets);
     }
-    const control = bind('control', '127.0.0.1', config.controlPort, false);
+    const control = bind('control', config.controlHost, config.controlPort, false);
     if (control === null)
       throw taken([
-        { variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', port: config.controlPort, code: 'EADDRNOTAVAIL' },
+        { variable: 'PODGATE_CONTROL_PORT', host: config.controlHost, port: config.controlPort, code: 'EADDRNOTAVAIL' },
       ]);
     opened.push(control);
     return {
       slots,
       control: [control],
       ports: { https, http, control: control.port },
-      close: () => opened.forEach(({ handle }) => handle.close()),
+      closeGateway() {
+        for (const { handle } of opened.splice(0).filter(({ socket }) => socket !== 'control')) handle.close();
+        opened.push(control);
+      },
+      close: () => opened.splice(0).forEach(({ handle }) => handle.close()),
     };
   } catch (error) {
     for (const { handle } of opened) handle.close();
@@ -99,7 +105,7 @@ async function probe(config: Config): Promise<void> {
       { variable: 'PODGATE_HTTPS_PORT', host, port: config.httpsPort },
       { variable: 'PODGATE_HTTP_PORT', host, port: config.httpPort },
     ]),
-    { variable: 'PODGATE_CONTROL_PORT', host: '127.0.0.1', port: config.controlPort },
+    { variable: 'PODGATE_CONTROL_PORT', host: config.controlHost, port: config.controlPort },
   ];
   const tryAll = async (): Promise<readonly Refused[]> => {
     const refused: Refused[] = [];

@@ -24,8 +24,8 @@ export type SupervisorMessage =
   | { readonly kind: 'listen'; readonly slot: number; readonly socket: SocketKind; readonly isLast: boolean }
   /** Stop accepting on this slot: its own worker does so again. */
   | { readonly kind: 'release'; readonly slot: number }
-  /** For the control child: how many slots are accepted on, of how many. */
-  | { readonly kind: 'gateway'; readonly accepting: number; readonly slots: number }
+  /** For the control child: how many slots are accepted on, of how many; draining = it is to look unready. */
+  | { readonly kind: 'gateway'; readonly accepting: number; readonly slots: number; readonly isDraining: boolean }
   /** End for good, pods included. */
   | { readonly kind: 'stop' };
 

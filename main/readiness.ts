@@ -14,16 +14,16 @@ export function readinessOf(parts: {
 }) {
   const { link, judge, leadership, feed, replicas } = parts;
   const trust = judge.trust();
-  const { accepting, slots } = link.gateway();
+  const { accepting, slots, isDraining } = link.gateway();
   const live = replicas.live();
   const own = live.find(({ id }) => id === replicas.id)?.shared;
   const odd = live.filter(({ shared }) => shared !== own).map(({ id }) => id);
   return {
-    ok: slots > 0 && accepting === slots,
+    ok: slots > 0 && accepting === slots && !isDraining,
     detail: {
       store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
       routes: feed.isReady ? 'complete' : 'not yet complete',
-      gateway: `${accepting} of ${slots} accept`,
+      gateway: isDraining ? 'ending: running sessions have some time left' : `${accepting} of ${slots} accept`,
       followers: feed.followerCount,
       replicas: live.map(({ id }) => id),
       ...(odd.length === 0 ? {} : { configuredOtherwise: odd }),

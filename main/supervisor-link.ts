@@ -15,7 +15,7 @@ export interface SupervisorLink {
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
   /** How many of the gateway's socket sets are accepted on, of how many. */
-  gateway(): { readonly accepting: number; readonly slots: number };
+  gateway(): { readonly accepting: number; readonly slots: number; readonly isDraining: boolean };
 }
 
 /**
@@ -29,7 +29,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const releases: ((slot: number) => void)[] = [];
   const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
   let isForGood = false;
-  let gateway = { accepting: 0, slots: 0 };
+  let gateway = { accepting: 0, slots: 0, isDraining: false };
 
   const endForGood = (): void => {
     isForGood = true;

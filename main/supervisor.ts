@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
+import { pause } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
 import { KeptChild } from './child-process.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
@@ -14,6 +15,8 @@ import { SlotBoard, type SlotAction } from './slot-board.ts';
 
 /** All of it, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
 const STOP_GRACE_MS = 4_500;
+/** A drain no longer than this goes on beside the end of the pods; a longer one comes before it. */
+const QUICK_MS = 1_000;
 /** Under npm one Ctrl-C arrives twice: from the terminal and from npm. Only a later one means impatience. */
 const SECOND_SIGNAL_AFTER_MS = 1_000;
 
@@ -54,6 +57,8 @@ class Supervisor {
   #wasControlReady = false;
   #hasGreeted = false;
   #stoppingSinceMs: number | null = null;
+  #isDraining = false;
+  readonly #impatience = new AbortController();
 
   constructor(config: Config, directory: DataDirectory, sockets: ListeningSockets, startedMs: number) {
     this.#directory = directory;
@@ -120,10 +125,12 @@ class Supervisor {
 
   #onEnded(child: KeptChild, code: number | null): boolean {
     if (child === this.#control) this.#isControlReady = false;
+    // Sessions that may go on for long need no less of a control plane.
+    if (this.#stoppingSinceMs !== null) return this.#isDraining && child === this.#control;
     // With no workers the control child is the gateway.
     if (child.role === 'worker' || this.#workers.length === 0) this.#act(this.#board.ended(child.number));
-    if (code === EXIT_CONFIG && !this.#wasControlReady && this.#stoppingSinceMs === null) void this.#stop(EXIT_CONFIG);
-    return this.#stoppingSinceMs === null;
+    if (code === EXIT_CONFIG && !this.#wasControlReady) void this.#stop(EXIT_CONFIG);
+    return code !== EXIT_CONFIG || this.#wasControlReady;
   }
 
   #act(actions: readonly SlotAction[]): void {
@@ -137,7 +144,7 @@ class Supervisor {
 
   #tellGateway(): void {
     const { accepting, slots } = this.#board;
-    this.#control.send({ kind: 'gateway', accepting, slots });
+    this.#control.send({ kind: 'gateway', accepting, slots, isDraining: this.#isDraining });
   }
 
   #greetOnce(): void {
@@ -154,20 +161,39 @@ class Supervisor {
 
   #onSignal(signal: NodeJS.Signals): void {
     if (this.#stoppingSinceMs === null) {
-      this.#log.info({ signal }, 'ending, pods included');
-      void this.#stop(0);
+      this.#log.info({ signal }, 'ending');
+      void this.#stop(0, signal === 'SIGTERM');
     } else if (performance.now() - this.#stoppingSinceMs >= SECOND_SIGNAL_AFTER_MS) {
       this.#log.warn({ signal }, 'ending at once');
+      this.#impatience.abort();
       for (const child of [this.#control, ...this.#workers]) child.kill();
     }
   }
 
-  async #stop(code: number): Promise<void> {
+  async #stop(code: number, isPatient = false): Promise<void> {
     this.#stoppingSinceMs = performance.now();
+    if (isPatient && this.#settings.config.drain.sessionsMs + this.#settings.config.drain.readinessDelayMs > QUICK_MS) {
+      await this.#drain();
+    }
     await Promise.all([...this.#workers, this.#control].map((child) => child.stop(STOP_GRACE_MS)));
     this.#sockets.close();
     this.#directory.release();
     process.exit(code);
+  }
+
+  /**
+   * Not ready first, and new connections are taken for as long as load balancers need to notice; then the sockets close,
+   * and sessions may go on for a while. The control plane works until they have ended.
+   */
+  async #drain(): Promise<void> {
+    const { readinessDelayMs, sessionsMs } = this.#settings.config.drain;
+    this.#isDraining = true;
+    this.#tellGateway();
+    this.#log.info({ readinessDelayMs, sessionsMs }, 'draining');
+    await pause(readinessDelayMs, this.#impatience.signal);
+    // A socket that only we still have would take connections that nobody accepts.
+    this.#sockets.closeGateway();
+    await Promise.all(this.#workers.map((worker) => worker.stop(sessionsMs + STOP_GRACE_MS)));
   }
 }
 

@@ -336,6 +336,21 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     },
   );
 
+  test('sessions get a second at the end, or what is said', () => {
+    expect(load({}).drain).toEqual({ readinessDelayMs: 0, sessionsMs: 1_000 });
+    expect(load({}, 'drain: { readinessDelayMs: 10000, sessionsMs: 40000 }').drain).toEqual({
+      readinessDelayMs: 10_000,
+      sessionsMs: 40_000,
+    });
+    expect(problemsOf({}, 'drain: { sessionsMs: -1 }')).toHaveLength(1);
+  });
+
+  test('the control port is on loopback, and in a cluster where probes reach it', () => {
+    expect(load({ PODGATE_HOST: '127.0.0.2' }).controlHost).toBe('127.0.0.1');
+    const inCluster = { PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_HOST: '0.0.0.0', KUBECONFIG: 'kubeconfig' };
+    expect(load(inCluster).controlHost).toBe('0.0.0.0');
+  });
+
   test('tenants whose names would meet are refused', () => {
     const tenant = (id: string, baseHost: string): string =>
       `  - { id: ${id}, baseHost: ${baseHost}, jwks: { keys: [{}] } }\n`;
