@@ -8,6 +8,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createCancelRelay } from '../../../control/routes/cancel-relay.ts';
 import { serveFeed } from '../../../control/routes/feed-server.ts';
+import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { podKey } from '../../../core/ids.ts';
@@ -84,13 +85,17 @@ async function start(replicaId: string): Promise<Replica> {
   const database = await openRedisDatabase({ url: redis.url, site: 'test', replicaId, log });
   const { store, replicas } = database;
   const feed = new ControlRouteFeed({ store, log, baseHostOf: () => 'localhost' });
-  feed.setCertificates([certificate]);
+  const certificates = new CertificateShelf(['files']);
+  certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
   const feedSocketPath = join(dir, `${replicaId}.sock`);
   const cancels = createCancelRelay({ replicas, clock: systemClock });
   running.push(
     feed.run(stop.signal),
     replicas.run(stop.signal),
-    serveFeed({ feed, path: feedSocketPath, epoch: replicaId, baseHosts: ['localhost'], log, cancels }, stop.signal),
+    serveFeed(
+      { feed, certificates, path: feedSocketPath, epoch: replicaId, baseHosts: ['localhost'], log, cancels },
+      stop.signal,
+    ),
   );
   const addresses = { default: { address: '127.0.0.1', port: postgres.port, service: null } };
   feed.observed(podKey(record.tenant, record.podId), record.uid, workloadOf(record, { addresses }));
