@@ -24,11 +24,12 @@ export function podStatus(pod: PodView): PodStatusView {
   const end = container === null ? null : endOf(container);
   const { phase, message } = phaseOf(pod, end);
   const shown = phase === 'ready' && container?.restarts === 0 ? null : end;
+  const signal = shown === null ? null : signalOf(shown);
   return {
     phase,
     message,
-    exitCode: shown === null || shown.signal !== null ? null : shown.exitCode,
-    signal: shown === null ? null : signalOf(shown),
+    exitCode: signal === null ? (shown?.exitCode ?? null) : null,
+    signal,
     restarts: container?.restarts ?? 0,
     startedAtMs: container?.state.kind === 'running' ? container.state.startedAtMs : pod.startedAtMs,
   };

@@ -1,0 +1,261 @@
+import { describe, expect, it } from 'vitest';
+import { createFailure } from '../../../spawner/orchestrator/kubernetes/api/refusal.ts';
+import { LABEL, MANAGED_BY, parsePod } from '../../../spawner/orchestrator/kubernetes/objects.ts';
+import { podStatus } from '../../../spawner/orchestrator/kubernetes/pod-status.ts';
+import { chooseAge, createPodAges } from '../../../spawner/orchestrator/kubernetes/server-clock.ts';
+
+const SCHEDULED = { type: 'PodScheduled', status: 'True' };
+const READY = { type: 'Ready', status: 'True' };
+const UNREADY = { type: 'Ready', status: 'False', reason: 'ContainersNotReady' };
+
+function statusOf(status: object, metadata: object = {}) {
+  const labels = { [MANAGED_BY]: 'podgate', [LABEL.uid]: 'u', [LABEL.tenant]: 'dev', [LABEL.podId]: 'p' };
+  const pod = parsePod({ metadata: { name: 'p', labels, ...metadata }, status });
+  if (pod === null) throw new Error('it is ours');
+  return podStatus(pod);
+}
+
+const container = (state: object, change: object = {}) => ({
+  phase: 'Running',
+  conditions: [SCHEDULED, UNREADY],
+  containerStatuses: [{ name: 'pod', image: 'nginx:9', restartCount: 0, ready: false, state, ...change }],
+});
+const waiting = (reason: string, message = '', change: object = {}) => ({
+  ...container({ waiting: { reason, message } }, change),
+  phase: 'Pending',
+});
+const ended = (exitCode: number, change: object = {}) => ({
+  terminated: {
+    exitCode,
+    reason: exitCode === 0 ? 'Completed' : 'Error',
+    startedAt: '2026-01-01T00:00:00Z',
+    finishedAt: '2026-01-01T00:00:05Z',
+    ...change,
+  },
+});
+const running = { running: { startedAt: '2026-01-01T00:00:00Z' } };
+
+describe('the status of a Pod', () => {
+  it.each([
+    ['new', { phase: 'Pending' }, 'pending', 'Waiting for a node.'],
+    ['scheduled', { phase: 'Pending', conditions: [SCHEDULED] }, 'pending', ''],
+    [
+      'unschedulable',
+      {
+        phase: 'Pending',
+        conditions: [
+          {
+            type: 'PodScheduled',
+            status: 'False',
+            reason: 'Unschedulable',
+            message: '0/3 nodes are available: 3 Insufficient memory.',
+          },
+        ],
+      },
+      'pending',
+      'No node has room for this pod: 0/3 nodes are available: 3 Insufficient memory.',
+    ],
+    ['image on its way', waiting('ContainerCreating'), 'pending', ''],
+    [
+      'no such image',
+      waiting('ErrImagePull', 'nginx:9: not found'),
+      'crashing',
+      'The node cannot pull the image nginx:9: there is none of this name. nginx:9: not found.',
+    ],
+    [
+      'image refused',
+      waiting('ImagePullBackOff', '401 Unauthorized'),
+      'crashing',
+      'The node cannot pull the image nginx:9: the registry does not allow it. 401 Unauthorized.',
+    ],
+    [
+      'image that may not be pulled',
+      waiting('ErrImageNeverPull'),
+      'crashing',
+      'The node does not have the image nginx:9 and may not pull it.',
+    ],
+    ['name that is none', waiting('InvalidImageName'), 'failed', 'The name of the image nginx:9 is not valid.'],
+    [
+      'image of root',
+      waiting('CreateContainerConfigError', 'container has runAsNonRoot and image will run as root'),
+      'crashing',
+      'The image runs as root, which this cluster does not allow: use one that names a user by its number (USER 1000).',
+    ],
+    [
+      'missing secret',
+      waiting('CreateContainerConfigError', 'secret "x" not found'),
+      'crashing',
+      'The node cannot set the pod up: secret "x" not found.',
+    ],
+    [
+      'no such program',
+      waiting('RunContainerError', 'exec: "nope": not found'),
+      'crashing',
+      'The node cannot start the program: exec: "nope": not found.',
+    ],
+    ['running', container(running), 'starting', ''],
+    ['ready', { ...container(running, { ready: true }), conditions: [SCHEDULED, READY] }, 'ready', ''],
+    ['first failure', container(ended(3)), 'starting', 'The program exited with code 3.'],
+    [
+      'first back-off',
+      waiting('CrashLoopBackOff', '', { restartCount: 1, lastState: ended(3) }),
+      'starting',
+      'The program exited with code 3.',
+    ],
+    [
+      'crash loop',
+      { ...waiting('CrashLoopBackOff', '', { restartCount: 2, lastState: ended(3) }), phase: 'Running' },
+      'crashing',
+      'The program exited with code 3, 3 times in a row.',
+    ],
+    [
+      'crash loop, started again',
+      container(running, { restartCount: 4, lastState: ended(3) }),
+      'crashing',
+      'The program exited with code 3, 5 times in a row.',
+    ],
+    [
+      'one failure after a long life',
+      container(running, { restartCount: 4, lastState: ended(3, { finishedAt: '2026-01-01T01:00:00Z' }) }),
+      'starting',
+      'The program exited with code 3.',
+    ],
+    [
+      'out of memory',
+      container(running, { restartCount: 2, lastState: ended(137, { reason: 'OOMKilled' }) }),
+      'crashing',
+      'The program used more memory than its limit and was killed, 3 times in a row.',
+    ],
+    ['killed', container(ended(143)), 'starting', 'The program was killed by SIGTERM.'],
+    [
+      'last words',
+      container(ended(1, { message: 'no\nsuch file' })),
+      'starting',
+      'The program exited with code 1: no such file.',
+    ],
+    ['completed', { ...container(ended(0)), phase: 'Succeeded' }, 'completed', ''],
+    ['failed', { ...container(ended(2)), phase: 'Failed' }, 'failed', 'The program exited with code 2.'],
+    [
+      'evicted',
+      { phase: 'Failed', reason: 'Evicted', message: 'The node was low on resource: memory.' },
+      'failed',
+      'The node was short of a resource and evicted this pod: The node was low on resource: memory.',
+    ],
+    [
+      'preempted',
+      {
+        phase: 'Failed',
+        conditions: [
+          { type: 'DisruptionTarget', status: 'True', reason: 'PreemptionByScheduler', message: 'room for another' },
+        ],
+      },
+      'failed',
+      'The cluster has ended this pod (PreemptionByScheduler): room for another.',
+    ],
+    [
+      'node gone',
+      {
+        ...container(running, { ready: true }),
+        conditions: [SCHEDULED, { type: 'Ready', status: 'False', reason: 'NodeNotReady' }],
+      },
+      'starting',
+      'The node of this pod does not answer; connections to it fail until it does.',
+    ],
+    ['unknown', { phase: 'Unknown' }, 'starting', 'The node of this pod does not answer: its state is not known.'],
+  ])('%s', (_what, status, phase, message) => {
+    expect(statusOf(status)).toMatchObject({ phase, message });
+  });
+
+  it('is stopping from its deletion on, whatever its container does', () => {
+    const metadata = { deletionTimestamp: '2026-01-01T00:00:00Z' };
+    for (const status of [container(running, { ready: true }), { phase: 'Succeeded' }, waiting('ErrImagePull')]) {
+      expect(statusOf(status, metadata).phase).toBe('stopping');
+    }
+  });
+
+  it('tells exit code or signal, restarts and start', () => {
+    expect(statusOf(container(running, { restartCount: 1, lastState: ended(3) }))).toMatchObject({
+      exitCode: 3,
+      signal: null,
+      restarts: 1,
+      startedAtMs: Date.parse('2026-01-01T00:00:00Z'),
+    });
+    expect(statusOf(container(ended(137)))).toMatchObject({ exitCode: null, signal: 'SIGKILL' });
+  });
+});
+
+describe('a refusal to make an object', () => {
+  const failure = (code: number, reason: string, message: string) => createFailure({ code, reason, message }, 'pod');
+
+  it.each([
+    [
+      403,
+      'Forbidden',
+      'pods "p" is forbidden: exceeded quota: q, requested: cpu=2',
+      true,
+      'no room for this pod by its quota: exceeded quota: q, requested: cpu=2.',
+    ],
+    [
+      403,
+      'Forbidden',
+      'pods "p" is forbidden: violates PodSecurity "restricted:latest": x',
+      false,
+      'security rules do not allow this pod',
+    ],
+    [403, 'Forbidden', 'pods is forbidden: User "u" cannot create resource "pods"', true, 'an operator must mend that'],
+    [404, 'NotFound', 'namespaces "x" not found', true, 'namespace for pods does not exist'],
+    [422, 'Invalid', 'Pod "p" is invalid: spec.x: Required value', false, '(Invalid): spec.x: Required value.'],
+    [413, 'RequestEntityTooLarge', 'limit is 3145728', false, 'too large'],
+  ] as const)('%i %s: %s', (code, reason, message, retryable, said) => {
+    const { reason: sentence, retryable: may } = failure(code, reason, message);
+    expect(may).toBe(retryable);
+    expect(sentence).toContain(said);
+    expect(sentence).toMatch(/^[A-Z].*\.$/);
+    expect(sentence).not.toContain('"p" is');
+  });
+});
+
+describe('the age of a Pod', () => {
+  const HOUR_MS = 3_600_000;
+  let nowMs = 0;
+  const pod = { objectUid: 'o', createdAtMs: 1_000_000 };
+  const ages = createPodAges({ monotonicMs: () => nowMs });
+
+  it('is the API server’s at first, then grows by the monotonic clock, whatever the server’s clock does', () => {
+    ages.note(1_060_000);
+    expect(ages.ageMs(pod)).toBe(60_000);
+    nowMs += 5_000;
+    expect(ages.ageMs(pod)).toBe(65_000);
+    ages.note(1_065_000 + 12 * HOUR_MS);
+    expect(ages.ageMs(pod)).toBe(65_000);
+    nowMs += 1_000;
+    ages.note(1_066_000 - 12 * HOUR_MS);
+    expect(ages.ageMs(pod)).toBe(66_000);
+  });
+
+  it('follows a clock that drifts', () => {
+    ages.note(1_076_000);
+    expect(ages.ageMs(pod)).toBe(76_000);
+  });
+
+  it('is never negative, and 0 as long as no server has spoken', () => {
+    expect(createPodAges({ monotonicMs: () => 0 }).ageMs(pod)).toBe(0);
+    const early = createPodAges({ monotonicMs: () => 0 });
+    early.note(0);
+    expect(early.ageMs(pod)).toBe(0);
+  });
+
+  it('of one that is gone is forgotten', () => {
+    ages.keepOnly(() => false);
+    ages.note(1_000_000 + HOUR_MS);
+    expect(ages.ageMs(pod)).toBe(HOUR_MS);
+  });
+
+  it('takes the server’s word within a minute, its own beyond', () => {
+    expect(chooseAge(10_000, 11_000)).toBe(10_000);
+    expect(chooseAge(10_000, 40_000)).toBe(40_000);
+    expect(chooseAge(10_000, 100_000)).toBe(10_000);
+    expect(chooseAge(null, 100_000)).toBe(100_000);
+    expect(chooseAge(10_000, null)).toBe(10_000);
+  });
+});
