@@ -243,7 +243,10 @@ function keepUpToDate(record: PodRecord, container: StatusContainer, lookAgainMs
     known.restarts === container.restarts &&
     known.exitCode === container.exitCode &&
     known.signal === container.signal;
-  return same ? nothing(lookAgainMs) : write({ statusContainer: container }, null);
+  if (same) return nothing(lookAgainMs);
+  // Why it is not there yet. A crash loop has said its reason once; each further turn would only repeat it.
+  const isNews = record.status !== 'ERROR' && container.message !== '' && container.message !== known?.message;
+  return write({ statusContainer: container }, isNews ? `health: ${container.message}` : null);
 }
 
 function failed(record: PodRecord, container: StatusContainer): Step {

@@ -178,12 +178,13 @@ test('for every wish, status and observation there is a next step, and every pod
   for (const record of records()) {
     for (const observation of observations(record)) {
       for (const fate of FATES) {
-        for (const leavesRemains of [false, true]) {
+        // To be left with parts is no matter of fate: once with a fate that ends and once with one that lasts.
+        for (const leavesRemains of fate === 'runs' || fate === 'crashes' ? [false, true] : [false]) {
           cases += 1;
           const world = new World(record, observation, fate, leavesRemains);
           world.step(observation);
           // 80 turns outlast every back-off; a pod that needs more is stuck or oscillates.
-          for (let turn = 0; turn < 80; turn += 1) world.step(world.observe());
+          for (let turn = 0; turn < 80 && world.record !== null; turn += 1) world.step(world.observe());
           const problem = goalProblem(world, record.wish !== 'OFF');
           if (problem !== null) {
             const from = JSON.stringify({ record, observation, fate, leavesRemains });

@@ -50,7 +50,7 @@ export function createFailure({ code, reason, message }: Refusal, what: string):
   if (code === 409) return { reason: `The cluster is busy with this pod: ${said}`, retryable: true };
   if (code === 413) return { reason: `The pod's description is too large for the cluster: ${said}`, retryable: false };
   return {
-    reason: `The cluster does not accept the ${what} of this pod (${reason || code}): ${said}`,
+    reason: `The cluster does not accept ${what === 'pod' ? 'this pod' : `the ${what} of this pod`} (${reason || code}): ${said}`,
     retryable: false,
   };
 }

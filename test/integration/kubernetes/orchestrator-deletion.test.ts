@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import { createClusterObjects } from '../../../spawner/orchestrator/kubernetes/cluster-objects.ts';
+import { removeWorkload } from '../../../spawner/orchestrator/kubernetes/remove-workload.ts';
+import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
+import {
+  controlPlaneProblem,
+  isKubeError,
+  startTestCluster,
+  type TestCluster,
+} from '../../support/kubernetes/index.ts';
+import {
+  imageSpec,
+  type KubernetesOrchestratorHandle,
+  preparePodNamespace,
+  runKubernetesOrchestrator,
+} from '../../support/kubernetes-orchestrator.ts';
+
+const problem = controlPlaneProblem();
+const NAMESPACE = 'deletion-pods';
+const DATA = { type: 'pvc', name: 'data', mountPath: '/data', subPath: '', readOnly: false, keyedBy: 'name' } as const;
+
+describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' : ` (${problem})`}`, () => {
+  let cluster: TestCluster;
+  let handle: KubernetesOrchestratorHandle;
+  beforeAll(async () => {
+    cluster = await startTestCluster({ timings: { probePeriodMs: 50 } });
+    const kubeconfig = await preparePodNamespace(cluster, NAMESPACE);
+    handle = runKubernetesOrchestrator(kubeconfig, { settings: { namespace: NAMESPACE } });
+  });
+  afterAll(async () => {
+    await handle.close();
+    await cluster.stop();
+  });
+
+  const objects = () =>
+    createClusterObjects({ api: handle.api, namespace: NAMESPACE, site: 'test', serverTime: () => undefined });
+  const serving = (change: Partial<WorkloadSpec> = {}) => workloadSpec(imageSpec('podgate.test/serves'), change);
+  const remove = (workload: WorkloadSpec, data: 'keep' | 'delete' = 'delete') =>
+    handle.orchestrator.remove(workload, { data, run: workload.run }, never());
+  const ready = async (workload: WorkloadSpec) => {
+    await ensured(handle.orchestrator, workload);
+    return becomes(handle.orchestrator, workload, 'ready');
+  };
+  const namesOf = async (path: string) => {
+    const { items } = await cluster.controlPlane.client.get<{
+      readonly items: readonly { metadata: { name: string } }[];
+    }>(path);
+    return items.map(({ metadata }) => metadata.name);
+  };
+
+  it('that was paused between its look and its deletion hits nothing that came meanwhile', async () => {
+    const workload = serving();
+    await ready(workload);
+    const looked = await objects().readPod(workload, never());
+    if (looked === null) throw new Error('the pod is there');
+    const services = await objects().list('services', workload.uid, never());
+    // Paused here. Somebody else removes that run, and the next one starts under the same name.
+    await remove(workload, 'keep');
+    await becomesAbsent(handle.orchestrator, workload);
+    const next = { ...workload, run: 2 };
+    const before = await ready(next);
+    expect(await objects().delete('pods', looked, never())).toBe('changed');
+    for (const service of services) expect(await objects().delete('services', service, never())).toBe('changed');
+    const after = await becomes(handle.orchestrator, next, 'ready');
+    expect(after).toEqual({ ...before, ageMs: after.ageMs });
+    await remove(next);
+    await becomesAbsent(handle.orchestrator, next);
+  });
+
+  it('of an object that has changed since the look does nothing either', async () => {
+    const workload = serving();
+    await ready(workload);
+    const looked = await objects().readPod(workload, never());
+    if (looked === null) throw new Error('the pod is there');
+    cluster.kubelet.crash(NAMESPACE, looked.name);
+    await expect
+      .poll(() => objects().readPod(workload, never()))
+      .not.toMatchObject({ resourceVersion: looked.resourceVersion });
+    expect(await objects().delete('pods', looked, never())).toBe('changed');
+    await remove(workload);
+    await becomesAbsent(handle.orchestrator, workload);
+  });
+
+  it('goes in steps that anybody can go on with: while the Pod ends, what fences it stays', async () => {
+    const workload = workloadSpec(
+      imageSpec('podgate.test/serves', { environmentVariables: { STOP_AFTER_MS: '500' }, volumeMounts: [DATA] }),
+    );
+    await ready(workload);
+    const path = `/api/v1/namespaces/${NAMESPACE}`;
+    const name = `pods-test-dev-${workload.podId}`;
+    // By a remover that ends right after its first step, and another that comes when it likes.
+    const first = await removeWorkload(objects(), workload, { data: 'delete', run: 1 }, never());
+    expect(first.kind).toBe('ending');
+    expect(await namesOf(`/apis/networking.k8s.io/v1/namespaces/${NAMESPACE}/networkpolicies`)).toContain(name);
+    expect(await namesOf(`${path}/persistentvolumeclaims`)).toHaveLength(1);
+    await expect
+      .poll(() => handle.orchestrator.observe(workload, never()), { timeout: 10_000 })
+      .toEqual({ kind: 'remains' });
+    const second = await removeWorkload(objects(), workload, { data: 'delete', run: 1 }, never());
+    expect(second.kind).toBe('removed');
+    await expect.poll(() => handle.orchestrator.observe(workload, never())).toEqual({ kind: 'absent', data: false });
+    for (const kind of ['pods', 'services', 'secrets', 'persistentvolumeclaims']) {
+      expect((await namesOf(`${path}/${kind}`)).filter((each) => each.startsWith(name))).toEqual([]);
+    }
+  });
+
+  it('of one pod touches nothing of another', async () => {
+    const [one, two] = [serving(), workloadSpec(imageSpec('podgate.test/serves', { volumeMounts: [DATA] }))];
+    await Promise.all([ready(one), ready(two)]);
+    const before = await becomes(handle.orchestrator, two, 'ready');
+    await remove({ ...one, podId: two.podId });
+    await remove(one);
+    await becomesAbsent(handle.orchestrator, one);
+    const after = await becomes(handle.orchestrator, two, 'ready');
+    expect(after).toEqual({ ...before, ageMs: after.ageMs });
+    await remove(two, 'keep');
+    expect(await becomesAbsent(handle.orchestrator, two)).toEqual({ kind: 'absent', data: true });
+    await remove(two);
+    await expect.poll(() => handle.orchestrator.observe(two, never())).toEqual({ kind: 'absent', data: false });
+  });
+
+  it('of what is half made is complete: a service without a pod is found, listed and removed', async () => {
+    const workload = serving();
+    await ready(workload);
+    const pod = await objects().readPod(workload, never());
+    if (pod === null) throw new Error('the pod is there');
+    await cluster.controlPlane.client
+      .call('DELETE', `/api/v1/namespaces/${NAMESPACE}/pods/${pod.name}?gracePeriodSeconds=0`)
+      .catch((error: unknown) => {
+        if (!isKubeError(error, 'NotFound')) throw error;
+      });
+    await expect
+      .poll(() => handle.orchestrator.observe(workload, never()), { timeout: 10_000 })
+      .toEqual({ kind: 'remains' });
+    await expect
+      .poll(async () => (await handle.orchestrator.list(never())).find(({ uid }) => uid === workload.uid))
+      .toMatchObject({ phase: 'stopping', addresses: {} });
+    // Whoever wants it to run again just says so.
+    await ready(workload);
+    await remove(workload);
+    await becomesAbsent(handle.orchestrator, workload);
+  });
+
+  it('takes few calls of the API server, and so do making and looking', async () => {
+    const counted = async (work: () => Promise<unknown>) => {
+      const before = new Map(handle.api.calls);
+      await work();
+      return Object.fromEntries(
+        [...handle.api.calls]
+          .filter(([what]) => !what.startsWith('WATCH'))
+          .map(([what, times]) => [what, times - (before.get(what) ?? 0)] as const)
+          .filter(([, times]) => times > 0),
+      );
+    };
+    const workload = serving();
+    expect(await counted(() => ensured(handle.orchestrator, workload))).toEqual({
+      'POST services': 1,
+      'POST networkpolicies': 1,
+      'POST pods': 1,
+    });
+    await becomes(handle.orchestrator, workload, 'ready');
+    expect(await counted(() => handle.orchestrator.observe(workload, never()))).toEqual({ 'GET pods': 1 });
+    expect(await counted(() => handle.orchestrator.list(never()))).toEqual({});
+    const events = handle.orchestrator.watch(AbortSignal.timeout(5_000));
+    const removal = await counted(async () => {
+      await remove(workload);
+      for await (const { podId } of events) {
+        if (podId === workload.podId && handle.orchestrator.glimpse(workload).kind === 'absent') break;
+      }
+    });
+    expect(removal).toEqual({
+      'GET pods': 2,
+      'DELETE pods': 1,
+      'GET secrets': 1,
+      'GET networkpolicies': 1,
+      'DELETE networkpolicies': 1,
+      'GET persistentvolumeclaims': 1,
+      'GET services': 1,
+      'DELETE services': 1,
+    });
+    expect(await counted(() => handle.orchestrator.observe({ ...workload, uid: randomUUID() }, never()))).toEqual({
+      'GET pods': 1,
+      'GET services': 1,
+      'GET networkpolicies': 1,
+      'GET persistentvolumeclaims': 1,
+      'GET secrets': 1,
+    });
+  });
+});

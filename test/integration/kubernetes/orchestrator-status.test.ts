@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Observation, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { PodSpec } from '../../../core/pod.ts';
+import { becomes, ensured, isPhase, never, observed, workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { until } from '../../support/until.ts';
+import { controlPlaneProblem, startTestCluster, type TestCluster } from '../../support/kubernetes/index.ts';
+import {
+  imageSpec,
+  type KubernetesOrchestratorHandle,
+  preparePodNamespace,
+  runKubernetesOrchestrator,
+} from '../../support/kubernetes-orchestrator.ts';
+
+const problem = controlPlaneProblem();
+const NAMESPACE = 'status-pods';
+
+/** What the API server, the scheduler and the kubelet say, as Podgate's account gets to know it and users read it. */
+describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem === null ? '' : ` (${problem})`}`, () => {
+  let cluster: TestCluster;
+  let handle: KubernetesOrchestratorHandle;
+  beforeAll(async () => {
+    cluster = await startTestCluster({ timings: { crashBackOffMs: 20, crashBackOffMaxMs: 200, probePeriodMs: 50 } });
+    const kubeconfig = await preparePodNamespace(cluster, NAMESPACE);
+    handle = runKubernetesOrchestrator(kubeconfig, { settings: { namespace: NAMESPACE } });
+  });
+  afterAll(async () => {
+    await handle.close();
+    await cluster.stop();
+  });
+
+  const serving = (change: Partial<PodSpec> = {}) => workloadSpec(imageSpec('podgate.test/serves', change));
+  const nameOf = ({ podId }: WorkloadSpec) => `pods-test-dev-${podId}`;
+  const made = async (workload: WorkloadSpec) => {
+    await ensured(handle.orchestrator, workload);
+    return workload;
+  };
+  type Workload = Extract<Observation, { kind: 'workload' }>;
+  const saying = (ref: WorkloadSpec, phase: Workload['phase'], text: string) =>
+    observed(
+      handle.orchestrator,
+      ref,
+      `${phase}, saying "${text}"`,
+      (seen): seen is Workload => isPhase(phase)(seen) && seen.message.includes(text),
+    );
+  const remove = (workload: WorkloadSpec) =>
+    handle.orchestrator.remove(workload, { data: 'delete', run: workload.run }, never());
+
+  it('an image that is not to be had is an error with its reason, and the kubelet goes on trying', async () => {
+    const workload = await made(workloadSpec(imageSpec('registry.example/no/such:1')));
+    const seen = await saying(workload, 'crashing', 'The node cannot pull the image registry.example/no/such:1');
+    expect(seen.message).toContain('there is none of this name');
+    expect(seen.addresses).toEqual({});
+    await remove(workload);
+  });
+
+  it('a pod that fits on no node waits, and says for what', async () => {
+    cluster.kubelet.refusePods('0/1 nodes are available: 1 Insufficient nvidia.com/gpu.');
+    const workload = await made(serving());
+    await saying(
+      workload,
+      'pending',
+      'No node has room for this pod: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu.',
+    );
+    cluster.kubelet.refusePods(null);
+    await becomes(handle.orchestrator, workload, 'ready');
+    await remove(workload);
+  });
+
+  it('one that uses too much memory starts again, and says why', async () => {
+    const workload = await made(serving());
+    await becomes(handle.orchestrator, workload, 'ready');
+    cluster.kubelet.outOfMemory(NAMESPACE, nameOf(workload));
+    const seen = await observed(
+      handle.orchestrator,
+      workload,
+      'ready again',
+      (each): each is Workload => isPhase('ready')(each) && each.restarts === 1,
+    );
+    expect(seen).toMatchObject({ signal: 'SIGKILL', exitCode: null });
+    for (let restarts = 1; restarts < 3; restarts += 1) {
+      cluster.kubelet.outOfMemory(NAMESPACE, nameOf(workload));
+      await observed(
+        handle.orchestrator,
+        workload,
+        'restarted',
+        (each): each is Workload => each.kind === 'workload' && each.restarts > restarts,
+      );
+    }
+    await remove(workload);
+  });
+
+  it('one that runs out of memory again and again is a crash loop with that reason', async () => {
+    const workload = await made(
+      workloadSpec(
+        imageSpec('podgate.test/exits', { environmentVariables: { EXIT_CODE: '1', EXIT_AFTER_MS: '60000' } }),
+      ),
+    );
+    await until('it has been killed often enough', async () => {
+      const seen = await handle.orchestrator.observe(workload, never());
+      if (seen.kind !== 'workload' || seen.phase === 'pending') return false;
+      if (seen.phase !== 'crashing') cluster.kubelet.outOfMemory(NAMESPACE, nameOf(workload));
+      return seen.phase === 'crashing';
+    });
+    await saying(workload, 'crashing', 'used more memory than its limit and was killed');
+    await remove(workload);
+  });
+
+  it('one that its node evicts has failed, with the node’s reason', async () => {
+    const workload = await made(serving());
+    await becomes(handle.orchestrator, workload, 'ready');
+    await cluster.kubelet.evict(NAMESPACE, nameOf(workload));
+    const seen = await saying(workload, 'failed', 'evicted this pod');
+    expect(seen.message).toContain('The node was low on resource: memory.');
+    expect(seen.addresses).toEqual({});
+    await remove(workload);
+  });
+
+  it('an image of root is refused by the node, and the user told what to do', async () => {
+    const workload = await made(workloadSpec(imageSpec('docker.io/library/postgres:18')));
+    await saying(workload, 'crashing', 'The image runs as root, which this cluster does not allow');
+    await remove(workload);
+  });
+
+  it('what the API server does not accept is refused for good, in its words', async () => {
+    const environmentVariables = { 'not=a name': 'x' };
+    const result = await handle.orchestrator.ensure(serving({ environmentVariables }), never());
+    expect(result).toMatchObject({ kind: 'failed', retryable: false });
+    if (result.kind === 'failed')
+      expect(result.reason).toMatch(/^The cluster does not accept this pod \(Invalid\): .*env.*\.$/);
+  });
+
+  it('a quota that is used up is a reason to try again later', async () => {
+    await cluster.controlPlane.apply({
+      apiVersion: 'v1',
+      kind: 'ResourceQuota',
+      metadata: { name: 'none', namespace: NAMESPACE },
+      spec: { hard: { 'requests.cpu': '1m' } },
+    });
+    // No controller counts here: the quota admission itself waits until the status says what is used.
+    await cluster.controlPlane.client.call('PATCH', `/api/v1/namespaces/${NAMESPACE}/resourcequotas/none/status`, {
+      contentType: 'application/merge-patch+json',
+      body: { status: { hard: { 'requests.cpu': '1m' }, used: { 'requests.cpu': '0' } } },
+    });
+    const workload = serving();
+    await expect
+      .poll(() => handle.orchestrator.ensure(workload, never()), { timeout: 15_000 })
+      .toMatchObject({
+        kind: 'failed',
+        retryable: true,
+        reason: expect.stringContaining('no room for this pod by its quota') as string,
+      });
+    await cluster.controlPlane.client.call('DELETE', `/api/v1/namespaces/${NAMESPACE}/resourcequotas/none`);
+    await remove(workload);
+  });
+
+  it('something else of the same name is never touched: an operator has to look', async () => {
+    const workload = serving();
+    await cluster.controlPlane.apply({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: nameOf(workload), namespace: NAMESPACE },
+      spec: { ports: [{ port: 1, targetPort: 1 }] },
+    });
+    const result = await handle.orchestrator.ensure(workload, never());
+    expect(result).toMatchObject({ kind: 'failed', retryable: true });
+    await remove(workload);
+    expect(
+      await cluster.controlPlane.client.get(`/api/v1/namespaces/${NAMESPACE}/services/${nameOf(workload)}`),
+    ).toBeDefined();
+    expect(await handle.orchestrator.observe(workload, never())).toEqual({ kind: 'absent', data: false });
+  });
+});
