@@ -1,26 +1,34 @@
 import { expect, test } from 'vitest';
+import { actingParts } from '../../control/health/acting-parts.ts';
+import type { Term } from '../../control/health/leadership.ts';
 import { OrphanWatch } from '../../control/health/orphan-watch.ts';
-import { reconcilePod } from '../../control/health/reconcile.ts';
+import { reconcilePod, type ReconcileParts } from '../../control/health/reconcile.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../core/ids.ts';
 import { judgeStore } from '../../core/lifecycle/clean-up.ts';
 import type { PodRecord } from '../../core/pod.ts';
+import type { Store } from '../../core/store.ts';
 import { spawnPod } from '../../spawner/spawn-pod.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { Promises } from '../support/promises.ts';
 import { Chance, type FaultRates, NO_FAULTS, Scheduler, SimProcess } from './scheduler.ts';
 import { SimOrchestrator } from './sim-orchestrator.ts';
 import { actAsUser, POD_IDS, TENANT } from './sim-users.ts';
-import { SimClock, simLogs, simOrchestrator, simQueue, simStore } from './sim-world.ts';
+import { SimClock, simLock, simLogs, simOrchestrator, simQueue, simStore } from './sim-world.ts';
 
 const STEPS = Number(process.env['PODGATE_SIM_STEPS'] ?? 120_000);
 const SEED = Number(process.env['PODGATE_SIM_SEED'] ?? Math.floor(Math.random() * 1e9));
 const ROUGH: FaultRates = { fails: 0.02, answerLost: 0.02, crash: 0.004 };
 const LEASE_MS = 30_000;
+const LEADER_LEASE_MS = 3_000;
+const SETTLE_STEPS = 8_000;
 const LONG_AGO_MS = 11 * 60_000;
 
-/** Two replicas of the control plane, each with health loop, spawners, users at its API and a route feed. */
+/**
+ * Three replicas of the control plane, each with health loop, spawners, users at its API and a route feed. Whichever holds
+ * the lease acts; now and then one takes it for granted that its own clock has stood still meanwhile.
+ */
 class Simulation {
   readonly scheduler: Scheduler;
   readonly clock = new SimClock();
@@ -32,7 +40,9 @@ class Simulation {
   /** By replica: its feed, and what ends it. */
   readonly #feeds = new Map<string, { feed: ControlRouteFeed; stop: AbortController }>();
   isRough = true;
-  readonly counts = { crashes: 0, spawns: 0, userActions: 0 };
+  readonly counts = { crashes: 0, spawns: 0, userActions: 0, terms: 0, fenced: 0 };
+  /** The greatest fence with which anything was written. */
+  #fenceUsed = 0;
 
   constructor(seed: number) {
     this.#chance = new Chance(seed);
@@ -47,13 +57,15 @@ class Simulation {
       this.counts.crashes += 1;
       this.#startReplica(process.name);
     };
-    for (const name of ['replica 1', 'replica 2']) this.#startReplica(name);
+    for (const name of ['replica 1', 'replica 2', 'replica 3']) this.#startReplica(name);
   }
 
   #startReplica(name: string): void {
     const process = new SimProcess(name);
     const { scheduler, clock } = this;
-    const store = simStore(this.database.store, scheduler, process);
+    const store = simStore(this.#watchedStore(), scheduler, process);
+    const lock = simLock(this.database.lock, scheduler, process);
+    let acting: { readonly term: Term; readonly parts: ReconcileParts; readonly orphans: OrphanWatch } | null = null;
     const logs = simLogs(this.database.logs, scheduler, process);
     const queue = simQueue(this.database.queue, scheduler, process);
     const orchestrator = simOrchestrator(this.orchestrator, scheduler, process);
@@ -96,12 +108,37 @@ class Simulation {
         }
       })();
     };
+    task(async () => {
+      const askedAtMs = clock.monotonicMs();
+      const lease = await lock.acquire('health', LEADER_LEASE_MS);
+      if (lease === null) return;
+      this.counts.terms += 1;
+      const term = this.#begin(lease.fence, askedAtMs);
+      const parts = actingParts(health, term);
+      if ((await parts.store.commit({})).kind !== 'committed') return;
+      acting = {
+        term,
+        parts,
+        orphans: new OrphanWatch({ ...parts, orchestrator: { ...orchestrator, ...parts.orchestrator } }),
+      };
+      try {
+        while (!term.isOver()) {
+          const renewedAtMs = clock.monotonicMs();
+          if (!(await lock.renew(lease, LEADER_LEASE_MS))) term.end('lost');
+          else term.lastsFrom(renewedAtMs);
+          await pause();
+        }
+      } finally {
+        acting = null;
+      }
+    });
     for (let i = 0; i < 2; i += 1) {
       task(async () => {
         const key = this.#chance.isHit(0.5) ? [...this.#woken][0] : podKey(TENANT, this.#chance.pick(POD_IDS));
         if (key === undefined) return;
         this.#woken.delete(key);
-        await reconcilePod(health, key, signal);
+        if (acting === null) return;
+        await reconcilePod(acting.parts, key, acting.term.signal);
       });
       task(async () => {
         const claim = await queue.claim(LEASE_MS, signal);
@@ -117,8 +154,9 @@ class Simulation {
         await actAsUser(store, this.#chance, clock.now(), this.promises);
       });
     }
-    const orphans = new OrphanWatch({ store, orchestrator, clock, log: silentLog });
     task(async () => {
+      if (acting === null) return;
+      const { orphans } = acting;
       const workloads = await orchestrator.list(signal);
       const identity = await store.identity();
       const trust = judgeStore(identity, null, workloads);
@@ -135,10 +173,47 @@ class Simulation {
     });
   }
 
+  /** The laws of a term, without the timers of leadership.ts: the simulation's clock has none. */
+  #begin(fence: number, askedAtMs: number): Term & { lastsFrom(askedAtMs: number): void } {
+    const over = new AbortController();
+    // As on a machine that was suspended: then the fence alone is left.
+    const stoodStill = this.#chance.isHit(0.3);
+    let untilMs = askedAtMs + LEADER_LEASE_MS;
+    return {
+      fence,
+      signal: over.signal,
+      isOver: () => {
+        if (!stoodStill && this.clock.monotonicMs() >= untilMs) over.abort();
+        return over.signal.aborted;
+      },
+      end: () => over.abort(),
+      lastsFrom: (renewedAtMs) => (untilMs = renewedAtMs + LEADER_LEASE_MS),
+    };
+  }
+
+  /** The store of all, which sees whose writes get through. */
+  #watchedStore(): Store {
+    const { store } = this.database;
+    return {
+      ...store,
+      commit: async (batch) => {
+        const result = await store.commit(batch);
+        if (result.kind === 'fenced') this.counts.fenced += 1;
+        if (result.kind === 'committed' && batch.fence !== undefined) {
+          expect(batch.fence, 'who led before writes no more').toBeGreaterThanOrEqual(this.#fenceUsed);
+          this.#fenceUsed = batch.fence;
+        }
+        return result;
+      },
+    };
+  }
+
   /** Plays one step and checks what must hold at every moment. */
   async step(): Promise<void> {
     if (this.#chance.isHit(0.2)) this.orchestrator.advance(this.isRough);
     this.clock.advance(this.#chance.below(40));
+    // Long enough for any leader to lose its lease in the middle of its work.
+    if (this.isRough && this.#chance.isHit(0.002)) this.clock.advance(2 * LEADER_LEASE_MS);
     if (this.isRough && this.#chance.isHit(0.0005)) this.clock.jumpWall((this.#chance.below(3) - 1) * 12 * 3_600_000);
     await this.scheduler.step();
     this.#checkRoutes();
@@ -169,14 +244,14 @@ class Simulation {
   async settle(): Promise<void> {
     this.isRough = false;
     this.scheduler.faults = NO_FAULTS;
-    for (let i = 0; i < 4_000; i += 1) {
+    for (let i = 0; i < SETTLE_STEPS; i += 1) {
       await this.step();
-      if (i % 40 === 0) this.clock.advance(2_000);
+      if (i % 40 === 0) this.clock.advance(500);
     }
     this.clock.advance(LONG_AGO_MS);
-    for (let i = 0; i < 4_000; i += 1) {
+    for (let i = 0; i < SETTLE_STEPS; i += 1) {
       await this.step();
-      if (i % 40 === 0) this.clock.advance(2_000);
+      if (i % 40 === 0) this.clock.advance(500);
     }
     await this.checkStore();
     const records = (await this.database.store.list('pod', { limit: 100 })).map(({ value }) => value);

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.ts';
+import type { Lock } from '../../core/lock.ts';
 import type { LogStore } from '../../core/log-store.ts';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { Queue } from '../../core/queue.ts';
@@ -37,6 +38,14 @@ export function simStore(store: Store, scheduler: Scheduler, process: SimProcess
     identity: () => call('identity', () => store.identity()),
     adopt: (adoption) => call('adopt', () => store.adopt(adoption)),
     changes: (after, signal) => store.changes(after, signal),
+  };
+}
+
+export function simLock(lock: Lock, scheduler: Scheduler, process: SimProcess): Lock {
+  return {
+    acquire: (name, leaseMs) => scheduler.call(process, 'acquire', () => lock.acquire(name, leaseMs)),
+    renew: (lease, leaseMs) => scheduler.call(process, 'renew', () => lock.renew(lease, leaseMs)),
+    release: (lease) => scheduler.call(process, 'release', () => lock.release(lease)),
   };
 }
 
