@@ -4,6 +4,15 @@ import { execProbe, fromSecret, POD_ADDRESS, type RecipeContext, type RecipeResu
 const IMPOSSIBLE_ROLES = new Set(['public', 'none']);
 
 /**
+ * Needs no password: a user who has changed it keeps a pod that is ready. The role is named since libpq would otherwise
+ * look for the system's name of its user, and not ask at all where there is none.
+ */
+const IS_READY = [
+  'exec pg_isready --quiet --timeout=3',
+  `--host="$${POD_ADDRESS}" --port=5432 --username="$POSTGRES_USER"`,
+].join(' ');
+
+/**
  * The official image (docker.io/library/postgres), major 18 and later: data below /var/lib/postgresql, in a directory
  * of the major. While it makes its database, its server listens on a Unix socket alone, so that whoever asks the pod's
  * address is told that it is not ready.
@@ -31,8 +40,7 @@ export function postgresRecipe({ workload, image, secretName }: RecipeContext): 
         fromSecret('POSTGRES_PASSWORD', secretName, 'password'),
       ],
       secret: { username, password },
-      // Needs no password: a user who has changed it keeps a pod that is ready.
-      probe: execProbe('sh', `exec pg_isready --quiet --host="$${POD_ADDRESS}" --port=5432 --timeout=3`),
+      probe: execProbe('sh', IS_READY),
       startSeconds: 900,
       // A checkpoint of much unwritten data takes its time.
       graceSeconds: 60,
