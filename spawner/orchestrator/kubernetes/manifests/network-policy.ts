@@ -6,8 +6,17 @@ import { commitAnnotation, type ManifestContext, runLabels } from './metadata.ts
  * Where the cluster's own inside is, by the private ranges: nodes, pods, services, the API server, the metadata address
  * of clouds (169.254.169.254), Redis and the control port.
  */
-const INSIDE_IPV4 = ['10.0.0.0/8', '100.64.0.0/10', '169.254.0.0/16', '172.16.0.0/12', '192.168.0.0/16'];
-const INSIDE_IPV6 = ['fc00::/7', 'fe80::/10'];
+const INSIDE_IPV4 = [
+  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24'],
+  ...['192.168.0.0/16', '198.18.0.0/15', '224.0.0.0/4', '240.0.0.0/4'],
+];
+/**
+ * All that is global unicast, and so nothing private or link-local, nor NAT64 (64:ff9b::/96), by which an IPv4 address of
+ * the inside could be written as another. 6to4 (2002::/16) is the one such way within it.
+ */
+const OUTSIDE_IPV6 = '2000::/3';
+const INSIDE_IPV6 = ['2002::/16'];
+const IS_OUTSIDE_IPV6 = /^[23][0-9a-f]{3}:/i;
 
 /**
  * The pod takes connections from gateways only, on the ports of its networking; it reaches the outside and the names of
@@ -93,7 +102,13 @@ function egressOf(context: ManifestContext): V1NetworkPolicyEgressRule[] {
             except: [...INSIDE_IPV4, ...egressExcept.filter((block) => !isIpv6(block))],
           },
         },
-        { ipBlock: { cidr: '::/0', except: [...INSIDE_IPV6, ...egressExcept.filter(isIpv6)] } },
+        {
+          ipBlock: {
+            cidr: OUTSIDE_IPV6,
+            // The API server refuses an exception that lies outside.
+            except: [...INSIDE_IPV6, ...egressExcept.filter((block) => IS_OUTSIDE_IPV6.test(block))],
+          },
+        },
       ],
     },
   ];
