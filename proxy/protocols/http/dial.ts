@@ -3,13 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Where a request goes: an address (never a name: nothing is resolved on the data path) or the API's Unix socket. */
 export type Destination =
-  | {
-      readonly kind: 'address';
-      readonly address: string;
-      readonly port: number;
-      /** Asked once connected, before a byte is sent: the address may be another pod's by now. */
-      readonly isCurrent?: () => boolean;
-    }
+  | { readonly kind: 'address'; readonly address: string; readonly port: number }
   | { readonly kind: 'unix'; readonly path: string };
 
 export interface DialOptions {
@@ -41,11 +35,7 @@ export function connect(
     socket.off('close', onClose);
     callback(error, error === null ? socket : null);
   };
-  const onConnect = () => {
-    const isWithdrawn = destination.kind === 'address' && destination.isCurrent?.() === false;
-    if (isWithdrawn) socket.destroy(Object.assign(new Error('the route was withdrawn'), { code: 'EWITHDRAWN' }));
-    else settle(null);
-  };
+  const onConnect = () => settle(null);
   const onClose = () => settle(new Error('closed before it was connected'));
   socket.once('connect', onConnect);
   socket.once('error', settle);

@@ -1,13 +1,7 @@
 import { parseHost } from './host.ts';
-
-/** The head of a request as Node's strict parser gives it. */
-export interface RequestHead {
-  readonly method: string;
-  readonly url: string;
-  readonly httpVersion: string;
-  /** Flat name, value list. */
-  readonly rawHeaders: readonly string[];
-}
+import type { Framing } from './wire/body-reader.ts';
+import type { RequestHead } from './wire/head.ts';
+import { requestFraming } from './wire/request-framing.ts';
 
 export interface GoodRequest {
   readonly kind: 'good';
@@ -17,9 +11,8 @@ export interface GoodRequest {
   readonly port: string | null;
   /** Origin-form: path and query. */
   readonly target: string;
-  readonly hasBody: boolean;
-  /** Length of the body in bytes; null when it is chunked. */
-  readonly bodyBytes: number | null;
+  /** Of its body. */
+  readonly framing: Framing;
   readonly accept: string;
 }
 
@@ -29,13 +22,6 @@ export type Examination =
   | { readonly kind: 'misdirected' }
   | { readonly kind: 'bad-method' };
 
-interface Fields {
-  readonly hosts: readonly string[];
-  readonly transferEncodings: readonly string[];
-  readonly contentLengths: readonly string[];
-  readonly accept: string;
-}
-
 /**
  * What a request asks for, or why it gets no further. Everything two readers could understand differently is refused:
  * several Host fields, an authority in the target that is not the Host's, a transfer coding besides chunked (RFC 9112
@@ -44,14 +30,14 @@ interface Fields {
  */
 export function examineRequest(head: RequestHead, serverName: string): Examination {
   if (head.method === 'CONNECT' || head.method === 'TRACE') return { kind: 'bad-method' };
-  const fields = collect(head.rawHeaders);
-  const framing = framingProblem(head, fields);
-  if (framing !== null) return { kind: 'malformed', reason: framing };
+  const framing = requestFraming(head);
+  if (typeof framing === 'string') return { kind: 'malformed', reason: framing };
 
+  const { hosts, accept } = collect(head.rawHeaders);
   // HTTP/1.0 may do without Host: then it is the name the connection was opened for.
-  const hostHeader = fields.hosts[0] ?? (head.httpVersion === '1.0' ? serverName : undefined);
+  const hostHeader = hosts[0] ?? (head.httpVersion === '1.0' ? serverName : undefined);
   if (hostHeader === undefined) return { kind: 'malformed', reason: 'The Host header is missing.' };
-  if (fields.hosts.length > 1) return { kind: 'malformed', reason: 'There are several Host headers.' };
+  if (hosts.length > 1) return { kind: 'malformed', reason: 'There are several Host headers.' };
   const host = parseHost(hostHeader);
   if (host === null) return { kind: 'malformed', reason: 'The Host header is not a host name.' };
 
@@ -64,59 +50,19 @@ export function examineRequest(head: RequestHead, serverName: string): Examinati
     }
   }
   if (host.host !== serverName) return { kind: 'misdirected' };
-  const bodyBytes = fields.transferEncodings.length > 0 ? null : Number(fields.contentLengths[0] ?? 0);
-  return {
-    kind: 'good',
-    host: host.host,
-    hostHeader,
-    port: host.port,
-    target: target.path,
-    hasBody: bodyBytes !== 0,
-    bodyBytes,
-    accept: fields.accept,
-  };
+  return { kind: 'good', host: host.host, hostHeader, port: host.port, target: target.path, framing, accept };
 }
 
-function collect(raw: readonly string[]): Fields {
+function collect(raw: readonly string[]): { readonly hosts: readonly string[]; readonly accept: string } {
   const hosts: string[] = [];
-  const transferEncodings: string[] = [];
-  const contentLengths: string[] = [];
   let accept = '';
   for (let index = 0; index + 1 < raw.length; index += 2) {
-    const value = raw[index + 1] ?? '';
-    switch ((raw[index] ?? '').toLowerCase()) {
-      case 'host':
-        hosts.push(value);
-        break;
-      case 'transfer-encoding':
-        transferEncodings.push(value);
-        break;
-      case 'content-length':
-        contentLengths.push(value);
-        break;
-      case 'accept':
-        accept += `${value},`;
-        break;
-      default:
-        break;
-    }
+    const name = raw[index] ?? '';
+    // By length first: most fields are neither.
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts.push(raw[index + 1] ?? '');
+    else if (name.length === 6 && name.toLowerCase() === 'accept') accept += `${raw[index + 1] ?? ''},`;
   }
-  return { hosts, transferEncodings, contentLengths, accept };
-}
-
-/** Node's parser refuses most of these itself; this is the second pair of eyes. */
-function framingProblem(head: RequestHead, { transferEncodings, contentLengths }: Fields): string | null {
-  if (contentLengths.length > 1) return 'There are several Content-Length headers.';
-  if (contentLengths[0] !== undefined && !/^[0-9]{1,15}$/.test(contentLengths[0])) {
-    return 'Content-Length is not a number.';
-  }
-  if (transferEncodings[0] === undefined) return null;
-  if (contentLengths.length > 0) return 'There are both Content-Length and Transfer-Encoding.';
-  if (head.httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.';
-  if (transferEncodings.length > 1 || transferEncodings[0].trim().toLowerCase() !== 'chunked') {
-    return 'The only transfer coding taken is chunked, once.';
-  }
-  return null;
+  return { hosts, accept };
 }
 
 function originForm(url: string): { readonly path: string; readonly authority: string | null } | null {

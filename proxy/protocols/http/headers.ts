@@ -59,14 +59,20 @@ export function responseHeaders(raw: readonly string[]): string[] {
   return headers;
 }
 
-/** A pod's reason phrase, or '' when it holds control characters: Node's parser lets those pass, its writer throws. */
-export function reasonPhrase(reason: string | undefined): string {
-  return reason !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(reason) ? reason : '';
-}
+/** Trailers that would say something about the message itself (RFC 9110 6.5.1). */
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([...DISGUISED, 'content-encoding', 'content-range', 'trailer']);
 
-/** Statuses with which an answer may end. Pods are strangers: 099 parses, and would throw when written. */
-export function isFinalStatus(status: number | undefined): status is number {
-  return status !== undefined && status >= 200 && status <= 999;
+/** The fields sent behind a chunked body, in either direction. */
+export function trailerFields(raw: readonly string[]): readonly string[] {
+  if (raw.length === 0) return raw;
+  const trailers: string[] = [];
+  for (let index = 0; index + 1 < raw.length; index += 2) {
+    const name = raw[index] ?? '';
+    const lower = name.toLowerCase();
+    if (HOP_BY_HOP.has(lower) || NOT_IN_TRAILERS.has(lower) || isOurs(lower)) continue;
+    trailers.push(name, raw[index + 1] ?? '');
+  }
+  return trailers;
 }
 
 /** WSGI and CGI turn `-` and `_` into the same variable: X_Forwarded_For would pass for ours. */

@@ -8,6 +8,7 @@ import { parseHost } from './host.ts';
 import { DEFAULT_HTTP_LIMITS } from './limits.ts';
 import { renderProblem } from './page.ts';
 import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
+import type { RequestHead } from './wire/head.ts';
 
 export interface RedirectOptions {
   readonly table: RouteTable;
@@ -81,12 +82,8 @@ function answerTo(
   { table, baseHosts, publicHttpsPort, addressOf, log }: RedirectOptions,
 ): Answer {
   const named = parseHost(request.headers.host ?? '')?.host ?? '';
-  const head = {
-    method: request.method ?? '',
-    url: request.url ?? '',
-    httpVersion: request.httpVersion,
-    rawHeaders: request.rawHeaders,
-  };
+  const { method = '', url = '', rawHeaders } = request;
+  const head: RequestHead = { method, url, httpVersion: request.httpVersion === '1.0' ? '1.0' : '1.1', rawHeaders };
   const examined = examineRequest(head, named);
   if (examined.kind !== 'good') {
     return problem(examined.kind === 'bad-method' ? 'api.method-not-allowed' : 'request.malformed');

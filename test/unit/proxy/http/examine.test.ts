@@ -1,11 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import {
-  type RequestHead,
-  examineRequest,
-  isMetricsPath,
-  isTunnelProtocol,
-} from '../../../../proxy/protocols/http/examine.ts';
+import { examineRequest, isMetricsPath, isTunnelProtocol } from '../../../../proxy/protocols/http/examine.ts';
 import { parseHost } from '../../../../proxy/protocols/http/host.ts';
+import type { RequestHead } from '../../../../proxy/protocols/http/wire/head.ts';
 
 const HOST = 'hello.pods.localhost';
 
@@ -59,8 +55,7 @@ describe('a request', () => {
       hostHeader: `${HOST.toUpperCase()}.:8443`,
       port: '8443',
       target: '/a?b',
-      hasBody: false,
-      bodyBytes: 0,
+      framing: { kind: 'none' },
       accept: 'text/html,',
     });
   });
@@ -72,9 +67,9 @@ describe('a request', () => {
 
   it('has a body when its fields say so', () => {
     const withField = (name: string, value: string) => examine({ rawHeaders: ['Host', HOST, name, value] });
-    expect(withField('Content-Length', '5')).toMatchObject({ hasBody: true, bodyBytes: 5 });
-    expect(withField('Content-Length', '0')).toMatchObject({ hasBody: false, bodyBytes: 0 });
-    expect(withField('Transfer-Encoding', 'Chunked')).toMatchObject({ hasBody: true, bodyBytes: null });
+    expect(withField('Content-Length', '5')).toMatchObject({ framing: { kind: 'length', bytes: 5 } });
+    expect(withField('Content-Length', '0')).toMatchObject({ framing: { kind: 'none' } });
+    expect(withField('Transfer-Encoding', 'Chunked')).toMatchObject({ framing: { kind: 'chunked' } });
   });
 
   it.each([
@@ -102,7 +97,6 @@ describe('a request', () => {
     expect(examine({ url }).kind).toBe('malformed');
   });
 
-  // What Node's parser lets pass or refuses already: both must be refused here.
   it.each([
     [['Host', HOST, 'Host', HOST]],
     [[]],

@@ -16,26 +16,26 @@ function tableWith(change: Partial<Route>): RouteTable {
 
 it('a pool is kept for the same uid, address and port, and closed for any other', () => {
   const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
-  let { pool } = pools.of(HOST, backend);
-  expect(pools.of(HOST, { ...backend }).pool).toBe(pool);
+  let pool = pools.of(HOST, backend);
+  expect(pools.of(HOST, { ...backend })).toBe(pool);
   for (const change of [{ uid: 'uid-2' }, { uid: 'uid-2', address: '127.0.0.2' }, { port: 2 }]) {
-    const next = pools.of(HOST, { ...backend, ...change }).pool;
+    const next = pools.of(HOST, { ...backend, ...change });
     expect(next).not.toBe(pool);
-    expect(pool.closed).toBe(true);
+    expect(pool.isRetired).toBe(true);
     pool = next;
   }
   pools.close();
-  expect(pool.closed).toBe(true);
+  expect(pool.isRetired).toBe(true);
 });
 
 it('a pool goes when its route goes, stops, or leads elsewhere', () => {
   const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
   const gone = [new RouteTable(), tableWith({ backend: null }), tableWith({ backend: { ...backend, uid: 'uid-2' } })];
   for (const table of gone) {
-    const { pool } = pools.of(HOST, backend);
+    const pool = pools.of(HOST, backend);
     pools.sweep(tableWith({}));
-    expect([pools.size, pool.closed]).toEqual([1, false]);
+    expect([pools.size, pool.isRetired]).toEqual([1, false]);
     pools.sweep(table);
-    expect([pools.size, pool.closed]).toEqual([0, true]);
+    expect([pools.size, pool.isRetired]).toEqual([0, true]);
   }
 });

@@ -1,0 +1,472 @@
+import type { Socket } from 'node:net';
+import type { ConnectionInfo } from '../../connection-info.ts';
+import { splice } from '../../session/splice.ts';
+import { endWith } from '../farewell.ts';
+import { isTunnelProtocol } from './examine.ts';
+import { Exchange, type ExchangeClient } from './exchange.ts';
+import type { Accepted, Judge } from './judge.ts';
+import type { HttpLimits } from './limits.ts';
+import { rawResponse, renderProblem } from './page.ts';
+import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
+import type { UpstreamPool } from './upstream-pools.ts';
+import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
+import { HeadReader } from './wire/head-reader.ts';
+import { parseRequestHead, type RequestHead } from './wire/head.ts';
+import { requestFraming } from './wire/request-framing.ts';
+import { headText, statusLine } from './wire/write-head.ts';
+
+/** Bodies up to this size are read and forgotten when their request is refused; else the connection ends with it. */
+const DRAINED_BODY_BYTES = 64 * 1024;
+
+const CR = 0x0d;
+const LF = 0x0a;
+const NOTHING = Buffer.alloc(0);
+const NO_BODY: Framing = { kind: 'none' };
+
+/** What the connections of one gateway share. */
+export interface ConnectionParts {
+  readonly limits: HttpLimits;
+  readonly judge: Judge;
+  poolOf(accepted: Accepted): UpstreamPool;
+  isCurrent(accepted: Accepted): boolean;
+  /** Null = the pod is full. */
+  acquire(accepted: Accepted): (() => void) | null;
+  /** No further request is taken. */
+  isClosing(): boolean;
+  /** A request, or a tunnel, is under way; and no more. */
+  began(): void;
+  ended(): void;
+  gone(connection: ClientConnection): void;
+  log(accepted: Accepted, info: ConnectionInfo, code: string, message: string): void;
+  /** The API's version, for its envelope. */
+  readonly version: string | null;
+}
+
+type Phase =
+  /** Waits for a request, or reads its head. */
+  | 'head'
+  /** A request is under way. */
+  | 'exchange'
+  /** Answered before its body was through: the rest is read and forgotten. */
+  | 'draining'
+  /** Says its last, or is a tunnel: nothing is read here any more. */
+  | 'over';
+
+/** What the connection is waiting for, and until when. */
+type Wait = 'first' | 'head' | 'idle' | 'request' | 'linger' | 'none';
+
+/** One request, from its head to the end of its answer. */
+interface Current {
+  readonly head: RequestHead;
+  readonly body: BodyReader;
+  /** Its body is too long, or of a length too uncertain, to be read for nothing. */
+  readonly isLong: boolean;
+  readonly exchange: Exchange | null;
+  readonly accepted: Accepted | null;
+  readonly release: () => void;
+  isBodyDone: boolean;
+}
+
+/**
+ * HTTP/1.1 with one client (RFC 9112): one strict reader for the whole life of the connection, one request at a time. What
+ * it does not know it refuses, and a connection on which anything was unclear ends.
+ */
+export class ClientConnection implements ExchangeClient {
+  readonly socket: Socket;
+  readonly #info: ConnectionInfo;
+  readonly #parts: ConnectionParts;
+  readonly #head: HeadReader;
+  #phase: Phase = 'head';
+  #current: Current | null = null;
+  /** What is left of a request that is answered. */
+  #unread: BodyReader | null = null;
+  #requests = 0;
+  #keepsAlive = true;
+  /** Bytes behind what was read so far; the socket is paused while there are any. */
+  #rest: Buffer = NOTHING;
+  #isReading = false;
+  #blankBytes = 0;
+  #wait: Wait = 'first';
+  #deadlineMs: number;
+
+  constructor(socket: Socket, info: ConnectionInfo, parts: ConnectionParts) {
+    this.socket = socket;
+    this.#info = info;
+    this.#parts = parts;
+    this.#head = new HeadReader(parts.limits.headerBytes);
+    this.#deadlineMs = performance.now() + parts.limits.headersTimeoutMs;
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('error', ignore).on('close', this.#onClose);
+    // Whoever looked at the first bytes may have left the socket paused.
+    socket.resume();
+  }
+
+  get remoteAddress(): string {
+    return this.#info.remoteAddress;
+  }
+
+  get keepsAlive(): boolean {
+    return this.#keepsAlive;
+  }
+
+  get isIdle(): boolean {
+    return this.#phase === 'head' && !this.#head.hasBegun;
+  }
+
+  endsAfterThis(): void {
+    this.#keepsAlive = false;
+  }
+
+  /** Ends a connection on which nothing is under way; another ends with its answer. */
+  close(): void {
+    if (this.isIdle) this.#end(NOTHING);
+    else this.#keepsAlive = false;
+  }
+
+  /** Called now and then: who is late is let go. */
+  look(nowMs: number): void {
+    if (nowMs < this.#deadlineMs) {
+      this.#lookAtAnswer(nowMs);
+      return;
+    }
+    switch (this.#wait) {
+      case 'first':
+      case 'idle':
+        this.#end(NOTHING);
+        return;
+      case 'head':
+        this.#refuse('request.timeout');
+        return;
+      case 'request':
+        if (this.#current?.exchange?.hasAnswered === false) {
+          this.#current.exchange.abandon();
+          this.#refuse('request.timeout');
+        } else this.socket.destroy();
+        return;
+      case 'linger':
+        this.socket.destroy();
+        return;
+      case 'none':
+        return;
+    }
+  }
+
+  wantsBody(): void {
+    this.#readRest();
+  }
+
+  onAnswered(): void {
+    const current = this.#current;
+    if (current === null) return;
+    this.#done(current);
+    if (!this.#keepsAlive) this.#end(NOTHING);
+    else if (current.isBodyDone) this.#next();
+    else {
+      this.#phase = 'draining';
+      this.#unread = current.body;
+      this.#waitFor('linger', this.#parts.limits.lingerMs);
+      this.#readRest();
+    }
+  }
+
+  onUnreachable(code: string): void {
+    const current = this.#current;
+    const accepted = current?.accepted ?? null;
+    if (current === null || accepted === null) return;
+    this.#parts.log(accepted, this.#info, code, 'a backend did not answer');
+    this.#answer(current, this.#parts.judge.unreachable(accepted, code));
+  }
+
+  onBroken(code: string): void {
+    const accepted = this.#current?.accepted ?? null;
+    if (accepted !== null) this.#parts.log(accepted, this.#info, code, 'an answer broke off');
+    // Neither a proper end nor a close_notify: a broken answer never looks whole.
+    this.socket.destroy();
+  }
+
+  onUpgraded(head: string, backend: Socket, rest: Buffer): void {
+    const { socket } = this;
+    this.#phase = 'over';
+    this.#wait = 'none';
+    this.#deadlineMs = Infinity;
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.write(head, 'latin1');
+    if (rest.length > 0) socket.write(rest);
+    if (this.#rest.length > 0) backend.write(this.#rest);
+    this.#rest = NOTHING;
+    splice(socket, backend, ignore);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#rest.length > 0) this.#keepRest(Buffer.concat([this.#rest, chunk]));
+    else this.#read(chunk);
+  };
+
+  readonly #onEnd = (): void => {
+    if (this.#phase === 'head') this.#end(NOTHING);
+    // Nothing tells a client that waits for its answer from one that is gone. Nearly all are gone, and a pod must not go
+    // on working for nobody (nginx and node:http take it so, too).
+    else if (this.#phase !== 'over') this.socket.destroy();
+  };
+
+  readonly #onDrain = (): void => {
+    this.#current?.exchange?.resumeAnswer();
+  };
+
+  readonly #onClose = (): void => {
+    this.#phase = 'over';
+    this.#current?.exchange?.abandon();
+    if (this.#current !== null) this.#done(this.#current);
+    this.#parts.gone(this);
+  };
+
+  #readRest(): void {
+    if (this.#isReading || this.#phase === 'over') return;
+    const rest = this.#rest;
+    this.#rest = NOTHING;
+    this.socket.resume();
+    if (rest.length > 0) this.#read(rest);
+  }
+
+  #keepRest(rest: Buffer): void {
+    this.#rest = rest;
+    if (rest.length > 0) this.socket.pause();
+  }
+
+  /** Reads on, through as many requests as are answered at once. */
+  #read(chunk: Buffer): void {
+    let at = 0;
+    this.#isReading = true;
+    while (at < chunk.length && this.#phase !== 'over') {
+      const before = at;
+      at = this.#phase === 'head' ? this.#readHead(chunk, at) : this.#readBody(chunk, at);
+      if (at === before) break;
+    }
+    this.#isReading = false;
+    // A function, since the compiler takes what it has seen of the phase for its state for ever.
+    if (!this.#isOver()) this.#keepRest(at < chunk.length ? chunk.subarray(at) : NOTHING);
+  }
+
+  #isOver(): boolean {
+    return this.#phase === 'over';
+  }
+
+  /** Answers where the head ended, or the chunk. */
+  #readHead(chunk: Buffer, at: number): number {
+    let from = at;
+    // Older clients send an empty line behind a body (RFC 9112 2.2).
+    while (!this.#head.hasBegun && this.#blankBytes < 2 && (chunk[from] === CR || chunk[from] === LF)) {
+      this.#blankBytes++;
+      from++;
+    }
+    if (from === chunk.length) return from;
+    const read = this.#head.read(chunk, from);
+    switch (read.kind) {
+      case 'need-more':
+        if (this.#wait === 'idle' || this.#wait === 'first') {
+          // The first head of a connection has had its time since then.
+          if (this.#wait === 'idle') this.#waitFor('head', this.#parts.limits.headersTimeoutMs);
+          else this.#wait = 'head';
+        }
+        return chunk.length;
+      case 'reject':
+        this.#refuse(read.reason === 'too-large' ? 'request.too-large' : 'request.malformed');
+        return chunk.length;
+      case 'head': {
+        this.#blankBytes = 0;
+        const head = parseRequestHead(read.text);
+        if (head.kind === 'reject') this.#refuse('request.malformed');
+        else this.#begin(head.value);
+        return read.rest;
+      }
+    }
+  }
+
+  /** Passes on what is here of a body. Answers how far it came: no further while nobody takes it. */
+  #readBody(chunk: Buffer, at: number): number {
+    if (this.#unread !== null) return this.#readUnread(this.#unread, chunk, at);
+    const current = this.#current;
+    const exchange = current?.exchange ?? null;
+    if (current === null || exchange === null || current.isBodyDone || !exchange.takesBody) return at;
+    const slow = { isPod: false };
+    const end = current.body.read(chunk, at, (piece) => {
+      if (!exchange.writeBody(piece)) slow.isPod = true;
+    });
+    if (end < 0) {
+      // A body that is none: the pod must not take what it has got for the whole.
+      exchange.abandon();
+      this.socket.destroy();
+      return chunk.length;
+    }
+    if (current.body.isDone) {
+      current.isBodyDone = true;
+      exchange.endBody(current.body.trailers);
+    } else if (slow.isPod) this.socket.pause();
+    return end;
+  }
+
+  /** Reads and forgets. */
+  #readUnread(body: BodyReader, chunk: Buffer, at: number): number {
+    const end = body.read(chunk, at, ignore);
+    if (end < 0) this.socket.destroy();
+    else if (body.isDone) this.#next();
+    return end < 0 ? chunk.length : end;
+  }
+
+  #begin(head: RequestHead): void {
+    const { limits, judge } = this.#parts;
+    this.#requests++;
+    this.#phase = 'exchange';
+    this.#parts.began();
+    this.#keepsAlive = persists(head) && this.#requests < limits.maxRequestsPerConnection && !this.#parts.isClosing();
+    const verdict = judge.judge(head, this.#info, this.#requests);
+    if (verdict.kind === 'problem') {
+      const framing = requestFraming(head);
+      this.#answer(this.#currentOf(head, typeof framing === 'string' ? NO_BODY : framing), verdict.problem);
+      return;
+    }
+    const { framing } = verdict.request;
+    const upgrade = upgradeOf(head);
+    // What a client sends behind a request to upgrade may be in the other protocol already.
+    if (upgrade !== null) this.#keepsAlive = false;
+    if (upgrade !== null && framing.kind !== 'none') {
+      const problem = this.#malformed(verdict.requestId, 'A request that upgrades has no body.');
+      this.#answer(this.#currentOf(head, framing), problem);
+      return;
+    }
+    const release = this.#parts.acquire(verdict);
+    if (release === null) {
+      this.#answer(this.#currentOf(head, framing), judge.full(verdict));
+      return;
+    }
+    this.#waitFor(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
+    const exchange = new Exchange(
+      {
+        head,
+        framing,
+        accepted: verdict,
+        pool: this.#parts.poolOf(verdict),
+        upgrade,
+        expectsContinue: framing.kind !== 'none' && expectsContinue(head),
+        isCurrent: () => this.#parts.isCurrent(verdict),
+      },
+      this,
+    );
+    this.#current = { ...this.#currentOf(head, framing), exchange, accepted: verdict, release };
+    exchange.start();
+  }
+
+  #currentOf(head: RequestHead, framing: Framing): Current {
+    const isBodyDone = framing.kind === 'none';
+    const isLong = framing.kind === 'chunked' || (framing.kind === 'length' && framing.bytes > DRAINED_BODY_BYTES);
+    const body = createBodyReader(framing);
+    return { head, body, isLong, exchange: null, accepted: null, release: ignore, isBodyDone };
+  }
+
+  #malformed(requestId: string, reason: string): Problem {
+    return problemOfCode('request.malformed', requestId, reason);
+  }
+
+  /** A whole answer of ours to a request whose head is read. */
+  #answer(current: Current, problem: Problem): void {
+    this.#current = current;
+    const { head, isBodyDone, isLong } = current;
+    const { status, headers, body } = renderProblem(problem, acceptOf(head), this.#parts.version);
+    // Whoever waits for 100 (Continue) may or may not send its body now: only a new connection is clear.
+    if (!isBodyDone && (isLong || expectsContinue(head))) this.#keepsAlive = false;
+    if (status === 400 || status === 421) this.#keepsAlive = false;
+    const connection = this.#keepsAlive ? [] : ['Connection', 'close'];
+    const text = headText(statusLine(status), [...headers, ...connection]);
+    const bytes = Buffer.from(text, 'latin1');
+    const whole = head.method === 'HEAD' ? bytes : Buffer.concat([bytes, body]);
+    if (this.#keepsAlive) {
+      this.socket.write(whole);
+      this.onAnswered();
+    } else {
+      this.#done(current);
+      this.#end(whole);
+    }
+  }
+
+  /** No request could be read: says so and ends. */
+  #refuse(code: HttpErrorCode): void {
+    if (this.#current !== null) this.#done(this.#current);
+    const problem = problemOfCode(code, this.#info.id, 'The connection is closed.');
+    this.#end(rawResponse(renderProblem(problem, '', this.#parts.version)));
+  }
+
+  #done(current: Current): void {
+    this.#current = null;
+    current.release();
+    this.#parts.ended();
+  }
+
+  #next(): void {
+    this.#phase = 'head';
+    this.#unread = null;
+    if (this.#parts.isClosing()) {
+      this.#end(NOTHING);
+      return;
+    }
+    this.#waitFor('idle', this.#parts.limits.keepAliveTimeoutMs);
+    this.#readRest();
+  }
+
+  #end(bytes: Buffer): void {
+    const { socket } = this;
+    this.#phase = 'over';
+    this.#wait = 'none';
+    this.#deadlineMs = Infinity;
+    this.#rest = NOTHING;
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    endWith(socket, bytes);
+  }
+
+  #waitFor(wait: Wait, ms: number): void {
+    this.#wait = wait;
+    this.#deadlineMs = wait === 'none' ? Infinity : performance.now() + ms;
+  }
+
+  /** The API answers in time, or its caller hears that it does not. Pods may be silent for hours. */
+  #lookAtAnswer(nowMs: number): void {
+    const { exchange = null, accepted = null } = this.#current ?? {};
+    if (exchange === null || accepted?.kind !== 'api') return;
+    if (nowMs - exchange.heardMs > this.#parts.limits.apiAnswerMs) exchange.giveUp('SILENT');
+  }
+}
+
+function persists({ httpVersion, rawHeaders }: RequestHead): boolean {
+  const said = valuesOf(rawHeaders, 'connection').toLowerCase();
+  if (/(?:^|,)\s*close\s*(?:,|$)/.test(said)) return false;
+  return httpVersion === '1.1' || /(?:^|,)\s*keep-alive\s*(?:,|$)/.test(said);
+}
+
+function upgradeOf({ httpVersion, rawHeaders }: RequestHead): string | null {
+  if (httpVersion === '1.0') return null;
+  const upgrade = valuesOf(rawHeaders, 'upgrade');
+  if (upgrade === '' || !isTunnelProtocol(upgrade)) return null;
+  return /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(valuesOf(rawHeaders, 'connection')) ? upgrade : null;
+}
+
+function expectsContinue({ httpVersion, rawHeaders }: RequestHead): boolean {
+  return httpVersion === '1.1' && valuesOf(rawHeaders, 'expect').toLowerCase() === '100-continue';
+}
+
+function acceptOf({ rawHeaders }: RequestHead): string {
+  return valuesOf(rawHeaders, 'accept');
+}
+
+/** All values of a field, joined by commas. */
+function valuesOf(fields: readonly string[], name: string): string {
+  let values = '';
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const field = fields[index] ?? '';
+    if (field.length !== name.length || field.toLowerCase() !== name) continue;
+    values = values === '' ? (fields[index + 1] ?? '') : `${values},${fields[index + 1] ?? ''}`;
+  }
+  return values;
+}
+
+function ignore(): void {
+  // Nothing to do: a 'close' follows, or there is nothing to give back.
+}

@@ -1,0 +1,90 @@
+import type { RefusalCode } from '../../../core/errors.ts';
+import { type Backend, type Route, refusalOfStatus } from '../../../core/route.ts';
+import type { ConnectionInfo } from '../../connection-info.ts';
+import type { Counters } from '../../counters.ts';
+import { describeRefusal } from '../../refusal.ts';
+import type { RouteTable } from '../../routes/route-table.ts';
+import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
+import { type Problem, problemOfApi, problemOfCode, problemOfRefusal } from './problem.ts';
+import type { RequestHead } from './wire/head.ts';
+
+export interface JudgeOptions {
+  readonly table: RouteTable;
+  /** Where the API is, instead of a pod. */
+  readonly baseHosts: () => ReadonlySet<string>;
+  /** Where the API is reached from outside, for hints. */
+  readonly apiUrl: string;
+  /** Feed and watch have been silent for so long that no backend is trusted any more. */
+  readonly isStale: () => boolean;
+  readonly isAddressAllowed: (route: Route, address: string) => boolean;
+  readonly counters: Pick<Counters, 'refused'>;
+}
+
+export type Accepted =
+  | { readonly kind: 'api'; readonly request: GoodRequest; readonly requestId: string }
+  | {
+      readonly kind: 'pod';
+      readonly request: GoodRequest;
+      readonly requestId: string;
+      readonly route: Route;
+      readonly backend: Backend;
+    };
+export type Verdict = { readonly kind: 'problem'; readonly problem: Problem } | Accepted;
+
+/** Where a request goes, or why it gets no further. Every request is judged by itself: kept connections see pods stop and move. */
+export class Judge {
+  readonly #options: JudgeOptions;
+
+  constructor(options: JudgeOptions) {
+    this.#options = options;
+  }
+
+  /** `number` counts the requests of the connection, from 1. */
+  judge(head: RequestHead, info: ConnectionInfo, number: number): Verdict {
+    const { table, baseHosts, isStale, isAddressAllowed } = this.#options;
+    const requestId = number === 1 ? info.id : `${info.id}-${String(number)}`;
+    const problem = (value: Problem): Verdict => ({ kind: 'problem', problem: value });
+    const refusal = (code: RefusalCode, host: string | null, route: Route | null): Verdict =>
+      problem(this.#refused(code, requestId, host, route));
+
+    if (info.serverName === null) return refusal('route.unknown', null, null);
+    const request = examineRequest(head, info.serverName);
+    if (request.kind === 'malformed') return problem(problemOfCode('request.malformed', requestId, request.reason));
+    if (request.kind === 'misdirected') return refusal('route.misdirected', info.serverName, null);
+    if (request.kind === 'bad-method') {
+      return problem(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not served.'));
+    }
+    if (baseHosts().has(request.host)) {
+      if (!isMetricsPath(request.target)) return { kind: 'api', request, requestId };
+      const hint = 'Metrics are for the inside of the installation only.';
+      return problem({ ...problemOfCode('api.not-found', requestId, hint), style: 'envelope' });
+    }
+    const route = table.get(request.host);
+    if (route === undefined) return refusal('route.unknown', request.host, null);
+    // The stanza's protocol was changed while this connection was kept: a new one is read anew.
+    if (route.protocol !== 'http') return refusal('route.misdirected', request.host, route);
+    if (!isAddressAllowed(route, info.remoteAddress)) return refusal('route.forbidden', request.host, route);
+    if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
+    if (isStale()) return refusal('route.unreachable', request.host, route);
+    return { kind: 'pod', request, requestId, route, backend: route.backend };
+  }
+
+  full(accepted: Accepted): Problem {
+    const route = accepted.kind === 'pod' ? accepted.route : null;
+    return this.#refused('route.full', accepted.requestId, accepted.request.host, route);
+  }
+
+  /** The backend did not answer, for the reason that `code` names. */
+  unreachable(accepted: Accepted, code: string): Problem {
+    if (accepted.kind === 'pod') {
+      return this.#refused('route.unreachable', accepted.requestId, accepted.request.host, accepted.route);
+    }
+    const isAway = ['ECONNREFUSED', 'ENOENT', 'SILENT'].includes(code);
+    return problemOfApi(isAway ? 503 : 502, accepted.requestId);
+  }
+
+  #refused(code: RefusalCode, requestId: string, host: string | null, route: Route | null): Problem {
+    this.#options.counters.refused[code]++;
+    return problemOfRefusal(describeRefusal(code, { requestId, host, route, apiUrl: this.#options.apiUrl }));
+  }
+}

@@ -1,0 +1,246 @@
+import type { Socket } from 'node:net';
+import { errorCode } from './dial.ts';
+import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
+import { parseResponseHead, type ResponseHead } from './wire/head.ts';
+import { HeadReader } from './wire/head-reader.ts';
+import { responseFraming } from './wire/response-framing.ts';
+import { lastChunk, writeChunk } from './wire/write-head.ts';
+
+/** Of an answer's status line and fields. */
+const ANSWER_HEAD_BYTES = 64 * 1024;
+/** More interim answers than this are no answer. */
+const INTERIM_MAX = 32;
+
+/** Who gets the answer. Exactly one of `onEnd`, `onFailed` and `onUpgraded` is the last call. */
+export interface AnswerSink {
+  /** A 1xx answer. */
+  onInterim(head: ResponseHead): void;
+  onHead(head: ResponseHead, framing: Framing): void;
+  /** False = enough for now: `resume` asks for more. */
+  onData(piece: Buffer): boolean;
+  /** What was read so far is handed over: nothing more comes at once. */
+  onFlush(): void;
+  onEnd(trailers: readonly string[]): void;
+  /** `isFresh`: not a byte of an answer has come. */
+  onFailed(code: string, isFresh: boolean): void;
+  /** 101: the connection is the caller's from now on, with what the pod has said behind its head. */
+  onUpgraded(head: ResponseHead, socket: Socket, rest: Buffer): void;
+  /** The pod takes more of the request's body. */
+  onDrain(): void;
+}
+
+export interface OutgoingRequest {
+  /** Whole head, as text. */
+  readonly head: string;
+  readonly method: string;
+  readonly isChunked: boolean;
+  readonly hasBody: boolean;
+  /** 101 is an answer to it. */
+  readonly isUpgrade: boolean;
+}
+
+/**
+ * One connection to a backend, and one request at a time on it. It reads answers with the same strictness as requests:
+ * what is not clear ends the connection.
+ */
+export class UpstreamConnection {
+  readonly #socket: Socket;
+  /** Told when it is idle and may be used again, or is gone. */
+  readonly #onIdle: (connection: UpstreamConnection) => void;
+  readonly #onGone: (connection: UpstreamConnection) => void;
+  readonly #head = new HeadReader(ANSWER_HEAD_BYTES);
+  #sink: AnswerSink | null = null;
+  #request: OutgoingRequest | null = null;
+  #framing: Framing | null = null;
+  #body: BodyReader | null = null;
+  #keepAlive = true;
+  #isRequestSent = true;
+  #interim = 0;
+  #hasAnswered = false;
+  #failure = 'CLOSED';
+  /** performance.now() since when it is idle. */
+  idleSinceMs = 0;
+  /** Of the requests it has carried. */
+  requests = 0;
+
+  constructor(
+    socket: Socket,
+    told: { onIdle: (connection: UpstreamConnection) => void; onGone: (connection: UpstreamConnection) => void },
+  ) {
+    this.#socket = socket;
+    this.#onIdle = told.onIdle;
+    this.#onGone = told.onGone;
+    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('error', this.#onError).on('close', this.#onClose);
+  }
+
+  get isUsable(): boolean {
+    return !this.#socket.destroyed && this.#socket.writable && this.#sink === null;
+  }
+
+  /** Sends a request; its body follows by `writeBody` and `endBody`. */
+  send(request: OutgoingRequest, sink: AnswerSink): void {
+    this.#sink = sink;
+    this.#request = request;
+    this.#isRequestSent = !request.hasBody;
+    this.#interim = 0;
+    this.#hasAnswered = false;
+    this.requests++;
+    this.#socket.write(request.head, 'latin1');
+  }
+
+  /** False = the pod is slow: wait for `onDrain`. */
+  writeBody(piece: Buffer): boolean {
+    if (this.#request?.isChunked !== true) return this.#socket.write(piece);
+    this.#socket.cork();
+    const takesMore = writeChunk(this.#socket, piece);
+    this.#socket.uncork();
+    return takesMore;
+  }
+
+  endBody(trailers: readonly string[]): void {
+    this.#isRequestSent = true;
+    if (this.#request?.isChunked === true) this.#socket.write(lastChunk(trailers), 'latin1');
+    this.#settle();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  /** Nobody waits for the answer any more. */
+  abandon(): void {
+    this.#sink = null;
+    this.#socket.destroy();
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    const sink = this.#sink;
+    // What an idle connection says belongs to no request.
+    if (sink === null || !this.#read(chunk)) this.#socket.destroy();
+    else sink.onFlush();
+  };
+
+  /** False when it is no answer. */
+  #read(chunk: Buffer): boolean {
+    let at = 0;
+    while (this.#body === null) {
+      const read = this.#head.read(chunk, at);
+      if (read.kind === 'need-more') return true;
+      if (read.kind === 'reject') return this.#failed('INVALID_ANSWER');
+      at = read.rest;
+      const head = parseResponseHead(read.text);
+      if (head.kind === 'reject' || head.value.status < 100) return this.#failed('INVALID_ANSWER');
+      if (head.value.status === 101) return this.#onSwitching(head.value, chunk.subarray(at));
+      if (head.value.status < 200) {
+        if (++this.#interim > INTERIM_MAX) return this.#failed('INVALID_ANSWER');
+        this.#sink?.onInterim(head.value);
+        if (at >= chunk.length) return true;
+        continue;
+      }
+      if (!this.#begin(head.value)) return this.#failed('INVALID_ANSWER');
+    }
+    const end = this.#body.read(chunk, at, this.#onPiece);
+    if (end < 0) return this.#failed('INVALID_BODY');
+    if (!this.#body.isDone) return true;
+    // Bytes behind an answer belong to no request: the connection is not used again.
+    if (end < chunk.length) this.#keepAlive = false;
+    this.#settle();
+    return true;
+  }
+
+  readonly #onPiece = (piece: Buffer): void => {
+    if (this.#sink !== null && !this.#sink.onData(piece)) this.#socket.pause();
+  };
+
+  #begin(head: ResponseHead): boolean {
+    const framing = responseFraming(head, this.#request?.method ?? '');
+    if (framing === null) return false;
+    this.#hasAnswered = true;
+    this.#keepAlive = framing.kind !== 'until-close' && head.httpVersion === '1.1' && !saysClose(head.rawHeaders);
+    this.#framing = framing;
+    this.#body = createBodyReader(framing);
+    this.#sink?.onHead(head, framing);
+    return true;
+  }
+
+  #onSwitching(head: ResponseHead, rest: Buffer): boolean {
+    const sink = this.#sink;
+    if (sink === null || this.#request?.isUpgrade !== true) return this.#failed('INVALID_ANSWER');
+    const socket = this.#socket;
+    this.#sink = null;
+    this.#onGone(this);
+    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.off('error', this.#onError).off('close', this.#onClose);
+    sink.onUpgraded(head, socket, rest);
+    return true;
+  }
+
+  /** An answer that is complete ends the exchange, also when the pod has not read the whole request. */
+  #settle(): void {
+    const sink = this.#sink;
+    if (sink === null || this.#body?.isDone !== true) return;
+    const { trailers } = this.#body;
+    const isReusable = this.#keepAlive && this.#isRequestSent && !this.#socket.destroyed;
+    this.#sink = null;
+    this.#body = null;
+    this.#framing = null;
+    this.#request = null;
+    if (isReusable) {
+      this.#socket.resume();
+      this.#onIdle(this);
+    } else this.#socket.destroy();
+    sink.onEnd(trailers);
+  }
+
+  #failed(code: string): false {
+    this.#failure = code;
+    return false;
+  }
+
+  readonly #onDrain = (): void => {
+    this.#sink?.onDrain();
+  };
+
+  readonly #onEnd = (): void => {
+    const sink = this.#sink;
+    this.#socket.destroy();
+    if (sink === null || this.#framing?.kind !== 'until-close') return;
+    // The proper end of an answer whose end is the connection's.
+    this.#sink = null;
+    sink.onEnd([]);
+  };
+
+  readonly #onError = (error: Error): void => {
+    this.#failure = errorCode(error);
+  };
+
+  readonly #onClose = (): void => {
+    this.#onGone(this);
+    const sink = this.#sink;
+    this.#sink = null;
+    sink?.onFailed(this.#failure, !this.#hasAnswered && !this.#head.hasBegun && this.#interim === 0);
+  };
+}
+
+function saysClose(fields: readonly string[]): boolean {
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const name = fields[index] ?? '';
+    if (
+      name.length === 10 &&
+      name.toLowerCase() === 'connection' &&
+      /(?:^|,)\s*close\s*(?:,|$)/i.test(fields[index + 1] ?? '')
+    ) {
+      return true;
+    }
+  }
+  return false;
+}

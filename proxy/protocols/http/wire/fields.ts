@@ -1,0 +1,42 @@
+/** Header and trailer fields: an allow-list grammar (RFC 9110 5, RFC 9112 5). What it does not know it refuses. */
+
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** HTAB, SP, VCHAR and obs-text: no control character, so neither a bare CR or LF nor a NUL gets through. */
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+const TAB = 0x09;
+const SPACE = 0x20;
+
+/**
+ * The fields in `text` (latin1) from `at` to its end, lines parted by CRLF, as a flat name, value list; null when one is
+ * not what the grammar says: an obs-fold, white space before the colon, an empty name, a line end that is not CRLF.
+ */
+export function parseFields(text: string, at: number): string[] | null {
+  const fields: string[] = [];
+  let from = at;
+  while (from < text.length) {
+    let end = text.indexOf('\r\n', from);
+    if (end < 0) end = text.length;
+    const colon = text.indexOf(':', from);
+    if (colon < 0 || colon >= end) return null;
+    const name = text.slice(from, colon);
+    const value = trimmed(text, colon + 1, end);
+    if (!TOKEN.test(name) || !VALUE.test(value)) return null;
+    fields.push(name, value);
+    from = end + 2;
+  }
+  return fields;
+}
+
+/** Without the optional white space around it. */
+function trimmed(text: string, start: number, end: number): string {
+  let from = start;
+  let to = end;
+  while (from < to && isBlank(text.charCodeAt(from))) from++;
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--;
+  return text.slice(from, to);
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB;
+}
