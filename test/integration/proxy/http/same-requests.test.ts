@@ -1,0 +1,127 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import http from 'node:http';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Chance } from '../../../sim/scheduler.ts';
+import { SEED } from '../../../unit/proxy/fuzz.ts';
+import { HttpGateway, listen, readToEnd } from './http-gateway.ts';
+
+/** On their way at once. */
+const TOGETHER = 40;
+const CASES = Number(process.env['PODGATE_SMUGGLING_CASES'] ?? 1_000);
+const LIMITS = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000, keepAliveTimeoutMs: 300, lingerMs: 300 };
+
+/** What a reader has seen for one host: method, path, digest of the body. */
+type Seen = readonly (readonly string[])[];
+
+/** A gateway in front of each reader, so that the very same bytes can go to both. */
+let toNode: HttpGateway;
+let toPython: HttpGateway;
+let node: http.Server;
+let nodePort: number;
+let python: ChildProcess;
+let pythonPort: number;
+const nodeSeen = new Map<string, string[][]>();
+
+beforeAll(async () => {
+  [toNode, toPython] = await Promise.all([HttpGateway.start(LIMITS), HttpGateway.start(LIMITS)]);
+  // As lenient as that parser can be made: what it would split differently must not reach it.
+  node = http.createServer({ insecureHTTPParser: true }, (request, response) => {
+    const hash = createHash('sha256');
+    request.on('data', (chunk: Buffer) => hash.update(chunk));
+    request.on('end', () => {
+      const { method = '', url = '', headers } = request;
+      const seen = nodeSeen.get(headers.host ?? '') ?? [];
+      nodeSeen.set(headers.host ?? '', [...seen, [method, url, hash.digest('hex').slice(0, 12)]]);
+      response.end('pod');
+    });
+  });
+  nodePort = await listen(node);
+  python = spawn('python3', [join(import.meta.dirname, 'lenient-server.py')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  if (python.stdout === null) throw new Error('no output');
+  const [line] = (await once(createInterface(python.stdout), 'line')) as [string];
+  pythonPort = Number(line);
+});
+afterAll(async () => {
+  python.kill();
+  node.close();
+  node.closeAllConnections();
+  await Promise.all([toNode.close(), toPython.close()]);
+});
+
+/** Sends the bytes on a connection of their own, and answers how many requests the pod has answered until it ended. */
+async function send(gateway: HttpGateway, host: string, port: number, bytes: Buffer): Promise<number> {
+  const uid = `uid-${host}`;
+  gateway.route(port, { host, uid, backend: { uid, address: '127.0.0.1', port, service: null } });
+  const socket = await gateway.connect(host);
+  const text = readToEnd(socket);
+  socket.write(bytes);
+  return (await text).split('\r\n\r\npod').length - 1;
+}
+
+const hostOf = (number: number): string => `c${String(number).padStart(6, '0')}.pods.localhost`;
+/** Stands for a host of the same length, so that lengths of bodies stay right. */
+const NAME = hostOf(0).replace('000000', 'NNNNNN');
+const HOST = `Host: ${NAME}\r\n`;
+const INNER = `GET /smuggled HTTP/1.1\r\n${HOST}\r\n`;
+const SEEDS: readonly string[] = [
+  `GET /a HTTP/1.1\r\n${HOST}\r\n`,
+  `POST /b HTTP/1.1\r\n${HOST}Content-Length: ${INNER.length}\r\n\r\n${INNER}`,
+  `POST /c HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n${INNER.length.toString(16)}\r\n${INNER}\r\n0\r\n\r\n`,
+  `POST /d HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-Trailer: z\r\n\r\nGET /e HTTP/1.1\r\n${HOST}\r\n`,
+  `PUT /f HTTP/1.1\r\n${HOST}Content-Length: 3\r\nConnection: keep-alive, X-A\r\nX-A: b\r\n\r\nabcGET /g HTTP/1.1\r\n${HOST}\r\n`,
+];
+const PIECES: readonly string[] = [
+  '\r\n', '\n', '\r', '\r\n\r\n', ' ', '\t', '\0', ':', ';', ',', '0\r\n\r\n', 'chunked', 'Transfer-Encoding: chunked\r\n',
+  'Transfer-Encoding:\x0bchunked\r\n', 'Transfer-Encoding : chunked\r\n', 'Transfer-Encoding: chunked, identity\r\n',
+  'Content-Length: 0\r\n', 'Content-Length: 5\r\n', 'Content-Length: +5\r\n', 'Content_Length: 5\r\n', 'Content-Length: 5, 5\r\n',
+  'Connection: close\r\n', 'Connection: Content-Length\r\n', 'Connection: Transfer-Encoding\r\n', 'Upgrade: h2c\r\n',
+  'Expect: 100-continue\r\n', ' folded\r\n', 'X: \xff\r\n', INNER, 'HTTP/1.0', 'http://x/', '%0d%0a', '/../', '#', '?', 'ffffffffffffffff',
+]; // prettier-ignore
+
+function mutate(seed: string, chance: Chance): string {
+  let text = seed;
+  for (let rounds = 1 + chance.below(3); rounds > 0; rounds--) {
+    const at = chance.below(text.length + 1);
+    const cut = chance.below(3) === 0 ? chance.below(12) : 0;
+    text = text.slice(0, at) + (chance.below(4) === 0 ? '' : chance.pick(PIECES)) + text.slice(at + cut);
+  }
+  return text;
+}
+
+it(`two different readers behind the gateway see the same requests, as many as are answered (seed ${SEED})`, async () => {
+  const chance = new Chance(SEED);
+  const cases = Array.from({ length: CASES }, (_, number) => mutate(SEEDS[number % SEEDS.length] ?? '', chance));
+  const answered: { readonly node: number; readonly python: number }[] = [];
+  for (let from = 0; from < CASES; from += TOGETHER) {
+    const some = cases.slice(from, from + TOGETHER).map(async (text, index) => {
+      const host = hostOf(from + index);
+      const bytes = Buffer.from(text.replaceAll(NAME, host), 'latin1');
+      const [byNode, byPython] = await Promise.all([
+        send(toNode, host, nodePort, bytes),
+        send(toPython, host, pythonPort, bytes),
+      ]);
+      return { node: byNode, python: byPython };
+    });
+    answered.push(...(await Promise.all(some)));
+  }
+  const pythonSeen = (await (await fetch(`http://127.0.0.1:${pythonPort}/seen`)).json()) as Record<string, Seen>;
+  let reached = 0;
+  for (const [number, text] of cases.entries()) {
+    const one = nodeSeen.get(hostOf(number)) ?? [];
+    const what = `case ${number}: ${JSON.stringify(text)}`;
+    const other = pythonSeen[hostOf(number)] ?? [];
+    // Methods that Node's parser has never heard of it refuses, one by one; everything else is the same for both.
+    expect(
+      other.filter(([method = '']) => http.METHODS.includes(method)),
+      what,
+    ).toEqual(one);
+    expect(answered[number], what).toEqual({ node: one.length, python: other.length });
+    reached += one.length;
+  }
+  // Most mutants are refused, and a fair part is not: otherwise nothing was tried.
+  expect(reached).toBeGreaterThan(CASES / 5);
+}, 600_000);
