@@ -37,7 +37,6 @@ module.exports = {
       to: { path: '^(test|bench|scripts)/' },
     },
     sdk('koa', 'koa|@koa/router', '^control/http/'),
-    sdk('undici', 'undici', '^(proxy/protocols/http|test|bench)/'),
     sdk('zod', 'zod', '^(config|control/http)/'),
     sdk('yaml', 'yaml', '^(config|test)/'),
     sdk('x509', '@peculiar/[a-z0-9-]+', '^(certs|test)/'),

@@ -21,7 +21,8 @@ export type Dialled =
 
 /**
  * Connects to the backend that `locate` names, which is asked again before every attempt, since the pod may have moved
- * or stopped, and after it: an address that was given to another pod meanwhile gets no byte. Calls `done` once. The client's bytes stay in its socket meanwhile.
+ * or stopped, and after it: an address that was given to another pod meanwhile gets no byte. Calls `done` once. The
+ * client's bytes stay in its socket meanwhile.
  */
 export function dialBackend(
   client: Duplex,

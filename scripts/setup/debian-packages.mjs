@@ -6,6 +6,7 @@ const PROGRAMS = [
   ['psql', 'postgresql-client'],
   ['pgbench', 'postgresql-contrib'],
   ['curl', 'curl'],
+  ['python3', 'python3'],
   ['openssl', 'openssl'],
   ['java', 'openjdk-17-jre-headless'],
   ['mvn', 'maven'],

@@ -66,7 +66,7 @@ function collect(raw: readonly string[]): { readonly hosts: readonly string[]; r
 }
 
 function originForm(url: string): { readonly path: string; readonly authority: string | null } | null {
-  // A fragment is never sent, and undici would refuse bytes outside this range.
+  // A fragment is never sent (RFC 9112 3.2).
   if (!/^[\u0021\u0022\u0024-\u00ff]+$/.test(url)) return null;
   if (url.startsWith('/')) return { path: url, authority: null };
   const absolute = /^https?:\/\/([^/?]+)(\/[^]*|\?[^]*)?$/i.exec(url);

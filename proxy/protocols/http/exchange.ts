@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { errorCode } from './dial.ts';
 import { requestHeaders, responseHeaders, trailerFields } from './headers.ts';
 import type { Accepted } from './judge.ts';
@@ -119,6 +120,8 @@ export class Exchange implements AnswerSink {
     this.#usesKept = false;
     try {
       const upstream = await pool.open(dialling.signal, upgrade !== null);
+      // After whatever of the route feed has come in the same turn of the event loop.
+      await nextTurn();
       if (this.#isOver) upstream.close();
       else if (!isCurrent()) {
         // Its address may be another pod's by now.

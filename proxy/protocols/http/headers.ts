@@ -1,4 +1,4 @@
-/** Which header fields go on, and which are ours. Pure; works on flat name, value lists as Node and undici have them. */
+/** Which header fields go on, and which are ours. Pure; works on flat name, value lists. */
 
 /** RFC 9110 7.6.1, with the older Keep-Alive and Proxy-Connection. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([

@@ -1,11 +1,14 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import { createServer, type AddressInfo, type Server } from 'node:net';
+import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Backend, Route } from '../../../core/route.ts';
-import { connect } from '../../../proxy/protocols/http/dial.ts';
+import { examineRequest } from '../../../proxy/protocols/http/examine.ts';
+import { Exchange } from '../../../proxy/protocols/http/exchange.ts';
+import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/limits.ts';
+import { UpstreamPool } from '../../../proxy/protocols/http/upstream-pools.ts';
 import { dialBackend, type Dialled } from '../../../proxy/session/dial.ts';
 import { until } from '../../support/until.ts';
 import { runningRoute, systemClock, type GatewayFixture } from './support/gateway-fixture.ts';
@@ -131,11 +134,36 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
   it('writes nothing of an HTTP request', async () => {
     const { backend, received } = await listening();
     const { address, port } = backend;
-    const error = await new Promise<Error | null>((resolve) => {
-      const destination = { kind: 'address', address, port, isCurrent: () => false } as const;
-      connect(destination, { connectTimeoutMs: 5_000, allowHalfOpen: false }, resolve);
+    const head = { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: ['Host', 'a.b'] } as const;
+    const request = examineRequest(head, 'a.b');
+    if (request.kind !== 'good') throw new Error(request.kind);
+    const route = runningRoute('a.b', port);
+    const code = await new Promise<string>((resolve) => {
+      const exchange = new Exchange(
+        {
+          head,
+          framing: request.framing,
+          accepted: { kind: 'pod', request, requestId: 'id', route, backend },
+          pool: new UpstreamPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS),
+          upgrade: null,
+          expectsContinue: false,
+          isCurrent: () => false,
+        },
+        {
+          socket: new Socket(),
+          remoteAddress: '127.0.0.1',
+          keepsAlive: true,
+          endsAfterThis: () => undefined,
+          wantsBody: () => undefined,
+          onAnswered: () => resolve('answered'),
+          onUnreachable: resolve,
+          onBroken: resolve,
+          onUpgraded: () => resolve('upgraded'),
+        },
+      );
+      exchange.start();
     });
-    expect(error).toMatchObject({ code: 'EWITHDRAWN' });
+    expect(code).toBe('MOVED');
     expect(await received).toHaveLength(0);
   });
 });
