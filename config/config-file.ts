@@ -57,6 +57,7 @@ const CONFIG_FILE = z.strictObject({
     })
     .prefault({}),
   kubernetes: kubernetesSection.optional(),
+  certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),
   drain: z
     .strictObject({
       readinessDelayMs: z.int().min(0).max(600_000).default(0),

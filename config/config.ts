@@ -41,6 +41,8 @@ export interface Config {
   readonly gateway: GatewayLimitsConfig;
   readonly proxyProtocol: ProxyProtocolConfig;
   readonly drain: DrainConfig;
+  /** The operator's own certificates: absolute names of PEM files. */
+  readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
 }
 
 export interface TenantConfig {

@@ -47,11 +47,9 @@ export const kubernetesSection = z.strictObject({
     .prefault({}),
   egressExcept: z
     .array(
-      z
-        .string()
-        .refine((range) => isAddressRange(range) && CIDR.test(range), {
-          error: `${ADDRESS_RANGE_RULE}, with a prefix length`,
-        }),
+      z.string().refine((range) => isAddressRange(range) && CIDR.test(range), {
+        error: `${ADDRESS_RANGE_RULE}, with a prefix length`,
+      }),
     )
     .default([]),
 });

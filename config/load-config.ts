@@ -90,6 +90,10 @@ function combine(
     gateway: file.limits,
     proxyProtocol: file.proxyProtocol,
     drain: file.drain,
+    certificates: file.certificates.map(({ certificateFile, keyFile }) => ({
+      certificateFile: resolve(cwd, certificateFile),
+      keyFile: resolve(cwd, keyFile),
+    })),
   };
 }
 

@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type DevelopmentCa, type DevelopmentCaOptions, openDevelopmentCa } from '../certs/development-ca.ts';
+import { runCertificateFiles } from '../certs/files/certificate-files.ts';
 import type { Config } from '../config/config.ts';
 import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
@@ -107,7 +108,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     glimpse: (ref) => orchestrator.glimpse(ref),
     isStoreHealthy: async (signal) => (await judge.judge(signal)).trust.kind === 'healthy',
   });
-  const certificates = new CertificateShelf(['development']);
+  const certificates = new CertificateShelf(['files', 'development']);
   const routable = createRoutableEverywhere({ feed, replicas, clock });
   const cancels = createCancelRelay({ replicas, clock });
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
@@ -222,6 +223,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         ),
       ),
       keep(replicas.run(signal)),
+      keep(
+        runCertificateFiles(
+          { files: config.certificates, clock, log },
+          (read) => certificates.replace('files', read),
+          signal,
+        ),
+      ),
       keep(ca.run((made) => certificates.replace('development', made), signal)),
       keep(health.run(signal)),
       keep(spawner.run(signal)),

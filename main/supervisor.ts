@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { certificateFileProblems } from '../certs/files/certificate-files.ts';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { pause } from '../core/abort.ts';
@@ -31,6 +32,12 @@ export async function runSupervisor(): Promise<void> {
   process.stderr.on('error', () => undefined);
   try {
     const config = loadConfig(process.env, process.cwd());
+    const problems = await certificateFileProblems(config.certificates);
+    if (problems.length > 0) {
+      throw new PodgateError('config.invalid', {
+        publicMessages: problems.map((problem) => `PODGATE_CONFIG certificates: ${problem}.`),
+      });
+    }
     const directory = await openDataDirectory(config.dataDir);
     const sockets = await openListeningSockets(config).catch((error: unknown) => {
       directory.release();
