@@ -14,6 +14,7 @@ const HELP = `podgate: databases and other pods behind one TLS port. The program
   npx podgate queue [retry KEY|--all]       what waits for the spawner; keys that are parked with their error
   npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
   npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
+  npx podgate doctor [--probe IMAGE]        what this installation has, and what its cluster really enforces
   npx podgate --help
 
 They use the installation of the data directory (PODGATE_DATA_DIR, or .podgate here).
@@ -33,6 +34,10 @@ async function main(args: readonly string[]): Promise<number> {
       return 0;
     case 'psql':
       return await (await import('./psql/psql-command.ts')).psqlCommand(rest);
+    case 'doctor': {
+      const { doctorCommand } = await import('./doctor/doctor-command.ts');
+      return await doctorCommand(rest, (text) => process.stdout.write(text));
+    }
     case 'token': {
       const { user, lifetime } = tokenArguments(rest);
       const { tokenCommand } = await import('./token-command.ts');

@@ -29,8 +29,8 @@ const MOST_BYTES = 1_000_000;
  * The keys of the keyring file, the sealing one first. The file is made, with one random key, when absent. It is
  * `{"keys": [{"id": "...", "key": "<32 bytes in base64>"}, ...]}`.
  *
- * Throws PodgateError 'config.invalid' with a sentence when it cannot be read or made, when anyone but its owner may
- * read or write it, or when it is malformed. No sentence or cause ever quotes the file.
+ * Throws PodgateError 'config.invalid' with a sentence when it cannot be read or made, when it is not private, or when it
+ * is malformed. No sentence or cause ever quotes the file.
  */
 export function readKeyring(path: string): readonly [Key, ...Key[]] {
   try {
@@ -88,12 +88,25 @@ export function makeKey(): Key {
   return { id: randomUUID().slice(0, 8), secret: randomBytes(32) };
 }
 
+/**
+ * Its owner's alone; or root's, readable to a group of ours: so Kubernetes gives the files of a Secret to a program that
+ * is not root (fsGroup, mode 0440). Pure.
+ */
+export function isPrivate(
+  { mode, uid, gid }: { readonly mode: number; readonly uid: number; readonly gid: number },
+  ownGroups: readonly number[],
+): boolean {
+  if ((mode & 0o077) === 0) return true;
+  return (mode & 0o037) === 0 && uid === 0 && gid !== 0 && ownGroups.includes(gid);
+}
+
 /** Mode and content of one and the same file, whatever the path leads to a moment later. */
 function readPrivateFile(path: string): string {
   const file = openSync(path, 'r');
   try {
-    const { mode, size } = fstatSync(file);
-    if ((mode & 0o077) !== 0) {
+    const { mode, size, uid, gid } = fstatSync(file);
+    const groups = [process.getegid?.() ?? -1, ...(process.getgroups?.() ?? [])];
+    if (!isPrivate({ mode, uid, gid }, groups)) {
       const octal = (mode & 0o777).toString(8).padStart(4, '0');
       throw refused(`The keyring ${path} has mode ${octal}: others can use it. Make it 0600.`);
     }

@@ -1,4 +1,5 @@
-import { writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
@@ -53,7 +54,11 @@ export async function checkFiles(engine: ContainerEngine): Promise<string> {
 export async function checkRun(engine: ContainerEngine): Promise<string> {
   const startedMs = performance.now();
   const name = 'cluster-image';
-  await engine.docker(['run', '--detach', '--name', name, ...HARDENED, '--tmpfs', '/tmp:size=16m', 'podgate']);
+  await engine.docker([
+    ...['run', '--detach', '--name', name, ...HARDENED, '--tmpfs', '/tmp:size=16m'],
+    ...mountedKeyring(engine),
+    'podgate',
+  ]);
   await isHealthy(engine, name);
   const healthyMs = performance.now() - startedMs;
 
@@ -75,6 +80,20 @@ export async function checkRun(engine: ContainerEngine): Promise<string> {
 
   const endedMs = await stopInTime(engine, name);
   return `healthy after ${(healthyMs / 1000).toFixed(1)} s, ended in ${(endedMs / 1000).toFixed(1)} s`;
+}
+
+/** As Kubernetes mounts a Secret for a group (fsGroup): root's, readable to that group. */
+function mountedKeyring(engine: ContainerEngine): readonly string[] {
+  const folder = join(engine.folder, 'keyring');
+  mkdirSync(folder);
+  const path = join(folder, 'secret.key');
+  writeFileSync(path, JSON.stringify({ keys: [{ id: 'first', key: randomBytes(32).toString('base64') }] }));
+  chownSync(path, 0, 10_001);
+  chmodSync(path, 0o440);
+  return [
+    ...['--volume', `${folder}:/etc/podgate/keyring:ro`],
+    ...['--env', 'PODGATE_SECRET_KEY_FILE=/etc/podgate/keyring/secret.key'],
+  ];
 }
 
 /** With pods: their shell, their user for initdb, and nothing left behind when it ends. */

@@ -1,0 +1,106 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Config } from '../../config/config.ts';
+import { loadConfig } from '../../config/load-config.ts';
+import { readSecrets } from '../../config/secrets.ts';
+import { errorText, PodgateError } from '../../core/errors.ts';
+import { fail, type Finding, ok, warn } from '../../core/finding.ts';
+import { systemClock } from '../../main/system-clock.ts';
+import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
+import { examineGateway, type Ports } from './examine-gateway.ts';
+import { examineNames } from './examine-names.ts';
+
+export const DOCTOR_HELP = `podgate doctor: what this installation has, and what its cluster really grants and enforces
+
+  npx podgate doctor [--probe IMAGE]
+  kubectl -n podgate exec deploy/podgate -- podgate doctor
+
+  --probe IMAGE   tries with two pods of that image (that of Podgate will do) whether network policies hold; they are
+                  gone afterwards
+  --help
+
+It reads the same settings as the program. Run inside, it judges the account and the network of Podgate; run by an
+administrator of the cluster, it sees more of the cluster. Each line is ok, warn or fail, with what to do.
+Exit codes: 0 nothing fails, 1 something does, 2 wrong use.
+`;
+
+const MARKS: Readonly<Record<Finding['level'], string>> = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' };
+
+/** Prints what it finds as it finds it. */
+export async function doctorCommand(args: readonly string[], print: (text: string) => void): Promise<number> {
+  const { probe, help } = argumentsOf(args);
+  if (help) {
+    print(DOCTOR_HELP);
+    return 0;
+  }
+  const counts = { ok: 0, warn: 0, fail: 0 };
+  for await (const finding of examine(probe)) {
+    counts[finding.level] += 1;
+    print(lineOf(finding));
+  }
+  print(`\n${counts.ok} ok, ${counts.warn} to look at, ${counts.fail} failed\n`);
+  return counts.fail === 0 ? 0 : EXIT_FAILED;
+}
+
+export function lineOf({ level, subject, message, remedy }: Finding): string {
+  return `${MARKS[level]}  ${subject}: ${message}${remedy === '' ? '' : ` ${remedy}`}\n`;
+}
+
+function argumentsOf(args: readonly string[]): { readonly probe: string | null; readonly help: boolean } {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: { probe: { type: 'string' }, help: { type: 'boolean', short: 'h', default: false } },
+    });
+    return { probe: values.probe ?? null, help: values.help };
+  } catch (error) {
+    throw new CliError(EXIT_USAGE, `${errorText(error)}; see: npx podgate doctor --help`);
+  }
+}
+
+async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
+  let config: Config;
+  let redisUrl: string | null;
+  try {
+    config = loadConfig(process.env, process.cwd());
+    ({ redisUrl } = readSecrets(process.env));
+    yield ok(
+      'settings',
+      `They are valid. Site ${config.site}, base hosts ${config.tenants.map(({ baseHost }) => baseHost).join(', ')}.`,
+    );
+  } catch (error) {
+    if (!(error instanceof PodgateError)) throw error;
+    for (const message of error.publicMessages) yield fail('settings', message, 'Podgate does not start with that.');
+    return;
+  }
+  if (redisUrl !== null) {
+    const { examineRedis } = await import('../../control/store/redis/examine-redis.ts');
+    yield* examineRedis(redisUrl, systemClock);
+  } else if (config.orchestrator === 'kubernetes') {
+    yield warn('store', 'Records are in SQLite, for one replica alone.', 'Set PODGATE_REDIS_URL.');
+  } else yield ok('store', `Records are in ${config.dataDir}.`);
+  if (config.kubernetes !== null) {
+    const { examineCluster } = await import('../../spawner/orchestrator/kubernetes/doctor/examine-cluster.ts');
+    yield* examineCluster({ ...config.kubernetes, probeImage, clock: systemClock }, new AbortController().signal);
+  } else if (probeImage !== null) {
+    yield warn('network policies', 'Pods are processes of this machine: there are none.', 'Leave --probe out.');
+  }
+  const ports = portsOf(config);
+  yield* examineGateway(config, ports, systemClock.now());
+  yield* examineNames(config, config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort);
+}
+
+/** As the running program has noted them, where they were left to chance; else as they are set. */
+function portsOf(config: Config): Ports {
+  const [bound = '127.0.0.1'] = config.listenHosts;
+  const host = bound === '0.0.0.0' ? '127.0.0.1' : bound === '::' ? '::1' : bound;
+  let noted: { readonly httpsPort?: unknown; readonly controlPort?: unknown } = {};
+  try {
+    noted = JSON.parse(readFileSync(join(config.dataDir, 'endpoints.json'), 'utf8')) as typeof noted;
+  } catch {
+    // It has not run here yet.
+  }
+  const port = (set: number, told: unknown): number => (set === 0 && typeof told === 'number' ? told : set);
+  return { host, https: port(config.httpsPort, noted.httpsPort), control: port(config.controlPort, noted.controlPort) };
+}

@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Program } from '../support/program.ts';
+import { run } from '../support/run.ts';
+
+const CLI = join(import.meta.dirname, '../../bin/podgate.mjs');
+
+describe('podgate doctor on one machine', () => {
+  let program: Program;
+  beforeAll(async () => {
+    program = await Program.prepare({ workers: 1 });
+    await program.start();
+  });
+  afterAll(() => program.dispose());
+
+  const doctor = (...args: readonly string[]) =>
+    run(process.execPath, [CLI, 'doctor', ...args], {
+      env: {
+        PODGATE_DATA_DIR: program.dataDir,
+        PODGATE_HTTPS_PORT: String(program.httpsPort),
+        PODGATE_HTTP_PORT: String(program.httpPort),
+        PODGATE_CONTROL_PORT: String(program.controlPort),
+      },
+    });
+
+  it('finds a running program in order: ready, with certificates for its names that its authority has signed', async () => {
+    const { code, stdout } = await doctor();
+    expect(stdout).toContain('ok    settings: They are valid.');
+    expect(stdout).toContain(`ok    store: Records are in ${program.dataDir}.`);
+    expect(stdout).toMatch(/^ok {4}Podgate: It runs and is ready: .*store healthy/m);
+    expect(stdout).toMatch(/^ok {4}certificate: That for localhost is valid until \d{4}-\d\d-\d\d\.$/m);
+    expect(stdout).toMatch(/^ok {4}certificate: That for podgate-doctor\.pods\.localhost is valid until/m);
+    expect(stdout).toMatch(/\n\d+ ok, \d+ to look at, 0 failed\n$/);
+    expect(code).toBe(0);
+  });
+
+  it('says what is wrong with settings, what does not run, and how it is used', async () => {
+    const wrong = await run(process.execPath, [CLI, 'doctor'], { env: { PODGATE_SITE: 'Not a site' } });
+    expect(wrong.stdout).toMatch(/^FAIL {2}settings: PODGATE_SITE: must be/);
+    expect(wrong.code).toBe(1);
+    expect((await doctor('--nonsense')).code).toBe(2);
+    expect((await doctor('--help')).stdout).toMatch(/^podgate doctor: /);
+    await program.stop();
+    const { code, stdout } = await doctor();
+    expect(stdout).toMatch(/^FAIL {2}Podgate: Nothing answers at/m);
+    expect(stdout).toMatch(/^FAIL {2}gateway: There is no TLS answer for localhost/m);
+    expect(code).toBe(1);
+  });
+});
