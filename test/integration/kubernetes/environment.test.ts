@@ -193,6 +193,34 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await until('its data is gone', () => !existsSync(cluster.kubelet.claimDirectory(metadata.uid)));
   });
 
+  it('runs init containers first, and gives secrets as variables and files', async () => {
+    await client.call('POST', `/api/v1/namespaces/${NAMESPACE}/secrets`, {
+      body: { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'words' }, stringData: { password: 'open sesame' } },
+    });
+    const secretKeyRef = { name: 'words', key: 'password' };
+    const environment = [
+      { name: 'PASSWORD', valueFrom: { secretKeyRef } },
+      { name: 'SENTENCE', value: 'say $(PASSWORD) for $(NOBODY)' },
+      { name: 'ADDRESS', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+    ];
+    const command = ['sh', '-c', 'echo "$SENTENCE at $ADDRESS"; exit 4'];
+    const main = {
+      image: 'podgate.test/command',
+      command,
+      env: environment,
+      terminationMessagePolicy: 'FallbackToLogsOnError',
+    };
+    const initContainers = [
+      { name: 'before', image: 'podgate.test/exits', env: [{ name: 'EXIT_LINE', value: 'first' }] },
+    ];
+    await pods.create('words', main, { initContainers, restartPolicy: 'Never' });
+    const { status } = await pods.becomes('words', 'has ended', (pod) => pod.status.phase === 'Failed');
+    const message = `say open sesame for $(NOBODY) at ${String(status.podIP)}\n`;
+    expect(status.containerStatuses?.[0]?.state.terminated).toMatchObject({ exitCode: 4, message });
+    expect(await client.get(`${pods.path('words')}/log?container=before`)).toBe('first\n');
+    await pods.remove('words');
+  });
+
   it('enforces the restricted Pod Security level', async () => {
     const namespace = 'restricted';
     await cluster.controlPlane.createNamespace(namespace, { 'pod-security.kubernetes.io/enforce': 'restricted' });

@@ -139,7 +139,7 @@ describe.skipIf(problem !== null)(
     });
 
     const noNeo4j = neo4jProblem();
-    it.skipIf(noNeo4j !== null)(`runs a real Neo4j ${noNeo4j ?? ''}`, { timeout: 120_000 }, async () => {
+    it.skipIf(noNeo4j !== null)(`runs a real Neo4j ${noNeo4j ?? ''}`, { timeout: 180_000 }, async () => {
       await pods.create('neo4j', {
         image: 'docker.io/library/neo4j:5.26-community',
         env: [
@@ -149,7 +149,7 @@ describe.skipIf(problem !== null)(
         ports: [{ containerPort: 7687 }, { containerPort: 7474 }],
         readinessProbe: { httpGet: { port: 7474, path: '/' }, periodSeconds: 1 },
       });
-      const { status } = await pods.becomesReady('neo4j', 90_000);
+      const { status } = await pods.becomesReady('neo4j', 120_000);
       const driver = neo4j.driver(`bolt://${String(status.podIP)}:7687`, neo4j.auth.basic('neo4j', 'secret-of-neo4j'));
       const { records } = await driver.executeQuery('RETURN 1 AS one');
       expect(records[0]?.get('one')).toEqual(neo4j.int(1));
@@ -159,7 +159,7 @@ describe.skipIf(problem !== null)(
       await pods.remove('neo4j');
     });
 
-    it('leaves no process when it is killed', async () => {
+    it('leaves no process when it is killed, and starts its pods again when it is back', async () => {
       await pods.create('orphan', SERVES);
       await pods.becomesReady('orphan');
       const [pid = 0] = (await nodePod('orphan'))?.pids ?? [];

@@ -1,5 +1,8 @@
 const LINES_MAX = 20_000;
 const BYTES_MAX = 4_000_000;
+/** Of a termination message that is taken from the log: the kubelet's own bounds. */
+const MESSAGE = { tailLines: 80, limitBytes: null, sinceMs: null, timestamps: false } as const;
+const MESSAGE_MAX_LENGTH = 2_048;
 
 export interface LogQuery {
   readonly tailLines: number | null;
@@ -16,6 +19,9 @@ export interface ContainerLog {
   follow(onLine: (line: string) => void): () => void;
 }
 
+/** The end of a log, as a termination message. */
+export const lastWords = (log: ContainerLog): string => log.read(MESSAGE).toString('utf8').slice(-MESSAGE_MAX_LENGTH);
+
 export function createContainerLog(): ContainerLog {
   let lines: { readonly atMs: number; readonly text: string }[] = [];
   let bytes = 0;
@@ -25,9 +31,10 @@ export function createContainerLog(): ContainerLog {
   const add = (text: string): void => {
     lines.push({ atMs: Date.now(), text });
     bytes += text.length;
-    while (lines.length > LINES_MAX || (bytes > BYTES_MAX && lines.length > 1)) {
-      bytes -= lines[0]?.text.length ?? 0;
-      lines = lines.slice(1);
+    if (lines.length > LINES_MAX || bytes > BYTES_MAX) {
+      // The older half, so that this is not done for every line.
+      lines = lines.slice(Math.ceil(lines.length / 2));
+      bytes = lines.reduce((sum, line) => sum + line.text.length, 0);
     }
     for (const follower of followers) follower(text);
   };

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createContainerLog, type ContainerLog } from './container-log.ts';
+import { createContainerLog, lastWords, type ContainerLog } from './container-log.ts';
 import { type ContainerState, type ContainerView, nowText, type Terminated } from './container-state.ts';
 import { MissingReference } from './environment.ts';
 import type { ContainerContext, ContainerEnd, Image, RunningContainer } from './image.ts';
@@ -30,6 +30,8 @@ export interface RunnerOptions {
   readonly changed: () => void;
   /** Init containers run to their success. */
   readonly isInit: boolean;
+  /** How often it had been started before the node was: the first start of a new pod counts as none. */
+  readonly restarts: number;
 }
 
 export interface ContainerRunner {
@@ -54,7 +56,7 @@ export function createContainerRunner(options: RunnerOptions): ContainerRunner {
     message: '',
   };
   let last: Terminated | null = null;
-  let restarts = 0;
+  let restarts = options.restarts;
   let started = false;
   let ready = false;
   let running: RunningContainer | null = null;
@@ -118,7 +120,9 @@ export function createContainerRunner(options: RunnerOptions): ContainerRunner {
     over.abort();
     running = null;
     [started, ready] = [false, false];
-    return { kind: 'terminated', ...reasoned(end), message: '', startedAt, finishedAt: nowText(), containerId };
+    const isSaid = container.terminationMessagePolicy === 'FallbackToLogsOnError' && end.exitCode !== 0;
+    const message = isSaid && log !== null ? lastWords(log) : '';
+    return { kind: 'terminated', ...reasoned(end), message, startedAt, finishedAt: nowText(), containerId };
   }
 
   const reasoned = (end: ContainerEnd): ContainerEnd =>
@@ -166,6 +170,7 @@ export function createContainerRunner(options: RunnerOptions): ContainerRunner {
 
   async function run(): Promise<void> {
     for (let failures = 0; ;) {
+      const begunMs = performance.now();
       const end = await runOnce();
       if (end === null) return;
       state = end;
@@ -175,6 +180,8 @@ export function createContainerRunner(options: RunnerOptions): ContainerRunner {
         return;
       }
       last = end;
+      // Whoever ran long enough is not in a loop.
+      if (performance.now() - begunMs > 2 * timings.crashBackOffMaxMs) failures = 0;
       failures += 1;
       if (failures > 1) {
         const backOffMs = Math.min(timings.crashBackOffMs * 2 ** (failures - 2), timings.crashBackOffMaxMs);

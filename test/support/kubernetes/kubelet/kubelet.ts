@@ -190,9 +190,8 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
     ca: options.ca,
     tls: options.tls,
     find: (namespace, name, container, previous) => {
-      const log = findWorker(namespace, name)?.log(container, previous) ?? null;
-      const what = previous ? 'previous terminated container' : 'container';
-      return log ?? `${what} "${container}" in pod "${name}" not found`;
+      const worker = findWorker(namespace, name);
+      return worker === undefined ? `pod "${name}" not found` : worker.log(container, previous);
     },
   });
   await registerNode(client, node, hostAddress);

@@ -76,6 +76,7 @@ export interface Container {
   }[];
   readonly resources?: { readonly requests?: Readonly<Record<string, string>> };
   readonly securityContext?: SecurityContext;
+  readonly terminationMessagePolicy?: 'File' | 'FallbackToLogsOnError';
   readonly startupProbe?: Probe;
   readonly readinessProbe?: Probe;
   readonly livenessProbe?: Probe;
@@ -112,6 +113,7 @@ export interface Pod extends KubeItem {
   readonly status?: {
     readonly phase?: PodPhase;
     readonly podIP?: string;
+    readonly containerStatuses?: readonly { readonly name: string; readonly restartCount: number }[];
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly message?: string }[];
   };
 }

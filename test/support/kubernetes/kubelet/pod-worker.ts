@@ -39,7 +39,8 @@ export interface PodWorker {
   fail(reason: string, message: string): Promise<void>;
   kill(reason: string, container?: string): void;
   pids(): readonly number[];
-  log(container: string, previous: boolean): ContainerLog | null;
+  /** A sentence when there is none. */
+  log(container: string, previous: boolean): ContainerLog | string;
 }
 
 const DELETE_RETRY_MS = 300;
@@ -57,6 +58,11 @@ export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
   let verdict: PodView['verdict'] = null;
   let ending: Promise<void> | null = null;
 
+  /** A node that was away starts again what ran on it. */
+  const restartsOf = (name: string): number => {
+    const known = pod.status?.containerStatuses?.find((status) => status.name === name);
+    return known === undefined ? 0 : known.restartCount + 1;
+  };
   const runnerOf = (isInit: boolean) => (container: Container) =>
     createContainerRunner({
       pod,
@@ -64,6 +70,7 @@ export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
       isInit,
       image,
       timings,
+      restarts: restartsOf(container.name),
       changed: () => writer.touch(),
       context: (restarts) => contextOf(container, restarts),
     });
@@ -152,8 +159,9 @@ export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
     }
   }
 
-  run().catch(failed);
+  const isOver = pod.status?.phase === 'Succeeded' || pod.status?.phase === 'Failed';
   if (pod.metadata.deletionTimestamp !== undefined) ending = remove();
+  else if (!isOver) run().catch(failed);
 
   return {
     pod,
@@ -186,7 +194,14 @@ export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
       }
     },
     pids: () => containers.map((runner: ContainerRunner) => runner.pid()).filter((pid) => pid !== null),
-    log: (name, previous) =>
-      [...containers, ...inits].find((runner) => runner.view().container.name === name)?.log(previous) ?? null,
+    log(name, previous) {
+      const runner = [...containers, ...inits].find((candidate) => candidate.view().container.name === name);
+      const log = runner?.log(previous) ?? null;
+      if (log !== null) return log;
+      const where = `container "${name}" in pod "${pod.metadata.name}"`;
+      if (previous) return `previous terminated ${where} not found`;
+      const state = runner?.view().state;
+      return state?.kind === 'waiting' ? `${where} is waiting to start: ${state.reason}` : `${where} is not available`;
+    },
   };
 }
