@@ -101,13 +101,17 @@ export async function recoverStore(
 
 async function makePlan(parts: RecoverParts, signal: AbortSignal): Promise<RecoverPlan> {
   const { store, orchestrator } = parts;
-  const phases = new Map((await orchestrator.list(signal)).map(({ uid, phase }) => [uid, phase]));
-  const workloads = (await orchestrator.records(signal)).map((workload): RecoverableWorkload => ({
-    workload,
-    record: recordOfAnnotation(workload.record),
-    // Listed in one look and gone in the other: on its way out.
-    phase: phases.get(workload.uid) ?? 'stopping',
-  }));
+  const seen = new Map((await orchestrator.list(signal)).map((observation) => [observation.uid, observation]));
+  const workloads = (await orchestrator.records(signal)).map((workload): RecoverableWorkload => {
+    const observation = seen.get(workload.uid);
+    return {
+      workload,
+      record: recordOfAnnotation(workload.record),
+      // Listed in one look and gone in the other: on its way out.
+      phase: observation?.phase ?? 'stopping',
+      startedMs: observation === undefined ? null : parts.clock.now() - observation.ageMs,
+    };
+  });
   const credentials = new Map<string, CredentialRecord>();
   for await (const { key, value } of allOf(store, 'credential')) credentials.set(key, value);
   const present = new Map<string, PresentRecord>();

@@ -15,6 +15,8 @@ export interface RecoverableWorkload {
   /** From its annotation; null when that cannot be read. */
   readonly record: PodRecord | null;
   readonly phase: WorkloadPhase;
+  /** Wall clock ms of its start, for display; null = not known. */
+  readonly startedMs: number | null;
 }
 
 /** What the present store says about one key. */
@@ -69,16 +71,17 @@ export function planRecover(input: {
 }
 
 function stepFor(
-  { workload, record, phase }: RecoverableWorkload,
+  found: RecoverableWorkload,
   present: ReadonlyMap<string, PresentRecord>,
   isDeleted: (key: string, uid: string) => boolean,
 ): RecoverStep | null {
+  const { workload, record } = found;
   const { tenant, podId, uid, credential: sealed } = workload;
   const key = podKey(tenant, podId);
   const known = present.get(key);
   if (known?.record.uid === uid) {
     if (record !== null && isOurs(record, workload) && isLater(record, known.record)) {
-      return { kind: 'take', key, record: asItRuns(record, phase), sealed };
+      return { kind: 'take', key, record: asItRuns(record, found), sealed };
     }
     if (sealed === null || known.credential?.uid === uid) return null;
     return { kind: 'credential', key, record: known.record, sealed };
@@ -87,12 +90,12 @@ function stepFor(
   if (record === null || !isOurs(record, workload)) {
     return { kind: 'unreadable', key, uid, reason: 'its annotation holds no record of this pod' };
   }
-  if (known === undefined) return { kind: 'rebuild', key, record: asItRuns(record, phase), sealed };
+  if (known === undefined) return { kind: 'rebuild', key, record: asItRuns(record, found), sealed };
   // Two pods of one id: the one that was created later is the one whose owner was answered last.
   if (known.record.createdAtMs > record.createdAtMs) {
     return { kind: 'leave', key, uid, reason: 'a later pod has its id' };
   }
-  return { kind: 'take', key, record: asItRuns(record, phase), sealed };
+  return { kind: 'take', key, record: asItRuns(record, found), sealed };
 }
 
 function isOurs(record: PodRecord, { tenant, podId, uid }: AnnotatedWorkload): boolean {
@@ -106,19 +109,19 @@ function isLater(ofWorkload: PodRecord, stored: PodRecord): boolean {
 }
 
 /**
- * The annotation was written when the spawner set to work; the health loop takes it on from there. What is on its way
- * out was stopped or deleted since: it is not started again.
+ * The annotation was written when the spawner set to work. What is ready runs, and its route stays as it is; the health
+ * loop takes on the rest. What is on its way out was stopped or deleted since: it is not started again.
  */
-function asItRuns(record: PodRecord, phase: WorkloadPhase): PodRecord {
-  const isEnding = phase === 'stopping';
+function asItRuns(record: PodRecord, { phase, startedMs }: RecoverableWorkload): PodRecord {
   return {
     ...record,
-    wish: isEnding ? 'OFF' : 'ON',
-    status: isEnding ? 'SHUTTING_DOWN' : 'CREATING_CONTAINER',
+    wish: phase === 'stopping' ? 'OFF' : 'ON',
+    status: phase === 'stopping' ? 'SHUTTING_DOWN' : phase === 'ready' ? 'RUNNING' : 'CREATING_CONTAINER',
     deleting: null,
     attempts: 0,
     notBeforeMs: 0,
     statusContainer: null,
+    startInstanceMs: phase === 'ready' ? startedMs : null,
   };
 }
 

@@ -8,6 +8,7 @@ import { recordOfAnnotation } from '../../../control/store/record-schema.ts';
 import { podRecord } from '../../support/pod-records.ts';
 
 const LOST = 'the-lost-store';
+const STARTED_MS = 1_000;
 const empty: StoreIdentity = { storeId: 'new', commits: 0 };
 
 function running(record: PodRecord, change: { phase?: WorkloadPhase; readable?: boolean; storeId?: string } = {}) {
@@ -17,7 +18,12 @@ function running(record: PodRecord, change: { phase?: WorkloadPhase; readable?: 
     ...{ tenant, podId, uid, storeId: change.storeId ?? LOST, commit: 50 },
     ...{ record: text, credential: 'sealed' },
   };
-  return { workload, record: recordOfAnnotation(text), phase: change.phase ?? 'ready' } satisfies RecoverableWorkload;
+  return {
+    workload,
+    record: recordOfAnnotation(text),
+    phase: change.phase ?? 'ready',
+    startedMs: STARTED_MS,
+  } satisfies RecoverableWorkload;
 }
 
 function plan(
@@ -43,13 +49,22 @@ function plan(
 const at = (change: Partial<PodRecord>): PodRecord => podRecord({ status: 'SPAWNER_SETUP', ...change });
 
 describe('an empty store', () => {
-  it('gets the record and the credential of every workload, wished ON and on its way to RUNNING', () => {
+  it('gets the record and the credential of every workload, wished ON, and RUNNING when it is ready: its route stays', () => {
     const { steps } = plan([running(at({ podId: 'one', uid: 'u1' })), running(at({ podId: 'two', uid: 'u2' }))]);
     expect(steps.map(({ kind, key }) => [kind, key])).toEqual([
       ['rebuild', 'default/one'],
       ['rebuild', 'default/two'],
     ]);
-    expect(steps[0]).toMatchObject({ sealed: 'sealed', record: { wish: 'ON', status: 'CREATING_CONTAINER', run: 1 } });
+    expect(steps[0]).toMatchObject({
+      sealed: 'sealed',
+      record: { wish: 'ON', status: 'RUNNING', run: 1, startInstanceMs: STARTED_MS },
+    });
+  });
+
+  it('leaves to the health loop what is not ready yet', () => {
+    expect(plan([running(at({}), { phase: 'starting' })]).steps).toMatchObject([
+      { kind: 'rebuild', record: { wish: 'ON', status: 'CREATING_CONTAINER', startInstanceMs: null } },
+    ]);
   });
 
   it('does not start again what is on its way out', () => {
