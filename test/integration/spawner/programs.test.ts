@@ -304,7 +304,7 @@ describe('programs run as processes', () => {
       const pod = scriptPod(SERVE);
       await ensured(narrow.orchestrator, pod);
       const seen = await becomes(narrow.orchestrator, pod, 'ready');
-      expect(seen.addresses).toEqual({ default: { address: '127.0.0.1', port: first + 2 } });
+      expect(seen.addresses).toEqual({ default: { address: '127.0.0.1', port: first + 2, service: null } });
       const second = await narrow.orchestrator.ensure(scriptPod(SERVE), never());
       expect(second).toMatchObject({ kind: 'failed', retryable: true });
       await narrow.close();

@@ -161,13 +161,14 @@ it.each(Object.entries(LISTS))('the list by %s is answered from an index, in its
 describe('records of other releases', () => {
   it('are upgraded when they are read, wherever they are read, and written in today’s version', async () => {
     const older = stage.open('a.db');
-    await older.store.commit({ puts: [putPod('a', 'absent', 'written by version 1')] });
+    await older.store.commit({ puts: [putPod('a', 'absent', 'written by an older version')] });
     older.close();
     const upgrade = (value: unknown) => ({ ...(value as object), upgraded: true });
-    const schemas = { ...RECORD_SCHEMAS, pod: { version: 2, upgrades: { 1: upgrade } } };
+    const { version } = RECORD_SCHEMAS.pod;
+    const schemas = { ...RECORD_SCHEMAS, pod: { version: version + 1, upgrades: { [version]: upgrade } } };
     const newer = stage.open('a.db', { schemas });
     const record = await newer.store.get('pod', 'a');
-    expect(record?.value).toMatchObject({ upgraded: true, spec: { description: 'written by version 1' } });
+    expect(record?.value).toMatchObject({ upgraded: true, spec: { description: 'written by an older version' } });
     expect((await newer.store.list('pod', { limit: 1 }))[0]?.value).toMatchObject({ upgraded: true });
     const changes = newer.store.changes(0, new AbortController().signal)[Symbol.asyncIterator]();
     expect((await changes.next()).value).toMatchObject({ record: { value: { upgraded: true } } });
@@ -178,7 +179,7 @@ describe('records of other releases', () => {
     const backAgain = stage.open('a.db');
     await expect(backAgain.store.get('pod', 'a')).rejects.toMatchObject({
       code: 'store.unavailable',
-      message: 'The pod record a was written by a newer release (version 2, here 1).',
+      message: `The pod record a was written by a newer release (version ${version + 1}, here ${version}).`,
     });
   });
 });

@@ -29,7 +29,7 @@ export async function startHaproxy(servers: readonly HaproxyServer[], checkEvery
   const isChecked = servers.some(({ controlPort }) => controlPort !== null);
   const lines = servers.map(({ name, port: to, controlPort, options }) => {
     const check = controlPort === null ? 'check' : `check addr 127.0.0.1 port ${controlPort}`;
-    return `  server ${name} 127.0.0.1:${to} ${check} inter ${checkEveryMs} fall 1 rise 1 ${options}`;
+    return `  server ${name} 127.0.0.1:${to} ${check} inter ${checkEveryMs} fall 3 rise 1 ${options}`;
   });
   writeFileSync(
     join(dir, 'haproxy.cfg'),
