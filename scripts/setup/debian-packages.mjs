@@ -14,6 +14,7 @@ const PROGRAMS = [
   ['pebble', 'pebble'],
   ['named', 'bind9'],
   ['haproxy', 'haproxy'],
+  ['faketime', 'faketime'],
 ];
 
 /**

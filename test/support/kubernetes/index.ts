@@ -19,7 +19,7 @@
  *
  * Images (Image in kubelet/image.ts; add yours by `images`), run on the pod's own loopback address and its containerPorts:
  * - podgate.test/serves: HTTP answers and the first line of a TCP session are JSON that names the pod (`uid` is its label
- *   `uid` or `.../uid`, `objectUid` the object's own); TCP bytes are echoed. START_AFTER_MS, STOP_AFTER_MS (or `never`).
+ *   `uid` or `.../uid`, `objectUid` the object's own); TCP bytes are echoed. START_AFTER_MS, SPEAK_AFTER_MS, STOP_AFTER_MS (or `never`).
  * - podgate.test/exits: prints EXIT_LINE, ends with EXIT_CODE after EXIT_AFTER_MS.
  * - podgate.test/counts-starts: adds a line to the file `starts` of its first volume, prints it, and serves.
  * - podgate.test/command: the pod's command and args as a process of this machine.

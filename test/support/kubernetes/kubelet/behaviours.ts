@@ -28,7 +28,7 @@ export type Behaviour = (
 ) => Promise<number>;
 
 /**
- * What the images podgate.test/* do. Their variables: START_AFTER_MS (listens only then), STOP_AFTER_MS (ends so long
+ * What the images podgate.test/* do. Their variables: START_AFTER_MS (listens only then), SPEAK_AFTER_MS (see serve.ts), STOP_AFTER_MS (ends so long
  * after SIGTERM; `never` ignores it), and for `exits` EXIT_CODE, EXIT_LINE and EXIT_AFTER_MS.
  */
 export const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {

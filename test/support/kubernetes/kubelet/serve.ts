@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 
-/** A client that says nothing for so long gets the line of a TCP server. */
+/** A client that says nothing for so long gets the line of a TCP server, unless another time is given. */
 const SILENCE_MS = 100;
 const HTTP_REQUEST = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|TRACE|CONNECT|PRI) /;
 
@@ -11,6 +11,8 @@ export interface ServeOptions {
   readonly ports: readonly number[];
   /** Who answers: said in every HTTP answer and at the start of every TCP session. */
   readonly identity: Readonly<Record<string, unknown>>;
+  /** SPEAK_AFTER_MS: on a slow machine an HTTP client may be silent longer. `never`: the client has the first word. */
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 /**
@@ -18,7 +20,8 @@ export interface ServeOptions {
  * anything else is TCP: a line with the identity, then every byte back. Whoever gets bytes from here can tell whose they
  * are, so that a test notices when they come from another pod than the one that was meant.
  */
-export async function serve({ address, ports, identity }: ServeOptions): Promise<{ close(): void }> {
+export async function serve({ address, ports, identity, environment }: ServeOptions): Promise<{ close(): void }> {
+  const speakAfter = environment['SPEAK_AFTER_MS'] ?? String(SILENCE_MS);
   const sockets = new Set<Socket>();
   const line = `${JSON.stringify(identity)}\n`;
   const http = createHttpServer((incoming, response) => {
@@ -37,7 +40,7 @@ export async function serve({ address, ports, identity }: ServeOptions): Promise
   }));
 
   function sniff(socket: Socket): void {
-    const silence = setTimeout(() => begin(null), SILENCE_MS);
+    const silence = speakAfter === 'never' ? undefined : setTimeout(() => begin(null), Number(speakAfter));
     const begin = (first: Buffer | null): void => {
       clearTimeout(silence);
       socket.off('data', begin).off('close', forget);
