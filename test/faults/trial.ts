@@ -181,14 +181,14 @@ export class Trial {
   #judge(count: CrowdCount, wrongOfChurn: readonly Mishap[]): number {
     const { proxy } = this.installation;
     const isExcused = ({ atMs, clientPort }: Mishap): boolean => {
-      const server = proxy.endedSession(clientPort)?.server;
+      const server = proxy.endedSession(clientPort, atMs)?.server;
       return this.#excuses.some(
         (excuse) => excuse.server === server && atMs >= excuse.atMs && atMs <= excuse.atMs + EXCUSED_MS,
       );
     };
     const tell = (what: string, mishaps: readonly Mishap[]): void => {
       for (const mishap of mishaps.slice(0, PROBLEMS_SHOWN)) {
-        const session = proxy.endedSession(mishap.clientPort);
+        const session = proxy.endedSession(mishap.clientPort, mishap.atMs);
         const by = session === null ? '' : `, through ${session.server}, ${session.ending}`;
         this.problem(`${what} at ${this.#timeOf(mishap.atMs)}: ${mishap.host}: ${mishap.why}${by}`);
       }

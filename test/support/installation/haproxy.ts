@@ -18,6 +18,8 @@ export interface BalancedSession {
   readonly server: string;
   /** HAProxy's two letters for how it ended: `--` in order, `SD` the server cut it, `CD` the client did, `SC` no server. */
   readonly ending: string;
+  /** When HAProxy said so, on the clock of `performance.now`. */
+  readonly endedMs: number;
 }
 
 /** A real HAProxy in front of replicas: TCP, PROXY v2 to the servers, checks on `/readyz`. */
@@ -25,8 +27,8 @@ export class HaProxy {
   readonly port: number;
   readonly #folder: string;
   readonly #child: ChildProcess;
-  /** By the client's port: its last session that has ended. */
-  readonly #ended = new Map<number, BalancedSession>();
+  /** By the client's port, which serves one session after the other. */
+  readonly #ended = new Map<number, BalancedSession[]>();
   output = '';
 
   private constructor(port: number, folder: string, child: ChildProcess) {
@@ -52,13 +54,20 @@ export class HaProxy {
 
   #logged(line: string): void {
     const session = /^S (\d+) (\S+) (\S+)$/.exec(line);
-    if (session === null) this.output = `${this.output}${line}\n`.slice(-20_000);
-    else this.#ended.set(Number(session[1]), { server: session[2] ?? '', ending: session[3] ?? '' });
+    if (session === null) {
+      this.output = `${this.output}${line}\n`.slice(-20_000);
+      return;
+    }
+    const [, port, server = '', ending = ''] = session;
+    const ofPort = this.#ended.get(Number(port)) ?? [];
+    ofPort.push({ server, ending, endedMs: performance.now() });
+    this.#ended.set(Number(port), ofPort);
   }
 
-  /** What is known of the last session from that port of a client; null before it has ended. */
-  endedSession(clientPort: number): BalancedSession | null {
-    return this.#ended.get(clientPort) ?? null;
+  /** The session from that port of a client that ended nearest to then; null when none has. */
+  endedSession(clientPort: number, atMs: number): BalancedSession | null {
+    const away = ({ endedMs }: BalancedSession): number => Math.abs(endedMs - atMs);
+    return (this.#ended.get(clientPort) ?? []).toSorted((a, b) => away(a) - away(b))[0] ?? null;
   }
 
   /** Names of the servers that get new sessions now. */

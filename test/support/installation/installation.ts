@@ -29,6 +29,8 @@ export interface InstallationOptions {
   readonly images: readonly string[];
   /** The data of Redis lies here (a small file system, for instance). */
   readonly redisFolder?: string;
+  /** `use`: replicas are also reached without HAProxy. Default: `require`. */
+  readonly proxyPolicy?: 'require' | 'use';
   /** The replicas' wall clocks can be moved. */
   readonly ownClocks?: boolean;
 }
@@ -68,7 +70,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
     const { controlPlane, kubelet } = cluster;
     const kubeconfig = join(folder, 'kubeconfig');
     writeFileSync(kubeconfig, await preparePodNamespace(cluster, POD_NAMESPACE), { mode: 0o600 });
-    const { token, configuration } = await writeConfiguration(folder, authority, options.images);
+    const { token, configuration } = await writeConfiguration(folder, authority, options);
 
     const [balancerPort = 0, ...ports] = await freePorts(1 + 3 * options.replicas);
     const replicas = await Promise.all(
@@ -126,7 +128,7 @@ export async function startInstallation(options: InstallationOptions): Promise<I
 async function writeConfiguration(
   folder: string,
   { certificate, key }: TestAuthority,
-  images: readonly string[],
+  { images, proxyPolicy = 'require' }: InstallationOptions,
 ): Promise<{ token: string; configuration: string }> {
   const file = (name: string) => join(folder, name);
   const tokenKey = await makeTokenKey(file('token.key'));
@@ -144,7 +146,7 @@ async function writeConfiguration(
       memory: { minimum: 1, maximum: 12_288 },
       default: { cpuRequest: 1, cpuLimit: 100, memRequest: 8, memLimit: 64, gpus: 0 },
     },
-    proxyProtocol: { from: ['127.0.0.1'], policy: 'require' },
+    proxyProtocol: { from: ['127.0.0.1'], policy: proxyPolicy },
   };
   writeFileSync(file('podgate.yaml'), stringify(configuration));
   const token = await signToken({
