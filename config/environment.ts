@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BASE_HOST_RULE, isBaseHost, isNamespace, isSiteName, NAMESPACE_RULE, SITE_RULE } from './names.ts';
-import { isRedisUrl, REDIS_URL_RULE } from './redis-url.ts';
+import { isRedisUrl, REDIS_REPLICAS_RULE, REDIS_URL_RULE } from './redis-url.ts';
 
 const PREFIX = 'PODGATE_';
 const WORKERS_MAX = 256;
@@ -34,6 +34,11 @@ const VARIABLES = z.object({
   PODGATE_BASE_HOST: z.string().refine(isBaseHost, { error: BASE_HOST_RULE }).optional(),
   PODGATE_SECRET_KEY_FILE: path,
   PODGATE_REDIS_URL: z.string().refine(isRedisUrl, { error: REDIS_URL_RULE }).optional(),
+  PODGATE_REDIS_REPLICAS: z
+    .string()
+    .regex(/^\d$/, { error: REDIS_REPLICAS_RULE, abort: true })
+    .transform(Number)
+    .optional(),
   PODGATE_ORCHESTRATOR: z
     .string()
     .pipe(z.literal(['process', 'kubernetes'], { error: 'must be process (the default) or kubernetes' }))

@@ -39,11 +39,12 @@ export async function openDatabase(options: {
     case 'sqlite':
       return openSqliteDatabase({ path, replicaId, clock, log });
     case 'redis': {
-      const { redisUrl } = readSecrets(options.env);
+      const { redisUrl, redisReplicas } = readSecrets(options.env);
       // The supervisor has decided by the same environment.
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
       const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
-      return openRedisDatabase({ url: redisUrl, site: config.site, replicaId, shared, log });
+      const copies = redisReplicas === null ? {} : { copies: redisReplicas };
+      return openRedisDatabase({ url: redisUrl, site: config.site, replicaId, shared, log, ...copies });
     }
   }
 }

@@ -74,6 +74,8 @@ export class RedisServer {
       'daemonize no',
       ...settings,
     ];
+    // The usual one is 10,000 higher, which is no port for many of ours.
+    if (settings.includes('cluster-enabled yes')) configuration.push(`cluster-port ${await freePort()}`);
     const path = join(this.folder, 'redis.conf');
     writeFileSync(path, configuration.join('\n'), { mode: 0o600 });
     this.output = '';
@@ -111,7 +113,7 @@ export class RedisServer {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

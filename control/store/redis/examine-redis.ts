@@ -1,9 +1,10 @@
 import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import { fail, type Finding, ok, warn } from '../../../core/finding.ts';
-import { parseRedisUrl, type RedisAddress } from './redis-address.ts';
+import { parseRedisTarget, type RedisAddress } from './redis-address.ts';
 import { connectRedis, type RedisClient } from './redis-client.ts';
 import { arrayOf, textOf } from './redis-reply.ts';
+import { askSentinels } from './sentinels.ts';
 import { checkServer, type SendRaw } from './start-checks.ts';
 
 const DEADLINE_MS = 3_000;
@@ -15,15 +16,21 @@ const SLOW_MS = 50;
 export async function* examineRedis(url: string, clock: Clock): AsyncGenerator<Finding> {
   let address: RedisAddress;
   let client: RedisClient;
+  let isBySentinel: boolean;
   try {
-    address = parseRedisUrl(url);
+    const target = parseRedisTarget(url);
+    isBySentinel = target.kind === 'sentinel';
+    address =
+      target.kind === 'server' ? target.address : await askSentinels({ ...target, ca: null, deadlineMs: DEADLINE_MS });
     client = await connectRedis({ address, ca: null, connectMs: DEADLINE_MS, onLost: () => undefined });
   } catch (error) {
     yield fail('Redis', `It cannot be reached: ${reasonOf(error)}`, 'See PODGATE_REDIS_URL, its Service, and its log.');
     return;
   }
   try {
-    yield* examineServer((args) => client.send(args, { deadlineMs: DEADLINE_MS }), address, clock);
+    const send: SendRaw = (args) => client.send(args, { deadlineMs: DEADLINE_MS });
+    await checkServer(send, address.shown, isBySentinel);
+    yield* examineServer(send, address, clock);
   } catch (error) {
     yield fail('Redis', reasonOf(error), 'Set it so; it refuses to serve as a store otherwise.');
   } finally {
@@ -32,7 +39,6 @@ export async function* examineRedis(url: string, clock: Clock): AsyncGenerator<F
 }
 
 async function* examineServer(send: SendRaw, { shown, tls }: RedisAddress, clock: Clock): AsyncGenerator<Finding> {
-  await checkServer(send, shown);
   const info = textOf(await send(['INFO']));
   const value = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   yield ok(

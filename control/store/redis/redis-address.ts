@@ -43,6 +43,35 @@ export function parseRedisUrl(text: string): RedisAddress {
   };
 }
 
+/** Which server to speak to: one, or whichever of a group the Sentinels call its master. */
+export type RedisTarget =
+  | { readonly kind: 'server'; readonly address: RedisAddress }
+  | {
+      readonly kind: 'sentinel';
+      readonly sentinels: readonly RedisAddress[];
+      readonly master: string;
+      /** For messages: without the secret. */
+      readonly shown: string;
+    };
+
+const SENTINEL_URL = /^(rediss?)\+sentinel:\/\/(?:([^@/]*)@)?([^@/?#]+)\/([\w.-]+)(?:\/(\d{1,4}))?$/;
+
+/**
+ * Also reads `redis[s]+sentinel://[[user]:password@]host[:26379],host ... /master name[/database]`; user, password and
+ * database are those of the Redis itself.
+ */
+export function parseRedisTarget(text: string): RedisTarget {
+  const match = SENTINEL_URL.exec(text);
+  if (match === null) return { kind: 'server', address: parseRedisUrl(text) };
+  const [, scheme = '', user = '', hosts = '', master = '', database = '0'] = match;
+  const sentinels = hosts.split(',').map((host) => {
+    const withPort = /:\d+$/.test(host) ? host : `${host}:26379`;
+    return parseRedisUrl(`${scheme}://${user === '' ? '' : `${user}@`}${withPort}/${database}`);
+  });
+  const shown = `${scheme}+sentinel://${sentinels.map(({ host, port }) => `${host}:${port}`).join(',')}/${master}`;
+  return { kind: 'sentinel', sentinels, master, shown };
+}
+
 function decoded(text: string): string | null {
   if (text === '') return null;
   try {

@@ -4,7 +4,7 @@ import type { Logger } from '../../../core/logger.ts';
 import type { RedisAddress } from './redis-address.ts';
 import { connectRedis, type Argument, type RedisClient } from './redis-client.ts';
 import { isRefusal, refused, replyCode, safeText, storeFailure, unavailable } from './redis-failure.ts';
-import type { Reply } from './redis-reply.ts';
+import { integerOf, type Reply } from './redis-reply.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { SendRaw } from './start-checks.ts';
 
@@ -13,6 +13,8 @@ export interface SendOptions {
   readonly deadlineMs?: number;
   /** Text of the answer as bytes. */
   readonly asBuffer?: boolean;
+  /** Answer only when so many replicas as the connection asks for have it too. */
+  readonly isReplicated?: boolean;
 }
 
 /**
@@ -29,17 +31,24 @@ export interface RedisConnection {
     args: readonly Argument[],
     options?: SendOptions,
   ): Promise<Reply>;
+  /** The server is no longer the one to speak to: the connection is made anew, to wherever that is now. */
+  moveTo(address: RedisAddress): void;
   /** Whatever is asked for later gets 'store.unavailable'. Answers under way still come, unless 'at once'. */
   close(how?: 'gently' | 'at once'): void;
 }
 
 export interface RedisConnectionOptions {
-  readonly address: RedisAddress;
+  /** Asked for at every attempt. */
+  readonly locate: () => Promise<RedisAddress>;
+  /** For messages. */
+  readonly shown: string;
+  /** How many replicas must have a write that `isReplicated`, and how long they may take. */
+  readonly copies: { readonly count: number; readonly withinMs: number };
   readonly ca: string | null;
   readonly deadlineMs: number;
   readonly log: Logger;
   /** Run on every new connection before it is used; what it throws refuses the server. */
-  readonly check: (send: SendRaw) => Promise<void>;
+  readonly check: (send: SendRaw, address: RedisAddress) => Promise<void>;
   /** Every new connection listens to this channel, and then takes PING alone. */
   readonly subscription?: { readonly channel: string; readonly onMessage: (text: string) => void };
   /** Told whenever the connection has come back or was lost. */
@@ -47,7 +56,7 @@ export interface RedisConnectionOptions {
 }
 
 type State =
-  | { readonly phase: 'up'; readonly client: RedisClient }
+  | { readonly phase: 'up'; readonly client: RedisClient; readonly address: RedisAddress }
   | { readonly phase: 'away'; readonly reason: string }
   | { readonly phase: 'closed' };
 
@@ -62,7 +71,7 @@ export async function openRedisConnection(
   options: RedisConnectionOptions,
   patienceMs: number,
 ): Promise<RedisConnection> {
-  const { address, log, deadlineMs } = options;
+  const { shown, log, deadlineMs, copies } = options;
   const closing = new AbortController();
   let state: State = { phase: 'away', reason: 'not connected yet' };
 
@@ -72,9 +81,10 @@ export async function openRedisConnection(
   }
 
   async function connect(): Promise<void> {
+    const address = await options.locate();
     const client = await connectRedis({ address, ca: options.ca, connectMs: deadlineMs, onLost });
     try {
-      await options.check((args) => client.send(args, { deadlineMs }));
+      await options.check((args) => client.send(args, { deadlineMs }), address);
       const { subscription } = options;
       if (subscription !== undefined) await client.subscribe(subscription.channel, subscription.onMessage, deadlineMs);
     } catch (error) {
@@ -82,14 +92,14 @@ export async function openRedisConnection(
       throw error;
     }
     if (isClosing()) client.destroy();
-    else state = { phase: 'up', client };
+    else state = { phase: 'up', client, address };
   }
 
   function onLost(error: unknown): void {
     // During the check it was never up, and whoever checks is told.
     if (state.phase !== 'up') return;
     state = { phase: 'away', reason: safeText(error) };
-    log.error({ redis: address.shown, error: safeText(error) }, 'the connection to Redis is lost');
+    log.error({ redis: shown, error: safeText(error) }, 'the connection to Redis is lost');
     options.onChange();
     void reconnect();
   }
@@ -100,13 +110,13 @@ export async function openRedisConnection(
       if (isClosing()) return;
       try {
         await connect();
-        log.info({ redis: address.shown }, 'connected to Redis again');
+        log.info({ redis: shown }, 'connected to Redis again');
         options.onChange();
         return;
       } catch (error) {
         const reason = safeText(error);
         if (state.phase === 'away' && state.reason !== reason) {
-          log.warn({ redis: address.shown, error: reason }, 'Redis cannot be reached; trying again');
+          log.warn({ redis: shown, error: reason }, 'Redis cannot be reached; trying again');
           state = { phase: 'away', reason };
         }
       }
@@ -119,10 +129,16 @@ export async function openRedisConnection(
       await connect();
       break;
     } catch (error) {
-      const failure = openingFailure(error, address);
+      const failure = openingFailure(error, shown);
       if (failure.code === 'config.invalid' || performance.now() > deadline) throw failure;
       await sleep(backoffMs(attempt));
     }
+  }
+
+  function lose(client: RedisClient, error: unknown): void {
+    if (state.phase !== 'up' || state.client !== client) return;
+    client.destroy();
+    onLost(error);
   }
 
   async function send(what: string, args: readonly Argument[], more: SendOptions = {}): Promise<Reply> {
@@ -131,9 +147,39 @@ export async function openRedisConnection(
         throw unavailable(what, 'the store is closed');
       case 'away':
         throw unavailable(what, `no connection to Redis (${state.reason})`);
-      case 'up':
-        return state.client.send(args, { deadlineMs, ...more });
+      case 'up': {
+        const { client } = state;
+        try {
+          const reply = await client.send(args, { deadlineMs, ...more });
+          if (more.isReplicated === true && copies.count > 0) await replicated(client, what);
+          return reply;
+        } catch (error) {
+          // The master of yesterday: the one of today is elsewhere.
+          if (replyCode(error) === 'READONLY') lose(client, error);
+          throw error;
+        }
+      }
     }
+  }
+
+  /** Those who wait for replicas at the same moment, on the same connection. */
+  let gathering: { readonly client: RedisClient; readonly copies: Promise<number> } | null = null;
+
+  /**
+   * Waits until enough replicas have what this connection has written. On the very connection: WAIT counts only that,
+   * and on one to another server it would praise what that has never seen. Rejects when they have not; the write may
+   * stay all the same, as with a lost answer.
+   */
+  async function replicated(client: RedisClient, what: string): Promise<void> {
+    if (gathering?.client !== client) {
+      const asked = Promise.resolve().then(() => {
+        gathering = null;
+        return client.send(['WAIT', String(copies.count), String(copies.withinMs)], { deadlineMs });
+      });
+      gathering = { client, copies: asked.then(integerOf) };
+    }
+    const have = await gathering.copies;
+    if (have < copies.count) throw unavailable(what, `only ${have} of ${copies.count} replicas have it`);
   }
 
   return {
@@ -161,6 +207,12 @@ export async function openRedisConnection(
         throw failure;
       }
     },
+    moveTo(address) {
+      if (state.phase !== 'up') return;
+      const { host, port } = state.address;
+      if (host === address.host && port === address.port) return;
+      lose(state.client, unavailable('sentinel', `the master is now ${address.shown}`));
+    },
     close(how = 'gently') {
       if (state.phase === 'up') {
         if (how === 'gently') state.client.close();
@@ -172,7 +224,7 @@ export async function openRedisConnection(
   };
 }
 
-function openingFailure(error: unknown, { shown }: RedisAddress): PodgateError {
+function openingFailure(error: unknown, shown: string): PodgateError {
   if (error instanceof PodgateError && error.code === 'config.invalid') return error;
   if (isRefusal(error))
     return refused(`The Redis at ${shown} refuses the user of PODGATE_REDIS_URL (${safeText(error)}).`);

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isAborted, pause } from '../../../core/abort.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
@@ -8,8 +9,8 @@ import type { Queue } from '../../../core/queue.ts';
 import type { Store } from '../../../core/store.ts';
 import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
 import { createWakeup } from '../wakeup.ts';
-import { parseRedisUrl } from './redis-address.ts';
-import { openRedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+import { parseRedisTarget, type RedisAddress } from './redis-address.ts';
+import { openRedisConnection, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
 import { redisKeys } from './redis-keys.ts';
 import { createRedisLock } from './redis-lock.ts';
 import { createRedisLogStore } from './redis-log-store.ts';
@@ -18,6 +19,7 @@ import { readScripts } from './redis-scripts.ts';
 import type { RedisSession } from './redis-session.ts';
 import { createRedisReplicas, type RedisReplicas } from './redis-replicas.ts';
 import { createRedisStore } from './redis-store.ts';
+import { askSentinels } from './sentinels.ts';
 import { checkServer, checkStore } from './start-checks.ts';
 import { watchWakes } from './wake-watch.ts';
 
@@ -46,6 +48,8 @@ export interface RedisDatabaseOptions {
   readonly schemas?: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits?: number;
+  /** So many replicas of the server must have a commit before it is answered. Default: with Sentinel 1, else 0. */
+  readonly copies?: number;
   /** Every call answers, or fails, within this time. */
   readonly deadlineMs?: number;
   /** How long opening waits for a Redis that does not answer. */
@@ -55,6 +59,10 @@ export interface RedisDatabaseOptions {
 const FEED_COMMITS = 10_000;
 const DEADLINE_MS = 3_000;
 const PATIENCE_MS = 10_000;
+/** A Sentinel that does not answer within it is left out. */
+const SENTINEL_MS = 1_000;
+/** So often the Sentinels are asked whether another server is the master by now, should the old one live on. */
+const LOOK_FOR_MASTER_MS = 2_000;
 
 /**
  * The shared store, queue, lock and logs: one Redis, used by any number of processes. Throws PodgateError
@@ -63,7 +71,8 @@ const PATIENCE_MS = 10_000;
  */
 export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<RedisDatabase> {
   const { log } = options;
-  const address = parseRedisUrl(options.url);
+  const target = parseRedisTarget(options.url);
+  const { shown } = target.kind === 'server' ? target.address : target;
   const keys = redisKeys(options.site);
   const scripts = readScripts();
   const feedChanged = createWakeup();
@@ -74,13 +83,21 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     queueChanged.wake();
   };
   const watching = new AbortController();
+  const { ca = null, deadlineMs = DEADLINE_MS } = options;
+  const locate = async (): Promise<RedisAddress> =>
+    target.kind === 'server'
+      ? target.address
+      : askSentinels({ ...target, ca, deadlineMs: Math.min(deadlineMs, SENTINEL_MS) });
   const connectionOptions: RedisConnectionOptions = {
-    address,
-    ca: options.ca ?? null,
-    deadlineMs: options.deadlineMs ?? DEADLINE_MS,
+    locate,
+    shown,
+    // Short: until then, nothing else on the connection is answered.
+    copies: { count: options.copies ?? (target.kind === 'sentinel' ? 1 : 0), withinMs: Math.ceil(deadlineMs / 3) },
+    ca,
+    deadlineMs,
     log,
-    async check(send) {
-      await checkServer(send, address.shown);
+    async check(send, address) {
+      await checkServer(send, address.shown, target.kind === 'sentinel');
       await checkStore(send, { keys, scripts }, address.shown);
     },
     onChange: wakeAll,
@@ -101,6 +118,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     const wakes = { connection: watcher, wakes: keys.wakes, feedChanged, queueChanged };
     const watch = watchWakes(wakes, watching.signal);
     watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'nobody watches for changes any more'));
+    if (target.kind === 'sentinel') void followMaster(locate, opened, watching.signal);
     return {
       store: createRedisStore({
         session,
@@ -123,5 +141,20 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   } catch (error) {
     for (const each of opened) each.close();
     throw error;
+  }
+}
+
+/** An old master that was cut off from the others takes writes that will be lost: nobody of ours stays with it. */
+async function followMaster(
+  locate: () => Promise<RedisAddress>,
+  connections: readonly RedisConnection[],
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await pause(LOOK_FOR_MASTER_MS, signal);
+    // No Sentinel answers: that is no reason to leave a server that does.
+    const address = await locate().catch(() => null);
+    if (address === null || isAborted(signal)) continue;
+    for (const connection of connections) connection.moveTo(address);
   }
 }

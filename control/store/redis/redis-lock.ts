@@ -6,7 +6,9 @@ import type { RedisSession } from './redis-session.ts';
 
 export function createRedisLock({ connection, keys, scripts }: RedisSession): Lock {
   async function run(name: ScriptName, ...args: readonly string[]): Promise<number> {
-    return integerOf(await connection.run(name, scripts[name], [keys.meta, keys.locks], args));
+    // A lease that a failover forgets would be given to another while its holder works on.
+    const isReplicated = name === 'acquire-lock';
+    return integerOf(await connection.run(name, scripts[name], [keys.meta, keys.locks], args, { isReplicated }));
   }
   return {
     async acquire(name, leaseMs) {

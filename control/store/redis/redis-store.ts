@@ -27,7 +27,10 @@ export function createRedisStore(options: RedisStoreOptions): Store {
   return {
     async commit(batch) {
       const args = commitArguments(options, batch);
-      return commitResult(batch, await connection.run('commit', scripts.commit, keys.commit, args));
+      return commitResult(
+        batch,
+        await connection.run('commit', scripts.commit, keys.commit, args, { isReplicated: true }),
+      );
     },
 
     async get(kind, key) {
@@ -63,7 +66,9 @@ export function createRedisStore(options: RedisStoreOptions): Store {
 
     async adopt({ storeId, commits, replaces }) {
       const args = [randomUUID(), storeId, String(commits), ...replaces];
-      const reply = arrayOf(await connection.run('adopt', scripts.adopt, [...keys.queue, keys.feed], args));
+      const reply = arrayOf(
+        await connection.run('adopt', scripts.adopt, [...keys.queue, keys.feed], args, { isReplicated: true }),
+      );
       return identityOf(reply[0], reply[1], reply[2]);
     },
   };

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { isForbidden, refused, replyCode, safeText } from './redis-failure.ts';
+import { isForbidden, refused, replyCode, safeText, unavailable } from './redis-failure.ts';
 import type { RedisKeys } from './redis-keys.ts';
 import { arrayOf, integerOf, textOf, type Reply } from './redis-reply.ts';
 import type { RedisScript, RedisScripts } from './redis-scripts.ts';
@@ -18,18 +18,20 @@ const SETTINGS: Readonly<Record<string, { readonly wanted: string; readonly reas
 
 /**
  * Refuses a server on which the laws of Store would not hold: PodgateError 'config.invalid' with sentences that say what
- * to change. `shown` names the server in them.
+ * to change. `shown` names the server in them. A replica named by Sentinels is 'store.unavailable': a failover is on its
+ * way.
  */
-export async function checkServer(send: SendRaw, shown: string): Promise<void> {
+export async function checkServer(send: SendRaw, shown: string, isBySentinel: boolean): Promise<void> {
   const info = parseInfo(textOf(await permitted(() => send(['INFO']), '+info', shown)));
   const version = info.get('redis_version') ?? 'unknown';
   if (!(Number.parseInt(version, 10) >= LEAST_VERSION)) {
     throw refused(`The Redis at ${shown} has version ${version}; Podgate needs ${LEAST_VERSION} or later.`);
   }
-  if (info.get('role') !== 'master') throw refused(`The Redis at ${shown} is a replica; name the one it copies from.`);
-  if (info.get('cluster_enabled') === '1') {
-    throw refused(`The Redis at ${shown} is a node of a Redis Cluster, which this release does not speak to.`);
+  if (info.get('role') !== 'master') {
+    if (isBySentinel) throw unavailable('sentinel', `${shown}, which Sentinel names, is not the master`);
+    throw refused(`The Redis at ${shown} is a replica; name the one it copies from.`);
   }
+  if (info.get('cluster_enabled') === '1') await refuseManyNodes(send, shown);
   const names = Object.keys(SETTINGS);
   const config = parsePairs(await permitted(() => send(['CONFIG', 'GET', ...names]), '+config|get', shown));
   const wrong = Object.entries(SETTINGS).filter(([name, { wanted }]) => config.get(name) !== wanted);
@@ -38,6 +40,18 @@ export async function checkServer(send: SendRaw, shown: string): Promise<void> {
     ([name, { wanted, reason }]) => `${name} is ${config.get(name) ?? 'unknown'} and must be ${wanted}: ${reason}.`,
   );
   throw refused(`The Redis at ${shown} would not keep its promises. ${sentences.join(' ')} Set it in redis.conf.`);
+}
+
+/**
+ * One node that has all slots is as good as a single server: all keys of a site lie in one slot anyway. Of several, the
+ * one with that slot would have to be found, and found again when it moves.
+ */
+async function refuseManyNodes(send: SendRaw, shown: string): Promise<void> {
+  const info = parseInfo(textOf(await permitted(() => send(['CLUSTER', 'INFO']), '+cluster|info', shown)));
+  if (info.get('cluster_size') === '1' && info.get('cluster_slots_ok') === '16384') return;
+  throw refused(
+    `The Redis at ${shown} is a node of a Redis Cluster of several masters, which this release does not speak to.`,
+  );
 }
 
 /** Of the keys, as scripts/store-id.lua writes it. */

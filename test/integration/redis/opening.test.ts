@@ -70,6 +70,7 @@ describe('a server that could lose what was acknowledged', () => {
     await admin('REPLICAOF', '127.0.0.1', '1');
     expect(await refusal(open())).toContain('is a replica');
     await stage?.end();
+    // One that has not all slots, as each node of several.
     const cluster = await stageWith('cluster-enabled yes');
     expect(await refusal(cluster.open())).toContain('Redis Cluster');
   });
