@@ -1,7 +1,8 @@
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import {
   type ControlPlane,
   controlPlaneProblem,
@@ -11,12 +12,10 @@ import {
   programPath,
   startControlPlane,
 } from '../../support/kubernetes/index.ts';
+import { copyOverlay, DEPLOY, makeSecrets } from '../../support/deploy-overlay.ts';
 import { run } from '../../support/run.ts';
-import { shellBlock } from '../../support/shell-block.ts';
 
 const problem = controlPlaneProblem();
-const DEPLOY = join(import.meta.dirname, '../../../deploy');
-const OPERATIONS = join(import.meta.dirname, '../../../docs/operations.md');
 const GATEWAY = 'podgate';
 const PODS = 'podgate-pods';
 const ACCOUNT = `system:serviceaccount:${GATEWAY}:podgate`;
@@ -40,6 +39,7 @@ interface KubeObject {
 interface PodTemplate {
   readonly metadata: { readonly labels: Readonly<Record<string, string>> };
   readonly spec: {
+    readonly terminationGracePeriodSeconds: number;
     readonly volumes: readonly {
       readonly name: string;
       readonly secret?: { readonly secretName: string };
@@ -245,23 +245,25 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     });
   });
 
+  it('gives a replica that is told to end the time of its drain, and 10 s more', async () => {
+    await apply(DEPLOY);
+    const { terminationGracePeriodSeconds } = template(await objectsOf(DEPLOY), 'Deployment').spec;
+    for (const path of ['base/podgate.yaml', 'overlays/example/podgate.yaml']) {
+      const { drain } = parse(readFileSync(join(DEPLOY, path), 'utf8')) as { drain: Record<string, number> };
+      const drainMs = (drain['readinessDelayMs'] ?? 0) + (drain['sessionsMs'] ?? 0);
+      expect(terminationGracePeriodSeconds * 1_000).toBeGreaterThanOrEqual(drainMs + 10_000);
+    }
+  });
+
   describe('the way from nothing, as docs/operations.md has it', () => {
     it('makes the secrets and applies them, and a changed setting makes new pods', async () => {
-      const deploy = join(folder, 'deploy');
-      cpSync(DEPLOY, deploy, { recursive: true });
-      const mine = join(deploy, 'overlays', 'mine');
-      cpSync(join(deploy, 'overlays', 'example'), mine, { recursive: true });
-      const bin = join(folder, 'bin');
-      mkdirSync(bin);
-      copyFileSync(programPath('kubectl'), join(bin, 'kubectl'));
-
+      const mine = copyOverlay(folder);
       await expect(apply(mine)).rejects.toThrow(/secrets/);
-      const script = shellBlock(readFileSync(OPERATIONS, 'utf8'), 'secrets');
-      const { code, stderr } = await run('sh', ['-eu', '-c', script], { cwd: mine });
-      expect({ code, stderr: code === 0 ? '' : stderr }).toEqual({ code: 0, stderr: '' });
+      await makeSecrets(mine);
       expect(await apply(mine)).toMatch(/secret\/podgate-keyring-\w+ created/);
 
       const objects = await objectsOf(mine);
+      expect(template(objects, 'Deployment').spec.containers[0].image).toBe('registry.example.org/podgate:0.1.0');
       const named = secretsOf(template(objects, 'Deployment'));
       const made = objects.filter(({ kind }) => kind === 'Secret').map(({ metadata }) => metadata.name);
       expect(named.toSorted()).toEqual(made.toSorted());
