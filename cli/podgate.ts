@@ -9,8 +9,9 @@ enableCompileCache(join(import.meta.dirname, '..', 'node_modules', '.cache', 'po
 const HELP = `podgate: databases and other pods behind one TLS port. The program itself is started by: npm start
 
   npx podgate psql <pod> [psql arguments]   SQL on a Postgres pod, through the gateway
-  npx podgate token --user NAME [--lifetime 30d]
-                                            a token of the default tenant for that user
+  npx podgate token --user NAME [--lifetime 30d] [--key FILE]
+                                            a token of the default tenant for that user; signed with your own key where
+                                            the tenant has one
   npx podgate queue [retry KEY|--all]       what waits for the spawner; keys that are parked with their error
   npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
   npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
@@ -39,9 +40,9 @@ async function main(args: readonly string[]): Promise<number> {
       return await doctorCommand(rest, (text) => process.stdout.write(text));
     }
     case 'token': {
-      const { user, lifetime } = tokenArguments(rest);
+      const { user, lifetime, key } = tokenArguments(rest);
       const { tokenCommand } = await import('./token-command.ts');
-      process.stdout.write(`${await tokenCommand(user, lifetime)}\n`);
+      process.stdout.write(`${await tokenCommand(user, lifetime, key)}\n`);
       return 0;
     }
     case 'queue':
@@ -58,16 +59,19 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-function tokenArguments(args: readonly string[]): { user: string; lifetime: string } {
+function tokenArguments(args: readonly string[]): { user: string; lifetime: string; key: string | null } {
   try {
     const { values } = parseArgs({
       args: [...args],
-      options: { user: { type: 'string' }, lifetime: { type: 'string', default: '30d' } },
+      options: { user: { type: 'string' }, lifetime: { type: 'string', default: '30d' }, key: { type: 'string' } },
     });
     if (values.user === undefined) throw new Error('--user is missing');
-    return { user: values.user, lifetime: values.lifetime };
+    return { user: values.user, lifetime: values.lifetime, key: values.key ?? null };
   } catch (error) {
-    throw new CliError(EXIT_USAGE, `${errorText(error)}; use: npx podgate token --user NAME [--lifetime 30d]`);
+    throw new CliError(
+      EXIT_USAGE,
+      `${errorText(error)}; use: npx podgate token --user NAME [--lifetime 30d] [--key FILE]`,
+    );
   }
 }
 

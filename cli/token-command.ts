@@ -1,38 +1,53 @@
+import { createPublicKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { signToken } from '../control/auth/sign-token.ts';
-import { makeTokenKey } from '../control/auth/token-key.ts';
+import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const LIFETIME_MAX_SECONDS = 10 * 365 * 86_400;
 
-/** A token of the default tenant, signed with the key of the data directory. */
-export async function tokenCommand(username: string, lifetime: string): Promise<string> {
+/** A token of the default tenant, signed with the key of the data directory, or with that of `keyFile`. */
+export async function tokenCommand(username: string, lifetime: string, keyFile: string | null): Promise<string> {
   const lifetimeSeconds = parseLifetime(lifetime);
   if (lifetimeSeconds === null) {
     throw new CliError(EXIT_USAGE, '--lifetime must be a number with s, m, h or d, such as 12h; ten years at most');
   }
-  const { tenants, dataDir } = loadConfig(process.env, process.cwd());
-  const [tenant] = tenants;
+  const config = loadConfig(process.env, process.cwd());
+  const [tenant] = config.tenants;
+  const key = keyFile === null ? await ownKey(config) : await keyOf(tenant, keyFile);
+  return await signToken({ username, tenant: tenant.id, issuer: tenant.issuer, lifetimeSeconds, key });
+}
+
+async function ownKey({ tenants: [tenant], dataDir }: Config): Promise<TokenKey> {
   if (tenant.key !== null) {
     throw new CliError(
       EXIT_FAILED,
-      `tokens of tenant ${tenant.id} are signed by whoever has the key to its public key`,
+      `tokens of tenant ${tenant.id} are signed by whoever has the key to its public key; if that is you: --key FILE`,
     );
   }
   const path = join(dataDir, 'token.key');
   if (!existsSync(path)) {
     throw new CliError(EXIT_NOT_RUNNING, `there is no key in ${dataDir} yet; start Podgate once with npm start`);
   }
-  return await signToken({
-    username,
-    tenant: tenant.id,
-    issuer: tenant.issuer,
-    lifetimeSeconds,
-    key: await makeTokenKey(path),
-  });
+  return await makeTokenKey(path);
+}
+
+/** The operator's own, whose public half the configuration has. */
+async function keyOf(tenant: Config['tenants'][number], path: string): Promise<TokenKey> {
+  if (!existsSync(path)) throw new CliError(EXIT_USAGE, `--key: there is no file ${path}`);
+  const key = await makeTokenKey(path);
+  if (typeof tenant.key === 'string' && publicPemOf(tenant.key) !== key.publicKeyPem) {
+    throw new CliError(EXIT_FAILED, `--key: ${path} does not belong to the public key of tenant ${tenant.id}`);
+  }
+  return key;
+}
+
+function publicPemOf(pem: string): string {
+  return createPublicKey(pem).export({ type: 'spki', format: 'pem' });
 }
 
 /** Seconds of `90`, `15m`, `12h` or `30d`; null when it is none of these. */
