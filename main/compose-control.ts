@@ -12,6 +12,7 @@ import { keepAllOutput } from '../control/health/keep-output.ts';
 import { createHealthLoop } from '../control/health/health-loop.ts';
 import { createLeadership } from '../control/health/leadership.ts';
 import { createStoreJudge } from '../control/health/store-judge.ts';
+import { createTrustedStore } from '../control/health/trusted-store.ts';
 import { createApi } from '../control/http/api.ts';
 import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics.ts';
 import { collectMetrics } from '../control/metrics/exposition.ts';
@@ -141,7 +142,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     publicHttpsPort: config.publicHttpsPort,
   });
   const api = createApi({
-    store,
+    store: createTrustedStore({ store, judge, lastSeen }),
     logs,
     orchestrator,
     vault,

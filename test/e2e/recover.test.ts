@@ -88,6 +88,9 @@ test('an older copy of Redis: records, credentials and sessions come back, what 
   expect(plan).toContain('podgate recover --yes');
   expect(await pidOf('first')).toBe(pid);
   expect((await program.get('/v3/pods/database')).status).toBe(404);
+  const refused = await program.api('POST', '/v3/pods', { pod_id: 'meanwhile', pod_template: 'podgate/hello' });
+  expect([refused.status, refused.body.message]).toEqual([503, expect.stringContaining('The store is suspect')]);
+  expect((await program.get('/v3/pods/first')).status).toBe(200);
 
   const done = await podgate('recover', '--yes');
   expect(done).toMatchObject({ code: 0, stderr: '' });
