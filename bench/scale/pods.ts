@@ -6,7 +6,7 @@ import { pagePod, TEST_IMAGE } from '../../test/faults/test-pods.ts';
 import { cpuSeconds } from '../measure.ts';
 import { idle, type Measured, processesOf, redisInfo, showIdle } from './processes.ts';
 
-const CALLERS = 16;
+const CALLERS = 32;
 const IDLE_MS = 30_000;
 const SETTLED_MS = 10_000;
 const RUNNING_MS = 900_000;

@@ -43,7 +43,7 @@ export async function serve({ address, ports, identity, environment }: ServeOpti
     const silence = speakAfter === 'never' ? undefined : setTimeout(() => begin(null), Number(speakAfter));
     const begin = (first: Buffer | null): void => {
       clearTimeout(silence);
-      socket.off('data', begin).off('close', forget);
+      socket.off('data', begin).off('close', forget).off('end', ended);
       if (first !== null && HTTP_REQUEST.test(first.subarray(0, 8).toString('latin1'))) {
         socket.pause();
         socket.unshift(first);
@@ -57,7 +57,9 @@ export async function serve({ address, ports, identity, environment }: ServeOpti
       socket.pipe(socket);
     };
     const forget = (): void => clearTimeout(silence);
-    socket.on('data', begin).on('close', forget);
+    // Who only looks whether the port is open says nothing and goes.
+    const ended = (): void => begin(null);
+    socket.on('data', begin).on('close', forget).on('end', ended);
   }
 
   const close = (): void => {
