@@ -31,6 +31,7 @@ export async function* examineRedis(url: string, clock: Clock): AsyncGenerator<F
     const send: SendRaw = (args) => client.send(args, { deadlineMs: DEADLINE_MS });
     await checkServer(send, address.shown, isBySentinel);
     yield* examineServer(send, address, clock);
+    if (isBySentinel) yield judgeCopies(textOf(await send(['INFO', 'replication'])));
   } catch (error) {
     yield fail('Redis', reasonOf(error), 'Set it so; it refuses to serve as a store otherwise.');
   } finally {
@@ -78,6 +79,18 @@ async function* examineServer(send: SendRaw, { shown, tls }: RedisAddress, clock
       'Run it near the gateways, on a disk that is fast to sync.',
     );
   }
+}
+
+/** Of a master that Sentinels name. */
+function judgeCopies(info: string): Finding {
+  const replicas = Number(/^connected_slaves:(\d+)/m.exec(info)?.[1] ?? 0);
+  return replicas > 0
+    ? ok('Redis replicas', `${replicas} copy from the master that the Sentinels name.`)
+    : fail(
+        'Redis replicas',
+        'The master that the Sentinels name has no replica: nothing could follow it.',
+        'Bring one back.',
+      );
 }
 
 function reasonOf(error: unknown): string {

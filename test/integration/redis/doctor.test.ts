@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { examineRedis } from '../../../control/store/redis/examine-redis.ts';
 import type { Finding } from '../../../core/finding.ts';
 import { systemClock } from '../../../main/system-clock.ts';
+import { RedisSentinels } from '../../support/redis-sentinels.ts';
 import { RedisServer, type RedisServerOptions } from '../../support/redis-server.ts';
 
 describe('podgate doctor and Redis', () => {
@@ -53,5 +54,20 @@ describe('podgate doctor and Redis', () => {
     expect(wrong.join()).not.toContain('wrong-secret');
     await server?.dispose();
     expect(await examine(url)).toEqual([expect.stringMatching(/^fail Redis: It cannot be reached: .*ECONNREFUSED/)]);
+  });
+
+  it('asks the Sentinels where the master is, and says whether it is copied', async () => {
+    const url = await start(['maxmemory 1gb']);
+    const sentinels = await RedisSentinels.start(3, Number(new URL(url).port));
+    try {
+      const lines = await examine(`redis+sentinel://${sentinels.hosts}/pods`);
+      expect(lines[0]).toMatch(/^ok Redis: Version/);
+      expect(lines).toContainEqual(expect.stringMatching(/^fail Redis replicas: .* has no replica/));
+      expect(await examine(`redis+sentinel://${sentinels.hosts}/others`)).toEqual([
+        expect.stringMatching(/^fail Redis: It cannot be reached/),
+      ]);
+    } finally {
+      await sentinels.dispose();
+    }
   });
 });
