@@ -25,6 +25,8 @@ export interface ChurnOptions {
 export class Churn {
   readonly #options: ChurnOptions;
   readonly #promises = new Promises();
+  /** Of acknowledged creates, starts, stops and deletes: whether the pod is to run. */
+  readonly #wishes = new Promises();
   readonly #pods: readonly ChurnPod[];
   readonly #clients: readonly Client[];
   /** Answers from the wrong pod are kept here; that sessions end is in the nature of these pods. */
@@ -74,22 +76,29 @@ export class Churn {
   async lost(): Promise<readonly string[]> {
     const problems: string[] = [];
     for (const { podId } of this.#pods) {
-      const problem = this.#promises.problem(podId, await this.#found(podId));
-      if (problem !== null) problems.push(`an acknowledged write is lost: ${problem}`);
+      const { mark, wish } = await this.#found(podId);
+      for (const problem of [this.#promises.problem(podId, mark), this.#wishes.problem(podId, wish)]) {
+        if (problem !== null) problems.push(`an acknowledged write is lost: ${problem}`);
+      }
     }
     return problems;
   }
 
   /** The store has come back with other data: what there is now is what counts from now on. */
   async acceptPresent(): Promise<void> {
-    for (const { podId } of this.#pods) this.#promises.acknowledged(podId, await this.#found(podId));
+    for (const { podId } of this.#pods) {
+      const { mark, wish } = await this.#found(podId);
+      this.#promises.acknowledged(podId, mark);
+      this.#wishes.acknowledged(podId, wish);
+    }
   }
 
-  async #found(podId: string): Promise<string | null> {
+  async #found(podId: string): Promise<{ readonly mark: string | null; readonly wish: string | null }> {
     const { status, result } = await this.#options.api.call('GET', `/v3/pods/${podId}`);
-    if (status === 404) return null;
+    if (status === 404) return { mark: null, wish: null };
     if (status !== 200) throw new Error(`GET ${podId}: ${status}`);
-    return (result as { description?: string } | null)?.description ?? '?';
+    const pod = result as { readonly description?: string; readonly status_requested?: string } | null;
+    return { mark: pod?.description ?? '?', wish: pod?.status_requested ?? '?' };
   }
 
   close(): void {
@@ -101,29 +110,25 @@ export class Churn {
     const mark = `mark ${(this.#marks += 1)}`;
     switch (this.#options.chance.below(8)) {
       case 0:
-        return this.#write('GET', `${path}/stop`, undefined, pod, undefined);
+        return this.#write('GET', `${path}/stop`, undefined, pod, { wish: 'OFF' });
       case 1:
-        return this.#write('GET', `${path}/start`, undefined, pod, undefined);
+        return this.#write('GET', `${path}/start`, undefined, pod, { wish: 'ON' });
       case 2:
-        return this.#write('GET', `${path}/restart`, undefined, pod, undefined);
+        return this.#write('GET', `${path}/restart`, undefined, pod, { wish: 'ON' });
       case 3:
-        return this.#write('DELETE', path, undefined, pod, null);
+        return this.#write('DELETE', path, undefined, pod, { mark: null, wish: null });
       case 4:
-        return this.#write('PUT', path, { description: mark }, pod, mark);
-      default:
-        return this.#write('POST', '/v3/pods', { ...pagePod(pod.podId), description: mark }, pod, mark);
+        return this.#write('PUT', path, { description: mark }, pod, { mark });
+      default: {
+        const body = { ...pagePod(pod.podId), description: mark };
+        return this.#write('POST', '/v3/pods', body, pod, { mark, wish: 'ON' });
+      }
     }
   }
 
-  /** `mark`: what the record says after this write; null = it is gone; undefined = as before. */
-  async #write(
-    method: string,
-    path: string,
-    body: unknown,
-    pod: ChurnPod,
-    mark: string | null | undefined,
-  ): Promise<void> {
+  async #write(method: string, path: string, body: unknown, pod: ChurnPod, { mark, wish }: Effect): Promise<void> {
     if (mark !== undefined) this.#promises.attempted(pod.podId, mark);
+    if (wish !== undefined) this.#wishes.attempted(pod.podId, wish);
     let reply: ApiReply;
     try {
       reply = await this.#options.api.call(method, path, body);
@@ -135,10 +140,17 @@ export class Churn {
     if (status === 200) {
       this.acknowledged += 1;
       if (mark !== undefined) this.#promises.acknowledged(pod.podId, mark);
+      if (wish !== undefined) this.#wishes.acknowledged(pod.podId, wish);
       if (method === 'POST') pod.isNew();
     } else if (status >= 500) this.unanswered += 1;
     else if (status !== 404 && status !== 409) this.unexpected.push(`${method} ${path}: ${JSON.stringify(reply)}`);
   }
+}
+
+/** What a write leaves in the record; null = there is none any more, absent = as before. */
+interface Effect {
+  readonly mark?: string | null;
+  readonly wish?: 'ON' | 'OFF' | null;
 }
 
 /** A pod id that belongs to one pod after the other. */

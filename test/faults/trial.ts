@@ -95,8 +95,7 @@ export class Trial {
     before: ReadonlyMap<string, WorkloadObject>,
     which: 'stable' | 'all' = 'stable',
   ): Promise<readonly string[]> {
-    const all = new Set([...before.values()].map(({ podUid }) => podUid));
-    return touched(before, await this.objects(), which === 'all' ? all : this.#stable);
+    return touched(before, await this.objects(), which === 'all' ? 'all' : this.#stable);
   }
 
   async run(scenario: Scenario): Promise<Outcome> {
@@ -172,7 +171,12 @@ export class Trial {
     const wanted = new Set(pods.filter((pod) => pod.status === 'RUNNING').map((pod) => pod.pod_id));
     const there = [...(await this.objects()).values()];
     const workloads = there.filter(({ key }) => key.startsWith('pods/'));
-    const strays = there.filter(({ name }) => ![...wanted].some((podId) => name.includes(podId)) && belongsToPod(name));
+    const ofWanted = ({ name }: WorkloadObject): boolean => name.split('-').some((part) => wanted.has(part));
+    // Not by name alone: what a pod of the same id has left is a stray as well.
+    const running = new Set(workloads.map(({ podUid }) => podUid));
+    const strays = there.filter(
+      (object) => belongsToPod(object.name) && !(ofWanted(object) && running.has(object.podUid)),
+    );
     if (strays.length > 0) return `left over: ${strays.map(({ key }) => key).join(' ')}`;
     return workloads.length === wanted.size ? '' : `${wanted.size} pods run, ${workloads.length} workloads do`;
   }

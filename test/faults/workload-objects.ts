@@ -58,15 +58,16 @@ export async function workloadObjects(
   return objects;
 }
 
-/** What differs although nobody asked for it. `ofPods`: Podgate's uids of the pods that were to be left alone. */
+/** What differs although nobody asked for it. `ofPods`: Podgate's uids of the pods that were to be left alone, or all. */
 export function touched(
   before: ReadonlyMap<string, WorkloadObject>,
   after: ReadonlyMap<string, WorkloadObject>,
-  ofPods: ReadonlySet<string>,
+  ofPods: ReadonlySet<string> | 'all',
 ): readonly string[] {
   const problems: string[] = [];
+  const counts = ({ podUid }: WorkloadObject): boolean => ofPods === 'all' || ofPods.has(podUid);
   for (const object of before.values()) {
-    if (!ofPods.has(object.podUid)) continue;
+    if (!counts(object)) continue;
     const now = after.get(object.key);
     if (now === undefined) problems.push(`${object.key} is gone`);
     else if (now.uid !== object.uid) problems.push(`${object.key} is another one`);
@@ -74,7 +75,7 @@ export function touched(
     else if (now.resourceVersion !== object.resourceVersion) problems.push(`${object.key} was written to`);
   }
   for (const object of after.values()) {
-    if (ofPods.has(object.podUid) && !before.has(object.key)) problems.push(`${object.key} is new`);
+    if (counts(object) && !before.has(object.key)) problems.push(`${object.key} is new`);
   }
   return problems;
 }
