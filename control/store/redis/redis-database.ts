@@ -11,6 +11,7 @@ import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
 import { createWakeup } from '../wakeup.ts';
 import { parseRedisTarget, type RedisAddress } from './redis-address.ts';
 import { openRedisConnection, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+import { createRedisImport, type RedisImport } from './redis-import.ts';
 import { redisKeys } from './redis-keys.ts';
 import { createRedisLock } from './redis-lock.ts';
 import { createRedisLogStore } from './redis-log-store.ts';
@@ -29,6 +30,7 @@ export interface RedisDatabase {
   readonly lock: Lock;
   readonly logs: LogStore;
   readonly replicas: Replicas;
+  readonly imports: RedisImport;
   /** Whatever is asked for later gets 'store.unavailable'; what was asked for is still sent and answered. */
   close(): void;
 }
@@ -50,6 +52,8 @@ export interface RedisDatabaseOptions {
   readonly feedCommits?: number;
   /** So many replicas of the server must have a commit before it is answered. Default: with Sentinel 1, else 0. */
   readonly copies?: number;
+  /** For `imports` alone: also one that is half full is opened. */
+  readonly isBeingFilled?: boolean;
   /** Every call answers, or fails, within this time. */
   readonly deadlineMs?: number;
   /** How long opening waits for a Redis that does not answer. */
@@ -88,17 +92,19 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     target.kind === 'server'
       ? target.address
       : askSentinels({ ...target, ca, deadlineMs: Math.min(deadlineMs, SENTINEL_MS) });
+  const copies = options.copies ?? (target.kind === 'sentinel' ? 1 : 0);
+  const checks = { keys, scripts, waits: copies > 0, isBeingFilled: options.isBeingFilled === true };
   const connectionOptions: RedisConnectionOptions = {
     locate,
     shown,
     // Short: until then, nothing else on the connection is answered.
-    copies: { count: options.copies ?? (target.kind === 'sentinel' ? 1 : 0), withinMs: Math.ceil(deadlineMs / 3) },
+    copies: { count: copies, withinMs: Math.ceil(deadlineMs / 3) },
     ca,
     deadlineMs,
     log,
     async check(send, address) {
       await checkServer(send, address.shown, target.kind === 'sentinel');
-      await checkStore(send, { keys, scripts }, address.shown);
+      await checkStore(send, checks, address.shown);
     },
     onChange: wakeAll,
   };
@@ -130,6 +136,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
       lock: createRedisLock(session),
       logs: createRedisLogStore(session),
       replicas,
+      imports: createRedisImport(session),
       close() {
         connection.close();
         watching.abort();

@@ -9,7 +9,9 @@ export interface RedisKeys {
   readonly commit: readonly string[];
   readonly records: string;
   readonly lists: string;
+  readonly places: string;
   readonly tombstones: string;
+  readonly tombstoneAges: string;
   readonly feed: string;
   readonly wakes: string;
   readonly parked: string;
@@ -35,15 +37,18 @@ export function redisKeys(site: string): RedisKeys {
     wakes,
     parked,
   ];
-  const [records, lists, tombstones, feed] = [key('records'), key('lists'), key('tombstones'), key('feed')];
+  const [records, places, lists, feed] = [key('records'), key('places'), key('lists'), key('feed')];
+  const [tombstones, tombstoneAges] = [key('tombstones'), key('tombstone-ages')];
   return {
     all: key('*'),
     meta,
     queue,
-    commit: [...queue, records, key('places'), lists, tombstones, key('tombstone-ages'), feed],
+    commit: [...queue, records, places, lists, tombstones, tombstoneAges, feed],
     records,
     lists,
+    places,
     tombstones,
+    tombstoneAges,
     feed,
     wakes,
     parked,

@@ -30,6 +30,8 @@ const PARTS = {
   'append-action': [],
   'save-output': [],
   'newest-output': [],
+  'begin-import': ['age'],
+  import: ['age'],
 } as const satisfies Record<string, readonly string[]>;
 
 export type ScriptName = keyof typeof PARTS;

@@ -63,14 +63,26 @@ const LAYOUT = 1;
  */
 export async function checkStore(
   send: SendRaw,
-  { keys, scripts }: { readonly keys: RedisKeys; readonly scripts: RedisScripts },
+  options: {
+    readonly keys: RedisKeys;
+    readonly scripts: RedisScripts;
+    /** Commits wait for replicas. */
+    readonly waits: boolean;
+    /** By us: then one that is half full is no reason to refuse. */
+    readonly isBeingFilled: boolean;
+  },
   shown: string,
 ): Promise<void> {
+  const { keys, scripts } = options;
   const run = (script: RedisScript, scriptKeys: readonly string[], ...args: readonly string[]): Promise<Reply> =>
     send(['EVAL', script.text, String(scriptKeys.length), ...scriptKeys, ...args]);
   let layout: number;
+  let isHalfFull: boolean;
   try {
-    layout = integerOf(arrayOf(await run(scripts.identity, [keys.meta], randomUUID()))[2]);
+    const identity = arrayOf(await run(scripts.identity, [keys.meta], randomUUID()));
+    layout = integerOf(identity[2]);
+    isHalfFull = textOf(identity[4]) === '1';
+    if (options.waits) await send(['WAIT', '0', '1']);
     await run(scripts.stats, keys.queue);
     // Nobody listens to an empty message.
     await send(['PUBLISH', keys.bus, '']);
@@ -79,12 +91,17 @@ export async function checkStore(
     if (!isForbidden(error)) throw error;
     throw refused(
       `The user of PODGATE_REDIS_URL lacks rights in the Redis at ${shown} (${safeText(error)}). Give them: ` +
-        `ACL SETUSER <user> ~${keys.all} &${keys.all} +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get`,
+        `ACL SETUSER <user> ~${keys.all} &${keys.all} +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get +wait`,
     );
   }
   if (layout > LAYOUT) {
     throw refused(
       `The store in the Redis at ${shown} was written by a newer release (layout ${layout}, this release knows ${LAYOUT}).`,
+    );
+  }
+  if (isHalfFull && !options.isBeingFilled) {
+    throw refused(
+      `The Redis at ${shown} is only half filled with the records of another store. Say again, until it is done: npx podgate migrate`,
     );
   }
 }

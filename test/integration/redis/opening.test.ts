@@ -97,7 +97,7 @@ describe('users', () => {
 
   it('of an ACL need the keys of their site and a few commands, as the documentation says', async () => {
     const rules =
-      '~podgate:{test}:* &podgate:{test}:* +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get';
+      '~podgate:{test}:* &podgate:{test}:* +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get +wait';
     const here = await stageWith(`user podgate on >p%40ss ${rules}`, 'user default off');
     const { store, queue, logs, lock } = await here.open({ url: withUser(here, 'podgate:p%2540ss') });
     await committed(store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));

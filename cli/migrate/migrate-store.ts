@@ -1,0 +1,61 @@
+import type { RedisDatabase } from '../../control/store/redis/redis-database.ts';
+import { openSqliteExport, type SqliteExport } from '../../control/store/sqlite/sqlite-export.ts';
+import { CliError, EXIT_FAILED } from '../cli-error.ts';
+
+type Target = Pick<RedisDatabase, 'store' | 'queue' | 'logs' | 'imports'>;
+
+export interface MigrateReport {
+  readonly text: string;
+  /** By this call. */
+  readonly isMoved: boolean;
+}
+
+/**
+ * Moves the embedded store at `path`. Its identity comes last: before that no Podgate uses the other, and whatever was
+ * moved is moved again when this is repeated. Throws CliError with a sentence when it cannot be.
+ */
+export async function migrateStore(options: {
+  readonly path: string;
+  readonly database: Target;
+  readonly act: boolean;
+}): Promise<MigrateReport> {
+  const { path, database, act } = options;
+  const source = openSqliteExport(path);
+  try {
+    const identity = source.identity();
+    const { records, tombstones } = source.counts();
+    const what = `${records} records, ${tombstones} traces of deleted ones, logs of ${source.loggedUids().length} pods`;
+    const state = await database.imports.begin(identity.storeId, act);
+    switch (state) {
+      case 'done':
+        return { text: 'This store is in that Redis already: there is nothing to move.\n', isMoved: false };
+      case 'busy':
+        throw new CliError(EXIT_FAILED, 'a Podgate uses that Redis; end it, and say it again 15 seconds later');
+      case 'used':
+        throw new CliError(EXIT_FAILED, 'that Redis has records of this site already; only an empty one is filled');
+      case 'empty':
+      case 'begun':
+        break;
+    }
+    if (!act) return { text: `${what} would be moved. Nothing was done.\n`, isMoved: false };
+    await moveAll(source, identity.storeId, database);
+    const moved = await database.imports.count();
+    if (moved.records !== records || moved.tombstones !== tombstones) {
+      throw new CliError(EXIT_FAILED, `only ${moved.records} of ${records} records arrived; say it again`);
+    }
+    await database.store.adopt({ ...identity, replaces: identity.replaces ?? [] });
+    await database.imports.finish();
+    const text = `${what} moved. Start Podgate with this PODGATE_REDIS_URL; ${path} is not used any more, keep it as a back-up.\n`;
+    return { text, isMoved: true };
+  } finally {
+    source.close();
+  }
+}
+
+async function moveAll(source: SqliteExport, storeId: string, { imports, logs, queue }: Target): Promise<void> {
+  for (const page of source.records()) await imports.put(storeId, page, []);
+  for (const page of source.tombstones()) await imports.put(storeId, [], page);
+  for (const uid of source.loggedUids()) await imports.putActions(uid, source.actions(uid));
+  for (const { uid, run, text } of source.outputs()) await logs.saveOutput(uid, run, text);
+  for (const { key, share } of source.queue()) await queue.add(key, { share });
+}
