@@ -76,7 +76,9 @@ function writers({ store }: RedisDatabase, count: number) {
 }
 
 async function missing({ store }: RedisDatabase, keys: readonly string[]): Promise<readonly string[]> {
-  const found = new Set((await store.list('pod', { limit: 100_000 })).map(({ key }) => key));
+  // On a slow machine a WAIT of the writers may have cost the connection, which then comes anew.
+  const all = await until('a list of all', () => store.list('pod', { limit: 100_000 }).catch(() => null));
+  const found = new Set(all.map(({ key }) => key));
   return keys.filter((key) => !found.has(key));
 }
 
