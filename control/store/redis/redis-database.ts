@@ -21,6 +21,7 @@ import type { RedisSession } from './redis-session.ts';
 import { createRedisReplicas, type RedisReplicas } from './redis-replicas.ts';
 import { createRedisStore } from './redis-store.ts';
 import { askSentinels } from './sentinels.ts';
+import { checkRights } from './rights.ts';
 import { checkServer, checkStore } from './start-checks.ts';
 import { watchWakes } from './wake-watch.ts';
 
@@ -104,6 +105,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     log,
     async check(send, address) {
       await checkServer(send, address.shown, target.kind === 'sentinel');
+      await checkRights(send, { keys, script: scripts['missing-rights'], waits: copies > 0, shown: address.shown });
       await checkStore(send, checks, address.shown);
     },
     onChange: wakeAll,

@@ -32,6 +32,7 @@ const PARTS = {
   'newest-output': [],
   'begin-import': ['age'],
   import: ['age'],
+  'missing-rights': [],
 } as const satisfies Record<string, readonly string[]>;
 
 export type ScriptName = keyof typeof PARTS;

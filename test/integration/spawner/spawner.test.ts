@@ -180,6 +180,38 @@ describe('the spawner', () => {
     expect((await read('mypod'))?.attempts).toBe(0);
   });
 
+  it('puts a pod aside whose start throws again and again, says why, and takes it up again when it is restarted', async () => {
+    answers.set(
+      'poison',
+      Array.from({ length: 5 }, () => new TypeError('secret detail')),
+    );
+    start();
+    await create('poison');
+    await create('other');
+    await reaches('other', 'CREATING_CONTAINER');
+    await until('its key is parked', async () => (await database.queue.stats()).parked === 1);
+    expect(await database.queue.parked(10)).toMatchObject([{ key: keyOf('poison'), reason: 'secret detail' }]);
+    const aside = await until('the pod says so', async () => {
+      const record = await read('poison');
+      return record?.statusContainer?.phase === 'parked' ? record : null;
+    });
+    expect(aside.statusContainer?.message).toMatch(/^Starting it failed again and again.*ten minutes/);
+    expect((await actionsOf('poison')).at(-1)).toContain('spawner put the pod aside');
+    expect(JSON.stringify([aside, await actionsOf('poison')])).not.toContain('secret detail');
+    // What the health loop does every few seconds changes nothing.
+    await database.queue.add(keyOf('poison'));
+    expect((await database.queue.stats()).parked).toBe(1);
+    expect(asked.filter(({ podId }) => podId === 'poison')).toHaveLength(5);
+
+    const stored = await database.store.get('pod', keyOf('poison'));
+    const record = { ...(stored?.value ?? aside), status: 'REQUESTED' as const };
+    await database.store.commit({
+      puts: [podPut(record, stored?.revision ?? 'absent')],
+      enqueue: [{ key: keyOf('poison') }],
+    });
+    await reaches('poison', 'CREATING_CONTAINER');
+  });
+
   it('tries a failed one again with back-off, visible in the action log', async () => {
     answers.set('mypod', [{ kind: 'failed', reason: 'The disk is full.', retryable: true }]);
     start();
