@@ -6,7 +6,7 @@ import type { RedisScript } from './redis-scripts.ts';
 /** All commands that are sent, or called by a script: an example of each, for the server to judge. */
 const NEEDED: readonly string[] = [
   ...['INFO', 'CONFIG GET appendonly', 'PING', 'TIME', 'PUBLISH CHANNEL x', 'SUBSCRIBE CHANNEL'],
-  ...['EVAL x 1 KEY', 'EVALSHA x 1 KEY', 'UNLINK KEY', 'DEL KEY'],
+  ...['EVAL x 1 KEY', 'EVALSHA x 1 KEY', 'UNLINK KEY', 'DEL KEY', 'EXISTS KEY'],
   ...['HGET KEY x', 'HMGET KEY x', 'HGETALL KEY', 'HKEYS KEY', 'HLEN KEY', 'HEXISTS KEY x'],
   ...['HSET KEY x y', 'HSETNX KEY x y', 'HDEL KEY x', 'HINCRBY KEY x 1'],
   ...['LRANGE KEY 0 1', 'LINDEX KEY 0', 'RPUSH KEY x', 'LTRIM KEY 0 1'],
