@@ -27,8 +27,8 @@ const NO_BODY: Framing = { kind: 'none' };
 export interface ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
-  poolOf(accepted: Accepted): UpstreamPool;
-  isCurrent(accepted: Accepted): boolean;
+  /** See ExchangeOptions. */
+  poolNow(accepted: Accepted): UpstreamPool | null;
   /** Null = the pod is full. */
   acquire(accepted: Accepted): (() => void) | null;
   /** No further request is taken. */
@@ -345,10 +345,9 @@ export class ClientConnection implements ExchangeClient {
         head,
         framing,
         accepted: verdict,
-        pool: this.#parts.poolOf(verdict),
         upgrade,
         expectsContinue: framing.kind !== 'none' && expectsContinue(head),
-        isCurrent: () => this.#parts.isCurrent(verdict),
+        poolNow: () => this.#parts.poolNow(verdict),
       },
       this,
     );

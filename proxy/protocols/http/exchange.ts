@@ -12,6 +12,9 @@ import { headText, lastChunk, statusLine, writeChunk } from './wire/write-head.t
 /** RFC 9110 9.2.2: what may be sent again after a kept connection turned out to be closed. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
+/** A pod that moves again while it is dialled a third time does not answer. */
+const DIALS_MAX = 3;
+
 /** The client's side of an exchange. */
 export interface ExchangeClient {
   readonly socket: Socket;
@@ -34,12 +37,14 @@ export interface ExchangeOptions {
   readonly head: RequestHead;
   readonly framing: Framing;
   readonly accepted: Accepted;
-  readonly pool: UpstreamPool;
   /** The protocol to change to, or null. */
   readonly upgrade: string | null;
   readonly expectsContinue: boolean;
-  /** The route still leads to the same pod: asked after every dial, before a byte is sent. */
-  readonly isCurrent: () => boolean;
+  /**
+   * Of the address at which the very same pod is to be dialled now; null when the route leads to it no more. Asked before
+   * every dial, and after it, before a byte is sent.
+   */
+  readonly poolNow: () => UpstreamPool | null;
 }
 
 /** One request and its answer, between a client's connection and a backend's. */
@@ -75,9 +80,9 @@ export class Exchange implements AnswerSink {
   }
 
   start(): void {
-    const { pool, upgrade } = this.#options;
+    const { poolNow, upgrade } = this.#options;
     // An upgrade keeps its connection, half-close included: it gets one of its own.
-    const kept = upgrade === null ? pool.take() : null;
+    const kept = upgrade === null ? (poolNow()?.take() ?? null) : null;
     if (kept === null) void this.#dial();
     else {
       this.#usesKept = true;
@@ -114,21 +119,30 @@ export class Exchange implements AnswerSink {
   }
 
   async #dial(): Promise<void> {
-    const { pool, upgrade, isCurrent } = this.#options;
+    const { poolNow, upgrade } = this.#options;
     const dialling = new AbortController();
     this.#dialling = dialling;
     this.#usesKept = false;
     try {
-      const upstream = await pool.open(dialling.signal, upgrade !== null);
-      // After whatever of the route feed has come in the same turn of the event loop.
-      await nextTurn();
-      if (this.#isOver) upstream.close();
-      else if (!isCurrent()) {
-        // Its address may be another pod's by now.
+      for (let dials = 0; dials < DIALS_MAX; dials++) {
+        const pool = poolNow();
+        if (pool === null) break;
+        const upstream = await pool.open(dialling.signal, upgrade !== null);
+        // After whatever of the route feed has come in the same turn of the event loop.
+        await nextTurn();
+        if (this.#isOver) {
+          upstream.close();
+          return;
+        }
+        if (poolNow() === pool) {
+          this.#send(upstream);
+          return;
+        }
+        // The address may be another pod's by now; or it is the pod's service that is to be dialled, and was not before.
         upstream.close();
-        this.#isOver = true;
-        this.#fail('MOVED');
-      } else this.#send(upstream);
+      }
+      this.#isOver = true;
+      this.#fail('MOVED');
     } catch (error) {
       if (this.#isOver) return;
       this.#isOver = true;

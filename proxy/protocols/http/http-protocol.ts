@@ -94,12 +94,11 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.#connections.delete(connection);
   }
 
-  poolOf(accepted: Accepted): UpstreamPool {
-    return accepted.kind === 'api' ? this.#pools.api() : this.#pools.of(accepted.request.host, accepted.backend);
-  }
-
-  isCurrent(accepted: Accepted): boolean {
-    return accepted.kind === 'api' || this.#options.table.leadsTo(accepted.request.host, accepted.backend);
+  poolNow(accepted: Accepted): UpstreamPool | null {
+    if (accepted.kind === 'api') return this.#pools.api();
+    const { host } = accepted.request;
+    const backend = this.#options.table.get(host)?.backend ?? null;
+    return backend?.uid === accepted.backend.uid ? this.#pools.of(host, backend) : null;
   }
 
   acquire(accepted: Accepted): (() => void) | null {

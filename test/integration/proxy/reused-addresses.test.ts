@@ -138,16 +138,18 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     const request = examineRequest(head, 'a.b');
     if (request.kind !== 'good') throw new Error(request.kind);
     const route = runningRoute('a.b', port);
+    const pool = new UpstreamPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS);
+    const pools = [pool, pool];
     const code = await new Promise<string>((resolve) => {
       const exchange = new Exchange(
         {
           head,
           framing: request.framing,
           accepted: { kind: 'pod', request, requestId: 'id', route, backend },
-          pool: new UpstreamPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS),
           upgrade: null,
           expectsContinue: false,
-          isCurrent: () => false,
+          // There when a kept connection is looked for and when it is dialled; gone after that.
+          poolNow: () => pools.shift() ?? null,
         },
         {
           socket: new Socket(),

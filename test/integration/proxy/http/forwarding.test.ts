@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import type http from 'node:http';
-import type net from 'node:net';
+import net from 'node:net';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../../support/until.ts';
-import { HttpGateway, POD_HOST, readToEnd, readUntil, startBackend } from './http-gateway.ts';
+import { HttpGateway, listen, POD_HOST, readToEnd, readUntil, startBackend } from './http-gateway.ts';
 
 const run = promisify(execFile);
 type Backend = Awaited<ReturnType<typeof startBackend>>;
@@ -310,6 +310,35 @@ describe('streaming', () => {
     const answer = await gateway.request({ method: 'POST', body, headers: { 'content-length': body.length } });
     expect([answer.status, answer.body]).toEqual([413, 'too large']);
     await until('nothing is under way', () => gateway.protocol.activeRequests() === 0);
+  });
+});
+
+describe('a pod whose address changes while it is dialled', () => {
+  it('is dialled at the new one, whatever the method: nothing was sent', async () => {
+    const bodies: string[] = [];
+    const backend = await serve((request, response) => {
+      request.on('data', (chunk: Buffer) => bodies.push(chunk.toString()));
+      request.on('end', () => response.end('moved along'));
+    });
+    const former = net.createServer((socket) => {
+      socket.on('error', () => undefined);
+      socket.on('data', (chunk: Buffer) => bodies.push(`former: ${chunk.toString()}`));
+    });
+    gateway.route(await listen(former));
+    // What was fresh is not fresh any more: the route now leads to the pod's service, say.
+    const { table } = gateway;
+    let looks = 0;
+    const get = table.get.bind(table);
+    table.get = (host) => {
+      looks += 1;
+      // The verdict, the look for a kept connection and the dial see the former; who looks after the dial the present one.
+      if (looks === 4) gateway.route(backend.port);
+      return get(host);
+    };
+    const answer = await gateway.request({ method: 'POST', body: 'one' });
+    expect(answer).toMatchObject({ status: 200, body: 'moved along' });
+    expect(bodies).toEqual(['one']);
+    former.close();
   });
 });
 

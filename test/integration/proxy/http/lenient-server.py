@@ -14,7 +14,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(json.dumps(SEEN))
         try:
             body = self.body()
-        except ValueError:
+        except (ValueError, ConnectionError):
             # The gateway has broken off within the body.
             self.close_connection = True
             return None
