@@ -43,7 +43,6 @@ module.exports = {
     sdk('jose', 'jose', '^(control/auth|test)/'),
     sdk('pino', 'pino', '^main/'),
     sdk('acme', 'acme-client', '^(certs|test)/'),
-    sdk('dns', 'dns-packet', '^(certs|test)/'),
     sdk('public-suffix', 'tldts|tldts-core', '^certs/'),
     sdk('pg', 'pg', '^(cli|test|bench)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),

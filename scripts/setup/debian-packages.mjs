@@ -12,7 +12,6 @@ const PROGRAMS = [
   ['mvn', 'maven'],
   ['redis-server', 'redis-server'],
   ['pebble', 'pebble'],
-  ['named', 'bind9'],
   ['haproxy', 'haproxy'],
   ['faketime', 'faketime'],
 ];

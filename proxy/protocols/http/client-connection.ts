@@ -2,12 +2,12 @@ import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { splice } from '../../session/splice.ts';
 import { endWith } from '../farewell.ts';
-import { isTunnelProtocol } from './examine.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
 import type { Accepted, Judge } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import { rawResponse, renderProblem } from './page.ts';
 import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
+import { acceptOf, expectsContinue, persists, upgradeOf } from './request-wishes.ts';
 import type { UpstreamPool } from './upstream-pools.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
 import { HeadReader } from './wire/head-reader.ts';
@@ -432,38 +432,6 @@ export class ClientConnection implements ExchangeClient {
     if (exchange === null || accepted?.kind !== 'api') return;
     if (nowMs - exchange.heardMs > this.#parts.limits.apiAnswerMs) exchange.giveUp('SILENT');
   }
-}
-
-function persists({ httpVersion, rawHeaders }: RequestHead): boolean {
-  const said = valuesOf(rawHeaders, 'connection').toLowerCase();
-  if (/(?:^|,)\s*close\s*(?:,|$)/.test(said)) return false;
-  return httpVersion === '1.1' || /(?:^|,)\s*keep-alive\s*(?:,|$)/.test(said);
-}
-
-function upgradeOf({ httpVersion, rawHeaders }: RequestHead): string | null {
-  if (httpVersion === '1.0') return null;
-  const upgrade = valuesOf(rawHeaders, 'upgrade');
-  if (upgrade === '' || !isTunnelProtocol(upgrade)) return null;
-  return /(?:^|,)\s*upgrade\s*(?:,|$)/i.test(valuesOf(rawHeaders, 'connection')) ? upgrade : null;
-}
-
-function expectsContinue({ httpVersion, rawHeaders }: RequestHead): boolean {
-  return httpVersion === '1.1' && valuesOf(rawHeaders, 'expect').toLowerCase() === '100-continue';
-}
-
-function acceptOf({ rawHeaders }: RequestHead): string {
-  return valuesOf(rawHeaders, 'accept');
-}
-
-/** All values of a field, joined by commas. */
-function valuesOf(fields: readonly string[], name: string): string {
-  let values = '';
-  for (let index = 0; index + 1 < fields.length; index += 2) {
-    const field = fields[index] ?? '';
-    if (field.length !== name.length || field.toLowerCase() !== name) continue;
-    values = values === '' ? (fields[index + 1] ?? '') : `${values},${fields[index + 1] ?? ''}`;
-  }
-  return values;
 }
 
 function ignore(): void {

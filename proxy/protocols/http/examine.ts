@@ -13,7 +13,6 @@ export interface GoodRequest {
   readonly target: string;
   /** Of its body. */
   readonly framing: Framing;
-  readonly accept: string;
 }
 
 export type Examination =
@@ -33,7 +32,7 @@ export function examineRequest(head: RequestHead, serverName: string): Examinati
   const framing = requestFraming(head);
   if (typeof framing === 'string') return { kind: 'malformed', reason: framing };
 
-  const { hosts, accept } = collect(head.rawHeaders);
+  const hosts = hostsOf(head.rawHeaders);
   // HTTP/1.0 may do without Host: then it is the name the connection was opened for.
   const hostHeader = hosts[0] ?? (head.httpVersion === '1.0' ? serverName : undefined);
   if (hostHeader === undefined) return { kind: 'malformed', reason: 'The Host header is missing.' };
@@ -50,19 +49,17 @@ export function examineRequest(head: RequestHead, serverName: string): Examinati
     }
   }
   if (host.host !== serverName) return { kind: 'misdirected' };
-  return { kind: 'good', host: host.host, hostHeader, port: host.port, target: target.path, framing, accept };
+  return { kind: 'good', host: host.host, hostHeader, port: host.port, target: target.path, framing };
 }
 
-function collect(raw: readonly string[]): { readonly hosts: readonly string[]; readonly accept: string } {
+function hostsOf(raw: readonly string[]): readonly string[] {
   const hosts: string[] = [];
-  let accept = '';
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? '';
-    // By length first: most fields are neither.
+    // By length first: most fields are something else.
     if (name.length === 4 && name.toLowerCase() === 'host') hosts.push(raw[index + 1] ?? '');
-    else if (name.length === 6 && name.toLowerCase() === 'accept') accept += `${raw[index + 1] ?? ''},`;
   }
-  return { hosts, accept };
+  return hosts;
 }
 
 function originForm(url: string): { readonly path: string; readonly authority: string | null } | null {

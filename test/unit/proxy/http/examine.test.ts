@@ -56,7 +56,6 @@ describe('a request', () => {
       port: '8443',
       target: '/a?b',
       framing: { kind: 'none' },
-      accept: 'text/html,',
     });
   });
 
