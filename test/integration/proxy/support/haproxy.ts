@@ -37,6 +37,8 @@ export async function startHaproxy(servers: readonly HaproxyServer[], checkEvery
       'defaults',
       '  mode tcp',
       '  timeout connect 5s',
+      // Without it a check may take no longer than their interval: a busy machine would have all servers taken for dead.
+      '  timeout check 5s',
       '  timeout client 1h',
       '  timeout server 1h',
       '  retries 3',
