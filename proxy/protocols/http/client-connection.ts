@@ -7,7 +7,7 @@ import type { Accepted, Judge } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import { rawResponse, renderProblem } from './page.ts';
 import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
-import { acceptOf, expectsContinue, persists, upgradeOf } from './request-wishes.ts';
+import { acceptOf, expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
 import type { UpstreamPool } from './upstream-pools.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
 import { HeadReader } from './wire/head-reader.ts';

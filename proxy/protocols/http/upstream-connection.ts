@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { errorCode } from './dial.ts';
+import { saysClose } from './connection-wishes.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
 import { parseResponseHead, type ResponseHead } from './wire/head.ts';
 import { HeadReader } from './wire/head-reader.ts';
@@ -229,18 +230,4 @@ export class UpstreamConnection {
     this.#sink = null;
     sink?.onFailed(this.#failure, !this.#hasAnswered && !this.#head.hasBegun && this.#interim === 0);
   };
-}
-
-function saysClose(fields: readonly string[]): boolean {
-  for (let index = 0; index + 1 < fields.length; index += 2) {
-    const name = fields[index] ?? '';
-    if (
-      name.length === 10 &&
-      name.toLowerCase() === 'connection' &&
-      /(?:^|,)\s*close\s*(?:,|$)/i.test(fields[index + 1] ?? '')
-    ) {
-      return true;
-    }
-  }
-  return false;
 }

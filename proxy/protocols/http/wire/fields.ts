@@ -40,3 +40,14 @@ function trimmed(text: string, start: number, end: number): string {
 function isBlank(code: number): boolean {
   return code === SPACE || code === TAB;
 }
+
+/** All values of a field, joined by commas. */
+export function valuesOf(fields: readonly string[], name: string): string {
+  let values = '';
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const field = fields[index] ?? '';
+    if (field.length !== name.length || field.toLowerCase() !== name) continue;
+    values = values === '' ? (fields[index + 1] ?? '') : `${values},${fields[index + 1] ?? ''}`;
+  }
+  return values;
+}

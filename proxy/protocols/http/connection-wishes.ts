@@ -1,11 +1,17 @@
 import { isTunnelProtocol } from './examine.ts';
+import { valuesOf } from './wire/fields.ts';
 import type { RequestHead } from './wire/head.ts';
 
 /** The connection is to go on after this request (RFC 9112 9.3). */
 export function persists({ httpVersion, rawHeaders }: RequestHead): boolean {
   const said = valuesOf(rawHeaders, 'connection').toLowerCase();
-  if (/(?:^|,)\s*close\s*(?:,|$)/.test(said)) return false;
+  if (saysClose(rawHeaders)) return false;
   return httpVersion === '1.1' || /(?:^|,)\s*keep-alive\s*(?:,|$)/.test(said);
+}
+
+/** The sender ends the connection after this message. */
+export function saysClose(fields: readonly string[]): boolean {
+  return /(?:^|,)\s*close\s*(?:,|$)/i.test(valuesOf(fields, 'connection'));
 }
 
 /** The protocol to change to, or null (RFC 9110 7.8): only one that we carry. */
@@ -23,15 +29,4 @@ export function expectsContinue({ httpVersion, rawHeaders }: RequestHead): boole
 
 export function acceptOf({ rawHeaders }: RequestHead): string {
   return valuesOf(rawHeaders, 'accept');
-}
-
-/** All values of a field, joined by commas. */
-function valuesOf(fields: readonly string[], name: string): string {
-  let values = '';
-  for (let index = 0; index + 1 < fields.length; index += 2) {
-    const field = fields[index] ?? '';
-    if (field.length !== name.length || field.toLowerCase() !== name) continue;
-    values = values === '' ? (fields[index + 1] ?? '') : `${values},${fields[index + 1] ?? ''}`;
-  }
-  return values;
 }
