@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { isOnPath, runCommand, say } from './run-command.mjs';
 
-/** Programs that tests start, and the Debian package that has each. pgbench is in the same package as the server. */
+/** Programs (and files, by their path) that tests need, and the Debian package that has each. pgbench is in the same package as the server. */
 const PROGRAMS = [
   ['psql', 'postgresql-client'],
   ['pgbench', 'postgresql-contrib'],
@@ -14,6 +14,14 @@ const PROGRAMS = [
   ['pebble', 'pebble'],
   ['haproxy', 'haproxy'],
   ['faketime', 'faketime'],
+  ['nginx', 'nginx-light'],
+  ['/usr/lib/nginx/modules/ngx_stream_module.so', 'libnginx-mod-stream'],
+  ['h2load', 'nghttp2-client'],
+  ['sslscan', 'sslscan'],
+  ['testssl', 'testssl.sh'],
+  ['named', 'bind9'],
+  ['chromium', 'chromium'],
+  ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
 ];
 
 /**

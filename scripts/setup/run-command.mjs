@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 
 const TAIL_CHARACTERS = 4000;
 
@@ -31,8 +32,9 @@ export function runCommand(command, args, options = {}) {
   });
 }
 
-/** Is there a program of that name on the PATH? */
+/** Is there a program of that name on the PATH, or, for a whole path, a file there? */
 export async function isOnPath(program) {
+  if (program.startsWith('/')) return existsSync(program);
   return (await runCommand('/bin/sh', ['-c', `command -v ${program}`])).code === 0;
 }
 
