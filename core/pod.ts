@@ -20,8 +20,20 @@ export const POD_STATUSES: readonly PodStatus[] = [
 
 export type StanzaProtocol = 'http' | 'tcp' | 'postgres' | 'local_only';
 
+/** How a stanza differs from what most need; what is not there has its default. All of it acts at once. */
+export interface StanzaOptions {
+  /** TLS is the pod's own: the gateway reads the server name and forwards every byte. Default: it ends TLS. */
+  readonly tls?: 'passthrough';
+  /** What the pod speaks behind an http route: HTTP/2 without TLS and without asking (gRPC). Default: HTTP/1.1. */
+  readonly backendProtocol?: 'h2c';
+  /** The pod is told the client's own address by a PROXY header of this version. Default: it is not. */
+  readonly sendProxyProtocol?: 'v1' | 'v2';
+  /** PEM: clients must show a certificate that one of these authorities issued. Default: none is asked for. */
+  readonly clientCa?: string;
+}
+
 /** One entry of a pod's networking. */
-export interface Stanza {
+export interface Stanza extends StanzaOptions {
   readonly protocol: StanzaProtocol;
   readonly port: number;
   /** IPv4 or IPv6 addresses or CIDR blocks that may connect; empty = everyone. */

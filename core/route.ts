@@ -1,7 +1,7 @@
 import type { ErrorCode } from './errors.ts';
 import { podHost } from './ids.ts';
 import type { NetworkAddress, Observation } from './orchestrator.ts';
-import type { PodRecord, PodStatus } from './pod.ts';
+import type { PodRecord, PodStatus, StanzaOptions } from './pod.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
 export interface Backend {
@@ -13,7 +13,7 @@ export interface Backend {
 }
 
 /** One host name -> one stanza of one pod. All the gateway knows. */
-export interface Route {
+export interface Route extends StanzaOptions {
   readonly host: string;
   readonly tenant: string;
   readonly podId: string;
@@ -35,8 +35,10 @@ export function routesOf(record: PodRecord, observation: Observation | null, bas
   if (record.deleting !== null) return [];
   const spec = record.applied?.spec ?? record.spec;
   const routes: Route[] = [];
-  for (const [stanza, { protocol, ipAllowList }] of Object.entries(spec.networking)) {
+  for (const [stanza, applied] of Object.entries(spec.networking)) {
+    const { protocol } = applied;
     if (protocol === 'local_only') continue;
+    const policy = record.spec.networking[stanza] ?? applied;
     routes.push({
       host: podHost(record.podId, stanza, baseHost),
       tenant: record.tenant,
@@ -46,10 +48,21 @@ export function routesOf(record: PodRecord, observation: Observation | null, bas
       protocol,
       status: record.status,
       backend: backendOf(record, observation, stanza),
-      ipAllowList: record.spec.networking[stanza]?.ipAllowList ?? ipAllowList,
+      ipAllowList: policy.ipAllowList,
+      ...stanzaOptionsOf(policy),
     });
   }
   return routes;
+}
+
+/** The options of a stanza alone, without those that are not there. */
+export function stanzaOptionsOf({ tls, backendProtocol, sendProxyProtocol, clientCa }: StanzaOptions): StanzaOptions {
+  return {
+    ...(tls !== undefined && { tls }),
+    ...(backendProtocol !== undefined && { backendProtocol }),
+    ...(sendProxyProtocol !== undefined && { sendProxyProtocol }),
+    ...(clientCa !== undefined && { clientCa }),
+  };
 }
 
 function backendOf(record: PodRecord, observation: Observation | null, stanza: string): Backend | null {
@@ -87,6 +100,10 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.backend?.port === b.backend?.port &&
     a.backend?.service?.address === b.backend?.service?.address &&
     a.backend?.service?.port === b.backend?.service?.port &&
+    a.tls === b.tls &&
+    a.backendProtocol === b.backendProtocol &&
+    a.sendProxyProtocol === b.sendProxyProtocol &&
+    a.clientCa === b.clientCa &&
     a.ipAllowList.length === b.ipAllowList.length &&
     a.ipAllowList.every((entry, index) => entry === b.ipAllowList[index])
   );

@@ -12,6 +12,10 @@ const StanzaAnswer = z.object({
   url: z.string().describe('Host name under which the stanza is reached; empty for local_only.'),
   public_port: z.int().describe('Port on which the gateway is reached.'),
   ip_allow_list: z.array(z.string()),
+  tls: z.enum(['passthrough']).optional().describe('These four are there where they differ from their defaults.'),
+  backend_protocol: z.enum(['h2c']).optional(),
+  proxy_protocol: z.enum(['v1', 'v2']).optional(),
+  client_ca: z.string().optional(),
 });
 
 const VolumeMountAnswer = z.object({
@@ -119,7 +123,7 @@ export function podAnswer(
 
 function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeof PodAnswer>['networking'] {
   return Object.fromEntries(
-    Object.entries(record.spec.networking).map(([name, { protocol, port, ipAllowList }]) => [
+    Object.entries(record.spec.networking).map(([name, { protocol, port, ipAllowList, ...options }]) => [
       name,
       {
         protocol,
@@ -127,6 +131,10 @@ function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeo
         url: protocol === 'local_only' ? '' : podHost(record.podId, name, place.baseHost),
         public_port: place.publicHttpsPort,
         ip_allow_list: [...ipAllowList],
+        ...(options.tls !== undefined && { tls: options.tls }),
+        ...(options.backendProtocol !== undefined && { backend_protocol: options.backendProtocol }),
+        ...(options.sendProxyProtocol !== undefined && { proxy_protocol: options.sendProxyProtocol }),
+        ...(options.clientCa !== undefined && { client_ca: options.clientCa }),
       },
     ]),
   );
@@ -142,8 +150,9 @@ function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeM
 function routingPortOf({ networking }: PodSpec): number | null {
   const [only, ...others] = Object.entries(networking);
   if (only === undefined || others.length > 0) return null;
-  const [name, { protocol, port, ipAllowList }] = only;
-  return name === 'default' && protocol === 'http' && ipAllowList.length === 0 ? port : null;
+  const [name, { protocol, port, ipAllowList, ...options }] = only;
+  const isPlain = ipAllowList.length === 0 && Object.keys(options).length === 0;
+  return name === 'default' && protocol === 'http' && isPlain ? port : null;
 }
 
 function timeToStopTs(record: PodRecord): string | null {

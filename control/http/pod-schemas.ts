@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { stanzaProblem } from '../../core/ids.ts';
 import { PERMISSION_LEVELS, WISHES } from '../../core/pod.ts';
 import { userNameProblem } from '../auth/user-name.ts';
+import { clientCaProblem } from '../pods/client-ca.ts';
 import type { PodLimits } from '../pods/pod-parts.ts';
 
 const STANZAS_MAX = 3;
@@ -94,6 +95,23 @@ const stanza = z.strictObject({
     .max(IP_ENTRIES_MAX)
     .optional()
     .describe('Addresses that may connect; empty: everyone.'),
+  tls: z
+    .enum(['terminate', 'passthrough', 'reencrypt'])
+    .optional()
+    .describe("passthrough: TLS is the pod's own, with its own certificate. Default: the gateway ends TLS."),
+  backend_protocol: z
+    .enum(['http1', 'h2c'])
+    .optional()
+    .describe('What an http pod speaks: h2c is HTTP/2 without TLS, as gRPC servers do. Default: http1.'),
+  proxy_protocol: z
+    .enum(['none', 'v1', 'v2'])
+    .optional()
+    .describe("Tells the pod its client's address by a PROXY header of this version. Default: none."),
+  client_ca: z
+    .string()
+    .check(ruled(clientCaProblem))
+    .optional()
+    .describe('CA certificates in PEM form: clients must show a certificate that one of them issued. Empty: none.'),
   url: z.string().max(255).optional().describe('Set by the service; what is sent is ignored.'),
   public_port: z.int().optional().describe('Set by the service; what is sent is ignored.'),
 });

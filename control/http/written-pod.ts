@@ -45,7 +45,15 @@ function fieldsOf(body: NewPodBody): PodFields {
 }
 
 function stanzaOf(stanza: NonNullable<NewPodBody['networking']>[string]): WrittenStanza {
-  return written({ protocol: stanza.protocol, port: stanza.port, ipAllowList: stanza.ip_allow_list });
+  return written({
+    protocol: stanza.protocol,
+    port: stanza.port,
+    ipAllowList: stanza.ip_allow_list,
+    tls: stanza.tls,
+    backendProtocol: stanza.backend_protocol,
+    sendProxyProtocol: stanza.proxy_protocol,
+    clientCa: stanza.client_ca,
+  });
 }
 
 function volumeMountOf(mount: NonNullable<NewPodBody['volume_mounts']>[string]): WrittenVolumeMount {

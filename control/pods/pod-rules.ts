@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../core/ids.ts';
 import type { PodSpec, Resources, Stanza } from '../../core/pod.ts';
 import type { Template, TemplateCatalog } from '../../core/template.ts';
+import { stanzaProblems, templateOptionProblems, writtenOptions } from './stanza-rules.ts';
 import { volumeMountsOf } from './volume-rules.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
@@ -228,8 +229,9 @@ function freeNetworking(
       protocol: stanza.protocol ?? DEFAULT_NETWORKING_STANZA.protocol,
       port: stanza.port ?? DEFAULT_NETWORKING_STANZA.port,
       ipAllowList: stanza.ipAllowList ?? [],
+      ...writtenOptions(stanza),
     };
-    checkAllowList(name, networking[name], problems);
+    problems.push(...stanzaProblems(`networking.${name}`, networking[name], stanza));
   }
   return networking;
 }
@@ -253,16 +255,13 @@ function fixedNetworking(
       problems.push(`networking.${name}: the networking of ${templateName} is fixed: ${offered.join(', ')}`);
       continue;
     }
-    networking[name] = { ...own, ipAllowList: stanza.ipAllowList ?? [] };
-    checkAllowList(name, networking[name], problems);
+    networking[name] = { ...own, ipAllowList: stanza.ipAllowList ?? [], ...writtenOptions(stanza) };
+    problems.push(
+      ...stanzaProblems(`networking.${name}`, networking[name], stanza),
+      ...templateOptionProblems(`networking.${name}`, templateName, networking[name]),
+    );
   }
   return networking;
-}
-
-function checkAllowList(name: string, stanza: Stanza, problems: string[]): void {
-  if (stanza.protocol === 'local_only' && stanza.ipAllowList.length > 0) {
-    problems.push(`networking.${name}.ip_allow_list: a local_only stanza has no route that could be limited`);
-  }
 }
 
 function resourcesOf(fields: PodFields, present: PodSpec | null, context: RuleContext, problems: string[]): Resources {

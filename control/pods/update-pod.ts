@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { PodgateError } from '../../core/errors.ts';
-import type { PodRecord, PodSpec, Wish } from '../../core/pod.ts';
+import type { PodRecord, PodSpec, Stanza, Wish } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { changePod, type ChangedPod, type PodChange } from './change-pod.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
@@ -9,6 +9,7 @@ import { requireLevel } from './pod-access.ts';
 import type { PodParts } from './pod-parts.ts';
 import { specOfUpdate, specsEqual } from './pod-rules.ts';
 import { ruleContext } from './rule-context.ts';
+import { POLICY_NAMES } from './stanza-rules.ts';
 import { wishChange } from './wishes.ts';
 import type { WrittenPod } from './written-pod.ts';
 
@@ -70,7 +71,8 @@ function decideUpdate(
   if (record.spec.timeToStopDefault !== spec.timeToStopDefault) atOnce.push('time_to_stop_default');
   if (!isDeepStrictEqual(record.spec.dataRequests, spec.dataRequests)) atOnce.push('data_requests');
   if (!isDeepStrictEqual(record.spec.rolesRequired, spec.rolesRequired)) atOnce.push('roles_required');
-  if (policyChanged(record.spec, spec)) atOnce.push('networking (ip_allow_list)');
+  const policy = changedPolicy(record.spec, spec);
+  if (policy.length > 0) atOnce.push(`networking (${policy.join(', ')})`);
   const timeToStopInstance =
     fields.timeToStopInstance === undefined ? record.timeToStopInstance : fields.timeToStopInstance;
   if (timeToStopInstance !== record.timeToStopInstance) atOnce.push('time_to_stop_instance');
@@ -121,10 +123,15 @@ function portsOf(spec: PodSpec): readonly (readonly [string, string, number])[] 
     .sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-function policyChanged(before: PodSpec, after: PodSpec): boolean {
-  return Object.entries(after.networking).some(
-    ([name, { ipAllowList }]) => !isDeepStrictEqual(before.networking[name]?.ipAllowList ?? [], ipAllowList),
+/** Names, as on the wire, of what acts at once in any stanza and has changed. */
+function changedPolicy(before: PodSpec, after: PodSpec): readonly string[] {
+  const fresh: Stanza = { protocol: 'http', port: 0, ipAllowList: [] };
+  const names = Object.entries(after.networking).flatMap(([name, stanza]) =>
+    POLICY_NAMES.flatMap(([key, wire]) =>
+      isDeepStrictEqual((before.networking[name] ?? fresh)[key], stanza[key]) ? [] : [wire],
+    ),
   );
+  return [...new Set(names)];
 }
 
 function notesOf(record: PodRecord, atOnce: readonly string[], atNextStart: readonly string[]): readonly string[] {

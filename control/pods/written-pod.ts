@@ -5,6 +5,11 @@ export interface WrittenStanza {
   readonly protocol?: StanzaProtocol;
   readonly port?: number;
   readonly ipAllowList?: readonly string[];
+  readonly tls?: 'terminate' | 'passthrough' | 'reencrypt';
+  readonly backendProtocol?: 'http1' | 'h2c';
+  readonly sendProxyProtocol?: 'none' | 'v1' | 'v2';
+  /** Empty: none. */
+  readonly clientCa?: string;
 }
 
 /** A volume mount as a user wrote it, in either shape; what is not there gets its default. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { podKey } from '../../../core/ids.ts';
+import { createTestAuthority } from '../../support/test-authority.ts';
 import { ApiStand } from './api-stand.ts';
 
 let stand: ApiStand;
@@ -223,6 +224,29 @@ test('an update changes what was sent, says what acts when, and moves the ETag',
   const logs = JSON.stringify((await stand.call('alice', 'GET', '/v3/pods/mypod/logs')).body.result);
   expect(logs).toContain("'alice' updated pod, updated_fields: description");
   expect(logs + stand.logLines.join('\n')).not.toContain('do-not-tell');
+});
+
+test('how a stanza differs from the defaults acts at once, is answered as it was written and can be taken back', async () => {
+  await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['node', 'a.js'] });
+  const { ca, certificate } = await createTestAuthority(['client.example.org']);
+  const written = { protocol: 'http', port: 5000, ip_allow_list: [] };
+  const options = { backend_protocol: 'h2c', proxy_protocol: 'v1', client_ca: ca };
+  const update = (stanza: object) =>
+    stand.call('alice', 'PUT', '/v3/pods/mypod', { networking: { default: { ...written, ...stanza } } });
+  const changed = await update(options);
+  expect(changed.body.result).toMatchObject({ networking: { default: { ...written, ...options } } });
+  expect(changed.body.metadata['note']).toEqual([
+    'In effect at once: networking (backend_protocol, proxy_protocol, client_ca).',
+  ]);
+  expect((await update(options)).body.status).toBe('error');
+  const leaf = await update({ client_ca: certificate });
+  expect(leaf.status).toBe(400);
+  expect(leaf.body.message).toEqual([
+    expect.stringContaining('networking.default.client_ca: certificate 1 is not that of an authority'),
+  ]);
+  const back = await update({});
+  const { networking } = back.body.result as { readonly networking: object };
+  expect(JSON.stringify(networking)).not.toMatch(/proxy_protocol|client_ca|backend_protocol/);
 });
 
 test('an update that changes nothing is a 200 that says so, and keeps the ETag', async () => {

@@ -170,7 +170,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     { networking: { default: { port } } },
     'networking.default.port: must be',
   ]),
-  ['an unknown field in a stanza', { networking: { default: { tls: 'on' } } }, 'networking.default.tls: unknown field'],
+  ['an unknown field in a stanza', { networking: { default: { tcp: 'on' } } }, 'networking.default.tcp: unknown field'],
   ...[
     '*',
     'example.org',
@@ -201,6 +201,57 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'addresses for local_only',
     { networking: { default: { protocol: 'local_only', ip_allow_list: ['::1'] } } },
     'networking.default.ip_allow_list: a local_only stanza',
+  ],
+  [
+    'TLS that is ended and begun again',
+    { networking: { default: { protocol: 'postgres', tls: 'reencrypt' } } },
+    'networking.default.tls: ending TLS and encrypting again would break SCRAM channel binding',
+  ],
+  ['tls "none"', { networking: { default: { tls: 'none' } } }, 'networking.default.tls: must be'],
+  [
+    'passthrough for local_only',
+    { networking: { default: { protocol: 'local_only', tls: 'passthrough' } } },
+    'networking.default.tls: a local_only stanza has no route',
+  ],
+  [
+    'h2c for tcp',
+    { networking: { default: { protocol: 'tcp', backend_protocol: 'h2c' } } },
+    'networking.default.backend_protocol: is for stanzas with protocol http',
+  ],
+  [
+    'h2c behind a TLS that is not ours',
+    { networking: { default: { tls: 'passthrough', backend_protocol: 'h2c' } } },
+    'networking.default.backend_protocol: with tls passthrough',
+  ],
+  [
+    'an unknown version of PROXY',
+    { networking: { default: { proxy_protocol: 'v3' } } },
+    'networking.default.proxy_protocol: must be',
+  ],
+  [
+    'a PROXY header for a template',
+    { pod_template: 'postgres', command: undefined, networking: { default: { proxy_protocol: 'v2' } } },
+    'networking.default.proxy_protocol: the program of template/postgres does not know it',
+  ],
+  [
+    'a text as client_ca',
+    { networking: { default: { client_ca: 'ca.pem' } } },
+    'networking.default.client_ca: must be one or more certificates in PEM form',
+  ],
+  [
+    'a private key as client_ca',
+    { networking: { default: { client_ca: '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n' } } },
+    'networking.default.client_ca: holds a private key',
+  ],
+  [
+    'a broken certificate as client_ca',
+    { networking: { default: { client_ca: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n' } } },
+    'networking.default.client_ca: certificate 1 cannot be read',
+  ],
+  [
+    'a large client_ca',
+    { networking: { default: { client_ca: 'x'.repeat(16_385) } } },
+    'networking.default.client_ca: must have at most 16384 bytes',
   ],
   [
     'other networking than the fixed one',

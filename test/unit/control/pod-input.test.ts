@@ -111,6 +111,19 @@ describe('a create', () => {
     expect(spec.networking).toEqual({ default: { protocol: 'postgres', port: 5432, ipAllowList: ['::1'] } });
   });
 
+  test('keeps what of a stanza differs from the defaults', () => {
+    const networking = {
+      default: { protocol: 'postgres', port: 5432, tls: 'passthrough', proxy_protocol: 'v2' },
+      grpc: { port: 50_051, backend_protocol: 'h2c', proxy_protocol: 'none', tls: 'terminate' },
+      web: { port: 8000, backend_protocol: 'http1', client_ca: '' },
+    };
+    expect(specOf({ ...GOOD, networking }).networking).toEqual({
+      default: { protocol: 'postgres', port: 5432, ipAllowList: [], tls: 'passthrough', sendProxyProtocol: 'v2' },
+      grpc: { protocol: 'http', port: 50_051, ipAllowList: [], backendProtocol: 'h2c' },
+      web: { protocol: 'http', port: 8000, ipAllowList: [] },
+    });
+  });
+
   test('takes routing_port for networking.default', () => {
     expect(specOf({ ...GOOD, routing_port: 8000 }).networking).toEqual({
       default: { protocol: 'http', port: 8000, ipAllowList: [] },
