@@ -35,6 +35,7 @@ async function beWorker(socketPath: string): Promise<void> {
     replaceCertificates: () => undefined,
     changeCertificates: () => undefined,
     setChallenges: () => undefined,
+    setTicketKeys: () => undefined,
     cancel: () => undefined,
   };
   const options = { socketPath, worker: process.pid, clock, log: silentLog, staleAfterMs: STALE_AFTER_MS };

@@ -1,5 +1,6 @@
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
 import type { Route } from './route.ts';
+import type { TicketKey } from './ticket-keys.ts';
 import type { WorkerCounts } from './worker-counts.ts';
 
 /**
@@ -13,6 +14,8 @@ import type { WorkerCounts } from './worker-counts.ts';
  */
 export type ControlMessage =
   | { readonly kind: 'hello'; readonly epoch: string; readonly baseHosts: readonly string[] }
+  /** After `hello` and at every change: the one that seals first. Before any certificate. */
+  | { readonly kind: 'ticket-keys'; readonly keys: readonly TicketKey[] }
   /** Between these two, all there are, in pieces; they take the place of the former at the end. */
   | { readonly kind: 'certificates-begin' }
   | { readonly kind: 'certificates-end' }

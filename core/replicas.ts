@@ -25,9 +25,9 @@ export type ReplicaListener = (message: Json, from: string) => void;
  * has begun within the last two seconds; one that ends in order is no longer there soon after. `publish` reaches the
  * listeners of all other live replicas, never its own: it neither waits nor throws, unless the message is too large; a
  * message may be lost, come twice or out of order, and is kept nowhere. Listeners do not throw. `agree` answers what
- * was said first under this name, by whichever replica, and keeps it as long as the store; `settle` replaces it. `run`
- * does the background work until the signal aborts, and throws nothing before. `agree` and `settle` throw PodgateError
- * 'store.unavailable' within their deadline.
+ * was said first under this name, by whichever replica, and keeps it as long as the store; `settle` replaces it; after
+ * `forget` the name is as if it had never been. `run` does the background work until the signal aborts, and throws nothing
+ * before. `agree`, `settle` and `forget` throw PodgateError 'store.unavailable' within their deadline.
  */
 export interface Replicas {
   readonly id: string;
@@ -37,6 +37,7 @@ export interface Replicas {
   listen(topic: ReplicaTopic, listener: ReplicaListener): () => void;
   agree(name: string, value: string): Promise<string>;
   settle(name: string, value: string): Promise<void>;
+  forget(name: string): Promise<void>;
   run(signal: AbortSignal): Promise<void>;
 }
 

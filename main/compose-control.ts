@@ -25,6 +25,7 @@ import { recoverStore } from '../control/operator/recover-store.ts';
 import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
+import { createTicketKeys } from '../control/tickets/ticket-keys.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
 import { untilAborted } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
@@ -41,6 +42,7 @@ import { type Database, openDatabase } from './open-database.ts';
 import { openOrchestrator } from './open-orchestrator.ts';
 import { createOperatorServer } from './operator-server.ts';
 import { readinessOf } from './readiness.ts';
+import { openTicketKeyFile } from './ticket-key-file.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock as clock } from './system-clock.ts';
@@ -88,6 +90,14 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     defaultTenant: config.tenants[0].id,
     clock,
   });
+  const tickets = createTicketKeys({
+    replicas,
+    vault,
+    keeper: openTicketKeyFile(inDataDir('ticket.keys')),
+    clock,
+    log,
+  });
+  await tickets.open();
   const ca = await sharedDevelopmentCa({ dir: config.dataDir, baseHosts, clock, log }, agreeing);
 
   const opened = await openOrchestrator({ config, installation, instance, clock, log });
@@ -212,6 +222,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
           {
             feed,
             certificates,
+            tickets,
             path: join(runDir, 'feed.sock'),
             epoch: randomUUID(),
             baseHosts,
@@ -224,6 +235,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         ),
       ),
       keep(replicas.run(signal)),
+      keep(tickets.run(signal)),
       keep(
         runCertificateFiles(
           { files: config.certificates, clock, log },

@@ -30,7 +30,6 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     drainMs: config.drain.sessionsMs,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
     proxyProtocol: config.proxyProtocol,
-    ticketKeys: Buffer.from(settings.ticketKeys, 'base64'),
     clock: systemClock,
     log,
   });

@@ -13,8 +13,6 @@ export interface Settings {
   readonly installation: string;
   /** Random, one per run of the supervisor. */
   readonly instance: string;
-  /** 48 bytes in base64, the same in all workers: TLS sessions are resumed in any of them. */
-  readonly ticketKeys: string;
   readonly isTerminal: boolean;
 }
 

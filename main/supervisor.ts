@@ -77,7 +77,6 @@ class Supervisor {
       runDir: directory.runDir,
       installation: directory.installation,
       instance: randomBytes(8).toString('hex'),
-      ticketKeys: randomBytes(48).toString('base64'),
       isTerminal: process.stderr.isTTY,
     };
     this.#log = createLogger('supervisor', this.#settings.isTerminal);

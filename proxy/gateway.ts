@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Clock } from '../core/clock.ts';
@@ -47,8 +46,6 @@ export interface GatewayOptions {
   readonly drainMs: number;
   /** With the feed away for longer, new connections get "does not answer". */
   readonly staleAfterMs?: number;
-  /** 48 bytes, the same in every worker of a replica, so that TLS sessions are resumed in any; default: random. */
-  readonly ticketKeys?: Buffer;
   /** Whose PROXY headers are read; default: nobody's. */
   readonly proxyProtocol?: ProxyProtocolOptions;
   /** One line at debug level for each connection; only worth its cost where debug lines are kept. */
@@ -149,7 +146,6 @@ class GatewayWorker implements Gateway {
       log,
     });
     const terminator: TlsTerminator = new TlsTerminator({
-      ticketKeys: options.ticketKeys ?? randomBytes(48),
       onSecure: (client, raw) => front.onSecure(raw, client),
       onFailed: (raw) => front.onHandshakeFailed(raw),
       clock,
@@ -215,6 +211,7 @@ class GatewayWorker implements Gateway {
           this.#challenges = new Map(Object.entries(http));
           terminator.setChallenges(tls);
         },
+        setTicketKeys: (keys) => terminator.setTicketKeys(keys),
         replaceRoutes: (routes) => table.replace(routes),
         changeRoutes: (set, removed) => table.apply(set, removed),
         cancel: (key, address) => cancellation.requestElsewhere(key, address),

@@ -13,6 +13,7 @@ import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
+import type { TicketKeys } from '../tickets/ticket-keys.ts';
 import { parseCancel } from './cancel-message.ts';
 import type { CancelRelay } from './cancel-relay.ts';
 import { sendCertificates } from './certificate-sender.ts';
@@ -31,6 +32,8 @@ export interface FeedServerOptions {
   readonly baseHosts: readonly string[];
   readonly log: Logger;
   readonly certificates: CertificateShelf;
+  /** Default: each worker has its own. */
+  readonly tickets?: Pick<TicketKeys, 'keys' | 'follow'>;
   /** A client has come for this name, and no certificate the world trusts is for it. Default: nobody cares. */
   readonly certificateWanted?: (host: string) => void;
   /** Told what the workers have counted. */
@@ -137,11 +140,18 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
   });
   send(socket, { kind: 'hello', epoch, baseHosts: options.baseHosts });
   send(socket, aliveOf(options));
+  if (options.tickets !== undefined) sendTicketKeys(options.tickets, socket);
   socket.on(
     'close',
     sendCertificates(options.certificates, socket, (message) => send(socket, message)),
   );
   if (feed.isReady) sendSnapshot();
+}
+
+function sendTicketKeys(tickets: NonNullable<FeedServerOptions['tickets']>, socket: Socket): void {
+  const sendKeys = (): void => send(socket, { kind: 'ticket-keys', keys: tickets.keys() });
+  socket.on('close', tickets.follow(sendKeys));
+  sendKeys();
 }
 
 function aliveOf({ isWatchFresh }: FeedServerOptions): ControlMessage {

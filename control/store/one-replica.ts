@@ -18,6 +18,9 @@ export function createOneReplica({ id, shared }: { readonly id: string; readonly
     async settle(name, value) {
       agreed.set(name, value);
     },
+    async forget(name) {
+      agreed.delete(name);
+    },
     run: untilAborted,
   };
 }

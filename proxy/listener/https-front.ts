@@ -11,6 +11,7 @@ import { acceptTcp } from '../protocols/tcp/accept-tcp.ts';
 import { describeRefusal, type Refusal } from '../refusal.ts';
 import { guessSpoken, REFUSED_BOLT_MS, refuseSpoken, type SpokenProtocol } from '../refuse-guessed.ts';
 import type { SessionOptions } from '../session/open-session.ts';
+import type { ClientHello } from '../sniff/client-hello.ts';
 import { peekBytes } from '../sniff/peek-bytes.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
@@ -129,18 +130,19 @@ export class HttpsFront {
       case 'tls':
         connection.info = { ...connection.info, serverName: sniffed.hello.serverName };
         connection.askedAsPostgres = sniffed.askedAsPostgres;
-        this.#startTls(connection, sniffed.hello.alpn);
+        this.#startTls(connection, sniffed.hello);
         return;
     }
   }
 
-  #startTls(connection: Connection, offered: readonly string[]): void {
+  #startTls(connection: Connection, { alpn: offered, ticketKeyName }: ClientHello): void {
     const { serverName } = connection.info;
     connection.phase = 'handshake';
     if (isAcmeValidation(offered) && this.#options.terminator.acceptValidation(connection.raw, serverName)) return;
     if (serverName !== null && this.#options.table.get(serverName) !== undefined) this.#wantCertificate(serverName);
     const alpn = chooseAlpn(this.#targetOf(serverName), offered);
-    if (!this.#options.terminator.accept(connection.raw, serverName, alpn)) this.close(connection, 'no-certificate');
+    if (this.#options.terminator.accept(connection.raw, { serverName, alpn, ticketKeyName })) return;
+    this.close(connection, 'no-certificate');
   }
 
   /** The handshake does not wait for it. */

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
 import type { Route } from '../../core/route.ts';
+import type { TicketKey } from '../../core/ticket-keys.ts';
 
 /** Where what is followed goes. */
 export interface FeedSink {
@@ -9,6 +10,7 @@ export interface FeedSink {
   replaceCertificates(certificates: readonly ServedCertificate[]): void;
   changeCertificates(set: readonly ServedCertificate[], removed: readonly string[]): void;
   setChallenges(challenges: ServedChallenges): void;
+  setTicketKeys(keys: readonly TicketKey[]): void;
   replaceRoutes(routes: readonly Route[]): void;
   changeRoutes(set: readonly Route[], removed: readonly string[]): void;
   /** Another worker's client asks to cancel the session of this key (process id and secret). */
@@ -80,6 +82,9 @@ export class FeedFollower {
         return FOLLOWED;
       case 'challenges':
         this.#sink.setChallenges(message.challenges);
+        return FOLLOWED;
+      case 'ticket-keys':
+        this.#sink.setTicketKeys(message.keys);
         return FOLLOWED;
       case 'snapshot-begin':
         this.#phase = { kind: 'snapshot', epoch: phase.epoch, routes: [] };

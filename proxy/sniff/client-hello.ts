@@ -6,6 +6,11 @@ export interface ClientHello {
   readonly serverName: string | null;
   /** ALPN protocols in the client's order; empty when it offered none. */
   readonly alpn: readonly string[];
+  /**
+   * The first 16 bytes, as latin1, of the session ticket it would resume: of ours, the name of the key (RFC 5077 4). Null
+   * without a ticket.
+   */
+  readonly ticketKeyName: string | null;
 }
 
 /** A ClientHello may be this large, record headers included: post-quantum key shares and many tickets fit. */
@@ -19,6 +24,9 @@ const HANDSHAKE_HEADER_BYTES = 4;
 const HANDSHAKE_CLIENT_HELLO = 1;
 const EXTENSION_SERVER_NAME = 0;
 const EXTENSION_ALPN = 16;
+const EXTENSION_SESSION_TICKET = 35;
+const EXTENSION_PRE_SHARED_KEY = 41;
+const TICKET_KEY_NAME_BYTES = 16;
 const NAME_TYPE_HOST_NAME = 0;
 const HOST_NAME = /^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/;
 const HOST_NAME_MAX_LENGTH = 253;
@@ -89,7 +97,7 @@ function parseBody(hello: Buffer): Parsed<ClientHello> {
   reader.skip(reader.uint16()); // cipher_suites
   reader.skip(reader.uint8()); // legacy_compression_methods
   if (reader.isCutShort()) return reject('ClientHello cut short');
-  if (reader.remaining === 0) return match({ serverName: null, alpn: [] });
+  if (reader.remaining === 0) return match({ serverName: null, alpn: [], ticketKeyName: null });
   const extensions = reader.take(reader.uint16());
   if (reader.isCutShort()) return reject('extensions cut short');
   return parseExtensions(new Reader(extensions));
@@ -98,6 +106,7 @@ function parseBody(hello: Buffer): Parsed<ClientHello> {
 function parseExtensions(reader: Reader): Parsed<ClientHello> {
   let serverName: string | null = null;
   let alpn: readonly string[] = [];
+  let ticketKeyName: string | null = null;
   while (reader.remaining > 0) {
     const type = reader.uint16();
     const data = reader.take(reader.uint16());
@@ -110,9 +119,22 @@ function parseExtensions(reader: Reader): Parsed<ClientHello> {
       const parsed = parseAlpn(new Reader(data));
       if (parsed === null) return reject('malformed ALPN');
       alpn = parsed;
-    }
+    } else if (type === EXTENSION_SESSION_TICKET) ticketKeyName = keyNameOf(data);
+    else if (type === EXTENSION_PRE_SHARED_KEY) ticketKeyName = firstIdentityName(new Reader(data));
   }
-  return match({ serverName, alpn });
+  return match({ serverName, alpn, ticketKeyName });
+}
+
+/** Of the first identity alone: clients send one, and of several OpenSSL takes the first that it knows (RFC 8446 4.2.11). */
+function firstIdentityName(reader: Reader): string | null {
+  const identities = new Reader(reader.take(reader.uint16()));
+  const identity = identities.take(identities.uint16());
+  // Whatever is wrong with it is OpenSSL's to refuse: nothing but the choice of a key hangs on it.
+  return reader.isCutShort() || identities.isCutShort() ? null : keyNameOf(identity);
+}
+
+function keyNameOf(ticket: Buffer): string | null {
+  return ticket.length < TICKET_KEY_NAME_BYTES ? null : ticket.toString('latin1', 0, TICKET_KEY_NAME_BYTES);
 }
 
 function parseServerName(reader: Reader): string | null {

@@ -5,8 +5,11 @@ import type { Certificate, ServedCertificate } from '../../core/certificates.ts'
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { TicketKey } from '../../core/ticket-keys.ts';
 import { type Alpn, ALPNS } from './alpn.ts';
 import { type BookEntry, CertificateBook } from './certificate-book.ts';
+import { type NamedTicketKey, TicketRing } from './ticket-ring.ts';
+import { TLS_SETTINGS } from './tls-settings.ts';
 
 /** Contexts that are kept ready, whatever the number of certificates: 0.3 ms and 32 KB for each (measured). */
 const CONTEXTS_READY_MAX = 1_024;
@@ -19,8 +22,6 @@ export function isAcmeValidation(offered: readonly string[]): boolean {
 }
 
 export interface TlsTerminatorOptions {
-  /** 48 bytes, the same in every worker, so that a session is resumed wherever it lands. */
-  readonly ticketKeys: Buffer;
   readonly onSecure: (secure: TLSSocket, raw: Socket) => void;
   /** The handshake failed; the socket is still open. */
   readonly onFailed: (raw: Socket) => void;
@@ -28,21 +29,32 @@ export interface TlsTerminatorOptions {
   readonly log: Logger;
 }
 
+/** What a handshake depends on. */
+export interface Handshake {
+  readonly serverName: string | null;
+  readonly alpn: Alpn;
+  /** See ClientHello. */
+  readonly ticketKeyName: string | null;
+}
+
 interface ReadyServer {
   /** Null: its certificate cannot be used. */
   readonly server: Server | null;
+  readonly ticketKeyName: string;
 }
 
 /**
  * Does handshakes on sockets whose ClientHello has been read and put back. There is one server that never listens for
- * each certificate and ALPN answer: with the name and the offer known beforehand, OpenSSL need not call back into
- * JavaScript in the middle of a handshake, and only tickets of the context a socket was created with are honoured.
+ * each certificate, ALPN answer and key of tickets: with the name and the offer known beforehand, OpenSSL need not call
+ * back into JavaScript in the middle of a handshake, and only tickets of the context a socket was created with are
+ * honoured.
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions;
   readonly #book = new CertificateBook();
   readonly #servers = new LRUCache<string, ReadyServer>({ max: CONTEXTS_READY_MAX });
   readonly #challenges = new Map<string, Certificate>();
+  readonly #tickets = new TicketRing();
 
   constructor(options: TlsTerminatorOptions) {
     this.#options = options;
@@ -68,15 +80,23 @@ export class TlsTerminator {
     }
   }
 
+  /** The first seals, every one opens: sessions of any worker of any replica are resumed. */
+  setTicketKeys(keys: readonly TicketKey[]): void {
+    this.#tickets.replace(keys);
+    for (const [key, { ticketKeyName }] of this.#servers.entries()) {
+      if (!this.#tickets.has(ticketKeyName)) this.#servers.delete(key);
+    }
+  }
+
   /** Is there a certificate for this name that the world trusts? */
   hasTrusted(serverName: string): boolean {
     return this.#book.hasTrusted(serverName, this.#options.clock.now());
   }
 
   /** False when there is no certificate: then nothing was done. */
-  accept(raw: Socket, serverName: string | null, alpn: Alpn): boolean {
+  accept(raw: Socket, { serverName, alpn, ticketKeyName }: Handshake): boolean {
     const entry = this.#book.find(serverName, this.#options.clock.now());
-    const server = entry === null ? null : this.#serverOf(entry, alpn);
+    const server = entry === null ? null : this.#serverOf(entry, alpn, this.#tickets.keyFor(ticketKeyName));
     if (server === null) return false;
     handOver(raw, server);
     return true;
@@ -86,44 +106,48 @@ export class TlsTerminator {
   acceptValidation(raw: Socket, serverName: string | null): boolean {
     const certificate = serverName === null ? undefined : this.#challenges.get(serverName);
     if (certificate === undefined) return false;
-    const server = this.#tryCreateServer(certificate, ACME_TLS);
+    const server = this.#tryCreateServer(certificate, ACME_TLS, this.#tickets.keyFor(null));
     if (server === null) return false;
     handOver(raw, server);
     return true;
   }
 
   #forget(entries: readonly BookEntry[]): void {
-    for (const entry of entries) for (const alpn of ALPNS) this.#servers.delete(keyOf(entry, alpn));
+    for (const entry of entries) {
+      for (const alpn of ALPNS) {
+        for (const name of this.#tickets.names()) this.#servers.delete(keyOf(entry, alpn, name));
+      }
+    }
   }
 
-  #serverOf(entry: BookEntry, alpn: Alpn): Server | null {
-    const key = keyOf(entry, alpn);
+  #serverOf(entry: BookEntry, alpn: Alpn, ticketKey: NamedTicketKey): Server | null {
+    const key = keyOf(entry, alpn, ticketKey.name);
     let ready = this.#servers.get(key);
     if (ready === undefined) {
       const certificate = { ...entry, certificatePem: entry.leafPem + entry.chainPem };
-      ready = { server: this.#tryCreateServer(certificate, alpn) };
+      ready = { server: this.#tryCreateServer(certificate, alpn, ticketKey), ticketKeyName: ticketKey.name };
       this.#servers.set(key, ready);
     }
     return ready.server;
   }
 
   /** Null for a certificate that cannot be used: it is tried, and logged, once for each ALPN answer. */
-  #tryCreateServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS): Server | null {
+  #tryCreateServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS, ticketKey: NamedTicketKey): Server | null {
     try {
-      return this.#createServer(certificate, alpn);
+      return this.#createServer(certificate, alpn, ticketKey);
     } catch (error) {
       this.#options.log.error({ names: certificate.names, error: errorText(error) }, 'certificate cannot be used');
       return null;
     }
   }
 
-  #createServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS): Server {
-    const { ticketKeys, onSecure, onFailed } = this.#options;
+  #createServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS, ticketKey: NamedTicketKey): Server {
+    const { onSecure, onFailed } = this.#options;
     const server = createServer({
       cert: certificate.certificatePem,
       key: certificate.privateKeyPem,
-      minVersion: 'TLSv1.2',
-      ticketKeys,
+      ...TLS_SETTINGS,
+      ticketKeys: ticketKey.bytes,
       // Node's own is made of the command line, which differs between workers: no session would be resumed in another.
       sessionIdContext: 'podgate',
       ...(alpn === null ? {} : { ALPNProtocols: [alpn] }),
@@ -146,8 +170,8 @@ export class TlsTerminator {
 }
 
 /** An id has one certificate at a time: what it was before is forgotten with its contexts. */
-function keyOf({ id }: BookEntry, alpn: Alpn): string {
-  return `${alpn ?? ''} ${id}`;
+function keyOf({ id }: BookEntry, alpn: Alpn, ticketKeyName: string): string {
+  return `${alpn ?? ''} ${ticketKeyName} ${id}`;
 }
 
 function handOver(raw: Socket, server: Server): void {

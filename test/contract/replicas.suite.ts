@@ -69,6 +69,16 @@ export function describeReplicas(name: string, openStore: () => OpenReplica, { c
       expect(await replicas.agree('name', 'fifth')).toBe('fourth');
     });
 
+    it('agree anew on what was forgotten, and on nothing else', async () => {
+      const { replicas } = await start(openStore(), 'one');
+      await replicas.agree('name', 'first');
+      await replicas.agree('other', 'kept');
+      await replicas.forget('name');
+      await replicas.forget('never there');
+      expect(await replicas.agree('name', 'second')).toBe('second');
+      expect(await replicas.agree('other', 'third')).toBe('kept');
+    });
+
     if (!canBeMany) return;
 
     it('agree with each other, whoever was first', async () => {

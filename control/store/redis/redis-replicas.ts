@@ -112,6 +112,10 @@ export function createRedisReplicas(options: RedisReplicasOptions): RedisReplica
       await connection.send('settle', ['HSET', keys.agreed, name, value]);
     },
 
+    async forget(name) {
+      await connection.send('forget', ['HDEL', keys.agreed, name]);
+    },
+
     async run(signal) {
       await Promise.all([
         every(HEARTBEAT_MS, signal, beat),

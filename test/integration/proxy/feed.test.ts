@@ -120,6 +120,7 @@ describe('the route feed', () => {
         replaceCertificates: () => undefined,
         changeCertificates: () => undefined,
         setChallenges: () => undefined,
+        setTicketKeys: () => undefined,
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,
         cancel: () => undefined,

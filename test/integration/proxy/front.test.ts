@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
@@ -91,45 +90,6 @@ describe('the one port', () => {
       client.destroy();
       return isOther;
     });
-  });
-
-  it('resumes TLS sessions in another worker with the same ticket keys, and in none with others', async () => {
-    const backend = await echo();
-    const routes = [runningRoute('echo.pods.localhost', backend.port)];
-    const ticketKeys = randomBytes(48);
-    const [one, two, stranger] = await Promise.all([
-      startGateway({ certificate, routes, ticketKeys }),
-      startGateway({ certificate, routes, ticketKeys }),
-      startGateway({ certificate, routes }),
-    ]);
-    for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-      const first = await one.connect('echo.pods.localhost', { maxVersion: version });
-      await echoes(first);
-      // TLS 1.3 tickets come after the handshake, with or before the first data.
-      const session = first.getSession();
-      if (session === undefined) throw new Error('no session');
-      first.destroy();
-      const again = await two.connect('echo.pods.localhost', { session, maxVersion: version });
-      expect([version, again.isSessionReused()]).toEqual([version, true]);
-      again.destroy();
-      const elsewhere = await stranger.connect('echo.pods.localhost', { session, maxVersion: version });
-      expect(elsewhere.isSessionReused()).toBe(false);
-      elsewhere.destroy();
-    }
-    for (const worker of [one, two, stranger]) await worker.stop();
-  });
-
-  it('resumes TLS sessions of the same name', async () => {
-    const backend = await echo();
-    const { connect: open } = await start({ routes: [runningRoute('echo.pods.localhost', backend.port)] });
-    const first = await open('echo.pods.localhost');
-    const session = once(first, 'session') as Promise<[Buffer]>;
-    await echoes(first);
-    const [ticket] = await session;
-    const second = await open('echo.pods.localhost', { session: ticket });
-    expect(second.isSessionReused()).toBe(true);
-    first.destroy();
-    second.destroy();
   });
 
   it('chooses ALPN by the route, and never answers an offer with an alert', async () => {

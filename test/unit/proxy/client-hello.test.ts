@@ -1,7 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
-import { connect, type ConnectionOptions } from 'node:tls';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { connect, type ConnectionOptions, createServer } from 'node:tls';
 import { describe, expect, it } from 'vitest';
+import { makeCertificate } from '../../integration/proxy/support/certificate.ts';
 import { Fuzz, SEED } from './fuzz.ts';
 import { CLIENT_HELLO_MAX_BYTES, normalizeServerName, parseClientHello } from '../../../proxy/sniff/client-hello.ts';
 
@@ -17,6 +20,19 @@ function realHello(options: ConnectionOptions): Promise<Buffer> {
     });
     connect({ ...options, socket: wire }).on('error', () => undefined);
   });
+}
+
+/** A session of a real server with these ticket keys. */
+async function sessionOf(ticketKeys: Buffer, maxVersion: 'TLSv1.2' | 'TLSv1.3'): Promise<Buffer> {
+  const { certificatePem: cert, privateKeyPem: key } = makeCertificate(['a.pods.localhost']);
+  const server = createServer({ cert, key, ticketKeys }, (socket) => socket.end('word'));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = connect({ host: '127.0.0.1', port, ca: cert, servername: 'a.pods.localhost', maxVersion });
+  const [session] = (await once(client, 'session')) as [Buffer];
+  client.destroy();
+  server.close();
+  return session;
 }
 
 /** The same handshake message in records of at most `size` bytes. */
@@ -66,9 +82,42 @@ describe('parseClientHello', () => {
     const hello = await realHello({ servername: 'MyPg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] });
     expect(parseClientHello(hello)).toEqual({
       kind: 'match',
-      value: { serverName: 'mypg.pods.localhost', alpn: ['h2', 'http/1.1'] },
+      value: { serverName: 'mypg.pods.localhost', alpn: ['h2', 'http/1.1'], ticketKeyName: null },
     });
-    expect(parseClientHello(await realHello({}))).toEqual({ kind: 'match', value: { serverName: null, alpn: [] } });
+    expect(parseClientHello(await realHello({}))).toEqual({
+      kind: 'match',
+      value: { serverName: null, alpn: [], ticketKeyName: null },
+    });
+  });
+
+  it.each(['TLSv1.2', 'TLSv1.3'] as const)('reads whose key the ticket of a %s hello needs', async (maxVersion) => {
+    const ticketKeys = randomBytes(48);
+    const session = await sessionOf(ticketKeys, maxVersion);
+    const parsed = parseClientHello(await realHello({ servername: 'a.pods.localhost', session, maxVersion }));
+    expect(parsed).toMatchObject({
+      value: { serverName: 'a.pods.localhost', ticketKeyName: ticketKeys.toString('latin1', 0, 16) },
+    });
+  });
+
+  it('passes over tickets that are too short, or wrong in themselves: they choose nothing but a key', () => {
+    const psk = (identities: number, identity: number, bytes: number): readonly [number, Buffer] => [
+      41,
+      Buffer.concat([uint16(identities), uint16(identity), Buffer.alloc(bytes, 7)]),
+    ];
+    const name = Buffer.alloc(16, 7).toString('latin1');
+    for (const [extension, ticketKeyName] of [
+      [[35, Buffer.alloc(0)], null],
+      [[35, Buffer.alloc(15, 7)], null],
+      [[35, Buffer.alloc(16, 7)], name],
+      [psk(18, 16, 16), name],
+      [psk(18, 15, 16), null],
+      [psk(18, 17, 16), null],
+      [psk(99, 16, 16), null],
+      [[41, Buffer.alloc(0)], null],
+    ] as const) {
+      const parsed = parseClientHello(madeHello([serverName('a.pods.localhost'), extension]));
+      expect(parsed).toMatchObject({ kind: 'match', value: { serverName: 'a.pods.localhost', ticketKeyName } });
+    }
   });
 
   it('asks for more at every split, for no more than there is, and then says the same', async () => {

@@ -30,6 +30,7 @@ function follow(table = new RouteTable()) {
     replaceCertificates: () => undefined,
     changeCertificates: () => undefined,
     setChallenges: () => undefined,
+    setTicketKeys: () => undefined,
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
     cancel: (key, address) => cancels.push(`${key.toString('hex')} ${address}`),

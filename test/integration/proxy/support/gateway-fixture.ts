@@ -8,6 +8,7 @@ import type { Clock } from '../../../../core/clock.ts';
 import type { ControlMessage, WorkerMessage } from '../../../../core/feed-protocol.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import type { Route } from '../../../../core/route.ts';
+import type { TicketKey } from '../../../../core/ticket-keys.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway.ts';
 import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
@@ -54,8 +55,15 @@ export class FeedStandIn {
   #starts = 0;
   routes: readonly Route[];
   certificates: readonly Certificate[];
+  readonly ticketKeys: readonly TicketKey[];
 
-  constructor(path: string, routes: readonly Route[], certificates: readonly Certificate[]) {
+  constructor(
+    path: string,
+    routes: readonly Route[],
+    certificates: readonly Certificate[],
+    ticketKeys: readonly TicketKey[] = [],
+  ) {
+    this.ticketKeys = ticketKeys;
     this.path = path;
     this.routes = routes;
     this.certificates = certificates;
@@ -101,6 +109,7 @@ export class FeedStandIn {
 
   #greet(socket: Socket): void {
     write(socket, { kind: 'hello', epoch: this.epoch, baseHosts: ['localhost'] });
+    write(socket, { kind: 'ticket-keys', keys: this.ticketKeys });
     write(socket, { kind: 'certificates-begin' });
     write(socket, { kind: 'certificates', set: this.certificates.map(served), removed: [] });
     write(socket, { kind: 'certificates-end' });
@@ -135,7 +144,7 @@ export interface FixtureOptions {
   readonly drainMs?: number;
   readonly log?: Logger;
   readonly logConnections?: boolean;
-  readonly ticketKeys?: Buffer;
+  readonly ticketKeys?: readonly TicketKey[];
   readonly proxyProtocol?: ProxyProtocolOptions;
 }
 
@@ -143,7 +152,7 @@ export interface FixtureOptions {
 export async function startGateway(options: FixtureOptions): Promise<GatewayFixture> {
   const { routes, certificate, limits = {}, clock = systemClock, staleAfterMs, drainMs = 0 } = options;
   const dir = await mkdtemp(join(tmpdir(), 'podgate-gateway-'));
-  const feed = new FeedStandIn(join(dir, 'feed.sock'), routes, [certificate]);
+  const feed = new FeedStandIn(join(dir, 'feed.sock'), routes, [certificate], options.ticketKeys ?? []);
   await feed.start();
   const gateway = createGateway({
     worker: 1,
@@ -155,7 +164,6 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
     drainMs,
     ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
     ...(options.proxyProtocol === undefined ? {} : { proxyProtocol: options.proxyProtocol }),
-    ...(options.ticketKeys === undefined ? {} : { ticketKeys: options.ticketKeys }),
     clock,
     log: options.log ?? silentLog,
     logConnections: options.logConnections ?? false,
