@@ -17,6 +17,8 @@ export type SpokenProtocol = Extract<FirstBytes, 'http' | 'bolt' | 'startup-mess
 export interface RefuseOptions {
   /** host:port that clients dial: a refused Bolt session routes to itself. */
   readonly address: string;
+  /** It only wants to know whether a Postgres takes connections. */
+  readonly asksWhetherReady: boolean;
 }
 
 /** Says a refusal in the protocol that the client is known to speak; its bytes must be in its socket. Owns the socket. */
@@ -29,7 +31,7 @@ export function refuseSpoken(socket: Duplex, protocol: SpokenProtocol, refusal: 
       refuseBolt(socket, refusal, { deadlineMs: REFUSED_BOLT_MS, address: options.address });
       return;
     case 'startup-message':
-      endWith(socket, errorResponse(refusal));
+      endWith(socket, errorResponse(refusal, options.asksWhetherReady));
       return;
   }
 }

@@ -21,6 +21,8 @@ export class Connection {
   readonly isProbe: boolean;
   /** It began with an SSLRequest. */
   askedAsPostgres = false;
+  /** A Postgres client that takes a refusal for "the server is there", unless it is told otherwise. */
+  asksWhetherReady = false;
   #deadline: NodeJS.Timeout | undefined;
 
   constructor(options: {

@@ -202,6 +202,7 @@ export class HttpsFront {
     connection.setDeadline(ms, () => this.close(connection, 'deadline'));
     refuseSpoken(socket, protocol, refusal, {
       address: `${connection.info.serverName ?? 'localhost'}:${publicHttpsPort}`,
+      asksWhetherReady: connection.asksWhetherReady,
     });
   }
 

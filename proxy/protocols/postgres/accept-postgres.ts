@@ -1,14 +1,17 @@
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { RefusalCode } from '../../../core/errors.ts';
+import type { Route } from '../../../core/route.ts';
 import type { ClosedReason } from '../../counters.ts';
 import type { Connection } from '../../listener/connection.ts';
-import type { Route } from '../../../core/route.ts';
 import type { Refusal } from '../../refusal.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
 import { classifyFirstBytes } from '../../sniff/first-bytes.ts';
 import { peekBytes } from '../../sniff/peek-bytes.ts';
+import { parseNamedStartup } from './named-startup.ts';
 import { parseFirstPacket } from './startup-message.ts';
+import { asksWhetherReady, parseStartupParameters } from './startup-parameters.ts';
+import { describeUnnamed, needsServerName } from './unnamed.ts';
 
 export interface PostgresRefuser {
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words?: Partial<Refusal>): void;
@@ -28,7 +31,8 @@ export interface PostgresAcceptOptions {
 
 /**
  * Waits for the StartupMessage - a client that is answered earlier loses the answer - then dials the pod, which gets
- * the message untouched, or refuses with an ErrorResponse. The connection's deadline bounds the wait.
+ * the message untouched (without the name of the pod, where that had to stand in it), or refuses with an ErrorResponse.
+ * The connection's deadline bounds the wait.
  */
 export function acceptPostgres(
   connection: Connection,
@@ -37,49 +41,84 @@ export function acceptPostgres(
   options: SessionOptions,
   refuser: PostgresRefuser,
 ): void {
-  const host = connection.info.serverName;
-  let isHttp = false;
+  let bytes: Buffer = NOTHING;
   peekBytes(
     client,
-    (bytes) => {
-      const parsed = parseFirstPacket(bytes);
-      if (parsed.kind === 'reject') isHttp = isHttpStart(bytes);
-      return parsed;
+    (sofar) => {
+      bytes = sofar;
+      return parseFirstPacket(sofar);
     },
     (outcome) => {
       if (outcome.kind === 'ended') refuser.close(connection, 'ended-early');
       else if (outcome.kind === 'reject') {
-        if (isHttp && !isPostgresClient) {
+        if (isPostgresClient || !isHttpStart(bytes)) refuser.close(connection, 'malformed-startup');
+        else {
           refuser.refuse(connection, client, 'route.misdirected', {
             message: 'This name is a Postgres, not a web site.',
-            hint: `Connect with: psql "host=${host ?? ''} port=${publicPort} sslmode=require".`,
+            hint: `Connect with: psql "host=${connection.info.serverName ?? ''} port=${publicPort} sslmode=require".`,
           });
-        } else refuser.close(connection, 'malformed-startup');
-      } else if (outcome.value.kind === 'cancel') refuser.cancel(connection, client);
-      else if (host === null) {
-        refuser.refuse(connection, client, 'route.unknown', {
-          hint: 'Connect by the host name of the pod, with a client that sends it (SNI): libpq 14 or newer does.',
-        });
-      } else {
-        const route = options.table.get(host);
-        if (route !== undefined && route.protocol !== 'postgres') {
-          refuser.refuse(connection, client, 'route.unknown', { message: `${host} is not a Postgres.` });
-          return;
         }
-        openSession(
-          connection,
-          client,
-          host,
-          options,
-          (code) => refuser.refuse(connection, client, code),
-          (backend) => {
-            if (route !== undefined) watchKey(route, client, backend);
-          },
-        );
-      }
+      } else if (outcome.value.kind === 'cancel') refuser.cancel(connection, client);
+      else acceptStartup(bytes);
     },
   );
+
+  function acceptStartup(startup: Buffer): void {
+    const { serverName } = connection.info;
+    // Some clients send the address they dial; a server name is never one (RFC 6066 3).
+    if (serverName !== null && isIP(serverName) === 0) open(startup, serverName);
+    else acceptUnnamed(startup);
+  }
+
+  function acceptUnnamed(startup: Buffer): void {
+    const named = parseNamedStartup(startup, (host) => options.table.get(host)?.protocol === 'postgres');
+    if (named.kind !== 'match') {
+      const reason = named.kind === 'reject' ? named.reason : 'malformed';
+      if (reason === 'malformed') refuser.close(connection, 'malformed-startup');
+      else refuse(startup, 'route.unknown', describeUnnamed(reason));
+      return;
+    }
+    const { host, packet, length } = named.value;
+    // From here on as if it had been sent: limits, lists and words of refusals are those of the name.
+    connection.info = { ...connection.info, serverName: host };
+    const route = options.table.get(host);
+    const words = route === undefined ? null : needsServerName(route);
+    if (words !== null) {
+      refuse(startup, 'route.misdirected', words);
+      return;
+    }
+    const all: unknown = client.read();
+    if (!Buffer.isBuffer(all)) return;
+    client.unshift(Buffer.concat([packet, all.subarray(length)]));
+    open(startup, host);
+  }
+
+  function open(startup: Buffer, host: string): void {
+    const route = options.table.get(host);
+    if (route !== undefined && route.protocol !== 'postgres') {
+      refuse(startup, 'route.unknown', { message: `${host} is not a Postgres.` });
+      return;
+    }
+    openSession(
+      connection,
+      client,
+      host,
+      options,
+      (code) => refuse(startup, code),
+      (backend) => {
+        if (route !== undefined) watchKey(route, client, backend);
+      },
+    );
+  }
+
+  function refuse(startup: Buffer, code: RefusalCode, words?: Partial<Refusal>): void {
+    const parsed = parseStartupParameters(startup);
+    connection.asksWhetherReady = parsed.kind === 'match' && asksWhetherReady(parsed.value);
+    refuser.refuse(connection, client, code, words);
+  }
 }
+
+const NOTHING = Buffer.alloc(0);
 
 /** At most the first byte has been waited for, so that a method may be incomplete: what begins like one is one. */
 function isHttpStart(bytes: Buffer): boolean {

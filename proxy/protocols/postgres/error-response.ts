@@ -16,12 +16,15 @@ const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
   'tls.required': '28000',
 };
 
+/** pg_isready takes every other SQLSTATE for "accepting connections", which a refusal never means. */
+const NOT_READY = '57P03';
+
 /** The ErrorResponse a Postgres client shows as `FATAL: ...` with DETAIL and HINT (Postgres documentation, 54.7, 54.8). */
-export function errorResponse(refusal: Refusal): Buffer {
+export function errorResponse(refusal: Refusal, asksWhetherReady = false): Buffer {
   const fields: readonly (readonly [string, string])[] = [
     ['S', 'FATAL'],
     ['V', 'FATAL'],
-    ['C', SQLSTATE[refusal.code]],
+    ['C', asksWhetherReady ? NOT_READY : SQLSTATE[refusal.code]],
     ['M', refusal.message],
     ['D', `Request id: ${refusal.requestId}.`],
     ['H', refusal.hint],
