@@ -10,10 +10,10 @@ import { parseVersion2, VERSION_2_SIGNATURE } from './version-2.ts';
 export function parseProxyHeader(bytes: Buffer): Parsed<ProxyHeader | 'absent'> {
   if (bytes.length === 0) return needMore(1);
   if (begins(bytes, VERSION_1_SIGNATURE)) {
-    return bytes.length < VERSION_1_SIGNATURE.length ? needMore(VERSION_1_SIGNATURE.length) : parseVersion1(bytes);
+    return bytes.length < VERSION_1_SIGNATURE.length ? needMore(bytes.length + 1) : parseVersion1(bytes);
   }
   if (begins(bytes, VERSION_2_SIGNATURE)) {
-    return bytes.length < VERSION_2_SIGNATURE.length ? needMore(VERSION_2_SIGNATURE.length) : parseVersion2(bytes);
+    return bytes.length < VERSION_2_SIGNATURE.length ? needMore(bytes.length + 1) : parseVersion2(bytes);
   }
   return match('absent');
 }

@@ -1,0 +1,38 @@
+import { Duplex } from 'node:stream';
+import { connect, type ConnectionOptions } from 'node:tls';
+
+const ASKED: readonly ConnectionOptions[] = [
+  { servername: 'mypg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] },
+  { servername: 'a.pods.localhost', maxVersion: 'TLSv1.2' },
+  { ALPNProtocols: ['postgresql'], ecdhCurve: 'X25519' },
+];
+
+/** What OpenSSL sends first, as Node's clients use it; and the same in records of a few bytes. */
+export async function realClientHellos(): Promise<readonly Buffer[]> {
+  const hellos = await Promise.all(ASKED.map(firstBytesOf));
+  return [...hellos, ...hellos.map((hello) => inRecords(hello, 300))];
+}
+
+function firstBytesOf(options: ConnectionOptions): Promise<Buffer> {
+  return new Promise((resolve) => {
+    const wire = new Duplex({
+      read: () => undefined,
+      write(chunk: Buffer, _encoding, callback) {
+        resolve(chunk);
+        callback();
+      },
+    });
+    connect({ ...options, socket: wire }).on('error', () => undefined);
+  });
+}
+
+/** The same handshake message in records of at most `size` bytes. */
+function inRecords(hello: Buffer, size: number): Buffer {
+  const message = hello.subarray(5);
+  const records: Buffer[] = [];
+  for (let offset = 0; offset < message.length; offset += size) {
+    const fragment = message.subarray(offset, offset + size);
+    records.push(Buffer.from([22, 3, 1, fragment.length >> 8, fragment.length & 255]), fragment);
+  }
+  return Buffer.concat(records);
+}
