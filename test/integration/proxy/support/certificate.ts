@@ -5,7 +5,10 @@ import { join } from 'node:path';
 import type { Certificate } from '../../../../core/certificates.ts';
 
 /** A self-signed certificate: it is its own root. */
-export function makeCertificate(names: readonly string[]): Certificate {
+export function makeCertificate(
+  names: readonly string[],
+  { days = 2, extensions = [] }: { readonly days?: number; readonly extensions?: readonly string[] } = {},
+): Certificate {
   const dir = mkdtempSync(join(tmpdir(), 'podgate-cert-'));
   try {
     const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
@@ -13,8 +16,19 @@ export function makeCertificate(names: readonly string[]): Certificate {
     execFileSync(
       'openssl',
       [
-        ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
-        ...['-subj', '/CN=test', '-addext', subjectAltName, '-keyout', key, '-out', cert],
+        ...[
+          'req',
+          '-x509',
+          '-newkey',
+          'ec',
+          '-pkeyopt',
+          'ec_paramgen_curve:prime256v1',
+          '-nodes',
+          '-days',
+          String(days),
+        ],
+        ...['-subj', '/CN=test', ...[subjectAltName, ...extensions].flatMap((one) => ['-addext', one])],
+        ...['-keyout', key, '-out', cert],
       ],
       { stdio: 'pipe' },
     );
