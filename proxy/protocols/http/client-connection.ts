@@ -2,16 +2,17 @@ import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { splice } from '../../session/splice.ts';
 import { endWith } from '../farewell.ts';
+import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
-import type { Accepted, Judge } from './judge.ts';
-import type { HttpLimits } from './limits.ts';
+import { forwardedRequest } from './forwarded-request.ts';
+import { Http1Answer, type Persistence } from './http1-answer.ts';
+import type { Accepted } from './judge.ts';
 import { rawResponse, renderProblem } from './page.ts';
 import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
 import { acceptOf, expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
-import type { UpstreamPool } from './upstream-pools.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
 import { HeadReader } from './wire/head-reader.ts';
-import { parseRequestHead, type RequestHead } from './wire/head.ts';
+import { parseRequestHead, type RequestHead, type ResponseHead } from './wire/head.ts';
 import { requestFraming } from './wire/request-framing.ts';
 import { headText, statusLine } from './wire/write-head.ts';
 
@@ -22,25 +23,6 @@ const CR = 0x0d;
 const LF = 0x0a;
 const NOTHING = Buffer.alloc(0);
 const NO_BODY: Framing = { kind: 'none' };
-
-/** What the connections of one gateway share. */
-export interface ConnectionParts {
-  readonly limits: HttpLimits;
-  readonly judge: Judge;
-  /** See ExchangeOptions. */
-  poolNow(accepted: Accepted): UpstreamPool | null;
-  /** Null = the pod is full. */
-  acquire(accepted: Accepted): (() => void) | null;
-  /** No further request is taken. */
-  isClosing(): boolean;
-  /** A request, or a tunnel, is under way; and no more. */
-  began(): void;
-  ended(): void;
-  gone(connection: ClientConnection): void;
-  log(accepted: Accepted, info: ConnectionInfo, code: string, message: string): void;
-  /** The API's version, for its envelope. */
-  readonly version: string | null;
-}
 
 type Phase =
   /** Waits for a request, or reads its head. */
@@ -58,10 +40,13 @@ type Wait = 'first' | 'head' | 'idle' | 'request' | 'linger' | 'none';
 /** One request, from its head to the end of its answer. */
 interface Current {
   readonly head: RequestHead;
+  /** The protocol to change to, or null. */
+  readonly upgrade: string | null;
   readonly body: BodyReader;
   /** Its body is too long, or of a length too uncertain, to be read for nothing. */
   readonly isLong: boolean;
   readonly exchange: Exchange | null;
+  readonly answer: Http1Answer;
   readonly accepted: Accepted | null;
   readonly release: () => void;
   isBodyDone: boolean;
@@ -71,8 +56,8 @@ interface Current {
  * HTTP/1.1 with one client (RFC 9112): one strict reader for the whole life of the connection, one request at a time. What
  * it does not know it refuses, and a connection on which anything was unclear ends.
  */
-export class ClientConnection implements ExchangeClient {
-  readonly socket: Socket;
+export class ClientConnection implements HttpConnection, ExchangeClient, Persistence {
+  readonly #socket: Socket;
   readonly #info: ConnectionInfo;
   readonly #parts: ConnectionParts;
   readonly #head: HeadReader;
@@ -90,7 +75,7 @@ export class ClientConnection implements ExchangeClient {
   #deadlineMs: number;
 
   constructor(socket: Socket, info: ConnectionInfo, parts: ConnectionParts) {
-    this.socket = socket;
+    this.#socket = socket;
     this.#info = info;
     this.#parts = parts;
     this.#head = new HeadReader(parts.limits.headerBytes);
@@ -99,10 +84,6 @@ export class ClientConnection implements ExchangeClient {
     socket.on('error', ignore).on('close', this.#onClose);
     // Whoever looked at the first bytes may have left the socket paused.
     socket.resume();
-  }
-
-  get remoteAddress(): string {
-    return this.#info.remoteAddress;
   }
 
   get keepsAlive(): boolean {
@@ -117,13 +98,11 @@ export class ClientConnection implements ExchangeClient {
     this.#keepsAlive = false;
   }
 
-  /** Ends a connection on which nothing is under way; another ends with its answer. */
   close(): void {
     if (this.isIdle) this.#end(NOTHING);
     else this.#keepsAlive = false;
   }
 
-  /** Called now and then: who is late is let go. */
   look(nowMs: number): void {
     if (nowMs < this.#deadlineMs) {
       this.#lookAtAnswer(nowMs);
@@ -138,13 +117,13 @@ export class ClientConnection implements ExchangeClient {
         this.#refuse('request.timeout');
         return;
       case 'request':
-        if (this.#current?.exchange?.hasAnswered === false) {
-          this.#current.exchange.abandon();
+        if (!this.hasAnswered) {
+          this.#current?.exchange?.abandon();
           this.#refuse('request.timeout');
-        } else this.socket.destroy();
+        } else this.#socket.destroy();
         return;
       case 'linger':
-        this.socket.destroy();
+        this.#socket.destroy();
         return;
       case 'none':
         return;
@@ -155,7 +134,32 @@ export class ClientConnection implements ExchangeClient {
     this.#readRest();
   }
 
-  onAnswered(): void {
+  get hasAnswered(): boolean {
+    return this.#current?.answer.hasBegun ?? false;
+  }
+
+  onInterim(head: ResponseHead): void {
+    this.#current?.answer.interim(head);
+  }
+
+  onHead(head: ResponseHead, framing: Framing): void {
+    this.#current?.answer.head(head, framing);
+  }
+
+  onData(piece: Buffer): boolean {
+    return this.#current?.answer.data(piece) ?? true;
+  }
+
+  onFlush(): void {
+    this.#current?.answer.flush();
+  }
+
+  onEnd(trailers: readonly string[]): void {
+    this.#current?.answer.end(trailers);
+    this.#answered();
+  }
+
+  #answered(): void {
     const current = this.#current;
     if (current === null) return;
     this.#done(current);
@@ -181,16 +185,17 @@ export class ClientConnection implements ExchangeClient {
     const accepted = this.#current?.accepted ?? null;
     if (accepted !== null) this.#parts.log(accepted, this.#info, code, 'an answer broke off');
     // Neither a proper end nor a close_notify: a broken answer never looks whole.
-    this.socket.destroy();
+    this.#socket.destroy();
   }
 
-  onUpgraded(head: string, backend: Socket, rest: Buffer): void {
-    const { socket } = this;
+  onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void {
+    const socket = this.#socket;
+    const current = this.#current;
     this.#phase = 'over';
     this.#wait = 'none';
     this.#deadlineMs = Infinity;
     socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
-    socket.write(head, 'latin1');
+    current?.answer.switching(head, current.upgrade ?? '');
     if (rest.length > 0) socket.write(rest);
     if (this.#rest.length > 0) backend.write(this.#rest);
     this.#rest = NOTHING;
@@ -206,7 +211,7 @@ export class ClientConnection implements ExchangeClient {
     if (this.#phase === 'head') this.#end(NOTHING);
     // Nothing tells a client that waits for its answer from one that is gone. Nearly all are gone, and a pod must not go
     // on working for nobody (nginx and node:http take it so, too).
-    else if (this.#phase !== 'over') this.socket.destroy();
+    else if (this.#phase !== 'over') this.#socket.destroy();
   };
 
   readonly #onDrain = (): void => {
@@ -224,13 +229,13 @@ export class ClientConnection implements ExchangeClient {
     if (this.#isReading || this.#phase === 'over') return;
     const rest = this.#rest;
     this.#rest = NOTHING;
-    this.socket.resume();
+    this.#socket.resume();
     if (rest.length > 0) this.#read(rest);
   }
 
   #keepRest(rest: Buffer): void {
     this.#rest = rest;
-    if (rest.length > 0) this.socket.pause();
+    if (rest.length > 0) this.#socket.pause();
   }
 
   /** Reads on, through as many requests as are answered at once. */
@@ -295,20 +300,20 @@ export class ClientConnection implements ExchangeClient {
     if (end < 0) {
       // A body that is none: the pod must not take what it has got for the whole.
       exchange.abandon();
-      this.socket.destroy();
+      this.#socket.destroy();
       return chunk.length;
     }
     if (current.body.isDone) {
       current.isBodyDone = true;
       exchange.endBody(current.body.trailers);
-    } else if (slow.isPod) this.socket.pause();
+    } else if (slow.isPod) this.#socket.pause();
     return end;
   }
 
   /** Reads and forgets. */
   #readUnread(body: BodyReader, chunk: Buffer, at: number): number {
     const end = body.read(chunk, at, ignore);
-    if (end < 0) this.socket.destroy();
+    if (end < 0) this.#socket.destroy();
     else if (body.isDone) this.#next();
     return end < 0 ? chunk.length : end;
   }
@@ -340,18 +345,9 @@ export class ClientConnection implements ExchangeClient {
       return;
     }
     this.#waitFor(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
-    const exchange = new Exchange(
-      {
-        head,
-        framing,
-        accepted: verdict,
-        upgrade,
-        expectsContinue: framing.kind !== 'none' && expectsContinue(head),
-        poolNow: () => this.#parts.poolNow(verdict),
-      },
-      this,
-    );
-    this.#current = { ...this.#currentOf(head, framing), exchange, accepted: verdict, release };
+    const request = forwardedRequest(head, verdict, this.#info.remoteAddress, upgrade);
+    const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict) }, this);
+    this.#current = { ...this.#currentOf(head, framing), upgrade, exchange, accepted: verdict, release };
     exchange.start();
   }
 
@@ -359,7 +355,8 @@ export class ClientConnection implements ExchangeClient {
     const isBodyDone = framing.kind === 'none';
     const isLong = framing.kind === 'chunked' || (framing.kind === 'length' && framing.bytes > DRAINED_BODY_BYTES);
     const body = createBodyReader(framing);
-    return { head, body, isLong, exchange: null, accepted: null, release: ignore, isBodyDone };
+    const answer = new Http1Answer(this.#socket, head, this);
+    return { head, upgrade: null, body, isLong, exchange: null, answer, accepted: null, release: ignore, isBodyDone };
   }
 
   #malformed(requestId: string, reason: string): Problem {
@@ -379,8 +376,8 @@ export class ClientConnection implements ExchangeClient {
     const bytes = Buffer.from(text, 'latin1');
     const whole = head.method === 'HEAD' ? bytes : Buffer.concat([bytes, body]);
     if (this.#keepsAlive) {
-      this.socket.write(whole);
-      this.onAnswered();
+      this.#socket.write(whole);
+      this.#answered();
     } else {
       this.#done(current);
       this.#end(whole);
@@ -412,7 +409,7 @@ export class ClientConnection implements ExchangeClient {
   }
 
   #end(bytes: Buffer): void {
-    const { socket } = this;
+    const socket = this.#socket;
     this.#phase = 'over';
     this.#wait = 'none';
     this.#deadlineMs = Infinity;

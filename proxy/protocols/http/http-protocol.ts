@@ -1,10 +1,12 @@
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
-import { ClientConnection, type ConnectionParts } from './client-connection.ts';
+import { ClientConnection } from './client-connection.ts';
+import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
 import { type Accepted, Judge, type JudgeOptions } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
-import { type UpstreamPool, UpstreamPools } from './upstream-pools.ts';
+import { UpstreamPools } from './upstream-pools.ts';
+import type { UpstreamPool } from './upstream.ts';
 
 export { DEFAULT_HTTP_LIMITS, type HttpLimits } from './limits.ts';
 
@@ -45,7 +47,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
   readonly version: string | null;
   readonly #options: HttpProtocolOptions;
   readonly #pools: UpstreamPools;
-  readonly #connections = new Set<ClientConnection>();
+  readonly #connections = new Set<HttpConnection>();
   #looking: NodeJS.Timeout | null = null;
   #active = 0;
   #closing = false;
@@ -90,7 +92,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.#closeWhenIdle();
   }
 
-  gone(connection: ClientConnection): void {
+  gone(connection: HttpConnection): void {
     this.#connections.delete(connection);
   }
 

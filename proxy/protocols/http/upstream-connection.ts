@@ -5,46 +5,19 @@ import { type BodyReader, createBodyReader, type Framing } from './wire/body-rea
 import { parseResponseHead, type ResponseHead } from './wire/head.ts';
 import { HeadReader } from './wire/head-reader.ts';
 import { responseFraming } from './wire/response-framing.ts';
-import { lastChunk, writeChunk } from './wire/write-head.ts';
+import { headText, lastChunk, writeChunk } from './wire/write-head.ts';
+import type { AnswerSink, OutgoingRequest, Upstream } from './upstream.ts';
 
 /** Of an answer's status line and fields. */
 const ANSWER_HEAD_BYTES = 64 * 1024;
 /** More interim answers than this are no answer. */
 const INTERIM_MAX = 32;
 
-/** Who gets the answer. Exactly one of `onEnd`, `onFailed` and `onUpgraded` is the last call. */
-export interface AnswerSink {
-  /** A 1xx answer. */
-  onInterim(head: ResponseHead): void;
-  onHead(head: ResponseHead, framing: Framing): void;
-  /** False = enough for now: `resume` asks for more. */
-  onData(piece: Buffer): boolean;
-  /** What was read so far is handed over: nothing more comes at once. */
-  onFlush(): void;
-  onEnd(trailers: readonly string[]): void;
-  /** `isFresh`: not a byte of an answer has come. */
-  onFailed(code: string, isFresh: boolean): void;
-  /** 101: the connection is the caller's from now on, with what the pod has said behind its head. */
-  onUpgraded(head: ResponseHead, socket: Socket, rest: Buffer): void;
-  /** The pod takes more of the request's body. */
-  onDrain(): void;
-}
-
-export interface OutgoingRequest {
-  /** Whole head, as text. */
-  readonly head: string;
-  readonly method: string;
-  readonly isChunked: boolean;
-  readonly hasBody: boolean;
-  /** 101 is an answer to it. */
-  readonly isUpgrade: boolean;
-}
-
 /**
  * One connection to a backend, and one request at a time on it. It reads answers with the same strictness as requests:
  * what is not clear ends the connection.
  */
-export class UpstreamConnection {
+export class UpstreamConnection implements Upstream {
   readonly #socket: Socket;
   /** Told when it is idle and may be used again, or is gone. */
   readonly #onIdle: (connection: UpstreamConnection) => void;
@@ -79,20 +52,18 @@ export class UpstreamConnection {
     return !this.#socket.destroyed && this.#socket.writable && this.#sink === null;
   }
 
-  /** Sends a request; its body follows by `writeBody` and `endBody`. */
   send(request: OutgoingRequest, sink: AnswerSink): void {
     this.#sink = sink;
     this.#request = request;
-    this.#isRequestSent = !request.hasBody;
+    this.#isRequestSent = request.framing.kind === 'none';
     this.#interim = 0;
     this.#hasAnswered = false;
     this.requests++;
-    this.#socket.write(request.head, 'latin1');
+    this.#socket.write(requestText(request), 'latin1');
   }
 
-  /** False = the pod is slow: wait for `onDrain`. */
   writeBody(piece: Buffer): boolean {
-    if (this.#request?.isChunked !== true) return this.#socket.write(piece);
+    if (this.#request?.framing.kind !== 'chunked') return this.#socket.write(piece);
     this.#socket.cork();
     const takesMore = writeChunk(this.#socket, piece);
     this.#socket.uncork();
@@ -101,19 +72,14 @@ export class UpstreamConnection {
 
   endBody(trailers: readonly string[]): void {
     this.#isRequestSent = true;
-    if (this.#request?.isChunked === true) this.#socket.write(lastChunk(trailers), 'latin1');
+    if (this.#request?.framing.kind === 'chunked') this.#socket.write(lastChunk(trailers), 'latin1');
     this.#settle();
-  }
-
-  pause(): void {
-    this.#socket.pause();
   }
 
   resume(): void {
     this.#socket.resume();
   }
 
-  /** Nobody waits for the answer any more. */
   abandon(): void {
     this.#sink = null;
     this.#socket.destroy();
@@ -175,7 +141,7 @@ export class UpstreamConnection {
 
   #onSwitching(head: ResponseHead, rest: Buffer): boolean {
     const sink = this.#sink;
-    if (sink === null || this.#request?.isUpgrade !== true) return this.#failed('INVALID_ANSWER');
+    if (sink === null || (this.#request?.upgrade ?? null) === null) return this.#failed('INVALID_ANSWER');
     const socket = this.#socket;
     this.#sink = null;
     this.#onGone(this);
@@ -228,6 +194,17 @@ export class UpstreamConnection {
     this.#onGone(this);
     const sink = this.#sink;
     this.#sink = null;
-    sink?.onFailed(this.#failure, !this.#hasAnswered && !this.#head.hasBegun && this.#interim === 0);
+    const isFresh = !this.#hasAnswered && !this.#head.hasBegun && this.#interim === 0;
+    sink?.onFailed({ code: this.#failure, isFresh, isUnprocessed: false });
   };
+}
+
+function requestText({ method, target, fields, framing, upgrade, expectsContinue }: OutgoingRequest): string {
+  const line = `${method} ${target} HTTP/1.1`;
+  if (framing.kind !== 'chunked' && !expectsContinue && upgrade === null) return headText(line, fields);
+  const ours: string[] = [];
+  if (framing.kind === 'chunked') ours.push('transfer-encoding', 'chunked');
+  if (expectsContinue) ours.push('expect', '100-continue');
+  if (upgrade !== null) ours.push('connection', 'upgrade', 'upgrade', upgrade);
+  return headText(line, [...fields, ...ours]);
 }

@@ -1,85 +1,11 @@
 import type { Route } from '../../../core/route.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
-import { type Destination, dial } from './dial.ts';
+import { ConnectionPool } from './connection-pool.ts';
 import type { HttpLimits } from './limits.ts';
-import { UpstreamConnection } from './upstream-connection.ts';
+import type { UpstreamPool } from './upstream.ts';
 
 /** A pool nobody used for so long is given up; its connections are long gone by then. */
 const FORGET_AFTER_MS = 60_000;
-
-/**
- * Kept connections to one backend. The newest is used first: it is the least likely to be closed at this very moment,
- * and the others become idle for long enough to be closed.
- */
-export class UpstreamPool {
-  readonly key: string;
-  readonly destination: Destination;
-  readonly #limits: HttpLimits;
-  /** performance.now() until which a refused connection is tried again: kube-proxy lags behind "ready". */
-  readonly #retryUntilMs: number;
-  readonly #idle: UpstreamConnection[] = [];
-  #isRetired = false;
-  lastUsedMs: number;
-
-  constructor(key: string, destination: Destination, limits: HttpLimits) {
-    this.key = key;
-    this.destination = destination;
-    this.#limits = limits;
-    this.lastUsedMs = performance.now();
-    this.#retryUntilMs = this.lastUsedMs + (destination.kind === 'unix' ? 0 : limits.refusedRetryMs);
-  }
-
-  /** A kept connection, or null. */
-  take(): UpstreamConnection | null {
-    const usableSinceMs = performance.now() - this.#limits.upstreamIdleMs;
-    for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
-      if (kept.isUsable && kept.idleSinceMs >= usableSinceMs) return kept;
-      kept.close();
-    }
-    return null;
-  }
-
-  /** A new connection. A refusal right after "ready" is tried again for a while. Rejects when the signal aborts. */
-  async open(signal: AbortSignal, allowHalfOpen: boolean): Promise<UpstreamConnection> {
-    const { connectTimeoutMs } = this.#limits;
-    const options = { connectTimeoutMs, allowHalfOpen, retryUntilMs: this.#retryUntilMs };
-    return new UpstreamConnection(await dial(this.destination, options, signal), {
-      onIdle: (connection) => this.#keep(connection),
-      onGone: (connection) => this.#forget(connection),
-    });
-  }
-
-  /** Closes what has been idle for too long. */
-  sweep(): void {
-    const usableSinceMs = performance.now() - this.#limits.upstreamIdleMs;
-    // In the order in which they became idle.
-    while ((this.#idle[0]?.idleSinceMs ?? Infinity) < usableSinceMs) this.#idle.shift()?.close();
-  }
-
-  get isRetired(): boolean {
-    return this.#isRetired;
-  }
-
-  /** Nothing is kept from now on; requests under way end in peace. */
-  retire(): void {
-    this.#isRetired = true;
-    for (const kept of this.#idle.splice(0)) kept.close();
-  }
-
-  #keep(connection: UpstreamConnection): void {
-    if (this.#isRetired) {
-      connection.close();
-      return;
-    }
-    connection.idleSinceMs = performance.now();
-    this.#idle.push(connection);
-  }
-
-  #forget(connection: UpstreamConnection): void {
-    const at = this.#idle.lastIndexOf(connection);
-    if (at >= 0) this.#idle.splice(at, 1);
-  }
-}
 
 /**
  * Pools keyed by uid, address and port, one a host: an address that is given to another pod never meets a connection
@@ -105,13 +31,13 @@ export class UpstreamPools {
     }
     kept?.retire();
     const { address, port } = backend;
-    const pool = new UpstreamPool(key, { kind: 'address', address, port }, this.#limits);
+    const pool = new ConnectionPool(key, { kind: 'address', address, port }, this.#limits);
     this.#byHost.set(host, pool);
     return pool;
   }
 
   api(): UpstreamPool {
-    this.#api ??= new UpstreamPool('api', { kind: 'unix', path: this.#apiSocketPath }, this.#limits);
+    this.#api ??= new ConnectionPool('api', { kind: 'unix', path: this.#apiSocketPath }, this.#limits);
     return this.#api;
   }
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import { createServer, Socket, type AddressInfo, type Server } from 'node:net';
+import { createServer, type AddressInfo, type Server } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -8,7 +8,8 @@ import type { Backend, Route } from '../../../core/route.ts';
 import { examineRequest } from '../../../proxy/protocols/http/examine.ts';
 import { Exchange } from '../../../proxy/protocols/http/exchange.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/limits.ts';
-import { UpstreamPool } from '../../../proxy/protocols/http/upstream-pools.ts';
+import { ConnectionPool } from '../../../proxy/protocols/http/connection-pool.ts';
+import { forwardedRequest } from '../../../proxy/protocols/http/forwarded-request.ts';
 import { dialBackend, type Dialled } from '../../../proxy/session/dial.ts';
 import { until } from '../../support/until.ts';
 import { runningRoute, systemClock, type GatewayFixture } from './support/gateway-fixture.ts';
@@ -138,26 +139,24 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     const request = examineRequest(head, 'a.b');
     if (request.kind !== 'good') throw new Error(request.kind);
     const route = runningRoute('a.b', port);
-    const pool = new UpstreamPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS);
+    const pool = new ConnectionPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS);
+    const accepted = { kind: 'pod', request, requestId: 'id', route, backend } as const;
     const pools = [pool, pool];
     const code = await new Promise<string>((resolve) => {
       const exchange = new Exchange(
         {
-          head,
-          framing: request.framing,
-          accepted: { kind: 'pod', request, requestId: 'id', route, backend },
-          upgrade: null,
-          expectsContinue: false,
+          request: forwardedRequest(head, accepted, '127.0.0.1', null),
           // There when a kept connection is looked for and when it is dialled; gone after that.
           poolNow: () => pools.shift() ?? null,
         },
         {
-          socket: new Socket(),
-          remoteAddress: '127.0.0.1',
-          keepsAlive: true,
-          endsAfterThis: () => undefined,
+          hasAnswered: false,
           wantsBody: () => undefined,
-          onAnswered: () => resolve('answered'),
+          onInterim: () => resolve('interim'),
+          onHead: () => resolve('answered'),
+          onData: () => true,
+          onFlush: () => undefined,
+          onEnd: () => resolve('answered'),
           onUnreachable: resolve,
           onBroken: resolve,
           onUpgraded: () => resolve('upgraded'),

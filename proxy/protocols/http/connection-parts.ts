@@ -1,0 +1,31 @@
+import type { ConnectionInfo } from '../../connection-info.ts';
+import type { Accepted, Judge } from './judge.ts';
+import type { HttpLimits } from './limits.ts';
+import type { UpstreamPool } from './upstream.ts';
+
+/** A client's connection, whatever version of HTTP it speaks. */
+export interface HttpConnection {
+  /** Called now and then: who is late is let go. */
+  look(nowMs: number): void;
+  /** Ends a connection on which nothing is under way; another ends with its last answer. */
+  close(): void;
+}
+
+/** What the connections of one gateway share. */
+export interface ConnectionParts {
+  readonly limits: HttpLimits;
+  readonly judge: Judge;
+  /** See ExchangeOptions. */
+  poolNow(accepted: Accepted): UpstreamPool | null;
+  /** Null = the pod is full. */
+  acquire(accepted: Accepted): (() => void) | null;
+  /** No further request is taken. */
+  isClosing(): boolean;
+  /** A request, or a tunnel, is under way; and no more. */
+  began(): void;
+  ended(): void;
+  gone(connection: HttpConnection): void;
+  log(accepted: Accepted, info: ConnectionInfo, code: string, message: string): void;
+  /** The API's version, for its envelope. */
+  readonly version: string | null;
+}

@@ -1,0 +1,74 @@
+import { type Destination, dial } from './dial.ts';
+import type { HttpLimits } from './limits.ts';
+import { UpstreamConnection } from './upstream-connection.ts';
+import type { UpstreamPool } from './upstream.ts';
+
+/**
+ * Kept connections to one backend. The newest is used first: it is the least likely to be closed at this very moment,
+ * and the others become idle for long enough to be closed.
+ */
+export class ConnectionPool implements UpstreamPool {
+  readonly key: string;
+  readonly destination: Destination;
+  readonly #limits: HttpLimits;
+  /** performance.now() until which a refused connection is tried again: kube-proxy lags behind "ready". */
+  readonly #retryUntilMs: number;
+  readonly #idle: UpstreamConnection[] = [];
+  #isRetired = false;
+  lastUsedMs: number;
+
+  constructor(key: string, destination: Destination, limits: HttpLimits) {
+    this.key = key;
+    this.destination = destination;
+    this.#limits = limits;
+    this.lastUsedMs = performance.now();
+    this.#retryUntilMs = this.lastUsedMs + (destination.kind === 'unix' ? 0 : limits.refusedRetryMs);
+  }
+
+  take(): UpstreamConnection | null {
+    const usableSinceMs = performance.now() - this.#limits.upstreamIdleMs;
+    for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
+      if (kept.isUsable && kept.idleSinceMs >= usableSinceMs) return kept;
+      kept.close();
+    }
+    return null;
+  }
+
+  async open(signal: AbortSignal, allowHalfOpen: boolean): Promise<UpstreamConnection> {
+    const { connectTimeoutMs } = this.#limits;
+    const options = { connectTimeoutMs, allowHalfOpen, retryUntilMs: this.#retryUntilMs };
+    return new UpstreamConnection(await dial(this.destination, options, signal), {
+      onIdle: (connection) => this.#keep(connection),
+      onGone: (connection) => this.#forget(connection),
+    });
+  }
+
+  sweep(): void {
+    const usableSinceMs = performance.now() - this.#limits.upstreamIdleMs;
+    // In the order in which they became idle.
+    while ((this.#idle[0]?.idleSinceMs ?? Infinity) < usableSinceMs) this.#idle.shift()?.close();
+  }
+
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
+  retire(): void {
+    this.#isRetired = true;
+    for (const kept of this.#idle.splice(0)) kept.close();
+  }
+
+  #keep(connection: UpstreamConnection): void {
+    if (this.#isRetired) {
+      connection.close();
+      return;
+    }
+    connection.idleSinceMs = performance.now();
+    this.#idle.push(connection);
+  }
+
+  #forget(connection: UpstreamConnection): void {
+    const at = this.#idle.lastIndexOf(connection);
+    if (at >= 0) this.#idle.splice(at, 1);
+  }
+}
