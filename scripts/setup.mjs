@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { prepareDebianPackages } from './setup/debian-packages.mjs';
 import { prepareKubernetes } from './setup/kubernetes.mjs';
 import { prepareNeo4j } from './setup/neo4j.mjs';
+import { preparePgjdbc } from './setup/pgjdbc.mjs';
 import { prepareNodeModules } from './setup/node-modules.mjs';
 import { say } from './setup/run-command.mjs';
 
@@ -15,11 +16,16 @@ function fail(problem) {
   process.exit(1);
 }
 
+/** One after the other: Maven's own cache is not made for two at a time. */
+async function prepareByMaven() {
+  return [await prepareNeo4j(), await preparePgjdbc()];
+}
+
 async function prepareTestPrograms() {
   // The first brings what the others are made with.
   const packagesProblem = await prepareDebianPackages();
-  const others = await Promise.all([prepareNeo4j(), prepareKubernetes()]);
-  const problems = [packagesProblem, ...others].filter((problem) => problem !== null);
+  const others = await Promise.all([prepareByMaven(), prepareKubernetes()]);
+  const problems = [packagesProblem, ...others.flat()].filter((problem) => problem !== null);
   for (const problem of problems) say(problem);
   if (problems.length > 0 && process.env.PODGATE_TEST_REQUIRE_ALL === '1')
     fail('PODGATE_TEST_REQUIRE_ALL=1: that is an error.');

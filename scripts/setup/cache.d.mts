@@ -5,3 +5,5 @@ export const KUBERNETES_VERSION: string;
 export const ETCD_VERSION: string;
 export function preparedKubernetesHome(): string;
 export function preparedDebianRoot(): string;
+export const PGJDBC_VERSION: string;
+export function preparedPgjdbc(): string;

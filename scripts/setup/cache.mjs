@@ -4,6 +4,9 @@ import { join } from 'node:path';
 /** The newest of the 5.26 line (long-term support), which runs on Java 17. */
 export const NEO4J_VERSION = '5.26.30';
 
+/** The current driver; what Debian has is of the line before. */
+export const PGJDBC_VERSION = '42.7.14';
+
 /** A maintained minor of Kubernetes, and the etcd that goes with it: test/support/kubernetes/build/ pins both whole. */
 export const KUBERNETES_VERSION = '1.34.4';
 export const ETCD_VERSION = '3.6.13';
@@ -29,6 +32,11 @@ export function preparedNeo4jHome() {
 /** Holds `bin/kube-apiserver`, `bin/kubectl` and `bin/etcd`, built by set-up for tests; it may not be there (yet). */
 export function preparedKubernetesHome() {
   return join(cacheRoot(), `kubernetes-${KUBERNETES_VERSION}`);
+}
+
+/** The driver's one file; it may not be there (yet). */
+export function preparedPgjdbc() {
+  return join(cacheRoot(), `postgresql-${PGJDBC_VERSION}.jar`);
 }
 
 /** A link to the prepared Neo4j under a name without a version, in the user's own cache. */

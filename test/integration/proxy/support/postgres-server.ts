@@ -15,6 +15,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { connect } from 'node:net';
+import type { Certificate } from '../../../../core/certificates.ts';
 import { until } from '../../../support/until.ts';
 
 /** Postgres refuses to run as root: then it is nobody. */
@@ -29,8 +30,13 @@ export interface PostgresServer {
   stop(): Promise<void>;
 }
 
+export interface PostgresOptions {
+  /** It speaks TLS, too, and shows this. */
+  readonly certificate?: Certificate;
+}
+
 /** A real Postgres of the npm package, in a temporary directory, on loopback, with SCRAM passwords. */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres({ certificate }: PostgresOptions = {}): Promise<PostgresServer> {
   const dir = mkdtempSync(join(tmpdir(), 'podgate-postgres-'));
   const isRoot = process.getuid?.() === 0;
   const identity = isRoot ? NOBODY : {};
@@ -48,6 +54,7 @@ export async function startPostgres(): Promise<PostgresServer> {
     ['-D', data, '-U', user, '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--no-locale', '-N'],
     { stdio: 'pipe', cwd: dir, ...identity },
   );
+  const tls = certificate === undefined ? [] : tlsSettings(data, certificate, isRoot);
   const port = await freePort();
   const child = spawn(
     join(native, 'bin/postgres'),
@@ -62,6 +69,7 @@ export async function startPostgres(): Promise<PostgresServer> {
       'unix_socket_directories=',
       '-c',
       'fsync=off',
+      ...tls,
     ],
     { stdio: 'ignore', cwd: dir, ...identity },
   );
@@ -76,6 +84,18 @@ export async function startPostgres(): Promise<PostgresServer> {
       rmSync(dir, { recursive: true });
     },
   };
+}
+
+function tlsSettings(data: string, { certificatePem, privateKeyPem }: Certificate, isRoot: boolean): readonly string[] {
+  for (const [name, text] of [
+    ['server.crt', certificatePem],
+    ['server.key', privateKeyPem],
+  ] as const) {
+    const path = join(data, name);
+    writeFileSync(path, text, { mode: 0o600 });
+    if (isRoot) chownSync(path, NOBODY.uid, NOBODY.gid);
+  }
+  return ['-c', 'ssl=on'];
 }
 
 /** The package's programs with the links npm packages cannot hold. */

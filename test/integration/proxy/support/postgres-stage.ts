@@ -24,7 +24,7 @@ export interface PostgresStage {
   readonly dir: string;
   /** By the gateway, verified in full. */
   readonly conninfo: (more?: string) => string;
-  /** To the server itself. */
+  /** The same to the server itself. */
   readonly direct: (more?: string) => string;
   /** Environment and password are set. */
   readonly run: (
@@ -47,18 +47,20 @@ export async function startPostgresStage(
   const certificate = makeCertificate(['localhost', '*.pods.localhost']);
   const caPath = join(dir, 'ca.pem');
   writeFileSync(caPath, certificate.certificatePem);
-  const server = await startPostgres();
+  const server = await startPostgres({ certificate });
   const { user, password } = server;
   // It takes connections before it is done with starting.
-  const watcher = await until('Postgres answers', async () => {
-    const client = new pg.Client({ host: '127.0.0.1', port: server.port, user, password, database: 'postgres' });
-    await client.connect();
-    return client;
-  });
+  const watcher = new pg.Pool({ host: '127.0.0.1', port: server.port, user, password, database: 'postgres', max: 1 });
+  // Suites of drivers end every session they find; the next question opens another.
+  watcher.on('error', () => undefined);
+  await until('Postgres answers', () => watcher.query('select 1'));
   const fixture = await startGateway({
     certificate,
     routes: [runningRoute(HOST, server.port, { protocol: 'postgres' }), ...routesOf(server)],
   });
+  const conninfo = (port: number, more: string): string =>
+    `host=${HOST} hostaddr=127.0.0.1 port=${port} user=${user} dbname=postgres connect_timeout=20 ` +
+    `sslmode=verify-full sslrootcert=${caPath} ${more}`;
   const clientEnv = { PGPASSWORD: password, HOME: dir, LC_ALL: 'C.UTF-8' };
   let sleeps = 0;
   const stage: PostgresStage = {
@@ -67,10 +69,8 @@ export async function startPostgresStage(
     certificate,
     caPath,
     dir,
-    conninfo: (more = '') =>
-      `host=${HOST} hostaddr=127.0.0.1 port=${fixture.httpsPort} user=${user} dbname=postgres connect_timeout=20 ` +
-      `sslmode=verify-full sslrootcert=${caPath} ${more}`,
-    direct: (more = '') => `host=127.0.0.1 port=${server.port} user=${user} dbname=postgres sslmode=disable ${more}`,
+    conninfo: (more = '') => conninfo(fixture.httpsPort, more),
+    direct: (more = '') => conninfo(server.port, more),
     run: (program, args, { env = {}, ...options } = {}) =>
       run(program, args, { ...options, env: { ...clientEnv, ...env } }),
     psql: (conninfo, sql, env = {}) => stage.run('psql', ['-X', '-At', conninfo, '-c', sql], { env }),
