@@ -138,3 +138,14 @@ export interface ChallengeRecord {
   readonly keyAuthorization: string;
   readonly expiresAtMs: number;
 }
+
+/** A TXT record that was written for dns-01, to be removed even after a crash. The key of its record is its uid. */
+export interface ChallengeTextRecord {
+  readonly uid: string;
+  /** The name that is proved, without `*.`. */
+  readonly host: string;
+  /** Where the text was written: CNAMEs are followed. */
+  readonly name: string;
+  readonly value: string;
+  readonly createdAtMs: number;
+}

@@ -1,9 +1,21 @@
+import type {
+  AcmeAccountRecord,
+  CertificateBudgetRecord,
+  CertificateRecord,
+  ChallengeRecord,
+  ChallengeTextRecord,
+} from './certificates.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
 
 /** The kinds of record and what each holds. */
 export interface RecordTypes {
   readonly pod: PodRecord;
   readonly credential: CredentialRecord;
+  readonly certificate: CertificateRecord;
+  readonly 'acme-account': AcmeAccountRecord;
+  readonly 'certificate-budget': CertificateBudgetRecord;
+  readonly challenge: ChallengeRecord;
+  readonly 'challenge-text': ChallengeTextRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

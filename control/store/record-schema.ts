@@ -24,10 +24,15 @@ function withVolumeMounts(value: unknown): unknown {
   };
 }
 
-/** A change of PodRecord or CredentialRecord that old records do not satisfy raises the version and adds an upgrade. */
+/** A change of a record's type that old records do not satisfy raises the version and adds an upgrade. */
 export const RECORD_SCHEMAS: RecordSchemas = {
   pod: { version: 2, upgrades: { 1: withVolumeMounts } },
   credential: { version: 1, upgrades: {} },
+  certificate: { version: 1, upgrades: {} },
+  'acme-account': { version: 1, upgrades: {} },
+  'certificate-budget': { version: 1, upgrades: {} },
+  challenge: { version: 1, upgrades: {} },
+  'challenge-text': { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

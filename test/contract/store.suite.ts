@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Change, Store } from '../../core/store.ts';
+import type { Change, Put, Store } from '../../core/store.ts';
+import { CERTIFICATE_PUTS } from '../support/certificate-records.ts';
 import { podSpec } from '../support/pod-records.ts';
 import {
   committed,
@@ -120,6 +121,29 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect((await store.get('pod', 'one'))?.revision).toBe(commit);
         expect((await store.get('credential', 'one'))?.value.sealed).toBe('text');
         expect((await store.tombstone('pod', 'old'))?.revision).toBe(commit);
+      });
+
+      it('keeps records of every kind, apart from those of the same key and another kind', async () => {
+        const puts: readonly Put[] = [
+          putPod('a.test', 'absent'),
+          {
+            ...{ kind: 'credential', key: 'a.test', expected: 'absent', tenant: 'dev', indexes: [] },
+            value: { uid: 'u', tenant: 'dev', podId: 'one', sealed: 'text' },
+          },
+          ...CERTIFICATE_PUTS,
+        ];
+        const commit = await committed(store.commit({ puts }));
+        for (const { kind, key, value } of puts) {
+          expect(await store.get(kind, key)).toEqual({ kind, key, revision: commit, value });
+          expect(await store.list(kind, { limit: 10 })).toHaveLength(1);
+        }
+        await committed(
+          store.commit({ deletes: puts.map(({ kind, key }) => ({ kind, key, expected: commit, uid: `of ${kind}` })) }),
+        );
+        for (const { kind, key } of puts) {
+          expect(await store.get(kind, key)).toBeNull();
+          expect(await store.tombstone(kind, key)).toMatchObject({ kind, key, uid: `of ${kind}` });
+        }
       });
 
       it('makes the enqueued keys due in the same step', async () => {
