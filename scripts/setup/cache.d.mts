@@ -7,3 +7,4 @@ export function preparedKubernetesHome(): string;
 export function preparedDebianRoot(): string;
 export const PGJDBC_VERSION: string;
 export function preparedPgjdbc(): string;
+export function preparedNodePeers(): string;

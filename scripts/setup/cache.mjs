@@ -48,3 +48,8 @@ export function stableNeo4jHome() {
 export function preparedDebianRoot() {
   return join(cacheRoot(), 'debian-bookworm.tar');
 }
+
+/** Proxies for Node that `bench/peers.ts` installs to be compared with; it may not be there (yet). */
+export function preparedNodePeers() {
+  return join(cacheRoot(), 'bench-node-peers');
+}
