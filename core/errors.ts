@@ -18,6 +18,11 @@ export const ERRORS = {
   'route.starting': { fault: 'pod', retryable: true, message: 'The pod is starting.' },
   'route.unreachable': { fault: 'pod', retryable: true, message: 'The pod runs but does not answer.' },
   'route.forbidden': { fault: 'client', retryable: false, message: 'Your address may not connect to this pod.' },
+  'route.certificate': {
+    fault: 'client',
+    retryable: false,
+    message: 'This pod asks for a client certificate that it trusts.',
+  },
   'route.full': { fault: 'gateway', retryable: true, message: 'Too many connections.' },
   'route.misdirected': {
     fault: 'client',

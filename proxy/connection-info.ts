@@ -1,3 +1,5 @@
+import type { ClientProof } from './tls/client-proof.ts';
+
 /** What is known of a client's connection once its first bytes are read. Goes into every log line about it. */
 export interface ConnectionInfo {
   /** Random; users quote it, operators search for it. Also the request id of what is refused. */
@@ -7,4 +9,6 @@ export interface ConnectionInfo {
   readonly remotePort: number;
   /** SNI, lower case without a trailing dot; null when the client sent none. */
   readonly serverName: string | null;
+  /** What came of asking for a client certificate; null when none was asked for. */
+  readonly proof: ClientProof | null;
 }

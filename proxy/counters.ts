@@ -68,6 +68,7 @@ export function createCounters(): Counters {
       'route.starting': 0,
       'route.unreachable': 0,
       'route.forbidden': 0,
+      'route.certificate': 0,
       'route.full': 0,
       'route.misdirected': 0,
       'tls.required': 0,

@@ -8,7 +8,6 @@ import { createCounters, type Counters } from './counters.ts';
 import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
 import { HttpsFront } from './listener/https-front.ts';
 import { Reception } from './listener/reception.ts';
-import { isAddressAllowed } from './policy/ip-allow-list.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type HttpLimits } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';
@@ -139,7 +138,6 @@ class GatewayWorker implements Gateway {
       apiUrl,
       limits: limits.http,
       isStale,
-      isAddressAllowed,
       acquirePod: (uid) => counts.acquirePod(uid),
       releasePod: (uid) => counts.releasePod(uid),
       counters,

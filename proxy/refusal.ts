@@ -1,5 +1,6 @@
 import { ERRORS, type RefusalCode } from '../core/errors.ts';
 import type { Route } from '../core/route.ts';
+import type { ClientProof } from './tls/client-proof.ts';
 
 /** A refusal ready to be said in any protocol. */
 export interface Refusal {
@@ -15,6 +16,8 @@ export interface RefusalOptions {
   readonly requestId: string;
   readonly host: string | null;
   readonly route: Route | null;
+  /** What came of asking the client for a certificate, if it was asked. */
+  readonly proof?: ClientProof | null;
   /** Where the API is reached from outside, such as `https://localhost:8443`. */
   readonly apiUrl: string;
 }
@@ -24,7 +27,7 @@ export function describeRefusal(code: RefusalCode, options: RefusalOptions): Ref
   return { code, requestId: options.requestId, message: messageOf(code, options), hint: hintOf(code, options) };
 }
 
-function messageOf(code: RefusalCode, { host, route }: RefusalOptions): string {
+function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): string {
   const pod = route === null ? 'The pod' : `Pod ${route.podId}`;
   switch (code) {
     case 'route.unknown':
@@ -37,8 +40,15 @@ function messageOf(code: RefusalCode, { host, route }: RefusalOptions): string {
       return `${pod} runs but does not answer.`;
     case 'route.forbidden':
       return 'Your address may not connect to this pod.';
-    case 'route.full':
+    case 'route.certificate':
+      if (proof?.kind === 'refused') return `Your client certificate is not accepted: ${proof.reason}.`;
+      return `${pod} asks for a client certificate, and none was shown.`;
     case 'route.misdirected':
+      if (route !== null && (route.tls !== undefined || route.clientCa !== undefined)) {
+        return `What ${pod.toLowerCase()} asks of TLS has changed since this connection began.`;
+      }
+      return ERRORS[code].message;
+    case 'route.full':
     case 'tls.required':
       return ERRORS[code].message;
   }
@@ -59,6 +69,8 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
       return `Try again in a few seconds. Its logs: GET ${apiUrl}/v3/pods/${pod}/logs.`;
     case 'route.forbidden':
       return "The pod's owner can add it to ip_allow_list of the pod's networking.";
+    case 'route.certificate':
+      return "Show one that an authority of the stanza's client_ca has issued.";
     case 'route.full':
       return 'Try again in a few seconds.';
     case 'route.misdirected':

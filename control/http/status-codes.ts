@@ -7,6 +7,7 @@ export const HTTP_STATUS = {
   'route.starting': 503,
   'route.unreachable': 502,
   'route.forbidden': 403,
+  'route.certificate': 403,
   'route.full': 503,
   'route.misdirected': 421,
   'tls.required': 400,

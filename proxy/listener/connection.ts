@@ -19,6 +19,10 @@ export class Connection {
   refusedFor: RefusalCode | null = null;
   /** A load balancer made it for itself, most likely to see whether we are there. */
   readonly isProbe: boolean;
+  /** The authorities (PEM) whose certificates the handshake asks for; null = it asks for none. */
+  clientCa: string | null = null;
+  /** What it is to be told once there is a handshake: the pod that ends TLS itself cannot be reached. */
+  verdict: RefusalCode | null = null;
   /** It began with an SSLRequest. */
   askedAsPostgres = false;
   /** A Postgres client that takes a refusal for "the server is there", unless it is told otherwise. */
@@ -39,7 +43,7 @@ export class Connection {
     this.acceptedMs = options.acceptedMs;
     this.isProbe = options.isProbe;
     const id = randomBytes(9).toString('base64url');
-    this.info = { id, remoteAddress, remotePort, serverName: null };
+    this.info = { id, remoteAddress, remotePort, serverName: null, proof: null };
   }
 
   /** Replaces the deadline before: a connection always has one until it is established. */

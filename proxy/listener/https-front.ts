@@ -4,6 +4,7 @@ import type { RefusalCode } from '../../core/errors.ts';
 import type { Route } from '../../core/route.ts';
 import type { ClosedReason } from '../counters.ts';
 import type { HttpProtocol } from '../protocols/http/http-protocol.ts';
+import { acceptPassthrough } from '../protocols/passthrough/accept-passthrough.ts';
 import type { Cancellation } from '../protocols/postgres/cancel/cancellation.ts';
 import { parseCancelRequest } from '../protocols/postgres/cancel/cancel-request.ts';
 import { acceptPostgres } from '../protocols/postgres/accept-postgres.ts';
@@ -15,6 +16,7 @@ import type { ClientHello } from '../sniff/client-hello.ts';
 import { peekBytes } from '../sniff/peek-bytes.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
+import { readClientProof } from '../tls/client-proof.ts';
 import { ACME_TLS, isAcmeValidation, type TlsTerminator } from '../tls/tls-terminator.ts';
 import type { Connection } from './connection.ts';
 import type { Reception } from './reception.ts';
@@ -65,6 +67,9 @@ export class HttpsFront {
     // Whoever takes over adds his own; until then a reset must not end the process.
     client.on('error', ignore);
     connection.phase = 'served';
+    if (connection.clientCa !== null) {
+      connection.info = { ...connection.info, proof: readClientProof(client, connection.clientCa) };
+    }
     if (client.alpnProtocol === ACME_TLS) {
       // The handshake was the answer.
       client.end(() => this.close(connection, 'acme-validation'));
@@ -135,14 +140,42 @@ export class HttpsFront {
     }
   }
 
-  #startTls(connection: Connection, { alpn: offered, ticketKeyName }: ClientHello): void {
-    const { serverName } = connection.info;
+  #startTls(connection: Connection, hello: ClientHello): void {
+    const route = this.#routeOf(hello.serverName);
+    // For one that is refused for want of a place the handshake is ours: he would read nothing otherwise.
+    if (route?.tls === 'passthrough' && connection.admission === 'admitted') {
+      this.#passThrough(connection, hello, route.host);
+      return;
+    }
+    const { terminator } = this.#options;
+    if (isAcmeValidation(hello.alpn) && terminator.acceptValidation(connection.raw, hello.serverName)) {
+      connection.phase = 'handshake';
+      return;
+    }
+    if (route !== null) this.#wantCertificate(route.host);
+    connection.clientCa = route?.clientCa ?? null;
+    this.#shakeHands(connection, hello, this.#targetOf(hello.serverName));
+  }
+
+  #shakeHands(connection: Connection, { serverName, alpn, ticketKeyName }: ClientHello, target: AlpnTarget): void {
+    const { raw, clientCa } = connection;
     connection.phase = 'handshake';
-    if (isAcmeValidation(offered) && this.#options.terminator.acceptValidation(connection.raw, serverName)) return;
-    if (serverName !== null && this.#options.table.get(serverName) !== undefined) this.#wantCertificate(serverName);
-    const alpn = chooseAlpn(this.#targetOf(serverName), offered);
-    if (this.#options.terminator.accept(connection.raw, { serverName, alpn, ticketKeyName })) return;
-    this.close(connection, 'no-certificate');
+    const handshake = { serverName, alpn: chooseAlpn(target, alpn), ticketKeyName, clientCa };
+    if (!this.#options.terminator.accept(raw, handshake)) this.close(connection, 'no-certificate');
+  }
+
+  /**
+   * Challenges of ACME servers go the same way: the pod looks after its certificate itself. One whose pod cannot be
+   * reached gets the best certificate there is here, and reads why if he goes on with it.
+   */
+  #passThrough(connection: Connection, hello: ClientHello, host: string): void {
+    connection.phase = 'served';
+    acceptPassthrough(connection, host, this.#options, (code) => {
+      connection.verdict = code;
+      connection.setDeadline(this.#options.handshakeTimeoutMs, () => this.close(connection, 'deadline'));
+      // Nothing is agreed on by ALPN: what is said is the shortest answer of each protocol.
+      this.#shakeHands(connection, hello, 'tcp');
+    });
   }
 
   /** The handshake does not wait for it. */
@@ -159,6 +192,10 @@ export class HttpsFront {
   #dispatch(connection: Connection, client: TLSSocket): void {
     if (connection.admission === 'surplus') {
       this.refuse(connection, client, 'route.full');
+      return;
+    }
+    if (connection.verdict !== null) {
+      this.refuse(connection, client, connection.verdict);
       return;
     }
     const { serverName } = connection.info;
@@ -207,8 +244,8 @@ export class HttpsFront {
   }
 
   #describe(connection: Connection, code: RefusalCode): Refusal {
-    const { id: requestId, serverName: host } = connection.info;
-    return describeRefusal(code, { requestId, host, route: this.#routeOf(host), apiUrl: this.#options.apiUrl });
+    const { id: requestId, serverName: host, proof } = connection.info;
+    return describeRefusal(code, { requestId, host, route: this.#routeOf(host), proof, apiUrl: this.#options.apiUrl });
   }
 
   #routeOf(host: string | null): Route | null {

@@ -9,6 +9,12 @@ export function canonicalIPv6(address: string): string {
   return isIPv4(tail) ? tail : canonical;
 }
 
+/** Any address as limits and headers have it: without a zone, which means something on one machine only. */
+export function canonicalAddress(address: string): string {
+  const [plain = ''] = address.split('%', 1);
+  return isIPv6(plain) ? canonicalIPv6(plain) : plain;
+}
+
 /** An address without zone: a zone means something on one machine only. */
 export function isPlainIPv6(text: string): boolean {
   return isIPv6(text) && !text.includes('%');

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import type { Backend } from '../../core/route.ts';
 import type { Counters } from '../counters.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
 import type { Connection } from '../listener/connection.ts';
-import { locate } from '../policy/locate.ts';
+import { locate, type TlsEnd } from '../policy/locate.ts';
+import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import { dialBackend } from './dial.ts';
 import { splice } from './splice.ts';
@@ -19,23 +19,34 @@ export interface SessionOptions {
   readonly clock: Clock;
 }
 
-/** Something that listens to a session from its first byte; called right before bytes are passed on. */
-export type SessionWatcher = (backend: Socket) => void;
+/** What a protocol does besides. */
+export interface SessionSteps {
+  /** Where the client's TLS ends. Default: here. */
+  readonly tlsEnd?: TlsEnd;
+  /**
+   * Says to the pod what it has to hear before the client's first byte; `done` is called once, with why the pod cannot be
+   * used, or null. A client that goes away meanwhile has the backend destroyed.
+   */
+  readonly greet?: (backend: Socket, done: (problem: RefusalCode | null) => void) => void;
+  /** Listens to a session from its first byte; called right before bytes are passed on. */
+  readonly watch?: (backend: Socket) => void;
+}
 
 /**
- * Dials the pod behind `host` and passes bytes both ways from then on; or calls `refuse`, before any byte was passed
- * on. What the client has sent so far must be in its socket: it is the first that the pod gets.
+ * Dials the pod behind `host` and passes bytes both ways from then on, after a PROXY header where the pod wants one; or
+ * calls `refuse`, before any byte of the client was passed on. What the client has sent so far must be in its socket: it
+ * is the first that the pod gets.
  */
 export function openSession(
   connection: Connection,
-  client: TLSSocket,
+  client: Socket,
   host: string,
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
-  watch?: SessionWatcher,
+  { tlsEnd, greet, watch }: SessionSteps = {},
 ): void {
   const { table, isStale, counts, counters, clock } = options;
-  const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info.remoteAddress, isStale());
+  const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const first = locateNow();
   if (typeof first === 'string') {
     refuse(first);
@@ -51,6 +62,10 @@ export function openSession(
     if (isHeld) counts.releasePod(uid);
     isHeld = false;
   };
+  const giveUp = (code: RefusalCode): void => {
+    release();
+    refuse(code);
+  };
   client.once('close', release);
   // The dial has its own deadline, a session none.
   connection.clearDeadline();
@@ -60,13 +75,26 @@ export function openSession(
     return typeof backend === 'string' || backend.uid === uid ? backend : 'route.unreachable';
   };
   dialBackend(client, locateSamePod, clock, (dialled) => {
-    if (dialled.kind === 'refused') {
-      release();
-      refuse(dialled.code);
-    } else if (dialled.kind === 'connected') {
-      counters.sessions++;
-      watch?.(dialled.backend);
-      splice(client, dialled.backend, (end) => counters.ended[end]++);
-    }
+    if (dialled.kind === 'refused') giveUp(dialled.code);
+    else if (dialled.kind === 'connected') greetAndBegin(dialled.backend);
   });
+
+  function greetAndBegin(backend: Socket): void {
+    const route = table.get(host);
+    const introduction = route === undefined ? null : introduceClient(route, connection.info, client);
+    if (introduction !== null) backend.write(introduction);
+    if (greet === undefined) begin(backend);
+    else {
+      greet(backend, (problem) => {
+        if (problem === null) begin(backend);
+        else giveUp(problem);
+      });
+    }
+  }
+
+  function begin(backend: Socket): void {
+    counters.sessions++;
+    watch?.(backend);
+    splice(client, backend, (end) => counters.ended[end]++);
+  }
 }

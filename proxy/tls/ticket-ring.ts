@@ -41,10 +41,6 @@ export class TicketRing {
   has(name: string): boolean {
     return this.#keys.has(name);
   }
-
-  names(): IterableIterator<string> {
-    return this.#keys.keys();
-  }
 }
 
 function named(bytes: Buffer): NamedTicketKey {

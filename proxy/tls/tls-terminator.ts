@@ -1,14 +1,15 @@
+import { constants, createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, type TlsOptions, type TLSSocket } from 'node:tls';
 import { LRUCache } from 'lru-cache';
 import type { Certificate, ServedCertificate } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
-import { type Alpn, ALPNS } from './alpn.ts';
+import type { Alpn } from './alpn.ts';
 import { type BookEntry, CertificateBook } from './certificate-book.ts';
-import { type NamedTicketKey, TicketRing } from './ticket-ring.ts';
+import { TicketRing } from './ticket-ring.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
 
 /** Contexts that are kept ready, whatever the number of certificates: 0.3 ms and 32 KB for each (measured). */
@@ -35,17 +36,21 @@ export interface Handshake {
   readonly alpn: Alpn;
   /** See ClientHello. */
   readonly ticketKeyName: string | null;
+  /** PEM: a certificate of one of these authorities is asked for, and none is refused here. Null = none is asked for. */
+  readonly clientCa: string | null;
 }
 
 interface ReadyServer {
   /** Null: its certificate cannot be used. */
   readonly server: Server | null;
   readonly ticketKeyName: string;
+  /** Of its certificate. */
+  readonly id: string;
 }
 
 /**
  * Does handshakes on sockets whose ClientHello has been read and put back. There is one server that never listens for
- * each certificate, ALPN answer and key of tickets: with the name and the offer known beforehand, OpenSSL need not call
+ * each certificate, ALPN answer, key of tickets and list of authorities for clients' certificates: with the name and the offer known beforehand, OpenSSL need not call
  * back into JavaScript in the middle of a handshake, and only tickets of the context a socket was created with are
  * honoured.
  */
@@ -94,9 +99,9 @@ export class TlsTerminator {
   }
 
   /** False when there is no certificate: then nothing was done. */
-  accept(raw: Socket, { serverName, alpn, ticketKeyName }: Handshake): boolean {
-    const entry = this.#book.find(serverName, this.#options.clock.now());
-    const server = entry === null ? null : this.#serverOf(entry, alpn, this.#tickets.keyFor(ticketKeyName));
+  accept(raw: Socket, handshake: Handshake): boolean {
+    const entry = this.#book.find(handshake.serverName, this.#options.clock.now());
+    const server = entry === null ? null : this.#serverOf(entry, handshake);
     if (server === null) return false;
     handOver(raw, server);
     return true;
@@ -106,51 +111,58 @@ export class TlsTerminator {
   acceptValidation(raw: Socket, serverName: string | null): boolean {
     const certificate = serverName === null ? undefined : this.#challenges.get(serverName);
     if (certificate === undefined) return false;
-    const server = this.#tryCreateServer(certificate, ACME_TLS, this.#tickets.keyFor(null));
+    const server = this.#tryCreateServer(certificate, { ALPNProtocols: [ACME_TLS] });
     if (server === null) return false;
     handOver(raw, server);
     return true;
   }
 
   #forget(entries: readonly BookEntry[]): void {
-    for (const entry of entries) {
-      for (const alpn of ALPNS) {
-        for (const name of this.#tickets.names()) this.#servers.delete(keyOf(entry, alpn, name));
-      }
-    }
+    const gone = new Set(entries.map(({ id }) => id));
+    if (gone.size === 0) return;
+    for (const [key, { id }] of this.#servers.entries()) if (gone.has(id)) this.#servers.delete(key);
   }
 
-  #serverOf(entry: BookEntry, alpn: Alpn, ticketKey: NamedTicketKey): Server | null {
-    const key = keyOf(entry, alpn, ticketKey.name);
+  #serverOf(entry: BookEntry, { alpn, ticketKeyName, clientCa }: Handshake): Server | null {
+    const { id } = entry;
+    const ticketKey = this.#tickets.keyFor(ticketKeyName);
+    const authorities = clientCa === null ? '' : createHash('sha256').update(clientCa).digest('base64');
+    const key = `${alpn ?? ''} ${ticketKey.name} ${authorities} ${id}`;
     let ready = this.#servers.get(key);
     if (ready === undefined) {
-      const certificate = { ...entry, certificatePem: entry.leafPem + entry.chainPem };
-      ready = { server: this.#tryCreateServer(certificate, alpn, ticketKey), ticketKeyName: ticketKey.name };
+      const server = this.#tryCreateServer(
+        { ...entry, certificatePem: entry.leafPem + entry.chainPem },
+        {
+          ticketKeys: ticketKey.bytes,
+          ...(alpn === null ? {} : { ALPNProtocols: [alpn] }),
+          ...(clientCa === null ? {} : askingFor(clientCa, authorities)),
+        },
+      );
+      ready = { server, id, ticketKeyName: ticketKey.name };
       this.#servers.set(key, ready);
     }
     return ready.server;
   }
 
-  /** Null for a certificate that cannot be used: it is tried, and logged, once for each ALPN answer. */
-  #tryCreateServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS, ticketKey: NamedTicketKey): Server | null {
+  /** Null for a certificate that cannot be used: it is tried, and logged, once for each kind of server. */
+  #tryCreateServer(certificate: Certificate, options: TlsOptions): Server | null {
     try {
-      return this.#createServer(certificate, alpn, ticketKey);
+      return this.#createServer(certificate, options);
     } catch (error) {
       this.#options.log.error({ names: certificate.names, error: errorText(error) }, 'certificate cannot be used');
       return null;
     }
   }
 
-  #createServer(certificate: Certificate, alpn: Alpn | typeof ACME_TLS, ticketKey: NamedTicketKey): Server {
+  #createServer(certificate: Certificate, options: TlsOptions): Server {
     const { onSecure, onFailed } = this.#options;
     const server = createServer({
       cert: certificate.certificatePem,
       key: certificate.privateKeyPem,
       ...TLS_SETTINGS,
-      ticketKeys: ticketKey.bytes,
       // Node's own is made of the command line, which differs between workers: no session would be resumed in another.
       sessionIdContext: 'podgate',
-      ...(alpn === null ? {} : { ALPNProtocols: [alpn] }),
+      ...options,
     });
     server.on('secureConnection', (secure) => {
       // From here on the client may say its last and still listen.
@@ -169,9 +181,22 @@ export class TlsTerminator {
   }
 }
 
-/** An id has one certificate at a time: what it was before is forgotten with its contexts. */
-function keyOf({ id }: BookEntry, alpn: Alpn, ticketKeyName: string): string {
-  return `${alpn ?? ''} ${ticketKeyName} ${id}`;
+/**
+ * Asks for a certificate of these authorities alone, and takes whatever comes: who is refused is to read why, and an alert
+ * says nothing. Sessions are not resumed, so that each handshake proves anew who comes: no tickets, and the context of
+ * another list of authorities is another.
+ */
+function askingFor(clientCa: string, authorities: string): TlsOptions {
+  return {
+    requestCert: true,
+    rejectUnauthorized: false,
+    ca: clientCa,
+    // What the pod's owner trusts is the end of the chain, root or not.
+    allowPartialTrustChain: true,
+    secureOptions: TLS_SETTINGS.secureOptions | constants.SSL_OP_NO_TICKET,
+    // At most 32 bytes.
+    sessionIdContext: authorities.slice(0, 32),
+  };
 }
 
 function handOver(raw: Socket, server: Server): void {

@@ -14,6 +14,7 @@ const BOLT_FAILURE: Readonly<Record<RefusalCode, { readonly at: 'logon' | 'query
   'route.unknown': { at: 'logon', code: 'Neo.ClientError.Database.DatabaseNotFound' },
   'route.misdirected': { at: 'logon', code: 'Neo.ClientError.Database.DatabaseNotFound' },
   'route.forbidden': { at: 'logon', code: 'Neo.ClientError.Security.Forbidden' },
+  'route.certificate': { at: 'logon', code: 'Neo.ClientError.Security.Forbidden' },
   'tls.required': { at: 'logon', code: 'Neo.ClientError.Security.Forbidden' },
   'route.stopped': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.starting': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },

@@ -2,8 +2,10 @@ import type { RefusalCode } from '../../../core/errors.ts';
 import { type Backend, type Route, refusalOfStatus } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import type { Counters } from '../../counters.ts';
+import { barrierOf } from '../../policy/locate.ts';
 import { describeRefusal } from '../../refusal.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
+import type { ClientProof } from '../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
 import { type Problem, problemOfApi, problemOfCode, problemOfRefusal } from './problem.ts';
 import type { RequestHead } from './wire/head.ts';
@@ -16,7 +18,6 @@ export interface JudgeOptions {
   readonly apiUrl: string;
   /** Feed and watch have been silent for so long that no backend is trusted any more. */
   readonly isStale: () => boolean;
-  readonly isAddressAllowed: (route: Route, address: string) => boolean;
   readonly counters: Pick<Counters, 'refused'>;
 }
 
@@ -41,11 +42,11 @@ export class Judge {
 
   /** `number` counts the requests of the connection, from 1. */
   judge(head: RequestHead, info: ConnectionInfo, number: number): Verdict {
-    const { table, baseHosts, isStale, isAddressAllowed } = this.#options;
+    const { table, baseHosts, isStale } = this.#options;
     const requestId = number === 1 ? info.id : `${info.id}-${String(number)}`;
     const problem = (value: Problem): Verdict => ({ kind: 'problem', problem: value });
     const refusal = (code: RefusalCode, host: string | null, route: Route | null): Verdict =>
-      problem(this.#refused(code, requestId, host, route));
+      problem(this.#refused(code, requestId, host, route, info.proof));
 
     if (info.serverName === null) return refusal('route.unknown', null, null);
     const request = examineRequest(head, info.serverName);
@@ -63,7 +64,8 @@ export class Judge {
     if (route === undefined) return refusal('route.unknown', request.host, null);
     // The stanza's protocol was changed while this connection was kept: a new one is read anew.
     if (route.protocol !== 'http') return refusal('route.misdirected', request.host, route);
-    if (!isAddressAllowed(route, info.remoteAddress)) return refusal('route.forbidden', request.host, route);
+    const barrier = barrierOf(route, info, 'gateway');
+    if (barrier !== null) return refusal(barrier, request.host, route);
     if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
     if (isStale()) return refusal('route.unreachable', request.host, route);
     return { kind: 'pod', request, requestId, route, backend: route.backend };
@@ -83,8 +85,14 @@ export class Judge {
     return problemOfApi(isAway ? 503 : 502, accepted.requestId);
   }
 
-  #refused(code: RefusalCode, requestId: string, host: string | null, route: Route | null): Problem {
+  #refused(
+    code: RefusalCode,
+    requestId: string,
+    host: string | null,
+    route: Route | null,
+    proof: ClientProof | null = null,
+  ): Problem {
     this.#options.counters.refused[code]++;
-    return problemOfRefusal(describeRefusal(code, { requestId, host, route, apiUrl: this.#options.apiUrl }));
+    return problemOfRefusal(describeRefusal(code, { requestId, host, route, proof, apiUrl: this.#options.apiUrl }));
   }
 }

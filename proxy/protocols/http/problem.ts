@@ -16,6 +16,7 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
   'route.starting': 503,
   'route.unreachable': 502,
   'route.forbidden': 403,
+  'route.certificate': 403,
   'route.full': 503,
   'route.misdirected': 421,
   'tls.required': 400,

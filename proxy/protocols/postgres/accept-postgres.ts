@@ -99,16 +99,11 @@ export function acceptPostgres(
       refuse(startup, 'route.unknown', { message: `${host} is not a Postgres.` });
       return;
     }
-    openSession(
-      connection,
-      client,
-      host,
-      options,
-      (code) => refuse(startup, code),
-      (backend) => {
+    openSession(connection, client, host, options, (code) => refuse(startup, code), {
+      watch: (backend) => {
         if (route !== undefined) watchKey(route, client, backend);
       },
-    );
+    });
   }
 
   function refuse(startup: Buffer, code: RefusalCode, words?: Partial<Refusal>): void {

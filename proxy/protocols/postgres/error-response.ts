@@ -11,6 +11,7 @@ const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
   'route.starting': '57P03',
   'route.unreachable': '57P03',
   'route.forbidden': '28000',
+  'route.certificate': '28000',
   'route.full': '53300',
   'route.misdirected': '28000',
   'tls.required': '28000',

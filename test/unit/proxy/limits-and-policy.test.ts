@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Route } from '../../../core/route.ts';
 import { addressKey, ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
 import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
-import { locate } from '../../../proxy/policy/locate.ts';
+import { type Comer, locate } from '../../../proxy/policy/locate.ts';
+import type { ClientProof } from '../../../proxy/tls/client-proof.ts';
 import { chooseAlpn } from '../../../proxy/tls/alpn.ts';
 
 const route: Route = {
@@ -86,16 +87,42 @@ describe('isAddressAllowed', () => {
 });
 
 describe('locate', () => {
+  const from = (remoteAddress: string, proof: ClientProof | null = null): Comer => ({ remoteAddress, proof });
+
   it('tells who may not connect nothing of the state of the pod', () => {
     const fenced = { ...route, ipAllowList: ['192.0.2.0/24'], backend: null, status: 'STOPPED' } as const;
-    expect(locate(fenced, '198.51.100.1', false)).toBe('route.forbidden');
-    expect(locate(fenced, '192.0.2.1', false)).toBe('route.stopped');
+    expect(locate(fenced, from('198.51.100.1'), false)).toBe('route.forbidden');
+    expect(locate(fenced, from('192.0.2.1'), false)).toBe('route.stopped');
+  });
+
+  it('lets in who has shown what the pod asks for now, and tells others nothing of its state', () => {
+    const open: Route = { ...route, backend: null, status: 'STOPPED' };
+    const asking: Route = { ...open, clientCa: 'one' };
+    const certificate = { subject: 'CN=x', commonName: 'x', fingerprint: '00', der: Buffer.alloc(0) };
+    const cases: readonly (readonly [ClientProof | null, string])[] = [
+      [{ kind: 'verified', authorities: 'one', certificate }, 'route.stopped'],
+      [{ kind: 'missing', authorities: 'one' }, 'route.certificate'],
+      [{ kind: 'refused', authorities: 'one', reason: 'it has expired' }, 'route.certificate'],
+      // The authorities are others now than at the handshake, or it asked for nothing: another handshake is needed.
+      [{ kind: 'verified', authorities: 'two', certificate }, 'route.misdirected'],
+      [null, 'route.misdirected'],
+    ];
+    for (const [proof, expected] of cases) expect(locate(asking, from('192.0.2.1', proof), false)).toBe(expected);
+    expect(locate(open, from('192.0.2.1', { kind: 'missing', authorities: 'one' }), false)).toBe('route.stopped');
+    expect(locate({ ...asking, ipAllowList: ['192.0.2.9'] }, from('192.0.2.1'), false)).toBe('route.forbidden');
+  });
+
+  it('leads nobody to a pod whose TLS ends elsewhere than that of the connection', () => {
+    const passing: Route = { ...route, tls: 'passthrough' };
+    expect(locate(passing, from('192.0.2.1'), false, 'pod')).toBe(route.backend);
+    expect(locate(passing, from('192.0.2.1'), false)).toBe('route.misdirected');
+    expect(locate(route, from('192.0.2.1'), false, 'pod')).toBe('route.misdirected');
   });
 
   it('does not trust a backend that nobody has confirmed for too long', () => {
-    expect(locate(route, '192.0.2.1', false)).toBe(route.backend);
-    expect(locate(route, '192.0.2.1', true)).toBe('route.unreachable');
-    expect(locate(undefined, '192.0.2.1', false)).toBe('route.unknown');
+    expect(locate(route, from('192.0.2.1'), false)).toBe(route.backend);
+    expect(locate(route, from('192.0.2.1'), true)).toBe('route.unreachable');
+    expect(locate(undefined, from('192.0.2.1'), false)).toBe('route.unknown');
   });
 });
 

@@ -48,7 +48,6 @@ export class HttpGateway {
       apiUrl: 'https://localhost:8443',
       limits,
       isStale: () => this.stale,
-      isAddressAllowed: (route, address) => route.ipAllowList.length === 0 || route.ipAllowList.includes(address),
       acquirePod: (uid) => {
         if (this.full.has(uid)) return false;
         this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
@@ -69,6 +68,7 @@ export class HttpGateway {
           remoteAddress: socket.remoteAddress ?? '',
           remotePort: socket.remotePort ?? 0,
           serverName,
+          proof: null,
         };
         this.onSocket(socket, () => this.protocol.accept(socket, info));
       },

@@ -130,6 +130,7 @@ it('every refusal has its status, and is one whole response on a bare socket', a
     'route.starting': 503,
     'route.unreachable': 502,
     'route.forbidden': 403,
+    'route.certificate': 403,
     'route.full': 503,
     'route.misdirected': 421,
     'tls.required': 400,

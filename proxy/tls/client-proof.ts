@@ -1,0 +1,60 @@
+import type { TLSSocket } from 'node:tls';
+
+/** A client's certificate that was verified. */
+export interface ClientCertificate {
+  /** RFC 2253: the most specific part first, special characters escaped. */
+  readonly subject: string;
+  /** Null when the subject has none. */
+  readonly commonName: string | null;
+  /** Of the whole certificate: SHA-256 in hexadecimal, lower case. */
+  readonly fingerprint: string;
+  readonly der: Buffer;
+}
+
+/** What came of asking a client for a certificate. `authorities` (PEM) is what it was verified against. */
+export type ClientProof =
+  | { readonly kind: 'verified'; readonly authorities: string; readonly certificate: ClientCertificate }
+  | { readonly kind: 'missing'; readonly authorities: string }
+  /** `reason`: what is wrong with it, as the rest of a sentence. */
+  | { readonly kind: 'refused'; readonly authorities: string; readonly reason: string };
+
+/** To be asked once the handshake is done, of a server that has asked for a certificate and refuses none. */
+export function readClientProof(client: TLSSocket, authorities: string): ClientProof {
+  const certificate = client.getPeerX509Certificate();
+  if (certificate === undefined) return { kind: 'missing', authorities };
+  // Node calls any resumed session authorized, whatever it began with. These servers resume none; if one did, it would
+  // not pass here.
+  if (!client.authorized || client.isSessionReused()) {
+    return { kind: 'refused', authorities, reason: reasonOf(client.authorizationError) };
+  }
+  const parts = certificate.subject.split('\n');
+  return {
+    kind: 'verified',
+    authorities,
+    certificate: {
+      subject: parts.toReversed().join(','),
+      commonName: parts.find((part) => part.startsWith('CN='))?.slice(3) ?? null,
+      fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+      der: certificate.raw,
+    },
+  };
+}
+
+/** OpenSSL's names of verification errors (X509_verify_cert_error_string), as Node gives them. */
+const REASONS: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'it has expired',
+  CERT_NOT_YET_VALID: 'it is not valid yet',
+  INVALID_PURPOSE: 'it is not for clients',
+  CERT_REVOKED: 'it is revoked',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'none of the authorities that the pod trusts has issued it',
+  SELF_SIGNED_CERT_IN_CHAIN: 'none of the authorities that the pod trusts has issued it',
+  UNABLE_TO_GET_ISSUER_CERT: 'none of the authorities that the pod trusts has issued it',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'none of the authorities that the pod trusts has issued it',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'none of the authorities that the pod trusts has issued it',
+};
+
+/** Typed as an error, it is the name of one. */
+function reasonOf(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  return REASONS[code] ?? `it cannot be verified (${code})`;
+}
