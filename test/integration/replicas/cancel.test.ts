@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import pg from 'pg';
+import createPostgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createCancelRelay } from '../../../control/routes/cancel-relay.ts';
 import { serveFeed } from '../../../control/routes/feed-server.ts';
@@ -16,9 +18,12 @@ import { podPut } from '../../../core/pod-put.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway } from '../../../proxy/gateway.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/http-protocol.ts';
 import { cancelRequest } from '../../../proxy/protocols/postgres/cancel/cancel-request.ts';
+import { preparedPgjdbc } from '../../../scripts/setup/cache.mjs';
+import { run } from '../../support/run.ts';
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { RedisServer } from '../../support/redis-server.ts';
 import { until } from '../../support/until.ts';
+import { cancelByLibpq } from '../proxy/support/cancel-by-libpq.ts';
 import { makeCertificate } from '../proxy/support/certificate.ts';
 import { systemClock } from '../proxy/support/gateway-fixture.ts';
 import { startPostgres, type PostgresServer } from '../proxy/support/postgres-server.ts';
@@ -133,6 +138,18 @@ async function balancer(first: Replica, later: Replica): Promise<number> {
   return (listening.address() as AddressInfo).port;
 }
 
+const conninfo = (port: number, more = ''): string =>
+  `host=${HOST} hostaddr=127.0.0.1 port=${port} user=${postgres.user} dbname=postgres connect_timeout=10 ` +
+  `sslmode=verify-full sslrootcert=${join(dir, 'ca.pem')} ${more}`;
+const clientOptions = (port: number) => ({
+  host: '127.0.0.1',
+  port,
+  user: postgres.user,
+  password: postgres.password,
+  database: 'postgres',
+  ssl: { ca: certificate.certificatePem, servername: HOST },
+});
+
 async function runs(sql: string): Promise<boolean> {
   const text = `select 1 from pg_stat_activity where query = $1 and state = 'active'`;
   return (await watcher.query(text, [sql])).rowCount === 1;
@@ -141,10 +158,7 @@ async function runs(sql: string): Promise<boolean> {
 test('Ctrl-C in psql works although the load balancer sends its cancel to another replica', async () => {
   const port = await balancer(one, two);
   const sql = 'select pg_sleep(30), 1';
-  const conninfo =
-    `host=${HOST} hostaddr=127.0.0.1 port=${port} user=${postgres.user} dbname=postgres connect_timeout=10 ` +
-    `sslmode=verify-full sslrootcert=${join(dir, 'ca.pem')}`;
-  const child = spawn('psql', ['-X', '-At', conninfo, '-c', sql], {
+  const child = spawn('psql', ['-X', '-At', conninfo(port), '-c', sql], {
     env: { PATH: process.env['PATH'] ?? '', PGPASSWORD: postgres.password, HOME: dir },
     stdio: ['ignore', 'ignore', 'pipe'],
     timeout: 20_000,
@@ -161,10 +175,72 @@ test('Ctrl-C in psql works although the load balancer sends its cancel to anothe
   expect([one.gateway.counters.cancels.delivered, two.gateway.counters.cancels.delivered]).toEqual([1, 0]);
 });
 
+test.each([
+  ['encrypted', '3.0'],
+  ['encrypted', '3.2'],
+  ['plain', '3.0'],
+  ['plain', '3.2'],
+] as const)('so does that of libpq 18, %s, with protocol %s', async (way, version) => {
+  const port = await balancer(one, two);
+  const sql = `select pg_sleep(30), '${way} ${version}'`;
+  const before = [one.gateway.counters.cancels.delivered, two.gateway.counters.cancels.unknown];
+  const said = await cancelByLibpq({
+    libraries: postgres.libraries,
+    conninfo: conninfo(port, `max_protocol_version=${version}`),
+    password: postgres.password,
+    sql,
+    way,
+    isRunning: () => runs(sql),
+  });
+  expect(said).toBe(`ERROR:  ${CANCELLED}\n`);
+  const after = [one.gateway.counters.cancels.delivered, two.gateway.counters.cancels.unknown];
+  expect(after).toEqual(before.map((count) => count + 1));
+});
+
+test.each(['/usr/share/java/postgresql.jar', preparedPgjdbc()])(
+  'so do cancel() and the time limit of pgjdbc, %s',
+  async (jar) => {
+    const parameters = { user: postgres.user, password: postgres.password, sslmode: 'verify-full' };
+    const query = new URLSearchParams({ ...parameters, sslrootcert: join(dir, 'ca.pem') }).toString();
+    const url = `jdbc:postgresql://${HOST}:${await balancer(one, two)}/postgres?${query.replaceAll('+', '%20')}`;
+    const program = fileURLToPath(new URL('../proxy/postgres/jdbc/Behaviours.java', import.meta.url));
+    const asked = two.gateway.counters.cancels.unknown;
+    const { stdout, stderr } = await run('java', ['-cp', jar, program, url, 'cancel', 'query timeout']);
+    expect(stdout, stderr).toBe('cancel: 57014 in time\nquery timeout: 57014\n');
+    expect(two.gateway.counters.cancels.unknown).toBe(asked + 2);
+  },
+);
+
+test('so do those of npm pg and npm postgres', async () => {
+  const asked = two.gateway.counters.cancels.unknown;
+  const client = new pg.Client(clientOptions(await balancer(one, two)));
+  await client.connect();
+  const query = new pg.Query('select pg_sleep(30), 3');
+  const failed = once(query, 'error') as Promise<[Error]>;
+  client.query(query);
+  await until('the statement runs', () => runs('select pg_sleep(30), 3'));
+  const canceller = new pg.Client({ host: '127.0.0.1', port: two.port }) as unknown as {
+    cancel(client: pg.Client, query: pg.Query): void;
+  };
+  canceller.cancel(client, query);
+  expect((await failed)[0].message).toBe(CANCELLED);
+  await client.end();
+
+  const sql = createPostgres({ ...clientOptions(await balancer(one, two)), max: 1 });
+  const sleep = sql`select pg_sleep(30), 4`.simple();
+  const ended = sleep.then(
+    () => 'to its end',
+    (error: unknown) => String(error),
+  );
+  await until('the statement runs', () => runs('select pg_sleep(30), 4'));
+  sleep.cancel();
+  expect(await ended).toContain(CANCELLED);
+  await sql.end();
+  expect(two.gateway.counters.cancels.unknown).toBe(asked + 2);
+});
+
 test('a key that nobody knows goes round once, cancels nothing, and stands in no log', async () => {
-  const ssl = { ca: certificate.certificatePem, servername: HOST };
-  const credentials = { user: postgres.user, password: postgres.password, database: 'postgres' };
-  const client = new pg.Client({ host: '127.0.0.1', port: one.port, ...credentials, ssl });
+  const client = new pg.Client(clientOptions(one.port));
   await client.connect();
   const sql = 'select pg_sleep(1), 2';
   const ended = client.query(sql).then(

@@ -6,21 +6,24 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.sql.*;
 import java.util.HexFormat;
+import java.util.List;
 import org.postgresql.PGConnection;
 import org.postgresql.PGNotification;
 import org.postgresql.largeobject.LargeObject;
 import org.postgresql.largeobject.LargeObjectManager;
 
-/** What a program does with pgjdbc, a line for each result: the same whatever stands between it and the server. */
+/** What a program does with pgjdbc, a line for each result: the same whatever stands between it and the server. Arguments: URL, then steps, or all. */
 public class Behaviours {
   interface Step {
     String run(Connection connection) throws Exception;
   }
 
   static String url;
+  static List<String> wanted;
 
   public static void main(String[] arguments) throws Exception {
     url = arguments[0];
+    wanted = List.of(arguments).subList(1, arguments.length);
     try (Connection connection = connect()) {
       step("types", connection, Behaviours::types);
       step("generated keys", connection, Behaviours::generatedKeys);
@@ -42,6 +45,7 @@ public class Behaviours {
   }
 
   static void step(String name, Connection connection, Step step) {
+    if (!wanted.isEmpty() && !wanted.contains(name)) return;
     try {
       System.out.println(name + ": " + step.run(connection));
     } catch (Exception error) {
