@@ -1,8 +1,9 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import type { Backend } from '../../core/route.ts';
+import { connectTappable } from './tap.ts';
 
 /** A refused dial right after "ready" is tried again this long: kube-proxy lags a second or two behind. */
 const DIAL_RETRY_WINDOW_MS = 3_000;
@@ -50,7 +51,7 @@ export function dialBackend(
       finish({ kind: 'refused', code: backend });
       return;
     }
-    const socket = connect({
+    const socket = connectTappable({
       host: backend.address,
       port: backend.port,
       allowHalfOpen: true,

@@ -9,7 +9,7 @@ import { locate, type TlsEnd } from '../policy/locate.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import { dialBackend } from './dial.ts';
-import { splice } from './splice.ts';
+import { type Onlooker, splice } from './splice.ts';
 
 export interface SessionOptions {
   readonly table: RouteTable;
@@ -28,8 +28,8 @@ export interface SessionSteps {
    * used, or null. A client that goes away meanwhile has the backend destroyed.
    */
   readonly greet?: (backend: Socket, done: (problem: RefusalCode | null) => void) => void;
-  /** Listens to a session from its first byte; called right before bytes are passed on. */
-  readonly watch?: (backend: Socket) => void;
+  /** Who looks on from the backend's first byte; called right before bytes are passed on. */
+  readonly watch?: (backend: Socket) => Onlooker | null;
 }
 
 /**
@@ -94,7 +94,7 @@ export function openSession(
 
   function begin(backend: Socket): void {
     counters.sessions++;
-    watch?.(backend);
-    splice(client, backend, (end) => counters.ended[end]++);
+    const onlooker = watch?.(backend) ?? null;
+    splice(client, backend, (end) => counters.ended[end]++, onlooker);
   }
 }

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
 import type { SessionEnd } from '../counters.ts';
+import { lends, readOn, tap } from './tap.ts';
 
 /**
  * After the backend has said its last, a client that neither sends nor closes is given this long; so is a backend that
@@ -11,12 +13,20 @@ const HALF_CLOSED_IDLE_MS = 60_000;
 const FLUSH_MS = 5_000;
 const FLUSH_LOOK_MS = 20;
 
+/** Sees what the backend says, before the client gets it. False: it has seen enough. Keeps none of the bytes. */
+export type Onlooker = (bytes: Buffer) => boolean;
+
 /**
  * Passes bytes both ways until both ends are done. The end of one direction is passed on and leaves the other open; a
  * slow reader slows its writer; what one side aborts is aborted on the other, so that a broken transfer never looks
  * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed.
  */
-export function splice(client: Socket, backend: Socket, done: (end: SessionEnd) => void): void {
+export function splice(
+  client: Socket,
+  backend: Socket,
+  done: (end: SessionEnd) => void,
+  onlooker: Onlooker | null = null,
+): void {
   let end: SessionEnd = 'finished';
   const fail = (reason: SessionEnd): void => {
     if (end === 'finished') end = reason;
@@ -43,8 +53,29 @@ export function splice(client: Socket, backend: Socket, done: (end: SessionEnd) 
     });
   });
 
-  client.pipe(backend);
-  backend.pipe(client);
+  pass(client, backend, null);
+  pass(backend, client, onlooker);
+}
+
+/** All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. */
+function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
+  let look = onlooker;
+  const isLent = lends(source);
+  // A TLSSocket has encrypted or copied what it is given when `write` returns, if nothing waits in front of it (TLSWrap::
+  // DoWrite in Node's src/crypto); a plain socket may still read from it later.
+  const usesAtOnce = sink instanceof TLSSocket;
+  const give = (bytes: Buffer): boolean => {
+    if (sink.destroyed) return false;
+    if (look !== null && !look(bytes)) look = null;
+    return sink.write(isLent && !(usesAtOnce && sink.writableLength === 0) ? Buffer.from(bytes) : bytes);
+  };
+  for (let kept = source.read() as Buffer | null; kept !== null; kept = source.read() as Buffer | null) give(kept);
+  tap(source, give);
+  sink.on('drain', () => readOn(source));
+  if (source.readableEnded) sink.end();
+  else source.once('end', () => sink.end());
+  // Without a reader a stream tells no end.
+  source.resume();
 }
 
 /** Both directions came to their proper end. */

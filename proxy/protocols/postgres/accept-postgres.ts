@@ -6,6 +6,7 @@ import type { ClosedReason } from '../../counters.ts';
 import type { Connection } from '../../listener/connection.ts';
 import type { Refusal } from '../../refusal.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
+import type { Onlooker } from '../../session/splice.ts';
 import { classifyFirstBytes } from '../../sniff/first-bytes.ts';
 import { peekBytes } from '../../sniff/peek-bytes.ts';
 import { parseNamedStartup } from './named-startup.ts';
@@ -26,7 +27,7 @@ export interface PostgresAcceptOptions {
   /** What clients dial, for a hint. */
   readonly publicPort: number;
   /** Learns by which key a session can be cancelled. */
-  readonly watchKey: (route: Route, client: Socket, backend: Socket) => void;
+  readonly watchKey: (route: Route, client: Socket, backend: Socket) => Onlooker | null;
 }
 
 /**
@@ -100,9 +101,7 @@ export function acceptPostgres(
       return;
     }
     openSession(connection, client, host, options, (code) => refuse(startup, code), {
-      watch: (backend) => {
-        if (route !== undefined) watchKey(route, client, backend);
-      },
+      watch: (backend) => (route === undefined ? null : watchKey(route, client, backend)),
     });
   }
 

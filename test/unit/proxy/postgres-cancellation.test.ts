@@ -24,7 +24,6 @@ const KEY = Buffer.from('0000000100000002', 'hex');
 const NOBODYS = Buffer.from('0000000100000003', 'hex');
 const BACKEND_KEY_DATA = Buffer.from('4b0000000c0000000100000002', 'hex');
 const READY = Buffer.from('5a0000000549', 'hex');
-const ROW = Buffer.from('440000000a00010000000131', 'hex');
 
 function stage() {
   const clock = { nowMs: 0, now: () => 0, monotonicMs: () => clock.nowMs };
@@ -41,38 +40,24 @@ function stage() {
   return { clock, counters, asked, cancellation, client, backend };
 }
 
-async function readAvailable(socket: Socket): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await until('all is read', () => socket.readableLength === 0);
-  return Buffer.concat(chunks);
-}
-
 describe('Cancellation', () => {
   it.each([
     ['BackendKeyData', BACKEND_KEY_DATA, 1],
     ['ReadyForQuery', READY, 0],
     ['what is no Postgres', Buffer.from('HTTP/1.1 200 OK'), 0],
-  ])('listens to a session until %s and no longer; its bytes all pass by', async (_what, bytes, keys) => {
+  ])('looks on at a session until %s and no longer', (_what, bytes, keys) => {
     const { cancellation, client, backend } = stage();
-    cancellation.watch(ROUTE, client, backend);
-    backend.pipe(client);
-    const listeners = backend.listenerCount('data');
-    backend.write(bytes.subarray(0, 4));
-    await until('the first piece has passed', () => client.readableLength === 4);
-    backend.write(bytes.subarray(4));
-    backend.write(ROW);
-    await until('all has passed', () => client.readableLength === bytes.length + ROW.length);
-    expect(await readAvailable(client)).toEqual(Buffer.concat([bytes, ROW]));
-    expect(backend.listenerCount('data')).toBe(listeners - 1);
+    const look = cancellation.watch(ROUTE, client, backend);
+    const pieces = [bytes.subarray(0, 4), bytes.subarray(4)];
+    const answers = pieces.map((piece) => look?.(piece));
+    expect(answers.at(-1)).toBe(false);
     expect(cancellation.keys.snapshot()).toEqual({ keys, pods: keys });
   });
 
   it.each(['client', 'backend'] as const)('forgets the key when the %s is gone', async (side) => {
     const { cancellation, counters, ...sockets } = stage();
-    cancellation.watch(ROUTE, sockets.client, sockets.backend);
-    sockets.backend.write(BACKEND_KEY_DATA);
-    await until('it is known', () => cancellation.keys.snapshot().keys === 1);
+    cancellation.watch(ROUTE, sockets.client, sockets.backend)?.(BACKEND_KEY_DATA);
+    expect(cancellation.keys.snapshot().keys).toBe(1);
     cancellation.request(KEY, '192.0.2.1');
     expect(counters.cancels).toMatchObject({ forbidden: 1, unknown: 0 });
     sockets[side].destroy();
@@ -83,9 +68,8 @@ describe('Cancellation', () => {
 
   it('asks the other workers about an unknown key alone, and nobody when another asks', async () => {
     const { cancellation, client, backend, asked, counters } = stage();
-    cancellation.watch(ROUTE, client, backend);
-    backend.write(BACKEND_KEY_DATA);
-    await until('it is known', () => cancellation.keys.snapshot().keys === 1);
+    cancellation.watch(ROUTE, client, backend)?.(BACKEND_KEY_DATA);
+    expect(cancellation.keys.snapshot().keys).toBe(1);
     cancellation.request(KEY, '192.0.2.1');
     cancellation.request(NOBODYS, '192.0.2.1');
     cancellation.requestElsewhere(NOBODYS, '192.0.2.1');
@@ -96,9 +80,8 @@ describe('Cancellation', () => {
 
   it('does not even look up keys of an address that has guessed too often, until some time has passed', async () => {
     const { cancellation, client, backend, asked, counters, clock } = stage();
-    cancellation.watch(ROUTE, client, backend);
-    backend.write(BACKEND_KEY_DATA);
-    await until('it is known', () => cancellation.keys.snapshot().keys === 1);
+    cancellation.watch(ROUTE, client, backend)?.(BACKEND_KEY_DATA);
+    expect(cancellation.keys.snapshot().keys).toBe(1);
     for (let guess = 0; guess < GUESSES_PER_ADDRESS.most; guess++) cancellation.request(NOBODYS, '192.0.2.1');
     expect(counters.cancels).toMatchObject({ unknown: GUESSES_PER_ADDRESS.most, slowed: 0 });
     cancellation.request(KEY, '192.0.2.1');

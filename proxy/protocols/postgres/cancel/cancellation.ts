@@ -3,6 +3,7 @@ import type { Clock } from '../../../../core/clock.ts';
 import type { Route } from '../../../../core/route.ts';
 import type { Counters } from '../../../counters.ts';
 import { isAddressAllowed } from '../../../policy/ip-allow-list.ts';
+import type { Onlooker } from '../../../session/splice.ts';
 import type { RouteTable } from '../../../routes/route-table.ts';
 import { BackendKeyParser } from './backend-key.ts';
 import { CancelKeys, type CancellableSession } from './cancel-keys.ts';
@@ -35,21 +36,16 @@ export class Cancellation {
     this.#limit = new GuessLimit(options.clock);
   }
 
-  /**
-   * Learns the key of a session that begins: listens beside whoever passes the bytes on, and no longer than until the key
-   * is known or cannot come any more. To be called in the tick in which the passing on begins.
-   */
-  watch(route: Route, client: Socket, backend: Socket): void {
+  /** Learns the key of a session that begins: looks on until the key is known or cannot come any more. */
+  watch(route: Route, client: Socket, backend: Socket): Onlooker | null {
     const { remoteAddress: address, remotePort: port } = backend;
-    if (address === undefined || port === undefined) return;
+    if (address === undefined || port === undefined) return null;
     const parser = new BackendKeyParser();
-    const onData = (chunk: Buffer): void => {
-      const parsed = parser.push(chunk);
-      if (parsed.kind === 'need-more') return;
-      backend.off('data', onData);
+    return (bytes) => {
+      const parsed = parser.push(bytes);
       if (parsed.kind === 'match') this.#register(parsed.value, { route, address, port }, client, backend);
+      return parsed.kind === 'need-more';
     };
-    backend.on('data', onData);
   }
 
   /** A client of this worker has asked, and its connection is closed. */
