@@ -64,6 +64,15 @@ const CONFIG_FILE = z.strictObject({
       sessionsMs: z.int().min(0).max(86_400_000).default(1_000),
     })
     .prefault({}),
+  trustedProxies: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),
+  accessLog: z
+    .strictObject({
+      to: z.enum(['file', 'stdout', 'off']).optional(),
+      file: z.string().min(1).optional(),
+      maxFileMiB: z.int().min(1).max(1_048_576).default(64),
+      keepFiles: z.int().min(1).max(100).default(3),
+    })
+    .prefault({}),
   proxyProtocol: z
     .strictObject({
       from: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),

@@ -41,6 +41,9 @@ export interface Config {
   readonly gateway: GatewayLimitsConfig;
   readonly proxyProtocol: ProxyProtocolConfig;
   readonly drain: DrainConfig;
+  /** Addresses and CIDRs of proxies whose X-Forwarded-For is believed; empty = nobody's. */
+  readonly trustedProxies: readonly string[];
+  readonly accessLog: AccessLogConfig;
   /** The operator's own certificates: absolute names of PEM files. */
   readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
 }
@@ -119,6 +122,16 @@ export interface DrainConfig {
   readonly readinessDelayMs: number;
   /** How long running sessions may go on after that. */
   readonly sessionsMs: number;
+}
+
+/** Where each request and session leaves a line. */
+export interface AccessLogConfig {
+  readonly to: 'file' | 'stdout' | 'off';
+  /** Absolute. */
+  readonly file: string;
+  /** A greater file is moved away; `keepFiles` of them stay. */
+  readonly maxFileBytes: number;
+  readonly keepFiles: number;
 }
 
 /** Whose PROXY headers are believed. */

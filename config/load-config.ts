@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { PodgateError } from '../core/errors.ts';
-import type { Config, PodLimitsConfig, TenantConfig } from './config.ts';
+import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
@@ -90,10 +90,27 @@ function combine(
     gateway: file.limits,
     proxyProtocol: file.proxyProtocol,
     drain: file.drain,
+    trustedProxies: file.trustedProxies,
+    accessLog: accessLogOf(file.accessLog, environment.PODGATE_ORCHESTRATOR, dataDir, cwd),
     certificates: file.certificates.map(({ certificateFile, keyFile }) => ({
       certificateFile: resolve(cwd, certificateFile),
       keyFile: resolve(cwd, keyFile),
     })),
+  };
+}
+
+/** In a container whatever is printed is collected; a developer's terminal is for other things. */
+function accessLogOf(
+  { to, file, maxFileMiB, keepFiles }: ConfigFile['accessLog'],
+  orchestrator: Config['orchestrator'],
+  dataDir: string,
+  cwd: string,
+): AccessLogConfig {
+  return {
+    to: to ?? (orchestrator === 'kubernetes' && file === undefined ? 'stdout' : 'file'),
+    file: file === undefined ? resolve(dataDir, 'access.log') : resolve(cwd, file),
+    maxFileBytes: maxFileMiB * 1024 * 1024,
+    keepFiles,
   };
 }
 

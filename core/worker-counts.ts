@@ -1,3 +1,5 @@
+import { DURATIONS, durationBounds, type Durations } from './durations.ts';
+
 /**
  * What a gateway worker has counted since it started, as it tells control now and then. Keys are closed sets
  * (proxy/counters.ts).
@@ -7,10 +9,20 @@ export interface WorkerCounts {
   readonly sessions: number;
   /** Connections of clients now. */
   readonly active: number;
+  readonly requestsNow: number;
+  readonly sessionsNow: number;
+  /** Of the access log. */
+  readonly droppedLines: number;
   readonly closed: Readonly<Record<string, number>>;
   readonly refused: Readonly<Record<string, number>>;
   readonly ended: Readonly<Record<string, number>>;
   readonly cancels: Readonly<Record<string, number>>;
+  readonly handshakes: Readonly<Record<string, number>>;
+  readonly requests: Readonly<Record<string, number>>;
+  readonly sessionsOf: Readonly<Record<string, number>>;
+  readonly bytes: Readonly<Record<string, number>>;
+  readonly limited: Readonly<Record<string, number>>;
+  readonly durations: Durations;
   readonly process: ProcessNumbers;
 }
 
@@ -21,8 +33,11 @@ export interface ProcessNumbers {
   readonly eventLoopDelaySeconds: number;
 }
 
-const NUMBERS = ['accepted', 'sessions', 'active'] as const;
-const GROUPS = ['closed', 'refused', 'ended', 'cancels', 'process'] as const;
+const NUMBERS = ['accepted', 'sessions', 'active', 'requestsNow', 'sessionsNow', 'droppedLines'] as const;
+const GROUPS = [
+  ...(['closed', 'refused', 'ended', 'cancels', 'process'] as const),
+  ...(['handshakes', 'requests', 'sessionsOf', 'bytes', 'limited'] as const),
+];
 const KEYS_MAX = 100;
 
 /** The counts in a message, or null when it holds anything else. */
@@ -30,11 +45,22 @@ export function parseWorkerCounts(value: unknown): WorkerCounts | null {
   if (typeof value !== 'object' || value === null) return null;
   const given = value as Readonly<Record<string, unknown>>;
   const areNumbers = NUMBERS.every((name) => typeof given[name] === 'number');
-  return areNumbers && GROUPS.every((name) => isGroup(given[name])) ? (value as WorkerCounts) : null;
+  const areGroups = GROUPS.every((name) => isGroup(given[name]));
+  return areNumbers && areGroups && areDurations(given['durations']) ? (value as WorkerCounts) : null;
 }
 
 function isGroup(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const numbers = Object.values(value);
   return numbers.length <= KEYS_MAX && numbers.every((each) => typeof each === 'number');
+}
+
+function areDurations(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const given = value as Readonly<Record<string, unknown>>;
+  return DURATIONS.every((name) => {
+    const { counts, sumSeconds } = (given[name] ?? {}) as { readonly counts?: unknown; readonly sumSeconds?: unknown };
+    if (typeof sumSeconds !== 'number' || !Array.isArray(counts)) return false;
+    return counts.length === durationBounds(name).length + 1 && counts.every((count) => typeof count === 'number');
+  });
 }

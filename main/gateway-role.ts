@@ -9,6 +9,7 @@ import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import { join } from 'node:path';
+import { openAccessLogSink } from './access-log-sink.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock } from './system-clock.ts';
@@ -20,6 +21,8 @@ const TELL_COUNTS_MS = 2_000;
 export async function runGateway(link: SupervisorLink, log: Logger, signal: AbortSignal): Promise<void> {
   const { settings, worker } = link.start;
   const { config, runDir } = settings;
+  const sink =
+    config.accessLog.to === 'off' ? null : openAccessLogSink({ config: config.accessLog, rotates: worker === 0, log });
   const gateway = createGateway({
     worker,
     feedSocketPath: join(runDir, 'feed.sock'),
@@ -30,6 +33,8 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     drainMs: config.drain.sessionsMs,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
     proxyProtocol: config.proxyProtocol,
+    trustedProxies: config.trustedProxies,
+    ...(sink === null ? {} : { accessLog: sink }),
     clock: systemClock,
     log,
   });
@@ -51,6 +56,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   const telling = setInterval(() => gateway.tellCounts(numbers()), TELL_COUNTS_MS);
   await gateway.run(signal);
   clearInterval(telling);
+  await sink?.close();
 }
 
 async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: Logger): Promise<Listening | null> {

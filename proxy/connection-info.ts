@@ -11,4 +11,18 @@ export interface ConnectionInfo {
   readonly serverName: string | null;
   /** What came of asking for a client certificate; null when none was asked for. */
   readonly proof: ClientProof | null;
+  /** Null before the handshake is done, and in plaintext. */
+  readonly tls: TlsFacts | null;
+}
+
+/** How a handshake came out. */
+export interface TlsFacts {
+  /** Such as `TLSv1.3`. */
+  readonly version: string;
+  /** OpenSSL's name. */
+  readonly cipher: string;
+  readonly alpn: string | null;
+  readonly isResumed: boolean;
+  /** From accept to its end. */
+  readonly handshakeMs: number;
 }

@@ -1,4 +1,5 @@
-import type { RefusalCode } from '../core/errors.ts';
+import type { ErrorCode, RefusalCode } from '../core/errors.ts';
+import type { Limit } from './limits/connection-counts.ts';
 
 /** Why a connection was closed without an answer that says so. */
 export type ClosedReason =
@@ -20,7 +21,9 @@ export type ClosedReason =
   /** Of one who is trusted to send a PROXY header, and sent none where one is required, or a bad one. */
   | 'proxy-header'
   /** Somebody else sent one. */
-  | 'untrusted-proxy-header';
+  | 'untrusted-proxy-header'
+  /** The time to drain was over. */
+  | 'drained';
 
 /** How a session that was passed on came to its end. */
 export type SessionEnd = 'finished' | 'client-failed' | 'backend-failed' | 'idle-half-closed';
@@ -31,12 +34,27 @@ export type SessionEnd = 'finished' | 'client-failed' | 'backend-failed' | 'idle
  */
 export type CancelOutcome = 'delivered' | 'failed' | 'forbidden' | 'unknown' | 'slowed' | 'unregistered';
 
+export type RequestCode = Extract<ErrorCode, `request.${string}`>;
+export type HandshakeKind = 'TLSv1.3 full' | 'TLSv1.3 resumed' | 'TLSv1.2 full' | 'TLSv1.2 resumed';
+/** By the first digit of the status; 'none' = the client went away, or the answer never came. */
+export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx' | 'none';
+/** Which limit kept a connection or a request from its place. */
+export type LimitName = Limit | 'proxy-header';
+/** From clients to pods, and back: what is inside TLS. */
+export type ByteCount = `${'http' | 'tcp' | 'postgres'} ${'in' | 'out'}`;
+
 /** Plain numbers, counted in place: the names are closed sets, so that metrics made of them stay bounded. */
 export interface Counters {
   accepted: number;
   sessions: number;
   readonly closed: Record<ClosedReason, number>;
-  readonly refused: Record<RefusalCode, number>;
+  readonly refused: Record<RefusalCode | RequestCode, number>;
+  readonly handshakes: Record<HandshakeKind, number>;
+  readonly requests: Record<StatusClass, number>;
+  /** Of `sessions`, by protocol. */
+  readonly sessionsOf: Record<'tcp' | 'postgres', number>;
+  readonly bytes: Record<ByteCount, number>;
+  readonly limited: Record<LimitName, number>;
   readonly ended: Record<SessionEnd, number>;
   readonly cancels: Record<CancelOutcome, number>;
 }
@@ -61,6 +79,7 @@ export function createCounters(): Counters {
       probe: 0,
       'proxy-header': 0,
       'untrusted-proxy-header': 0,
+      drained: 0,
     },
     refused: {
       'route.unknown': 0,
@@ -72,8 +91,22 @@ export function createCounters(): Counters {
       'route.full': 0,
       'route.misdirected': 0,
       'tls.required': 0,
+      'request.malformed': 0,
+      'request.too-large': 0,
+      'request.timeout': 0,
     },
+    handshakes: { 'TLSv1.3 full': 0, 'TLSv1.3 resumed': 0, 'TLSv1.2 full': 0, 'TLSv1.2 resumed': 0 },
+    requests: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },
+    sessionsOf: { tcp: 0, postgres: 0 },
+    bytes: { 'http in': 0, 'http out': 0, 'tcp in': 0, 'tcp out': 0, 'postgres in': 0, 'postgres out': 0 },
+    limited: { connections: 0, address: 0, pod: 0, 'proxy-header': 0 },
     ended: { finished: 0, 'client-failed': 0, 'backend-failed': 0, 'idle-half-closed': 0 },
     cancels: { delivered: 0, failed: 0, forbidden: 0, unknown: 0, slowed: 0, unregistered: 0 },
   };
+}
+
+const CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'] as const;
+
+export function statusClass(status: number): StatusClass {
+  return CLASSES[Math.floor(status / 100)] ?? 'none';
 }

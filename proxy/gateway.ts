@@ -8,12 +8,14 @@ import { createCounters, type Counters } from './counters.ts';
 import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
 import { HttpsFront } from './listener/https-front.ts';
 import { Reception } from './listener/reception.ts';
+import { compileAddressList } from './policy/ip-allow-list.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type HttpLimits } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';
 import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
+import { createSeen, type LineSink, type Seen } from './seen/seen.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
 import { TlsTerminator } from './tls/tls-terminator.ts';
 import { createWantedCertificates } from './tls/wanted-certificates.ts';
@@ -49,6 +51,10 @@ export interface GatewayOptions {
   readonly proxyProtocol?: ProxyProtocolOptions;
   /** One line at debug level for each connection; only worth its cost where debug lines are kept. */
   readonly logConnections?: boolean;
+  /** Default: none is written. */
+  readonly accessLog?: LineSink;
+  /** Whose X-Forwarded-For is believed; default: nobody's. */
+  readonly trustedProxies?: readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -92,6 +98,8 @@ export interface Gateway {
 
 const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
 const DRAIN_LOOK_MS = 50;
+const CLOSED_LOOK_MS = 5;
+const CLOSED_LOOKS = 20;
 /** A plain HTTP client has nothing to stay for: it is told where to go. */
 const REDIRECT_CONNECTION_MS = 15_000;
 
@@ -105,6 +113,7 @@ class GatewayWorker implements Gateway {
   readonly counters = createCounters();
   readonly #options: GatewayOptions;
   readonly #reception: Reception;
+  readonly #seen: Seen;
   readonly #feed: FeedClient;
   readonly #http: ReturnType<typeof createHttpProtocol>;
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
@@ -117,13 +126,17 @@ class GatewayWorker implements Gateway {
     this.#options = options;
     const { clock, log, limits, apiUrl, apiSocketPath, publicHttpsPort } = options;
     const { table, counters } = this;
-    const counts = new ConnectionCounts(limits);
+    const counts = new ConnectionCounts(limits, (limit) => counters.limited[limit]++);
+    const trusted = options.trustedProxies ?? [];
+    const seen = createSeen({ worker: options.worker, counters, clock, accessLog: options.accessLog ?? null });
+    this.#seen = seen;
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
     const isStale = (): boolean => this.isStale();
 
     this.#reception = new Reception({
       counts,
       counters,
+      seen,
       clock,
       log,
       logConnections: options.logConnections ?? false,
@@ -138,9 +151,10 @@ class GatewayWorker implements Gateway {
       apiUrl,
       limits: limits.http,
       isStale,
+      trustedProxies: trusted.length === 0 ? null : compileAddressList(trusted),
       acquirePod: (uid) => counts.acquirePod(uid),
       releasePod: (uid) => counts.releasePod(uid),
-      counters,
+      seen,
       log,
     });
     const terminator: TlsTerminator = new TlsTerminator({
@@ -157,6 +171,7 @@ class GatewayWorker implements Gateway {
     });
     const front = new HttpsFront({
       reception: this.#reception,
+      seen,
       terminator,
       certificateWanted: createWantedCertificates((host) => this.#feed.tell({ kind: 'certificate-wanted', host })),
       http: this.#http,
@@ -255,6 +270,8 @@ class GatewayWorker implements Gateway {
     const endMs = clock.monotonicMs() + drainMs;
     while (this.#reception.size > 0 && clock.monotonicMs() < endMs) await delay(DRAIN_LOOK_MS);
     this.closeAll();
+    // Until they are told of.
+    for (let looks = 0; this.#reception.size > 0 && looks < CLOSED_LOOKS; looks++) await delay(CLOSED_LOOK_MS);
   }
 
   stopAccepting(): void {
@@ -267,7 +284,9 @@ class GatewayWorker implements Gateway {
   }
 
   tellCounts(process: ProcessNumbers): void {
-    this.#feed.tell({ kind: 'counts', counts: { ...this.counters, active: this.#reception.size, process } });
+    const { requestsNow, sessionsNow, droppedLines, durations } = this.#seen;
+    const now = { active: this.#reception.size, requestsNow, sessionsNow, droppedLines };
+    this.#feed.tell({ kind: 'counts', counts: { ...this.counters, ...now, durations, process } });
   }
 
   closeAll(): void {

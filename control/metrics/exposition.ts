@@ -39,7 +39,7 @@ function linesOf({ name, help, kind, samples }: MetricFamily): string[] {
   return [
     `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}\n`,
     `# TYPE ${name} ${kind}\n`,
-    ...samples.map(({ labels, value }) => `${name}${labelsShown(labels)} ${valueShown(value)}\n`),
+    ...samples.map(({ labels, value, suffix = '' }) => `${name}${suffix}${labelsShown(labels)} ${valueShown(value)}\n`),
   ];
 }
 

@@ -1,4 +1,5 @@
-import { byLabel, type MetricFamily } from '../../core/metrics.ts';
+import { durationBounds, type DurationName, DURATIONS, type Durations } from '../../core/durations.ts';
+import { byLabel, histogramSamples, type MetricFamily } from '../../core/metrics.ts';
 import type { WorkerCounts } from '../../core/worker-counts.ts';
 import { processMetrics } from './process-metrics.ts';
 
@@ -47,6 +48,43 @@ function workerMetrics(worker: string, counts: WorkerCounts): readonly MetricFam
       'code',
       counts.refused,
     ),
+    single('gauge', 'podgate_http_requests_active', 'HTTP requests and tunnels under way.', counts.requestsNow),
+    single('gauge', 'podgate_sessions_active', 'Sessions of TCP and Postgres under way.', counts.sessionsNow),
+    byLabel(
+      'counter',
+      'podgate_http_requests_total',
+      'HTTP requests by class of status; none = there was no answer.',
+      'status',
+      counts.requests,
+    ),
+    byLabel(
+      'counter',
+      'podgate_sessions_by_protocol_total',
+      'Sessions passed on to a pod, by protocol.',
+      'protocol',
+      counts.sessionsOf,
+    ),
+    byLabel(
+      'counter',
+      'podgate_limited_total',
+      'Times that a limit kept someone from a place.',
+      'limit',
+      counts.limited,
+    ),
+    byTwoLabels('podgate_tls_handshakes_total', 'TLS handshakes done.', ['version', 'kind'], counts.handshakes),
+    byTwoLabels(
+      'podgate_bytes_total',
+      'Bytes from clients to pods (in) and back (out), without TLS and without the heads of HTTP.',
+      ['protocol', 'direction'],
+      counts.bytes,
+    ),
+    single(
+      'counter',
+      'podgate_access_log_dropped_total',
+      'Lines of the access log that nobody took in time.',
+      counts.droppedLines,
+    ),
+    ...durationFamilies(counts.durations),
     byLabel('counter', 'podgate_sessions_ended_total', 'How sessions came to their end.', 'end', counts.ended),
     byLabel(
       'counter',
@@ -59,7 +97,7 @@ function workerMetrics(worker: string, counts: WorkerCounts): readonly MetricFam
   return [
     ...families.map((family) => ({
       ...family,
-      samples: family.samples.map(({ labels, value }) => ({ labels: { worker, ...labels }, value })),
+      samples: family.samples.map((sample) => ({ ...sample, labels: { worker, ...sample.labels } })),
     })),
     ...processMetrics(`worker ${worker}`, counts.process),
   ];
@@ -67,4 +105,38 @@ function workerMetrics(worker: string, counts: WorkerCounts): readonly MetricFam
 
 function single(kind: MetricFamily['kind'], name: string, help: string, value: number): MetricFamily {
   return { name, help, kind, samples: [{ labels: {}, value }] };
+}
+
+/** Keys are the values of both labels with a space between. */
+function byTwoLabels(
+  name: string,
+  help: string,
+  [first, second]: readonly [string, string],
+  values: Readonly<Record<string, number>>,
+): MetricFamily {
+  const samples = Object.entries(values).map(([key, value]) => {
+    const [one = '', two = ''] = key.split(' ');
+    return { labels: { [first]: one, [second]: two }, value };
+  });
+  return { name, help, kind: 'counter', samples };
+}
+
+const PHASES: Readonly<Record<string, readonly [name: string, help: string]>> = {
+  handshake: ['podgate_handshake_seconds', 'From accept to the end of the TLS handshake.'],
+  connect: ['podgate_connect_seconds', 'Until a pod had taken the connection that was made for a request or session.'],
+  'first-byte': ['podgate_first_byte_seconds', "From a request's head, or a session's begin, to the pod's first byte."],
+  request: ['podgate_http_request_seconds', "From a request's head to the end of its answer; tunnels, too."],
+  session: ['podgate_session_seconds', 'Sessions, from the dial to their end.'],
+};
+
+function durationFamilies(durations: Durations): readonly MetricFamily[] {
+  return Object.entries(PHASES).map(([phase, [name, help]]) => {
+    const names = DURATIONS.filter((each) => each.split(' ')[0] === phase);
+    return { name, help, kind: 'histogram', samples: names.flatMap((each) => samplesOf(each, durations)) };
+  });
+}
+
+function samplesOf(name: DurationName, durations: Durations): MetricFamily['samples'] {
+  const protocol = name.split(' ')[1];
+  return histogramSamples(protocol === undefined ? {} : { protocol }, durationBounds(name), durations[name]);
 }

@@ -5,6 +5,8 @@ export interface ConnectionLimits {
   readonly maxConnectionsPerPod: number;
 }
 
+export type Limit = 'connections' | 'address' | 'pod';
+
 /**
  * 'admitted' has a place; 'surplus' has none and is kept only long enough to be told so in its own protocol; 'none' is
  * closed at once, since telling is what an overload must not spend its time with.
@@ -18,14 +20,17 @@ const SURPLUS_PER_ADDRESS_MAX = 8;
 /** Counts exactly: each `admit` but 'none' is undone by one `release`, each `acquirePod` that was true by one `releasePod`. */
 export class ConnectionCounts {
   readonly #limits: ConnectionLimits;
+  readonly #onLimit: (limit: Limit) => void;
   readonly #admitted = new Map<string, number>();
   readonly #surplus = new Map<string, number>();
   readonly #pods = new Map<string, number>();
   #admittedTotal = 0;
   #surplusTotal = 0;
 
-  constructor(limits: ConnectionLimits) {
+  /** `onLimit` is told each time a limit keeps someone from a place. */
+  constructor(limits: ConnectionLimits, onLimit: (limit: Limit) => void = () => undefined) {
     this.#limits = limits;
+    this.#onLimit = onLimit;
   }
 
   admit(address: string): Admission {
@@ -35,6 +40,7 @@ export class ConnectionCounts {
       this.#admittedTotal++;
       return 'admitted';
     }
+    this.#onLimit(this.#admittedTotal < maxConnections ? 'address' : 'connections');
     if (this.#surplusTotal < SURPLUS_MAX && increment(this.#surplus, key, SURPLUS_PER_ADDRESS_MAX)) {
       this.#surplusTotal++;
       return 'surplus';
@@ -54,7 +60,9 @@ export class ConnectionCounts {
   }
 
   acquirePod(uid: string): boolean {
-    return increment(this.#pods, uid, this.#limits.maxConnectionsPerPod);
+    const isAcquired = increment(this.#pods, uid, this.#limits.maxConnectionsPerPod);
+    if (!isAcquired) this.#onLimit('pod');
+    return isAcquired;
   }
 
   releasePod(uid: string): void {

@@ -1,9 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { RefusalCode } from '../../core/errors.ts';
+import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo } from '../connection-info.ts';
 import type { ClosedReason } from '../counters.ts';
 import type { Admission } from '../limits/connection-counts.ts';
+import type { SessionSeen } from '../seen/session-seen.ts';
 
 /** A client's connection from accept to close, whatever is spoken on it. */
 export class Connection {
@@ -17,6 +19,12 @@ export class Connection {
   closedFor: ClosedReason | null = null;
   /** Why it was refused, in words. */
   refusedFor: RefusalCode | null = null;
+  /** The pod's that it was refused for, where that is known. */
+  refusedRoute: Route | null = null;
+  /** What became of it, where it is a session of TCP or Postgres. */
+  session: SessionSeen | null = null;
+  /** Its requests are seen, one by one; it is not. */
+  isHttp = false;
   /** A load balancer made it for itself, most likely to see whether we are there. */
   readonly isProbe: boolean;
   /** The authorities (PEM) whose certificates the handshake asks for; null = it asks for none. */
@@ -43,7 +51,7 @@ export class Connection {
     this.acceptedMs = options.acceptedMs;
     this.isProbe = options.isProbe;
     const id = randomBytes(9).toString('base64url');
-    this.info = { id, remoteAddress, remotePort, serverName: null, proof: null };
+    this.info = { id, remoteAddress, remotePort, serverName: null, tls: null, proof: null };
   }
 
   /** Replaces the deadline before: a connection always has one until it is established. */
@@ -56,10 +64,4 @@ export class Connection {
     clearTimeout(this.#deadline);
     this.#deadline = undefined;
   }
-}
-
-/** IPv4 addresses as IPv4, also on a socket that listens on both; null when the client is already gone. */
-export function plainAddress(address: string | undefined): string | null {
-  if (address === undefined) return null;
-  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }

@@ -14,6 +14,7 @@ import { guessSpoken, REFUSED_BOLT_MS, refuseSpoken, type SpokenProtocol } from 
 import type { SessionOptions } from '../session/open-session.ts';
 import type { ClientHello } from '../sniff/client-hello.ts';
 import { peekBytes } from '../sniff/peek-bytes.ts';
+import type { Seen } from '../seen/seen.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
 import { readClientProof } from '../tls/client-proof.ts';
@@ -26,6 +27,7 @@ const GUESS_MS = 3_000;
 
 export interface HttpsFrontOptions extends SessionOptions {
   readonly reception: Reception;
+  readonly seen: Pick<Seen, 'secured' | 'sessionBegan' | 'sessionConnected'>;
   readonly terminator: Pick<TlsTerminator, 'accept' | 'acceptValidation' | 'hasTrusted'>;
   /** A client has come for a name of the table that has no certificate the world trusts. */
   readonly certificateWanted: (host: string) => void;
@@ -67,9 +69,9 @@ export class HttpsFront {
     // Whoever takes over adds his own; until then a reset must not end the process.
     client.on('error', ignore);
     connection.phase = 'served';
-    if (connection.clientCa !== null) {
-      connection.info = { ...connection.info, proof: readClientProof(client, connection.clientCa) };
-    }
+    const tls = this.#options.seen.secured(connection, client);
+    const proof = connection.clientCa === null ? null : readClientProof(client, connection.clientCa);
+    connection.info = { ...connection.info, tls, proof };
     if (client.alpnProtocol === ACME_TLS) {
       // The handshake was the answer.
       client.end(() => this.close(connection, 'acme-validation'));
@@ -110,10 +112,11 @@ export class HttpsFront {
   /** Says no in whatever protocol the client turns out to speak; its bytes must be in its socket. */
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words: Partial<Refusal> = {}): void {
     connection.setDeadline(GUESS_MS, () => this.close(connection, 'deadline'));
-    this.#options.reception.refused(connection, code);
+    const refusal = { ...this.#describe(connection, code), ...words };
+    this.#options.reception.refused(connection, refusal, this.#routeOf(connection.info.serverName));
     guessSpoken(client, (protocol) => {
       if (protocol === null) client.destroy();
-      else this.#refuseSpoken(connection, client, protocol, { ...this.#describe(connection, code), ...words });
+      else this.#refuseSpoken(connection, client, protocol, refusal);
     });
   }
 
@@ -129,8 +132,7 @@ export class HttpsFront {
       case 'http':
       case 'bolt':
         connection.phase = 'served';
-        this.#options.reception.refused(connection, 'tls.required');
-        this.#refuseSpoken(connection, connection.raw, sniffed.kind, this.#describe(connection, 'tls.required'));
+        this.#refusePlaintext(connection, sniffed.kind);
         return;
       case 'tls':
         connection.info = { ...connection.info, serverName: sniffed.hello.serverName };
@@ -138,6 +140,12 @@ export class HttpsFront {
         this.#startTls(connection, sniffed.hello);
         return;
     }
+  }
+
+  #refusePlaintext(connection: Connection, protocol: SpokenProtocol): void {
+    const refusal = this.#describe(connection, 'tls.required');
+    this.#options.reception.refused(connection, refusal, null);
+    this.#refuseSpoken(connection, connection.raw, protocol, refusal);
   }
 
   #startTls(connection: Connection, hello: ClientHello): void {
@@ -222,6 +230,7 @@ export class HttpsFront {
   #acceptHttp(connection: Connection, client: TLSSocket): void {
     // Slow requests and idle connections are its own business from here on.
     connection.clearDeadline();
+    connection.isHttp = true;
     this.#options.http.accept(client, connection.info);
   }
 

@@ -1,15 +1,19 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
-import type { RefusalCode } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { Route } from '../../core/route.ts';
 import type { ClosedReason, Counters } from '../counters.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
+import { plainAddress } from '../plain-address.ts';
 import type { Introductions } from '../proxy-protocol/introduction.ts';
-import { Connection, plainAddress } from './connection.ts';
+import type { Refusal } from '../refusal.ts';
+import type { Seen } from '../seen/seen.ts';
+import { Connection } from './connection.ts';
 
 export interface ReceptionOptions {
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
+  readonly seen: Pick<Seen, 'refused' | 'connectionEnded'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** One line at debug level for each connection, when it closes. */
@@ -54,6 +58,7 @@ export class Reception {
     const { counters, introductionMs, maxUnintroduced } = this.#options;
     if (this.#unintroduced.size >= maxUnintroduced) {
       counters.closed['too-many-connections']++;
+      counters.limited['proxy-header']++;
       raw.resetAndDestroy();
       return;
     }
@@ -114,9 +119,10 @@ export class Reception {
   }
 
   /** Notes a refusal that is about to be said in words. */
-  refused(connection: Connection, code: RefusalCode): void {
-    connection.refusedFor = code;
-    this.#options.counters.refused[code]++;
+  refused(connection: Connection, refusal: Refusal, route: Route | null): void {
+    connection.refusedFor = refusal.code;
+    connection.refusedRoute = route;
+    this.#options.seen.refused(refusal, route, connection.info.remoteAddress);
   }
 
   get size(): number {
@@ -124,7 +130,7 @@ export class Reception {
   }
 
   closeAll(): void {
-    for (const raw of this.#connections.keys()) raw.destroy();
+    for (const connection of this.#connections.values()) this.close(connection, 'drained');
     for (const raw of this.#unintroduced) raw.destroy();
   }
 
@@ -147,6 +153,8 @@ export class Reception {
     }
     this.#connections.delete(connection.raw);
     counts.release(connection.info.remoteAddress, connection.admission);
+    // After the end of the session, which is told by another socket's 'close' of this turn.
+    setImmediate(() => this.#options.seen.connectionEnded(connection));
     if (!logConnections || connection.closedFor === 'probe') return;
     const { raw, info, refusedFor, closedFor } = connection;
     log.debug(

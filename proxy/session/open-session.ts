@@ -2,12 +2,13 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import type { Backend } from '../../core/route.ts';
-import type { Counters } from '../counters.ts';
+import type { Counters, SessionEnd } from '../counters.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
 import type { Connection } from '../listener/connection.ts';
 import { locate, type TlsEnd } from '../policy/locate.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
+import type { Seen } from '../seen/seen.ts';
 import { dialBackend } from './dial.ts';
 import { type Onlooker, splice } from './splice.ts';
 
@@ -16,6 +17,7 @@ export interface SessionOptions {
   readonly isStale: () => boolean;
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
+  readonly seen: Pick<Seen, 'sessionBegan' | 'sessionConnected'>;
   readonly clock: Clock;
 }
 
@@ -45,7 +47,7 @@ export function openSession(
   refuse: (code: RefusalCode) => void,
   { tlsEnd, greet, watch }: SessionSteps = {},
 ): void {
-  const { table, isStale, counts, counters, clock } = options;
+  const { table, isStale, counts, counters, clock, seen } = options;
   const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const first = locateNow();
   if (typeof first === 'string') {
@@ -57,6 +59,9 @@ export function openSession(
     refuse('route.full');
     return;
   }
+  const route = table.get(host);
+  const session = route === undefined ? null : seen.sessionBegan(route);
+  connection.session = session;
   let isHeld = true;
   const release = (): void => {
     if (isHeld) counts.releasePod(uid);
@@ -93,8 +98,17 @@ export function openSession(
   }
 
   function begin(backend: Socket): void {
-    counters.sessions++;
-    const onlooker = watch?.(backend) ?? null;
-    splice(client, backend, (end) => counters.ended[end]++, onlooker);
+    if (session !== null) seen.sessionConnected(session, backend);
+    const watching = watch?.(backend) ?? null;
+    const onlooker: Onlooker = (bytes) => {
+      if (session !== null) session.firstByteMs ??= clock.monotonicMs();
+      return watching?.(bytes) ?? false;
+    };
+    splice(client, backend, ended, onlooker);
+  }
+
+  function ended(end: SessionEnd): void {
+    counters.ended[end]++;
+    if (session !== null) session.end = end;
   }
 }

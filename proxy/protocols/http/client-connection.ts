@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import type { RequestSeen } from '../../seen/request-seen.ts';
 import { splice } from '../../session/splice.ts';
 import { endWith } from '../farewell.ts';
 import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
@@ -8,7 +9,7 @@ import { forwardedRequest } from './forwarded-request.ts';
 import { Http1Answer, type Persistence } from './http1-answer.ts';
 import type { Accepted } from './judge.ts';
 import { rawResponse, renderProblem } from './page.ts';
-import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
+import { type HttpErrorCode, noteProblem, type Problem, problemOfCode } from './problem.ts';
 import { acceptOf, expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
 import { HeadReader } from './wire/head-reader.ts';
@@ -48,6 +49,7 @@ interface Current {
   readonly exchange: Exchange | null;
   readonly answer: Http1Answer;
   readonly accepted: Accepted | null;
+  readonly seen: RequestSeen;
   readonly release: () => void;
   isBodyDone: boolean;
 }
@@ -120,7 +122,10 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
         if (!this.hasAnswered) {
           this.#current?.exchange?.abandon();
           this.#refuse('request.timeout');
-        } else this.#socket.destroy();
+        } else {
+          if (this.#current !== null) this.#current.seen.end = 'deadline';
+          this.#socket.destroy();
+        }
         return;
       case 'linger':
         this.#socket.destroy();
@@ -143,11 +148,18 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   }
 
   onHead(head: ResponseHead, framing: Framing): void {
-    this.#current?.answer.head(head, framing);
+    const current = this.#current;
+    if (current === null) return;
+    current.seen.status = head.status;
+    current.seen.firstByteMs = current.exchange?.heardMs ?? null;
+    current.answer.head(head, framing);
   }
 
   onData(piece: Buffer): boolean {
-    return this.#current?.answer.data(piece) ?? true;
+    const current = this.#current;
+    if (current === null) return true;
+    current.seen.bytesOut += piece.length;
+    return current.answer.data(piece);
   }
 
   onFlush(): void {
@@ -162,6 +174,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #answered(): void {
     const current = this.#current;
     if (current === null) return;
+    if (current.seen.end === 'client') current.seen.end = 'answered';
     this.#done(current);
     if (!this.#keepsAlive) this.#end(NOTHING);
     else if (current.isBodyDone) this.#next();
@@ -182,7 +195,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   }
 
   onBroken(code: string): void {
-    const accepted = this.#current?.accepted ?? null;
+    const { accepted = null, seen = null } = this.#current ?? {};
+    if (seen !== null) seen.end = 'backend';
     if (accepted !== null) this.#parts.log(accepted, this.#info, code, 'an answer broke off');
     // Neither a proper end nor a close_notify: a broken answer never looks whole.
     this.#socket.destroy();
@@ -195,11 +209,23 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#wait = 'none';
     this.#deadlineMs = Infinity;
     socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.off('close', this.#onClose);
     current?.answer.switching(head, current.upgrade ?? '');
     if (rest.length > 0) socket.write(rest);
     if (this.#rest.length > 0) backend.write(this.#rest);
     this.#rest = NOTHING;
-    splice(socket, backend, ignore);
+    if (current !== null) {
+      current.seen.status = head.status;
+      current.seen.firstByteMs = performance.now();
+    }
+    splice(socket, backend, () => {
+      if (current !== null) {
+        current.seen.end = 'tunnel';
+        current.seen.bytesIn = backend.bytesWritten;
+        current.seen.bytesOut = backend.bytesRead;
+      }
+      this.#onClose();
+    });
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -295,6 +321,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     if (current === null || exchange === null || current.isBodyDone || !exchange.takesBody) return at;
     const slow = { isPod: false };
     const end = current.body.read(chunk, at, (piece) => {
+      current.seen.bytesIn += piece.length;
       if (!exchange.writeBody(piece)) slow.isPod = true;
     });
     if (end < 0) {
@@ -322,12 +349,13 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     const { limits, judge } = this.#parts;
     this.#requests++;
     this.#phase = 'exchange';
-    this.#parts.began();
+    const seen = this.#parts.began(this.#info, 'http/1.1');
     this.#keepsAlive = persists(head) && this.#requests < limits.maxRequestsPerConnection && !this.#parts.isClosing();
     const verdict = judge.judge(head, this.#info, this.#requests);
+    this.#parts.judged(seen, head, verdict);
     if (verdict.kind === 'problem') {
       const framing = requestFraming(head);
-      this.#answer(this.#currentOf(head, typeof framing === 'string' ? NO_BODY : framing), verdict.problem);
+      this.#answer(this.#currentOf(head, typeof framing === 'string' ? NO_BODY : framing, seen), verdict.problem);
       return;
     }
     const { framing } = verdict.request;
@@ -336,27 +364,38 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     if (upgrade !== null) this.#keepsAlive = false;
     if (upgrade !== null && framing.kind !== 'none') {
       const problem = this.#malformed(verdict.requestId, 'A request that upgrades has no body.');
-      this.#answer(this.#currentOf(head, framing), problem);
+      this.#answer(this.#currentOf(head, framing, seen), problem);
       return;
     }
     const release = this.#parts.acquire(verdict);
     if (release === null) {
-      this.#answer(this.#currentOf(head, framing), judge.full(verdict));
+      this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict));
       return;
     }
     this.#waitFor(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
-    const request = forwardedRequest(head, verdict, this.#info.remoteAddress, upgrade);
+    const request = forwardedRequest(head, verdict, upgrade);
     const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict) }, this);
-    this.#current = { ...this.#currentOf(head, framing), upgrade, exchange, accepted: verdict, release };
+    this.#current = { ...this.#currentOf(head, framing, seen), upgrade, exchange, accepted: verdict, release };
     exchange.start();
   }
 
-  #currentOf(head: RequestHead, framing: Framing): Current {
+  #currentOf(head: RequestHead, framing: Framing, seen: RequestSeen): Current {
     const isBodyDone = framing.kind === 'none';
     const isLong = framing.kind === 'chunked' || (framing.kind === 'length' && framing.bytes > DRAINED_BODY_BYTES);
     const body = createBodyReader(framing);
     const answer = new Http1Answer(this.#socket, head, this);
-    return { head, upgrade: null, body, isLong, exchange: null, answer, accepted: null, release: ignore, isBodyDone };
+    return {
+      head,
+      upgrade: null,
+      body,
+      isLong,
+      exchange: null,
+      answer,
+      accepted: null,
+      seen,
+      release: ignore,
+      isBodyDone,
+    };
   }
 
   #malformed(requestId: string, reason: string): Problem {
@@ -368,6 +407,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#current = current;
     const { head, isBodyDone, isLong } = current;
     const { status, headers, body } = renderProblem(problem, acceptOf(head), this.#parts.version);
+    noteProblem(current.seen, problem);
+    if (head.method !== 'HEAD') current.seen.bytesOut = body.length;
     // Whoever waits for 100 (Continue) may or may not send its body now: only a new connection is clear.
     if (!isBodyDone && (isLong || expectsContinue(head))) this.#keepsAlive = false;
     if (status === 400 || status === 421) this.#keepsAlive = false;
@@ -386,15 +427,20 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
 
   /** No request could be read: says so and ends. */
   #refuse(code: HttpErrorCode): void {
-    if (this.#current !== null) this.#done(this.#current);
     const problem = problemOfCode(code, this.#info.id, 'The connection is closed.');
+    const current = this.#current;
+    const seen = current?.seen ?? this.#parts.began(this.#info, 'http/1.1');
+    noteProblem(seen, problem);
+    if (current !== null) this.#done(current);
+    else this.#parts.ended(seen);
     this.#end(rawResponse(renderProblem(problem, '', this.#parts.version)));
   }
 
   #done(current: Current): void {
     this.#current = null;
     current.release();
-    this.#parts.ended();
+    current.seen.connectedMs = current.exchange?.connectedMs ?? null;
+    this.#parts.ended(current.seen);
   }
 
   #next(): void {

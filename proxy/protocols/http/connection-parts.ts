@@ -1,7 +1,9 @@
 import type { ConnectionInfo } from '../../connection-info.ts';
-import type { Accepted, Judge } from './judge.ts';
+import type { RequestSeen } from '../../seen/request-seen.ts';
+import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
+import type { RequestHead } from './wire/head.ts';
 
 /** A client's connection, whatever version of HTTP it speaks. */
 export interface HttpConnection {
@@ -22,8 +24,10 @@ export interface ConnectionParts {
   /** No further request is taken. */
   isClosing(): boolean;
   /** A request, or a tunnel, is under way; and no more. */
-  began(): void;
-  ended(): void;
+  began(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen;
+  /** Notes whose it is, or why it is refused. */
+  judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void;
+  ended(seen: RequestSeen): void;
   gone(connection: HttpConnection): void;
   log(accepted: Accepted, info: ConnectionInfo, code: string, message: string): void;
   /** The API's version, for its envelope. */

@@ -49,6 +49,8 @@ export class Exchange implements AnswerSink {
   #hasSentBody = false;
   /** performance.now() of the last word of the backend. */
   heardMs = performance.now();
+  /** performance.now() when a connection made for it was there; null while there is none, and when a kept one is used. */
+  connectedMs: number | null = null;
 
   constructor(options: ExchangeOptions, client: ExchangeClient) {
     this.#options = options;
@@ -137,6 +139,7 @@ export class Exchange implements AnswerSink {
     const { request } = this.#options;
     this.#upstream = upstream;
     this.heardMs = performance.now();
+    if (!this.#usesKept) this.connectedMs = this.heardMs;
     upstream.send(request, this);
     if (request.framing.kind !== 'none') this.#client.wantsBody();
   }

@@ -7,15 +7,20 @@ import type { RequestHead } from './wire/head.ts';
 /** What is asked of a backend for this client, in terms of any version of HTTP. */
 export function forwardedRequest(
   head: RequestHead,
-  { request, requestId }: Accepted,
-  remoteAddress: string,
+  { request, requestId, client }: Accepted,
   upgrade: string | null,
 ): OutgoingRequest {
   const { hostHeader, port, target, framing } = request;
   return {
     method: head.method,
     target,
-    fields: requestHeaders(head.rawHeaders, { remoteAddress, hostHeader, port, requestId }),
+    fields: requestHeaders(head.rawHeaders, {
+      remoteAddress: client.address,
+      passedOn: client.passedOn,
+      hostHeader,
+      port,
+      requestId,
+    }),
     framing,
     upgrade,
     expectsContinue: framing.kind !== 'none' && expectsContinue(head),

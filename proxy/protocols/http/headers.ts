@@ -1,3 +1,5 @@
+import type { PassedOn } from './real-client.ts';
+
 /** Which header fields go on, and which are ours. Pure; works on flat name, value lists. */
 
 /** RFC 9110 7.6.1, with the older Keep-Alive and Proxy-Connection. */
@@ -22,7 +24,10 @@ const NEVER_NAMED: ReadonlySet<string> = new Set(['host', 'content-length', 'tra
 const DISGUISED: ReadonlySet<string> = new Set([...NEVER_NAMED, 'connection', 'content-type']);
 
 export interface ForwardedFor {
+  /** The real client's. */
   readonly remoteAddress: string;
+  /** Null = nobody who is trusted stands between. */
+  readonly passedOn: PassedOn | null;
   /** The Host header as sent. */
   readonly hostHeader: string;
   /** From the Host header; null = the scheme's default. */
@@ -30,7 +35,10 @@ export interface ForwardedFor {
   readonly requestId: string;
 }
 
-/** The fields sent to the backend. The client's X-Forwarded-*, Forwarded and X-Request-Id never pass. */
+/**
+ * The fields sent to the backend. The client's X-Forwarded-*, Forwarded and X-Request-Id never pass; of a trusted proxy's
+ * what was understood does.
+ */
 export function requestHeaders(raw: readonly string[], client: ForwardedFor): string[] {
   const named = namedByConnection(raw);
   const headers = ['host', client.hostHeader];
@@ -40,8 +48,10 @@ export function requestHeaders(raw: readonly string[], client: ForwardedFor): st
     if (lower === 'host' || HOP_BY_HOP.has(lower) || named?.has(lower) === true || isOurs(lower)) continue;
     headers.push(name, raw[index + 1] ?? '');
   }
-  headers.push('x-forwarded-for', client.remoteAddress, 'x-forwarded-proto', 'https');
-  headers.push('x-forwarded-host', client.hostHeader, 'x-forwarded-port', client.port ?? '443');
+  const { passedOn, remoteAddress, hostHeader, port } = client;
+  headers.push('x-forwarded-for', passedOn?.forwardedFor ?? remoteAddress);
+  headers.push('x-forwarded-proto', passedOn?.proto ?? 'https', 'x-forwarded-host', passedOn?.host ?? hostHeader);
+  headers.push('x-forwarded-port', passedOn?.port ?? port ?? '443');
   headers.push('x-request-id', client.requestId);
   return headers;
 }

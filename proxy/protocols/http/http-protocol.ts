@@ -1,16 +1,20 @@
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import type { RequestSeen } from '../../seen/request-seen.ts';
+import type { Seen } from '../../seen/seen.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
-import { type Accepted, Judge, type JudgeOptions } from './judge.ts';
+import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import { UpstreamPools } from './upstream-pools.ts';
 import type { UpstreamPool } from './upstream.ts';
+import type { RequestHead } from './wire/head.ts';
 
 export { DEFAULT_HTTP_LIMITS, type HttpLimits } from './limits.ts';
 
 export interface HttpProtocolOptions extends JudgeOptions {
+  readonly seen: Pick<Seen, 'refused' | 'requestBegan' | 'requestRouted' | 'requestEnded'>;
   readonly apiSocketPath: string;
   readonly limits: HttpLimits;
   /** Counts a request or tunnel against the pod's limit; false = full. Released exactly once when true. */
@@ -83,12 +87,24 @@ class Protocol implements HttpProtocol, ConnectionParts {
     return this.#closing;
   }
 
-  began(): void {
+  began(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen {
     this.#active++;
+    return this.#options.seen.requestBegan(info, protocol);
   }
 
-  ended(): void {
+  judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void {
+    const { address, passedOn } = verdict.client;
+    seen.head = head;
+    if (passedOn !== null) seen.clientAddress = address;
+    if (verdict.kind === 'problem') seen.id = verdict.problem.requestId;
+    else seen.id = verdict.requestId;
+    if (verdict.kind === 'api') seen.isForApi = true;
+    else if (verdict.route !== null) this.#options.seen.requestRouted(seen, verdict.route);
+  }
+
+  ended(seen: RequestSeen): void {
     this.#active--;
+    this.#options.seen.requestEnded(seen);
     this.#closeWhenIdle();
   }
 

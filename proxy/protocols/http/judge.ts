@@ -1,13 +1,15 @@
+import type { BlockList } from 'node:net';
 import type { RefusalCode } from '../../../core/errors.ts';
 import { type Backend, type Route, refusalOfStatus } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
-import type { Counters } from '../../counters.ts';
 import { barrierOf } from '../../policy/locate.ts';
 import { describeRefusal } from '../../refusal.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
+import type { Seen } from '../../seen/seen.ts';
 import type { ClientProof } from '../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
 import { type Problem, problemOfApi, problemOfCode, problemOfRefusal } from './problem.ts';
+import { type RealClient, realClient } from './real-client.ts';
 import type { RequestHead } from './wire/head.ts';
 
 export interface JudgeOptions {
@@ -18,19 +20,34 @@ export interface JudgeOptions {
   readonly apiUrl: string;
   /** Feed and watch have been silent for so long that no backend is trusted any more. */
   readonly isStale: () => boolean;
-  readonly counters: Pick<Counters, 'refused'>;
+  /** Proxies whose X-Forwarded-For is believed; null = nobody's is. */
+  readonly trustedProxies: BlockList | null;
+  readonly seen: Pick<Seen, 'refused'>;
 }
 
 export type Accepted =
-  | { readonly kind: 'api'; readonly request: GoodRequest; readonly requestId: string }
+  | {
+      readonly kind: 'api';
+      readonly request: GoodRequest;
+      readonly requestId: string;
+      readonly client: RealClient;
+    }
   | {
       readonly kind: 'pod';
       readonly request: GoodRequest;
       readonly requestId: string;
+      readonly client: RealClient;
       readonly route: Route;
       readonly backend: Backend;
     };
-export type Verdict = { readonly kind: 'problem'; readonly problem: Problem } | Accepted;
+export interface Rejected {
+  readonly kind: 'problem';
+  readonly problem: Problem;
+  readonly client: RealClient;
+  /** Of the pod it was meant for, where that is known. */
+  readonly route: Route | null;
+}
+export type Verdict = Rejected | Accepted;
 
 /** Where a request goes, or why it gets no further. Every request is judged by itself: kept connections see pods stop and move. */
 export class Judge {
@@ -42,11 +59,17 @@ export class Judge {
 
   /** `number` counts the requests of the connection, from 1. */
   judge(head: RequestHead, info: ConnectionInfo, number: number): Verdict {
-    const { table, baseHosts, isStale } = this.#options;
+    const { table, baseHosts, isStale, trustedProxies } = this.#options;
+    const client = realClient(head.rawHeaders, info.remoteAddress, trustedProxies);
     const requestId = number === 1 ? info.id : `${info.id}-${String(number)}`;
-    const problem = (value: Problem): Verdict => ({ kind: 'problem', problem: value });
+    const problem = (value: Problem, route: Route | null = null): Verdict => ({
+      kind: 'problem',
+      problem: value,
+      client,
+      route,
+    });
     const refusal = (code: RefusalCode, host: string | null, route: Route | null): Verdict =>
-      problem(this.#refused(code, requestId, host, route, info.proof));
+      problem(this.#refused(code, { requestId, client }, host, route, info.proof), route);
 
     if (info.serverName === null) return refusal('route.unknown', null, null);
     const request = examineRequest(head, info.serverName);
@@ -56,7 +79,7 @@ export class Judge {
       return problem(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not served.'));
     }
     if (baseHosts().has(request.host)) {
-      if (!isMetricsPath(request.target)) return { kind: 'api', request, requestId };
+      if (!isMetricsPath(request.target)) return { kind: 'api', request, requestId, client };
       const hint = 'Metrics are for the inside of the installation only.';
       return problem({ ...problemOfCode('api.not-found', requestId, hint), style: 'envelope' });
     }
@@ -64,22 +87,22 @@ export class Judge {
     if (route === undefined) return refusal('route.unknown', request.host, null);
     // The stanza's protocol was changed while this connection was kept: a new one is read anew.
     if (route.protocol !== 'http') return refusal('route.misdirected', request.host, route);
-    const barrier = barrierOf(route, info, 'gateway');
+    const barrier = barrierOf(route, { remoteAddress: client.address, proof: info.proof }, 'gateway');
     if (barrier !== null) return refusal(barrier, request.host, route);
     if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
     if (isStale()) return refusal('route.unreachable', request.host, route);
-    return { kind: 'pod', request, requestId, route, backend: route.backend };
+    return { kind: 'pod', request, requestId, client, route, backend: route.backend };
   }
 
   full(accepted: Accepted): Problem {
     const route = accepted.kind === 'pod' ? accepted.route : null;
-    return this.#refused('route.full', accepted.requestId, accepted.request.host, route);
+    return this.#refused('route.full', accepted, accepted.request.host, route);
   }
 
   /** The backend did not answer, for the reason that `code` names. */
   unreachable(accepted: Accepted, code: string): Problem {
     if (accepted.kind === 'pod') {
-      return this.#refused('route.unreachable', accepted.requestId, accepted.request.host, accepted.route);
+      return this.#refused('route.unreachable', accepted, accepted.request.host, accepted.route);
     }
     const isAway = ['ECONNREFUSED', 'ENOENT', 'SILENT'].includes(code);
     return problemOfApi(isAway ? 503 : 502, accepted.requestId);
@@ -87,12 +110,14 @@ export class Judge {
 
   #refused(
     code: RefusalCode,
-    requestId: string,
+    { requestId, client }: Pick<Accepted, 'requestId' | 'client'>,
     host: string | null,
     route: Route | null,
     proof: ClientProof | null = null,
   ): Problem {
-    this.#options.counters.refused[code]++;
-    return problemOfRefusal(describeRefusal(code, { requestId, host, route, proof, apiUrl: this.#options.apiUrl }));
+    const { seen, apiUrl } = this.#options;
+    const refusal = describeRefusal(code, { requestId, host, route, proof, apiUrl });
+    seen.refused(refusal, route, client.address);
+    return problemOfRefusal(refusal);
   }
 }

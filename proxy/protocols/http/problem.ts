@@ -1,5 +1,6 @@
 import { ERRORS, type ErrorCode, type RefusalCode } from '../../../core/errors.ts';
 import type { Refusal } from '../../refusal.ts';
+import type { RequestSeen } from '../../seen/request-seen.ts';
 
 /** The codes an HTTP client of the gateway can meet. */
 export type HttpErrorCode =
@@ -48,6 +49,13 @@ export interface Problem {
   readonly refresh: boolean;
   /** `envelope` = the API's JSON, whatever the client accepts. */
   readonly style: 'page' | 'envelope';
+}
+
+/** That is how the request was answered. */
+export function noteProblem(seen: RequestSeen, { status, code }: Problem): void {
+  seen.status = status;
+  seen.code = code;
+  seen.end = 'refused';
 }
 
 export function problemOfRefusal(refusal: Refusal): Problem {

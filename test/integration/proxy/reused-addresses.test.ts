@@ -140,12 +140,13 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     if (request.kind !== 'good') throw new Error(request.kind);
     const route = runningRoute('a.b', port);
     const pool = new ConnectionPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS);
-    const accepted = { kind: 'pod', request, requestId: 'id', route, backend } as const;
+    const client = { address: '127.0.0.1', passedOn: null };
+    const accepted = { kind: 'pod', request, requestId: 'id', client, route, backend } as const;
     const pools = [pool, pool];
     const code = await new Promise<string>((resolve) => {
       const exchange = new Exchange(
         {
-          request: forwardedRequest(head, accepted, '127.0.0.1', null),
+          request: forwardedRequest(head, accepted, null),
           // There when a kept connection is looked for and when it is dialled; gone after that.
           poolNow: () => pools.shift() ?? null,
         },

@@ -367,8 +367,8 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
   });
 
   test('keys of later releases are unknown until they exist', () => {
-    expect(problemsOf({}, 'trustedProxies: []\nacme: {}\n')).toEqual([
-      expect.stringContaining('no such key: trustedProxies, acme'),
+    expect(problemsOf({}, 'extraListeners: []\nacme: {}\n')).toEqual([
+      expect.stringContaining('no such key: extraListeners, acme'),
     ]);
   });
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { controlMetrics } from '../../../control/metrics/control-metrics.ts';
 import { collectMetrics, exposition } from '../../../control/metrics/exposition.ts';
 import { createWorkerCountsBoard } from '../../../control/metrics/worker-metrics.ts';
+import { newDurations } from '../../../core/durations.ts';
 import { parseWorkerCounts, type WorkerCounts } from '../../../core/worker-counts.ts';
 import { createCounters } from '../../../proxy/counters.ts';
 import { silentLog } from '../../support/silent-log.ts';
@@ -10,6 +11,10 @@ const counts: WorkerCounts = {
   ...createCounters(),
   accepted: 3,
   active: 1,
+  requestsNow: 2,
+  sessionsNow: 1,
+  droppedLines: 0,
+  durations: newDurations(),
   process: { cpuSeconds: 1.5, residentBytes: 1e8, eventLoopDelaySeconds: 0.001 },
 };
 

@@ -1,4 +1,5 @@
 import { createCounters } from '../../../../proxy/counters.ts';
+import { createSeen } from '../../../../proxy/seen/seen.ts';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -15,6 +16,7 @@ import {
 } from '../../../../proxy/protocols/http/http-protocol.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 import { silentLog } from '../../../support/silent-log.ts';
+import { systemClock } from '../support/gateway-fixture.ts';
 import { type TestAuthority, createTestAuthority } from '../../../support/test-authority.ts';
 
 export const POD_HOST = 'hello.pods.localhost';
@@ -54,7 +56,8 @@ export class HttpGateway {
         return true;
       },
       releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
-      counters: createCounters(),
+      trustedProxies: null,
+      seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
       log: silentLog,
     });
     this.#server = tls.createServer(
@@ -69,6 +72,7 @@ export class HttpGateway {
           remotePort: socket.remotePort ?? 0,
           serverName,
           proof: null,
+          tls: null,
         };
         this.onSocket(socket, () => this.protocol.accept(socket, info));
       },

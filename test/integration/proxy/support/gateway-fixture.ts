@@ -12,6 +12,7 @@ import type { TicketKey } from '../../../../core/ticket-keys.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway.ts';
 import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
+import type { LineSink } from '../../../../proxy/seen/seen.ts';
 import { served } from '../../../support/served-certificate.ts';
 
 export const silentLog: Logger = {
@@ -146,6 +147,8 @@ export interface FixtureOptions {
   readonly logConnections?: boolean;
   readonly ticketKeys?: readonly TicketKey[];
   readonly proxyProtocol?: ProxyProtocolOptions;
+  readonly accessLog?: LineSink;
+  readonly trustedProxies?: readonly string[];
 }
 
 /** A gateway worker with its feed, listening on loopback. */
@@ -164,6 +167,8 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
     drainMs,
     ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
     ...(options.proxyProtocol === undefined ? {} : { proxyProtocol: options.proxyProtocol }),
+    ...(options.accessLog === undefined ? {} : { accessLog: options.accessLog }),
+    ...(options.trustedProxies === undefined ? {} : { trustedProxies: options.trustedProxies }),
     clock,
     log: options.log ?? silentLog,
     logConnections: options.logConnections ?? false,

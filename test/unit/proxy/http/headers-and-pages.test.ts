@@ -6,7 +6,7 @@ import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/p
 import { refuseHttp } from '../../../../proxy/protocols/http/refuse.ts';
 import type { Refusal } from '../../../../proxy/refusal.ts';
 
-const client = { remoteAddress: '2001:db8::1', hostHeader: 'a.b', port: null, requestId: 'id-1' };
+const client = { remoteAddress: '2001:db8::1', passedOn: null, hostHeader: 'a.b', port: null, requestId: 'id-1' };
 const OURS = [
   ...['x-forwarded-for', '2001:db8::1', 'x-forwarded-proto', 'https', 'x-forwarded-host', 'a.b'],
   ...['x-forwarded-port', '443', 'x-request-id', 'id-1'],

@@ -1,0 +1,132 @@
+import { rename, stat } from 'node:fs/promises';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { pino } from 'pino';
+import type { AccessLogConfig } from '../config/config.ts';
+import { pause } from '../core/abort.ts';
+import { errorText } from '../core/errors.ts';
+import type { Logger } from '../core/logger.ts';
+
+/** Lines wait at most so long to be written together. */
+const GATHER_MS = 200;
+/** Lines in one write: of a file some dozens; of a pipe what several processes can write without mixing (PIPE_BUF). */
+const FILE_WRITE_BYTES = 64 * 1024;
+const PIPE_WRITE_BYTES = 4 * 1024;
+/** With more unwritten, the disk or the reader is too slow: lines are dropped and counted. */
+const UNWRITTEN_MAX_BYTES = 4 * 1024 * 1024;
+const LOOK_MS = 1_000;
+const COMPLAIN_EVERY_MS = 60_000;
+const CLOSE_MS = 500;
+
+export interface AccessLogSink {
+  write(line: string): void;
+  /** Lines that were dropped. */
+  readonly dropped: number;
+  /** Writes what is left, for half a second at most. */
+  close(): Promise<void>;
+}
+
+export interface AccessLogSinkOptions {
+  readonly config: AccessLogConfig;
+  /** One of the processes that write the same file moves it away when it is full. */
+  readonly rotates: boolean;
+  readonly log: Logger;
+}
+
+/**
+ * Takes the lines of the access log, in ASCII, and writes them by and by: neither the event loop nor memory pays for a slow
+ * disk. Whoever moves the file away (logrotate, or the process that rotates) has it made anew within a second by all.
+ */
+export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions): AccessLogSink {
+  const { file, maxFileBytes, keepFiles } = config;
+  const isFile = config.to === 'file';
+  const writeBytes = isFile ? FILE_WRITE_BYTES : PIPE_WRITE_BYTES;
+  const destination = pino.destination({
+    dest: isFile ? file : 1,
+    sync: false,
+    mkdir: false,
+    mode: 0o600,
+    maxWrite: writeBytes,
+    maxLength: UNWRITTEN_MAX_BYTES,
+  });
+  let gathered = '';
+  let gatheredLines = 0;
+  let writing = 0;
+  let dropped = 0;
+  let inode: number | null = null;
+  let isOpen = !isFile;
+  let complainedMs = -Infinity;
+
+  const handOver = (): void => {
+    if (gatheredLines === 0) return;
+    const [text, lines] = [gathered, gatheredLines];
+    gathered = '';
+    gatheredLines = 0;
+    writing = lines;
+    destination.write(text);
+  };
+  // Told within `write`.
+  destination.on('drop', () => (dropped += writing));
+  destination.on('error', (error: Error) => {
+    const nowMs = performance.now();
+    if (nowMs - complainedMs < COMPLAIN_EVERY_MS) return;
+    complainedMs = nowMs;
+    log.warn({ error: errorText(error) }, 'the access log cannot be written');
+  });
+  destination.on('ready', () => {
+    if (!isFile) return;
+    void stat(file).then(
+      ({ ino }) => {
+        inode = ino;
+        isOpen = true;
+      },
+      () => undefined,
+    );
+  });
+
+  async function look(): Promise<void> {
+    try {
+      const { ino, size } = await stat(file);
+      if (rotates && ino === inode && size > maxFileBytes) await moveAway(file, keepFiles);
+      else if (isOpen && ino === inode) return;
+    } catch {
+      // It was moved away, or could not be opened.
+    }
+    isOpen = false;
+    destination.reopen();
+  }
+
+  const gathering = setInterval(handOver, GATHER_MS);
+  const looking = isFile ? setInterval(() => void look(), LOOK_MS) : undefined;
+  gathering.unref();
+  looking?.unref();
+
+  return {
+    write(line) {
+      if (gathered.length + line.length > writeBytes) handOver();
+      gathered += line;
+      gatheredLines++;
+    },
+    get dropped() {
+      return dropped;
+    },
+    async close() {
+      // The last connections are told of in this turn of the event loop.
+      await nextTurn();
+      clearInterval(gathering);
+      clearInterval(looking);
+      handOver();
+      const closed = new AbortController();
+      destination.once('close', () => closed.abort());
+      destination.end();
+      await pause(CLOSE_MS, closed.signal);
+    },
+  };
+}
+
+/** access.log becomes access.log.1, that .2, and so on; the last is gone. */
+async function moveAway(file: string, keepFiles: number): Promise<void> {
+  for (let number = keepFiles; number > 0; number--) {
+    const older = number === 1 ? file : `${file}.${number - 1}`;
+    await rename(older, `${file}.${number}`).catch(() => undefined);
+  }
+}

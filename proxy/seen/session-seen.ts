@@ -1,0 +1,17 @@
+import type { Socket } from 'node:net';
+import type { Route } from '../../core/route.ts';
+import type { SessionEnd } from '../counters.ts';
+import type { StanzaCounts } from './pod-board.ts';
+
+/** A session of TCP or Postgres as it is seen: begun with the dial. Times are of the gateway's monotonic clock. */
+export interface SessionSeen {
+  readonly route: Route;
+  readonly counts: StanzaCounts;
+  readonly beganMs: number;
+  /** Null until the pod has taken the connection. */
+  backend: Socket | null;
+  connectedMs: number | null;
+  firstByteMs: number | null;
+  /** Null while it goes on. */
+  end: SessionEnd | null;
+}

@@ -1,0 +1,75 @@
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openAccessLogSink } from '../../../main/access-log-sink.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+
+let dir: string;
+let file: string;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'podgate-access-log-'));
+  file = join(dir, 'access.log');
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+const open = (changes: { maxFileBytes?: number; rotates?: boolean } = {}) =>
+  openAccessLogSink({
+    config: { to: 'file', file, maxFileBytes: changes.maxFileBytes ?? 1e9, keepFiles: 2 },
+    rotates: changes.rotates ?? false,
+    log: silentLog,
+  });
+const read = (path: string): string => readFileSync(path, 'utf8');
+
+describe('the file of the access log', () => {
+  it("has whole lines of all who write it, in order, and is nobody else's to read", async () => {
+    const sinks = [open(), open()];
+    for (let number = 0; number < 5_000; number++)
+      for (const [who, sink] of sinks.entries()) sink.write(`${who} ${number} ${'x'.repeat(200)}\n`);
+    await Promise.all(sinks.map((sink) => sink.close()));
+    const lines = read(file).trimEnd().split('\n');
+    for (const who of [0, 1]) {
+      const own = lines.filter((line) => line.startsWith(`${who} `));
+      expect(own.map((line) => Number(line.split(' ')[1]))).toEqual(
+        Array.from({ length: 5_000 }, (_, number) => number),
+      );
+    }
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(sinks.map(({ dropped }) => dropped)).toEqual([0, 0]);
+  });
+
+  it('is made anew when it was moved away', async () => {
+    const sink = open();
+    sink.write('before\n');
+    await until('it is there', () => read(file) === 'before\n');
+    renameSync(file, `${file}.old`);
+    await until('there is a new one', () => {
+      sink.write('after\n');
+      return read(file).startsWith('after\n');
+    });
+    await sink.close();
+    expect(read(`${file}.old`)).toMatch(/^before\n(after\n)*$/);
+  });
+
+  it('is moved away when it is full, by the one process that does so; so many are kept', async () => {
+    const sinks = [open({ maxFileBytes: 1_000, rotates: true }), open({ maxFileBytes: 1_000 })];
+    await until('there are two former ones', () => {
+      for (const sink of sinks) sink.write(`${'x'.repeat(600)}\n`);
+      return statSync(`${file}.2`).size > 1_000;
+    });
+    await Promise.all(sinks.map((sink) => sink.close()));
+    expect(() => statSync(`${file}.3`)).toThrow();
+  });
+
+  it('drops lines, and counts them, when nobody takes them; a place that cannot be written stops nobody', async () => {
+    rmSync(dir, { recursive: true });
+    const sink = open();
+    for (let number = 0; number < 60_000; number++) sink.write(`${'x'.repeat(199)}\n`);
+    expect(sink.dropped).toBeGreaterThan(30_000);
+    expect(sink.dropped).toBeLessThan(60_000);
+    await sink.close();
+    const { mkdirSync } = await import('node:fs');
+    mkdirSync(dir);
+  });
+});

@@ -1,0 +1,46 @@
+import { describe, expect, it } from 'vitest';
+import { compileAddressList } from '../../../../proxy/policy/ip-allow-list.ts';
+import { realClient } from '../../../../proxy/protocols/http/real-client.ts';
+
+const TRUSTED = compileAddressList(['10.0.0.0/8', '2001:db8::/32']);
+const from = (chain: string, peer = '10.0.0.1') => realClient(['X-Forwarded-For', chain], peer, TRUSTED);
+
+describe('the real client', () => {
+  it('is who holds the connection, whatever he says, unless he is a trusted proxy', () => {
+    for (const trusted of [null, TRUSTED]) {
+      expect(realClient(['X-Forwarded-For', '6.6.6.6'], '192.0.2.1', trusted)).toEqual({
+        address: '192.0.2.1',
+        passedOn: null,
+      });
+    }
+  });
+
+  it('is the nearest that is no trusted proxy; what stands before it is left out, since anybody can have written it', () => {
+    expect(from('6.6.6.6, 192.0.2.9, 10.1.1.1')).toMatchObject({
+      address: '192.0.2.9',
+      passedOn: { forwardedFor: '192.0.2.9, 10.1.1.1, 10.0.0.1' },
+    });
+    expect(from('2001:db8::5 ,  ::ffff:192.0.2.9').address).toBe('192.0.2.9');
+  });
+
+  it('is the last that could be read where the chain breaks off', () => {
+    for (const broken of ['unknown', '6.6.6.6, "evil"', '192.0.2.9:4711', '', '6.6.6.6, 10.2.2.2\u0000']) {
+      expect(from(broken).address).toBe('10.0.0.1');
+    }
+    expect(from('_hidden, 10.2.2.2').address).toBe('10.2.2.2');
+    expect(from(Array.from({ length: 1_000 }, () => '10.2.2.2').join(',')).passedOn?.forwardedFor.length).toBeLessThan(
+      200,
+    );
+  });
+
+  it('keeps what the proxy says of scheme, host and port, as far as it is that', () => {
+    const raw = ['x-forwarded-proto', 'HTTP', 'X-Forwarded-Host', 'shop.example.org', 'X-Forwarded-Port', '80'];
+    expect(realClient(raw, '10.0.0.1', TRUSTED).passedOn).toMatchObject({
+      proto: 'http',
+      host: 'shop.example.org',
+      port: '80',
+    });
+    const wrong = ['x-forwarded-proto', 'gopher', 'X-Forwarded-Host', 'a b', 'X-Forwarded-Port', 'x'];
+    expect(realClient(wrong, '10.0.0.1', TRUSTED).passedOn).toMatchObject({ proto: 'https', host: null, port: null });
+  });
+});
