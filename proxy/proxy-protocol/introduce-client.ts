@@ -1,14 +1,13 @@
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
 import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo } from '../connection-info.ts';
-import type { ClientProof } from '../tls/client-proof.ts';
+import type { ClientCertificate } from '../tls/client-proof.ts';
 import { canonicalAddress } from './address.ts';
-import { type EndedTls, writeProxyHeader } from './write-proxy-header.ts';
+import { writeProxyHeader } from './write-proxy-header.ts';
 
 /**
  * What the pod of this route is told before the client's first byte; null where it wants no PROXY header. `client` is
- * the TLS socket, or the raw one of a client whose TLS the pod ends itself.
+ * the client's socket, within TLS or not.
  */
 export function introduceClient(route: Route, info: ConnectionInfo, client: Socket): Buffer | null {
   if (route.sendProxyProtocol === undefined) return null;
@@ -20,15 +19,11 @@ export function introduceClient(route: Route, info: ConnectionInfo, client: Sock
     source,
     destination,
     serverName: info.serverName,
-    alpn: client instanceof TLSSocket && typeof client.alpnProtocol === 'string' ? client.alpnProtocol : null,
-    tls: client instanceof TLSSocket ? tlsOf(client, info.proof) : null,
+    alpn: info.tls?.alpn ?? null,
+    tls: info.tls === null ? null : { ...info.tls, clientCertificate: certificateOf(info) },
   });
 }
 
-function tlsOf(client: TLSSocket, proof: ClientProof | null): EndedTls {
-  return {
-    version: client.getProtocol() ?? '',
-    cipher: client.getCipher().name,
-    clientCertificate: proof?.kind === 'verified' ? proof.certificate : null,
-  };
+function certificateOf({ proof }: ConnectionInfo): ClientCertificate | null {
+  return proof?.kind === 'verified' ? proof.certificate : null;
 }

@@ -248,7 +248,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#phase = 'over';
     this.#current?.exchange?.abandon();
     if (this.#current !== null) this.#done(this.#current);
-    this.#parts.gone(this);
+    this.#parts.gone(this, this.#info);
   };
 
   #readRest(): void {
@@ -373,8 +373,9 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       return;
     }
     this.#waitFor(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
-    const request = forwardedRequest(head, verdict, upgrade);
-    const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict) }, this);
+    const request = forwardedRequest(head, verdict, this.#info, upgrade);
+    const client = { info: this.#info, socket: this.#socket };
+    const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict, client) }, this);
     this.#current = { ...this.#currentOf(head, framing, seen), upgrade, exchange, accepted: verdict, release };
     exchange.start();
   }

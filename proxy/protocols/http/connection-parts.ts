@@ -1,9 +1,17 @@
+import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
 import type { RequestHead } from './wire/head.ts';
+
+/** Who asks. */
+export interface HttpClient {
+  readonly info: ConnectionInfo;
+  /** His TLS socket. */
+  readonly socket: Socket;
+}
 
 /** A client's connection, whatever version of HTTP it speaks. */
 export interface HttpConnection {
@@ -18,7 +26,7 @@ export interface ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
   /** See ExchangeOptions. */
-  poolNow(accepted: Accepted): UpstreamPool | null;
+  poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
   /** Null = the pod is full. */
   acquire(accepted: Accepted): (() => void) | null;
   /** No further request is taken. */
@@ -28,7 +36,7 @@ export interface ConnectionParts {
   /** Notes whose it is, or why it is refused. */
   judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void;
   ended(seen: RequestSeen): void;
-  gone(connection: HttpConnection): void;
+  gone(connection: HttpConnection, info: ConnectionInfo): void;
   log(accepted: Accepted, info: ConnectionInfo, code: string, message: string): void;
   /** The API's version, for its envelope. */
   readonly version: string | null;

@@ -11,14 +11,17 @@ export class ConnectionPool implements UpstreamPool {
   readonly key: string;
   readonly destination: Destination;
   readonly #limits: HttpLimits;
+  readonly #preamble: Buffer | null;
   /** performance.now() until which a refused connection is tried again: kube-proxy lags behind "ready". */
   readonly #retryUntilMs: number;
   readonly #idle: UpstreamConnection[] = [];
   #isRetired = false;
   lastUsedMs: number;
 
-  constructor(key: string, destination: Destination, limits: HttpLimits) {
+  /** `preamble` is what every connection begins with: a PROXY header. */
+  constructor(key: string, destination: Destination, limits: HttpLimits, preamble: Buffer | null = null) {
     this.key = key;
+    this.#preamble = preamble;
     this.destination = destination;
     this.#limits = limits;
     this.lastUsedMs = performance.now();
@@ -37,7 +40,9 @@ export class ConnectionPool implements UpstreamPool {
   async open(signal: AbortSignal, allowHalfOpen: boolean): Promise<UpstreamConnection> {
     const { connectTimeoutMs } = this.#limits;
     const options = { connectTimeoutMs, allowHalfOpen, retryUntilMs: this.#retryUntilMs };
-    return new UpstreamConnection(await dial(this.destination, options, signal), {
+    const socket = await dial(this.destination, options, signal);
+    if (this.#preamble !== null) socket.write(this.#preamble);
+    return new UpstreamConnection(socket, {
       onIdle: (connection) => this.#keep(connection),
       onGone: (connection) => this.#forget(connection),
     });

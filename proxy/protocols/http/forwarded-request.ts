@@ -1,3 +1,4 @@
+import type { ConnectionInfo } from '../../connection-info.ts';
 import { expectsContinue } from './connection-wishes.ts';
 import { requestHeaders } from './headers.ts';
 import type { Accepted } from './judge.ts';
@@ -8,6 +9,7 @@ import type { RequestHead } from './wire/head.ts';
 export function forwardedRequest(
   head: RequestHead,
   { request, requestId, client }: Accepted,
+  { proof }: ConnectionInfo,
   upgrade: string | null,
 ): OutgoingRequest {
   const { hostHeader, port, target, framing } = request;
@@ -20,6 +22,7 @@ export function forwardedRequest(
       hostHeader,
       port,
       requestId,
+      certificate: proof?.kind === 'verified' ? proof.certificate : null,
     }),
     framing,
     upgrade,

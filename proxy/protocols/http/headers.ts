@@ -1,6 +1,6 @@
-import type { PassedOn } from './real-client.ts';
-
 /** Which header fields go on, and which are ours. Pure; works on flat name, value lists. */
+import type { ClientCertificate } from '../../tls/client-proof.ts';
+import type { PassedOn } from './real-client.ts';
 
 /** RFC 9110 7.6.1, with the older Keep-Alive and Proxy-Connection. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -15,7 +15,13 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 ]);
 
 /** Fields a client may not choose: they say who asked, or (httpoxy) become a CGI program's proxy setting. */
-const OURS: ReadonlySet<string> = new Set(['forwarded', 'proxy', 'x-real-ip', 'x-request-id', 'expect']);
+const OURS: ReadonlySet<string> = new Set([
+  ...['forwarded', 'proxy', 'x-real-ip', 'x-request-id', 'expect'],
+  ...['client-cert', 'client-cert-chain'],
+]);
+
+/** So begin the names under which gateways tell of certificates of clients; X-Forwarded-Client-Cert is one of ours. */
+const OF_GATEWAYS = ['x-forwarded-', 'x-client-cert', 'x-ssl-', 'ssl-client-'] as const;
 
 /** Connection may not name these: without them the message would mean something else (RFC 9110 7.6.1). */
 const NEVER_NAMED: ReadonlySet<string> = new Set(['host', 'content-length', 'transfer-encoding']);
@@ -33,11 +39,13 @@ export interface ForwardedFor {
   /** From the Host header; null = the scheme's default. */
   readonly port: string | null;
   readonly requestId: string;
+  /** Of the client, verified; null = it was not asked for one. */
+  readonly certificate: ClientCertificate | null;
 }
 
 /**
- * The fields sent to the backend. The client's X-Forwarded-*, Forwarded and X-Request-Id never pass; of a trusted proxy's
- * what was understood does.
+ * The fields sent to the backend. The client's X-Forwarded-*, Forwarded, X-Request-Id and Client-Cert never pass; of a
+ * trusted proxy's what was understood does.
  */
 export function requestHeaders(raw: readonly string[], client: ForwardedFor): string[] {
   const named = namedByConnection(raw);
@@ -53,7 +61,17 @@ export function requestHeaders(raw: readonly string[], client: ForwardedFor): st
   headers.push('x-forwarded-proto', passedOn?.proto ?? 'https', 'x-forwarded-host', passedOn?.host ?? hostHeader);
   headers.push('x-forwarded-port', passedOn?.port ?? port ?? '443');
   headers.push('x-request-id', client.requestId);
+  if (client.certificate !== null) headers.push(...certificateHeaders(client.certificate));
   return headers;
+}
+
+/** RFC 9440, and as Envoy has it. Values are latin1 text that stands for bytes; a subject is UTF-8. */
+function certificateHeaders({ der, fingerprint, subject }: ClientCertificate): readonly string[] {
+  const quoted = Buffer.from(subject.replace(/["\\]/g, '\\$&'), 'utf8').toString('latin1');
+  return [
+    ...['client-cert', `:${der.toString('base64')}:`],
+    ...['x-forwarded-client-cert', `Hash=${fingerprint};Subject="${quoted}"`],
+  ];
 }
 
 /** The fields sent to the client. Framing is written anew. */
@@ -88,7 +106,9 @@ export function trailerFields(raw: readonly string[]): readonly string[] {
 /** WSGI and CGI turn `-` and `_` into the same variable: X_Forwarded_For would pass for ours. */
 function isOurs(lower: string): boolean {
   const name = lower.includes('_') ? lower.replaceAll('_', '-') : lower;
-  return OURS.has(name) || name.startsWith('x-forwarded-') || (name !== lower && DISGUISED.has(name));
+  return (
+    OURS.has(name) || OF_GATEWAYS.some((start) => name.startsWith(start)) || (name !== lower && DISGUISED.has(name))
+  );
 }
 
 function namedByConnection(raw: readonly string[]): Set<string> | null {

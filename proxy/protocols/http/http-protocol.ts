@@ -1,10 +1,11 @@
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Seen } from '../../seen/seen.ts';
 import { ClientConnection } from './client-connection.ts';
-import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
+import type { ConnectionParts, HttpClient, HttpConnection } from './connection-parts.ts';
 import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import { UpstreamPools } from './upstream-pools.ts';
@@ -108,15 +109,20 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.#closeWhenIdle();
   }
 
-  gone(connection: HttpConnection): void {
+  gone(connection: HttpConnection, { id }: ConnectionInfo): void {
     this.#connections.delete(connection);
+    this.#pools.ownerGone(id);
   }
 
-  poolNow(accepted: Accepted): UpstreamPool | null {
+  poolNow(accepted: Accepted, { info, socket }: HttpClient): UpstreamPool | null {
     if (accepted.kind === 'api') return this.#pools.api();
     const { host } = accepted.request;
-    const backend = this.#options.table.get(host)?.backend ?? null;
-    return backend?.uid === accepted.backend.uid ? this.#pools.of(host, backend) : null;
+    const route = this.#options.table.get(host);
+    const backend = route?.backend ?? null;
+    if (route === undefined || backend?.uid !== accepted.backend.uid) return null;
+    if (route.sendProxyProtocol === undefined) return this.#pools.of(host, backend);
+    const owner = { id: info.id, version: route.sendProxyProtocol };
+    return this.#pools.owned(host, backend, owner, () => introduceClient(route, info, socket));
   }
 
   acquire(accepted: Accepted): (() => void) | null {

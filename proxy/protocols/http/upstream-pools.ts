@@ -1,4 +1,4 @@
-import type { Route } from '../../../core/route.ts';
+import type { Backend } from '../../../core/route.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import type { HttpLimits } from './limits.ts';
@@ -7,12 +7,20 @@ import type { UpstreamPool } from './upstream.ts';
 /** A pool nobody used for so long is given up; its connections are long gone by then. */
 const FORGET_AFTER_MS = 60_000;
 
+/** A client's connection, and the PROXY header that tells of it. */
+export interface Owner {
+  readonly id: string;
+  readonly version: 'v1' | 'v2';
+}
+
 /**
  * Pools keyed by uid, address and port, one a host: an address that is given to another pod never meets a connection
  * kept for the former one. A pool whose route has another backend, or none, is closed - requests under way end in peace.
  */
 export class UpstreamPools {
   readonly #byHost = new Map<string, UpstreamPool>();
+  /** Of pods that are told whose connection it is: no two clients share one. By owner, then by host. */
+  readonly #owned = new Map<string, Map<string, UpstreamPool>>();
   readonly #limits: HttpLimits;
   readonly #apiSocketPath: string;
   #api: UpstreamPool | null = null;
@@ -22,18 +30,24 @@ export class UpstreamPools {
     this.#apiSocketPath = apiSocketPath;
   }
 
-  of(host: string, backend: NonNullable<Route['backend']>): UpstreamPool {
-    const key = keyOf(backend);
-    const kept = this.#byHost.get(host);
-    if (kept?.key === key) {
-      kept.lastUsedMs = performance.now();
-      return kept;
-    }
-    kept?.retire();
-    const { address, port } = backend;
-    const pool = new ConnectionPool(key, { kind: 'address', address, port }, this.#limits);
-    this.#byHost.set(host, pool);
-    return pool;
+  of(host: string, backend: Backend): UpstreamPool {
+    return poolIn(this.#byHost, host, keyOf(backend), (key) => this.#create(key, backend, null));
+  }
+
+  /** The pool of one client's connection, for as long as that lasts: each connection of it begins with `preamble`. */
+  owned(host: string, backend: Backend, owner: Owner, preamble: () => Buffer | null): UpstreamPool {
+    const pools = this.#owned.get(owner.id) ?? new Map<string, UpstreamPool>();
+    this.#owned.set(owner.id, pools);
+    return poolIn(pools, host, `${keyOf(backend)} ${owner.version}`, (key) => this.#create(key, backend, preamble()));
+  }
+
+  ownerGone(id: string): void {
+    for (const pool of this.#owned.get(id)?.values() ?? []) pool.retire();
+    this.#owned.delete(id);
+  }
+
+  #create(key: string, { address, port }: Backend, preamble: Buffer | null): UpstreamPool {
+    return new ConnectionPool(key, { kind: 'address', address, port }, this.#limits, preamble);
   }
 
   api(): UpstreamPool {
@@ -45,6 +59,7 @@ export class UpstreamPools {
   sweep(table: RouteTable): void {
     const forgetBefore = performance.now() - FORGET_AFTER_MS;
     this.#api?.sweep();
+    for (const pools of this.#owned.values()) for (const pool of pools.values()) pool.sweep();
     for (const [host, pool] of this.#byHost) {
       const backend = table.get(host)?.backend ?? null;
       if (backend !== null && keyOf(backend) === pool.key && pool.lastUsedMs >= forgetBefore) {
@@ -59,6 +74,7 @@ export class UpstreamPools {
   close(): void {
     for (const pool of this.#byHost.values()) pool.retire();
     this.#byHost.clear();
+    for (const owner of this.#owned.keys()) this.ownerGone(owner);
     this.#api?.retire();
     this.#api = null;
   }
@@ -68,6 +84,24 @@ export class UpstreamPools {
   }
 }
 
-function keyOf(backend: NonNullable<Route['backend']>): string {
+/** The one of this key; one of another key, which leads elsewhere, is retired. */
+function poolIn(
+  pools: Map<string, UpstreamPool>,
+  host: string,
+  key: string,
+  create: (key: string) => UpstreamPool,
+): UpstreamPool {
+  const kept = pools.get(host);
+  if (kept?.key === key) {
+    kept.lastUsedMs = performance.now();
+    return kept;
+  }
+  kept?.retire();
+  const pool = create(key);
+  pools.set(host, pool);
+  return pool;
+}
+
+function keyOf(backend: Backend): string {
   return `${backend.uid} ${backend.address} ${String(backend.port)}`;
 }

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer as createHttpServer } from 'node:http';
+import { createServer as createHttpServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -21,7 +21,12 @@ const expired = lab.issue('/CN=late', { days: -1 });
 const server = lab.issue('/CN=server', { usage: 'serverAuth' });
 const stranger = other.issue('/CN=mallory');
 
-const web = createHttpServer((_request, response) => response.end('the pod'));
+/** What the last request had. */
+let seen: IncomingHttpHeaders = {};
+const web = createHttpServer((request, response) => {
+  seen = request.headers;
+  response.end('the pod');
+});
 let webPort = 0;
 beforeAll(async () => {
   await once(web.listen(0, '127.0.0.1'), 'listening');
@@ -47,6 +52,11 @@ async function startAsking(): Promise<GatewayFixture> {
     ],
     ticketKeys: [randomBytes(48).toString('base64')],
   });
+}
+
+/** Of the last request, those that speak of certificates. */
+function certificateFields(): IncomingHttpHeaders {
+  return Object.fromEntries(Object.entries(seen).filter(([name]) => /cert|ssl/.test(name)));
 }
 
 async function ask(client: TLSSocket, host: string, fields = ''): Promise<string> {
@@ -164,6 +174,26 @@ describe('client certificates', () => {
     for (const host of ['open.pods.localhost', 'openweb.pods.localhost', 'localhost', 'nobody.pods.localhost']) {
       expect([host, await asked(host)]).toEqual([host, []]);
     }
+  });
+
+  it('are told to the pod, which hears of none that a client has only written', async () => {
+    const { connect: open } = await startAsking();
+    const lies = [
+      'Client-Cert: :AAAA:',
+      'Client_Cert: :AAAA:',
+      'X-Forwarded-Client-Cert: Subject="CN=root"',
+      'X-Client-Cert-Subject: CN=root',
+      'X-SSL-Client-Verify: SUCCESS',
+    ].join('\r\n');
+    expect(await ask(await open('web.pods.localhost', alice), 'web.pods.localhost', `${lies}\r\n`)).toContain(' 200 ');
+    const { raw, fingerprint256 } = new X509Certificate(alice.cert);
+    const hash = fingerprint256.replaceAll(':', '').toLowerCase();
+    expect(certificateFields()).toEqual({
+      'client-cert': `:${raw.toString('base64')}:`,
+      'x-forwarded-client-cert': `Hash=${hash};Subject="CN=alice,O=Lab\\\\, Ltd"`,
+    });
+    expect(await ask(await open('openweb.pods.localhost'), 'openweb.pods.localhost', `${lies}\r\n`)).toContain(' 200 ');
+    expect(certificateFields()).toEqual({});
   });
 
   it('are those of the authorities that the route names now, also on a kept connection', async () => {

@@ -6,7 +6,14 @@ import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/p
 import { refuseHttp } from '../../../../proxy/protocols/http/refuse.ts';
 import type { Refusal } from '../../../../proxy/refusal.ts';
 
-const client = { remoteAddress: '2001:db8::1', passedOn: null, hostHeader: 'a.b', port: null, requestId: 'id-1' };
+const client = {
+  remoteAddress: '2001:db8::1',
+  passedOn: null,
+  hostHeader: 'a.b',
+  port: null,
+  requestId: 'id-1',
+  certificate: null,
+};
 const OURS = [
   ...['x-forwarded-for', '2001:db8::1', 'x-forwarded-proto', 'https', 'x-forwarded-host', 'a.b'],
   ...['x-forwarded-port', '443', 'x-request-id', 'id-1'],
@@ -35,8 +42,25 @@ describe('fields sent to a pod', () => {
         'x',
       ],
       ...['X-Request-ID', 'x', 'Proxy', 'x', 'Proxy-Authorization', 'x'],
+      ...['Client-Cert', 'x', 'client_cert', 'x', 'Client-Cert-Chain', 'x', 'X-Forwarded-Client-Cert', 'x'],
+      ...['X-Client-Cert-Subject', 'x', 'X-SSL-Client-Verify', 'x', 'X_SSL_CLIENT_CN', 'x', 'SSL-Client-S-DN', 'x'],
     ];
     expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', ...OURS]);
+  });
+
+  it('tell of the certificate that a client has shown, as RFC 9440 and as Envoy have it', () => {
+    const certificate = {
+      subject: 'CN=a"b\\\\,Å,O=Lab',
+      commonName: 'a"b,Å',
+      fingerprint: '00ff',
+      der: Buffer.from([0x30, 0x03, 0xff]),
+    };
+    const sent = requestHeaders(['Client-Cert', ':AAAA:'], { ...client, certificate });
+    const subject = Buffer.from('CN=a\\"b\\\\\\\\,Å,O=Lab', 'utf8').toString('latin1');
+    expect(sent).toEqual([
+      ...['host', 'a.b', ...OURS, 'client-cert', ':MAP/:'],
+      ...['x-forwarded-client-cert', `Hash=00ff;Subject="${subject}"`],
+    ]);
   });
 
   it('lack those that a program which takes - and _ for the same could read as framing', () => {
