@@ -73,6 +73,13 @@ const CONFIG_FILE = z.strictObject({
       keepFiles: z.int().min(1).max(100).default(3),
     })
     .prefault({}),
+  sessions: z
+    .strictObject({
+      onRouteGone: z.enum(['drain', 'cut']).default('drain'),
+      onClientRefused: z.enum(['drain', 'cut']).default('cut'),
+      drainMs: z.int().min(0).max(86_400_000).default(30_000),
+    })
+    .prefault({}),
   proxyProtocol: z
     .strictObject({
       from: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),

@@ -44,6 +44,7 @@ export interface Config {
   /** Addresses and CIDRs of proxies whose X-Forwarded-For is believed; empty = nobody's. */
   readonly trustedProxies: readonly string[];
   readonly accessLog: AccessLogConfig;
+  readonly sessions: SessionsConfig;
   /** The operator's own certificates: absolute names of PEM files. */
   readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
 }
@@ -132,6 +133,16 @@ export interface AccessLogConfig {
   /** A greater file is moved away; `keepFiles` of them stay. */
   readonly maxFileBytes: number;
   readonly keepFiles: number;
+}
+
+/** What becomes of sessions that run when their route changes. */
+export interface SessionsConfig {
+  /** The pod was stopped or deleted. */
+  readonly onRouteGone: 'drain' | 'cut';
+  /** The pod lets this client in no more. */
+  readonly onClientRefused: 'drain' | 'cut';
+  /** How long a session may go on that is not cut at once. */
+  readonly drainMs: number;
 }
 
 /** Whose PROXY headers are believed. */

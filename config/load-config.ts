@@ -92,6 +92,7 @@ function combine(
     drain: file.drain,
     trustedProxies: file.trustedProxies,
     accessLog: accessLogOf(file.accessLog, environment.PODGATE_ORCHESTRATOR, dataDir, cwd),
+    sessions: file.sessions,
     certificates: file.certificates.map(({ certificateFile, keyFile }) => ({
       certificateFile: resolve(cwd, certificateFile),
       keyFile: resolve(cwd, keyFile),

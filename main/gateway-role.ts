@@ -31,6 +31,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     publicHttpsPort: config.publicHttpsPort,
     limits: limitsOf(config.gateway, Math.max(1, config.workers)),
     drainMs: config.drain.sessionsMs,
+    sessions: config.sessions,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
     proxyProtocol: config.proxyProtocol,
     trustedProxies: config.trustedProxies,

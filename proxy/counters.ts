@@ -26,7 +26,17 @@ export type ClosedReason =
   | 'drained';
 
 /** How a session that was passed on came to its end. */
-export type SessionEnd = 'finished' | 'client-failed' | 'backend-failed' | 'idle-half-closed';
+export type SessionEnd =
+  | 'finished'
+  | 'client-failed'
+  | 'backend-failed'
+  | 'idle-half-closed'
+  /** Cut: its pod was stopped or deleted. */
+  | 'route-gone'
+  /** Cut: its pod lets this client in no more. */
+  | 'client-refused'
+  /** Cut: this process ends, and the time for that is over. */
+  | 'drained';
 
 /**
  * What came of cancel requests: 'unknown' = the other workers were asked, 'slowed' = too many unknown keys, 'forbidden' =
@@ -100,7 +110,15 @@ export function createCounters(): Counters {
     sessionsOf: { tcp: 0, postgres: 0 },
     bytes: { 'http in': 0, 'http out': 0, 'tcp in': 0, 'tcp out': 0, 'postgres in': 0, 'postgres out': 0 },
     limited: { connections: 0, address: 0, pod: 0, 'proxy-header': 0 },
-    ended: { finished: 0, 'client-failed': 0, 'backend-failed': 0, 'idle-half-closed': 0 },
+    ended: {
+      finished: 0,
+      'client-failed': 0,
+      'backend-failed': 0,
+      'idle-half-closed': 0,
+      'route-gone': 0,
+      'client-refused': 0,
+      drained: 0,
+    },
     cancels: { delivered: 0, failed: 0, forbidden: 0, unknown: 0, slowed: 0, unregistered: 0 },
   };
 }

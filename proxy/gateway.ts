@@ -17,6 +17,7 @@ import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { createSeen, type LineSink, type Seen } from './seen/seen.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
+import { DEFAULT_SESSION_POLICY, RunningSessions, type SessionPolicy } from './session/running-sessions.ts';
 import { TlsTerminator } from './tls/tls-terminator.ts';
 import { createWantedCertificates } from './tls/wanted-certificates.ts';
 
@@ -43,6 +44,8 @@ export interface GatewayOptions {
   /** The port clients dial. */
   readonly publicHttpsPort: number;
   readonly limits: GatewayLimits;
+  /** What becomes of sessions whose route changes. Default: DEFAULT_SESSION_POLICY. */
+  readonly sessions?: SessionPolicy;
   /** How long running connections may go on after `run` is told to end. */
   readonly drainMs: number;
   /** With the feed away for longer, new connections get "does not answer". */
@@ -114,6 +117,7 @@ class GatewayWorker implements Gateway {
   readonly #options: GatewayOptions;
   readonly #reception: Reception;
   readonly #seen: Seen;
+  readonly #sessions: RunningSessions;
   readonly #feed: FeedClient;
   readonly #http: ReturnType<typeof createHttpProtocol>;
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
@@ -130,6 +134,8 @@ class GatewayWorker implements Gateway {
     const trusted = options.trustedProxies ?? [];
     const seen = createSeen({ worker: options.worker, counters, clock, accessLog: options.accessLog ?? null });
     this.#seen = seen;
+    const sessions = new RunningSessions((host) => table.get(host), options.sessions ?? DEFAULT_SESSION_POLICY);
+    this.#sessions = sessions;
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
     const isStale = (): boolean => this.isStale();
 
@@ -155,6 +161,7 @@ class GatewayWorker implements Gateway {
       acquirePod: (uid) => counts.acquirePod(uid),
       releasePod: (uid) => counts.releasePod(uid),
       seen,
+      sessions,
       log,
     });
     const terminator: TlsTerminator = new TlsTerminator({
@@ -177,6 +184,7 @@ class GatewayWorker implements Gateway {
       http: this.#http,
       cancellation,
       table,
+      sessions,
       baseHosts,
       isStale,
       counts,
@@ -225,8 +233,14 @@ class GatewayWorker implements Gateway {
           terminator.setChallenges(tls);
         },
         setTicketKeys: (keys) => terminator.setTicketKeys(keys),
-        replaceRoutes: (routes) => table.replace(routes),
-        changeRoutes: (set, removed) => table.apply(set, removed),
+        replaceRoutes: (routes) => {
+          table.replace(routes);
+          sessions.allRoutesChanged();
+        },
+        changeRoutes: (set, removed) => {
+          table.apply(set, removed);
+          sessions.routesChanged([...removed, ...set.map(({ host }) => host)]);
+        },
         cancel: (key, address) => cancellation.requestElsewhere(key, address),
       },
     });
@@ -290,6 +304,7 @@ class GatewayWorker implements Gateway {
   }
 
   closeAll(): void {
+    this.#sessions.cutAll('drained');
     this.#reception.closeAll();
   }
 

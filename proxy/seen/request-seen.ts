@@ -3,8 +3,8 @@ import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo } from '../connection-info.ts';
 import type { StanzaCounts } from './pod-board.ts';
 
-/** How a request came to its end; 'client' = it went away before its answer was complete. */
-export type RequestEnd = 'answered' | 'refused' | 'client' | 'backend' | 'deadline' | 'tunnel';
+/** How a request came to its end; 'client' = it went away before its answer was complete, 'cut' = its route has changed. */
+export type RequestEnd = 'answered' | 'refused' | 'client' | 'backend' | 'deadline' | 'cut' | 'tunnel';
 
 /** What is read of a request's head, and only when a line is written. */
 export interface SeenHead {

@@ -10,10 +10,12 @@ import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import type { Seen } from '../seen/seen.ts';
 import { dialBackend } from './dial.ts';
+import type { RunningSessions } from './running-sessions.ts';
 import { type Onlooker, splice } from './splice.ts';
 
 export interface SessionOptions {
   readonly table: RouteTable;
+  readonly sessions: Pick<RunningSessions, 'add'>;
   readonly isStale: () => boolean;
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
@@ -45,9 +47,9 @@ export function openSession(
   host: string,
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
-  { tlsEnd, greet, watch }: SessionSteps = {},
+  { tlsEnd = 'gateway', greet, watch }: SessionSteps = {},
 ): void {
-  const { table, isStale, counts, counters, clock, seen } = options;
+  const { table, sessions, isStale, counts, counters, clock, seen } = options;
   const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const first = locateNow();
   if (typeof first === 'string') {
@@ -62,6 +64,7 @@ export function openSession(
   const route = table.get(host);
   const session = route === undefined ? null : seen.sessionBegan(route);
   connection.session = session;
+  let forget = nothing;
   let isHeld = true;
   const release = (): void => {
     if (isHeld) counts.releasePod(uid);
@@ -91,10 +94,20 @@ export function openSession(
     if (greet === undefined) begin(backend);
     else {
       greet(backend, (problem) => {
-        if (problem === null) begin(backend);
-        else giveUp(problem);
+        // The route may have changed meanwhile; from here on it is looked at with every change.
+        const code = problem ?? refusalNow();
+        if (code === null) begin(backend);
+        else {
+          backend.destroy();
+          giveUp(code);
+        }
       });
     }
+  }
+
+  function refusalNow(): RefusalCode | null {
+    const backend = locateSamePod();
+    return typeof backend === 'string' ? backend : null;
   }
 
   function begin(backend: Socket): void {
@@ -104,11 +117,17 @@ export function openSession(
       if (session !== null) session.firstByteMs ??= clock.monotonicMs();
       return watching?.(bytes) ?? false;
     };
-    splice(client, backend, ended, onlooker);
+    const cut = splice(client, backend, ended, onlooker);
+    forget = sessions.add({ host, uid, comer: connection.info, tlsEnd, cut });
   }
 
   function ended(end: SessionEnd): void {
+    forget();
     counters.ended[end]++;
     if (session !== null) session.end = end;
   }
+}
+
+function nothing(): void {
+  // No session has begun.
 }

@@ -19,14 +19,15 @@ export type Onlooker = (bytes: Buffer) => boolean;
 /**
  * Passes bytes both ways until both ends are done. The end of one direction is passed on and leaves the other open; a
  * slow reader slows its writer; what one side aborts is aborted on the other, so that a broken transfer never looks
- * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed.
+ * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed. Answers how to cut it:
+ * both sides see that it did not come to its end.
  */
 export function splice(
   client: Socket,
   backend: Socket,
   done: (end: SessionEnd) => void,
   onlooker: Onlooker | null = null,
-): void {
+): (reason: SessionEnd) => void {
   let end: SessionEnd = 'finished';
   const fail = (reason: SessionEnd): void => {
     if (end === 'finished') end = reason;
@@ -55,6 +56,10 @@ export function splice(
 
   pass(client, backend, null);
   pass(backend, client, onlooker);
+  return (reason) => {
+    fail(reason);
+    client.destroy();
+  };
 }
 
 /** All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. */

@@ -220,7 +220,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     }
     splice(socket, backend, () => {
       if (current !== null) {
-        current.seen.end = 'tunnel';
+        if (current.seen.end !== 'cut') current.seen.end = 'tunnel';
         current.seen.bytesIn = backend.bytesWritten;
         current.seen.bytesOut = backend.bytesRead;
       }
@@ -238,6 +238,20 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     // Nothing tells a client that waits for its answer from one that is gone. Nearly all are gone, and a pod must not go
     // on working for nobody (nginx and node:http take it so, too).
     else if (this.#phase !== 'over') this.#socket.destroy();
+  };
+
+  /** The pod is gone, or lets this client in no more: says so where nothing was answered yet. */
+  readonly #cut = (): void => {
+    const current = this.#current;
+    if (current === null || current.answer.hasBegun) {
+      if (current !== null) current.seen.end = 'cut';
+      this.#socket.destroy();
+      return;
+    }
+    current.exchange?.abandon();
+    const { judge } = this.#parts;
+    const verdict = judge.judge(current.head, this.#info, this.#requests);
+    this.#answer(current, verdict.kind === 'problem' ? verdict.problem : judge.unreachable(verdict, 'CUT'));
   };
 
   readonly #onDrain = (): void => {
@@ -367,7 +381,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#answer(this.#currentOf(head, framing, seen), problem);
       return;
     }
-    const release = this.#parts.acquire(verdict);
+    const release = this.#parts.acquire(verdict, this.#info, this.#cut);
     if (release === null) {
       this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict));
       return;

@@ -27,8 +27,11 @@ export interface ConnectionParts {
   readonly judge: Judge;
   /** See ExchangeOptions. */
   poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
-  /** Null = the pod is full. */
-  acquire(accepted: Accepted): (() => void) | null;
+  /**
+   * Takes a place at the pod; null = it is full. Answers what gives it back. `cut` is called when the exchange must not go
+   * on, since the pod is gone or lets this client in no more.
+   */
+  acquire(accepted: Accepted, info: ConnectionInfo, cut: () => void): (() => void) | null;
   /** No further request is taken. */
   isClosing(): boolean;
   /** A request, or a tunnel, is under way; and no more. */

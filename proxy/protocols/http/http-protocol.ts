@@ -4,6 +4,7 @@ import type { ConnectionInfo } from '../../connection-info.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Seen } from '../../seen/seen.ts';
+import type { RunningSessions } from '../../session/running-sessions.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ConnectionParts, HttpClient, HttpConnection } from './connection-parts.ts';
 import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
@@ -21,6 +22,7 @@ export interface HttpProtocolOptions extends JudgeOptions {
   /** Counts a request or tunnel against the pod's limit; false = full. Released exactly once when true. */
   readonly acquirePod: (uid: string) => boolean;
   readonly releasePod: (uid: string) => void;
+  readonly sessions: Pick<RunningSessions, 'add'>;
   readonly log: Logger;
   /** The API's version, for its envelope; null there when not given. */
   readonly version?: string;
@@ -125,10 +127,17 @@ class Protocol implements HttpProtocol, ConnectionParts {
     return this.#pools.owned(host, backend, owner, () => introduceClient(route, info, socket));
   }
 
-  acquire(accepted: Accepted): (() => void) | null {
+  acquire(accepted: Accepted, info: ConnectionInfo, cut: () => void): (() => void) | null {
     if (accepted.kind === 'api') return nothing;
     const { uid } = accepted.backend;
-    return this.#options.acquirePod(uid) ? () => this.#options.releasePod(uid) : null;
+    const { acquirePod, releasePod, sessions } = this.#options;
+    if (!acquirePod(uid)) return null;
+    const comer = { remoteAddress: accepted.client.address, proof: info.proof };
+    const forget = sessions.add({ host: accepted.request.host, uid, comer, tlsEnd: 'gateway', cut });
+    return () => {
+      forget();
+      releasePod(uid);
+    };
   }
 
   log(accepted: Accepted, { remoteAddress }: ConnectionInfo, code: string, message: string): void {

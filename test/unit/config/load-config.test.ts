@@ -343,6 +343,9 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
       sessionsMs: 40_000,
     });
     expect(problemsOf({}, 'drain: { sessionsMs: -1 }')).toHaveLength(1);
+    expect(load({}).sessions).toEqual({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 30_000 });
+    expect(load({}, 'sessions: { onRouteGone: cut }').sessions.onRouteGone).toBe('cut');
+    expect(problemsOf({}, 'sessions: { onRouteGone: now }')).toHaveLength(1);
   });
 
   test('the control port is on loopback, and in a cluster where probes reach it', () => {

@@ -14,6 +14,7 @@ import {
   type HttpProtocol,
   createHttpProtocol,
 } from '../../../../proxy/protocols/http/http-protocol.ts';
+import { DEFAULT_SESSION_POLICY, RunningSessions } from '../../../../proxy/session/running-sessions.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 import { silentLog } from '../../../support/silent-log.ts';
 import { systemClock } from '../support/gateway-fixture.ts';
@@ -55,6 +56,7 @@ export class HttpGateway {
         this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
         return true;
       },
+      sessions: new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY),
       releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
       trustedProxies: null,
       seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),

@@ -13,6 +13,7 @@ import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits
 import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
 import type { LineSink } from '../../../../proxy/seen/seen.ts';
+import type { SessionPolicy } from '../../../../proxy/session/running-sessions.ts';
 import { served } from '../../../support/served-certificate.ts';
 
 export const silentLog: Logger = {
@@ -143,6 +144,7 @@ export interface FixtureOptions {
   readonly clock?: Clock;
   readonly staleAfterMs?: number;
   readonly drainMs?: number;
+  readonly sessions?: SessionPolicy;
   readonly log?: Logger;
   readonly logConnections?: boolean;
   readonly ticketKeys?: readonly TicketKey[];
@@ -165,6 +167,7 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
     publicHttpsPort: 8443,
     limits: { ...DEFAULT_GATEWAY_LIMITS, http: DEFAULT_HTTP_LIMITS, ...limits },
     drainMs,
+    ...(options.sessions === undefined ? {} : { sessions: options.sessions }),
     ...(staleAfterMs === undefined ? {} : { staleAfterMs }),
     ...(options.proxyProtocol === undefined ? {} : { proxyProtocol: options.proxyProtocol }),
     ...(options.accessLog === undefined ? {} : { accessLog: options.accessLog }),

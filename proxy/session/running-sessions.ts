@@ -1,0 +1,101 @@
+import type { Route } from '../../core/route.ts';
+import { type Held, type Standing, standingOf } from '../policy/standing.ts';
+
+export interface SessionPolicy {
+  /** Of a session whose pod was stopped or deleted. 'drain': it may end by itself for `drainMs`. */
+  readonly onRouteGone: 'drain' | 'cut';
+  /** Of a session whose client the pod lets in no more: its list of addresses has changed, or whose certificates it takes. */
+  readonly onClientRefused: 'drain' | 'cut';
+  readonly drainMs: number;
+}
+
+/**
+ * A pod that stops says its own farewell to those who are connected, in its own protocol; it has 30 s for that in a
+ * cluster. A list of addresses means what it says, at once.
+ */
+export const DEFAULT_SESSION_POLICY: SessionPolicy = { onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 30_000 };
+
+export type CutReason = Exclude<Standing, 'stays'> | 'drained';
+
+export interface RunningSession extends Held {
+  readonly host: string;
+  /** Ends it now, so that it does not look complete. Called once at most. */
+  readonly cut: (reason: CutReason) => void;
+}
+
+interface Entry {
+  readonly session: RunningSession;
+  standing: Standing;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** What is under way between clients and pods, by host: looked at again when the route of the host has changed. */
+export class RunningSessions {
+  readonly #routeOf: (host: string) => Route | undefined;
+  readonly #policy: SessionPolicy;
+  readonly #byHost = new Map<string, Set<Entry>>();
+
+  constructor(routeOf: (host: string) => Route | undefined, policy: SessionPolicy) {
+    this.#routeOf = routeOf;
+    this.#policy = policy;
+  }
+
+  /** Answers what is to be called when the session has ended by itself; also after a cut, and more than once. */
+  add(session: RunningSession): () => void {
+    const entry: Entry = { session, standing: 'stays', timer: undefined };
+    let entries = this.#byHost.get(session.host);
+    if (entries === undefined) {
+      entries = new Set();
+      this.#byHost.set(session.host, entries);
+    }
+    entries.add(entry);
+    return () => this.#forget(entry);
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const entries of this.#byHost.values()) size += entries.size;
+    return size;
+  }
+
+  routesChanged(hosts: Iterable<string>): void {
+    for (const host of hosts) this.#look(host);
+  }
+
+  allRoutesChanged(): void {
+    this.routesChanged([...this.#byHost.keys()]);
+  }
+
+  cutAll(reason: CutReason): void {
+    for (const entries of [...this.#byHost.values()]) for (const entry of [...entries]) this.#cut(entry, reason);
+  }
+
+  #look(host: string): void {
+    const entries = this.#byHost.get(host);
+    if (entries === undefined) return;
+    const route = this.#routeOf(host);
+    for (const entry of [...entries]) {
+      const standing = standingOf(route, entry.session);
+      if (standing === entry.standing) continue;
+      entry.standing = standing;
+      clearTimeout(entry.timer);
+      if (standing === 'stays') continue;
+      const { onRouteGone, onClientRefused, drainMs } = this.#policy;
+      const choice = standing === 'route-gone' ? onRouteGone : onClientRefused;
+      if (choice === 'cut') this.#cut(entry, standing);
+      else entry.timer = setTimeout(() => this.#cut(entry, standing), drainMs).unref();
+    }
+  }
+
+  #cut(entry: Entry, reason: CutReason): void {
+    this.#forget(entry);
+    entry.session.cut(reason);
+  }
+
+  #forget(entry: Entry): void {
+    clearTimeout(entry.timer);
+    const { host } = entry.session;
+    const entries = this.#byHost.get(host);
+    if (entries?.delete(entry) === true && entries.size === 0) this.#byHost.delete(host);
+  }
+}

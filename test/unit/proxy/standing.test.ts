@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest';
+import type { Route } from '../../../core/route.ts';
+import { standingOf } from '../../../proxy/policy/standing.ts';
+
+const route: Route = {
+  host: 'a.pods.localhost',
+  tenant: 'dev',
+  podId: 'a',
+  uid: 'u1',
+  stanza: 'default',
+  protocol: 'tcp',
+  status: 'RUNNING',
+  backend: { uid: 'u1', address: '10.0.0.1', port: 1, service: null },
+  ipAllowList: [],
+};
+const held = {
+  uid: 'u1',
+  comer: { remoteAddress: '192.0.2.7', proof: null },
+  tlsEnd: 'gateway',
+} as const;
+
+it('lets sessions stay while their pod runs, is not ready, is in ERROR, or has moved', () => {
+  expect(standingOf(route, held)).toBe('stays');
+  expect(standingOf({ ...route, backend: null }, held)).toBe('stays');
+  expect(standingOf({ ...route, status: 'ERROR', backend: null }, held)).toBe('stays');
+  const backend = { uid: 'u1', address: '10.0.0.2', port: 1, service: null };
+  expect(standingOf({ ...route, backend }, held)).toBe('stays');
+});
+
+it('knows that the route of a session is gone', () => {
+  expect(standingOf(undefined, held)).toBe('route-gone');
+  expect(standingOf({ ...route, uid: 'u2' }, held)).toBe('route-gone');
+  for (const status of ['SHUTTING_DOWN', 'STOPPED', 'COMPLETE'] as const) {
+    expect(standingOf({ ...route, status, backend: null }, held)).toBe('route-gone');
+  }
+});
+
+it('refuses a client that a changed list of addresses, or a new authority of client certificates, does not let in', () => {
+  expect(standingOf({ ...route, ipAllowList: ['192.0.2.0/24'] }, held)).toBe('stays');
+  expect(standingOf({ ...route, ipAllowList: ['198.51.100.0/24'] }, held)).toBe('client-refused');
+  expect(standingOf({ ...route, clientCa: 'PEM' }, held)).toBe('client-refused');
+});
+
+it('leaves sessions alone where TLS is to end somewhere else from now on', () => {
+  expect(standingOf({ ...route, tls: 'passthrough' }, held)).toBe('stays');
+  expect(standingOf(route, { ...held, tlsEnd: 'pod' })).toBe('stays');
+  const elsewhere = { ...route, ipAllowList: ['198.51.100.0/24'] };
+  expect(standingOf({ ...elsewhere, tls: 'passthrough' }, { ...held, tlsEnd: 'pod' })).toBe('client-refused');
+});
