@@ -31,7 +31,7 @@ export interface HttpsFrontOptions extends SessionOptions {
   readonly terminator: Pick<TlsTerminator, 'accept' | 'acceptValidation' | 'hasTrusted'>;
   /** A client has come for a name of the table that has no certificate the world trusts. */
   readonly certificateWanted: (host: string) => void;
-  readonly http: Pick<HttpProtocol, 'accept'>;
+  readonly http: Pick<HttpProtocol, 'accept' | 'refuse'>;
   readonly cancellation: Pick<Cancellation, 'watch' | 'request'>;
   readonly baseHosts: () => ReadonlySet<string>;
   readonly apiUrl: string;
@@ -114,6 +114,10 @@ export class HttpsFront {
     connection.setDeadline(GUESS_MS, () => this.close(connection, 'deadline'));
     const refusal = { ...this.#describe(connection, code), ...words };
     this.#options.reception.refused(connection, refusal, this.#routeOf(connection.info.serverName));
+    if (client.alpnProtocol === 'h2') {
+      this.#options.http.refuse(client, connection.info, refusal);
+      return;
+    }
     guessSpoken(client, (protocol) => {
       if (protocol === null) client.destroy();
       else this.#refuseSpoken(connection, client, protocol, refusal);
@@ -168,7 +172,9 @@ export class HttpsFront {
   #shakeHands(connection: Connection, { serverName, alpn, ticketKeyName }: ClientHello, target: AlpnTarget): void {
     const { raw, clientCa } = connection;
     connection.phase = 'handshake';
-    const handshake = { serverName, alpn: chooseAlpn(target, alpn), ticketKeyName, clientCa };
+    // Who has no place is only told so: in the plainer protocol, where there is a choice.
+    const chosen = chooseAlpn(connection.admission === 'surplus' ? 'unknown' : target, alpn);
+    const handshake = { serverName, alpn: chosen, ticketKeyName, clientCa };
     if (!this.#options.terminator.accept(raw, handshake)) this.close(connection, 'no-certificate');
   }
 
@@ -223,7 +229,7 @@ export class HttpsFront {
         this.#options,
         this,
       );
-    } else if (target !== 'unknown' || client.alpnProtocol === 'http/1.1') this.#acceptHttp(connection, client);
+    } else if (target !== 'unknown' || isHttp(client)) this.#acceptHttp(connection, client);
     else this.#acceptUnknown(connection, client);
   }
 
@@ -260,6 +266,10 @@ export class HttpsFront {
   #routeOf(host: string | null): Route | null {
     return host === null ? null : (this.#options.table.get(host) ?? null);
   }
+}
+
+function isHttp({ alpnProtocol }: TLSSocket): boolean {
+  return alpnProtocol === 'h2' || alpnProtocol === 'http/1.1';
 }
 
 function ignore(): void {

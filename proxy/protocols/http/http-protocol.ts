@@ -2,13 +2,16 @@ import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
+import type { Refusal } from '../../refusal.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Seen } from '../../seen/seen.ts';
 import type { RunningSessions } from '../../session/running-sessions.ts';
+import { ClientSession } from '../http2/client-session.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ConnectionParts, HttpClient, HttpConnection } from './connection-parts.ts';
 import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
+import { problemOfRefusal } from './problem.ts';
 import { UpstreamPools } from './upstream-pools.ts';
 import type { UpstreamPool } from './upstream.ts';
 import type { RequestHead } from './wire/head.ts';
@@ -29,8 +32,10 @@ export interface HttpProtocolOptions extends JudgeOptions {
 }
 
 export interface HttpProtocol {
-  /** Serves HTTP/1.1 on a TLS socket whose handshake is complete, until it ends. */
+  /** Serves HTTP/2 where the handshake chose it, else HTTP/1.1, on a TLS socket until it ends. */
   accept(socket: TLSSocket, info: ConnectionInfo): void;
+  /** Refuses whatever is asked on a connection whose handshake chose HTTP/2. */
+  refuse(socket: TLSSocket, info: ConnectionInfo, refusal: Refusal): void;
   /** No further request is taken; those under way end in peace. */
   close(): void;
   /** Requests and tunnels under way. */
@@ -72,8 +77,18 @@ class Protocol implements HttpProtocol, ConnectionParts {
       socket.destroy();
       return;
     }
+    const isHttp2 = socket.alpnProtocol === 'h2';
+    this.#watch(isHttp2 ? new ClientSession(socket, info, this, null) : new ClientConnection(socket, info, this));
+  }
+
+  refuse(socket: TLSSocket, info: ConnectionInfo, refusal: Refusal): void {
+    if (this.#closing || socket.destroyed) socket.destroy();
+    else this.#watch(new ClientSession(socket, info, this, problemOfRefusal(refusal)));
+  }
+
+  #watch(connection: HttpConnection): void {
     this.#looking ??= this.#startLooking();
-    this.#connections.add(new ClientConnection(socket, info, this));
+    this.#connections.add(connection);
   }
 
   close(): void {

@@ -1,4 +1,4 @@
-/** What one HTTP/1.1 connection may take. Durations in ms; 0 = no limit. */
+/** What one connection of HTTP may take. Durations in ms; 0 = no limit. */
 export interface HttpLimits {
   /** Request line and header fields together. */
   readonly headerBytes: number;
@@ -11,6 +11,8 @@ export interface HttpLimits {
   /** How long a connection may be silent between two requests. */
   readonly keepAliveTimeoutMs: number;
   readonly maxRequestsPerConnection: number;
+  /** Requests at a time on one connection of HTTP/2. */
+  readonly maxStreams: number;
   /** How long the dial to a backend may take. */
   readonly connectTimeoutMs: number;
   /** How long after its first use a backend that refuses connections is asked again: kube-proxy lags behind "ready". */
@@ -29,6 +31,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   lingerMs: 10_000,
   keepAliveTimeoutMs: 75_000,
   maxRequestsPerConnection: 10_000,
+  maxStreams: 100,
   connectTimeoutMs: 5_000,
   refusedRetryMs: 3_000,
   apiAnswerMs: 90_000,

@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode, type RefusalCode } from '../../../core/errors.ts';
+import { ERRORS, type RefusalCode } from '../../../core/errors.ts';
 import type { Refusal } from '../../refusal.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 
@@ -38,7 +38,7 @@ const RETRY_AFTER_S: Readonly<Partial<Record<HttpErrorCode, number>>> = {
 /** One error answer, not yet in a wire format. */
 export interface Problem {
   readonly status: number;
-  readonly code: ErrorCode;
+  readonly code: HttpErrorCode | 'store.unavailable';
   /** What happened and why. */
   readonly message: string;
   /** What to do next. */

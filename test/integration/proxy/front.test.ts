@@ -105,11 +105,14 @@ describe('the one port', () => {
       client.destroy();
       return client.alpnProtocol;
     };
-    expect(await chosen('web.pods.localhost', ['h2', 'http/1.1'])).toBe('http/1.1');
+    expect(await chosen('web.pods.localhost', ['http/1.1', 'h2'])).toBe('h2');
+    expect(await chosen('web.pods.localhost', ['http/1.1'])).toBe('http/1.1');
+    expect(await chosen('localhost', ['h2', 'http/1.1'])).toBe('h2');
     expect(await chosen('localhost', ['http/1.1'])).toBe('http/1.1');
     expect(await chosen('nobody.pods.localhost', ['h2', 'http/1.1'])).toBe('http/1.1');
     expect(await chosen('pg.pods.localhost', ['postgresql'])).toBe('postgresql');
-    expect(await chosen('web.pods.localhost', ['h2'])).toBe(false);
+    expect(await chosen('nobody.pods.localhost', ['h2'])).toBe('h2');
+    expect(await chosen('raw.pods.localhost', ['h2'])).toBe(false);
     expect(await chosen('raw.pods.localhost', ['h2', 'http/1.1'])).toBe(false);
     expect(await chosen(null, ['spdy'])).toBe(false);
   });

@@ -1,8 +1,10 @@
 import http from 'node:http';
+import http2 from 'node:http2';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../../support/until.ts';
+import { exchange } from './http2/http2-client.ts';
 import { makeCertificate } from './support/certificate.ts';
 import { route, runningRoute, startGateway, type GatewayFixture } from './support/gateway-fixture.ts';
 import { readAll, readAndEnd } from './support/streams.ts';
@@ -40,12 +42,28 @@ describe('http through the one port', () => {
   }
 
   it.each([
-    ['with ALPN', ['h2', 'http/1.1']],
+    ['with ALPN', ['http/1.1']],
     ['without ALPN', []],
   ])('reaches the pod %s', async (_what, alpn) => {
     const answer = await ask('web.pods.localhost', 'web.pods.localhost', alpn);
     expect(answer).toMatch(/^HTTP\/1\.1 200 /);
     expect(answer).toContain('hello web.pods.localhost from /path');
+  });
+
+  it('over HTTP/2, reaches the pod, and a client of a name of nobody, or without a place, reads why', async () => {
+    const askHttp2 = async (to: GatewayFixture, name: string): Promise<string> => {
+      const socket = await to.connect(name, { ALPNProtocols: ['h2'] });
+      const session = http2.connect(`https://${name}`, { createConnection: () => socket });
+      session.on('error', () => undefined);
+      const { status, body } = await exchange(session, { ':authority': name, ':path': '/path' });
+      session.destroy();
+      return `${String(status)} ${String(body)}`;
+    };
+    expect(await askHttp2(fixture, 'web.pods.localhost')).toBe('200 hello web.pods.localhost from /path');
+    expect(await askHttp2(fixture, 'nobody.pods.localhost')).toMatch(/^404 .*route\.unknown/);
+    const full = await startGateway({ certificate, routes: [], limits: { maxConnections: 0 } });
+    expect(await askHttp2(full, 'web.pods.localhost')).toMatch(/^503 .*route\.full/);
+    await full.stop();
   });
 
   it.each([

@@ -128,11 +128,14 @@ describe('locate', () => {
 
 describe('chooseAlpn', () => {
   it.each([
-    ['http', ['h2', 'http/1.1'], 'http/1.1'],
-    ['base-host', ['h2', 'http/1.1'], 'http/1.1'],
-    ['unknown', ['http/1.1'], 'http/1.1'],
+    ['http', ['h2', 'http/1.1'], 'h2'],
+    ['http', ['http/1.1', 'h2'], 'h2'],
+    ['http', ['http/1.1'], 'http/1.1'],
+    ['http', ['h2'], 'h2'],
+    ['base-host', ['h2', 'http/1.1'], 'h2'],
+    ['unknown', ['h2', 'http/1.1'], 'http/1.1'],
+    ['unknown', ['h2'], 'h2'],
     ['unknown', ['foo'], null],
-    ['http', ['h2'], null],
     ['http', [], null],
     ['tcp', ['h2', 'http/1.1'], null],
     ['postgres', ['http/1.1'], null],

@@ -4,6 +4,16 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 /** HTAB, SP, VCHAR and obs-text: no control character, so neither a bare CR or LF nor a NUL gets through. */
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
+/** Is it a field's name? */
+export function isFieldName(name: string): boolean {
+  return TOKEN.test(name);
+}
+
+/** Is it a field's value, without white space around it? */
+export function isFieldValue(value: string): boolean {
+  return VALUE.test(value) && !isBlank(value.charCodeAt(0)) && !isBlank(value.charCodeAt(value.length - 1));
+}
+
 const TAB = 0x09;
 const SPACE = 0x20;
 

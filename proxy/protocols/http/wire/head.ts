@@ -19,6 +19,17 @@ export interface ResponseHead {
 
 /** Upper-case words: extension methods pass, anything two readers could split differently does not. */
 const REQUEST_LINE = /^([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
+const METHOD = /^[A-Z][A-Z-]{0,31}$/;
+const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
+
+export function isMethod(text: string): boolean {
+  return METHOD.test(text);
+}
+
+export function isTarget(text: string): boolean {
+  return TARGET.test(text);
+}
+
 /** Servers that leave the reason out often leave its space out, too. */
 const STATUS_LINE = /^HTTP\/1\.([01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
 

@@ -3,6 +3,7 @@ import { createSeen } from '../../../../proxy/seen/seen.ts';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
+import http2, { type ClientHttp2Session } from 'node:http2';
 import type net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -39,14 +40,14 @@ export class HttpGateway {
   readonly #sockets = new Set<net.Socket>();
   readonly #accepted = new Set<tls.TLSSocket>();
 
-  private constructor(authority: TestAuthority, limits: HttpLimits) {
+  private constructor(authority: TestAuthority, limits: HttpLimits, baseHosts: ReadonlySet<string>) {
     this.authority = authority;
     this.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'podgate-http-'));
     this.apiSocketPath = path.join(this.#directory, 'api.sock');
     fs.writeFileSync(this.caPath, authority.ca);
     this.protocol = createHttpProtocol({
       table: this.table,
-      baseHosts: () => new Set(['localhost']),
+      baseHosts: () => baseHosts,
       apiSocketPath: this.apiSocketPath,
       apiUrl: 'https://localhost:8443',
       limits,
@@ -63,7 +64,7 @@ export class HttpGateway {
       log: silentLog,
     });
     this.#server = tls.createServer(
-      { key: authority.key, cert: authority.certificate, allowHalfOpen: true },
+      { key: authority.key, cert: authority.certificate, allowHalfOpen: true, ALPNProtocols: ['h2', 'http/1.1'] },
       (socket) => {
         this.#accepted.add(socket);
         socket.once('close', () => this.#accepted.delete(socket));
@@ -85,9 +86,12 @@ export class HttpGateway {
     });
   }
 
-  static async start(limits: Partial<HttpLimits> = {}): Promise<HttpGateway> {
+  static async start(
+    limits: Partial<HttpLimits> = {},
+    baseHosts: ReadonlySet<string> = new Set(['localhost']),
+  ): Promise<HttpGateway> {
     const authority = await createTestAuthority(['localhost', '*.pods.localhost']);
-    const gateway = new HttpGateway(authority, { ...DEFAULT_HTTP_LIMITS, ...limits });
+    const gateway = new HttpGateway(authority, { ...DEFAULT_HTTP_LIMITS, ...limits }, baseHosts);
     await listen(gateway.#server);
     return gateway;
   }
@@ -128,8 +132,9 @@ export class HttpGateway {
   }
 
   /** A TLS connection with this server name ('' = none). */
-  async connect(serverName: string = POD_HOST): Promise<tls.TLSSocket> {
+  async connect(serverName: string = POD_HOST, alpn: readonly string[] = []): Promise<tls.TLSSocket> {
     const socket = tls.connect({
+      ALPNProtocols: [...alpn],
       host: '127.0.0.1',
       port: this.port,
       ca: this.authority.ca,
@@ -138,6 +143,17 @@ export class HttpGateway {
     });
     await new Promise<void>((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
     return socket;
+  }
+
+  /** A session of HTTP/2 for this server name. */
+  async connectHttp2(
+    serverName: string = POD_HOST,
+    options: http2.ClientSessionOptions = {},
+  ): Promise<ClientHttp2Session> {
+    const socket = await this.connect(serverName, ['h2']);
+    const session = http2.connect(`https://${serverName}`, { ...options, createConnection: () => socket });
+    session.on('error', () => undefined);
+    return session;
   }
 
   /** One request over a connection of its own. */

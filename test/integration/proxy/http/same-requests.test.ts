@@ -1,61 +1,28 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import http from 'node:http';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Chance } from '../../../sim/scheduler.ts';
 import { SEED } from '../../../unit/proxy/fuzz.ts';
-import { HttpGateway, listen, readToEnd } from './http-gateway.ts';
+import { HttpGateway, readToEnd } from './http-gateway.ts';
+import { startTwoReaders, type TwoReaders } from './two-readers.ts';
 
 /** On their way at once. */
 const TOGETHER = 40;
 const CASES = Number(process.env['PODGATE_SMUGGLING_CASES'] ?? 400);
 const LIMITS = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000, keepAliveTimeoutMs: 300, lingerMs: 300 };
 
-/** What a reader has seen for one host: method, path, digest of the body. */
-type Seen = readonly (readonly string[])[];
-
 /** A gateway in front of each reader, so that the very same bytes can go to both. */
 let toNode: HttpGateway;
 let toPython: HttpGateway;
-let node: http.Server;
-let nodePort: number;
-let python: ChildProcess;
-let pythonPort: number;
-const nodeSeen = new Map<string, string[][]>();
+let readers: TwoReaders;
 
 beforeAll(async () => {
   [toNode, toPython] = await Promise.all([HttpGateway.start(LIMITS), HttpGateway.start(LIMITS)]);
-  // As lenient as that parser can be made: what it would split differently must not reach it.
-  node = http.createServer({ insecureHTTPParser: true }, (request, response) => {
-    const hash = createHash('sha256');
-    request.on('data', (chunk: Buffer) => hash.update(chunk));
-    request.on('end', () => {
-      const { method = '', url = '', headers } = request;
-      const seen = nodeSeen.get(headers.host ?? '') ?? [];
-      nodeSeen.set(headers.host ?? '', [...seen, [method, asPython(url), hash.digest('hex').slice(0, 12)]]);
-      response.end('pod');
-    });
-  });
-  nodePort = await listen(node);
-  python = spawn('python3', [join(import.meta.dirname, 'lenient-server.py')], { stdio: ['ignore', 'pipe', 'inherit'] });
-  if (python.stdout === null) throw new Error('no output');
-  const [line] = (await once(createInterface(python.stdout), 'line')) as [string];
-  pythonPort = Number(line);
+  readers = await startTwoReaders();
 });
 afterAll(async () => {
-  python.kill();
-  node.close();
-  node.closeAllConnections();
+  readers.close();
   await Promise.all([toNode.close(), toPython.close()]);
 });
-
-/** Python takes the second slash off a path that begins with two: that is its own affair. */
-function asPython(url: string): string {
-  return url.replace(/^\/+/, '/');
-}
 
 /** Sends the bytes on a connection of their own, and answers how many requests the pod has answered until it ended. */
 async function send(gateway: HttpGateway, host: string, port: number, bytes: Buffer): Promise<number> {
@@ -106,17 +73,17 @@ it(`two different readers behind the gateway see the same requests, as many as a
       const host = hostOf(from + index);
       const bytes = Buffer.from(text.replaceAll(NAME, host), 'latin1');
       const [byNode, byPython] = await Promise.all([
-        send(toNode, host, nodePort, bytes),
-        send(toPython, host, pythonPort, bytes),
+        send(toNode, host, readers.nodePort, bytes),
+        send(toPython, host, readers.pythonPort, bytes),
       ]);
       return { node: byNode, python: byPython };
     });
     answered.push(...(await Promise.all(some)));
   }
-  const pythonSeen = (await (await fetch(`http://127.0.0.1:${pythonPort}/seen`)).json()) as Record<string, Seen>;
+  const pythonSeen = await readers.pythonSeen();
   let reached = 0;
   for (const [number, text] of cases.entries()) {
-    const one = nodeSeen.get(hostOf(number)) ?? [];
+    const one = readers.nodeSeen.get(hostOf(number)) ?? [];
     const what = `case ${number}: ${JSON.stringify(text)}`;
     const other = pythonSeen[hostOf(number)] ?? [];
     // Methods that Node's parser has never heard of it refuses, one by one; everything else is the same for both.

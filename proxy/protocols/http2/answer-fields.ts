@@ -1,0 +1,32 @@
+import { responseHeaders, trailerFields } from '../http/headers.ts';
+import type { ResponseHead } from '../http/wire/head.ts';
+
+/** An answer's status and fields as HTTP/2 has them: a flat name, value list, names in lower case. */
+export function answerFields({ status, rawHeaders }: ResponseHead): string[] {
+  const fields = [':status', String(status)];
+  const passed = responseHeaders(rawHeaders);
+  for (let index = 0; index + 1 < passed.length; index += 2) {
+    const name = (passed[index] ?? '').toLowerCase();
+    // 204 has no body whatever its length says (RFC 9110 8.6).
+    if (name === 'http2-settings' || (name === 'content-length' && status === 204)) continue;
+    fields.push(name, passed[index + 1] ?? '');
+  }
+  return fields;
+}
+
+/** As node:http2 wants the fields of interim answers and trailers. */
+export function fieldsObject(fields: readonly string[]): Record<string, string | string[]> {
+  const object: Record<string, string | string[]> = {};
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const name = (fields[index] ?? '').toLowerCase();
+    const value = fields[index + 1] ?? '';
+    const before = object[name];
+    object[name] = before === undefined ? value : [...(typeof before === 'string' ? [before] : before), value];
+  }
+  return object;
+}
+
+/** The trailers that pass (see trailerFields). */
+export function trailersObject(trailers: readonly string[]): Record<string, string | string[]> {
+  return fieldsObject(trailerFields(trailers));
+}

@@ -1,0 +1,26 @@
+import type { ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+
+/**
+ * Passes bytes both ways between a stream and a socket until both directions have ended (`splice` does so for two
+ * sockets). What one side aborts is aborted on the other.
+ */
+export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
+  backend.on('error', ignore);
+  stream.once('close', () => {
+    if (!isDone(stream)) backend.resetAndDestroy();
+  });
+  backend.once('close', () => {
+    if (!isDone(backend)) stream.destroy(new Error('the backend broke off'));
+  });
+  stream.pipe(backend).pipe(stream);
+}
+
+/** Both directions came to their proper end. */
+function isDone(side: ServerHttp2Stream | Socket): boolean {
+  return side.readableEnded && side.writableFinished;
+}
+
+function ignore(): void {
+  // The 'close' that follows tells.
+}
