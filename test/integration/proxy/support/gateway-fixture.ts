@@ -149,6 +149,8 @@ export interface FixtureOptions {
   readonly logConnections?: boolean;
   readonly ticketKeys?: readonly TicketKey[];
   readonly proxyProtocol?: ProxyProtocolOptions;
+  /** Free, and what clients are told to dial, too. Default: any. */
+  readonly httpsPort?: number;
   readonly accessLog?: LineSink;
   readonly trustedProxies?: readonly string[];
 }
@@ -164,7 +166,7 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
     feedSocketPath: feed.path,
     apiSocketPath: join(dir, 'api.sock'),
     apiUrl: 'https://localhost:8443',
-    publicHttpsPort: 8443,
+    publicHttpsPort: options.httpsPort ?? 8443,
     limits: { ...DEFAULT_GATEWAY_LIMITS, http: DEFAULT_HTTP_LIMITS, ...limits },
     drainMs,
     ...(options.sessions === undefined ? {} : { sessions: options.sessions }),
@@ -179,7 +181,7 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
   const stopping = new AbortController();
   const running = gateway.run(stopping.signal);
   await gateway.synchronized;
-  const https = await gateway.listen('https', { host: '127.0.0.1', port: 0 });
+  const https = await gateway.listen('https', { host: '127.0.0.1', port: options.httpsPort ?? 0 });
   const http = await gateway.listen('http', { host: '127.0.0.1', port: 0 });
   return {
     gateway,
