@@ -76,6 +76,8 @@ function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
   };
   for (let kept = source.read() as Buffer | null; kept !== null; kept = source.read() as Buffer | null) give(kept);
   tap(source, give);
+  // Whoever had it before may have stopped reading.
+  readOn(source);
   sink.on('drain', () => readOn(source));
   if (source.readableEnded) sink.end();
   else source.once('end', () => sink.end());

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import { splice } from '../../session/splice.ts';
+import { readOn, tap } from '../../session/tap.ts';
 import { endWith } from '../farewell.ts';
 import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
@@ -69,9 +70,11 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #unread: BodyReader | null = null;
   #requests = 0;
   #keepsAlive = true;
-  /** Bytes behind what was read so far; the socket is paused while there are any. */
+  /** Bytes behind what was read so far; nothing more is read while there are any. */
   #rest: Buffer = NOTHING;
   #isReading = false;
+  /** Nothing more is read from the socket for now. */
+  #isHeld = false;
   #blankBytes = 0;
   #wait: Wait = 'first';
   #deadlineMs: number;
@@ -82,11 +85,18 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#parts = parts;
     this.#head = new HeadReader(parts.limits.headerBytes);
     this.#deadlineMs = performance.now() + parts.limits.headersTimeoutMs;
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', ignore).on('close', this.#onClose);
-    // Whoever looked at the first bytes may have left the socket paused.
+    // What whoever looked at the first bytes has put back comes before anything that is still to be read.
+    for (let kept = socket.read() as Buffer | null; kept !== null; kept = socket.read() as Buffer | null) {
+      process.nextTick(this.#onData, kept);
+    }
+    tap(socket, this.#onData);
+    // Without a reader a stream tells no end.
     socket.resume();
   }
+
+  readonly takesLentBytes = true;
 
   get keepsAlive(): boolean {
     return this.#keepsAlive;
@@ -208,7 +218,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#phase = 'over';
     this.#wait = 'none';
     this.#deadlineMs = Infinity;
-    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     socket.off('close', this.#onClose);
     current?.answer.switching(head, current.upgrade ?? '');
     if (rest.length > 0) socket.write(rest);
@@ -228,9 +238,12 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     });
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (chunk: Buffer): boolean => {
+    // What is said behind our last word is read, so that the connection ends in peace, and forgotten.
+    if (this.#phase === 'over') return true;
     if (this.#rest.length > 0) this.#keepRest(Buffer.concat([this.#rest, chunk]));
     else this.#read(chunk);
+    return !this.#isHeld;
   };
 
   readonly #onEnd = (): void => {
@@ -269,13 +282,19 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     if (this.#isReading || this.#phase === 'over') return;
     const rest = this.#rest;
     this.#rest = NOTHING;
-    this.#socket.resume();
+    this.#readOn();
     if (rest.length > 0) this.#read(rest);
+  }
+
+  #readOn(): void {
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    readOn(this.#socket);
   }
 
   #keepRest(rest: Buffer): void {
     this.#rest = rest;
-    if (rest.length > 0) this.#socket.pause();
+    if (rest.length > 0) this.#isHeld = true;
   }
 
   /** Reads on, through as many requests as are answered at once. */
@@ -347,7 +366,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     if (current.body.isDone) {
       current.isBodyDone = true;
       exchange.endBody(current.body.trailers);
-    } else if (slow.isPod) this.#socket.pause();
+    } else if (slow.isPod) this.#isHeld = true;
     return end;
   }
 
@@ -475,7 +494,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#wait = 'none';
     this.#deadlineMs = Infinity;
     this.#rest = NOTHING;
-    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    this.#readOn();
+    socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     endWith(socket, bytes);
   }
 

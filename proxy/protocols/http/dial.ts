@@ -1,5 +1,6 @@
-import net from 'node:net';
+import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connectTappable } from '../../session/tap.ts';
 
 /** Where a request goes: an address (never a name: nothing is resolved on the data path) or the API's Unix socket. */
 export type Destination =
@@ -20,8 +21,8 @@ export function connect(
 ): net.Socket {
   const socket =
     destination.kind === 'unix'
-      ? net.connect({ path: destination.path, allowHalfOpen })
-      : net.connect({ host: destination.address, port: destination.port, allowHalfOpen, autoSelectFamily: false });
+      ? connectTappable({ path: destination.path, allowHalfOpen })
+      : connectTappable({ host: destination.address, port: destination.port, allowHalfOpen, autoSelectFamily: false });
   socket.setNoDelay(true);
   socket.setKeepAlive(true, 60_000);
   const timer = setTimeout(

@@ -16,7 +16,10 @@ const DIALS_MAX = 3;
  * The client's side of an exchange, whatever protocol it speaks. The last call is one of `onEnd`, `onUnreachable`,
  * `onBroken` and `onUpgraded`.
  */
-export interface ExchangeClient extends Pick<AnswerSink, 'onInterim' | 'onHead' | 'onData' | 'onFlush' | 'onEnd'> {
+export interface ExchangeClient extends Pick<
+  AnswerSink,
+  'onInterim' | 'onHead' | 'takesLentBytes' | 'onData' | 'onFlush' | 'onEnd'
+> {
   /** A byte of the answer is on its way to the client. */
   readonly hasAnswered: boolean;
   /** More of the request's body can be taken (again). */
@@ -152,6 +155,10 @@ export class Exchange implements AnswerSink {
   onHead(head: ResponseHead, framing: Framing): void {
     this.heardMs = performance.now();
     this.#client.onHead(head, framing);
+  }
+
+  get takesLentBytes(): boolean {
+    return this.#client.takesLentBytes ?? false;
   }
 
   onData(piece: Buffer): boolean {

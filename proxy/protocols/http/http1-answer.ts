@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import { responseHeaders, trailerFields } from './headers.ts';
 import type { Framing } from './wire/body-reader.ts';
 import type { RequestHead, ResponseHead } from './wire/head.ts';
-import { headText, lastChunk, statusLine, writeChunk } from './wire/write-head.ts';
+import { GatheredWriter } from './wire/gathered-writer.ts';
+import { headText, lastChunk, statusLine } from './wire/write-head.ts';
 
 /** Whether the client's connection goes on after this answer. */
 export interface Persistence {
@@ -15,16 +16,17 @@ export class Http1Answer {
   readonly #socket: Socket;
   readonly #request: RequestHead;
   readonly #connection: Persistence;
+  readonly #writer: GatheredWriter;
   /** Written together with the first of the body. */
   #pendingHead: string | null = null;
   #hasBegun = false;
   #isChunked = false;
-  #isCorked = false;
 
   constructor(socket: Socket, request: RequestHead, connection: Persistence) {
     this.#socket = socket;
     this.#request = request;
     this.#connection = connection;
+    this.#writer = new GatheredWriter(socket);
   }
 
   /** A byte of it is on its way. */
@@ -50,24 +52,27 @@ export class Http1Answer {
     this.#pendingHead = headText(statusLine(head.status, head.reason), fields);
   }
 
-  /** False = the client is slow. */
+  /** False = the client is slow. The bytes may be lent. */
   data(piece: Buffer): boolean {
     this.#begin();
-    return this.#isChunked ? writeChunk(this.#socket, piece) : this.#socket.write(piece);
+    if (!this.#isChunked) return this.#writer.bytes(piece);
+    this.#writer.text(`${piece.length.toString(16)}\r\n`);
+    const takesMore = this.#writer.bytes(piece);
+    this.#writer.text('\r\n');
+    return takesMore;
   }
 
+  /** What was said in this turn leaves in one piece. */
   flush(): void {
     // An event stream's head must arrive before its first event.
-    if (this.#pendingHead !== null) this.#begin();
-    if (!this.#isCorked) return;
-    this.#isCorked = false;
-    this.#socket.uncork();
+    this.#begin();
+    this.#writer.flush();
   }
 
   end(trailers: readonly string[]): void {
     this.#begin();
-    if (this.#isChunked) this.#socket.write(lastChunk(trailerFields(trailers)), 'latin1');
-    this.flush();
+    if (this.#isChunked) this.#writer.text(lastChunk(trailerFields(trailers)));
+    this.#writer.flush();
   }
 
   /** 101, with the protocol that the pod names. */
@@ -77,15 +82,10 @@ export class Http1Answer {
     this.#socket.write(headText(statusLine(101, reason), fields), 'latin1');
   }
 
-  /** Everything written from here to `flush` leaves in one piece. */
   #begin(): void {
-    if (!this.#isCorked) {
-      this.#isCorked = true;
-      this.#socket.cork();
-    }
     if (this.#pendingHead === null) return;
     this.#hasBegun = true;
-    this.#socket.write(this.#pendingHead, 'latin1');
+    this.#writer.text(this.#pendingHead);
     this.#pendingHead = null;
   }
 }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { readOn, tap } from '../../session/tap.ts';
 import { errorCode } from './dial.ts';
 import { saysClose } from './connection-wishes.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
@@ -30,6 +31,8 @@ export class UpstreamConnection implements Upstream {
   #keepAlive = true;
   #isRequestSent = true;
   #interim = 0;
+  /** The client has enough for now. */
+  #isHeld = false;
   #hasAnswered = false;
   #failure = 'CLOSED';
   /** performance.now() since when it is idle. */
@@ -44,8 +47,11 @@ export class UpstreamConnection implements Upstream {
     this.#socket = socket;
     this.#onIdle = told.onIdle;
     this.#onGone = told.onGone;
-    socket.on('data', this.#onData).on('end', this.#onEnd).on('drain', this.#onDrain);
+    tap(socket, this.#onData);
+    socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
+    // Without a reader a stream tells no end.
+    socket.resume();
   }
 
   get isUsable(): boolean {
@@ -77,7 +83,9 @@ export class UpstreamConnection implements Upstream {
   }
 
   resume(): void {
-    this.#socket.resume();
+    if (!this.#isHeld) return;
+    this.#isHeld = false;
+    readOn(this.#socket);
   }
 
   abandon(): void {
@@ -89,11 +97,13 @@ export class UpstreamConnection implements Upstream {
     this.#socket.destroy();
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  /** The bytes are lent. */
+  readonly #onData = (chunk: Buffer): boolean => {
     const sink = this.#sink;
     // What an idle connection says belongs to no request.
     if (sink === null || !this.#read(chunk)) this.#socket.destroy();
     else sink.onFlush();
+    return !this.#isHeld;
   };
 
   /** False when it is no answer. */
@@ -106,7 +116,7 @@ export class UpstreamConnection implements Upstream {
       at = read.rest;
       const head = parseResponseHead(read.text);
       if (head.kind === 'reject' || head.value.status < 100) return this.#failed('INVALID_ANSWER');
-      if (head.value.status === 101) return this.#onSwitching(head.value, chunk.subarray(at));
+      if (head.value.status === 101) return this.#onSwitching(head.value, Buffer.from(chunk.subarray(at)));
       if (head.value.status < 200) {
         if (++this.#interim > INTERIM_MAX) return this.#failed('INVALID_ANSWER');
         this.#sink?.onInterim(head.value);
@@ -125,7 +135,9 @@ export class UpstreamConnection implements Upstream {
   }
 
   readonly #onPiece = (piece: Buffer): void => {
-    if (this.#sink !== null && !this.#sink.onData(piece)) this.#socket.pause();
+    const sink = this.#sink;
+    if (sink === null) return;
+    if (!sink.onData(sink.takesLentBytes === true ? piece : Buffer.from(piece))) this.#isHeld = true;
   };
 
   #begin(head: ResponseHead): boolean {
@@ -145,7 +157,7 @@ export class UpstreamConnection implements Upstream {
     const socket = this.#socket;
     this.#sink = null;
     this.#onGone(this);
-    socket.off('data', this.#onData).off('end', this.#onEnd).off('drain', this.#onDrain);
+    socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     socket.off('error', this.#onError).off('close', this.#onClose);
     sink.onUpgraded(head, socket, rest);
     return true;
@@ -162,7 +174,7 @@ export class UpstreamConnection implements Upstream {
     this.#framing = null;
     this.#request = null;
     if (isReusable) {
-      this.#socket.resume();
+      this.resume();
       this.#onIdle(this);
     } else this.#socket.destroy();
     sink.onEnd(trailers);

@@ -29,6 +29,8 @@ export interface AnswerSink {
   /** A 1xx answer. */
   onInterim(head: ResponseHead): void;
   onHead(head: ResponseHead, framing: Framing): void;
+  /** It uses, or copies, what `onData` gives it before that returns; others get bytes of their own. Default: no. */
+  readonly takesLentBytes?: boolean;
   /** False = enough for now: `resume` asks for more. */
   onData(piece: Buffer): boolean;
   /** What was read so far is handed over: nothing more comes at once. */
