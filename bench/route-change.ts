@@ -36,6 +36,7 @@ async function beWorker(socketPath: string): Promise<void> {
     changeCertificates: () => undefined,
     setChallenges: () => undefined,
     setTicketKeys: () => undefined,
+    tellOfPod: () => null,
     cancel: () => undefined,
   };
   const options = { socketPath, worker: process.pid, clock, log: silentLog, staleAfterMs: STALE_AFTER_MS };

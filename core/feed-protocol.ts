@@ -1,4 +1,5 @@
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
+import type { PodConnections } from './pod-connections.ts';
 import type { Route } from './route.ts';
 import type { TicketKey } from './ticket-keys.ts';
 import type { WorkerCounts } from './worker-counts.ts';
@@ -43,6 +44,8 @@ export type ControlMessage =
    * worker dials the addresses of pods only while it was told so within FEED_FRESH_MS; otherwise those of their services.
    */
   | { readonly kind: 'alive'; readonly isWatchFresh: boolean }
+  /** What has been seen of this pod? Answered by `pod-told` with the same id. */
+  | { readonly kind: 'pod-asked'; readonly id: number; readonly uid: string }
   | CancelMessage;
 
 export type WorkerMessage =
@@ -52,6 +55,8 @@ export type WorkerMessage =
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
   /** Now and then. */
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
+  /** Null = nothing was seen of it. */
+  | { readonly kind: 'pod-told'; readonly id: number; readonly connections: PodConnections | null }
   | CancelMessage;
 
 /**

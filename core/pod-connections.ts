@@ -32,8 +32,10 @@ export interface SeenRefusal {
 
 /** In one worker, of one pod. */
 export const REFUSALS_KEPT = 20;
-const STANZAS_MAX = 100;
-const TEXT_MAX_LENGTH = 500;
+/** So that what a whole replica tells fits into one message on the bus. */
+const STANZAS_MAX = 30;
+const MESSAGE_MAX_LENGTH = 300;
+const TEXT_MAX_LENGTH = 64;
 
 const NUMBERS = [
   'sessionsNow',
@@ -62,10 +64,31 @@ export function parsePodConnections(value: unknown): PodConnections | null {
     if (!isFields(refusal) || !isNumber(refusal['atMs'])) return null;
     const texts = TEXTS.map((key): [string, unknown] => [key, refusal[key]]);
     if (!texts.every(([, text]) => typeof text === 'string')) return null;
-    const cut = Object.fromEntries(texts.map(([key, text]) => [key, String(text).slice(0, TEXT_MAX_LENGTH)]));
+    const cut = Object.fromEntries(
+      texts.map(([key, text]) => [
+        key,
+        String(text).slice(0, key === 'message' ? MESSAGE_MAX_LENGTH : TEXT_MAX_LENGTH),
+      ]),
+    );
     parsedRefusals.push({ atMs: refusal['atMs'], ...cut } as unknown as SeenRefusal);
   }
   return { sinceMs: value['sinceMs'], stanzas: Object.fromEntries(parsedStanzas), refusals: parsedRefusals };
+}
+
+/** Several of the same pod as one: numbers together, the last refusals of them all. */
+export function mergePodConnections(all: readonly PodConnections[], nowMs: number): PodConnections {
+  const stanzas = new Map<string, StanzaConnections>();
+  for (const [name, counts] of all.flatMap((each) => Object.entries(each.stanzas))) {
+    const sofar = stanzas.get(name);
+    const sums = NUMBERS.map((key) => [key, counts[key] + (sofar?.[key] ?? 0)]);
+    stanzas.set(name, Object.fromEntries(sums));
+  }
+  const refusals = all.flatMap((each) => each.refusals).toSorted((a, b) => a.atMs - b.atMs);
+  return {
+    sinceMs: Math.min(nowMs, ...all.map(({ sinceMs }) => sinceMs)),
+    stanzas: Object.fromEntries(stanzas),
+    refusals: refusals.slice(-REFUSALS_KEPT),
+  };
 }
 
 function isFields(value: unknown): value is Readonly<Record<string, unknown>> {

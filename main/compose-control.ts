@@ -8,6 +8,8 @@ import { runCertificateFiles } from '../certs/files/certificate-files.ts';
 import type { Config } from '../config/config.ts';
 import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
+import { createConnectionDesk } from '../control/connections/connection-desk.ts';
+import { createWorkerQuestions } from '../control/connections/worker-questions.ts';
 import { keepAllOutput } from '../control/health/keep-output.ts';
 import { createHealthLoop } from '../control/health/health-loop.ts';
 import { createLeadership } from '../control/health/leadership.ts';
@@ -122,6 +124,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const certificates = new CertificateShelf(['files', 'development']);
   const routable = createRoutableEverywhere({ feed, replicas, clock });
   const cancels = createCancelRelay({ replicas, clock });
+  const questions = createWorkerQuestions();
+  const connections = createConnectionDesk({ questions, replicas, clock });
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
   const health = createHealthLoop({
     store,
@@ -158,6 +162,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     vault,
     templates,
     feed: routable,
+    connections,
     clock,
     log,
     authenticator,
@@ -217,6 +222,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     const work = [
       keep(feed.run(signal)),
       keep(routable.run(signal)),
+      keep(connections.run(signal)),
       keep(
         serveFeed(
           {
@@ -229,6 +235,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
             log,
             counts,
             cancels,
+            questions,
             isWatchFresh: () => orchestrator.glimpse(NOBODYS).kind !== 'unknown',
           },
           signal,

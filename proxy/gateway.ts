@@ -242,6 +242,7 @@ class GatewayWorker implements Gateway {
           sessions.routesChanged([...removed, ...set.map(({ host }) => host)]);
         },
         cancel: (key, address) => cancellation.requestElsewhere(key, address),
+        tellOfPod: (uid) => seen.board.tell(uid),
       },
     });
   }

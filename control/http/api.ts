@@ -9,6 +9,7 @@ import type { Authenticator } from '../auth/authenticator.ts';
 import type { PodParts } from '../pods/pod-parts.ts';
 import { createPodService } from '../pods/pod-service.ts';
 import { BODY_MAX_BYTES, BODY_TIMEOUT_MS, type BodyLimits } from './body.ts';
+import { connectionsOperation, PodConnectionsAnswer } from './connections-operation.ts';
 import { exchange } from './exchange.ts';
 import { miscOperations, type Readiness } from './misc-operations.ts';
 import { openApiOf } from './open-api.ts';
@@ -59,10 +60,14 @@ export function createApi(options: ApiOptions): Api {
         publicHttpsPort: options.publicHttpsPort,
       }),
     }),
+    connectionsOperation(pods),
     ...permissionOperations(pods, schemas),
     ...miscOperations(options.readiness, log),
   ];
-  const openApi = openApiOf(operations, { version, named: { ...schemas, Pod: PodAnswer } });
+  const openApi = openApiOf(operations, {
+    version,
+    named: { ...schemas, Pod: PodAnswer, PodConnections: PodConnectionsAnswer },
+  });
 
   const router = new Router({ sensitive: true });
   for (const operation of operations) {

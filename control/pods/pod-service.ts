@@ -1,3 +1,4 @@
+import type { SeenEverywhere } from '../../core/connection-desk.ts';
 import type { Credentials, PermissionLevel, PodRecord } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import type { ChangedPod } from './change-pod.ts';
@@ -6,7 +7,15 @@ import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from './keyed-mutex.ts';
 import { deletePermission, readPermissions, setPermission } from './permissions.ts';
 import type { PodParts } from './pod-parts.ts';
-import { getPod, lastActions, listPods, type PodLogs, readCredentials, readLogs } from './read-pods.ts';
+import {
+  getPod,
+  lastActions,
+  listPods,
+  type PodLogs,
+  readConnections,
+  readCredentials,
+  readLogs,
+} from './read-pods.ts';
 import { type Precondition, type UpdatedPod, updatePod } from './update-pod.ts';
 import { type Waited, waitRoutable } from './wait-routable.ts';
 import { restartPod, startPod, stopPod } from './wishes.ts';
@@ -15,8 +24,8 @@ import type { WrittenPod } from './written-pod.ts';
 /**
  * What users do with pods, apart from any wire. All throw PodgateError: 'api.not-found' for a pod that is not there (or
  * on its way out), 'api.forbidden' below the level named, 'api.conflict' after too many collisions, and
- * 'store.unavailable'. Levels: list and create none; get and logs READ; update, credentials and reading permissions
- * USER; everything else ADMIN.
+ * 'store.unavailable'. Levels: list and create none; get and logs READ; update, credentials, connections and
+ * reading permissions USER; everything else ADMIN.
  */
 export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
@@ -40,6 +49,7 @@ export interface PodService {
     permission: { readonly user: string; readonly level: PermissionLevel },
   ): Promise<PodRecord>;
   deletePermission(caller: Caller, podId: string, user: string): Promise<PodRecord>;
+  connections(caller: Caller, podId: string): Promise<SeenEverywhere>;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
   waitRoutable(record: PodRecord, timeoutMs: number): Promise<Waited>;
@@ -61,6 +71,7 @@ export function createPodService(parts: PodParts): PodService {
     permissions: (caller, podId) => readPermissions(parts, caller, podId),
     setPermission: (caller, podId, permission) => setPermission(parts, mutex, caller, podId, permission),
     deletePermission: (caller, podId, user) => deletePermission(parts, mutex, caller, podId, user),
+    connections: (caller, podId) => readConnections(parts, caller, podId),
     actions: (record, last) => lastActions(parts, record, last),
     waitRoutable: (record, timeoutMs) => waitRoutable(parts, record, timeoutMs),
   };

@@ -1,3 +1,4 @@
+import type { SeenEverywhere } from '../../core/connection-desk.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../core/pod.ts';
 import { userIndex } from '../../core/pod-put.ts';
@@ -90,4 +91,10 @@ export async function readCredentials(parts: PodParts, caller: Caller, podId: st
     });
   }
   return JSON.parse(parts.vault.open(credential.value.sealed, record.uid)) as Credentials;
+}
+
+/** Of this pod alone, by its uid: what another pod of its name has seen is none of its owner's business. */
+export async function readConnections(parts: PodParts, caller: Caller, podId: string): Promise<SeenEverywhere> {
+  const { value } = await readPod(parts.store, caller, podId, 'USER', 'Reading connections');
+  return await parts.connections.read(value.uid);
 }

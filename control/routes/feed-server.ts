@@ -11,7 +11,9 @@ import {
 } from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
+import { parsePodConnections } from '../../core/pod-connections.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
+import type { WorkerQuestions } from '../connections/worker-questions.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
 import { parseCancel } from './cancel-message.ts';
@@ -38,6 +40,8 @@ export interface FeedServerOptions {
   readonly certificateWanted?: (host: string) => void;
   /** Told what the workers have counted. */
   readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
+  /** Asks the workers what they have seen of a pod. Default: nobody does. */
+  readonly questions?: Pick<WorkerQuestions, 'join' | 'told'>;
   /** To and from the other replicas; default: there are none. */
   readonly cancels?: CancelRelay;
   /** Is what the orchestrator's watch tells to be believed? Default: always. */
@@ -127,12 +131,16 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
     } else if (message.kind === 'hello') {
       worker = `worker ${message.worker} (pid ${message.pid})`;
       workerNumber = message.worker;
+      const leave = options.questions?.join(workerNumber, (id, uid) => send(socket, { kind: 'pod-asked', id, uid }));
+      if (leave !== undefined) socket.on('close', leave);
     } else if (message.kind === 'cancel') {
       cancelled(message);
     } else if (message.kind === 'certificate-wanted') {
       options.certificateWanted?.(message.host);
     } else if (message.kind === 'counts') {
       if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts);
+    } else if (message.kind === 'pod-told') {
+      if (workerNumber !== null) options.questions?.told(workerNumber, message.id, message.connections);
     } else if (message.epoch === epoch) {
       applied = message.sequence;
       feed.applied();
@@ -190,6 +198,9 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
     if (message?.kind === 'counts') {
       const counts = parseWorkerCounts(message.counts);
       return counts === null ? null : { kind: 'counts', counts };
+    }
+    if (message?.kind === 'pod-told' && typeof message.id === 'number') {
+      return { kind: 'pod-told', id: message.id, connections: parsePodConnections(message.connections) };
     }
     if (message?.kind === 'cancel') return parseCancel(message);
   } catch {

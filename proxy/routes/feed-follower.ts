@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
+import type { PodConnections } from '../../core/pod-connections.ts';
 import type { Route } from '../../core/route.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
 
@@ -15,10 +16,14 @@ export interface FeedSink {
   changeRoutes(set: readonly Route[], removed: readonly string[]): void;
   /** Another worker's client asks to cancel the session of this key (process id and secret). */
   cancel(key: Buffer, address: string): void;
+  tellOfPod(uid: string): PodConnections | null;
 }
 
 export type Followed =
-  | { readonly kind: 'followed'; readonly report: Extract<WorkerMessage, { readonly kind: 'applied' }> | null }
+  | {
+      readonly kind: 'followed';
+      readonly report: Extract<WorkerMessage, { readonly kind: 'applied' | 'pod-told' }> | null;
+    }
   /** Something is missing or out of order: only a new connection, with its snapshot, helps. */
   | { readonly kind: 'lost'; readonly reason: string };
 
@@ -102,6 +107,10 @@ export class FeedFollower {
         if (message.sequence !== phase.sequence + 1) return lost('a change out of sequence');
         this.#sink.changeRoutes(message.set, message.removed);
         return this.#applied(phase.epoch, message.sequence);
+      case 'pod-asked': {
+        const { id, uid } = message;
+        return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.tellOfPod(uid) } };
+      }
       case 'cancel':
         this.#cancel(message);
         return FOLLOWED;

@@ -12,6 +12,7 @@ import { answerClientError, API_SERVER_OPTIONS } from '../../../control/http/cli
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
 import type { Clock } from '../../../core/clock.ts';
+import type { ConnectionDesk } from '../../../core/connection-desk.ts';
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -50,6 +51,7 @@ export class ApiStand {
   now = Date.parse('2026-11-23T10:20:30.000Z');
   workloadLogs: () => Promise<string> = async () => '';
   routable: RouteFeed['waitRoutable'] = async () => ({ kind: 'routable' });
+  connections: ConnectionDesk['read'] = async () => ({ replicas: [], missing: [] });
   readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
   readonly #tokens = new Map<string, string>();
 
@@ -66,6 +68,7 @@ export class ApiStand {
       vault: openKeyringVault(join(directory, 'keyring.json')),
       templates: createTemplateCatalog(),
       feed: { waitRoutable: (...asked) => this.routable(...asked) },
+      connections: { read: (uid) => this.connections(uid) },
       clock,
       log,
       authenticator: createAuthenticator({

@@ -22,6 +22,7 @@ const OPERATIONS = [
   ['USER', 'PUT', '', { description: 'x' }],
   ['USER', 'GET', '/credentials'],
   ['USER', 'GET', '/permissions'],
+  ['USER', 'GET', '/connections'],
   ['ADMIN', 'PUT', '', { status_requested: 'OFF' }],
   ['ADMIN', 'POST', '/permissions', { user: 'zoe', level: 'READ' }],
   ['ADMIN', 'DELETE', '/permissions/zoe'],

@@ -31,6 +31,7 @@ function follow(table = new RouteTable()) {
     changeCertificates: () => undefined,
     setChallenges: () => undefined,
     setTicketKeys: () => undefined,
+    tellOfPod: () => null,
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
     cancel: (key, address) => cancels.push(`${key.toString('hex')} ${address}`),

@@ -1,0 +1,195 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createConnectionDesk } from '../../../control/connections/connection-desk.ts';
+import { createWorkerQuestions } from '../../../control/connections/worker-questions.ts';
+import { serveFeed } from '../../../control/routes/feed-server.ts';
+import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
+import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
+import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
+import type { ConnectionDesk } from '../../../core/connection-desk.ts';
+import { podKey } from '../../../core/ids.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import type { ReplicaTopic } from '../../../core/replicas.ts';
+import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway } from '../../../proxy/gateway.ts';
+import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/http-protocol.ts';
+import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
+import { RedisServer } from '../../support/redis-server.ts';
+import { silentLog as log } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+import { makeCertificate } from '../proxy/support/certificate.ts';
+import { systemClock } from '../proxy/support/gateway-fixture.ts';
+import { echoes } from '../proxy/support/stage.ts';
+import { readAndEnd, startBackend, type Backend } from '../proxy/support/streams.ts';
+
+const certificate = makeCertificate(['localhost', '*.pods.localhost', '*.pods.example.org']);
+const BASE_HOSTS: Readonly<Record<string, string>> = { dev: 'localhost', other: 'example.org' };
+const networking = (ipAllowList: readonly string[]) =>
+  ({ default: { protocol: 'tcp', port: 5432, ipAllowList } }) as const;
+const open = podRecord({ podId: 'mypod', tenant: 'dev', spec: podSpec({ networking: networking([]) }) });
+/** Of the same name, in another tenant; it lets nobody in. */
+const others = podRecord({
+  podId: 'mypod',
+  tenant: 'other',
+  uid: 'uid-of-the-other',
+  spec: podSpec({ networking: networking(['192.0.2.1']) }),
+});
+
+interface Replica {
+  readonly database: RedisDatabase;
+  readonly desk: ConnectionDesk;
+  readonly ports: readonly number[];
+}
+
+let dir: string;
+let redis: RedisServer;
+let backend: Backend;
+let one: Replica;
+let two: Replica;
+const stop = new AbortController();
+const running: Promise<unknown>[] = [];
+const clients: TLSSocket[] = [];
+const gateways: Gateway[] = [];
+
+/** Two replicas with two workers each, on one Redis. */
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'podgate-connections-'));
+  redis = await RedisServer.start();
+  backend = await startBackend((socket) => socket.pipe(socket));
+  one = await start('one');
+  await one.database.store.commit({ puts: [podPut(open, 'absent'), podPut(others, 'absent')] });
+  two = await start('two');
+  for (const { database } of [one, two]) {
+    await until('it knows the other', () => database.replicas.live().length === 2);
+  }
+  for (const { table } of gateways) {
+    await until('it routes to both', () =>
+      [open, others].every((record) => (table.get(hostOf(record))?.backend ?? null) !== null),
+    );
+  }
+});
+
+afterAll(async () => {
+  for (const client of clients) client.destroy();
+  stop.abort();
+  await Promise.all(running);
+  for (const { database } of [one, two]) database.close();
+  await backend.close();
+  await redis.dispose();
+  rmSync(dir, { recursive: true });
+});
+
+async function start(replicaId: string): Promise<Replica> {
+  const database = await openRedisDatabase({ url: redis.url, site: 'test', replicaId, log });
+  const { store, replicas } = database;
+  const feed = new ControlRouteFeed({ store, log, baseHostOf: (tenant) => BASE_HOSTS[tenant] ?? '' });
+  const certificates = new CertificateShelf(['files']);
+  certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
+  const path = join(dir, `${replicaId}.sock`);
+  const questions = createWorkerQuestions();
+  const desk = createConnectionDesk({ questions, replicas, clock: systemClock });
+  running.push(
+    feed.run(stop.signal),
+    replicas.run(stop.signal),
+    desk.run(stop.signal),
+    serveFeed(
+      { feed, certificates, path, epoch: replicaId, baseHosts: Object.values(BASE_HOSTS), log, questions },
+      stop.signal,
+    ),
+  );
+  const addresses = { default: { address: '127.0.0.1', port: backend.port, service: null } };
+  for (const record of [open, others]) {
+    feed.observed(podKey(record.tenant, record.podId), record.uid, workloadOf(record, { addresses }));
+  }
+  feed.observationsComplete();
+  const ports = [await startWorker(path, 0), await startWorker(path, 1)];
+  return { database, desk, ports };
+}
+
+async function startWorker(feedSocketPath: string, worker: number): Promise<number> {
+  const gateway = createGateway({
+    ...{ worker, feedSocketPath, apiSocketPath: join(dir, 'api.sock'), apiUrl: 'https://localhost:8443' },
+    ...{ publicHttpsPort: 8443, drainMs: 0, clock: systemClock, log },
+    limits: { ...DEFAULT_GATEWAY_LIMITS, http: DEFAULT_HTTP_LIMITS },
+  });
+  gateways.push(gateway);
+  running.push(gateway.run(stop.signal));
+  await gateway.synchronized;
+  const { port } = await gateway.listen('https', { host: '127.0.0.1', port: 0 });
+  return port;
+}
+
+function hostOf({ podId, tenant }: PodRecord): string {
+  return `${podId}.pods.${BASE_HOSTS[tenant] ?? ''}`;
+}
+
+async function dial(port: number, record: PodRecord): Promise<TLSSocket> {
+  const client = connect({ host: '127.0.0.1', port, servername: hostOf(record), ca: certificate.certificatePem });
+  await once(client, 'secureConnect');
+  client.on('error', () => undefined);
+  return client;
+}
+
+test('every worker of every replica is asked, whichever replica one asks; numbers are added up', async () => {
+  const [first = 0, second = 0] = one.ports;
+  for (const port of [first, first, second, ...two.ports]) {
+    const client = await dial(port, open);
+    expect(await echoes(client, 'four')).toBe(true);
+    clients.push(client);
+  }
+  for (const { desk } of [one, two]) {
+    const { replicas, missing } = await desk.read(open.uid);
+    expect(missing).toEqual([]);
+    expect(replicas.map(({ replica, workers }) => [replica, workers.map(({ sessionsNow }) => sessionsNow)])).toEqual([
+      ['one', [2, 1]],
+      ['two', [1, 1]],
+    ]);
+    expect(replicas.map(({ stanzas }) => stanzas['default'])).toMatchObject([
+      { sessionsNow: 3, sessions: 3, requestsNow: 0, refusals: 0 },
+      { sessionsNow: 2, sessions: 2 },
+    ]);
+  }
+});
+
+test('refusals show with reason, address and request id, in the order of time - and to the owner of the pod alone', async () => {
+  const ids: string[] = [];
+  for (const port of [one.ports[1], two.ports[0]]) {
+    const client = await dial(port ?? 0, others);
+    client.write(`GET / HTTP/1.1\r\nHost: ${hostOf(others)}\r\n\r\n`);
+    const answer = String(await readAndEnd(client));
+    expect(answer).toContain('403 Forbidden');
+    ids.push(/"request_id":"([\w-]+)"/.exec(answer)?.[1] ?? 'none');
+  }
+  const { replicas } = await one.desk.read(others.uid);
+  const refusals = replicas.flatMap((each) => each.refusals);
+  expect(refusals.map(({ requestId }) => requestId)).toEqual(ids);
+  expect(refusals[0]).toMatchObject({
+    ...{ code: 'route.forbidden', address: '127.0.0.1', protocol: 'tcp', stanza: 'default' },
+    message: 'Your address may not connect to this pod.',
+  });
+  const ofOpen = await two.desk.read(open.uid);
+  expect(ofOpen.replicas.flatMap((each) => each.refusals)).toEqual([]);
+  expect((await one.desk.read('uid-of-nobody')).replicas.map(({ stanzas }) => stanzas)).toEqual([{}, {}]);
+});
+
+test('a replica that does not answer is named; rubbish on the bus is passed over', async () => {
+  const { replicas } = two.database;
+  const topic: ReplicaTopic = 'connections';
+  for (const message of [null, 7, 'x', [], {}, { id: 1 }, { id: 'x', to: 'one', seen: {} }, { id: 'x', uid: 3 }]) {
+    replicas.publish(topic, message);
+  }
+  const ghost = await openRedisDatabase({ url: redis.url, site: 'test', replicaId: 'ghost', log });
+  const ghostStop = new AbortController();
+  const ghostRuns = ghost.replicas.run(ghostStop.signal);
+  await until('it is known', () => one.database.replicas.live().length === 3);
+  const { missing, replicas: answered } = await one.desk.read(open.uid);
+  expect(missing).toEqual(['replica ghost']);
+  expect(answered).toHaveLength(2);
+  ghostStop.abort();
+  await ghostRuns;
+  ghost.close();
+});
