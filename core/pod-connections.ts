@@ -56,7 +56,7 @@ export function parsePodConnections(value: unknown): PodConnections | null {
   const parsedStanzas: [string, StanzaConnections][] = [];
   for (const [name, counts] of Object.entries(stanzas).slice(0, STANZAS_MAX)) {
     if (!isFields(counts) || !NUMBERS.every((key) => isNumber(counts[key]))) return null;
-    const copied = Object.fromEntries(NUMBERS.map((key) => [key, counts[key]]));
+    const copied = Object.fromEntries(NUMBERS.map((key): [string, unknown] => [key, counts[key]]));
     parsedStanzas.push([name.slice(0, TEXT_MAX_LENGTH), copied as unknown as StanzaConnections]);
   }
   const parsedRefusals: SeenRefusal[] = [];
@@ -80,8 +80,8 @@ export function mergePodConnections(all: readonly PodConnections[], nowMs: numbe
   const stanzas = new Map<string, StanzaConnections>();
   for (const [name, counts] of all.flatMap((each) => Object.entries(each.stanzas))) {
     const sofar = stanzas.get(name);
-    const sums = NUMBERS.map((key) => [key, counts[key] + (sofar?.[key] ?? 0)]);
-    stanzas.set(name, Object.fromEntries(sums));
+    const sums = Object.fromEntries(NUMBERS.map((key): [string, unknown] => [key, counts[key] + (sofar?.[key] ?? 0)]));
+    stanzas.set(name, sums as unknown as StanzaConnections);
   }
   const refusals = all.flatMap((each) => each.refusals).toSorted((a, b) => a.atMs - b.atMs);
   return {
