@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { acmeSection } from './acme-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
@@ -58,6 +59,7 @@ const CONFIG_FILE = z.strictObject({
     .prefault({}),
   kubernetes: kubernetesSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),
+  acme: acmeSection.optional(),
   drain: z
     .strictObject({
       readinessDelayMs: z.int().min(0).max(600_000).default(0),

@@ -47,6 +47,28 @@ export interface Config {
   readonly sessions: SessionsConfig;
   /** The operator's own certificates: absolute names of PEM files. */
   readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
+  /** Null: no certificates are ordered. */
+  readonly acme: AcmeConfig | null;
+}
+
+/** Certificates by ACME (RFC 8555). The files are read where they are needed: one of them is a secret. */
+export interface AcmeConfig {
+  readonly directoryUrl: string;
+  /** Addresses that the ACME server may write to. */
+  readonly contacts: readonly string[];
+  /** Ids of the tenants whose names get certificates. */
+  readonly tenants: readonly string[];
+  /** Names get certificates of their own. */
+  readonly perHost: boolean;
+  /** For those, in the order of preference. */
+  readonly challenges: readonly ('http-01' | 'tls-alpn-01')[];
+  readonly preferredChain: string | null;
+  /** Absolute: of the CA of the ACME server itself; null = the system's. */
+  readonly caFile: string | null;
+  /** The key file (absolute) holds the key in base64url. */
+  readonly externalAccount: { readonly keyId: string; readonly hmacKeyFile: string } | null;
+  /** New certificates a week. */
+  readonly budgetPerWeek: { readonly perDomain: number; readonly perTenant: number; readonly perUser: number };
 }
 
 export interface TenantConfig {

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { PodgateError } from '../core/errors.ts';
+import { acmeConfigOf } from './acme-section.ts';
 import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -53,6 +54,7 @@ function combine(
   hostProblems(environment, problems);
   const dataDir = resolve(cwd, environment.PODGATE_DATA_DIR ?? '.podgate');
   const host = environment.PODGATE_HOST;
+  const tenants = tenantsOf(environment, file, problems);
   return {
     listenHosts: host === '127.0.0.1' ? [host, '::1'] : [host],
     httpsPort,
@@ -84,7 +86,7 @@ function combine(
       lang: env['LANG'] ?? null,
       timeZone: env['TZ'] ?? null,
     },
-    tenants: tenantsOf(environment, file, problems),
+    tenants,
     images: file.images,
     pods: podLimitsOf(file, problems),
     gateway: file.limits,
@@ -97,6 +99,7 @@ function combine(
       certificateFile: resolve(cwd, certificateFile),
       keyFile: resolve(cwd, keyFile),
     })),
+    acme: acmeConfigOf({ section: file.acme, tenants: tenants.map(({ id }) => id), cwd }, problems),
   };
 }
 

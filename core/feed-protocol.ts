@@ -26,8 +26,8 @@ export type ControlMessage =
       readonly set: readonly ServedCertificate[];
       readonly removed: readonly string[];
     }
-  /** All there are, each time: they are few, and live for minutes. */
-  | { readonly kind: 'challenges'; readonly challenges: ServedChallenges }
+  /** All there are, each time: they are few, and live for minutes. `number` grows with every change. */
+  | { readonly kind: 'challenges'; readonly number: number; readonly challenges: ServedChallenges }
   | { readonly kind: 'snapshot-begin' }
   | { readonly kind: 'routes'; readonly routes: readonly Route[] }
   | { readonly kind: 'snapshot-end'; readonly sequence: number }
@@ -53,6 +53,8 @@ export type WorkerMessage =
   /** A client has come for a name of the table that has no certificate but the development CA's. At most now and then. */
   | { readonly kind: 'certificate-wanted'; readonly host: string }
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
+  /** Whoever asks this worker for the challenges of that number gets them. */
+  | { readonly kind: 'challenges-applied'; readonly number: number }
   /** Now and then. */
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
   /** Null = nothing was seen of it. */

@@ -6,4 +6,6 @@
 export interface Vault {
   seal(plaintext: string, context: string): string;
   open(sealed: string, context: string): string;
+  /** Was it sealed by the key that seals now? */
+  isOfFirstKey(sealed: string): boolean;
 }

@@ -24,7 +24,6 @@ import { createCancelRelay } from '../control/routes/cancel-relay.ts';
 import { createRoutableEverywhere } from '../control/routes/routable-everywhere.ts';
 import { OPERATOR_SOCKET, operatorCalls } from '../control/operator/operator-handler.ts';
 import { recoverStore } from '../control/operator/recover-store.ts';
-import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { createTicketKeys } from '../control/tickets/ticket-keys.ts';
@@ -38,6 +37,7 @@ import type { PodRecord } from '../core/pod.ts';
 import { createSpawner } from '../spawner/spawner.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from './agree-on-files.ts';
+import { composeCertificates } from './compose-certificates.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
 import { type Database, openDatabase } from './open-database.ts';
@@ -114,14 +114,27 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     lastSeen,
     remedy: 'Bring the right store back. Or, to go on with this one: npx podgate recover',
   });
+  const isStoreHealthy = async (signal: AbortSignal): Promise<boolean> =>
+    (await judge.judge(signal)).trust.kind === 'healthy';
   const feed = new ControlRouteFeed({
     store,
     log,
     baseHostOf,
     glimpse: (ref) => orchestrator.glimpse(ref),
-    isStoreHealthy: async (signal) => (await judge.judge(signal)).trust.kind === 'healthy',
+    isStoreHealthy,
   });
-  const certificates = new CertificateShelf(['files', 'development']);
+  const trustedStore = createTrustedStore({ store, judge, lastSeen });
+  const certificates = await composeCertificates({
+    config,
+    database,
+    store: trustedStore,
+    vault,
+    feed,
+    isStoreHealthy,
+    clock,
+    log,
+  });
+  const { shelf } = certificates;
   const routable = createRoutableEverywhere({ feed, replicas, clock });
   const cancels = createCancelRelay({ replicas, clock });
   const questions = createWorkerQuestions();
@@ -156,7 +169,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     publicHttpsPort: config.publicHttpsPort,
   });
   const api = createApi({
-    store: createTrustedStore({ store, judge, lastSeen }),
+    store: trustedStore,
     logs,
     orchestrator,
     vault,
@@ -227,7 +240,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         serveFeed(
           {
             feed,
-            certificates,
+            certificates: shelf,
+            certificateWanted: (host) => certificates.manager.wanted(host),
             tickets,
             path: join(runDir, 'feed.sock'),
             epoch: randomUUID(),
@@ -242,15 +256,12 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         ),
       ),
       keep(replicas.run(signal)),
+      keep(certificates.run(signal)),
       keep(tickets.run(signal)),
       keep(
-        runCertificateFiles(
-          { files: config.certificates, clock, log },
-          (read) => certificates.replace('files', read),
-          signal,
-        ),
+        runCertificateFiles({ files: config.certificates, clock, log }, (read) => shelf.replace('files', read), signal),
       ),
-      keep(ca.run((made) => certificates.replace('development', made), signal)),
+      keep(ca.run((made) => shelf.replace('development', made), signal)),
       keep(health.run(signal)),
       keep(spawner.run(signal)),
       ...(adminToken === null ? [] : [keep(keepAdminToken(adminToken, hasToken, signal))]),

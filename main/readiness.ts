@@ -1,6 +1,6 @@
-import type { Leadership } from '../control/health/leadership.ts';
 import type { StoreJudge } from '../control/health/store-judge.ts';
 import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
+import type { Leadership } from '../core/leadership.ts';
 import type { Replicas } from '../core/replicas.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 

@@ -1,4 +1,4 @@
-import type { Term } from './leadership.ts';
+import type { Term } from '../../core/leadership.ts';
 import type { ReconcileParts } from './reconcile.ts';
 
 /**

@@ -1,13 +1,13 @@
 import { isAborted, pause, untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
+import type { Leadership, Term } from '../../core/leadership.ts';
 import { planPod } from '../../core/lifecycle/plan.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Observation, Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
 import type { Store, Stored } from '../../core/store.ts';
 import { actingParts } from './acting-parts.ts';
 import { KeyedWork } from './keyed-work.ts';
-import type { Leadership, Term } from './leadership.ts';
 import { OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile.ts';
 import type { StoreJudge } from './store-judge.ts';

@@ -1,6 +1,7 @@
 import { isAborted, pause } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
+import type { Leadership, Term } from '../../core/leadership.ts';
 import type { Lease, Lock } from '../../core/lock.ts';
 import type { Logger } from '../../core/logger.ts';
 
@@ -12,21 +13,6 @@ const RETRY_MS = 1_000;
 /** So much before the lease ends the leader stops: its clock and the store's need not run alike. */
 const MARGIN_MS = 1_000;
 
-/** One stretch of leading. */
-export interface Term {
-  /** Every commit of the term carries it. */
-  readonly fence: number;
-  /** Aborts when the term is over, for whatever reason. */
-  readonly signal: AbortSignal;
-  /**
-   * To be asked before every act: a process that was paused wakes up in the middle of its work, and its timers, which
-   * would abort the signal, come later than that.
-   */
-  isOver(): boolean;
-  /** A commit was fenced, say: another leads already. */
-  end(reason: string): void;
-}
-
 export interface LeadershipOptions {
   readonly lock: Lock;
   readonly name: string;
@@ -35,12 +21,6 @@ export interface LeadershipOptions {
   readonly leaseMs?: number;
   readonly renewEveryMs?: number;
   readonly retryMs?: number;
-}
-
-export interface Leadership {
-  /** Leads whenever it has the lease, one term after the other, until the signal aborts. */
-  run(lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<void>;
-  isLeading(): boolean;
 }
 
 /**

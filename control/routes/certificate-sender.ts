@@ -5,16 +5,21 @@ import type { CertificateChange, CertificateShelf } from './certificate-shelf.ts
 
 /**
  * Sends the certificates to one worker: all of them first, piece by piece as the worker reads (ten thousand of them are
- * 40 MB), then what changes. Answers how to stop.
+ * 40 MB), then what changes.
  */
 export function sendCertificates(
   shelf: CertificateShelf,
   socket: Socket,
   send: (message: ControlMessage) => void,
-): () => void {
+): {
+  readonly stop: () => void;
+  /** The worker says what it has. */
+  readonly challengesApplied: (number: number) => void;
+} {
   /** What changed while the pieces were on their way; null = nothing is on its way. */
   let meanwhile: CertificateChange[] | null = null;
   let isStarted = false;
+  let appliedChallenges = -1;
 
   const sendAll = async (): Promise<void> => {
     isStarted = true;
@@ -30,7 +35,10 @@ export function sendCertificates(
     send({ kind: 'certificates-end' });
     for (const change of meanwhile) send({ kind: 'certificates', ...change });
     meanwhile = null;
-    send({ kind: 'challenges', challenges: shelf.challenges });
+    sendChallenges();
+  };
+  const sendChallenges = (): void => {
+    send({ kind: 'challenges', number: shelf.challengesNumber, challenges: shelf.challenges });
   };
 
   const unfollow = shelf.follow({
@@ -38,13 +46,16 @@ export function sendCertificates(
       if (meanwhile !== null) meanwhile.push(change);
       else if (isStarted) send({ kind: 'certificates', ...change });
     },
-    challengesChanged(challenges) {
-      if (isStarted && meanwhile === null) send({ kind: 'challenges', challenges });
+    challengesChanged() {
+      if (isStarted && meanwhile === null) sendChallenges();
+    },
+    get appliedChallenges() {
+      return appliedChallenges;
     },
     becameReady: () => void sendAll(),
   });
   if (shelf.isReady) void sendAll();
-  return unfollow;
+  return { stop: unfollow, challengesApplied: (number) => void (appliedChallenges = number) };
 }
 
 function drained(socket: Socket): Promise<void> {

@@ -15,7 +15,9 @@ export interface CertificateChange {
 /** A connection to a worker. */
 export interface ShelfFollower {
   changed(change: CertificateChange): void;
-  challengesChanged(challenges: ServedChallenges): void;
+  challengesChanged(): void;
+  /** The number of the challenges that this one has last said to have; -1 before. */
+  readonly appliedChallenges: number;
   /** Every source has told what it has for the first time. */
   becameReady(): void;
 }
@@ -36,6 +38,8 @@ export class CertificateShelf {
   readonly #followers = new Set<ShelfFollower>();
   readonly #waitingFor: Set<CertificateSource>;
   #challenges: ServedChallenges = { http: {}, tls: [] };
+  #challengeUids: readonly string[] = [];
+  #challengesNumber = 0;
 
   constructor(waitingFor: readonly CertificateSource[]) {
     this.#waitingFor = new Set(waitingFor);
@@ -49,6 +53,9 @@ export class CertificateShelf {
   }
   get challenges(): ServedChallenges {
     return this.#challenges;
+  }
+  get challengesNumber(): number {
+    return this.#challengesNumber;
   }
 
   all(): IterableIterator<ServedCertificate> {
@@ -86,9 +93,18 @@ export class CertificateShelf {
     );
   }
 
-  setChallenges(challenges: ServedChallenges): void {
+  /** `uids`: of the records they are from. */
+  setChallenges(challenges: ServedChallenges, uids: readonly string[]): void {
     this.#challenges = challenges;
-    if (this.isReady) for (const follower of this.#followers) follower.challengesChanged(challenges);
+    this.#challengeUids = uids;
+    this.#challengesNumber += 1;
+    if (this.isReady) for (const follower of this.#followers) follower.challengesChanged();
+  }
+
+  /** Does every worker of this replica answer these? */
+  answersChallenges(uids: readonly string[]): boolean {
+    if (this.#followers.size === 0 || !uids.every((uid) => this.#challengeUids.includes(uid))) return false;
+    return [...this.#followers].every(({ appliedChallenges }) => appliedChallenges === this.#challengesNumber);
   }
 
   follow(follower: ShelfFollower): () => void {

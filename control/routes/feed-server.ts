@@ -137,6 +137,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
       cancelled(message);
     } else if (message.kind === 'certificate-wanted') {
       options.certificateWanted?.(message.host);
+    } else if (message.kind === 'challenges-applied') {
+      certificates.challengesApplied(message.number);
     } else if (message.kind === 'counts') {
       if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts);
     } else if (message.kind === 'pod-told') {
@@ -149,10 +151,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
   send(socket, { kind: 'hello', epoch, baseHosts: options.baseHosts });
   send(socket, aliveOf(options));
   if (options.tickets !== undefined) sendTicketKeys(options.tickets, socket);
-  socket.on(
-    'close',
-    sendCertificates(options.certificates, socket, (message) => send(socket, message)),
-  );
+  const certificates = sendCertificates(options.certificates, socket, (message) => send(socket, message));
+  socket.on('close', certificates.stop);
   if (feed.isReady) sendSnapshot();
 }
 
@@ -194,6 +194,9 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
     }
     if (message?.kind === 'applied' && typeof message.epoch === 'string' && typeof message.sequence === 'number') {
       return { kind: 'applied', epoch: message.epoch, sequence: message.sequence };
+    }
+    if (message?.kind === 'challenges-applied' && typeof message.number === 'number') {
+      return { kind: 'challenges-applied', number: message.number };
     }
     if (message?.kind === 'counts') {
       const counts = parseWorkerCounts(message.counts);

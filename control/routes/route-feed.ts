@@ -1,4 +1,5 @@
 import { isAborted, pause } from '../../core/abort.ts';
+import type { WantedName } from '../../core/certificates.ts';
 import { errorText } from '../../core/errors.ts';
 import type { RoutableAnswer, RoutableQuestion, RouteFeed } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
@@ -95,6 +96,16 @@ export class ControlRouteFeed implements RouteFeed {
     const counts = Object.fromEntries(POD_STATUSES.map((status) => [status, 0])) as Record<PodStatus, number>;
     for (const { record } of this.#pods.values()) counts[record.status]++;
     return counts;
+  }
+
+  /** What the table says of a host name, of a pod of this tenant; null = it is not there. */
+  nameOf(tenant: string, host: string): WantedName | null {
+    // Pod ids hold no '-', which divides them from the stanza's name.
+    const podId = /^[^.-]*/.exec(host)?.[0] ?? '';
+    const entry = this.#pods.get(podKey(tenant, podId));
+    const route = entry?.routes.find((one) => one.host === host);
+    if (entry === undefined || route === undefined) return null;
+    return { host, tenant, user: entry.record.createdBy, isEndedHere: route.tls !== 'passthrough' };
   }
 
   *routes(): IterableIterator<Route> {

@@ -30,6 +30,8 @@ export function createKeyringVault([sealing, ...others]: readonly [Key, ...Key[]
       return `${FORMAT}.${sealing.id}.${body}`;
     },
 
+    isOfFirstKey: (sealed) => SEALED.exec(sealed)?.[1] === sealing.id,
+
     open(sealed, context) {
       const [, id = '', body = ''] = SEALED.exec(sealed) ?? [];
       const key = keys.get(id);

@@ -22,7 +22,7 @@ export interface FeedSink {
 export type Followed =
   | {
       readonly kind: 'followed';
-      readonly report: Extract<WorkerMessage, { readonly kind: 'applied' | 'pod-told' }> | null;
+      readonly report: Extract<WorkerMessage, { readonly kind: 'applied' | 'challenges-applied' | 'pod-told' }> | null;
     }
   /** Something is missing or out of order: only a new connection, with its snapshot, helps. */
   | { readonly kind: 'lost'; readonly reason: string };
@@ -87,7 +87,7 @@ export class FeedFollower {
         return FOLLOWED;
       case 'challenges':
         this.#sink.setChallenges(message.challenges);
-        return FOLLOWED;
+        return { kind: 'followed', report: { kind: 'challenges-applied', number: message.number } };
       case 'ticket-keys':
         this.#sink.setTicketKeys(message.keys);
         return FOLLOWED;

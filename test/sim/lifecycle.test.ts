@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { actingParts } from '../../control/health/acting-parts.ts';
-import type { Term } from '../../control/health/leadership.ts';
 import { OrphanWatch } from '../../control/health/orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from '../../control/health/reconcile.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../core/ids.ts';
+import type { Term } from '../../core/leadership.ts';
 import { judgeStore } from '../../core/lifecycle/clean-up.ts';
 import type { PodRecord } from '../../core/pod.ts';
 import type { Store } from '../../core/store.ts';
@@ -94,7 +94,7 @@ class Simulation {
       logs,
       orchestrator,
       clock,
-      vault: { seal: (text: string) => text, open: (text: string) => text },
+      vault: { seal: (text: string) => text, open: (text: string) => text, isOfFirstKey: () => true },
       templates: { find: () => null, list: () => [] },
       hostsOf: () => ({}),
       publicHttpsPort: 443,

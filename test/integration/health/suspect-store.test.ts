@@ -77,7 +77,7 @@ class ControlPlane {
       queue,
       logs,
       orchestrator,
-      vault: { seal: (text) => text, open: (text) => text },
+      vault: { seal: (text) => text, open: (text) => text, isOfFirstKey: () => true },
       templates: { find: () => null, list: () => [] },
       clock,
       log: silentLog,

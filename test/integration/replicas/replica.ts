@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createHealthLoop } from '../../../control/health/health-loop.ts';
-import { createLeadership, type Leadership } from '../../../control/health/leadership.ts';
+import { createLeadership } from '../../../control/health/leadership.ts';
 import { createStoreJudge, type StoreJudge } from '../../../control/health/store-judge.ts';
 import { createCancelRelay } from '../../../control/routes/cancel-relay.ts';
 import { serveFeed } from '../../../control/routes/feed-server.ts';
@@ -12,6 +12,7 @@ import { createRoutableEverywhere, type RoutableEverywhere } from '../../../cont
 import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
+import type { Leadership } from '../../../core/leadership.ts';
 import type { ControlMessage } from '../../../core/feed-protocol.ts';
 import { startRunChange } from '../../../core/lifecycle/plan.ts';
 import type { PodRecord } from '../../../core/pod.ts';
@@ -168,7 +169,7 @@ export class Replica {
       queue,
       logs,
       orchestrator,
-      vault: { seal: (text) => text, open: (text) => text },
+      vault: { seal: (text) => text, open: (text) => text, isOfFirstKey: () => true },
       templates: { find: () => null, list: () => [] },
       clock,
       log: silentLog,

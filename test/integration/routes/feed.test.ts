@@ -254,7 +254,7 @@ test('a worker gets all certificates, in pieces, then what changes, then what AC
     expect(pieces).toEqual([100, 100, 50]);
   }
   certificates.change('files', [shelved('new')], ['c0']);
-  certificates.setChallenges({ http: { token: 'answer' }, tls: [] });
+  certificates.setChallenges({ http: { token: 'answer' }, tls: [] }, ['of-the-challenge']);
   for (const worker of [first, late]) {
     await until('the challenge', () =>
       worker.messages.some((message) => message.kind === 'challenges' && message.challenges.http['token'] === 'answer'),
@@ -265,6 +265,12 @@ test('a worker gets all certificates, in pieces, then what changes, then what AC
       removed: [expect.stringContaining('c0')],
     });
   }
+  first.say({ kind: 'challenges-applied', number: certificates.challengesNumber });
+  await new Promise(setImmediate);
+  expect(certificates.answersChallenges(['of-the-challenge'])).toBe(false);
+  late.say({ kind: 'challenges-applied', number: certificates.challengesNumber });
+  await until('every worker answers it', () => certificates.answersChallenges(['of-the-challenge']));
+  expect(certificates.answersChallenges(['of-the-challenge', 'of-another'])).toBe(false);
 });
 
 test('a worker says for which names clients have come', async () => {

@@ -15,6 +15,7 @@ import { until } from '../../support/until.ts';
 /** Seals nothing: what is tested is whose context it is opened with. */
 const vault: Vault = {
   seal: (plaintext, context) => `${context}:${plaintext}`,
+  isOfFirstKey: () => true,
   open: (sealed, context) => {
     if (!sealed.startsWith(`${context}:`)) throw new PodgateError('vault.cannot-open');
     return sealed.slice(context.length + 1);

@@ -157,11 +157,13 @@ describe('variables', () => {
   });
 
   test('all mistakes are told at once, of variables and of the file', () => {
-    const problems = problemsOf({ PODGATE_SITE: '!', PODGATE_WORKERS: 'x' }, 'images: 1\nacme: {}\n');
+    const problems = problemsOf({ PODGATE_SITE: '!', PODGATE_WORKERS: 'x' }, 'images: 1\nacme: {}\nnobody: 1\n');
     expect(problems.map((problem) => problem.split(':')[0])).toEqual([
       'PODGATE_SITE',
       'PODGATE_WORKERS',
       'PODGATE_CONFIG images',
+      'PODGATE_CONFIG acme.directoryUrl',
+      'PODGATE_CONFIG acme.termsOfServiceAgreed',
       'PODGATE_CONFIG',
     ]);
   });
@@ -370,8 +372,8 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
   });
 
   test('keys of later releases are unknown until they exist', () => {
-    expect(problemsOf({}, 'extraListeners: []\nacme: {}\n')).toEqual([
-      expect.stringContaining('no such key: extraListeners, acme'),
+    expect(problemsOf({}, 'extraListeners: []\nsecrets: {}\n')).toEqual([
+      expect.stringContaining('no such key: extraListeners, secrets'),
     ]);
   });
 

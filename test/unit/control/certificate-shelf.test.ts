@@ -15,6 +15,7 @@ function watched(shelf: CertificateShelf) {
   shelf.follow({
     changed: (change) => changes.push(change),
     challengesChanged: () => undefined,
+    appliedChallenges: -1,
     becameReady: () => (readyTimes += 1),
   });
   return { changes, readyTimes: () => readyTimes };

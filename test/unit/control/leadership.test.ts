@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { createLeadership, type Leadership, type Term } from '../../../control/health/leadership.ts';
+import { createLeadership } from '../../../control/health/leadership.ts';
 import { untilAborted } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
+import type { Leadership, Term } from '../../../core/leadership.ts';
 import type { Lease, Lock } from '../../../core/lock.ts';
 import { silentLog } from '../../support/silent-log.ts';
 

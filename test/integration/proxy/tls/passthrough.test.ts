@@ -286,7 +286,7 @@ describe('a pod that looks after its certificate itself, with a real ACME server
   ])('gets one by %s, past a gateway that has another answer', async (type, answers) => {
     const { port } = pod.address() as AddressInfo;
     const gateway = await start({ routes: [passing(port)], httpsPort });
-    gateway.feed.send({ kind: 'challenges', challenges: { http: {}, tls: [makeCertificate([HOST])] } });
+    gateway.feed.send({ kind: 'challenges', number: 1, challenges: { http: {}, tls: [makeCertificate([HOST])] } });
     const pebble = await Pebble.start({ httpPort: gateway.httpPort, tlsPort: httpsPort });
     pebbles.push(pebble);
     const server = { directoryUrl: pebble.directoryUrl, ca: pebble.ca, externalAccount: null, stepDeadlineMs: 5_000 };

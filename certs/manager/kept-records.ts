@@ -1,0 +1,132 @@
+import { randomUUID } from 'node:crypto';
+import type { CertificateBudgetRecord, CertificateRecord } from '../../core/certificates.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { Term } from '../../core/leadership.ts';
+import type { Put, Store, Stored } from '../../core/store.ts';
+import type { PlannedCertificate } from '../plan/plan-certificates.ts';
+
+const TRIES = 5;
+const BUDGET_KEY = 'acme';
+
+/** Another works on it already, or it is gone: whoever finds that stops, and has nothing to mend. */
+export class NotOurs extends Error {
+  override readonly name = 'NotOurs';
+}
+
+export interface KeptRecords {
+  /** The record as it is now; made when there is none. */
+  read(planned: PlannedCertificate): Promise<Stored<'certificate'>>;
+  /** What `change` makes of the record as it is now; null leaves it. Throws NotOurs. */
+  change(
+    record: CertificateRecord,
+    key: string,
+    change: (present: CertificateRecord) => CertificateRecord | null,
+  ): Promise<CertificateRecord>;
+  /** The same, with what `spend` makes of the budget in the same step; null of either = nothing is written. */
+  changeWithBudget(
+    record: CertificateRecord,
+    key: string,
+    change: (
+      present: CertificateRecord,
+      budget: CertificateBudgetRecord,
+    ) => { readonly record: CertificateRecord; readonly budget: CertificateBudgetRecord },
+  ): Promise<CertificateRecord>;
+}
+
+/**
+ * Writes of the term's holder. Each carries the fence of the term within the record, and expects the revision that was
+ * read: a holder that was paused finds a greater fence, or another revision, and stops. (The store's own fence is one for
+ * all leases, and would end the health loop's.)
+ */
+export function createKeptRecords(options: {
+  readonly store: Store;
+  readonly term: Term;
+  readonly now: () => number;
+}): KeptRecords {
+  const { store, term, now } = options;
+
+  async function write(
+    { uid }: CertificateRecord,
+    key: string,
+    make: (present: CertificateRecord) => Promise<readonly [CertificateRecord, ...Put[]] | null>,
+  ): Promise<CertificateRecord> {
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      if (term.isOver()) throw new NotOurs('the term is over');
+      const present = await store.get('certificate', key);
+      // One that was imported meanwhile is the operator's.
+      if (present?.value.uid !== uid || present.value.source !== 'acme') throw new NotOurs('the record is gone');
+      if (present.value.fence > term.fence) {
+        term.end('another writes certificates already');
+        throw new NotOurs('another writes certificates already');
+      }
+      const made = await make(present.value);
+      if (made === null) return present.value;
+      const [record, ...others] = made;
+      const value = { ...record, fence: term.fence };
+      if (term.isOver()) throw new NotOurs('the term is over');
+      const result = await store.commit({ puts: [putOf(key, present.revision, value), ...others] });
+      if (result.kind === 'committed') return value;
+    }
+    throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} changes all the time` });
+  }
+
+  return {
+    async read(planned) {
+      const { key } = planned;
+      const present = await store.get('certificate', key);
+      if (present !== null) return present;
+      await store.commit({ puts: [putOf(key, 'absent', wishOf(planned, now()))] });
+      const made = await store.get('certificate', key);
+      if (made === null) throw new NotOurs('the record is gone');
+      return made;
+    },
+    change: (record, key, change) =>
+      write(record, key, async (present) => {
+        const changed = change(present);
+        return changed === null ? null : [changed];
+      }),
+    changeWithBudget: (record, key, change) =>
+      write(record, key, async (present) => {
+        const stored = await store.get('certificate-budget', BUDGET_KEY);
+        const { record: changed, budget } = change(present, stored?.value ?? { spent: [] });
+        return [
+          changed,
+          {
+            kind: 'certificate-budget',
+            key: BUDGET_KEY,
+            expected: stored?.revision ?? 'absent',
+            value: budget,
+            tenant: '',
+            indexes: [],
+          },
+        ];
+      }),
+  };
+}
+
+/** The wish for a certificate. */
+export function wishOf(
+  { names, tenant, user }: Pick<PlannedCertificate, 'names' | 'tenant' | 'user'>,
+  nowMs: number,
+): CertificateRecord {
+  return {
+    uid: randomUUID(),
+    tenant,
+    user,
+    names,
+    source: 'acme',
+    held: null,
+    order: null,
+    advice: null,
+    failures: 0,
+    lastError: null,
+    notBeforeMs: 0,
+    isRenewalAsked: false,
+    fence: 0,
+    createdAtMs: nowMs,
+  };
+}
+
+export function putOf(key: string, expected: number | 'absent', value: CertificateRecord): Put {
+  return { kind: 'certificate', key, expected, value, tenant: value.tenant, indexes: [] };
+}

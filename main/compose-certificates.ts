@@ -1,0 +1,89 @@
+import { readFile } from 'node:fs/promises';
+import type { AcmeSettings } from '../certs/manager/acme-settings.ts';
+import { type CertificateManager, createCertificateManager } from '../certs/manager/certificate-manager.ts';
+import type { Config } from '../config/config.ts';
+import { createLeadership } from '../control/health/leadership.ts';
+import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
+import { createChallengesEverywhere } from '../control/routes/challenges-everywhere.ts';
+import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
+import type { WantedName } from '../core/certificates.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Store } from '../core/store.ts';
+import type { Vault } from '../core/vault.ts';
+import type { Database } from './open-database.ts';
+
+export interface Certificates {
+  /** What the workers get, from all sources. */
+  readonly shelf: CertificateShelf;
+  readonly manager: CertificateManager;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Puts together what looks after certificates. Throws what reading the named files does. */
+export async function composeCertificates(parts: {
+  readonly config: Config;
+  readonly database: Pick<Database, 'lock' | 'replicas'>;
+  /** Refuses commits while it is suspect. */
+  readonly store: Store;
+  readonly vault: Vault;
+  readonly feed: ControlRouteFeed;
+  readonly isStoreHealthy: (signal: AbortSignal) => Promise<boolean>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Promise<Certificates> {
+  const { config, database, feed, clock, log } = parts;
+  const { lock, replicas } = database;
+  const shelf = new CertificateShelf(['files', 'wildcard', 'per-host', 'development']);
+  const challenges = createChallengesEverywhere({ shelf, replicas, clock });
+  const manager = createCertificateManager({
+    ...parts,
+    settings: await acmeSettingsOf(config),
+    sink: shelf,
+    leadership: createLeadership({ lock, name: 'certificates', clock, log }),
+    everywhere: (uids, timeoutMs, signal) => challenges.wait(uids, timeoutMs, signal),
+    dns: null,
+    nameOf: (host) => nameOf(config, feed, host),
+    isTableComplete: () => feed.isReady,
+    served: () => shelf.all(),
+    coverage: (nowMs) => shelf.coverage(['files'], nowMs),
+  });
+  return {
+    shelf,
+    manager,
+    async run(signal) {
+      await Promise.all([challenges.run(signal), manager.run(signal)]);
+    },
+  };
+}
+
+function nameOf({ tenants }: Config, feed: ControlRouteFeed, host: string): WantedName | null {
+  const tenant = tenants.find(({ baseHost }) => host.endsWith(`.pods.${baseHost}`));
+  return tenant === undefined ? null : feed.nameOf(tenant.id, host);
+}
+
+/** With the secrets of the files that the configuration names. */
+async function acmeSettingsOf({ acme, tenants }: Config): Promise<AcmeSettings | null> {
+  if (acme === null) return null;
+  const { externalAccount, caFile } = acme;
+  return {
+    server: {
+      directoryUrl: acme.directoryUrl,
+      ca: caFile === null ? null : await readFile(caFile, 'utf8'),
+      externalAccount:
+        externalAccount === null
+          ? null
+          : {
+              keyId: externalAccount.keyId,
+              hmacKey: (await readFile(externalAccount.hmacKeyFile, 'utf8')).trim(),
+            },
+    },
+    emails: acme.contacts,
+    challenges: acme.challenges,
+    preferredChain: acme.preferredChain,
+    limits: acme.budgetPerWeek,
+    tenants: tenants
+      .filter(({ id }) => acme.tenants.includes(id))
+      .map(({ id, baseHost }) => ({ tenant: id, baseHost, hasWildcard: false, hasPerHost: acme.perHost })),
+  };
+}

@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { loadConfig } from '../../../config/load-config.ts';
+import { PodgateError } from '../../../core/errors.ts';
+import { createTestAuthority } from '../../support/test-authority.ts';
+
+let directory: string;
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'podgate-acme-config-'));
+  const { ca, certificate } = await createTestAuthority(['a.test']);
+  writeFileSync(join(directory, 'ca.pem'), ca);
+  writeFileSync(join(directory, 'leaf.pem'), certificate);
+  writeFileSync(join(directory, 'hmac.key'), 'zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\n');
+  writeFileSync(join(directory, 'bad.key'), 'geheim, geheim');
+});
+afterAll(() => {
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function load(yaml: string) {
+  writeFileSync(join(directory, 'podgate.yaml'), yaml);
+  return loadConfig({ PODGATE_CONFIG: 'podgate.yaml' }, directory).acme;
+}
+
+function problemsOf(yaml: string): readonly string[] {
+  try {
+    load(yaml);
+  } catch (error) {
+    if (error instanceof PodgateError && error.code === 'config.invalid') return error.publicMessages;
+    throw error;
+  }
+  return [];
+}
+
+test('without the section nothing is ordered', () => {
+  expect(load('')).toBeNull();
+});
+
+test('the least there is: a directory, and the consent', () => {
+  expect(load('acme: { directoryUrl: "https://acme.test/dir", termsOfServiceAgreed: true }')).toEqual({
+    directoryUrl: 'https://acme.test/dir',
+    contacts: [],
+    tenants: ['dev'],
+    perHost: true,
+    challenges: ['tls-alpn-01', 'http-01'],
+    preferredChain: null,
+    caFile: null,
+    externalAccount: null,
+    budgetPerWeek: { perDomain: 50, perTenant: 25, perUser: 10 },
+  });
+});
+
+test('files are named from where the program was started, and read before it starts', () => {
+  const acme = load(
+    'acme: { directoryUrl: "https://acme.test/dir", termsOfServiceAgreed: true, caFile: ca.pem, eab: { keyId: me, hmacKeyFile: hmac.key } }',
+  );
+  expect(acme).toMatchObject({
+    caFile: join(directory, 'ca.pem'),
+    externalAccount: { keyId: 'me', hmacKeyFile: join(directory, 'hmac.key') },
+  });
+});
+
+test('all mistakes of the section are told at once, with their keys', () => {
+  const problems = problemsOf(`acme:
+  directoryUrl: http://acme.test/dir
+  termsOfServiceAgreed: false
+  contacts: [nobody]
+  challenges: [http-01, http-01]
+  budgetPerWeek: { perDomain: 0 }
+  email: ops@a.test
+`);
+  expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+    'PODGATE_CONFIG acme.directoryUrl',
+    'PODGATE_CONFIG acme.termsOfServiceAgreed',
+    'PODGATE_CONFIG acme.contacts[0]',
+    'PODGATE_CONFIG acme.challenges',
+    'PODGATE_CONFIG acme.budgetPerWeek.perDomain',
+    'PODGATE_CONFIG acme',
+  ]);
+});
+
+test('files that are not what they should be are told, and nothing of a secret', () => {
+  const problems = problemsOf(`acme:
+  directoryUrl: https://acme.test/dir
+  termsOfServiceAgreed: true
+  tenants: [dev, others]
+  caFile: leaf.pem
+  eab: { keyId: me, hmacKeyFile: bad.key }
+`);
+  expect(problems).toEqual([
+    'PODGATE_CONFIG acme.tenants[1]: there is no such tenant; correct its id.',
+    'PODGATE_CONFIG acme.caFile: the file holds a certificate that is none of a CA.',
+    'PODGATE_CONFIG acme.eab.hmacKeyFile: the file must hold the key as the ACME server gave it, in base64url, and nothing else.',
+  ]);
+  expect(problemsOf('acme: { directoryUrl: "https://a.test", termsOfServiceAgreed: true, caFile: none.pem }')).toEqual([
+    'PODGATE_CONFIG acme.caFile: the file cannot be read (ENOENT).',
+  ]);
+});
