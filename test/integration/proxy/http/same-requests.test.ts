@@ -1,14 +1,18 @@
 import http from 'node:http';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Chance } from '../../../sim/scheduler.ts';
 import { SEED } from '../../../unit/proxy/fuzz.ts';
 import { HttpGateway, readToEnd } from './http-gateway.ts';
-import { startTwoReaders, type TwoReaders } from './two-readers.ts';
+import { type Seen, startTwoReaders, type TwoReaders } from './two-readers.ts';
 
 /** On their way at once. */
 const TOGETHER = 40;
 const CASES = Number(process.env['PODGATE_SMUGGLING_CASES'] ?? 400);
+const TRIES_AGAIN = 3;
 const LIMITS = { headersTimeoutMs: 1_000, requestTimeoutMs: 1_000, keepAliveTimeoutMs: 300, lingerMs: 300 };
+
+const NOTHING_SEEN: Outcome = { answered: { node: -1, python: -1 }, nodeSaw: [], pythonSaw: [] };
 
 /** A gateway in front of each reader, so that the very same bytes can go to both. */
 let toNode: HttpGateway;
@@ -64,13 +68,18 @@ function mutate(seed: string, chance: Chance): string {
   return text;
 }
 
-it(`two different readers behind the gateway see the same requests, as many as are answered (seed ${SEED})`, async () => {
-  const chance = new Chance(SEED);
-  const cases = Array.from({ length: CASES }, (_, number) => mutate(SEEDS[number % SEEDS.length] ?? '', chance));
-  const answered: { readonly node: number; readonly python: number }[] = [];
-  for (let from = 0; from < CASES; from += TOGETHER) {
+interface Outcome {
+  readonly answered: { readonly node: number; readonly python: number };
+  readonly nodeSaw: Seen;
+  readonly pythonSaw: Seen;
+}
+
+/** Sends these cases, each under a host of its own from `firstHost` on, and answers what each reader has seen. */
+async function outcomesOf(cases: readonly string[], firstHost: number): Promise<readonly Outcome[]> {
+  const answered: Outcome['answered'][] = [];
+  for (let from = 0; from < cases.length; from += TOGETHER) {
     const some = cases.slice(from, from + TOGETHER).map(async (text, index) => {
-      const host = hostOf(from + index);
+      const host = hostOf(firstHost + from + index);
       const bytes = Buffer.from(text.replaceAll(NAME, host), 'latin1');
       const [byNode, byPython] = await Promise.all([
         send(toNode, host, readers.nodePort, bytes),
@@ -81,19 +90,37 @@ it(`two different readers behind the gateway see the same requests, as many as a
     answered.push(...(await Promise.all(some)));
   }
   const pythonSeen = await readers.pythonSeen();
-  let reached = 0;
-  for (const [number, text] of cases.entries()) {
-    const one = readers.nodeSeen.get(hostOf(number)) ?? [];
-    const what = `case ${number}: ${JSON.stringify(text)}`;
-    const other = pythonSeen[hostOf(number)] ?? [];
-    // Methods that Node's parser has never heard of it refuses, one by one; everything else is the same for both.
-    expect(
-      other.filter(([method = '']) => http.METHODS.includes(method)),
-      what,
-    ).toEqual(one);
-    expect(answered[number], what).toEqual({ node: one.length, python: other.length });
-    reached += one.length;
+  return answered.map((one, index) => {
+    const host = hostOf(firstHost + index);
+    return { answered: one, nodeSaw: readers.nodeSeen.get(host) ?? [], pythonSaw: pythonSeen[host] ?? [] };
+  });
+}
+
+/** What the readers see otherwise, or more or fewer than were answered; null when all is as it must be. */
+function difference({ answered, nodeSaw, pythonSaw }: Outcome): object | null {
+  // Methods that Node's parser has never heard of it refuses, one by one; everything else is the same for both.
+  const known = pythonSaw.filter(([method = '']) => http.METHODS.includes(method));
+  const isSame = isDeepStrictEqual(known, nodeSaw);
+  const isCounted = answered.node === nodeSaw.length && answered.python === pythonSaw.length;
+  return isSame && isCounted ? null : { answered, nodeSaw, pythonSaw };
+}
+
+it(`two different readers behind the gateway see the same requests, as many as are answered (seed ${SEED})`, async () => {
+  const chance = new Chance(SEED);
+  const cases = Array.from({ length: CASES }, (_, number) => mutate(SEEDS[number % SEEDS.length] ?? '', chance));
+  const outcomes = await outcomesOf(cases, 0);
+  // Of a reader who was too slow, on a busy machine, the gateway has taken leave: that does not happen every time.
+  let suspects = cases.filter((_, number) => difference(outcomes[number] ?? NOTHING_SEEN) !== null);
+  let differences: readonly (readonly [string, object])[] = [];
+  for (let again = 1; again <= TRIES_AGAIN && suspects.length > 0; again++) {
+    const repeated = await outcomesOf(suspects, again * CASES);
+    differences = suspects.flatMap((text, index) => {
+      const found = difference(repeated[index] ?? NOTHING_SEEN);
+      return found === null ? [] : [[text, found] as const];
+    });
+    suspects = differences.map(([text]) => text);
   }
+  expect(differences).toEqual([]);
   // Most mutants are refused, and a fair part is not: otherwise nothing was tried.
-  expect(reached).toBeGreaterThan(CASES / 5);
+  expect(outcomes.reduce((sum, { nodeSaw }) => sum + nodeSaw.length, 0)).toBeGreaterThan(CASES / 5);
 }, 600_000);
