@@ -20,6 +20,9 @@ switch (role) {
   case 'worker':
     await (await import('./main/gateway-worker.ts')).runGatewayWorker();
     break;
+  case 'settings':
+    await (await import('./main/settings-child.ts')).runSettingsChild();
+    break;
   default:
     process.stderr.write('podgate: main.ts takes no arguments; settings are PODGATE_ variables, see README.md\n');
     process.exitCode = 2;

@@ -14,6 +14,7 @@ const HELP = `podgate: databases and other pods behind one TLS port. The program
                                             the tenant has one
   npx podgate queue [retry KEY|--all]       what waits for the spawner; keys that are parked with their error
   npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
+  npx podgate restart [--workers]           new processes take over, with the code and configuration on the disk
   npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
   npx podgate migrate [--dry-run]           the embedded store moves into the Redis of PODGATE_REDIS_URL
   npx podgate doctor [--probe IMAGE]        what this installation has, and what its cluster really enforces
@@ -54,6 +55,9 @@ async function main(args: readonly string[]): Promise<number> {
       return 0;
     case 'migrate':
       process.stdout.write(await (await import('./migrate/migrate-command.ts')).migrateCommand(rest, process.env));
+      return 0;
+    case 'restart':
+      process.stdout.write(await (await import('./restart-command.ts')).restartCommand(rest));
       return 0;
     case 'backup':
       process.stdout.write(await (await import('./operator/backup-command.ts')).backupCommand(rest));

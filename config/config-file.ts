@@ -64,6 +64,7 @@ const CONFIG_FILE = z.strictObject({
     .strictObject({
       readinessDelayMs: z.int().min(0).max(600_000).default(0),
       sessionsMs: z.int().min(0).max(86_400_000).default(1_000),
+      replacedMs: z.int().min(0).max(86_400_000).default(3_600_000),
     })
     .prefault({}),
   trustedProxies: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),

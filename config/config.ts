@@ -145,6 +145,8 @@ export interface DrainConfig {
   readonly readinessDelayMs: number;
   /** How long running sessions may go on after that. */
   readonly sessionsMs: number;
+  /** How long they may go on in a worker that a new one has replaced. */
+  readonly replacedMs: number;
 }
 
 /** Where each request and session leaves a line. */

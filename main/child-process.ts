@@ -13,7 +13,7 @@ export interface KeptChildOptions {
   readonly number: number;
   readonly log: Logger;
   /** The first message of each life. */
-  readonly start: Extract<SupervisorMessage, { kind: 'start' }>;
+  readonly start: () => Extract<SupervisorMessage, { kind: 'start' }>;
   readonly onStarted: (child: KeptChild) => void;
   readonly onMessage: (child: KeptChild, message: ChildMessage) => void;
   /** Answers whether it shall be started again. */
@@ -24,17 +24,26 @@ export interface KeptChildOptions {
 export class KeptChild {
   readonly role: 'control' | 'worker';
   readonly number: number;
+  /** What the slot board knows it by. */
+  id: number;
   readonly #options: KeptChildOptions;
   #process: ChildProcess | null = null;
   #deaths = 0;
   #retry: NodeJS.Timeout | undefined;
   #isStopping = false;
+  #isRestarting = false;
+  #isToldToEnd = false;
   readonly #ended = new Set<() => void>();
 
   constructor(options: KeptChildOptions) {
     this.role = options.role;
     this.number = options.number;
+    this.id = options.number;
     this.#options = options;
+  }
+
+  get isToldToEnd(): boolean {
+    return this.#isToldToEnd;
   }
 
   start(): void {
@@ -55,7 +64,7 @@ export class KeptChild {
       if (child.pid === undefined) this.#onGone({}, null, startedMs);
     });
     child.once('exit', (code, signal) => this.#onGone({ pid: child.pid, code, signal }, code, startedMs));
-    this.send(start);
+    this.send(start());
     onStarted(this);
   }
 
@@ -67,6 +76,11 @@ export class KeptChild {
 
   #startLater(fields: object, startedMs: number): void {
     if (this.#isStopping) return;
+    if (this.#isRestarting) {
+      this.#isRestarting = false;
+      this.start();
+      return;
+    }
     const { role, number, log } = this.#options;
     this.#deaths = deathsInARow(this.#deaths, performance.now() - startedMs);
     const delayMs = restartDelayMs(this.#deaths);
@@ -81,24 +95,49 @@ export class KeptChild {
     this.#process.send(message, socket?.handle as never, undefined, () => undefined);
   }
 
-  /** Ends it: a word, and SIGKILL after `graceMs`. Resolves when it is gone. */
-  async stop(graceMs: number): Promise<void> {
+  /** Ends it, and starts it again at once; it is killed after `graceMs`. */
+  restart(graceMs: number): void {
+    const child = this.#process;
+    if (child === null) return;
+    this.#isRestarting = true;
+    child.kill('SIGCONT');
+    child.kill('SIGTERM');
+    const killer = setTimeout(() => child.kill('SIGKILL'), graceMs);
+    child.once('exit', () => clearTimeout(killer));
+  }
+
+  /** When it ends now, that is that. */
+  keepNoLonger(): void {
     this.#isStopping = true;
     clearTimeout(this.#retry);
+  }
+
+  /** Lets it end in peace. Resolves when it is gone, after `graceMs` by SIGKILL. */
+  retire(graceMs: number): Promise<void> {
+    return this.#end({ kind: 'retire' }, graceMs);
+  }
+
+  /** Ends it: a word, and SIGKILL after `graceMs`. Resolves when it is gone. */
+  stop(graceMs: number): Promise<void> {
+    return this.#end({ kind: 'stop' }, graceMs);
+  }
+
+  async #end(message: SupervisorMessage, graceMs: number): Promise<void> {
+    this.#isToldToEnd = true;
+    this.keepNoLonger();
     const child = this.#process;
     if (child === null) return;
     const gone = new Promise<void>((resolve) => this.#ended.add(resolve));
     // One that is paused would be killed with its work undone: pods would be left running.
     child.kill('SIGCONT');
-    this.send({ kind: 'stop' });
+    this.send(message);
     const killer = setTimeout(() => child.kill('SIGKILL'), graceMs);
     await gone;
     clearTimeout(killer);
   }
 
   kill(): void {
-    this.#isStopping = true;
-    clearTimeout(this.#retry);
+    this.keepNoLonger();
     this.#process?.kill('SIGKILL');
   }
 }

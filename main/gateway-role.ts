@@ -55,6 +55,11 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   });
   const numbers = watchProcessNumbers();
   const telling = setInterval(() => gateway.tellCounts(numbers()), TELL_COUNTS_MS);
+  link.onEnding((why) => {
+    // The counts are its successor's from now on.
+    if (why === 'replaced') clearInterval(telling);
+    gateway.drainFor(why === 'replaced' ? config.drain.replacedMs : config.drain.sessionsMs);
+  });
   await gateway.run(signal);
   clearInterval(telling);
   await sink?.close();

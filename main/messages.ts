@@ -24,6 +24,8 @@ export type SupervisorMessage =
   | { readonly kind: 'release'; readonly slot: number }
   /** For the control child: how many slots are accepted on, of how many; draining = it is to look unready. */
   | { readonly kind: 'gateway'; readonly accepting: number; readonly slots: number; readonly isDraining: boolean }
+  /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
+  | { readonly kind: 'retire' }
   /** End for good, pods included. */
   | { readonly kind: 'stop' };
 
@@ -34,6 +36,20 @@ export type ChildMessage =
   | { readonly kind: 'synchronized' }
   /** Accepts on all sockets of that slot. */
   | { readonly kind: 'listening'; readonly slot: number };
+
+/**
+ * Of these messages, and of what may be in Settings: a newer release whose children do not go with an older supervisor
+ * raises it.
+ */
+export const CHILDREN_PROTOCOL = 1;
+
+/** What the settings child answers. */
+export type SettingsAnswer =
+  | { readonly kind: 'settings'; readonly config: Config; readonly version: string; readonly protocol: number }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+/** The file of the data directory in which a restart leaves what came of it. */
+export const RESTART_NOTE = 'restarted.json';
 
 /** How a child ends when it is the operator who has to mend something: trying again cannot help (sysexits.h). */
 export const EXIT_CONFIG = 78;

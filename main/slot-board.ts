@@ -42,6 +42,18 @@ export class SlotBoard {
     return guests.map((guest) => ({ kind: 'release', slot, child: guest }));
   }
 
+  /**
+   * This child goes by another number from now on, since its successor is about to start. It accepts until that does, and
+   * gets no further slot.
+   */
+  renamed(child: number, to: number): void {
+    this.#able.delete(child);
+    for (const { givenTo, accepting } of this.#slots) {
+      if (givenTo.delete(child)) givenTo.add(to);
+      if (accepting.delete(child)) accepting.add(to);
+    }
+  }
+
   /** This child is gone. */
   ended(child: number): readonly SlotAction[] {
     this.#able.delete(child);

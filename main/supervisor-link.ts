@@ -11,6 +11,8 @@ export interface SupervisorLink {
   /** Told to end for good, or left alone: nobody will go on with the pods. */
   isForGood(): boolean;
   send(message: ChildMessage): void;
+  /** Told when `ending` aborts, with what for; a process that is 'replaced' may be told 'for-good' later. */
+  onEnding(listener: (why: 'replaced' | 'for-good') => void): void;
   /** Orders that came before are given at once. */
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
@@ -26,15 +28,18 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const ending = new AbortController();
   const early: ListenOrder[] = [];
   const listeners: { kinds: readonly SocketKind[]; listener: (order: ListenOrder) => void }[] = [];
+  const endings: ((why: 'replaced' | 'for-good') => void)[] = [];
   const releases: ((slot: number) => void)[] = [];
   const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
   let isForGood = false;
   let gateway = { accepting: 0, slots: 0, isDraining: false };
 
-  const endForGood = (): void => {
-    isForGood = true;
+  const end = (why: 'replaced' | 'for-good'): void => {
+    if (why === 'for-good') isForGood = true;
+    for (const listener of endings) listener(why);
     ending.abort();
   };
+  const endForGood = (): void => end('for-good');
   const link = (start: Start): SupervisorLink => ({
     start,
     ending: ending.signal,
@@ -43,6 +48,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
       // The supervisor may have gone this moment; 'disconnect' tells.
       if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
     },
+    onEnding: (listener) => void endings.push(listener),
     onListen(kinds, listener) {
       listeners.push({ kinds, listener });
       for (const order of early.filter(({ socket }) => kinds.includes(socket))) listener(order);
@@ -73,6 +79,9 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
         break;
       case 'gateway':
         gateway = message;
+        break;
+      case 'retire':
+        end('replaced');
         break;
       case 'stop':
         endForGood();

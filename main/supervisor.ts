@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { certificateFileProblems } from '../certs/files/certificate-files.ts';
 import type { Config } from '../config/config.ts';
@@ -12,7 +12,10 @@ import { greetingOf, resolvesPodNames } from './greeting.ts';
 import { type BoundSocket, type ListeningSockets, openListeningSockets } from './listening-sockets.ts';
 import { createLogger } from './logging.ts';
 import { type ChildMessage, EXIT_CONFIG, type Settings } from './messages.ts';
+import { readNextSettings } from './next-settings.ts';
+import { noteRestart } from './restart-note.ts';
 import { SlotBoard, type SlotAction } from './slot-board.ts';
+import { readVersion } from './version.ts';
 
 /** All of it, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
 const STOP_GRACE_MS = 4_500;
@@ -54,11 +57,19 @@ export async function runSupervisor(): Promise<void> {
 class Supervisor {
   readonly #directory: DataDirectory;
   readonly #sockets: ListeningSockets;
-  readonly #settings: Settings;
+  /** Of children that start from now on. */
+  #settings: Settings;
   readonly #startedMs: number;
   readonly #log;
   readonly #control: KeptChild;
-  readonly #workers: readonly KeptChild[];
+  readonly #workers: KeptChild[];
+  /** Workers that go as soon as their successor accepts, or when their sessions have ended. */
+  readonly #leaving = new Set<KeptChild>();
+  #nextId: number;
+  #isRestarting = false;
+  /** Who waits for the worker of that number to accept, and for the control child. */
+  readonly #takenOver = new Map<number, () => void>();
+  #controlDecided: ((isReady: boolean) => void) | null = null;
   readonly #board: SlotBoard;
   #isControlReady = false;
   #wasControlReady = false;
@@ -81,18 +92,21 @@ class Supervisor {
     };
     this.#log = createLogger('supervisor', this.#settings.isTerminal);
     this.#board = new SlotBoard(sockets.slots.length);
-    const keep = (role: 'control' | 'worker', number: number): KeptChild =>
-      new KeptChild({
-        role,
-        number,
-        log: this.#log,
-        start: { kind: 'start', settings: this.#settings, worker: number },
-        onStarted: (child) => this.#onStarted(child),
-        onMessage: (child, message) => this.#onMessage(child, message),
-        onEnded: (child, code) => this.#onEnded(child, code),
-      });
-    this.#control = keep('control', 0);
-    this.#workers = Array.from({ length: config.workers }, (_, number) => keep('worker', number));
+    this.#control = this.#keep('control', 0);
+    this.#workers = Array.from({ length: config.workers }, (_, number) => this.#keep('worker', number));
+    this.#nextId = sockets.slots.length;
+  }
+
+  #keep(role: 'control' | 'worker', number: number): KeptChild {
+    return new KeptChild({
+      role,
+      number,
+      log: this.#log,
+      start: () => ({ kind: 'start', settings: this.#settings, worker: number }),
+      onStarted: (child) => this.#onStarted(child),
+      onMessage: (child, message) => this.#onMessage(child, message),
+      onEnded: (child, code) => this.#onEnded(child, code),
+    });
   }
 
   start(): void {
@@ -102,7 +116,13 @@ class Supervisor {
     const { runDir } = this.#settings;
     const endpoints = { httpsPort, publicHttpsPort, controlPort, runDir, baseHost: config.tenants[0].baseHost };
     writeFileSync(join(config.dataDir, 'endpoints.json'), JSON.stringify(endpoints), { mode: 0o600 });
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => this.#onSignal(signal));
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#onSignal(signal));
+    process.on('SIGHUP', () => {
+      // Of a terminal it means that it was closed.
+      if (process.stdin.isTTY || process.stderr.isTTY) this.#onSignal('SIGHUP');
+      else void this.#restart('workers');
+    });
+    process.on('SIGUSR2', () => void this.#restart('all'));
     this.#control.start();
     for (const worker of this.#workers) worker.start();
   }
@@ -118,12 +138,14 @@ class Supervisor {
       case 'ready':
         this.#isControlReady = true;
         this.#wasControlReady = true;
+        this.#controlDecided?.(true);
         break;
       case 'synchronized':
-        this.#act(this.#board.synchronized(child.number));
+        this.#act(this.#board.synchronized(child.id));
         break;
       case 'listening':
-        this.#act(this.#board.listening(child.number, message.slot));
+        this.#act(this.#board.listening(child.id, message.slot));
+        if (child.id === message.slot) this.#onTakenOver(child.id);
         break;
     }
     this.#greetOnce();
@@ -131,17 +153,23 @@ class Supervisor {
 
   #onEnded(child: KeptChild, code: number | null): boolean {
     if (child === this.#control) this.#isControlReady = false;
+    if (this.#leaving.has(child)) {
+      this.#act(this.#board.ended(child.id));
+      return false;
+    }
     // Sessions that may go on for long need no less of a control plane.
     if (this.#stoppingSinceMs !== null) return this.#isDraining && child === this.#control;
     // With no workers the control child is the gateway.
-    if (child.role === 'worker' || this.#workers.length === 0) this.#act(this.#board.ended(child.number));
+    if (child.role === 'worker' || this.#workers.length === 0) this.#act(this.#board.ended(child.id));
+    if (child === this.#control && code === EXIT_CONFIG) this.#controlDecided?.(false);
     if (code === EXIT_CONFIG && !this.#wasControlReady) void this.#stop(EXIT_CONFIG);
     return code !== EXIT_CONFIG || this.#wasControlReady;
   }
 
   #act(actions: readonly SlotAction[]): void {
     for (const action of actions) {
-      const child = this.#workers[action.child] ?? this.#control;
+      const left = [...this.#leaving].find(({ id }) => id === action.child);
+      const child = this.#workers[action.child] ?? left ?? this.#control;
       if (action.kind === 'release') child.send({ kind: 'release', slot: action.slot });
       else giveAll(child, action.slot, this.#sockets.slots[action.slot] ?? []);
     }
@@ -172,8 +200,76 @@ class Supervisor {
     } else if (performance.now() - this.#stoppingSinceMs >= SECOND_SIGNAL_AFTER_MS) {
       this.#log.warn({ signal }, 'ending at once');
       this.#impatience.abort();
-      for (const child of [this.#control, ...this.#workers]) child.kill();
+      for (const child of [this.#control, ...this.#gateways]) child.kill();
     }
+  }
+
+  get #gateways(): readonly KeptChild[] {
+    return [...this.#workers, ...this.#leaving];
+  }
+
+  /**
+   * New children take over, with the code and the configuration that are on the disk now: the control child, then one
+   * worker after the other. Nothing is cut before its time, and nothing is refused: the sockets are ours. What cannot be
+   * started changes nothing.
+   */
+  async #restart(what: 'workers' | 'all'): Promise<void> {
+    if (this.#isRestarting || this.#stoppingSinceMs !== null) return;
+    this.#isRestarting = true;
+    const before = this.#settings;
+    const { dataDir, workers } = before.config;
+    const next = await readNextSettings(before.config);
+    const problems = [...(next.kind === 'problems' ? next.problems : [])];
+    if (workers === 0) problems.push('PODGATE_WORKERS is 0: there is no worker that could take over.');
+    if (next.kind === 'settings' && problems.length === 0) {
+      this.#settings = { ...before, config: withPorts(next.config, this.#sockets.ports), version: next.version };
+      this.#log.info({ what, version: next.version }, 'restarting');
+      if (what === 'all' && !(await this.#restartControl(before))) {
+        problems.push(
+          'The control process does not start with the new configuration; see the log. Nothing was changed.',
+        );
+      } else for (let number = 0; number < workers; number++) await this.#replaceWorker(number);
+    }
+    this.#isRestarting = false;
+    if (problems.length === 0) this.#log.info({ what }, 'restarted');
+    else this.#log.error({ problems }, 'not restarted');
+    noteRestart(dataDir, problems);
+  }
+
+  /** False: the operator has to mend something first, and it runs with `before` again. */
+  async #restartControl(before: Settings): Promise<boolean> {
+    const decided = new Promise<boolean>((resolve) => (this.#controlDecided = resolve));
+    this.#control.restart(STOP_GRACE_MS);
+    const isReady = await decided;
+    this.#controlDecided = null;
+    if (!isReady) this.#settings = before;
+    return isReady;
+  }
+
+  /** Resolves when the new one accepts. The old one accepts until then, and ends when its sessions have had their time. */
+  #replaceWorker(number: number): Promise<void> {
+    const old = this.#workers[number];
+    if (old !== undefined) {
+      old.keepNoLonger();
+      old.id = this.#nextId++;
+      this.#board.renamed(number, old.id);
+      this.#leaving.add(old);
+    }
+    const fresh = this.#keep('worker', number);
+    this.#workers[number] = fresh;
+    const taken = new Promise<void>((resolve) => this.#takenOver.set(number, resolve));
+    fresh.start();
+    return taken;
+  }
+
+  #onTakenOver(number: number): void {
+    const { replacedMs } = this.#settings.config.drain;
+    for (const old of [...this.#leaving].filter((child) => child.number === number && !child.isToldToEnd)) {
+      this.#act(this.#board.ended(old.id));
+      void old.retire(replacedMs + STOP_GRACE_MS).then(() => this.#leaving.delete(old));
+    }
+    this.#takenOver.get(number)?.();
+    this.#takenOver.delete(number);
   }
 
   async #stop(code: number, isPatient = false): Promise<void> {
@@ -181,7 +277,7 @@ class Supervisor {
     if (isPatient && this.#settings.config.drain.sessionsMs + this.#settings.config.drain.readinessDelayMs > QUICK_MS) {
       await this.#drain();
     }
-    await Promise.all([...this.#workers, this.#control].map((child) => child.stop(STOP_GRACE_MS)));
+    await Promise.all([...this.#gateways, this.#control].map((child) => child.stop(STOP_GRACE_MS)));
     this.#sockets.close();
     this.#directory.release();
     process.exit(code);
@@ -199,7 +295,7 @@ class Supervisor {
     await pause(readinessDelayMs, this.#impatience.signal);
     // A socket that only we still have would take connections that nobody accepts.
     this.#sockets.closeGateway();
-    await Promise.all(this.#workers.map((worker) => worker.stop(sessionsMs + STOP_GRACE_MS)));
+    await Promise.all(this.#gateways.map((worker) => worker.stop(sessionsMs + STOP_GRACE_MS)));
   }
 }
 
@@ -218,9 +314,4 @@ function withPorts(config: Config, ports: ListeningSockets['ports']): Config {
     publicHttpsPort: config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort,
     publicHttpPort: config.publicHttpPort === 0 ? ports.http : config.publicHttpPort,
   };
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -1,5 +1,6 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { untilAborted } from '../core/abort.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
@@ -91,6 +92,8 @@ export interface Gateway {
   /** The feed has been away for so long that backends are not trusted any more. */
   isStale(): boolean;
   stopAccepting(): void;
+  /** Once `run` is told to end, or has been: how long running connections may go on from now, instead of `drainMs`. */
+  drainFor(ms: number): void;
   /** Connections of clients, of whatever kind and phase. */
   activeConnections(): number;
   /** Tells control what was counted, with what this process uses. Lost while there is no control. */
@@ -122,6 +125,7 @@ class GatewayWorker implements Gateway {
   readonly #http: ReturnType<typeof createHttpProtocol>;
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
   readonly #servers = new Set<Server>();
+  #drainEndMs: number | null = null;
   #baseHosts: ReadonlySet<string> = new Set();
   /** http-01: token -> key authorization. */
   #challenges: ReadonlyMap<string, string> = new Map();
@@ -278,15 +282,24 @@ class GatewayWorker implements Gateway {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    await this.#feed.run(signal);
+    // Routes go on to matter to sessions that drain, and their cancels come over the feed.
+    const following = new AbortController();
+    const followed = this.#feed.run(following.signal);
+    await untilAborted(signal);
     this.stopAccepting();
     this.#http.close();
     const { clock, drainMs } = this.#options;
-    const endMs = clock.monotonicMs() + drainMs;
-    while (this.#reception.size > 0 && clock.monotonicMs() < endMs) await delay(DRAIN_LOOK_MS);
+    this.#drainEndMs ??= clock.monotonicMs() + drainMs;
+    while (this.#reception.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_LOOK_MS);
     this.closeAll();
     // Until they are told of.
     for (let looks = 0; this.#reception.size > 0 && looks < CLOSED_LOOKS; looks++) await delay(CLOSED_LOOK_MS);
+    following.abort();
+    await followed;
+  }
+
+  drainFor(ms: number): void {
+    this.#drainEndMs = this.#options.clock.monotonicMs() + ms;
   }
 
   stopAccepting(): void {

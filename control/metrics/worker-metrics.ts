@@ -5,17 +5,21 @@ import { processMetrics } from './process-metrics.ts';
 
 /** Of the workers that are connected. One that starts anew starts at 0, which Prometheus knows as a reset. */
 export interface WorkerCountsBoard {
-  tell(worker: number, counts: WorkerCounts): void;
-  forget(worker: number): void;
+  /** `teller`: the process's connection. The last that tells is the worker of that number. */
+  tell(worker: number, counts: WorkerCounts, teller: object): void;
+  forget(worker: number, teller: object): void;
   metrics(): readonly MetricFamily[];
 }
 
 export function createWorkerCountsBoard(): WorkerCountsBoard {
-  const byWorker = new Map<number, WorkerCounts>();
+  const byWorker = new Map<number, { readonly counts: WorkerCounts; readonly teller: object }>();
   return {
-    tell: (worker, counts) => byWorker.set(worker, counts),
-    forget: (worker) => byWorker.delete(worker),
-    metrics: () => [...byWorker].flatMap(([worker, counts]) => workerMetrics(String(worker), counts)),
+    tell: (worker, counts, teller) => byWorker.set(worker, { counts, teller }),
+    forget(worker, teller) {
+      // One that was replaced goes later than its successor comes.
+      if (byWorker.get(worker)?.teller === teller) byWorker.delete(worker);
+    },
+    metrics: () => [...byWorker].flatMap(([worker, { counts }]) => workerMetrics(String(worker), counts)),
   };
 }
 

@@ -122,7 +122,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
   });
   socket.on('close', feed.follow(follower));
   socket.on('close', () => {
-    if (workerNumber !== null) options.counts?.forget(workerNumber);
+    if (workerNumber !== null) options.counts?.forget(workerNumber, socket);
   });
   readLines(socket, (line) => {
     const message = parseWorkerMessage(line);
@@ -140,7 +140,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
     } else if (message.kind === 'challenges-applied') {
       certificates.challengesApplied(message.number);
     } else if (message.kind === 'counts') {
-      if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts);
+      if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts, socket);
     } else if (message.kind === 'pod-told') {
       if (workerNumber !== null) options.questions?.told(workerNumber, message.id, message.connections);
     } else if (message.epoch === epoch) {

@@ -114,6 +114,9 @@ export class FeedFollower {
       case 'cancel':
         this.#cancel(message);
         return FOLLOWED;
+      // Of a newer control process, in the middle of a restart.
+      default:
+        return FOLLOWED;
     }
   }
 

@@ -339,10 +339,11 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
   );
 
   test('sessions get a second at the end, or what is said', () => {
-    expect(load({}).drain).toEqual({ readinessDelayMs: 0, sessionsMs: 1_000 });
+    expect(load({}).drain).toEqual({ readinessDelayMs: 0, sessionsMs: 1_000, replacedMs: 3_600_000 });
     expect(load({}, 'drain: { readinessDelayMs: 10000, sessionsMs: 40000 }').drain).toEqual({
       readinessDelayMs: 10_000,
       sessionsMs: 40_000,
+      replacedMs: 3_600_000,
     });
     expect(problemsOf({}, 'drain: { sessionsMs: -1 }')).toHaveLength(1);
     expect(load({}).sessions).toEqual({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 30_000 });

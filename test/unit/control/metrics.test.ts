@@ -44,8 +44,9 @@ describe('the text of the metrics', () => {
 
   it('is well-formed whatever is counted', () => {
     const board = createWorkerCountsBoard();
-    board.tell(0, counts);
-    board.tell(1, { ...counts, accepted: 4 });
+    const [first, second] = [{}, {}];
+    board.tell(0, counts, first);
+    board.tell(1, { ...counts, accepted: 4 }, second);
     const feed = {
       isReady: true,
       sequence: 7,
@@ -69,7 +70,10 @@ describe('the text of the metrics', () => {
     expect(lines).toContain('podgate_connections_accepted_total{worker="1"} 4');
     expect(lines).toContain('podgate_store_healthy 0');
     expect(lines).toContain('podgate_pods{status="RUNNING"} 2');
-    board.forget(1);
+    // A worker that was replaced goes later than its successor comes.
+    board.forget(1, first);
+    expect(exposition(board.metrics())).toContain('worker="1"');
+    board.forget(1, second);
     expect(exposition(board.metrics())).not.toContain('worker="1"');
   });
 });

@@ -63,3 +63,35 @@ describe('when a worker dies', () => {
     expect(board.isComplete).toBe(false);
   });
 });
+
+describe('when a worker is replaced', () => {
+  test('the old one accepts until the new one does, and then lets go', () => {
+    const board = twoWorkers();
+    board.renamed(0, 2);
+    expect(board.accepting).toBe(2);
+    expect(board.isComplete).toBe(false);
+    expect(board.synchronized(0)).toEqual([{ kind: 'give', slot: 0, child: 0 }]);
+    expect(board.listening(0, 0)).toEqual([{ kind: 'release', slot: 0, child: 2 }]);
+    expect(board.isComplete).toBe(true);
+    expect(board.ended(2)).toEqual([]);
+  });
+
+  test('and the old one dies too early, a sibling accepts meanwhile', () => {
+    const board = twoWorkers();
+    board.renamed(0, 2);
+    expect(board.ended(2)).toEqual([{ kind: 'give', slot: 0, child: 1 }]);
+    board.listening(1, 0);
+    board.synchronized(0);
+    expect(board.listening(0, 0)).toEqual([{ kind: 'release', slot: 0, child: 1 }]);
+  });
+
+  test('it gets no slot of a sibling that dies', () => {
+    const board = twoWorkers();
+    board.renamed(0, 2);
+    expect(board.ended(1)).toEqual([]);
+    expect(board.synchronized(0)).toEqual([
+      { kind: 'give', slot: 0, child: 0 },
+      { kind: 'give', slot: 1, child: 0 },
+    ]);
+  });
+});

@@ -1,0 +1,68 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { RESTART_NOTE } from '../main/messages.ts';
+import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
+import { findInstallation } from './installation.ts';
+
+export const RESTART_HELP = `npx podgate restart [--workers]
+
+New processes take over, with the code and the configuration (PODGATE_CONFIG) that are on the disk now: the control
+process, then one gateway worker after the other; --workers: these alone. No connection is refused. Sessions that run
+stay in the worker they are in, which ends with the last of them, or after drain.replacedMs. Pods are left alone.
+The same as: kill -USR2 (or, for the workers, kill -HUP) and the number in supervisor.pid of the data directory.
+`;
+
+const LOOK_MS = 50;
+const DEADLINE_MS = 10 * 60_000;
+
+/** Answers what to print, once it is done. */
+export async function restartCommand(args: readonly string[]): Promise<string> {
+  const [what, ...others] = args;
+  if (what === '--help' || what === '-h') return RESTART_HELP;
+  if ((what !== undefined && what !== '--workers') || others.length > 0) {
+    throw new CliError(EXIT_USAGE, 'use: npx podgate restart [--workers]');
+  }
+  const { dataDir } = findInstallation().config;
+  const pid = supervisorOf(dataDir);
+  const note = join(dataDir, RESTART_NOTE);
+  const before = inodeOf(note);
+  process.kill(pid, what === '--workers' ? 'SIGHUP' : 'SIGUSR2');
+  const endMs = performance.now() + DEADLINE_MS;
+  while (inodeOf(note) === before) {
+    if (!isAlive(pid)) throw new CliError(EXIT_FAILED, 'Podgate has ended meanwhile; its log says why');
+    if (performance.now() > endMs)
+      throw new CliError(EXIT_FAILED, 'it is not done after 10 minutes; the log says more');
+    await delay(LOOK_MS);
+  }
+  const { problems } = JSON.parse(readFileSync(note, 'utf8')) as { readonly problems: readonly string[] };
+  if (problems.length > 0) throw new CliError(EXIT_FAILED, `not restarted: ${problems.join(' ')}`);
+  return 'restarted\n';
+}
+
+function supervisorOf(dataDir: string): number {
+  let pid = NaN;
+  try {
+    pid = Number(readFileSync(join(dataDir, 'supervisor.pid'), 'utf8').trim());
+  } catch {
+    // Said below.
+  }
+  if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) {
+    throw new CliError(EXIT_NOT_RUNNING, `no Podgate runs with the data directory ${dataDir}`);
+  }
+  return pid;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Every note is a new file. */
+function inodeOf(path: string): number | null {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
+}
