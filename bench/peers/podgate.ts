@@ -23,7 +23,10 @@ export async function startPodgate(setting: {
 }): Promise<PodgateWithBackends> {
   const { directory, certificateFile, keyFile } = setting;
   const config = join(directory, 'podgate.yaml');
-  await writeFile(config, `certificates: [{certificateFile: ${certificateFile}, keyFile: ${keyFile}}]\n`);
+  await writeFile(
+    config,
+    `certificates: [{certificateFile: ${certificateFile}, keyFile: ${keyFile}}]\naccessLog: {to: off}\n`,
+  );
   const program = await Program.start({ workers: 1, env: { PODGATE_CONFIG: config } });
   await program.createPod({
     pod_id: 'bench',
