@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
 import { connect, type ConnectionOptions } from 'node:tls';
+import { sessionOf } from '../support/tls-session.ts';
 
 const ASKED: readonly ConnectionOptions[] = [
   { servername: 'mypg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] },
@@ -7,9 +9,13 @@ const ASKED: readonly ConnectionOptions[] = [
   { ALPNProtocols: ['postgresql'], ecdhCurve: 'X25519' },
 ];
 
-/** What OpenSSL sends first, as Node's clients use it; and the same in records of a few bytes. */
+const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const;
+
+/** What OpenSSL sends first, also to resume a session, as Node's clients use it; and the same in records of a few bytes. */
 export async function realClientHellos(): Promise<readonly Buffer[]> {
-  const hellos = await Promise.all(ASKED.map(firstBytesOf));
+  const sessions = await Promise.all(VERSIONS.map((version) => sessionOf(randomBytes(48), version)));
+  const resuming = sessions.map((session): ConnectionOptions => ({ servername: 'mypg.pods.localhost', session }));
+  const hellos = await Promise.all([...ASKED, ...resuming].map(firstBytesOf));
   return [...hellos, ...hellos.map((hello) => inRecords(hello, 300))];
 }
 

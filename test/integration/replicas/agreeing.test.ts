@@ -5,6 +5,10 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { formatKeyring, makeKey } from '../../../control/vault/keyring-file.ts';
 import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
+import { createTicketKeys, type TicketKeys } from '../../../control/tickets/ticket-keys.ts';
+import type { Replicas } from '../../../core/replicas.ts';
+import { systemClock } from '../../../main/system-clock.ts';
+import { openTicketKeyFile } from '../../../main/ticket-key-file.ts';
 import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from '../../../main/agree-on-files.ts';
 import { RedisServer } from '../../support/redis-server.ts';
 import { silentLog } from '../../support/silent-log.ts';
@@ -25,8 +29,13 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
+interface Replica extends Agreeing {
+  readonly replicas: Replicas;
+  readonly dir: string;
+}
+
 /** A replica with a directory of its own and this keyring. */
-async function replica(name: string, keys: readonly ReturnType<typeof makeKey>[]): Promise<Agreeing & { dir: string }> {
+async function replica(name: string, keys: readonly ReturnType<typeof makeKey>[]): Promise<Replica> {
   const database = await openRedisDatabase({ url: server.url, site: 'test', replicaId: name, log: silentLog });
   databases.push(database);
   const dir = join(directory, name);
@@ -76,4 +85,27 @@ test("the first replica's files are everybody's, sealed on the way, until they a
   admin.close();
   expect(dump).toContain('files');
   expect(dump).not.toMatch(/geheim|renewed/);
+});
+
+test('the keys of TLS tickets are the same in all replicas, sealed in the store and in files', async () => {
+  const open = async (of: Replica): Promise<TicketKeys> => {
+    const keeper = openTicketKeyFile(join(of.dir, 'ticket.keys'));
+    const tickets = createTicketKeys({ ...of, keeper, clock: systemClock, log: silentLog });
+    await tickets.open();
+    return tickets;
+  };
+  const [one, two] = [await replica('one', [oldKey, newKey]), await replica('two', [newKey, oldKey])];
+  const [first, second] = await Promise.all([open(one), open(two)]);
+  expect(first.keys()).toHaveLength(3);
+  expect(second.keys()).toEqual(first.keys());
+  // Also after a restart with an empty Redis.
+  const admin = await createAdmin(server);
+  await admin.send('DEL', 'podgate:{test}:agreed');
+  expect((await open(one)).keys()).toEqual(first.keys());
+  const dump = JSON.stringify(await admin.send('HGETALL', 'podgate:{test}:agreed'));
+  admin.close();
+  expect(dump).toContain('tls-tickets');
+  const file = readFileSync(join(two.dir, 'ticket.keys'), 'utf8');
+  for (const key of first.keys()) expect(dump + file).not.toContain(key);
+  expect(statSync(join(two.dir, 'ticket.keys')).mode & 0o777).toBe(0o600);
 });

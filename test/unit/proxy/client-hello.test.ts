@@ -1,10 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
-import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import { connect, type ConnectionOptions, createServer } from 'node:tls';
+import { connect, type ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { makeCertificate } from '../../integration/proxy/support/certificate.ts';
+import { sessionOf } from '../../support/tls-session.ts';
 import { Fuzz, SEED } from './fuzz.ts';
 import { CLIENT_HELLO_MAX_BYTES, normalizeServerName, parseClientHello } from '../../../proxy/sniff/client-hello.ts';
 
@@ -20,19 +18,6 @@ function realHello(options: ConnectionOptions): Promise<Buffer> {
     });
     connect({ ...options, socket: wire }).on('error', () => undefined);
   });
-}
-
-/** A session of a real server with these ticket keys. */
-async function sessionOf(ticketKeys: Buffer, maxVersion: 'TLSv1.2' | 'TLSv1.3'): Promise<Buffer> {
-  const { certificatePem: cert, privateKeyPem: key } = makeCertificate(['a.pods.localhost']);
-  const server = createServer({ cert, key, ticketKeys }, (socket) => socket.end('word'));
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const { port } = server.address() as AddressInfo;
-  const client = connect({ host: '127.0.0.1', port, ca: cert, servername: 'a.pods.localhost', maxVersion });
-  const [session] = (await once(client, 'session')) as [Buffer];
-  client.destroy();
-  server.close();
-  return session;
 }
 
 /** The same handshake message in records of at most `size` bytes. */
@@ -175,11 +160,12 @@ describe('parseClientHello', () => {
   it(`never throws, whatever the bytes and however a real hello is damaged (seed ${SEED})`, async () => {
     const fuzz = new Fuzz();
     const hello = await realHello({ servername: 'mypg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] });
+    const resuming = await realHello({ session: await sessionOf(randomBytes(48), 'TLSv1.3') });
     for (let round = 0; round < 5_000; round++) {
       const noise = fuzz.bytes(10 + (round % 200));
       // Past the outer gates, or nothing inside is ever reached.
       noise.set([22, 3, 1, 0, noise.length - 5, 1, 0, 0, noise.length - 9]);
-      for (const bytes of [fuzz.damaged(hello), fuzz.bytes(round % 60), noise]) {
+      for (const bytes of [fuzz.damaged(hello), fuzz.damaged(resuming), fuzz.bytes(round % 60), noise]) {
         expect(['match', 'reject', 'need-more']).toContain(parseClientHello(bytes).kind);
       }
     }
