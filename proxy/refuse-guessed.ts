@@ -1,8 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { refuseBolt } from './protocols/bolt/refuse.ts';
-import { endWith } from './protocols/farewell.ts';
 import { refuseHttp } from './protocols/http/refuse.ts';
-import { errorResponse } from './protocols/postgres/error-response.ts';
+import { refusePostgres } from './protocols/postgres/refuse.ts';
 import type { Refusal } from './refusal.ts';
 import { classifyFirstBytes, type FirstBytes } from './sniff/first-bytes.ts';
 import { match, needMore } from './sniff/parsed.ts';
@@ -17,8 +16,6 @@ export type SpokenProtocol = Extract<FirstBytes, 'http' | 'bolt' | 'startup-mess
 export interface RefuseOptions {
   /** host:port that clients dial: a refused Bolt session routes to itself. */
   readonly address: string;
-  /** It only wants to know whether a Postgres takes connections. */
-  readonly asksWhetherReady: boolean;
 }
 
 /** Says a refusal in the protocol that the client is known to speak; its bytes must be in its socket. Owns the socket. */
@@ -31,7 +28,7 @@ export function refuseSpoken(socket: Duplex, protocol: SpokenProtocol, refusal: 
       refuseBolt(socket, refusal, { deadlineMs: REFUSED_BOLT_MS, address: options.address });
       return;
     case 'startup-message':
-      endWith(socket, errorResponse(refusal, options.asksWhetherReady));
+      refusePostgres(socket, refusal);
       return;
   }
 }

@@ -33,8 +33,6 @@ export class Connection {
   verdict: RefusalCode | null = null;
   /** It began with an SSLRequest. */
   askedAsPostgres = false;
-  /** A Postgres client that takes a refusal for "the server is there", unless it is told otherwise. */
-  asksWhetherReady = false;
   #deadline: NodeJS.Timeout | undefined;
 
   constructor(options: {

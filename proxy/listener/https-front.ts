@@ -254,7 +254,6 @@ export class HttpsFront {
     connection.setDeadline(ms, () => this.close(connection, 'deadline'));
     refuseSpoken(socket, protocol, refusal, {
       address: `${connection.info.serverName ?? 'localhost'}:${publicHttpsPort}`,
-      asksWhetherReady: connection.asksWhetherReady,
     });
   }
 

@@ -1,4 +1,5 @@
-import type { Socket } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { isIPv4, type Socket } from 'node:net';
 import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo } from '../connection-info.ts';
 import type { ClientCertificate } from '../tls/client-proof.ts';
@@ -26,4 +27,25 @@ export function introduceClient(route: Route, info: ConnectionInfo, client: Sock
 
 function certificateOf({ proof }: ConnectionInfo): ClientCertificate | null {
   return proof?.kind === 'verified' ? proof.certificate : null;
+}
+
+/**
+ * The same for one who asks to cancel a session: his connection may be another worker's, and is closed, so that his
+ * address is all that is known of it.
+ */
+export function introduceCanceller(route: Route, address: string): Buffer | null {
+  if (route.sendProxyProtocol === undefined) return null;
+  const source = { address: canonicalAddress(address), port: 0 };
+  const destination = { address: isIPv4(source.address) ? '0.0.0.0' : '::', port: 0 };
+  const id = randomBytes(9).toString('base64url');
+  const connection = {
+    id,
+    source,
+    destination,
+    serverName: route.host,
+    alpn: null,
+    tls: null,
+    clientCertificate: null,
+  };
+  return writeProxyHeader(route.sendProxyProtocol, connection);
 }

@@ -11,7 +11,6 @@ import { classifyFirstBytes } from '../../sniff/first-bytes.ts';
 import { peekBytes } from '../../sniff/peek-bytes.ts';
 import { parseNamedStartup } from './named-startup.ts';
 import { parseFirstPacket } from './startup-message.ts';
-import { asksWhetherReady, parseStartupParameters } from './startup-parameters.ts';
 import { describeUnnamed, needsServerName } from './unnamed.ts';
 
 export interface PostgresRefuser {
@@ -67,7 +66,7 @@ export function acceptPostgres(
   function acceptStartup(startup: Buffer): void {
     const { serverName } = connection.info;
     // Some clients send the address they dial; a server name is never one (RFC 6066 3).
-    if (serverName !== null && isIP(serverName) === 0) open(startup, serverName);
+    if (serverName !== null && isIP(serverName) === 0) open(serverName);
     else acceptUnnamed(startup);
   }
 
@@ -76,7 +75,7 @@ export function acceptPostgres(
     if (named.kind !== 'match') {
       const reason = named.kind === 'reject' ? named.reason : 'malformed';
       if (reason === 'malformed') refuser.close(connection, 'malformed-startup');
-      else refuse(startup, 'route.unknown', describeUnnamed(reason));
+      else refuser.refuse(connection, client, 'route.unknown', describeUnnamed(reason));
       return;
     }
     const { host, packet, length } = named.value;
@@ -85,30 +84,24 @@ export function acceptPostgres(
     const route = options.table.get(host);
     const words = route === undefined ? null : needsServerName(route);
     if (words !== null) {
-      refuse(startup, 'route.misdirected', words);
+      refuser.refuse(connection, client, 'route.misdirected', words);
       return;
     }
     const all: unknown = client.read();
     if (!Buffer.isBuffer(all)) return;
     client.unshift(Buffer.concat([packet, all.subarray(length)]));
-    open(startup, host);
+    open(host);
   }
 
-  function open(startup: Buffer, host: string): void {
+  function open(host: string): void {
     const route = options.table.get(host);
     if (route !== undefined && route.protocol !== 'postgres') {
-      refuse(startup, 'route.unknown', { message: `${host} is not a Postgres.` });
+      refuser.refuse(connection, client, 'route.unknown', { message: `${host} is not a Postgres.` });
       return;
     }
-    openSession(connection, client, host, options, (code) => refuse(startup, code), {
+    openSession(connection, client, host, options, (code) => refuser.refuse(connection, client, code), {
       watch: (backend) => (route === undefined ? null : watchKey(route, client, backend)),
     });
-  }
-
-  function refuse(startup: Buffer, code: RefusalCode, words?: Partial<Refusal>): void {
-    const parsed = parseStartupParameters(startup);
-    connection.asksWhetherReady = parsed.kind === 'match' && asksWhetherReady(parsed.value);
-    refuser.refuse(connection, client, code, words);
   }
 }
 

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../../../core/clock.ts';
 import type { Route } from '../../../../core/route.ts';
 import type { Counters } from '../../../counters.ts';
+import { introduceCanceller } from '../../../proxy-protocol/introduce-client.ts';
 import { isAddressAllowed } from '../../../policy/ip-allow-list.ts';
 import type { Onlooker } from '../../../session/splice.ts';
 import type { RouteTable } from '../../../routes/route-table.ts';
@@ -106,7 +107,8 @@ export class Cancellation {
       return;
     }
     this.#underWay.set(uid, underWay + 1);
-    sendCancel(backend.address, backend.port, key, (isDelivered) => {
+    const introduction = introduceCanceller(route, address);
+    sendCancel({ address: backend.address, port: backend.port, key, introduction }, (isDelivered) => {
       counters.cancels[isDelivered ? 'delivered' : 'failed']++;
       const left = (this.#underWay.get(uid) ?? 0) - 1;
       if (left > 0) this.#underWay.set(uid, left);
