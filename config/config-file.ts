@@ -54,6 +54,7 @@ const CONFIG_FILE = z.strictObject({
       connectionsPerAddress: z.int().min(1).optional(),
       connectionsPerPod: z.int().min(1).optional(),
       handshakeTimeoutMs: z.int().min(100).optional(),
+      sessionIdleMs: z.int().min(1000).optional(),
       staleAfterMs: z.int().min(1000).optional(),
     })
     .prefault({}),

@@ -182,6 +182,7 @@ export interface GatewayLimitsConfig {
   readonly connectionsPerAddress?: number | undefined;
   readonly connectionsPerPod?: number | undefined;
   readonly handshakeTimeoutMs?: number | undefined;
+  readonly sessionIdleMs?: number | undefined;
   /** With the route feed away for longer, new connections get "does not answer". */
   readonly staleAfterMs?: number | undefined;
 }

@@ -83,6 +83,7 @@ function limitsOf(given: SupervisorLink['start']['settings']['config']['gateway'
     maxConnections: share(given.connections ?? defaults.maxConnections),
     maxConnectionsPerAddress: share(given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress),
     maxConnectionsPerPod: share(given.connectionsPerPod ?? defaults.maxConnectionsPerPod),
+    sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,
     http: DEFAULT_HTTP_LIMITS,
   };
 }

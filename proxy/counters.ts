@@ -22,6 +22,10 @@ export type ClosedReason =
   | 'proxy-header'
   /** Somebody else sent one. */
   | 'untrusted-proxy-header'
+  /** The oldest attempt makes room for a new one when there is no place left. */
+  | 'pushed-out'
+  /** Nothing has moved in its session for longer than `sessionIdleMs`. */
+  | 'idle'
   /** The time to drain was over. */
   | 'drained';
 
@@ -89,6 +93,8 @@ export function createCounters(): Counters {
       probe: 0,
       'proxy-header': 0,
       'untrusted-proxy-header': 0,
+      'pushed-out': 0,
+      idle: 0,
       drained: 0,
     },
     refused: {

@@ -25,6 +25,8 @@ import { createWantedCertificates } from './tls/wanted-certificates.ts';
 export interface GatewayLimits extends ConnectionLimits {
   /** From accept to the end of the handshake and of the first packet of a session. */
   readonly handshakeTimeoutMs: number;
+  /** A session of TCP or Postgres in which nothing moves for longer is closed; 0 = none is. */
+  readonly sessionIdleMs: number;
   readonly http: HttpLimits;
 }
 
@@ -33,6 +35,7 @@ export const DEFAULT_GATEWAY_LIMITS: Omit<GatewayLimits, 'http'> = {
   maxConnections: 20_000,
   maxConnectionsPerAddress: 5_000,
   maxConnectionsPerPod: 5_000,
+  sessionIdleMs: 0,
 };
 
 export interface GatewayOptions {
@@ -282,6 +285,9 @@ class GatewayWorker implements Gateway {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    const { sessionIdleMs } = this.#options.limits;
+    const looking =
+      sessionIdleMs === 0 ? undefined : setInterval(() => this.#reception.closeIdle(sessionIdleMs), sessionIdleMs / 10);
     // Routes go on to matter to sessions that drain, and their cancels come over the feed.
     const following = new AbortController();
     const followed = this.#feed.run(following.signal);
@@ -291,6 +297,7 @@ class GatewayWorker implements Gateway {
     const { clock, drainMs } = this.#options;
     this.#drainEndMs ??= clock.monotonicMs() + drainMs;
     while (this.#reception.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_LOOK_MS);
+    clearInterval(looking);
     this.closeAll();
     // Until they are told of.
     for (let looks = 0; this.#reception.size > 0 && looks < CLOSED_LOOKS; looks++) await delay(CLOSED_LOOK_MS);

@@ -33,6 +33,13 @@ export class ConnectionCounts {
     this.#onLimit = onLimit;
   }
 
+  /** Only the limit in all keeps this address from a place. */
+  lacksRoom(address: string): boolean {
+    const { maxConnections, maxConnectionsPerAddress } = this.#limits;
+    if (this.#admittedTotal < maxConnections) return false;
+    return (this.#admitted.get(addressKey(address)) ?? 0) < maxConnectionsPerAddress;
+  }
+
   admit(address: string): Admission {
     const key = addressKey(address);
     const { maxConnections, maxConnectionsPerAddress } = this.#limits;

@@ -5,6 +5,7 @@ import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo } from '../connection-info.ts';
 import type { ClosedReason } from '../counters.ts';
 import type { Admission } from '../limits/connection-counts.ts';
+import { StallWatch } from '../limits/stall-watch.ts';
 import type { SessionSeen } from '../seen/session-seen.ts';
 
 /** A client's connection from accept to close, whatever is spoken on it. */
@@ -25,6 +26,10 @@ export class Connection {
   session: SessionSeen | null = null;
   /** Its requests are seen, one by one; it is not. */
   isHttp = false;
+  /** Its place was given back. */
+  isReleased = false;
+  /** Of its session. */
+  readonly idle = new StallWatch();
   /** A load balancer made it for itself, most likely to see whether we are there. */
   readonly isProbe: boolean;
   /** The authorities (PEM) whose certificates the handshake asks for; null = it asks for none. */

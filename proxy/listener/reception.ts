@@ -29,6 +29,8 @@ export interface ReceptionOptions {
 export class Reception {
   readonly #options: ReceptionOptions;
   readonly #connections = new Map<Socket, Connection>();
+  /** Those that may still be on their way to a session, the oldest first. */
+  readonly #attempts = new Set<Connection>();
   /** Sockets whose PROXY header has not come yet. */
   readonly #unintroduced = new Set<Socket>();
   #complainedMs = -Infinity;
@@ -91,6 +93,7 @@ export class Reception {
     onReceived: (connection: Connection) => void,
   ): void {
     const { counts, counters, clock } = this.#options;
+    if (counts.lacksRoom(address)) this.#pushOut();
     const admission = counts.admit(address);
     if (admission === 'none') {
       counters.closed['too-many-connections']++;
@@ -100,8 +103,41 @@ export class Reception {
     const acceptedMs = clock.monotonicMs();
     const connection = new Connection({ raw, remoteAddress: address, remotePort, isProbe, admission, acceptedMs });
     this.#connections.set(raw, connection);
+    if (admission === 'admitted') this.#attempts.add(connection);
     raw.once('close', () => this.#release(connection));
     onReceived(connection);
+  }
+
+  /**
+   * A flood of connections that come no further must not keep others out: the oldest of them makes room. Who does his
+   * handshake in earnest is through long before it is his turn.
+   */
+  #pushOut(): void {
+    for (const connection of this.#attempts) {
+      // Whatever became of it since is seen here, once.
+      this.#attempts.delete(connection);
+      if (connection.phase === 'served' || connection.isReleased) continue;
+      this.close(connection, 'pushed-out');
+      this.#giveBack(connection);
+      return;
+    }
+  }
+
+  #giveBack(connection: Connection): void {
+    if (connection.isReleased) return;
+    connection.isReleased = true;
+    this.#options.counts.release(connection.info.remoteAddress, connection.admission);
+  }
+
+  /** Closes sessions in which nothing has moved for longer than `idleMs`. To be called now and then. */
+  closeIdle(idleMs: number): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const connection of this.#connections.values()) {
+      const { backend = null } = connection.session ?? {};
+      if (backend === null) continue;
+      const moved = backend.bytesRead + backend.bytesWritten;
+      if (connection.idle.isStalled(nowMs, true, moved, idleMs)) this.close(connection, 'idle');
+    }
   }
 
   find(raw: Socket): Connection | undefined {
@@ -144,7 +180,7 @@ export class Reception {
   }
 
   #release(connection: Connection): void {
-    const { counts, counters, clock, log, logConnections } = this.#options;
+    const { counters, clock, log, logConnections } = this.#options;
     connection.clearDeadline();
     if (connection.closedFor === null && connection.phase !== 'served') {
       const reason = connection.phase === 'sniffing' ? 'ended-early' : 'tls-failed';
@@ -152,7 +188,8 @@ export class Reception {
       counters.closed[connection.isProbe ? 'probe' : reason]++;
     }
     this.#connections.delete(connection.raw);
-    counts.release(connection.info.remoteAddress, connection.admission);
+    this.#attempts.delete(connection);
+    this.#giveBack(connection);
     // After the end of the session, which is told by another socket's 'close' of this turn.
     setImmediate(() => this.#options.seen.connectionEnded(connection));
     if (!logConnections || connection.closedFor === 'probe') return;

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import { splice } from '../../session/splice.ts';
 import { readOn, tap } from '../../session/tap.ts';
@@ -78,6 +79,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #blankBytes = 0;
   #wait: Wait = 'first';
   #deadlineMs: number;
+  readonly #stall = new StallWatch();
 
   constructor(socket: Socket, info: ConnectionInfo, parts: ConnectionParts) {
     this.#socket = socket;
@@ -117,7 +119,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
 
   look(nowMs: number): void {
     if (nowMs < this.#deadlineMs) {
-      this.#lookAtAnswer(nowMs);
+      if (this.#isClientStalled(nowMs)) this.#giveUpRequest();
+      else this.#lookAtAnswer(nowMs);
       return;
     }
     switch (this.#wait) {
@@ -129,13 +132,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
         this.#refuse('request.timeout');
         return;
       case 'request':
-        if (!this.hasAnswered) {
-          this.#current?.exchange?.abandon();
-          this.#refuse('request.timeout');
-        } else {
-          if (this.#current !== null) this.#current.seen.end = 'deadline';
-          this.#socket.destroy();
-        }
+        this.#giveUpRequest();
         return;
       case 'linger':
         this.#socket.destroy();
@@ -502,6 +499,27 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #waitFor(wait: Wait, ms: number): void {
     this.#wait = wait;
     this.#deadlineMs = wait === 'none' ? Infinity : performance.now() + ms;
+  }
+
+  /** Who sends nothing of a body that its pod waits for, or takes nothing of an answer, holds a place for nothing. */
+  #isClientStalled(nowMs: number): boolean {
+    const current = this.#current;
+    if (current?.exchange?.takesBody !== true) return false;
+    const { head, seen, isBodyDone, answer } = current;
+    const isBodyWaitedFor = !isBodyDone && !this.#isHeld && !answer.hasBegun && !expectsContinue(head);
+    const isWaitedFor = this.#phase === 'exchange' && (this.#socket.writableNeedDrain || isBodyWaitedFor);
+    const progress = seen.bytesIn + seen.bytesOut - this.#socket.writableLength;
+    return this.#stall.isStalled(nowMs, isWaitedFor, progress, this.#parts.limits.stalledClientMs);
+  }
+
+  #giveUpRequest(): void {
+    this.#current?.exchange?.abandon();
+    if (!this.hasAnswered) {
+      this.#refuse('request.timeout');
+      return;
+    }
+    if (this.#current !== null) this.#current.seen.end = 'deadline';
+    this.#socket.destroy();
   }
 
   /** The API answers in time, or its caller hears that it does not. Pods may be silent for hours. */

@@ -6,6 +6,8 @@ export interface HttpLimits {
   readonly headersTimeoutMs: number;
   /** From the first byte of a request to the last of its body. */
   readonly requestTimeoutMs: number;
+  /** How long a client may neither send more of the body that is waited for, nor take more of its answer. */
+  readonly stalledClientMs: number;
   /** How long the rest of a body is read and forgotten once its request is answered; then the connection ends. */
   readonly lingerMs: number;
   /** How long a connection may be silent between two requests. */
@@ -28,6 +30,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   headersTimeoutMs: 20_000,
   // Uploads may take hours; that the header section arrives in time is what keeps the slow from holding places.
   requestTimeoutMs: 0,
+  stalledClientMs: 120_000,
   lingerMs: 10_000,
   keepAliveTimeoutMs: 75_000,
   maxRequestsPerConnection: 10_000,

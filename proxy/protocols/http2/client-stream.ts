@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import { acceptOf, upgradeOf } from '../http/connection-wishes.ts';
 import type { ConnectionParts, HttpClient } from '../http/connection-parts.ts';
@@ -53,6 +54,7 @@ export class ClientStream implements ExchangeClient {
   #trailers: readonly string[] = [];
   #isBodyDone: boolean;
   #deadlineMs = Infinity;
+  readonly #stall = new StallWatch();
 
   constructor(options: ClientStreamOptions) {
     this.#options = options;
@@ -75,7 +77,15 @@ export class ClientStream implements ExchangeClient {
     if (exchange !== null && this.#accepted?.kind === 'api' && nowMs - exchange.heardMs > apiAnswerMs) {
       exchange.giveUp('SILENT');
     }
-    if (nowMs < this.#deadlineMs || this.#isBodyDone) return;
+    const { writableNeedDrain, writableLength } = this.#stream;
+    const { stalledClientMs } = this.#options.parts.limits;
+    const isStalled = this.#stall.isStalled(
+      nowMs,
+      writableNeedDrain,
+      this.#seen.bytesOut - writableLength,
+      stalledClientMs,
+    );
+    if (!isStalled && (nowMs < this.#deadlineMs || this.#isBodyDone)) return;
     this.#deadlineMs = Infinity;
     exchange?.abandon();
     if (this.hasAnswered) {

@@ -53,7 +53,7 @@ describe('limits', () => {
   it('closes at once what is beyond the surplus', async () => {
     const { httpsPort, gateway } = await start({
       routes: [],
-      limits: { maxConnections: 1, maxConnectionsPerAddress: 1 },
+      limits: { maxConnectionsPerAddress: 1 },
     });
     const sockets = await Promise.all(Array.from({ length: 12 }, () => openPlain(httpsPort)));
     await Promise.any(sockets.map((socket) => readAll(socket)));

@@ -1,0 +1,182 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { connect as connectHttp2 } from 'node:http2';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/http-protocol.ts';
+import { until } from '../../support/until.ts';
+import { runningRoute } from './support/gateway-fixture.ts';
+import { createStage, echoes } from './support/stage.ts';
+import { openPlain, readAll, readAndEnd, startBackend } from './support/streams.ts';
+
+const { start, echo, backends } = createStage();
+const pods: http.Server[] = [];
+afterEach(() => {
+  for (const pod of pods.splice(0)) {
+    pod.closeAllConnections();
+    pod.close();
+  }
+});
+
+const HOST = 'web.pods.localhost';
+const http1 = { ALPNProtocols: ['http/1.1'] };
+const STALLED_MS = 700;
+const limits = {
+  handshakeTimeoutMs: 500,
+  http: { ...DEFAULT_HTTP_LIMITS, headersTimeoutMs: 600, stalledClientMs: STALLED_MS },
+};
+
+async function startPod(handler: http.RequestListener): Promise<number> {
+  const pod = http.createServer(handler);
+  pods.push(pod);
+  await new Promise<void>((resolve) => pod.listen(0, '127.0.0.1', resolve));
+  return (pod.address() as AddressInfo).port;
+}
+
+/** An answer without end, as fast as it is taken. */
+const pourOut: http.RequestListener = (_, response) => {
+  const piece = Buffer.alloc(64 * 1024);
+  const pour = (): void => {
+    while (!response.destroyed && response.write(piece));
+  };
+  response.on('drain', pour);
+  pour();
+};
+
+describe('a client that is slow on purpose', () => {
+  it('has no more than the time of a handshake: silent, or byte by byte', async () => {
+    const { httpsPort, gateway } = await start({ routes: [], limits });
+    const silent = await openPlain(httpsPort);
+    const drip = await openPlain(httpsPort);
+    const hello = Buffer.from('16030100c8010000c40303', 'hex');
+    const dripping = (async () => {
+      for (const byte of hello) {
+        drip.write(Buffer.from([byte]));
+        await delay(100);
+      }
+    })();
+    await Promise.all([readAll(silent), readAll(drip)]);
+    await until('both are gone', () => gateway.activeConnections() === 0);
+    expect(gateway.counters.closed.deadline).toBe(2);
+    await dripping;
+    silent.destroy();
+    drip.destroy();
+  });
+
+  it('has no more than the time of a head, whatever it drips', async () => {
+    const { connect: open, gateway } = await start({
+      routes: [runningRoute(HOST, await startPod((_, response) => response.end()), { protocol: 'http' })],
+      limits,
+    });
+    const client = await open(HOST, http1);
+    client.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n`);
+    const dripping = setInterval(() => client.write('X-A: b\r\n'), 50);
+    expect(String(await readAndEnd(client))).toMatch(/^HTTP\/1\.1 408 /);
+    clearInterval(dripping);
+    expect(gateway.counters.refused['request.timeout']).toBe(1);
+  });
+
+  it('is told so when it stops in the middle of a body that its pod waits for; one that goes on slowly goes on', async () => {
+    const port = await startPod((request, response) => {
+      request.resume().on('end', () => response.end('all of it'));
+    });
+    const { connect: open } = await start({ routes: [runningRoute(HOST, port, { protocol: 'http' })], limits });
+    const head = `POST / HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 12\r\n\r\n`;
+    const stopping = await open(HOST, http1);
+    stopping.write(`${head}123456`);
+    const fromMs = performance.now();
+    expect(String(await readAndEnd(stopping))).toMatch(/^HTTP\/1\.1 408 /);
+    expect(performance.now() - fromMs).toBeGreaterThan(STALLED_MS);
+    const slow = await open(HOST, http1);
+    slow.write(head);
+    const answer = once(slow, 'data');
+    for (const byte of '123456789012') {
+      slow.write(byte);
+      await delay(STALLED_MS / 6);
+    }
+    expect(String((await answer)[0])).toMatch(/^HTTP\/1\.1 200 /);
+    slow.destroy();
+  });
+
+  it('is cut when it takes nothing of its answer, and memory is bounded meanwhile; a slow pod is waited for', async () => {
+    const port = await startPod((request, response) => {
+      if (request.url === '/endless') pourOut(request, response);
+      else setTimeout(() => response.end('late'), STALLED_MS * 3);
+    });
+    const { connect: open, gateway } = await start({
+      routes: [runningRoute(HOST, port, { protocol: 'http' })],
+      limits,
+    });
+    const patient = await open(HOST, http1);
+    patient.write(`GET /late HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+    const late = once(patient, 'data');
+    const greedy = await Promise.all(Array.from({ length: 40 }, () => open(HOST, http1)));
+    const before = process.memoryUsage().rss;
+    for (const client of greedy) {
+      client.pause();
+      client.write(`GET /endless HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+    }
+    await until('all are cut', () => gateway.activeConnections() === 1);
+    // Of which most is the test's own clients' and pod's.
+    expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
+    expect(String((await late)[0])).toMatch(/^HTTP\/1\.1 200 /);
+    patient.destroy();
+    for (const client of greedy) client.destroy();
+  });
+
+  it('is cut, stream by stream, in HTTP/2, too', async () => {
+    const port = await startPod(pourOut);
+    const { httpsPort, certificate, gateway } = await start({
+      routes: [runningRoute(HOST, port, { protocol: 'http' })],
+      limits,
+    });
+    const session = connectHttp2(`https://${HOST}:${httpsPort}`, {
+      ca: certificate.certificatePem,
+      servername: HOST,
+      lookup: (_name, options, callback) => {
+        if (options.all === true) callback(null, [{ address: '127.0.0.1', family: 4 }]);
+        else callback(null, '127.0.0.1', 4);
+      },
+    });
+    session.on('error', () => undefined);
+    const stream = session.request({ ':path': '/' });
+    stream.on('error', () => undefined);
+    await once(stream, 'response');
+    stream.pause();
+    // Not events.once: the reset is an 'error', too.
+    await new Promise((resolve) => stream.once('close', resolve));
+    expect(stream.rstCode).not.toBe(0);
+    expect(gateway.activeConnections()).toBe(1);
+    session.destroy();
+  });
+
+  it('loses its session when nothing has moved for longer than is allowed, if anything is; a reader that never reads, too', async () => {
+    const backend = await echo();
+    const pouring = await startBackend((socket) => {
+      const piece = Buffer.alloc(64 * 1024);
+      const pour = (): void => {
+        while (!socket.destroyed && socket.write(piece));
+      };
+      socket.on('drain', pour);
+      pour();
+    });
+    backends.push(pouring);
+    const { connect: open, gateway } = await start({
+      routes: [runningRoute('echo.pods.localhost', backend.port), runningRoute('pour.pods.localhost', pouring.port)],
+      limits: { ...limits, sessionIdleMs: 1_000 },
+    });
+    const busy = await open('echo.pods.localhost');
+    const idle = await open('echo.pods.localhost');
+    expect(await echoes(idle)).toBe(true);
+    const deaf = await open('pour.pods.localhost');
+    deaf.pause();
+    const talking = setInterval(() => busy.write('x'), 100);
+    busy.resume();
+    await until('two are closed', () => gateway.counters.closed.idle === 2);
+    await until('one is left', () => gateway.activeConnections() === 1);
+    clearInterval(talking);
+    expect(busy.destroyed).toBe(false);
+    for (const client of [busy, idle, deaf]) client.destroy();
+  });
+});
