@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -143,6 +144,23 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
     const again = await openFrom(gateway, '203.0.113.1', 1003);
     expect(await ask(again)).toBe('200 203.0.113.1 1003');
     for (const client of [one, two, again]) client.destroy();
+  });
+
+  it('hears of each client that speaks HTTP/2, too', async () => {
+    const pod = await startPod(serveHttp);
+    const gateway = await startFor({ sendProxyProtocol: version, protocol: 'http' }, pod.port);
+    for (const port of [2001, 2002]) {
+      const socket = await openFrom(gateway, '203.0.113.1', port, { ALPNProtocols: ['h2'] });
+      const session = connectHttp2(`https://${HOST}`, { createConnection: () => socket });
+      for (let round = 0; round < 2; round++) {
+        const stream = session.request({ ':path': '/' });
+        let body = '';
+        for await (const chunk of stream) body += String(chunk);
+        expect(body).toBe(`203.0.113.1 ${port}`);
+      }
+      session.destroy();
+    }
+    expect(pod.heard.map(({ port }) => port)).toEqual([2001, 2002]);
   });
 
   it('has no connection left of a client that is gone', async () => {

@@ -1,6 +1,7 @@
 import { randomBytes, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer as createHttpServer, type IncomingHttpHeaders } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -193,6 +194,25 @@ describe('client certificates', () => {
       'x-forwarded-client-cert': `Hash=${hash};Subject="CN=alice,O=Lab\\\\, Ltd"`,
     });
     expect(await ask(await open('openweb.pods.localhost'), 'openweb.pods.localhost', `${lies}\r\n`)).toContain(' 200 ');
+    expect(certificateFields()).toEqual({});
+  });
+
+  it('are the same over HTTP/2', async () => {
+    const { connect: open } = await startAsking();
+    const over2 = async (host: string, pair: ConnectionOptions): Promise<unknown> => {
+      const socket = await open(host, { ...pair, ALPNProtocols: ['h2'] });
+      const session = connectHttp2(`https://${host}`, { createConnection: () => socket });
+      const stream = session.request({ ':path': '/', 'client-cert': ':AAAA:', 'x-ssl-client-verify': 'SUCCESS' });
+      const [headers] = (await once(stream.resume(), 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
+      session.destroy();
+      return headers[':status'];
+    };
+    expect(await over2('web.pods.localhost', {})).toBe(403);
+    expect(await over2('web.pods.localhost', expired)).toBe(403);
+    expect(await over2('web.pods.localhost', alice)).toBe(200);
+    expect(certificateFields()['client-cert']).toBe(`:${new X509Certificate(alice.cert).raw.toString('base64')}:`);
+    expect(Object.keys(certificateFields())).toEqual(['client-cert', 'x-forwarded-client-cert']);
+    expect(await over2('openweb.pods.localhost', {})).toBe(200);
     expect(certificateFields()).toEqual({});
   });
 
