@@ -22,6 +22,7 @@ const PROGRAMS = [
   ['named', 'bind9'],
   ['chromium', 'chromium'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
+  ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],
 ];
 
 /**
