@@ -92,7 +92,7 @@ export async function actOnCertificates(options: ActingOptions, term: Term): Pro
     const nowMs = clock.now();
     const planned = plan(options, nowMs);
     remind(options, nowMs, remindedMs);
-    await sweep(planned, nowMs);
+    await sweep(nowMs);
     if ((await account.pausedUntilMs()) > 0) return;
     // A roll-over of the account's key waits for nothing else.
     const nextKey = view.accounts.get(settings.server.directoryUrl)?.sealedNextKey ?? null;
@@ -114,12 +114,12 @@ export async function actOnCertificates(options: ActingOptions, term: Term): Pro
   }
 
   /** What nobody needs any more, and what killed ones have left. */
-  async function sweep(planned: ReadonlyMap<string, PlannedCertificate>, nowMs: number): Promise<void> {
+  async function sweep(nowMs: number): Promise<void> {
     if (clock.monotonicMs() - sweptMs < SWEEP_EVERY_MS) return;
     sweptMs = clock.monotonicMs();
     await removeExpiredChallenges(store, view.challenges.values(), nowMs);
     await resealOldest({ store, vault, view, term, log });
-    if (options.isTableComplete()) await removeUnneeded(options, planned, running, nowMs);
+    if (options.isTableComplete()) await removeUnneeded(options, running, nowMs);
     if (options.removeLeftovers !== null) {
       await options.removeLeftovers(term.signal).catch((error: unknown) => {
         log.warn({ error: errorText(error) }, 'texts that were left in the DNS could not be removed yet');
@@ -182,12 +182,15 @@ function plan(options: ActingOptions, nowMs: number): ReadonlyMap<string, Planne
 
 /** Wishes for names that are gone, and what has expired and is wanted by nobody. */
 async function removeUnneeded(
-  { store, view }: ActingOptions,
-  planned: ReadonlyMap<string, PlannedCertificate>,
+  options: ActingOptions,
   running: ReadonlyMap<string, unknown>,
   nowMs: number,
 ): Promise<void> {
-  for (const { key, revision, value } of view.certificates.values()) {
+  const { store, view } = options;
+  // Together: what comes while one is removed is none of them.
+  const planned = plan(options, nowMs);
+  const present = [...view.certificates.values()];
+  for (const { key, revision, value } of present) {
     if (planned.has(key) || running.has(key) || value.source === 'imported') continue;
     if (value.held !== null && value.held.notAfterMs > nowMs) continue;
     await store.commit({ deletes: [{ kind: 'certificate', key, expected: revision, uid: value.uid }] });

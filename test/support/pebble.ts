@@ -156,6 +156,7 @@ export class Pebble {
 
   /** What the DNS says about a name from now on. */
   async setAddress(host: string, addresses: readonly string[]): Promise<void> {
+    await this.#tell('clear-a', { host });
     await this.#tell('add-a', { host, addresses });
   }
   async setText(host: string, value: string): Promise<void> {
