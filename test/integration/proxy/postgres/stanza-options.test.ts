@@ -10,6 +10,7 @@ import { until } from '../../../support/until.ts';
 import { cancelByLibpq } from '../support/cancel-by-libpq.ts';
 import { route, runningRoute } from '../support/gateway-fixture.ts';
 import { startPostgresStage, type PostgresStage } from '../support/postgres-stage.ts';
+import { startHaproxyBefore } from '../support/proxied-servers.ts';
 import { startBackend, type Backend } from '../support/streams.ts';
 
 const OWN = 'own.pods.localhost';
@@ -151,7 +152,18 @@ describe('client_ca', () => {
   });
 });
 
-describe.each(['v1', 'v2'])('proxy_protocol: %s', (version) => {
+describe.each(['v1', 'v2'] as const)('proxy_protocol: %s', (version) => {
+  it.each([undefined, 'passthrough'] as const)('is what an HAProxy before the pod takes, with tls: %s', async (tls) => {
+    const haproxy = await startHaproxyBefore(stage.server.port);
+    const host = `behind-${version}-${tls ?? 'terminate'}.pods.localhost`;
+    const options = { protocol: 'postgres', sendProxyProtocol: version, ...(tls !== undefined && { tls }) } as const;
+    stage.fixture.feed.change([runningRoute(host, haproxy.port, options)]);
+    await until('the route is there', () => stage.fixture.gateway.table.get(host) !== undefined);
+    const encrypted = tls === 'passthrough' ? 't' : 'f';
+    expect(await stage.psql(to(host), IS_ENCRYPTED)).toEqual({ code: 0, stdout: `${encrypted}\n`, stderr: '' });
+    await haproxy.stop();
+  });
+
   it('goes before the StartupMessage, and before the CancelRequest of its session', async () => {
     headers.length = 0;
     const host = `${version}.pods.localhost`;
