@@ -11,9 +11,9 @@ import { type NamedStartup, parseNamedStartup } from '../../proxy/protocols/post
 import { parseStartupParameters } from '../../proxy/protocols/postgres/startup-parameters.ts';
 import { STARTUP_MAX_BYTES } from '../../proxy/protocols/postgres/codes.ts';
 import { parseFirstPacket } from '../../proxy/protocols/postgres/startup-message.ts';
+import { realClientHellos } from '../support/client-hellos.ts';
 import { VALID } from '../unit/proxy/proxy-protocol/vectors.ts';
 import type { FuzzedParser, Verdict } from './laws.ts';
-import { realClientHellos } from './real-client-hellos.ts';
 
 const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex');

@@ -1,36 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { Duplex } from 'node:stream';
-import { connect, type ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
+import { inRecords, realHello } from '../../support/client-hellos.ts';
 import { sessionOf } from '../../support/tls-session.ts';
 import { Fuzz, SEED } from './fuzz.ts';
 import { CLIENT_HELLO_MAX_BYTES, normalizeServerName, parseClientHello } from '../../../proxy/sniff/client-hello.ts';
-
-/** The first bytes a real TLS client (OpenSSL) sends. */
-function realHello(options: ConnectionOptions): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const wire = new Duplex({
-      read: () => undefined,
-      write(chunk: Buffer, _encoding, callback) {
-        resolve(chunk);
-        callback();
-      },
-    });
-    connect({ ...options, socket: wire }).on('error', () => undefined);
-  });
-}
-
-/** The same handshake message in records of at most `size` bytes. */
-function inRecords(hello: Buffer, size: number): Buffer {
-  const message = hello.subarray(5);
-  const records: Buffer[] = [];
-  for (let offset = 0; offset < message.length; offset += size) {
-    const fragment = message.subarray(offset, offset + size);
-    const header = Buffer.from([22, 3, 1, fragment.length >> 8, fragment.length & 255]);
-    records.push(header, fragment);
-  }
-  return Buffer.concat(records);
-}
 
 /** A minimal hello with the extensions given as [type, data]. */
 function madeHello(extensions: readonly (readonly [number, Buffer])[], records = 16_384): Buffer {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Duplex } from 'node:stream';
 import { connect, type ConnectionOptions } from 'node:tls';
-import { sessionOf } from '../support/tls-session.ts';
+import { sessionOf } from './tls-session.ts';
 
 const ASKED: readonly ConnectionOptions[] = [
   { servername: 'mypg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] },
@@ -15,11 +15,12 @@ const VERSIONS = ['TLSv1.2', 'TLSv1.3'] as const;
 export async function realClientHellos(): Promise<readonly Buffer[]> {
   const sessions = await Promise.all(VERSIONS.map((version) => sessionOf(randomBytes(48), version)));
   const resuming = sessions.map((session): ConnectionOptions => ({ servername: 'mypg.pods.localhost', session }));
-  const hellos = await Promise.all([...ASKED, ...resuming].map(firstBytesOf));
+  const hellos = await Promise.all([...ASKED, ...resuming].map(realHello));
   return [...hellos, ...hellos.map((hello) => inRecords(hello, 300))];
 }
 
-function firstBytesOf(options: ConnectionOptions): Promise<Buffer> {
+/** The first bytes a real TLS client (OpenSSL) sends. */
+export function realHello(options: ConnectionOptions): Promise<Buffer> {
   return new Promise((resolve) => {
     const wire = new Duplex({
       read: () => undefined,
@@ -33,7 +34,7 @@ function firstBytesOf(options: ConnectionOptions): Promise<Buffer> {
 }
 
 /** The same handshake message in records of at most `size` bytes. */
-function inRecords(hello: Buffer, size: number): Buffer {
+export function inRecords(hello: Buffer, size: number): Buffer {
   const message = hello.subarray(5);
   const records: Buffer[] = [];
   for (let offset = 0; offset < message.length; offset += size) {
