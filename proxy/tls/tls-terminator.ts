@@ -50,9 +50,9 @@ interface ReadyServer {
 
 /**
  * Does handshakes on sockets whose ClientHello has been read and put back. There is one server that never listens for
- * each certificate, ALPN answer, key of tickets and list of authorities for clients' certificates: with the name and the offer known beforehand, OpenSSL need not call
- * back into JavaScript in the middle of a handshake, and only tickets of the context a socket was created with are
- * honoured.
+ * each certificate, ALPN answer, key of tickets and list of authorities for clients' certificates: with the name and the
+ * offer known beforehand, OpenSSL need not call back into JavaScript in the middle of a handshake, and only tickets of the
+ * context a socket was created with are honoured.
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions;
@@ -88,9 +88,7 @@ export class TlsTerminator {
   /** The first seals, every one opens: sessions of any worker of any replica are resumed. */
   setTicketKeys(keys: readonly TicketKey[]): void {
     this.#tickets.replace(keys);
-    for (const [key, { ticketKeyName }] of this.#servers.entries()) {
-      if (!this.#tickets.has(ticketKeyName)) this.#servers.delete(key);
-    }
+    this.#forgetServers(({ ticketKeyName }) => !this.#tickets.has(ticketKeyName));
   }
 
   /** Is there a certificate for this name that the world trusts? */
@@ -119,8 +117,12 @@ export class TlsTerminator {
 
   #forget(entries: readonly BookEntry[]): void {
     const gone = new Set(entries.map(({ id }) => id));
-    if (gone.size === 0) return;
-    for (const [key, { id }] of this.#servers.entries()) if (gone.has(id)) this.#servers.delete(key);
+    if (gone.size > 0) this.#forgetServers(({ id }) => gone.has(id));
+  }
+
+  #forgetServers(isGone: (ready: ReadyServer) => boolean): void {
+    // Of a copy: nothing says that a cache may change while it is walked.
+    for (const [key, ready] of [...this.#servers.entries()]) if (isGone(ready)) this.#servers.delete(key);
   }
 
   #serverOf(entry: BookEntry, { alpn, ticketKeyName, clientCa }: Handshake): Server | null {
