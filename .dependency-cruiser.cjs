@@ -47,6 +47,7 @@ module.exports = {
     sdk('pg', 'pg', '^(cli|test|bench)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
+    sdk('grpc', '@grpc/grpc-js', '^test/'),
     sdk('redis', 'redis|@redis/[a-z-]+', '^(control/store/redis|test)/'),
   ],
   options: {

@@ -9,7 +9,7 @@ import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
 import { Exchange, type ExchangeClient } from './exchange.ts';
 import { forwardedRequest } from './forwarded-request.ts';
 import { Http1Answer, type Persistence } from './http1-answer.ts';
-import type { Accepted } from './judge.ts';
+import { type Accepted, speaksH2c } from './judge.ts';
 import { rawResponse, renderProblem } from './page.ts';
 import { type HttpErrorCode, noteProblem, type Problem, problemOfCode } from './problem.ts';
 import { acceptOf, expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
@@ -389,7 +389,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       return;
     }
     const { framing } = verdict.request;
-    const upgrade = upgradeOf(head);
+    // Whoever cannot change the protocol goes on in the one that is spoken (RFC 9110 7.8).
+    const upgrade = speaksH2c(verdict) ? null : upgradeOf(head);
     // What a client sends behind a request to upgrade may be in the other protocol already.
     if (upgrade !== null) this.#keepsAlive = false;
     if (upgrade !== null && framing.kind !== 'none') {

@@ -10,6 +10,7 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'te',
   'transfer-encoding',
   'upgrade',
+  'http2-settings',
   'proxy-authenticate',
   'proxy-authorization',
 ]);

@@ -137,9 +137,9 @@ class Protocol implements HttpProtocol, ConnectionParts {
     const route = this.#options.table.get(host);
     const backend = route?.backend ?? null;
     if (route === undefined || backend?.uid !== accepted.backend.uid) return null;
-    if (route.sendProxyProtocol === undefined) return this.#pools.of(host, backend);
+    if (route.sendProxyProtocol === undefined) return this.#pools.of(host, backend, route.backendProtocol);
     const owner = { id: info.id, version: route.sendProxyProtocol };
-    return this.#pools.owned(host, backend, owner, () => introduceClient(route, info, socket));
+    return this.#pools.owned(host, backend, route.backendProtocol, owner, () => introduceClient(route, info, socket));
   }
 
   acquire(accepted: Accepted, info: ConnectionInfo, cut: () => void): (() => void) | null {

@@ -121,3 +121,8 @@ export class Judge {
     return problemOfRefusal(refusal);
   }
 }
+
+/** The pod speaks HTTP/2: what only HTTP/1.1 can do, it cannot. */
+export function speaksH2c(accepted: Accepted): boolean {
+  return accepted.kind === 'pod' && accepted.route.backendProtocol === 'h2c';
+}

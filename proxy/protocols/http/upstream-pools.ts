@@ -1,8 +1,11 @@
-import type { Backend } from '../../../core/route.ts';
+import type { Backend, Route } from '../../../core/route.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
+import { SessionPool } from '../http2/session-pool.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
+
+type BackendProtocol = Route['backendProtocol'];
 
 /** A pool nobody used for so long is given up; its connections are long gone by then. */
 const FORGET_AFTER_MS = 60_000;
@@ -30,15 +33,23 @@ export class UpstreamPools {
     this.#apiSocketPath = apiSocketPath;
   }
 
-  of(host: string, backend: Backend): UpstreamPool {
-    return poolIn(this.#byHost, host, keyOf(backend), (key) => this.#create(key, backend, null));
+  of(host: string, backend: Backend, protocol: BackendProtocol): UpstreamPool {
+    return poolIn(this.#byHost, host, keyOf(backend, protocol), (key) => this.#create(key, backend, protocol, null));
   }
 
   /** The pool of one client's connection, for as long as that lasts: each connection of it begins with `preamble`. */
-  owned(host: string, backend: Backend, owner: Owner, preamble: () => Buffer | null): UpstreamPool {
+  owned(
+    host: string,
+    backend: Backend,
+    protocol: BackendProtocol,
+    owner: Owner,
+    preamble: () => Buffer | null,
+  ): UpstreamPool {
     const pools = this.#owned.get(owner.id) ?? new Map<string, UpstreamPool>();
     this.#owned.set(owner.id, pools);
-    return poolIn(pools, host, `${keyOf(backend)} ${owner.version}`, (key) => this.#create(key, backend, preamble()));
+    return poolIn(pools, host, `${keyOf(backend, protocol)} ${owner.version}`, (key) =>
+      this.#create(key, backend, protocol, preamble()),
+    );
   }
 
   ownerGone(id: string): void {
@@ -46,8 +57,11 @@ export class UpstreamPools {
     this.#owned.delete(id);
   }
 
-  #create(key: string, { address, port }: Backend, preamble: Buffer | null): UpstreamPool {
-    return new ConnectionPool(key, { kind: 'address', address, port }, this.#limits, preamble);
+  #create(key: string, { address, port }: Backend, protocol: BackendProtocol, preamble: Buffer | null): UpstreamPool {
+    const destination = { kind: 'address', address, port } as const;
+    return protocol === 'h2c'
+      ? new SessionPool(key, destination, this.#limits, preamble)
+      : new ConnectionPool(key, destination, this.#limits, preamble);
   }
 
   api(): UpstreamPool {
@@ -61,8 +75,9 @@ export class UpstreamPools {
     this.#api?.sweep();
     for (const pools of this.#owned.values()) for (const pool of pools.values()) pool.sweep();
     for (const [host, pool] of this.#byHost) {
-      const backend = table.get(host)?.backend ?? null;
-      if (backend !== null && keyOf(backend) === pool.key && pool.lastUsedMs >= forgetBefore) {
+      const route = table.get(host);
+      const backend = route?.backend ?? null;
+      if (backend !== null && keyOf(backend, route?.backendProtocol) === pool.key && pool.lastUsedMs >= forgetBefore) {
         pool.sweep();
         continue;
       }
@@ -102,6 +117,6 @@ function poolIn(
   return pool;
 }
 
-function keyOf(backend: Backend): string {
-  return `${backend.uid} ${backend.address} ${String(backend.port)}`;
+function keyOf(backend: Backend, protocol: BackendProtocol): string {
+  return `${backend.uid} ${backend.address} ${String(backend.port)} ${protocol ?? 'http1'}`;
 }

@@ -8,7 +8,7 @@ export function answerFields({ status, rawHeaders }: ResponseHead): string[] {
   for (let index = 0; index + 1 < passed.length; index += 2) {
     const name = (passed[index] ?? '').toLowerCase();
     // 204 has no body whatever its length says (RFC 9110 8.6).
-    if (name === 'http2-settings' || (name === 'content-length' && status === 204)) continue;
+    if (name === 'content-length' && status === 204) continue;
     fields.push(name, passed[index + 1] ?? '');
   }
   return fields;

@@ -6,7 +6,7 @@ import { acceptOf, upgradeOf } from '../http/connection-wishes.ts';
 import type { ConnectionParts, HttpClient } from '../http/connection-parts.ts';
 import { Exchange, type ExchangeClient } from '../http/exchange.ts';
 import { forwardedRequest } from '../http/forwarded-request.ts';
-import type { Accepted } from '../http/judge.ts';
+import { type Accepted, speaksH2c } from '../http/judge.ts';
 import { renderProblem } from '../http/page.ts';
 import { noteProblem, type Problem, problemOfCode } from '../http/problem.ts';
 import type { Framing } from '../http/wire/body-reader.ts';
@@ -53,6 +53,8 @@ export class ClientStream implements ExchangeClient {
   #receivedBytes = 0;
   #trailers: readonly string[] = [];
   #isBodyDone: boolean;
+  /** Before its body was through. */
+  #isAnswered = false;
   #deadlineMs = Infinity;
   readonly #stall = new StallWatch();
 
@@ -61,6 +63,10 @@ export class ClientStream implements ExchangeClient {
     this.#stream = options.stream;
     this.#isBodyDone = options.endsHere;
     this.#stream.on('error', ignore).once('aborted', this.#onAborted).once('close', this.#onClose);
+    // One that was never read is reset by the library as soon as it is answered, in the middle of what a slow client has
+    // not yet taken.
+    if (options.endsHere) this.#stream.resume();
+    else this.#stream.pause();
     this.#seen = options.parts.began(options.client.info, 'h2');
     this.#seen.id = this.#requestId;
     this.#begin();
@@ -72,6 +78,10 @@ export class ClientStream implements ExchangeClient {
 
   /** Called now and then: who is late is let go. */
   look(nowMs: number): void {
+    if (this.#isAnswered) {
+      this.#closeWhenSent();
+      return;
+    }
     const exchange = this.#exchange;
     const { apiAnswerMs } = this.#options.parts.limits;
     if (exchange !== null && this.#accepted?.kind === 'api' && nowMs - exchange.heardMs > apiAnswerMs) {
@@ -195,7 +205,7 @@ export class ClientStream implements ExchangeClient {
       return;
     }
     this.#accepted = verdict;
-    const isH2c = verdict.kind === 'pod' && verdict.route.backendProtocol === 'h2c';
+    const isH2c = speaksH2c(verdict);
     if (isH2c && translated.isTunnel) {
       const reason = 'WebSocket is not carried to a pod that speaks h2c.';
       this.#refuse(problemOfCode('request.malformed', verdict.requestId, reason));
@@ -227,8 +237,6 @@ export class ClientStream implements ExchangeClient {
     this.#stream.on('drain', this.#onDrain);
     if (!this.#isBodyDone && !isTunnel) {
       this.#stream.on('data', this.#onData).on('trailers', this.#onTrailers).once('end', this.#onEndOfBody);
-      // Until somebody takes it.
-      this.#stream.pause();
       if (framing.kind === 'none') this.#stream.resume();
     }
     this.#exchange.start();
@@ -321,15 +329,23 @@ export class ClientStream implements ExchangeClient {
     this.#stream.destroy(new Error(why));
   }
 
-  /** An answer that is complete ends the exchange, also when not all of the request was read (RFC 9113 8.1). */
+  /**
+   * An answer that is complete ends the exchange, also when not all of the request was read (RFC 9113 8.1); but the library
+   * takes for sent what waits for a slow client, and its reset would cut it off.
+   */
   #endUnreadBody(): void {
+    if (this.#isBodyDone || this.#stream.destroyed) return;
+    this.#stream.off('data', this.#onData).off('end', this.#onEndOfBody).pause();
+    this.#isAnswered = true;
+    setImmediate(() => this.#closeWhenSent());
+  }
+
+  #closeWhenSent(): void {
     const stream = this.#stream;
-    if (this.#isBodyDone || stream.destroyed) return;
-    stream.off('data', this.#onData).off('end', this.#onEndOfBody);
-    // A turn later: what is finished is only then on its way, and a reset overtakes it.
-    const close = (): unknown => setImmediate(() => stream.close(NGHTTP2_NO_ERROR));
-    if (stream.writableFinished) close();
-    else stream.once('finish', close);
+    if (stream.closed || stream.destroyed || stream.state.localClose !== 1) return;
+    // What is left is forgotten: unread, it would keep the stream.
+    stream.resume();
+    stream.close(NGHTTP2_NO_ERROR);
   }
 
   #log(code: string, message: string): void {

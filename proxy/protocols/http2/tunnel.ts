@@ -1,5 +1,6 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { tap } from '../../session/tap.ts';
 
 /**
  * Passes bytes both ways between a stream and a socket until both directions have ended (`splice` does so for two
@@ -13,6 +14,8 @@ export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
   backend.once('close', () => {
     if (!isDone(backend)) stream.destroy(new Error('the backend broke off'));
   });
+  // A stream again, of bytes of its own.
+  tap(backend, (bytes) => backend.push(Buffer.from(bytes)));
   stream.pipe(backend).pipe(stream);
 }
 

@@ -16,14 +16,17 @@ function tableWith(change: Partial<Route>): RouteTable {
 
 it('a pool is kept for the same uid, address and port, and closed for any other', () => {
   const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
-  let pool = pools.of(HOST, backend);
-  expect(pools.of(HOST, { ...backend })).toBe(pool);
+  let pool = pools.of(HOST, backend, undefined);
+  expect(pools.of(HOST, { ...backend }, undefined)).toBe(pool);
   for (const change of [{ uid: 'uid-2' }, { uid: 'uid-2', address: '127.0.0.2' }, { port: 2 }]) {
-    const next = pools.of(HOST, { ...backend, ...change });
+    const next = pools.of(HOST, { ...backend, ...change }, undefined);
     expect(next).not.toBe(pool);
     expect(pool.isRetired).toBe(true);
     pool = next;
   }
+  expect(pools.of(HOST, backend, 'h2c')).not.toBe(pool);
+  expect(pool.isRetired).toBe(true);
+  pool = pools.of(HOST, backend, 'h2c');
   pools.close();
   expect(pool.isRetired).toBe(true);
 });
@@ -32,7 +35,7 @@ it('a pool goes when its route goes, stops, or leads elsewhere', () => {
   const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
   const gone = [new RouteTable(), tableWith({ backend: null }), tableWith({ backend: { ...backend, uid: 'uid-2' } })];
   for (const table of gone) {
-    const pool = pools.of(HOST, backend);
+    const pool = pools.of(HOST, backend, undefined);
     pools.sweep(tableWith({}));
     expect([pools.size, pool.isRetired]).toEqual([1, false]);
     pools.sweep(table);
