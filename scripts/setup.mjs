@@ -2,6 +2,7 @@
 // does nothing when everything is there. With --test it also prepares the real programs that tests run against.
 import { fileURLToPath } from 'node:url';
 import { prepareDebianPackages } from './setup/debian-packages.mjs';
+import { prepareH2spec } from './setup/h2spec.mjs';
 import { prepareKubernetes } from './setup/kubernetes.mjs';
 import { prepareNeo4j } from './setup/neo4j.mjs';
 import { preparePgjdbc } from './setup/pgjdbc.mjs';
@@ -21,10 +22,15 @@ async function prepareByMaven() {
   return [await prepareNeo4j(), await preparePgjdbc()];
 }
 
+/** One after the other: each may have to install Go. */
+async function prepareByGo() {
+  return [await prepareKubernetes(), await prepareH2spec()];
+}
+
 async function prepareTestPrograms() {
   // The first brings what the others are made with.
   const packagesProblem = await prepareDebianPackages();
-  const others = await Promise.all([prepareByMaven(), prepareKubernetes()]);
+  const others = await Promise.all([prepareByMaven(), prepareByGo()]);
   const problems = [packagesProblem, ...others.flat()].filter((problem) => problem !== null);
   for (const problem of problems) say(problem);
   if (problems.length > 0 && process.env.PODGATE_TEST_REQUIRE_ALL === '1')

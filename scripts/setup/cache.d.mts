@@ -8,3 +8,5 @@ export function preparedDebianRoot(): string;
 export const PGJDBC_VERSION: string;
 export function preparedPgjdbc(): string;
 export function preparedNodePeers(): string;
+export const H2SPEC_VERSION: string;
+export function preparedH2spec(): string;

@@ -11,6 +11,8 @@ export const PGJDBC_VERSION = '42.7.14';
 export const KUBERNETES_VERSION = '1.34.4';
 export const ETCD_VERSION = '3.6.13';
 
+export const H2SPEC_VERSION = '2.2.1';
+
 /**
  * Where set-up keeps what tests need and this repository does not hold. Root's own home is closed to the users that
  * pods run as, so root keeps it in /var/cache.
@@ -52,4 +54,9 @@ export function preparedDebianRoot() {
 /** Proxies for Node that `bench/peers.ts` installs to be compared with; it may not be there (yet). */
 export function preparedNodePeers() {
   return join(cacheRoot(), 'bench-node-peers');
+}
+
+/** h2spec, built by set-up for tests; it may not be there (yet). */
+export function preparedH2spec() {
+  return join(cacheRoot(), `h2spec-${H2SPEC_VERSION}`);
 }
