@@ -48,7 +48,7 @@ http {${tls}
   keepalive_requests 1000000000;
   upstream web { server 127.0.0.1:${backends.web}; keepalive 64; keepalive_requests 1000000000; }
   server {
-    listen 127.0.0.1:${ports.web} ssl backlog=4096;
+    listen 127.0.0.1:${ports.web} ssl http2 backlog=4096;
     server_name ${HOSTS.web};
     location / {
       proxy_pass http://web;

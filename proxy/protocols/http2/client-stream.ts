@@ -55,6 +55,8 @@ export class ClientStream implements ExchangeClient {
   #isBodyDone: boolean;
   /** Before its body was through. */
   #isAnswered = false;
+  /** It is a WebSocket by now. */
+  #isTunnel = false;
   #deadlineMs = Infinity;
   readonly #stall = new StallWatch();
 
@@ -87,18 +89,19 @@ export class ClientStream implements ExchangeClient {
     if (exchange !== null && this.#accepted?.kind === 'api' && nowMs - exchange.heardMs > apiAnswerMs) {
       exchange.giveUp('SILENT');
     }
-    const { writableNeedDrain, writableLength } = this.#stream;
+    const { writableNeedDrain, writableEnded, writableLength, headersSent } = this.#stream;
     const { stalledClientMs } = this.#options.parts.limits;
     const isStalled = this.#stall.isStalled(
       nowMs,
-      writableNeedDrain,
+      // Also for the last of an answer.
+      !this.#isTunnel && (writableNeedDrain || (writableEnded && this.#isBodyDone)),
       this.#seen.bytesOut - writableLength,
       stalledClientMs,
     );
     if (!isStalled && (nowMs < this.#deadlineMs || this.#isBodyDone)) return;
     this.#deadlineMs = Infinity;
     exchange?.abandon();
-    if (this.hasAnswered) {
+    if (headersSent) {
       this.#seen.end = 'deadline';
       this.#break('the request took too long');
     } else this.#refuse(problemOfCode('request.timeout', this.#requestId, 'The request is given up.'));
@@ -164,6 +167,7 @@ export class ClientStream implements ExchangeClient {
     }
     this.#seen.connectedMs = this.#exchange?.connectedMs ?? null;
     this.#exchange = null;
+    this.#isTunnel = true;
     this.#seen.status = 200;
     this.#seen.firstByteMs = performance.now();
     this.#answer?.head({ ...head, status: 200 }, { kind: 'until-close' });
