@@ -1,12 +1,12 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { AcmeConfig } from './config.ts';
+import { dnsConfigOf, dnsSection } from './dns-section.ts';
+import { checkFile } from './named-file.ts';
 
 const CHALLENGES = ['tls-alpn-01', 'http-01'] as const;
 const HMAC_KEY = /^[A-Za-z0-9_-]{16,1024}={0,2}\s*$/;
-const FILE_MAX_BYTES = 256 * 1024;
 const limit = (fallback: number) => z.int().min(1).max(100_000).default(fallback);
 
 /** The section `acme` of the YAML file. */
@@ -25,6 +25,7 @@ export const acmeSection = z.strictObject({
     .min(1)
     .refine((list) => new Set(list).size === list.length, { error: 'must not name one twice' })
     .default([...CHALLENGES]),
+  dns: dnsSection.optional(),
   preferredChain: z.string().min(1).optional(),
   caFile: z.string().min(1).optional(),
   eab: z.strictObject({ keyId: z.string().min(1), hmacKeyFile: z.string().min(1) }).optional(),
@@ -54,6 +55,7 @@ export function acmeConfigOf(
     tenants,
     perHost: section.perHost,
     challenges: section.challenges,
+    dns: section.dns === undefined ? null : dnsConfigOf(section.dns, cwd, `${where}.dns`, problems),
     preferredChain: preferredChain ?? null,
     caFile: caFile === undefined ? null : resolve(cwd, caFile),
     externalAccount: eab === undefined ? null : { keyId: eab.keyId, hmacKeyFile: resolve(cwd, eab.hmacKeyFile) },
@@ -64,16 +66,6 @@ export function acmeConfigOf(
     checkFile(config.externalAccount.hmacKeyFile, `${where}.eab.hmacKeyFile`, hmacKeyProblem, problems);
   }
   return config;
-}
-
-function checkFile(path: string, where: string, problemOf: (text: string) => string | null, problems: string[]): void {
-  try {
-    const problem = statSync(path).size > FILE_MAX_BYTES ? 'is too large' : problemOf(readFileSync(path, 'utf8'));
-    if (problem !== null) problems.push(`${where}: the file ${problem}.`);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    problems.push(`${where}: the file cannot be read (${code}).`);
-  }
 }
 
 function caProblem(text: string): string | null {

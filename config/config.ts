@@ -62,6 +62,8 @@ export interface AcmeConfig {
   readonly perHost: boolean;
   /** For those, in the order of preference. */
   readonly challenges: readonly ('http-01' | 'tls-alpn-01')[];
+  /** Set: each of these tenants has one certificate for its base host and all its pods, by dns-01. */
+  readonly dns: AcmeDnsConfig | null;
   readonly preferredChain: string | null;
   /** Absolute: of the CA of the ACME server itself; null = the system's. */
   readonly caFile: string | null;
@@ -69,6 +71,35 @@ export interface AcmeConfig {
   readonly externalAccount: { readonly keyId: string; readonly hmacKeyFile: string } | null;
   /** New certificates a week. */
   readonly budgetPerWeek: { readonly perDomain: number; readonly perTenant: number; readonly perUser: number };
+}
+
+/** How text records get into the DNS. Addresses are `address:port`, file names absolute. */
+export interface AcmeDnsConfig {
+  /** Empty = the system's. */
+  readonly resolvers: readonly string[];
+  /** Asked whether a text is there; empty = all that the zone names. */
+  readonly nameServers: readonly string[];
+  readonly propagationTimeoutMs: number;
+  readonly writer:
+    | {
+        readonly kind: 'update';
+        readonly server: { readonly host: string; readonly port: number };
+        /** As BIND's tsig-keygen writes it. */
+        readonly keyFile: string;
+      }
+    | {
+        readonly kind: 'exec';
+        readonly command: string;
+        readonly arguments: readonly string[];
+        readonly timeoutMs: number;
+      }
+    | {
+        readonly kind: 'http';
+        readonly url: string;
+        readonly tokenFile: string;
+        readonly caFile: string | null;
+        readonly timeoutMs: number;
+      };
 }
 
 export interface TenantConfig {

@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
+import { composeDnsAnswers } from '../certs/acme/dns/compose-dns-answers.ts';
+import { type DnsSettings, TSIG_ALGORITHMS } from '../certs/acme/dns/dns-settings.ts';
 import type { AcmeSettings } from '../certs/manager/acme-settings.ts';
 import { type CertificateManager, createCertificateManager } from '../certs/manager/certificate-manager.ts';
-import type { Config } from '../config/config.ts';
+import type { AcmeDnsConfig, Config } from '../config/config.ts';
+import { tsigKeyOf } from '../config/dns-section.ts';
 import { createLeadership } from '../control/health/leadership.ts';
 import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
 import { createChallengesEverywhere } from '../control/routes/challenges-everywhere.ts';
@@ -34,6 +37,7 @@ export async function composeCertificates(parts: {
 }): Promise<Certificates> {
   const { config, database, feed, clock, log } = parts;
   const { lock, replicas } = database;
+  const dnsSettings = await dnsSettingsOf(config.acme?.dns ?? null, config.podEnvironment.path);
   const shelf = new CertificateShelf(['files', 'wildcard', 'per-host', 'development']);
   const challenges = createChallengesEverywhere({ shelf, replicas, clock });
   const manager = createCertificateManager({
@@ -42,7 +46,7 @@ export async function composeCertificates(parts: {
     sink: shelf,
     leadership: createLeadership({ lock, name: 'certificates', clock, log }),
     everywhere: (uids, timeoutMs, signal) => challenges.wait(uids, timeoutMs, signal),
-    dns: null,
+    dns: dnsSettings === null ? null : composeDnsAnswers({ settings: dnsSettings, store: parts.store, clock, log }),
     nameOf: (host) => nameOf(config, feed, host),
     isTableComplete: () => feed.isReady,
     served: () => shelf.all(),
@@ -84,6 +88,32 @@ async function acmeSettingsOf({ acme, tenants }: Config): Promise<AcmeSettings |
     limits: acme.budgetPerWeek,
     tenants: tenants
       .filter(({ id }) => acme.tenants.includes(id))
-      .map(({ id, baseHost }) => ({ tenant: id, baseHost, hasWildcard: false, hasPerHost: acme.perHost })),
+      .map(({ id, baseHost }) => ({ tenant: id, baseHost, hasWildcard: acme.dns !== null, hasPerHost: acme.perHost })),
   };
+}
+
+/** With the key or the token of the file that is named. */
+async function dnsSettingsOf(config: AcmeDnsConfig | null, path: string): Promise<DnsSettings | null> {
+  if (config === null) return null;
+  const { writer } = config;
+  switch (writer.kind) {
+    case 'exec':
+      return { ...config, writer: { ...writer, path } };
+    case 'http': {
+      const token = (await readFile(writer.tokenFile, 'utf8')).trim();
+      const ca = writer.caFile === null ? null : await readFile(writer.caFile, 'utf8');
+      return { ...config, writer: { kind: 'http', url: writer.url, token, ca, timeoutMs: writer.timeoutMs } };
+    }
+    case 'update': {
+      const key = tsigKeyOf(await readFile(writer.keyFile, 'utf8'));
+      const algorithm = TSIG_ALGORITHMS.find((one) => one === key?.algorithm);
+      // It was there, and good, when the configuration was read.
+      if (key === null || algorithm === undefined) throw new Error(`${writer.keyFile} holds no key any more`);
+      const secret = Buffer.from(key.secret, 'base64');
+      return {
+        ...config,
+        writer: { kind: 'update', server: writer.server, key: { name: key.name, algorithm, secret } },
+      };
+    }
+  }
 }

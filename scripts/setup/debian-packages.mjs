@@ -20,6 +20,7 @@ const PROGRAMS = [
   ['sslscan', 'sslscan'],
   ['testssl', 'testssl.sh'],
   ['named', 'bind9'],
+  ['nsupdate', 'bind9-dnsutils'],
   ['chromium', 'chromium'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
   ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],

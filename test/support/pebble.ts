@@ -9,7 +9,7 @@ import { createTestAuthority } from './test-authority.ts';
 import { until } from './until.ts';
 
 export interface PebbleOptions {
-  /** `host:port` of the DNS server it asks; default: the challenge test server, where every name is 127.0.0.1. */
+  /** `host:port` of the DNS server it asks; default: a challenge test server of its own, where every name is 127.0.0.1. */
   readonly dnsServer?: string;
   /** Key ids and HMAC keys (base64url) of external accounts; given: they are required. */
   readonly externalAccounts?: Readonly<Record<string, string>>;
@@ -85,7 +85,7 @@ export class Pebble {
   }
 
   async start(): Promise<void> {
-    const dns = this.#options.dnsServer === undefined ? this.#dnsServer : '';
+    const playsDns = this.#options.dnsServer === undefined;
     const environment = {
       PEBBLE_VA_NOSLEEP: '1',
       PEBBLE_AUTHZREUSE: '0',
@@ -105,10 +105,12 @@ export class Pebble {
       this.#children.push(child);
       return child;
     };
-    run('pebble-challtestsrv', [
-      ...['-http01', '', '-https01', '', '-tlsalpn01', '', '-defaultIPv6', ''],
-      ...['-dns01', dns, '-management', `127.0.0.1:${this.#challengesPort}`],
-    ]);
+    if (playsDns) {
+      run('pebble-challtestsrv', [
+        ...['-http01', '', '-https01', '', '-tlsalpn01', '', '-defaultIPv6', ''],
+        ...['-dns01', this.#dnsServer, '-management', `127.0.0.1:${this.#challengesPort}`],
+      ]);
+    }
     const child = run(this.#options.program ?? 'pebble', [
       ...['-config', join(this.#folder, 'config.json'), '-strict', '-dnsserver', this.#dnsServer],
     ]);
@@ -120,7 +122,9 @@ export class Pebble {
       },
       { timeoutMs: 10_000 },
     );
-    await until('the challenge test server answers', () => this.#tell('clear-a', { host: 'nobody.test' }));
+    if (playsDns) {
+      await until('the challenge test server answers', () => this.#tell('clear-a', { host: 'nobody.test' }));
+    }
   }
 
   /** Stops answering, and forgets everything. */

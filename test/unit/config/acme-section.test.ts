@@ -45,6 +45,7 @@ test('the least there is: a directory, and the consent', () => {
     tenants: ['dev'],
     perHost: true,
     challenges: ['tls-alpn-01', 'http-01'],
+    dns: null,
     preferredChain: null,
     caFile: null,
     externalAccount: null,
@@ -97,4 +98,43 @@ test('files that are not what they should be are told, and nothing of a secret',
   expect(problemsOf('acme: { directoryUrl: "https://a.test", termsOfServiceAgreed: true, caFile: none.pem }')).toEqual([
     'PODGATE_CONFIG acme.caFile: the file cannot be read (ENOENT).',
   ]);
+});
+
+const ACME = 'directoryUrl: "https://acme.test/dir", termsOfServiceAgreed: true';
+const KEY = 'key "podgate." {\n  algorithm hmac-sha256;\n  secret "c2VjcmV0LXNlY3JldC1zZWNyZXQ=";\n};\n';
+
+test('texts for dns-01 are written in one of three ways', () => {
+  writeFileSync(join(directory, 'dns.key'), KEY);
+  writeFileSync(join(directory, 'token'), 'abc\n');
+  const dns = (section: string) => load(`acme: { ${ACME}, dns: { ${section} } }`)?.dns;
+  expect(dns('update: { server: ns.example.org, keyFile: dns.key }, resolvers: ["192.0.2.1", "2001:db8::1"]')).toEqual({
+    resolvers: ['192.0.2.1:53', '[2001:db8::1]:53'],
+    nameServers: [],
+    propagationTimeoutMs: 120_000,
+    writer: { kind: 'update', server: { host: 'ns.example.org', port: 53 }, keyFile: join(directory, 'dns.key') },
+  });
+  expect(dns('exec: { command: ./hook, arguments: [a] }')?.writer).toEqual({
+    kind: 'exec',
+    command: join(directory, 'hook'),
+    arguments: ['a'],
+    timeoutMs: 60_000,
+  });
+  expect(dns('http: { url: "https://dns.test/x", tokenFile: token }')?.writer).toMatchObject({
+    kind: 'http',
+    caFile: null,
+  });
+});
+
+test('mistakes about dns-01 are told with their keys, and no secret is quoted', () => {
+  writeFileSync(join(directory, 'bad.key'), 'key "x" { algorithm hmac-md5; secret "dG9wLXNlY3JldA=="; };');
+  const problems = (section: string) => problemsOf(`acme: { ${ACME}, dns: { ${section} } }`).join('\n');
+  expect(problems('')).toContain('PODGATE_CONFIG acme.dns: give exactly one of update, exec and http');
+  expect(problems('exec: { command: a }, resolvers: [ns.example.org]')).toContain(
+    'acme.dns.resolvers[0]: must be an IP',
+  );
+  expect(problems('http: { url: "http://dns.test/", tokenFile: t }')).toContain('acme.dns.http.url: must be a URL');
+  const said = problems('update: { server: "a b", keyFile: bad.key }');
+  expect(said).toContain('acme.dns.update.server: must be a host name');
+  expect(said).toContain('acme.dns.update.keyFile: the file must hold one key as tsig-keygen writes it');
+  expect(said).not.toContain('dG9w');
 });

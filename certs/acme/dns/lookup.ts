@@ -1,0 +1,98 @@
+import { Resolver } from 'node:dns/promises';
+import { AcmeError } from '../acme-error.ts';
+
+const TRY_MS = 3_000;
+const TRIES = 2;
+const CNAMES_MAX = 8;
+/** Answers that mean: there is no such record. */
+const ABSENT: ReadonlySet<string> = new Set(['ENODATA', 'ENOTFOUND']);
+
+/** What is asked of the DNS. Rejects with AcmeError 'refused' and a sentence, or with the signal's reason. */
+export interface Lookup {
+  /** Where the text for this name is to be written: CNAMEs are followed (RFC 8555 10.2 on delegation). */
+  target(name: string, signal: AbortSignal): Promise<string>;
+  /** The zone that this name is in. */
+  zoneOf(name: string, signal: AbortSignal): Promise<string>;
+  /** `address:port` of all servers of a zone. */
+  serversOf(zone: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** What one server shows at a name. */
+  textsAt(server: string, name: string, signal: AbortSignal): Promise<readonly string[]>;
+}
+
+export function createLookup(resolvers: readonly string[]): Lookup {
+  return {
+    async target(name, signal) {
+      const seen = new Set<string>();
+      let at = name.toLowerCase();
+      while (seen.size < CNAMES_MAX) {
+        if (seen.has(at))
+          throw new AcmeError('refused', `the CNAMEs from ${name} go in a circle: ${[...seen].join(', ')}`);
+        seen.add(at);
+        const [next] = await ask(resolvers, `the CNAME of ${at}`, (resolver) => resolver.resolveCname(at), signal);
+        if (next === undefined) return at;
+        at = plain(next);
+      }
+      throw new AcmeError('refused', `there are more than ${CNAMES_MAX} CNAMEs from ${name} on`);
+    },
+
+    async zoneOf(name, signal) {
+      for (let at = name; at.includes('.'); at = at.slice(at.indexOf('.') + 1)) {
+        const [found] = await ask(
+          resolvers,
+          `the zone of ${name}`,
+          async (resolver) => [await resolver.resolveSoa(at)],
+          signal,
+        );
+        if (found !== undefined) return at;
+      }
+      throw new AcmeError('refused', `no zone is found that ${name} is in: does the domain exist?`);
+    },
+
+    async serversOf(zone, signal) {
+      const names = await ask(resolvers, `the name servers of ${zone}`, (resolver) => resolver.resolveNs(zone), signal);
+      const addresses = await Promise.all(
+        names.flatMap((name) => [
+          ask(resolvers, `the address of ${name}`, (resolver) => resolver.resolve4(name), signal),
+          ask(resolvers, `the address of ${name}`, (resolver) => resolver.resolve6(name), signal),
+        ]),
+      );
+      const all = addresses.flat().map((address) => (address.includes(':') ? `[${address}]:53` : `${address}:53`));
+      if (all.length === 0) throw new AcmeError('refused', `the zone ${zone} names no name server that has an address`);
+      return [...new Set(all)];
+    },
+
+    async textsAt(server, name, signal) {
+      const what = `${name} at the name server ${server}`;
+      const found = await ask([server], what, (resolver) => resolver.resolveTxt(name), signal);
+      return found.map((pieces) => pieces.join(''));
+    },
+  };
+}
+
+/** Nothing where there is no such record. */
+async function ask<T>(
+  servers: readonly string[],
+  what: string,
+  question: (resolver: Resolver) => Promise<readonly T[]>,
+  signal: AbortSignal,
+): Promise<readonly T[]> {
+  signal.throwIfAborted();
+  const resolver = new Resolver({ timeout: TRY_MS, tries: TRIES });
+  if (servers.length > 0) resolver.setServers(servers);
+  const onAbort = (): void => resolver.cancel();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await question(resolver);
+  } catch (error) {
+    signal.throwIfAborted();
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    if (ABSENT.has(code)) return [];
+    throw new AcmeError('refused', `the DNS does not tell ${what} (${code})`, { cause: error });
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+function plain(name: string): string {
+  return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase();
+}

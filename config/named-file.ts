@@ -1,0 +1,19 @@
+import { readFileSync, statSync } from 'node:fs';
+
+const MAX_BYTES = 256 * 1024;
+
+/** A file that the configuration names must be readable now, and good; what is wrong is added to `problems`. */
+export function checkFile(
+  path: string,
+  where: string,
+  problemOf: (text: string) => string | null,
+  problems: string[],
+): void {
+  try {
+    const problem = statSync(path).size > MAX_BYTES ? 'is too large' : problemOf(readFileSync(path, 'utf8'));
+    if (problem !== null) problems.push(`${where}: the file ${problem}.`);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    problems.push(`${where}: the file cannot be read (${code}).`);
+  }
+}
