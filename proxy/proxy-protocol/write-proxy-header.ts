@@ -40,6 +40,7 @@ const TLV = { alpn: 0x01, authority: 0x02, crc32c: 0x03, uniqueId: 0x05, tls: 0x
 const TLS_TLV = { version: 0x21, commonName: 0x22, cipher: 0x23 } as const;
 const CLIENT_TLS = 0x01;
 const CLIENT_CERTIFICATE = 0x02 | 0x04;
+const COMMON_NAME_MAX_BYTES = 256;
 const CRC32C_BYTES = 4;
 /** Of the fixed part: signature, version and command, family, length. */
 const FIXED_BYTES = 16;
@@ -88,13 +89,16 @@ function tlsVector({ version, cipher, clientCertificate }: EndedTls): Buffer {
   const did = CLIENT_TLS | (clientCertificate === null ? 0 : CLIENT_CERTIFICATE);
   const result = Buffer.alloc(4);
   result.writeUInt32BE(clientCertificate === null ? 1 : 0);
-  const commonName = clientCertificate?.commonName ?? null;
+  const commonName = Buffer.from(clientCertificate?.commonName ?? '', 'utf8');
   return Buffer.concat([
     Buffer.from([did]),
     result,
     vector(TLS_TLV.version, Buffer.from(version, 'latin1')),
     vector(TLS_TLV.cipher, Buffer.from(cipher, 'latin1')),
-    ...(commonName === null ? [] : [vector(TLS_TLV.commonName, Buffer.from(commonName, 'utf8'))]),
+    // X.520 allows 64 characters; one that is far longer is no name, and receivers bound the header.
+    ...(commonName.length === 0 || commonName.length > COMMON_NAME_MAX_BYTES
+      ? []
+      : [vector(TLS_TLV.commonName, commonName)]),
   ]);
 }
 

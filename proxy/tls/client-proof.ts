@@ -1,10 +1,11 @@
+import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 
 /** A client's certificate that was verified. */
 export interface ClientCertificate {
   /** RFC 2253: the most specific part first, special characters escaped. */
   readonly subject: string;
-  /** Null when the subject has none. */
+  /** As it is, not escaped; null when the subject has none. */
   readonly commonName: string | null;
   /** Of the whole certificate: SHA-256 in hexadecimal, lower case. */
   readonly fingerprint: string;
@@ -27,17 +28,22 @@ export function readClientProof(client: TLSSocket, authorities: string): ClientP
   if (!client.authorized || client.isSessionReused()) {
     return { kind: 'refused', authorities, reason: reasonOf(client.authorizationError) };
   }
-  const parts = certificate.subject.split('\n');
   return {
     kind: 'verified',
     authorities,
     certificate: {
-      subject: parts.toReversed().join(','),
-      commonName: parts.find((part) => part.startsWith('CN='))?.slice(3) ?? null,
+      // Its parts are escaped already, a line break within one, too.
+      subject: certificate.subject.split('\n').toReversed().join(','),
+      commonName: commonNameOf(certificate),
       fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
       der: certificate.raw,
     },
   };
+}
+
+function commonNameOf(certificate: X509Certificate): string | null {
+  const [name = null] = [certificate.toLegacyObject().subject.CN as string | readonly string[] | undefined].flat();
+  return name;
 }
 
 /** OpenSSL's names of verification errors (X509_verify_cert_error_string), as Node gives them. */

@@ -188,7 +188,7 @@ describe('PROXY headers of version 2', () => {
     const pod = await startPod((socket) => socket.end('heard'));
     const gateway = await startFor({ sendProxyProtocol: 'v2', clientCa: lab.ca }, pod.port);
     const client = await openFrom(gateway, '203.0.113.7', 4711, {
-      ...lab.issue('/O=Lab/CN=alice'),
+      ...lab.issue('/O=Lab/CN=Miller, Alice'),
       ALPNProtocols: ['postgresql'],
     });
     expect(String(await readAndEnd(client))).toBe('heard');
@@ -198,7 +198,7 @@ describe('PROXY headers of version 2', () => {
     expect(header).toContain('\x20\x00');
     // Over TLS, with a certificate, which is good.
     expect(header).toContain('\x07\x00\x00\x00\x00\x21\x00\x07TLSv1.3');
-    expect(header).toContain('\x22\x00\x05alice');
+    expect(header).toContain('\x22\x00\x0dMiller, Alice');
   });
 });
 

@@ -96,6 +96,21 @@ describe('writeProxyHeader', () => {
     expect(String(within.get(0x23))).toBe('TLS_AES_128_GCM_SHA256');
   });
 
+  it('leaves out a common name that is none, or far too long to be one', () => {
+    for (const [commonName, length] of [
+      [null, 0],
+      ['', 0],
+      ['a'.repeat(256), 256],
+      ['a'.repeat(70_000), 0],
+    ] as const) {
+      const tls = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', clientCertificate: { commonName } };
+      const header = writeProxyHeader('v2', { ...PLAIN, tls });
+      expect(read(header)).toMatchObject({ bytes: header.length });
+      const value = new Map(tlvs(header.subarray(28))).get(0x20) ?? Buffer.alloc(0);
+      expect(new Map(tlvs(value.subarray(5))).get(0x22)?.length ?? 0).toBe(length);
+    }
+  });
+
   it('says of a client without a certificate that none was verified', () => {
     const tls = { version: 'TLSv1.2', cipher: 'ECDHE-ECDSA-AES128-GCM-SHA256', clientCertificate: null };
     const header = writeProxyHeader('v2', { ...PLAIN, tls });
