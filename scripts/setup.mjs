@@ -6,6 +6,7 @@ import { prepareH2spec } from './setup/h2spec.mjs';
 import { prepareKubernetes } from './setup/kubernetes.mjs';
 import { prepareNeo4j } from './setup/neo4j.mjs';
 import { preparePgjdbc } from './setup/pgjdbc.mjs';
+import { prepareNeo4jDrivers } from './setup/neo4j-drivers.mjs';
 import { prepareNodeModules } from './setup/node-modules.mjs';
 import { say } from './setup/run-command.mjs';
 
@@ -19,7 +20,7 @@ function fail(problem) {
 
 /** One after the other: Maven's own cache is not made for two at a time. */
 async function prepareByMaven() {
-  return [await prepareNeo4j(), await preparePgjdbc()];
+  return [await prepareNeo4j(), await preparePgjdbc(), await prepareNeo4jDrivers()];
 }
 
 /** One after the other: each may have to install Go. */

@@ -36,6 +36,11 @@ export function preparedKubernetesHome() {
   return join(cacheRoot(), `kubernetes-${KUBERNETES_VERSION}`);
 }
 
+/** Drivers of Neo4j in other languages than ours (neo4j-drivers.mjs); `hash` tells what they were made from. */
+export function preparedNeo4jDrivers(hash) {
+  return join(cacheRoot(), `neo4j-drivers-${hash}`);
+}
+
 /** The driver's one file; it may not be there (yet). */
 export function preparedPgjdbc() {
   return join(cacheRoot(), `postgresql-${PGJDBC_VERSION}.jar`);

@@ -7,6 +7,7 @@ const PROGRAMS = [
   ['pgbench', 'postgresql-contrib'],
   ['curl', 'curl'],
   ['python3', 'python3'],
+  ['pip3', 'python3-pip'],
   ['openssl', 'openssl'],
   ['java', 'openjdk-17-jre-headless'],
   ['mvn', 'maven'],

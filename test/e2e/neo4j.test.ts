@@ -1,22 +1,33 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
+import { BoltSession } from './clients/bolt-session.ts';
+import { askInBrowser } from './clients/neo4j-browser.ts';
+import { askDriver, LANGUAGES, type Language, type Said } from './clients/neo4j-drivers.ts';
 
 const NEO4J_HOME = preparedNeo4jHome();
 const HOST = 'mygraph.pods.localhost';
+const SCHEMES = ['bolt+s', 'neo4j+s'] as const;
+const CONNECTIONS_PER_POD = 24;
+const ECHO = `require('node:net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(process.env.PORT, '127.0.0.1')`;
 
 let program: Program;
 let user: string;
 let password: string;
+const directory = mkdtempSync(join(tmpdir(), 'podgate-neo4j-'));
 
 beforeAll(async () => {
   if (!existsSync(NEO4J_HOME))
     throw new Error(`no Neo4j at ${NEO4J_HOME}: run npm test, or node scripts/setup.mjs --test`);
-  program = await Program.start({ env: { NEO4J_HOME } });
+  const config = join(directory, 'podgate.yaml');
+  writeFileSync(config, `limits: { connectionsPerPod: ${CONNECTIONS_PER_POD} }\n`);
+  program = await Program.start({ workers: 1, env: { NEO4J_HOME, PODGATE_CONFIG: config } });
   await program.api('POST', '/v3/pods', { pod_id: 'mygraph', pod_template: 'neo4j' });
   await program.podStatus('mygraph', 'RUNNING', 120_000);
   const { body } = await program.get('/v3/pods/mygraph/credentials');
@@ -24,25 +35,122 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(async () => {
   await program.dispose();
+  rmSync(directory, { recursive: true });
 });
 
-async function cypher(scheme: string, query: string, host = HOST) {
-  const client = join(import.meta.dirname, 'clients/neo4j-client.ts');
-  const { stdout, stderr } = await run(
-    process.execPath,
-    [client, `${scheme}://${host}:${program.httpsPort}`, user, query],
-    {
-      env: { NODE_EXTRA_CA_CERTS: program.caPath, NEO4J_PASSWORD: password },
-    },
-  );
-  if (stdout === '') throw new Error(stderr);
-  return JSON.parse(stdout) as { record?: object; server?: string; code?: string; message?: string };
+function ask(language: Language, uris: readonly string[], query: string): Promise<readonly Said[]> {
+  return askDriver(language, { uris, user, password, query, caPath: program.caPath, directory });
+}
+
+const uriOf = (scheme: string, host = HOST): string => `${scheme}://${host}:${program.httpsPort}`;
+
+async function cypher(scheme: string, query: string, host = HOST): Promise<Said> {
+  const [said] = await ask('JavaScript', [uriOf(scheme, host)], query);
+  return said ?? {};
+}
+
+function open(host: string): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port: program.httpsPort, servername: host, ca: program.ca }, () =>
+      resolve(socket.off('error', reject).on('error', () => undefined)),
+    );
+    socket.once('error', reject);
+  });
 }
 
 test.each(['bolt+s', 'neo4j+s'])('neo4j-driver runs Cypher over %s', async (scheme) => {
   const answer = await cypher(scheme, 'CREATE (n:Thing {name: "a"}) RETURN n.name AS name, 6 * 7 AS product');
   expect(answer).toMatchObject({ record: { name: 'a', product: 42 }, server: `${HOST}:${program.httpsPort}` });
 });
+
+test.each(LANGUAGES)(
+  'the driver for %s runs Cypher over both schemes',
+  async (language) => {
+    const uris = SCHEMES.map((scheme) => uriOf(scheme));
+    const answers = await ask(language, uris, 'UNWIND range(1, 20000) AS n RETURN n, 6 * 7 AS product');
+    const expected = { record: { n: 1, product: 42 }, records: 20_000 };
+    expect(answers).toMatchObject([expected, expected]);
+  },
+  180_000,
+);
+
+/** `manifest`: the version is not proposed by the client, but chosen from what the server offers. */
+test.each(['4.4', '5.0', '5.4', '5.8', 'manifest'])(
+  "Bolt %s is the pod's own business: handshake, logon and records pass",
+  async (proposal) => {
+    const socket = await open(HOST);
+    const session = new BoltSession(socket);
+    const version = proposal === 'manifest' ? await session.proposeManifest() : await session.propose(proposal);
+    if (proposal === 'manifest') expect(version).toMatch(/^5\.\d+$/);
+    else expect(version).toBe(proposal);
+    const auth = { scheme: 'basic', principal: user, credentials: password };
+    expect(await session.run(version, auth, 'UNWIND range(1, 100) AS n RETURN n')).toBe(100);
+    socket.destroy();
+  },
+);
+
+test("Neo4j Browser's WebSocket: its driver, in Chromium, runs Cypher over both schemes", async () => {
+  const uris = SCHEMES.map((scheme) => uriOf(scheme));
+  const query = 'RETURN 6 * 7 AS product';
+  const answers = await askInBrowser({ uris, user, password, query, ca: program.ca, directory });
+  expect(answers).toEqual([{ product: 42 }, { product: 42 }]);
+}, 180_000);
+
+/** Of each driver, for what is tried again by itself, for an address that is not let in, and for a name of nobody. */
+const EXCEPTIONS: Readonly<Record<Language, { transient: string; forbidden: string; unknown: string }>> = {
+  JavaScript: { transient: 'Neo4jError', forbidden: 'Neo4jError', unknown: 'Neo4jError' },
+  Python: { transient: 'DatabaseUnavailable', forbidden: 'Forbidden', unknown: 'ClientError' },
+  Java: { transient: 'TransientException', forbidden: 'SecurityException', unknown: 'FatalDiscoveryException' },
+  Go: { transient: '*errorutil.TransactionExecutionLimit', forbidden: '*db.Neo4jError', unknown: '*db.Neo4jError' },
+};
+
+test('whoever is refused gets the right exception of its driver, with our sentence in it, in every language and scheme', async () => {
+  const networking = (more: object = {}) => ({ default: { protocol: 'tcp', port: 7687, ...more } });
+  const sleep = { pod_template: 'podgate/process', command: ['sleep', '1000'], networking: networking() };
+  const create = async (body: object): Promise<void> => {
+    const answer = await program.api('POST', '/v3/pods', body);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+  };
+  await create({ ...sleep, pod_id: 'off', status_requested: 'OFF' });
+  await create({ ...sleep, pod_id: 'slow' });
+  await create({ ...sleep, pod_id: 'fenced', networking: networking({ ip_allow_list: ['192.0.2.1'] }) });
+  await program.createPod({ ...sleep, pod_id: 'full', command: ['node', '-e', ECHO] });
+  await program.podStatus('slow', 'CREATING_CONTAINER');
+  const held = await Promise.all(Array.from({ length: CONNECTIONS_PER_POD }, () => open('full.pods.localhost')));
+
+  const transient = { kind: 'transient', code: 'Neo.TransientError.General.DatabaseUnavailable' } as const;
+  const situations = [
+    { pod: 'off', ...transient, words: /is not running: its status is STOPPED.*\/v3\/pods\/off\/start/ },
+    { pod: 'slow', ...transient, words: /is starting/ },
+    { pod: 'full', ...transient, words: /Too many connections/ },
+    {
+      pod: 'fenced',
+      kind: 'forbidden',
+      code: 'Neo.ClientError.Security.Forbidden',
+      words: /may not connect to this pod/,
+    },
+    {
+      pod: 'nobody',
+      kind: 'unknown',
+      code: 'Neo.ClientError.Database.DatabaseNotFound',
+      words: /No pod answers to the name/,
+    },
+  ] as const;
+  const cases = situations.flatMap((situation) => SCHEMES.map((scheme) => ({ ...situation, scheme })));
+  const uris = cases.map(({ pod, scheme }) => uriOf(scheme, `${pod}.pods.localhost`));
+  const answers = await Promise.all(LANGUAGES.map((language) => ask(language, uris, 'RETURN 1')));
+  for (const [index, language] of LANGUAGES.entries()) {
+    for (const [at, { pod, scheme, kind, code, words }] of cases.entries()) {
+      const said = answers[index]?.[at] ?? {};
+      const where = `${language} ${scheme} ${pod}: ${JSON.stringify(said)}`;
+      expect(said.code, where).toBe(code);
+      expect(said.type, where).toBe(EXCEPTIONS[language][kind]);
+      expect(said.retryable, where).toBe(kind === 'transient');
+      expect(said.message?.replaceAll('\n', ' '), where).toMatch(words);
+    }
+  }
+  for (const socket of held) socket.destroy();
+}, 180_000);
 
 test('cypher-shell runs Cypher over neo4j+s', async () => {
   const shell = join(NEO4J_HOME, 'bin', 'cypher-shell');
