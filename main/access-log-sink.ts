@@ -47,8 +47,10 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     mode: 0o600,
     maxWrite: writeBytes,
     maxLength: UNWRITTEN_MAX_BYTES,
+    contentMode: 'buffer',
   });
-  let gathered = '';
+  const gathered = Buffer.allocUnsafeSlow(writeBytes);
+  let gatheredBytes = 0;
   let gatheredLines = 0;
   let writing = 0;
   let dropped = 0;
@@ -58,11 +60,12 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
 
   const handOver = (): void => {
     if (gatheredLines === 0) return;
-    const [text, lines] = [gathered, gatheredLines];
-    gathered = '';
+    const bytes = Buffer.from(gathered.subarray(0, gatheredBytes));
+    writing = gatheredLines;
+    gatheredBytes = 0;
     gatheredLines = 0;
-    writing = lines;
-    destination.write(text);
+    // In this mode it takes buffers, which its types do not know: strings would be flattened and encoded once more.
+    destination.write(bytes as unknown as string);
   };
   // Told within `write`.
   destination.on('drop', () => (dropped += writing));
@@ -102,8 +105,8 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
 
   return {
     write(line) {
-      if (gathered.length + line.length > writeBytes) handOver();
-      gathered += line;
+      if (gatheredBytes + line.length > writeBytes) handOver();
+      gatheredBytes += gathered.write(line, gatheredBytes, 'latin1');
       gatheredLines++;
     },
     get dropped() {

@@ -206,7 +206,8 @@ class GatewayWorker implements Gateway {
       baseHosts,
       challengeAnswer: (token) => this.#challenges.get(token),
       publicHttpsPort,
-      addressOf: (socket) => this.#reception.find(socket)?.info.remoteAddress ?? null,
+      infoOf: (socket) => this.#reception.find(socket)?.info ?? null,
+      seen,
       log,
     });
     this.#accept = {
@@ -214,6 +215,7 @@ class GatewayWorker implements Gateway {
       http: (raw) => {
         this.#reception.receive(raw, (connection) => {
           connection.phase = 'served';
+          connection.isHttp = true;
           // A server that never listens does not watch its own timeouts.
           connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#reception.close(connection, 'deadline'));
           redirect.emit('connection', raw);

@@ -2,7 +2,9 @@ import http from 'node:http';
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Logger } from '../../../core/logger.ts';
+import type { ConnectionInfo } from '../../connection-info.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
+import type { Seen } from '../../seen/seen.ts';
 import { examineRequest } from './examine.ts';
 import { parseHost } from './host.ts';
 import { DEFAULT_HTTP_LIMITS } from './limits.ts';
@@ -17,8 +19,9 @@ export interface RedirectOptions {
   readonly challengeAnswer: (token: string) => string | undefined;
   /** The port HTTPS clients dial. */
   readonly publicHttpsPort: number;
-  /** The client's own address, for the log. */
-  readonly addressOf: (socket: Socket) => string | null;
+  /** Null when the connection is gone. */
+  readonly infoOf: (socket: Socket) => ConnectionInfo | null;
+  readonly seen: Pick<Seen, 'requestBegan' | 'requestEnded'>;
   readonly log: Logger;
 }
 
@@ -40,6 +43,7 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
     },
     (request, response) => {
       request.resume();
+      noteWhenOver(request, response, options);
       if (answerChallenge(request, response, options)) return;
       const answer = answerTo(request, options);
       if (answer.kind === 'redirect') {
@@ -56,6 +60,23 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
     server.emit('request', request, response);
   });
   return server;
+}
+
+function noteWhenOver(
+  request: http.IncomingMessage,
+  response: http.ServerResponse,
+  { infoOf, seen }: RedirectOptions,
+): void {
+  const info = infoOf(request.socket);
+  if (info === null) return;
+  const record = seen.requestBegan(info, 'http/1.1');
+  const { method = '', url = '', rawHeaders } = request;
+  record.head = { method, url, rawHeaders };
+  response.once('close', () => {
+    record.status = response.statusCode;
+    if (response.writableFinished) record.end = 'answered';
+    seen.requestEnded(record);
+  });
 }
 
 const CHALLENGE_PATH = '/.well-known/acme-challenge/';
@@ -79,7 +100,7 @@ type Answer =
 
 function answerTo(
   request: http.IncomingMessage,
-  { table, baseHosts, publicHttpsPort, addressOf, log }: RedirectOptions,
+  { table, baseHosts, publicHttpsPort, infoOf, log }: RedirectOptions,
 ): Answer {
   const named = parseHost(request.headers.host ?? '')?.host ?? '';
   const { method = '', url = '', rawHeaders } = request;
@@ -90,7 +111,7 @@ function answerTo(
   }
   const known = table.get(named)?.host ?? (baseHosts().has(named) ? named : undefined);
   if (known === undefined) {
-    log.debug({ remoteAddress: addressOf(request.socket) }, 'plain HTTP for an unknown name');
+    log.debug({ remoteAddress: infoOf(request.socket)?.remoteAddress ?? null }, 'plain HTTP for an unknown name');
     return problem('route.unknown');
   }
   const port = publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`;

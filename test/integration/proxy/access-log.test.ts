@@ -117,6 +117,25 @@ describe('the access log of HTTP', () => {
     expect(gateway.counters.requests).toMatchObject({ '2xx': 1, '4xx': 3, '5xx': 1 });
   });
 
+  it('has those in plaintext, too, that are sent on to https', async () => {
+    const log = createLog();
+    const { httpPort } = await start({
+      routes: [route('web.pods.localhost', { protocol: 'http' })],
+      accessLog: log.sink,
+    });
+    for (const host of ['web.pods.localhost', 'nobody.pods.localhost']) {
+      const client = await openPlain(httpPort);
+      client.write(`GET /x?token=SECRET HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`);
+      await readAndEnd(client);
+    }
+    await until('both are told', () => log.texts.length === 2);
+    expect(log.lines()).toMatchObject([
+      { kind: 'request', status: 308, tls: null, path: '/x', end: 'answered', address: '127.0.0.1' },
+      { kind: 'request', status: 404, pod: null },
+    ]);
+    expect(log.texts.join('')).not.toContain('SECRET');
+  });
+
   it('tells of a tunnel when it ends, with what went through it', async () => {
     const port = await startPod(() => undefined);
     pods[0]?.on('upgrade', (_, socket: Socket) => {

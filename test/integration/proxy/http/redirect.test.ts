@@ -2,7 +2,10 @@ import http from 'node:http';
 import net from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createRedirectServer } from '../../../../proxy/protocols/http/redirect.ts';
+import { createCounters } from '../../../../proxy/counters.ts';
+import { createSeen } from '../../../../proxy/seen/seen.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
+import { systemClock } from '../support/gateway-fixture.ts';
 import { silentLog } from '../../../support/silent-log.ts';
 import { answerOf, listen, readToEnd } from './http-gateway.ts';
 
@@ -21,7 +24,8 @@ async function start(publicHttpsPort: number): Promise<void> {
     baseHosts,
     challengeAnswer: (token) => challenges.get(token),
     publicHttpsPort,
-    addressOf: () => null,
+    infoOf: () => null,
+    seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
     log: silentLog,
   });
   port = await listen(server);
