@@ -12,57 +12,69 @@ export interface WorkerAnswers {
 
 /** Questions about pods to the gateway workers of this replica. */
 export interface WorkerQuestions {
-  /** A worker follows the feed. Answers how to say that it does no more. */
-  join(worker: number, ask: (id: number, uid: string) => void): () => void;
-  told(worker: number, id: number, connections: PodConnections | null): void;
+  /** A worker follows the feed. In a restart the old one and the new one of a number both do for a while. */
+  join(worker: number, ask: (id: number, uid: string) => void): JoinedWorker;
   ask(uid: string): Promise<WorkerAnswers>;
 }
 
+export interface JoinedWorker {
+  told(id: number, connections: PodConnections | null): void;
+  /** It follows no more. */
+  leave(): void;
+}
+
+/** One connection of a worker. */
+interface Follower {
+  readonly worker: number;
+  readonly ask: (id: number, uid: string) => void;
+}
+
 interface Asked {
-  readonly waitsFor: Set<number>;
-  readonly answers: Map<number, PodConnections | null>;
+  readonly waitsFor: Set<Follower>;
+  readonly answers: Map<Follower, PodConnections | null>;
   readonly answered: AbortController;
 }
 
 export function createWorkerQuestions(): WorkerQuestions {
-  const workers = new Map<number, (id: number, uid: string) => void>();
+  const followers = new Set<Follower>();
   const open = new Map<number, Asked>();
   let lastId = 0;
 
-  function settle(asked: Asked, worker: number): void {
-    asked.waitsFor.delete(worker);
+  function settle(asked: Asked, follower: Follower): void {
+    asked.waitsFor.delete(follower);
     if (asked.waitsFor.size === 0) asked.answered.abort();
   }
 
   return {
     join(worker, ask) {
-      workers.set(worker, ask);
-      return () => {
-        // A new one of the same number may be here already.
-        if (workers.get(worker) !== ask) return;
-        workers.delete(worker);
-        for (const asked of open.values()) settle(asked, worker);
+      const follower: Follower = { worker, ask };
+      followers.add(follower);
+      return {
+        told(id, connections) {
+          const asked = open.get(id);
+          if (asked?.waitsFor.has(follower) !== true) return;
+          asked.answers.set(follower, connections);
+          settle(asked, follower);
+        },
+        leave() {
+          followers.delete(follower);
+          for (const asked of open.values()) settle(asked, follower);
+        },
       };
-    },
-    told(worker, id, connections) {
-      const asked = open.get(id);
-      if (asked?.waitsFor.has(worker) !== true) return;
-      asked.answers.set(worker, connections);
-      settle(asked, worker);
     },
     async ask(uid) {
       const id = ++lastId;
       const asked: Asked = {
-        waitsFor: new Set(workers.keys()),
+        waitsFor: new Set(followers),
         answers: new Map(),
         answered: new AbortController(),
       };
       open.set(id, asked);
-      for (const ask of workers.values()) ask(id, uid);
+      for (const { ask } of followers) ask(id, uid);
       if (asked.waitsFor.size > 0) await pause(ANSWER_MS, asked.answered.signal);
       open.delete(id);
-      const answers = [...asked.answers].map(([worker, connections]) => ({ worker, connections }));
-      return { answers, missing: [...asked.waitsFor] };
+      const answers = [...asked.answers].map(([{ worker }, connections]) => ({ worker, connections }));
+      return { answers, missing: [...asked.waitsFor].map(({ worker }) => worker) };
     },
   };
 }

@@ -13,7 +13,7 @@ import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
-import type { WorkerQuestions } from '../connections/worker-questions.ts';
+import type { JoinedWorker, WorkerQuestions } from '../connections/worker-questions.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
 import { parseCancel } from './cancel-message.ts';
@@ -41,7 +41,7 @@ export interface FeedServerOptions {
   /** Told what the workers have counted. */
   readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
   /** Asks the workers what they have seen of a pod. Default: nobody does. */
-  readonly questions?: Pick<WorkerQuestions, 'join' | 'told'>;
+  readonly questions?: Pick<WorkerQuestions, 'join'>;
   /** To and from the other replicas; default: there are none. */
   readonly cancels?: CancelRelay;
   /** Is what the orchestrator's watch tells to be believed? Default: always. */
@@ -88,6 +88,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
   const { feed, epoch, log } = options;
   let worker = 'a worker';
   let workerNumber: number | null = null;
+  let asked: JoinedWorker | null = null;
   let applied = -1;
   let isFollowing = false;
 
@@ -123,6 +124,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
   socket.on('close', feed.follow(follower));
   socket.on('close', () => {
     if (workerNumber !== null) options.counts?.forget(workerNumber, socket);
+    asked?.leave();
   });
   readLines(socket, (line) => {
     const message = parseWorkerMessage(line);
@@ -131,8 +133,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
     } else if (message.kind === 'hello') {
       worker = `worker ${message.worker} (pid ${message.pid})`;
       workerNumber = message.worker;
-      const leave = options.questions?.join(workerNumber, (id, uid) => send(socket, { kind: 'pod-asked', id, uid }));
-      if (leave !== undefined) socket.on('close', leave);
+      asked?.leave();
+      asked = options.questions?.join(workerNumber, (id, uid) => send(socket, { kind: 'pod-asked', id, uid })) ?? null;
     } else if (message.kind === 'cancel') {
       cancelled(message);
     } else if (message.kind === 'certificate-wanted') {
@@ -142,7 +144,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
     } else if (message.kind === 'counts') {
       if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts, socket);
     } else if (message.kind === 'pod-told') {
-      if (workerNumber !== null) options.questions?.told(workerNumber, message.id, message.connections);
+      asked?.told(message.id, message.connections);
     } else if (message.epoch === epoch) {
       applied = message.sequence;
       feed.applied();
