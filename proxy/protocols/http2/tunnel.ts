@@ -1,6 +1,9 @@
-import type { ServerHttp2Stream } from 'node:http2';
+import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { tap } from '../../session/tap.ts';
+
+/** A pod that does not take the last bytes of a client that is gone is given this long. */
+const LAST_BYTES_MS = 60_000;
 
 /**
  * Passes bytes both ways between a stream and a socket until both directions have ended (`splice` does so for two
@@ -9,7 +12,12 @@ import { tap } from '../../session/tap.ts';
 export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
   backend.on('error', ignore);
   stream.once('close', () => {
-    if (!isDone(stream)) backend.resetAndDestroy();
+    // The library ends what it resets: its code tells.
+    if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || !isDone(stream)) backend.resetAndDestroy();
+    else {
+      backend.setTimeout(LAST_BYTES_MS, () => backend.destroy());
+      backend.destroySoon();
+    }
   });
   backend.once('close', () => {
     if (!isDone(backend)) stream.destroy(new Error('the backend broke off'));

@@ -100,6 +100,28 @@ describe('a WebSocket over HTTP/2', () => {
     session.close();
   });
 
+  it('whose client ends its side, and then its connection, is no more at a pod that never ends its own', async () => {
+    onUpgrade = (request, socket) => {
+      socket.resume();
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +
+          `Sec-WebSocket-Accept: ${accept(request)}\r\n\r\n`,
+      );
+      // Whoever has heard the end hears of nothing more unless he speaks.
+      const speaking = setInterval(() => socket.write('more'), 20);
+      socket.once('close', () => clearInterval(speaking));
+    };
+    const session = await open();
+    const stream = session.request(CONNECT, { endStream: false });
+    stream.on('error', () => undefined).resume();
+    await once(stream, 'response');
+    stream.end('last');
+    await until('the pod has heard the end', () => upgraded[0]?.readableEnded === true);
+    session.destroy();
+    await until('the pod has lost it', () => upgraded[0]?.destroyed === true);
+    await until('its place is free', () => gateway.protocol.activeRequests() === 0);
+  });
+
   it.each([
     ['refuses', 'HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno', 403],
     ['answers as if it were a page', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', 502],
