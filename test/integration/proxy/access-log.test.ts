@@ -230,6 +230,41 @@ describe('the access log of sessions', () => {
   });
 });
 
+describe('the last refusals of a pod', () => {
+  it('are told to control when it asks, and those of no other pod', async () => {
+    const off = route('off.pods.localhost', { protocol: 'postgres', status: 'STOPPED' });
+    const { connect: open, feed, gateway } = await start({ routes: [off] });
+    for (const application of ['psql', 'pg_isready']) {
+      const client = await open(off.host);
+      client.write(startupMessage({ user: 'alice', application_name: application }));
+      expect(String(await readAndEnd(client))).toContain('57P03');
+    }
+    feed.send({ kind: 'pod-asked', id: 7, uid: off.uid });
+    feed.send({ kind: 'pod-asked', id: 8, uid: 'of nobody' });
+    const told = await until('both are answered', () => {
+      const answers = feed.received.filter(({ kind }) => kind === 'pod-told');
+      return answers.length === 2 ? answers : null;
+    });
+    expect(told).toMatchObject([
+      {
+        id: 7,
+        connections: { refusals: [{ code: 'route.stopped', address: '127.0.0.1', protocol: 'postgres' }, {}] },
+      },
+      { id: 8, connections: null },
+    ]);
+    expect(gateway.counters.refused['route.stopped']).toBe(2);
+  });
+});
+
+function startupMessage(parameters: Readonly<Record<string, string>>): Buffer {
+  const text = Object.entries(parameters).map(([name, value]) => `${name}\0${value}\0`);
+  const body = Buffer.from(`${text.join('')}\0`);
+  const head = Buffer.alloc(8);
+  head.writeInt32BE(8 + body.length, 0);
+  head.writeInt32BE(196_608, 4);
+  return Buffer.concat([head, body]);
+}
+
 describe('X-Forwarded-For of a trusted proxy', () => {
   it('names the client: to the pod, to lists of addresses and in the log; anybody else names himself only', async () => {
     const port = await startPod((request, response) => {
