@@ -196,6 +196,21 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
+  it('that is answered early has all of its answer, however slowly its client takes it', async () => {
+    const size = 3 * 1024 * 1024;
+    handle = (_request, response) => response.writeHead(413).end(Buffer.alloc(size));
+    const session = await gateway.connectHttp2();
+    const stream = session.request({ ':method': 'POST' });
+    stream.on('error', () => undefined);
+    const writing = setInterval(() => !stream.destroyed && stream.write(Buffer.alloc(10_000)), 5);
+    await once(stream, 'response');
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const reply = await replyOf(stream);
+    clearInterval(writing);
+    expect([reply.body.length, reply.rstCode]).toEqual([size, 0]);
+    session.close();
+  });
+
   it('waits for a slow reader and a slow pod: what lies between them has a bound', async () => {
     const size = 64 * 1024 * 1024;
     let sent = 0;
