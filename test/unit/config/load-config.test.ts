@@ -338,6 +338,21 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     },
   );
 
+  test('the access log is a file in the data directory, standard output in a cluster, or what is said', () => {
+    const file = join(directory, '.podgate', 'access.log');
+    expect(load({}).accessLog).toEqual({ to: 'file', file, maxFileBytes: 64 * 1024 * 1024, keepFiles: 3 });
+    const cluster = { PODGATE_ORCHESTRATOR: 'kubernetes', KUBERNETES_SERVICE_HOST: '10.0.0.1' };
+    expect(load(cluster).accessLog.to).toBe('stdout');
+    expect(load(cluster, 'accessLog: { file: log/a.log }').accessLog).toMatchObject({
+      to: 'file',
+      file: join(directory, 'log/a.log'),
+    });
+    expect(load({}, 'accessLog: { to: off }').accessLog.to).toBe('off');
+    expect(problemsOf({}, 'accessLog: { to: syslog, maxFileMiB: 0 }')).toHaveLength(2);
+    expect(load({}, 'trustedProxies: [10.0.0.0/8]').trustedProxies).toEqual(['10.0.0.0/8']);
+    expect(problemsOf({}, 'trustedProxies: [example.org]')).toHaveLength(1);
+  });
+
   test('sessions get a second at the end, or what is said', () => {
     expect(load({}).drain).toEqual({ readinessDelayMs: 0, sessionsMs: 1_000, replacedMs: 3_600_000 });
     expect(load({}, 'drain: { readinessDelayMs: 10000, sessionsMs: 40000 }').drain).toEqual({
