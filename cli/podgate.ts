@@ -17,6 +17,7 @@ const HELP = `podgate: databases and other pods behind one TLS port. The program
   npx podgate restart [--workers]           new processes take over, with the code and configuration on the disk
   npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
   npx podgate migrate [--dry-run]           the embedded store moves into the Redis of PODGATE_REDIS_URL
+  npx podgate ca trust                      how programs, and this machine, trust the development CA
   npx podgate doctor [--probe IMAGE]        what this installation has, and what its cluster really enforces
   npx podgate --help
 
@@ -55,6 +56,9 @@ async function main(args: readonly string[]): Promise<number> {
       return 0;
     case 'migrate':
       process.stdout.write(await (await import('./migrate/migrate-command.ts')).migrateCommand(rest, process.env));
+      return 0;
+    case 'ca':
+      process.stdout.write((await import('./ca-command.ts')).caCommand(rest));
       return 0;
     case 'restart':
       process.stdout.write(await (await import('./restart-command.ts')).restartCommand(rest));
