@@ -16,6 +16,7 @@ import { createLeadership } from '../control/health/leadership.ts';
 import { createStoreJudge } from '../control/health/store-judge.ts';
 import { createTrustedStore } from '../control/health/trusted-store.ts';
 import { createApi } from '../control/http/api.ts';
+import { certificateMetrics } from '../control/metrics/certificate-metrics.ts';
 import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics.ts';
 import { collectMetrics } from '../control/metrics/exposition.ts';
 import { processMetrics } from '../control/metrics/process-metrics.ts';
@@ -186,7 +187,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
     version,
-    readiness: async () => readinessOf({ link, judge, leadership, feed, replicas }),
+    certificates: certificates.manager,
+    readiness: async () => readinessOf({ link, judge, leadership, feed, replicas, certificates: certificates.manager }),
   });
   const counts = createWorkerCountsBoard();
   const numbers = watchProcessNumbers();
@@ -195,6 +197,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     queueMetrics({ queue }),
     () => processMetrics('control', numbers()),
     () => counts.metrics(),
+    () => certificateMetrics({ certificates: certificates.manager, clock }),
   ];
   const server = createControlServer({
     handler: api.handler,
@@ -212,6 +215,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
           working.signal,
         ),
       backup: async ({ path }) => ({ bytes: await copyStore(database, path) }),
+      certificates: certificates.manager,
     }),
     log,
   });

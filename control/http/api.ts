@@ -4,12 +4,14 @@ import type { RequestListener } from 'node:http';
 import Router from '@koa/router';
 import Koa from 'koa';
 
+import type { CertificateAdmin } from '../../core/certificate-admin.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { PodParts } from '../pods/pod-parts.ts';
 import { createPodService } from '../pods/pod-service.ts';
 import { BODY_MAX_BYTES, BODY_TIMEOUT_MS, type BodyLimits } from './body.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './connections-operation.ts';
+import { CertificatesAnswer, certificatesOperation } from './certificates-operation.ts';
 import { exchange } from './exchange.ts';
 import { miscOperations, type Readiness } from './misc-operations.ts';
 import { openApiOf } from './open-api.ts';
@@ -26,6 +28,8 @@ export interface ApiOptions extends Omit<PodParts, 'randomBytes' | 'newUid'> {
   readonly version: string;
   /** The port clients dial. */
   readonly publicHttpsPort: number;
+  /** Default: nobody is told of any. */
+  readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
   readonly body?: BodyLimits;
   /** Default: node:crypto. */
@@ -51,6 +55,8 @@ export function createApi(options: ApiOptions): Api {
   });
   const baseHosts = new Map(options.tenants.map(({ id, baseHost }) => [id, baseHost]));
   const operations = [
+    // Before the paths of pods, none of which may have this id.
+    ...(options.certificates === undefined ? [] : [certificatesOperation(options.certificates)]),
     ...podOperations({
       pods,
       schemas,
@@ -66,7 +72,7 @@ export function createApi(options: ApiOptions): Api {
   ];
   const openApi = openApiOf(operations, {
     version,
-    named: { ...schemas, Pod: PodAnswer, PodConnections: PodConnectionsAnswer },
+    named: { ...schemas, Pod: PodAnswer, PodConnections: PodConnectionsAnswer, Certificates: CertificatesAnswer },
   });
 
   const router = new Router({ sensitive: true });

@@ -1,4 +1,10 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type {
+  CertificateAdmin,
+  CertificatePems,
+  CertificateReport,
+  ImportAnswer,
+} from '../../core/certificate-admin.ts';
 import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { ParkedKey, Queue, QueueStats } from '../../core/queue.ts';
@@ -12,6 +18,16 @@ export interface OperatorCalls {
   retry(argument: { readonly key: string | null }): Promise<{ readonly count: number }>;
   /** Writes a copy of the embedded store to a file that does not exist yet. */
   backup(argument: { readonly path: string }): Promise<{ readonly bytes: number }>;
+  certificates(argument: Record<string, never>): Promise<CertificateReport>;
+  renewCertificate(argument: {
+    readonly key: string;
+  }): Promise<{ readonly answer: Awaited<ReturnType<CertificateAdmin['renew']>> }>;
+  importCertificate(argument: CertificatePems): Promise<ImportAnswer>;
+  /** Gives out a private key: whoever can open the socket could read the keyring, too. */
+  exportCertificate(argument: { readonly key: string }): Promise<{ readonly pems: CertificatePems | null }>;
+  rollOverAccountKey(
+    argument: Record<string, never>,
+  ): Promise<{ readonly answer: Awaited<ReturnType<CertificateAdmin['rollOverAccountKey']>> }>;
 }
 
 export interface QueueReport extends QueueStats {
@@ -32,13 +48,19 @@ export function operatorCalls(parts: {
   readonly queue: Queue;
   readonly recover: (options: RecoverOptions) => Promise<RecoverReport>;
   readonly backup: OperatorCalls['backup'];
+  readonly certificates: CertificateAdmin;
 }): OperatorCalls {
-  const { queue, recover, backup } = parts;
+  const { queue, recover, backup, certificates } = parts;
   return {
     recover,
     backup,
     queue: async () => ({ ...(await queue.stats()), keys: await queue.parked(PARKED_SHOWN) }),
     retry: async ({ key }) => ({ count: await queue.unpark(key) }),
+    certificates: async () => certificates.report(),
+    renewCertificate: async ({ key }) => ({ answer: await certificates.renew(key) }),
+    importCertificate: (pems) => certificates.import(pems),
+    exportCertificate: async ({ key }) => ({ pems: await certificates.export(key) }),
+    rollOverAccountKey: async () => ({ answer: await certificates.rollOverAccountKey() }),
   };
 }
 
