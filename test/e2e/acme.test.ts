@@ -128,7 +128,7 @@ test('neo4j-driver trusts it over neo4j+s', async () => {
   const { user, password } = await credentials('mygraph');
   const client = join(import.meta.dirname, 'clients/neo4j-client.ts');
   const uri = `neo4j+s://${host('mygraph')}:${program.httpsPort}`;
-  const answer = await run(process.execPath, [client, uri, user, 'RETURN 6 * 7 AS product'], {
+  const answer = await run(process.execPath, [client, user, 'RETURN 6 * 7 AS product', uri], {
     env: { NODE_EXTRA_CA_CERTS: rootPath, NEO4J_PASSWORD: password },
   });
   expect(JSON.parse(answer.stdout), answer.stderr).toMatchObject({ record: { product: 42 } });
