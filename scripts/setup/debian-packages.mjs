@@ -8,6 +8,7 @@ const PROGRAMS = [
   ['curl', 'curl'],
   ['python3', 'python3'],
   ['pip3', 'python3-pip'],
+  ['ss', 'iproute2'],
   ['openssl', 'openssl'],
   ['java', 'openjdk-17-jre-headless'],
   ['mvn', 'maven'],
