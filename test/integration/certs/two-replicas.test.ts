@@ -92,9 +92,12 @@ test('when the one that orders ends in the middle of an order, another finishes 
   stands[0]?.manager.wanted(host);
   await until('it is on its way', () => faults.count('/authZ/') > 0);
   const acting = stands.find(({ manager }) => manager.report().counts.issued > 0);
-  await acting?.end();
+  if (acting === undefined) throw new Error('nobody has ordered');
+  await acting.end();
+  // Nor is it asked for answers any more: the ACME server comes several times, and wants all of them.
+  stands.splice(stands.indexOf(acting), 1);
   isHeld = false;
-  const others = stands.filter((stand) => stand !== acting);
+  const others = [...stands];
   await until('the others serve it', () => others.every((stand) => stand.served(host) !== undefined), {
     timeoutMs: 40_000,
   });
