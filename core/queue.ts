@@ -28,7 +28,9 @@ export interface QueueStats {
  * Laws: a key is in the queue at most once. A claimed key is not given out again before its lease ends, unless `add`
  * came meanwhile: then it is due again once the claim is settled (acknowledged, retried or expired). `acknowledge`,
  * `retry`, `park` and `extend` with a token that no longer holds the lease do nothing and answer false. Due keys are
- * given out in the order in which they became due, fairly between users (`share`).
+ * given out in the order in which they became due, fairly between shares: first between their groups (tenants), then
+ * between the shares (users) of one group. The group of a share is what stands before its first slash; a share without
+ * one is a group of its own. See `shareOf`.
  *
  * A parked key is due again after `forMs`, so that nothing is stuck for ever; sooner by `unpark`, or when a commit
  * enqueues it: its record has changed. `add` alone, being the hint that is repeated every few seconds, does not bring it
@@ -48,4 +50,18 @@ export interface Queue {
   /** Makes this parked key (null: all of them) due. Answers how many there were. */
   unpark(key: string | null): Promise<number>;
   stats(): Promise<QueueStats>;
+}
+
+/** Of a share (see Queue): the tenant for the share of a user. */
+export function groupOfShare(share: string): string {
+  const slash = share.indexOf('/');
+  return slash === -1 ? share : share.slice(0, slash);
+}
+
+/**
+ * On whose account the work for a pod waits. Tenants take turns, whatever number of users they have, and so do the users
+ * of one tenant; users of the same name in two tenants are strangers. Tenant ids contain no slash.
+ */
+export function shareOf(pod: { readonly tenant: string; readonly createdBy: string }): string {
+  return `${pod.tenant}/${pod.createdBy}`;
 }

@@ -7,7 +7,7 @@ import type { Observation, Orchestrator, WorkloadRef } from '../../core/orchestr
 import { PodgateError } from '../../core/errors.ts';
 import type { PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
-import type { Queue } from '../../core/queue.ts';
+import { type Queue, shareOf } from '../../core/queue.ts';
 import type { Store, Stored } from '../../core/store.ts';
 import { keepOutput } from './keep-output.ts';
 
@@ -54,7 +54,7 @@ async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, sig
       const next: PodRecord = { ...record, ...step.change, updatedAtMs: parts.clock.now() };
       const result = await parts.store.commit({
         puts: [podPut(next, stored.revision)],
-        enqueue: step.enqueue ? [{ key: stored.key, share: record.createdBy }] : [],
+        enqueue: step.enqueue ? [{ key: stored.key, share: shareOf(record) }] : [],
       });
       // A conflict means that somebody wrote meanwhile, perhaps another wish: read again and plan anew.
       if (result.kind === 'committed' && step.log !== null) {
@@ -63,7 +63,7 @@ async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, sig
       return { kind: 'again' };
     }
     case 'spawn':
-      await parts.queue.add(stored.key, { share: record.createdBy });
+      await parts.queue.add(stored.key, { share: shareOf(record) });
       return { kind: 'done', lookAgainMs: null };
     case 'remove':
       if (record.applied !== null && record.deleting === null) {

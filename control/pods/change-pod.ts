@@ -4,6 +4,7 @@ import { PodgateError } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
 import type { PermissionLevel, PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
+import { shareOf } from '../../core/queue.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
 import { readPod } from './pod-access.ts';
@@ -52,7 +53,7 @@ export async function changePod(parts: PodParts, mutex: KeyedMutex, request: Cha
       const record: PodRecord = { ...stored.value, ...change, updatedAtMs: parts.clock.now() };
       const result = await parts.store.commit({
         puts: [podPut(record, stored.revision)],
-        ...(enqueue === true ? { enqueue: [{ key, share: stored.value.createdBy }] } : {}),
+        ...(enqueue === true ? { enqueue: [{ key, share: shareOf(stored.value) }] } : {}),
       });
       if (result.kind === 'committed') {
         if (log !== undefined) await noteAction(parts, record, log);

@@ -3,6 +3,7 @@ import { podKey } from '../../core/ids.ts';
 import { startRunChange } from '../../core/lifecycle/plan.ts';
 import type { Credentials, PodRecord, PodSpec } from '../../core/pod.ts';
 import { ownerIndex, podPut } from '../../core/pod-put.ts';
+import { shareOf } from '../../core/queue.ts';
 import type { Put } from '../../core/store.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { alphanumericSecret } from './alphanumeric-secret.ts';
@@ -55,7 +56,7 @@ export async function createPod(
     }
     const result = await parts.store.commit({
       puts,
-      ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: record.createdBy }] } : {}),
+      ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: shareOf(record) }] } : {}),
     });
     if (result.kind === 'committed') return;
     const other = await parts.store.get('pod', key);

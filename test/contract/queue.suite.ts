@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Claim, Queue } from '../../core/queue.ts';
+import { type Claim, type Queue, shareOf } from '../../core/queue.ts';
 import { type OpenStoreHarness, type StoreHarness, type StoreTraits } from './store-harness.ts';
 
 const LEASE_MS = 10_000;
@@ -278,6 +278,48 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         const keys: string[] = [];
         for (let i = 0; i < 3; i++) keys.push((await claim()).key);
         expect(keys).toEqual(['carol/0', 'alice/0', 'bob/0']);
+      });
+
+      it('of one group take one turn together: many users do not hold up another tenant', async () => {
+        for (let user = 0; user < 5; user++) {
+          for (let i = 0; i < 4; i++) await queue.add(`big/${user}-${i}`, { share: `big/user${user}` });
+        }
+        for (let i = 0; i < 4; i++) await queue.add(`small/only-${i}`, { share: 'small/user0' });
+        const keys: string[] = [];
+        for (let i = 0; i < 12; i++) {
+          const claimed = await claim();
+          keys.push(claimed.key);
+          await queue.acknowledge(claimed);
+        }
+        expect(keys.filter((key) => key.startsWith('small/'))).toEqual([0, 1, 2, 3].map((i) => `small/only-${i}`));
+        const small = keys.map((key, place) => (key.startsWith('small/') ? place : -1)).filter((place) => place >= 0);
+        expect(small).toEqual([1, 3, 5, 7]);
+        // Within the tenant its users take turns, each with the key that was due first.
+        const users = keys.filter((key) => key.startsWith('big/')).map((key) => key.slice('big/'.length));
+        expect(users).toEqual(['0-0', '1-0', '2-0', '3-0', '4-0', '0-1', '1-1', '2-1']);
+      });
+
+      it('of users with one name in two tenants are two', async () => {
+        for (let i = 0; i < 3; i++)
+          await queue.add(`one/${i}`, { share: shareOf({ tenant: 'one', createdBy: 'alice' }) });
+        for (let i = 0; i < 3; i++)
+          await queue.add(`two/${i}`, { share: shareOf({ tenant: 'two', createdBy: 'alice' }) });
+        const keys: string[] = [];
+        for (let i = 0; i < 6; i++) keys.push((await claim()).key);
+        expect(keys).toEqual(['one/0', 'two/0', 'one/1', 'two/1', 'one/2', 'two/2']);
+      });
+
+      it('of a group are found again after keys were retried, delayed and moved to another share', async () => {
+        await queue.add('t/a', { share: 't/alice' });
+        await queue.add('t/b', { share: 't/bob' });
+        const first = await claim();
+        await queue.retry(first, SHORT_MS);
+        await queue.add('t/b', { share: 't/carol' });
+        expect((await claim()).key).toBe('t/b');
+        await expectNothingDue();
+        await harness.passTime(2 * SHORT_MS);
+        expect((await claim()).key).toBe('t/a');
+        await expectNothingDue();
       });
 
       it('do not jump the line by coming back again and again', async () => {

@@ -33,7 +33,7 @@ export function redisKeys(site: string): RedisKeys {
   const parked = queueKey('parked');
   const queue = [
     meta,
-    ...['items', 'waiting', 'due', 'ready', 'later', 'leased', 'turns'].map(queueKey),
+    ...['items', 'waiting', 'due', 'groups', 'later', 'leased', 'turns'].map(queueKey),
     wakes,
     parked,
   ];

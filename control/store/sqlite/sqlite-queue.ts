@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
-import type { Claim, Queue } from '../../../core/queue.ts';
+import { type Claim, groupOfShare, type Queue } from '../../../core/queue.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
 import type { SqliteSession } from './sqlite-session.ts';
@@ -26,7 +26,7 @@ export interface SqliteQueueOptions {
 
 /** Keys added without a share are one share together. */
 const COMMON_SHARE = '';
-/** Shares whose turn is remembered while nothing waits. Bounds the memory, not the fairness. */
+/** Shares (and groups of them) whose turn is remembered while nothing waits. Bounds the memory, not the fairness. */
 const MOST_IDLE_SHARES = 1_000;
 
 export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readonly enqueue: EnqueueRow } {
@@ -35,8 +35,8 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readon
   let position = session.read('queue', (connection) =>
     integerOf(connection.get('SELECT coalesce(max(position), 0) AS last FROM queue') ?? {}, 'last'),
   );
-  /** Share -> number of the turn in which it was last served. Not durable: after a restart everybody's turn is next. */
-  const turns = new Map<string, number>();
+  /** Number of the turn in which each was last served. Not durable: after a restart everybody's turn is next. */
+  const turns = { ofGroup: new Map<string, number>(), ofShare: new Map<string, number>() };
   let turn = 0;
 
   const enqueue: EnqueueRow = (connection, key, share, dueMs, why) => {
@@ -60,27 +60,28 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readon
     const heads = connection.all(HEADS, nowMs);
     const [first, ...others] = heads;
     if (first === undefined) {
-      if (turns.size > MOST_IDLE_SHARES) turns.clear();
+      for (const each of Object.values(turns)) if (each.size > MOST_IDLE_SHARES) each.clear();
       return null;
     }
     const head = others.reduce((best, row) => (comesBefore(row, best) ? row : best), first);
     const claim = { key: textOf(head, 'key'), token: randomUUID() };
     connection.run(LEASE, claim.token, nowMs + leaseMs, claim.key);
-    turns.set(textOf(head, 'share'), ++turn);
+    const share = textOf(head, 'share');
+    turns.ofShare.set(share, ++turn);
+    turns.ofGroup.set(groupOfShare(share), turn);
     return claim;
   }
 
-  /** Least recently served share first; among those, the key that became due first. */
+  /** Of the group served longest ago, the share served longest ago; among those, the key that became due first. */
   function comesBefore(a: Row, b: Row): boolean {
+    const [shareA, shareB] = [textOf(a, 'share'), textOf(b, 'share')];
+    const turnOf = (map: ReadonlyMap<string, number>, name: string): number => map.get(name) ?? 0;
     return (
-      (turnOf(a) - turnOf(b) ||
+      (turnOf(turns.ofGroup, groupOfShare(shareA)) - turnOf(turns.ofGroup, groupOfShare(shareB)) ||
+        turnOf(turns.ofShare, shareA) - turnOf(turns.ofShare, shareB) ||
         integerOf(a, 'due_ms') - integerOf(b, 'due_ms') ||
         integerOf(a, 'position') - integerOf(b, 'position')) < 0
     );
-  }
-
-  function turnOf(row: Row): number {
-    return turns.get(textOf(row, 'share')) ?? 0;
   }
 
   return {

@@ -2,18 +2,21 @@
 --
 -- KEYS[2] items    hash    key -> msgpack of { share, due, seq } while it waits, { share, token, again, changed } while
 --                          claimed; changed: a commit enqueued it meanwhile
--- KEYS[3] waiting  zset    all scores 0, members <share, with its length><due><seq><key>: the waiting keys of each share
+-- KEYS[3] waiting  zset    all scores 0, members <share, with its length><due><seq><key>: the waiting keys of each share,
+--                          and 'ready'<group, with its length><turn><share>: the shares of each group whose first key is
+--                          due, those served longest ago first
 -- KEYS[4] due      zset    waiting key -> due
--- KEYS[5] ready    zset    share whose first key is due -> turn in which it was last served
+-- KEYS[5] groups   zset    group (tenant) with a share whose first key is due -> turn in which it was last served
 -- KEYS[6] later    zset    share whose first key is not due yet -> due of that key
 -- KEYS[7] leased   zset    claimed key -> end of its lease
--- KEYS[8] turns    hash    share -> turn in which it was last served
+-- KEYS[8] turns    hash    'share '<share>, 'group '<group> -> turn in which it was last served;
+--                          'ready '<share> -> its member 'ready'... of `waiting`
 -- KEYS[9] wakes    stream  one entry, renewed whenever somebody who waits should look again: commits, queue_seq
 -- KEYS[10] parked  hash    waiting key that was put aside -> "<wall clock ms since when> <reason>"
-local ITEMS, WAITING, DUE, READY, LATER = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local ITEMS, WAITING, DUE, GROUPS, LATER = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local LEASED, TURNS, WAKES, PARKED = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 
--- Shares that were never served come before all that were (turns are 1 and more), by the time their first key was due.
+-- Groups that were never served come before all that were (turns are 1 and more), by the time their first key was due.
 local NEVER_SERVED = -9000000000000000
 -- Widths of due and seq in a member, which make its order that of the numbers.
 local DUE_DIGITS, SEQ_DIGITS = 16, 12
@@ -35,6 +38,11 @@ local function member_of(key, item)
   return prefix_of(item.share) .. string.format('%016.0f%012.0f', item.due, item.seq) .. key
 end
 
+-- The tenant, for the share of a user: see core/queue.ts.
+local function group_of(share)
+  return string.match(share, '^([^/]*)/') or share
+end
+
 -- The first waiting key of a share and when it is due; nil when none waits.
 local function head_of(share)
   local prefix = prefix_of(share)
@@ -44,19 +52,54 @@ local function head_of(share)
   return string.sub(member, numbers + 1), tonumber(string.sub(member, #prefix + 1, #prefix + DUE_DIGITS))
 end
 
+-- What the members of a group's ready shares begin with.
+local function ready_prefix_of(group)
+  return 'ready' .. prefix_of(group)
+end
+
+-- The share of a group whose turn it is, and when its first key was due (nil: it was served before); nil when none is ready.
+local function ready_share_of(group)
+  local prefix = ready_prefix_of(group)
+  local member = redis.call('ZRANGE', WAITING, '[' .. prefix, '(' .. prefix .. '\255', 'BYLEX', 'LIMIT', 0, 1)[1]
+  if not member then return nil end
+  local order = string.sub(member, #prefix + 1, #prefix + 1 + DUE_DIGITS)
+  local due = string.sub(order, 1, 1) == '0' and tonumber(string.sub(order, 2)) or nil
+  return string.sub(member, #prefix + #order + 1), due
+end
+
+-- Among the shares of its group: those never served first, by the time their first key was due, then by their turns.
+local function ready_member_of(share, due)
+  local turn = tonumber(redis.call('HGET', TURNS, 'share ' .. share))
+  local order = turn and string.format('1%016.0f', turn) or string.format('0%016.0f', due)
+  return ready_prefix_of(group_of(share)) .. order .. share
+end
+
 -- To be called when the first key of the share may have changed, or become due.
 local function place_share(share)
   local key, due = head_of(share)
-  if key and due <= age_us then
-    local turn = redis.call('HGET', TURNS, share)
-    redis.call('ZADD', READY, turn or int(NEVER_SERVED + due), share)
-    redis.call('ZREM', LATER, share)
-  elseif key then
+  local member = key and due <= age_us and ready_member_of(share, due)
+  local former = redis.call('HGET', TURNS, 'ready ' .. share)
+  if former and former ~= member then
+    redis.call('ZREM', WAITING, former)
+    redis.call('HDEL', TURNS, 'ready ' .. share)
+  end
+  if member and former ~= member then
+    redis.call('ZADD', WAITING, 0, member)
+    redis.call('HSET', TURNS, 'ready ' .. share, member)
+  end
+  if key and not member then
     redis.call('ZADD', LATER, int(due), share)
-    redis.call('ZREM', READY, share)
   else
-    redis.call('ZREM', READY, share)
     redis.call('ZREM', LATER, share)
+  end
+
+  local group = group_of(share)
+  local first, first_due = ready_share_of(group)
+  if first then
+    local turn = redis.call('HGET', TURNS, 'group ' .. group)
+    redis.call('ZADD', GROUPS, turn or int(NEVER_SERVED + (first_due or 0)), group)
+  else
+    redis.call('ZREM', GROUPS, group)
   end
 end
 
