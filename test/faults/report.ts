@@ -1,6 +1,7 @@
+import { type Column, tableOf } from '../support/table.ts';
 import type { Outcome } from './scenario.ts';
 
-const COLUMNS: readonly (readonly [string, (outcome: Outcome) => string])[] = [
+const COLUMNS: readonly Column<Outcome>[] = [
   ['scenario', ({ scenario }) => scenario],
   ['s', ({ seconds }) => seconds.toFixed(0)],
   ['exchanges', ({ exchanges }) => String(exchanges)],
@@ -16,14 +17,8 @@ const COLUMNS: readonly (readonly [string, (outcome: Outcome) => string])[] = [
 
 /** A table of all scenarios, and below it what each has measured of its own. */
 export function report(outcomes: readonly Outcome[]): string {
-  const rows = [
-    COLUMNS.map(([title]) => title),
-    ...outcomes.map((outcome) => COLUMNS.map(([, cell]) => cell(outcome))),
-  ];
-  const widths = COLUMNS.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  const table = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
   const figures = outcomes.flatMap(({ scenario, figures: own }) =>
     Object.entries(own).map(([name, value]) => `  ${scenario}: ${name}: ${value}`),
   );
-  return ['', ...table, '', ...figures].join('\n');
+  return ['', ...tableOf(COLUMNS, outcomes), '', ...figures].join('\n');
 }

@@ -15,6 +15,8 @@ export interface ProgramOptions {
   readonly env?: Record<string, string>;
   /** Of the shell it is started from, in octal. */
   readonly umask?: string;
+  /** Soft and hard limit of open files of that shell (`ulimit -n`). */
+  readonly openFiles?: number;
   /** Kept across restarts when given; otherwise a fresh one, removed at `dispose`. */
   readonly dataDir?: string;
   /** HTTPS, HTTP, control; free ones unless given. */
@@ -40,6 +42,7 @@ export class Program {
   readonly controlPort: number;
   readonly #env: Record<string, string>;
   readonly #umask: string;
+  readonly #openFiles: number | null;
   #child: ChildProcess | null = null;
   output = '';
 
@@ -47,6 +50,7 @@ export class Program {
     this.dataDir = dataDir;
     [this.httpsPort, this.httpPort, this.controlPort] = ports as [number, number, number];
     this.#umask = options.umask ?? '022';
+    this.#openFiles = options.openFiles ?? null;
     this.#env = {
       PODGATE_DATA_DIR: dataDir,
       PODGATE_HTTPS_PORT: String(this.httpsPort),
@@ -96,7 +100,8 @@ export class Program {
     const inherited = Object.entries(process.env).filter(
       ([name]) => !name.startsWith('PODGATE_') && name !== 'NODE_OPTIONS',
     );
-    const script = `umask ${this.#umask}; exec "$0" "$@"`;
+    const limits = this.#openFiles === null ? '' : `ulimit -n ${this.#openFiles}; `;
+    const script = `${limits}umask ${this.#umask}; exec "$0" "$@"`;
     const child = spawn('/bin/sh', ['-c', script, process.execPath, 'main.ts'], {
       cwd: ROOT,
       env: { ...Object.fromEntries(inherited), ...this.#env },
