@@ -3,23 +3,40 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
+import { SHARED_UID_REFUSAL } from '../control/auth/authenticator.ts';
 import { signToken } from '../control/auth/sign-token.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
+import { arePodsSeparated } from '../spawner/orchestrator/process/separation.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const LIFETIME_MAX_SECONDS = 10 * 365 * 86_400;
 
 /** A token of the default tenant, signed with the key of the data directory, or with that of `keyFile`. */
-export async function tokenCommand(username: string, lifetime: string, keyFile: string | null): Promise<string> {
+export async function tokenCommand(
+  username: string,
+  lifetime: string,
+  keyFile: string | null,
+  { env = process.env, isSeparated = arePodsSeparated } = {},
+): Promise<string> {
   const lifetimeSeconds = parseLifetime(lifetime);
   if (lifetimeSeconds === null) {
     throw new CliError(EXIT_USAGE, '--lifetime must be a number with s, m, h or d, such as 12h; ten years at most');
   }
-  const config = loadConfig(process.env, process.cwd());
+  const config = loadConfig(env, process.cwd());
   const [tenant] = config.tenants;
+  if (!tenant.administrators.includes(username) && !isOpenToUsers(config, isSeparated)) {
+    throw new CliError(
+      EXIT_FAILED,
+      `no token for ${username}: ${SHARED_UID_REFUSAL} The administrator's token is in the file admin.token of the data directory.`,
+    );
+  }
   const key = keyFile === null ? await ownKey(config) : await keyOf(tenant, keyFile);
   return await signToken({ username, tenant: tenant.id, issuer: tenant.issuer, lifetimeSeconds, key });
+}
+
+function isOpenToUsers({ orchestrator, allowsSharedUid }: Config, isSeparated: () => boolean): boolean {
+  return orchestrator !== 'process' || allowsSharedUid || isSeparated();
 }
 
 async function ownKey({ tenants: [tenant], dataDir }: Config): Promise<TokenKey> {

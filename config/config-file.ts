@@ -11,6 +11,8 @@ const bounds = (unit: string) =>
     .strictObject({ minimum: z.int().min(1), maximum: z.int().min(1) })
     .refine(({ minimum, maximum }) => minimum <= maximum, { error: `minimum must not exceed maximum (${unit})` });
 
+const SERVICE_RULE = 'must be the name of a service, or name@tenant where another tenant signs its tokens';
+
 const publicKey = z.string().superRefine((pem, context) => {
   const problem = publicKeyProblem(pem);
   if (problem !== null) context.addIssue({ code: 'custom', message: problem });
@@ -24,6 +26,7 @@ const tenant = z
     key: publicKey.optional(),
     jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1) }).optional(),
     administrators: z.array(z.string().min(1)).default([]),
+    services: z.array(z.string().regex(/^[^\s@]+(@[^\s@]+)?$/, { error: SERVICE_RULE })).default([]),
   })
   .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'give key or jwks, not both' });
 

@@ -23,6 +23,8 @@ export interface Config {
   /** Gateway processes; 0 = the gateway runs inside the control process. */
   readonly workers: number;
   readonly orchestrator: 'process' | 'kubernetes';
+  /** Users other than administrators are let in although nothing separates the pods: they trust each other. */
+  readonly allowsSharedUid: boolean;
   /** Of the orchestrator `kubernetes`; null with the other. */
   readonly kubernetes: KubernetesConfig | null;
   /** Where records, queue and logs are. The URL of Redis is no part of this: it may hold a password (see secrets.ts). */
@@ -111,6 +113,8 @@ export interface TenantConfig {
   /** Its public key as PEM or JWKS; null = this installation signs its tokens itself. */
   readonly key: string | JwksConfig | null;
   readonly administrators: readonly string[];
+  /** Services that may act on behalf of this tenant's users, each with the tenant whose key signs its tokens. */
+  readonly services: readonly { readonly name: string; readonly tenant: string }[];
 }
 
 export interface JwksConfig {

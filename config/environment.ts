@@ -62,6 +62,7 @@ const VARIABLES = z.object({
   PODGATE_ALLOW_REMOTE_PROCESS_PODS: z
     .literal(['yes', 'no'], { error: 'must be yes or no (the default)' })
     .default('no'),
+  PODGATE_ALLOW_SHARED_UID: z.literal(['yes', 'no'], { error: 'must be yes or no (the default)' }).default('no'),
 });
 
 export type Environment = z.infer<typeof VARIABLES>;

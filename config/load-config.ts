@@ -68,6 +68,7 @@ function combine(
     secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
     workers: environment.PODGATE_WORKERS ?? availableParallelism(),
     orchestrator: environment.PODGATE_ORCHESTRATOR,
+    allowsSharedUid: environment.PODGATE_ALLOW_SHARED_UID === 'yes',
     kubernetes: kubernetesConfigOf(
       {
         orchestrator: environment.PODGATE_ORCHESTRATOR,
@@ -154,7 +155,7 @@ function tenantsOf(environment: Environment, file: ConfigFile, problems: string[
   const [first, ...others] = file.tenants ?? [];
   if (first === undefined) {
     const baseHost = environment.PODGATE_BASE_HOST ?? DEFAULT_BASE_HOST;
-    return [{ id: DEFAULT_TENANT, baseHost, issuer: issuerOf(baseHost), key: null, administrators: [] }];
+    return [{ id: DEFAULT_TENANT, baseHost, issuer: issuerOf(baseHost), key: null, administrators: [], services: [] }];
   }
   const tenants: Config['tenants'] = [tenantOf(first), ...others.map(tenantOf)];
   if (environment.PODGATE_BASE_HOST !== undefined && environment.PODGATE_BASE_HOST !== first.baseHost) {
@@ -176,6 +177,12 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
     }
     const before = tenants.slice(0, index);
     if (before.some(({ id }) => id === tenant.id)) problems.push(`${where}.id: is taken; give each tenant its own.`);
+    for (const service of tenant.services) {
+      if (tenants.some(({ id }) => id === service.tenant)) continue;
+      problems.push(
+        `${where}.services: ${service.name} is signed by the tenant ${service.tenant}, which is not configured; add it.`,
+      );
+    }
     const clashes = ({ baseHost }: TenantConfig): boolean =>
       isInside(tenant.baseHost, baseHost) || isInside(baseHost, tenant.baseHost);
     if (before.some(clashes)) {
@@ -186,12 +193,17 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
 
 function tenantOf(tenant: NonNullable<ConfigFile['tenants']>[number]): TenantConfig {
   const { id, baseHost, administrators } = tenant;
+  const services = tenant.services.map((written) => {
+    const [name = '', ofTenant = id] = written.split('@');
+    return { name, tenant: ofTenant };
+  });
   return {
     id,
     baseHost,
     issuer: tenant.issuer ?? issuerOf(baseHost),
     key: tenant.key ?? tenant.jwks ?? null,
     administrators,
+    services,
   };
 }
 

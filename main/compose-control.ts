@@ -88,11 +88,6 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const agreeing = { replicas, vault, keyringPath: config.secretKeyFile };
   await checkKeyring(agreeing);
   const tokenKey = config.tenants[0].key === null ? await sharedTokenKey(inDataDir('token.key'), agreeing) : null;
-  const authenticator = createAuthenticator({
-    tenants: config.tenants.map((tenant) => tokensOf(tenant, tokenKey)),
-    defaultTenant: config.tenants[0].id,
-    clock,
-  });
   const tickets = createTicketKeys({
     replicas,
     vault,
@@ -105,6 +100,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
 
   const opened = await openOrchestrator({ config, installation, instance, clock, log });
   const { orchestrator, templates, allowsImages, stopAll } = opened;
+  const authenticator = createAuthenticator({
+    tenants: config.tenants.map((tenant) => tokensOf(tenant, tokenKey)),
+    defaultTenant: config.tenants[0].id,
+    site: config.site,
+    arePodsSeparated: opened.arePodsSeparated || config.allowsSharedUid,
+    clock,
+  });
   // Each store has its own: to change from one to the other is no loss of the other's records.
   const lastSeenPath = inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json');
   const lastSeen = openLastSeenFile(lastSeenPath);

@@ -11,6 +11,8 @@ export interface OpenedOrchestrator {
   readonly templates: TemplateCatalog;
   /** It runs container images, and not its templates alone. */
   readonly allowsImages: boolean;
+  /** No pod can read what belongs to another pod or to Podgate itself. */
+  readonly arePodsSeparated: boolean;
   /** Ends all pods, where they end with Podgate; null where they outlive it. */
   readonly stopAll: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -44,11 +46,12 @@ async function openKubernetes(
     templates,
     settings: { ...settings, site: config.site },
   });
-  return { orchestrator, templates, allowsImages: true, stopAll: null };
+  return { orchestrator, templates, allowsImages: true, arePodsSeparated: true, stopAll: null };
 }
 
 async function openProcesses({ config, installation, instance, clock, log }: OpenOrchestratorOptions) {
   const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
+  const { arePodsSeparated } = await import('../spawner/orchestrator/process/separation.ts');
   const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
   const templates = createTemplateCatalog();
   const asRoot = process.getuid?.() === 0;
@@ -69,6 +72,7 @@ async function openProcesses({ config, installation, instance, clock, log }: Ope
     orchestrator,
     templates,
     allowsImages: false,
+    arePodsSeparated: arePodsSeparated(),
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
   };
 }

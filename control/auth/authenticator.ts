@@ -31,6 +31,14 @@ export interface TenantTokens {
   readonly key: string | PublicKeySet;
   /** User names that are administrators without the role. */
   readonly administrators: readonly string[];
+  /** Services that may act on behalf of this tenant's users. Default: none. */
+  readonly services?: readonly ServiceName[];
+}
+
+/** A service account of Tapis: its name, and the tenant whose key signs its tokens. */
+export interface ServiceName {
+  readonly name: string;
+  readonly tenant: string;
 }
 
 /** Who asks, as their token proves. */
@@ -38,6 +46,8 @@ export interface Caller {
   readonly username: string;
   readonly tenant: string;
   readonly isAdministrator: boolean;
+  /** The service that asks on behalf of this user; absent when the user asks. */
+  readonly service?: string;
 }
 
 /** The parts of a request that say who asks; header values as they came. */
@@ -47,10 +57,16 @@ export interface Credentials {
   /** X-Tapis-Token. */
   readonly tapisToken: string | undefined;
   readonly authorization: string | undefined;
+  /** X-Tapis-User and X-Tapis-Tenant: on whose behalf a service asks. */
+  readonly onBehalfOfUser?: string | undefined;
+  readonly onBehalfOfTenant?: string | undefined;
 }
 
 export interface Authenticator {
-  /** Throws PodgateError 'api.unauthenticated' with a sentence that says why. */
+  /**
+   * Throws PodgateError with a sentence that says why: 'api.unauthenticated' when the token proves nobody's identity
+   * here, 'api.forbidden' when it does and its holder may not use this installation.
+   */
   authenticate(credentials: Credentials): Promise<Caller>;
 }
 
@@ -58,8 +74,21 @@ export interface AuthenticatorOptions {
   readonly tenants: readonly TenantTokens[];
   /** The tenant of requests whose host is no tenant's: they came to the plain control port. */
   readonly defaultTenant: string;
+  /** This site: a service token for another one (claim `tapis/target_site`) is refused. */
+  readonly site: string;
+  /**
+   * False: every pod can read the files of Podgate and of every other pod, so only administrators are let in. Anyone else
+   * who may run a program here could make themselves an administrator.
+   */
+  readonly arePodsSeparated: boolean;
   readonly clock: Clock;
 }
+
+/** Why users are refused where pods are not separated, and what to do about it. */
+export const SHARED_UID_REFUSAL =
+  'Pods of this installation run under the same user as Podgate itself, so any pod could read its keys and the data of ' +
+  'every other pod: only administrators may use it. Run Podgate as root, or set PODGATE_ALLOW_SHARED_UID=yes if all its ' +
+  'users trust each other.';
 
 type Verify = (token: string, nowMs: number) => Promise<JWTPayload>;
 
@@ -82,12 +111,57 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     });
   }
 
+  /** `named`: the tenant whose host was asked; null = none's. */
+  async function serviceCaller(
+    token: string,
+    named: Tenant | null,
+    { onBehalfOfUser, onBehalfOfTenant }: Credentials,
+    nowMs: number,
+  ): Promise<Caller> {
+    if (onBehalfOfUser === undefined || onBehalfOfTenant === undefined) {
+      throw unauthenticated(
+        'This is the token of a service, which may only act on behalf of a user: name the user in X-Tapis-User and the tenant in X-Tapis-Tenant.',
+      );
+    }
+    const problem = userNameProblem(onBehalfOfUser);
+    if (problem !== null) throw unauthenticated(`X-Tapis-User ${problem}.`);
+    const tenant = tenants.find(({ id }) => id === onBehalfOfTenant);
+    if (tenant === undefined || (named !== null && named !== tenant)) {
+      throw unauthenticated('X-Tapis-Tenant is not the tenant of this host.');
+    }
+    const signer = tenants.find(({ id }) => id === claimOf(token, 'tapis/tenant_id')) ?? tenant;
+    const claims = await claimsOf(token, signer, nowMs);
+    const service = nameOf(claims, signer);
+    const site = claims['tapis/target_site'];
+    if (site !== undefined && site !== options.site) {
+      throw unauthenticated(`The token is for another site than this one (${options.site}).`);
+    }
+    const isListed = tenant.services?.some(({ name, tenant: id }) => name === service && id === signer.id) ?? false;
+    if (!isListed) {
+      throw new PodgateError('api.forbidden', {
+        publicMessages: [
+          `Service ${service} of tenant ${signer.id} may not act on behalf of users of tenant ${tenant.id}: an operator must add it to tenants[].services in the configuration.`,
+        ],
+      });
+    }
+    // The roles in the token are the service's own.
+    const isAdministrator = tenant.administrators.includes(onBehalfOfUser);
+    return { username: onBehalfOfUser, tenant: tenant.id, isAdministrator, service };
+  }
+
   return {
     async authenticate(credentials) {
       const token = tokenOf(credentials);
-      const tenant = byHost.get(hostName(credentials.host)) ?? fallback;
-      const claims = await claimsOf(token, tenant, options.clock.now());
-      return callerOf(claims, tenant);
+      const named = byHost.get(hostName(credentials.host)) ?? null;
+      const nowMs = options.clock.now();
+      const caller =
+        claimOf(token, 'tapis/account_type') === 'service'
+          ? await serviceCaller(token, named, credentials, nowMs)
+          : await userCaller(token, named ?? fallback, credentials, nowMs);
+      if (!options.arePodsSeparated && !caller.isAdministrator) {
+        throw new PodgateError('api.forbidden', { publicMessages: [SHARED_UID_REFUSAL] });
+      }
+      return caller;
     },
   };
 }
@@ -196,17 +270,40 @@ function sentenceOf(error: unknown, token: string, tenant: Tenant): string {
 
 /** What an unverified token says its tenant is: good for an explaining sentence only. */
 function claimedTenant(token: string): string | null {
+  return claimOf(token, 'tapis/tenant_id');
+}
+
+/** A claim of an unverified token: it may decide which checks follow, and never whether one is passed. */
+function claimOf(token: string, name: string): string | null {
   try {
     const payload: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
     if (typeof payload !== 'object' || payload === null) return null;
-    const claim = (payload as Record<string, unknown>)['tapis/tenant_id'];
+    const claim = (payload as Record<string, unknown>)[name];
     return typeof claim === 'string' ? claim : null;
   } catch {
     return null;
   }
 }
 
-function callerOf(claims: JWTPayload, tenant: Tenant): Caller {
+async function userCaller(token: string, tenant: Tenant, credentials: Credentials, nowMs: number): Promise<Caller> {
+  const claims = await claimsOf(token, tenant, nowMs);
+  const username = nameOf(claims, tenant);
+  const accountType = claims['tapis/account_type'];
+  if (accountType !== undefined && accountType !== 'user') {
+    throw unauthenticated('The claim "tapis/account_type" of the token must be user or service.');
+  }
+  // Whoever sends these expects to act as somebody else: never do another thing than what was asked.
+  const { onBehalfOfUser = username, onBehalfOfTenant = tenant.id } = credentials;
+  if (onBehalfOfUser !== username || onBehalfOfTenant !== tenant.id) {
+    throw unauthenticated('X-Tapis-User and X-Tapis-Tenant are for services: a user cannot act on behalf of another.');
+  }
+  const roles: unknown = claims['tapis/roles'];
+  const hasRole = Array.isArray(roles) && roles.includes(ADMINISTRATOR_ROLE);
+  return { username, tenant: tenant.id, isAdministrator: hasRole || tenant.administrators.includes(username) };
+}
+
+/** The name of the account whose access token this is. */
+function nameOf(claims: JWTPayload, tenant: Tenant): string {
   if (claims.aud !== undefined) throw unauthenticated('Tokens with an audience (aud) are not accepted.');
   if (claims['tapis/tenant_id'] !== tenant.id) {
     throw unauthenticated(`The token is of another tenant than this request (${tenant.id}).`);
@@ -216,7 +313,5 @@ function callerOf(claims: JWTPayload, tenant: Tenant): Caller {
   if (typeof username !== 'string') throw unauthenticated('The token has no claim "tapis/username".');
   const problem = userNameProblem(username);
   if (problem !== null) throw unauthenticated(`The claim "tapis/username" ${problem}.`);
-  const roles: unknown = claims['tapis/roles'];
-  const hasRole = Array.isArray(roles) && roles.includes(ADMINISTRATOR_ROLE);
-  return { username, tenant: tenant.id, isAdministrator: hasRole || tenant.administrators.includes(username) };
+  return username;
 }

@@ -31,6 +31,8 @@ export function serve(
       host: headers.host,
       tapisToken: textOf(headers['x-tapis-token']),
       authorization: headers.authorization,
+      onBehalfOfUser: textOf(headers['x-tapis-user']),
+      onBehalfOfTenant: textOf(headers['x-tapis-tenant']),
     });
     context.state.username = caller.username;
     return await operation.handle({ ...(await callOf(context)), caller });

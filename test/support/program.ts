@@ -57,6 +57,8 @@ export class Program {
       PODGATE_HTTP_PORT: String(this.httpPort),
       PODGATE_CONTROL_PORT: String(this.controlPort),
       PODGATE_WORKERS: String(options.workers ?? 2),
+      // No difference as root. Otherwise tests could only be the administrator.
+      PODGATE_ALLOW_SHARED_UID: 'yes',
       ...options.env,
     };
   }

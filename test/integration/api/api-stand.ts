@@ -79,6 +79,8 @@ export class ApiStand {
           administrators: ['root'],
         })),
         defaultTenant: 'default',
+        site: 'dev',
+        arePodsSeparated: true,
         clock,
       }),
       tenants: TENANTS,

@@ -284,6 +284,7 @@ describe('the file', () => {
   - id: one
     baseHost: one.example.org
     administrators: [alice]
+    services: [files, jobs@two]
   - id: two
     baseHost: two.example.org
     issuer: https://idp.example.org
@@ -302,6 +303,10 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     );
     expect(config.tenants.map(({ id }) => id)).toEqual(['one', 'two', 'three']);
     expect(config.tenants[0]).toMatchObject({ key: null, administrators: ['alice'] });
+    expect(config.tenants[0].services).toEqual([
+      { name: 'files', tenant: 'one' },
+      { name: 'jobs', tenant: 'two' },
+    ]);
     expect(config.tenants[1]).toMatchObject({ key: PUBLIC_PEM, issuer: 'https://idp.example.org' });
     expect(config.tenants[2]).toMatchObject({ key: { keys: [{ kty: 'RSA' }] } });
     expect(config.images).toEqual(['nginx']);
@@ -322,6 +327,8 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     ['no key at all', 'key: nothing', 'tenants[0].key: must be an RSA'],
     ['key and jwks', `jwks: { keys: [{}] }\n    key: |\n      ${indented(PUBLIC_PEM)}`, 'tenants[0]: give key or jwks'],
     ['a key it does not know', 'color: red', 'tenants[0]: no such key: color'],
+    ['a service of no tenant', 'services: [jobs@none]', 'tenants[0].services: jobs is signed by the tenant none'],
+    ['a service that is no name', 'services: ["a b"]', 'tenants[0].services[0]: must be the name of a service'],
   ])('a tenant with %s is refused', (_, line, problem) => {
     expect(problemsOf({}, `tenants:\n  - id: one\n    baseHost: a.org\n    ${line}\n`)).toEqual([
       expect.stringContaining(`PODGATE_CONFIG ${problem}`),

@@ -27,7 +27,13 @@ const tenants: readonly TenantTokens[] = [
     administrators: [],
   },
 ];
-const authenticator: Authenticator = createAuthenticator({ tenants, defaultTenant: 'default', clock });
+const authenticator: Authenticator = createAuthenticator({
+  tenants,
+  defaultTenant: 'default',
+  site: 'dev',
+  arePodsSeparated: true,
+  clock,
+});
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 const CLAIMS = {
@@ -90,6 +96,8 @@ describe('a token', () => {
         },
       ],
       defaultTenant: 'default',
+      site: 'dev',
+      arePodsSeparated: true,
       clock,
     });
     const credentials = (tapisToken: string) => ({ host: 'localhost', tapisToken, authorization: undefined });
@@ -191,6 +199,121 @@ describe('a token', () => {
   });
 });
 
+describe('the token of a service', () => {
+  const SERVICE = { 'tapis/account_type': 'service', 'tapis/username': 'files' };
+  const listed = createAuthenticator({
+    tenants: tenants.map((tenant) => ({
+      ...tenant,
+      services:
+        tenant.id === 'default'
+          ? [
+              { name: 'files', tenant: 'default' },
+              { name: 'jobs', tenant: 'other' },
+            ]
+          : [],
+    })),
+    defaultTenant: 'default',
+    site: 'dev',
+    arePodsSeparated: true,
+    clock,
+  });
+  const askAs = (
+    tapisToken: string,
+    onBehalfOf: { readonly user?: string; readonly tenant?: string },
+    { host = 'localhost', by = listed } = {},
+  ) =>
+    by.authenticate({
+      host,
+      tapisToken,
+      authorization: undefined,
+      onBehalfOfUser: onBehalfOf.user,
+      onBehalfOfTenant: onBehalfOf.tenant,
+    });
+  const ALICE = { user: 'alice', tenant: 'default' };
+
+  test('is taken on behalf of a user, whose rights it then has and not its own', async () => {
+    const asService = token({ ...SERVICE, 'tapis/roles': ['pods_admin'] });
+    expect(await askAs(asService, ALICE)).toEqual({
+      username: 'alice',
+      tenant: 'default',
+      isAdministrator: false,
+      service: 'files',
+    });
+    expect(await askAs(asService, { ...ALICE, user: 'root' })).toMatchObject({ isAdministrator: true });
+  });
+
+  test('is refused without the user and the tenant on whose behalf it asks', async () => {
+    for (const onBehalfOf of [{}, { user: 'alice' }, { tenant: 'default' }, { ...ALICE, user: '' }]) {
+      expect(await refusal(askAs(token(SERVICE), onBehalfOf))).toContain('X-Tapis-User');
+    }
+    expect(await refusal(askAs(token(SERVICE), { ...ALICE, user: 'a:b' }))).toContain('X-Tapis-User must');
+  });
+
+  test('is refused when the service is not on the list of that tenant', async () => {
+    const isNotListed = { code: 'api.forbidden', message: expect.stringContaining('tenants[].services') as unknown };
+    await expect(askAs(token(SERVICE), ALICE, { by: authenticator })).rejects.toMatchObject(isNotListed);
+    await expect(askAs(token({ ...SERVICE, 'tapis/username': 'jobs' }), ALICE)).rejects.toMatchObject(isNotListed);
+    await expect(
+      askAs(token(SERVICE), { user: 'alice', tenant: 'other' }, { host: '127.0.0.1:8000' }),
+    ).rejects.toMatchObject(isNotListed);
+  });
+
+  test('may be signed by the tenant that the list names, and by no other', async () => {
+    const claims = {
+      ...SERVICE,
+      iss: 'https://other.example.org/v3/tokens',
+      'tapis/tenant_id': 'other',
+      'tapis/username': 'jobs',
+    };
+    const signed = token(claims, theirs.privateKey, { alg: 'RS256', kid: 'k1' });
+    expect(await askAs(signed, ALICE)).toMatchObject({ username: 'alice', tenant: 'default', service: 'jobs' });
+    const forged = token(claims, ours.privateKey, { alg: 'RS256', kid: 'k1' });
+    expect(await refusal(askAs(forged, ALICE))).toContain('signature');
+  });
+
+  test('is refused for another tenant than that of the host, an unknown one, and another site', async () => {
+    expect(await refusal(askAs(token(SERVICE), { ...ALICE, tenant: 'other' }))).toContain('X-Tapis-Tenant');
+    expect(await refusal(askAs(token(SERVICE), { ...ALICE, tenant: 'none' }, { host: '127.0.0.1' }))).toContain(
+      'X-Tapis-Tenant',
+    );
+    expect(await refusal(askAs(token({ ...SERVICE, 'tapis/target_site': 'tacc' }), ALICE))).toContain('another site');
+    expect(await askAs(token({ ...SERVICE, 'tapis/target_site': 'dev' }), ALICE)).toMatchObject({ service: 'files' });
+  });
+
+  test('cannot pass as that of a user, nor a user as a service', async () => {
+    expect(await refusal(askAs(token(), { user: 'bob', tenant: 'default' }))).toContain('for services');
+    expect(await refusal(askAs(token(), { user: 'alice', tenant: 'other' }))).toContain('for services');
+    expect(await askAs(token(), ALICE)).toEqual({ username: 'alice', tenant: 'default', isAdministrator: false });
+    expect(await refusal(askAs(token({ 'tapis/account_type': 'robot' }), {}))).toContain('account_type');
+    expect(await refusal(askAs(token({ 'tapis/account_type': ['service'] }), {}))).toContain('account_type');
+  });
+});
+
+test('where pods are not separated, only administrators are let in', async () => {
+  const shared = createAuthenticator({
+    tenants: tenants.map((tenant) => ({ ...tenant, services: [{ name: 'files', tenant: 'default' }] })),
+    defaultTenant: 'default',
+    site: 'dev',
+    arePodsSeparated: false,
+    clock,
+  });
+  const credentials = (tapisToken: string) => ({ host: 'localhost', tapisToken, authorization: undefined });
+  const isRefused = {
+    code: 'api.forbidden',
+    message: expect.stringContaining('PODGATE_ALLOW_SHARED_UID=yes') as unknown,
+  };
+  await expect(shared.authenticate(credentials(token()))).rejects.toMatchObject(isRefused);
+  const service = token({ 'tapis/account_type': 'service', 'tapis/username': 'files', 'tapis/roles': ['pods_admin'] });
+  const onBehalf = { onBehalfOfUser: 'alice', onBehalfOfTenant: 'default' };
+  await expect(shared.authenticate({ ...credentials(service), ...onBehalf })).rejects.toMatchObject(isRefused);
+  expect(await shared.authenticate(credentials(token({ 'tapis/roles': ['pods_admin'] })))).toMatchObject({
+    isAdministrator: true,
+  });
+  expect(await shared.authenticate(credentials(token({ 'tapis/username': 'root' })))).toMatchObject({
+    username: 'root',
+  });
+});
+
 describe('the authenticator', () => {
   test('is not made without a default tenant, or with a key that is none', () => {
     const [tenant] = tenants;
@@ -198,7 +321,13 @@ describe('the authenticator', () => {
     const make =
       (change: Partial<TenantTokens>, defaultTenant = 'default') =>
       () =>
-        createAuthenticator({ tenants: [{ ...tenant, ...change }], defaultTenant, clock });
+        createAuthenticator({
+          tenants: [{ ...tenant, ...change }],
+          defaultTenant,
+          site: 'dev',
+          arePodsSeparated: true,
+          clock,
+        });
     expect(make({}, 'absent')).toThrow('absent is not among');
     expect(make({ key: 'no key' })).toThrow('The key of tenant default cannot be read');
     const elliptic = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
@@ -232,6 +361,8 @@ describe('the key pair of this installation', () => {
     const verifies = createAuthenticator({
       tenants: [{ id: 'default', baseHost: 'localhost', issuer: ISSUER, key: key.publicKeyPem, administrators: [] }],
       defaultTenant: 'default',
+      site: 'dev',
+      arePodsSeparated: true,
       clock,
     });
     expect(await verifies.authenticate({ host: 'localhost', tapisToken: signed, authorization: undefined })).toEqual({

@@ -13,7 +13,14 @@ beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'podgate-token-'));
   options = {
     path: join(directory, 'admin.token'),
-    tenant: { id: 'dev', baseHost: 'localhost', issuer: 'https://localhost/v3/tokens', key: null, administrators: [] },
+    tenant: {
+      id: 'dev',
+      baseHost: 'localhost',
+      issuer: 'https://localhost/v3/tokens',
+      key: null,
+      administrators: [],
+      services: [],
+    },
     key: await makeTokenKey(join(directory, 'token.key')),
     log: silentLog,
   };
