@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { SessionEnd } from '../counters.ts';
+import { afterLinger, whenFlushed, whenQuiet } from './linger.ts';
 import { lends, readOn, tap } from './tap.ts';
+import { endsByReset, surviveFailedWrites } from './write-failures.ts';
 
 /**
  * After the backend has said its last, a client that neither sends nor closes is given this long; so is a backend that
@@ -9,9 +11,6 @@ import { lends, readOn, tap } from './tap.ts';
  * that has said its last may wait for a long answer.
  */
 const HALF_CLOSED_IDLE_MS = 60_000;
-/** What a failed backend still managed to send gets this long to reach the client. */
-const FLUSH_MS = 5_000;
-const FLUSH_LOOK_MS = 20;
 
 /** Sees what the backend says, before the client gets it. False: it has seen enough. Keeps none of the bytes. */
 export type Onlooker = (bytes: Buffer) => boolean;
@@ -36,16 +35,20 @@ export function splice(
   client.on('error', () => fail('client-failed'));
   backend.on('error', () => fail('backend-failed'));
   client.once('close', () => {
-    if (!isDone(client)) fail('client-failed');
+    if (!isDone(client)) {
+      fail('client-failed');
+      whenFlushed(backend, () => backend.resetAndDestroy());
+    }
     // A client that came to its proper end leaves a backend that has all of it, or is still reading the last of it.
-    if (!isDone(client)) backend.resetAndDestroy();
     else if (!backend.destroyed) backend.setTimeout(HALF_CLOSED_IDLE_MS, () => backend.destroy());
     done(end);
   });
   backend.once('close', () => {
     if (isDone(backend)) return;
     fail('backend-failed');
-    destroyAfterFlush(client);
+    readOn(client);
+    // Without the close_notify that would call the transfer complete.
+    whenFlushed(client, () => whenQuiet(client, () => client.destroy()));
   });
   backend.once('end', () => {
     client.setTimeout(HALF_CLOSED_IDLE_MS, () => {
@@ -53,6 +56,20 @@ export function splice(
       client.destroy();
     });
   });
+  const watchWrites = (side: Socket, other: Socket, reason: SessionEnd): void => {
+    surviveFailedWrites(side, {
+      failed: () => fail(reason),
+      gone: (isReset) => {
+        if (isReset) side.destroy();
+        else {
+          side.end();
+          whenFlushed(other, () => afterLinger(other, () => other.destroy()), HALF_CLOSED_IDLE_MS);
+        }
+      },
+    });
+  };
+  watchWrites(client, backend, 'client-failed');
+  watchWrites(backend, client, 'backend-failed');
 
   pass(client, backend, null);
   pass(backend, client, onlooker);
@@ -70,7 +87,7 @@ function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
   // DoWrite in Node's src/crypto); a plain socket may still read from it later.
   const usesAtOnce = sink instanceof TLSSocket;
   const give = (bytes: Buffer): boolean => {
-    if (sink.destroyed) return false;
+    if (sink.destroyed || sink.writableEnded) return true;
     if (look !== null && !look(bytes)) look = null;
     return sink.write(isLent && !(usesAtOnce && sink.writableLength === 0) ? Buffer.from(bytes) : bytes);
   };
@@ -79,24 +96,16 @@ function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
   // Whoever had it before may have stopped reading.
   readOn(source);
   sink.on('drain', () => readOn(source));
-  if (source.readableEnded) sink.end();
-  else source.once('end', () => sink.end());
+  const passEnd = (): void => {
+    if (!endsByReset(source)) sink.end();
+  };
+  if (source.readableEnded) passEnd();
+  else source.once('end', passEnd);
   // Without a reader a stream tells no end.
   source.resume();
 }
 
 /** Both directions came to their proper end. */
 function isDone(socket: Socket): boolean {
-  return socket.readableEnded && socket.writableFinished;
-}
-
-/** Closes without the close_notify that would call the transfer complete. There is no event for "nothing is left to write". */
-function destroyAfterFlush(socket: Socket): void {
-  let looks = FLUSH_MS / FLUSH_LOOK_MS;
-  const look = (): void => {
-    if (socket.destroyed) return;
-    if (socket.writableLength === 0 || looks-- <= 0) socket.destroy();
-    else setTimeout(look, FLUSH_LOOK_MS);
-  };
-  look();
+  return socket.readableEnded && socket.writableFinished && !endsByReset(socket);
 }

@@ -1,4 +1,5 @@
 import { connect, type NetConnectOpts, Socket } from 'node:net';
+import { surviveFailedWrites } from './write-failures.ts';
 
 /**
  * Takes bytes as they are read. False: read no more until `readOn`. Bytes of a socket made by `connectTappable` are lent:
@@ -11,7 +12,10 @@ const READ_BYTES = 262_144;
 const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES);
 const taps = new WeakMap<Socket, Tap>();
 
-/** Connects a socket that reads into a buffer which all of them share. Until it is tapped it is a stream like any other. */
+/**
+ * Connects a socket that reads into a buffer which all of them share, and that survives failed writes. Until it is tapped it
+ * is a stream like any other.
+ */
 export function connectTappable(options: NetConnectOpts): Socket {
   const socket: Socket = connect({
     ...options,
@@ -23,6 +27,7 @@ export function connectTappable(options: NetConnectOpts): Socket {
     },
   });
   taps.set(socket, (bytes) => socket.push(Buffer.from(bytes)));
+  surviveFailedWrites(socket);
   return socket;
 }
 

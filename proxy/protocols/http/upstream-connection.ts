@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { readOn, tap } from '../../session/tap.ts';
+import { endsByReset, surviveFailedWrites, writeFailure } from '../../session/write-failures.ts';
 import { errorCode } from './dial.ts';
 import { saysClose } from './connection-wishes.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
@@ -50,12 +51,18 @@ export class UpstreamConnection implements Upstream {
     tap(socket, this.#onData);
     socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
+    // A pod that answers before it has read the whole request, and closes, is still heard.
+    surviveFailedWrites(socket, { failed: (code) => void this.#failed(code) });
     // Without a reader a stream tells no end.
     socket.resume();
   }
 
   get isUsable(): boolean {
-    return !this.#socket.destroyed && this.#socket.writable && this.#sink === null;
+    return this.#isOpen && this.#socket.writable && this.#sink === null;
+  }
+
+  get #isOpen(): boolean {
+    return !this.#socket.destroyed && writeFailure(this.#socket) === null;
   }
 
   send(request: OutgoingRequest, sink: AnswerSink): void {
@@ -168,7 +175,7 @@ export class UpstreamConnection implements Upstream {
     const sink = this.#sink;
     if (sink === null || this.#body?.isDone !== true) return;
     const { trailers } = this.#body;
-    const isReusable = this.#keepAlive && this.#isRequestSent && !this.#socket.destroyed;
+    const isReusable = this.#keepAlive && this.#isRequestSent && this.#isOpen;
     this.#sink = null;
     this.#body = null;
     this.#framing = null;
@@ -192,7 +199,7 @@ export class UpstreamConnection implements Upstream {
   readonly #onEnd = (): void => {
     const sink = this.#sink;
     this.#socket.destroy();
-    if (sink === null || this.#framing?.kind !== 'until-close') return;
+    if (sink === null || this.#framing?.kind !== 'until-close' || endsByReset(this.#socket)) return;
     // The proper end of an answer whose end is the connection's.
     this.#sink = null;
     sink.onEnd([]);

@@ -1,6 +1,8 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
+import { afterLinger, whenFlushed } from '../../session/linger.ts';
 import { tap } from '../../session/tap.ts';
+import { endsByReset, surviveFailedWrites } from '../../session/write-failures.ts';
 
 /** A pod that does not take the last bytes of a client that is gone is given this long. */
 const LAST_BYTES_MS = 60_000;
@@ -11,6 +13,18 @@ const LAST_BYTES_MS = 60_000;
  */
 export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
   backend.on('error', ignore);
+  surviveFailedWrites(backend, {
+    gone: (isReset) => {
+      if (isReset) {
+        backend.destroy();
+        return;
+      }
+      backend.end();
+      // A client that is still sending gets to read the pod's last words.
+      stream.unpipe(backend).resume();
+      afterLinger(stream, () => stream.close(constants.NGHTTP2_NO_ERROR));
+    },
+  });
   stream.once('close', () => {
     // The library ends what it resets: its code tells.
     if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || !isDone(stream)) backend.resetAndDestroy();
@@ -20,16 +34,20 @@ export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
     }
   });
   backend.once('close', () => {
-    if (!isDone(backend)) stream.destroy(new Error('the backend broke off'));
+    if (!isDone(backend)) whenFlushed(stream, () => stream.destroy(new Error('the backend broke off')));
   });
   // A stream again, of bytes of its own.
   tap(backend, (bytes) => backend.push(Buffer.from(bytes)));
-  stream.pipe(backend).pipe(stream);
+  stream.pipe(backend);
+  backend.pipe(stream, { end: false });
+  backend.once('end', () => {
+    if (!endsByReset(backend)) stream.end();
+  });
 }
 
 /** Both directions came to their proper end. */
 function isDone(side: ServerHttp2Stream | Socket): boolean {
-  return side.readableEnded && side.writableFinished;
+  return side.readableEnded && side.writableFinished && !(side instanceof Socket && endsByReset(side));
 }
 
 function ignore(): void {
