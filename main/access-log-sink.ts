@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import type { AccessLogConfig } from '../config/config.ts';
 import { pause } from '../core/abort.ts';
 import { errorText } from '../core/errors.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 
 /** Lines wait at most so long to be written together. */
@@ -64,8 +65,13 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     writing = gatheredLines;
     gatheredBytes = 0;
     gatheredLines = 0;
-    // In this mode it takes buffers, which its types do not know: strings would be flattened and encoded once more.
-    destination.write(bytes as unknown as string);
+    try {
+      // In this mode it takes buffers, which its types do not know: strings would be flattened and encoded once more.
+      destination.write(bytes as unknown as string);
+    } catch {
+      // Closed already: this is called from the data path, which must not fail for a line of a log.
+      dropped += writing;
+    }
   };
   // Told within `write`.
   destination.on('drop', () => (dropped += writing));
@@ -95,11 +101,16 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
       // It was moved away, or could not be opened.
     }
     isOpen = false;
-    destination.reopen();
+    try {
+      destination.reopen();
+    } catch (error) {
+      destination.emit('error', error);
+    }
   }
 
-  const gathering = setInterval(handOver, GATHER_MS);
-  const looking = isFile ? setInterval(() => void look(), LOOK_MS) : undefined;
+  const name = 'the access log';
+  const gathering = setGuardedInterval({ everyMs: GATHER_MS, work: handOver, name, log });
+  const looking = isFile ? setGuardedInterval({ everyMs: LOOK_MS, work: () => void look(), name, log }) : undefined;
   gathering.unref();
   looking?.unref();
 

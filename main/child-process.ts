@@ -26,6 +26,8 @@ export class KeptChild {
   readonly number: number;
   /** What the slot board knows it by. */
   id: number;
+  /** It has met an error that nothing caught. */
+  hasFailed = false;
   readonly #options: KeptChildOptions;
   #process: ChildProcess | null = null;
   #deaths = 0;

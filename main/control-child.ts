@@ -5,7 +5,7 @@ import { acquireExclusiveLock } from './exclusive-lock.ts';
 import { createLogger } from './logging.ts';
 import { EXIT_CONFIG } from './messages.ts';
 import { openSupervisorLink } from './supervisor-link.ts';
-import { logUncaught } from './uncaught.ts';
+import { endOnUncaught } from './uncaught.ts';
 
 /** A control child of a supervisor that was killed ends its pods first: the store is free within this time. */
 const PREDECESSOR_MS = 10_000;
@@ -15,7 +15,7 @@ export async function runControlChild(): Promise<void> {
   const link = await openSupervisorLink();
   const { settings } = link.start;
   const log = createLogger('control', settings.isTerminal);
-  logUncaught(log);
+  endOnUncaught(log);
   const lock = await acquireExclusiveLock(join(settings.config.dataDir, 'control.lock'), PREDECESSOR_MS);
   if (lock === null) {
     log.error({}, 'another control process still uses the data directory');

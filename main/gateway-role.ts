@@ -7,9 +7,13 @@ import {
 } from '../proxy/gateway.ts';
 import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 import { join } from 'node:path';
+import { createAcceptPause } from './accept-pause.ts';
 import { openAccessLogSink } from './access-log-sink.ts';
+import { descriptorLimit, lowestFreeDescriptor, openDescriptors } from './descriptor-limit.ts';
+import { planDescriptors } from './descriptor-plan.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 import { systemClock } from './system-clock.ts';
@@ -23,13 +27,30 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   const { config, runDir } = settings;
   const sink =
     config.accessLog.to === 'off' ? null : openAccessLogSink({ config: config.accessLog, rotates: worker === 0, log });
+  const accepted = new Map<number, Listening[]>();
+  const descriptors = planDescriptors(descriptorLimit());
+  const pausing = createAcceptPause({
+    plan: descriptors,
+    lowestFree: lowestFreeDescriptor,
+    count: openDescriptors,
+    // What waits in the queues of the sockets stays there, or goes to a sibling: the supervisor keeps them open.
+    pause() {
+      gateway.counters.limited.descriptors++;
+      for (const listening of [...accepted.values()].flat()) listening.close();
+      accepted.clear();
+      link.send({ kind: 'full' });
+    },
+    resume: () => link.send({ kind: 'room' }),
+    log,
+  });
   const gateway = createGateway({
     worker,
     feedSocketPath: join(runDir, 'feed.sock'),
     apiSocketPath: join(runDir, 'api.sock'),
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
-    limits: limitsOf(config.gateway, Math.max(1, config.workers)),
+    limits: limitsOf(config.gateway, Math.max(1, config.workers), descriptors.maxConnections),
+    descriptorTaken: (descriptor) => pausing.taken(descriptor),
     drainMs: config.drain.sessionsMs,
     sessions: config.sessions,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
@@ -40,11 +61,19 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     log,
   });
   void gateway.synchronized.then(() => link.send({ kind: 'synchronized' }));
-  const accepted = new Map<number, Listening[]>();
   link.onListen(['https', 'http'], ({ socket, slot, isLast, handle }) => {
     if (socket === 'control') return;
+    // The order and our word that we are full have crossed: the supervisor gives the slot anew.
+    if (pausing.isPaused) {
+      (handle as { close(): void }).close();
+      return;
+    }
     void listen(gateway, socket, handle, log).then((listening) => {
       if (listening === null) return;
+      if (pausing.isPaused) {
+        listening.close();
+        return;
+      }
       accepted.set(slot, [...(accepted.get(slot) ?? []), listening]);
       if (isLast) link.send({ kind: 'listening', slot });
     });
@@ -54,7 +83,12 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     accepted.delete(slot);
   });
   const numbers = watchProcessNumbers();
-  const telling = setInterval(() => gateway.tellCounts(numbers()), TELL_COUNTS_MS);
+  const telling = setGuardedInterval({
+    everyMs: TELL_COUNTS_MS,
+    work: () => gateway.tellCounts(numbers()),
+    name: 'counts',
+    log,
+  });
   link.onEnding((why) => {
     // The counts are its successor's from now on.
     if (why === 'replaced') clearInterval(telling);
@@ -62,6 +96,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   });
   await gateway.run(signal);
   clearInterval(telling);
+  pausing.close();
   await sink?.close();
 }
 
@@ -74,13 +109,17 @@ async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: L
   }
 }
 
-/** Connection limits are this whole installation's: each worker holds an equal share of them. */
-function limitsOf(given: SupervisorLink['start']['settings']['config']['gateway'], workers: number) {
+/** Connection limits are this whole installation's: each worker holds an equal share of them, as descriptors allow. */
+function limitsOf(
+  given: SupervisorLink['start']['settings']['config']['gateway'],
+  workers: number,
+  descriptorsMost: number,
+) {
   const share = (limit: number): number => Math.ceil(limit / workers);
   const defaults = DEFAULT_GATEWAY_LIMITS;
   return {
     handshakeTimeoutMs: given.handshakeTimeoutMs ?? defaults.handshakeTimeoutMs,
-    maxConnections: share(given.connections ?? defaults.maxConnections),
+    maxConnections: Math.min(share(given.connections ?? defaults.maxConnections), descriptorsMost),
     maxConnectionsPerAddress: share(given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress),
     maxConnectionsPerPod: share(given.connectionsPerPod ?? defaults.maxConnectionsPerPod),
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,

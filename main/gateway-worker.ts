@@ -1,13 +1,13 @@
 import { runGateway } from './gateway-role.ts';
 import { createLogger } from './logging.ts';
 import { openSupervisorLink } from './supervisor-link.ts';
-import { logUncaught } from './uncaught.ts';
+import { drainOnUncaught } from './uncaught.ts';
 
 /** A worker: accepts connections on the sockets it is given, until it is told to end or its supervisor is gone. */
 export async function runGatewayWorker(): Promise<void> {
   const link = await openSupervisorLink();
   const log = createLogger(`worker ${link.start.worker}`, link.start.settings.isTerminal);
-  logUncaught(log);
+  drainOnUncaught(link, log);
   await runGateway(link, log, link.ending);
   process.exit(0);
 }

@@ -35,7 +35,12 @@ export type ChildMessage =
   /** A gateway has the route table: it may be given sockets. */
   | { readonly kind: 'synchronized' }
   /** Accepts on all sockets of that slot. */
-  | { readonly kind: 'listening'; readonly slot: number };
+  | { readonly kind: 'listening'; readonly slot: number }
+  /** A worker has stopped accepting on all its slots, since file descriptors run out; and it may be given sockets again. */
+  | { readonly kind: 'full' }
+  | { readonly kind: 'room' }
+  /** A worker has met an error that nothing caught: it needs a successor, and drains. */
+  | { readonly kind: 'failing' };
 
 /**
  * Of these messages, and of what may be in Settings: a newer release whose children do not go with an older supervisor

@@ -3,17 +3,23 @@ import type { ProcessNumbers } from '../core/worker-counts.ts';
 
 const RESOLUTION_MS = 20;
 
-/** Answers what this process uses; the delay is that since the last call. */
+/** Returns what this process uses; the delay is that since the last call. Never throws. */
 export function watchProcessNumbers(): () => ProcessNumbers {
   const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   delay.enable();
+  let residentBytes = 0;
   return () => {
     const { user, system } = process.cpuUsage();
     const lateNs = delay.count === 0 ? 0 : delay.percentile(99);
     delay.reset();
+    try {
+      residentBytes = process.memoryUsage.rss();
+    } catch {
+      // It opens a file in /proc. Without a descriptor left, the last number stands.
+    }
     return {
       cpuSeconds: (user + system) / 1e6,
-      residentBytes: process.memoryUsage.rss(),
+      residentBytes,
       eventLoopDelaySeconds: Math.max(0, lateNs / 1e9 - RESOLUTION_MS / 1e3),
     };
   };

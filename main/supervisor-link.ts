@@ -57,6 +57,9 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
     gateway: () => gateway,
   });
 
+  // Nobody reads our output any more: no reason to stop working.
+  process.stdout.on('error', () => undefined);
+  process.stderr.on('error', () => undefined);
   process.on('SIGINT', () => undefined);
   process.on('SIGHUP', () => undefined);
   process.on('SIGTERM', () => ending.abort());

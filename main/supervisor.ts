@@ -8,6 +8,7 @@ import { pause } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
 import { KeptChild } from './child-process.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { descriptorLimit, descriptorShortage } from './descriptor-limit.ts';
 import { greetingOf, resolvesPodNames } from './greeting.ts';
 import { type BoundSocket, type ListeningSockets, openListeningSockets } from './listening-sockets.ts';
 import { createLogger } from './logging.ts';
@@ -15,8 +16,11 @@ import { type ChildMessage, EXIT_CONFIG, type Settings } from './messages.ts';
 import { readNextSettings } from './next-settings.ts';
 import { noteRestart } from './restart-note.ts';
 import { SlotBoard, type SlotAction } from './slot-board.ts';
+import { outliveUncaught } from './uncaught.ts';
 import { readVersion } from './version.ts';
 
+/** A worker that may take fewer connections for want of descriptors is worth a warning, though nobody has set a limit. */
+const FEW_CONNECTIONS = 1_000;
 /** All of it, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
 const STOP_GRACE_MS = 4_500;
 /** A drain no longer than this goes on beside the end of the pods; a longer one comes before it. */
@@ -68,7 +72,7 @@ class Supervisor {
   #nextId: number;
   #isRestarting = false;
   /** Who waits for the worker of that number to accept, and for the control child. */
-  readonly #takenOver = new Map<number, () => void>();
+  readonly #takenOver = new Map<number, (() => void)[]>();
   #controlDecided: ((isReady: boolean) => void) | null = null;
   readonly #board: SlotBoard;
   #isControlReady = false;
@@ -110,6 +114,8 @@ class Supervisor {
   }
 
   start(): void {
+    outliveUncaught(this.#log);
+    this.#reportDescriptors();
     // For commands of this machine (npx podgate): the ports, also where they were left to chance.
     const { config } = this.#settings;
     const { httpsPort, publicHttpsPort, controlPort } = config;
@@ -125,6 +131,18 @@ class Supervisor {
     process.on('SIGUSR2', () => void this.#restart('all'));
     this.#control.start();
     for (const worker of this.#workers) worker.start();
+  }
+
+  /** Children inherit the limit. */
+  #reportDescriptors(): void {
+    const limit = descriptorLimit();
+    const shortage = descriptorShortage(this.#settings.config, limit);
+    if (shortage === null) return;
+    const { wanted, granted, needed, isConfigured } = shortage;
+    const fields = { limit, needed, connectionsPerWorker: granted, wanted };
+    const message = 'RLIMIT_NOFILE (ulimit -n) is too low for limits.connections: each worker takes fewer connections';
+    if (isConfigured || granted < FEW_CONNECTIONS) this.#log.warn(fields, message);
+    else this.#log.info(fields, message);
   }
 
   #onStarted(child: KeptChild): void {
@@ -146,6 +164,16 @@ class Supervisor {
       case 'listening':
         this.#act(this.#board.listening(child.id, message.slot));
         if (child.id === message.slot) this.#onTakenOver(child.id);
+        break;
+      // To the slots of a worker that is full, it is as if it had died.
+      case 'full':
+        this.#act(this.#board.ended(child.id));
+        break;
+      case 'room':
+        if (!this.#leaving.has(child)) this.#act(this.#board.synchronized(child.id));
+        break;
+      case 'failing':
+        this.#replaceFailing(child);
         break;
     }
     this.#greetOnce();
@@ -257,9 +285,19 @@ class Supervisor {
     }
     const fresh = this.#keep('worker', number);
     this.#workers[number] = fresh;
-    const taken = new Promise<void>((resolve) => this.#takenOver.set(number, resolve));
+    const taken = new Promise<void>((resolve) => {
+      this.#takenOver.set(number, [...(this.#takenOver.get(number) ?? []), resolve]);
+    });
     fresh.start();
     return taken;
+  }
+
+  /** Its sessions drain, as after a restart. One worker of each number does so at a time: the former ends now. */
+  #replaceFailing(child: KeptChild): void {
+    if (this.#leaving.has(child) || this.#stoppingSinceMs !== null) return;
+    for (const former of this.#leaving) if (former.number === child.number && former.hasFailed) former.kill();
+    child.hasFailed = true;
+    void this.#replaceWorker(child.number);
   }
 
   #onTakenOver(number: number): void {
@@ -268,7 +306,7 @@ class Supervisor {
       this.#act(this.#board.ended(old.id));
       void old.retire(replacedMs + STOP_GRACE_MS).then(() => this.#leaving.delete(old));
     }
-    this.#takenOver.get(number)?.();
+    for (const resolve of this.#takenOver.get(number) ?? []) resolve();
     this.#takenOver.delete(number);
   }
 

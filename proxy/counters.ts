@@ -53,7 +53,7 @@ export type HandshakeKind = 'TLSv1.3 full' | 'TLSv1.3 resumed' | 'TLSv1.2 full' 
 /** By the first digit of the status; 'none' = the client went away, or the answer never came. */
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx' | 'none';
 /** Which limit kept a connection or a request from its place. */
-export type LimitName = Limit | 'proxy-header';
+export type LimitName = Limit | 'proxy-header' | 'descriptors';
 /** From clients to pods, and back: what is inside TLS. */
 export type ByteCount = `${'http' | 'tcp' | 'postgres'} ${'in' | 'out'}`;
 
@@ -115,7 +115,7 @@ export function createCounters(): Counters {
     requests: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },
     sessionsOf: { tcp: 0, postgres: 0 },
     bytes: { 'http in': 0, 'http out': 0, 'tcp in': 0, 'tcp out': 0, 'postgres in': 0, 'postgres out': 0 },
-    limited: { connections: 0, address: 0, pod: 0, 'proxy-header': 0 },
+    limited: { connections: 0, address: 0, pod: 0, 'proxy-header': 0, descriptors: 0 },
     ended: {
       finished: 0,
       'client-failed': 0,

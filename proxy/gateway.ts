@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted } from '../core/abort.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorText } from '../core/errors.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters, type Counters } from './counters.ts';
@@ -58,6 +59,8 @@ export interface GatewayOptions {
   readonly proxyProtocol?: ProxyProtocolOptions;
   /** One line at debug level for each connection; only worth its cost where debug lines are kept. */
   readonly logConnections?: boolean;
+  /** Called with the number of each accepted client's descriptor (see main/accept-pause.ts). Default: not counted. */
+  readonly descriptorTaken?: (descriptor: number) => void;
   /** Default: none is written. */
   readonly accessLog?: LineSink;
   /** Whose X-Forwarded-For is believed; default: nobody's. */
@@ -267,7 +270,7 @@ class GatewayWorker implements Gateway {
   listen(kind: ListenKind, target: ListenTarget): Promise<Listening> {
     const server = createServer(
       { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
-      this.#accept[kind],
+      (raw) => this.#take(kind, raw),
     );
     this.#servers.add(server);
     const close = (): void => {
@@ -286,10 +289,32 @@ class GatewayWorker implements Gateway {
     });
   }
 
+  /** What a connection's first steps throw ends that connection alone. */
+  #take(kind: ListenKind, raw: Socket): void {
+    const { descriptorTaken, log } = this.#options;
+    const descriptor = descriptorOf(raw);
+    try {
+      this.#accept[kind](raw);
+    } catch (error) {
+      raw.destroy();
+      log.error({ error: error instanceof Error ? error.stack : String(error) }, 'a new connection failed');
+    }
+    // Last: it may stop the listening that has brought this connection.
+    if (descriptor !== null) descriptorTaken?.(descriptor);
+  }
+
   async run(signal: AbortSignal): Promise<void> {
-    const { sessionIdleMs } = this.#options.limits;
+    const { log, limits } = this.#options;
+    const { sessionIdleMs } = limits;
     const looking =
-      sessionIdleMs === 0 ? undefined : setInterval(() => this.#reception.closeIdle(sessionIdleMs), sessionIdleMs / 10);
+      sessionIdleMs === 0
+        ? undefined
+        : setGuardedInterval({
+            everyMs: sessionIdleMs / 10,
+            work: () => this.#reception.closeIdle(sessionIdleMs),
+            name: 'idle sessions',
+            log,
+          });
     // Routes go on to matter to sessions that drain, and their cancels come over the feed.
     const following = new AbortController();
     const followed = this.#feed.run(following.signal);
@@ -336,4 +361,10 @@ class GatewayWorker implements Gateway {
     this.counters.closed['accept-failed']++;
     this.#options.log.warn({ error: errorText(error) }, 'accept failed');
   }
+}
+
+/** Its number; null where the system has none (a pipe of Windows). Not in Node's types. */
+function descriptorOf(raw: Socket): number | null {
+  const { _handle: handle } = raw as unknown as { readonly _handle?: { readonly fd?: number } | null };
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : null;
 }

@@ -1,5 +1,6 @@
 import { isAborted, pause } from '../core/abort.ts';
 import { errorText } from '../core/errors.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Claim, Queue } from '../core/queue.ts';
 import { isPoisoned } from './poison.ts';
@@ -140,14 +141,15 @@ export function createSpawner(options: SpawnerOptions): Spawner {
 
   /** Extends the lease while the work goes on; aborts `lost` when somebody else may have it. Answers how to stop. */
   function keepLease(claim: Claim, lost: AbortController): () => void {
-    const timer = setInterval(() => {
+    const extend = (): void => {
       queue.extend(claim, LEASE_MS).then(
         (isHeld) => {
           if (!isHeld) lost.abort();
         },
         (error: unknown) => log.warn({ key: claim.key, error: errorText(error) }, 'a lease could not be extended'),
       );
-    }, EXTEND_EVERY_MS);
+    };
+    const timer = setGuardedInterval({ everyMs: EXTEND_EVERY_MS, work: extend, name: 'leases of the spawner', log });
     return () => clearInterval(timer);
   }
 

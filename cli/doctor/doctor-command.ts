@@ -9,6 +9,7 @@ import { fail, type Finding, ok, warn } from '../../core/finding.ts';
 import { systemClock } from '../../main/system-clock.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { examineGateway, type Ports } from './examine-gateway.ts';
+import { examineLimits } from './examine-limits.ts';
 import { examineNames } from './examine-names.ts';
 
 export const DOCTOR_HELP = `podgate doctor: what this installation has, and what its cluster really grants and enforces
@@ -86,6 +87,7 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
   } else if (probeImage !== null) {
     yield warn('network policies', 'Pods are processes of this machine: there are none.', 'Leave --probe out.');
   }
+  yield examineLimits(config);
   const ports = portsOf(config);
   yield* examineGateway(config, ports, systemClock.now());
   yield* examineNames(config, config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort);

@@ -1,6 +1,7 @@
 import { actionLine } from '../../core/action-log.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
+import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import {
   planRecover,
   type PresentRecord,
@@ -225,14 +226,15 @@ function noteOf(step: RecoverStep): string {
 /** `signal` aborts when the lease is lost: another may be at it then. */
 function holdLease({ lock, log }: RecoverParts, lease: Lease, outer: AbortSignal) {
   const lost = new AbortController();
-  const timer = setInterval(() => {
+  const renew = (): void => {
     lock.renew(lease, LEASE_MS).then(
       (isHeld) => {
         if (!isHeld) lost.abort();
       },
       () => lost.abort(),
     );
-  }, RENEW_EVERY_MS);
+  };
+  const timer = setGuardedInterval({ everyMs: RENEW_EVERY_MS, work: renew, name: 'the lock of recover', log });
   return {
     signal: AbortSignal.any([outer, lost.signal]),
     async release(): Promise<void> {

@@ -9,6 +9,7 @@ import {
   SNAPSHOT_PIECE,
   type WorkerMessage,
 } from '../../core/feed-protocol.ts';
+import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';
@@ -74,9 +75,14 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   server.on('error', (error) => options.log.warn({ error: errorText(error) }, 'accept failed'));
   // It carries private keys: for this user alone.
   chmodSync(options.path, 0o600);
-  const alive = setInterval(() => {
-    for (const socket of sockets) send(socket, aliveOf(options));
-  }, options.aliveEveryMs ?? FEED_ALIVE_MS);
+  const alive = setGuardedInterval({
+    everyMs: options.aliveEveryMs ?? FEED_ALIVE_MS,
+    work: () => {
+      for (const socket of sockets) send(socket, aliveOf(options));
+    },
+    name: 'the feed of the workers',
+    log: options.log,
+  });
   await untilAborted(signal);
   clearInterval(alive);
   stopListening?.();

@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls';
+import { setGuardedInterval } from '../../../core/guarded-timer.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
@@ -166,7 +167,12 @@ class Protocol implements HttpProtocol, ConnectionParts {
   #startLooking(): NodeJS.Timeout {
     const { headersTimeoutMs, keepAliveTimeoutMs, lingerMs, upstreamIdleMs } = this.limits;
     const shortestMs = Math.min(headersTimeoutMs, keepAliveTimeoutMs, lingerMs, upstreamIdleMs);
-    const timer = setInterval(() => this.#look(), Math.min(LOOK_MOST_MS, Math.max(25, shortestMs / 4)));
+    const timer = setGuardedInterval({
+      everyMs: Math.min(LOOK_MOST_MS, Math.max(25, shortestMs / 4)),
+      work: () => this.#look(),
+      name: 'deadlines of HTTP',
+      log: this.#options.log,
+    });
     timer.unref();
     return timer;
   }

@@ -1,0 +1,31 @@
+import { errorText } from './errors.ts';
+import type { Logger } from './logger.ts';
+
+/** A timer that fails at every turn is logged this often. */
+const COMPLAIN_EVERY_MS = 60_000;
+
+/**
+ * setInterval whose work cannot end the process: what it throws is logged, at most once a minute, and the next turn
+ * comes. An exception that leaves a timer would otherwise take every session of the process with it; running out of
+ * file descriptors, for one, makes the most harmless call throw.
+ */
+export function setGuardedInterval(options: {
+  readonly everyMs: number;
+  readonly work: () => void;
+  /** What the work is for, as the log names it: `the access log`. */
+  readonly name: string;
+  readonly log: Pick<Logger, 'error'>;
+}): NodeJS.Timeout {
+  const { everyMs, work, name, log } = options;
+  let complainedMs = -Infinity;
+  return setInterval(() => {
+    try {
+      work();
+    } catch (error) {
+      const nowMs = performance.now();
+      if (nowMs - complainedMs < COMPLAIN_EVERY_MS) return;
+      complainedMs = nowMs;
+      log.error({ timer: name, error: errorText(error) }, 'a timer failed; its next turn follows');
+    }
+  }, everyMs);
+}

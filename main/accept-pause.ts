@@ -1,0 +1,78 @@
+import { errorText } from '../core/errors.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { Logger } from '../core/logger.ts';
+import type { DescriptorPlan } from './descriptor-plan.ts';
+
+const CHECK_EVERY_MS = 100;
+
+export interface AcceptPauseOptions {
+  readonly plan: Pick<DescriptorPlan, 'pauseAt' | 'resumeAt'>;
+  /** The lowest number of a descriptor that is free; Infinity when none is. */
+  readonly lowestFree: () => number;
+  /** Descriptors of this process that are open. */
+  readonly count: () => Promise<number>;
+  readonly pause: () => void;
+  readonly resume: () => void;
+  readonly log: Logger;
+}
+
+/** Stops accepting before file descriptors run out, and resumes once enough of them are free again. */
+export interface AcceptPause {
+  /**
+   * A client was accepted with this descriptor. The kernel gives the lowest free number (open(2)), so at least as many
+   * are open: an exact alarm that costs no call. Backends and calls to the API raise it at the next check.
+   */
+  taken(descriptor: number): void;
+  readonly isPaused: boolean;
+  close(): void;
+}
+
+export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
+  const { plan, lowestFree, count, pause, resume, log } = options;
+  let isPaused = false;
+  let isCounting = false;
+
+  function taken(descriptor: number): void {
+    if (isPaused || descriptor < plan.pauseAt) return;
+    isPaused = true;
+    log.warn(
+      { pauseAt: plan.pauseAt, resumeAt: plan.resumeAt },
+      'file descriptors are running out: not accepting until some are free; raise the limit (ulimit -n)',
+    );
+    pause();
+  }
+
+  async function resumeWhenFree(): Promise<void> {
+    if (isCounting) return;
+    isCounting = true;
+    try {
+      const open = await count();
+      if (open > plan.resumeAt) return;
+      isPaused = false;
+      log.info({ open }, 'file descriptors are free again: accepting');
+      resume();
+    } catch (error) {
+      log.debug({ error: errorText(error) }, 'file descriptors could not be counted');
+    } finally {
+      isCounting = false;
+    }
+  }
+
+  const checking = setGuardedInterval({
+    everyMs: CHECK_EVERY_MS,
+    work() {
+      // With holes among the numbers the lowest free one says little: only a count tells that there is room again.
+      if (isPaused) void resumeWhenFree();
+      else taken(lowestFree());
+    },
+    name: 'file descriptors',
+    log,
+  });
+  return {
+    taken,
+    get isPaused() {
+      return isPaused;
+    },
+    close: () => clearInterval(checking),
+  };
+}
