@@ -3,6 +3,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { acmeSection } from './acme-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
+import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
 const count = z.int().min(0);
@@ -64,6 +65,8 @@ const CONFIG_FILE = z.strictObject({
   kubernetes: kubernetesSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),
   acme: acmeSection.optional(),
+  gatewayListener: gatewayListenerSection.optional(),
+  controlPlane: controlPlaneSection.optional(),
   drain: z
     .strictObject({
       readinessDelayMs: z.int().min(0).max(600_000).default(0),

@@ -2,7 +2,7 @@
  * All settings, checked and with defaults filled in. Made once, by the supervisor, and handed to its children as JSON:
  * plain values only, and no secret among them (files that hold secrets are named, tenants' keys are public).
  */
-export interface Config {
+export interface Config extends RoleSettings {
   /** Addresses the gateway binds. 127.0.0.1 brings ::1 with it. */
   readonly listenHosts: readonly string[];
   /** 0 = whatever is free; the supervisor then says which. */
@@ -51,6 +51,40 @@ export interface Config {
   readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
   /** Null: no certificates are ordered. */
   readonly acme: AcmeConfig | null;
+}
+
+export type Role = 'gateway' | 'control' | 'spawner' | 'health';
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where gateways that run elsewhere connect, over TLS with certificates on both sides. All files are absolute. */
+export interface GatewayListenerConfig {
+  readonly address: HostAndPort;
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly clientCaFile: string;
+  /** Host names, one of which a gateway's certificate must be for; null = any certificate of that CA. */
+  readonly gateways: readonly string[] | null;
+}
+
+/** The control plane of a gateway that has none of its own. All files are absolute. */
+export interface ControlPlaneConfig {
+  readonly addresses: readonly HostAndPort[];
+  /** The name in its certificate; null = the host that is dialed. */
+  readonly serverName: string | null;
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}
+
+/** Which parts run here, and how gateways and control plane meet where they are apart. */
+export interface RoleSettings {
+  readonly roles: readonly Role[];
+  readonly gatewayListener: GatewayListenerConfig | null;
+  readonly controlPlane: ControlPlaneConfig | null;
 }
 
 /** Certificates by ACME (RFC 8555). The files are read where they are needed: one of them is a secret. */

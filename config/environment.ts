@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BASE_HOST_RULE, isBaseHost, isNamespace, isSiteName, NAMESPACE_RULE, SITE_RULE } from './names.ts';
+import { parseRoles, ROLES_RULE } from './roles.ts';
 import { isRedisUrl, REDIS_REPLICAS_RULE, REDIS_URL_RULE } from './redis-url.ts';
 
 const PREFIX = 'PODGATE_';
@@ -54,9 +55,9 @@ const VARIABLES = z.object({
     .refine((count) => count <= WORKERS_MAX, { error: `must be at most ${WORKERS_MAX}` })
     .optional(),
   PODGATE_ROLES: z
-    .literal('all', {
-      error: 'must be all: dividing the roles between processes comes in a later release',
-    })
+    .string()
+    .transform(parseRoles)
+    .refine((roles) => roles !== null, { error: ROLES_RULE })
     .optional(),
   PODGATE_CONFIG: path,
   PODGATE_ALLOW_REMOTE_PROCESS_PODS: z

@@ -9,6 +9,7 @@ import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
 import { isInside } from './names.ts';
+import { ALL_ROLES, roleSettings } from './roles.ts';
 
 const DEFAULT_TENANT = 'dev';
 const DEFAULT_BASE_HOST = 'localhost';
@@ -51,18 +52,24 @@ function combine(
   const httpPort = environment.PODGATE_HTTP_PORT ?? 8080;
   const controlPort = environment.PODGATE_CONTROL_PORT ?? 8000;
   portProblems({ httpsPort, httpPort, controlPort }, problems);
-  hostProblems(environment, problems);
+  const store = environment.PODGATE_REDIS_URL === undefined ? 'sqlite' : 'redis';
+  const { gatewayListener, controlPlane } = file;
+  const roles = environment.PODGATE_ROLES ?? ALL_ROLES;
+  const apart = roleSettings({ roles, store, gatewayListener, controlPlane, cwd }, problems);
+  const hasPods = apart.controlPlane === null;
+  if (hasPods) hostProblems(environment, problems);
   const dataDir = resolve(cwd, environment.PODGATE_DATA_DIR ?? '.podgate');
   const host = environment.PODGATE_HOST;
   const tenants = tenantsOf(environment, file, problems);
   return {
+    ...apart,
     listenHosts: host === '127.0.0.1' ? [host, '::1'] : [host],
     httpsPort,
     httpPort,
     publicHttpsPort: environment.PODGATE_PUBLIC_HTTPS_PORT ?? httpsPort,
     publicHttpPort: environment.PODGATE_PUBLIC_HTTP_PORT ?? httpPort,
     controlPort,
-    controlHost: controlHostOf(environment.PODGATE_ORCHESTRATOR, host),
+    controlHost: controlHostOf(environment.PODGATE_ORCHESTRATOR, host, hasPods),
     dataDir,
     site: environment.PODGATE_SITE,
     secretKeyFile: resolve(cwd, environment.PODGATE_SECRET_KEY_FILE ?? resolve(dataDir, 'secret.key')),
@@ -79,7 +86,7 @@ function combine(
       cwd,
       problems,
     ),
-    store: environment.PODGATE_REDIS_URL === undefined ? 'sqlite' : 'redis',
+    store,
     neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
     javaHome: directoryOf(env['JAVA_HOME'], cwd),
     podEnvironment: {
@@ -119,9 +126,12 @@ function accessLogOf(
   };
 }
 
-/** The kubelet's probes, and metrics, come from outside the pod; NetworkPolicies say who may connect. */
-function controlHostOf(orchestrator: Config['orchestrator'], host: string): string {
-  return orchestrator === 'kubernetes' ? host : '127.0.0.1';
+/**
+ * The kubelet's probes, and metrics, come from outside the pod; NetworkPolicies say who may connect. A gateway alone has
+ * nothing but them on its control port.
+ */
+function controlHostOf(orchestrator: Config['orchestrator'], host: string, hasPods: boolean): string {
+  return orchestrator === 'kubernetes' || !hasPods ? host : '127.0.0.1';
 }
 
 function directoryOf(value: string | undefined, cwd: string): string | null {

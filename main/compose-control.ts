@@ -44,7 +44,9 @@ import { openLastSeenFile } from './last-seen-file.ts';
 import { type Database, openDatabase } from './open-database.ts';
 import { openOrchestrator } from './open-orchestrator.ts';
 import { createOperatorServer } from './operator-server.ts';
+import { probesAlone } from './probes-alone.ts';
 import { readinessOf } from './readiness.ts';
+import { listenForGateways } from './remote/gateway-listener.ts';
 import { openTicketKeyFile } from './ticket-key-file.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
@@ -171,6 +173,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
     publicHttpsPort: config.publicHttpsPort,
   });
+  const readiness = async () =>
+    readinessOf({ link, judge, leadership, feed, replicas, certificates: certificates.manager });
   const api = createApi({
     store: trustedStore,
     logs,
@@ -190,7 +194,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     publicHttpsPort: config.publicHttpsPort,
     version,
     certificates: certificates.manager,
-    readiness: async () => readinessOf({ link, judge, leadership, feed, replicas, certificates: certificates.manager }),
+    readiness,
   });
   const counts = createWorkerCountsBoard();
   const numbers = watchProcessNumbers();
@@ -202,7 +206,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     () => certificateMetrics({ certificates: certificates.manager, clock }),
   ];
   const server = createControlServer({
-    handler: api.handler,
+    handler: config.roles.includes('control') ? api.handler : probesAlone(readiness, version),
     metrics: () => collectMetrics(metricSources, log),
     version,
     log,
@@ -268,8 +272,11 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         runCertificateFiles({ files: config.certificates, clock, log }, (read) => shelf.replace('files', read), signal),
       ),
       keep(ca.run((made) => shelf.replace('development', made), signal)),
-      keep(health.run(signal)),
-      keep(spawner.run(signal)),
+      ...(config.roles.includes('health') ? [keep(health.run(signal))] : []),
+      ...(config.roles.includes('spawner') ? [keep(spawner.run(signal))] : []),
+      ...(config.gatewayListener === null
+        ? []
+        : [keep(listenForGateways({ config: config.gatewayListener, runDir, log }, signal))]),
       ...(adminToken === null ? [] : [keep(keepAdminToken(adminToken, hasToken, signal))]),
     ];
     await server.listen(join(runDir, 'api.sock'));
@@ -278,7 +285,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     link.onListen(['control'], ({ handle }) => {
       server.listen(handle).then(() => listening.resolve(undefined), failed.reject);
     });
-    if (config.workers === 0) {
+    if (config.workers === 0 && config.roles.includes('gateway')) {
       const { runGateway } = await import('./gateway-role.ts');
       work.push(keep(runGateway(link, log, signal)));
     }

@@ -1,6 +1,5 @@
 import { errorText, PodgateError } from '../core/errors.ts';
 import { join } from 'node:path';
-import { composeControl } from './compose-control.ts';
 import { acquireExclusiveLock } from './exclusive-lock.ts';
 import { createLogger } from './logging.ts';
 import { EXIT_CONFIG } from './messages.ts';
@@ -24,7 +23,9 @@ export async function runControlChild(): Promise<void> {
   // Kept until the end: a lock that nothing refers to is given back when its memory is.
   process.once('exit', () => lock.release());
   try {
-    await (await composeControl(link, log)).run(link.ending);
+    if (settings.config.controlPlane !== null)
+      await (await import('./remote/gateway-alone.ts')).runGatewayAlone(link, log);
+    else await (await (await import('./compose-control.ts')).composeControl(link, log)).run(link.ending);
     process.exit(0);
   } catch (error) {
     if (error instanceof PodgateError && error.code === 'config.invalid') {

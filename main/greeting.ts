@@ -19,6 +19,7 @@ export interface GreetingOptions {
 /** What to type next: every indented line works when pasted, in this directory. The token itself is never printed. */
 export function greetingOf(options: GreetingOptions): string {
   const { config, version, tookMs, cwd, asRoot, resolvesNames } = options;
+  if (!config.roles.includes('gateway') || !config.roles.includes('control')) return greetingOfRoles(options);
   const [{ baseHost, key }] = config.tenants;
   const inside = relative(cwd, config.dataDir);
   const dataDir = inside.startsWith('..') || inside === '' ? config.dataDir : inside;
@@ -47,6 +48,18 @@ A web server:
   curl --cacert ${path('ca.pem')} ${origin(`hello.pods.${baseHost}`)}/
 ${resolvesNames ? '' : `\n${resolveHint(baseHost, asRoot)}\n`}
 ${config.kubernetes === null ? 'Ctrl-C ends it, pods included; they are started again with it.' : 'Ctrl-C ends it; pods go on, and are reached again when it is back.'}
+`;
+}
+
+/** Of a replica that is one part of an installation: what to type next is said where the others are. */
+function greetingOfRoles({ config, version, tookMs }: GreetingOptions): string {
+  const { controlPlane } = config;
+  const where =
+    controlPlane === null
+      ? ''
+      : ` Its control plane: ${controlPlane.addresses.map(({ host, port }) => `${host}:${port}`).join(', ')}.`;
+  return `
+Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s) with the roles ${config.roles.join(', ')}.${where}
 `;
 }
 

@@ -47,7 +47,8 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
   try {
     const slots: BoundSocket[][] = [];
     let { httpsPort: https, httpPort: http } = config;
-    for (let slot = 0; slot < Math.max(1, config.workers); slot += 1) {
+    const count = config.roles.includes('gateway') ? Math.max(1, config.workers) : 0;
+    for (let slot = 0; slot < count; slot += 1) {
       const sockets: BoundSocket[] = [];
       for (const host of config.listenHosts) {
         for (const socket of ['https', 'http'] as const) {
@@ -101,7 +102,7 @@ interface Refused {
  */
 async function probe(config: Config): Promise<void> {
   const wanted = [
-    ...config.listenHosts.flatMap((host) => [
+    ...(config.roles.includes('gateway') ? config.listenHosts : []).flatMap((host) => [
       { variable: 'PODGATE_HTTPS_PORT', host, port: config.httpsPort },
       { variable: 'PODGATE_HTTP_PORT', host, port: config.httpPort },
     ]),

@@ -50,6 +50,7 @@ export function fixedSettings(current: Config, next: Config): readonly string[] 
   port('PODGATE_CONTROL_PORT', current.controlPort, next.controlPort);
   compare('PODGATE_DATA_DIR', current.dataDir, next.dataDir);
   compare('PODGATE_WORKERS', current.workers, next.workers);
+  compare('PODGATE_ROLES', current.roles, next.roles);
   compare('PODGATE_ORCHESTRATOR', current.orchestrator, next.orchestrator);
   return names;
 }

@@ -17,15 +17,22 @@ export function readinessOf(parts: {
   const { link, judge, leadership, feed, replicas, certificates } = parts;
   const trust = judge.trust();
   const { accepting, slots, isDraining } = link.gateway();
+  const hasGateway = link.start.settings.config.roles.includes('gateway');
+  // Without the role gateway there is nothing to accept on: what other gateways need is the table.
+  const hasWhatItServes = hasGateway ? slots > 0 && accepting === slots : feed.isReady;
   const live = replicas.live();
   const own = live.find(({ id }) => id === replicas.id)?.shared;
   const odd = live.filter(({ shared }) => shared !== own).map(({ id }) => id);
+  const gatewayText = (): string => {
+    if (isDraining) return 'ending: running sessions have some time left';
+    return hasGateway ? `${accepting} of ${slots} accept` : 'none here: see PODGATE_ROLES';
+  };
   return {
-    ok: slots > 0 && accepting === slots && !isDraining,
+    ok: hasWhatItServes && !isDraining,
     detail: {
       store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
       routes: feed.isReady ? 'complete' : 'not yet complete',
-      gateway: isDraining ? 'ending: running sessions have some time left' : `${accepting} of ${slots} accept`,
+      gateway: gatewayText(),
       followers: feed.followerCount,
       replicas: live.map(({ id }) => id),
       ...(odd.length === 0 ? {} : { configuredOtherwise: odd }),

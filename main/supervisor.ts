@@ -97,7 +97,8 @@ class Supervisor {
     this.#log = createLogger('supervisor', this.#settings.isTerminal);
     this.#board = new SlotBoard(sockets.slots.length);
     this.#control = this.#keep('control', 0);
-    this.#workers = Array.from({ length: config.workers }, (_, number) => this.#keep('worker', number));
+    const workers = config.roles.includes('gateway') ? config.workers : 0;
+    this.#workers = Array.from({ length: workers }, (_, number) => this.#keep('worker', number));
     this.#nextId = sockets.slots.length;
   }
 
@@ -245,10 +246,12 @@ class Supervisor {
     if (this.#isRestarting || this.#stoppingSinceMs !== null) return;
     this.#isRestarting = true;
     const before = this.#settings;
-    const { dataDir, workers } = before.config;
+    const { dataDir, roles } = before.config;
+    const workers = this.#workers.length;
     const next = await readNextSettings(before.config);
     const problems = [...(next.kind === 'problems' ? next.problems : [])];
-    if (workers === 0) problems.push('PODGATE_WORKERS is 0: there is no worker that could take over.');
+    if (workers === 0 && roles.includes('gateway'))
+      problems.push('PODGATE_WORKERS is 0: there is no worker that could take over.');
     if (next.kind === 'settings' && problems.length === 0) {
       this.#settings = { ...before, config: withPorts(next.config, this.#sockets.ports), version: next.version };
       this.#log.info({ what, version: next.version }, 'restarting');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
-import { shellBlock } from '../support/shell-block.ts';
+import { pageBlock } from '../support/page-block.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const page = readFileSync(join(ROOT, 'docs/postgres.md'), 'utf8');
@@ -32,7 +32,7 @@ const here = (text: string): string =>
 
 /** Types lines as they stand on the page, after those that set the environment. */
 async function type(lines: string): Promise<string> {
-  const script = here(`set -euo pipefail\n${shellBlock(page, 'credentials')}\n${lines}`);
+  const script = here(`set -euo pipefail\n${pageBlock(page, 'credentials')}\n${lines}`);
   const { code, stdout, stderr } = await run('/bin/bash', ['-c', script], { cwd: dir, timeoutMs: 120_000 });
   expect(code, stderr).toBe(0);
   return stdout + stderr;
@@ -47,7 +47,7 @@ async function runProgram(language: string): Promise<string> {
 }
 
 test('psql and pgbench connect', async () => {
-  const answer = await type(shellBlock(page, 'psql'));
+  const answer = await type(pageBlock(page, 'psql'));
   expect(answer.match(/^ +42$/gm)).toHaveLength(2);
   expect(answer).toContain('actually processed: 400/400');
 });
@@ -57,7 +57,7 @@ test.each(['java', 'js', 'python'])('the program in %s prints its answer', async
 });
 
 test('clients that send no server name connect', async () => {
-  expect((await type(shellBlock(page, 'no-server-name'))).match(/^ +42$/gm)).toHaveLength(3);
+  expect((await type(pageBlock(page, 'no-server-name'))).match(/^ +42$/gm)).toHaveLength(3);
 });
 
 test('a JDBC URL without a server name connects', async () => {
@@ -68,18 +68,18 @@ test('a JDBC URL without a server name connects', async () => {
 });
 
 test('COPY brings back what it has brought', async () => {
-  const lines = (await type(shellBlock(page, 'copy'))).trim().split('\n');
+  const lines = (await type(pageBlock(page, 'copy'))).trim().split('\n');
   expect(lines[0]).toBe('COPY 100000');
   expect(lines[1]).toMatch(/^[0-9a-f]{32} /);
   expect(lines[1]).toBe(lines[2]);
 });
 
 test('Ctrl-C cancels', async () => {
-  expect(await type(shellBlock(page, 'cancel'))).toContain('canceling statement due to user request');
+  expect(await type(pageBlock(page, 'cancel'))).toContain('canceling statement due to user request');
 });
 
 test('pg_isready knows whether it runs, and every sentence of the table is one that the gateway says', async () => {
-  expect(await type(shellBlock(page, 'pg_isready'))).toContain('accepting connections');
+  expect(await type(pageBlock(page, 'pg_isready'))).toContain('accepting connections');
   await program.get('/v3/pods/mypg/stop');
   await program.podStatus('mypg', 'STOPPED');
   expect(await type('pg_isready || [ $? = 1 ]')).toContain('rejecting connections');

@@ -1,7 +1,7 @@
 import { cpSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from './run.ts';
-import { shellBlock } from './shell-block.ts';
+import { pageBlock } from './page-block.ts';
 
 export const DEPLOY = join(import.meta.dirname, '../../deploy');
 const OPERATIONS = join(import.meta.dirname, '../../docs/operations.md');
@@ -17,7 +17,7 @@ export function copyOverlay(folder: string): string {
 
 /** Types what docs/operations.md says, in that overlay: it has its settings and secrets then. */
 export async function makeSecrets(overlay: string): Promise<void> {
-  const script = shellBlock(readFileSync(OPERATIONS, 'utf8'), 'secrets');
+  const script = pageBlock(readFileSync(OPERATIONS, 'utf8'), 'secrets');
   const { code, stderr } = await run('sh', ['-eu', '-c', script], { cwd: overlay });
   if (code !== 0) throw new Error(`the lines of docs/operations.md end with ${code}: ${stderr}`);
 }

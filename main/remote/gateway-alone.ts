@@ -1,0 +1,61 @@
+import { collectMetrics } from '../../control/metrics/exposition.ts';
+import { processMetrics } from '../../control/metrics/process-metrics.ts';
+import { untilAborted } from '../../core/abort.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import { gauge } from '../../core/metrics.ts';
+import { createControlServer } from '../control-servers.ts';
+import { probesAlone } from '../probes-alone.ts';
+import { watchProcessNumbers } from '../process-numbers.ts';
+import type { SupervisorLink } from '../supervisor-link.ts';
+import { systemClock as clock } from '../system-clock.ts';
+import { createUplink, type UplinkState } from './uplink.ts';
+
+/**
+ * What runs in place of the control plane on a replica with the role gateway alone: the way to one elsewhere, and probes
+ * and metrics on the control port. There is no store, no queue and no secret key here.
+ */
+export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promise<void> {
+  const { config, version, runDir } = link.start.settings;
+  if (config.controlPlane === null) throw new PodgateError('config.invalid', { detail: 'no control plane is named' });
+  const uplink = createUplink({ config: config.controlPlane, runDir, clock, log });
+  const numbers = watchProcessNumbers();
+  const metrics = [
+    () => processMetrics('uplink', numbers()),
+    () => [
+      gauge(
+        'podgate_uplink_feeds',
+        'Workers of this gateway that follow the routes of a control plane elsewhere.',
+        uplink.state.kind === 'connected' ? uplink.state.feeds : 0,
+      ),
+    ],
+  ];
+  const server = createControlServer({
+    handler: probesAlone(async () => readinessOf(link, uplink.state), version),
+    metrics: () => collectMetrics(metrics, log),
+    version,
+    log,
+  });
+  const work = [uplink.run(link.ending)];
+  link.onListen(['control'], ({ handle }) => {
+    void server.listen(handle).then(() => link.send({ kind: 'ready' }));
+  });
+  if (config.workers === 0) {
+    const { runGateway } = await import('../gateway-role.ts');
+    work.push(runGateway(link, log, link.ending));
+  }
+  await Promise.race([untilAborted(link.ending), ...work]);
+  await Promise.all([server.close(), ...work]);
+}
+
+/** Workers accept only with a whole table, and keep it while the control plane is away: that is no reason to be unready. */
+function readinessOf(link: SupervisorLink, state: UplinkState) {
+  const { accepting, slots, isDraining } = link.gateway();
+  return {
+    ok: accepting === slots && !isDraining,
+    detail: {
+      gateway: isDraining ? 'ending: running sessions have some time left' : `${accepting} of ${slots} accept`,
+      controlPlane: state.kind === 'away' ? `away since ${new Date(state.sinceMs).toISOString()}` : state.kind,
+    },
+  };
+}
