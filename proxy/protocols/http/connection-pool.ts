@@ -1,11 +1,12 @@
 import { type Destination, dial } from './dial.ts';
 import type { HttpLimits } from './limits.ts';
+import { UnheardConnections } from './unheard-connections.ts';
 import { UpstreamConnection } from './upstream-connection.ts';
 import type { UpstreamPool } from './upstream.ts';
 
 /**
  * Kept connections to one backend. The newest is used first: it is the least likely to be closed at this very moment,
- * and the others become idle for long enough to be closed.
+ * and the others become idle for long enough to be closed. None is kept from a new connection that the pod does not answer.
  */
 export class ConnectionPool implements UpstreamPool {
   readonly key: string;
@@ -15,12 +16,22 @@ export class ConnectionPool implements UpstreamPool {
   /** performance.now() until which a refused connection is tried again: kube-proxy lags behind "ready". */
   readonly #retryUntilMs: number;
   readonly #idle: UpstreamConnection[] = [];
+  readonly #unheard: UnheardConnections;
   #isRetired = false;
   lastUsedMs: number;
 
-  /** `preamble` is what every connection begins with: a PROXY header. */
-  constructor(key: string, destination: Destination, limits: HttpLimits, preamble: Buffer | null = null) {
+  /**
+   * `preamble` is what every connection begins with: a PROXY header. `unheard` is shared by all pools of one pod.
+   */
+  constructor(
+    key: string,
+    destination: Destination,
+    limits: HttpLimits,
+    preamble: Buffer | null = null,
+    unheard = new UnheardConnections(),
+  ) {
     this.key = key;
+    this.#unheard = unheard;
     this.#preamble = preamble;
     this.destination = destination;
     this.#limits = limits;
@@ -40,16 +51,28 @@ export class ConnectionPool implements UpstreamPool {
   async open(signal: AbortSignal, allowHalfOpen: boolean): Promise<UpstreamConnection> {
     const { connectTimeoutMs } = this.#limits;
     const options = { connectTimeoutMs, allowHalfOpen, retryUntilMs: this.#retryUntilMs };
-    const socket = await dial(this.destination, options, signal);
-    if (this.#preamble !== null) socket.write(this.#preamble);
-    return new UpstreamConnection(socket, {
-      onIdle: (connection) => this.#keep(connection),
-      onGone: (connection) => this.#forget(connection),
-    });
+    const unheard = this.#unheard.add();
+    try {
+      const socket = await dial(this.destination, options, signal);
+      if (this.#preamble !== null) socket.write(this.#preamble);
+      return new UpstreamConnection(socket, {
+        onHeard: () => this.#unheard.delete(unheard),
+        onIdle: (connection) => this.#keep(connection),
+        onGone: (connection) => {
+          this.#unheard.delete(unheard);
+          this.#forget(connection);
+        },
+      });
+    } catch (error) {
+      this.#unheard.delete(unheard);
+      throw error;
+    }
   }
 
   sweep(): void {
-    const usableSinceMs = performance.now() - this.#limits.upstreamIdleMs;
+    const nowMs = performance.now();
+    const usableSinceMs = nowMs - this.#limits.upstreamIdleMs;
+    if (this.#idle.length > 0 && this.#unheard.needsRoom(nowMs)) this.#idle.shift()?.close();
     // In the order in which they became idle.
     while ((this.#idle[0]?.idleSinceMs ?? Infinity) < usableSinceMs) this.#idle.shift()?.close();
   }
@@ -64,11 +87,12 @@ export class ConnectionPool implements UpstreamPool {
   }
 
   #keep(connection: UpstreamConnection): void {
-    if (this.#isRetired) {
+    const nowMs = performance.now();
+    if (this.#isRetired || this.#unheard.needsRoom(nowMs)) {
       connection.close();
       return;
     }
-    connection.idleSinceMs = performance.now();
+    connection.idleSinceMs = nowMs;
     this.#idle.push(connection);
   }
 

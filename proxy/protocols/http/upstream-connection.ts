@@ -15,15 +15,22 @@ const ANSWER_HEAD_BYTES = 64 * 1024;
 /** More interim answers than this are no answer. */
 const INTERIM_MAX = 32;
 
+/** Told what becomes of a connection. */
+export interface ConnectionOwner {
+  /** The backend has answered on it, for the first time. */
+  onHeard(): void;
+  /** It may be used again. */
+  onIdle(connection: UpstreamConnection): void;
+  onGone(connection: UpstreamConnection): void;
+}
+
 /**
  * One connection to a backend, and one request at a time on it. It reads answers with the same strictness as requests:
  * what is not clear ends the connection.
  */
 export class UpstreamConnection implements Upstream {
   readonly #socket: Socket;
-  /** Told when it is idle and may be used again, or is gone. */
-  readonly #onIdle: (connection: UpstreamConnection) => void;
-  readonly #onGone: (connection: UpstreamConnection) => void;
+  readonly #owner: ConnectionOwner;
   readonly #head = new HeadReader(ANSWER_HEAD_BYTES);
   #sink: AnswerSink | null = null;
   #request: OutgoingRequest | null = null;
@@ -35,19 +42,17 @@ export class UpstreamConnection implements Upstream {
   /** The client has enough for now. */
   #isHeld = false;
   #hasAnswered = false;
+  /** On any request. */
+  #wasHeard = false;
   #failure = 'CLOSED';
   /** performance.now() since when it is idle. */
   idleSinceMs = 0;
   /** Of the requests it has carried. */
   requests = 0;
 
-  constructor(
-    socket: Socket,
-    told: { onIdle: (connection: UpstreamConnection) => void; onGone: (connection: UpstreamConnection) => void },
-  ) {
+  constructor(socket: Socket, owner: ConnectionOwner) {
     this.#socket = socket;
-    this.#onIdle = told.onIdle;
-    this.#onGone = told.onGone;
+    this.#owner = owner;
     tap(socket, this.#onData);
     socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
@@ -123,6 +128,10 @@ export class UpstreamConnection implements Upstream {
       at = read.rest;
       const head = parseResponseHead(read.text);
       if (head.kind === 'reject' || head.value.status < 100) return this.#failed('INVALID_ANSWER');
+      if (!this.#wasHeard) {
+        this.#wasHeard = true;
+        this.#owner.onHeard();
+      }
       if (head.value.status === 101) return this.#onSwitching(head.value, Buffer.from(chunk.subarray(at)));
       if (head.value.status < 200) {
         if (++this.#interim > INTERIM_MAX) return this.#failed('INVALID_ANSWER');
@@ -163,7 +172,7 @@ export class UpstreamConnection implements Upstream {
     if (sink === null || (this.#request?.upgrade ?? null) === null) return this.#failed('INVALID_ANSWER');
     const socket = this.#socket;
     this.#sink = null;
-    this.#onGone(this);
+    this.#owner.onGone(this);
     socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     socket.off('error', this.#onError).off('close', this.#onClose);
     sink.onUpgraded(head, socket, rest);
@@ -182,7 +191,7 @@ export class UpstreamConnection implements Upstream {
     this.#request = null;
     if (isReusable) {
       this.resume();
-      this.#onIdle(this);
+      this.#owner.onIdle(this);
     } else this.#socket.destroy();
     sink.onEnd(trailers);
   }
@@ -210,7 +219,7 @@ export class UpstreamConnection implements Upstream {
   };
 
   readonly #onClose = (): void => {
-    this.#onGone(this);
+    this.#owner.onGone(this);
     const sink = this.#sink;
     this.#sink = null;
     const isFresh = !this.#hasAnswered && !this.#head.hasBegun && this.#interim === 0;

@@ -3,6 +3,7 @@ import type { RouteTable } from '../../routes/route-table.ts';
 import { SessionPool } from '../http2/session-pool.ts';
 import { ConnectionPool } from './connection-pool.ts';
 import type { HttpLimits } from './limits.ts';
+import { UnheardConnections } from './unheard-connections.ts';
 import type { UpstreamPool } from './upstream.ts';
 
 type BackendProtocol = Route['backendProtocol'];
@@ -24,6 +25,8 @@ export class UpstreamPools {
   readonly #byHost = new Map<string, UpstreamPool>();
   /** Of pods that are told whose connection it is: no two clients share one. By owner, then by host. */
   readonly #owned = new Map<string, Map<string, UpstreamPool>>();
+  /** Of the pods in `#owned`: who waits with one owner makes room with another. */
+  readonly #unheard = new Map<string, { readonly connections: UnheardConnections; pools: number }>();
   readonly #limits: HttpLimits;
   readonly #apiSocketPath: string;
   #api: UpstreamPool | null = null;
@@ -47,21 +50,45 @@ export class UpstreamPools {
   ): UpstreamPool {
     const pools = this.#owned.get(owner.id) ?? new Map<string, UpstreamPool>();
     this.#owned.set(owner.id, pools);
-    return poolIn(pools, host, `${keyOf(backend, protocol)} ${owner.version}`, (key) =>
-      this.#create(key, backend, protocol, preamble()),
+    const key = `${keyOf(backend, protocol)} ${owner.version}`;
+    return poolIn(
+      pools,
+      host,
+      key,
+      () => this.#create(key, backend, protocol, preamble(), this.#shareUnheard(key)),
+      (pool) => this.#retireOwned(pool),
     );
   }
 
   ownerGone(id: string): void {
-    for (const pool of this.#owned.get(id)?.values() ?? []) pool.retire();
+    for (const pool of this.#owned.get(id)?.values() ?? []) this.#retireOwned(pool);
     this.#owned.delete(id);
   }
 
-  #create(key: string, { address, port }: Backend, protocol: BackendProtocol, preamble: Buffer | null): UpstreamPool {
+  #shareUnheard(key: string): UnheardConnections {
+    const shared = this.#unheard.get(key) ?? { connections: new UnheardConnections(), pools: 0 };
+    this.#unheard.set(key, shared);
+    shared.pools++;
+    return shared.connections;
+  }
+
+  #retireOwned(pool: UpstreamPool): void {
+    pool.retire();
+    const shared = this.#unheard.get(pool.key);
+    if (shared !== undefined && --shared.pools === 0) this.#unheard.delete(pool.key);
+  }
+
+  #create(
+    key: string,
+    { address, port }: Backend,
+    protocol: BackendProtocol,
+    preamble: Buffer | null,
+    unheard?: UnheardConnections,
+  ): UpstreamPool {
     const destination = { kind: 'address', address, port } as const;
     return protocol === 'h2c'
       ? new SessionPool(key, destination, this.#limits, preamble)
-      : new ConnectionPool(key, destination, this.#limits, preamble);
+      : new ConnectionPool(key, destination, this.#limits, preamble, unheard);
   }
 
   api(): UpstreamPool {
@@ -105,13 +132,14 @@ function poolIn(
   host: string,
   key: string,
   create: (key: string) => UpstreamPool,
+  retire: (pool: UpstreamPool) => void = (pool) => pool.retire(),
 ): UpstreamPool {
   const kept = pools.get(host);
   if (kept?.key === key) {
     kept.lastUsedMs = performance.now();
     return kept;
   }
-  kept?.retire();
+  if (kept !== undefined) retire(kept);
   const pool = create(key);
   pools.set(host, pool);
   return pool;
