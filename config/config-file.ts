@@ -7,6 +7,11 @@ import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
 const count = z.int().min(0);
+/** Signs of life come every second. */
+const hungAfterMs = z
+  .int()
+  .max(3_600_000)
+  .refine((ms) => ms === 0 || ms >= 3_000, { error: 'must be at least 3000, or 0 for never' });
 const bounds = (unit: string) =>
   z
     .strictObject({ minimum: z.int().min(1), maximum: z.int().min(1) })
@@ -73,6 +78,9 @@ const CONFIG_FILE = z.strictObject({
       sessionsMs: z.int().min(0).max(86_400_000).default(1_000),
       replacedMs: z.int().min(0).max(86_400_000).default(3_600_000),
     })
+    .prefault({}),
+  supervision: z
+    .strictObject({ workerHungAfterMs: hungAfterMs.default(10_000), controlHungAfterMs: hungAfterMs.default(30_000) })
     .prefault({}),
   trustedProxies: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),
   accessLog: z

@@ -43,6 +43,7 @@ export interface Config extends RoleSettings {
   readonly gateway: GatewayLimitsConfig;
   readonly proxyProtocol: ProxyProtocolConfig;
   readonly drain: DrainConfig;
+  readonly supervision: SupervisionConfig;
   /** Addresses and CIDRs of proxies whose X-Forwarded-For is believed; empty = nobody's. */
   readonly trustedProxies: readonly string[];
   readonly accessLog: AccessLogConfig;
@@ -206,6 +207,12 @@ export interface TolerationConfig {
   readonly operator?: 'Exists' | 'Equal';
   readonly value?: string;
   readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+}
+
+/** After how long without a sign of life a child process is killed and replaced; 0 = never. */
+export interface SupervisionConfig {
+  readonly workerHungAfterMs: number;
+  readonly controlHungAfterMs: number;
 }
 
 /** How it ends at SIGTERM. */

@@ -100,6 +100,7 @@ function combine(
     gateway: file.limits,
     proxyProtocol: file.proxyProtocol,
     drain: file.drain,
+    supervision: file.supervision,
     trustedProxies: file.trustedProxies,
     accessLog: accessLogOf(file.accessLog, environment.PODGATE_ORCHESTRATOR, dataDir, cwd),
     sessions: file.sessions,

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { BoundSocket } from './listening-sockets.ts';
-import type { ChildMessage, SupervisorMessage } from './messages.ts';
+import type { ChildMessage, ChildRole, SupervisorMessage } from './messages.ts';
 import { deathsInARow, restartDelayMs } from './restart-backoff.ts';
 
 const MAIN = join(import.meta.dirname, '..', 'main.ts');
 
 export interface KeptChildOptions {
-  readonly role: 'control' | 'worker';
+  readonly role: ChildRole;
   readonly number: number;
   readonly log: Logger;
   /** The first message of each life. */
@@ -22,7 +22,7 @@ export interface KeptChildOptions {
 
 /** One child of the supervisor, started again whenever it ends. */
 export class KeptChild {
-  readonly role: 'control' | 'worker';
+  readonly role: ChildRole;
   readonly number: number;
   /** What the slot board knows it by. */
   id: number;
@@ -42,6 +42,10 @@ export class KeptChild {
     this.number = options.number;
     this.id = options.number;
     this.#options = options;
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
   }
 
   get isToldToEnd(): boolean {
@@ -136,6 +140,11 @@ export class KeptChild {
     const killer = setTimeout(() => child.kill('SIGKILL'), graceMs);
     await gone;
     clearTimeout(killer);
+  }
+
+  /** It does not react any more: whatever it was told, the next one follows as after any other end. */
+  killHung(): void {
+    this.#process?.kill('SIGKILL');
   }
 
   kill(): void {

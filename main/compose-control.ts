@@ -199,7 +199,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const counts = createWorkerCountsBoard();
   const numbers = watchProcessNumbers();
   const metricSources = [
-    () => controlMetrics({ version, queue, feed, trust: () => judge.trust() }),
+    () => controlMetrics({ version, queue, feed, trust: () => judge.trust(), hung: () => link.gateway().hung }),
     queueMetrics({ queue }),
     () => processMetrics('control', numbers()),
     () => counts.metrics(),

@@ -3,6 +3,9 @@ import type { Config } from '../config/config.ts';
 /** Of one set of listening sockets; each worker has a slot of its own. `control` is the plain API port. */
 export type SocketKind = 'https' | 'http' | 'control';
 
+/** The kinds of process that the supervisor keeps alive. */
+export type ChildRole = 'control' | 'worker';
+
 /** What every child needs to know, decided once by the supervisor: a restarted child gets the same. */
 export interface Settings {
   /** With the ports that were really bound. */
@@ -23,13 +26,22 @@ export type SupervisorMessage =
   /** Stop accepting on this slot: its own worker does so again. */
   | { readonly kind: 'release'; readonly slot: number }
   /** For the control child: how many slots are accepted on, of how many; draining = it is to look unready. */
-  | { readonly kind: 'gateway'; readonly accepting: number; readonly slots: number; readonly isDraining: boolean }
+  | {
+      readonly kind: 'gateway';
+      readonly accepting: number;
+      readonly slots: number;
+      readonly isDraining: boolean;
+      /** Children killed because they hung, since the supervisor started. */
+      readonly hung: Readonly<Record<ChildRole, number>>;
+    }
   /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
   | { readonly kind: 'retire' }
   /** End for good, pods included. */
   | { readonly kind: 'stop' };
 
 export type ChildMessage =
+  /** Every second, from the event loop. `isDebugged`: a debugger can stop it. */
+  | { readonly kind: 'alive'; readonly isDebugged: boolean }
   /** The control child has opened all it needs and accepts calls. */
   | { readonly kind: 'ready' }
   /** A gateway has the route table: it may be given sockets. */

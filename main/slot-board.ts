@@ -11,6 +11,8 @@ export type SlotAction =
 export class SlotBoard {
   readonly #slots: readonly { readonly givenTo: Set<number>; readonly accepting: Set<number> }[];
   readonly #able = new Set<number>();
+  /** Those without a sign of life, with the slots they had accepted on. */
+  readonly #silent = new Map<number, ReadonlySet<number>>();
 
   constructor(slots: number) {
     this.#slots = Array.from({ length: slots }, () => ({ givenTo: new Set<number>(), accepting: new Set<number>() }));
@@ -20,9 +22,9 @@ export class SlotBoard {
   synchronized(child: number): readonly SlotAction[] {
     this.#able.add(child);
     const actions: SlotAction[] = [];
-    for (const [slot, { givenTo }] of this.#slots.entries()) {
+    for (const slot of this.#slots.keys()) {
       // Also what was orphaned while nobody was able.
-      if (slot === child || (givenTo.size === 0 && this.#wasOpen.has(slot))) actions.push(this.#give(slot, child));
+      if (slot === child || this.#isOrphaned(slot)) actions.push(this.#give(slot, child));
     }
     return actions;
   }
@@ -57,14 +59,35 @@ export class SlotBoard {
   /** This child is gone. */
   ended(child: number): readonly SlotAction[] {
     this.#able.delete(child);
+    this.#silent.delete(child);
     const actions: SlotAction[] = [];
     for (const [slot, { givenTo, accepting }] of this.#slots.entries()) {
       accepting.delete(child);
-      if (!givenTo.delete(child) || givenTo.size > 0) continue;
+      if (!givenTo.delete(child)) continue;
       const [sibling] = this.#able;
-      if (sibling !== undefined) actions.push(this.#give(slot, sibling));
+      if (sibling !== undefined && this.#isOrphaned(slot)) actions.push(this.#give(slot, sibling));
     }
     return actions;
+  }
+
+  /** This child gives no sign of life: its slots go to a sibling as well, and are its own again if it recovers. */
+  silent(child: number): readonly SlotAction[] {
+    if (!this.#able.delete(child)) return [];
+    const held = [...this.#slots.entries()].filter(([, { accepting }]) => accepting.delete(child));
+    this.#silent.set(child, new Set(held.map(([slot]) => slot)));
+    const [sibling] = this.#able;
+    if (sibling === undefined) return [];
+    return held.filter(([slot]) => this.#isOrphaned(slot)).map(([slot]) => this.#give(slot, sibling));
+  }
+
+  recovered(child: number): readonly SlotAction[] {
+    const held = this.#silent.get(child);
+    if (held === undefined) return [];
+    this.#silent.delete(child);
+    this.#able.add(child);
+    const released = [...held].flatMap((slot) => this.listening(child, slot));
+    const orphaned = [...this.#slots.keys()].filter((slot) => this.#isOrphaned(slot));
+    return [...released, ...orphaned.map((slot) => this.#give(slot, child))];
   }
 
   /** Slots that somebody accepts on. */
@@ -83,6 +106,12 @@ export class SlotBoard {
 
   /** Before its first child listens, nothing waits in a slot. */
   readonly #wasOpen = new Set<number>();
+
+  /** Connections wait in it, and nobody who gives signs of life has it. */
+  #isOrphaned(slot: number): boolean {
+    const givenTo = this.#slots[slot]?.givenTo ?? [];
+    return this.#wasOpen.has(slot) && [...givenTo].every((child) => this.#silent.has(child));
+  }
 
   #give(slot: number, child: number): SlotAction {
     this.#slots[slot]?.givenTo.add(child);

@@ -1,6 +1,9 @@
+import { url as inspectorUrl } from 'node:inspector';
+import { ALIVE_EVERY_MS } from './hang-supervision.ts';
 import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
 
 type Start = Extract<SupervisorMessage, { kind: 'start' }>;
+type GatewayState = Omit<Extract<SupervisorMessage, { kind: 'gateway' }>, 'kind'>;
 export type ListenOrder = Extract<SupervisorMessage, { kind: 'listen' }> & { readonly handle: object };
 
 /** A child's side of the channel to its supervisor. */
@@ -16,8 +19,8 @@ export interface SupervisorLink {
   /** Orders that came before are given at once. */
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
-  /** How many of the gateway's socket sets are accepted on, of how many. */
-  gateway(): { readonly accepting: number; readonly slots: number; readonly isDraining: boolean };
+  /** How many of the gateway's socket sets are accepted on, of how many; and which children have hung. */
+  gateway(): GatewayState;
 }
 
 /**
@@ -32,7 +35,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const releases: ((slot: number) => void)[] = [];
   const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
   let isForGood = false;
-  let gateway = { accepting: 0, slots: 0, isDraining: false };
+  let gateway: GatewayState = { accepting: 0, slots: 0, isDraining: false, hung: { control: 0, worker: 0 } };
 
   const end = (why: 'replaced' | 'for-good'): void => {
     if (why === 'for-good') isForGood = true;
@@ -40,14 +43,15 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
     ending.abort();
   };
   const endForGood = (): void => end('for-good');
+  const send = (message: ChildMessage): void => {
+    // The supervisor may have gone this moment; 'disconnect' tells.
+    if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+  };
   const link = (start: Start): SupervisorLink => ({
     start,
     ending: ending.signal,
     isForGood: () => isForGood,
-    send(message) {
-      // The supervisor may have gone this moment; 'disconnect' tells.
-      if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
-    },
+    send,
     onEnding: (listener) => void endings.push(listener),
     onListen(kinds, listener) {
       listeners.push({ kinds, listener });
@@ -92,5 +96,8 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
     }
   });
   if (!process.connected) throw new Error('this role is started by the supervisor: run main.ts without arguments');
+  const sayAlive = (): void => send({ kind: 'alive', isDebugged: inspectorUrl() !== undefined });
+  sayAlive();
+  setInterval(sayAlive, ALIVE_EVERY_MS).unref();
   return promise;
 }

@@ -9,16 +9,20 @@ import { PodgateError } from '../core/errors.ts';
 import { KeptChild } from './child-process.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { descriptorLimit, descriptorShortage } from './descriptor-limit.ts';
+import { HangSupervision } from './hang-supervision.ts';
 import { greetingOf, resolvesPodNames } from './greeting.ts';
 import { type BoundSocket, type ListeningSockets, openListeningSockets } from './listening-sockets.ts';
 import { createLogger } from './logging.ts';
-import { type ChildMessage, EXIT_CONFIG, type Settings } from './messages.ts';
+import { type ChildMessage, type ChildRole, EXIT_CONFIG, type Settings } from './messages.ts';
 import { readNextSettings } from './next-settings.ts';
 import { noteRestart } from './restart-note.ts';
+import { lookAtSilentProcess } from './silent-process.ts';
 import { SlotBoard, type SlotAction } from './slot-board.ts';
 import { outliveUncaught } from './uncaught.ts';
 import { readVersion } from './version.ts';
 
+/** The setting of each role. */
+const HUNG_AFTER = { control: 'controlHungAfterMs', worker: 'workerHungAfterMs' } as const;
 /** A worker that may take fewer connections for want of descriptors is worth a warning, though nobody has set a limit. */
 const FEW_CONNECTIONS = 1_000;
 /** All of it, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
@@ -81,6 +85,9 @@ class Supervisor {
   #stoppingSinceMs: number | null = null;
   #isDraining = false;
   readonly #impatience = new AbortController();
+  readonly #hung: Record<ChildRole, number> = { control: 0, worker: 0 };
+  readonly #hangs: HangSupervision;
+  #watching: NodeJS.Timeout | undefined;
 
   constructor(config: Config, directory: DataDirectory, sockets: ListeningSockets, startedMs: number) {
     this.#directory = directory;
@@ -96,6 +103,15 @@ class Supervisor {
     };
     this.#log = createLogger('supervisor', this.#settings.isTerminal);
     this.#board = new SlotBoard(sockets.slots.length);
+    this.#hangs = new HangSupervision({
+      hungAfterMs: (role) => this.#settings.config.supervision[HUNG_AFTER[role]],
+      look: lookAtSilentProcess,
+      onSilent: (child) => this.#onSilent(child),
+      onRecovered: (child) => this.#act(this.#board.recovered(child.id)),
+      onKilled: ({ role }) => this.#hung[role]++,
+      nowMs: () => performance.now(),
+      log: this.#log,
+    });
     this.#control = this.#keep('control', 0);
     const workers = config.roles.includes('gateway') ? config.workers : 0;
     this.#workers = Array.from({ length: workers }, (_, number) => this.#keep('worker', number));
@@ -132,6 +148,7 @@ class Supervisor {
     process.on('SIGUSR2', () => void this.#restart('all'));
     this.#control.start();
     for (const worker of this.#workers) worker.start();
+    this.#watching = this.#hangs.run();
   }
 
   /** Children inherit the limit. */
@@ -147,6 +164,7 @@ class Supervisor {
   }
 
   #onStarted(child: KeptChild): void {
+    this.#hangs.started(child);
     if (child !== this.#control) return;
     giveAll(child, 0, this.#sockets.control);
     this.#tellGateway();
@@ -154,6 +172,9 @@ class Supervisor {
 
   #onMessage(child: KeptChild, message: ChildMessage): void {
     switch (message.kind) {
+      case 'alive':
+        this.#hangs.heard(child, message.isDebugged);
+        return;
       case 'ready':
         this.#isControlReady = true;
         this.#wasControlReady = true;
@@ -181,6 +202,7 @@ class Supervisor {
   }
 
   #onEnded(child: KeptChild, code: number | null): boolean {
+    this.#hangs.ended(child);
     if (child === this.#control) this.#isControlReady = false;
     if (this.#leaving.has(child)) {
       this.#act(this.#board.ended(child.id));
@@ -207,7 +229,7 @@ class Supervisor {
 
   #tellGateway(): void {
     const { accepting, slots } = this.#board;
-    this.#control.send({ kind: 'gateway', accepting, slots, isDraining: this.#isDraining });
+    this.#control.send({ kind: 'gateway', accepting, slots, isDraining: this.#isDraining, hung: this.#hung });
   }
 
   #greetOnce(): void {
@@ -295,6 +317,12 @@ class Supervisor {
     return taken;
   }
 
+  #onSilent(child: KeptChild): void {
+    const { role, number, pid } = child;
+    this.#log.warn({ role, number, pid }, 'a child process gives no sign of life');
+    this.#act(this.#board.silent(child.id));
+  }
+
   /** Its sessions drain, as after a restart. One worker of each number does so at a time: the former ends now. */
   #replaceFailing(child: KeptChild): void {
     if (this.#leaving.has(child) || this.#stoppingSinceMs !== null) return;
@@ -315,6 +343,7 @@ class Supervisor {
 
   async #stop(code: number, isPatient = false): Promise<void> {
     this.#stoppingSinceMs = performance.now();
+    clearInterval(this.#watching);
     if (isPatient && this.#settings.config.drain.sessionsMs + this.#settings.config.drain.readinessDelayMs > QUICK_MS) {
       await this.#drain();
     }

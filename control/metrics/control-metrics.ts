@@ -13,10 +13,12 @@ export interface ControlMetricsParts {
     readonly followerCount: number;
   };
   readonly trust: () => StoreTrust | null;
+  /** Child processes the supervisor has killed because they hung, by role. Default: there is no supervisor. */
+  readonly hung?: () => Readonly<Record<string, number>>;
 }
 
 /** What the control plane knows of itself, from memory; the queue's numbers come from a source of their own. */
-export function controlMetrics({ version, feed, trust }: ControlMetricsParts): readonly MetricFamily[] {
+export function controlMetrics({ version, feed, trust, hung }: ControlMetricsParts): readonly MetricFamily[] {
   return [
     { name: 'podgate_build_info', help: 'The release.', kind: 'gauge', samples: [{ labels: { version }, value: 1 }] },
     gauge(
@@ -28,6 +30,13 @@ export function controlMetrics({ version, feed, trust }: ControlMetricsParts): r
     gauge('podgate_route_changes', 'Changes of the route table since this control process started.', feed.sequence),
     gauge('podgate_gateway_workers', 'Gateway workers that follow the route table.', feed.followerCount),
     byLabel('gauge', 'podgate_pods', 'Pods by status.', 'status', feed.podsByStatus()),
+    byLabel(
+      'counter',
+      'podgate_hung_processes_total',
+      'Processes of ours that gave no sign of life and were killed.',
+      'role',
+      hung?.() ?? {},
+    ),
   ];
 }
 

@@ -95,3 +95,53 @@ describe('when a worker is replaced', () => {
     ]);
   });
 });
+
+describe('when a worker gives no sign of life', () => {
+  test('a sibling accepts beside it, and stops when it recovers', () => {
+    const board = twoWorkers();
+    expect(board.silent(0)).toEqual([{ kind: 'give', slot: 0, child: 1 }]);
+    expect(board.accepting).toBe(1);
+    board.listening(1, 0);
+    expect(board.accepting).toBe(2);
+    expect(board.recovered(0)).toEqual([{ kind: 'release', slot: 0, child: 1 }]);
+    expect(board.isComplete).toBe(true);
+    expect(board.recovered(0)).toEqual([]);
+  });
+
+  test('and is killed, the sibling goes on until the next one listens', () => {
+    const board = twoWorkers();
+    board.silent(0);
+    board.listening(1, 0);
+    expect(board.ended(0)).toEqual([]);
+    expect(board.accepting).toBe(2);
+    board.synchronized(0);
+    expect(board.listening(0, 0)).toEqual([{ kind: 'release', slot: 0, child: 1 }]);
+  });
+
+  test('and neither does its sibling, its slot goes to the first that recovers', () => {
+    const board = new SlotBoard(3);
+    for (const child of [0, 1, 2]) {
+      board.synchronized(child);
+      board.listening(child, child);
+    }
+    expect(board.silent(0)).toEqual([{ kind: 'give', slot: 0, child: 1 }]);
+    board.listening(1, 0);
+    expect(board.silent(1)).toEqual([
+      { kind: 'give', slot: 0, child: 2 },
+      { kind: 'give', slot: 1, child: 2 },
+    ]);
+    expect(board.silent(2)).toEqual([]);
+    expect(board.accepting).toBe(0);
+    expect(board.recovered(2)).toEqual([]);
+    expect(board.accepting).toBe(1);
+    board.listening(2, 0);
+    board.listening(2, 1);
+    expect(board.accepting).toBe(3);
+    expect(board.recovered(1)).toEqual([{ kind: 'release', slot: 1, child: 2 }]);
+  });
+
+  test('before it has the route table, nothing is given away', () => {
+    const board = new SlotBoard(2);
+    expect(board.silent(0)).toEqual([]);
+  });
+});

@@ -1,0 +1,122 @@
+import type { Logger } from '../core/logger.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { KeptChild } from './child-process.ts';
+import { type HangLimits, HangWatch, type SilentProcess } from './hang-watch.ts';
+import type { ChildRole } from './messages.ts';
+
+export const ALIVE_EVERY_MS = 1_000;
+const WATCH_EVERY_MS = 500;
+/** Between two ticks of ours lies no more than this, whatever the clock says: for the rest of the time we stood still. */
+const TICK_MOST_MS = 2 * WATCH_EVERY_MS;
+const SILENT_MOST_MS = 3_000;
+const START_MS = 60_000;
+/** Between two kills, of whatever child: when everything hangs at once, the machine is the likelier cause. */
+const KILLS_APART_MS = 2_000;
+/** A child that hangs again within this time gets twice the time, up to eight times. */
+const REPEATED_WITHIN_MS = 10 * 60_000;
+const FACTOR_MOST = 8;
+
+export interface HangSupervisionOptions {
+  /** 0 = processes of that role are never killed for silence. */
+  readonly hungAfterMs: (role: ChildRole) => number;
+  readonly look: (pid: number) => SilentProcess | null;
+  readonly onSilent: (child: KeptChild) => void;
+  /** It was silent, and gives signs of life again. */
+  readonly onRecovered: (child: KeptChild) => void;
+  readonly onKilled: (child: KeptChild) => void;
+  readonly nowMs: () => number;
+  readonly log: Logger;
+}
+
+interface Watched {
+  readonly pid: number;
+  readonly watch: HangWatch;
+  isSilent: boolean;
+}
+
+/**
+ * Kills children that hang: a process that is stopped or spins keeps its listening sockets, and with them its share of
+ * the new connections, for as long as it lives.
+ */
+export class HangSupervision {
+  readonly #options: HangSupervisionOptions;
+  readonly #watched = new Map<KeptChild, Watched>();
+  /** When the children of that role and number were killed, lately. */
+  readonly #kills = new Map<string, number[]>();
+  #lastTickMs: number;
+  #lastKillMs = -Infinity;
+
+  constructor(options: HangSupervisionOptions) {
+    this.#options = options;
+    this.#lastTickMs = options.nowMs();
+  }
+
+  run(): NodeJS.Timeout {
+    const { log } = this.#options;
+    return setGuardedInterval({ everyMs: WATCH_EVERY_MS, work: () => this.tick(), name: 'signs of life', log });
+  }
+
+  started(child: KeptChild): void {
+    const { pid, role } = child;
+    const hungAfterMs = this.#options.hungAfterMs(role);
+    if (pid === undefined || hungAfterMs === 0) return;
+    const limits = limitsOf(hungAfterMs * this.#factor(child));
+    this.#watched.set(child, { pid, watch: new HangWatch(limits), isSilent: false });
+  }
+
+  ended(child: KeptChild): void {
+    this.#watched.delete(child);
+  }
+
+  heard(child: KeptChild, isDebugged: boolean): void {
+    const watched = this.#watched.get(child);
+    if (watched === undefined) return;
+    watched.watch.heard(isDebugged);
+    if (!watched.isSilent) return;
+    watched.isSilent = false;
+    this.#options.onRecovered(child);
+  }
+
+  tick(): void {
+    const { nowMs, look, onSilent } = this.#options;
+    const now = nowMs();
+    const elapsedMs = Math.min(now - this.#lastTickMs, TICK_MOST_MS);
+    this.#lastTickMs = now;
+    for (const [child, watched] of this.#watched) {
+      // One that was heard a moment ago needs no reading in /proc.
+      const verdict = watched.watch.tick(elapsedMs, () =>
+        watched.watch.silentMs < ALIVE_EVERY_MS ? null : look(watched.pid),
+      );
+      if (verdict === 'alive') continue;
+      if (!watched.isSilent) {
+        watched.isSilent = true;
+        onSilent(child);
+      }
+      if (verdict === 'hung' && now - this.#lastKillMs >= KILLS_APART_MS) this.#kill(child, watched, now);
+    }
+  }
+
+  #kill(child: KeptChild, { pid, watch }: Watched, nowMs: number): void {
+    const { role, number } = child;
+    const silentMs = Math.round(watch.silentMs);
+    this.#options.log.error({ role, number, pid, silentMs }, 'a child process hangs: killing it');
+    this.#lastKillMs = nowMs;
+    const key = `${role} ${number}`;
+    this.#kills.set(key, [...this.#lately(child, nowMs), nowMs]);
+    this.#watched.delete(child);
+    child.killHung();
+    this.#options.onKilled(child);
+  }
+
+  #factor(child: KeptChild): number {
+    return Math.min(FACTOR_MOST, 2 ** this.#lately(child, this.#options.nowMs()).length);
+  }
+
+  #lately({ role, number }: KeptChild, nowMs: number): readonly number[] {
+    return (this.#kills.get(`${role} ${number}`) ?? []).filter((killedMs) => nowMs - killedMs < REPEATED_WITHIN_MS);
+  }
+}
+
+function limitsOf(hungAfterMs: number): HangLimits {
+  return { hungAfterMs, silentAfterMs: Math.min(SILENT_MOST_MS, hungAfterMs / 2), startMs: START_MS };
+}

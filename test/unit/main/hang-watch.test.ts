@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest';
+import { HangWatch, type SilentProcess } from '../../../main/hang-watch.ts';
+
+const LIMITS = { silentAfterMs: 3_000, hungAfterMs: 10_000, startMs: 60_000 };
+const IDLE: SilentProcess = { waitedMs: 0, isTraced: false, isBlocked: false };
+
+function started(): HangWatch {
+  const watch = new HangWatch(LIMITS);
+  watch.heard(false);
+  return watch;
+}
+
+/** Verdicts of so many ticks of half a second. */
+function ticks(watch: HangWatch, count: number, look: (tick: number) => SilentProcess | null = () => IDLE) {
+  return Array.from({ length: count }, (_, tick) => watch.tick(500, () => look(tick)));
+}
+
+test('a process is silent after 3 s and hung after 10 s without a sign of life', () => {
+  const verdicts = ticks(started(), 20);
+  expect(verdicts.indexOf('silent')).toBe(5);
+  expect(verdicts.indexOf('hung')).toBe(19);
+});
+
+test('a sign of life starts the time anew', () => {
+  const watch = started();
+  ticks(watch, 19);
+  watch.heard(false);
+  expect(ticks(watch, 5)).not.toContain('silent');
+});
+
+test('a process that hardly gets a processor has four times as long', () => {
+  const watch = started();
+  // It gets a tenth of the time.
+  const verdicts = ticks(watch, 100, (tick) => ({ ...IDLE, waitedMs: 1_000_000 + tick * 450 }));
+  expect(verdicts.indexOf('hung')).toBeGreaterThan(75);
+});
+
+test('one that spins does get a processor', () => {
+  expect(ticks(started(), 40, (tick) => ({ ...IDLE, waitedMs: tick * 50 }))).toContain('hung');
+});
+
+test('neither one that a debugger holds nor one that waits for a disk is hung', () => {
+  expect(ticks(started(), 100, () => ({ ...IDLE, isTraced: true }))).not.toContain('hung');
+  expect(ticks(started(), 100, () => ({ ...IDLE, isBlocked: true }))).not.toContain('hung');
+  const watch = started();
+  watch.heard(true);
+  expect(ticks(watch, 100)).not.toContain('silent');
+});
+
+test('before its first sign of life it has a minute', () => {
+  const watch = new HangWatch(LIMITS);
+  expect(new Set(ticks(watch, 119))).toEqual(new Set(['alive']));
+  expect(ticks(watch, 1)).toEqual(['hung']);
+});
+
+test('where the kernel says nothing, the clock decides', () => {
+  expect(ticks(started(), 20, () => null)).toContain('hung');
+});
