@@ -38,6 +38,7 @@ async function beWorker(socketPath: string): Promise<void> {
     setTicketKeys: () => undefined,
     tellOfPod: () => null,
     cancel: () => undefined,
+    cancelAnswered: () => undefined,
   };
   const options = { socketPath, worker: process.pid, clock, log: silentLog, staleAfterMs: STALE_AFTER_MS };
   await new FeedClient({ ...options, sink }).run(new AbortController().signal);

@@ -1,3 +1,4 @@
+import type { CancelAnswer } from './cancel-answer.ts';
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
 import type { PodConnections } from './pod-connections.ts';
 import type { Route } from './route.ts';
@@ -46,7 +47,8 @@ export type ControlMessage =
   | { readonly kind: 'alive'; readonly isWatchFresh: boolean }
   /** What has been seen of this pod? Answered by `pod-told` with the same id. */
   | { readonly kind: 'pod-asked'; readonly id: number; readonly uid: string }
-  | CancelMessage;
+  | CancelMessage
+  | CancelAnswerMessage;
 
 export type WorkerMessage =
   | { readonly kind: 'hello'; readonly worker: number; readonly pid: number }
@@ -59,18 +61,26 @@ export type WorkerMessage =
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
   /** Null = nothing was seen of it. */
   | { readonly kind: 'pod-told'; readonly id: number; readonly connections: PodConnections | null }
-  | CancelMessage;
+  | CancelMessage
+  | CancelAnswerMessage;
 
 /**
- * A Postgres client asks to cancel a session that its worker does not know: the worker tells control, control all other
- * workers, at any time after their `hello`. Nobody answers; one that is lost is a cancel that does nothing.
+ * A Postgres client asks to cancel a session that its worker does not know: the worker asks control, control all other
+ * workers, at any time after their `hello`. Each answers with `cancel-answered` and the id it was asked with, once it has
+ * looked and once the pod, if there is one, has taken the cancel: the client's connection is kept open until then.
  */
 export interface CancelMessage {
   readonly kind: 'cancel';
+  readonly id: number;
   /** Process id and secret of the CancelRequest, in base64. A secret: never logged. */
   readonly key: string;
   /** Who asks: the pod's list of addresses is applied where the session is. */
   readonly address: string;
+}
+
+export interface CancelAnswerMessage extends CancelAnswer {
+  readonly kind: 'cancel-answered';
+  readonly id: number;
 }
 
 /** 260 bytes in base64. */

@@ -184,7 +184,7 @@ class GatewayWorker implements Gateway {
       table,
       counters,
       clock,
-      askOthers: (key, address) => this.#feed.tell({ kind: 'cancel', key: key.toString('base64'), address }),
+      ask: (id, key, address) => this.#feed.tell({ kind: 'cancel', id, key: key.toString('base64'), address }),
     });
     const front = new HttpsFront({
       reception: this.#reception,
@@ -253,7 +253,12 @@ class GatewayWorker implements Gateway {
           table.apply(set, removed);
           sessions.routesChanged([...removed, ...set.map(({ host }) => host)]);
         },
-        cancel: (key, address) => cancellation.requestElsewhere(key, address),
+        cancel: (id, key, address) => {
+          cancellation.requestElsewhere(key, address, (answer) => {
+            this.#feed.tell({ kind: 'cancel-answered', id, ...answer });
+          });
+        },
+        cancelAnswered: (id, answer) => cancellation.answered(id, answer),
         tellOfPod: (uid) => seen.board.tell(uid),
       },
     });

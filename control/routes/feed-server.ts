@@ -2,13 +2,7 @@ import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
-import {
-  type CancelMessage,
-  type ControlMessage,
-  FEED_ALIVE_MS,
-  SNAPSHOT_PIECE,
-  type WorkerMessage,
-} from '../../core/feed-protocol.ts';
+import { type ControlMessage, FEED_ALIVE_MS, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
 import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
@@ -17,11 +11,12 @@ import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import type { JoinedWorker, WorkerQuestions } from '../connections/worker-questions.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
-import { parseCancel } from './cancel-message.ts';
+import { parseCancel, parseCancelAnswered } from './cancel-message.ts';
 import type { CancelRelay } from './cancel-relay.ts';
 import { sendCertificates } from './certificate-sender.ts';
 import type { CertificateShelf } from './certificate-shelf.ts';
 import type { ControlRouteFeed, Follower, TableChange } from './route-feed.ts';
+import { type CancellingWorker, WorkerCancels } from './worker-cancels.ts';
 
 /** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
 const BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
@@ -54,17 +49,14 @@ export interface FeedServerOptions {
 /** Serves the route table to the gateway workers over a Unix socket, as core/feed-protocol.ts says. */
 export async function serveFeed(options: FeedServerOptions, signal: AbortSignal): Promise<void> {
   const sockets = new Set<Socket>();
-  const cancelled = (teller: Socket, message: CancelMessage): void => {
-    for (const socket of sockets) if (socket !== teller) send(socket, message);
-    options.cancels?.tellOthers(message);
-  };
-  const stopListening = options.cancels?.listen((message) => {
-    for (const socket of sockets) send(socket, message);
-  });
+  const cancels = new WorkerCancels(options.cancels ?? null);
+  const stopListening = cancels.listen();
   const server: Server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    serveWorker(options, socket, (message) => cancelled(socket, message));
+    const cancelling = cancels.join((message) => send(socket, message));
+    socket.on('close', () => cancelling.left());
+    serveWorker(options, socket, cancelling);
   });
   rmSync(options.path, { force: true });
   await new Promise<void>((resolve, reject) => {
@@ -85,12 +77,12 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   });
   await untilAborted(signal);
   clearInterval(alive);
-  stopListening?.();
+  stopListening();
   for (const socket of sockets) socket.destroy();
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (message: CancelMessage) => void): void {
+function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: CancellingWorker): void {
   const { feed, epoch, log } = options;
   let worker = 'a worker';
   let workerNumber: number | null = null;
@@ -142,7 +134,9 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelled: (mes
       asked?.leave();
       asked = options.questions?.join(workerNumber, (id, uid) => send(socket, { kind: 'pod-asked', id, uid })) ?? null;
     } else if (message.kind === 'cancel') {
-      cancelled(message);
+      cancelling.asked(message);
+    } else if (message.kind === 'cancel-answered') {
+      cancelling.answered(message);
     } else if (message.kind === 'certificate-wanted') {
       options.certificateWanted?.(message.host);
     } else if (message.kind === 'challenges-applied') {
@@ -214,6 +208,7 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
       return { kind: 'pod-told', id: message.id, connections: parsePodConnections(message.connections) };
     }
     if (message?.kind === 'cancel') return parseCancel(message);
+    if (message?.kind === 'cancel-answered') return parseCancelAnswered(message);
   } catch {
     // Not JSON: not a message.
   }

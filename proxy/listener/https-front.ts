@@ -32,7 +32,7 @@ export interface HttpsFrontOptions extends SessionOptions {
   /** A client has come for a name of the table that has no certificate the world trusts. */
   readonly certificateWanted: (host: string) => void;
   readonly http: Pick<HttpProtocol, 'accept' | 'refuse'>;
-  readonly cancellation: Pick<Cancellation, 'watch' | 'request'>;
+  readonly cancellation: Pick<Cancellation, 'watch' | 'watchPassedThrough' | 'request'>;
   readonly baseHosts: () => ReadonlySet<string>;
   readonly apiUrl: string;
   readonly publicHttpsPort: number;
@@ -91,8 +91,7 @@ export class HttpsFront {
 
   /**
    * Takes a CancelRequest, in plaintext or inside TLS. It carries no name: whose session it means is known by its key
-   * alone. Nobody is answered; the connection is gone before anything is looked up, so that neither an answer nor the time
-   * it takes tells a key that exists.
+   * alone. Nobody is answered; the connection is closed once the session's server has been signalled.
    */
   cancel(connection: Connection, client: Socket): void {
     connection.phase = 'served';
@@ -100,11 +99,19 @@ export class HttpsFront {
       if (outcome.kind === 'ended') this.close(connection, 'ended-early');
       else if (outcome.kind === 'reject') this.close(connection, 'malformed-startup');
       else {
-        const { raw, info } = connection;
-        raw.once('close', () => this.#options.cancellation.request(outcome.value, info.remoteAddress));
-        // Read, or its close would be a reset; inside TLS its end is announced, as Postgres does.
-        client.read();
-        client.end(() => this.close(connection, 'cancel-request'));
+        // Read, or its close would be a reset.
+        client.resume();
+        // Cancellation has its own.
+        connection.clearDeadline();
+        this.#options.cancellation.request(outcome.value, connection.info.remoteAddress, () => {
+          if (client.destroyed) {
+            this.close(connection, 'cancel-request');
+            return;
+          }
+          connection.setDeadline(this.#options.handshakeTimeoutMs, () => this.close(connection, 'deadline'));
+          // Inside TLS the end is announced, as Postgres does.
+          client.end(() => this.close(connection, 'cancel-request'));
+        });
       }
     });
   }
@@ -184,11 +191,16 @@ export class HttpsFront {
    */
   #passThrough(connection: Connection, hello: ClientHello, host: string): void {
     connection.phase = 'served';
-    acceptPassthrough(connection, host, this.#options, (code) => {
+    const refuse = (code: RefusalCode): void => {
       connection.verdict = code;
       connection.setDeadline(this.#options.handshakeTimeoutMs, () => this.close(connection, 'deadline'));
       // Nothing is agreed on by ALPN: what is said is the shortest answer of each protocol.
       this.#shakeHands(connection, hello, 'tcp');
+    };
+    acceptPassthrough(connection, host, this.#options, refuse, () => {
+      const route = this.#routeOf(host);
+      if (route === null) return;
+      this.#options.cancellation.watchPassedThrough(route, connection.raw, connection.info.remoteAddress);
     });
   }
 

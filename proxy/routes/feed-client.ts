@@ -66,11 +66,15 @@ export class FeedClient {
     return this.#options.clock.monotonicMs() - this.#heardMs <= FEED_FRESH_MS;
   }
 
-  /** Drops it while there is no control child, or while that does not read. */
-  tell(message: Extract<WorkerMessage, { kind: 'cancel' | 'counts' | 'certificate-wanted' }>): void {
+  /** Drops it while there is no control child, or while that does not read; answers whether it is on its way. */
+  tell(
+    message: Extract<WorkerMessage, { kind: 'cancel' | 'cancel-answered' | 'counts' | 'certificate-wanted' }>,
+  ): boolean {
     const socket = this.#socket;
-    if (socket === null || this.#follower?.hasGreeting !== true || socket.writableLength > UNSENT_MAX_BYTES) return;
+    if (socket === null || this.#follower?.hasGreeting !== true) return false;
+    if (socket.writableLength > UNSENT_MAX_BYTES) return false;
     send(socket, message);
+    return true;
   }
 
   /** Follows until the signal aborts; never rejects. */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import type { CancelAnswer } from '../../core/cancel-answer.ts';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
@@ -14,8 +15,10 @@ export interface FeedSink {
   setTicketKeys(keys: readonly TicketKey[]): void;
   replaceRoutes(routes: readonly Route[]): void;
   changeRoutes(set: readonly Route[], removed: readonly string[]): void;
-  /** Another worker's client asks to cancel the session of this key (process id and secret). */
-  cancel(key: Buffer, address: string): void;
+  /** Another worker's client asks to cancel the session of this key (process id and secret): to be answered. */
+  cancel(id: number, key: Buffer, address: string): void;
+  /** What came of one that this worker has asked about. */
+  cancelAnswered(id: number, answer: CancelAnswer): void;
   tellOfPod(uid: string): PodConnections | null;
 }
 
@@ -114,6 +117,11 @@ export class FeedFollower {
       case 'cancel':
         this.#cancel(message);
         return FOLLOWED;
+      case 'cancel-answered': {
+        const { id, isFound, passedThrough } = message;
+        this.#sink.cancelAnswered(id, { isFound, passedThrough });
+        return FOLLOWED;
+      }
       // Of a newer control process, in the middle of a restart.
       default:
         return FOLLOWED;
@@ -121,10 +129,10 @@ export class FeedFollower {
   }
 
   /** What is malformed is passed over: a cancel is not worth a new snapshot. */
-  #cancel({ key, address }: { readonly key: unknown; readonly address: unknown }): void {
+  #cancel({ id, key, address }: { readonly id: number; readonly key: unknown; readonly address: unknown }): void {
     if (typeof key !== 'string' || key.length > CANCEL_KEY_MAX_LENGTH) return;
     if (typeof address !== 'string' || isIP(address) === 0) return;
-    this.#sink.cancel(Buffer.from(key, 'base64'), address);
+    this.#sink.cancel(id, Buffer.from(key, 'base64'), address);
   }
 
   #applied(epoch: string, sequence: number): Followed {

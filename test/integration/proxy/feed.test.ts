@@ -125,6 +125,7 @@ describe('the route feed', () => {
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,
         cancel: () => undefined,
+        cancelAnswered: () => undefined,
       },
     });
     const running = client.run(stop.signal);

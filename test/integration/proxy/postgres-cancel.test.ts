@@ -20,6 +20,7 @@ import { GUESSES_PER_ADDRESS } from '../../../proxy/protocols/postgres/cancel/gu
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { raceCancels } from './support/cancel-race.ts';
 import { makeCertificate } from './support/certificate.ts';
 import { systemClock } from './support/gateway-fixture.ts';
 import { startPostgres, type PostgresServer } from './support/postgres-server.ts';
@@ -27,6 +28,9 @@ import { readAndEnd } from './support/streams.ts';
 import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 
 const HOST = 'mypg.pods.localhost';
+/** Pods that end TLS themselves: the same Postgres, and one that notes who comes. */
+const OWN = 'own.pods.localhost';
+const OTHER = 'other.pods.localhost';
 const SSL_REQUEST = Buffer.from('0000000804d2162f', 'hex');
 const CANCELLED = 'canceling statement due to user request';
 const certificate = makeCertificate(['localhost', '*.pods.localhost']);
@@ -53,7 +57,7 @@ const sessions: pg.Client[] = [];
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'podgate-cancel-'));
   writeFileSync(join(dir, 'ca.pem'), certificate.certificatePem);
-  server = await startPostgres();
+  server = await startPostgres({ certificate });
   database = openSqliteDatabase({ path: ':memory:', clock: systemClock, log: silentLog });
   feed = new ControlRouteFeed({
     store: database.store,
@@ -102,6 +106,17 @@ async function publish(ipAllowList: readonly string[]): Promise<void> {
   expect(result.kind).toBe('committed');
   const addresses = { default: { address: '127.0.0.1', port: server.port, service: null } };
   feed.observed(key, record.uid, workloadOf(record, { addresses }));
+}
+
+/** A Postgres pod with `tls: passthrough`. */
+async function publishPassedThrough(podId: string, port: number): Promise<void> {
+  const networking = { default: { protocol: 'postgres', port: 5432, ipAllowList: [], tls: 'passthrough' } } as const;
+  const record = podRecord({ podId, uid: `uid-${podId}`, spec: podSpec({ networking }) });
+  await database.store.commit({ puts: [podPut(record, 'absent')] });
+  const addresses = { default: { address: '127.0.0.1', port, service: null } };
+  feed.observed(podKey(record.tenant, podId), record.uid, workloadOf(record, { addresses }));
+  const isKnown = ({ gateway }: Worker): boolean => gateway.table.get(`${podId}.pods.localhost`)?.backend !== undefined;
+  await until('it is routed', () => isKnown(first) && isKnown(second));
 }
 
 async function startWorker(worker: number, feedSocketPath: string): Promise<Worker> {
@@ -164,9 +179,14 @@ let sleeps = 0;
 const longSleep = (): string => `select pg_sleep(30), ${sleeps++}`;
 
 /** psql, interrupted by SIGINT as by Ctrl-C while its statement runs. */
-async function interruptPsql(port: number, more = '', env: Record<string, string> = {}): Promise<Interrupted> {
+async function interruptPsql(
+  port: number,
+  more = '',
+  env: Record<string, string> = {},
+  host = HOST,
+): Promise<Interrupted> {
   const conninfo =
-    `host=${HOST} hostaddr=127.0.0.1 port=${port} user=${server.user} dbname=postgres connect_timeout=10 ` +
+    `host=${host} hostaddr=127.0.0.1 port=${port} user=${server.user} dbname=postgres connect_timeout=10 ` +
     `sslmode=verify-full sslrootcert=${join(dir, 'ca.pem')} ${more}`;
   const sql = longSleep();
   const child = spawn('psql', ['-X', '-At', conninfo, '-c', sql], {
@@ -190,8 +210,8 @@ interface Session {
   readonly key: Buffer;
 }
 
-async function openSession(worker: Worker): Promise<Session> {
-  const ssl = { ca: certificate.certificatePem, servername: HOST };
+async function openSession(worker: Worker, host = HOST): Promise<Session> {
+  const ssl = { ca: certificate.certificatePem, servername: host };
   const client = new pg.Client({ host: '127.0.0.1', port: worker.port, ...credentials(), ssl });
   await client.connect();
   sessions.push(client);
@@ -284,6 +304,105 @@ describe('Ctrl-C in psql', () => {
       expect(tookMs).toBeLessThan(1_000);
     }
     expect(another.laterBytes()).toBe(12 + bytes);
+  });
+});
+
+describe('the end of a cancel', () => {
+  // By the kernel's choice half of the cancels would arrive at the other worker: here all or none do.
+  it.each([
+    ['encrypted', 'its own worker', () => first.port],
+    ['plain', 'its own worker', () => first.port],
+    ['encrypted', 'another worker', async () => (await relay(first, second)).port],
+    ['plain', 'another worker', async () => (await relay(second, first)).port],
+  ] as const)('comes after its signal: no later statement is hit, %s, by %s', async (way, _by, portOf) => {
+    const { own, later } = await raceCancels({
+      libraries: server.libraries,
+      conninfo:
+        `host=${HOST} hostaddr=127.0.0.1 port=${await portOf()} user=${server.user} dbname=postgres ` +
+        `sslmode=verify-full sslrootcert=${join(dir, 'ca.pem')}`,
+      password: server.password,
+      tries: 100,
+      way,
+    });
+    expect(later).toBe(0);
+    // Otherwise they came too late to prove anything.
+    expect(own).toBeGreaterThan(0);
+  });
+});
+
+describe('a plaintext cancel of a session whose TLS the pod ends', () => {
+  /** What clients that come to the other pod say to it, and what is said to them: nothing. */
+  const said: Buffer[] = [];
+  let other: Server;
+
+  beforeAll(async () => {
+    other = createServer((socket) => {
+      socket.on('error', () => undefined).on('data', (bytes: Buffer) => said.push(bytes));
+    });
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    await publishPassedThrough('own', server.port);
+    await publishPassedThrough('other', (other.address() as AddressInfo).port);
+  });
+  afterAll(() => other.close());
+
+  /** Direct TLS, which the other pod never goes on with. */
+  async function openOther(worker: Worker, localAddress = '127.0.0.1'): Promise<Socket> {
+    said.length = 0;
+    const socket = await openPlain(worker, localAddress);
+    connectTls({ socket, servername: OTHER, ALPNProtocols: ['postgresql'] }).on('error', () => undefined);
+    await until('the other pod hears of it', () => said.length > 0);
+    return socket;
+  }
+
+  it('reaches it from the address of its client, at any worker', async () => {
+    for (const { port } of [first, await relay(first, second)]) {
+      const { stderr, tookMs } = await interruptPsql(port, '', {}, OWN);
+      expect(stderr).toContain(CANCELLED);
+      expect(tookMs).toBeLessThan(1_000);
+    }
+  });
+
+  it('reaches nobody while its address has such a session with another pod, too', async () => {
+    const { client, key } = await openSession(first, OWN);
+    const { ended } = await startSleep(client);
+    for (const [here, there] of [
+      [first, first],
+      [second, first],
+      [first, second],
+    ] as const) {
+      const session = await openOther(here);
+      const heard = said.length;
+      const delivered = first.gateway.counters.cancels.delivered + second.gateway.counters.cancels.delivered;
+      expect(await ask(await openPlain(there), key)).toHaveLength(0);
+      expect(first.gateway.counters.cancels.delivered + second.gateway.counters.cancels.delivered).toBe(delivered);
+      expect(said).toHaveLength(heard);
+      session.destroy();
+      await until('it is over', () => here.gateway.activeConnections() === (here === first ? 1 : 0));
+    }
+    await ask(await openPlain(second), key);
+    expect(await ended).toBe(CANCELLED);
+  });
+
+  it('from another address reaches nobody', async () => {
+    const { client, key } = await openSession(first, OWN);
+    const { ended } = await startSleep(client);
+    const { delivered } = first.gateway.counters.cancels;
+    expect(await ask(await openPlain(first, '127.0.0.4'), key)).toHaveLength(0);
+    expect(first.gateway.counters.cancels.delivered).toBe(delivered);
+    await ask(await openPlain(first), key);
+    expect(await ended).toBe(CANCELLED);
+    expect(first.gateway.counters.cancels.delivered).toBe(delivered + 1);
+  });
+
+  it('reaches the session whose key is known, whatever else its address has', async () => {
+    const { client, key } = await openSession(first);
+    const { ended } = await startSleep(client);
+    const session = await openOther(second);
+    const heard = said.length;
+    await ask(await openPlain(second), key);
+    expect(await ended).toBe(CANCELLED);
+    expect(said).toHaveLength(heard);
+    session.destroy();
   });
 });
 

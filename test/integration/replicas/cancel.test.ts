@@ -13,6 +13,7 @@ import { serveFeed } from '../../../control/routes/feed-server.ts';
 import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
+import { CANCEL_ANSWER_MS } from '../../../core/cancel-questions.ts';
 import { podKey } from '../../../core/ids.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway } from '../../../proxy/gateway.ts';
@@ -24,6 +25,7 @@ import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { RedisServer } from '../../support/redis-server.ts';
 import { until } from '../../support/until.ts';
 import { cancelByLibpq } from '../proxy/support/cancel-by-libpq.ts';
+import { raceCancels } from '../proxy/support/cancel-race.ts';
 import { makeCertificate } from '../proxy/support/certificate.ts';
 import { systemClock } from '../proxy/support/gateway-fixture.ts';
 import { startPostgres, type PostgresServer } from '../proxy/support/postgres-server.ts';
@@ -45,6 +47,7 @@ let redis: RedisServer;
 let postgres: PostgresServer;
 let one: Replica;
 let two: Replica;
+let three: Replica;
 /** Straight to the server, past the gateways. */
 let watcher: pg.Client;
 const logged: string[] = [];
@@ -54,7 +57,7 @@ const stop = new AbortController();
 const running: Promise<unknown>[] = [];
 const relays: Server[] = [];
 
-/** Two replicas with one worker each, on one Redis. */
+/** Three replicas with one worker each, on one Redis. */
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'podgate-cancel-'));
   writeFileSync(join(dir, 'ca.pem'), certificate.certificatePem);
@@ -69,8 +72,9 @@ beforeAll(async () => {
   one = await start('one');
   await one.database.store.commit({ puts: [podPut(record, 'absent')] });
   two = await start('two');
-  for (const { database, gateway } of [one, two]) {
-    await until('it knows the other', () => database.replicas.live().length === 2);
+  three = await start('three');
+  for (const { database, gateway } of [one, two, three]) {
+    await until('it knows the others', () => database.replicas.live().length === 3);
     await until('it routes', () => (gateway.table.get(HOST)?.backend ?? null) !== null);
   }
 });
@@ -80,7 +84,7 @@ afterAll(async () => {
   for (const relay of relays) relay.close();
   await watcher.end();
   await Promise.all(running);
-  for (const { database } of [one, two]) database.close();
+  for (const { database } of [one, two, three]) database.close();
   await postgres.stop();
   await redis.dispose();
   rmSync(dir, { recursive: true });
@@ -195,6 +199,34 @@ test.each([
   expect(said).toBe(`ERROR:  ${CANCELLED}\n`);
   const after = [one.gateway.counters.cancels.delivered, two.gateway.counters.cancels.unknown];
   expect(after).toEqual(before.map((count) => count + 1));
+});
+
+test.each(['encrypted', 'plain'] as const)(
+  'the end of a cancel, %s, comes after its signal: no later statement is hit',
+  async (way) => {
+    const delivered = one.gateway.counters.cancels.delivered;
+    const tries = 100;
+    const { own, later } = await raceCancels({
+      libraries: postgres.libraries,
+      conninfo: conninfo(await balancer(one, three)),
+      password: postgres.password,
+      tries,
+      way,
+    });
+    expect(later).toBe(0);
+    // Otherwise they came too late, or not at all, and prove nothing.
+    expect(own).toBeGreaterThan(0);
+    expect(one.gateway.counters.cancels.delivered).toBe(delivered + tries);
+  },
+);
+
+test('a cancel that nobody takes does not wait for long', async () => {
+  const sinceMs = performance.now();
+  const socket = connect(two.port, '127.0.0.1');
+  socket.resume();
+  socket.write(cancelRequest(Buffer.from('another key of nobody')));
+  await once(socket, 'close');
+  expect(performance.now() - sinceMs).toBeLessThan(CANCEL_ANSWER_MS);
 });
 
 test.each(['/usr/share/java/postgresql.jar', preparedPgjdbc()])(

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { serveFeed } from '../../../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
@@ -206,20 +206,68 @@ test('a cancel of one worker is passed on to all others, whatever their state, a
   feed.observationsComplete();
   const late = new Worker(path());
   await late.message('snapshot-end');
-  const cancel = { kind: 'cancel', key: 'AAAAAQAAAAI=', address: '2001:db8::1' } as const;
-  teller.say(cancel);
-  expect(await early.message('cancel')).toEqual(cancel);
-  expect(await late.message('cancel')).toEqual(cancel);
+  const question = { kind: 'cancel', key: 'AAAAAQAAAAI=', address: '2001:db8::1' } as const;
+  teller.say({ ...question, id: 7 });
+  for (const worker of [early, late]) expect(await worker.message('cancel')).toMatchObject(question);
   await put(podRecord());
   await teller.message('change');
   expect(teller.messages.map(({ kind }) => kind)).not.toContain('cancel');
 });
 
+describe('a worker that has asked for a cancel hears what came of it', () => {
+  const question = { kind: 'cancel', id: 7, key: 'AAAAAQAAAAI=', address: '2001:db8::1' } as const;
+  const nowhere = { kind: 'cancel-answered', isFound: false, passedThrough: [] } as const;
+
+  async function ask(others: number): Promise<{ asker: Worker; asked: { worker: Worker; id: number }[] }> {
+    feed.observationsComplete();
+    const [asker, ...rest] = Array.from({ length: others + 1 }, () => new Worker(path()));
+    if (asker === undefined) throw new Error('nobody asks');
+    await Promise.all([asker, ...rest].map((worker) => worker.message('snapshot-end')));
+    asker.say(question);
+    const asked = await Promise.all(rest.map(async (worker) => ({ worker, id: (await worker.message('cancel')).id })));
+    return { asker, asked };
+  }
+
+  const answersOf = ({ messages }: Worker) => messages.filter(({ kind }) => kind === 'cancel-answered');
+
+  test('when all have answered, and not before', async () => {
+    const { asker, asked } = await ask(2);
+    const [first, second] = asked;
+    first?.worker.say({ ...nowhere, id: first.id, passedThrough: ['a.pods.localhost'] });
+    // Another's number, and a second answer, are none.
+    first?.worker.say({ ...nowhere, id: first.id });
+    first?.worker.say({ ...nowhere, id: 1 });
+    await put(podRecord());
+    await asker.message('change');
+    expect(answersOf(asker)).toEqual([]);
+    second?.worker.say({ ...nowhere, id: second.id });
+    expect(await asker.message('cancel-answered')).toEqual({ ...nowhere, id: 7, passedThrough: ['a.pods.localhost'] });
+  });
+
+  test('as soon as one has found it', async () => {
+    const { asker, asked } = await ask(2);
+    asked[1]?.worker.say({ ...nowhere, id: asked[1].id, isFound: true });
+    expect(await asker.message('cancel-answered')).toMatchObject({ id: 7, isFound: true });
+  });
+
+  test('when a worker that was asked is gone, as incomplete', async () => {
+    const { asker, asked } = await ask(1);
+    asked[0]?.worker.socket.destroy();
+    expect(await asker.message('cancel-answered')).toEqual({ ...nowhere, id: 7, passedThrough: null });
+  });
+
+  test('at once where there is no other', async () => {
+    const { asker } = await ask(0);
+    expect(await asker.message('cancel-answered')).toEqual({ ...nowhere, id: 7 });
+  });
+});
+
 test.each([
-  ['without a key', { kind: 'cancel', address: '192.0.2.1' }],
-  ['with a key too long', { kind: 'cancel', key: 'A'.repeat(349), address: '192.0.2.1' }],
-  ['without an address', { kind: 'cancel', key: 'AAAAAQAAAAI=' }],
-  ['with a name for an address', { kind: 'cancel', key: 'AAAAAQAAAAI=', address: 'localhost' }],
+  ['without a number', { kind: 'cancel', key: 'AAAAAQAAAAI=', address: '192.0.2.1' }],
+  ['without a key', { kind: 'cancel', id: 7, address: '192.0.2.1' }],
+  ['with a key too long', { kind: 'cancel', id: 7, key: 'A'.repeat(349), address: '192.0.2.1' }],
+  ['without an address', { kind: 'cancel', id: 7, key: 'AAAAAQAAAAI=' }],
+  ['with a name for an address', { kind: 'cancel', id: 7, key: 'AAAAAQAAAAI=', address: 'localhost' }],
 ])('a worker that says a cancel %s is cut off, and nobody hears of it', async (_what, nonsense) => {
   feed.observationsComplete();
   const [good, bad] = [new Worker(path()), new Worker(path())];

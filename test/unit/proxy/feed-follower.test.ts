@@ -34,7 +34,8 @@ function follow(table = new RouteTable()) {
     tellOfPod: () => null,
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
-    cancel: (key, address) => cancels.push(`${key.toString('hex')} ${address}`),
+    cancel: (id, key, address) => cancels.push(`${id} ${key.toString('hex')} ${address}`),
+    cancelAnswered: (id, answer) => cancels.push(`${id} ${JSON.stringify(answer)}`),
   });
   const receive = (...messages: ControlMessage[]): Followed | undefined => {
     let last: Followed | undefined;
@@ -69,7 +70,7 @@ describe('FeedFollower', () => {
 
   it('takes cancels at any time after hello, and passes over what is malformed', () => {
     const { cancels, receive } = follow();
-    const cancel: ControlMessage = { kind: 'cancel', key: 'AAAAAQAAAAI=', address: '192.0.2.1' };
+    const cancel: ControlMessage = { kind: 'cancel', id: 7, key: 'AAAAAQAAAAI=', address: '192.0.2.1' };
     const malformed = [
       {},
       { key: 1 },
@@ -82,13 +83,19 @@ describe('FeedFollower', () => {
       kind: 'followed',
       report: null,
     });
-    expect(cancels).toEqual(Array(3).fill('0000000100000002 192.0.2.1'));
+    expect(cancels).toEqual(Array(3).fill('7 0000000100000002 192.0.2.1'));
+  });
+
+  it('passes on what came of a cancel', () => {
+    const { cancels, receive } = follow();
+    receive(HELLO, { kind: 'cancel-answered', id: 7, isFound: false, passedThrough: ['mypg.pods.localhost'] });
+    expect(cancels).toEqual(['7 {"isFound":false,"passedThrough":["mypg.pods.localhost"]}']);
   });
 
   it.each<readonly [string, ControlMessage[]]>([
     ['a change before hello', [{ kind: 'change', sequence: 1, set: [], removed: [] }]],
     ['a second hello', [HELLO, HELLO]],
-    ['a cancel before hello', [{ kind: 'cancel', key: 'AAAAAQAAAAI=', address: '192.0.2.1' }]],
+    ['a cancel before hello', [{ kind: 'cancel', id: 7, key: 'AAAAAQAAAAI=', address: '192.0.2.1' }]],
     ['a change before the snapshot', [HELLO, { kind: 'change', sequence: 1, set: [], removed: [] }]],
     ['a change within the snapshot', [HELLO, BEGIN, { kind: 'change', sequence: 5, set: [], removed: [] }]],
     ['routes outside a snapshot', [HELLO, { kind: 'routes', routes: [] }]],

@@ -23,6 +23,7 @@ const ROUTE: Route = {
 const KEY = Buffer.from('0000000100000002', 'hex');
 const NOBODYS = Buffer.from('0000000100000003', 'hex');
 const BACKEND_KEY_DATA = Buffer.from('4b0000000c0000000100000002', 'hex');
+const nothing = (): void => undefined;
 const READY = Buffer.from('5a0000000549', 'hex');
 
 function stage() {
@@ -33,7 +34,7 @@ function stage() {
     table: new RouteTable(),
     counters,
     clock,
-    askOthers: (key, address) => asked.push(`${key.toString('hex')} ${address}`),
+    ask: (_id, key, address) => asked.push(`${key.toString('hex')} ${address}`) > 0,
   });
   const client = new PassThrough() as unknown as Socket;
   const backend = Object.assign(new PassThrough(), { remoteAddress: '127.0.0.1', remotePort: 1 }) as unknown as Socket;
@@ -58,11 +59,11 @@ describe('Cancellation', () => {
     const { cancellation, counters, ...sockets } = stage();
     cancellation.watch(ROUTE, sockets.client, sockets.backend)?.(BACKEND_KEY_DATA);
     expect(cancellation.keys.snapshot().keys).toBe(1);
-    cancellation.request(KEY, '192.0.2.1');
+    cancellation.request(KEY, '192.0.2.1', nothing);
     expect(counters.cancels).toMatchObject({ forbidden: 1, unknown: 0 });
     sockets[side].destroy();
     await until('it is forgotten', () => cancellation.keys.snapshot().keys === 0);
-    cancellation.request(KEY, '192.0.2.1');
+    cancellation.request(KEY, '192.0.2.1', nothing);
     expect(counters.cancels).toMatchObject({ forbidden: 1, unknown: 1 });
   });
 
@@ -70,11 +71,11 @@ describe('Cancellation', () => {
     const { cancellation, client, backend, asked, counters } = stage();
     cancellation.watch(ROUTE, client, backend)?.(BACKEND_KEY_DATA);
     expect(cancellation.keys.snapshot().keys).toBe(1);
-    cancellation.request(KEY, '192.0.2.1');
-    cancellation.request(NOBODYS, '192.0.2.1');
-    cancellation.requestElsewhere(NOBODYS, '192.0.2.1');
+    cancellation.request(KEY, '192.0.2.1', nothing);
+    cancellation.request(NOBODYS, '192.0.2.1', nothing);
+    cancellation.requestElsewhere(NOBODYS, '192.0.2.1', nothing);
     expect(asked).toEqual([`${NOBODYS.toString('hex')} 192.0.2.1`]);
-    cancellation.requestElsewhere(KEY, '192.0.2.1');
+    cancellation.requestElsewhere(KEY, '192.0.2.1', nothing);
     expect(counters.cancels).toMatchObject({ forbidden: 2, unknown: 1, slowed: 0 });
   });
 
@@ -82,14 +83,14 @@ describe('Cancellation', () => {
     const { cancellation, client, backend, asked, counters, clock } = stage();
     cancellation.watch(ROUTE, client, backend)?.(BACKEND_KEY_DATA);
     expect(cancellation.keys.snapshot().keys).toBe(1);
-    for (let guess = 0; guess < GUESSES_PER_ADDRESS.most; guess++) cancellation.request(NOBODYS, '192.0.2.1');
+    for (let guess = 0; guess < GUESSES_PER_ADDRESS.most; guess++) cancellation.request(NOBODYS, '192.0.2.1', nothing);
     expect(counters.cancels).toMatchObject({ unknown: GUESSES_PER_ADDRESS.most, slowed: 0 });
-    cancellation.request(KEY, '192.0.2.1');
+    cancellation.request(KEY, '192.0.2.1', nothing);
     expect(counters.cancels).toMatchObject({ forbidden: 0, slowed: 1 });
     expect(asked).toHaveLength(GUESSES_PER_ADDRESS.most);
-    cancellation.request(KEY, '192.0.2.2');
+    cancellation.request(KEY, '192.0.2.2', nothing);
     clock.nowMs += 1_000;
-    cancellation.request(KEY, '192.0.2.1');
+    cancellation.request(KEY, '192.0.2.1', nothing);
     expect(counters.cancels).toMatchObject({ forbidden: 2, slowed: 1 });
   });
 });

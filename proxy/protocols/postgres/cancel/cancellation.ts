@@ -1,4 +1,6 @@
 import type { Socket } from 'node:net';
+import { type CancelAnswer, mergeCancelAnswers } from '../../../../core/cancel-answer.ts';
+import { CancelQuestions } from '../../../../core/cancel-questions.ts';
 import type { Clock } from '../../../../core/clock.ts';
 import type { Route } from '../../../../core/route.ts';
 import type { Counters } from '../../../counters.ts';
@@ -9,6 +11,7 @@ import type { RouteTable } from '../../../routes/route-table.ts';
 import { BackendKeyParser } from './backend-key.ts';
 import { CancelKeys, type CancellableSession } from './cancel-keys.ts';
 import { GuessLimit } from './guess-limit.ts';
+import { PassedThroughSessions } from './passed-through.ts';
 import { sendCancel } from './send-cancel.ts';
 
 /** Cancels on their way to one pod at a time: a pod that does not take them holds up no other's. */
@@ -18,16 +21,27 @@ export interface CancellationOptions {
   readonly table: RouteTable;
   readonly counters: Counters;
   readonly clock: Clock;
-  /** Tells the other workers, which may hold the session; lost when there is no way to tell them. */
-  readonly askOthers: (key: Buffer, address: string) => void;
+  /** Asks the other workers, which may hold the session; false when there is no way to ask them. */
+  readonly ask: (id: number, key: Buffer, address: string) => boolean;
 }
 
 /**
- * CancelRequests of one worker: which sessions can be cancelled, and what comes of a key. Who asks is never answered, and
- * his connection is closed before anything here begins, so that nothing tells a key that is known from one that is not.
+ * Every client that cancels has its connection closed after this long, or later. Nearly all cancels of known keys are
+ * delivered by then, so that the time says little about a key (measured: docs/decisions/0011).
+ */
+export const CANCEL_TAKES_MS = 20;
+
+/** The one party that a worker asks. */
+const OTHERS = ['others'] as const;
+
+/**
+ * CancelRequests of one worker: which sessions can be cancelled, and what comes of a key. Clients take the end of their
+ * connection for "it has been signalled; what I send next is safe" (libpq, pgx, asyncpg), so it must not come earlier.
  */
 export class Cancellation {
   readonly keys = new CancelKeys();
+  readonly #passedThrough = new PassedThroughSessions();
+  readonly #asked = new CancelQuestions<(typeof OTHERS)[number]>();
   readonly #options: CancellationOptions;
   readonly #limit: GuessLimit;
   readonly #underWay = new Map<string, number>();
@@ -49,22 +63,77 @@ export class Cancellation {
     };
   }
 
-  /** A client of this worker has asked, and its connection is closed. */
-  request(key: Buffer, address: string): void {
-    const { counters, askOthers } = this.#options;
-    if (!this.#limit.mayTry(address)) {
-      counters.cancels.slowed++;
-    } else if (!this.#cancel(key, address)) {
-      if (this.#limit.missed(address)) {
-        counters.cancels.unknown++;
-        askOthers(key, address);
-      } else counters.cancels.slowed++;
+  /** A session whose key is never seen begins. */
+  watchPassedThrough(route: Route, client: Socket, address: string): void {
+    if (route.protocol === 'postgres' && !client.destroyed) {
+      client.once('close', this.#passedThrough.add(address, route.host));
     }
   }
 
-  /** A client of another worker has asked, which does not know the key. */
-  requestElsewhere(key: Buffer, address: string): void {
-    this.#cancel(key, address);
+  /**
+   * A client of this worker has asked. `done` is called once, after CANCEL_TAKES_MS at the earliest: whatever could be
+   * cancelled has been signalled, or has had its time, and the client's connection may be closed.
+   */
+  request(key: Buffer, address: string, done: () => void): void {
+    let isOver = false;
+    let isTime = false;
+    setTimeout(() => {
+      isTime = true;
+      if (isOver) done();
+    }, CANCEL_TAKES_MS);
+    this.#request(key, address, () => {
+      isOver = true;
+      if (isTime) done();
+    });
+  }
+
+  /** A client of another worker has asked, which does not know the key. `done` is called once. */
+  requestElsewhere(key: Buffer, address: string, done: (answer: CancelAnswer) => void): void {
+    const isFound = this.#cancel(key, address, () => done({ isFound: true, passedThrough: [] }));
+    if (!isFound) done(this.#notFound(address));
+  }
+
+  /** What the others have said to a question of ours. */
+  answered(id: number, answer: CancelAnswer): void {
+    this.#asked.answered('others', id, answer);
+  }
+
+  #request(key: Buffer, address: string, done: () => void): void {
+    const { counters, ask } = this.#options;
+    if (!this.#limit.mayTry(address)) {
+      counters.cancels.slowed++;
+      done();
+    } else if (!this.#cancel(key, address, done)) {
+      if (this.#limit.missed(address)) {
+        counters.cancels.unknown++;
+        this.#asked.ask(
+          OTHERS,
+          (id) => ask(id, key, address),
+          (answer) => {
+            if (answer.isFound) done();
+            else this.#passOn(key, address, mergeCancelAnswers([answer, this.#notFound(address)]), done);
+          },
+        );
+      } else {
+        counters.cancels.slowed++;
+        done();
+      }
+    }
+  }
+
+  /**
+   * Nobody knows the key. If the address has sessions whose keys are never seen, all of them of one route, it can be no
+   * other's; with several, a pod would learn a key of another's session (docs/decisions/0011).
+   */
+  #passOn(key: Buffer, address: string, { passedThrough }: CancelAnswer, done: () => void): void {
+    const [host, another] = passedThrough ?? [];
+    const route = host === undefined || another !== undefined ? undefined : this.#options.table.get(host);
+    if (route?.tls !== 'passthrough') done();
+    else this.#pass(key, address, route, done);
+  }
+
+  #notFound(address: string): CancelAnswer {
+    return { isFound: false, passedThrough: this.#passedThrough.hostsOf(address) };
   }
 
   #register(key: Buffer, session: CancellableSession, client: Socket, backend: Socket): void {
@@ -78,38 +147,45 @@ export class Cancellation {
     backend.once('close', remove);
   }
 
-  /** Is the key known here? */
-  #cancel(key: Buffer, address: string): boolean {
+  /** Is the key known here? Then `done` is called once, when each of its pods has taken the cancel. */
+  #cancel(key: Buffer, address: string, done: () => void): boolean {
     const sessions = this.keys.find(key);
-    for (const session of sessions) this.#pass(key, address, session);
+    let waitsFor = sessions.length;
+    for (const session of sessions) {
+      this.#pass(key, address, session.route, () => {
+        if (--waitsFor === 0) done();
+      });
+    }
     return sessions.length > 0;
   }
 
-  #pass(key: Buffer, address: string, session: CancellableSession): void {
+  /** `sessionRoute` as it was when the session began. */
+  #pass(key: Buffer, address: string, sessionRoute: Route, done: () => void): void {
     const { table, counters } = this.#options;
-    const { uid, host } = session.route;
+    const { uid, host } = sessionRoute;
+    const giveUp = (outcome: 'forbidden' | 'failed'): void => {
+      counters.cancels[outcome]++;
+      done();
+    };
     const present = table.get(host);
     // A session outlives its route; then the list it began with is the last that was said of its pod.
-    const route = present?.uid === uid ? present : session.route;
+    const route = present?.uid === uid ? present : sessionRoute;
     if (!isAddressAllowed(route, address)) {
-      counters.cancels.forbidden++;
-      return;
-    }
-    const underWay = this.#underWay.get(uid) ?? 0;
-    if (underWay >= CANCELS_UNDER_WAY_PER_POD_MAX) {
-      counters.cancels.failed++;
+      giveUp('forbidden');
       return;
     }
     // The session's own address may be another pod's by now, if its end has gone unnoticed.
     const backend = present?.uid === uid ? present.backend : null;
-    if (backend === null) {
-      counters.cancels.failed++;
+    const underWay = this.#underWay.get(uid) ?? 0;
+    if (underWay >= CANCELS_UNDER_WAY_PER_POD_MAX || backend === null) {
+      giveUp('failed');
       return;
     }
     this.#underWay.set(uid, underWay + 1);
     const introduction = introduceCanceller(route, address);
     sendCancel({ address: backend.address, port: backend.port, key, introduction }, (isDelivered) => {
       counters.cancels[isDelivered ? 'delivered' : 'failed']++;
+      done();
       const left = (this.#underWay.get(uid) ?? 0) - 1;
       if (left > 0) this.#underWay.set(uid, left);
       else this.#underWay.delete(uid);

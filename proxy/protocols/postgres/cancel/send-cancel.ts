@@ -1,8 +1,6 @@
 import { connect } from 'node:net';
+import { CANCEL_SEND_MS } from '../../../../core/cancel-questions.ts';
 import { cancelRequest } from './cancel-request.ts';
-
-/** From dialling to the end of the connection: a server closes it once it has signalled. */
-const SEND_CANCEL_MS = 5_000;
 
 export interface OutgoingCancel {
   readonly address: string;
@@ -12,24 +10,31 @@ export interface OutgoingCancel {
   readonly introduction: Buffer | null;
 }
 
-/** Writes a CancelRequest to a backend, which never answers. `done` is called once: was the packet delivered? */
+/**
+ * Writes a CancelRequest to a backend, which never answers, and waits for it to close the connection: Postgres does once
+ * it has signalled the session (Postgres 18 documentation, 54.2.10). `done` is called once: did it, within CANCEL_SEND_MS?
+ */
 export function sendCancel(
   { address, port, key, introduction }: OutgoingCancel,
   done: (isDelivered: boolean) => void,
 ): void {
-  let isDelivered = false;
+  let isWritten = false;
+  let isLate = false;
   const socket = connect({ host: address, port, noDelay: true });
-  const deadline = setTimeout(() => socket.destroy(), SEND_CANCEL_MS);
+  const deadline = setTimeout(() => {
+    isLate = true;
+    socket.destroy();
+  }, CANCEL_SEND_MS);
   socket.on('error', () => {
     // The 'close' that follows tells.
   });
   socket.once('close', () => {
     clearTimeout(deadline);
-    done(isDelivered);
+    done(isWritten && !isLate);
   });
   if (introduction !== null) socket.write(introduction);
   socket.write(cancelRequest(key), (error) => {
-    isDelivered = error === undefined || error === null;
+    isWritten = error === undefined || error === null;
   });
   // A pod that answers all the same is not listened to; without a reader its end would not be noticed.
   socket.resume();

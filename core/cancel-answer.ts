@@ -1,0 +1,42 @@
+/** What came of a Postgres cancel request with whoever was asked about its key: a worker, or all of a replica. */
+export interface CancelAnswer {
+  /** The key is known, and each of its sessions' pods has closed the connection that brought the cancel (or had its time). */
+  readonly isFound: boolean;
+  /**
+   * Hosts of Postgres routes with `tls: passthrough` to which the canceller's address has a session, at most
+   * PASSED_THROUGH_MAX of them; null = somebody was not asked, or has not answered. Of no interest where `isFound`.
+   */
+  readonly passedThrough: readonly string[] | null;
+}
+
+/** Two already mean that it could be either. */
+export const PASSED_THROUGH_MAX = 2;
+
+/** Nobody was asked. */
+export const NOT_ASKED: CancelAnswer = { isFound: false, passedThrough: null };
+
+export function mergeCancelAnswers(answers: readonly CancelAnswer[]): CancelAnswer {
+  const hosts = new Set<string>();
+  let isComplete = true;
+  for (const { passedThrough } of answers) {
+    if (passedThrough === null) isComplete = false;
+    else for (const host of passedThrough) hosts.add(host);
+  }
+  return {
+    isFound: answers.some(({ isFound }) => isFound),
+    passedThrough: isComplete ? [...hosts].slice(0, PASSED_THROUGH_MAX) : null,
+  };
+}
+
+/** Of another process: null when it is none. */
+export function parseCancelAnswer(value: unknown): CancelAnswer | null {
+  if (typeof value !== 'object' || value === null || !('isFound' in value && 'passedThrough' in value)) return null;
+  const { isFound, passedThrough } = value;
+  if (typeof isFound !== 'boolean') return null;
+  if (passedThrough === null) return { isFound, passedThrough };
+  if (!Array.isArray(passedThrough) || passedThrough.length > PASSED_THROUGH_MAX) return null;
+  const hosts = passedThrough.filter((host) => typeof host === 'string' && host.length <= HOST_MAX_LENGTH) as string[];
+  return hosts.length === passedThrough.length ? { isFound, passedThrough: hosts } : null;
+}
+
+const HOST_MAX_LENGTH = 253;
