@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { acmeSection } from './acme-section.ts';
+import { apiSection } from './api-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
 import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
@@ -67,6 +68,7 @@ const CONFIG_FILE = z.strictObject({
       staleAfterMs: z.int().min(1000).optional(),
     })
     .prefault({}),
+  api: apiSection,
   kubernetes: kubernetesSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),
   acme: acmeSection.optional(),

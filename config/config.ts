@@ -48,6 +48,7 @@ export interface Config extends RoleSettings {
   readonly trustedProxies: readonly string[];
   readonly accessLog: AccessLogConfig;
   readonly sessions: SessionsConfig;
+  readonly api: ApiConfig;
   /** The operator's own certificates: absolute names of PEM files. */
   readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
   /** Null: no certificates are ordered. */
@@ -233,6 +234,28 @@ export interface AccessLogConfig {
   /** A greater file is moved away; `keepFiles` of them stay. */
   readonly maxFileBytes: number;
   readonly keepFiles: number;
+}
+
+/** What calls of the control API may hold at a time in this replica, and who may use the control port. */
+export interface ApiConfig {
+  readonly calls: {
+    readonly calls: number;
+    readonly callsPerTenant: number;
+    readonly callsPerUser: number;
+    readonly callsPerAddress: number;
+    /** Bodies being received and responses being sent. */
+    readonly bytes: number;
+    readonly bytesPerTenant: number;
+    readonly bytesPerUser: number;
+  };
+  /** Clients that take nothing of their response for `graceMs`, or less than the minimum on average, are disconnected. */
+  readonly slowReaders: { readonly graceMs: number; readonly minimumBytesPerSecond: number };
+  /** 401s that an address gets; further ones are 429. */
+  readonly failedLoginsPerMinute: number;
+  /** Host names of the control port beside those of loopback, its own addresses and the base hosts. */
+  readonly controlHosts: readonly string[];
+  /** Absolute. Holds the token that lets others than loopback read /metrics; null = nobody else may. */
+  readonly metricsTokenFile: string | null;
 }
 
 /** What becomes of sessions that run when their route changes. */

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { PodgateError } from '../core/errors.ts';
 import { acmeConfigOf } from './acme-section.ts';
+import { apiConfigOf } from './api-section.ts';
 import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -61,6 +62,16 @@ function combine(
   const dataDir = resolve(cwd, environment.PODGATE_DATA_DIR ?? '.podgate');
   const host = environment.PODGATE_HOST;
   const tenants = tenantsOf(environment, file, problems);
+  const kubernetes = kubernetesConfigOf(
+    {
+      orchestrator: environment.PODGATE_ORCHESTRATOR,
+      namespace: environment.PODGATE_NAMESPACE,
+      section: file.kubernetes,
+    },
+    env,
+    cwd,
+    problems,
+  );
   return {
     ...apart,
     listenHosts: host === '127.0.0.1' ? [host, '::1'] : [host],
@@ -76,16 +87,7 @@ function combine(
     workers: environment.PODGATE_WORKERS ?? availableParallelism(),
     orchestrator: environment.PODGATE_ORCHESTRATOR,
     allowsSharedUid: environment.PODGATE_ALLOW_SHARED_UID === 'yes',
-    kubernetes: kubernetesConfigOf(
-      {
-        orchestrator: environment.PODGATE_ORCHESTRATOR,
-        namespace: environment.PODGATE_NAMESPACE,
-        section: file.kubernetes,
-      },
-      env,
-      cwd,
-      problems,
-    ),
+    kubernetes,
     store,
     neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
     javaHome: directoryOf(env['JAVA_HOME'], cwd),
@@ -104,6 +106,14 @@ function combine(
     trustedProxies: file.trustedProxies,
     accessLog: accessLogOf(file.accessLog, environment.PODGATE_ORCHESTRATOR, dataDir, cwd),
     sessions: file.sessions,
+    api: apiConfigOf(
+      {
+        section: file.api,
+        gatewayNamespace: kubernetes?.gateway.namespace ?? null,
+        cwd,
+      },
+      problems,
+    ),
     certificates: file.certificates.map(({ certificateFile, keyFile }) => ({
       certificateFile: resolve(cwd, certificateFile),
       keyFile: resolve(cwd, keyFile),

@@ -44,6 +44,9 @@ export const ERRORS = {
   'api.unsupported-media-type': { fault: 'client', retryable: false, message: 'The body must be JSON.' },
   'api.too-large': { fault: 'client', retryable: false, message: 'The body is too large.' },
   'api.timeout': { fault: 'client', retryable: true, message: 'The body did not arrive in time.' },
+  'api.too-many-requests': { fault: 'client', retryable: true, message: 'Too many requests.' },
+  'api.overloaded': { fault: 'gateway', retryable: true, message: 'The API is at its limit. Try again in a moment.' },
+  'api.unknown-host': { fault: 'client', retryable: false, message: 'This port does not serve that host name.' },
   'api.internal': { fault: 'gateway', retryable: false, message: 'An unexpected error; the log has it by request id.' },
   // The outside.
   'store.unavailable': { fault: 'operator', retryable: true, message: 'The store does not answer. Try again soon.' },

@@ -16,6 +16,7 @@ import { createLeadership } from '../control/health/leadership.ts';
 import { createStoreJudge } from '../control/health/store-judge.ts';
 import { createTrustedStore } from '../control/health/trusted-store.ts';
 import { createApi } from '../control/http/api.ts';
+import { apiMetrics } from '../control/metrics/api-metrics.ts';
 import { certificateMetrics } from '../control/metrics/certificate-metrics.ts';
 import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics.ts';
 import { collectMetrics } from '../control/metrics/exposition.ts';
@@ -193,6 +194,10 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
     version,
+    calls: config.api.calls,
+    slowReaders: config.api.slowReaders,
+    failedLogins: { perMinute: config.api.failedLoginsPerMinute, burst: config.api.failedLoginsPerMinute },
+    controlHosts: config.api.controlHosts,
     certificates: certificates.manager,
     readiness,
   });
@@ -202,11 +207,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     () => controlMetrics({ version, queue, feed, trust: () => judge.trust(), hung: () => link.gateway().hung }),
     queueMetrics({ queue }),
     () => processMetrics('control', numbers()),
+    () => apiMetrics(api.numbers()),
     () => counts.metrics(),
     () => certificateMetrics({ certificates: certificates.manager, clock }),
   ];
   const server = createControlServer({
-    handler: config.roles.includes('control') ? api.handler : probesAlone(readiness, version),
+    config,
+    listenerFor: config.roles.includes('control') ? api.listenerFor : probesAlone(config, readiness, version),
     metrics: () => collectMetrics(metricSources, log),
     version,
     log,

@@ -1,7 +1,11 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { answerClientError, API_SERVER_OPTIONS } from '../control/http/client-error.ts';
-import { EXPOSITION_TYPE } from '../control/metrics/exposition.ts';
+import { readMetricsToken } from '../config/api-section.ts';
+import type { Config } from '../config/config.ts';
+import type { Api } from '../control/http/api.ts';
+import { answerClientError, API_SERVER_OPTIONS, CONNECTIONS_MAX } from '../control/http/client-error.ts';
+import { controlHostNames } from '../control/http/known-hosts.ts';
+import { metricsEndpoint } from '../control/http/metrics-endpoint.ts';
 import type { Logger } from '../core/logger.ts';
 
 /** Answers under way get this long once it is told to end. */
@@ -16,26 +20,39 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
+/** Host names of the control port. */
+export function controlHostsOf({ api, tenants }: Pick<Config, 'api' | 'tenants'>): ReadonlySet<string> {
+  return controlHostNames([...tenants.map(({ baseHost }) => baseHost), ...api.controlHosts]);
+}
+
 /** The API's HTTP server. Who listens on what is the composition root's business, so it stands here. */
 export function createControlServer(options: {
-  readonly handler: RequestListener;
-  /** Prometheus' text, asked at every scrape. */
+  readonly config: Pick<Config, 'api' | 'tenants'>;
+  readonly listenerFor: Api['listenerFor'];
+  /** Prometheus' text, made at every scrape. */
   readonly metrics: () => Promise<string>;
   readonly version: string;
   readonly log: Logger;
 }): ControlServer {
-  const { handler, metrics, version, log } = options;
+  const { config, listenerFor, version, log } = options;
+  const { metricsTokenFile } = config.api;
+  const viaGateway = listenerFor('gateway');
+  const atControlPort = listenerFor('control-port');
+  const metrics = metricsEndpoint({
+    metrics: options.metrics,
+    controlHosts: controlHostsOf(config),
+    token: () => (metricsTokenFile === null ? null : readMetricsToken(metricsTokenFile)),
+    version,
+  });
   const withMetrics: RequestListener = (request, response) => {
-    if (request.url !== '/metrics' || request.method !== 'GET') {
-      handler(request, response);
-      return;
-    }
-    void metrics().then((text) => response.writeHead(200, { 'content-type': EXPOSITION_TYPE }).end(text));
+    const isScrape = request.url === '/metrics' && request.method === 'GET';
+    (isScrape ? metrics : atControlPort)(request, response);
   };
   const servers: Server[] = [];
   return {
     listen(target) {
-      const server = createServer(API_SERVER_OPTIONS, typeof target === 'string' ? handler : withMetrics);
+      const server = createServer(API_SERVER_OPTIONS, typeof target === 'string' ? viaGateway : withMetrics);
+      server.maxConnections = CONNECTIONS_MAX;
       server.on('clientError', answerClientError(version));
       servers.push(server);
       if (typeof target === 'string') rmSync(target, { force: true });

@@ -1,15 +1,34 @@
 import type { RequestListener } from 'node:http';
-import { replyEnvelope } from '../control/http/envelope.ts';
+import type { Config } from '../config/config.ts';
+import type { Api } from '../control/http/api.ts';
+import { errorEnvelope, replyEnvelope } from '../control/http/envelope.ts';
+import { requireKnownHost } from '../control/http/known-hosts.ts';
 import type { Readiness } from '../control/http/misc-operations.ts';
+import { HTTP_STATUS } from '../control/http/status-codes.ts';
+import { PodgateError } from '../core/errors.ts';
+import { controlHostsOf } from './control-servers.ts';
 
 /** The control port of a replica without the role control: probes, and nothing of the API. */
-export function probesAlone(readiness: () => Promise<Readiness>, version: string): RequestListener {
-  return (request, response) => {
+export function probesAlone(
+  config: Pick<Config, 'api' | 'tenants'>,
+  readiness: () => Promise<Readiness>,
+  version: string,
+): Api['listenerFor'] {
+  const hosts = controlHostsOf(config);
+  const answer: RequestListener = (request, response) => {
     const path = request.url?.split('?')[0]?.replace(/^\/v3(?=\/)/, '');
-    const reply = (status: number, message: string, result: unknown): void => {
-      const envelope = replyEnvelope({ message, result, outcome: status === 200 ? 'success' : 'error' }, version);
+    const send = (status: number, envelope: object): void => {
       response.writeHead(status, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(envelope));
     };
+    const reply = (status: number, message: string, result: unknown): void =>
+      send(status, replyEnvelope({ message, result, outcome: status === 200 ? 'success' : 'error' }, version));
+    try {
+      requireKnownHost(request, hosts);
+    } catch (error) {
+      if (!(error instanceof PodgateError)) throw error;
+      send(HTTP_STATUS[error.code], errorEnvelope(error, version));
+      return;
+    }
     switch (path) {
       case '/healthz':
         reply(200, 'Alive.', null);
@@ -24,4 +43,5 @@ export function probesAlone(readiness: () => Promise<Readiness>, version: string
         reply(404, 'This replica does not have the role control: it has /healthz, /readyz and /metrics.', null);
     }
   };
+  return () => answer;
 }

@@ -9,17 +9,29 @@ import { errorText } from '../../core/errors.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { PodParts } from '../pods/pod-parts.ts';
 import { createPodService } from '../pods/pod-service.ts';
-import { BODY_MAX_BYTES, BODY_TIMEOUT_MS, type BodyLimits } from './body.ts';
+import type { ApiNumbers } from '../metrics/api-metrics.ts';
+import type { Listener } from './client-address.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './connections-operation.ts';
 import { CertificatesAnswer, certificatesOperation } from './certificates-operation.ts';
 import { exchange } from './exchange.ts';
+import { controlHostNames } from './known-hosts.ts';
+import { type CallLimits, CallAdmission, DEFAULT_CALL_LIMITS } from './limits/call-admission.ts';
+import { FairTurns } from './limits/fair-turns.ts';
+import { type RateLimit, RatePerAddress } from './limits/rate-per-address.ts';
+import { DEFAULT_SLOW_READER_LIMITS, type SlowReaderLimits, SlowReaders } from './limits/slow-readers.ts';
 import { miscOperations, type Readiness } from './misc-operations.ts';
 import { openApiOf } from './open-api.ts';
+import type { OperationLimits } from './operation.ts';
 import { PodAnswer } from './pod-answer.ts';
 import { podOperations } from './pod-operations.ts';
 import { podSchemas } from './pod-schemas.ts';
 import { permissionOperations } from './permission-operations.ts';
-import { serve } from './serve.ts';
+import { reservedPaths } from './reserved-paths.ts';
+import { DEFAULT_OPERATION_LIMITS, serve } from './serve.ts';
+
+const DEFAULT_FAILED_LOGINS: RateLimit = { perMinute: 120, burst: 120 };
+/** A client that is refused again and again leaves a line every two seconds. */
+const REFUSED_LOG_LINES: RateLimit = { perMinute: 30, burst: 60 };
 
 export interface ApiOptions extends Omit<PodParts, 'randomBytes' | 'newUid'> {
   readonly authenticator: Authenticator;
@@ -31,7 +43,15 @@ export interface ApiOptions extends Omit<PodParts, 'randomBytes' | 'newUid'> {
   /** Default: nobody is told of any. */
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
-  readonly body?: BodyLimits;
+  /** What calls may hold at a time. Default: DEFAULT_CALL_LIMITS. */
+  readonly calls?: CallLimits;
+  /** Of operations that state none of their own. Default: DEFAULT_OPERATION_LIMITS. */
+  readonly operationLimits?: OperationLimits;
+  readonly slowReaders?: SlowReaderLimits;
+  /** 401s an address gets; further ones are 429. */
+  readonly failedLogins?: RateLimit;
+  /** Host names of the control port beside those of loopback and its own addresses. Default: none. */
+  readonly controlHosts?: readonly string[];
   /** Default: node:crypto. */
   readonly randomBytes?: (size: number) => Uint8Array;
   readonly newUid?: () => string;
@@ -39,7 +59,9 @@ export interface ApiOptions extends Omit<PodParts, 'randomBytes' | 'newUid'> {
 
 export interface Api {
   /** For a server made with API_SERVER_OPTIONS; its 'clientError' is answerClientError's. */
-  readonly handler: RequestListener;
+  readonly listenerFor: (listener: Listener) => RequestListener;
+  /** For metrics. */
+  readonly numbers: () => ApiNumbers;
   /** The OpenAPI 3.1 document. */
   readonly openApi: object;
 }
@@ -83,26 +105,49 @@ export function createApi(options: ApiOptions): Api {
       operation.methods.map((method) => method.toUpperCase()),
       serve(operation, {
         authenticator: options.authenticator,
-        body: options.body ?? { maxBytes: BODY_MAX_BYTES, timeoutMs: BODY_TIMEOUT_MS },
+        limits: options.operationLimits ?? DEFAULT_OPERATION_LIMITS,
         version,
       }),
     );
   }
+  // It never changes: all responses share these bytes.
+  const openApiText = Buffer.from(JSON.stringify(openApi));
   router.get('/openapi.json', (context) => {
-    context.body = openApi;
+    context.body = openApiText;
+    context.type = 'json';
   });
 
-  const app = new Koa();
-  app.use(exchange({ log, version }));
-  app.use(router.routes());
-  app.use(router.allowedMethods());
-  // What is left over is a connection that broke while the answer was on its way.
-  app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'an answer could not be delivered'));
-  const handle = app.callback();
+  const admission = new CallAdmission(options.calls ?? DEFAULT_CALL_LIMITS);
+  const turns = new FairTurns();
+  const slowReaders = new SlowReaders(options.slowReaders ?? DEFAULT_SLOW_READER_LIMITS);
+  const shared = {
+    ...{ log, version, admission, turns, slowReaders },
+    controlHosts: controlHostNames([...baseHosts.values(), ...(options.controlHosts ?? [])]),
+    failedLogins: new RatePerAddress(options.failedLogins ?? DEFAULT_FAILED_LOGINS),
+    logLines: new RatePerAddress(REFUSED_LOG_LINES),
+    monotonicMs: () => options.clock.monotonicMs(),
+  };
   return {
-    handler: (request, response) => {
-      void handle(request, response);
+    listenerFor: (listener) => {
+      const app = new Koa();
+      app.use(exchange({ ...shared, listener }));
+      app.use(reservedPaths(operations));
+      app.use(router.routes());
+      app.use(router.allowedMethods());
+      // What is left over is a connection that broke while the answer was on its way.
+      app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'an answer could not be delivered'));
+      const handle = app.callback();
+      return (request, response) => {
+        void handle(request, response);
+      };
     },
+    numbers: () => ({
+      calls: admission.calls,
+      bytes: admission.bytes,
+      waiting: turns.waiting,
+      refused: admission.refused(),
+      slowReaders: slowReaders.disconnected,
+    }),
     openApi,
   };
 }

@@ -3,9 +3,6 @@ import type { IncomingMessage } from 'node:http';
 import { PodgateError } from '../../core/errors.ts';
 import { parseStrictJson } from './strict-json.ts';
 
-/** Room for the largest valid body, and less than would be worth sending for harm. */
-export const BODY_MAX_BYTES = 512 * 1024;
-export const BODY_TIMEOUT_MS = 10_000;
 /** How much of a body that is too large is read and thrown away, so that its sender gets to read the answer. */
 const DRAIN_MAX_BYTES = 8 * 1024 * 1024;
 const DRAIN_TIMEOUT_MS = 2_000;
@@ -15,13 +12,23 @@ export interface BodyLimits {
   readonly timeoutMs: number;
 }
 
+/** How many bytes the body may have, as far as the request says: at most `maxBytes`, since no more are kept. */
+export function announcedBytes(request: IncomingMessage, maxBytes: number): number {
+  return Math.min(maxBytes, Number(request.headers['content-length'] ?? maxBytes));
+}
+
 /**
- * The JSON body of a request. Throws PodgateError 'api.unsupported-media-type', 'api.too-large', 'api.timeout',
+ * The JSON body of a request, parsed in a turn of its own. Throws PodgateError 'api.unsupported-media-type', 'api.too-large', 'api.timeout',
  * 'request.malformed' (not JSON) or 'api.invalid' (JSON that says two things at once).
  */
-export async function readJsonBody(request: IncomingMessage, limits: BodyLimits): Promise<unknown> {
+export async function readJsonBody(
+  request: IncomingMessage,
+  limits: BodyLimits,
+  turn: () => Promise<void>,
+): Promise<unknown> {
   requireJson(request);
   const bytes = await readBody(request, limits);
+  await turn();
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);

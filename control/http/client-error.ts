@@ -16,6 +16,9 @@ export const API_SERVER_OPTIONS = {
   maxHeaderSize: 32_768,
 } as const satisfies ServerOptions;
 
+/** Connections to one socket of the API: well above the calls it takes at a time. Further ones are closed at once. */
+export const CONNECTIONS_MAX = 4_096;
+
 /**
  * Listener for 'clientError' of the server: bytes that are no HTTP request, headers that are too large or too slow. It
  * answers with the envelope, where an answer can still be read, and closes.

@@ -1,5 +1,5 @@
 import type { PodgateError } from '../../core/errors.ts';
-import type { Reply } from './operation.ts';
+import type { JsonReply, StreamReply } from './operation.ts';
 
 /** What every answer of the API is wrapped in. `message` is a list of sentences for validation errors alone. */
 export interface Envelope {
@@ -10,7 +10,7 @@ export interface Envelope {
   readonly version: string;
 }
 
-export function replyEnvelope(reply: Reply, version: string): Envelope {
+export function replyEnvelope(reply: JsonReply, version: string): Envelope {
   return {
     message: reply.message,
     metadata: reply.metadata ?? {},
@@ -18,6 +18,16 @@ export function replyEnvelope(reply: Reply, version: string): Envelope {
     status: reply.outcome ?? 'success',
     version,
   };
+}
+
+/** The same, as pieces of JSON text around those of the result. */
+export async function* envelopePieces(
+  { message, metadata = {}, outcome = 'success', pieces }: StreamReply,
+  version: string,
+): AsyncGenerator<string> {
+  yield `{"message":${JSON.stringify(message)},"metadata":${JSON.stringify(metadata)},"result":`;
+  yield* pieces;
+  yield `,"status":${JSON.stringify(outcome)},"version":${JSON.stringify(version)}}`;
 }
 
 export function errorEnvelope(error: PodgateError, version: string): Envelope {

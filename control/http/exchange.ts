@@ -1,10 +1,18 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { Middleware, ParameterizedContext } from 'koa';
 
 import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import { clientAddress, type Listener } from './client-address.ts';
 import { errorEnvelope, replyEnvelope } from './envelope.ts';
+import { requireKnownHost } from './known-hosts.ts';
+import type { AdmittedCall, CallAdmission } from './limits/call-admission.ts';
+import type { FairTurns } from './limits/fair-turns.ts';
+import type { RatePerAddress } from './limits/rate-per-address.ts';
+import type { SlowReaders } from './limits/slow-readers.ts';
+import { requireSingleHeaders } from './single-headers.ts';
 import { parseRequestTarget } from './request-path.ts';
 import { HTTP_STATUS } from './status-codes.ts';
 
@@ -15,16 +23,41 @@ export interface ExchangeState {
   query: URLSearchParams;
   /** Once the token has proved it. */
   username?: string;
+  /** Who waits for turns: the address, once it is known the user. */
+  party: string;
+  /** Lets the work go on when it is this party's turn. */
+  turn: () => Promise<void>;
+  call: AdmittedCall;
+  /** Aborts when the client has gone. */
+  signal: AbortSignal;
+}
+
+export interface ExchangeOptions {
+  readonly log: Logger;
+  readonly version: string;
+  readonly listener: Listener;
+  /** Host names under which the control port is asked; lower case. */
+  readonly controlHosts: ReadonlySet<string>;
+  readonly admission: CallAdmission;
+  readonly turns: FairTurns;
+  readonly slowReaders: SlowReaders;
+  /** Bounds the 401s of an address. */
+  readonly failedLogins: RatePerAddress;
+  /** Bounds the log lines of calls that no user has made, or that were refused for their number. */
+  readonly logLines: RatePerAddress;
+  readonly monotonicMs: () => number;
 }
 
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 const RETRY_AFTER_SECONDS = '2';
 
 /**
- * Around every request: its id, its path, and whatever went wrong as the envelope. Errors are logged here and nowhere
- * else; only public sentences leave.
+ * Around every request: its id, its path, its place among the others, and whatever went wrong as the envelope. Errors are
+ * logged here and nowhere else; only public sentences leave.
  */
-export function exchange({ log, version }: { readonly log: Logger; readonly version: string }): Middleware {
+export function exchange(options: ExchangeOptions): Middleware {
+  const { log, version, listener, turns } = options;
+  let unloggedLines = 0;
   return async (context, next) => {
     const startedMs = performance.now();
     const requestId = requestIdOf(context.get('X-Request-Id'));
@@ -32,19 +65,35 @@ export function exchange({ log, version }: { readonly log: Logger; readonly vers
     context.set('Cache-Control', 'no-store');
     context.set('X-Content-Type-Options', 'nosniff');
     const state = context.state as ExchangeState;
+    const remoteAddress = clientAddress(context.req, listener);
     const method = context.method;
+    options.slowReaders.watch(context.res);
+    state.party = remoteAddress;
+    state.turn = () => turns.next(state.party);
+    const call = callOf(options, context.req, remoteAddress);
+    const settled = leaveAtEnd(call, context.res);
+    state.signal = goneSignal(context.res);
     try {
       const target = parseRequestTarget(context.req.url ?? '/');
       state.query = target.query;
       context.path = target.path;
+      requireSingleHeaders(context.req);
+      if (listener === 'control-port') requireKnownHost(context.req, options.controlHosts);
+      if (call instanceof PodgateError) throw call;
+      state.call = call;
+      await state.turn();
       await next();
       // Nothing has answered: no operation has this path, or none with this method.
       if (context.body === undefined || context.body === '') answerUnserved(context, version);
     } catch (error) {
-      answerError(context, error, version, log.child({ requestId }));
+      answerError(context, boundedFailure(options, remoteAddress, error), version, log.child({ requestId }));
+    } finally {
+      settled();
     }
+    const isOurs = state.username !== undefined && context.status !== 429;
+    const isLogged = isOurs || options.logLines.take(remoteAddress, options.monotonicMs());
     // Probes ask every few seconds: what they find good is no news.
-    const level = context.status < 400 && PROBES.has(context.path) ? 'debug' : 'info';
+    const level = isLogged && (context.status >= 400 || !PROBES.has(context.path)) ? 'info' : 'debug';
     log[level](
       {
         requestId,
@@ -52,11 +101,70 @@ export function exchange({ log, version }: { readonly log: Logger; readonly vers
         path: context.path,
         status: context.status,
         durationMs: Math.round(performance.now() - startedMs),
+        remoteAddress,
         ...(state.username === undefined ? {} : { username: state.username }),
+        ...(isLogged && unloggedLines > 0 ? { unloggedLines } : {}),
       },
       'api request',
     );
+    unloggedLines = isLogged ? 0 : unloggedLines + 1;
   };
+}
+
+/** Probes on the control port are answered whatever else goes on: they decide whether this replica gets traffic. */
+function callOf(
+  { admission, listener }: ExchangeOptions,
+  { url = '' }: IncomingMessage,
+  address: string,
+): AdmittedCall | PodgateError {
+  if (listener === 'control-port' && PROBES.has(url)) return UNCOUNTED;
+  try {
+    return admission.enter(address);
+  } catch (error) {
+    if (error instanceof PodgateError) return error;
+    throw error;
+  }
+}
+
+const UNCOUNTED: AdmittedCall = {
+  identify: () => undefined,
+  reserve: () => undefined,
+  hold: () => undefined,
+  leave: () => undefined,
+};
+
+/**
+ * The call keeps its place until its response has left, or its client, and until its work is done: who asks and goes away
+ * at once must not leave more work behind than who waits. Call what it returns when the work is done.
+ */
+function leaveAtEnd(call: AdmittedCall | PodgateError, response: ServerResponse): () => void {
+  if (call instanceof PodgateError) return () => undefined;
+  let pending = 2;
+  const ended = (): void => {
+    pending -= 1;
+    if (pending === 0) call.leave();
+  };
+  response.once('close', ended);
+  return ended;
+}
+
+function goneSignal(response: ServerResponse): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => {
+    if (!response.writableFinished) gone.abort();
+  });
+  return gone.signal;
+}
+
+function boundedFailure({ failedLogins, monotonicMs }: ExchangeOptions, address: string, error: unknown): unknown {
+  if (!(error instanceof PodgateError) || error.code !== 'api.unauthenticated') return error;
+  if (failedLogins.take(address, monotonicMs())) return error;
+  return new PodgateError('api.too-many-requests', {
+    publicMessages: [
+      'Too many requests without a valid token have come from your address. Wait a minute, and correct the token: ' +
+        error.publicMessages.join(' '),
+    ],
+  });
 }
 
 function requestIdOf(given: string): string {
@@ -80,11 +188,12 @@ function answerUnserved(context: ParameterizedContext, version: string): void {
 function answerError(context: ParameterizedContext, thrown: unknown, version: string, log: Logger): void {
   const error = thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
   const status = HTTP_STATUS[error.code];
-  if (status >= 500) logFailure(log, error, thrown);
+  // Overload is counted, not logged: it comes in floods.
+  if (status >= 500 && error.code !== 'api.overloaded') logFailure(log, error, thrown);
   context.status = status;
   context.body = errorEnvelope(error, version);
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');
-  if (status === 503) context.set('Retry-After', RETRY_AFTER_SECONDS);
+  if (status === 503 || status === 429) context.set('Retry-After', RETRY_AFTER_SECONDS);
   // What is left of the body is not worth reading.
   if (status === 413 || status === 408) context.set('Connection', 'close');
 }

@@ -36,16 +36,16 @@ export function checkFields<S extends z.core.$ZodShape>(
       continue;
     }
     refused.add(name);
-    problems.push(...worthSaying(result.error.issues).flatMap((issue) => sentencesOf(issue, [name])));
+    for (const issue of worthSaying(result.error.issues)) {
+      if (problems.length >= PROBLEMS_MAX) break;
+      problems.push(...sentencesOf(issue, [name]));
+    }
   }
   for (const name of Object.keys(given)) {
+    if (problems.length >= PROBLEMS_MAX) break;
     if (!Object.hasOwn(schema.shape, name)) problems.push(`${shownName(name)}: unknown field`);
   }
-  return {
-    values: values as Partial<Values<S>>,
-    problems: problems.slice(0, PROBLEMS_MAX),
-    refused,
-  };
+  return { values: values as Partial<Values<S>>, problems: problems.slice(0, PROBLEMS_MAX), refused };
 }
 
 /** A number beyond what can be counted breaks the field's own bound as well, which is the one to tell. */
@@ -61,7 +61,7 @@ function worthSaying(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodI
 function sentencesOf(issue: z.core.$ZodIssue, before: readonly PropertyKey[]): readonly string[] {
   const path = [...before, ...issue.path];
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => `${shownPath([...path, key])}: unknown field`);
+    return issue.keys.slice(0, PROBLEMS_MAX).map((key) => `${shownPath([...path, key])}: unknown field`);
   }
   if (issue.code === 'invalid_key') {
     return issue.issues.map((inner) => `${shownPath(path)}: the name ${sentenceOf(inner)}`);

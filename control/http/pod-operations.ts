@@ -8,16 +8,19 @@ import type { ChangedPod } from '../pods/change-pod.ts';
 import type { PodService } from '../pods/pod-service.ts';
 import { WAIT_MAX_MS } from '../pods/wait-routable.ts';
 import { preconditionOf } from './if-match.ts';
+import { jsonList, jsonText } from './json-pieces.ts';
 import type { AuthenticatedCall, Operation, QueryParameter, Reply } from './operation.ts';
 import { PodAnswer, podAnswer, type PublicPlace } from './pod-answer.ts';
 import type { PodSchemas } from './pod-schemas.ts';
 import { writtenPodOf } from './written-pod.ts';
 
 const ACTIONS_IN_ANSWER = 10;
-/** Records whose action logs are read at the same time for a list. */
-const LIST_READS = 20;
+/** A page of pods as they usually are, and its answers. */
+const LIST_BYTES = 512 * 1024;
 const TAIL_DEFAULT_BYTES = 1024 * 1024;
 const TAIL_MAX_BYTES = 10 * 1024 * 1024;
+
+type PodAnswerBody = z.output<typeof PodAnswer>;
 
 export interface PodOperationParts {
   readonly pods: PodService;
@@ -40,13 +43,16 @@ const TAIL_BYTES: QueryParameter = {
 export function podOperations(parts: PodOperationParts): readonly Operation[] {
   const { pods, schemas } = parts;
 
-  const answer = async (record: PodRecord): Promise<z.output<typeof PodAnswer>> =>
+  const answer = async (record: PodRecord): Promise<PodAnswerBody> =>
     podAnswer(
       record,
       parts.placeOf(record.tenant),
       await pods.actions(record, ACTIONS_IN_ANSWER),
       parts.templates.find(record.spec.template) === null,
     );
+  async function* answers(caller: Caller): AsyncGenerator<PodAnswerBody> {
+    for await (const page of pods.list(caller)) yield* await Promise.all(page.map(answer));
+  }
   const reply = async (record: PodRecord, message: string): Promise<Reply> => ({
     message,
     result: await answer(record),
@@ -106,10 +112,8 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       summary: 'The pods on which you have READ or more.',
       result: z.array(PodAnswer),
       access: 'token',
-      handle: async ({ caller }) => ({
-        message: 'Pods retrieved successfully.',
-        result: await mapInPieces(await pods.list(caller), LIST_READS, answer),
-      }),
+      limits: { responseBytes: LIST_BYTES },
+      handle: async ({ caller }) => ({ message: 'Pods retrieved successfully.', pieces: jsonList(answers(caller)) }),
     },
     {
       operationId: 'create_pod',
@@ -203,10 +207,16 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       result: z.object({ logs: z.string(), action_logs: z.array(z.string()) }),
       access: 'token',
       handle: async (call) => {
-        const { output, actions, note } = await pods.logs(call.caller, podIdOf(call), tailBytesOf(call));
+        const { output, actions, note } = await pods.logs(call.caller, {
+          podId: podIdOf(call),
+          tailBytes: tailBytesOf(call),
+          reserve: (bytes) => call.reserve(bytes),
+          signal: call.signal,
+        });
+        call.reserve(output.length + actions.reduce((sum, line) => sum + line.length, 0));
         return {
           message: 'Pod logs retrieved successfully.',
-          result: { logs: output, action_logs: actions },
+          pieces: logsPieces(output, actions),
           ...(note === null ? {} : { metadata: { note } }),
         };
       },
@@ -228,6 +238,14 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       },
     },
   ];
+}
+
+async function* logsPieces(output: Uint8Array, actions: readonly string[]): AsyncGenerator<string> {
+  yield '{"logs":';
+  yield* jsonText(output);
+  yield ',"action_logs":';
+  yield* jsonList(actions);
+  yield '}';
 }
 
 export function podIdOf(call: AuthenticatedCall): string {
@@ -254,16 +272,4 @@ function tailBytesOf({ query }: AuthenticatedCall): number {
   throw new PodgateError('api.invalid', {
     publicMessages: [`tail_bytes: must be a whole number from 1 to ${TAIL_MAX_BYTES}`],
   });
-}
-
-async function mapInPieces<T, R>(
-  items: readonly T[],
-  size: number,
-  map: (item: T) => Promise<R>,
-): Promise<readonly R[]> {
-  const results: R[] = [];
-  for (let start = 0; start < items.length; start += size) {
-    results.push(...(await Promise.all(items.slice(start, start + size).map(map))));
-  }
-  return results;
 }

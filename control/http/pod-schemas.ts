@@ -7,11 +7,14 @@ import { PERMISSION_LEVELS, WISHES } from '../../core/pod.ts';
 import { userNameProblem } from '../auth/user-name.ts';
 import { clientCaProblem } from '../pods/client-ca.ts';
 import type { PodLimits } from '../pods/pod-parts.ts';
+import { boundedList, boundedRecord, boundedText } from './bounded.ts';
 
 const STANZAS_MAX = 3;
 const PORT_MIN = 10;
 const PORT_MAX = 65_535;
 const IP_ENTRIES_MAX = 100;
+/** The longest IPv6 address with an IPv4 address in it, and a prefix length. */
+const ADDRESS_BLOCK_MAX_LENGTH = 49;
 const TEMPLATE_MAX_LENGTH = 256;
 const DESCRIPTION_MAX_LENGTH = 255;
 const WORDS_MAX = 256;
@@ -47,38 +50,32 @@ function isAddressBlock(text: string): boolean {
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 }
 
+const text = boundedText(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL');
+
 const words = (what: string) =>
-  z
-    .array(z.string().max(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL'))
-    .max(WORDS_MAX)
+  boundedList(text, WORDS_MAX)
     .refine((list) => bytesOf(list) <= TOTAL_MAX_BYTES, `must have at most ${TOTAL_MAX_BYTES} bytes in all`)
     .nullable()
     .describe(what);
 
-const environment = z
-  .record(
-    z
-      .string()
-      .max(VARIABLE_NAME_MAX_LENGTH)
-      .regex(
-        /^[-._a-zA-Z][-._a-zA-Z0-9]*$/,
-        'must hold only letters, digits, "_", "-" and "." and not begin with a digit',
-      ),
-    z.string().max(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL'),
-  )
-  .refine((all) => Object.keys(all).length <= VARIABLES_MAX, `must have at most ${VARIABLES_MAX} entries`)
+const environment = boundedRecord(
+  boundedText(VARIABLE_NAME_MAX_LENGTH).regex(
+    /^[-._a-zA-Z][-._a-zA-Z0-9]*$/,
+    'must hold only letters, digits, "_", "-" and "." and not begin with a digit',
+  ),
+  text,
+  { most: VARIABLES_MAX },
+)
   .refine(
     (all) => bytesOf(Object.entries(all).flat()) <= TOTAL_MAX_BYTES,
     `must have at most ${TOTAL_MAX_BYTES} bytes in all, names and values`,
   )
   .describe('Environment of the pod; for templates that take a command.');
 
-const storedList = (what: string) => z.array(z.string().max(256)).max(STORED_LIST_MAX).describe(what);
+const storedList = (what: string) => boundedList(boundedText(256), STORED_LIST_MAX).describe(what);
 
 const templateName = (what: string) =>
-  z
-    .string()
-    .max(TEMPLATE_MAX_LENGTH)
+  boundedText(TEMPLATE_MAX_LENGTH)
     .regex(/^[\x21-\x7e]*$/, 'must hold only printable ASCII characters and no space')
     .describe(what);
 
@@ -90,9 +87,10 @@ const stanza = z.strictObject({
     .optional()
     .describe('local_only is reachable from within the cluster alone. Default: http.'),
   port: port.optional().describe('Port on which the pod listens. Default: 5000.'),
-  ip_allow_list: z
-    .array(z.string().refine(isAddressBlock, 'must be an IP address or a CIDR block'))
-    .max(IP_ENTRIES_MAX)
+  ip_allow_list: boundedList(
+    boundedText(ADDRESS_BLOCK_MAX_LENGTH).refine(isAddressBlock, 'must be an IP address or a CIDR block'),
+    IP_ENTRIES_MAX,
+  )
     .optional()
     .describe('Addresses that may connect; empty: everyone.'),
   tls: z
@@ -112,34 +110,28 @@ const stanza = z.strictObject({
     .check(ruled(clientCaProblem))
     .optional()
     .describe('CA certificates in PEM form: clients must show a certificate that one of them issued. Empty: none.'),
-  url: z.string().max(255).optional().describe('Set by the service; what is sent is ignored.'),
+  url: boundedText(255).optional().describe('Set by the service; what is sent is ignored.'),
   public_port: z.int().optional().describe('Set by the service; what is sent is ignored.'),
 });
 
-const networking = z
-  .record(z.string().check(ruled(stanzaProblem)), stanza)
-  .refine((all) => Object.keys(all).length > 0, 'must have at least 1 entry')
-  .refine((all) => Object.keys(all).length <= STANZAS_MAX, `must have at most ${STANZAS_MAX} entries`)
-  .describe('By stanza name; "default" is reached at <pod_id>.pods.<base host>, others at <pod_id>-<name>.pods...');
+const networking = boundedRecord(z.string().check(ruled(stanzaProblem)), stanza, {
+  least: 1,
+  most: STANZAS_MAX,
+}).describe('By stanza name; "default" is reached at <pod_id>.pods.<base host>, others at <pod_id>-<name>.pods...');
 
 const volumeMount = z.strictObject({
   type: z.enum(['pvc', 'tapisvolume', 'tapissnapshot', 'ephemeral']).describe("pvc: a volume of the pod's own."),
-  mount_path: z
-    .string()
-    .max(PATH_MAX_LENGTH)
+  mount_path: boundedText(PATH_MAX_LENGTH)
     .optional()
     .describe('Where the key is a name. Default: /tapis_volume_mount.'),
-  source_id: z.string().max(63).optional().describe('Name of the volume, where the key is a path.'),
-  sub_path: z.string().max(PATH_MAX_LENGTH).optional().describe('Directory within the volume. Default: all of it.'),
+  source_id: boundedText(63).optional().describe('Name of the volume, where the key is a path.'),
+  sub_path: boundedText(PATH_MAX_LENGTH).optional().describe('Directory within the volume. Default: all of it.'),
   read_only: z.boolean().optional(),
 });
 
-const volumeMounts = z
-  .record(z.string().max(PATH_MAX_LENGTH), volumeMount)
-  .refine((all) => Object.keys(all).length <= MOUNTS_MAX, `must have at most ${MOUNTS_MAX} entries`)
-  .describe(
-    'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped.',
-  );
+const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount, { most: MOUNTS_MAX }).describe(
+  'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped.',
+);
 
 /** The bodies of the seed-era API with every bound. Each field is checked by itself (see checkFields). */
 export function podSchemas(limits: PodLimits) {
@@ -160,9 +152,7 @@ export function podSchemas(limits: PodLimits) {
     .describe('What the pod gets; a request is at most its limit.');
 
   const UpdatePod = z.strictObject({
-    description: z
-      .string()
-      .max(DESCRIPTION_MAX_LENGTH)
+    description: boundedText(DESCRIPTION_MAX_LENGTH)
       .regex(/^[\x20-\x7e\t\r\n]*$/, 'must hold only ASCII characters')
       .optional(),
     command: words('Overrides the command of the image; what a podgate/process pod runs.').optional(),

@@ -1,32 +1,53 @@
 import type { RouterContext } from '@koa/router';
 
-import type { Authenticator } from '../auth/authenticator.ts';
-import { readJsonBody, type BodyLimits } from './body.ts';
-import { replyEnvelope } from './envelope.ts';
+import type { Authenticator, Caller } from '../auth/authenticator.ts';
+import { announcedBytes, readJsonBody } from './body.ts';
 import type { ExchangeState } from './exchange.ts';
-import { entityTag } from './if-match.ts';
-import type { Call, Operation, Reply } from './operation.ts';
+import type { Call, Operation, OperationLimits, Reply } from './operation.ts';
+import { respond } from './respond.ts';
+
+export const DEFAULT_OPERATION_LIMITS: OperationLimits = {
+  // Room for the largest valid body, and less than would be worth sending for harm.
+  bodyBytes: 512 * 1024,
+  bodyTimeoutMs: 10_000,
+  // A pod as it usually is.
+  responseBytes: 64 * 1024,
+};
 
 export interface ServeOptions {
   readonly authenticator: Authenticator;
-  readonly body: BodyLimits;
+  /** Of operations that state none of their own. */
+  readonly limits: OperationLimits;
   readonly version: string;
 }
 
 /** One operation on the wire: who asks is known before a byte of the body is read. */
 export function serve(
   operation: Operation,
-  { authenticator, body: limits, version }: ServeOptions,
+  { authenticator, limits: defaults, version }: ServeOptions,
 ): (context: RouterContext<ExchangeState>) => Promise<void> {
-  const callOf = async (context: RouterContext<ExchangeState>): Promise<Call> => ({
-    params: context.params,
-    query: context.state.query,
-    ifMatch: context.request.headers['if-match'],
-    body: operation.body === undefined ? undefined : await readJsonBody(context.req, limits),
-  });
-  const replyOf = async (context: RouterContext<ExchangeState>): Promise<Reply> => {
-    if (operation.access === 'open') return await operation.handle(await callOf(context));
-    const { headers } = context.request;
+  const limits = { ...defaults, ...operation.limits };
+  // start and stop are GETs, too.
+  const isSafe = operation.methods.every((method) => method === 'get') && operation.methods.length === 1;
+  const callOf = async (context: RouterContext<ExchangeState>): Promise<Call> => {
+    const { state, req } = context;
+    let body: unknown;
+    if (operation.body !== undefined) {
+      state.call.reserve(announcedBytes(req, limits.bodyBytes));
+      body = await readJsonBody(req, { maxBytes: limits.bodyBytes, timeoutMs: limits.bodyTimeoutMs }, state.turn);
+    }
+    state.call.reserve(limits.responseBytes);
+    return {
+      params: context.params,
+      query: state.query,
+      ifMatch: context.request.headers['if-match'],
+      body,
+      reserve: (bytes) => state.call.reserve(bytes),
+      signal: state.signal,
+    };
+  };
+  const callerOf = async ({ request, state }: RouterContext<ExchangeState>): Promise<Caller> => {
+    const { headers } = request;
     const caller = await authenticator.authenticate({
       host: headers.host,
       tapisToken: textOf(headers['x-tapis-token']),
@@ -34,14 +55,18 @@ export function serve(
       onBehalfOfUser: textOf(headers['x-tapis-user']),
       onBehalfOfTenant: textOf(headers['x-tapis-tenant']),
     });
-    context.state.username = caller.username;
+    state.call.identify(caller);
+    state.username = caller.username;
+    state.party = `${caller.tenant}/${caller.username}`;
+    return caller;
+  };
+  const replyOf = async (context: RouterContext<ExchangeState>): Promise<Reply> => {
+    if (operation.access === 'open') return await operation.handle(await callOf(context));
+    const caller = await callerOf(context);
     return await operation.handle({ ...(await callOf(context)), caller });
   };
   return async (context) => {
-    const reply = await replyOf(context);
-    context.status = reply.status ?? 200;
-    if (reply.generation !== undefined) context.set('ETag', entityTag(reply.generation));
-    context.body = replyEnvelope(reply, version);
+    await respond(context, await replyOf(context), { version, isSafe });
   };
 }
 

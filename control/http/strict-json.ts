@@ -1,5 +1,7 @@
 /** Deeper than anything a body of this API holds. */
 const DEPTH_MAX = 16;
+/** Values of all kinds, with names and closed brackets counted as well: several times what the largest valid body has. */
+const VALUES_MAX = 10_000;
 const PROBLEMS_MAX = 20;
 /** Names that mean something else to JavaScript objects than to JSON. */
 const FORBIDDEN: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
@@ -7,7 +9,7 @@ const FORBIDDEN: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'pro
 export type StrictJson =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'malformed' }
-  /** JSON, but with duplicate names, forbidden ones or too deep: a sentence about each. */
+  /** Too deep, too many values, or JSON with duplicate or forbidden names: a sentence about each. */
   | { readonly kind: 'refused'; readonly problems: readonly string[] };
 
 interface Container {
@@ -18,10 +20,13 @@ interface Container {
 }
 
 /**
- * Parses a JSON text (RFC 8259) and refuses what `JSON.parse` silently lets pass and means two things at once: a name
- * that is there twice (section 4: the receiver may take either), and `__proto__` and its like.
+ * Parses a JSON text (RFC 8259). Refuses what takes long to parse and to check (depth, number of values) before it is
+ * parsed, and what `JSON.parse` silently lets pass and means two things at once: a name that is there twice (section 4:
+ * the receiver may take either), and `__proto__` and its like.
  */
 export function parseStrictJson(text: string): StrictJson {
+  const bound = boundProblem(text);
+  if (bound !== null) return { kind: 'refused', problems: [bound] };
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -32,6 +37,36 @@ export function parseStrictJson(text: string): StrictJson {
   return problems.length === 0 ? { kind: 'value', value } : { kind: 'refused', problems };
 }
 
+/** Counts brackets and separators outside strings, in a text that may be anything; stops at the first bound. */
+function boundProblem(text: string): string | null {
+  let depth = 0;
+  let values = 1;
+  for (let at = 0; at < text.length; at += 1) {
+    switch (text.charCodeAt(at)) {
+      case 0x5b: // [
+      case 0x7b: // {
+        depth += 1;
+        values += 1;
+        break;
+      case 0x5d: // ]
+      case 0x7d: // }
+        depth -= 1;
+        break;
+      case 0x2c: // ,
+      case 0x3a: // :
+        values += 1;
+        break;
+      case 0x22: // "
+        at = endOfString(text, at);
+        break;
+      default:
+    }
+    if (depth > DEPTH_MAX) return `the body is nested deeper than ${DEPTH_MAX} levels`;
+    if (values > VALUES_MAX) return `the body has more than ${VALUES_MAX} names and values`;
+  }
+  return null;
+}
+
 /** Walks the structure of a text that is known to be JSON. */
 function problemsOf(text: string): readonly string[] {
   const problems: string[] = [];
@@ -40,9 +75,10 @@ function problemsOf(text: string): readonly string[] {
     const inner = open.at(-1);
     switch (text[at]) {
       case '{':
+        open.push({ names: new Set(), expectsName: true });
+        break;
       case '[':
-        if (open.length === DEPTH_MAX) return [`the body is nested deeper than ${DEPTH_MAX} levels`];
-        open.push(text[at] === '{' ? { names: new Set(), expectsName: true } : { names: null, expectsName: false });
+        open.push({ names: null, expectsName: false });
         break;
       case '}':
       case ']':

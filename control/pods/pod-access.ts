@@ -42,10 +42,11 @@ export async function readPod(
   return stored;
 }
 
-function podNotFound(podId: string): PodgateError {
+/** 'api.not-found', for a reserved id with the reason. */
+export function podNotFound(podId: string): PodgateError {
   const shown = JSON.stringify(podId.slice(0, 64));
   const sentence = RESERVED_POD_IDS.has(podId)
-    ? `${shown} is no pod but a reserved word; what it stands for is not in this release.`
+    ? `${shown} is a reserved word, not a pod; this release has nothing at this path.`
     : `There is no pod ${shown}.`;
   return new PodgateError('api.not-found', { publicMessages: [sentence] });
 }

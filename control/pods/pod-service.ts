@@ -11,6 +11,7 @@ import {
   getPod,
   lastActions,
   listPods,
+  type LogsRequest,
   type PodLogs,
   readConnections,
   readCredentials,
@@ -29,7 +30,8 @@ import type { WrittenPod } from './written-pod.ts';
  */
 export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
-  list(caller: Caller): Promise<readonly PodRecord[]>;
+  /** In pages; each is read when it is asked for. */
+  list(caller: Caller): AsyncIterable<readonly PodRecord[]>;
   get(caller: Caller, podId: string): Promise<PodRecord>;
   update(caller: Caller, podId: string, written: WrittenPod, precondition: Precondition): Promise<UpdatedPod>;
   delete(
@@ -40,7 +42,7 @@ export interface PodService {
   start(caller: Caller, podId: string): Promise<ChangedPod>;
   stop(caller: Caller, podId: string): Promise<ChangedPod>;
   restart(caller: Caller, podId: string): Promise<ChangedPod>;
-  logs(caller: Caller, podId: string, tailBytes: number): Promise<PodLogs>;
+  logs(caller: Caller, request: LogsRequest): Promise<PodLogs>;
   credentials(caller: Caller, podId: string): Promise<Credentials>;
   permissions(caller: Caller, podId: string): Promise<PodRecord>;
   setPermission(
@@ -66,7 +68,7 @@ export function createPodService(parts: PodParts): PodService {
     start: (caller, podId) => startPod(parts, mutex, caller, podId),
     stop: (caller, podId) => stopPod(parts, mutex, caller, podId),
     restart: (caller, podId) => restartPod(parts, mutex, caller, podId),
-    logs: (caller, podId, tailBytes) => readLogs(parts, caller, podId, tailBytes),
+    logs: (caller, request) => readLogs(parts, mutex, caller, request),
     credentials: (caller, podId) => readCredentials(parts, caller, podId),
     permissions: (caller, podId) => readPermissions(parts, caller, podId),
     setPermission: (caller, podId, permission) => setPermission(parts, mutex, caller, podId, permission),

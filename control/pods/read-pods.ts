@@ -1,13 +1,20 @@
 import type { SeenEverywhere } from '../../core/connection-desk.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../core/pod.ts';
+import { podKey } from '../../core/ids.ts';
 import { userIndex } from '../../core/pod-put.ts';
 import type { Caller } from '../auth/authenticator.ts';
+import type { KeyedMutex } from './keyed-mutex.ts';
 import { levelOf, readPod } from './pod-access.ts';
 import type { PodParts } from './pod-parts.ts';
 
-const PAGE = 200;
+/** Pods read at a time: a record has up to some 350 kB, and a page is read and decoded at once. */
+const PAGE = 20;
 const LOGS_DEADLINE_MS = 10_000;
+/** Bytes of memory for a byte of text, at most: JavaScript keeps texts with two bytes a character. */
+const AS_TEXT = 2;
+/** Of a run (LogStore). */
+const KEPT_MAX_BYTES = 10 * 1024 * 1024;
 /** What was kept then is of the run before. */
 const NEW_RUN: ReadonlySet<PodStatus> = new Set(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER', 'RUNNING']);
 
@@ -15,9 +22,11 @@ export async function getPod(parts: PodParts, caller: Caller, podId: string): Pr
   return (await readPod(parts.store, caller, podId, 'READ', 'Reading')).value;
 }
 
-/** Every pod on which the caller has a permission, in the order of their ids; administrators see no more, as in Tapis. */
-export async function listPods(parts: PodParts, caller: Caller): Promise<readonly PodRecord[]> {
-  const records: PodRecord[] = [];
+/**
+ * Every pod on which the caller has a permission, in the order of their ids, a page at a time; administrators see no more,
+ * as in Tapis. No more than one page is in memory.
+ */
+export async function* listPods(parts: PodParts, caller: Caller): AsyncGenerator<readonly PodRecord[]> {
   let after: string | undefined;
   for (;;) {
     const page = await parts.store.list('pod', {
@@ -26,11 +35,11 @@ export async function listPods(parts: PodParts, caller: Caller): Promise<readonl
       limit: PAGE,
       ...(after === undefined ? {} : { after }),
     });
-    for (const { value } of page) {
-      if (value.deleting === null && levelOf(value, caller.username) !== null) records.push(value);
-    }
+    yield page
+      .map(({ value }) => value)
+      .filter((record) => record.deleting === null && levelOf(record, caller.username) !== null);
     after = page.at(-1)?.key;
-    if (page.length < PAGE || after === undefined) return records;
+    if (page.length < PAGE || after === undefined) return;
   }
 }
 
@@ -45,40 +54,61 @@ export async function lastActions(parts: PodParts, record: PodRecord, last: numb
 }
 
 export interface PodLogs {
-  readonly output: string;
+  /** UTF-8. */
+  readonly output: Uint8Array;
   readonly actions: readonly string[];
   /** A sentence when what is shown may not be the newest. */
   readonly note: string | null;
 }
 
+export interface LogsRequest {
+  readonly podId: string;
+  readonly tailBytes: number;
+  /** Called before so many bytes are read into memory; throws to refuse. */
+  readonly reserve: (bytes: number) => void;
+  readonly signal: AbortSignal;
+}
+
 /** What the pod printed, at most the last `tailBytes`: of the running workload, else what was kept of its last run. */
-export async function readLogs(parts: PodParts, caller: Caller, podId: string, tailBytes: number): Promise<PodLogs> {
+export async function readLogs(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  { podId, tailBytes, reserve, signal }: LogsRequest,
+): Promise<PodLogs> {
   const record = (await readPod(parts.store, caller, podId, 'READ', 'Reading logs')).value;
   const actions = await parts.logs.actions(record.uid);
-  let live = '';
   let note: string | null = null;
   if (record.status !== 'STOPPED') {
+    reserve(AS_TEXT * tailBytes);
     try {
-      live = await parts.orchestrator.logs(record, { tailBytes }, AbortSignal.timeout(LOGS_DEADLINE_MS));
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(LOGS_DEADLINE_MS)]);
+      const live = await parts.orchestrator.logs(record, { tailBytes }, deadline);
+      if (live !== '') return { output: lastBytes(live, tailBytes), actions, note };
     } catch (error) {
       parts.log.warn({ podId, tenant: record.tenant, error: errorText(error) }, 'logs could not be read');
       note = 'The orchestrator does not answer; these are the logs kept of an earlier run.';
     }
   }
-  if (live !== '') return { output: live, actions, note };
-  const kept = lastBytes(await parts.logs.output(record.uid), tailBytes);
-  if (kept !== '' && NEW_RUN.has(record.status))
+  // It is read as a whole, however little of it is wanted: one at a time for each user.
+  const output = await mutex.run(`logs of ${podKey(caller.tenant, caller.username)}`, async () => {
+    signal.throwIfAborted();
+    reserve(AS_TEXT * KEPT_MAX_BYTES);
+    return lastBytes(await parts.logs.output(record.uid), tailBytes);
+  });
+  if (output.length > 0 && NEW_RUN.has(record.status))
     note ??= 'Nothing was printed yet; these are the logs kept of an earlier run.';
-  return { output: kept, actions, note };
+  return { output, actions, note };
 }
 
-function lastBytes(text: string, most: number): string {
+function lastBytes(text: string, most: number): Uint8Array {
   const bytes = Buffer.from(text);
-  if (bytes.length <= most) return text;
+  if (bytes.length <= most) return bytes;
   let start = bytes.length - most;
   // Not in the middle of a character.
   while (start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start += 1;
-  return bytes.toString('utf8', start);
+  // A copy: the rest of it is not kept in memory.
+  return Buffer.from(bytes.subarray(start));
 }
 
 /** Throws 'api.not-found' for a pod whose template has no credentials. */

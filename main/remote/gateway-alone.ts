@@ -31,7 +31,8 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
     ],
   ];
   const server = createControlServer({
-    handler: probesAlone(async () => readinessOf(link, uplink.state), version),
+    config,
+    listenerFor: probesAlone(config, async () => readinessOf(link, uplink.state), version),
     metrics: () => collectMetrics(metrics, log),
     version,
     log,

@@ -1,3 +1,5 @@
+import { addressKey } from '../../core/address-key.ts';
+
 /** Connections a worker holds at most; all counts are of this worker alone. */
 export interface ConnectionLimits {
   readonly maxConnections: number;
@@ -98,17 +100,4 @@ function decrement(counts: Map<string, number>, key: string): void {
   const count = (counts.get(key) ?? 0) - 1;
   if (count > 0) counts.set(key, count);
   else counts.delete(key);
-}
-
-/** One IPv6 subscriber has a whole /64 (RFC 6177), so that a limit per address would be none. */
-export function addressKey(address: string): string {
-  if (!address.includes(':')) return address;
-  const [head = '', tail] = address.split('%', 1)[0]?.split('::') ?? [];
-  const groups = head === '' ? [] : head.split(':');
-  if (tail !== undefined) {
-    const last = tail === '' ? [] : tail.split(':');
-    while (groups.length + last.length < 8) groups.push('0');
-    groups.push(...last);
-  }
-  return groups.slice(0, 4).join(':');
 }

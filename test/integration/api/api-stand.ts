@@ -93,7 +93,7 @@ export class ApiStand {
       readiness: () => this.readiness(),
       ...change,
     });
-    this.server = createServer(API_SERVER_OPTIONS, this.api.handler);
+    this.server = createServer(API_SERVER_OPTIONS, this.api.listenerFor('control-port'));
     this.server.on('clientError', answerClientError('1.2.3'));
   }
 

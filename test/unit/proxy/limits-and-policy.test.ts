@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Route } from '../../../core/route.ts';
-import { addressKey, ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
+import { addressKey } from '../../../core/address-key.ts';
+import { ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
 import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
 import { type Comer, locate } from '../../../proxy/policy/locate.ts';
 import type { ClientProof } from '../../../proxy/tls/client-proof.ts';

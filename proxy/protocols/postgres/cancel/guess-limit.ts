@@ -1,5 +1,5 @@
 import type { Clock } from '../../../../core/clock.ts';
-import { addressKey } from '../../../limits/connection-counts.ts';
+import { addressKey } from '../../../../core/address-key.ts';
 
 /**
  * Unknown keys of one address: all at once, and a second from then on. Generous, since a key of a session in another
