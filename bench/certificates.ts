@@ -72,7 +72,7 @@ told(`${CERTIFICATES} certificates`);
 let asked = 0;
 const server = createServer((raw) => {
   raw.on('error', () => undefined);
-  terminator.accept(raw, { serverName: hostOf(asked++), alpn: null, ticketKeyName: null, clientCa: null });
+  terminator.accept(raw, { serverName: hostOf(asked++), alpn: null, keepsSession: true, clientCa: null });
 });
 await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 const { port } = server.address() as AddressInfo;

@@ -5,6 +5,7 @@ import type { Limit } from './limits/connection-counts.ts';
 export type ClosedReason =
   | 'too-many-connections'
   | 'unrecognized'
+  /** TLS that starts with something else than a good ClientHello; the client got an alert. */
   | 'malformed-hello'
   | 'early-bytes'
   | 'cancel-request'
@@ -13,6 +14,8 @@ export type ClosedReason =
   | 'deadline'
   | 'no-certificate'
   | 'tls-failed'
+  /** The client offers protocols by ALPN, and none that its server name has; it got the alert `no_application_protocol`. */
+  | 'no-common-protocol'
   | 'accept-failed'
   /** An ACME server has seen what it asked for. */
   | 'acme-validation'
@@ -88,6 +91,7 @@ export function createCounters(): Counters {
       deadline: 0,
       'no-certificate': 0,
       'tls-failed': 0,
+      'no-common-protocol': 0,
       'accept-failed': 0,
       'acme-validation': 0,
       probe: 0,

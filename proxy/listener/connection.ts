@@ -36,6 +36,8 @@ export class Connection {
   clientCa: string | null = null;
   /** What it is to be told once there is a handshake: the pod that ends TLS itself cannot be reached. */
   verdict: RefusalCode | null = null;
+  /** Why its handshake is bound to fail, where that is known beforehand. */
+  handshakeFails: ClosedReason | null = null;
   /** It began with an SSLRequest. */
   askedAsPostgres = false;
   #deadline: NodeJS.Timeout | undefined;

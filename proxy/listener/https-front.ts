@@ -7,21 +7,24 @@ import type { HttpProtocol } from '../protocols/http/http-protocol.ts';
 import { acceptPassthrough } from '../protocols/passthrough/accept-passthrough.ts';
 import type { Cancellation } from '../protocols/postgres/cancel/cancellation.ts';
 import { parseCancelRequest } from '../protocols/postgres/cancel/cancel-request.ts';
-import { acceptPostgres } from '../protocols/postgres/accept-postgres.ts';
+import { acceptPostgres, describeNotHttp } from '../protocols/postgres/accept-postgres.ts';
 import { acceptTcp } from '../protocols/tcp/accept-tcp.ts';
 import { describeRefusal, type Refusal } from '../refusal.ts';
 import { guessSpoken, REFUSED_BOLT_MS, refuseSpoken, type SpokenProtocol } from '../refuse-guessed.ts';
 import type { SessionOptions } from '../session/open-session.ts';
-import type { ClientHello } from '../sniff/client-hello.ts';
+import { UNREADABLE_HELLO, type ClientHello } from '../sniff/client-hello.ts';
 import { peekBytes } from '../sniff/peek-bytes.ts';
 import type { Seen } from '../seen/seen.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
 import { readClientProof } from '../tls/client-proof.ts';
 import { ACME_TLS, isAcmeValidation, type TlsTerminator } from '../tls/tls-terminator.ts';
+import { endWith } from '../protocols/farewell.ts';
 import type { Connection } from './connection.ts';
 import type { Reception } from './reception.ts';
 
+/** TLS alert: fatal, illegal_parameter. What OpenSSL sends for a ClientHello that is too large for it. */
+const ALERT_TOO_LARGE = Buffer.from([0x15, 3, 3, 0, 2, 2, 47]);
 /** Who waits to be spoken to first (some protocols do) is refused without words after this. */
 const GUESS_MS = 3_000;
 
@@ -66,8 +69,6 @@ export class HttpsFront {
       client.destroy();
       return;
     }
-    // Whoever takes over adds his own; until then a reset must not end the process.
-    client.on('error', ignore);
     connection.phase = 'served';
     const tls = this.#options.seen.secured(connection, client);
     const proof = connection.clientCa === null ? null : readClientProof(client, connection.clientCa);
@@ -82,7 +83,7 @@ export class HttpsFront {
 
   onHandshakeFailed(raw: Socket): void {
     const connection = this.#options.reception.find(raw);
-    if (connection !== undefined) this.close(connection, 'tls-failed');
+    if (connection !== undefined) this.close(connection, connection.handshakeFails ?? 'tls-failed');
   }
 
   close(connection: Connection, reason: ClosedReason): void {
@@ -150,6 +151,15 @@ export class HttpsFront {
         connection.askedAsPostgres = sniffed.askedAsPostgres;
         this.#startTls(connection, sniffed.hello);
         return;
+      case 'malformed-hello':
+        // OpenSSL knows which alert it deserves. Should it find nothing wrong, the name that we could not read is unknown.
+        connection.handshakeFails = 'malformed-hello';
+        this.#shakeHands(connection, UNREADABLE_HELLO, 'unknown');
+        return;
+      case 'oversized-hello':
+        this.#options.reception.note(connection, 'malformed-hello');
+        endWith(connection.raw, ALERT_TOO_LARGE);
+        return;
     }
   }
 
@@ -173,15 +183,17 @@ export class HttpsFront {
     }
     if (route !== null) this.#wantCertificate(route.host);
     connection.clientCa = route?.clientCa ?? null;
-    this.#shakeHands(connection, hello, this.#targetOf(hello.serverName));
+    // Who has no place is only told so: in the plainer protocol, where there is a choice.
+    const target = connection.admission === 'surplus' ? 'unknown' : this.#targetOf(hello.serverName);
+    this.#shakeHands(connection, hello, target);
   }
 
-  #shakeHands(connection: Connection, { serverName, alpn, ticketKeyName }: ClientHello, target: AlpnTarget): void {
+  #shakeHands(connection: Connection, { serverName, alpn }: ClientHello, target: AlpnTarget): void {
     const { raw, clientCa } = connection;
     connection.phase = 'handshake';
-    // Who has no place is only told so: in the plainer protocol, where there is a choice.
-    const chosen = chooseAlpn(connection.admission === 'surplus' ? 'unknown' : target, alpn);
-    const handshake = { serverName, alpn: chosen, ticketKeyName, clientCa };
+    const chosen = chooseAlpn(target, alpn);
+    if (chosen === 'none-in-common') connection.handshakeFails = 'no-common-protocol';
+    const handshake = { serverName, alpn: chosen, keepsSession: target !== 'unknown', clientCa };
     if (!this.#options.terminator.accept(raw, handshake)) this.close(connection, 'no-certificate');
   }
 
@@ -194,8 +206,7 @@ export class HttpsFront {
     const refuse = (code: RefusalCode): void => {
       connection.verdict = code;
       connection.setDeadline(this.#options.handshakeTimeoutMs, () => this.close(connection, 'deadline'));
-      // Nothing is agreed on by ALPN: what is said is the shortest answer of each protocol.
-      this.#shakeHands(connection, hello, 'tcp');
+      this.#shakeHands(connection, hello, 'unknown');
     };
     acceptPassthrough(connection, host, this.#options, refuse, () => {
       const route = this.#routeOf(host);
@@ -229,7 +240,10 @@ export class HttpsFront {
     const isPostgresClient = connection.askedAsPostgres || client.alpnProtocol === 'postgresql';
     // A Postgres behind a tcp stanza works, too: what follows its TLS is passed on like anything else.
     if (target === 'tcp' && serverName !== null) acceptTcp(connection, client, serverName, this.#options, this);
-    else if (target === 'postgres' || isPostgresClient) {
+    else if (target === 'postgres' && isHttp(client)) {
+      // By ALPN it is a browser. Whatever bytes it sends, no web page can make it speak to the database (decision 0034).
+      this.refuse(connection, client, 'route.misdirected', describeNotHttp(serverName, this.#options.publicHttpsPort));
+    } else if (target === 'postgres' || isPostgresClient) {
       acceptPostgres(
         connection,
         client,
@@ -281,8 +295,4 @@ export class HttpsFront {
 
 function isHttp({ alpnProtocol }: TLSSocket): boolean {
   return alpnProtocol === 'h2' || alpnProtocol === 'http/1.1';
-}
-
-function ignore(): void {
-  // The 'close' that follows tells.
 }

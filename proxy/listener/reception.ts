@@ -43,7 +43,7 @@ export class Reception {
   receive(raw: Socket, onReceived: (connection: Connection) => void): void {
     const { counters, introductions } = this.#options;
     counters.accepted++;
-    // Errors are followed by 'close', and are everyday: resets, timeouts.
+    // Resets and timeouts are common, and a plain socket is closed after each. (One of TLS is, too: see TlsTerminator.)
     raw.on('error', ignore);
     const address = plainAddress(raw.remoteAddress);
     if (address === null) raw.destroy();
@@ -146,12 +146,17 @@ export class Reception {
 
   /** Closes without an answer. The first reason counts. */
   close(connection: Connection, reason: ClosedReason): void {
+    this.note(connection, reason);
+    connection.raw.destroy();
+  }
+
+  /** Notes why a connection is about to be closed. */
+  note(connection: Connection, reason: ClosedReason): void {
     if (connection.closedFor === null) {
       connection.closedFor = connection.isProbe && reason === 'ended-early' ? 'probe' : reason;
       this.#options.counters.closed[connection.closedFor]++;
       if (reason === 'untrusted-proxy-header') this.#complain({ sender: connection.info.remoteAddress }, NOT_TRUSTED);
     }
-    connection.raw.destroy();
   }
 
   /** Notes a refusal that is about to be said in words. */

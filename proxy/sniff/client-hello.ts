@@ -2,16 +2,20 @@ import { match, needMore, reject, type Parsed } from './parsed.ts';
 
 /** What routing needs of a ClientHello. */
 export interface ClientHello {
-  /** SNI in lower case without a trailing dot; null when the client sent none. */
+  /**
+   * SNI in lower case without a trailing dot; null when the client sent none, or sent something that no route can have: an
+   * address, `host:port`, a name that is not ASCII.
+   */
   readonly serverName: string | null;
   /** ALPN protocols in the client's order; empty when it offered none. */
   readonly alpn: readonly string[];
-  /**
-   * The first 16 bytes, as latin1, of the session ticket it would resume: of ours, the name of the key (RFC 5077 4). Null
-   * without a ticket.
-   */
-  readonly ticketKeyName: string | null;
 }
+
+/** 'malformed': OpenSSL knows the alert for it. 'too-large': beyond our own bounds. */
+export type HelloFault = 'malformed' | 'too-large';
+
+/** Stands for a hello that the TLS engine can refuse better than we can. */
+export const UNREADABLE_HELLO: ClientHello = { serverName: null, alpn: [] };
 
 /** A ClientHello may be this large, record headers included: post-quantum key shares and many tickets fit. */
 export const CLIENT_HELLO_MAX_BYTES = 65_536;
@@ -24,9 +28,6 @@ const HANDSHAKE_HEADER_BYTES = 4;
 const HANDSHAKE_CLIENT_HELLO = 1;
 const EXTENSION_SERVER_NAME = 0;
 const EXTENSION_ALPN = 16;
-const EXTENSION_SESSION_TICKET = 35;
-const EXTENSION_PRE_SHARED_KEY = 41;
-const TICKET_KEY_NAME_BYTES = 16;
 const NAME_TYPE_HOST_NAME = 0;
 const HOST_NAME = /^[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?$/;
 const HOST_NAME_MAX_LENGTH = 253;
@@ -36,22 +37,22 @@ const HOST_NAME_MAX_LENGTH = 253;
  * cut into several records. It decides nothing that OpenSSL does not check again: a hello that is wrong in other ways
  * matches here and fails in the handshake, with a proper alert.
  */
-export function parseClientHello(bytes: Buffer): Parsed<ClientHello> {
+export function parseClientHello(bytes: Buffer): Parsed<ClientHello, HelloFault> {
   const handshake = gatherHandshake(bytes);
   return handshake.kind === 'match' ? parseBody(handshake.value) : handshake;
 }
 
 /** The body of the first handshake message, put together from its records. */
-function gatherHandshake(bytes: Buffer): Parsed<Buffer> {
+function gatherHandshake(bytes: Buffer): Parsed<Buffer, HelloFault> {
   let fragments: Buffer[] | null = null;
   let gathered = 0;
   let offset = 0;
   for (let record = 0; record < RECORDS_MAX; record++) {
     if (bytes.length < offset + RECORD_HEADER_BYTES) return needMoreOrTooLarge(offset + RECORD_HEADER_BYTES);
-    if (bytes.readUInt8(offset) !== CONTENT_TYPE_HANDSHAKE) return reject('not a handshake record');
-    if (bytes.readUInt8(offset + 1) !== 3) return reject('not a TLS version');
+    if (bytes.readUInt8(offset) !== CONTENT_TYPE_HANDSHAKE) return reject('malformed');
+    if (bytes.readUInt8(offset + 1) !== 3) return reject('malformed');
     const length = bytes.readUInt16BE(offset + 3);
-    if (length === 0 || length > 16_384) return reject('record length out of range');
+    if (length === 0 || length > 16_384) return reject('malformed');
     const end = offset + RECORD_HEADER_BYTES + length;
     if (bytes.length < end) return needMoreOrTooLarge(end);
     const fragment = bytes.subarray(offset + RECORD_HEADER_BYTES, end);
@@ -66,11 +67,11 @@ function gatherHandshake(bytes: Buffer): Parsed<Buffer> {
     }
     offset = end;
   }
-  return reject('too many records');
+  return reject('too-large');
 }
 
-function needMoreOrTooLarge(atLeast: number): Parsed<never> {
-  return atLeast > CLIENT_HELLO_MAX_BYTES ? reject('ClientHello too large') : needMore(atLeast);
+function needMoreOrTooLarge(atLeast: number): Parsed<never, HelloFault> {
+  return atLeast > CLIENT_HELLO_MAX_BYTES ? reject('too-large') : needMore(atLeast);
 }
 
 function isWhole(handshake: Buffer): boolean {
@@ -83,66 +84,53 @@ function isWhole(handshake: Buffer): boolean {
   );
 }
 
-function body(handshake: Buffer): Parsed<Buffer> {
-  if (handshake[0] !== HANDSHAKE_CLIENT_HELLO) return reject('not a ClientHello');
+function body(handshake: Buffer): Parsed<Buffer, HelloFault> {
+  if (handshake[0] !== HANDSHAKE_CLIENT_HELLO) return reject('malformed');
   const length = handshake.readUIntBE(1, 3);
-  if (length > CLIENT_HELLO_MAX_BYTES) return reject('ClientHello too large');
+  if (length > CLIENT_HELLO_MAX_BYTES) return reject('too-large');
   return match(handshake.subarray(HANDSHAKE_HEADER_BYTES, HANDSHAKE_HEADER_BYTES + length));
 }
 
-function parseBody(hello: Buffer): Parsed<ClientHello> {
+function parseBody(hello: Buffer): Parsed<ClientHello, HelloFault> {
   const reader = new Reader(hello);
   reader.skip(2 + 32); // legacy_version, random
   reader.skip(reader.uint8()); // legacy_session_id
   reader.skip(reader.uint16()); // cipher_suites
   reader.skip(reader.uint8()); // legacy_compression_methods
-  if (reader.isCutShort()) return reject('ClientHello cut short');
-  if (reader.remaining === 0) return match({ serverName: null, alpn: [], ticketKeyName: null });
+  if (reader.isCutShort()) return reject('malformed');
+  if (reader.remaining === 0) return match(UNREADABLE_HELLO);
   const extensions = reader.take(reader.uint16());
-  if (reader.isCutShort()) return reject('extensions cut short');
+  if (reader.isCutShort()) return reject('malformed');
   return parseExtensions(new Reader(extensions));
 }
 
-function parseExtensions(reader: Reader): Parsed<ClientHello> {
+function parseExtensions(reader: Reader): Parsed<ClientHello, HelloFault> {
   let serverName: string | null = null;
   let alpn: readonly string[] = [];
-  let ticketKeyName: string | null = null;
   while (reader.remaining > 0) {
     const type = reader.uint16();
     const data = reader.take(reader.uint16());
-    if (reader.isCutShort()) return reject('extension cut short');
+    if (reader.isCutShort()) return reject('malformed');
     if (type === EXTENSION_SERVER_NAME) {
       const parsed = parseServerName(new Reader(data));
-      if (parsed === null) return reject('malformed server name');
-      serverName = parsed;
+      if (parsed === null) return reject('malformed');
+      serverName = normalizeServerName(parsed);
     } else if (type === EXTENSION_ALPN) {
       const parsed = parseAlpn(new Reader(data));
-      if (parsed === null) return reject('malformed ALPN');
+      if (parsed === null) return reject('malformed');
       alpn = parsed;
-    } else if (type === EXTENSION_SESSION_TICKET) ticketKeyName = keyNameOf(data);
-    else if (type === EXTENSION_PRE_SHARED_KEY) ticketKeyName = firstIdentityName(new Reader(data));
+    }
   }
-  return match({ serverName, alpn, ticketKeyName });
+  return match({ serverName, alpn });
 }
 
-/** Of the first identity alone: clients send one, and of several OpenSSL takes the first that it knows (RFC 8446 4.2.11). */
-function firstIdentityName(reader: Reader): string | null {
-  const identities = new Reader(reader.take(reader.uint16()));
-  const identity = identities.take(identities.uint16());
-  // Whatever is wrong with it is OpenSSL's to refuse: nothing but the choice of a key hangs on it.
-  return reader.isCutShort() || identities.isCutShort() ? null : keyNameOf(identity);
-}
-
-function keyNameOf(ticket: Buffer): string | null {
-  return ticket.length < TICKET_KEY_NAME_BYTES ? null : ticket.toString('latin1', 0, TICKET_KEY_NAME_BYTES);
-}
-
+/** The name as it was sent; null when the extension is malformed. */
 function parseServerName(reader: Reader): string | null {
   const list = new Reader(reader.take(reader.uint16()));
   const type = list.uint8();
   const name = list.take(list.uint16());
   if (reader.isCutShort() || list.isCutShort() || type !== NAME_TYPE_HOST_NAME) return null;
-  return normalizeServerName(name.toString('latin1'));
+  return name.toString('latin1');
 }
 
 /** Lower case, without the trailing dot some clients send; null when it is no host name. */

@@ -21,6 +21,8 @@ export type FirstBytes =
   | 'need-more';
 
 const TLS_HANDSHAKE_RECORD = 0x16;
+/** change_cipher_spec, alert, application_data, heartbeat: no session starts with these, and OpenSSL answers with an alert. */
+const TLS_OTHER_RECORDS: ReadonlySet<number> = new Set([0x14, 0x15, 0x17, 0x18]);
 const TLS_MAJOR = 3;
 const BOLT_FIRST = 0x60;
 /** The longest registered HTTP method has 17 characters (UPDATEREDIRECTREF). */
@@ -30,7 +32,8 @@ const HTTP_METHOD_MAX = 20;
 export function classifyFirstBytes(bytes: Buffer): FirstBytes {
   const first = bytes[0];
   if (first === undefined) return 'need-more';
-  if (first === TLS_HANDSHAKE_RECORD) {
+  if (first === TLS_HANDSHAKE_RECORD) return 'tls';
+  if (TLS_OTHER_RECORDS.has(first)) {
     if (bytes[1] === undefined) return 'need-more';
     return bytes[1] === TLS_MAJOR ? 'tls' : 'unknown';
   }

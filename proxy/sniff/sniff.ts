@@ -14,6 +14,8 @@ export type Sniffed =
       /** It asked with SSLRequest before: it will speak Postgres. */
       readonly askedAsPostgres: boolean;
     }
+  /** TLS that starts wrong: the TLS engine, or we where it is too large for that, say so with an alert. */
+  | { readonly kind: 'malformed-hello' | 'oversized-hello' }
   /** Plaintext that gets an answer in its own protocol. */
   | { readonly kind: 'startup-message' | 'cancel-request' | 'http' | 'bolt' }
   | { readonly kind: 'closed'; readonly reason: ClosedReason };
@@ -58,7 +60,9 @@ export function planSniff(bytes: Buffer, negotiated: Negotiated): Parsed<SniffSt
 
 function planTls(bytes: Buffer, negotiated: Negotiated): Parsed<SniffStep, ClosedReason> {
   const hello = parseClientHello(bytes);
-  if (hello.kind === 'reject') return reject('malformed-hello');
+  if (hello.kind === 'reject') {
+    return match({ kind: hello.reason === 'too-large' ? 'oversized-hello' : 'malformed-hello' });
+  }
   if (hello.kind === 'need-more') return hello;
   return match({ kind: 'tls', hello: hello.value, askedAsPostgres: negotiated.ssl });
 }

@@ -1,6 +1,6 @@
 import type { Route } from '../../core/route.ts';
 
-/** The application protocols a server of ours can choose; null = none is chosen. */
+/** The application protocols a server of ours can choose; null = the client offers none, and none is chosen. */
 export const ALPNS = ['h2', 'http/1.1', 'postgresql', null] as const;
 export type Alpn = (typeof ALPNS)[number];
 
@@ -8,14 +8,21 @@ export type Alpn = (typeof ALPNS)[number];
 export type AlpnTarget = Route['protocol'] | 'base-host' | 'unknown';
 
 /**
- * Chooses before the handshake, among what the client offers: a server that knows its answer never refuses an offer,
- * which would be an alert nobody can read (RFC 7301 3.2). `postgresql` is taken wherever it is offered, so that a
- * client at the wrong name reads an ErrorResponse. A name of nobody answers HTTP clients with a page; those that speak
- * HTTP/2 only (gRPC) read theirs in it.
+ * What each name accepts, the best first (decision 0034). HTTP clients at a Postgres name and Postgres clients at any name
+ * are accepted so that they can read why they are wrong; whatever they send then, a pod that speaks another protocol
+ * never gets it. WebSocket clients of Bolt (Neo4j Browser) offer `http/1.1`, so tcp names accept it. Where we only refuse,
+ * HTTP/1.1 comes first: its answer is the shortest.
  */
-export function chooseAlpn(target: AlpnTarget, offered: readonly string[]): Alpn {
-  if (offered.includes('postgresql')) return 'postgresql';
-  if (target === 'tcp' || target === 'postgres') return null;
-  const preferred = target === 'unknown' ? (['http/1.1', 'h2'] as const) : (['h2', 'http/1.1'] as const);
-  return preferred.find((protocol) => offered.includes(protocol)) ?? null;
+const ACCEPTED: Readonly<Record<AlpnTarget, readonly Exclude<Alpn, null>[]>> = {
+  http: ['postgresql', 'h2', 'http/1.1'],
+  'base-host': ['postgresql', 'h2', 'http/1.1'],
+  postgres: ['postgresql', 'http/1.1', 'h2'],
+  tcp: ['postgresql', 'http/1.1'],
+  unknown: ['postgresql', 'http/1.1', 'h2'],
+};
+
+/** Chooses among what the client offers. 'none-in-common': RFC 7301 3.2 requires a fatal alert. */
+export function chooseAlpn(target: AlpnTarget, offered: readonly string[]): Alpn | 'none-in-common' {
+  if (offered.length === 0) return null;
+  return ACCEPTED[target].find((protocol) => offered.includes(protocol)) ?? 'none-in-common';
 }

@@ -4,45 +4,46 @@ import type { TicketKey } from '../../core/ticket-keys.ts';
 const NAME_BYTES = 16;
 const KEY_BYTES = 48;
 
-/** A key as servers take it, under the name that its tickets bear. */
-export interface NamedTicketKey {
-  readonly name: string;
-  readonly bytes: Buffer;
+/** The parts of a key. Its name stands in the clear at the start of each ticket that it seals (RFC 5077 4). */
+export interface SealingKey {
+  readonly name: Buffer;
+  readonly hmac: Buffer;
+  readonly aes: Buffer;
 }
 
-/**
- * The keys of session tickets: one seals, several open. A TLS server of Node has room for a single key; but the name of
- * the key stands in the clear in the ticket, so that a ClientHello tells which server can resume its session.
- */
+/** The keys of session tickets: one seals, all of them open. */
 export class TicketRing {
-  #keys: ReadonlyMap<string, NamedTicketKey>;
-  #sealing: NamedTicketKey;
+  #keys: ReadonlyMap<string, SealingKey>;
+  #sealing: SealingKey;
 
-  /** With a random key of this process's own, until it is given others. */
+  /** With a random key of this process's own, until it gets others. */
   constructor() {
-    this.#sealing = named(randomBytes(KEY_BYTES));
-    this.#keys = new Map([[this.#sealing.name, this.#sealing]]);
+    this.#sealing = split(randomBytes(KEY_BYTES));
+    this.#keys = new Map([[idOf(this.#sealing.name), this.#sealing]]);
   }
 
-  /** The first seals. What is no key is passed over; without any, all stays as it was. */
+  /** The first seals. Ignores what is not a key; without any, nothing changes. */
   replace(keys: readonly TicketKey[]): void {
     const good = keys.map((key) => Buffer.from(key, 'base64')).filter(({ length }) => length === KEY_BYTES);
-    const [sealing, ...others] = good.map(named);
+    const [sealing, ...others] = good.map(split);
     if (sealing === undefined) return;
     this.#sealing = sealing;
-    this.#keys = new Map([sealing, ...others].map((key) => [key.name, key]));
+    this.#keys = new Map([sealing, ...others].map((key) => [idOf(key.name), key]));
   }
 
-  /** The key that opens a ticket of this name, or else the one that seals. */
-  keyFor(ticketKeyName: string | null): NamedTicketKey {
-    return (ticketKeyName === null ? undefined : this.#keys.get(ticketKeyName)) ?? this.#sealing;
+  get sealing(): SealingKey {
+    return this.#sealing;
   }
 
-  has(name: string): boolean {
-    return this.#keys.has(name);
+  find(name: Buffer): SealingKey | undefined {
+    return this.#keys.get(idOf(name));
   }
 }
 
-function named(bytes: Buffer): NamedTicketKey {
-  return { bytes, name: bytes.toString('latin1', 0, NAME_BYTES) };
+function split(bytes: Buffer): SealingKey {
+  return { name: bytes.subarray(0, 16), hmac: bytes.subarray(16, 32), aes: bytes.subarray(32, 48) };
+}
+
+function idOf(name: Buffer): string {
+  return name.toString('latin1', 0, NAME_BYTES);
 }

@@ -1,4 +1,4 @@
-import { constants, createHash } from 'node:crypto';
+import { constants, createHash, randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type Server, type TlsOptions, type TLSSocket } from 'node:tls';
 import { LRUCache } from 'lru-cache';
@@ -12,8 +12,8 @@ import { type BookEntry, CertificateBook } from './certificate-book.ts';
 import { TicketRing } from './ticket-ring.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
 
-/** Contexts that are kept ready, whatever the number of certificates: 0.3 ms and 32 KB for each (measured). */
-const CONTEXTS_READY_MAX = 1_024;
+/** Contexts that are kept ready, whatever the number of names and certificates: 0.3 ms and 32 KB for each (measured). */
+const CONTEXTS_READY_MAX = 4_096;
 /** RFC 8737 6.2. */
 export const ACME_TLS = 'acme-tls/1';
 
@@ -33,9 +33,10 @@ export interface TlsTerminatorOptions {
 /** What a handshake depends on. */
 export interface Handshake {
   readonly serverName: string | null;
-  readonly alpn: Alpn;
-  /** See ClientHello. */
-  readonly ticketKeyName: string | null;
+  /** 'none-in-common' ends the handshake with the alert `no_application_protocol`. */
+  readonly alpn: Alpn | 'none-in-common';
+  /** May the client come back to this session? Only under the same name, so that a name of nobody's is not worth a context. */
+  readonly keepsSession: boolean;
   /** PEM: a certificate of one of these authorities is asked for, and none is refused here. Null = none is asked for. */
   readonly clientCa: string | null;
 }
@@ -43,16 +44,15 @@ export interface Handshake {
 interface ReadyServer {
   /** Null: its certificate cannot be used. */
   readonly server: Server | null;
-  readonly ticketKeyName: string;
   /** Of its certificate. */
   readonly id: string;
 }
 
 /**
  * Does handshakes on sockets whose ClientHello has been read and put back. There is one server that never listens for
- * each certificate, ALPN answer, key of tickets and list of authorities for clients' certificates: with the name and the
- * offer known beforehand, OpenSSL need not call back into JavaScript in the middle of a handshake, and only tickets of the
- * context a socket was created with are honoured.
+ * each server name, certificate, ALPN answer and list of authorities for clients' certificates: with the name and the offer
+ * known beforehand, OpenSSL need not call back into JavaScript in the middle of a handshake. It would resume a session
+ * under any server name (RFC 6066 3: MUST NOT); what keeps it from that is the context of sessions, which is the name's.
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions;
@@ -88,7 +88,6 @@ export class TlsTerminator {
   /** The first seals, every one opens: sessions of any worker of any replica are resumed. */
   setTicketKeys(keys: readonly TicketKey[]): void {
     this.#tickets.replace(keys);
-    this.#forgetServers(({ ticketKeyName }) => !this.#tickets.has(ticketKeyName));
   }
 
   /** Is there a certificate for this name that the world trusts? */
@@ -125,22 +124,21 @@ export class TlsTerminator {
     for (const [key, ready] of [...this.#servers.entries()]) if (isGone(ready)) this.#servers.delete(key);
   }
 
-  #serverOf(entry: BookEntry, { alpn, ticketKeyName, clientCa }: Handshake): Server | null {
+  #serverOf(entry: BookEntry, { serverName, alpn, keepsSession, clientCa }: Handshake): Server | null {
     const { id } = entry;
-    const ticketKey = this.#tickets.keyFor(ticketKeyName);
+    const sessionsOf = keepsSession && clientCa === null ? serverName : null;
     const authorities = clientCa === null ? '' : createHash('sha256').update(clientCa).digest('base64');
-    const key = `${alpn ?? ''} ${ticketKey.name} ${authorities} ${id}`;
+    const key = `${alpn ?? ''} ${sessionsOf ?? ''} ${authorities} ${id}`;
     let ready = this.#servers.get(key);
     if (ready === undefined) {
-      const server = this.#tryCreateServer(
-        { ...entry, certificatePem: entry.leafPem + entry.chainPem },
-        {
-          ticketKeys: ticketKey.bytes,
-          ...(alpn === null ? {} : { ALPNProtocols: [alpn] }),
-          ...(clientCa === null ? {} : askingFor(clientCa, authorities)),
-        },
-      );
-      ready = { server, id, ticketKeyName: ticketKey.name };
+      const certificate = { ...entry, certificatePem: entry.leafPem + entry.chainPem };
+      const server = this.#tryCreateServer(certificate, {
+        ...alpnOptions(alpn),
+        ...(sessionsOf === null ? NO_SESSIONS : { sessionIdContext: contextIdOf(sessionsOf) }),
+        ...(clientCa === null ? {} : askingFor(clientCa, authorities)),
+      });
+      if (server !== null && sessionsOf !== null) useTickets(server, this.#tickets);
+      ready = { server, id };
       this.#servers.set(key, ready);
     }
     return ready.server;
@@ -162,11 +160,12 @@ export class TlsTerminator {
       cert: certificate.certificatePem,
       key: certificate.privateKeyPem,
       ...TLS_SETTINGS,
-      // Node's own is made of the command line, which differs between workers: no session would be resumed in another.
-      sessionIdContext: 'podgate',
       ...options,
     });
     server.on('secureConnection', (secure) => {
+      // Node reports a later error of TLS (a record that cannot be decrypted, say) and leaves the socket open. Here nothing
+      // follows it but the end, so that everywhere else an 'error' is followed by 'close'.
+      secure.on('error', () => secure.destroy());
       // From here on the client may say its last and still listen.
       secure.allowHalfOpen = true;
       const raw = rawSocketOf(secure);
@@ -183,10 +182,54 @@ export class TlsTerminator {
   }
 }
 
+/** No tickets; and what Node keeps of a session under its id is nothing. */
+const NO_SESSIONS = {
+  secureOptions: TLS_SETTINGS.secureOptions | constants.SSL_OP_NO_TICKET,
+  sessionIdContext: 'none',
+} as const satisfies TlsOptions;
+
+/** The most that OpenSSL takes (SSL_MAX_SID_CTX_LENGTH). */
+const CONTEXT_ID_BYTES = 32;
+
+/** The same in every worker of every replica. Only sessions of the same one are resumed. */
+function contextIdOf(serverName: string): string {
+  return createHash('sha256').update(serverName).digest('base64').slice(0, CONTEXT_ID_BYTES);
+}
+
+function alpnOptions(alpn: Handshake['alpn']): TlsOptions {
+  if (alpn === null) return {};
+  return alpn === 'none-in-common' ? { ALPNCallback: () => undefined } : { ALPNProtocols: [alpn] };
+}
+
+/** What OpenSSL is told about a ticket (SSL_CTX_set_tlsext_ticket_key_cb). 2: it is good, and the client gets a new one. */
+type TicketAnswer =
+  readonly [0 | 2, hmac: Buffer, aes: Buffer] | readonly [1, hmac: Buffer, aes: Buffer, name: Buffer, iv: Buffer];
+
+interface TicketContext {
+  onticketkeycallback: (name: Buffer, iv: Buffer, isSealing: boolean) => TicketAnswer;
+  enableTicketKeyCallback(): void;
+}
+
+/**
+ * Seals tickets with the key of the hour, opens them with any, and has a resumed connection given a new one: `ticketKeys`,
+ * which is documented, has room for one key and never renews, so that a TLS 1.3 client that uses each ticket once soon has
+ * none (RFC 8446 C.4). Integration tests fail when this undocumented way is gone.
+ */
+function useTickets(server: Server, ring: TicketRing): void {
+  const { context } = (server as unknown as { readonly _sharedCreds: { readonly context: TicketContext } })
+    ._sharedCreds;
+  context.onticketkeycallback = (name, _iv, isSealing) => {
+    const { sealing } = ring;
+    if (isSealing) return [1, sealing.hmac, sealing.aes, sealing.name, randomBytes(16)];
+    const key = ring.find(name);
+    return key === undefined ? [0, sealing.hmac, sealing.aes] : [2, key.hmac, key.aes];
+  };
+  context.enableTicketKeyCallback();
+}
+
 /**
  * Asks for a certificate of these authorities alone, and takes whatever comes: who is refused is to read why, and an alert
- * says nothing. Sessions are not resumed, so that each handshake proves anew who comes: no tickets, and the context of
- * another list of authorities is another.
+ * says nothing. Sessions are not resumed, so that each handshake proves anew who comes.
  */
 function askingFor(clientCa: string, authorities: string): TlsOptions {
   return {
@@ -195,9 +238,7 @@ function askingFor(clientCa: string, authorities: string): TlsOptions {
     ca: clientCa,
     // What the pod's owner trusts is the end of the chain, root or not.
     allowPartialTrustChain: true,
-    secureOptions: TLS_SETTINGS.secureOptions | constants.SSL_OP_NO_TICKET,
-    // At most 32 bytes.
-    sessionIdContext: authorities.slice(0, 32),
+    sessionIdContext: authorities.slice(0, CONTEXT_ID_BYTES),
   };
 }
 

@@ -53,10 +53,8 @@ export function acceptPostgres(
       else if (outcome.kind === 'reject') {
         if (isPostgresClient || !isHttpStart(bytes)) refuser.close(connection, 'malformed-startup');
         else {
-          refuser.refuse(connection, client, 'route.misdirected', {
-            message: 'This name is a Postgres, not a web site.',
-            hint: `Connect with: psql "host=${connection.info.serverName ?? ''} port=${publicPort} sslmode=require".`,
-          });
+          const words = describeNotHttp(connection.info.serverName, publicPort);
+          refuser.refuse(connection, client, 'route.misdirected', words);
         }
       } else if (outcome.value.kind === 'cancel') refuser.cancel(connection, client);
       else acceptStartup(bytes);
@@ -103,6 +101,14 @@ export function acceptPostgres(
       watch: (backend) => (route === undefined ? null : watchKey(route, client, backend)),
     });
   }
+}
+
+/** What a browser reads at the name of a Postgres. */
+export function describeNotHttp(serverName: string | null, publicPort: number): Pick<Refusal, 'message' | 'hint'> {
+  return {
+    message: 'This name is a Postgres, not a web site.',
+    hint: `Connect with: psql "host=${serverName ?? ''} port=${publicPort} sslmode=require".`,
+  };
 }
 
 const NOTHING = Buffer.alloc(0);

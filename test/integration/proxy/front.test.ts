@@ -92,8 +92,8 @@ describe('the one port', () => {
     });
   });
 
-  it('chooses ALPN by the route, and never answers an offer with an alert', async () => {
-    const { connect: open } = await start({
+  it('chooses ALPN by the route, and ends a handshake with nothing in common by the alert of RFC 7301', async () => {
+    const { connect: open, gateway } = await start({
       routes: [
         route('web.pods.localhost', { protocol: 'http' }),
         route('pg.pods.localhost', { protocol: 'postgres' }),
@@ -112,9 +112,37 @@ describe('the one port', () => {
     expect(await chosen('nobody.pods.localhost', ['h2', 'http/1.1'])).toBe('http/1.1');
     expect(await chosen('pg.pods.localhost', ['postgresql'])).toBe('postgresql');
     expect(await chosen('nobody.pods.localhost', ['h2'])).toBe('h2');
-    expect(await chosen('raw.pods.localhost', ['h2'])).toBe(false);
-    expect(await chosen('raw.pods.localhost', ['h2', 'http/1.1'])).toBe(false);
-    expect(await chosen(null, ['spdy'])).toBe(false);
+    expect(await chosen('raw.pods.localhost', ['h2', 'http/1.1'])).toBe('http/1.1');
+    expect(await chosen('raw.pods.localhost', [])).toBe(false);
+    const offers: readonly (readonly [string | null, string])[] = [
+      ['raw.pods.localhost', 'h2'],
+      ['web.pods.localhost', 'spdy'],
+      ['pg.pods.localhost', 'mqtt'],
+      [null, 'spdy'],
+    ];
+    for (const [name, protocol] of offers) {
+      await expect(chosen(name, [protocol])).rejects.toThrow(/alert number 120/);
+    }
+    await until('they are counted', () => gateway.counters.closed['no-common-protocol'] === offers.length);
+  });
+
+  it('never passes on to a Postgres what a browser sends, whatever it looks like', async () => {
+    const heard: Buffer[] = [];
+    const backend = await startBackend((socket) => socket.on('data', (data: Buffer) => heard.push(data)));
+    backends.push(backend);
+    const { connect: open } = await start({
+      routes: [runningRoute('pg.pods.localhost', backend.port, { protocol: 'postgres' })],
+    });
+    const startup = Buffer.concat([Buffer.from('0000001300030000', 'hex'), Buffer.from('user\0name\0\0')]);
+    for (const [bytes, answer] of [
+      [Buffer.from('GET / HTTP/1.1\r\nHost: pg.pods.localhost\r\n\r\n'), /^HTTP\/1\.1 421 [\s\S]*not a web site/],
+      [startup, /^E[\s\S]*not a web site/],
+    ] as const) {
+      const client = await open('pg.pods.localhost', { ALPNProtocols: ['http/1.1'] });
+      client.write(bytes);
+      expect(String(await readAndEnd(client))).toMatch(answer);
+    }
+    expect(heard).toEqual([]);
   });
 
   it('is not held by clients that say nothing, stop in the middle or end their side, before or after the handshake', async () => {

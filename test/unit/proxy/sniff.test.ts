@@ -12,7 +12,10 @@ const STARTUP_3_2 = Buffer.from('0000001500030002', 'hex');
 const NOTHING = { ssl: false, gssenc: false };
 
 const VALID: readonly (readonly [ReturnType<typeof classifyFirstBytes>, Buffer])[] = [
-  ['tls', Buffer.from([0x16, 3])],
+  ['tls', Buffer.from([0x16])],
+  ['tls', Buffer.from([0x14, 3])],
+  ['tls', Buffer.from([0x15, 3])],
+  ['tls', Buffer.from([0x17, 3])],
   ['ssl-request', SSL_REQUEST],
   ['gssenc-request', GSSENC_REQUEST],
   ['cancel-request', CANCEL_REQUEST.subarray(0, 8)],
@@ -43,7 +46,7 @@ describe('classifyFirstBytes', () => {
     'GE\r\n',
     'A ',
     'EXTREMELYLONGMETHODNAME / HTTP/1.1',
-    '\u0016\u0002\u0000',
+    '\u0017\u0002\u0000',
     '\u0000\u0001',
     '\u0000\u0000\u0000\u0009\u0004\u00d2\u0016\u002f',
     '\u0000\u0000\u0000\u0008\u0000\u0003\u0000\u0000',
