@@ -13,6 +13,7 @@ const HELP = `podgate: databases and other pods behind one TLS port. The program
                                             a token of the default tenant for that user; signed with your own key where
                                             the tenant has one
   npx podgate queue [retry KEY|--all]       what waits for the spawner; keys that are parked with their error
+  npx podgate kept-volumes [remove KEY]     volumes of deleted pods, which still count against a quota
   npx podgate certs list|renew|import|export|roll-over
                                             certificates: what there is, what failed, what is due
   npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
@@ -52,6 +53,9 @@ async function main(args: readonly string[]): Promise<number> {
     }
     case 'queue':
       process.stdout.write(await (await import('./operator/queue-command.ts')).queueCommand(rest));
+      return 0;
+    case 'kept-volumes':
+      process.stdout.write(await (await import('./operator/kept-volumes-command.ts')).keptVolumesCommand(rest));
       return 0;
     case 'certs':
       process.stdout.write(await (await import('./operator/certs-command.ts')).certsCommand(rest));

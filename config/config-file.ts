@@ -5,6 +5,7 @@ import { acmeSection } from './acme-section.ts';
 import { apiSection } from './api-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
 import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
+import { quotasSection } from './quotas-section.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
 const count = z.int().min(0);
@@ -56,7 +57,7 @@ const CONFIG_FILE = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
-  quotas: z.strictObject({ podsPerUser: z.int().min(1).optional() }).prefault({}),
+  quotas: quotasSection.prefault({}),
   minTimeToStopSeconds: z.int().min(0).default(300),
   limits: z
     .strictObject({

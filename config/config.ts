@@ -40,6 +40,7 @@ export interface Config extends RoleSettings {
   /** Images users may run, with or without a tag. */
   readonly images: readonly string[];
   readonly pods: PodLimitsConfig;
+  readonly quotas: QuotasConfig;
   readonly gateway: GatewayLimitsConfig;
   readonly proxyProtocol: ProxyProtocolConfig;
   readonly drain: DrainConfig;
@@ -177,8 +178,26 @@ export interface PodLimitsConfig {
     readonly gpus: number;
   };
   readonly minTimeToStopSeconds: number;
-  /** Pods a user may have; null = no quota. */
-  readonly podsPerUser: number | null;
+}
+
+/** The most that the pods of one user, and of one tenant, may use together; null = no quota. */
+export interface QuotasConfig {
+  readonly perUser: QuotaLimitsConfig;
+  readonly perTenant: QuotaLimitsConfig;
+}
+
+export interface QuotaLimitsConfig {
+  readonly pods: number | null;
+  /** Millicpu, of the limits of pods that are to run. */
+  readonly cpu: number | null;
+  /** MiB, likewise. */
+  readonly memory: number | null;
+  /** With those that were kept of deleted pods. */
+  readonly volumes: number | null;
+  /** Of what is stored about pods. */
+  readonly recordBytes: number | null;
+  /** Connections of clients to pods, at the same time. */
+  readonly connections: number | null;
 }
 
 /** How pods are made in a cluster. */

@@ -11,6 +11,7 @@ import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
 import { isInside } from './names.ts';
 import { ALL_ROLES, roleSettings } from './roles.ts';
+import { quotasConfigOf } from './quotas-section.ts';
 
 const DEFAULT_TENANT = 'dev';
 const DEFAULT_BASE_HOST = 'localhost';
@@ -99,6 +100,7 @@ function combine(
     tenants,
     images: file.images,
     pods: podLimitsOf(file, problems),
+    quotas: quotasConfigOf(file.quotas),
     gateway: file.limits,
     proxyProtocol: file.proxyProtocol,
     drain: file.drain,
@@ -254,6 +256,5 @@ function podLimitsOf(file: ConfigFile, problems: string[]): PodLimitsConfig {
     gpusMaximum,
     defaultResources,
     minTimeToStopSeconds: file.minTimeToStopSeconds,
-    podsPerUser: file.quotas.podsPerUser ?? null,
   };
 }

@@ -14,18 +14,17 @@ export function ownerIndex(username: string): string {
 
 /**
  * The one way to write a pod record, for the API, the health loop and the spawner alike: a put replaces the index
- * entries, so that a writer who made them differently would hide the pod from its users. A pod being deleted has none:
- * it is invisible to its users.
+ * entries, so that a writer who made them differently would hide the pod from its users. A pod being deleted has none of them:
+ * it is invisible to its users, and still counts for whoever created it.
  */
 export function podPut(record: PodRecord, expected: Expected): Put {
-  const indexes =
-    record.deleting === null ? [...Object.keys(record.permissions).map(userIndex), ownerIndex(record.createdBy)] : [];
+  const users = record.deleting === null ? Object.keys(record.permissions).map(userIndex) : [];
   return {
     kind: 'pod',
     key: podKey(record.tenant, record.podId),
     expected,
     value: record,
     tenant: record.tenant,
-    indexes,
+    indexes: [...users, ownerIndex(record.createdBy)],
   };
 }

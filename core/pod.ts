@@ -124,12 +124,18 @@ export interface PodRecord {
   readonly spec: PodSpec;
   /** What the current (or last) workload was made from; null before the first start. Routes use this spec. */
   readonly applied: { readonly generation: number; readonly run: number; readonly spec: PodSpec } | null;
+  /** Volumes that earlier specs named and this one does not: they stay, and count, until the pod is deleted. */
+  readonly formerVolumes?: readonly string[];
   /** Grows with every start. Logs are kept per run. */
   readonly run: number;
   readonly wish: Wish;
   readonly status: PodStatus;
   /** Set by DELETE: invisible to the API, on its way to being purged. */
-  readonly deleting: { readonly keepVolume: boolean } | null;
+  readonly deleting: {
+    readonly keepVolume: boolean;
+    /** With keepVolume: how many volumes there may be to keep. */
+    readonly volumes?: number;
+  } | null;
   readonly permissions: Readonly<Record<string, PermissionLevel>>;
   /** Seconds, for one instance only (cleared at STOPPED); -1 = never; null = the spec's default. */
   readonly timeToStopInstance: number | null;

@@ -6,6 +6,7 @@ import type {
   ChallengeTextRecord,
 } from './certificates.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
+import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
 
 /** The kinds of record and what each holds. */
 export interface RecordTypes {
@@ -16,6 +17,8 @@ export interface RecordTypes {
   readonly 'certificate-budget': CertificateBudgetRecord;
   readonly challenge: ChallengeRecord;
   readonly 'challenge-text': ChallengeTextRecord;
+  readonly usage: UsageRecord;
+  readonly 'kept-volume': KeptVolumeRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

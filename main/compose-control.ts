@@ -22,6 +22,11 @@ import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics
 import { collectMetrics } from '../control/metrics/exposition.ts';
 import { processMetrics } from '../control/metrics/process-metrics.ts';
 import { createWorkerCountsBoard } from '../control/metrics/worker-metrics.ts';
+import { quotaMetrics } from '../control/metrics/quota-metrics.ts';
+import { createAdmission } from '../control/quotas/admission.ts';
+import { createUsageOf } from '../control/quotas/count-usage.ts';
+import { listKeptVolumes, removeKeptVolume } from '../control/quotas/kept-volumes.ts';
+import { createUsageAudit } from '../control/quotas/usage-audit.ts';
 import { createCancelRelay } from '../control/routes/cancel-relay.ts';
 import { createRoutableEverywhere } from '../control/routes/routable-everywhere.ts';
 import { OPERATOR_SOCKET, operatorCalls } from '../control/operator/operator-handler.ts';
@@ -146,6 +151,17 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const questions = createWorkerQuestions();
   const connections = createConnectionDesk({ questions, replicas, clock });
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
+  const usageOf = createUsageOf(
+    ({ template, persistentVolume }) =>
+      // A process pod has a directory for its template's data, whether it asks for one or not.
+      persistentVolume || (config.orchestrator === 'process' && (templates.find(template)?.dataPath ?? null) !== null),
+  );
+  const admission = createAdmission({
+    store: trustedStore,
+    quotas: config.quotas,
+    usageOf,
+    monotonicMs: () => clock.monotonicMs(),
+  });
   const health = createHealthLoop({
     store,
     queue,
@@ -159,6 +175,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     look: (key) => feed.look(key),
     lookAtAll: () => feed.lookAtAll(),
     passed: () => feed.observationsComplete(),
+    usageAudit: createUsageAudit(usageOf),
   });
   const spawner = createSpawner({
     store,
@@ -190,6 +207,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     site: config.site,
     tenants: config.tenants,
     limits: config.pods,
+    admission,
+    usageOf,
     allowsImages,
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
@@ -210,6 +229,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     () => apiMetrics(api.numbers()),
     () => counts.metrics(),
     () => certificateMetrics({ certificates: certificates.manager, clock }),
+    quotaMetrics({ store, quotas: config.quotas, tenants: config.tenants.map(({ id }) => id), admission }),
   ];
   const server = createControlServer({
     config,
@@ -228,6 +248,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
           working.signal,
         ),
       backup: async ({ path }) => ({ bytes: await copyStore(database, path) }),
+      keptVolumes: () => listKeptVolumes({ store }),
+      removeKeptVolume: (key) => removeKeptVolume({ store: trustedStore, orchestrator, clock }, key, working.signal),
       certificates: certificates.manager,
     }),
     log,

@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { openRedisDatabase } from '../../control/store/redis/redis-database.ts';
 import { podHost } from '../../core/ids.ts';
 import { podPut } from '../../core/pod-put.ts';
@@ -18,7 +21,14 @@ const FULL_MS = 300_000;
 /** So many records of pods in Redis and one whole Podgate on it: memory, idle cost, and how soon it knows all routes. */
 export async function measureRoutes(count: number): Promise<void> {
   const redis = await RedisServer.start();
-  const program = await Program.prepare({ workers: WORKERS, env: { PODGATE_REDIS_URL: redis.url } });
+  const directory = mkdtempSync(join(tmpdir(), 'podgate-routes-'));
+  // All records are one user's.
+  const settings = ['pods', 'volumes', 'recordKiB', 'cpu', 'memory'].flatMap((name) =>
+    ['User', 'Tenant'].map((scope) => `${name}Per${scope}: null`),
+  );
+  writeFileSync(join(directory, 'podgate.yaml'), `quotas: {${settings.join(', ')}}\n`);
+  const env = { PODGATE_REDIS_URL: redis.url, PODGATE_CONFIG: join(directory, 'podgate.yaml') };
+  const program = await Program.prepare({ workers: WORKERS, env });
   try {
     const empty = (await redisInfo(redis.port))('used_memory');
     await fill(redis.url, count);
@@ -58,6 +68,7 @@ export async function measureRoutes(count: number): Promise<void> {
   } finally {
     await program.dispose();
     await redis.dispose();
+    rmSync(directory, { recursive: true });
   }
 }
 

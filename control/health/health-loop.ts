@@ -5,16 +5,16 @@ import type { Leadership, Term } from '../../core/leadership.ts';
 import { planPod } from '../../core/lifecycle/plan.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Observation, Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
-import type { Store, Stored } from '../../core/store.ts';
 import { actingParts } from './acting-parts.ts';
 import { KeyedWork } from './keyed-work.ts';
+import { listAll } from '../quotas/count-usage.ts';
+import type { UsageAudit } from '../quotas/usage-audit.ts';
 import { OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile.ts';
 import type { StoreJudge } from './store-judge.ts';
 
 const PASS_EVERY_MS = 3_000;
 const CONCURRENCY = 16;
-const PAGE = 500;
 /** Back-off of a stream (changes, watch) that broke. */
 const STREAM_RETRY_MS = 500;
 
@@ -28,6 +28,8 @@ export interface HealthLoopOptions extends ReconcileParts {
   readonly lookAtAll: () => void;
   /** A full pass over a healthy store is done: what was observed is complete. */
   readonly passed: () => void;
+  /** Counts the pods of each pass for the quotas. */
+  readonly usageAudit: UsageAudit;
   readonly passEveryMs?: number;
 }
 
@@ -145,8 +147,10 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     const byUid = new Map<string, WorkloadObservation>(workloads.map((workload) => [workload.uid, workload]));
     const known = new Set<string>();
     const keys = new Set<string>();
-    for await (const stored of allPods(store)) {
+    const usage = await options.usageAudit.begin(parts.store);
+    for await (const stored of listAll(store, 'pod')) {
       const record = stored.value;
+      usage.add(stored);
       known.add(record.uid);
       keys.add(stored.key);
       const observation = byUid.get(record.uid) ?? { kind: 'absent' as const, data: false };
@@ -158,6 +162,9 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     }
     for (const key of [...told.keys()]) if (!keys.has(key)) told.delete(key);
     if (term.isOver()) return true;
+    await usage.settle().catch((error: unknown) => {
+      log.warn({ error: errorText(error) }, 'usage could not be recorded; the next pass counts again');
+    });
     await orphans.pass(
       { kind: 'healthy' },
       workloads.filter((workload) => !known.has(workload.uid)),
@@ -174,17 +181,6 @@ function fingerprint(observation: Observation): string {
   if (observation.kind !== 'workload') return observation.kind;
   const { uid, generation, run, phase, addresses } = observation;
   return JSON.stringify([uid, generation, run, phase, addresses]);
-}
-
-async function* allPods(store: Store): AsyncIterable<Stored<'pod'>> {
-  let after: string | undefined;
-  for (;;) {
-    const page = await store.list('pod', { limit: PAGE, ...(after === undefined ? {} : { after }) });
-    yield* page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE) return;
-    after = last.key;
-  }
 }
 
 async function keepReading(signal: AbortSignal, log: Logger, what: string, read: () => Promise<void>): Promise<void> {

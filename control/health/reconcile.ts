@@ -6,9 +6,10 @@ import type { Logger } from '../../core/logger.ts';
 import type { Observation, Orchestrator, WorkloadRef } from '../../core/orchestrator.ts';
 import { PodgateError } from '../../core/errors.ts';
 import type { PodRecord } from '../../core/pod.ts';
-import { podPut } from '../../core/pod-put.ts';
+import { ownerIndex, podPut } from '../../core/pod-put.ts';
 import { type Queue, shareOf } from '../../core/queue.ts';
-import type { Store, Stored } from '../../core/store.ts';
+import { keptVolumeKey } from '../../core/quota.ts';
+import type { Put, Store, Stored } from '../../core/store.ts';
 import { keepOutput } from './keep-output.ts';
 
 /** Steps in one go before the key is put off: no plan needs as many, so more would be a loop. */
@@ -37,7 +38,7 @@ export async function reconcilePod(parts: ReconcileParts, key: string, signal: A
     const observation = await observe(parts.orchestrator, record, signal);
     parts.observed(key, record.uid, observation);
     const step = planPod(record, observation, parts.clock.now());
-    const outcome = await act(parts, stored, step, signal);
+    const outcome = await act(parts, stored, observation, step, signal);
     if (outcome.kind === 'done') return outcome.lookAgainMs;
   }
   return 1_000;
@@ -45,7 +46,13 @@ export async function reconcilePod(parts: ReconcileParts, key: string, signal: A
 
 type Outcome = { readonly kind: 'again' } | { readonly kind: 'done'; readonly lookAgainMs: number | null };
 
-async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, signal: AbortSignal): Promise<Outcome> {
+async function act(
+  parts: ReconcileParts,
+  stored: Stored<'pod'>,
+  observation: Observation,
+  step: Step,
+  signal: AbortSignal,
+): Promise<Outcome> {
   const record = stored.value;
   switch (step.kind) {
     case 'none':
@@ -72,16 +79,17 @@ async function act(parts: ReconcileParts, stored: Stored<'pod'>, step: Step, sig
       await parts.orchestrator.remove(refOf(record), { data: step.data, run: record.run }, signal);
       return { kind: 'done', lookAgainMs: 1_000 };
     case 'purge':
-      return purge(parts, stored);
+      return purge(parts, stored, observation);
   }
 }
 
-async function purge(parts: ReconcileParts, stored: Stored<'pod'>): Promise<Outcome> {
+async function purge(parts: ReconcileParts, stored: Stored<'pod'>, observation: Observation): Promise<Outcome> {
   const { uid } = stored.value;
   const credential = await parts.store.get('credential', stored.key);
   // Logs first: once the record is gone nothing leads to them any more.
   await parts.logs.remove(uid);
   await parts.store.commit({
+    puts: keptVolumePuts(stored.value, observation, parts.clock.now()),
     deletes: [
       { kind: 'pod', key: stored.key, expected: stored.revision, uid },
       ...(credential === null
@@ -90,6 +98,24 @@ async function purge(parts: ReconcileParts, stored: Stored<'pod'>): Promise<Outc
     ],
   });
   return { kind: 'again' };
+}
+
+/** What the pod leaves behind stays on its owner's account: in the same commit, so that it is never uncounted. */
+function keptVolumePuts(record: PodRecord, observation: Observation, nowMs: number): readonly Put[] {
+  const { uid, tenant, podId, createdBy, deleting } = record;
+  const hasData = observation.kind === 'absent' && observation.data;
+  if (deleting?.keepVolume !== true || !hasData) return [];
+  const value = { uid, tenant, podId, createdBy, volumes: deleting.volumes ?? 1, keptAtMs: nowMs };
+  return [
+    {
+      kind: 'kept-volume',
+      key: keptVolumeKey(value),
+      expected: 'absent',
+      value,
+      tenant,
+      indexes: [ownerIndex(createdBy)],
+    },
+  ];
 }
 
 async function observe(

@@ -8,6 +8,7 @@ import type {
 import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { ParkedKey, Queue, QueueStats } from '../../core/queue.ts';
+import type { KeptVolume, KeptVolumeRemoval } from '../quotas/kept-volumes.ts';
 import type { RecoverOptions, RecoverReport } from './recover-store.ts';
 
 /** Calls of the operator's commands, as JSON: POST /<name> with the argument answers 200 and the result. */
@@ -18,6 +19,8 @@ export interface OperatorCalls {
   retry(argument: { readonly key: string | null }): Promise<{ readonly count: number }>;
   /** Writes a copy of the embedded store to a file that does not exist yet. */
   backup(argument: { readonly path: string }): Promise<{ readonly bytes: number }>;
+  keptVolumes(argument: Record<string, never>): Promise<{ readonly volumes: readonly KeptVolume[] }>;
+  removeKeptVolume(argument: { readonly key: string }): Promise<KeptVolumeRemoval>;
   certificates(argument: Record<string, never>): Promise<CertificateReport>;
   renewCertificate(argument: {
     readonly key: string;
@@ -48,6 +51,8 @@ export function operatorCalls(parts: {
   readonly queue: Queue;
   readonly recover: (options: RecoverOptions) => Promise<RecoverReport>;
   readonly backup: OperatorCalls['backup'];
+  readonly keptVolumes: () => Promise<readonly KeptVolume[]>;
+  readonly removeKeptVolume: (key: string) => Promise<KeptVolumeRemoval>;
   readonly certificates: CertificateAdmin;
 }): OperatorCalls {
   const { queue, recover, backup, certificates } = parts;
@@ -56,6 +61,8 @@ export function operatorCalls(parts: {
     backup,
     queue: async () => ({ ...(await queue.stats()), keys: await queue.parked(PARKED_SHOWN) }),
     retry: async ({ key }) => ({ count: await queue.unpark(key) }),
+    keptVolumes: async () => ({ volumes: await parts.keptVolumes() }),
+    removeKeptVolume: ({ key }) => parts.removeKeptVolume(key),
     certificates: async () => certificates.report(),
     renewCertificate: async ({ key }) => ({ answer: await certificates.renew(key) }),
     importCertificate: (pems) => certificates.import(pems),

@@ -2,11 +2,13 @@ import { PodgateError } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
 import { startRunChange } from '../../core/lifecycle/plan.ts';
 import type { Credentials, PodRecord, PodSpec } from '../../core/pod.ts';
-import { ownerIndex, podPut } from '../../core/pod-put.ts';
+import { podPut } from '../../core/pod-put.ts';
 import { shareOf } from '../../core/queue.ts';
+import { NO_USAGE } from '../../core/quota.ts';
 import type { Put } from '../../core/store.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { alphanumericSecret } from './alphanumeric-secret.ts';
+import { admissionLane, ATTEMPTS_MAX, pauseAfterConflict, tooManyConflicts } from './change-pod.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
 import { specOfNewPod } from './pod-rules.ts';
@@ -18,7 +20,7 @@ const PASSWORD_LENGTH = 30;
 /**
  * Creates a pod: one commit that writes the record and its sealed credentials and makes the key due for the spawner -
  * all or nothing. Wished ON it is REQUESTED from the start, wished OFF it is STOPPED. Throws 'api.invalid' with all that
- * is wrong, 'api.conflict' when the id is taken (also by a pod on its way out), 'api.forbidden' beyond the quota.
+ * is wrong, 'api.conflict' when the id is taken (also by a pod on its way out), 'api.forbidden' beyond a quota.
  */
 export async function createPod(
   parts: PodParts,
@@ -32,36 +34,25 @@ export async function createPod(
   const record = newRecord(parts, caller, podId, spec, written);
   const key = podKey(caller.tenant, podId);
 
-  // By creator: otherwise two creates at the same time would both find room under the quota.
-  await mutex.run(`create ${podKey(caller.tenant, caller.username)}`, async () => {
-    const existing = await parts.store.get('pod', key);
-    if (existing !== null) throw taken(podId, existing.value);
-    await checkQuota(parts, caller);
-    const puts: Put[] = [podPut(record, 'absent')];
-    const credentials = credentialsOf(parts, spec, podId);
-    if (credentials !== null) {
-      puts.push({
-        kind: 'credential',
-        key,
-        expected: 'absent',
-        value: {
-          uid: record.uid,
-          tenant: record.tenant,
-          podId,
-          sealed: parts.vault.seal(JSON.stringify(credentials), record.uid),
-        },
-        tenant: record.tenant,
-        indexes: [],
+  const credential = credentialPut(parts, record);
+  await mutex.run(admissionLane(record), async () => {
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+      const existing = await parts.store.get('pod', key);
+      if (existing !== null) {
+        // A commit may be done and its answer lost on the way: then what is there is ours.
+        if (existing.value.uid === record.uid) return;
+        throw taken(podId, existing.value);
+      }
+      const usage = await parts.admission.admit(record, NO_USAGE, parts.usageOf(record));
+      const result = await parts.store.commit({
+        puts: [podPut(record, 'absent'), ...credential, ...usage],
+        ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: shareOf(record) }] } : {}),
       });
+      if (result.kind === 'committed') return;
+      // The id is taken, or somebody of this tenant was let in elsewhere: that is for a fresh look to say.
+      await pauseAfterConflict(attempt);
     }
-    const result = await parts.store.commit({
-      puts,
-      ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: shareOf(record) }] } : {}),
-    });
-    if (result.kind === 'committed') return;
-    const other = await parts.store.get('pod', key);
-    // A commit may be done and its answer lost on the way: then what is there is ours.
-    if (other?.value.uid !== record.uid) throw taken(podId, other?.value ?? null);
+    throw tooManyConflicts(podId);
   });
   await noteAction(parts, record, `Pod object created by '${caller.username}'`);
   return record;
@@ -94,19 +85,21 @@ function newRecord(parts: PodParts, caller: Caller, podId: string, spec: PodSpec
   return fields.statusRequested === 'OFF' ? stopped : { ...stopped, ...startRunChange(stopped) };
 }
 
-async function checkQuota(parts: PodParts, caller: Caller): Promise<void> {
-  const most = parts.limits.podsPerUser;
-  if (most === null) return;
-  const own = await parts.store.list('pod', {
-    tenant: caller.tenant,
-    index: ownerIndex(caller.username),
-    limit: most + 1,
-  });
-  if (own.length >= most) {
-    throw new PodgateError('api.forbidden', {
-      publicMessages: [`You have ${own.length} pods, and may have ${most}: delete one first.`],
-    });
-  }
+function credentialPut(parts: PodParts, record: PodRecord): readonly Put[] {
+  const { uid, tenant, podId, spec } = record;
+  const credentials = credentialsOf(parts, spec, podId);
+  if (credentials === null) return [];
+  const sealed = parts.vault.seal(JSON.stringify(credentials), uid);
+  return [
+    {
+      kind: 'credential',
+      key: podKey(tenant, podId),
+      expected: 'absent',
+      value: { uid, tenant, podId, sealed },
+      tenant,
+      indexes: [],
+    },
+  ];
 }
 
 function credentialsOf(parts: PodParts, spec: PodSpec, podId: string): Credentials | null {

@@ -1,12 +1,14 @@
 import type { Caller } from '../auth/authenticator.ts';
 import { changePod } from './change-pod.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
+import { readPod } from './pod-access.ts';
 import type { PodParts } from './pod-parts.ts';
 import { type Precondition, requireGeneration } from './update-pod.ts';
 
 /**
  * Marks the pod: from now on it is invisible and without a route. The health loop removes workload and data and purges
- * the record; until then its id is taken.
+ * the record; until then its id is taken. Volumes that are kept stay on the account of whoever created the pod. Throws
+ * 'api.forbidden' when they are more than the quota already.
  */
 export async function deletePod(
   parts: PodParts,
@@ -15,6 +17,10 @@ export async function deletePod(
   podId: string,
   options: { readonly keepVolume: boolean; readonly precondition: Precondition },
 ): Promise<void> {
+  if (options.keepVolume) {
+    const { value } = await readPod(parts.store, caller, podId, 'ADMIN', 'Deleting');
+    if (parts.usageOf(value).volumes > 0) await parts.admission.admitKeptVolumes(value);
+  }
   await changePod(parts, mutex, {
     caller,
     podId,
@@ -22,8 +28,15 @@ export async function deletePod(
     act: 'Deleting',
     decide: (record) => {
       requireGeneration(record, options.precondition);
+      const { volumes } = parts.usageOf(record);
       return {
-        change: { deleting: { keepVolume: options.keepVolume }, wish: 'OFF' },
+        change: {
+          deleting: {
+            keepVolume: options.keepVolume,
+            ...(options.keepVolume && volumes > 0 ? { volumes } : {}),
+          },
+          wish: 'OFF',
+        },
         log: `'${caller.username}' ran delete_pod`,
       };
     },

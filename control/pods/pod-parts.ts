@@ -10,6 +10,8 @@ import type { Resources } from '../../core/pod.ts';
 import type { Store } from '../../core/store.ts';
 import type { TemplateCatalog } from '../../core/template.ts';
 import type { Vault } from '../../core/vault.ts';
+import type { Admission } from '../quotas/admission.ts';
+import type { UsageOf } from '../quotas/count-usage.ts';
 
 /** Smallest and greatest value, both allowed. */
 export interface Bounds {
@@ -28,8 +30,6 @@ export interface PodLimits {
   readonly defaultResources: Resources;
   /** Shortest time to stop, in seconds. */
   readonly minTimeToStopSeconds: number;
-  /** Pods one user may have created and not deleted; null = no quota. */
-  readonly podsPerUser: number | null;
 }
 
 /** What the use cases work with. */
@@ -45,6 +45,8 @@ export interface PodParts {
   readonly log: Logger;
   readonly site: string;
   readonly limits: PodLimits;
+  readonly admission: Admission;
+  readonly usageOf: UsageOf;
   readonly allowsImages: boolean;
   readonly imageAllowList: readonly string[];
   readonly randomBytes: (size: number) => Uint8Array;

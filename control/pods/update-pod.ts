@@ -87,7 +87,7 @@ function decideUpdate(
   const wished = wish === null ? null : wishChange(record, wish);
   return {
     change: {
-      ...(specsEqual(record.spec, spec) ? {} : { spec }),
+      ...(specsEqual(record.spec, spec) ? {} : { spec, ...formerVolumesOf(record, spec) }),
       timeToStopInstance,
       generation: record.generation + 1,
       ...wished?.change,
@@ -97,6 +97,16 @@ function decideUpdate(
     log: `'${caller.username}' updated pod, updated_fields: ${names.join(', ')}`,
     notes: notesOf(record, atOnce, atNextStart),
   };
+}
+
+/** Volumes that a run may have made: whatever the new spec says, they are there until the pod is deleted. */
+function formerVolumesOf(record: PodRecord, spec: PodSpec): Pick<PodRecord, 'formerVolumes'> {
+  if (record.run === 0) return {};
+  const namesOf = ({ volumeMounts }: PodSpec): readonly string[] => volumeMounts.map(({ name }) => name);
+  const made = new Set([...(record.formerVolumes ?? []), ...namesOf(record.spec)]);
+  if (record.applied !== null) for (const name of namesOf(record.applied.spec)) made.add(name);
+  for (const name of namesOf(spec)) made.delete(name);
+  return made.size === 0 && record.formerVolumes === undefined ? {} : { formerVolumes: [...made].sort() };
 }
 
 function newWish(record: PodRecord, wish: Wish | undefined): Wish | null {

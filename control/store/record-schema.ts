@@ -33,6 +33,8 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   'certificate-budget': { version: 1, upgrades: {} },
   challenge: { version: 1, upgrades: {} },
   'challenge-text': { version: 1, upgrades: {} },
+  usage: { version: 1, upgrades: {} },
+  'kept-volume': { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

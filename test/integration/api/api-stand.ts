@@ -10,6 +10,8 @@ import { makeTokenKey, type TokenKey } from '../../../control/auth/token-key.ts'
 import { type Api, type ApiOptions, createApi } from '../../../control/http/api.ts';
 import { answerClientError, API_SERVER_OPTIONS } from '../../../control/http/client-error.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import { createAdmission } from '../../../control/quotas/admission.ts';
+import { createUsageOf } from '../../../control/quotas/count-usage.ts';
 import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { ConnectionDesk } from '../../../core/connection-desk.ts';
@@ -19,8 +21,9 @@ import type { Logger } from '../../../core/logger.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
+import type { Quotas } from '../../../core/quota.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
-import { LIMITS } from '../../unit/control/limits.ts';
+import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
 
 export const TENANTS = [
   { id: 'default', baseHost: 'localhost' },
@@ -40,6 +43,11 @@ export interface Answer {
   };
 }
 
+interface StandChange extends Partial<ApiOptions> {
+  /** Default: 20 pods a user. */
+  readonly quotas?: Quotas;
+}
+
 /** The API over a real listener and a real store; what runs and what routes is told by the test. */
 export class ApiStand {
   readonly database: SqliteDatabase;
@@ -55,7 +63,8 @@ export class ApiStand {
   readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
   readonly #tokens = new Map<string, string>();
 
-  private constructor(directory: string, key: TokenKey, change: Partial<ApiOptions>) {
+  private constructor(directory: string, key: TokenKey, { quotas = quotasOf({ pods: 20 }), ...change }: StandChange) {
+    const usageOf = createUsageOf(({ persistentVolume }) => persistentVolume);
     this.directory = directory;
     this.key = key;
     const clock: Clock = { now: () => this.now, monotonicMs: () => performance.now() };
@@ -88,6 +97,13 @@ export class ApiStand {
       version: '1.2.3',
       publicHttpsPort: 8443,
       limits: LIMITS,
+      admission: createAdmission({
+        store: this.database.store,
+        quotas,
+        usageOf,
+        monotonicMs: () => performance.now(),
+      }),
+      usageOf,
       allowsImages: false,
       imageAllowList: [],
       readiness: () => this.readiness(),
@@ -97,7 +113,7 @@ export class ApiStand {
     this.server.on('clientError', answerClientError('1.2.3'));
   }
 
-  static async start(change: Partial<ApiOptions> = {}): Promise<ApiStand> {
+  static async start(change: StandChange = {}): Promise<ApiStand> {
     const directory = mkdtempSync(join(tmpdir(), 'podgate-api-'));
     const stand = new ApiStand(directory, await makeTokenKey(join(directory, 'token-key.pem')), change);
     await new Promise<void>((resolve) => stand.server.listen(0, '127.0.0.1', resolve));

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createHealthLoop } from '../../../control/health/health-loop.ts';
+import { createUsageOf } from '../../../control/quotas/count-usage.ts';
+import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
 import { createLeadership } from '../../../control/health/leadership.ts';
 import { createStoreJudge } from '../../../control/health/store-judge.ts';
 import { keepAllOutput } from '../../../control/health/keep-output.ts';
@@ -62,6 +64,7 @@ function start(): { passes: number } {
   const { store, queue, lock } = database;
   const lastSeen = { read: () => null, save: async () => full() };
   const loop = createHealthLoop({
+    usageAudit: createUsageAudit(createUsageOf(() => false)),
     store,
     queue,
     logs: { ...database.logs, saveOutput: async () => full() },

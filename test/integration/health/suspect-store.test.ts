@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createHealthLoop } from '../../../control/health/health-loop.ts';
+import { createUsageOf } from '../../../control/quotas/count-usage.ts';
+import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
 import { createLeadership } from '../../../control/health/leadership.ts';
 import { createStoreJudge, type LastSeenStore, type StoreJudge } from '../../../control/health/store-judge.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
@@ -58,6 +60,7 @@ class ControlPlane {
     const judged: LastSeenStore = { read: () => lastSeen, save: async (identity) => void (lastSeen = identity) };
     this.judge = createStoreJudge({ store, orchestrator, lastSeen: judged, remedy: '', log: silentLog });
     const health = createHealthLoop({
+      usageAudit: createUsageAudit(createUsageOf(() => false)),
       store,
       queue,
       logs,

@@ -3,6 +3,8 @@
  * it observes a workload, between the reading of the record and what follows from it.
  */
 import { createHealthLoop } from '../../../control/health/health-loop.ts';
+import { createUsageOf } from '../../../control/quotas/count-usage.ts';
+import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
 import { createLeadership } from '../../../control/health/leadership.ts';
 import { createStoreJudge } from '../../../control/health/store-judge.ts';
 import { openRedisDatabase } from '../../../control/store/redis/redis-database.ts';
@@ -73,6 +75,7 @@ const leadership = createLeadership({
   retryMs: 10_000,
 });
 const health = createHealthLoop({
+  usageAudit: createUsageAudit(createUsageOf(() => false)),
   store: {
     ...store,
     async commit(batch) {

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createHealthLoop } from '../../../control/health/health-loop.ts';
+import { createUsageOf } from '../../../control/quotas/count-usage.ts';
+import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
 import { createLeadership } from '../../../control/health/leadership.ts';
 import { createStoreJudge, type StoreJudge } from '../../../control/health/store-judge.ts';
 import { createCancelRelay } from '../../../control/routes/cancel-relay.ts';
@@ -150,6 +152,7 @@ export class Replica {
     this.leadership = createLeadership({ lock, name: 'health', clock, log: silentLog, ...LEASE });
     this.routable = createRoutableEverywhere({ feed: this.feed, replicas, clock });
     const health = createHealthLoop({
+      usageAudit: createUsageAudit(createUsageOf(() => false)),
       store,
       queue,
       logs,

@@ -146,6 +146,8 @@ async function writeConfiguration(
       memory: { minimum: 1, maximum: 12_288 },
       default: { cpuRequest: 1, cpuLimit: 100, memRequest: 8, memLimit: 64, gpus: 0 },
     },
+    // One user has them all.
+    quotas: { podsPerUser: 2_000 },
     proxyProtocol: { from: ['127.0.0.1'], policy: proxyPolicy },
   };
   writeFileSync(file('podgate.yaml'), stringify(configuration));

@@ -51,7 +51,7 @@ describe('without any setting', () => {
       site: 'dev',
       secretKeyFile: join(directory, '.podgate', 'secret.key'),
       tenants: [{ id: 'dev', baseHost: 'localhost', key: null }],
-      pods: { cpu: { minimum: 250, maximum: 6000 }, minTimeToStopSeconds: 300, podsPerUser: null },
+      pods: { cpu: { minimum: 250, maximum: 6000 }, minTimeToStopSeconds: 300 },
     });
   });
 
@@ -289,7 +289,7 @@ describe('the file', () => {
     jwks: { keys: [{ kty: RSA, n: AQAB, e: AQAB }] }
 images: [nginx]
 resources: { cpu: { minimum: 1, maximum: 9000 }, default: { cpuLimit: 9000 } }
-quotas: { podsPerUser: 3 }
+quotas: { podsPerUser: 3, cpuPerUser: null, recordKiBPerUser: 2 }
 minTimeToStopSeconds: 10
 limits: { connections: 7 }
 proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
@@ -307,10 +307,11 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     expect(config.pods).toMatchObject({
       cpu: { minimum: 1, maximum: 9000 },
       memory: { minimum: 256, maximum: 12_288 },
-      podsPerUser: 3,
       minTimeToStopSeconds: 10,
       defaultResources: { cpuRequest: 250, cpuLimit: 9000 },
     });
+    expect(config.quotas.perUser).toMatchObject({ pods: 3, cpu: null, memory: 307_200, recordBytes: 2_048 });
+    expect(config.quotas.perTenant).toMatchObject({ pods: 5_000, connections: 20_000 });
     expect(config.gateway).toEqual({ connections: 7 });
     expect(config.proxyProtocol).toEqual({ from: ['10.0.0.0/8', '2001:db8::/32', '192.0.2.1'], policy: 'use' });
   });

@@ -1,4 +1,5 @@
 import type { PodLimits } from '../../../control/pods/pod-parts.ts';
+import type { QuotaLimits, Quotas } from '../../../core/quota.ts';
 
 export const LIMITS: PodLimits = {
   cpu: { minimum: 250, maximum: 6000 },
@@ -6,5 +7,11 @@ export const LIMITS: PodLimits = {
   gpusMaximum: 1,
   defaultResources: { cpuRequest: 250, cpuLimit: 2000, memRequest: 256, memLimit: 3072, gpus: 0 },
   minTimeToStopSeconds: 300,
-  podsPerUser: 20,
 };
+
+const UNLIMITED: QuotaLimits = { pods: null, cpu: null, memory: null, volumes: null, recordBytes: null };
+
+/** No quota but those given. */
+export function quotasOf(perUser: Partial<QuotaLimits>, perTenant: Partial<QuotaLimits> = {}): Quotas {
+  return { perUser: { ...UNLIMITED, ...perUser }, perTenant: { ...UNLIMITED, ...perTenant } };
+}

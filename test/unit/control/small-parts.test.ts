@@ -61,7 +61,7 @@ test('a line of action_logs is one line, stamped in UTC, and bounded', () => {
   expect(actionLine(atMs, 'x'.repeat(5_000))).toHaveLength('24/03/08 23:59: '.length + 1_000);
 });
 
-test('the put of a pod is found by all its users and by its creator, and by nobody once it is being deleted', () => {
+test('the put of a pod is found by all its users and by its creator, and for its quota alone once it is being deleted', () => {
   const record = podRecord({ createdBy: 'alice', permissions: { bob: 'ADMIN', carol: 'READ' } });
   expect(podPut(record, 3)).toEqual({
     kind: 'pod',
@@ -71,7 +71,7 @@ test('the put of a pod is found by all its users and by its creator, and by nobo
     tenant: 'default',
     indexes: ['user:bob', 'user:carol', 'owner:alice'],
   });
-  expect(podPut({ ...record, deleting: { keepVolume: false } }, 3).indexes).toEqual([]);
+  expect(podPut({ ...record, deleting: { keepVolume: false } }, 3).indexes).toEqual(['owner:alice']);
 });
 
 test('a secret has the letters asked for, all of them, each as likely as the next', () => {
