@@ -1,13 +1,13 @@
 import type { PodConnections } from './pod-connections.ts';
+import type { WorkerName } from './worker-name.ts';
 
 /** What one replica's gateway workers have seen of a pod, together. */
 export interface ReplicaConnections extends PodConnections {
   readonly replica: string;
-  readonly workers: readonly {
-    readonly worker: number;
+  readonly workers: readonly (WorkerName & {
     readonly sessionsNow: number;
     readonly requestsNow: number;
-  }[];
+  })[];
 }
 
 export interface SeenEverywhere {

@@ -4,6 +4,7 @@ import type { PodConnections } from './pod-connections.ts';
 import type { Route } from './route.ts';
 import type { TicketKey } from './ticket-keys.ts';
 import type { WorkerCounts } from './worker-counts.ts';
+import type { WorkerName } from './worker-name.ts';
 
 /**
  * What control child and gateway workers say to each other over the feed socket: JSON objects, one a line.
@@ -51,7 +52,7 @@ export type ControlMessage =
   | CancelAnswerMessage;
 
 export type WorkerMessage =
-  | { readonly kind: 'hello'; readonly worker: number; readonly pid: number }
+  | ({ readonly kind: 'hello'; readonly pid: number } & WorkerName)
   /** A client has come for a name of the table that has no certificate but the development CA's. At most now and then. */
   | { readonly kind: 'certificate-wanted'; readonly host: string }
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }

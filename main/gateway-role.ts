@@ -9,6 +9,7 @@ import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { createAcceptPause } from './accept-pause.ts';
 import { openAccessLogSink } from './access-log-sink.ts';
@@ -24,7 +25,7 @@ const TELL_COUNTS_MS = 2_000;
 /** Runs a gateway on the sockets the supervisor gives, until the signal aborts. */
 export async function runGateway(link: SupervisorLink, log: Logger, signal: AbortSignal): Promise<void> {
   const { settings, worker } = link.start;
-  const { config, runDir } = settings;
+  const { config, runDir, instance } = settings;
   const sink =
     config.accessLog.to === 'off' ? null : openAccessLogSink({ config: config.accessLog, rotates: worker === 0, log });
   const accepted = new Map<number, Listening[]>();
@@ -45,6 +46,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   });
   const gateway = createGateway({
     worker,
+    ...(config.controlPlane === null ? {} : { gateway: `${hostname()}-${instance.slice(0, 6)}` }),
     feedSocketPath: join(runDir, 'feed.sock'),
     apiSocketPath: join(runDir, 'api.sock'),
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,

@@ -1,6 +1,7 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted } from '../core/abort.ts';
+import { type WorkerName, workerNameOf } from '../core/worker-name.ts';
 import type { Clock } from '../core/clock.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
@@ -39,9 +40,8 @@ export const DEFAULT_GATEWAY_LIMITS: Omit<GatewayLimits, 'http'> = {
   sessionIdleMs: 0,
 };
 
-export interface GatewayOptions {
-  /** Number of this worker, for the feed and the log. */
-  readonly worker: number;
+/** The name is for the feed and the log. */
+export interface GatewayOptions extends WorkerName {
   readonly feedSocketPath: string;
   readonly apiSocketPath: string;
   /** Where the API is reached from outside, such as `https://localhost:8443`: for hints. */
@@ -229,7 +229,7 @@ class GatewayWorker implements Gateway {
     };
     this.#feed = new FeedClient({
       socketPath: options.feedSocketPath,
-      worker: options.worker,
+      ...workerNameOf(options),
       clock,
       log,
       staleAfterMs: options.staleAfterMs ?? STALE_AFTER_MS,

@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { ConnectionDesk, ReplicaConnections, SeenEverywhere } from '../../core/connection-desk.ts';
 import { mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
+import { parseWorkerName, workerText } from '../../core/worker-name.ts';
 import type { WorkerQuestions } from './worker-questions.ts';
 
 /** The workers of another replica have a second of it. */
@@ -43,11 +44,11 @@ export function createConnectionDesk({
     const workers = answers.map(({ worker, connections }) => {
       const stanzas = Object.values(connections?.stanzas ?? {});
       const sum = (key: 'sessionsNow' | 'requestsNow') => stanzas.reduce((sofar, counts) => sofar + counts[key], 0);
-      return { worker, sessionsNow: sum('sessionsNow'), requestsNow: sum('requestsNow') };
+      return { ...worker, sessionsNow: sum('sessionsNow'), requestsNow: sum('requestsNow') };
     });
     return {
       seen: { replica: replicas.id, ...mergePodConnections(told, clock.now()), workers: workers.slice(0, WORKERS_MAX) },
-      missing: missing.map((worker) => `worker ${worker} of replica ${replicas.id}`),
+      missing: missing.map((worker) => `${workerText(worker)} of replica ${replicas.id}`),
     };
   }
 
@@ -112,9 +113,10 @@ function parseAnswer(seen: Json | undefined, missing: Json | undefined, from: st
   if (!Array.isArray(workers)) return null;
   const parsed = (workers as readonly Json[]).slice(0, WORKERS_MAX).flatMap((each) => {
     if (!isFields(each)) return [];
-    const { worker, sessionsNow, requestsNow } = each;
-    if (typeof worker !== 'number' || typeof sessionsNow !== 'number' || typeof requestsNow !== 'number') return [];
-    return [{ worker, sessionsNow, requestsNow }];
+    const { sessionsNow, requestsNow } = each;
+    const name = parseWorkerName(each);
+    if (name === null || typeof sessionsNow !== 'number' || typeof requestsNow !== 'number') return [];
+    return [{ ...name, sessionsNow, requestsNow }];
   });
   return {
     seen: { replica: from, ...connections, workers: parsed },

@@ -1,19 +1,20 @@
 import { pause } from '../../core/abort.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
+import type { WorkerName } from '../../core/worker-name.ts';
 
 /** A worker answers from memory: one that does not by then is busy with something else, or gone. */
 const ANSWER_MS = 1_000;
 
 export interface WorkerAnswers {
   /** Null = it has seen nothing of the pod. */
-  readonly answers: readonly { readonly worker: number; readonly connections: PodConnections | null }[];
-  readonly missing: readonly number[];
+  readonly answers: readonly { readonly worker: WorkerName; readonly connections: PodConnections | null }[];
+  readonly missing: readonly WorkerName[];
 }
 
-/** Questions about pods to the gateway workers of this replica. */
+/** Questions about pods to the gateway workers of this replica, and of gateways that follow it. */
 export interface WorkerQuestions {
   /** A worker follows the feed. In a restart the old one and the new one of a number both do for a while. */
-  join(worker: number, ask: (id: number, uid: string) => void): JoinedWorker;
+  join(worker: WorkerName, ask: (id: number, uid: string) => void): JoinedWorker;
   ask(uid: string): Promise<WorkerAnswers>;
 }
 
@@ -25,7 +26,7 @@ export interface JoinedWorker {
 
 /** One connection of a worker. */
 interface Follower {
-  readonly worker: number;
+  readonly worker: WorkerName;
   readonly ask: (id: number, uid: string) => void;
 }
 

@@ -27,7 +27,14 @@ export const PodConnectionsAnswer = z.object({
     z.object({
       replica: z.string(),
       since: z.iso.datetime().describe('Totals count from then: workers forget when they end.'),
-      workers: z.array(z.object({ worker: z.int(), sessions_now: count, requests_now: count })),
+      workers: z.array(
+        z.object({
+          worker: z.int(),
+          gateway: z.string().optional().describe('The replica of the worker, where that is a gateway alone.'),
+          sessions_now: count,
+          requests_now: count,
+        }),
+      ),
     }),
   ),
   refusals: z
@@ -93,8 +100,8 @@ function answerOf({ replicas }: SeenEverywhere): z.output<typeof PodConnectionsA
       since: new Date(sinceMs).toISOString(),
       workers: workers
         .toSorted((a, b) => a.worker - b.worker)
-        .map(({ worker, sessionsNow, requestsNow }) => ({
-          worker,
+        .map(({ sessionsNow, requestsNow, ...name }) => ({
+          ...name,
           sessions_now: sessionsNow,
           requests_now: requestsNow,
         })),

@@ -1,29 +1,35 @@
 import { durationBounds, type DurationName, DURATIONS, type Durations } from '../../core/durations.ts';
 import { byLabel, histogramSamples, type MetricFamily } from '../../core/metrics.ts';
 import type { WorkerCounts } from '../../core/worker-counts.ts';
+import { type WorkerName, workerText } from '../../core/worker-name.ts';
 import { processMetrics } from './process-metrics.ts';
 
 /** Of the workers that are connected. One that starts anew starts at 0, which Prometheus knows as a reset. */
 export interface WorkerCountsBoard {
   /** `teller`: the process's connection. The last that tells is the worker of that number. */
-  tell(worker: number, counts: WorkerCounts, teller: object): void;
-  forget(worker: number, teller: object): void;
+  tell(worker: WorkerName, counts: WorkerCounts, teller: object): void;
+  forget(worker: WorkerName, teller: object): void;
   metrics(): readonly MetricFamily[];
 }
 
 export function createWorkerCountsBoard(): WorkerCountsBoard {
-  const byWorker = new Map<number, { readonly counts: WorkerCounts; readonly teller: object }>();
+  const byWorker = new Map<
+    string,
+    { readonly name: WorkerName; readonly counts: WorkerCounts; readonly teller: object }
+  >();
   return {
-    tell: (worker, counts, teller) => byWorker.set(worker, { counts, teller }),
+    tell: (name, counts, teller) => byWorker.set(workerText(name), { name, counts, teller }),
     forget(worker, teller) {
       // One that was replaced goes later than its successor comes.
-      if (byWorker.get(worker)?.teller === teller) byWorker.delete(worker);
+      if (byWorker.get(workerText(worker))?.teller === teller) byWorker.delete(workerText(worker));
     },
-    metrics: () => [...byWorker].flatMap(([worker, { counts }]) => workerMetrics(String(worker), counts)),
+    metrics: () => [...byWorker.values()].flatMap(({ name, counts }) => workerMetrics(name, counts)),
   };
 }
 
-function workerMetrics(worker: string, counts: WorkerCounts): readonly MetricFamily[] {
+function workerMetrics(name: WorkerName, counts: WorkerCounts): readonly MetricFamily[] {
+  const { worker, gateway } = name;
+  const labels = { ...(gateway === undefined ? {} : { gateway }), worker: String(worker) };
   const families = [
     single(
       'counter',
@@ -101,9 +107,9 @@ function workerMetrics(worker: string, counts: WorkerCounts): readonly MetricFam
   return [
     ...families.map((family) => ({
       ...family,
-      samples: family.samples.map((sample) => ({ ...sample, labels: { worker, ...sample.labels } })),
+      samples: family.samples.map((sample) => ({ ...sample, labels: { ...labels, ...sample.labels } })),
     })),
-    ...processMetrics(`worker ${worker}`, counts.process),
+    ...processMetrics(workerText(name), counts.process),
   ];
 }
 

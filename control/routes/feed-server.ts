@@ -8,6 +8,7 @@ import type { Logger } from '../../core/logger.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
+import { parseWorkerName, type WorkerName, workerNameOf, workerText } from '../../core/worker-name.ts';
 import type { JoinedWorker, WorkerQuestions } from '../connections/worker-questions.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
@@ -85,7 +86,7 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
 function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: CancellingWorker): void {
   const { feed, epoch, log } = options;
   let worker = 'a worker';
-  let workerNumber: number | null = null;
+  let name: WorkerName | null = null;
   let asked: JoinedWorker | null = null;
   let applied = -1;
   let isFollowing = false;
@@ -121,7 +122,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
   });
   socket.on('close', feed.follow(follower));
   socket.on('close', () => {
-    if (workerNumber !== null) options.counts?.forget(workerNumber, socket);
+    if (name !== null) options.counts?.forget(name, socket);
     asked?.leave();
   });
   readLines(socket, (line) => {
@@ -129,10 +130,10 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
     if (message === null) {
       socket.destroy(new Error('not a message of a worker'));
     } else if (message.kind === 'hello') {
-      worker = `worker ${message.worker} (pid ${message.pid})`;
-      workerNumber = message.worker;
+      name = workerNameOf(message);
+      worker = `${workerText(name)} (pid ${message.pid})`;
       asked?.leave();
-      asked = options.questions?.join(workerNumber, (id, uid) => send(socket, { kind: 'pod-asked', id, uid })) ?? null;
+      asked = options.questions?.join(name, (id, uid) => send(socket, { kind: 'pod-asked', id, uid })) ?? null;
     } else if (message.kind === 'cancel') {
       cancelling.asked(message);
     } else if (message.kind === 'cancel-answered') {
@@ -142,7 +143,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
     } else if (message.kind === 'challenges-applied') {
       certificates.challengesApplied(message.number);
     } else if (message.kind === 'counts') {
-      if (workerNumber !== null) options.counts?.tell(workerNumber, message.counts, socket);
+      if (name !== null) options.counts?.tell(name, message.counts, socket);
     } else if (message.kind === 'pod-told') {
       asked?.told(message.id, message.connections);
     } else if (message.epoch === epoch) {
@@ -188,8 +189,9 @@ function readLines(socket: Socket, online: (line: string) => void): void {
 function parseWorkerMessage(line: string): WorkerMessage | null {
   try {
     const message = JSON.parse(line) as Partial<WorkerMessage> | null;
-    if (message?.kind === 'hello' && typeof message.worker === 'number' && typeof message.pid === 'number') {
-      return { kind: 'hello', worker: message.worker, pid: message.pid };
+    if (message?.kind === 'hello' && typeof message.pid === 'number') {
+      const name = parseWorkerName(message);
+      return name === null ? null : { kind: 'hello', ...name, pid: message.pid };
     }
     if (message?.kind === 'certificate-wanted' && typeof message.host === 'string' && message.host.length <= 253) {
       return { kind: 'certificate-wanted', host: message.host };

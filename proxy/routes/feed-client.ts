@@ -4,6 +4,7 @@ import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import { type ControlMessage, FEED_FRESH_MS, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { Logger } from '../../core/logger.ts';
+import { type WorkerName, workerNameOf } from '../../core/worker-name.ts';
 import { FeedFollower, type FeedSink } from './feed-follower.ts';
 
 /** With the feed away for longer, backends are not trusted any more. */
@@ -17,9 +18,8 @@ const UNSENT_MAX_BYTES = 256 * 1024;
 /** A line holds at most one piece of a snapshot, or what has changed in one step. */
 const LINE_MAX_LENGTH = 64 * 1024 * 1024;
 
-export interface FeedClientOptions {
+export interface FeedClientOptions extends WorkerName {
   readonly socketPath: string;
-  readonly worker: number;
   readonly sink: FeedSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -92,7 +92,7 @@ export class FeedClient {
 
   #follow(signal: AbortSignal): Promise<{ hadSnapshot: boolean; reason: string }> {
     return new Promise((resolve) => {
-      const { sink, worker, socketPath, clock } = this.#options;
+      const { sink, socketPath, clock } = this.#options;
       const follower = new FeedFollower(sink);
       const socket = connect(socketPath);
       let reason = 'closed by the control process';
@@ -110,7 +110,7 @@ export class FeedClient {
         this.#heardMs = clock.monotonicMs();
         silence.refresh();
       });
-      socket.once('connect', () => send(socket, { kind: 'hello', worker, pid: process.pid }));
+      socket.once('connect', () => send(socket, { kind: 'hello', ...workerNameOf(this.#options), pid: process.pid }));
       socket.on('error', (error) => (reason = errorText(error)));
       socket.once('close', () => {
         clearTimeout(greeting);

@@ -79,6 +79,20 @@ describe('gateways without a control plane of their own', () => {
     expect(created.status).toBe(200);
     // No waiting here: the answer came once both gateways had the route.
     for (const gateway of gateways) expect(await curl(gateway, 'waited.pods.localhost')).toMatch(/ 200$/);
+    const { body } = await control.get('/v3/pods/waited/connections');
+    const { replicas } = body.result as { replicas: { workers: { worker: number; gateway?: string }[] }[] };
+    const names = replicas.flatMap(({ workers }) => workers.map(({ worker, gateway }) => `${gateway} ${worker}`));
+    expect(new Set(names).size).toBe(4);
+    expect(names).not.toContainEqual(expect.stringContaining('undefined'));
+    await until('the control plane has the counters of all four workers', async () => {
+      const { stdout } = await run('curl', [
+        '-sS',
+        '-H',
+        `X-Tapis-Token: ${control.token}`,
+        `http://127.0.0.1:${control.controlPort}/metrics`,
+      ]);
+      return stdout.match(/^podgate_connections_accepted_total\{gateway="[^"]+",worker="\d"\}/gm)?.length === 4;
+    });
   });
 
   it('keep serving what they know while the control plane is away, and follow it again', async () => {

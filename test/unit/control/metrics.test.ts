@@ -45,8 +45,8 @@ describe('the text of the metrics', () => {
   it('is well-formed whatever is counted', () => {
     const board = createWorkerCountsBoard();
     const [first, second] = [{}, {}];
-    board.tell(0, counts, first);
-    board.tell(1, { ...counts, accepted: 4 }, second);
+    board.tell({ worker: 0 }, counts, first);
+    board.tell({ worker: 1 }, { ...counts, accepted: 4 }, second);
     const feed = {
       isReady: true,
       sequence: 7,
@@ -71,9 +71,9 @@ describe('the text of the metrics', () => {
     expect(lines).toContain('podgate_store_healthy 0');
     expect(lines).toContain('podgate_pods{status="RUNNING"} 2');
     // A worker that was replaced goes later than its successor comes.
-    board.forget(1, first);
+    board.forget({ worker: 1 }, first);
     expect(exposition(board.metrics())).toContain('worker="1"');
-    board.forget(1, second);
+    board.forget({ worker: 1 }, second);
     expect(exposition(board.metrics())).not.toContain('worker="1"');
   });
 });

@@ -6,12 +6,12 @@ const SEEN: PodConnections = { sinceMs: 1, stanzas: {}, refusals: [] };
 
 test('the answers of all workers are put together; who has seen nothing of the pod has answered, too', async () => {
   const questions = createWorkerQuestions();
-  const first = questions.join(0, (id) => first.told(id, SEEN));
-  const second = questions.join(1, (id) => queueMicrotask(() => second.told(id, null)));
+  const first = questions.join({ worker: 0 }, (id) => first.told(id, SEEN));
+  const second = questions.join({ worker: 1 }, (id) => queueMicrotask(() => second.told(id, null)));
   expect(await questions.ask('uid')).toEqual({
     answers: [
-      { worker: 0, connections: SEEN },
-      { worker: 1, connections: null },
+      { worker: { worker: 0 }, connections: SEEN },
+      { worker: { worker: 1 }, connections: null },
     ],
     missing: [],
   });
@@ -19,8 +19,8 @@ test('the answers of all workers are put together; who has seen nothing of the p
 
 test('in a restart the old worker of a number is asked as well as the new one: sessions drain in it', async () => {
   const questions = createWorkerQuestions();
-  const old = questions.join(0, (id) => old.told(id, SEEN));
-  const young = questions.join(0, (id) => young.told(id, null));
+  const old = questions.join({ worker: 0 }, (id) => old.told(id, SEEN));
+  const young = questions.join({ worker: 0 }, (id) => young.told(id, null));
   expect((await questions.ask('uid')).answers.map(({ connections }) => connections)).toEqual([SEEN, null]);
   old.leave();
   expect((await questions.ask('uid')).answers.map(({ connections }) => connections)).toEqual([null]);
@@ -28,24 +28,24 @@ test('in a restart the old worker of a number is asked as well as the new one: s
 
 test('a worker that does not answer is named after a second; one that goes away is not waited for', async () => {
   const questions = createWorkerQuestions();
-  questions.join(0, () => undefined);
-  const leaving = questions.join(1, () => undefined);
+  questions.join({ worker: 0 }, () => undefined);
+  const leaving = questions.join({ worker: 1 }, () => undefined);
   const asked = questions.ask('uid');
   leaving.leave();
   const fromMs = performance.now();
-  expect(await asked).toEqual({ answers: [], missing: [0] });
+  expect(await asked).toEqual({ answers: [], missing: [{ worker: 0 }] });
   expect(performance.now() - fromMs).toBeGreaterThan(900);
 });
 
 test('an answer to no question, and a second one, count for nothing', async () => {
   const questions = createWorkerQuestions();
-  const one = questions.join(0, (id) => {
+  const one = questions.join({ worker: 0 }, (id) => {
     one.told(id + 1, SEEN);
     one.told(id, null);
     one.told(id, SEEN);
   });
   one.told(1, SEEN);
-  expect(await questions.ask('uid')).toEqual({ answers: [{ worker: 0, connections: null }], missing: [] });
+  expect(await questions.ask('uid')).toEqual({ answers: [{ worker: { worker: 0 }, connections: null }], missing: [] });
 });
 
 test('without workers the answer is there at once', async () => {
