@@ -1,6 +1,7 @@
 import type { CancelAnswer } from './cancel-answer.ts';
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
 import type { PodConnections } from './pod-connections.ts';
+import type { PackedRoutes } from './packed-routes.ts';
 import type { Route } from './route.ts';
 import type { TicketKey } from './ticket-keys.ts';
 import type { WorkerCounts } from './worker-counts.ts';
@@ -31,13 +32,15 @@ export type ControlMessage =
   /** All there are, each time: they are few, and live for minutes. `number` grows with every change. */
   | { readonly kind: 'challenges'; readonly number: number; readonly challenges: ServedChallenges }
   | { readonly kind: 'snapshot-begin' }
-  | { readonly kind: 'routes'; readonly routes: readonly Route[] }
+  | ({ readonly kind: 'routes' } & PackedRoutes)
   | { readonly kind: 'snapshot-end'; readonly sequence: number }
   /** All changes of one step, applied together. `sequence` is one more than that of the message before. */
   | {
       readonly kind: 'change';
       readonly sequence: number;
       readonly set: readonly Route[];
+      /** As in PackedRoutes, for `set`. */
+      readonly authorities?: readonly string[];
       /** Host names that are gone. */
       readonly removed: readonly string[];
     }

@@ -81,7 +81,8 @@ export function exchange(options: ExchangeOptions): Middleware {
       if (listener === 'control-port') requireKnownHost(context.req, options.controlHosts);
       if (call instanceof PodgateError) throw call;
       state.call = call;
-      await state.turn();
+      // Probes wait for nobody: they say whether this replica gets traffic.
+      if (call !== UNCOUNTED) await state.turn();
       await next();
       // Nothing has answered: no operation has this path, or none with this method.
       if (context.body === undefined || context.body === '') answerUnserved(context, version);

@@ -1,14 +1,14 @@
 import { X509Certificate } from 'node:crypto';
 
-/** Every gateway process holds it in memory, for every route. */
-const MAX_BYTES = 16_384;
+/** Of one bundle, and of all bundles of a pod: every gateway process holds them in memory. */
+export const CLIENT_CA_MAX_BYTES = 16_384;
 const CERTIFICATES_MAX = 10;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
 
 /** Why this text cannot be the authorities that client certificates are checked against, or null. Empty = none: fine. */
 export function clientCaProblem(pem: string): string | null {
   if (pem === '') return null;
-  if (Buffer.byteLength(pem) > MAX_BYTES) return `must have at most ${MAX_BYTES} bytes`;
+  if (Buffer.byteLength(pem) > CLIENT_CA_MAX_BYTES) return `must have at most ${CLIENT_CA_MAX_BYTES} bytes`;
   if (pem.includes('PRIVATE KEY')) return 'holds a private key; give the certificates of the authorities alone';
   const certificates = pem.match(CERTIFICATE) ?? [];
   if (certificates.length === 0 || pem.replace(CERTIFICATE, '').includes('-----')) {

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../core/ids.ts';
 import type { PodSpec, Resources, Stanza } from '../../core/pod.ts';
 import type { Template, TemplateCatalog } from '../../core/template.ts';
-import { stanzaProblems, templateOptionProblems, writtenOptions } from './stanza-rules.ts';
+import { networkingProblems, stanzaProblems, templateOptionProblems, writtenOptions } from './stanza-rules.ts';
 import { volumeMountsOf } from './volume-rules.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
@@ -214,9 +214,12 @@ function networkingOf(
     return { [DEFAULT_STANZA]: { ...DEFAULT_NETWORKING_STANZA, port: fields.routingPort } };
   }
   if (fields.networking === undefined) return fallback;
-  return fixed === null
-    ? freeNetworking(fields.networking, problems)
-    : fixedNetworking(fields.networking, fixed, template?.name ?? '', problems);
+  const networking =
+    fixed === null
+      ? freeNetworking(fields.networking, problems)
+      : fixedNetworking(fields.networking, fixed, template?.name ?? '', problems);
+  problems.push(...networkingProblems(networking));
+  return networking;
 }
 
 function freeNetworking(

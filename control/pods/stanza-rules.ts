@@ -1,4 +1,5 @@
 import type { Stanza, StanzaOptions } from '../../core/pod.ts';
+import { CLIENT_CA_MAX_BYTES } from './client-ca.ts';
 import type { WrittenStanza } from './written-pod.ts';
 
 /** Fields, and what they are called on the wire. */
@@ -51,6 +52,15 @@ export function stanzaProblems(where: string, stanza: Stanza, written: WrittenSt
     }
   }
   return problems;
+}
+
+/** What is wrong with the stanzas of a pod together. Equal bundles of authorities are kept once. */
+export function networkingProblems(networking: Readonly<Record<string, Stanza>>): readonly string[] {
+  const bundles = new Set(Object.values(networking).map(({ clientCa = '' }) => clientCa));
+  const bytes = [...bundles].reduce((sum, bundle) => sum + Buffer.byteLength(bundle), 0);
+  return bytes <= CLIENT_CA_MAX_BYTES
+    ? []
+    : [`networking: the client_ca of all stanzas must have at most ${CLIENT_CA_MAX_BYTES} bytes in all`];
 }
 
 /** The programs of templates speak no TLS of their own, no h2c and read no PROXY header. */

@@ -5,6 +5,7 @@ import { errorText } from '../../core/errors.ts';
 import { type ControlMessage, FEED_ALIVE_MS, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
 import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { Logger } from '../../core/logger.ts';
+import { packRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
@@ -98,10 +99,10 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
     for (const route of feed.routes()) {
       piece.push(route);
       if (piece.length < SNAPSHOT_PIECE) continue;
-      send(socket, { kind: 'routes', routes: piece });
+      send(socket, { kind: 'routes', ...packRoutes(piece) });
       piece = [];
     }
-    if (piece.length > 0) send(socket, { kind: 'routes', routes: piece });
+    if (piece.length > 0) send(socket, { kind: 'routes', ...packRoutes(piece) });
     send(socket, { kind: 'snapshot-end', sequence: feed.sequence });
   };
   const follower: Follower = {
@@ -111,8 +112,10 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
     get appliedSequence() {
       return applied;
     },
-    changed(change: TableChange) {
-      if (isFollowing) send(socket, { kind: 'change', ...change });
+    changed({ sequence, set, removed }: TableChange) {
+      if (!isFollowing) return;
+      const { routes, ...shared } = packRoutes(set);
+      send(socket, { kind: 'change', sequence, set: routes, removed, ...shared });
     },
     becameReady: sendSnapshot,
   };

@@ -3,6 +3,7 @@ import type { CancelAnswer } from '../../core/cancel-answer.ts';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
+import { type PackedRoutes, unpackRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
 
@@ -99,8 +100,10 @@ export class FeedFollower {
         return FOLLOWED;
       case 'routes':
         if (phase.kind !== 'snapshot') return lost('routes outside a snapshot');
-        for (const route of message.routes) phase.routes.push(route);
-        return FOLLOWED;
+        return unpacked(message, (routes) => {
+          for (const route of routes) phase.routes.push(route);
+          return FOLLOWED;
+        });
       case 'snapshot-end':
         if (phase.kind !== 'snapshot') return lost('the end of no snapshot');
         this.#sink.replaceRoutes(phase.routes);
@@ -108,8 +111,10 @@ export class FeedFollower {
       case 'change':
         if (phase.kind !== 'live') return lost('a change before the snapshot');
         if (message.sequence !== phase.sequence + 1) return lost('a change out of sequence');
-        this.#sink.changeRoutes(message.set, message.removed);
-        return this.#applied(phase.epoch, message.sequence);
+        return unpacked({ ...message, routes: message.set }, (set) => {
+          this.#sink.changeRoutes(set, message.removed);
+          return this.#applied(phase.epoch, message.sequence);
+        });
       case 'pod-asked': {
         const { id, uid } = message;
         return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.tellOfPod(uid) } };
@@ -139,6 +144,11 @@ export class FeedFollower {
     this.#phase = { kind: 'live', epoch, sequence };
     return { kind: 'followed', report: { kind: 'applied', epoch, sequence } };
   }
+}
+
+function unpacked(packed: PackedRoutes, apply: (routes: readonly Route[]) => Followed): Followed {
+  const routes = unpackRoutes(packed);
+  return routes === null ? lost('a route without its authorities') : apply(routes);
 }
 
 function lost(reason: string): Followed {

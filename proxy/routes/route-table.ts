@@ -1,4 +1,5 @@
 import type { Backend, Route } from '../../core/route.ts';
+import { SharedTexts } from './shared-texts.ts';
 
 /**
  * Host name -> route, in memory, O(1). Only the feed client writes it. While what is known of pods' addresses is not
@@ -7,6 +8,7 @@ import type { Backend, Route } from '../../core/route.ts';
 export class RouteTable {
   readonly #isFresh: () => boolean;
   #routes = new Map<string, Route>();
+  readonly #authorities = new SharedTexts();
   /** Made once for each route: what is known of a route is kept by its object. */
   readonly #byService = new WeakMap<Route, Route>();
 
@@ -32,15 +34,36 @@ export class RouteTable {
   }
 
   apply(set: readonly Route[], removed: readonly string[]): void {
-    for (const host of removed) this.#routes.delete(host);
-    for (const route of set) this.#routes.set(route.host, route);
+    for (const host of removed) this.#remove(host);
+    for (const route of set) {
+      const shared = this.#withSharedAuthorities(route);
+      this.#remove(route.host);
+      this.#routes.set(route.host, shared);
+    }
   }
 
   /** Takes a whole snapshot's place at once: a reader sees the old table or the new one. */
   replace(routes: Iterable<Route>): void {
     const next = new Map<string, Route>();
-    for (const route of routes) next.set(route.host, route);
+    const former = this.#routes;
+    for (const route of routes) next.set(route.host, this.#withSharedAuthorities(route));
     this.#routes = next;
+    for (const { clientCa } of former.values()) if (clientCa !== undefined) this.#authorities.drop(clientCa);
+  }
+
+  /** Texts of authorities that are kept, whatever the number of routes. */
+  get authorities(): number {
+    return this.#authorities.size;
+  }
+
+  #remove(host: string): void {
+    const clientCa = this.#routes.get(host)?.clientCa;
+    if (clientCa !== undefined) this.#authorities.drop(clientCa);
+    this.#routes.delete(host);
+  }
+
+  #withSharedAuthorities(route: Route): Route {
+    return route.clientCa === undefined ? route : { ...route, clientCa: this.#authorities.take(route.clientCa) };
   }
 
   #viaService(route: Route): Route {

@@ -17,6 +17,7 @@ const MOUNTED = [
   ['/etc/podgate/config/', '/'],
   ['/etc/podgate/keyring/', '/secrets/'],
   ['/etc/podgate/certificate/', '/secrets/'],
+  ['/etc/podgate/metrics/token', '/secrets/metrics.token'],
 ] as const;
 /** Of this machine: pods of one network each in a cluster. */
 const OURS = [

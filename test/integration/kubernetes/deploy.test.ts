@@ -106,6 +106,8 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     expect(secretsOf(template(objects, 'Deployment'))).toEqual([
       'podgate-certificate',
       'podgate-keyring',
+      // Optional: without it nobody elsewhere reads metrics.
+      'podgate-metrics',
       'podgate-redis',
     ]);
     expect(secretsOf(template(objects, 'StatefulSet'))).toEqual(['podgate-redis']);

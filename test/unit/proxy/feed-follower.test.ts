@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ControlMessage } from '../../../core/feed-protocol.ts';
+import { packRoutes } from '../../../core/packed-routes.ts';
 import type { Route } from '../../../core/route.ts';
 import { FeedFollower, type Followed } from '../../../proxy/routes/feed-follower.ts';
 import { RouteTable } from '../../../proxy/routes/route-table.ts';
@@ -46,6 +47,45 @@ function follow(table = new RouteTable()) {
 }
 
 describe('FeedFollower', () => {
+  it('keeps equal bundles of authorities once, and forgets those that no route has any more', () => {
+    const { table, receive } = follow();
+    const bundle = (letter: string): string => letter.repeat(16_000);
+    const asking = (host: string, letter: string): Route => ({ ...route(host), clientCa: bundle(letter) });
+    // As texts on the wire, so that no two of them are the same object.
+    const sent = (message: ControlMessage): ControlMessage => JSON.parse(JSON.stringify(message)) as ControlMessage;
+    const many = Array.from({ length: 100 }, (_, index) => asking(`a${index}`, index % 2 === 0 ? 'x' : 'y'));
+    const packed = packRoutes([...many, route('plain')]);
+    expect(JSON.stringify(packed).length).toBeLessThan(2 * 16_000 + 101 * 200);
+    receive(
+      HELLO,
+      BEGIN,
+      sent({ kind: 'routes', ...packed }),
+      sent({ kind: 'routes', ...packRoutes([asking('b', 'x')]) }),
+    );
+    receive(END);
+    expect([table.get('a1')?.clientCa, table.get('b')?.clientCa]).toEqual([bundle('y'), bundle('x')]);
+    expect(table.get('plain')?.clientCa).toBeUndefined();
+    expect(table.authorities).toBe(2);
+    const change = (sequence: number, set: readonly Route[], removed: readonly string[]): void => {
+      const { routes, ...shared } = packRoutes(set);
+      expect(receive(sent({ kind: 'change', sequence, set: routes, removed, ...shared }))?.kind).toBe('followed');
+    };
+    const odd = many.filter((_, index) => index % 2 === 1).map(({ host }) => host);
+    change(5, [asking('b', 'z')], odd.slice(1));
+    expect(table.authorities).toBe(3);
+    change(6, [route(odd[0] ?? '')], []);
+    expect(table.authorities).toBe(2);
+    table.replace([]);
+    expect(table.authorities).toBe(0);
+  });
+
+  it('follows no longer when a route comes without its authorities: nobody is let in unchecked', () => {
+    const { receive, table } = follow();
+    const broken: ControlMessage = { kind: 'routes', routes: [{ ...route('a'), clientCa: '1' }], authorities: ['x'] };
+    expect(receive(HELLO, BEGIN, broken)).toEqual({ kind: 'lost', reason: 'a route without its authorities' });
+    expect(table.size).toBe(0);
+  });
+
   it('takes a snapshot over as a whole, at its end, and reports it', () => {
     const { table, receive, follower, baseHosts } = follow();
     table.replace([route('old')]);
