@@ -20,6 +20,9 @@ switch (role) {
   case 'worker':
     await (await import('./main/gateway-worker.ts')).runGatewayWorker();
     break;
+  case 'probe':
+    await (await import('./main/probe-child.ts')).runProbeChild();
+    break;
   case 'settings':
     await (await import('./main/settings-child.ts')).runSettingsChild();
     break;

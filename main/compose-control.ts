@@ -45,13 +45,14 @@ import { createSpawner } from '../spawner/spawner.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from './agree-on-files.ts';
 import { composeCertificates } from './compose-certificates.ts';
+import { CONTROL_SOCKET } from './control-port/client-line.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
 import { type Database, openDatabase } from './open-database.ts';
 import { openOrchestrator } from './open-orchestrator.ts';
 import { createOperatorServer } from './operator-server.ts';
 import { probesAlone } from './probes-alone.ts';
-import { readinessOf } from './readiness.ts';
+import { controlReport, readinessOf, reportReadiness } from './readiness.ts';
 import { listenForGateways } from './remote/gateway-listener.ts';
 import { openTicketKeyFile } from './ticket-key-file.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
@@ -191,8 +192,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
     publicHttpsPort: config.publicHttpsPort,
   });
-  const readiness = async () =>
-    readinessOf({ link, judge, leadership, feed, replicas, certificates: certificates.manager });
+  const report = () => controlReport({ link, judge, leadership, feed, replicas, certificates: certificates.manager });
+  const readiness = async () => readinessOf(link, report());
   const api = createApi({
     store: trustedStore,
     logs,
@@ -310,19 +311,17 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     ];
     await server.listen(join(runDir, 'api.sock'));
     await operator.listen(join(runDir, OPERATOR_SOCKET));
-    const listening = Promise.withResolvers<undefined>();
-    link.onListen(['control'], ({ handle }) => {
-      server.listen(handle).then(() => listening.resolve(undefined), failed.reject);
-    });
+    await server.listen({ controlSocketPath: join(runDir, CONTROL_SOCKET) });
     if (config.workers === 0 && config.roles.includes('gateway')) {
       const { runGateway } = await import('./gateway-role.ts');
       work.push(keep(runGateway(link, log, signal)));
     }
-    await Promise.race([listening.promise, untilAborted(ending), failed.promise]);
     link.send({ kind: 'ready' });
+    const reporting = reportReadiness(link, report, log);
     try {
       await Promise.race([untilAborted(ending), failed.promise]);
     } finally {
+      clearInterval(reporting);
       working.abort();
       const closed = Promise.all([server.close(), operator.close()]);
       await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);

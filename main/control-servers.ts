@@ -7,16 +7,19 @@ import { answerClientError, API_SERVER_OPTIONS, CONNECTIONS_MAX } from '../contr
 import { controlHostNames } from '../control/http/known-hosts.ts';
 import { metricsEndpoint } from '../control/http/metrics-endpoint.ts';
 import type { Logger } from '../core/logger.ts';
+import { expectClientLine } from './control-port/client-line.ts';
+import { descriptorLimit } from './descriptor-limit.ts';
+import { planDescriptors } from './descriptor-plan.ts';
 
 /** Answers under way get this long once it is told to end. */
 const CLOSE_GRACE_MS = 500;
 
 export interface ControlServer {
   /**
-   * A path of a Unix socket, through which the gateway's workers bring strangers' calls, or a handle that the supervisor
-   * has bound, for the inside only: /metrics is answered there alone.
+   * A Unix socket: `api.sock`, through which the gateway's workers bring strangers' calls, or what comes to the control
+   * port, for the inside only: /metrics is answered there alone.
    */
-  listen(target: string | object): Promise<void>;
+  listen(target: string | { readonly controlSocketPath: string }): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -52,17 +55,20 @@ export function createControlServer(options: {
   return {
     listen(target) {
       const server = createServer(API_SERVER_OPTIONS, typeof target === 'string' ? viaGateway : withMetrics);
-      server.maxConnections = CONNECTIONS_MAX;
+      // Both together leave descriptors for the store, the orchestrator and pods' output.
+      server.maxConnections = Math.min(CONNECTIONS_MAX, planDescriptors(descriptorLimit()).maxConnections);
       server.on('clientError', answerClientError(version));
+      if (typeof target !== 'string') expectClientLine(server);
+      const path = typeof target === 'string' ? target : target.controlSocketPath;
       servers.push(server);
-      if (typeof target === 'string') rmSync(target, { force: true });
+      rmSync(path, { force: true });
       return new Promise((resolve, reject) => {
         server.once('error', reject);
-        server.listen(target, () => {
+        server.listen(path, () => {
           server.off('error', reject);
           // A connection that could not be accepted (out of memory, say) is gone; the next may be.
           server.on('error', (error) => log.warn({ error: error.message }, 'accept failed'));
-          if (typeof target === 'string') chmodSync(target, 0o600);
+          chmodSync(path, 0o600);
           resolve();
         });
       });

@@ -1,10 +1,11 @@
 import type { Config } from '../config/config.ts';
+import type { ControlReport, ProbeState } from './control-port/probe-state.ts';
 
 /** Of one set of listening sockets; each worker has a slot of its own. `control` is the plain API port. */
 export type SocketKind = 'https' | 'http' | 'control';
 
 /** The kinds of process that the supervisor keeps alive. */
-export type ChildRole = 'control' | 'worker';
+export type ChildRole = 'control' | 'worker' | 'probe';
 
 /** What every child needs to know, decided once by the supervisor: a restarted child gets the same. */
 export interface Settings {
@@ -34,6 +35,8 @@ export type SupervisorMessage =
       /** Children killed because they hung, since the supervisor started. */
       readonly hung: Readonly<Record<ChildRole, number>>;
     }
+  /** For the process that answers probes: at every change, and every second. */
+  | { readonly kind: 'probe-state'; readonly state: ProbeState }
   /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
   | { readonly kind: 'retire' }
   /** End for good, pods included. */
@@ -44,6 +47,8 @@ export type ChildMessage =
   | { readonly kind: 'alive'; readonly isDebugged: boolean }
   /** The control child has opened all it needs and accepts calls. */
   | { readonly kind: 'ready' }
+  /** What the control child would say to a probe; every second. */
+  | { readonly kind: 'readiness'; readonly report: ControlReport }
   /** A gateway has the route table: it may be given sockets. */
   | { readonly kind: 'synchronized' }
   /** Accepts on all sockets of that slot. */
@@ -58,7 +63,7 @@ export type ChildMessage =
  * Of these messages, and of what may be in Settings: a newer release whose children do not go with an older supervisor
  * raises it.
  */
-export const CHILDREN_PROTOCOL = 1;
+export const CHILDREN_PROTOCOL = 2;
 
 /** What the settings child answers. */
 export type SettingsAnswer =

@@ -1,38 +1,51 @@
+import type { Readiness } from '../control/http/misc-operations.ts';
 import type { StoreJudge } from '../control/health/store-judge.ts';
 import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import type { CertificateAdmin, CertificateReport } from '../core/certificate-admin.ts';
 import type { Leadership } from '../core/leadership.ts';
 import type { Replicas } from '../core/replicas.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { Logger } from '../core/logger.ts';
+import { type ControlReport, judgeReadiness } from './control-port/probe-state.ts';
 import type { SupervisorLink } from './supervisor-link.ts';
 
-/** The answer of `/readyz`. */
-export function readinessOf(parts: {
+const REPORT_EVERY_MS = 1_000;
+
+/** Sends `report` to the supervisor now and every second: probes are answered from it (control-port/). */
+export function reportReadiness(link: SupervisorLink, report: () => ControlReport, log: Logger): NodeJS.Timeout {
+  const work = (): void => link.send({ kind: 'readiness', report: report() });
+  work();
+  return setGuardedInterval({ everyMs: REPORT_EVERY_MS, work, name: 'readiness', log });
+}
+
+/** The answer of `/readyz` where the control process itself is asked: at the base host, through the gateway. */
+export function readinessOf(link: SupervisorLink, control: ControlReport): Readiness {
+  const { ok, detail } = judgeReadiness({ gateway: link.gateway(), control, controlAgeMs: 0 }, 0);
+  return { ok, detail: detail ?? {} };
+}
+
+/** What the control process has to say for `/readyz`; the supervisor knows about the gateway. */
+export function controlReport(parts: {
   readonly link: SupervisorLink;
   readonly judge: StoreJudge;
   readonly leadership: Leadership;
   readonly feed: ControlRouteFeed;
   readonly replicas: Replicas;
   readonly certificates: Pick<CertificateAdmin, 'report'>;
-}) {
+}): ControlReport {
   const { link, judge, leadership, feed, replicas, certificates } = parts;
   const trust = judge.trust();
-  const { accepting, slots, isDraining } = link.gateway();
   const hasGateway = link.start.settings.config.roles.includes('gateway');
   // Without the role gateway there is nothing to accept on: what other gateways need is the table.
-  const hasWhatItServes = hasGateway ? slots > 0 && accepting === slots : feed.isReady;
+  const hasWhatItServes = hasGateway || feed.isReady;
   const live = replicas.live();
   const own = live.find(({ id }) => id === replicas.id)?.shared;
   const odd = live.filter(({ shared }) => shared !== own).map(({ id }) => id);
-  const gatewayText = (): string => {
-    if (isDraining) return 'ending: running sessions have some time left';
-    return hasGateway ? `${accepting} of ${slots} accept` : 'none here: see PODGATE_ROLES';
-  };
   return {
-    ok: hasWhatItServes && !isDraining,
+    ok: hasWhatItServes,
     detail: {
       store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
       routes: feed.isReady ? 'complete' : 'not yet complete',
-      gateway: gatewayText(),
       followers: feed.followerCount,
       replicas: live.map(({ id }) => id),
       ...(odd.length === 0 ? {} : { configuredOtherwise: odd }),

@@ -1,5 +1,6 @@
 import { url as inspectorUrl } from 'node:inspector';
 import { ALIVE_EVERY_MS } from './hang-supervision.ts';
+import type { ProbeState } from './control-port/probe-state.ts';
 import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
 
 type Start = Extract<SupervisorMessage, { kind: 'start' }>;
@@ -19,6 +20,8 @@ export interface SupervisorLink {
   /** Orders that came before are given at once. */
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
+  /** The last one that came before is given at once. */
+  onProbeState(listener: (state: ProbeState) => void): void;
   /** How many of the gateway's socket sets are accepted on, of how many; and which children have hung. */
   gateway(): GatewayState;
 }
@@ -33,9 +36,11 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const listeners: { kinds: readonly SocketKind[]; listener: (order: ListenOrder) => void }[] = [];
   const endings: ((why: 'replaced' | 'for-good') => void)[] = [];
   const releases: ((slot: number) => void)[] = [];
+  const probeStates: ((state: ProbeState) => void)[] = [];
+  let probeState: ProbeState | null = null;
   const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
   let isForGood = false;
-  let gateway: GatewayState = { accepting: 0, slots: 0, isDraining: false, hung: { control: 0, worker: 0 } };
+  let gateway: GatewayState = { accepting: 0, slots: 0, isDraining: false, hung: { control: 0, worker: 0, probe: 0 } };
 
   const end = (why: 'replaced' | 'for-good'): void => {
     if (why === 'for-good') isForGood = true;
@@ -58,6 +63,10 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
       for (const order of early.filter(({ socket }) => kinds.includes(socket))) listener(order);
     },
     onRelease: (listener) => void releases.push(listener),
+    onProbeState(listener) {
+      probeStates.push(listener);
+      if (probeState !== null) listener(probeState);
+    },
     gateway: () => gateway,
   });
 
@@ -86,6 +95,10 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
         break;
       case 'gateway':
         gateway = message;
+        break;
+      case 'probe-state':
+        probeState = message.state;
+        for (const listener of probeStates) listener(message.state);
         break;
       case 'retire':
         end('replaced');

@@ -6,7 +6,9 @@ import type { Config } from '../config/config.ts';
 import { loadConfig } from '../config/load-config.ts';
 import { pause } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
+import { setGuardedInterval } from '../core/guarded-timer.ts';
 import { KeptChild } from './child-process.ts';
+import type { ControlReport } from './control-port/probe-state.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { descriptorLimit, descriptorShortage } from './descriptor-limit.ts';
 import { HangSupervision } from './hang-supervision.ts';
@@ -22,9 +24,15 @@ import { outliveUncaught } from './uncaught.ts';
 import { readVersion } from './version.ts';
 
 /** The setting of each role. */
-const HUNG_AFTER = { control: 'controlHungAfterMs', worker: 'workerHungAfterMs' } as const;
+const HUNG_AFTER = {
+  control: 'controlHungAfterMs',
+  worker: 'workerHungAfterMs',
+  probe: 'workerHungAfterMs',
+} as const;
 /** A worker that may take fewer connections for want of descriptors is worth a warning, though nobody has set a limit. */
 const FEW_CONNECTIONS = 1_000;
+/** The process that answers probes takes silence of ten times as long for ours. */
+const TELL_PROBE_MS = 1_000;
 /** All of it, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
 const STOP_GRACE_MS = 4_500;
 /** A drain no longer than this goes on beside the end of the pods; a longer one comes before it. */
@@ -70,6 +78,7 @@ class Supervisor {
   readonly #startedMs: number;
   readonly #log;
   readonly #control: KeptChild;
+  readonly #probe: KeptChild;
   readonly #workers: KeptChild[];
   /** Workers that go as soon as their successor accepts, or when their sessions have ended. */
   readonly #leaving = new Set<KeptChild>();
@@ -79,13 +88,15 @@ class Supervisor {
   readonly #takenOver = new Map<number, (() => void)[]>();
   #controlDecided: ((isReady: boolean) => void) | null = null;
   readonly #board: SlotBoard;
+  #controlReport: ControlReport | null = null;
+  #reportedMs = -Infinity;
   #isControlReady = false;
   #wasControlReady = false;
   #hasGreeted = false;
   #stoppingSinceMs: number | null = null;
   #isDraining = false;
   readonly #impatience = new AbortController();
-  readonly #hung: Record<ChildRole, number> = { control: 0, worker: 0 };
+  readonly #hung: Record<ChildRole, number> = { control: 0, worker: 0, probe: 0 };
   readonly #hangs: HangSupervision;
   #watching: NodeJS.Timeout | undefined;
 
@@ -107,18 +118,21 @@ class Supervisor {
       hungAfterMs: (role) => this.#settings.config.supervision[HUNG_AFTER[role]],
       look: lookAtSilentProcess,
       onSilent: (child) => this.#onSilent(child),
-      onRecovered: (child) => this.#act(this.#board.recovered(child.id)),
+      onRecovered: (child) => {
+        if (this.#isGateway(child)) this.#act(this.#board.recovered(child.id));
+      },
       onKilled: ({ role }) => this.#hung[role]++,
       nowMs: () => performance.now(),
       log: this.#log,
     });
     this.#control = this.#keep('control', 0);
+    this.#probe = this.#keep('probe', 0);
     const workers = config.roles.includes('gateway') ? config.workers : 0;
     this.#workers = Array.from({ length: workers }, (_, number) => this.#keep('worker', number));
     this.#nextId = sockets.slots.length;
   }
 
-  #keep(role: 'control' | 'worker', number: number): KeptChild {
+  #keep(role: ChildRole, number: number): KeptChild {
     return new KeptChild({
       role,
       number,
@@ -147,8 +161,15 @@ class Supervisor {
     });
     process.on('SIGUSR2', () => void this.#restart('all'));
     this.#control.start();
+    this.#probe.start();
     for (const worker of this.#workers) worker.start();
     this.#watching = this.#hangs.run();
+    setGuardedInterval({
+      everyMs: TELL_PROBE_MS,
+      work: () => this.#tellProbe(),
+      name: 'state for probes',
+      log: this.#log,
+    });
   }
 
   /** Children inherit the limit. */
@@ -165,9 +186,8 @@ class Supervisor {
 
   #onStarted(child: KeptChild): void {
     this.#hangs.started(child);
-    if (child !== this.#control) return;
-    giveAll(child, 0, this.#sockets.control);
-    this.#tellGateway();
+    if (child === this.#probe) giveAll(child, 0, this.#sockets.control);
+    if (child.role !== 'worker') this.#tellGateway();
   }
 
   #onMessage(child: KeptChild, message: ChildMessage): void {
@@ -180,6 +200,11 @@ class Supervisor {
         this.#wasControlReady = true;
         this.#controlDecided?.(true);
         break;
+      case 'readiness':
+        this.#controlReport = message.report;
+        this.#reportedMs = performance.now();
+        this.#tellProbe();
+        return;
       case 'synchronized':
         this.#act(this.#board.synchronized(child.id));
         break;
@@ -209,12 +234,16 @@ class Supervisor {
       return false;
     }
     // Sessions that may go on for long need no less of a control plane.
-    if (this.#stoppingSinceMs !== null) return this.#isDraining && child === this.#control;
-    // With no workers the control child is the gateway.
-    if (child.role === 'worker' || this.#workers.length === 0) this.#act(this.#board.ended(child.id));
+    if (this.#stoppingSinceMs !== null) return this.#isDraining && child.role !== 'worker';
+    if (this.#isGateway(child)) this.#act(this.#board.ended(child.id));
     if (child === this.#control && code === EXIT_CONFIG) this.#controlDecided?.(false);
     if (code === EXIT_CONFIG && !this.#wasControlReady) void this.#stop(EXIT_CONFIG);
     return code !== EXIT_CONFIG || this.#wasControlReady;
+  }
+
+  /** With no workers the control child is the gateway. */
+  #isGateway({ role }: KeptChild): boolean {
+    return role === 'worker' || (role === 'control' && this.#workers.length === 0);
   }
 
   #act(actions: readonly SlotAction[]): void {
@@ -230,6 +259,14 @@ class Supervisor {
   #tellGateway(): void {
     const { accepting, slots } = this.#board;
     this.#control.send({ kind: 'gateway', accepting, slots, isDraining: this.#isDraining, hung: this.#hung });
+    this.#tellProbe();
+  }
+
+  #tellProbe(): void {
+    const { accepting, slots } = this.#board;
+    const gateway = { accepting, slots, isDraining: this.#isDraining };
+    const controlAgeMs = performance.now() - this.#reportedMs;
+    this.#probe.send({ kind: 'probe-state', state: { gateway, control: this.#controlReport, controlAgeMs } });
   }
 
   #greetOnce(): void {
@@ -251,7 +288,7 @@ class Supervisor {
     } else if (performance.now() - this.#stoppingSinceMs >= SECOND_SIGNAL_AFTER_MS) {
       this.#log.warn({ signal }, 'ending at once');
       this.#impatience.abort();
-      for (const child of [this.#control, ...this.#gateways]) child.kill();
+      for (const child of [this.#control, this.#probe, ...this.#gateways]) child.kill();
     }
   }
 
@@ -281,7 +318,10 @@ class Supervisor {
         problems.push(
           'The control process does not start with the new configuration; see the log. Nothing was changed.',
         );
-      } else for (let number = 0; number < workers; number++) await this.#replaceWorker(number);
+      } else {
+        if (what === 'all') this.#probe.restart(STOP_GRACE_MS);
+        for (let number = 0; number < workers; number++) await this.#replaceWorker(number);
+      }
     }
     this.#isRestarting = false;
     if (problems.length === 0) this.#log.info({ what }, 'restarted');
@@ -320,7 +360,7 @@ class Supervisor {
   #onSilent(child: KeptChild): void {
     const { role, number, pid } = child;
     this.#log.warn({ role, number, pid }, 'a child process gives no sign of life');
-    this.#act(this.#board.silent(child.id));
+    if (this.#isGateway(child)) this.#act(this.#board.silent(child.id));
   }
 
   /** Its sessions drain, as after a restart. One worker of each number does so at a time: the former ends now. */
@@ -347,7 +387,7 @@ class Supervisor {
     if (isPatient && this.#settings.config.drain.sessionsMs + this.#settings.config.drain.readinessDelayMs > QUICK_MS) {
       await this.#drain();
     }
-    await Promise.all([...this.#gateways, this.#control].map((child) => child.stop(STOP_GRACE_MS)));
+    await Promise.all([...this.#gateways, this.#control, this.#probe].map((child) => child.stop(STOP_GRACE_MS)));
     this.#sockets.close();
     this.#directory.release();
     process.exit(code);

@@ -1,11 +1,15 @@
+import { join } from 'node:path';
 import { collectMetrics } from '../../control/metrics/exposition.ts';
 import { processMetrics } from '../../control/metrics/process-metrics.ts';
 import { untilAborted } from '../../core/abort.ts';
 import { PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import { gauge } from '../../core/metrics.ts';
+import { CONTROL_SOCKET } from '../control-port/client-line.ts';
+import type { ControlReport } from '../control-port/probe-state.ts';
 import { createControlServer } from '../control-servers.ts';
 import { probesAlone } from '../probes-alone.ts';
+import { readinessOf, reportReadiness } from '../readiness.ts';
 import { watchProcessNumbers } from '../process-numbers.ts';
 import type { SupervisorLink } from '../supervisor-link.ts';
 import { systemClock as clock } from '../system-clock.ts';
@@ -30,32 +34,32 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
       ),
     ],
   ];
+  const report = () => reportOf(uplink.state);
   const server = createControlServer({
     config,
-    listenerFor: probesAlone(config, async () => readinessOf(link, uplink.state), version),
+    listenerFor: probesAlone(config, async () => readinessOf(link, report()), version),
     metrics: () => collectMetrics(metrics, log),
     version,
     log,
   });
   const work = [uplink.run(link.ending)];
-  link.onListen(['control'], ({ handle }) => {
-    void server.listen(handle).then(() => link.send({ kind: 'ready' }));
-  });
+  await server.listen({ controlSocketPath: join(runDir, CONTROL_SOCKET) });
+  link.send({ kind: 'ready' });
+  const reporting = reportReadiness(link, report, log);
   if (config.workers === 0) {
     const { runGateway } = await import('../gateway-role.ts');
     work.push(runGateway(link, log, link.ending));
   }
   await Promise.race([untilAborted(link.ending), ...work]);
+  clearInterval(reporting);
   await Promise.all([server.close(), ...work]);
 }
 
 /** Workers accept only with a whole table, and keep it while the control plane is away: that is no reason to be unready. */
-function readinessOf(link: SupervisorLink, state: UplinkState) {
-  const { accepting, slots, isDraining } = link.gateway();
+function reportOf(state: UplinkState): ControlReport {
   return {
-    ok: accepting === slots && !isDraining,
+    ok: true,
     detail: {
-      gateway: isDraining ? 'ending: running sessions have some time left' : `${accepting} of ${slots} accept`,
       controlPlane: state.kind === 'away' ? `away since ${new Date(state.sinceMs).toISOString()}` : state.kind,
     },
   };
