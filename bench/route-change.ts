@@ -36,6 +36,7 @@ async function beWorker(socketPath: string): Promise<void> {
     changeCertificates: () => undefined,
     setChallenges: () => undefined,
     setTicketKeys: () => undefined,
+    setPodNetworks: () => undefined,
     tellOfPod: () => null,
     cancel: () => undefined,
     cancelAnswered: () => undefined,

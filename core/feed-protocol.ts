@@ -1,5 +1,6 @@
 import type { CancelAnswer } from './cancel-answer.ts';
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
+import type { NetworkNamespace } from './orchestrator.ts';
 import type { PodConnections } from './pod-connections.ts';
 import type { PackedRoutes } from './packed-routes.ts';
 import type { Route } from './route.ts';
@@ -49,6 +50,8 @@ export type ControlMessage =
    * worker dials the addresses of pods only while it was told so within FEED_FRESH_MS; otherwise those of their services.
    */
   | { readonly kind: 'alive'; readonly isWatchFresh: boolean }
+  /** All network namespaces of pods there are, each time: the gateway is reached from inside them, too. */
+  | { readonly kind: 'pod-networks'; readonly networks: readonly NetworkNamespace[] }
   /** What has been seen of this pod? Answered by `pod-told` with the same id. */
   | { readonly kind: 'pod-asked'; readonly id: number; readonly uid: string }
   | CancelMessage

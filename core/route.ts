@@ -1,15 +1,21 @@
 import type { ErrorCode } from './errors.ts';
 import { podHost } from './ids.ts';
-import type { NetworkAddress, Observation } from './orchestrator.ts';
+import type { DialGuard, NetworkAddress, Observation } from './orchestrator.ts';
 import type { PodRecord, PodStatus, StanzaOptions } from './pod.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
-export interface Backend {
+export interface Backend extends DialGuard {
   readonly uid: string;
   readonly address: string;
   readonly port: number;
   /** Dialled instead while the watch that gave `address` is not fresh (see StanzaAddress). */
   readonly service: NetworkAddress | null;
+}
+
+/** Do bytes for one arrive where bytes for the other do? */
+export function isSameBackend(a: Backend, b: Backend): boolean {
+  const isSamePlace = a.address === b.address && a.port === b.port && a.namespace?.inode === b.namespace?.inode;
+  return isSamePlace && a.uid === b.uid;
 }
 
 /** One host name -> one stanza of one pod. All the gateway knows. */

@@ -8,6 +8,9 @@ import { deathsInARow, restartDelayMs } from './restart-backoff.ts';
 
 const MAIN = join(import.meta.dirname, '..', 'main.ts');
 
+/** Node's FFI, by which sockets of other network namespaces are made, would announce that it is experimental. */
+const EXEC_ARGV = [...process.execArgv, '--disable-warning=ExperimentalWarning'];
+
 export interface KeptChildOptions {
   readonly role: ChildRole;
   readonly number: number;
@@ -57,7 +60,10 @@ export class KeptChild {
     const startedMs = performance.now();
     let child: ChildProcess;
     try {
-      child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], { stdio: 'inherit' });
+      child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], {
+        stdio: 'inherit',
+        execArgv: EXEC_ARGV,
+      });
     } catch (error) {
       this.#startLater({ error: errorText(error) }, startedMs);
       return;

@@ -289,6 +289,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
             log,
             counts,
             cancels,
+            ...(opened.podNetworks === null ? {} : { podNetworks: opened.podNetworks }),
             questions,
             isWatchFresh: () => orchestrator.glimpse(NOBODYS).kind !== 'unknown',
           },

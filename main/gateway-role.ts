@@ -7,6 +7,7 @@ import {
 } from '../proxy/gateway.ts';
 import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';
+import type { Config } from '../config/config.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 import { hostname } from 'node:os';
@@ -51,6 +52,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     apiSocketPath: join(runDir, 'api.sock'),
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
+    podDoors: podDoorsOf(config),
     limits: limitsOf(config.gateway, Math.max(1, config.workers), descriptors.maxConnections),
     descriptorTaken: (descriptor) => pausing.taken(descriptor),
     drainMs: config.drain.sessionsMs,
@@ -127,4 +129,13 @@ function limitsOf(
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,
     http: DEFAULT_HTTP_LIMITS,
   };
+}
+
+/** As on the machine itself; and under the port that clients dial, which may be that of a load balancer. */
+function podDoorsOf(config: Config) {
+  const { httpsPort, httpPort, publicHttpsPort, publicHttpPort } = config;
+  return [
+    ...Array.from(new Set([httpsPort, publicHttpsPort]), (port) => ({ kind: 'https', port }) as const),
+    ...Array.from(new Set([httpPort, publicHttpPort]), (port) => ({ kind: 'http', port }) as const),
+  ];
 }

@@ -1,9 +1,12 @@
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
-import type { Orchestrator } from '../core/orchestrator.ts';
+import type { Orchestrator, PodNetworks } from '../core/orchestrator.ts';
 import type { TemplateCatalog } from '../core/template.ts';
+import { connectGuarded } from '../proxy/session/connect-guarded.ts';
+import { canEnterNamespaces } from '../proxy/session/network-namespace.ts';
 import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
+import { keepDescriptorsFromChildren } from './inherited-descriptors.ts';
 import { podsRootOf } from './pods-root.ts';
 
 export interface OpenedOrchestrator {
@@ -13,6 +16,8 @@ export interface OpenedOrchestrator {
   readonly allowsImages: boolean;
   /** No pod can read what belongs to another pod or to Podgate itself. */
   readonly arePodsSeparated: boolean;
+  /** Null: pods have no network namespace of this machine. */
+  readonly podNetworks: PodNetworks | null;
   /** Ends all pods, where they end with Podgate; null where they outlive it. */
   readonly stopAll: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -46,7 +51,7 @@ async function openKubernetes(
     templates,
     settings: { ...settings, site: config.site },
   });
-  return { orchestrator, templates, allowsImages: true, arePodsSeparated: true, stopAll: null };
+  return { orchestrator, templates, allowsImages: true, arePodsSeparated: true, podNetworks: null, stopAll: null };
 }
 
 async function openProcesses({ config, installation, instance, clock, log }: OpenOrchestratorOptions) {
@@ -54,6 +59,8 @@ async function openProcesses({ config, installation, instance, clock, log }: Ope
   const { arePodsSeparated } = await import('../spawner/orchestrator/process/separation.ts');
   const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
   const templates = createTemplateCatalog();
+  const { tryWalls } = await import('../spawner/orchestrator/process/walls.ts');
+  keepDescriptorsFromChildren();
   const asRoot = process.getuid?.() === 0;
   const orchestrator = createProcessOrchestrator({
     ...podsRootOf({ dataDir: config.dataDir, installation, asRoot }),
@@ -67,12 +74,15 @@ async function openProcesses({ config, installation, instance, clock, log }: Ope
     neo4j: { home: config.neo4jHome, javaHome: config.javaHome },
     environment: config.podEnvironment,
     asRoot,
+    walls: tryWalls({ asRoot, canEnter: canEnterNamespaces() }),
+    connect: (place) => connectGuarded({ host: place.address, port: place.port }, place),
   });
   return {
     orchestrator,
     templates,
     allowsImages: false,
     arePodsSeparated: arePodsSeparated(),
+    podNetworks: orchestrator.podNetworks,
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
   };
 }

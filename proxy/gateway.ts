@@ -9,6 +9,7 @@ import type { Logger } from '../core/logger.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters, type Counters } from './counters.ts';
 import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
+import { type Door, PodDoors } from './listener/pod-doors.ts';
 import { HttpsFront } from './listener/https-front.ts';
 import { Reception } from './listener/reception.ts';
 import { compileAddressList } from './policy/ip-allow-list.ts';
@@ -48,6 +49,8 @@ export interface GatewayOptions extends WorkerName {
   readonly apiUrl: string;
   /** The port clients dial. */
   readonly publicHttpsPort: number;
+  /** Where pods with a network of their own reach the gateway. Default: nowhere. */
+  readonly podDoors?: readonly Door<ListenKind>[];
   readonly limits: GatewayLimits;
   /** What becomes of sessions whose route changes. Default: DEFAULT_SESSION_POLICY. */
   readonly sessions?: SessionPolicy;
@@ -131,6 +134,7 @@ class GatewayWorker implements Gateway {
   readonly #http: ReturnType<typeof createHttpProtocol>;
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
   readonly #servers = new Set<Server>();
+  readonly #doors: PodDoors<ListenKind>;
   #drainEndMs: number | null = null;
   #baseHosts: ReadonlySet<string> = new Set();
   /** http-01: token -> key authorization. */
@@ -227,6 +231,11 @@ class GatewayWorker implements Gateway {
         });
       },
     };
+    this.#doors = new PodDoors({
+      doors: options.podDoors ?? [],
+      listen: (kind, handle) => this.listen(kind, handle),
+      log,
+    });
     this.#feed = new FeedClient({
       socketPath: options.feedSocketPath,
       ...workerNameOf(options),
@@ -259,6 +268,7 @@ class GatewayWorker implements Gateway {
           });
         },
         cancelAnswered: (id, answer) => cancellation.answered(id, answer),
+        setPodNetworks: (networks) => this.#doors.set(networks),
         tellOfPod: (uid) => seen.board.tell(uid),
       },
     });

@@ -5,6 +5,7 @@ import { errorText } from '../../core/errors.ts';
 import { type ControlMessage, FEED_ALIVE_MS, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
 import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { PodNetworks } from '../../core/orchestrator.ts';
 import { packRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';
@@ -40,6 +41,8 @@ export interface FeedServerOptions {
   readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
   /** Asks the workers what they have seen of a pod. Default: nobody does. */
   readonly questions?: Pick<WorkerQuestions, 'join'>;
+  /** Default: pods have none. */
+  readonly podNetworks?: PodNetworks;
   /** To and from the other replicas; default: there are none. */
   readonly cancels?: CancelRelay;
   /** Is what the orchestrator's watch tells to be believed? Default: always. */
@@ -157,6 +160,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
   send(socket, { kind: 'hello', epoch, baseHosts: options.baseHosts });
   send(socket, aliveOf(options));
   if (options.tickets !== undefined) sendTicketKeys(options.tickets, socket);
+  if (options.podNetworks !== undefined) sendPodNetworks(options.podNetworks, socket);
   const certificates = sendCertificates(options.certificates, socket, (message) => send(socket, message));
   socket.on('close', certificates.stop);
   if (feed.isReady) sendSnapshot();
@@ -166,6 +170,12 @@ function sendTicketKeys(tickets: NonNullable<FeedServerOptions['tickets']>, sock
   const sendKeys = (): void => send(socket, { kind: 'ticket-keys', keys: tickets.keys() });
   socket.on('close', tickets.follow(sendKeys));
   sendKeys();
+}
+
+function sendPodNetworks(podNetworks: PodNetworks, socket: Socket): void {
+  const sendAll = (): void => send(socket, { kind: 'pod-networks', networks: podNetworks.all() });
+  socket.on('close', podNetworks.follow(sendAll));
+  sendAll();
 }
 
 function aliveOf({ isWatchFresh }: FeedServerOptions): ControlMessage {

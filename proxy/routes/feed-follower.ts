@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { CancelAnswer } from '../../core/cancel-answer.ts';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
+import type { NetworkNamespace } from '../../core/orchestrator.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
 import { type PackedRoutes, unpackRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
@@ -20,6 +21,8 @@ export interface FeedSink {
   cancel(id: number, key: Buffer, address: string): void;
   /** What came of one that this worker has asked about. */
   cancelAnswered(id: number, answer: CancelAnswer): void;
+  /** All there are: the gateway is reached from inside them, too. */
+  setPodNetworks(networks: readonly NetworkNamespace[]): void;
   tellOfPod(uid: string): PodConnections | null;
 }
 
@@ -115,6 +118,9 @@ export class FeedFollower {
           this.#sink.changeRoutes(set, message.removed);
           return this.#applied(phase.epoch, message.sequence);
         });
+      case 'pod-networks':
+        this.#sink.setPodNetworks(message.networks);
+        return FOLLOWED;
       case 'pod-asked': {
         const { id, uid } = message;
         return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.tellOfPod(uid) } };

@@ -1,4 +1,4 @@
-import type { Backend, Route } from '../../core/route.ts';
+import { type Backend, isSameBackend, type Route } from '../../core/route.ts';
 import { SharedTexts } from './shared-texts.ts';
 
 /**
@@ -24,9 +24,9 @@ export class RouteTable {
   }
 
   /** Does the name still lead to this pod at this address? To be asked between the dial and the first byte. */
-  leadsTo(host: string, { uid, address, port }: Backend): boolean {
-    const backend = this.get(host)?.backend ?? null;
-    return backend !== null && backend.uid === uid && backend.address === address && backend.port === port;
+  leadsTo(host: string, backend: Backend): boolean {
+    const present = this.get(host)?.backend ?? null;
+    return present !== null && isSameBackend(present, backend);
   }
 
   get size(): number {

@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
-import type { Backend } from '../../core/route.ts';
+import { type Backend, isSameBackend } from '../../core/route.ts';
+import { onConnected } from './on-connected.ts';
 import { connectTappable } from './tap.ts';
 
 /** A refused dial right after "ready" is tried again this long: kube-proxy lags a second or two behind. */
@@ -51,14 +52,9 @@ export function dialBackend(
       finish({ kind: 'refused', code: backend });
       return;
     }
-    const socket = connectTappable({
-      host: backend.address,
-      port: backend.port,
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_MS,
-    });
+    const { address: host, port } = backend;
+    const socket = connectTappable({ host, port, allowHalfOpen: true }, backend);
+    socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
     dialling = socket;
     timer = setTimeout(() => socket.destroy(), DIAL_ATTEMPT_MS);
     const onFailed = (): void => {
@@ -74,11 +70,12 @@ export function dialBackend(
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
     };
     socket.on('error', ignore).on('close', onFailed);
-    socket.once('connect', () => {
+    onConnected(socket, backend, () => {
       // After whatever of the route feed has come in the same turn of the event loop.
       setImmediate(() => {
         if (socket.destroyed) return;
-        if (!isSame(backend, locate())) {
+        const located = locate();
+        if (typeof located === 'string' || !isSameBackend(backend, located)) {
           socket.destroy();
           return;
         }
@@ -94,11 +91,6 @@ export function dialBackend(
   }
   client.on('close', onClientClosed);
   attempt();
-}
-
-function isSame(backend: Backend, other: Backend | RefusalCode): boolean {
-  if (typeof other === 'string') return false;
-  return backend.uid === other.uid && backend.address === other.address && backend.port === other.port;
 }
 
 function ignore(): void {

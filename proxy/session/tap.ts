@@ -1,4 +1,6 @@
-import { connect, type NetConnectOpts, Socket } from 'node:net';
+import { type NetConnectOpts, Socket } from 'node:net';
+import type { DialGuard } from '../../core/orchestrator.ts';
+import { connectGuarded } from './connect-guarded.ts';
 import { surviveFailedWrites } from './write-failures.ts';
 
 /**
@@ -14,18 +16,14 @@ const taps = new WeakMap<Socket, Tap>();
 
 /**
  * Connects a socket that reads into a buffer which all of them share, and that survives failed writes. Until it is tapped it
- * is a stream like any other.
+ * is a stream like any other. Whether the right user answers (`ownerUid`) is for the caller to check.
  */
-export function connectTappable(options: NetConnectOpts): Socket {
-  const socket: Socket = connect({
-    ...options,
-    onread: {
-      buffer: readBuffer,
-      callback: (length) => {
-        return taps.get(socket)?.(readBuffer.subarray(0, length)) ?? false;
-      },
-    },
-  });
+export function connectTappable(options: NetConnectOpts, guard: DialGuard = {}): Socket {
+  const onread = {
+    buffer: readBuffer,
+    callback: (length: number): boolean => taps.get(socket)?.(readBuffer.subarray(0, length)) ?? false,
+  };
+  const socket: Socket = connectGuarded({ ...options, onread }, guard);
   taps.set(socket, (bytes) => socket.push(Buffer.from(bytes)));
   surviveFailedWrites(socket);
   return socket;

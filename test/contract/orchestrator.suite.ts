@@ -1,8 +1,9 @@
-import { connect } from 'node:net';
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PodgateError } from '../../core/errors.ts';
-import type { Orchestrator, WorkloadEvent, WorkloadSpec } from '../../core/orchestrator.ts';
+import type { Orchestrator, StanzaAddress, WorkloadEvent, WorkloadSpec } from '../../core/orchestrator.ts';
+import { connectGuarded } from '../../proxy/session/connect-guarded.ts';
+import { onConnected } from '../../proxy/session/on-connected.ts';
 import { until } from '../support/until.ts';
 import {
   becomes,
@@ -58,7 +59,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         expect(seen.ageMs).toBeLessThan(60_000);
         const address = seen.addresses['default'];
         if (address === undefined) throw new Error('the default stanza has no address');
-        await dial(address.address, address.port);
+        await dial(address);
         await remove(workload);
       });
 
@@ -353,12 +354,13 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
   });
 }
 
-function dial(host: string, port: number): Promise<void> {
+function dial(place: StanzaAddress): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port }, () => {
+    const socket = connectGuarded({ host: place.address, port: place.port }, place);
+    socket.once('error', reject);
+    onConnected(socket, place, () => {
       socket.destroy();
       resolve();
     });
-    socket.once('error', reject);
   });
 }

@@ -7,9 +7,9 @@ import { RedisServer } from '../support/redis-server.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
 
-/** Answers with its process id: whoever reads it twice knows whether the workload was touched. */
+/** Answers with a number of its own: whoever reads it twice knows whether the workload was touched. */
 const SERVER =
-  "require('http').createServer((q, s) => s.end(String(process.pid))).listen(process.env.PORT, '127.0.0.1')";
+  "const id = require('crypto').randomInt(2 ** 40); require('http').createServer((q, s) => s.end(String(id))).listen(process.env.PORT, '127.0.0.1')";
 
 let server: RedisServer;
 let program: Program;
@@ -31,10 +31,10 @@ async function createServer(podId: string): Promise<void> {
     command: [process.execPath, '-e', SERVER],
     networking: { default: { protocol: 'http', port: 5000 } },
   });
-  await until('it answers through the gateway', async () => /^\d+$/.test(await pidOf(podId)));
+  await until('it answers through the gateway', async () => /^\d+$/.test(await idOf(podId)));
 }
 
-async function pidOf(podId: string): Promise<string> {
+async function idOf(podId: string): Promise<string> {
   const host = `${podId}.pods.localhost`;
   const resolve = ['--resolve', `${host}:${program.httpsPort}:127.0.0.1`];
   const url = `https://${host}:${program.httpsPort}/`;
@@ -79,14 +79,14 @@ test('an older copy of Redis: records, credentials and sessions come back, what 
   const credentials = (await program.get('/v3/pods/database/credentials')).body.result;
   expect((await program.api('DELETE', '/v3/pods/deleted')).status).toBe(200);
   await until('it is gone', async () => (await program.get('/v3/pods/deleted')).status === 404);
-  const pid = await pidOf('first');
+  const id = await idOf('first');
 
   await restore(copy);
   const plan = await untilSuspect();
   expect(plan).toMatch(/records to rebuild from their workloads:\n {2}dev\/database\n/);
   expect(plan).toMatch(/pods to set to OFF.*:\n {2}dev\/deleted\n/);
   expect(plan).toContain('podgate recover --yes');
-  expect(await pidOf('first')).toBe(pid);
+  expect(await idOf('first')).toBe(id);
   expect((await program.get('/v3/pods/database')).status).toBe(404);
   const refused = await program.api('POST', '/v3/pods', { pod_id: 'meanwhile', pod_template: 'podgate/hello' });
   expect([refused.status, refused.body.message]).toEqual([503, expect.stringContaining('The store is suspect')]);
@@ -99,7 +99,7 @@ test('an older copy of Redis: records, credentials and sessions come back, what 
   await program.podStatus('first', 'RUNNING');
   await program.podStatus('deleted', 'STOPPED');
   expect((await program.get('/v3/pods/database/credentials')).body.result).toEqual(credentials);
-  expect(await pidOf('first')).toBe(pid);
+  expect(await idOf('first')).toBe(id);
   const { action_logs: lines } = (await program.get('/v3/pods/deleted/logs')).body.result as {
     action_logs: readonly string[];
   };
@@ -111,17 +111,17 @@ test('an older copy of Redis: records, credentials and sessions come back, what 
 test('an empty Redis: everything that runs has its record again, and works on', async () => {
   await createServer('first');
   await createServer('second');
-  const pids = [await pidOf('first'), await pidOf('second')];
+  const ids = [await idOf('first'), await idOf('second')];
   await server.kill();
   rmSync(join(server.folder, 'appendonlydir'), { recursive: true });
   await server.start();
   expect(await untilSuspect()).toMatch(/2 records to rebuild/);
-  expect([await pidOf('first'), await pidOf('second')]).toEqual(pids);
+  expect([await idOf('first'), await idOf('second')]).toEqual(ids);
   expect((await podgate('recover', '--yes')).code).toBe(0);
   for (const podId of ['first', 'second']) await program.podStatus(podId, 'RUNNING');
-  expect([await pidOf('first'), await pidOf('second')]).toEqual(pids);
+  expect([await idOf('first'), await idOf('second')]).toEqual(ids);
   expect((await program.get('/readyz')).status).toBe(200);
   expect((await program.api('DELETE', '/v3/pods/second')).status).toBe(200);
   await until('it is gone', async () => (await program.get('/v3/pods/second')).status === 404);
-  expect(await pidOf('first')).toBe(pids[0]);
+  expect(await idOf('first')).toBe(ids[0]);
 });

@@ -1,10 +1,12 @@
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { DialGuard } from '../../../core/orchestrator.ts';
+import { onConnected } from '../../session/on-connected.ts';
 import { connectTappable } from '../../session/tap.ts';
 
 /** Where a request goes: an address (never a name: nothing is resolved on the data path) or the API's Unix socket. */
 export type Destination =
-  | { readonly kind: 'address'; readonly address: string; readonly port: number }
+  | ({ readonly kind: 'address'; readonly address: string; readonly port: number } & DialGuard)
   | { readonly kind: 'unix'; readonly path: string };
 
 export interface DialOptions {
@@ -22,7 +24,10 @@ export function connect(
   const socket =
     destination.kind === 'unix'
       ? connectTappable({ path: destination.path, allowHalfOpen })
-      : connectTappable({ host: destination.address, port: destination.port, allowHalfOpen, autoSelectFamily: false });
+      : connectTappable(
+          { host: destination.address, port: destination.port, allowHalfOpen, autoSelectFamily: false },
+          destination,
+        );
   socket.setNoDelay(true);
   socket.setKeepAlive(true, 60_000);
   const timer = setTimeout(
@@ -31,14 +36,12 @@ export function connect(
   );
   const settle = (error: Error | null) => {
     clearTimeout(timer);
-    socket.off('connect', onConnect);
     socket.off('error', settle);
     socket.off('close', onClose);
     callback(error, error === null ? socket : null);
   };
-  const onConnect = () => settle(null);
   const onClose = () => settle(new Error('closed before it was connected'));
-  socket.once('connect', onConnect);
+  onConnected(socket, destination.kind === 'address' ? destination : {}, () => settle(null));
   socket.once('error', settle);
   socket.once('close', onClose);
   return socket;

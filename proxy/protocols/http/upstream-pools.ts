@@ -80,12 +80,12 @@ export class UpstreamPools {
 
   #create(
     key: string,
-    { address, port }: Backend,
+    backend: Backend,
     protocol: BackendProtocol,
     preamble: Buffer | null,
     unheard?: UnheardConnections,
   ): UpstreamPool {
-    const destination = { kind: 'address', address, port } as const;
+    const destination = { kind: 'address', ...backend } as const;
     return protocol === 'h2c'
       ? new SessionPool(key, destination, this.#limits, preamble)
       : new ConnectionPool(key, destination, this.#limits, preamble, unheard);
@@ -146,5 +146,6 @@ function poolIn(
 }
 
 function keyOf(backend: Backend, protocol: BackendProtocol): string {
-  return `${backend.uid} ${backend.address} ${String(backend.port)} ${protocol ?? 'http1'}`;
+  const { uid, address, port, namespace } = backend;
+  return `${uid} ${address} ${String(port)} ${String(namespace?.inode ?? '')} ${protocol ?? 'http1'}`;
 }

@@ -2,7 +2,9 @@ import type { Clock } from '../../../core/clock.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { PortRange } from './ports.ts';
+import type { Connect } from './probes.ts';
 import type { Neo4jSettings } from './recipes/neo4j/neo4j-home.ts';
+import type { Walls } from './room.ts';
 
 export interface ProcessOrchestratorOptions {
   /** Workloads and volumes. Under root other users must be able to reach it. */
@@ -24,13 +26,16 @@ export interface ProcessOrchestratorOptions {
   readonly environment: { readonly path: string; readonly lang: string | null; readonly timeZone: string | null };
   /** Pods run as users of their own. */
   readonly asRoot: boolean;
+  readonly walls: Walls;
+  readonly connect: Connect;
   readonly limits?: Partial<ProcessLimits>;
 }
 
 export interface ProcessLimits {
   /** Of what one workload prints, on disk. */
   readonly outputMaxBytes: number;
-  readonly outputCheckMs: number;
+  /** How often it is checked who listens on the ports of pods that share a network. */
+  readonly listenersCheckMs: number;
   /** Wait after the first failure of a program; it doubles with each. */
   readonly restartDelayMs: number;
   readonly portRange: PortRange;

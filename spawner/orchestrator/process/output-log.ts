@@ -1,50 +1,26 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  ftruncateSync,
-  openSync,
-  readSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * What a workload prints: a file it appends to by itself, so that it neither needs us to live nor can be held up by us.
- * It is kept short by copying its end to a second file and emptying it (a program cannot be told to open another one).
- * Both together hold at most `maxBytes` after each `bound`.
+ * What a workload prints: two files that its shim writes, the older one full. Both together hold at most `maxBytes`,
+ * whether or not anybody looks after them.
  */
 export class OutputLog {
-  readonly path: string;
+  readonly directory: string;
+  readonly fileMaxBytes: number;
+  readonly #newer: string;
   readonly #older: string;
-  readonly #halfBytes: number;
 
   constructor(directory: string, maxBytes: number) {
-    this.path = join(directory, 'output.log');
+    this.directory = directory;
+    this.fileMaxBytes = Math.floor(maxBytes / 2);
+    this.#newer = join(directory, 'output.log');
     this.#older = join(directory, 'output.1.log');
-    this.#halfBytes = Math.floor(maxBytes / 2);
-  }
-
-  /** To be called about once a second: what comes between two calls is not bounded. */
-  bound(): void {
-    if (sizeOf(this.path) <= this.#halfBytes) return;
-    // In one go: whatever is printed between the copy and the cut is lost.
-    const fd = openSync(this.path, constants.O_RDWR | constants.O_NOFOLLOW);
-    try {
-      const end = fromLineStart(readEnd(fd, this.#halfBytes));
-      writeFileSync(`${this.#older}.new`, end, { mode: 0o600 });
-      renameSync(`${this.#older}.new`, this.#older);
-      ftruncateSync(fd, 0);
-    } finally {
-      closeSync(fd);
-    }
   }
 
   /** The last `bytes`, from the beginning of a line on; '' when there is nothing. */
   tail(bytes: number): string {
-    const newer = readEndOf(this.path, bytes);
+    const newer = readEndOf(this.#newer, bytes);
     const older = newer.length < bytes ? readEndOf(this.#older, bytes - newer.length) : Buffer.alloc(0);
     const all = Buffer.concat([older, newer]);
     return (all.length < bytes ? all : fromLineStart(all)).toString('utf8');
@@ -57,15 +33,20 @@ function fromLineStart(cut: Buffer): Buffer {
   return firstBreak === -1 || firstBreak === cut.length - 1 ? cut : cut.subarray(firstBreak + 1);
 }
 
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-}
-
+/** Empty when there is no such file, or something that is none. */
 function readEndOf(path: string, bytes: number): Buffer {
-  if (sizeOf(path) === 0 || bytes <= 0) return Buffer.alloc(0);
-  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  if (bytes <= 0) return Buffer.alloc(0);
+  let fd: number;
   try {
-    return readEnd(fd, bytes);
+    // Without setpriv the directory is the pod's: it may have put a pipe there.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    // Between two files there is none for a moment.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return Buffer.alloc(0);
+    throw error;
+  }
+  try {
+    return fstatSync(fd).isFile() ? readEnd(fd, bytes) : Buffer.alloc(0);
   } finally {
     closeSync(fd);
   }

@@ -8,7 +8,9 @@ export interface Paths {
   workload(uid: string): string;
   home(uid: string): string;
   config(uid: string): string;
+  log(uid: string): string;
   status(uid: string): string;
+  environment(uid: string): string;
   volume(uid: string): string;
 }
 
@@ -22,7 +24,9 @@ export function pathsBelow(root: string): Paths {
     workload: (uid) => join(workloads, uid),
     home: (uid) => join(workloads, uid, 'home'),
     config: (uid) => join(workloads, uid, 'config'),
+    log: (uid) => join(workloads, uid, 'log'),
     status: (uid) => join(workloads, uid, 'status'),
+    environment: (uid) => join(workloads, uid, 'environment'),
     volume: (uid) => join(volumes, uid),
   };
 }

@@ -45,11 +45,15 @@ function isPortFree(port: number): Promise<boolean> {
   });
 }
 
+export function portVariable(stanza: string): string {
+  return `PORT_${stanza.toUpperCase()}`;
+}
+
 /** PORT for the default stanza, PORT_<STANZA> for each. */
 export function portVariables(ports: Readonly<Record<string, number>>): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const [stanza, port] of Object.entries(ports)) {
-    variables[`PORT_${stanza.toUpperCase()}`] = String(port);
+    variables[portVariable(stanza)] = String(port);
     if (stanza === DEFAULT_STANZA) variables['PORT'] = String(port);
   }
   return variables;

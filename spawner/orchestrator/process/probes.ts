@@ -1,9 +1,17 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import type { DialGuard, NetworkAddress } from '../../../core/orchestrator.ts';
 import type { Readiness } from '../../../core/template.ts';
 
 /** One question to a workload must be answered within this time. */
 const PROBE_DEADLINE_MS = 1_000;
-const HOST = '127.0.0.1';
+
+/** Opens a connection; errors are events. */
+export type Connect = (place: NetworkAddress & DialGuard) => Socket;
+
+export interface ProbedPlace {
+  readonly connect: Connect;
+  readonly place: NetworkAddress & DialGuard;
+}
 
 /** StartupMessage of protocol 3.0 for a user that need not exist (PostgreSQL documentation, 54.7). */
 const POSTGRES_STARTUP = startupMessage({ user: 'podgate', database: 'podgate' });
@@ -11,25 +19,25 @@ const POSTGRES_STARTUP = startupMessage({ user: 'podgate', database: 'podgate' }
 const BOLT_HANDSHAKE = Buffer.from('6060b017' + '00040405' + '00020404' + '00000104' + '00000003', 'hex');
 
 /** Does the workload answer as its template says it should when it is ready? Never throws. */
-export function probe(readiness: Readiness, port: number): Promise<boolean> {
+export function probe(readiness: Readiness, probed: ProbedPlace): Promise<boolean> {
   switch (readiness.kind) {
     case 'tcp':
-      return ask(port, Buffer.alloc(0), () => true);
+      return ask(probed, Buffer.alloc(0), () => true);
     case 'http':
       return ask(
-        port,
+        probed,
         Buffer.from(`GET ${readiness.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`),
         isHttpReady,
       );
     case 'postgres':
-      return ask(port, POSTGRES_STARTUP, isPostgresReady);
+      return ask(probed, POSTGRES_STARTUP, isPostgresReady);
     case 'bolt':
-      return ask(port, BOLT_HANDSHAKE, isBoltReady);
+      return ask(probed, BOLT_HANDSHAKE, isBoltReady);
   }
 }
 
-export function isListening(port: number): Promise<boolean> {
-  return ask(port, Buffer.alloc(0), () => true);
+export function isListening(probed: ProbedPlace): Promise<boolean> {
+  return ask(probed, Buffer.alloc(0), () => true);
 }
 
 /** null: more bytes are needed. */
@@ -54,9 +62,9 @@ export const isPostgresReady: Judge = (received) => {
 /** Four bytes: the version agreed on, or zero for none. */
 export const isBoltReady: Judge = (received) => (received.length < 4 ? null : received.readUInt32BE(0) !== 0);
 
-function ask(port: number, question: Buffer, judge: Judge): Promise<boolean> {
+function ask({ connect, place }: ProbedPlace, question: Buffer, judge: Judge): Promise<boolean> {
   return new Promise((resolve) => {
-    const socket: Socket = connect({ host: HOST, port, noDelay: true });
+    const socket: Socket = connect(place).setNoDelay(true);
     const received: Buffer[] = [];
     const finish = (answer: boolean) => {
       clearTimeout(timer);

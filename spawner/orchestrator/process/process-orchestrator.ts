@@ -7,6 +7,7 @@ import type {
   EnsureResult,
   Observation,
   Orchestrator,
+  PodNetworks,
   RemoveOptions,
   WorkloadEvent,
   WorkloadObservation,
@@ -23,14 +24,14 @@ import { createProcessTable } from './process-table.ts';
 import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
 import { removeTree } from './remove-tree.ts';
 import { exists } from './runtime-files.ts';
-import { listeningUsers } from './socket-owner.ts';
+import { readListeners } from './listeners.ts';
 import { Watchers } from '../watchers.ts';
 import { Workload, type WorkloadParts } from './workload.ts';
 import type { WorkloadRecord } from './workload-record.ts';
 
 const DEFAULT_LIMITS: ProcessLimits = {
   outputMaxBytes: 10 * 1024 * 1024,
-  outputCheckMs: 500,
+  listenersCheckMs: 500,
   restartDelayMs: 1_000,
   portRange: DEFAULT_PORT_RANGE,
   firstLookMs: 10_000,
@@ -39,6 +40,7 @@ const DEFAULT_LIMITS: ProcessLimits = {
 const FIRST_LOOK_RETRY_MS = 1_000;
 
 export interface ProcessOrchestrator extends Orchestrator {
+  readonly podNetworks: PodNetworks;
   /**
    * Ends every workload and keeps its data; nothing new is accepted from now on, and nothing is reported any more.
    * Resolves when all are gone or the signal aborts.
@@ -70,6 +72,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   const byName = new Map<string, Workload>();
   /** Being made, by name. */
   const making = new Map<string, { readonly workload: WorkloadSpec; readonly result: Promise<EnsureResult> }>();
+  const networkFollowers = new Set<() => void>();
   const deletingVolumes = new Map<string, Promise<void>>();
   const takenPorts = new Set<number>();
   /** Users and ports are chosen one at a time. */
@@ -91,12 +94,17 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       bootClock,
       log,
       limits,
+      walls: options.walls,
+      connect: options.connect,
       environment: podEnvironment,
       newPorts: (former) =>
         inTurn(() => {
           releasePorts(former);
           return takePorts(Object.keys(former));
         }),
+      networkChanged: () => {
+        for (const changed of networkFollowers) changed();
+      },
       changed: (workload) => watchers.changed(workload.record.workload),
       ended: (workload) => {
         const { uid } = workload.record.workload;
@@ -300,11 +308,11 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     looking = look(signal);
     await looking;
     while (!signal.aborted) {
-      for (const workload of byUid.values()) boundOutput(workload);
-      // Shared by all pods: on a busy machine these tables are long.
-      const listeners = asRoot && byUid.size > 0 ? await listeningUsers() : null;
+      // Read once for all pods: on a busy machine the tables are long.
+      const isShared = [...byUid.values()].some((workload) => workload.sharesNetwork);
+      const listeners = isShared ? await readListeners('self') : null;
       if (listeners !== null) for (const workload of byUid.values()) workload.listenersSeen(listeners);
-      await pause(limits.outputCheckMs, signal);
+      await pause(limits.listenersCheckMs, signal);
     }
   }
 
@@ -333,14 +341,6 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     firstLook.resolve(paths);
   }
 
-  function boundOutput(workload: Workload): void {
-    try {
-      workload.output.bound();
-    } catch (error) {
-      log.warn({ uid: workload.record.workload.uid, error: errorText(error) }, 'a log could not be bounded');
-    }
-  }
-
   async function stopAll(signal: AbortSignal): Promise<void> {
     isStoppingAll = true;
     const all = async () => {
@@ -357,7 +357,15 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     await untilAborted(all(), signal, () => new Error('not all pods have ended in time'));
   }
 
-  return { ensure, remove, observe, glimpse, list, records, watch, logs, run, stopAll };
+  const podNetworks: PodNetworks = {
+    all: () => [...byUid.values()].flatMap(({ namespace }) => namespace ?? []),
+    follow: (changed) => {
+      networkFollowers.add(changed);
+      return () => networkFollowers.delete(changed);
+    },
+  };
+
+  return { podNetworks, ensure, remove, observe, glimpse, list, records, watch, logs, run, stopAll };
 }
 
 function nameOf(pod: { readonly tenant: string; readonly podId: string }): string {

@@ -1,23 +1,34 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, closeSync, constants, openSync } from 'node:fs';
+import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { NetworkNamespace } from '../../../core/orchestrator.ts';
 import type { ProcessName } from './belonging.ts';
 import { isAlive } from './end-processes.ts';
 import type { OsUser } from './os-users.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
+import { environmentScript, roomFor, type Walls } from './room.ts';
 import { type Exit, parseShimStatus, type ShimStatus, spawnShim } from './shim.ts';
 import { readSmallFile } from './small-file.ts';
 
 /** How often the life of a program is looked at that is not our child (a control child before us started it). */
 const ADOPTED_POLL_MS = 200;
 const STATUS_MAX_BYTES = 4_096;
+const NAMESPACE_POLL_MS = 1;
+/** On a machine that is very busy. */
+const NAMESPACE_DEADLINE_MS = 10_000;
+const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
 
 /** Where a workload's program leaves its traces, and whose it is. */
 export interface ProgramPlace {
   readonly table: ProcessTable;
-  readonly outputPath: string;
+  readonly walls: Walls;
+  /** For the two files of what it prints. */
+  readonly logDirectory: string;
+  readonly logFileMaxBytes: number;
   readonly statusPath: string;
+  /** Exists for a moment only. */
+  readonly environmentPath: string;
   readonly osUser: OsUser | null;
   readonly marker: string;
 }
@@ -26,6 +37,8 @@ export interface ProgramPlace {
 export interface Running {
   /** The shim, leader of its process group. */
   readonly leader: ProcessName;
+  /** Its own, or null when it shares ours. */
+  readonly namespace: NetworkNamespace | null;
   /** How the program ended; null when nobody can tell. Rejects only when the signal it was adopted under aborts. */
   readonly exit: Promise<Exit | null>;
 }
@@ -38,24 +51,32 @@ export async function startProgram(
     readonly environment: Readonly<Record<string, string>>;
   },
 ): Promise<Running> {
-  const { O_APPEND, O_CREAT, O_NOFOLLOW, O_TRUNC, O_WRONLY } = constants;
-  const logFd = openSync(place.outputPath, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600);
+  const { osUser, walls } = place;
+  const marker = { [MARKER_VARIABLE]: place.marker };
+  const room = roomFor(walls, osUser, program.command);
+  mkdirSync(place.logDirectory, { recursive: true, mode: 0o700 });
+  if (room.shimUser !== null) chownSync(place.logDirectory, room.shimUser.uid, room.shimUser.gid);
   const statusFd = openSync(place.statusPath, O_WRONLY | O_TRUNC | O_CREAT | O_NOFOLLOW, 0o600);
+  // Last: nothing may hide the marker.
+  const environmentFd = openEnvironment(place, { ...program.environment, ...marker });
   let child: ChildProcess;
   try {
-    // A program may open its own output by name (/dev/stdout).
-    if (place.osUser !== null) chownSync(place.outputPath, place.osUser.uid, place.osUser.gid);
     child = spawnShim({
-      ...program,
-      // Last: nothing may hide it.
-      environment: { ...program.environment, [MARKER_VARIABLE]: place.marker },
-      user: place.osUser,
-      logFd,
+      ...room,
+      cwd: program.cwd,
+      environment: marker,
+      user: room.shimUser,
+      logDirectory: place.logDirectory,
+      logFileMaxBytes: place.logFileMaxBytes,
+      hasOwnNetwork: walls.hasNamespaces,
+      pipeOwner: room.shimUser === null ? (osUser?.uid ?? null) : null,
+      isContained: walls.hasNamespaces,
       statusFd,
+      environmentFd,
     });
   } finally {
-    closeSync(logFd);
     closeSync(statusFd);
+    closeSync(environmentFd);
   }
   const exit = new Promise<Exit>((resolve) => {
     child.once('exit', (code, signal) => void exitOf(place, code, signal).then(resolve));
@@ -64,7 +85,43 @@ export async function startProgram(
   // It keeps no process of ours alive; its end is still heard of.
   child.unref();
   const pid = child.pid ?? 0;
-  return { leader: { pid, start: (await place.table.read(pid))?.start ?? '' }, exit };
+  const start = (await place.table.read(pid))?.start ?? '';
+  return { leader: { pid, start }, namespace: walls.hasNamespaces ? await untilOwnNamespace(pid, exit) : null, exit };
+}
+
+/** Opens a file that has no name any more. */
+function openEnvironment(place: ProgramPlace, environment: Readonly<Record<string, string>>): number {
+  const { environmentPath, osUser } = place;
+  rmSync(environmentPath, { force: true });
+  writeFileSync(environmentPath, environmentScript(environment), { mode: 0o400, flag: 'wx' });
+  // Read by the last process before the program, which runs as its user.
+  if (osUser !== null) chownSync(environmentPath, osUser.uid, osUser.gid);
+  const fd = openSync(environmentPath, O_RDONLY | O_NOFOLLOW);
+  rmSync(environmentPath);
+  return fd;
+}
+
+/** It enters its namespace a moment after it was started. Null when it ends before. */
+async function untilOwnNamespace(pid: number, exit: Promise<unknown>): Promise<NetworkNamespace | null> {
+  let hasEnded = false;
+  void exit.then(() => {
+    hasEnded = true;
+  });
+  const deadlineMs = performance.now() + NAMESPACE_DEADLINE_MS;
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the listener
+  while (!hasEnded && performance.now() < deadlineMs) {
+    const namespace = ownNamespaceOf(pid);
+    if (namespace !== null) return namespace;
+    await sleep(NAMESPACE_POLL_MS);
+  }
+  return null;
+}
+
+/** The network namespace of a process; null when it is ours, or the process has ended. */
+function ownNamespaceOf(pid: number): NetworkNamespace | null {
+  const path = `/proc/${pid}/ns/net`;
+  const inode = statSync(path, { throwIfNoEntry: false })?.ino;
+  return inode === undefined || inode === statSync('/proc/self/ns/net').ino ? null : { path, inode };
 }
 
 /** The shim's word counts; without it (it was killed) its own end. */
@@ -81,11 +138,12 @@ export async function findProgram(place: ProgramPlace, signal: AbortSignal): Pro
     const exit = watchExit(place, leader, signal);
     // Nobody may have asked for it yet when the signal aborts.
     exit.catch(() => undefined);
-    return { leader, exit };
+    return { leader, namespace: place.walls.hasNamespaces ? ownNamespaceOf(leader.pid) : null, exit };
   }
   const { started, exit } = await readStatus(place);
   if (started === null || exit === null) return null;
-  return { leader: { pid: started.pid, start: started.start ?? '' }, exit: Promise.resolve(exit) };
+  const name = { pid: started.pid, start: started.start ?? '' };
+  return { leader: name, namespace: null, exit: Promise.resolve(exit) };
 }
 
 async function watchExit(place: ProgramPlace, leader: ProcessName, signal: AbortSignal): Promise<Exit | null> {

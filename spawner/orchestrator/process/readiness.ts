@@ -1,7 +1,11 @@
+import { isIPv6 } from 'node:net';
 import { isAborted, pause } from '../../../core/abort.ts';
 import { DEFAULT_STANZA } from '../../../core/ids.ts';
+import type { NetworkAddress } from '../../../core/orchestrator.ts';
 import type { Readiness } from '../../../core/template.ts';
-import { isListening, probe } from './probes.ts';
+import type { Listener } from './listeners.ts';
+import { portVariable } from './ports.ts';
+import { type Connect, isListening, probe } from './probes.ts';
 
 /** Dense while somebody waits for it, then ever thinner. */
 export function pollDelayMs(waitingForMs: number): number {
@@ -14,30 +18,44 @@ export interface WatchedPort {
   readonly port: number;
 }
 
+/** Where a program may listen. One that does so on IPv6 alone is dialed there. */
+const ADDRESSES = ['127.0.0.1', '::1'] as const;
+
 /**
  * Watches the ports of a workload that has started until all of them answer or the signal aborts. `answers` is called for
- * each as soon as it does; what belongs to a stranger is reported to `strange` instead and looked at again.
+ * each as soon as it does, with the address; what belongs to a stranger is reported to `strange` instead and looked at
+ * again.
  */
 export async function watchPorts(options: {
   readonly ports: readonly WatchedPort[];
   readonly readiness: Readiness;
-  readonly isOwned: (port: number) => Promise<boolean>;
-  readonly answers: (stanza: string) => void;
+  readonly connect: Connect;
+  readonly isOwned: (place: NetworkAddress) => Promise<boolean>;
+  readonly answers: (stanza: string, address: string) => void;
   readonly strange: (port: number) => void;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { ports, readiness, isOwned, answers, strange, signal } = options;
+  const { ports, readiness, connect, isOwned, answers, strange, signal } = options;
+  const addressThatAnswers = async ({ stanza, port }: WatchedPort): Promise<string | null> => {
+    for (const address of ADDRESSES) {
+      const probed = { connect, place: { address, port } };
+      const isUp = stanza === readiness.stanza ? await probe(readiness, probed) : await isListening(probed);
+      if (isUp) return address;
+    }
+    return null;
+  };
   await Promise.all(
-    ports.map(async ({ stanza, port }) => {
+    ports.map(async (watched) => {
+      const { stanza, port } = watched;
       const begunMs = performance.now();
       while (!signal.aborted) {
-        const isUp = stanza === readiness.stanza ? await probe(readiness, port) : await isListening(port);
-        if (isUp) {
-          const owned = await isOwned(port);
+        const address = await addressThatAnswers(watched);
+        if (address !== null) {
+          const owned = await isOwned({ address, port });
           // Its program may have ended meanwhile.
           if (isAborted(signal)) return;
           if (owned) {
-            answers(stanza);
+            answers(stanza, address);
             return;
           }
           strange(port);
@@ -47,6 +65,20 @@ export async function watchPorts(options: {
     }),
   );
 }
+
+/** Why a program that runs is not ready, for its user. `listeners`: its own. */
+export function silenceText(listeners: readonly Listener[], { stanza, port }: WatchedPort): string {
+  const wanted = `port ${port} ($${stanza === DEFAULT_STANZA ? 'PORT' : portVariable(stanza)})`;
+  if (listeners.some((each) => each.port === port)) return `listens on ${wanted}, and does not answer as ready yet`;
+  const places = listeners.map(({ address, port }) =>
+    isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`,
+  );
+  if (places.length === 0) return `does not listen on ${wanted} yet`;
+  const named = [...new Set(places)].slice(0, PLACES_NAMED_MAX);
+  return `listens on ${named.join(', ')}${places.length > named.length ? ' and others' : ''}, not on ${wanted}`;
+}
+
+const PLACES_NAMED_MAX = 3;
 
 /** The readiness that counts for a pod: the template's, or that of another stanza when the pod has not the one it names. */
 export function readinessFor(readiness: Readiness, stanzas: readonly string[]): Readiness | null {

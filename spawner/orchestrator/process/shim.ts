@@ -4,53 +4,92 @@ import type { ProcessName } from './belonging.ts';
 import { parseStat } from './process-table.ts';
 
 /**
- * Processes and threads that a pod with a user of its own may have: a fork bomb must not take all pids of the machine
- * (32,768 where nobody has raised it). Without such a user, ours would count too.
- */
-const PROCESSES_MAX = 4_096;
-
-/**
  * The parent of a pod's program. It outlives us, so that whoever comes after us learns how the program ended: it writes
- * to fd 3, a file of ours that the pod's user cannot open. Its traps keep it alive until the program has ended (traps
- * are reset in children). `exec` in a subshell runs programs only, never a builtin of this shell, in the foreground,
- * where no signal is ignored. fd 4 is the log. The first argument is the most processes it may have, or nothing; the
- * option for that is -p in dash, -u in other shells.
+ * to fd 3, a file that the pod cannot open. Its traps keep it alive until the program has ended (traps are reset in
+ * children).
+ *
+ * The program prints to a pipe. A second process writes that to output.log, and may not write more than $2 blocks of 512
+ * bytes to one file: then the file gives way to a new one. So the disk is safe with no help of ours. Of what that process
+ * reads at such a moment, 4 KiB at most, a part is lost; the new file says so.
+ *
+ * Arguments: directory of the log, blocks, `lo` to bring up the loopback interface of a new network namespace, the user
+ * who may open the pipe by name (/dev/stdout), `contained` when nothing of the program can outlive it. The rest is run.
  */
 const SHIM = `
-if [ -n "$1" ]; then ulimit -p "$1" 2>/dev/null || ulimit -u "$1" 2>/dev/null; fi
-shift
 trap : TERM INT HUP QUIT USR1 USR2
+if [ "$3" = lo ]; then ip link set lo up || exit 125; fi
 stat=
 read -r stat </proc/$$/stat
 printf 'started %d %s\\n' "$$" "$stat" >&3
-( exec "$@" ) 2>&4 3>&- 4>&-
-code=$?
-printf 'exited %d\\n' "$code" >&3
-exit "$code"
+log=$1 blocks=$2 owner=$4 contained=$5
+shift 5
+{
+  trap : TERM INT HUP QUIT USR1 USR2
+  if [ -n "$owner" ]; then chown "$owner" /dev/fd/1; fi
+  ( exec "$@" ) 3>&-
+  printf 'exited %d\\n' "$?" >&3
+  # A process that the program has left behind keeps the pipe open, and with it this pipeline.
+  [ -n "$contained" ] || kill -s KILL $$
+} 2>&1 | {
+  trap '' TERM INT HUP QUIT USR1 USR2 XFSZ
+  exec 3>&- 4>&- 2>/dev/null
+  cd "$log" || exit
+  while :; do
+    ( ulimit -f "$blocks" && exec dd bs=4k >>output.log ) && break
+    { mv -f output.log output.1.log && echo '[some output was dropped here]' >output.log; } || sleep 1
+  done
+}
 `;
 
+/** Programs that the shim calls by name: never found on the pod's PATH. */
+export const SHIM_PATH = '/usr/sbin:/usr/bin:/sbin:/bin';
+const BLOCK_BYTES = 512;
+
 export interface ShimOptions {
+  /** What is run, down to the program (see room.ts). */
   readonly command: readonly string[];
+  /** In front of the shim itself. */
+  readonly prefix: readonly string[];
   readonly cwd: string;
+  /** Of the shim and of what it runs, until the program's own environment is read from fd 4. */
   readonly environment: Readonly<Record<string, string>>;
-  /** Null: runs as ourselves. */
+  /** The user of the shim; null: our own. */
   readonly user: { readonly uid: number; readonly gid: number } | null;
-  readonly logFd: number;
+  readonly logDirectory: string;
+  /** Bound of each of the two files. */
+  readonly logFileMaxBytes: number;
+  readonly hasOwnNetwork: boolean;
+  /** Who may open the pipe by name; null: whoever the shim runs as. */
+  readonly pipeOwner: number | null;
+  /** Nothing of the program outlives it. */
+  readonly isContained: boolean;
   readonly statusFd: number;
+  readonly environmentFd: number;
 }
 
 /** Starts the shim as leader of a session and a process group of its own. */
 export function spawnShim(options: ShimOptions): ChildProcess {
-  const { command, cwd, environment, user, logFd, statusFd } = options;
-  return spawn('/bin/sh', ['-c', SHIM, 'podgate-pod', user === null ? '' : String(PROCESSES_MAX), ...command], {
-    cwd,
-    env: environment,
+  const [program = '/bin/sh', ...args] = [
+    ...options.prefix,
+    '/bin/sh',
+    '-c',
+    SHIM,
+    'podgate-pod',
+    options.logDirectory,
+    String(Math.max(1, Math.floor(options.logFileMaxBytes / BLOCK_BYTES))),
+    options.hasOwnNetwork ? 'lo' : '',
+    options.pipeOwner === null ? '' : String(options.pipeOwner),
+    options.isContained ? 'contained' : '',
+    ...options.command,
+  ];
+  return spawn(program, args, {
+    cwd: options.cwd,
+    env: { PATH: SHIM_PATH, ...options.environment },
     detached: true,
-    stdio: ['ignore', logFd, 'ignore', statusFd, logFd],
-    ...(user ?? {}),
+    stdio: ['ignore', 'ignore', 'ignore', options.statusFd, options.environmentFd],
+    ...(options.user ?? {}),
   });
 }
-
 /** What the status file says. */
 export interface ShimStatus {
   /** Null before the shim has written; its start is null where there is no /proc. */

@@ -24,6 +24,8 @@ export interface WorkloadRecord {
   /** Which stanzas of the running program answer; whether, and since when, it is ready. Null: none answers yet. */
   readonly ready: {
     readonly stanzas: readonly string[];
+    /** Where each of them was seen to listen. Not written by earlier releases. */
+    readonly addresses?: Readonly<Record<string, string>>;
     readonly isReady: boolean;
     readonly sinceBootMs: number;
   } | null;

@@ -1,33 +1,37 @@
+import { isIPv6 } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { untilAborted } from '../../../core/abort.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
+import type { DialGuard, NetworkNamespace, WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
 import type { Credentials } from '../../../core/pod.ts';
 import type { Readiness } from '../../../core/template.ts';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import { endProcesses } from './end-processes.ts';
+import { decidingListeners, type Listener, readListeners, socketInodes } from './listeners.ts';
 import type { ProcessLimits } from './options.ts';
 import { OutputLog } from './output-log.ts';
 import type { Paths } from './paths.ts';
 import { arePortsFree, portVariables } from './ports.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
 import { findLeader, findProgram, type ProgramPlace, type Running, startProgram } from './program.ts';
-import { readinessFor, watchPorts } from './readiness.ts';
+import type { Connect } from './probes.ts';
+import { readinessFor, silenceText, watchPorts } from './readiness.ts';
 import type { Recipe, RecipeContext } from './recipes/recipe.ts';
 import { removeTree } from './remove-tree.ts';
 import { planAfterExit } from './restart-policy.ts';
+import type { Walls } from './room.ts';
 import type { Exit } from './shim.ts';
-import { ownsPort } from './socket-owner.ts';
 import { type WorkloadRecord, writeWorkloadRecord } from './workload-record.ts';
 
 /** What a program leaves behind when it ends gets this long to end as well. */
 const LEFTOVER_GRACE_MS = 300;
 const END_RETRY_MS = 1_000;
-const HOST = '127.0.0.1';
+/** A program that has not listened for this long is reported to its user, and asked about again as often. */
+const SILENT_MS = 3_000;
 
 /** What all workloads of an orchestrator share. */
 export interface WorkloadParts {
@@ -38,12 +42,16 @@ export interface WorkloadParts {
   readonly bootClock: BootClock;
   readonly log: Logger;
   readonly limits: ProcessLimits;
+  readonly walls: Walls;
+  readonly connect: Connect;
   /** PATH, LANG, TZ. */
   readonly environment: () => Promise<Readonly<Record<string, string>>>;
   /** In place of those it had, one per stanza. */
   readonly newPorts: (former: Readonly<Record<string, number>>) => Promise<Record<string, number>>;
   /** Something about it is not as before. */
   readonly changed: (workload: Workload) => void;
+  /** It has another network namespace, or none any more. */
+  readonly networkChanged: () => void;
   /** Nothing of it is left (but its volume, unless that was to be deleted). */
   readonly ended: (workload: Workload) => void;
 }
@@ -70,6 +78,8 @@ export class Workload {
   #life: Promise<void> = Promise.resolve();
   #end: Promise<void> | null = null;
   #leader: ProcessName | null = null;
+  /** Of the running program; null: that of Podgate itself. */
+  #namespace: NetworkNamespace | null = null;
   #watchAnew: AbortController | null = null;
 
   constructor(options: WorkloadOptions) {
@@ -80,7 +90,7 @@ export class Workload {
     this.#record = options.record;
     const { tenant, podId, uid } = options.record.workload;
     this.#log = options.parts.log.child({ tenant, podId, uid });
-    this.output = new OutputLog(options.parts.paths.workload(uid), options.parts.limits.outputMaxBytes);
+    this.output = new OutputLog(options.parts.paths.log(uid), options.parts.limits.outputMaxBytes);
   }
 
   get record(): WorkloadRecord {
@@ -102,6 +112,7 @@ export class Workload {
     const both = AbortSignal.any([signal, this.#ending.signal]);
     const adopted = await findProgram(this.#place(), both);
     this.#leader = adopted?.leader ?? null;
+    this.#setNamespace(adopted?.namespace ?? null);
     if (adopted === null && this.#record.ready !== null) await this.#update({ ready: null });
     this.#life = this.#live({ credentials: null, adopted }, both);
     // One that has ended meanwhile is noted so before anybody is told of it.
@@ -129,12 +140,34 @@ export class Workload {
       addresses: Object.fromEntries(
         stanzas.flatMap((stanza) => {
           const port = ports[stanza];
-          return port === undefined ? [] : [[stanza, { address: HOST, port, service: null }]];
+          if (port === undefined) return [];
+          const address = ready?.addresses?.[stanza] ?? '127.0.0.1';
+          return [[stanza, { address, port, service: null, ...this.#guard() }]];
         }),
       ),
       storeId: workload.annotations.storeId,
       commit: workload.annotations.commit,
     };
+  }
+
+  get namespace(): NetworkNamespace | null {
+    return this.#namespace;
+  }
+
+  /** Its ports are ports of this machine, which other programs may take. */
+  get sharesNetwork(): boolean {
+    return this.#namespace === null;
+  }
+
+  #guard(): DialGuard {
+    if (this.#namespace !== null) return { namespace: this.#namespace };
+    const ownerUid = this.#uid();
+    return ownerUid === null ? {} : { ownerUid };
+  }
+
+  /** The user its program runs as; null where the system does not say who owns a socket. */
+  #uid(): number | null {
+    return process.platform === 'linux' ? (this.#record.osUser?.uid ?? process.getuid?.() ?? null) : null;
   }
 
   #phase(): WorkloadPhase {
@@ -175,6 +208,7 @@ export class Workload {
           stopSignal: this.#recipe?.stopSignal ?? 'SIGTERM',
           graceMs: Math.min(this.#recipe?.graceMs ?? 3_000, graceMaxMs),
         });
+        this.#setNamespace(null);
         await this.#writes;
         // Read after everything before it: a delete may have come while the program was ending.
         if (this.#record.data === 'delete') await removeTree(paths.volume(uid));
@@ -254,6 +288,7 @@ export class Workload {
   /** Prepares what is not prepared, then starts the program. */
   async #start(credentials: Credentials | null, signal: AbortSignal): Promise<Running> {
     const recipe = this.#recipe;
+    const { walls } = this.#parts;
     if (recipe === null) throw new Error(`nothing here can run ${this.#record.workload.spec.template}`);
     if (this.#record.state === 'preparing') {
       await recipe.prepare(await this.#context(), credentials, signal);
@@ -261,7 +296,7 @@ export class Workload {
       await this.#update({ state: 'prepared' });
     }
     // Another program may have taken one while this was down.
-    if (!(await arePortsFree(Object.values(this.#record.ports)))) {
+    if (!walls.hasNamespaces && !(await arePortsFree(Object.values(this.#record.ports)))) {
       const ports = await this.#parts.newPorts(this.#record.ports);
       await this.#update({ ports });
     }
@@ -283,6 +318,7 @@ export class Workload {
       },
     });
     this.#leader = running.leader;
+    this.#setNamespace(running.namespace);
     return running;
   }
 
@@ -313,6 +349,7 @@ export class Workload {
       await this.#answers(null, null);
       return;
     }
+    const explaining = this.#explainSilence(readiness.stanza, signal);
     while (!isAborted(signal)) {
       const round = new AbortController();
       this.#watchAnew = round;
@@ -320,62 +357,112 @@ export class Workload {
       await this.#watchUntilAllAnswer(readiness, both);
       await untilAborted(both);
     }
+    await explaining;
   }
 
   async #watchUntilAllAnswer(readiness: Readiness, signal: AbortSignal): Promise<void> {
     const { ports } = this.#record;
     const known = new Set(this.#record.ready?.stanzas ?? []);
+    const namespace = this.#namespace;
     await watchPorts({
       ports: Object.entries(ports).flatMap(([stanza, port]) => (known.has(stanza) ? [] : [{ stanza, port }])),
       readiness,
-      isOwned: (port) => this.#ownsPort(port),
-      answers: (stanza) => {
-        void this.#answers(stanza, readiness.stanza).catch((error: unknown) => {
+      connect: (place) => this.#parts.connect(namespace === null ? place : { ...place, namespace }),
+      isOwned: async (place) => this.#areOwn(decidingListeners(await this.#listeners(), place)),
+      answers: (stanza, address) => {
+        void this.#answers({ stanza, address }, readiness.stanza).catch((error: unknown) => {
           this.#log.warn({ error: errorText(error) }, 'the record of a workload could not be written');
         });
       },
       strange: (port) => {
-        const message = `port ${port} is answered by a program that is not the pod's`;
-        if (this.#record.message === message) return;
-        void this.#update({ message }).catch(() => undefined);
+        this.#say(`port ${port} is answered by a program that is not the pod's`);
       },
       signal,
     });
   }
 
+  /** While the program runs and is not ready: where it listens instead, which is what most users get wrong. */
+  async #explainSilence(stanza: string, signal: AbortSignal): Promise<void> {
+    for (;;) {
+      await pause(SILENT_MS, signal);
+      const port = this.#record.ports[stanza];
+      if (isAborted(signal) || port === undefined) return;
+      if (this.#record.ready?.isReady === true) continue;
+      const listeners = await this.#listeners();
+      const own = await this.#ownOf(listeners);
+      // Who else has the port is what `strange` says.
+      if (isAborted(signal) || listeners.some((each) => each.port === port && !own.includes(each))) continue;
+      this.#say(silenceText(own, { stanza, port }));
+    }
+  }
+
+  #say(message: string): void {
+    if (this.#record.message === message || this.#record.isCrashing) return;
+    void this.#update({ message }).catch(() => undefined);
+  }
+
+  /** In the network that the program is in. */
+  async #listeners(): Promise<readonly Listener[]> {
+    const pid = this.#namespace === null ? 'self' : (this.#leader?.pid ?? 'self');
+    return (await readListeners(pid)) ?? [];
+  }
+
   /**
-   * Who listens on which port, as it is now. A pod that gives up its socket without ending leaves the port to whoever is
-   * next, maybe another pod that waits for it: then nobody is sent there any more.
+   * A stranger's program may have taken a port between its allocation and the pod's start, and must never get the pod's
+   * traffic.
    */
-  listenersSeen(users: ReadonlyMap<number, readonly number[]>): void {
-    const { osUser, ready, ports } = this.#record;
-    if (osUser === null || ready === null || this.isStopping) return;
-    const isTaken = ready.stanzas.some((stanza) => users.get(ports[stanza] ?? 0)?.some((uid) => uid !== osUser.uid));
+  async #areOwn(deciding: readonly Listener[]): Promise<boolean> {
+    if (this.#namespace !== null || process.platform !== 'linux') return true;
+    return deciding.length > 0 && (await this.#ownOf(deciding)).length === deciding.length;
+  }
+
+  /** Those of them that are its own. */
+  async #ownOf(listeners: readonly Listener[]): Promise<readonly Listener[]> {
+    const uid = this.#uid();
+    const ofUser = listeners.filter((each) => each.uid === uid);
+    if (this.#record.osUser !== null || ofUser.length === 0) return ofUser;
+    // All pods have our user: whoever has the socket open decides.
+    const { table } = this.#parts;
+    const members = membersOf(await table.all(), this.#belonging(), table.markerOf, process.pid);
+    const owned = new Set(members.flatMap(({ pid }) => socketInodes(pid)));
+    return ofUser.filter(({ inode }) => owned.has(inode));
+  }
+
+  /**
+   * Who listens on this machine, as it is now. A pod that gives up its socket without ending leaves the port to whoever
+   * is next, maybe another pod that waits for it: then nobody is sent there any more.
+   */
+  listenersSeen(listeners: readonly Listener[]): void {
+    const { ready, ports } = this.#record;
+    const uid = this.#uid();
+    if (!this.sharesNetwork || ready === null || uid === null || this.isStopping) return;
+    const isTaken = ready.stanzas.some((stanza) => {
+      const place = { address: ready.addresses?.[stanza] ?? '127.0.0.1', port: ports[stanza] ?? 0 };
+      return decidingListeners(listeners, place).some((each) => each.uid !== uid);
+    });
     if (!isTaken) return;
     this.#log.warn({ ports }, 'a port of a pod was taken by another program');
     this.#update({ ready: null }).catch(() => undefined);
     this.#watchAnew?.abort();
   }
 
-  async #answers(stanza: string | null, readyStanza: string | null): Promise<void> {
+  async #answers(
+    answering: { readonly stanza: string; readonly address: string } | null,
+    readyStanza: string | null,
+  ): Promise<void> {
     const before = this.#record.ready;
-    const stanzas = [...(before?.stanzas ?? []), ...(stanza === null ? [] : [stanza])];
+    const { stanza = null, address = '' } = answering ?? {};
     const isReady = before?.isReady === true || stanza === readyStanza;
     await this.#update({
       ready: {
-        stanzas,
+        stanzas: [...(before?.stanzas ?? []), ...(stanza === null ? [] : [stanza])],
+        addresses: { ...before?.addresses, ...(stanza === null ? {} : { [stanza]: address }) },
         isReady,
         sinceBootMs: before?.isReady === true ? before.sinceBootMs : this.#parts.bootClock.nowMs(),
       },
       ...(isReady ? { isCrashing: false, message: '' } : {}),
+      ...(isIPv6(address) ? { message: `listens on IPv6 alone ([${address}]), and is dialed there` } : {}),
     });
-  }
-
-  async #ownsPort(port: number): Promise<boolean> {
-    const { table } = this.#parts;
-    const osUid = this.#record.osUser?.uid ?? null;
-    const members = async () => membersOf(await table.all(), this.#belonging(), table.markerOf, process.pid);
-    return (await ownsPort(port, osUid, members)) ?? true;
   }
 
   async #endLeftovers(): Promise<void> {
@@ -386,6 +473,13 @@ export class Workload {
       graceMs: LEFTOVER_GRACE_MS,
     });
     this.#leader = null;
+    this.#setNamespace(null);
+  }
+
+  #setNamespace(namespace: NetworkNamespace | null): void {
+    if (this.#namespace === namespace) return;
+    this.#namespace = namespace;
+    this.#parts.networkChanged();
   }
 
   #belonging(): Belonging {
@@ -403,10 +497,15 @@ export class Workload {
   }
 
   #place(): ProgramPlace {
+    const { table, walls, paths } = this.#parts;
+    const { uid } = this.#record.workload;
     return {
-      table: this.#parts.table,
-      outputPath: this.output.path,
-      statusPath: this.#parts.paths.status(this.#record.workload.uid),
+      table,
+      walls,
+      logDirectory: this.output.directory,
+      logFileMaxBytes: this.output.fileMaxBytes,
+      statusPath: paths.status(uid),
+      environmentPath: paths.environment(uid),
       osUser: this.#record.osUser,
       marker: this.#marker(),
     };

@@ -121,6 +121,7 @@ describe('the route feed', () => {
         changeCertificates: () => undefined,
         setChallenges: () => undefined,
         setTicketKeys: () => undefined,
+        setPodNetworks: () => undefined,
         tellOfPod: () => null,
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,

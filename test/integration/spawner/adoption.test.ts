@@ -2,13 +2,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { becomes, becomesAbsent, ensured, never } from '../../contract/orchestrator-harness.ts';
 import { processesWithVariable, processInfo } from '../../support/process-table.ts';
 import { until } from '../../support/until.ts';
 import {
+  connectPlace,
   processOptions,
   type ProcessOrchestratorChange,
   type RunningOrchestrator,
@@ -80,11 +80,13 @@ describe('after the process that owned the orchestrator was killed', () => {
     expect(seen).toMatchObject({ kind: 'workload', uid, phase: 'ready', restarts: 0 });
     if (seen.kind !== 'workload') throw new Error('no workload');
     expect(seen.ageMs).toBeGreaterThan(0);
-    const socket = connect({ host: '127.0.0.1', port: seen.addresses['default']?.port ?? 0 });
+    const place = seen.addresses['default'];
+    if (place === undefined) throw new Error('no address');
+    const socket = connectPlace(place);
     await once(socket, 'connect');
     socket.destroy();
     expect(programOf(uid)).toBe(program);
-    expect(await orchestrator.logs(refOf(uid), { tailBytes: 100 }, never())).toBe(`pid ${program}\n`);
+    expect(await orchestrator.logs(refOf(uid), { tailBytes: 100 }, never())).toBe('it runs\n');
     const again = scriptPod(SERVE, { persistentVolume: true }, refOf(uid));
     expect(await orchestrator.ensure(again, never())).toEqual({ kind: 'ensured' });
   });

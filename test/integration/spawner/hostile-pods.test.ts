@@ -10,7 +10,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { WorkloadRef } from '../../../core/orchestrator.ts';
@@ -18,8 +20,10 @@ import { removeTree } from '../../../spawner/orchestrator/process/remove-tree.ts
 import { readSmallFile } from '../../../spawner/orchestrator/process/small-file.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
+import { onConnected } from '../../../proxy/session/on-connected.ts';
 import {
   asRoot,
+  connectPlace,
   processOptions,
   processSpec,
   type RunningOrchestrator,
@@ -27,6 +31,7 @@ import {
   scriptPod,
   SERVE,
   temporaryRoot,
+  walls,
 } from './process-harness.ts';
 
 describe('what a pod can do to those who clean up after it', () => {
@@ -130,6 +135,10 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     removeRoot();
   });
   const logsOf = (ref: WorkloadRef) => running.orchestrator.logs(ref, { tailBytes: 100_000 }, never());
+  async function removed(ref: WorkloadRef) {
+    await running.orchestrator.remove(ref, { data: 'delete', run: 99 }, never());
+    await becomesAbsent(running.orchestrator, ref);
+  }
 
   it('do not outlive their end by forking and ending faster than anybody looks', async () => {
     // Each process lives some milliseconds: a new pid, parent, group and environment every time. It gives up by itself.
@@ -160,6 +169,111 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await becomesAbsent(running.orchestrator, pod);
   });
 
+  it('do not reach the ports of others, nor those of this machine', async () => {
+    const victim = scriptPod(SERVE);
+    await ensured(running.orchestrator, victim);
+    const port = (await becomes(running.orchestrator, victim, 'ready')).addresses['default']?.port ?? 0;
+    const machine = createServer((socket) => socket.end());
+    machine.listen(0);
+    await once(machine, 'listening');
+    const nosy = scriptPod(`
+      const net = require('node:net');
+      const dial = (host, port) => new Promise((done) =>
+        net.connect({ host, port }).on('error', (error) => done(error.code)).on('connect', () => done('connected')));
+      const hosts = ['127.0.0.1', '::1', ...${JSON.stringify(machineAddresses())}];
+      const ports = [${port}, ${(machine.address() as AddressInfo).port}];
+      Promise.all(hosts.flatMap((host) => ports.map((port) => dial(host, port))))
+        .then((results) => console.log(JSON.stringify(results)));
+    `);
+    await ensured(running.orchestrator, nosy);
+    await becomes(running.orchestrator, nosy, 'completed');
+    machine.close();
+    const results = JSON.parse(await logsOf(nosy)) as string[];
+    expect(results.length).toBeGreaterThanOrEqual(4);
+    expect(results.filter((result) => !['ECONNREFUSED', 'ENETUNREACH'].includes(result))).toEqual([]);
+    await Promise.all([victim, nosy].map((pod) => removed(pod)));
+  });
+
+  it('get no rights back, hear of no other process, and inherit no descriptors', async () => {
+    const pod = scriptPod(`
+      const fs = require('node:fs');
+      const status = fs.readFileSync('/proc/self/status', 'utf8');
+      const field = (name) => new RegExp('^' + name + ':(.*)$', 'm').exec(status)[1].trim();
+      console.log(JSON.stringify({
+        rights: ['NoNewPrivs', 'CapEff', 'CapPrm', 'CapInh', 'CapBnd', 'CapAmb', 'Groups'].map(field),
+        processes: fs.readdirSync('/proc').filter((name) => /^\\d+$/.test(name)).length,
+      }));
+    `);
+    const shell = workloadSpec(processSpec(['/bin/sh', '-c', 'ls /proc/self/fd']));
+    await Promise.all([pod, shell].map((each) => ensured(running.orchestrator, each)));
+    await Promise.all([pod, shell].map((each) => becomes(running.orchestrator, each, 'completed')));
+    const none = '0'.repeat(16);
+    expect(JSON.parse(await logsOf(pod))).toEqual({ rights: ['1', none, none, none, none, none, ''], processes: 2 });
+    // The fourth is that of `ls` itself.
+    expect((await logsOf(shell)).trim().split('\n')).toEqual(['0', '1', '2', '3']);
+    await Promise.all([pod, shell].map((each) => removed(each)));
+  });
+
+  it('have a log that is bounded at every moment, without anybody who bounds it', async () => {
+    const outputMaxBytes = 200_000;
+    const place = temporaryRoot();
+    const alone = runProcessOrchestrator(processOptions(place.root, { limits: { outputMaxBytes } }));
+    const pod = workloadSpec(processSpec(['/bin/sh', '-c', 'exec yes a line of the flood']));
+    await ensured(alone.orchestrator, pod);
+    const directory = join(place.root, 'pods', 'workloads', pod.uid, 'log');
+    const sizes = () =>
+      readdirSync(directory).map((name) => statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0);
+    await until('both files are there', () => existsSync(directory) && sizes().length === 2);
+    await alone.abandon();
+    for (let look = 0; look < 200; look += 1) {
+      for (const size of sizes()) expect(size).toBeLessThanOrEqual(outputMaxBytes / 2);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    const { installation, instance } = alone.options;
+    const next = runProcessOrchestrator(
+      processOptions(place.root, { installation, instance, limits: { outputMaxBytes } }),
+    );
+    expect(await next.orchestrator.logs(pod, { tailBytes: 1_000 }, never())).toContain('a line of the flood\n');
+    await next.close();
+    place.remove();
+  });
+});
+
+// As above, where the system allows no namespaces.
+describe.skipIf(!asRoot)('hostile pods under root that share the network of the machine', () => {
+  const { root, remove: removeRoot } = temporaryRoot();
+  let running: RunningOrchestrator;
+  beforeAll(() => {
+    running = runProcessOrchestrator(processOptions(root, { walls: { ...walls, hasNamespaces: false } }));
+  });
+  afterAll(async () => {
+    await running.close();
+    removeRoot();
+  });
+  const logsOf = (ref: WorkloadRef) => running.orchestrator.logs(ref, { tailBytes: 100_000 }, never());
+  async function removed(ref: WorkloadRef) {
+    await running.orchestrator.remove(ref, { data: 'delete', run: 99 }, never());
+    await becomesAbsent(running.orchestrator, ref);
+  }
+
+  it('do not take a pod off the air that listens on IPv4, by listening beside it on IPv6 alone', async () => {
+    const victim = scriptPod(SERVE);
+    await ensured(running.orchestrator, victim);
+    const port = (await becomes(running.orchestrator, victim, 'ready')).addresses['default']?.port ?? 0;
+    const beside = scriptPod(`
+      require('node:net').createServer().listen({ host: '::', port: ${port}, ipv6Only: true }, () => console.log('listens'));
+      ${SERVE}
+    `);
+    await ensured(running.orchestrator, beside);
+    await until('it listens', async () => (await logsOf(beside)).includes('listens'));
+    // The listeners are checked twice in this time.
+    for (let look = 0; look < 12; look += 1) {
+      expect(await running.orchestrator.observe(victim, never())).toMatchObject({ phase: 'ready' });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await Promise.all([victim, beside].map((pod) => removed(pod)));
+  });
+
   it('get no traffic of a pod that gave up its port and lives on', async () => {
     const victim = scriptPod(`
       const net = require('node:net');
@@ -182,9 +296,32 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await until('the port is stolen', async () => (await logsOf(thief)).includes('stolen'));
     const seen = await becomes(running.orchestrator, victim, 'starting');
     expect(seen.addresses).toEqual({});
-    await running.orchestrator.remove(thief, { data: 'delete', run: 99 }, never());
-    await becomesAbsent(running.orchestrator, thief);
-    await running.orchestrator.remove(victim, { data: 'delete', run: 99 }, never());
-    await becomesAbsent(running.orchestrator, victim);
+    await Promise.all([victim, thief].map((pod) => removed(pod)));
+  });
+
+  it('that took a port between two checks are refused at the next dial', async () => {
+    const thief = scriptPod("require('node:net').createServer(() => {}).listen(process.env.PORT, '127.0.0.1')");
+    await ensured(running.orchestrator, thief);
+    const place = (await becomes(running.orchestrator, thief, 'ready')).addresses['default'];
+    if (place?.ownerUid === undefined) throw new Error('nothing says who must own the socket');
+    const dial = (ownerUid: number) =>
+      new Promise<string>((resolve) => {
+        const socket = connectPlace(place);
+        socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+        onConnected(socket, { ownerUid }, () => {
+          resolve('connected');
+          socket.destroy();
+        });
+      });
+    expect(await dial(place.ownerUid)).toBe('connected');
+    expect(await dial(place.ownerUid + 1)).toBe('ECONNREFUSED');
+    await removed(thief);
   });
 });
+
+function machineAddresses(): readonly string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ internal, scopeid }) => !internal && (scopeid ?? 0) === 0)
+    .map(({ address }) => address);
+}

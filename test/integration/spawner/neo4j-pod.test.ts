@@ -8,7 +8,13 @@ import { neo4jTemplate } from '../../../spawner/templates/neo4j.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { processTable } from '../../support/process-table.ts';
 import { until } from '../../support/until.ts';
-import { processOptions, type RunningOrchestrator, runProcessOrchestrator, temporaryRoot } from './process-harness.ts';
+import {
+  portTo,
+  processOptions,
+  type RunningOrchestrator,
+  runProcessOrchestrator,
+  temporaryRoot,
+} from './process-harness.ts';
 
 const PASSWORD = 'a very Secret pässword';
 
@@ -96,7 +102,7 @@ describe('a Neo4j pod run as a process', () => {
     expect(commandLines.some((line) => line.includes(pod.uid))).toBe(true);
     expect(commandLines.filter((line) => line.includes(PASSWORD))).toEqual([]);
 
-    const port = (await becomes(running.orchestrator, pod, 'ready')).addresses['default']?.port ?? 0;
+    const port = await portTo((await becomes(running.orchestrator, pod, 'ready')).addresses['default']);
     expect(await run(port, "CREATE (n:Kept {answer: '42'}) RETURN n.answer AS answer")).toEqual([{ answer: '42' }]);
     await expect(run(port, 'RETURN 1', 'wrong password')).rejects.toMatchObject({
       code: 'Neo.ClientError.Security.Unauthorized',
@@ -114,13 +120,16 @@ describe('a Neo4j pod run as a process', () => {
       const seen = await becomes(running.orchestrator, pod, 'ready');
       return seen.addresses['browser'];
     });
-    const discovery = (await (await fetch(`http://127.0.0.1:${browser.port}/`)).json()) as Record<string, string>;
+    const discovery = (await (await fetch(`http://127.0.0.1:${await portTo(browser)}/`)).json()) as Record<
+      string,
+      string
+    >;
     expect(discovery['bolt_direct']).toBe('bolt://mygraph.pods.example.org:443');
 
     await running.orchestrator.remove(pod, { data: 'keep', run: 1 }, never());
     expect(await becomesAbsent(running.orchestrator, pod)).toEqual({ kind: 'absent', data: true });
     const again = await started({ ...pod, run: 2 });
-    expect(await run(again.addresses['default']?.port ?? 0, 'MATCH (n:Kept) RETURN n.answer AS answer')).toEqual([
+    expect(await run(await portTo(again.addresses['default']), 'MATCH (n:Kept) RETURN n.answer AS answer')).toEqual([
       { answer: '42' },
     ]);
     const logs = await running.orchestrator.logs(pod, { tailBytes: 100_000 }, never());

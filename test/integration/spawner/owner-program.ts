@@ -12,11 +12,7 @@ import { becomes, ensured } from '../../contract/orchestrator-harness.ts';
 const [, , root = '', installation = '', instance = '', ...uids] = process.argv;
 const { orchestrator } = runProcessOrchestrator(processOptions(root, { installation, instance }));
 for (const uid of uids) {
-  const pod = scriptPod(
-    `console.log('pid', process.pid); ${SERVE}`,
-    { persistentVolume: true },
-    { uid, podId: `pod${uid}` },
-  );
+  const pod = scriptPod(`console.log('it runs'); ${SERVE}`, { persistentVolume: true }, { uid, podId: `pod${uid}` });
   await ensured(orchestrator, pod);
   await becomes(orchestrator, pod, 'ready');
   // What is said comes before what is written down, by the time of one write: the next owner knows what is on disk.

@@ -5,7 +5,13 @@ import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { processTable } from '../../support/process-table.ts';
 import { until } from '../../support/until.ts';
-import { processOptions, type RunningOrchestrator, runProcessOrchestrator, temporaryRoot } from './process-harness.ts';
+import {
+  portTo,
+  processOptions,
+  type RunningOrchestrator,
+  runProcessOrchestrator,
+  temporaryRoot,
+} from './process-harness.ts';
 
 const PASSWORD = "it's a $ecret \\ password";
 
@@ -27,7 +33,7 @@ describe('a Postgres pod run as a process', () => {
   }
   async function started(pod: WorkloadSpec): Promise<number> {
     await ensured(running.orchestrator, pod);
-    return (await becomes(running.orchestrator, pod, 'ready')).addresses['default']?.port ?? 0;
+    return portTo((await becomes(running.orchestrator, pod, 'ready')).addresses['default']);
   }
   async function stopped(pod: WorkloadSpec, data: 'keep' | 'delete') {
     await running.orchestrator.remove(pod, { data, run: pod.run }, never());
@@ -78,7 +84,7 @@ describe('a Postgres pod run as a process', () => {
     await becomes(running.orchestrator, pod, 'starting');
     const again = await becomes(running.orchestrator, pod, 'ready');
     expect(again.restarts).toBeLessThanOrEqual(2);
-    expect(await query(again.addresses['default']?.port ?? 0, 'keeper', 'select * from kept')).toEqual([
+    expect(await query(await portTo(again.addresses['default']), 'keeper', 'select * from kept')).toEqual([
       { answer: 42 },
     ]);
     expect(await stopped({ ...pod, run: 2 }, 'delete')).toEqual({ kind: 'absent', data: false });
@@ -91,7 +97,7 @@ describe('a Postgres pod run as a process', () => {
     process.kill(postmasterOf(pod)?.pid ?? 0, 'SIGKILL');
     await becomes(running.orchestrator, pod, 'starting');
     const again = await becomes(running.orchestrator, pod, 'ready');
-    expect(await query(again.addresses['default']?.port ?? 0, 'piper', 'select 1 as one')).toEqual([{ one: 1 }]);
+    expect(await query(await portTo(again.addresses['default']), 'piper', 'select 1 as one')).toEqual([{ one: 1 }]);
     await stopped(pod, 'delete');
   });
 

@@ -1,20 +1,31 @@
 import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { StanzaAddress, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodSpec } from '../../../core/pod.ts';
+import { keepDescriptorsFromChildren } from '../../../main/inherited-descriptors.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from '../../../spawner/orchestrator/process/options.ts';
 import {
   createProcessOrchestrator,
   type ProcessOrchestrator,
 } from '../../../spawner/orchestrator/process/process-orchestrator.ts';
 import { findPostgresPackage } from '../../../spawner/orchestrator/process/recipes/recipes.ts';
+import type { Connect } from '../../../spawner/orchestrator/process/probes.ts';
+import type { Walls } from '../../../spawner/orchestrator/process/room.ts';
+import { tryWalls } from '../../../spawner/orchestrator/process/walls.ts';
+import { connectGuarded } from '../../../proxy/session/connect-guarded.ts';
+import { canEnterNamespaces } from '../../../proxy/session/network-namespace.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
 export const asRoot = process.getuid?.() === 0;
+keepDescriptorsFromChildren();
+export const walls = tryWalls({ asRoot, canEnter: canEnterNamespaces() });
+export const connectPlace: Connect = (place) => connectGuarded({ host: place.address, port: place.port }, place);
 const PROJECT = join(import.meta.dirname, '..', '..', '..');
 
 /** A directory that pods' users can pass through. */
@@ -30,6 +41,7 @@ export interface ProcessOrchestratorChange {
   readonly limits?: Partial<ProcessLimits>;
   readonly neo4jHome?: string | null;
   readonly path?: string;
+  readonly walls?: Walls;
 }
 
 export function processOptions(root: string, change: ProcessOrchestratorChange = {}): ProcessOrchestratorOptions {
@@ -46,12 +58,15 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
     neo4j: { home: change.neo4jHome ?? null, javaHome: null },
     environment: { path: change.path ?? process.env['PATH'] ?? '/usr/bin:/bin', lang: 'C.UTF-8', timeZone: 'UTC' },
     asRoot,
+    walls: change.walls ?? walls,
+    connect: connectPlace,
     // The first wait is short, so that a crash loop is seen in a blink.
     limits: { restartDelayMs: 50, ...change.limits },
   };
 }
 
 export interface RunningOrchestrator {
+  readonly options: ProcessOrchestratorOptions;
   readonly orchestrator: ProcessOrchestrator;
   /** Ends the orchestrator as if its process had ended; pods live on. */
   readonly abandon: () => Promise<void>;
@@ -68,6 +83,7 @@ export function runProcessOrchestrator(options: ProcessOrchestratorOptions): Run
     await running;
   };
   return {
+    options,
     orchestrator,
     abandon,
     close: async () => {
@@ -95,3 +111,17 @@ export const SERVE = `
   for (const [name, port] of Object.entries(process.env))
     if (name.startsWith('PORT_')) require('node:net').createServer((c) => c.end()).listen(port, '127.0.0.1');
 `;
+
+/** A port of 127.0.0.1 that leads to a stanza of a pod, for clients that know nothing of network namespaces. */
+export async function portTo(place: StanzaAddress | undefined): Promise<number> {
+  if (place === undefined) throw new Error('the stanza has no address');
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const pod = connectPlace(place);
+    socket.pipe(pod).pipe(socket);
+    socket.on('error', () => pod.destroy());
+    pod.on('error', () => socket.destroy());
+  });
+  server.listen(0, '127.0.0.1').unref();
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}

@@ -10,6 +10,7 @@ import { processesWithVariable, processInfo, processTable } from '../../support/
 import { until } from '../../support/until.ts';
 import {
   asRoot,
+  portTo,
   processOptions,
   processSpec,
   type RunningOrchestrator,
@@ -17,6 +18,7 @@ import {
   scriptPod,
   SERVE,
   temporaryRoot,
+  walls,
 } from './process-harness.ts';
 
 const OUTPUT_MAX_BYTES = 64 * 1024;
@@ -27,7 +29,7 @@ describe('programs run as processes', () => {
   let running: RunningOrchestrator;
 
   beforeAll(() => {
-    options = processOptions(root, { limits: { outputMaxBytes: OUTPUT_MAX_BYTES, outputCheckMs: 50 } });
+    options = processOptions(root, { limits: { outputMaxBytes: OUTPUT_MAX_BYTES, listenersCheckMs: 50 } });
     running = runProcessOrchestrator(options);
   });
   afterAll(async () => {
@@ -269,7 +271,7 @@ describe('programs run as processes', () => {
     const pod = scriptPod(script);
     await ensured(orchestrator(), pod);
     await becomes(orchestrator(), pod, 'ready');
-    const directory = join(root, 'pods', 'workloads', pod.uid);
+    const directory = join(root, 'pods', 'workloads', pod.uid, 'log');
     await until('the log is short again', () => {
       const logs = readdirSync(directory).filter((name) => name.startsWith('output'));
       return logs.reduce((sum, name) => sum + statSync(join(directory, name)).size, 0) <= OUTPUT_MAX_BYTES;
@@ -283,9 +285,25 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  describe('ports', () => {
+  describe('ports, where pods share the network of the machine', () => {
+    const shared = { walls: { ...walls, hasNamespaces: false } };
     const strangers: Server[] = [];
-    afterAll(() => strangers.forEach((server) => server.close()));
+    const place = temporaryRoot();
+    let sharing: RunningOrchestrator;
+    beforeAll(() => {
+      sharing = runProcessOrchestrator(processOptions(place.root, shared));
+    });
+    afterAll(async () => {
+      strangers.forEach((server) => server.close());
+      await sharing.close();
+      place.remove();
+    });
+    const orchestrator = () => sharing.orchestrator;
+    const printed = (ref: WorkloadRef) => orchestrator().logs(ref, { tailBytes: 10_000 }, never());
+    async function removed(ref: WorkloadRef) {
+      await orchestrator().remove(ref, { data: 'delete', run: 99 }, never());
+      await becomesAbsent(orchestrator(), ref);
+    }
 
     async function occupy(port: number): Promise<void> {
       const server = createServer((socket) => socket.end());
@@ -300,11 +318,14 @@ describe('programs run as processes', () => {
       const first = 31_000 + (process.pid % 400) * 4;
       for (const port of [first, first + 1, first + 3]) await occupy(port);
       const place = temporaryRoot();
-      const narrow = runProcessOrchestrator(processOptions(place.root, { limits: { portRange: [first, first + 3] } }));
+      const narrow = runProcessOrchestrator(
+        processOptions(place.root, { ...shared, limits: { portRange: [first, first + 3] } }),
+      );
       const pod = scriptPod(SERVE);
       await ensured(narrow.orchestrator, pod);
       const seen = await becomes(narrow.orchestrator, pod, 'ready');
-      expect(seen.addresses).toEqual({ default: { address: '127.0.0.1', port: first + 2, service: null } });
+      const ownerUid: unknown = asRoot ? expect.any(Number) : process.getuid?.();
+      expect(seen.addresses).toEqual({ default: { address: '127.0.0.1', port: first + 2, service: null, ownerUid } });
       const second = await narrow.orchestrator.ensure(scriptPod(SERVE), never());
       expect(second).toMatchObject({ kind: 'failed', retryable: true });
       await narrow.close();
@@ -314,7 +335,7 @@ describe('programs run as processes', () => {
     it("taken by a stranger meanwhile never make a pod ready with the stranger's socket", async () => {
       const pod = scriptPod('console.log(process.env.PORT); setInterval(() => {}, 1000)');
       await ensured(orchestrator(), pod);
-      const port = await until('the port is known', async () => Number(await logsOf(pod)) || null);
+      const port = await until('the port is known', async () => Number(await printed(pod)) || null);
       await occupy(port);
       const seen = await until('the stranger is noticed', async () => {
         const now = await becomes(orchestrator(), pod, 'starting');
@@ -337,7 +358,7 @@ describe('programs run as processes', () => {
   it('that are hello pods answer a page to browsers and JSON to others', async () => {
     const pod = workloadSpec({});
     await ensured(orchestrator(), pod);
-    const port = (await becomes(orchestrator(), pod, 'ready')).addresses['default']?.port ?? 0;
+    const port = await portTo((await becomes(orchestrator(), pod, 'ready')).addresses['default']);
     const answer = await fetch(`http://127.0.0.1:${port}/`);
     expect(await answer.json()).toMatchObject({ message: `Hello from ${pod.podId}`, pod: pod.podId });
     const page = await fetch(`http://127.0.0.1:${port}/`, { headers: { accept: 'text/html' } });
@@ -366,7 +387,8 @@ describe('programs run as processes', () => {
         `${directory}/home/secret`,
         `${directory}/home`,
         `${directory}/workload.json`,
-        `${directory}/output.log`,
+        `${directory}/log/output.log`,
+        `${directory}/log`,
         `${directory}/status`,
         `${root}/pods/workloads`,
         `${root}/pods/volumes`,
@@ -387,8 +409,11 @@ describe('programs run as processes', () => {
       expect(secretGid).toBe(secretUid);
       expect(groups?.replaceAll(/[\s[\]]/g, '')).toBe(secretUid);
       expect(uid).not.toBe(Number(secretUid));
-      expect(reads).toEqual(paths.map(() => 'EACCES'));
-      expect(kills).toEqual(['EPERM', 'EPERM']);
+      // Processes of others are not there at all where each pod has a pid namespace.
+      expect(reads).toEqual(
+        paths.map((path) => (walls.hasNamespaces && path.startsWith('/proc') ? 'ENOENT' : 'EACCES')),
+      );
+      expect(kills).toEqual(walls.hasNamespaces ? ['ESRCH', 'ESRCH'] : ['EPERM', 'EPERM']);
       await Promise.all([secretive, nosy].map((pod) => removed(pod)));
     });
 

@@ -32,6 +32,7 @@ function follow(table = new RouteTable()) {
     changeCertificates: () => undefined,
     setChallenges: () => undefined,
     setTicketKeys: () => undefined,
+    setPodNetworks: () => undefined,
     tellOfPod: () => null,
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),

@@ -1,10 +1,13 @@
+import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
 import { portVariables } from '../../../spawner/orchestrator/process/ports.ts';
 import { isPlainName } from '../../../spawner/orchestrator/process/paths.ts';
 import { userRange } from '../../../spawner/orchestrator/process/os-users.ts';
 import { planAfterExit } from '../../../spawner/orchestrator/process/restart-policy.ts';
 import { exitOfShellCode, parseShimStatus } from '../../../spawner/orchestrator/process/shim.ts';
-import { parseListeningSockets } from '../../../spawner/orchestrator/process/socket-owner.ts';
+import { decidingListeners, parseListeners } from '../../../spawner/orchestrator/process/listeners.ts';
+import { silenceText } from '../../../spawner/orchestrator/process/readiness.ts';
+import { environmentScript } from '../../../spawner/orchestrator/process/room.ts';
 
 describe('what the shim has written', () => {
   const stat = `77 (sh) S 1 77 77 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0`;
@@ -79,7 +82,7 @@ describe('who listens on a port', () => {
   const line = (local: string, state: string, uid: number, inode: number) =>
     `   0: ${local} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000  ${uid}        0 ${inode} 1 0000 100 0 0 10 0\n`;
 
-  it('is found among all sockets, at every address that loopback reaches', () => {
+  it('is found among all sockets, with the address', () => {
     const port = '4E20';
     const text =
       header +
@@ -88,21 +91,74 @@ describe('who listens on a port', () => {
       line(`0100007F:${port}`, '01', 7, 3) +
       line('0100007F:4E21', '0A', 8, 4) +
       line(`0200007F:${port}`, '0A', 9, 5);
-    expect(parseListeningSockets(text, 20_000)).toEqual([
-      { uid: 5, inode: '1' },
-      { uid: 6, inode: '2' },
+    const four = parseListeners(text);
+    expect(four.map(({ address, port, uid, inode }) => [address, port, uid, inode])).toEqual([
+      ['127.0.0.1', 20_000, 5, '1'],
+      ['0.0.0.0', 20_000, 6, '2'],
+      ['127.0.0.1', 20_001, 8, '4'],
+      ['127.0.0.2', 20_000, 9, '5'],
     ]);
-    const six =
+    const six = parseListeners(
       header +
-      line(`00000000000000000000000000000000:${port}`, '0A', 5, 1) +
-      line(`0000000000000000FFFF00000100007F:${port}`, '0A', 6, 2) +
-      line(`00000000000000000000000001000000:${port}`, '0A', 7, 3);
-    expect(parseListeningSockets(six, 20_000).map(({ uid }) => uid)).toEqual([5, 6]);
+        line(`00000000000000000000000000000000:${port}`, '0A', 5, 1) +
+        line(`0000000000000000FFFF00000100007F:${port}`, '0A', 6, 2) +
+        line(`00000000000000000000000001000000:${port}`, '0A', 7, 3) +
+        line(`B80D0120000000000000000001000000:${port}`, '0A', 8, 4),
+    );
+    expect(six.map(({ address }) => address)).toEqual(['::', '127.0.0.1', '::1', '2001:db8::1']);
+  });
+
+  it('decides on IPv4 alone where anybody listens on IPv4: a stranger on [::] changes nothing', () => {
+    const at = (address: string, uid: number) => ({ address, port: 20_000, uid, inode: String(uid) });
+    const uids = (address: string, ...listeners: readonly ReturnType<typeof at>[]) =>
+      decidingListeners(listeners, { address, port: 20_000 }).map(({ uid }) => uid);
+    expect(uids('127.0.0.1', at('::', 6), at('127.0.0.1', 5))).toEqual([5]);
+    expect(uids('127.0.0.1', at('::', 6), at('0.0.0.0', 5))).toEqual([5]);
+    expect(uids('127.0.0.1', at('::', 6))).toEqual([6]);
+    expect(uids('127.0.0.1', at('::1', 6))).toEqual([]);
+    expect(uids('::1', at('::', 6), at('::1', 5), at('127.0.0.1', 7))).toEqual([5]);
+    expect(uids('::1', at('127.0.0.1', 7))).toEqual([]);
+    expect(decidingListeners([at('127.0.0.1', 5)], { address: '127.0.0.1', port: 20_001 })).toEqual([]);
   });
 
   it('is nobody in what is no table', () => {
-    expect(parseListeningSockets('', 20_000)).toEqual([]);
-    expect(parseListeningSockets('a b c\n\n:', 20_000)).toEqual([]);
+    expect(parseListeners('')).toEqual([]);
+    expect(parseListeners('a b c\n\n:')).toEqual([]);
+  });
+
+  it('is said to the user of a program that is not ready', () => {
+    const at = (address: string, port: number) => ({ address, port, uid: 1, inode: '1' });
+    const watched = { stanza: 'default', port: 20_000 };
+    expect(silenceText([], watched)).toBe('does not listen on port 20000 ($PORT) yet');
+    expect(silenceText([at('127.0.0.1', 3_000), at('::1', 3_000)], watched)).toBe(
+      'listens on 127.0.0.1:3000, [::1]:3000, not on port 20000 ($PORT)',
+    );
+    expect(silenceText([at('0.0.0.0', 20_000)], { ...watched, stanza: 'web' })).toBe(
+      'listens on port 20000 ($PORT_WEB), and does not answer as ready yet',
+    );
+    expect(
+      silenceText(
+        [1, 2, 3, 4].map((port) => at('::', port)),
+        watched,
+      ),
+    ).toBe('listens on [::]:1, [::]:2, [::]:3 and others, not on port 20000 ($PORT)');
+  });
+});
+
+describe('the environment of a program', () => {
+  const run = (environment: Record<string, string>) =>
+    execFileSync('/bin/sh', ['-c', `${environmentScript(environment)}exec env -0`], { env: {}, encoding: 'latin1' })
+      .split('\0')
+      .filter((line) => line.startsWith('V_'));
+
+  it('passes through a shell as it was written', () => {
+    const values = ["it's", '$HOME `id` "x" \\', 'two\nlines', '', ' a  b ', "'; exit 1; '"];
+    const environment = Object.fromEntries(values.map((value, index) => [`V_${index}`, value]));
+    expect(run(environment)).toEqual(values.map((value, index) => `V_${index}=${value}`));
+  });
+
+  it('leaves out what is no name for a shell, and what a shell keeps for itself', () => {
+    expect(environmentScript({ 'a-b': '1', 'c;id': '2', UID: '3', '': '4' })).toBe('');
   });
 });
 

@@ -183,7 +183,7 @@ export class Cancellation {
     }
     this.#underWay.set(uid, underWay + 1);
     const introduction = introduceCanceller(route, address);
-    sendCancel({ address: backend.address, port: backend.port, key, introduction }, (isDelivered) => {
+    sendCancel({ backend, key, introduction }, (isDelivered) => {
       counters.cancels[isDelivered ? 'delivered' : 'failed']++;
       done();
       const left = (this.#underWay.get(uid) ?? 0) - 1;

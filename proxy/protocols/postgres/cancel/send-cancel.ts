@@ -1,10 +1,11 @@
-import { connect } from 'node:net';
 import { CANCEL_SEND_MS } from '../../../../core/cancel-questions.ts';
+import type { Backend } from '../../../../core/route.ts';
+import { connectGuarded } from '../../../session/connect-guarded.ts';
+import { onConnected } from '../../../session/on-connected.ts';
 import { cancelRequest } from './cancel-request.ts';
 
 export interface OutgoingCancel {
-  readonly address: string;
-  readonly port: number;
+  readonly backend: Omit<Backend, 'uid' | 'service'>;
   readonly key: Buffer;
   /** What the pod has to hear before any first byte; null for most. */
   readonly introduction: Buffer | null;
@@ -14,13 +15,10 @@ export interface OutgoingCancel {
  * Writes a CancelRequest to a backend, which never answers, and waits for it to close the connection: Postgres does once
  * it has signalled the session (Postgres 18 documentation, 54.2.10). `done` is called once: did it, within CANCEL_SEND_MS?
  */
-export function sendCancel(
-  { address, port, key, introduction }: OutgoingCancel,
-  done: (isDelivered: boolean) => void,
-): void {
+export function sendCancel({ backend, key, introduction }: OutgoingCancel, done: (isDelivered: boolean) => void): void {
   let isWritten = false;
   let isLate = false;
-  const socket = connect({ host: address, port, noDelay: true });
+  const socket = connectGuarded({ host: backend.address, port: backend.port }, backend).setNoDelay(true);
   const deadline = setTimeout(() => {
     isLate = true;
     socket.destroy();
@@ -32,9 +30,11 @@ export function sendCancel(
     clearTimeout(deadline);
     done(isWritten && !isLate);
   });
-  if (introduction !== null) socket.write(introduction);
-  socket.write(cancelRequest(key), (error) => {
-    isWritten = error === undefined || error === null;
+  onConnected(socket, backend, () => {
+    if (introduction !== null) socket.write(introduction);
+    socket.write(cancelRequest(key), (error) => {
+      isWritten = error === undefined || error === null;
+    });
   });
   // A pod that answers all the same is not listened to; without a reader its end would not be noticed.
   socket.resume();

@@ -60,16 +60,21 @@ export function reachableNode(options: Pick<RecipeOptions, 'nodePath' | 'runtime
 
 /**
  * PATH for pods: what they cannot reach is left out, since a shell would say "permission denied" of every program it does
- * not find, and a Node is in it in any case.
+ * not find. The machine's own Node comes first; Podgate's is at the end, so that there is one in any case.
  */
 export async function podPath(ours: string, nodeDirectory: string, asRoot: boolean): Promise<string> {
   const directories: string[] = [];
   for (const directory of [...ours.split(delimiter), nodeDirectory]) {
-    if (!isAbsolute(directory) || directories.includes(directory)) continue;
+    if (!isAbsolute(directory) || directories.includes(directory) || isOfNpm(directory)) continue;
     const isUsable = asRoot ? isReachableByAll(directory) : exists(directory);
     if (await isUsable.catch(() => false)) directories.push(directory);
   }
   return directories.join(delimiter);
+}
+
+/** What `npm start` puts on the PATH: Podgate's own Node and tools are no business of pods. */
+function isOfNpm(directory: string): boolean {
+  return /[/\\]node_modules[/\\](\.bin|.*[/\\]node-gyp-bin)[/\\]?$/.test(directory);
 }
 
 /** Where npm has put the Postgres package for this platform, or null. `near`: a directory of the program. */

@@ -1,0 +1,22 @@
+import { spawnSync } from 'node:child_process';
+import { SHIM_PATH } from './shim.ts';
+import type { Walls } from './room.ts';
+
+const TRIAL_TIMEOUT_MS = 5_000;
+
+/**
+ * Tries what this system lets Podgate do for its pods: what a kernel has, a container may still forbid. `canEnter`: this
+ * process reaches into other network namespaces. Takes 10 ms as root.
+ */
+export function tryWalls({ asRoot, canEnter }: { readonly asRoot: boolean; readonly canEnter: boolean }): Walls {
+  const hasSetpriv = works('setpriv', ['--no-new-privs', '--', 'true']);
+  const inner = 'ip link set lo up && exec unshare --pid --fork --mount-proc -- true';
+  const hasNamespaces =
+    asRoot && hasSetpriv && canEnter && works('unshare', ['--net', '--ipc', '--', 'sh', '-c', inner]);
+  return { hasSetpriv, hasNamespaces };
+}
+
+function works(program: string, args: readonly string[]): boolean {
+  const options = { env: { PATH: SHIM_PATH }, stdio: 'ignore', timeout: TRIAL_TIMEOUT_MS } as const;
+  return spawnSync(program, args, options).status === 0;
+}
