@@ -50,6 +50,12 @@ export const ERRORS = {
   'api.internal': { fault: 'gateway', retryable: false, message: 'An unexpected error; the log has it by request id.' },
   // The outside.
   'store.unavailable': { fault: 'operator', retryable: true, message: 'The store does not answer. Try again soon.' },
+  'store.suspect': {
+    fault: 'operator',
+    retryable: true,
+    message:
+      'The store is suspect: nothing can be changed until the operator has checked it. Running pods are not affected.',
+  },
   'orchestrator.unavailable': { fault: 'operator', retryable: true, message: 'The orchestrator does not answer.' },
   'vault.cannot-open': { fault: 'operator', retryable: false, message: 'No secret key opens what is stored.' },
   'config.invalid': { fault: 'operator', retryable: false, message: 'The configuration is not valid.' },
@@ -72,6 +78,11 @@ export class PodgateError extends Error {
     this.code = code;
     this.publicMessages = publicMessages;
   }
+}
+
+/** The store does not answer, or is not to be believed: for most callers that is the same. */
+export function isStoreFailure(error: unknown): boolean {
+  return error instanceof PodgateError && (error.code === 'store.unavailable' || error.code === 'store.suspect');
 }
 
 /** Text of whatever was thrown, for a log line. */

@@ -1,6 +1,9 @@
 export interface Lease {
   readonly name: string;
-  /** Greater than any fence given before under any name, also across a restore. Store writes carry it. */
+  /**
+   * Greater than any fence given before under any name, also across a restore: than the last one that the store knows,
+   * than every one that the process which asks has been given, and at least the wall clock in ms. Store writes carry it.
+   */
   readonly fence: number;
   readonly token: string;
 }
@@ -8,6 +11,7 @@ export interface Lease {
 /**
  * A lease with a fencing token. Laws: at most one live lease per name; `acquire` answers null while another lives;
  * `renew` answers false when the lease was lost (then the holder stops at once); `release` of a lost lease does nothing.
+ * On a store that lacks what this process has seen, all throw PodgateError 'store.suspect' (see Store).
  */
 export interface Lock {
   acquire(name: string, leaseMs: number): Promise<Lease | null>;

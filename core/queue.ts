@@ -35,6 +35,9 @@ export interface QueueStats {
  * A parked key is due again after `forMs`, so that nothing is stuck for ever; sooner by `unpark`, or when a commit
  * enqueues it: its record has changed. `add` alone, being the hint that is repeated every few seconds, does not bring it
  * forward. A commit that enqueued the key during the claim wins over `park`: then it is due at once.
+ *
+ * On a store that lacks what this process has seen, whatever changes the queue throws PodgateError 'store.suspect' (see
+ * Store).
  */
 export interface Queue {
   /** Makes the key due after `delayMs` (sooner wins if it is queued already). */

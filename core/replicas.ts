@@ -28,6 +28,9 @@ export type ReplicaListener = (message: Json, from: string) => void;
  * was said first under this name, by whichever replica, and keeps it as long as the store; `settle` replaces it; after
  * `forget` the name is as if it had never been. `run` does the background work until the signal aborts, and throws nothing
  * before. `agree`, `settle` and `forget` throw PodgateError 'store.unavailable' within their deadline.
+ *
+ * On a store that lacks what this process has seen (see Store) `agree` answers what is recorded there, and `agree` of a
+ * new name, `settle` and `forget` throw PodgateError 'store.suspect'; `live` stays as it was heard last.
  */
 export interface Replicas {
   readonly id: string;

@@ -97,11 +97,37 @@ export interface StoreIdentity {
   readonly replaces?: readonly string[];
 }
 
+/**
+ * A place in the history of a store: the greatest commit of it that a process has seen, its own or another's. Every write
+ * presents it, and the store refuses the write, in the same atomic step, when that commit is not part of its history.
+ */
+export interface StoreMark {
+  readonly storeId: string;
+  readonly commits: number;
+  /**
+   * Random, from this commit of this history: a copy of the store that has been changed elsewhere has another stamp
+   * here, however many commits it has. '' = not known, as in what an older release has written.
+   */
+  readonly stamp: string;
+  /** The greatest fence that this process has been given. */
+  readonly fence: number;
+}
+
+/** Keeps the mark of a process outside the store, across its restarts. */
+export interface StoreMemory {
+  /** Null = this process, and those before it, have seen no store yet. */
+  read(): StoreMark | null;
+  /** Called whenever the mark advances. Returns at once and never throws; the mark is on the disk soon after. */
+  note(mark: StoreMark): void;
+}
+
 /** As what a store goes on that has been put in the place of another: see `npx podgate recover`. */
 export interface Adoption {
   readonly storeId: string;
   /** The counter goes on at least behind this number; it never goes down. */
   readonly commits: number;
+  /** Every fence given from now on is greater than this. */
+  readonly fence: number;
   /** Other stores whose place it takes as well. */
   readonly replaces: readonly string[];
 }
@@ -123,6 +149,13 @@ export interface ListQuery {
  * the store keeps and upgrades. `adopt` is one atomic, durable step: afterwards the store has that id, a counter that is
  * not lower, and in `replaces` its former id and those given, beside what was there; records stay as they are, and every
  * reader of changes gets a gap. Doing it twice changes nothing. Every method throws PodgateError 'store.unavailable' within its deadline, never hangs.
+ *
+ * Of the history: every answer advances the mark of the process (StoreMark), and `commit`, like every write to the
+ * queue, the locks, the logs and what replicas agree on, throws PodgateError 'store.suspect' and writes nothing when the
+ * store lacks a commit that this process has seen: it is older, empty, another one, or a copy that has gone its own way.
+ * Reads go on; `changes` gives nothing meanwhile, and a gap afterwards. `identity` compares again: once the right store is back, or this one
+ * has been adopted, writes go on. After `adopt` the marks that processes have of the adopted and the replaced stores are
+ * part of its history.
  */
 export interface Store {
   commit(batch: Batch): Promise<CommitResult>;

@@ -1,5 +1,5 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { PodgateError } from '../core/errors.ts';
+import { isStoreFailure, PodgateError } from '../core/errors.ts';
 import type { Replicas } from '../core/replicas.ts';
 import type { Vault } from '../core/vault.ts';
 
@@ -17,7 +17,7 @@ export interface Agreeing {
 export async function checkKeyring({ replicas, vault, keyringPath }: Agreeing): Promise<void> {
   const context = 'the keyring of all replicas';
   const own = vault.seal('podgate', context);
-  const agreed = await replicas.agree('keyring', own);
+  const agreed = await agreedOrOwn(replicas, 'keyring', own);
   if (agreed === own) return;
   openAgreed(vault, agreed, context, keyringPath);
   await settled(replicas.settle('keyring', own));
@@ -35,7 +35,7 @@ export async function agreeOnFiles(
 ): Promise<boolean> {
   const context = `files of all replicas: ${name}`;
   const own = JSON.stringify(await Promise.all(paths.map((path) => readFile(path, 'utf8'))));
-  const agreed = await replicas.agree(name, vault.seal(own, context));
+  const agreed = await agreedOrOwn(replicas, name, vault.seal(own, context));
   const opened = openAgreed(vault, agreed, context, keyringPath);
   if (opened === own) return false;
   const contents: unknown = JSON.parse(opened);
@@ -59,10 +59,23 @@ export async function settleFiles(
   await settled(replicas.settle(name, vault.seal(own, `files of all replicas: ${name}`)));
 }
 
+/**
+ * A suspect store takes nothing new, and is no reason not to start: `podgate recover` needs a process that runs. What was
+ * agreed on before lies in the files here, and the next start says it again.
+ */
+async function agreedOrOwn(replicas: Pick<Replicas, 'agree'>, name: string, own: string): Promise<string> {
+  try {
+    return await replicas.agree(name, own);
+  } catch (error) {
+    if (error instanceof PodgateError && error.code === 'store.suspect') return own;
+    throw error;
+  }
+}
+
 /** A Redis that is full takes nothing new, and is no reason not to start: the next start says it again. */
 async function settled(settling: Promise<void>): Promise<void> {
   await settling.catch((error: unknown) => {
-    if (!(error instanceof PodgateError) || error.code !== 'store.unavailable') throw error;
+    if (!isStoreFailure(error)) throw error;
   });
 }
 

@@ -14,7 +14,6 @@ import { keepAllOutput } from '../control/health/keep-output.ts';
 import { createHealthLoop } from '../control/health/health-loop.ts';
 import { createLeadership } from '../control/health/leadership.ts';
 import { createStoreJudge } from '../control/health/store-judge.ts';
-import { createTrustedStore } from '../control/health/trusted-store.ts';
 import { createApi } from '../control/http/api.ts';
 import { apiMetrics } from '../control/metrics/api-metrics.ts';
 import { certificateMetrics } from '../control/metrics/certificate-metrics.ts';
@@ -88,6 +87,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     path: inDataDir('podgate.db'),
     replicaId: `${hostname()}-${instance.slice(0, 6)}`,
     shared: sharedSettings(config, installation),
+    // Each store has its own: to change from one to the other is no loss of the other's records.
+    memory: openLastSeenFile(inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json'), log),
     env: process.env,
     clock,
     log,
@@ -116,16 +117,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     arePodsSeparated: opened.arePodsSeparated || config.allowsSharedUid,
     clock,
   });
-  // Each store has its own: to change from one to the other is no loss of the other's records.
-  const lastSeenPath = inDataDir(config.store === 'sqlite' ? 'store-seen.json' : 'redis-seen.json');
-  const lastSeen = openLastSeenFile(lastSeenPath);
-  const judge = createStoreJudge({
-    store,
-    orchestrator,
-    log,
-    lastSeen,
-    remedy: 'Bring the right store back. Or, to go on with this one: npx podgate recover',
-  });
+  const judge = createStoreJudge({ store, guard: database.guard, orchestrator });
   const isStoreHealthy = async (signal: AbortSignal): Promise<boolean> =>
     (await judge.judge(signal)).trust.kind === 'healthy';
   const feed = new ControlRouteFeed({
@@ -135,11 +127,10 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     glimpse: (ref) => orchestrator.glimpse(ref),
     isStoreHealthy,
   });
-  const trustedStore = createTrustedStore({ store, judge, lastSeen });
   const certificates = await composeCertificates({
     config,
     database,
-    store: trustedStore,
+    store,
     vault,
     feed,
     isStoreHealthy,
@@ -158,7 +149,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       persistentVolume || (config.orchestrator === 'process' && (templates.find(template)?.dataPath ?? null) !== null),
   );
   const admission = createAdmission({
-    store: trustedStore,
+    store,
     quotas: config.quotas,
     usageOf,
     monotonicMs: () => clock.monotonicMs(),
@@ -189,13 +180,14 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     log,
     concurrency: SPAWN_CONCURRENCY,
     mayWork: () => judge.trust()?.kind === 'healthy',
+    trusted: () => judge.trusted(),
     hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
     publicHttpsPort: config.publicHttpsPort,
   });
   const report = () => controlReport({ link, judge, leadership, feed, replicas, certificates: certificates.manager });
   const readiness = async () => readinessOf(link, report());
   const api = createApi({
-    store: trustedStore,
+    store,
     logs,
     orchestrator,
     vault,
@@ -242,15 +234,10 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const operator = createOperatorServer({
     calls: operatorCalls({
       queue,
-      recover: (options) =>
-        recoverStore(
-          { store, lock: database.lock, logs, orchestrator, judge, lastSeen, clock, log },
-          options,
-          working.signal,
-        ),
+      recover: (options) => recoverStore({ database, orchestrator, judge, clock, log }, options, working.signal),
       backup: async ({ path }) => ({ bytes: await copyStore(database, path) }),
       keptVolumes: () => listKeptVolumes({ store }),
-      removeKeptVolume: (key) => removeKeptVolume({ store: trustedStore, orchestrator, clock }, key, working.signal),
+      removeKeptVolume: (key) => removeKeptVolume({ store, orchestrator, clock }, key, working.signal),
       certificates: certificates.manager,
     }),
     log,

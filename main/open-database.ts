@@ -1,5 +1,7 @@
 import type { Config } from '../config/config.ts';
 import { readSecrets } from '../config/secrets.ts';
+import type { RecoveryView } from '../control/store/recovery-view.ts';
+import type { StoreGuard } from '../control/store/store-guard.ts';
 import { openSqliteDatabase } from '../control/store/sqlite/sqlite-database.ts';
 import type { Clock } from '../core/clock.ts';
 import { PodgateError } from '../core/errors.ts';
@@ -8,7 +10,7 @@ import type { LogStore } from '../core/log-store.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Replicas } from '../core/replicas.ts';
 import type { Queue } from '../core/queue.ts';
-import type { Store } from '../core/store.ts';
+import type { Store, StoreMemory } from '../core/store.ts';
 
 export interface Database {
   readonly store: Store;
@@ -16,6 +18,9 @@ export interface Database {
   readonly lock: Lock;
   readonly logs: LogStore;
   readonly replicas: Replicas;
+  readonly guard: StoreGuard;
+  /** The store as it stands, for an operator's recovery. */
+  forRecovery(): Promise<RecoveryView>;
   /** Of the embedded store alone: a whole copy in a new file; answers its bytes. */
   copyTo?(path: string): Promise<number>;
   close(): void;
@@ -30,21 +35,22 @@ export async function openDatabase(options: {
   readonly replicaId: string;
   /** What replicas must have in common; see core/replicas.ts. */
   readonly shared: string;
+  readonly memory: StoreMemory;
   readonly env: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Logger;
 }): Promise<Database> {
-  const { config, path, replicaId, shared, clock, log } = options;
+  const { config, path, replicaId, shared, memory, clock, log } = options;
   switch (config.store) {
     case 'sqlite':
-      return openSqliteDatabase({ path, replicaId, clock, log });
+      return openSqliteDatabase({ path, replicaId, memory, clock, log });
     case 'redis': {
       const { redisUrl, redisReplicas } = readSecrets(options.env);
       // The supervisor has decided by the same environment.
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
       const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
       const copies = redisReplicas === null ? {} : { copies: redisReplicas };
-      return openRedisDatabase({ url: redisUrl, site: config.site, replicaId, shared, log, ...copies });
+      return openRedisDatabase({ url: redisUrl, site: config.site, replicaId, shared, memory, log, ...copies });
     }
   }
 }

@@ -1,4 +1,4 @@
-import { PodgateError } from '../core/errors.ts';
+import { isStoreFailure, PodgateError } from '../core/errors.ts';
 
 /** So many turns of a key that end in an error, one after the other. */
 const FAILURES_MAX = 5;
@@ -18,6 +18,6 @@ export interface Failures {
  */
 export function isPoisoned({ count, madeMeanwhile }: Failures, error: unknown): boolean {
   const isOutage =
-    error instanceof PodgateError && (error.code === 'store.unavailable' || error.code === 'orchestrator.unavailable');
+    isStoreFailure(error) || (error instanceof PodgateError && error.code === 'orchestrator.unavailable');
   return isOutage ? count >= OUTAGE_FAILURES_MAX && madeMeanwhile > 0 : count >= FAILURES_MAX;
 }

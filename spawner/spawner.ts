@@ -27,6 +27,8 @@ export interface SpawnerOptions extends SpawnParts {
   readonly log: Logger;
   /** False while the store is not to be believed: what it says may be long past, so nothing is made from it. */
   readonly mayWork: () => boolean;
+  /** Of the present period in which it may work: aborts when that ends, and what was read in it is void. */
+  readonly trusted: () => AbortSignal;
   /** Pods worked on at once. */
   readonly concurrency: number;
 }
@@ -48,6 +50,8 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     ...options,
     orchestrator: {
       ensure: async (workload, signal) => {
+        // The store may have been found suspect by the last read, of which nothing is made then.
+        signal.throwIfAborted();
         const result = await options.orchestrator.ensure(workload, signal);
         made += 1;
         return result;
@@ -81,11 +85,14 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   async function workOn(claim: Claim, signal: AbortSignal): Promise<void> {
     const { key } = claim;
     const lost = new AbortController();
+    const trusted = options.trusted();
     const stopExtending = keepLease(claim, lost);
     let outcome: SpawnOutcome;
     try {
-      outcome = await spawnPod(parts, key, AbortSignal.any([signal, lost.signal]));
+      outcome = await spawnPod(parts, key, AbortSignal.any([signal, lost.signal, trusted]));
     } catch (error) {
+      // Its lease ends by itself: nothing is written to a store that is not believed.
+      if (trusted.aborted) return;
       if (isAborted(signal)) {
         // The next spawner takes it up at once.
         await queue.retry(claim, 0);

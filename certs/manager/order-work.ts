@@ -1,6 +1,6 @@
 import type { CertificateBudgetRecord, CertificateRecord } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
-import { PodgateError } from '../../core/errors.ts';
+import { isStoreFailure } from '../../core/errors.ts';
 import type { Term } from '../../core/leadership.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Stored } from '../../core/store.ts';
@@ -106,7 +106,7 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
 
   function isForOthers(error: unknown): boolean {
     if (term.signal.aborted || error instanceof NotOurs) return true;
-    return error instanceof PodgateError && error.code === 'store.unavailable';
+    return isStoreFailure(error);
   }
 
   /** The keyring that cannot open what is held would seal what others cannot open. */

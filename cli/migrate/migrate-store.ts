@@ -43,7 +43,7 @@ export async function migrateStore(options: {
     if (moved.records !== records || moved.tombstones !== tombstones) {
       throw new CliError(EXIT_FAILED, `only ${moved.records} of ${records} records arrived; say it again`);
     }
-    await database.store.adopt({ ...identity, replaces: identity.replaces ?? [] });
+    await database.store.adopt({ ...identity, fence: source.fenceGiven(), replaces: identity.replaces ?? [] });
     await database.imports.finish();
     const text = `${what} moved. Start Podgate with this PODGATE_REDIS_URL; ${path} is not used any more, keep it as a back-up.\n`;
     return { text, isMoved: true };

@@ -109,8 +109,14 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     });
     const orphans = new OrphanWatch({ store, orchestrator: parts.orchestrator, clock, log });
     acting = { term, parts, work, orphans, told, isOpened: false };
+    // What was read of a store that is no longer believed is not acted on, not even when it is believed again soon after.
+    const trusted = judge.trusted();
+    const onSuspect = (): void => term.end('the store is suspect');
+    if (trusted.aborted) onSuspect();
+    else trusted.addEventListener('abort', onSuspect, { once: true });
     passNow();
     await untilAborted(term.signal);
+    trusted.removeEventListener('abort', onSuspect);
     acting = null;
     await work.close();
   }

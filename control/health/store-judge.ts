@@ -1,22 +1,12 @@
-import { errorText } from '../../core/errors.ts';
 import { judgeStore, type StoreTrust } from '../../core/lifecycle/clean-up.ts';
-import type { Logger } from '../../core/logger.ts';
 import type { Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
-import type { Store, StoreIdentity } from '../../core/store.ts';
-
-/** What was last seen of the store, kept outside it, so that an older or foreign one is noticed. */
-export interface LastSeenStore {
-  read(): StoreIdentity | null;
-  save(identity: StoreIdentity): Promise<void>;
-}
+import type { Store } from '../../core/store.ts';
+import type { StoreGuard } from '../store/store-guard.ts';
 
 export interface StoreJudgeOptions {
   readonly store: Pick<Store, 'identity'>;
+  readonly guard: StoreGuard;
   readonly orchestrator: Pick<Orchestrator, 'list'>;
-  readonly lastSeen: LastSeenStore;
-  /** For the log: how an operator has a suspect store believed. */
-  readonly remedy: string;
-  readonly log: Logger;
 }
 
 export interface Judgement {
@@ -24,35 +14,38 @@ export interface Judgement {
   readonly workloads: readonly WorkloadObservation[];
 }
 
-/** Every replica judges the store for itself: each has its own memory of it. */
+/**
+ * Judges the store by what this process has seen of it, which the store itself compares (StoreGuard), and by what runs.
+ * Every replica judges for itself: each has its own memory.
+ */
 export interface StoreJudge {
   /** Throws when store or orchestrator do not answer. */
   judge(signal: AbortSignal): Promise<Judgement>;
-  /** The last judgement; null before the first. */
+  /** As of the last answer of the store, which may be newer than the last judgement; null before the first of either. */
   trust(): StoreTrust | null;
+  /** Of the present period of trust: aborts when it ends. */
+  trusted(): AbortSignal;
 }
 
-export function createStoreJudge({ store, orchestrator, lastSeen, remedy, log }: StoreJudgeOptions): StoreJudge {
-  let trust: StoreTrust | null = null;
+export function createStoreJudge({ store, guard, orchestrator }: StoreJudgeOptions): StoreJudge {
+  let isJudged = false;
+
+  function trust(): StoreTrust | null {
+    const reason = guard.suspicion();
+    if (reason !== null) return { kind: 'suspect', reason };
+    return isJudged ? { kind: 'healthy' } : null;
+  }
+
   return {
-    trust: () => trust,
+    trust,
+    trusted: () => guard.trusted(),
     async judge(signal) {
       // In this order: whatever runs now was made at a commit that the identity, read later, has reached.
       const workloads = await orchestrator.list(signal);
       const identity = await store.identity();
-      const judged = judgeStore(identity, lastSeen.read(), workloads);
-      if (judged.kind === 'suspect' && trust?.kind !== 'suspect') {
-        const { reason } = judged;
-        log.error({ reason, remedy }, 'the store is suspect: no pod is touched until an operator has looked');
-      }
-      trust = judged;
-      if (judged.kind === 'healthy') {
-        // A full disk, say: then less may be noticed of a store that is put in this one's place. The pods go on.
-        await lastSeen.save(identity).catch((error: unknown) => {
-          log.warn({ error: errorText(error) }, 'what was seen of the store could not be noted');
-        });
-      }
-      return { trust: judged, workloads };
+      guard.judged(judgeStore(identity, workloads));
+      isJudged = true;
+      return { trust: trust() ?? { kind: 'healthy' }, workloads };
     },
   };
 }

@@ -29,6 +29,7 @@ export const HTTP_STATUS = {
   'api.unknown-host': 421,
   'api.internal': 500,
   'store.unavailable': 503,
+  'store.suspect': 503,
   'orchestrator.unavailable': 503,
   'vault.cannot-open': 500,
   'config.invalid': 500,

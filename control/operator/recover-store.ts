@@ -11,12 +11,13 @@ import {
 } from '../../core/lifecycle/recover.ts';
 import type { Lease, Lock } from '../../core/lock.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { LogStore } from '../../core/log-store.ts';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { CredentialRecord, PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import type { Batch, Put, RecordKind, Store, Stored } from '../../core/store.ts';
-import type { LastSeenStore, StoreJudge } from '../health/store-judge.ts';
+import type { StoreJudge } from '../health/store-judge.ts';
+import type { RecoveryView } from '../store/recovery-view.ts';
+import type { StoreGuard } from '../store/store-guard.ts';
 import { recordOfAnnotation } from '../store/record-schema.ts';
 
 const LOCK = 'recover';
@@ -26,12 +27,13 @@ const PAGE = 500;
 const CONCURRENCY = 16;
 
 export interface RecoverParts {
-  readonly store: Store;
-  readonly lock: Lock;
-  readonly logs: LogStore;
+  readonly database: {
+    readonly store: Store;
+    readonly guard: Pick<StoreGuard, 'mark'>;
+    forRecovery(): Promise<RecoveryView>;
+  };
   readonly orchestrator: Pick<Orchestrator, 'list' | 'records'>;
   readonly judge: StoreJudge;
-  readonly lastSeen: Pick<LastSeenStore, 'read'>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -79,19 +81,23 @@ export async function recoverStore(
   const { trust } = await parts.judge.judge(signal);
   if (trust.kind === 'healthy') return { kind: 'healthy' };
   const { reason } = trust;
-  if (!options.act) return { kind: 'plan', reason, lines: (await makePlan(parts, signal)).steps.map(lineOf) };
+  if (!options.act) {
+    const plan = await makePlan(parts, parts.database.store, signal);
+    return { kind: 'plan', reason, lines: plan.steps.map(lineOf) };
+  }
 
-  const lease = await parts.lock.acquire(LOCK, LEASE_MS);
+  const view = await parts.database.forRecovery();
+  const lease = await view.lock.acquire(LOCK, LEASE_MS);
   if (lease === null) return { kind: 'busy' };
-  const held = holdLease(parts, lease, signal);
+  const held = holdLease(view.lock, parts.log, lease, signal);
   try {
-    const plan = await makePlan(parts, held.signal);
+    const plan = await makePlan(parts, view.store, held.signal);
     const lines = plan.steps.map(lineOf);
     const isUnreadable = plan.steps.some(({ kind }) => kind === 'unreadable');
     if (isUnreadable && !options.abandonUnreadable) return { kind: 'unreadable', reason, lines };
-    const changed = await carryOut(parts, plan.steps, held.signal);
+    const changed = await carryOut(parts, view, plan.steps, held.signal);
     held.signal.throwIfAborted();
-    const identity = await parts.store.adopt(plan.adoption);
+    const identity = await view.store.adopt(plan.adoption);
     parts.log.warn({ reason, ...identity, pods: lines.length }, 'an operator has had the suspect store recovered');
     await parts.judge.judge(signal);
     return { kind: 'recovered', reason, lines, changed };
@@ -100,8 +106,8 @@ export async function recoverStore(
   }
 }
 
-async function makePlan(parts: RecoverParts, signal: AbortSignal): Promise<RecoverPlan> {
-  const { store, orchestrator } = parts;
+async function makePlan(parts: RecoverParts, store: Store, signal: AbortSignal): Promise<RecoverPlan> {
+  const { orchestrator } = parts;
   const seen = new Map((await orchestrator.list(signal)).map((observation) => [observation.uid, observation]));
   const workloads = (await orchestrator.records(signal)).map((workload): RecoverableWorkload => {
     const observation = seen.get(workload.uid);
@@ -126,7 +132,7 @@ async function makePlan(parts: RecoverParts, signal: AbortSignal): Promise<Recov
   });
   return planRecover({
     identity: await store.identity(),
-    lastSeen: parts.lastSeen.read(),
+    lastSeen: parts.database.guard.mark(),
     workloads,
     present,
     isDeleted: (key, uid) => deleted.has(`${key} ${uid}`),
@@ -136,6 +142,7 @@ async function makePlan(parts: RecoverParts, signal: AbortSignal): Promise<Recov
 /** Answers the keys that somebody else wrote meanwhile. */
 async function carryOut(
   parts: RecoverParts,
+  { store, logs }: RecoveryView,
   steps: readonly RecoverStep[],
   signal: AbortSignal,
 ): Promise<readonly string[]> {
@@ -143,17 +150,14 @@ async function carryOut(
   await inParallel(steps, async (step) => {
     signal.throwIfAborted();
     if (step.kind === 'leave' || step.kind === 'unreadable') return;
-    const [pod, credential] = await Promise.all([
-      parts.store.get('pod', step.key),
-      parts.store.get('credential', step.key),
-    ]);
+    const [pod, credential] = await Promise.all([store.get('pod', step.key), store.get('credential', step.key)]);
     const batch = batchFor(parts, step, pod, credential);
-    const result = batch === null ? null : await parts.store.commit(batch);
+    const result = batch === null ? null : await store.commit(batch);
     if (result?.kind !== 'committed') {
       changed.push(step.key);
       return;
     }
-    await parts.logs.appendAction(step.record.uid, actionLine(parts.clock.now(), `recover: ${noteOf(step)}`));
+    await logs.appendAction(step.record.uid, actionLine(parts.clock.now(), `recover: ${noteOf(step)}`));
   });
   return changed;
 }
@@ -224,7 +228,7 @@ function noteOf(step: RecoverStep): string {
 }
 
 /** `signal` aborts when the lease is lost: another may be at it then. */
-function holdLease({ lock, log }: RecoverParts, lease: Lease, outer: AbortSignal) {
+function holdLease(lock: Lock, log: Logger, lease: Lease, outer: AbortSignal) {
   const lost = new AbortController();
   const renew = (): void => {
     lock.renew(lease, LEASE_MS).then(

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isAborted, pause } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
-import { errorText } from '../../core/errors.ts';
+import { errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Replicas } from '../../core/replicas.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
@@ -55,6 +55,7 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
   let ordered: readonly TicketKey[] = [];
   /** Every turn forgets once. */
   let forgottenBefore = -Infinity;
+  let isOpen = false;
 
   async function look(): Promise<void> {
     const { now, before, next } = ticketPeriodsAt(clock.now());
@@ -63,25 +64,36 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
       if (!opened.has(period)) opened.set(period, await agreedKey(period));
       order(now);
     }
-    if (forgottenBefore >= before) return;
+    // Not before the start: a store that takes nothing is no reason to put that off.
+    if (!isOpen || forgottenBefore >= before) return;
     await forgetBefore(before);
     forgottenBefore = before;
   }
 
   async function agreedKey(period: number): Promise<TicketKey> {
     const own = ownKey(period) ?? vault.seal(randomBytes(KEY_BYTES).toString('base64'), contextOf(period));
-    let agreed = await replicas.agree(nameOf(period), own);
-    if (!opens(agreed, period)) {
-      // Of a keyring that is no more: nothing that anybody could miss.
-      await replicas.forget(nameOf(period));
-      agreed = await replicas.agree(nameOf(period), own);
-    }
+    const agreed = await agreedOrKept(period, own);
     const key = vault.open(agreed, contextOf(period));
     if (sealed[period] !== agreed) {
       sealed = { ...sealed, [period]: agreed };
       await keeper.write(sealed);
     }
     return key;
+  }
+
+  async function agreedOrKept(period: number, own: string): Promise<string> {
+    try {
+      const agreed = await replicas.agree(nameOf(period), own);
+      if (opens(agreed, period)) return agreed;
+      // Of a keyring that is no more: nothing that anybody could miss.
+      await replicas.forget(nameOf(period));
+      return await replicas.agree(nameOf(period), own);
+    } catch (error) {
+      // A suspect store is no reason not to start. The key of this replica alone costs its clients a full handshake
+      // elsewhere, for one period.
+      if (isOpen || !(error instanceof PodgateError) || error.code !== 'store.suspect') throw error;
+      return own;
+    }
   }
 
   /** Kept since an earlier start, if the keyring still opens it. */
@@ -133,6 +145,7 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
     async open() {
       sealed = await keeper.read();
       await look();
+      isOpen = true;
     },
     async run(signal) {
       let isComplaining = false;

@@ -10,21 +10,15 @@ const MOST_SHARE = 0.05;
 export type StoreTrust = { readonly kind: 'healthy' } | { readonly kind: 'suspect'; readonly reason: string };
 
 /**
- * Judges the store by what runs and by what was seen of it before (`lastSeen`, kept outside the store; null = never).
- * A workload carries the id of its store and the commit at which it was made. What a store made in whose place this one
+ * Judges the store by what runs; what this process has seen of it the store compares by itself (StoreMark). A workload carries the id of its store and the commit at which it was made. What a store made in whose place this one
  * was put by an operator's word (`replaces`) is believed, whatever its number: the numbers of two stores do not compare.
  */
 export function judgeStore(
   identity: StoreIdentity,
-  lastSeen: StoreIdentity | null,
   workloads: readonly Pick<WorkloadObservation, 'storeId' | 'commit' | 'tenant' | 'podId'>[],
 ): StoreTrust {
   const suspect = (reason: string): StoreTrust => ({ kind: 'suspect', reason });
   const replaces = (storeId: string): boolean => identity.replaces?.includes(storeId) === true;
-  if (lastSeen !== null && lastSeen.storeId !== identity.storeId && !replaces(lastSeen.storeId))
-    return suspect('the store is another one than before');
-  if (lastSeen?.storeId === identity.storeId && lastSeen.commits > identity.commits)
-    return suspect('the store is older than last seen');
   for (const workload of workloads) {
     const which = `the workload of ${workload.tenant}/${workload.podId}`;
     if (replaces(workload.storeId)) continue;

@@ -1,13 +1,18 @@
 import { podKey } from '../ids.ts';
 import type { AnnotatedWorkload, WorkloadPhase } from '../orchestrator.ts';
 import type { CredentialRecord, PodRecord } from '../pod.ts';
-import type { Adoption, StoreIdentity } from '../store.ts';
+import type { Adoption, StoreIdentity, StoreMark } from '../store.ts';
+
+/** What a process has seen of its store. */
+type LastSeen = Omit<StoreMark, 'stamp'>;
 
 /**
  * A store counts on behind every number that is known, by this much: other replicas may have seen commits of the last
  * seconds that nobody else knows of.
  */
 export const COMMITS_AHEAD = 1_000_000;
+/** And fences behind every one that is known: what another replica was given last, nobody else knows either. */
+const FENCES_AHEAD = 1_000_000;
 
 /** What runs, as recovery sees it. */
 export interface RecoverableWorkload {
@@ -51,7 +56,7 @@ export interface RecoverPlan {
  */
 export function planRecover(input: {
   readonly identity: StoreIdentity;
-  readonly lastSeen: StoreIdentity | null;
+  readonly lastSeen: LastSeen | null;
   readonly workloads: readonly RecoverableWorkload[];
   readonly present: ReadonlyMap<string, PresentRecord>;
   readonly isDeleted: (key: string, uid: string) => boolean;
@@ -131,7 +136,7 @@ function asItRuns(record: PodRecord, { phase, startedMs }: RecoverableWorkload):
  */
 function planAdoption(
   identity: StoreIdentity,
-  lastSeen: StoreIdentity | null,
+  lastSeen: LastSeen | null,
   workloads: readonly RecoverableWorkload[],
 ): Adoption {
   const counts = new Map<string, number>();
@@ -142,6 +147,7 @@ function planAdoption(
   return {
     storeId,
     commits: workloads.reduce((most, { workload }) => Math.max(most, workload.commit), known) + COMMITS_AHEAD,
+    fence: (lastSeen?.fence ?? 0) + FENCES_AHEAD,
     replaces: [...counts.keys()].filter((id) => id !== storeId),
   };
 }

@@ -1,3 +1,5 @@
+import type { RecoveryView } from '../../control/store/recovery-view.ts';
+import type { StoreGuard } from '../../control/store/store-guard.ts';
 import type { Lock } from '../../core/lock.ts';
 import type { LogStore } from '../../core/log-store.ts';
 import type { PodRecord } from '../../core/pod.ts';
@@ -5,15 +7,26 @@ import type { Queue } from '../../core/queue.ts';
 import type { Delete, Expected, Put, Store } from '../../core/store.ts';
 import { podRecord } from '../support/pod-records.ts';
 
+/** What `copy` has made; of the implementation. */
+export type StoreCopy = Readonly<Record<string, Buffer>>;
+
 /** All adapters of one database, as the suites use them. */
 export interface StoreHarness {
   readonly store: Store;
   readonly queue: Queue;
   readonly lock: Lock;
   readonly logs: LogStore;
+  readonly guard: StoreGuard;
+  readonly forRecovery: () => Promise<RecoveryView>;
+  /** The whole store, as it is now. */
+  copy(): Promise<StoreCopy>;
+  /** Puts a copy (null: nothing) in the place of the store, under the process or, where it owns the store, in between. */
+  exchange(copy: StoreCopy | null): Promise<StoreHarness>;
+  /** Of everything that is stored, but for the age of the store. */
+  fingerprint(): Promise<string>;
   /** Lets time pass for the database: by moving its clock, or by waiting where it has its own. */
   passTime(ms: number): Promise<void>;
-  /** Ends the adapters and opens the same data again. */
+  /** Ends the adapters and opens the same data again, as the next process that remembers what this one has seen. */
   reopen(): Promise<StoreHarness>;
   /** Ends the adapters, data kept. */
   close(): Promise<void>;

@@ -422,7 +422,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       it('gives the store another id and a higher counter, keeps its records, and remembers what it replaces', async () => {
         const revision = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
         const before = await store.identity();
-        const identity = await store.adopt({ storeId: 'former', commits: 1_000, replaces: ['another'] });
+        const identity = await store.adopt({ storeId: 'former', commits: 1_000, fence: 0, replaces: ['another'] });
         expect(identity).toEqual(await store.identity());
         expect(identity.storeId).toBe('former');
         expect(identity.commits).toBeGreaterThanOrEqual(1_000);
@@ -433,10 +433,10 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       });
 
       it('never takes the counter down, and changes nothing when it is repeated', async () => {
-        const adoption = { storeId: 'former', commits: 1_000, replaces: [] };
+        const adoption = { storeId: 'former', commits: 1_000, fence: 0, replaces: [] };
         const first = await store.adopt(adoption);
         expect(await store.adopt(adoption)).toEqual(first);
-        const lower = await store.adopt({ storeId: 'former', commits: 5, replaces: ['late'] });
+        const lower = await store.adopt({ storeId: 'former', commits: 5, fence: 0, replaces: ['late'] });
         expect(lower.commits).toBeGreaterThanOrEqual(first.commits);
         expect(lower.replaces).toContain('late');
       });
@@ -447,7 +447,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         const stop = new AbortController();
         const changes = store.changes(commits, stop.signal)[Symbol.asyncIterator]();
         const first = changes.next();
-        const identity = await store.adopt({ storeId: 'former', commits: 1_000, replaces: [] });
+        const identity = await store.adopt({ storeId: 'former', commits: 1_000, fence: 0, replaces: [] });
         expect((await first).value).toEqual({ kind: 'gap', commit: identity.commits });
         const second = changes.next();
         await committed(store.commit({ puts: [putPod('two', 'absent')] }));
@@ -458,7 +458,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
 
       if (keepsData) {
         it('lasts when the store is opened again', async () => {
-          const identity = await store.adopt({ storeId: 'former', commits: 1_000, replaces: ['another'] });
+          const identity = await store.adopt({ storeId: 'former', commits: 1_000, fence: 0, replaces: ['another'] });
           harness = await harness.reopen();
           ({ store } = harness);
           expect(await store.identity()).toEqual(identity);

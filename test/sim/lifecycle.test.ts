@@ -159,7 +159,7 @@ class Simulation {
       const { orphans } = acting;
       const workloads = await orchestrator.list(signal);
       const identity = await store.identity();
-      const trust = judgeStore(identity, null, workloads);
+      const trust = judgeStore(identity, workloads);
       expect(trust, 'a store that lost nothing is healthy').toEqual({ kind: 'healthy' });
       const records = await store.list('pod', { limit: 100 });
       const uids = new Set(records.map(({ value }) => value.uid));

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { isAborted } from '../../../core/abort.ts';
 import type { Change } from '../../../core/store.ts';
 import type { RecordSchemas } from '../record-schema.ts';
@@ -27,6 +26,8 @@ interface Cursor {
 const PAGE = 100;
 /** The greatest second half of a stream's id: this place is behind every change of its commit. */
 const END_OF_COMMIT = '18446744073709551615';
+/** Of another store than any: whoever reads on from there has a gap. */
+const NOWHERE: Cursor = { commit: 0, position: END_OF_COMMIT, stamp: '', storeId: 'none' };
 
 /** See Store.changes. A reader slower than the feed is trimmed gets a gap, like one that comes too late. */
 export async function* changesAfter(options: FeedOptions, after: number, signal: AbortSignal): AsyncGenerator<Change> {
@@ -37,7 +38,12 @@ export async function* changesAfter(options: FeedOptions, after: number, signal:
     const woken = options.feedChanged.wait(null, AbortSignal.any([signal, waiting.signal]));
     try {
       const page = await readPage(options, cursor);
-      cursor = page.cursor;
+      // Whatever was read meanwhile, it was not this store: once it is believed again, that is a gap.
+      cursor = page?.cursor ?? NOWHERE;
+      if (page === null) {
+        await woken;
+        continue;
+      }
       for (const change of page.changes) {
         // The abort may have come while the reader held a change.
         if (isAborted(signal)) return;
@@ -50,24 +56,26 @@ export async function* changesAfter(options: FeedOptions, after: number, signal:
   }
 }
 
+/** Null while the store is suspect. */
 async function readPage(
   { session, schemas }: FeedOptions,
   cursor: Cursor,
-): Promise<{ readonly changes: readonly Change[]; readonly cursor: Cursor }> {
-  const { connection, keys, scripts } = session;
+): Promise<{ readonly changes: readonly Change[]; readonly cursor: Cursor } | null> {
+  const { keys } = session;
   const { commit, position, stamp, storeId } = cursor;
-  const args = [randomUUID(), storeId, String(commit), position, stamp, String(PAGE)];
-  const reply = arrayOf(await connection.run('changes', scripts.changes, [keys.meta, keys.feed], args));
-  const [id, commits, isGap] = [textOf(reply[0]), integerOf(reply[1]), integerOf(reply[2]) === 1];
-  if (isGap) {
+  const args = [storeId, String(commit), position, stamp, String(PAGE)];
+  const { tip, isTrusted, answer } = await session.run('changes', 'changes', [keys.meta, keys.feed], args);
+  if (!isTrusted) return null;
+  const [isGap, page] = arrayOf(answer);
+  if (integerOf(isGap) === 1) {
     return {
-      changes: [{ kind: 'gap', commit: commits }],
-      cursor: { commit: commits, position: END_OF_COMMIT, stamp: '', storeId: id },
+      changes: [{ kind: 'gap', commit: tip.commits }],
+      cursor: { commit: tip.commits, position: END_OF_COMMIT, stamp: '', storeId: tip.storeId },
     };
   }
-  const entries = arrayOf(reply[3]).map((entry) => parseEntry(schemas, entry));
+  const entries = arrayOf(page).map((entry) => parseEntry(schemas, entry));
   const last = entries.at(-1)?.cursor ?? cursor;
-  return { changes: entries.map(({ change }) => change), cursor: { ...last, storeId: id } };
+  return { changes: entries.map(({ change }) => change), cursor: { ...last, storeId: tip.storeId } };
 }
 
 /** See commit.lua for the shape. */

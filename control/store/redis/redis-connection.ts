@@ -15,6 +15,8 @@ export interface SendOptions {
   readonly asBuffer?: boolean;
   /** Answer only when so many replicas as the connection asks for have it too. */
   readonly isReplicated?: boolean;
+  /** Called once so many replicas have it, which the answer does not wait for; never when that fails. */
+  readonly onReplicated?: () => void;
 }
 
 /**
@@ -152,6 +154,7 @@ export async function openRedisConnection(
         try {
           const reply = await client.send(args, { deadlineMs, ...more });
           if (more.isReplicated === true && copies.count > 0) await replicated(client, what);
+          if (more.onReplicated !== undefined) replicated(client, what).then(more.onReplicated, () => undefined);
           return reply;
         } catch (error) {
           // The master of yesterday: the one of today is elsewhere.

@@ -6,8 +6,10 @@ import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Replicas } from '../../../core/replicas.ts';
 import type { Queue } from '../../../core/queue.ts';
-import type { Store } from '../../../core/store.ts';
+import type { Store, StoreMemory } from '../../../core/store.ts';
 import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
+import type { RecoveryView } from '../recovery-view.ts';
+import { createStoreGuard, createStoreMemory, type StoreGuard } from '../store-guard.ts';
 import { createWakeup } from '../wakeup.ts';
 import { parseRedisTarget, type RedisAddress } from './redis-address.ts';
 import { openRedisConnection, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
@@ -17,7 +19,7 @@ import { createRedisLock } from './redis-lock.ts';
 import { createRedisLogStore } from './redis-log-store.ts';
 import { createRedisQueue } from './redis-queue.ts';
 import { readScripts } from './redis-scripts.ts';
-import type { RedisSession } from './redis-session.ts';
+import { createRedisSession, type RedisSession } from './redis-session.ts';
 import { createRedisReplicas, type RedisReplicas } from './redis-replicas.ts';
 import { createRedisStore } from './redis-store.ts';
 import { askSentinels } from './sentinels.ts';
@@ -31,6 +33,8 @@ export interface RedisDatabase {
   readonly lock: Lock;
   readonly logs: LogStore;
   readonly replicas: Replicas;
+  readonly guard: StoreGuard;
+  readonly forRecovery: () => Promise<RecoveryView>;
   readonly imports: RedisImport;
   /** Whatever is asked for later gets 'store.unavailable'; what was asked for is still sent and answered. */
   close(): void;
@@ -46,6 +50,8 @@ export interface RedisDatabaseOptions {
   /** What replicas must have in common; see core/replicas.ts. */
   readonly shared?: string;
   readonly log: Logger;
+  /** What this process, and those before it, have seen of the store. Default: nothing, and it ends with the process. */
+  readonly memory?: StoreMemory;
   /** Certificates (PEM) of the authority of a `rediss:` server; null = those that Node trusts. */
   readonly ca?: string | null;
   readonly schemas?: RecordSchemas;
@@ -94,7 +100,9 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
       ? target.address
       : askSentinels({ ...target, ca, deadlineMs: Math.min(deadlineMs, SENTINEL_MS) });
   const copies = options.copies ?? (target.kind === 'sentinel' ? 1 : 0);
-  const checks = { keys, scripts, waits: copies > 0, isBeingFilled: options.isBeingFilled === true };
+  const waits = copies > 0;
+  const guard = createStoreGuard({ memory: options.memory ?? createStoreMemory(), log });
+  const checks = { keys, scripts, waits, isBeingFilled: options.isBeingFilled === true, mark: () => guard.mark() };
   const connectionOptions: RedisConnectionOptions = {
     locate,
     shown,
@@ -105,7 +113,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     log,
     async check(send, address) {
       await checkServer(send, address.shown, target.kind === 'sentinel');
-      await checkRights(send, { keys, script: scripts['missing-rights'], waits: copies > 0, shown: address.shown });
+      await checkRights(send, { keys, script: scripts['missing-rights'], waits, shown: address.shown });
       await checkStore(send, checks, address.shown);
     },
     onChange: wakeAll,
@@ -114,7 +122,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   const connection = await openRedisConnection(connectionOptions, patienceMs);
   const opened = [connection];
   try {
-    const session: RedisSession = { connection, keys, scripts };
+    const session = createRedisSession({ connection, keys, scripts, guard, waits });
     const watcher = await openRedisConnection(connectionOptions, patienceMs);
     opened.push(watcher);
     let replicas: RedisReplicas | null = null;
@@ -127,17 +135,29 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     const watch = watchWakes(wakes, watching.signal);
     watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'nobody watches for changes any more'));
     if (target.kind === 'sentinel') void followMaster(locate, opened, watching.signal);
-    return {
+    const adapters = (on: RedisSession) => ({
       store: createRedisStore({
-        session,
+        session: on,
         schemas: options.schemas ?? RECORD_SCHEMAS,
         feedCommits: options.feedCommits ?? FEED_COMMITS,
         feedChanged,
       }),
-      queue: createRedisQueue({ session, changed: queueChanged }),
-      lock: createRedisLock(session),
-      logs: createRedisLogStore(session),
+      queue: createRedisQueue({ session: on, changed: queueChanged }),
+      lock: createRedisLock(on),
+      logs: createRedisLogStore(on),
+    });
+    const present = adapters(session);
+    await present.store.identity();
+    return {
+      ...present,
       replicas,
+      guard,
+      async forRecovery() {
+        const fresh = createStoreGuard({ memory: createStoreMemory(), log });
+        const view = adapters(createRedisSession({ connection, keys, scripts, guard: fresh, waits }));
+        await view.store.identity();
+        return view;
+      },
       imports: createRedisImport(session),
       close() {
         connection.close();

@@ -3,6 +3,8 @@ export interface RedisKeys {
   /** A pattern of all of them, for an ACL. */
   readonly all: string;
   readonly meta: string;
+  /** Stamps of the last commits: the last key of every script that a mark is presented to; see history.lua. */
+  readonly history: string;
   /** Of every script that changes the queue: `meta`, then those that queue.lua names. */
   readonly queue: readonly string[];
   /** Of commit.lua: those of the queue, then the store's. */
@@ -42,6 +44,7 @@ export function redisKeys(site: string): RedisKeys {
   return {
     all: key('*'),
     meta,
+    history: key('history'),
     queue,
     commit: [...queue, records, places, lists, tombstones, tombstoneAges, feed],
     records,

@@ -10,11 +10,12 @@ const compress = promisify(gzip);
 const decompress = promisify(gunzip);
 
 /** Outputs are compressed: they are text, and Redis keeps them in memory. */
-export function createRedisLogStore({ connection, keys, scripts }: RedisSession): LogStore {
+export function createRedisLogStore(session: RedisSession): LogStore {
+  const { connection, keys } = session;
   return {
     async appendAction(uid, line) {
       const args = [oneLine(line), String(MOST_ACTION_LINES)];
-      await connection.run('appendAction', scripts['append-action'], [keys.actions(uid)], args);
+      await session.run('appendAction', 'append-action', [keys.meta, keys.actions(uid)], args);
     },
     async actions(uid, last = MOST_ACTION_LINES) {
       if (last <= 0) return [];
@@ -23,22 +24,21 @@ export function createRedisLogStore({ connection, keys, scripts }: RedisSession)
     },
     async saveOutput(uid, run, text) {
       const args = [String(run), await compress(newestBytes(text)), String(MOST_RUNS)];
-      await connection.run('saveOutput', scripts['save-output'], [keys.outputs(uid)], args);
+      await session.run('saveOutput', 'save-output', [keys.meta, keys.outputs(uid)], args);
     },
     async output(uid) {
-      const reply = await connection.run('output', scripts['newest-output'], [keys.outputs(uid)], [], {
-        asBuffer: true,
-      });
-      if (reply === null) return '';
-      if (!Buffer.isBuffer(reply)) throw damaged(uid);
+      const asBytes = { asBuffer: true };
+      const { answer } = await session.run('output', 'newest-output', [keys.meta, keys.outputs(uid)], [], asBytes);
+      if (answer === null) return '';
+      if (!Buffer.isBuffer(answer)) throw damaged(uid);
       try {
-        return (await decompress(reply, { maxOutputLength: MOST_BYTES_PER_RUN })).toString('utf8');
+        return (await decompress(answer, { maxOutputLength: MOST_BYTES_PER_RUN })).toString('utf8');
       } catch {
         throw damaged(uid);
       }
     },
     async remove(uid) {
-      await connection.send('removeLogs', ['UNLINK', keys.actions(uid), keys.outputs(uid)]);
+      await session.run('removeLogs', 'remove-logs', [keys.meta, keys.actions(uid), keys.outputs(uid)], []);
     },
   };
 }

@@ -3,7 +3,7 @@ import { isAborted } from '../../../core/abort.ts';
 import type { Claim, ParkedKey, Queue } from '../../../core/queue.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { arrayOf, integerOf, numberIn, splitAtSpace, textOf } from './redis-reply.ts';
-import type { ScriptName } from './redis-scripts.ts';
+import type { MarkedScriptName } from './redis-scripts.ts';
 import type { RedisSession } from './redis-session.ts';
 
 export interface RedisQueueOptions {
@@ -13,24 +13,24 @@ export interface RedisQueueOptions {
 }
 
 export function createRedisQueue({ session, changed }: RedisQueueOptions): Queue {
-  const { connection, keys, scripts } = session;
+  const { connection, keys } = session;
   /** Moments of this queue, in order: somebody was woken, or began to ask. */
   let moments = 0;
   /** The last answer that nothing is due: when it was asked for, and when (performance.now) something will be. */
   let empty = { moment: -1, untilMs: 0 };
   let lastAsked: Promise<unknown> = Promise.resolve();
 
-  async function run(name: ScriptName, ...args: readonly string[]): Promise<boolean> {
-    return integerOf(await connection.run(name, scripts[name], keys.queue, args)) > 0;
+  async function run(name: MarkedScriptName, ...args: readonly string[]): Promise<boolean> {
+    return integerOf((await session.run(name, name, keys.queue, args)).answer) > 0;
   }
 
   /** The claim, or null when nothing is due: see `empty`. */
   async function ask(leaseMs: number): Promise<Claim | null> {
     const moment = ++moments;
     const token = randomUUID();
-    const reply = await connection.run('claim', scripts.claim, keys.queue, [token, wholeMs(leaseMs)]);
-    if (typeof reply === 'string') return { key: reply, token };
-    const waitMs = integerOf(reply);
+    const { answer } = await session.run('claim', 'claim', keys.queue, [token, wholeMs(leaseMs)]);
+    if (typeof answer === 'string') return { key: answer, token };
+    const waitMs = integerOf(answer);
     empty = { moment, untilMs: waitMs < 0 ? Infinity : performance.now() + waitMs };
     return null;
   }
@@ -92,11 +92,12 @@ export function createRedisQueue({ session, changed }: RedisQueueOptions): Queue
     },
 
     async unpark(key) {
-      return integerOf(await connection.run('unpark', scripts.unpark, keys.queue, key === null ? [] : [key]));
+      return integerOf((await session.run('unpark', 'unpark', keys.queue, key === null ? [] : [key])).answer);
     },
 
     async stats() {
-      const [due, delayed, leased, parked] = arrayOf(await connection.run('stats', scripts.stats, keys.queue, []));
+      const { answer } = await session.run('stats', 'stats', keys.queue, []);
+      const [due, delayed, leased, parked] = arrayOf(answer);
       return {
         due: integerOf(due),
         delayed: integerOf(delayed),

@@ -43,7 +43,8 @@ export interface RedisReplicas extends Replicas {
 
 export function createRedisReplicas(options: RedisReplicasOptions): RedisReplicas {
   const { id, shared, session, subscriber, log } = options;
-  const { connection, keys, scripts } = session;
+  const { connection, keys } = session;
+  const agreedKeys = [keys.meta, keys.agreed];
   const listeners = new Map<ReplicaTopic, Set<ReplicaListener>>(REPLICA_TOPICS.map((topic) => [topic, new Set()]));
   const itself: LiveReplica = { id, shared };
   let live: readonly LiveReplica[] = [itself];
@@ -53,7 +54,11 @@ export function createRedisReplicas(options: RedisReplicasOptions): RedisReplica
   async function beat(): Promise<void> {
     const askedAtMs = performance.now();
     const args = [`${id} ${shared}`, String(REPLICA_SILENCE_MS)];
-    const members = arrayOf(await connection.run('heartbeat', scripts.heartbeat, [keys.meta, keys.replicas], args));
+    const later = { advancesLater: true };
+    const heard = await session.run('heartbeat', 'heartbeat', [keys.meta, keys.replicas], args, later);
+    // A store that lacks what was seen knows nothing of the replicas that live now: what was heard last stays.
+    if (!heard.isTrusted) return;
+    const members = arrayOf(heard.answer);
     const others = members.map(parseMember).filter((replica) => replica.id !== id);
     const known = new Set(live.map((replica) => replica.id));
     live = [itself, ...others];
@@ -104,16 +109,15 @@ export function createRedisReplicas(options: RedisReplicasOptions): RedisReplica
       // First a look: a full Redis refuses every write, also one that would change nothing.
       const known = await connection.send('agree', ['HGET', keys.agreed, name]);
       if (known !== null) return textOf(known);
-      await connection.send('agree', ['HSETNX', keys.agreed, name, value]);
-      return textOf(await connection.send('agree', ['HGET', keys.agreed, name]));
+      return textOf((await session.run('agree', 'agree', agreedKeys, [name, value])).answer);
     },
 
     async settle(name, value) {
-      await connection.send('settle', ['HSET', keys.agreed, name, value]);
+      await session.run('settle', 'settle', agreedKeys, [name, value]);
     },
 
     async forget(name) {
-      await connection.send('forget', ['HDEL', keys.agreed, name]);
+      await session.run('forget', 'forget', agreedKeys, [name]);
     },
 
     async run(signal) {

@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { Batch, CommitResult, RecordKind, Store, Stored, StoreIdentity } from '../../../core/store.ts';
 import { refuseDoubleWrites } from '../batch-writes.ts';
 import type { RecordSchemas } from '../record-schema.ts';
+import type { Tip } from '../store-guard.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { changesAfter } from './change-feed.ts';
 import { arrayOf, integerOf, textOf, type Reply } from './redis-reply.ts';
+import { newStamp } from './marked-script.ts';
 import type { RedisSession } from './redis-session.ts';
 import { fieldOf, listPrefix, parseRecord, parseTombstone, placesOf, valueText } from './stored-records.ts';
 
@@ -23,24 +25,22 @@ export interface RedisStoreOptions {
 
 export function createRedisStore(options: RedisStoreOptions): Store {
   const { session, schemas } = options;
-  const { connection, keys, scripts } = session;
+  const { keys, guard } = session;
   return {
     async commit(batch) {
       const args = commitArguments(options, batch);
-      return commitResult(
-        batch,
-        await connection.run('commit', scripts.commit, keys.commit, args, { isReplicated: true }),
-      );
+      const { answer } = await session.run('commit', 'commit', keys.commit, args, { isReplicated: true });
+      return commitResult(batch, answer);
     },
 
     async get(kind, key) {
-      const reply = await connection.send('get', ['HGET', keys.records, fieldOf(kind, key)]);
-      return reply === null ? null : parseRecord(schemas, kind, key, textOf(reply));
+      const { answer } = await session.run('get', 'get', [keys.meta, keys.records], [fieldOf(kind, key)]);
+      return answer === null ? null : parseRecord(schemas, kind, key, textOf(answer));
     },
 
     async tombstone(kind, key) {
-      const reply = await connection.send('tombstone', ['HGET', keys.tombstones, fieldOf(kind, key)]);
-      return reply === null ? null : parseTombstone(kind, key, textOf(reply));
+      const { answer } = await session.run('tombstone', 'get', [keys.meta, keys.tombstones], [fieldOf(kind, key)]);
+      return answer === null ? null : parseTombstone(kind, key, textOf(answer));
     },
 
     async list(kind, { tenant, index, after = '', limit }) {
@@ -60,16 +60,16 @@ export function createRedisStore(options: RedisStoreOptions): Store {
     changes: (after, signal) => changesAfter(options, after, signal),
 
     async identity() {
-      const reply = arrayOf(await connection.run('identity', scripts.identity, [keys.meta], [randomUUID()]));
-      return identityOf(reply[0], reply[1], reply[3]);
+      const { tip, isTrusted, answer } = await session.run('identity', 'identity', [keys.meta], [randomUUID()]);
+      if (isTrusted) guard.verified();
+      return identityOf(tip, arrayOf(answer)[1]);
     },
 
-    async adopt({ storeId, commits, replaces }) {
-      const args = [randomUUID(), storeId, String(commits), ...replaces];
-      const reply = arrayOf(
-        await connection.run('adopt', scripts.adopt, [...keys.queue, keys.feed], args, { isReplicated: true }),
-      );
-      return identityOf(reply[0], reply[1], reply[2]);
+    async adopt({ storeId, commits, fence, replaces }) {
+      const args = [newStamp(), storeId, String(commits), String(fence), ...replaces];
+      const adoptKeys = [...keys.queue, keys.feed];
+      const { tip, answer } = await session.run('adopt', 'adopt', adoptKeys, args, { isReplicated: true });
+      return identityOf(tip, answer);
     },
   };
 
@@ -80,19 +80,16 @@ export function createRedisStore(options: RedisStoreOptions): Store {
     most: number,
   ): Promise<readonly Stored<K>[]> {
     const args = [kind, prefix, from.toWellFormed(), String(most)];
-    const flat = arrayOf(await connection.run('list', scripts.list, [keys.lists, keys.records], args));
+    const { answer } = await session.run('list', 'list', [keys.meta, keys.lists, keys.records], args);
+    const flat = arrayOf(answer);
     return flat.flatMap((key, at) =>
       at % 2 === 0 ? [parseRecord(schemas, kind, textOf(key), textOf(flat[at + 1]))] : [],
     );
   }
 }
 
-function identityOf(id: Reply | undefined, commits: Reply | undefined, replaces: Reply | undefined): StoreIdentity {
-  return {
-    storeId: textOf(id),
-    commits: integerOf(commits),
-    replaces: JSON.parse(textOf(replaces)) as readonly string[],
-  };
+function identityOf({ storeId, commits }: Tip, replaces: Reply | undefined): StoreIdentity {
+  return { storeId, commits, replaces: JSON.parse(textOf(replaces)) as readonly string[] };
 }
 
 /** See commit.lua. Encodes at the time of the call: what the caller does to its objects later is not written. */
@@ -105,6 +102,7 @@ function commitArguments(options: RedisStoreOptions, batch: Batch): readonly str
     String(options.feedCommits),
     String(TOMBSTONE_SECONDS),
     ...[puts, deletes, enqueue].map(({ length }) => String(length)),
+    newStamp(),
     ...puts.flatMap((put) => [
       fieldOf(put.kind, put.key),
       put.expected === 'absent' ? '' : String(put.expected),

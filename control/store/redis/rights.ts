@@ -12,7 +12,7 @@ const NEEDED: readonly string[] = [
   ...['LRANGE KEY 0 1', 'LINDEX KEY 0', 'RPUSH KEY x', 'LTRIM KEY 0 1'],
   ...['ZADD KEY 0 x', 'ZREM KEY x', 'ZREMRANGEBYSCORE KEY 0 1', 'ZSCORE KEY x', 'ZCARD KEY', 'ZCOUNT KEY 0 1'],
   ...['ZRANGE KEY 0 1', 'XADD KEY * x y', 'XRANGE KEY - +', 'XREVRANGE KEY + -', 'XREAD STREAMS KEY 0'],
-  'XTRIM KEY MINID 0',
+  ...['XTRIM KEY MINID 0', 'GETRANGE KEY 0 1', 'SETRANGE KEY 0 x'],
 ];
 /** Only where commits wait for replicas. */
 const WAITING = 'WAIT 0 1';

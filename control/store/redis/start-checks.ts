@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { isForbidden, refused, replyCode, safeText, unavailable } from './redis-failure.ts';
 import type { RedisKeys } from './redis-keys.ts';
 import { arrayOf, integerOf, textOf, type Reply } from './redis-reply.ts';
+import type { StoreMark } from '../../../core/store.ts';
 import type { RedisScript, RedisScripts } from './redis-scripts.ts';
+import { markArguments, parseMarked } from './marked-script.ts';
 
 /** Sends one command; errors come as the client threw them. */
 export type SendRaw = (args: readonly string[]) => Promise<Reply>;
@@ -70,23 +72,29 @@ export async function checkStore(
     readonly waits: boolean;
     /** By us: then one that is half full is no reason to refuse. */
     readonly isBeingFilled: boolean;
+    /** What this process has seen: a store that lacks it gets nothing of ours, not even an identity. */
+    readonly mark: () => StoreMark | null;
   },
   shown: string,
 ): Promise<void> {
   const { keys, scripts } = options;
+  const parametersOf = (scriptKeys: readonly string[], ...args: readonly string[]): readonly string[] => [
+    ...[String(scriptKeys.length + 1), ...scriptKeys, keys.history],
+    ...[...args, ...markArguments(options.mark())],
+  ];
   const run = (script: RedisScript, scriptKeys: readonly string[], ...args: readonly string[]): Promise<Reply> =>
-    send(['EVAL', script.text, String(scriptKeys.length), ...scriptKeys, ...args]);
+    send(['EVAL', script.text, ...parametersOf(scriptKeys, ...args)]);
   let layout: number;
   let isHalfFull: boolean;
   try {
-    const identity = arrayOf(await run(scripts.identity, [keys.meta], randomUUID()));
-    layout = integerOf(identity[2]);
-    isHalfFull = textOf(identity[4]) === '1';
+    const [found, , isFilling] = arrayOf(parseMarked(await run(scripts.identity, [keys.meta], randomUUID())).answer);
+    layout = integerOf(found);
+    isHalfFull = textOf(isFilling) === '1';
     if (options.waits) await send(['WAIT', '0', '1']);
     await run(scripts.stats, keys.queue);
     // Nobody listens to an empty message.
     await send(['PUBLISH', keys.bus, '']);
-    await send(['EVALSHA', scripts.stats.sha, String(keys.queue.length), ...keys.queue]);
+    await send(['EVALSHA', scripts.stats.sha, ...parametersOf(keys.queue)]);
   } catch (error) {
     if (!isForbidden(error)) throw error;
     throw refused(

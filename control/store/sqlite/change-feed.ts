@@ -3,10 +3,10 @@ import type { Change } from '../../../core/store.ts';
 import { decodeRecord, recordKind, type RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
-import type { SqliteSession } from './sqlite-session.ts';
+import type { GuardedSession } from './guarded-session.ts';
 
 interface FeedOptions {
-  readonly session: SqliteSession;
+  readonly session: GuardedSession;
   readonly schemas: RecordSchemas;
   /** Woken after every commit. */
   readonly changed: Wakeup;
@@ -21,13 +21,25 @@ interface Cursor {
 const PAGE = 100;
 /** Positions start at 0: this place is behind every change of its commit. */
 const END_OF_COMMIT = Number.MAX_SAFE_INTEGER;
+/** Before every feed: whoever reads on from there has a gap. */
+const NOWHERE: Cursor = { commit: -1, position: END_OF_COMMIT };
+/** How often a reader of a suspect store looks whether it is believed again. */
+const SUSPECT_WAIT_MS = 500;
 
 /** See Store.changes. A reader slower than the feed is trimmed gets a gap, like one that comes too late. */
 export async function* changesAfter(options: FeedOptions, after: number, signal: AbortSignal): AsyncGenerator<Change> {
   let cursor: Cursor = { commit: after, position: END_OF_COMMIT };
   while (!signal.aborted) {
     const from = cursor;
-    const page = options.session.read('changes', (connection) => readPage(connection, options.schemas, from));
+    const page = options.session.read('changes', (connection, isTrusted) =>
+      isTrusted ? readPage(connection, options.schemas, from) : null,
+    );
+    if (page === null) {
+      // Whatever was read meanwhile, it was not this store: once it is believed again, that is a gap.
+      cursor = NOWHERE;
+      await options.changed.wait(SUSPECT_WAIT_MS, signal);
+      continue;
+    }
     cursor = page.cursor;
     for (const change of page.changes) {
       yield change;

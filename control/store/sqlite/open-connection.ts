@@ -25,6 +25,8 @@ export function openConnection(path: string): Connection {
       if (path !== IN_MEMORY && mode !== 'wal') throw refused(`The file system of ${path} cannot hold a SQLite WAL.`);
       // FULL: every commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
       connection.exec('PRAGMA synchronous = FULL');
+      // The session does it, so that it knows when the main file changes.
+      connection.exec('PRAGMA wal_autocheckpoint = 0');
       return connection;
     } catch (error) {
       connection.close();

@@ -6,12 +6,16 @@ import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Replicas } from '../../../core/replicas.ts';
 import type { Queue } from '../../../core/queue.ts';
-import type { Store } from '../../../core/store.ts';
+import type { Store, StoreMemory } from '../../../core/store.ts';
 import { RECORD_SCHEMAS, type RecordSchemas } from '../record-schema.ts';
 import { createOneReplica } from '../one-replica.ts';
-import { createWakeup } from '../wakeup.ts';
+import type { RecoveryView } from '../recovery-view.ts';
+import { createStoreGuard, createStoreMemory, type StoreGuard } from '../store-guard.ts';
+import { createWakeup, type Wakeup } from '../wakeup.ts';
+import { watchFiles } from './file-watch.ts';
+import { guardSession, type GuardedSession } from './guarded-session.ts';
 import { IN_MEMORY, openConnection } from './open-connection.ts';
-import { createOutputFiles, createOutputsInMemory } from './output-files.ts';
+import { createOutputFiles, createOutputsInMemory, type OutputFiles } from './output-files.ts';
 import type { Connection } from './sqlite-connection.ts';
 import { storeFailure } from './sqlite-failure.ts';
 import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
@@ -26,6 +30,8 @@ export interface SqliteDatabase {
   readonly lock: Lock;
   readonly logs: LogStore;
   readonly replicas: Replicas;
+  readonly guard: StoreGuard;
+  readonly forRecovery: () => Promise<RecoveryView>;
   /** Writes a whole copy to a file that does not exist yet, as of now, and answers its size in bytes. */
   copyTo(path: string): Promise<number>;
   /** Writes what has been asked for, then closes. Whatever is asked for later gets 'store.unavailable'. */
@@ -37,6 +43,8 @@ export interface SqliteDatabaseOptions {
   readonly path: string;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What this process, and those before it, have seen of the store. Default: nothing, and it ends with the process. */
+  readonly memory?: StoreMemory;
   readonly replicaId?: string;
   readonly schemas?: RecordSchemas;
   /** So many last commits stay in the change feed. */
@@ -62,34 +70,63 @@ export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDataba
 /** The same over a connection that `openConnection` made, which it then owns. */
 export function createSqliteDatabase(connection: Connection, options: SqliteDatabaseOptions): SqliteDatabase {
   const { path, clock, log } = options;
-  releaseLeases(connection);
-  releaseLocks(connection);
-  const session = createSqliteSession({ connection, clock, log });
-  const queueChanged = createWakeup();
-  const feedChanged = createWakeup();
-  const queue = createSqliteQueue({ session, clock, changed: queueChanged });
-  const store = createSqliteStore({
-    session,
-    schemas: options.schemas ?? RECORD_SCHEMAS,
-    feedCommits: options.feedCommits ?? FEED_COMMITS,
-    enqueue: queue.enqueue,
-    queueChanged,
-    feedChanged,
-  });
-  const outputFiles = path === IN_MEMORY ? createOutputsInMemory() : createOutputFiles({ dir: `${path}-output`, log });
+  const isInMemory = path === IN_MEMORY;
+  const session = createSqliteSession({ connection, files: watchFiles(isInMemory ? null : path), clock, log });
+  const guard = createStoreGuard({ memory: options.memory ?? createStoreMemory(), log });
+  const guarded = guardSession(session, guard);
+  const outputFiles = isInMemory ? createOutputsInMemory() : createOutputFiles({ dir: `${path}-output`, log });
+  const wakeups = { queueChanged: createWakeup(), feedChanged: createWakeup() };
+  const parts = { outputFiles, ...wakeups, ...options };
+  const adapters = sqliteAdapters(guarded, parts);
+  // In this order: a store that is not the one that was seen is left as it is.
+  if (guarded.read('opening', (_, isTrusted) => isTrusted)) {
+    releaseLeases(connection);
+    releaseLocks(connection);
+    session.settled();
+  }
   return {
-    store,
-    queue,
-    lock: createSqliteLock({ session, clock }),
-    logs: createSqliteLogStore({ session, outputFiles }),
+    ...adapters,
     replicas: createOneReplica({ id: options.replicaId ?? 'one', shared: '' }),
+    guard,
+    async forRecovery() {
+      const fresh = createStoreGuard({ memory: createStoreMemory(), log });
+      const view = sqliteAdapters(guardSession(session, fresh), parts);
+      await view.store.identity();
+      return view;
+    },
     copyTo: (copy) => copyDatabase(session, copy),
     close() {
       session.close();
       // Whoever waits looks again, and learns that the store is closed.
-      queueChanged.wake();
-      feedChanged.wake();
+      wakeups.queueChanged.wake();
+      wakeups.feedChanged.wake();
     },
+  };
+}
+
+/** Store, queue, lock and logs of one who has seen what the session's guard knows. */
+export function sqliteAdapters(
+  session: GuardedSession,
+  parts: Pick<SqliteDatabaseOptions, 'clock' | 'schemas' | 'feedCommits'> & {
+    readonly outputFiles: OutputFiles;
+    readonly queueChanged: Wakeup;
+    readonly feedChanged: Wakeup;
+  },
+): Pick<SqliteDatabase, 'store' | 'queue' | 'lock' | 'logs'> {
+  const { clock, outputFiles, queueChanged, feedChanged } = parts;
+  const queue = createSqliteQueue({ session, clock, changed: queueChanged });
+  return {
+    queue,
+    store: createSqliteStore({
+      session,
+      schemas: parts.schemas ?? RECORD_SCHEMAS,
+      feedCommits: parts.feedCommits ?? FEED_COMMITS,
+      enqueue: queue.enqueue,
+      queueChanged,
+      feedChanged,
+    }),
+    lock: createSqliteLock({ session, clock }),
+    logs: createSqliteLogStore({ session, outputFiles }),
   };
 }
 

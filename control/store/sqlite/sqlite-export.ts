@@ -9,6 +9,8 @@ const PAGE = 100;
 /** All that the embedded store holds, as it is kept. While it is open no other process can use the store. */
 export interface SqliteExport {
   identity(): StoreIdentity;
+  /** The greatest that was given out. */
+  fenceGiven(): number;
   counts(): { readonly records: number; readonly tombstones: number };
   records(): Iterable<readonly ReturnType<typeof recordOf>[]>;
   tombstones(): Iterable<readonly ReturnType<typeof tombstoneOf>[]>;
@@ -61,6 +63,7 @@ export function openSqliteExport(path: string): SqliteExport {
         replaces: JSON.parse(textOf(row, 'replaces')) as readonly string[],
       };
     },
+    fenceGiven: () => integerOf(connection.get('SELECT fence_given FROM store') ?? {}, 'fence_given'),
     counts: () => ({ records: count('records'), tombstones: count('tombstones') }),
     *records() {
       for (const rows of pages('records')) yield rows.map((row) => recordOf(row, indexesOf(row)));

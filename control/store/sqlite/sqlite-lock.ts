@@ -2,21 +2,24 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import type { Lock } from '../../../core/lock.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
-import type { SqliteSession } from './sqlite-session.ts';
+import type { GuardedSession } from './guarded-session.ts';
 
-export function createSqliteLock(options: { readonly session: SqliteSession; readonly clock: Clock }): Lock {
+export function createSqliteLock(options: { readonly session: GuardedSession; readonly clock: Clock }): Lock {
   const { session, clock } = options;
+  const { guard } = session;
   return {
     async acquire(name, leaseMs) {
-      return session.write('acquire', (connection) => {
+      const lease = await session.write('acquire', (connection) => {
         const nowMs = session.ageMs();
         const live = connection.get('SELECT 1 FROM locks WHERE name = ? AND leased_until_ms > ?', name, nowMs);
         if (live !== undefined) return null;
-        const fence = nextFence(connection, clock.now());
+        const fence = nextFence(connection, clock.now(), guard.mark()?.fence ?? 0);
         const token = randomUUID();
         connection.run('INSERT OR REPLACE INTO locks VALUES (?, ?, ?)', name, token, untilMs(nowMs, leaseMs));
         return { name, fence, token };
       });
+      if (lease !== null) guard.fenceGiven(lease.fence);
+      return lease;
     },
     async renew({ name, token }, leaseMs) {
       return session.write('renew', (connection) => {
@@ -35,11 +38,12 @@ export function createSqliteLock(options: { readonly session: SqliteSession; rea
 
 /**
  * At least the wall clock: a restored store has forgotten the fences given since the copy was made, but they were no
- * greater than the time then. One more than the last, should the clock go back or two be given in a millisecond.
+ * greater than the time then. One more than the last that anybody here knows, should the clock go back or two be given in
+ * a millisecond.
  */
-function nextFence(connection: Connection, nowMs: number): number {
+function nextFence(connection: Connection, nowMs: number, known: number): number {
   const last = integerOf(connection.get('SELECT fence_given FROM store') ?? {}, 'fence_given');
-  const fence = Math.max(last + 1, Math.floor(nowMs));
+  const fence = Math.max(last + 1, known + 1, Math.floor(nowMs));
   connection.run('UPDATE store SET fence_given = ?', fence);
   return fence;
 }

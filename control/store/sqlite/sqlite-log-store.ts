@@ -1,11 +1,11 @@
 import type { LogStore } from '../../../core/log-store.ts';
 import { MOST_ACTION_LINES, oneLine } from '../log-limits.ts';
 import { integerOf, textOf } from './sqlite-connection.ts';
-import type { SqliteSession } from './sqlite-session.ts';
+import type { GuardedSession } from './guarded-session.ts';
 import type { OutputFiles } from './output-files.ts';
 
 export function createSqliteLogStore(options: {
-  readonly session: SqliteSession;
+  readonly session: GuardedSession;
   readonly outputFiles: OutputFiles;
 }): LogStore {
   const { session, outputFiles } = options;
@@ -31,7 +31,10 @@ export function createSqliteLogStore(options: {
           .reverse(),
       );
     },
-    saveOutput: (uid, run, text) => outputFiles.save(uid, run, text),
+    async saveOutput(uid, run, text) {
+      session.assertTrusted('saveOutput');
+      await outputFiles.save(uid, run, text);
+    },
     output: (uid) => outputFiles.newest(uid),
     async remove(uid) {
       await session.write('removeLogs', (connection) => {

@@ -3,7 +3,7 @@ import type { Clock } from '../../../core/clock.ts';
 import { type Claim, groupOfShare, type Queue } from '../../../core/queue.ts';
 import type { Wakeup } from '../wakeup.ts';
 import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
-import type { SqliteSession } from './sqlite-session.ts';
+import type { GuardedSession } from './guarded-session.ts';
 
 /**
  * Adds a key within a running transaction. A null share leaves the one it has, or gives the common one. `hint`: a parked
@@ -18,7 +18,7 @@ export type EnqueueRow = (
 ) => void;
 
 export interface SqliteQueueOptions {
-  readonly session: SqliteSession;
+  readonly session: GuardedSession;
   readonly clock: Clock;
   /** Woken when something may have become due, by this queue or by a commit that enqueues. */
   readonly changed: Wakeup;
@@ -94,6 +94,8 @@ export function createSqliteQueue(options: SqliteQueueOptions): Queue & { readon
 
     async claim(leaseMs, signal) {
       while (!signal.aborted) {
+        // Nobody waits for a key of a store from which none may be taken.
+        session.assertTrusted('claim');
         const next = session.read('claim', nextMs);
         const waitMs = next === null ? null : next - session.ageMs();
         if (waitMs === null || waitMs > 0) {

@@ -92,6 +92,14 @@ export const MIGRATIONS: readonly string[] = [
    ALTER TABLE queue ADD COLUMN parked_at_ms INTEGER;
    ALTER TABLE queue ADD COLUMN is_changed INTEGER NOT NULL DEFAULT 0;
    CREATE INDEX queue_parked ON queue (parked_at_ms) WHERE parked_reason IS NOT NULL;`,
+  `-- The stretches of the history: each began with this commit, the first of a process that had the file open, and has a
+   -- random stamp. Two copies of a file that go their own ways do so in different processes: see store-history.ts.
+   CREATE TABLE history (
+     first_commit INTEGER PRIMARY KEY,
+     stamp TEXT NOT NULL
+   ) STRICT;
+   -- That of the last stretch; '' = there is none.
+   ALTER TABLE store ADD COLUMN stamp TEXT NOT NULL DEFAULT '';`,
 ];
 
 /**

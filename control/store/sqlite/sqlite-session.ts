@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
-import type { PodgateError } from '../../../core/errors.ts';
+import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
+import type { FileWatch } from './file-watch.ts';
 import { addCommit, gatherDelayMs, type DiskDebt } from './gather-delay.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
 import { storeClosed, storeFailure } from './sqlite-failure.ts';
@@ -22,6 +24,12 @@ export interface SqliteSession {
    * It stands still while Podgate is down.
    */
   ageMs(): number;
+  /** Random, of this process: see store-history.ts. */
+  readonly stamp: string;
+  /** Why this connection is of no use any more: somebody has exchanged or changed its files. Null = nobody has. */
+  exchanged(): string | null;
+  /** The connection was written to past this session, as it may be before it is first used. */
+  settled(): void;
   close(): void;
 }
 
@@ -32,15 +40,20 @@ interface Job {
   readonly reject: (error: PodgateError) => void;
 }
 
+const STAMP_BYTES = 6;
 /** Bounds how long one transaction blocks the loop: about 10 ms of work. */
 const MOST_JOBS_PER_GROUP = 250;
+/** A longer write-ahead log is copied to the main file: as SQLite does it by itself, but when we know of it. */
+const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 
 export function createSqliteSession(options: {
   readonly connection: Connection;
+  readonly files: FileWatch;
   readonly clock: Clock;
   readonly log: Logger;
 }): SqliteSession {
-  const { connection, clock, log } = options;
+  const { connection, files, clock, log } = options;
+  let exchangedReason: string | null = null;
   const openedAtMs = clock.monotonicMs();
   const ageAtOpenMs = integerOf(connection.get('SELECT age_ms FROM store') ?? {}, 'age_ms');
   const ageMs = (): number => ageAtOpenMs + Math.floor(clock.monotonicMs() - openedAtMs);
@@ -79,6 +92,7 @@ export function createSqliteSession(options: {
   /** One transaction. Answers how each job ends. */
   function writeGroup(group: readonly Job[]): readonly (() => void)[] {
     try {
+      assertOurs(files.changed());
       connection.run('BEGIN IMMEDIATE');
       const changesBefore = totalChanges();
       const endings = group.map(runJob);
@@ -86,6 +100,10 @@ export function createSqliteSession(options: {
       if (totalChanges() !== changesBefore) connection.run('UPDATE store SET age_ms = ?', ageMs());
       const startedAtMs = clock.monotonicMs();
       connection.run('COMMIT');
+      // What has just been written may lie in a file that nobody will ever find again: then it is not acknowledged.
+      assertOurs(files.exchanged());
+      files.settled();
+      if (files.walBytes() >= CHECKPOINT_BYTES) checkpoint();
       const endedAtMs = clock.monotonicMs();
       debt = addCommit(debt, endedAtMs - startedAtMs, endedAtMs);
       return endings;
@@ -94,6 +112,21 @@ export function createSqliteSession(options: {
       rollBack();
       return group.map((job) => () => job.reject(failure));
     }
+  }
+
+  function assertOurs(reason: string | null): void {
+    exchangedReason ??= reason;
+    if (exchangedReason !== null) throw new PodgateError('store.suspect', { detail: exchangedReason });
+  }
+
+  /** The log only grows when it fails, on a full disk say, and the next commit tries again. */
+  function checkpoint(): void {
+    try {
+      connection.get('PRAGMA wal_checkpoint(PASSIVE)');
+    } catch (error) {
+      log.warn({ error: errorText(error) }, 'the write-ahead log of the store could not be checkpointed');
+    }
+    files.settled();
   }
 
   function totalChanges(): number {
@@ -127,12 +160,17 @@ export function createSqliteSession(options: {
 
   function failed(what: string, error: unknown): PodgateError {
     const failure = storeFailure(what, error);
+    // The guard has told of it.
+    if (failure.code === 'store.suspect') return failure;
     log.error({ code: failure.code, detail: failure.message }, 'the store failed');
     return failure;
   }
 
   return {
     ageMs,
+    stamp: randomBytes(STAMP_BYTES).toString('base64url'),
+    settled: () => files.settled(),
+    exchanged: () => (exchangedReason ??= closed ? null : files.changed()),
     read(what, work) {
       if (closed) throw storeClosed(what);
       try {

@@ -14,15 +14,16 @@ import { decodeRecord, encodeRecord, recordKind, type EncodedRecord, type Record
 import type { Wakeup } from '../wakeup.ts';
 import { changesAfter } from './change-feed.ts';
 import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
+import { adoptHistory, countCommit } from './store-history.ts';
 import type { EnqueueRow } from './sqlite-queue.ts';
-import type { SqliteSession } from './sqlite-session.ts';
+import type { GuardedSession } from './guarded-session.ts';
 
 const TOMBSTONE_MS = 7 * 24 * 3_600_000;
 /** Trimming feed and tombstones once in so many commits keeps its cost out of most of them. */
 const COMMITS_PER_TRIM = 100;
 
 export interface SqliteStoreOptions {
-  readonly session: SqliteSession;
+  readonly session: GuardedSession;
   readonly schemas: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits: number;
@@ -68,11 +69,15 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
     changes: (after, signal) => changesAfter({ session, schemas, changed: options.feedChanged }, after, signal),
 
     async identity() {
-      return session.read('identity', identityIn);
+      return session.read('identity', (connection, isTrusted) => {
+        if (isTrusted) session.guard.verified();
+        return identityIn(connection);
+      });
     },
 
     async adopt(adoption) {
-      const identity = await session.write('adopt', (connection) => adoptIn(connection, adoption));
+      const stamp = session.stamp();
+      const identity = await session.write('adopt', (connection) => adoptIn(connection, adoption, stamp));
       options.feedChanged.wake();
       return identity;
     },
@@ -86,7 +91,9 @@ function identityIn(connection: Connection): StoreIdentity & { readonly replaces
 }
 
 /** The changes until then are forgotten with the id under which they were made: readers get a gap. */
-function adoptIn(connection: Connection, { storeId, commits, replaces }: Adoption): StoreIdentity {
+function adoptIn(connection: Connection, adoption: Adoption, stamp: string): StoreIdentity {
+  const { storeId, commits, fence, replaces } = adoption;
+  connection.run('UPDATE store SET fence_given = max(fence_given, ?)', fence);
   const before = identityIn(connection);
   const former = new Set([...before.replaces, before.storeId, ...replaces]);
   former.delete(storeId);
@@ -97,7 +104,9 @@ function adoptIn(connection: Connection, { storeId, commits, replaces }: Adoptio
     'UPDATE store SET id = ?, commits = max(commits, ?) + 1, trimmed = max(commits, ?) + 1, replaces = ?',
     ...[storeId, commits, commits, JSON.stringify([...former])],
   );
-  return identityIn(connection);
+  const identity = identityIn(connection);
+  adoptHistory(connection, identity.commits, stamp);
+  return identity;
 }
 
 /** One statement for each form of a list, so that each has its index. All take kind, [index], [tenant], after, limit. */
@@ -146,7 +155,7 @@ function prepare(schemas: RecordSchemas, batch: Batch): PreparedBatch {
 }
 
 function commitBatch(connection: Connection, batch: PreparedBatch, options: SqliteStoreOptions): CommitResult {
-  const store = connection.get('SELECT commits, fence_used FROM store') ?? {};
+  const store = connection.get('SELECT commits, fence_used, stamp FROM store') ?? {};
   const fenceUsed = integerOf(store, 'fence_used');
   if (batch.fence !== null && batch.fence < fenceUsed) return { kind: 'fenced' };
 
@@ -169,7 +178,8 @@ function commitBatch(connection: Connection, batch: PreparedBatch, options: Sqli
     );
   }
   for (const { key, share } of batch.enqueue) options.enqueue(connection, key, share ?? null, ageMs, 'changed');
-  connection.run('UPDATE store SET commits = ?, fence_used = ?', commit, Math.max(fenceUsed, batch.fence ?? 0));
+  countCommit(connection, { commit, stamp: options.session.stamp(), lastStamp: textOf(store, 'stamp') });
+  if (batch.fence !== null && batch.fence > fenceUsed) connection.run('UPDATE store SET fence_used = ?', batch.fence);
   if (commit % COMMITS_PER_TRIM === 0) trim(connection, commit - options.feedCommits, ageMs);
   return { kind: 'committed', commit };
 }

@@ -42,9 +42,8 @@ afterEach(async () => {
   database.close();
 });
 
-/** A health loop where neither the output of pods nor the file beside the store can be written. */
-function start(): { passes: number } {
-  const counts = { passes: 0 };
+/** A health loop where the output of pods cannot be written. */
+function start(): void {
   const orchestrator: Orchestrator = {
     ensure: async (workload) => workloads.ensure(workload),
     remove: async (ref, options) => workloads.remove(ref, options),
@@ -62,25 +61,23 @@ function start(): { passes: number } {
     run: async () => undefined,
   };
   const { store, queue, lock } = database;
-  const lastSeen = { read: () => null, save: async () => full() };
   const loop = createHealthLoop({
     usageAudit: createUsageAudit(createUsageOf(() => false)),
     store,
     queue,
     logs: { ...database.logs, saveOutput: async () => full() },
     orchestrator,
-    judge: createStoreJudge({ store, orchestrator, lastSeen, remedy: '', log: silentLog }),
+    judge: createStoreJudge({ store, guard: database.guard, orchestrator }),
     leadership: createLeadership({ lock, name: 'health', clock, log: silentLog }),
     clock,
     log: silentLog,
     observed: () => undefined,
     look: () => undefined,
     lookAtAll: () => undefined,
-    passed: () => (counts.passes += 1),
+    passed: () => undefined,
     passEveryMs: 20,
   });
   running = loop.run(stop.signal);
-  return counts;
 }
 
 test('a pod can be stopped although what it printed cannot be kept', async () => {
@@ -99,11 +96,6 @@ test('a pod can be stopped although what it printed cannot be kept', async () =>
     return stored?.value.status === 'STOPPED';
   });
   expect(workloads.list()).toEqual([]);
-});
-
-test('passes go on, and are complete, although nothing can be noted about the store', async () => {
-  const counts = start();
-  await until('several passes', () => counts.passes >= 3);
 });
 
 test('at the end, output is kept one after the other and only until its time is over', async () => {

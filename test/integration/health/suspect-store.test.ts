@@ -6,14 +6,15 @@ import { createHealthLoop } from '../../../control/health/health-loop.ts';
 import { createUsageOf } from '../../../control/quotas/count-usage.ts';
 import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
 import { createLeadership } from '../../../control/health/leadership.ts';
-import { createStoreJudge, type LastSeenStore, type StoreJudge } from '../../../control/health/store-judge.ts';
+import { createStoreJudge, type StoreJudge } from '../../../control/health/store-judge.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
+import { createStoreMemory } from '../../../control/store/store-guard.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../../core/ids.ts';
 import { startRunChange } from '../../../core/lifecycle/plan.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import { podPut } from '../../../core/pod-put.ts';
-import type { StoreIdentity } from '../../../core/store.ts';
+import type { StoreMemory } from '../../../core/store.ts';
 import { createSpawner } from '../../../spawner/spawner.ts';
 import { Chance } from '../../sim/scheduler.ts';
 import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
@@ -26,7 +27,7 @@ const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 
 let directory: string;
 let workloads: SimOrchestrator;
-let lastSeen: StoreIdentity | null;
+let memory: StoreMemory;
 
 /** A control plane over one store file; the workloads outlive it. */
 class ControlPlane {
@@ -38,7 +39,7 @@ class ControlPlane {
   readonly #running: Promise<unknown>;
 
   constructor(file: string) {
-    this.database = openSqliteDatabase({ path: join(directory, file), clock, log: silentLog });
+    this.database = openSqliteDatabase({ path: join(directory, file), clock, log: silentLog, memory });
     const { store, queue, lock, logs } = this.database;
     this.feed = new ControlRouteFeed({ store, log: silentLog, baseHostOf: () => 'localhost' });
     const orchestrator: Orchestrator = {
@@ -57,8 +58,7 @@ class ControlPlane {
       logs: async () => '',
       run: async () => undefined,
     };
-    const judged: LastSeenStore = { read: () => lastSeen, save: async (identity) => void (lastSeen = identity) };
-    this.judge = createStoreJudge({ store, orchestrator, lastSeen: judged, remedy: '', log: silentLog });
+    this.judge = createStoreJudge({ store, guard: this.database.guard, orchestrator });
     const health = createHealthLoop({
       usageAudit: createUsageAudit(createUsageOf(() => false)),
       store,
@@ -88,6 +88,7 @@ class ControlPlane {
       publicHttpsPort: 443,
       concurrency: 2,
       mayWork: () => this.judge.trust()?.kind === 'healthy',
+      trusted: () => this.judge.trusted(),
     });
     const { signal } = this.#stop;
     this.#running = Promise.all([health.run(signal), spawner.run(signal), this.feed.run(signal)]);
@@ -139,7 +140,7 @@ beforeEach(async () => {
     () => performance.now(),
     () => undefined,
   );
-  lastSeen = null;
+  memory = createStoreMemory();
   // Two pods run; between them a copy of the store was taken.
   plane = new ControlPlane('store.db');
   await plane.create('first');
@@ -171,11 +172,11 @@ test.each([
   ['empty', 'empty.db', true],
   ['another one than before', 'empty.db', false],
 ])('a store that is %s is suspect: nothing is removed or made, and no route table leaves', async (_, file, forgets) => {
-  if (forgets) lastSeen = null;
+  if (forgets) memory = createStoreMemory();
   plane = new ControlPlane(file);
   const wanted = plane;
   await until('it is judged', () => wanted.judge.trust() !== null);
-  await wanted.create('third');
+  await expect(wanted.create('third')).rejects.toMatchObject({ code: 'store.suspect' });
   await wanted.morePasses();
   expect(wanted.judge.trust()).toMatchObject({ kind: 'suspect' });
   expect(phases()).toEqual(['first ready', 'second ready']);

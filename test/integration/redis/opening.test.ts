@@ -130,7 +130,7 @@ describe('users', () => {
     expect(await store.tombstone('pod', 'a')).not.toBeNull();
     await feed.stop();
     expect(await store.list('pod', { limit: 10 })).toEqual([]);
-    expect((await store.adopt({ storeId: 'x', commits: 1_000, replaces: [] })).storeId).toBe('x');
+    expect((await store.adopt({ storeId: 'x', commits: 1_000, fence: 0, replaces: [] })).storeId).toBe('x');
     const running = new AbortController();
     const run = replicas.run(running.signal);
     await until('it hears of itself', () => replicas.live().length === 1);

@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { committed } from '../../contract/store-harness.ts';
 import { until } from '../../support/until.ts';
 import { openWay } from './frozen-way.ts';
-import { createRedisStage, DEADLINE_MS, outcome, putPod, read, type RedisStage } from './redis-stage.ts';
+import type { RedisDatabase } from '../../../control/store/redis/redis-database.ts';
+import { createStoreMemory } from '../../../control/store/store-guard.ts';
+import { createRedisStage, DEADLINE_MS, outcome, putPod, read, SITE, type RedisStage } from './redis-stage.ts';
 
 let stage: RedisStage;
 beforeEach(async () => {
@@ -126,49 +128,63 @@ describe('a server that is away', () => {
   });
 });
 
-describe('a store that was replaced under its readers', () => {
-  it('by nothing (FLUSHALL) has another identity and gives them a gap', async () => {
-    const { store } = await stage.open();
-    const before = await store.identity();
+describe('a store that was replaced under its readers and writers', () => {
+  /** What the process does on a store that lacks what it has seen: it reads, and writes nothing. */
+  async function refuses({ store, queue, lock }: RedisDatabase): Promise<void> {
+    const keys = async () => JSON.stringify(await stage.admin('HGETALL', `podgate:{${SITE}}:meta`));
+    const before = await keys();
+    expect(await outcome(store.commit({ puts: [putPod('new', 'absent')] }))).toBe('store.suspect');
+    expect(await outcome(queue.add('key'))).toBe('store.suspect');
+    expect(await outcome(lock.acquire('name', 1_000))).toBe('store.suspect');
+    expect(await store.get('pod', 'new')).toBeNull();
+    expect(await keys()).toBe(before);
+  }
+
+  it('by nothing (FLUSHALL) is suspect, gets not even an identity, and after a recovery gives readers a gap', async () => {
+    const database = await stage.open();
+    const { store, guard } = database;
     for (let n = 0; n < 3; n++) await committed(store.commit({ puts: [putPod(`p${n}`, 'absent')] }));
+    const before = await store.identity();
     const feed = read(store, 2);
     expect(await feed.next()).toMatchObject({ kind: 'put', commit: 3 });
     const waiting = feed.next();
     await stage.admin('FLUSHALL');
-    expect(await waiting).toEqual({ kind: 'gap', commit: 0 });
-    const after = await store.identity();
-    expect(after.storeId).not.toBe(before.storeId);
-    expect(after.commits).toBe(0);
-    const first = await committed(store.commit({ puts: [putPod('new', 'absent')] }));
-    expect(await feed.next()).toMatchObject({ kind: 'put', commit: first, record: { key: 'new' } });
-    await feed.stop();
-  });
+    await refuses(database);
+    expect(await store.identity()).toMatchObject({ storeId: '', commits: 0 });
+    expect(guard.suspicion()).toBe('the store is empty');
+    expect(await stage.admin('EXISTS', `podgate:{${SITE}}:meta`)).toBe(0);
 
-  it('gives a gap to a reader that knows as many commits as the new one has', async () => {
-    const { store } = await stage.open();
-    await committed(store.commit({ puts: [putPod('old', 'absent')] }));
-    const feed = read(store, 0);
-    expect(await feed.next()).toMatchObject({ kind: 'put', commit: 1 });
-    await stage.admin('FLUSHALL');
+    const view = await database.forRecovery();
+    const adopted = await view.store.adopt({ ...before, commits: 100, fence: 0, replaces: [] });
+    expect(await store.identity()).toEqual(adopted);
+    expect(guard.suspicion()).toBeNull();
+    expect(await waiting).toEqual({ kind: 'gap', commit: adopted.commits });
     await committed(store.commit({ puts: [putPod('new', 'absent')] }));
-    expect(await feed.next()).toEqual({ kind: 'gap', commit: 1 });
+    expect(await feed.next()).toMatchObject({ kind: 'put', record: { key: 'new' } });
     await feed.stop();
   });
 
-  it('by an empty server has another identity', async () => {
-    const { store } = await stage.open();
-    const before = await store.identity();
+  it('by an empty server, before or after the process was started, is suspect', async () => {
+    const memory = createStoreMemory();
+    const database = await stage.open({ memory });
+    await committed(database.store.commit({ puts: [putPod('one', 'absent')] }));
     await stage.server.kill();
     rmSync(join(stage.server.folder, 'appendonlydir'), { recursive: true });
     await stage.server.start();
-    const after = await until('an answer again', () => store.identity().catch(() => null));
-    expect(after.storeId).not.toBe(before.storeId);
+    await until('an answer again', () => database.store.identity().catch(() => null));
+    await refuses(database);
+    database.close();
+    await refuses(await stage.open({ memory }));
   });
 
-  it('by an older copy has the same identity and fewer commits; fences grow on; readers get a gap, also when it has grown past them', async () => {
-    const { store, lock } = await stage.open();
+  it('by an older copy is suspect, also when others have taken it past all that was lost; fences grow on', async () => {
+    const memory = createStoreMemory();
+    const database = await stage.open({ memory });
+    const { store, lock, guard } = database;
     await committed(store.commit({ puts: [putPod('a', 'absent')] }));
     const before = await store.identity();
+    // It has seen what is in the copy, and nothing of what comes after it.
+    const behind = createStoreMemory(guard.mark());
     const data = join(stage.server.folder, 'appendonlydir');
     const copy = join(stage.server.folder, 'copy');
     await stage.server.kill();
@@ -187,11 +203,40 @@ describe('a store that was replaced under its readers', () => {
     cpSync(copy, data, { recursive: true });
     await stage.server.start();
     expect(await until('an answer again', () => store.identity().catch(() => null))).toEqual(before);
-    expect((await lock.acquire('health', 60_000))?.fence).toBeGreaterThan(lease?.fence ?? Infinity);
-    expect(await store.get('pod', 'lost')).toBeNull();
-    // The reader, had it not looked meanwhile, would take this for what follows on what it knows.
-    for (const key of ['x', 'y', 'z']) await committed(store.commit({ puts: [putPod(key, 'absent')] }));
-    expect(await feed.next()).toEqual({ kind: 'gap', commit: 4 });
+    expect(guard.suspicion()).toBe('the store is older than last seen');
+    await refuses(database);
+
+    const other = await stage.open({ memory: behind });
+    for (const key of ['x', 'y', 'z']) await committed(other.store.commit({ puts: [putPod(key, 'absent')] }));
+    expect(await store.identity()).toMatchObject({ commits: 4 });
+    expect(guard.suspicion()).toContain('an older copy that has been changed since');
+    await refuses(database);
+    const waiting = feed.next();
+    const afterRestart = await stage.open({ memory });
+    await refuses(afterRestart);
+
+    const view = await database.forRecovery();
+    const fence = guard.mark()?.fence ?? 0;
+    await view.store.adopt({ ...before, commits: 1_000, fence, replaces: [] });
+    expect(await waiting).toMatchObject({ kind: 'gap' });
     await feed.stop();
+    for (const each of [database, other, afterRestart]) {
+      await each.store.identity();
+      await committed(each.store.commit({}));
+    }
+    const next = await other.lock.acquire('health', 60_000);
+    expect(next?.fence).toBeGreaterThan(lease?.fence ?? Infinity);
+  });
+
+  it('is believed again as soon as the right one is back', async () => {
+    const database = await stage.open();
+    await committed(database.store.commit({ puts: [putPod('a', 'absent')] }));
+    const dump = Buffer.from(String(await stage.admin('HGET', `podgate:{${SITE}}:meta`, 'commits')));
+    await stage.admin('HSET', `podgate:{${SITE}}:meta`, 'commits', '0');
+    await refuses(database);
+    await stage.admin('HSET', `podgate:{${SITE}}:meta`, 'commits', dump.toString());
+    expect(await outcome(database.store.commit({}))).toBe('store.suspect');
+    await database.store.identity();
+    await committed(database.store.commit({}));
   });
 });

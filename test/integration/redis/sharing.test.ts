@@ -139,5 +139,5 @@ it('puts every key under the tag of its site, and leaves none of a removed recor
   const keys = (await stage.admin('KEYS', '*')) as string[];
   for (const key of keys) expect(key.startsWith(`podgate:{${SITE}}:`)).toBe(true);
   const names = keys.map((key) => key.slice(`podgate:{${SITE}}:`.length)).sort();
-  expect(names).toEqual(['feed', 'meta', 'queue:turns', 'tombstone-ages', 'tombstones', 'wakes']);
+  expect(names).toEqual(['feed', 'history', 'meta', 'queue:turns', 'tombstone-ages', 'tombstones', 'wakes']);
 });

@@ -21,7 +21,6 @@ import type { PodRecord } from '../../../core/pod.ts';
 import { podKey } from '../../../core/ids.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import type { Route } from '../../../core/route.ts';
-import type { StoreIdentity } from '../../../core/store.ts';
 import { createSpawner } from '../../../spawner/spawner.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
@@ -139,9 +138,7 @@ export class Replica {
     this.#directory = mkdtempSync(join(tmpdir(), 'podgate-replica-'));
     const { store, queue, logs, lock, replicas } = database;
     const orchestrator = workloads.view(name);
-    let seen: StoreIdentity | null = null;
-    const lastSeen = { read: () => seen, save: async (identity: StoreIdentity) => void (seen = identity) };
-    this.judge = createStoreJudge({ store, orchestrator, lastSeen, remedy: '', log: silentLog });
+    this.judge = createStoreJudge({ store, guard: database.guard, orchestrator });
     this.feed = new ControlRouteFeed({
       store,
       log: silentLog,
@@ -180,6 +177,7 @@ export class Replica {
       publicHttpsPort: 443,
       concurrency: 4,
       mayWork: () => this.judge.trust()?.kind === 'healthy',
+      trusted: () => this.judge.trusted(),
     });
     const { signal } = this.#stop;
     const path = join(this.#directory, 'feed.sock');

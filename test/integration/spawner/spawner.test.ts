@@ -69,10 +69,12 @@ describe('the spawner', () => {
       publicHttpsPort: 8443,
       concurrency,
       mayWork: () => mayWork,
+      trusted: () => never.signal,
     });
     running = spawner.run(end.signal);
   }
 
+  const never = new AbortController();
   const keyOf = (podId: string) => podKey('dev', podId);
   async function create(podId: string, change: Partial<PodRecord> = {}): Promise<void> {
     const record = podRecord({

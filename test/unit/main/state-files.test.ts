@@ -1,4 +1,14 @@
-import { chmodSync, chownSync, existsSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -6,6 +16,8 @@ import { openDataDirectory } from '../../../main/data-directory.ts';
 import { acquireExclusiveLock } from '../../../main/exclusive-lock.ts';
 import { openLastSeenFile } from '../../../main/last-seen-file.ts';
 import { isUsable } from '../../../main/pods-root.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
 
 let directory: string;
 beforeEach(() => {
@@ -107,15 +119,44 @@ test('a lock that is given back in time is waited for', async () => {
 
 test('what was last seen of the store is there after a restart', async () => {
   const path = join(directory, 'seen.json');
-  const file = openLastSeenFile(path);
+  const file = openLastSeenFile(path, silentLog);
   expect(file.read()).toBeNull();
-  await file.save({ storeId: 'a', commits: 7 });
-  expect(file.read()).toEqual({ storeId: 'a', commits: 7 });
-  expect(openLastSeenFile(path).read()).toEqual({ storeId: 'a', commits: 7 });
+  const mark = (commits: number) => ({ storeId: 'a', commits, stamp: `stamp${commits}`, fence: 1 });
+  for (const last of [7, 8, 900]) {
+    file.note(mark(last - 1));
+    file.note(mark(last));
+    await until('it is noted', () => openLastSeenFile(path, silentLog).read()?.commits === last);
+    expect(openLastSeenFile(path, silentLog).read()).toEqual(mark(last));
+  }
+  expect(statSync(path).size).toBeLessThanOrEqual(1_024);
+});
+
+test('a note that was cut off leaves the one before it, and the next is written over it', async () => {
+  const path = join(directory, 'seen.json');
+  const mark = (commits: number) => ({ storeId: 'a', commits, stamp: 's', fence: 0 });
+  for (const commits of [1, 2]) {
+    openLastSeenFile(path, silentLog).note(mark(commits));
+    await until('it is noted', () => openLastSeenFile(path, silentLog).read()?.commits === commits);
+  }
+  const text = readFileSync(path, 'utf8');
+  writeFileSync(path, text.replace('"commits":2,"stamp":"s","fence":0', '"commits":2,"sta\0\0\0\0\0'));
+  const file = openLastSeenFile(path, silentLog);
+  expect(file.read()).toEqual(mark(1));
+  file.note(mark(3));
+  await until('it is noted', () => openLastSeenFile(path, silentLog).read()?.commits === 3);
+});
+
+test('what an older release has noted is read, and replaced', async () => {
+  const path = join(directory, 'seen.json');
+  writeFileSync(path, '{"storeId":"a","commits":41}');
+  const file = openLastSeenFile(path, silentLog);
+  expect(file.read()).toEqual({ storeId: 'a', commits: 41, stamp: '', fence: 0 });
+  file.note({ storeId: 'a', commits: 42, stamp: 's', fence: 0 });
+  await until('it is noted', () => openLastSeenFile(path, silentLog).read()?.commits === 42);
 });
 
 test('a damaged note of the store knows nothing', () => {
   const path = join(directory, 'seen.json');
   writeFileSync(path, '{"storeId":"a"');
-  expect(openLastSeenFile(path).read()).toBeNull();
+  expect(openLastSeenFile(path, silentLog).read()).toBeNull();
 });

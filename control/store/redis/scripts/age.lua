@@ -1,4 +1,4 @@
--- Part of every script that needs the time or the identity of the store. KEYS[1] is the hash `meta`.
+-- Part of every script that needs the time. KEYS[1] is the hash `meta`.
 --
 -- The store's age, in microseconds: made of the steps of the server's clock (TIME), of which one that goes back counts
 -- nothing and one that goes ahead counts 30 s at most. So a clock that is put right neither ends every lease nor leaves

@@ -1,18 +1,17 @@
-#!lua flags=allow-oom
+#!lua flags=no-writes
 -- The next page of the change feed, or that there is a gap.
 -- KEYS: 1 meta, 2 feed (see commit.lua)
--- ARGV: 1 an id for a store that has none, 2 id of the store that was read before or '', 3 commit and 4 position that
---   have been read, 5 stamp of that entry or '', 6 most entries
--- Answers id, number of commits, 1 when there is a gap, entries.
-local id, commits = store_id(ARGV[1]), number_in_meta('commits')
-local after, trimmed = tonumber(ARGV[3]), number_in_meta('trimmed')
-local entry_id = ARGV[3] .. '-' .. ARGV[4]
+-- ARGV: 1 id of the store that was read before or '', 2 commit and 3 position that have been read, 4 stamp of that entry
+--   or '', 5 most entries
+-- Answers 1 when there is a gap, entries.
+local after, trimmed = tonumber(ARGV[2]), tonumber(redis.call('HGET', KEYS[1], 'trimmed') or '0')
+local entry_id = ARGV[2] .. '-' .. ARGV[3]
 
-local gap = after < trimmed or after > commits or (ARGV[2] ~= '' and ARGV[2] ~= id)
-if not gap and ARGV[5] ~= '' and after > trimmed then
+local gap = after < trimmed or after > store.commits or (ARGV[1] ~= '' and ARGV[1] ~= store.id)
+if not gap and ARGV[4] ~= '' and after > trimmed then
   -- A restored copy of the store has grown past the reader: what it read has become another entry.
   local entry = redis.call('XRANGE', KEYS[2], entry_id, entry_id)[1]
-  gap = not entry or entry[2][8] ~= ARGV[5]
+  gap = not entry or entry[2][8] ~= ARGV[4]
 end
-if gap then return { id, commits, 1, {} } end
-return { id, commits, 0, redis.call('XRANGE', KEYS[2], '(' .. entry_id, '+', 'COUNT', ARGV[6]) }
+if gap then return { 1, {} } end
+return { 0, redis.call('XRANGE', KEYS[2], '(' .. entry_id, '+', 'COUNT', ARGV[5]) }

@@ -8,7 +8,7 @@
 --   15 tombstone ages   zset    the same field -> age of the store in seconds when it was deleted
 --   16 feed             stream  ids <commit>-<position>; kind, name (the field), value ("<schema> <json>" or uid), stamp
 -- ARGV: 1 an id for a store that has none, 2 fence or '', 3 commits that stay in the feed, 4 tombstones' seconds
---   5 number of puts, 6 of deletes, 7 of keys to enqueue, then
+--   5 number of puts, 6 of deletes, 7 of keys to enqueue, 8 stamp, then
 --   for each put: field, expected revision or '', "<schema> <json>", JSON array of its members in `lists`
 --   for each delete: field, expected revision, uid
 --   for each key: key, '1' when it has a share, share
@@ -21,7 +21,8 @@ local fence, fence_used = tonumber(ARGV[2]), number_in_meta('fence_used')
 if fence and fence < fence_used then return { 'fenced' } end
 
 local puts, deletes, enqueues = {}, {}, {}
-local at = 7
+local stamp = ARGV[8]
+local at = 8
 local function take(count, into, names)
   for _ = 1, count do
     local entry = {}
@@ -46,20 +47,20 @@ for _, changes in ipairs({ puts, deletes }) do
 end
 if #result > 1 then return result end
 
-local commit = number_in_meta('commits') + 1
+local commit = store.commits + 1
 local position = 0
 -- Before every other write: it is the one that fails when the feed is not the one of this counter.
 local function feed(kind, name, value)
   local id = int(commit) .. '-' .. position
-  redis.call('XADD', FEED, id, 'kind', kind, 'name', name, 'value', value, 'stamp', int(wall_us))
+  redis.call('XADD', FEED, id, 'kind', kind, 'name', name, 'value', value, 'stamp', stamp)
   position = position + 1
 end
 for _, put in ipairs(puts) do feed('put', put.field, put.value) end
 for _, delete in ipairs(deletes) do feed('delete', delete.field, delete.uid) end
 
 keep_age()
-store_id(ARGV[1])
-redis.call('HSET', KEYS[1], 'commits', int(commit))
+name_store(ARGV[1])
+count_commit(commit, stamp)
 if fence and fence > fence_used then redis.call('HSET', KEYS[1], 'fence_used', int(fence)) end
 
 local function remove_places(places)

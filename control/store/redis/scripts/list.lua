@@ -1,14 +1,14 @@
 #!lua flags=no-writes
 -- One page of a list, in the order of the keys' bytes.
--- KEYS: 1 lists, 2 records (see commit.lua)
+-- KEYS: 1 meta, 2 lists, 3 records (see commit.lua)
 -- ARGV: 1 kind, 2 prefix of the list, 3 key to start behind, 4 most records
 -- Answers key, record, key, record ...
 -- No UTF-8 text holds the byte 255: all keys of the list are before it.
 local from, to = '(' .. ARGV[2] .. ARGV[3], '(' .. ARGV[2] .. '\255'
 local page = {}
-for _, member in ipairs(redis.call('ZRANGE', KEYS[1], from, to, 'BYLEX', 'LIMIT', 0, ARGV[4])) do
+for _, member in ipairs(redis.call('ZRANGE', KEYS[2], from, to, 'BYLEX', 'LIMIT', 0, ARGV[4])) do
   local key = string.sub(member, #ARGV[2] + 1)
   table.insert(page, key)
-  table.insert(page, redis.call('HGET', KEYS[2], ARGV[1] .. ' ' .. key))
+  table.insert(page, redis.call('HGET', KEYS[3], ARGV[1] .. ' ' .. key))
 end
 return page
