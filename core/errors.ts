@@ -29,6 +29,8 @@ export const ERRORS = {
     retryable: false,
     message: 'The Host header and the server name of the TLS connection differ.',
   },
+  'answer.malformed': { fault: 'pod', retryable: false, message: 'The response of the pod is not valid HTTP.' },
+  'answer.missing': { fault: 'pod', retryable: false, message: 'The pod closed the connection without a response.' },
   'tls.required': { fault: 'client', retryable: false, message: 'This port speaks TLS only.' },
   'request.malformed': { fault: 'client', retryable: false, message: 'The request is malformed.' },
   'request.too-large': { fault: 'client', retryable: false, message: 'The request is too large.' },
@@ -62,6 +64,8 @@ export const ERRORS = {
 } as const satisfies Record<string, ErrorEntry>;
 
 export type ErrorCode = keyof typeof ERRORS;
+/** What can be wrong with a pod's response to a request that was sent. */
+export type AnswerCode = Extract<ErrorCode, `answer.${string}`>;
 /** The part of the codes that a data-path wire (HTTP page, Postgres, Bolt) must be able to say. */
 export type RefusalCode = Extract<ErrorCode, `route.${string}` | 'tls.required'>;
 

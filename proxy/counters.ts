@@ -1,4 +1,4 @@
-import type { ErrorCode, RefusalCode } from '../core/errors.ts';
+import type { AnswerCode, ErrorCode, RefusalCode } from '../core/errors.ts';
 import type { Limit } from './limits/connection-counts.ts';
 
 /** Why a connection was closed without an answer that says so. */
@@ -65,7 +65,7 @@ export interface Counters {
   accepted: number;
   sessions: number;
   readonly closed: Record<ClosedReason, number>;
-  readonly refused: Record<RefusalCode | RequestCode, number>;
+  readonly refused: Record<RefusalCode | RequestCode | AnswerCode, number>;
   readonly handshakes: Record<HandshakeKind, number>;
   readonly requests: Record<StatusClass, number>;
   /** Of `sessions`, by protocol. */
@@ -111,6 +111,8 @@ export function createCounters(): Counters {
       'route.full': 0,
       'route.misdirected': 0,
       'tls.required': 0,
+      'answer.malformed': 0,
+      'answer.missing': 0,
       'request.malformed': 0,
       'request.too-large': 0,
       'request.timeout': 0,

@@ -62,7 +62,8 @@ function requireJson(request: IncomingMessage): void {
     refuse('The body must be JSON, sent with the header Content-Type: application/json.');
   }
   const charset = parameters.find((parameter) => parameter.startsWith('charset='))?.slice('charset='.length);
-  if (charset !== undefined && charset.replaceAll('"', '') !== 'utf-8') refuse('The body must be in UTF-8.');
+  // Many clients leave the hyphen out.
+  if (charset !== undefined && !/^utf-?8$/.test(charset.replaceAll('"', ''))) refuse('The body must be in UTF-8.');
 }
 
 async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }: BodyLimits): Promise<Buffer> {

@@ -11,6 +11,8 @@ export const HTTP_STATUS = {
   'route.full': 503,
   'route.misdirected': 421,
   'tls.required': 400,
+  'answer.malformed': 502,
+  'answer.missing': 502,
   'request.malformed': 400,
   'request.too-large': 413,
   'request.timeout': 408,

@@ -33,7 +33,7 @@ export function requestLine(seen: RequestSeen, { worker, time, endMs }: LineOpti
     `"path":${pathOf(head?.url)},"status":${seen.status},"bytesIn":${seen.bytesIn},"bytesOut":${seen.bytesOut},` +
     `"connectMs":${since(beganMs, connectedMs)},"firstByteMs":${since(beganMs, firstByteMs)},` +
     `"totalMs":${since(beganMs, endMs)},"end":"${seen.end}","refused":${seen.code === null ? 'null' : `"${seen.code}"`},` +
-    `"userAgent":${textOrNull(userAgent, AGENT_MAX)}}\n`
+    `"brokenRule":${textOrNull(seen.brokenRule, NAME_MAX)},"userAgent":${textOrNull(userAgent, AGENT_MAX)}}\n`
   );
 }
 

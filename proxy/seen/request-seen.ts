@@ -35,6 +35,8 @@ export interface RequestSeen {
   status: number;
   /** Why it was refused. */
   code: ErrorCode | null;
+  /** The rule of HTTP that the pod's answer breaks. */
+  brokenRule: string | null;
   /** When a connection made for it was there; null when a kept one was used, or none. */
   connectedMs: number | null;
   /** When the answer's head came. */
@@ -58,6 +60,7 @@ export function newRequestSeen(info: ConnectionInfo, protocol: RequestSeen['prot
     isForApi: false,
     status: 0,
     code: null,
+    brokenRule: null,
     connectedMs: null,
     firstByteMs: null,
     bytesIn: 0,

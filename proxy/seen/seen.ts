@@ -1,7 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../core/clock.ts';
 import { type Durations, newDurations, observe } from '../../core/durations.ts';
-import type { ErrorCode, RefusalCode } from '../../core/errors.ts';
+import type { AnswerCode, ErrorCode, RefusalCode } from '../../core/errors.ts';
 import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo, TlsFacts } from '../connection-info.ts';
 import { type Counters, type HandshakeKind, type RequestCode, statusClass } from '../counters.ts';
@@ -28,7 +28,7 @@ export interface SeenOptions {
 }
 
 export interface RefusedOne {
-  readonly code: RefusalCode;
+  readonly code: RefusalCode | AnswerCode;
   readonly message: string;
   readonly requestId: string;
 }

@@ -2,11 +2,12 @@ import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
+import { whenFlushed } from '../../session/linger.ts';
 import { splice } from '../../session/splice.ts';
 import { readOn, tap } from '../../session/tap.ts';
 import { endWith } from '../farewell.ts';
 import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
-import { Exchange, type ExchangeClient } from './exchange.ts';
+import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.ts';
 import { forwardedRequest } from './forwarded-request.ts';
 import { Http1Answer, type Persistence } from './http1-answer.ts';
 import { type Accepted, speaksH2c } from './judge.ts';
@@ -193,28 +194,35 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     }
   }
 
-  onUnreachable(code: string): void {
+  onUnreachable(failure: ExchangeFailure): void {
     const current = this.#current;
     const accepted = current?.accepted ?? null;
     if (current === null || accepted === null) return;
-    this.#parts.log(accepted, this.#info, code, 'a backend did not answer');
-    this.#answer(current, this.#parts.judge.unreachable(accepted, code));
+    current.seen.brokenRule = failure.rule;
+    this.#parts.log(accepted, this.#info, failure, 'a backend did not answer');
+    this.#answer(current, this.#parts.judge.failed(accepted, failure));
   }
 
-  onBroken(code: string): void {
+  onBroken(failure: ExchangeFailure): void {
     const { accepted = null, seen = null } = this.#current ?? {};
-    if (seen !== null) seen.end = 'backend';
-    if (accepted !== null) this.#parts.log(accepted, this.#info, code, 'an answer broke off');
-    // Neither a proper end nor a close_notify: a broken answer never looks whole.
-    this.#socket.destroy();
+    if (seen !== null) {
+      seen.end = 'backend';
+      seen.brokenRule = failure.rule;
+    }
+    if (accepted !== null) {
+      this.#parts.log(accepted, this.#info, failure, 'an answer broke off');
+      if (failure.rule !== null) this.#parts.judge.noteBroken(accepted, failure.rule);
+    }
+    // What came of it is delivered, with neither a proper end nor a close_notify: a broken answer never looks whole.
+    this.#current?.answer.flush();
+    this.#becomesOver();
+    whenFlushed(this.#socket, () => this.#socket.destroy());
   }
 
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void {
     const socket = this.#socket;
     const current = this.#current;
-    this.#phase = 'over';
-    this.#wait = 'none';
-    this.#deadlineMs = Infinity;
+    this.#becomesOver();
     socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     socket.off('close', this.#onClose);
     current?.answer.switching(head, current.upgrade ?? '');
@@ -258,10 +266,12 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#socket.destroy();
       return;
     }
+    const mayHaveHappened = current.exchange?.mayHaveHappened ?? false;
     current.exchange?.abandon();
     const { judge } = this.#parts;
     const verdict = judge.judge(current.head, this.#info, this.#requests);
-    this.#answer(current, verdict.kind === 'problem' ? verdict.problem : judge.unreachable(verdict, 'CUT'));
+    const cut = { code: 'CUT', rule: null, mayHaveHappened };
+    this.#answer(current, verdict.kind === 'problem' ? verdict.problem : judge.failed(verdict, cut));
   };
 
   readonly #onDrain = (): void => {
@@ -355,9 +365,9 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       if (!exchange.writeBody(piece)) slow.isPod = true;
     });
     if (end < 0) {
-      // A body that is none: the pod must not take what it has got for the whole.
+      // The pod must not take what it has got for the whole.
       exchange.abandon();
-      this.#socket.destroy();
+      this.#refuseBody(current);
       return chunk.length;
     }
     if (current.body.isDone) {
@@ -367,10 +377,16 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     return end;
   }
 
+  #refuseBody(current: Current): void {
+    if (current.answer.hasBegun || current.accepted === null) this.#socket.destroy();
+    else this.#answer(current, this.#malformed(current.accepted.requestId, current.body.fault));
+  }
+
   /** Reads and forgets. */
   #readUnread(body: BodyReader, chunk: Buffer, at: number): number {
     const end = body.read(chunk, at, ignore);
-    if (end < 0) this.#socket.destroy();
+    // The answer is on its way: what follows the body cannot be told from it any more.
+    if (end < 0) this.#end(NOTHING);
     else if (body.isDone) this.#next();
     return end < 0 ? chunk.length : end;
   }
@@ -488,13 +504,17 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
 
   #end(bytes: Buffer): void {
     const socket = this.#socket;
-    this.#phase = 'over';
-    this.#wait = 'none';
-    this.#deadlineMs = Infinity;
+    this.#becomesOver();
     this.#rest = NOTHING;
     this.#readOn();
     socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     endWith(socket, bytes);
+  }
+
+  #becomesOver(): void {
+    this.#phase = 'over';
+    this.#wait = 'none';
+    this.#deadlineMs = Infinity;
   }
 
   #waitFor(wait: Wait, ms: number): void {

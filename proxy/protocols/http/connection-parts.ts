@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
+import type { ExchangeFailure } from './exchange.ts';
 import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
 import type { RequestHead } from './wire/head.ts';
@@ -40,7 +41,7 @@ export interface ConnectionParts {
   judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void;
   ended(seen: RequestSeen): void;
   gone(connection: HttpConnection, info: ConnectionInfo): void;
-  log(accepted: Accepted, info: ConnectionInfo, code: string, message: string): void;
+  log(accepted: Accepted, info: ConnectionInfo, failure: Pick<ExchangeFailure, 'code' | 'rule'>, message: string): void;
   /** The API's version, for its envelope. */
   readonly version: string | null;
 }

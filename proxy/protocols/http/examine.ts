@@ -9,7 +9,7 @@ export interface GoodRequest {
   readonly host: string;
   readonly hostHeader: string;
   readonly port: string | null;
-  /** Origin-form: path and query. */
+  /** Origin-form: path and query; or `*`, of OPTIONS alone. */
   readonly target: string;
   /** Of its body. */
   readonly framing: Framing;
@@ -40,7 +40,7 @@ export function examineRequest(head: RequestHead, serverName: string): Examinati
   const host = parseHost(hostHeader);
   if (host === null) return { kind: 'malformed', reason: 'The Host header is not a host name.' };
 
-  const target = originForm(head.url);
+  const target = originForm(head);
   if (target === null) return { kind: 'malformed', reason: 'The request target is not a path.' };
   if (target.authority !== null) {
     const authority = parseHost(target.authority);
@@ -49,7 +49,14 @@ export function examineRequest(head: RequestHead, serverName: string): Examinati
     }
   }
   if (host.host !== serverName) return { kind: 'misdirected' };
-  return { kind: 'good', host: host.host, hostHeader, port: host.port, target: target.path, framing };
+  return {
+    kind: 'good',
+    host: host.host,
+    hostHeader: hostHeader.endsWith(':') ? hostHeader.slice(0, -1) : hostHeader,
+    port: host.port,
+    target: target.path,
+    framing,
+  };
 }
 
 function hostsOf(raw: readonly string[]): readonly string[] {
@@ -62,14 +69,16 @@ function hostsOf(raw: readonly string[]): readonly string[] {
   return hosts;
 }
 
-function originForm(url: string): { readonly path: string; readonly authority: string | null } | null {
+function originForm({ method, url }: RequestHead): { readonly path: string; readonly authority: string | null } | null {
+  // About the server as a whole (RFC 9112 3.2.4).
+  if (method === 'OPTIONS' && url === '*') return { path: '*', authority: null };
   // A fragment is never sent (RFC 9112 3.2).
   if (!/^[\u0021\u0022\u0024-\u00ff]+$/.test(url)) return null;
   if (url.startsWith('/')) return { path: url, authority: null };
   const absolute = /^https?:\/\/([^/?]+)(\/[^]*|\?[^]*)?$/i.exec(url);
   if (absolute?.[1] === undefined) return null;
-  const rest = absolute[2] ?? '/';
-  return { path: rest.startsWith('/') ? rest : `/${rest}`, authority: absolute[1] };
+  const rest = absolute[2] ?? (method === 'OPTIONS' ? '*' : '/');
+  return { path: /^[/*]/.test(rest) ? rest : `/${rest}`, authority: absolute[1] };
 }
 
 /** Does this path name the metrics, in any of the spellings a lenient server may fold together? */

@@ -9,8 +9,26 @@ import type { ResponseHead } from './wire/head.ts';
 /** RFC 9110 9.2.2: what may be sent again after a kept connection turned out to be closed. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
+/** RFC 9110 9.2.1: whoever asks changes nothing. */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+/** How often a request is sent again that the pod says it did nothing with. */
+const UNPROCESSED_MAX = 3;
+/** What is kept of a body for that; a longer one is not sent again. */
+const REPLAYED_BYTES = 64 * 1024;
+
 /** A pod that moves again while it is dialled a third time does not answer. */
 const DIALS_MAX = 3;
+
+/** Why there is no answer, or no whole one. */
+export interface ExchangeFailure {
+  readonly code: string;
+  /** The rule of HTTP that the answer breaks, as a sentence; null when it did not come, or broke off. */
+  readonly rule: string | null;
+  /** The backend may have carried out the request, and the request changes something. */
+  readonly mayHaveHappened: boolean;
+  /** The backend has said that it did nothing with the request. */
+  readonly isUnprocessed: boolean;
+}
 
 /**
  * The client's side of an exchange, whatever protocol it speaks. The last call is one of `onEnd`, `onUnreachable`,
@@ -25,9 +43,9 @@ export interface ExchangeClient extends Pick<
   /** More of the request's body can be taken (again). */
   wantsBody(): void;
   /** Nothing was answered yet: say so with a page. */
-  onUnreachable(code: string): void;
+  onUnreachable(failure: ExchangeFailure): void;
   /** The answer broke off. */
-  onBroken(code: string): void;
+  onBroken(failure: ExchangeFailure): void;
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void;
 }
 
@@ -50,6 +68,13 @@ export class Exchange implements AnswerSink {
   #wasRepeated = false;
   #usesKept = false;
   #hasSentBody = false;
+  /** What was sent of the body, to be sent again; null = it is not kept, or was too much. */
+  #replay: Buffer[] | null = null;
+  #replayBytes = 0;
+  /** The trailers, once the body has ended. */
+  #bodyEnd: readonly string[] | null = null;
+  #unprocessed = 0;
+  #isRepeating = false;
   /** performance.now() of the last word of the backend. */
   heardMs = performance.now();
   /** performance.now() when a connection made for it was there; null while there is none, and when a kept one is used. */
@@ -62,7 +87,12 @@ export class Exchange implements AnswerSink {
 
   /** The body can be passed on. */
   get takesBody(): boolean {
-    return this.#upstream !== null;
+    return this.#upstream !== null || this.#isRepeating;
+  }
+
+  /** Cut now, the request may have been carried out, and it changes something. */
+  get mayHaveHappened(): boolean {
+    return this.#upstream !== null && !SAFE.has(this.#options.request.method);
   }
 
   start(): void {
@@ -79,12 +109,14 @@ export class Exchange implements AnswerSink {
   /** False = the pod is slow: `wantsBody` tells when it takes more. */
   writeBody(piece: Buffer): boolean {
     this.#hasSentBody = true;
+    if (this.#replay !== null) this.#keepForReplay(piece);
     return this.#upstream?.writeBody(piece) ?? false;
   }
 
   endBody(trailers: readonly string[]): void {
     this.#hasSentBody = true;
-    this.#upstream?.endBody(trailerFields(trailers));
+    this.#bodyEnd = trailerFields(trailers);
+    this.#upstream?.endBody(this.#bodyEnd);
   }
 
   /** The client takes more of the answer. */
@@ -101,9 +133,11 @@ export class Exchange implements AnswerSink {
   }
 
   /** The backend has been silent for too long. */
-  giveUp(code: string): void {
+  giveUp(code: string, rule: string | null = null): void {
+    if (this.#isOver) return;
+    const { mayHaveHappened } = this;
     this.abandon();
-    this.#fail(code);
+    this.#fail({ code, rule, mayHaveHappened, isUnprocessed: false });
   }
 
   async #dial(): Promise<void> {
@@ -130,11 +164,11 @@ export class Exchange implements AnswerSink {
         upstream.close();
       }
       this.#isOver = true;
-      this.#fail('MOVED');
+      this.#fail(notSent('MOVED'));
     } catch (error) {
       if (this.#isOver) return;
       this.#isOver = true;
-      this.#fail(errorCode(error));
+      this.#fail(notSent(errorCode(error)));
     }
   }
 
@@ -144,7 +178,27 @@ export class Exchange implements AnswerSink {
     this.heardMs = performance.now();
     if (!this.#usesKept) this.connectedMs = this.heardMs;
     upstream.send(request, this);
-    if (request.framing.kind !== 'none') this.#client.wantsBody();
+    if (request.framing.kind === 'none') this.#isRepeating = false;
+    else this.#sendBody(upstream);
+  }
+
+  #sendBody(upstream: Upstream): void {
+    if (this.#isRepeating) this.#sendBodyAgain(upstream);
+    else if (upstream.reportsUnprocessed) this.#replay = [];
+    if (this.#bodyEnd === null) this.#client.wantsBody();
+  }
+
+  #keepForReplay(piece: Buffer): void {
+    this.#replayBytes += piece.length;
+    // What comes between two tries is kept in any case: the client is told to wait.
+    if (this.#replayBytes <= REPLAYED_BYTES || this.#upstream === null) this.#replay?.push(piece);
+    else this.#replay = null;
+  }
+
+  #sendBodyAgain(upstream: Upstream): void {
+    this.#isRepeating = false;
+    for (const piece of this.#replay ?? []) upstream.writeBody(piece);
+    if (this.#bodyEnd !== null) upstream.endBody(this.#bodyEnd);
   }
 
   onInterim(head: ResponseHead): void {
@@ -154,6 +208,7 @@ export class Exchange implements AnswerSink {
 
   onHead(head: ResponseHead, framing: Framing): void {
     this.heardMs = performance.now();
+    this.#replay = null;
     this.#client.onHead(head, framing);
   }
 
@@ -177,16 +232,17 @@ export class Exchange implements AnswerSink {
     this.#client.onEnd(trailers);
   }
 
-  onFailed({ code, isFresh, isUnprocessed }: Failure): void {
+  onFailed({ code, rule, isFresh, isUnprocessed }: Failure): void {
     if (this.#isOver) return;
+    const { mayHaveHappened } = this;
     this.#upstream = null;
-    if (!this.#wasRepeated && !this.#hasSentBody && (isUnprocessed || (isFresh && this.#maySendAgain()))) {
-      this.#wasRepeated = true;
+    if (isFresh && (isUnprocessed ? this.#maySendAgain() : this.#mayTryAgain())) {
+      this.#isRepeating = true;
       void this.#dial();
       return;
     }
     this.#isOver = true;
-    this.#fail(code);
+    this.#fail({ code, rule, mayHaveHappened: mayHaveHappened && !isUnprocessed, isUnprocessed });
   }
 
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void {
@@ -202,14 +258,27 @@ export class Exchange implements AnswerSink {
     this.#client.wantsBody();
   }
 
-  /** Most likely a kept connection was closed by the pod at this very moment. */
+  /** The backend did nothing with it, and nothing of it is lost. */
   #maySendAgain(): boolean {
-    const { framing, method } = this.#options.request;
-    return this.#usesKept && framing.kind === 'none' && IDEMPOTENT.has(method);
+    return (!this.#hasSentBody || this.#replay !== null) && ++this.#unprocessed <= UNPROCESSED_MAX;
   }
 
-  #fail(code: string): void {
-    if (this.#client.hasAnswered) this.#client.onBroken(code);
-    else this.#client.onUnreachable(code);
+  /** Most likely a kept connection was closed by the pod at this very moment. */
+  #mayTryAgain(): boolean {
+    const { framing, method } = this.#options.request;
+    if (this.#wasRepeated || !this.#usesKept || framing.kind !== 'none' || !IDEMPOTENT.has(method)) return false;
+    this.#wasRepeated = true;
+    return true;
   }
+
+  #fail(failure: ExchangeFailure): void {
+    if (this.#client.hasAnswered) this.#client.onBroken(failure);
+    else this.#client.onUnreachable(failure);
+  }
+}
+
+/** There was no connection: nothing was sent. */
+function notSent(code: string): ExchangeFailure {
+  const rule = code === 'NOT_H2C' ? 'It does not speak HTTP/2 in plaintext (h2c), which its stanza asks for.' : null;
+  return { code, rule, mayHaveHappened: false, isUnprocessed: false };
 }

@@ -1,6 +1,9 @@
 /** Which header fields go on, and which are ours. Pure; works on flat name, value lists. */
 import type { ClientCertificate } from '../../tls/client-proof.ts';
+import { parseHost } from './host.ts';
 import type { PassedOn } from './real-client.ts';
+import { namesDomain, withoutForeignDomain } from './set-cookie.ts';
+import type { RequestHead } from './wire/head.ts';
 
 /** RFC 9110 7.6.1, with the older Keep-Alive and Proxy-Connection. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -75,21 +78,50 @@ function certificateHeaders({ der, fingerprint, subject }: ClientCertificate): r
   ];
 }
 
-/** The fields sent to the client. Framing is written anew. */
-export function responseHeaders(raw: readonly string[]): string[] {
+/** The fields sent to the client who asked `request`. Framing is written anew; cookies stay on the host of the request. */
+export function responseHeaders(raw: readonly string[], request: Pick<RequestHead, 'rawHeaders'>): string[] {
   const named = namedByConnection(raw);
   const headers: string[] = [];
   for (let index = 0; index + 1 < raw.length; index += 2) {
     const name = raw[index] ?? '';
     const lower = name.toLowerCase();
     if (HOP_BY_HOP.has(lower) || named?.has(lower) === true) continue;
-    headers.push(name, raw[index + 1] ?? '');
+    const value = raw[index + 1] ?? '';
+    headers.push(name, lower === 'set-cookie' && namesDomain(value) ? ownCookie(value, request) : value);
   }
   return headers;
 }
 
+function ownCookie(value: string, { rawHeaders }: Pick<RequestHead, 'rawHeaders'>): string {
+  return withoutForeignDomain(value, parseHost(fieldOf(rawHeaders, 'host') ?? '')?.host ?? null);
+}
+
+/** The fields of an interim response, which never has a length (RFC 9110 8.6). */
+export function interimHeaders(raw: readonly string[], request: Pick<RequestHead, 'rawHeaders'>): readonly string[] {
+  return without(responseHeaders(raw, request), 'content-length');
+}
+
+/** `name` in lower case. */
+export function without(fields: readonly string[], name: string): readonly string[] {
+  return fields.filter((_, index) => (fields[index - (index % 2)] ?? '').toLowerCase() !== name);
+}
+
+/** The first value of a field, `name` in lower case, or null. */
+export function fieldOf(fields: readonly string[], name: string): string | null {
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    if ((fields[index] ?? '').toLowerCase() === name) return fields[index + 1] ?? '';
+  }
+  return null;
+}
+
 /** Trailers that would say something about the message itself (RFC 9110 6.5.1). */
-const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([...DISGUISED, 'content-encoding', 'content-range', 'trailer']);
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  ...DISGUISED,
+  'content-encoding',
+  'content-range',
+  'trailer',
+  'set-cookie',
+]);
 
 /** The fields sent behind a chunked body, in either direction. */
 export function trailerFields(raw: readonly string[]): readonly string[] {

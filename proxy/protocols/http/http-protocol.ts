@@ -10,6 +10,7 @@ import type { RunningSessions } from '../../session/running-sessions.ts';
 import { ClientSession } from '../http2/client-session.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ConnectionParts, HttpClient, HttpConnection } from './connection-parts.ts';
+import type { ExchangeFailure } from './exchange.ts';
 import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import { problemOfRefusal } from './problem.ts';
@@ -156,10 +157,15 @@ class Protocol implements HttpProtocol, ConnectionParts {
     };
   }
 
-  log(accepted: Accepted, { remoteAddress }: ConnectionInfo, code: string, message: string): void {
+  log(
+    accepted: Accepted,
+    { remoteAddress }: ConnectionInfo,
+    { code, rule }: Pick<ExchangeFailure, 'code' | 'rule'>,
+    message: string,
+  ): void {
     const to = accepted.kind === 'pod' ? { pod: accepted.route.podId, tenant: accepted.route.tenant } : { pod: null };
     this.#options.log.info(
-      { id: accepted.requestId, host: accepted.request.host, remoteAddress, ...to, code },
+      { id: accepted.requestId, host: accepted.request.host, remoteAddress, ...to, code, rule },
       message,
     );
   }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { responseHeaders, trailerFields } from './headers.ts';
+import { fieldOf, interimHeaders, responseHeaders, trailerFields, without } from './headers.ts';
 import type { Framing } from './wire/body-reader.ts';
 import type { RequestHead, ResponseHead } from './wire/head.ts';
 import { GatheredWriter } from './wire/gathered-writer.ts';
@@ -36,18 +36,24 @@ export class Http1Answer {
 
   interim({ status, reason, rawHeaders }: ResponseHead): void {
     if (this.#request.httpVersion === '1.0') return;
-    this.#socket.write(headText(statusLine(status, reason), responseHeaders(rawHeaders)), 'latin1');
+    this.#socket.write(headText(statusLine(status, reason), interimHeaders(rawHeaders, this.#request)), 'latin1');
   }
 
   head(head: ResponseHead, framing: Framing): void {
     const { httpVersion } = this.#request;
     // 204 has no body whatever its length says (RFC 9110 8.6).
-    const fields = responseHeaders(head.status === 204 ? without(head.rawHeaders, 'content-length') : head.rawHeaders);
+    const raw = head.status === 204 ? without(head.rawHeaders, 'content-length') : head.rawHeaders;
+    const fields = responseHeaders(raw, this.#request);
     const hasUnknownEnd = framing.kind === 'chunked' || framing.kind === 'until-close';
     this.#isChunked = hasUnknownEnd && httpVersion === '1.1';
+    // Which protocols the pod asks for (RFC 9110 15.5.22).
+    const upgrade = head.status === 426 && httpVersion === '1.1' ? fieldOf(head.rawHeaders, 'upgrade') : null;
+    if (upgrade !== null) fields.push('Upgrade', upgrade);
     if (this.#isChunked) fields.push('Transfer-Encoding', 'chunked');
     else if (hasUnknownEnd) this.#connection.endsAfterThis();
-    if (!this.#connection.keepsAlive) fields.push('Connection', 'close');
+    const option = upgrade === null ? '' : 'upgrade';
+    if (!this.#connection.keepsAlive) fields.push('Connection', option === '' ? 'close' : `close, ${option}`);
+    else if (option !== '') fields.push('Connection', option);
     else if (httpVersion === '1.0') fields.push('Connection', 'keep-alive');
     this.#pendingHead = headText(statusLine(head.status, head.reason), fields);
   }
@@ -77,7 +83,8 @@ export class Http1Answer {
 
   /** 101, with the protocol that the pod names. */
   switching({ rawHeaders, reason }: ResponseHead, asked: string): void {
-    const fields = [...responseHeaders(rawHeaders), 'Connection', 'Upgrade'];
+    this.#hasBegun = true;
+    const fields = [...interimHeaders(rawHeaders, this.#request), 'Connection', 'Upgrade'];
     fields.push('Upgrade', fieldOf(rawHeaders, 'upgrade') ?? asked);
     this.#socket.write(headText(statusLine(101, reason), fields), 'latin1');
   }
@@ -88,15 +95,4 @@ export class Http1Answer {
     this.#writer.text(this.#pendingHead);
     this.#pendingHead = null;
   }
-}
-
-function without(fields: readonly string[], name: string): readonly string[] {
-  return fields.filter((_, index) => (fields[index - (index % 2)] ?? '').toLowerCase() !== name);
-}
-
-function fieldOf(fields: readonly string[], name: string): string | null {
-  for (let index = 0; index + 1 < fields.length; index += 2) {
-    if ((fields[index] ?? '').toLowerCase() === name) return fields[index + 1] ?? '';
-  }
-  return null;
 }

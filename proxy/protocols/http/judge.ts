@@ -1,5 +1,5 @@
 import type { BlockList } from 'node:net';
-import type { RefusalCode } from '../../../core/errors.ts';
+import { type AnswerCode, ERRORS, type RefusalCode } from '../../../core/errors.ts';
 import { type Backend, type Route, refusalOfStatus } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { barrierOf } from '../../policy/locate.ts';
@@ -8,7 +8,8 @@ import type { RouteTable } from '../../routes/route-table.ts';
 import type { Seen } from '../../seen/seen.ts';
 import type { ClientProof } from '../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
-import { type Problem, problemOfApi, problemOfCode, problemOfRefusal } from './problem.ts';
+import type { ExchangeFailure } from './exchange.ts';
+import { CHECK_FIRST, type Problem, problemOfApi, problemOfCode, problemOfRefusal } from './problem.ts';
 import { type RealClient, realClient } from './real-client.ts';
 import type { RequestHead } from './wire/head.ts';
 
@@ -99,13 +100,34 @@ export class Judge {
     return this.#refused('route.full', accepted, accepted.request.host, route);
   }
 
-  /** The backend did not answer, for the reason that `code` names. */
-  unreachable(accepted: Accepted, code: string): Problem {
-    if (accepted.kind === 'pod') {
-      return this.#refused('route.unreachable', accepted, accepted.request.host, accepted.route);
+  /** The backend did not answer, or not in HTTP. */
+  failed(accepted: Accepted, failure: Omit<ExchangeFailure, 'isUnprocessed'>): Problem {
+    const { code, rule, mayHaveHappened } = failure;
+    if (accepted.kind === 'api') {
+      const isAway = ['ECONNREFUSED', 'ENOENT', 'SILENT'].includes(code);
+      return problemOfApi(isAway ? 503 : 502, accepted.requestId, mayHaveHappened);
     }
-    const isAway = ['ECONNREFUSED', 'ENOENT', 'SILENT'].includes(code);
-    return problemOfApi(isAway ? 503 : 502, accepted.requestId);
+    if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
+    if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
+    return this.#refused('route.unreachable', accepted, accepted.request.host, accepted.route);
+  }
+
+  /** Tells the pod's owner of an answer that breaks a rule in its body: its client has got the beginning. */
+  noteBroken(accepted: Accepted, rule: string): void {
+    if (accepted.kind === 'pod') this.#answerFault('answer.malformed', accepted, rule, false);
+  }
+
+  #answerFault(
+    code: AnswerCode,
+    { requestId, client, route }: Extract<Accepted, { kind: 'pod' }>,
+    rule: string | null,
+    mayHaveHappened: boolean,
+  ): Problem {
+    const { seen, apiUrl } = this.#options;
+    const message = rule === null ? ERRORS[code].message : `${ERRORS[code].message} ${rule}`;
+    const reason = `Its owner can see the reason: GET ${apiUrl}/v3/pods/${route.podId}/connections.`;
+    seen.refused({ code, message, requestId }, route, client.address);
+    return { ...problemOfCode(code, requestId, mayHaveHappened ? `${CHECK_FIRST} ${reason}` : reason), message };
   }
 
   #refused(

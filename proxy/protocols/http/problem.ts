@@ -1,10 +1,11 @@
-import { ERRORS, type RefusalCode } from '../../../core/errors.ts';
+import { type AnswerCode, ERRORS, type RefusalCode } from '../../../core/errors.ts';
 import type { Refusal } from '../../refusal.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 
 /** The codes an HTTP client of the gateway can meet. */
 export type HttpErrorCode =
   | RefusalCode
+  | AnswerCode
   | 'request.malformed'
   | 'request.too-large'
   | 'request.timeout'
@@ -21,6 +22,8 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
   'route.full': 503,
   'route.misdirected': 421,
   'tls.required': 400,
+  'answer.malformed': 502,
+  'answer.missing': 502,
   'request.malformed': 400,
   'request.too-large': 431,
   'request.timeout': 408,
@@ -84,15 +87,20 @@ export function problemOfCode(code: HttpErrorCode, requestId: string, hint: stri
   };
 }
 
+/** Of a request that changes something: trying again may do it twice. */
+export const CHECK_FIRST = 'It may have carried out the request: check before you send it again.';
+
 /** The control child is away (it restarts by itself) or broke off: nothing a client did. */
-export function problemOfApi(status: 502 | 503, requestId: string): Problem {
+export function problemOfApi(status: 502 | 503, requestId: string, mayHaveHappened: boolean): Problem {
   return {
     status,
     code: 'store.unavailable',
     message: 'The API does not answer at the moment.',
-    hint: 'It restarts by itself: try again in a second. Pods go on running meanwhile.',
+    hint: mayHaveHappened
+      ? `${CHECK_FIRST} Pods go on running meanwhile.`
+      : 'It restarts by itself: try again in a second. Pods go on running meanwhile.',
     requestId,
-    retryAfterS: 1,
+    retryAfterS: mayHaveHappened ? null : 1,
     refresh: false,
     style: 'envelope',
   };

@@ -115,7 +115,9 @@ function answerTo(
     return problem('route.unknown');
   }
   const port = publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`;
-  return { kind: 'redirect', location: `https://${known}${port}${examined.target}` };
+  // An empty path is how an absolute URI says `*` (RFC 9112 3.2.4).
+  const path = examined.target === '*' ? '' : examined.target;
+  return { kind: 'redirect', location: `https://${known}${port}${path}` };
 }
 
 function problem(code: HttpErrorCode): Answer {

@@ -3,17 +3,18 @@ import { readOn, tap } from '../../session/tap.ts';
 import { endsByReset, surviveFailedWrites, writeFailure } from '../../session/write-failures.ts';
 import { errorCode } from './dial.ts';
 import { saysClose } from './connection-wishes.ts';
+import { INTERIM_FAULT, InterimRate } from './interim-rate.ts';
 import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
 import { parseResponseHead, type ResponseHead } from './wire/head.ts';
-import { HeadReader } from './wire/head-reader.ts';
+import { HEAD_FAULTS, HeadReader } from './wire/head-reader.ts';
 import { responseFraming } from './wire/response-framing.ts';
 import { headText, lastChunk, writeChunk } from './wire/write-head.ts';
 import type { AnswerSink, OutgoingRequest, Upstream } from './upstream.ts';
 
 /** Of an answer's status line and fields. */
 const ANSWER_HEAD_BYTES = 64 * 1024;
-/** More interim answers than this are no answer. */
-const INTERIM_MAX = 32;
+
+const UNASKED_101 = 'It switches protocols (101) without having been asked to.';
 
 /** Told what becomes of a connection. */
 export interface ConnectionOwner {
@@ -29,6 +30,7 @@ export interface ConnectionOwner {
  * what is not clear ends the connection.
  */
 export class UpstreamConnection implements Upstream {
+  readonly reportsUnprocessed = false;
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;
   readonly #head = new HeadReader(ANSWER_HEAD_BYTES);
@@ -38,13 +40,15 @@ export class UpstreamConnection implements Upstream {
   #body: BodyReader | null = null;
   #keepAlive = true;
   #isRequestSent = true;
-  #interim = 0;
+  /** Null until an interim answer comes. */
+  #interim: InterimRate | null = null;
   /** The client has enough for now. */
   #isHeld = false;
   #hasAnswered = false;
   /** On any request. */
   #wasHeard = false;
   #failure = 'CLOSED';
+  #brokenRule: string | null = null;
   /** performance.now() since when it is idle. */
   idleSinceMs = 0;
   /** Of the requests it has carried. */
@@ -57,7 +61,7 @@ export class UpstreamConnection implements Upstream {
     socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', this.#onError).on('close', this.#onClose);
     // A pod that answers before it has read the whole request, and closes, is still heard.
-    surviveFailedWrites(socket, { failed: (code) => void this.#failed(code) });
+    surviveFailedWrites(socket, { failed: (code) => (this.#failure = code) });
     // Without a reader a stream tells no end.
     socket.resume();
   }
@@ -74,7 +78,7 @@ export class UpstreamConnection implements Upstream {
     this.#sink = sink;
     this.#request = request;
     this.#isRequestSent = request.framing.kind === 'none';
-    this.#interim = 0;
+    this.#interim = null;
     this.#hasAnswered = false;
     this.requests++;
     this.#socket.write(requestText(request), 'latin1');
@@ -124,25 +128,28 @@ export class UpstreamConnection implements Upstream {
     while (this.#body === null) {
       const read = this.#head.read(chunk, at);
       if (read.kind === 'need-more') return true;
-      if (read.kind === 'reject') return this.#failed('INVALID_ANSWER');
+      if (read.kind === 'reject') return this.#breaks(HEAD_FAULTS[read.reason]);
       at = read.rest;
       const head = parseResponseHead(read.text);
-      if (head.kind === 'reject' || head.value.status < 100) return this.#failed('INVALID_ANSWER');
+      if (head.kind === 'reject') return this.#breaks(head.reason);
+      if (head.value.status < 100) return this.#breaks('The status is below 100.');
       if (!this.#wasHeard) {
         this.#wasHeard = true;
         this.#owner.onHeard();
       }
       if (head.value.status === 101) return this.#onSwitching(head.value, Buffer.from(chunk.subarray(at)));
       if (head.value.status < 200) {
-        if (++this.#interim > INTERIM_MAX) return this.#failed('INVALID_ANSWER');
+        this.#interim ??= new InterimRate();
+        if (!this.#interim.take(read.text.length, performance.now())) return this.#breaks(INTERIM_FAULT);
         this.#sink?.onInterim(head.value);
         if (at >= chunk.length) return true;
         continue;
       }
-      if (!this.#begin(head.value)) return this.#failed('INVALID_ANSWER');
+      const fault = this.#begin(head.value);
+      if (fault !== null) return this.#breaks(fault);
     }
     const end = this.#body.read(chunk, at, this.#onPiece);
-    if (end < 0) return this.#failed('INVALID_BODY');
+    if (end < 0) return this.#breaks(this.#body.fault, 'INVALID_BODY');
     if (!this.#body.isDone) return true;
     // Bytes behind an answer belong to no request: the connection is not used again.
     if (end < chunk.length) this.#keepAlive = false;
@@ -156,20 +163,21 @@ export class UpstreamConnection implements Upstream {
     if (!sink.onData(sink.takesLentBytes === true ? piece : Buffer.from(piece))) this.#isHeld = true;
   };
 
-  #begin(head: ResponseHead): boolean {
+  /** The rule that it breaks, or null. */
+  #begin(head: ResponseHead): string | null {
     const framing = responseFraming(head, this.#request?.method ?? '');
-    if (framing === null) return false;
+    if (typeof framing === 'string') return framing;
     this.#hasAnswered = true;
     this.#keepAlive = framing.kind !== 'until-close' && head.httpVersion === '1.1' && !saysClose(head.rawHeaders);
     this.#framing = framing;
     this.#body = createBodyReader(framing);
     this.#sink?.onHead(head, framing);
-    return true;
+    return null;
   }
 
   #onSwitching(head: ResponseHead, rest: Buffer): boolean {
     const sink = this.#sink;
-    if (sink === null || (this.#request?.upgrade ?? null) === null) return this.#failed('INVALID_ANSWER');
+    if (sink === null || (this.#request?.upgrade ?? null) === null) return this.#breaks(UNASKED_101);
     const socket = this.#socket;
     this.#sink = null;
     this.#owner.onGone(this);
@@ -196,8 +204,9 @@ export class UpstreamConnection implements Upstream {
     sink.onEnd(trailers);
   }
 
-  #failed(code: string): false {
+  #breaks(rule: string, code = 'INVALID_ANSWER'): false {
     this.#failure = code;
+    this.#brokenRule = rule;
     return false;
   }
 
@@ -222,8 +231,9 @@ export class UpstreamConnection implements Upstream {
     this.#owner.onGone(this);
     const sink = this.#sink;
     this.#sink = null;
-    const isFresh = !this.#hasAnswered && !this.#head.hasBegun && this.#interim === 0;
-    sink?.onFailed({ code: this.#failure, isFresh, isUnprocessed: false });
+    const isFresh = !this.#hasAnswered && !this.#head.hasBegun && this.#interim === null && this.#brokenRule === null;
+    const rule = this.#brokenRule ?? (this.#head.hasBegun ? 'It ends within its header section.' : null);
+    sink?.onFailed({ code: this.#failure, rule, isFresh, isUnprocessed: false });
   };
 }
 

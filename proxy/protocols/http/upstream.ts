@@ -18,6 +18,8 @@ export interface OutgoingRequest {
 /** Why a backend has not answered. */
 export interface Failure {
   readonly code: string;
+  /** The rule of HTTP that its answer breaks, as a sentence; null when the answer did not come, or broke off. */
+  readonly rule: string | null;
   /** Not a byte of an answer has come. */
   readonly isFresh: boolean;
   /** The backend has said that it did nothing with the request: whatever it was, it may be sent again. */
@@ -45,6 +47,8 @@ export interface AnswerSink {
 
 /** A place for one request at a backend: a connection of HTTP/1.1, or a stream of HTTP/2. */
 export interface Upstream {
+  /** It may say that it did nothing with a request (`isUnprocessed`). */
+  readonly reportsUnprocessed: boolean;
   /** Sends a request; its body follows by `writeBody` and `endBody`. */
   send(request: OutgoingRequest, sink: AnswerSink): void;
   /** False = the pod is slow: wait for `onDrain`. */

@@ -1,14 +1,14 @@
 import { responseHeaders, trailerFields } from '../http/headers.ts';
-import type { ResponseHead } from '../http/wire/head.ts';
+import type { RequestHead, ResponseHead } from '../http/wire/head.ts';
 
-/** An answer's status and fields as HTTP/2 has them: a flat name, value list, names in lower case. */
-export function answerFields({ status, rawHeaders }: ResponseHead): string[] {
+/** The status and fields of an answer to `request` as HTTP/2 has them: a flat name, value list, names in lower case. */
+export function answerFields({ status, rawHeaders }: ResponseHead, request: RequestHead): string[] {
   const fields = [':status', String(status)];
-  const passed = responseHeaders(rawHeaders);
+  const passed = responseHeaders(rawHeaders, request);
   for (let index = 0; index + 1 < passed.length; index += 2) {
     const name = (passed[index] ?? '').toLowerCase();
-    // 204 has no body whatever its length says (RFC 9110 8.6).
-    if (name === 'content-length' && status === 204) continue;
+    // No body follows, whatever its length says (RFC 9110 8.6).
+    if (name === 'content-length' && (status === 204 || status < 200)) continue;
     fields.push(name, passed[index + 1] ?? '');
   }
   return fields;

@@ -2,9 +2,10 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
+import { whenFlushed } from '../../session/linger.ts';
 import { acceptOf, upgradeOf } from '../http/connection-wishes.ts';
 import type { ConnectionParts, HttpClient } from '../http/connection-parts.ts';
-import { Exchange, type ExchangeClient } from '../http/exchange.ts';
+import { Exchange, type ExchangeClient, type ExchangeFailure } from '../http/exchange.ts';
 import { forwardedRequest } from '../http/forwarded-request.ts';
 import { type Accepted, speaksH2c } from '../http/judge.ts';
 import { renderProblem } from '../http/page.ts';
@@ -17,7 +18,7 @@ import { translateRequest, translateTrailers } from './request-head.ts';
 import { tunnel } from './tunnel.ts';
 import { createWebSocketKey, isWebSocketAccept, withWebSocketKey } from './websocket-key.ts';
 
-const { NGHTTP2_NO_ERROR } = constants;
+const { NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = constants;
 
 /** A request that could not be read: what a page of ours goes by. */
 const UNREAD: RequestHead = { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] };
@@ -119,7 +120,9 @@ export class ClientStream implements ExchangeClient {
     // What only HTTP/1.1 can say; and what would tell who asked for a tunnel that there is one.
     const isTaken = head.status <= 599 && (this.#webSocketKey === null || head.status >= 300);
     if (!isTaken) {
-      this.#exchange?.giveUp('INVALID_ANSWER');
+      const rule =
+        head.status > 599 ? 'The status is above 599.' : 'A WebSocket was asked for, and it succeeds without.';
+      this.#exchange?.giveUp('INVALID_ANSWER', rule);
       return;
     }
     this.#seen.status = head.status;
@@ -142,16 +145,28 @@ export class ClientStream implements ExchangeClient {
     this.#endUnreadBody();
   }
 
-  onUnreachable(code: string): void {
+  onUnreachable(failure: ExchangeFailure): void {
     if (this.#accepted === null || this.#stream.destroyed) return;
-    this.#log(code, 'a backend did not answer');
-    this.#refuse(this.#options.parts.judge.unreachable(this.#accepted, code));
+    this.#seen.brokenRule = failure.rule;
+    this.#log(failure, 'a backend did not answer');
+    if (failure.isUnprocessed) {
+      // The client may send it again whatever it is, and by itself (RFC 9113 8.7).
+      this.#seen.end = 'backend';
+      this.#stream.close(NGHTTP2_REFUSED_STREAM);
+      return;
+    }
+    this.#refuse(this.#options.parts.judge.failed(this.#accepted, failure));
   }
 
-  onBroken(code: string): void {
+  onBroken(failure: ExchangeFailure): void {
     this.#seen.end = 'backend';
-    this.#log(code, 'an answer broke off');
-    this.#break('the answer broke off');
+    this.#seen.brokenRule = failure.rule;
+    this.#log(failure, 'an answer broke off');
+    if (this.#accepted !== null && failure.rule !== null) {
+      this.#options.parts.judge.noteBroken(this.#accepted, failure.rule);
+    }
+    this.#answer?.flush();
+    whenFlushed(this.#stream, () => this.#break('the answer broke off'));
   }
 
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void {
@@ -162,12 +177,14 @@ export class ClientStream implements ExchangeClient {
     }
     if (!isWebSocketAccept(this.#webSocketKey, head.rawHeaders)) {
       backend.destroy();
-      this.onUnreachable('INVALID_ANSWER');
+      const rule = 'Sec-WebSocket-Accept does not match the key.';
+      this.onUnreachable({ code: 'INVALID_ANSWER', rule, mayHaveHappened: false, isUnprocessed: false });
       return;
     }
     this.#seen.connectedMs = this.#exchange?.connectedMs ?? null;
     this.#exchange = null;
     this.#isTunnel = true;
+    this.#deadlineMs = Infinity;
     this.#seen.status = 200;
     this.#seen.firstByteMs = performance.now();
     this.#answer?.head({ ...head, status: 200 }, { kind: 'until-close' });
@@ -236,7 +253,7 @@ export class ClientStream implements ExchangeClient {
     if (framing.kind === 'none') this.#expectedBytes = 0;
     if (parts.limits.requestTimeoutMs > 0) this.#deadlineMs = performance.now() + parts.limits.requestTimeoutMs;
     const request = forwardedRequest(head, accepted, client.info, upgradeOf(head));
-    this.#answer = new Http2Answer(this.#stream, isH2c);
+    this.#answer = new Http2Answer(this.#stream, head, isH2c);
     this.#exchange = new Exchange({ request, poolNow: () => parts.poolNow(accepted, client) }, this);
     this.#stream.on('drain', this.#onDrain);
     if (!this.#isBodyDone && !isTunnel) {
@@ -282,6 +299,7 @@ export class ClientStream implements ExchangeClient {
   /** The pod is gone, or lets this client in no more: says so where nothing was answered yet. */
   readonly #cut = (): void => {
     const { parts, client, number } = this.#options;
+    const mayHaveHappened = this.#exchange?.mayHaveHappened ?? false;
     this.#exchange?.abandon();
     if (this.hasAnswered) {
       this.#seen.end = 'cut';
@@ -289,7 +307,11 @@ export class ClientStream implements ExchangeClient {
       return;
     }
     const verdict = parts.judge.judge(this.#head, client.info, number);
-    this.#refuse(verdict.kind === 'problem' ? verdict.problem : parts.judge.unreachable(verdict, 'CUT'));
+    this.#refuse(
+      verdict.kind === 'problem'
+        ? verdict.problem
+        : parts.judge.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened }),
+    );
   };
 
   readonly #onAborted = (): void => {
@@ -352,8 +374,8 @@ export class ClientStream implements ExchangeClient {
     stream.close(NGHTTP2_NO_ERROR);
   }
 
-  #log(code: string, message: string): void {
-    if (this.#accepted !== null) this.#options.parts.log(this.#accepted, this.#options.client.info, code, message);
+  #log(failure: ExchangeFailure, message: string): void {
+    if (this.#accepted !== null) this.#options.parts.log(this.#accepted, this.#options.client.info, failure, message);
   }
 }
 

@@ -3,6 +3,7 @@ import { valuesOf } from '../http/wire/fields.ts';
 import type { RequestHead } from '../http/wire/head.ts';
 
 /** gRPC's status codes. */
+const UNKNOWN = 2;
 const DEADLINE_EXCEEDED = 4;
 const NOT_FOUND = 5;
 const PERMISSION_DENIED = 7;
@@ -24,6 +25,8 @@ const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'store.unavailable', number>>
   'route.full': UNAVAILABLE,
   'route.misdirected': FAILED_PRECONDITION,
   'tls.required': UNAVAILABLE,
+  'answer.malformed': INTERNAL,
+  'answer.missing': UNKNOWN,
   'request.malformed': INTERNAL,
   'request.too-large': RESOURCE_EXHAUSTED,
   'request.timeout': DEADLINE_EXCEEDED,

@@ -1,13 +1,17 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Framing } from '../http/wire/body-reader.ts';
-import type { ResponseHead } from '../http/wire/head.ts';
+import type { RequestHead, ResponseHead } from '../http/wire/head.ts';
 import { answerFields, fieldsObject, trailersObject } from './answer-fields.ts';
+
+/** Frames that wait for the client's connection: with more, interim answers are left out. */
+const QUEUED_FRAMES_MAX = 200;
 
 const NO_TRAILERS: Readonly<Record<string, string | string[]>> = {};
 
 /** Writes one answer to a stream of HTTP/2. What comes at once - head, body, end - leaves in as few frames as it can. */
 export class Http2Answer {
   readonly #stream: ServerHttp2Stream;
+  readonly #request: RequestHead;
   readonly #isTrailed: boolean;
   #pendingHead: string[] | null = null;
   #pending: Buffer[] = [];
@@ -18,8 +22,9 @@ export class Http2Answer {
   #trailers = NO_TRAILERS;
 
   /** `isTrailed`: trailers may follow a body whatever says where it ends. */
-  constructor(stream: ServerHttp2Stream, isTrailed: boolean) {
+  constructor(stream: ServerHttp2Stream, request: RequestHead, isTrailed: boolean) {
     this.#stream = stream;
+    this.#request = request;
     this.#isTrailed = isTrailed;
   }
 
@@ -29,11 +34,14 @@ export class Http2Answer {
   }
 
   interim(head: ResponseHead): void {
-    if (this.#canSend()) this.#stream.additionalHeaders(fieldsObject(answerFields(head)));
+    // Header frames have no flow control: for a client that takes nothing they would pile up.
+    const queued = this.#stream.session?.state.outboundQueueSize ?? 0;
+    if (this.#canSend() && queued <= QUEUED_FRAMES_MAX)
+      this.#stream.additionalHeaders(fieldsObject(answerFields(head, this.#request)));
   }
 
   head(head: ResponseHead, framing: Framing): void {
-    this.#pendingHead = answerFields(head);
+    this.#pendingHead = answerFields(head, this.#request);
     // A body of 205 is none that anybody waits for (RFC 9110 15.3.6).
     this.#hasBody = framing.kind !== 'none' && head.status !== 205;
     this.#isOpenEnded = this.#isTrailed || framing.kind === 'chunked';

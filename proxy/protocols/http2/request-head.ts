@@ -79,7 +79,9 @@ export function translateRequest(fields: readonly string[], endsHere: boolean): 
   // Judged, and refused, as the CONNECT it is.
   if (method === 'CONNECT' && protocol === null) return request('CONNECT', authority, ['host', authority, ...regular]);
   const path = pseudo.get(':path') ?? '';
-  if (!path.startsWith('/') || !isTarget(path)) return reject('The path is not one.');
+  // OPTIONS about the server as a whole has `*` (RFC 9113 8.3.1).
+  if (!(path.startsWith('/') || (path === '*' && method === 'OPTIONS')) || !isTarget(path))
+    return reject('The path is not one.');
   const scheme = pseudo.get(':scheme') ?? '';
   if (scheme !== 'https' && scheme !== 'http') return reject('The scheme is neither https nor http.');
   if (protocol !== null) return tunnel(method, path, protocol, ['host', authority, ...regular], length);

@@ -1,5 +1,6 @@
 import { constants, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2';
 import { addAbortSignal } from 'node:stream';
+import { INTERIM_FAULT, InterimRate } from '../http/interim-rate.ts';
 import type { AnswerSink, OutgoingRequest, Upstream } from '../http/upstream.ts';
 import type { Framing } from '../http/wire/body-reader.ts';
 import { isFieldName, isFieldValue, valuesOf } from '../http/wire/fields.ts';
@@ -9,24 +10,31 @@ import { translateTrailers } from './request-head.ts';
 
 const { NGHTTP2_FLAG_END_STREAM, NGHTTP2_REFUSED_STREAM } = constants;
 
-/** More interim answers than this are no answer. */
-const INTERIM_MAX = 32;
+/** Codes with which the library resets what breaks a rule, as the pod does where we break one. */
+const RULES: ReadonlyMap<number, string> = new Map([
+  [constants.NGHTTP2_PROTOCOL_ERROR, 'PROTOCOL_ERROR'],
+  [constants.NGHTTP2_FLOW_CONTROL_ERROR, 'FLOW_CONTROL_ERROR'],
+  [constants.NGHTTP2_FRAME_SIZE_ERROR, 'FRAME_SIZE_ERROR'],
+  [constants.NGHTTP2_COMPRESSION_ERROR, 'COMPRESSION_ERROR'],
+]);
 
 /** One request on a connection of HTTP/2 to a backend. Its place on it is taken from the start. */
 export class UpstreamStream implements Upstream {
+  readonly reportsUnprocessed = true;
   readonly #session: ClientHttp2Session;
   readonly #onGone: () => void;
   #stream: ClientHttp2Stream | null = null;
   #sink: AnswerSink | null = null;
   #method = '';
   #hasAnswered = false;
-  #interim = 0;
+  #interim: InterimRate | null = null;
   /** The answer has come to its proper end. */
   #isWhole = false;
   #isRequestSent = false;
   #requestTrailers: readonly string[] = [];
   #trailers: readonly string[] = [];
   #failure = 'CLOSED';
+  #brokenRule: string | null = null;
 
   /** `onGone` is called when the place is free. */
   constructor(session: ClientHttp2Session, onGone: () => void) {
@@ -48,7 +56,7 @@ export class UpstreamStream implements Upstream {
       // The connection went away at this very moment: nothing was sent.
       process.nextTick(() => {
         this.#onGone();
-        this.#takeSink()?.onFailed({ code: 'CLOSED', isFresh: true, isUnprocessed: true });
+        this.#takeSink()?.onFailed({ code: 'CLOSED', rule: null, isFresh: true, isUnprocessed: true });
       });
       return;
     }
@@ -87,15 +95,21 @@ export class UpstreamStream implements Upstream {
 
   readonly #onInterim = (_headers: IncomingHttpHeaders, _flags: number, raw: readonly string[]): void => {
     const head = responseHead(raw);
-    if (head === null || ++this.#interim > INTERIM_MAX) this.#fail('INVALID_ANSWER');
+    this.#interim ??= new InterimRate();
+    if (typeof head === 'string') this.#breaks(head);
+    else if (!this.#interim.take(sizeOf(raw), performance.now())) this.#breaks(INTERIM_FAULT);
     else this.#sink?.onInterim(head);
   };
 
   readonly #onResponse = (_headers: IncomingHttpHeaders, flags: number, raw: readonly string[]): void => {
     const head = responseHead(raw);
-    const framing = head === null ? null : framingOf(head, this.#method);
-    if (head === null || framing === null) {
-      this.#fail('INVALID_ANSWER');
+    if (typeof head === 'string') {
+      this.#breaks(head);
+      return;
+    }
+    const framing = framingOf(head, this.#method);
+    if (typeof framing === 'string') {
+      this.#breaks(framing);
       return;
     }
     this.#hasAnswered = true;
@@ -106,7 +120,7 @@ export class UpstreamStream implements Upstream {
 
   readonly #onTrailers = (_headers: IncomingHttpHeaders, _flags: number, raw: readonly string[]): void => {
     const trailers = translateTrailers(raw);
-    if (trailers === null) this.#fail('INVALID_ANSWER');
+    if (trailers === null) this.#breaks('The trailer section is malformed.');
     else this.#trailers = trailers;
   };
 
@@ -141,16 +155,20 @@ export class UpstreamStream implements Upstream {
 
   readonly #onClose = (): void => {
     this.#onGone();
-    const isUnprocessed = this.#stream?.rstCode === NGHTTP2_REFUSED_STREAM;
+    const rstCode = this.#stream?.rstCode ?? 0;
+    const reset = RULES.get(rstCode);
+    const resetRule = reset === undefined ? null : `Its stream of HTTP/2 ended with ${reset}.`;
     this.#takeSink()?.onFailed({
       code: this.#failure,
-      isFresh: !this.#hasAnswered && this.#interim === 0,
-      isUnprocessed,
+      rule: this.#brokenRule ?? resetRule,
+      isFresh: !this.#hasAnswered && this.#interim === null,
+      isUnprocessed: rstCode === NGHTTP2_REFUSED_STREAM,
     });
   };
 
-  #fail(code: string): void {
-    this.#failure = code;
+  #breaks(rule: string): void {
+    this.#failure = 'INVALID_ANSWER';
+    this.#brokenRule = rule;
     if (this.#stream !== null) cancel(this.#stream);
   }
 
@@ -193,8 +211,12 @@ function requestFields({ method, target, fields, expectsContinue }: OutgoingRequ
   return raw;
 }
 
-/** Null when it is none: an answer goes to clients of HTTP/1.1, too. */
-function responseHead(raw: readonly string[]): ResponseHead | null {
+function sizeOf(raw: readonly string[]): number {
+  return raw.reduce((bytes, part) => bytes + part.length, 0);
+}
+
+/** Or the rule that it breaks: an answer goes to clients of HTTP/1.1, too. */
+function responseHead(raw: readonly string[]): ResponseHead | string {
   let status = 0;
   const rawHeaders: string[] = [];
   for (let index = 0; index + 1 < raw.length; index += 2) {
@@ -202,15 +224,18 @@ function responseHead(raw: readonly string[]): ResponseHead | null {
     const value = raw[index + 1] ?? '';
     if (name === ':status') status = /^[1-5][0-9]{2}$/.test(value) ? Number(value) : 0;
     else if (isFieldName(name) && isFieldValue(value)) rawHeaders.push(name, value);
-    else return null;
+    else return 'A header field has a character that none may have.';
   }
-  return status === 0 || status === 101 ? null : { httpVersion: '1.1', status, reason: '', rawHeaders };
+  return status === 0 || status === 101
+    ? 'The status is not one that HTTP/2 has.'
+    : { httpVersion: '1.1', status, reason: '', rawHeaders };
 }
 
-function framingOf({ status, rawHeaders }: ResponseHead, method: string): Framing | null {
-  if (status < 200) return null;
+/** Or the rule that it breaks. */
+function framingOf({ status, rawHeaders }: ResponseHead, method: string): Framing | string {
+  if (status < 200) return 'An interim response ends the stream.';
   const length = valuesOf(rawHeaders, 'content-length');
-  if (length !== '' && !/^[0-9]{1,15}$/.test(length)) return null;
+  if (length !== '' && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.';
   if (method === 'HEAD' || status === 204 || status === 304) return { kind: 'none' };
   return length === '' ? { kind: 'chunked' } : { kind: 'length', bytes: Number(length) };
 }

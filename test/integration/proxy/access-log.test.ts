@@ -70,6 +70,7 @@ describe('the access log of HTTP', () => {
       ...{ handshakeMs, protocol: 'http/1.1', to: 'pod', host: 'web.pods.localhost' },
       ...{ tenant: 'dev', pod: 'web', stanza: 'default', method: 'POST', path: '/a/b', status: 201 },
       ...{ bytesIn: 5, bytesOut: 7, connectMs: ms, firstByteMs: ms, totalMs: ms, end: 'answered', refused: null },
+      brokenRule: null,
       userAgent: 'test "quoted"/1\u009b',
     });
     // The pod's connection is kept for it, and its id says which request of the connection it was.

@@ -159,8 +159,8 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
           onData: () => true,
           onFlush: () => undefined,
           onEnd: () => resolve('answered'),
-          onUnreachable: resolve,
-          onBroken: resolve,
+          onUnreachable: ({ code }) => resolve(code),
+          onBroken: ({ code }) => resolve(code),
           onUpgraded: () => resolve('upgraded'),
         },
       );

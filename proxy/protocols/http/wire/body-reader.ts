@@ -13,6 +13,8 @@ const NO_TRAILERS: readonly string[] = [];
 /** Reads one body, whatever its framing. */
 export interface BodyReader {
   readonly isDone: boolean;
+  /** The rule that was broken, as a sentence, when `read` has answered -1. */
+  readonly fault: string;
   /** Flat name, value list; once it is done. */
   readonly trailers: readonly string[];
   /** See ChunkedReader.read. */
@@ -34,6 +36,7 @@ export function createBodyReader(framing: Framing): BodyReader {
 
 class LengthReader implements BodyReader {
   readonly trailers = NO_TRAILERS;
+  readonly fault = '';
   #left: number;
 
   constructor(bytes: number) {

@@ -1,8 +1,10 @@
 import { parseFields } from './fields.ts';
 
-/** 2^48 bytes: more than anybody sends, and far below where numbers lose digits. */
-const SIZE_DIGITS_MAX = 12;
-/** Chunk extensions mean nothing to us and are not passed on; of a whole body. */
+/** Leading zeros included: some servers always write that many. */
+const SIZE_DIGITS_MAX = 16;
+/** More than anybody sends, and far below where numbers lose digits. */
+const SIZE_MAX = 2 ** 48 - 1;
+/** Chunk extensions, with the white space before them, mean nothing to us and are not passed on; of a whole body. */
 const EXTENSION_BYTES_MAX = 4_096;
 const TRAILER_BYTES_MAX = 8_192;
 
@@ -12,6 +14,7 @@ const SEMICOLON = 0x3b;
 
 type State =
   | 'size'
+  | 'blank'
   | 'extension'
   | 'size-lf'
   | 'data'
@@ -24,8 +27,8 @@ type State =
   | 'done';
 
 /**
- * Reads a chunked body (RFC 9112 7.1) from pieces of any size, strictly: sizes of hexadecimal digits and nothing else,
- * every line end CRLF. The framing is taken off; whoever passes the body on writes his own.
+ * Reads a chunked body (RFC 9112 7.1) from pieces of any size, strictly: sizes of hexadecimal digits, behind which white
+ * space stands only before an extension, every line end CRLF. The framing is taken off; whoever passes the body on writes his own.
  */
 export class ChunkedReader {
   #state: State = 'size';
@@ -37,6 +40,26 @@ export class ChunkedReader {
 
   get isDone(): boolean {
     return this.#state === 'done';
+  }
+
+  get fault(): string {
+    switch (this.#state) {
+      case 'size':
+      case 'blank':
+      case 'extension':
+      case 'size-lf':
+        return 'A chunk has no valid size line.';
+      case 'data':
+      case 'data-cr':
+      case 'data-lf':
+        return 'A chunk is not as long as its size says.';
+      case 'trailer-start':
+      case 'trailer':
+      case 'trailer-lf':
+      case 'end-lf':
+      case 'done':
+        return 'The trailer section is malformed.';
+    }
   }
 
   /** Flat name, value list; once it is done. */
@@ -70,6 +93,10 @@ export class ChunkedReader {
     switch (this.#state) {
       case 'size':
         return this.#takeSize(byte);
+      case 'blank':
+        if (byte === SEMICOLON) this.#state = 'extension';
+        else if (!isBlank(byte) || ++this.#extensionBytes > EXTENSION_BYTES_MAX) return false;
+        return true;
       case 'extension':
         if (byte === CR) this.#state = 'size-lf';
         else if (!isText(byte) || ++this.#extensionBytes > EXTENSION_BYTES_MAX) return false;
@@ -83,8 +110,9 @@ export class ChunkedReader {
         this.#state = 'data-lf';
         return byte === CR;
       case 'data-lf':
+        if (byte !== LF) return false;
         this.#state = 'size';
-        return byte === LF;
+        return true;
       case 'trailer-start':
         if (byte === CR) {
           this.#state = 'end-lf';
@@ -112,11 +140,12 @@ export class ChunkedReader {
     const digit = hexDigit(byte);
     if (digit >= 0) {
       this.#size = this.#size * 16 + digit;
-      return ++this.#digits <= SIZE_DIGITS_MAX;
+      return ++this.#digits <= SIZE_DIGITS_MAX && this.#size <= SIZE_MAX;
     }
     if (this.#digits === 0) return false;
     if (byte === CR) this.#state = 'size-lf';
     else if (byte === SEMICOLON) this.#state = 'extension';
+    else if (isBlank(byte)) this.#state = 'blank';
     else return false;
     return true;
   }
@@ -128,7 +157,7 @@ export class ChunkedReader {
 
   #end(): boolean {
     const fields = this.#trailer === '' ? [] : parseFields(this.#trailer.slice(0, -2), 0);
-    if (fields === null) return false;
+    if (typeof fields === 'string') return false;
     this.#trailers = fields;
     this.#trailer = '';
     this.#state = 'done';
@@ -140,6 +169,10 @@ function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
   const lower = byte | 0x20;
   return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : -1;
+}
+
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || byte === 0x09;
 }
 
 /** HTAB, SP, VCHAR, obs-text. */

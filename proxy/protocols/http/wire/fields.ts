@@ -18,24 +18,33 @@ const TAB = 0x09;
 const SPACE = 0x20;
 
 /**
- * The fields in `text` (latin1) from `at` to its end, lines parted by CRLF, as a flat name, value list; null when one is
- * not what the grammar says: an obs-fold, white space before the colon, an empty name, a line end that is not CRLF.
+ * The fields in `text` (latin1) from `at` to its end, lines parted by CRLF, as a flat name, value list; or the rule that one
+ * of them breaks: an obs-fold, white space before the colon, an empty name, a line end that is not CRLF.
  */
-export function parseFields(text: string, at: number): string[] | null {
+export function parseFields(text: string, at: number): string[] | string {
   const fields: string[] = [];
   let from = at;
   while (from < text.length) {
     let end = text.indexOf('\r\n', from);
     if (end < 0) end = text.length;
     const colon = text.indexOf(':', from);
-    if (colon < 0 || colon >= end) return null;
+    if (colon < 0 || colon >= end) return lineFault(text.slice(from, end));
     const name = text.slice(from, colon);
     const value = trimmed(text, colon + 1, end);
-    if (!TOKEN.test(name) || !VALUE.test(value)) return null;
+    if (!TOKEN.test(name)) return lineFault(text.slice(from, end));
+    if (!VALUE.test(value)) return 'A header field has a control character in its value.';
     fields.push(name, value);
     from = end + 2;
   }
   return fields;
+}
+
+/** Why a line is no field. Nothing of it is quoted: it may be anything. */
+function lineFault(line: string): string {
+  if (isBlank(line.charCodeAt(0))) return 'A header field is folded over several lines.';
+  if (!line.includes(':')) return 'A header line has no colon.';
+  if (/^[^:]*[\t ]:/.test(line)) return 'A header field has white space before its colon.';
+  return 'A header field has a character in its name that no name may have.';
 }
 
 /** Without the optional white space around it. */

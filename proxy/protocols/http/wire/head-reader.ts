@@ -1,16 +1,24 @@
 const END = Buffer.from('\r\n\r\n');
 const LF = 0x0a;
 const CR = 0x0d;
+/** The rule that was broken, as a sentence. */
+export const HEAD_FAULTS = {
+  'too-large': 'The header section is too large.',
+  'bare-line-feed': 'A line ends with a line feed without a carriage return.',
+  'no-head': 'What came does not begin like a message of HTTP/1.1.',
+} as const;
+
 const FIRST_CAPACITY = 1_024;
 
 export type ReadHead =
   /** `text` is the head in latin1 without the empty line; the bytes of the last chunk behind it begin at `rest`. */
   | { readonly kind: 'head'; readonly text: string; readonly rest: number }
   | { readonly kind: 'need-more' }
-  | { readonly kind: 'reject'; readonly reason: 'too-large' | 'malformed' };
+  | { readonly kind: 'reject'; readonly reason: 'too-large' | 'bare-line-feed' | 'no-head' };
 
 const NEED_MORE: ReadHead = { kind: 'need-more' };
-const MALFORMED: ReadHead = { kind: 'reject', reason: 'malformed' };
+const BARE_LINE_FEED: ReadHead = { kind: 'reject', reason: 'bare-line-feed' };
+const NO_HEAD: ReadHead = { kind: 'reject', reason: 'no-head' };
 const TOO_LARGE: ReadHead = { kind: 'reject', reason: 'too-large' };
 
 /**
@@ -51,7 +59,8 @@ export class HeadReader {
       return { kind: 'head', text: kept.toString('latin1', 0, end), rest: at + end + END.length - before };
     }
     if (this.#length > this.#limitBytes + END.length) return TOO_LARGE;
-    return hasBareLineFeed(kept, before, this.#length) || !mayBeginHead(kept[0]) ? MALFORMED : NEED_MORE;
+    if (!mayBeginHead(kept[0])) return NO_HEAD;
+    return hasBareLineFeed(kept, before, this.#length) ? BARE_LINE_FEED : NEED_MORE;
   }
 
   #keep(chunk: Buffer, at: number): Buffer {

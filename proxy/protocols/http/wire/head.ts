@@ -18,7 +18,7 @@ export interface ResponseHead {
 }
 
 /** Upper-case words: extension methods pass, anything two readers could split differently does not. */
-const REQUEST_LINE = /^([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/;
+const REQUEST_LINE = /^([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([0-9])$/;
 const METHOD = /^[A-Z][A-Z-]{0,31}$/;
 const TARGET = /^[\x21-\x7e\x80-\xff]+$/;
 
@@ -31,15 +31,15 @@ export function isTarget(text: string): boolean {
 }
 
 /** Servers that leave the reason out often leave its space out, too. */
-const STATUS_LINE = /^HTTP\/1\.([01]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
+const STATUS_LINE = /^HTTP\/1\.([0-9]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
 
 /** A head without the empty line that ends it, as latin1 text (RFC 9112 3). */
 export function parseRequestHead(text: string): Exclude<Parsed<RequestHead>, { kind: 'need-more' }> {
   const lineEnd = endOfLine(text);
   const line = REQUEST_LINE.exec(text.slice(0, lineEnd));
-  if (line === null) return reject('The request line is not one.');
+  if (line === null) return reject('The first line is no request line of HTTP/1.1.');
   const rawHeaders = parseFields(text, lineEnd + 2);
-  if (rawHeaders === null) return reject('A header field is not one.');
+  if (typeof rawHeaders === 'string') return reject(rawHeaders);
   const [, method = '', url = '', minor] = line;
   return match({ method, url, httpVersion: minor === '0' ? '1.0' : '1.1', rawHeaders });
 }
@@ -48,9 +48,9 @@ export function parseRequestHead(text: string): Exclude<Parsed<RequestHead>, { k
 export function parseResponseHead(text: string): Exclude<Parsed<ResponseHead>, { kind: 'need-more' }> {
   const lineEnd = endOfLine(text);
   const line = STATUS_LINE.exec(text.slice(0, lineEnd));
-  if (line === null) return reject('The status line is not one.');
+  if (line === null) return reject('The first line is no status line of HTTP/1.1.');
   const rawHeaders = parseFields(text, lineEnd + 2);
-  if (rawHeaders === null) return reject('A header field is not one.');
+  if (typeof rawHeaders === 'string') return reject(rawHeaders);
   const [, minor, status, reason = ''] = line;
   return match({ httpVersion: minor === '0' ? '1.0' : '1.1', status: Number(status), reason, rawHeaders });
 }

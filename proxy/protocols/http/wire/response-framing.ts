@@ -6,25 +6,27 @@ const CHUNKED: Framing = { kind: 'chunked' };
 const UNTIL_CLOSE: Framing = { kind: 'until-close' };
 
 /**
- * How the end of an answer's body is known (RFC 9112 6.3); null when two readers could disagree: both a length and a
- * transfer coding, several lengths, a coding other than chunked.
+ * How the end of an answer's body is known (RFC 9112 6.3), or a sentence on why two readers could disagree: both a length and
+ * a transfer coding, several of either, a coding other than chunked, a coding in HTTP/1.0.
  */
-export function responseFraming({ httpVersion, status, rawHeaders }: ResponseHead, method: string): Framing | null {
+export function responseFraming({ httpVersion, status, rawHeaders }: ResponseHead, method: string): Framing | string {
   let coding: string | null = null;
   let length: string | null = null;
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = rawHeaders[index] ?? '';
     // By length first: most fields are neither.
     if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
-      if (coding !== null) return null;
+      if (coding !== null) return 'There are several Transfer-Encoding headers.';
       coding = (rawHeaders[index + 1] ?? '').toLowerCase();
     } else if (name.length === 14 && name.toLowerCase() === 'content-length') {
-      if (length !== null) return null;
+      if (length !== null) return 'There are several Content-Length headers.';
       length = rawHeaders[index + 1] ?? '';
     }
   }
-  if (length !== null && (coding !== null || !/^[0-9]{1,15}$/.test(length))) return null;
-  if (coding !== null && (coding !== 'chunked' || httpVersion === '1.0')) return null;
+  if (length !== null && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.';
+  if (coding !== null && length !== null) return 'There are both Content-Length and Transfer-Encoding.';
+  if (coding !== null && httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.';
+  if (coding !== null && coding !== 'chunked') return 'The transfer coding is not chunked.';
   if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return NONE;
   if (coding !== null) return CHUNKED;
   if (length !== null) return { kind: 'length', bytes: Number(length) };

@@ -17,6 +17,7 @@ describe('a Host', () => {
     ['a.b', 'a.b', null],
     ['A.b.:8443', 'a.b', '8443'],
     ['127.0.0.1:1', '127.0.0.1', '1'],
+    ['a.b:', 'a.b', null],
     ['[::1]:8443', '[::1]', '8443'],
   ])('%s is read', (value, host, port) => {
     expect(parseHost(value)).toEqual({ host, port });
@@ -33,7 +34,6 @@ describe('a Host', () => {
     'a@b',
     'a/b',
     'a:b',
-    'a:',
     'a:123456',
     'a%2eb',
     '[::1',

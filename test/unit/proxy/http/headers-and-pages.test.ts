@@ -1,6 +1,6 @@
 import { duplexPair } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { requestHeaders, responseHeaders } from '../../../../proxy/protocols/http/headers.ts';
+import { requestHeaders, responseHeaders, trailerFields } from '../../../../proxy/protocols/http/headers.ts';
 import { escapeHtml, renderProblem } from '../../../../proxy/protocols/http/page.ts';
 import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/protocols/http/problem.ts';
 import { refuseHttp } from '../../../../proxy/protocols/http/refuse.ts';
@@ -91,7 +91,47 @@ it('fields sent to a client lack framing and hop-by-hop fields only', () => {
     'Trailer',
     'X-T',
   ];
-  expect(responseHeaders(raw)).toEqual(['Server', 's', 'Trailer', 'X-T']);
+  expect(responseHeaders(raw, { rawHeaders: [] })).toEqual(['Server', 's', 'Trailer', 'X-T']);
+});
+
+describe('a cookie that a pod sets', () => {
+  const request = { rawHeaders: ['Host', 'A.pods.example.org:8443'] };
+  const passed = (value: string): string | undefined => responseHeaders(['Set-Cookie', value], request)[1];
+
+  it.each([
+    ['a=b; Domain=example.org; Path=/', 'a=b; Path=/'],
+    ['a=b; Domain=pods.example.org', 'a=b'],
+    ['a=b;DOMAIN = .Pods.Example.Org ;Secure', 'a=b;Secure'],
+    ['a=b;\tdomain\t=\tpods.example.org', 'a=b'],
+    ['a=b; Domain=other.pods.example.org', 'a=b'],
+    ['a=b; Domain=x.a.pods.example.org', 'a=b'],
+    ['a=b; Domain=a.pods.example.org; Domain=example.org', 'a=b; Domain=a.pods.example.org'],
+    ['a=b; Domain=example.org; domain=pods.example.org', 'a=b'],
+    ['a="x; Domain=example.org"', 'a="x'],
+    ['a=b; Domain', 'a=b'],
+    ['a=b; Domain=', 'a=b'],
+    ['a=b; Domain=example%2eorg', 'a=b'],
+    ['a=b; domain=example.org\xa0', 'a=b'],
+    ['; Domain=example.org', ''],
+  ])('%j stays on its host', (value, expected) => {
+    expect(passed(value)).toBe(expected);
+  });
+
+  it.each([
+    'a=b',
+    'a=b; Path=/; HttpOnly; SameSite=Lax',
+    'a=b; Domain=a.pods.example.org',
+    'a=b; domain = .A.PODS.example.org',
+    'domain=example.org; Path=/',
+    'a=my domain; Path=/domain',
+    'a=b; XDomain=example.org',
+  ])('%j is left as it is', (value) => {
+    expect(passed(value)).toBe(value);
+  });
+
+  it('never comes in a trailer', () => {
+    expect(trailerFields(['Set-Cookie', 'a=b', 'X-A', '1'])).toEqual(['X-A', '1']);
+  });
 });
 
 const refusal = (code: Refusal['code'], text = 'It <b>happened</b> & "so".'): Refusal => ({
@@ -133,7 +173,7 @@ describe('an error page', () => {
   });
 
   it('of the API is its envelope, whatever is accepted', () => {
-    const page = renderProblem(problemOfApi(503, 'id-1'), 'text/html', '1.6.0');
+    const page = renderProblem(problemOfApi(503, 'id-1', false), 'text/html', '1.6.0');
     expect(JSON.parse(page.body.toString())).toMatchObject({
       result: null,
       status: 'error',
