@@ -17,6 +17,8 @@ import { writtenPodOf } from './written-pod.ts';
 const ACTIONS_IN_ANSWER = 10;
 /** A page of pods as they usually are, and its answers. */
 const LIST_BYTES = 512 * 1024;
+/** A record has its spec twice (as wanted, and as applied). */
+const AS_OBJECTS = 2;
 const TAIL_DEFAULT_BYTES = 1024 * 1024;
 const TAIL_MAX_BYTES = 10 * 1024 * 1024;
 
@@ -50,8 +52,12 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       await pods.actions(record, ACTIONS_IN_ANSWER),
       parts.templates.find(record.spec.template) === null,
     );
-  async function* answers(caller: Caller): AsyncGenerator<PodAnswerBody> {
-    for await (const page of pods.list(caller)) yield* await Promise.all(page.map(answer));
+  /** Counted page by page: the pods of one page are held in memory until the client has taken the page before. */
+  async function* answers({ caller, reserve }: AuthenticatedCall): AsyncGenerator<PodAnswerBody> {
+    for await (const page of pods.list(caller)) {
+      reserve(Math.max(LIST_BYTES, AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0)));
+      yield* await Promise.all(page.map(answer));
+    }
   }
   const reply = async (record: PodRecord, message: string): Promise<Reply> => ({
     message,
@@ -113,7 +119,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
-      handle: async ({ caller }) => ({ message: 'Pods retrieved successfully.', pieces: jsonList(answers(caller)) }),
+      handle: async (call) => ({ message: 'Pods retrieved successfully.', pieces: jsonList(answers(call)) }),
     },
     {
       operationId: 'create_pod',
