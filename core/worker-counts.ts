@@ -31,6 +31,8 @@ export interface ProcessNumbers {
   readonly residentBytes: number;
   /** 99th percentile of how late the event loop was since the last telling. */
   readonly eventLoopDelaySeconds: number;
+  /** The greatest delay since the last telling: one piece of work that blocked everything else. */
+  readonly eventLoopDelayMaxSeconds: number;
 }
 
 const NUMBERS = ['accepted', 'sessions', 'active', 'requestsNow', 'sessionsNow', 'droppedLines'] as const;

@@ -11,6 +11,7 @@ export function watchProcessNumbers(): () => ProcessNumbers {
   return () => {
     const { user, system } = process.cpuUsage();
     const lateNs = delay.count === 0 ? 0 : delay.percentile(99);
+    const latestNs = delay.count === 0 ? 0 : delay.max;
     delay.reset();
     try {
       residentBytes = process.memoryUsage.rss();
@@ -20,7 +21,13 @@ export function watchProcessNumbers(): () => ProcessNumbers {
     return {
       cpuSeconds: (user + system) / 1e6,
       residentBytes,
-      eventLoopDelaySeconds: Math.max(0, lateNs / 1e9 - RESOLUTION_MS / 1e3),
+      eventLoopDelaySeconds: delaySeconds(lateNs),
+      eventLoopDelayMaxSeconds: delaySeconds(latestNs),
     };
   };
+}
+
+/** The histogram counts the time between two of its own timers. */
+function delaySeconds(betweenNs: number): number {
+  return Math.max(0, betweenNs / 1e9 - RESOLUTION_MS / 1e3);
 }

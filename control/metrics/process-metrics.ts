@@ -18,5 +18,11 @@ export function processMetrics(process: string, numbers: ProcessNumbers): readon
       'How late the event loop is: 99th percentile of the last seconds.',
       numbers.eventLoopDelaySeconds,
     ),
+    family(
+      'gauge',
+      'podgate_process_event_loop_delay_max_seconds',
+      'How late the event loop was at most in the last seconds.',
+      numbers.eventLoopDelayMaxSeconds,
+    ),
   ];
 }

@@ -15,7 +15,7 @@ const counts: WorkerCounts = {
   sessionsNow: 1,
   droppedLines: 0,
   durations: newDurations(),
-  process: { cpuSeconds: 1.5, residentBytes: 1e8, eventLoopDelaySeconds: 0.001 },
+  process: { cpuSeconds: 1.5, residentBytes: 1e8, eventLoopDelaySeconds: 0.001, eventLoopDelayMaxSeconds: 0.002 },
 };
 
 describe('the text of the metrics', () => {
