@@ -13,6 +13,7 @@ import { createWorkerQuestions } from '../control/connections/worker-questions.t
 import { keepAllOutput } from '../control/health/keep-output.ts';
 import { createHealthLoop } from '../control/health/health-loop.ts';
 import { createLeadership } from '../control/health/leadership.ts';
+import { createReadinessExercise } from '../control/health/readiness-exercise.ts';
 import { createStoreJudge } from '../control/health/store-judge.ts';
 import { createApi } from '../control/http/api.ts';
 import { apiMetrics } from '../control/metrics/api-metrics.ts';
@@ -43,6 +44,7 @@ import type { PodRecord } from '../core/pod.ts';
 import { createSpawner } from '../spawner/spawner.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from './agree-on-files.ts';
+import { callApiSocket } from './call-api.ts';
 import { composeCertificates } from './compose-certificates.ts';
 import { CONTROL_SOCKET } from './control-port/client-line.ts';
 import { createControlServer } from './control-servers.ts';
@@ -184,7 +186,15 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     hostsOf: (record) => hostsOf(record, baseHostOf(record.tenant)),
     publicHttpsPort: config.publicHttpsPort,
   });
-  const report = () => controlReport({ link, judge, leadership, feed, replicas, certificates: certificates.manager });
+  const exercise = createReadinessExercise({
+    store,
+    isTrusted: () => judge.trust()?.kind === 'healthy',
+    examine: database.examine,
+    callApi: (signal) => callApiSocket(join(runDir, 'api.sock'), signal),
+    log,
+  });
+  const report = () =>
+    controlReport({ link, judge, leadership, feed, replicas, exercise, certificates: certificates.manager });
   const readiness = async () => readinessOf(link, report());
   const api = createApi({
     store,
@@ -300,6 +310,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     await server.listen(join(runDir, 'api.sock'));
     await operator.listen(join(runDir, OPERATOR_SOCKET));
     await server.listen({ controlSocketPath: join(runDir, CONTROL_SOCKET) });
+    work.push(keep(exercise.run(signal)));
     if (config.workers === 0 && config.roles.includes('gateway')) {
       const { runGateway } = await import('./gateway-role.ts');
       work.push(keep(runGateway(link, log, signal)));

@@ -1,4 +1,3 @@
-import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { readMetricsToken } from '../config/api-section.ts';
 import type { Config } from '../config/config.ts';
@@ -6,6 +5,7 @@ import type { Api } from '../control/http/api.ts';
 import { answerClientError, API_SERVER_OPTIONS, CONNECTIONS_MAX } from '../control/http/client-error.ts';
 import { controlHostNames } from '../control/http/known-hosts.ts';
 import { metricsEndpoint } from '../control/http/metrics-endpoint.ts';
+import { listenOnUnixSocket } from '../control/sockets/unix-listener.ts';
 import type { Logger } from '../core/logger.ts';
 import { expectClientLine } from './control-port/client-line.ts';
 import { descriptorLimit } from './descriptor-limit.ts';
@@ -52,8 +52,9 @@ export function createControlServer(options: {
     (isScrape ? metrics : atControlPort)(request, response);
   };
   const servers: Server[] = [];
+  const stops: (() => void)[] = [];
   return {
-    listen(target) {
+    async listen(target) {
       const server = createServer(API_SERVER_OPTIONS, typeof target === 'string' ? viaGateway : withMetrics);
       // Both together leave descriptors for the store, the orchestrator and pods' output.
       server.maxConnections = Math.min(CONNECTIONS_MAX, planDescriptors(descriptorLimit()).maxConnections);
@@ -61,19 +62,10 @@ export function createControlServer(options: {
       if (typeof target !== 'string') expectClientLine(server);
       const path = typeof target === 'string' ? target : target.controlSocketPath;
       servers.push(server);
-      rmSync(path, { force: true });
-      return new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(path, () => {
-          server.off('error', reject);
-          // A connection that could not be accepted (out of memory, say) is gone; the next may be.
-          server.on('error', (error) => log.warn({ error: error.message }, 'accept failed'));
-          chmodSync(path, 0o600);
-          resolve();
-        });
-      });
+      stops.push(await listenOnUnixSocket({ server, path, log }));
     },
     async close() {
+      for (const stop of stops) stop();
       const late = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), CLOSE_GRACE_MS);
       await Promise.all(
         servers.map((server) => {

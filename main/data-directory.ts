@@ -20,7 +20,7 @@ import { acquireExclusiveLock, type ExclusiveLock } from './exclusive-lock.ts';
 
 /** A Unix socket's path has at most 107 bytes on Linux, 103 on macOS (sun_path). */
 const SOCKET_PATH_MAX_BYTES = 100;
-const LONGEST_SOCKET = '/feed.sock';
+const LONGEST_SOCKET = '/operator.sock';
 
 export interface DataDirectory {
   /** Where the sockets between our processes are; 0700. */

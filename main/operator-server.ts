@@ -1,6 +1,6 @@
-import { chmodSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createOperatorHandler, type OperatorCalls } from '../control/operator/operator-handler.ts';
+import { listenOnUnixSocket } from '../control/sockets/unix-listener.ts';
 import type { Logger } from '../core/logger.ts';
 
 export interface OperatorServer {
@@ -12,20 +12,13 @@ export interface OperatorServer {
 /** Where the commands of `npx podgate` reach the running program. */
 export function createOperatorServer(options: { readonly calls: OperatorCalls; readonly log: Logger }): OperatorServer {
   const server = createServer(createOperatorHandler(options.calls, options.log));
+  let stopChecking: () => void = () => undefined;
   return {
-    listen(path) {
-      rmSync(path, { force: true });
-      return new Promise((resolve, reject) => {
-        server.once('error', reject);
-        server.listen(path, () => {
-          server.off('error', reject);
-          server.on('error', (error) => options.log.warn({ error: error.message }, 'accept failed'));
-          chmodSync(path, 0o600);
-          resolve();
-        });
-      });
+    async listen(path) {
+      stopChecking = await listenOnUnixSocket({ server, path, log: options.log });
     },
     close() {
+      stopChecking();
       return new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();

@@ -1,4 +1,5 @@
 import type { Readiness } from '../control/http/misc-operations.ts';
+import type { ReadinessExercise } from '../control/health/readiness-exercise.ts';
 import type { StoreJudge } from '../control/health/store-judge.ts';
 import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import type { CertificateAdmin, CertificateReport } from '../core/certificate-admin.ts';
@@ -32,8 +33,9 @@ export function controlReport(parts: {
   readonly feed: ControlRouteFeed;
   readonly replicas: Replicas;
   readonly certificates: Pick<CertificateAdmin, 'report'>;
+  readonly exercise: Pick<ReadinessExercise, 'store' | 'api'>;
 }): ControlReport {
-  const { link, judge, leadership, feed, replicas, certificates } = parts;
+  const { link, judge, leadership, feed, replicas, certificates, exercise } = parts;
   const trust = judge.trust();
   const hasGateway = link.start.settings.config.roles.includes('gateway');
   // Without the role gateway there is nothing to accept on: what other gateways need is the table.
@@ -41,10 +43,18 @@ export function controlReport(parts: {
   const live = replicas.live();
   const own = live.find(({ id }) => id === replicas.id)?.shared;
   const odd = live.filter(({ shared }) => shared !== own).map(({ id }) => id);
+  // Every replica has the same trouble with a shared store, and if all were unready, no pod could be reached.
+  const isStoreShared = link.start.settings.config.store === 'redis';
+  const storeText = (): string => {
+    if (trust === null) return 'not yet looked at';
+    if (trust.kind === 'suspect') return `suspect: ${trust.reason}`;
+    return exercise.store() ?? 'healthy';
+  };
   return {
-    ok: hasWhatItServes,
+    ok: hasWhatItServes && exercise.api() === null && (isStoreShared || exercise.store() === null),
     detail: {
-      store: trust === null ? 'not yet looked at' : trust.kind === 'healthy' ? 'healthy' : `suspect: ${trust.reason}`,
+      store: storeText(),
+      ...(exercise.api() === null ? {} : { api: exercise.api() }),
       routes: feed.isReady ? 'complete' : 'not yet complete',
       followers: feed.followerCount,
       replicas: live.map(({ id }) => id),

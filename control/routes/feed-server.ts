@@ -1,4 +1,3 @@
-import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
@@ -13,6 +12,7 @@ import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import { parseWorkerName, type WorkerName, workerNameOf, workerText } from '../../core/worker-name.ts';
 import type { JoinedWorker, WorkerQuestions } from '../connections/worker-questions.ts';
 import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
+import { listenOnUnixSocket } from '../sockets/unix-listener.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
 import { parseCancel, parseCancelAnswered } from './cancel-message.ts';
 import type { CancelRelay } from './cancel-relay.ts';
@@ -63,15 +63,8 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
     socket.on('close', () => cancelling.left());
     serveWorker(options, socket, cancelling);
   });
-  rmSync(options.path, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.path, resolve);
-  });
-  // A connection that could not be accepted is gone; the worker tries again.
-  server.on('error', (error) => options.log.warn({ error: errorText(error) }, 'accept failed'));
   // It carries private keys: for this user alone.
-  chmodSync(options.path, 0o600);
+  const stopChecking = await listenOnUnixSocket({ server, path: options.path, log: options.log });
   const alive = setGuardedInterval({
     everyMs: options.aliveEveryMs ?? FEED_ALIVE_MS,
     work: () => {
@@ -82,6 +75,7 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
   });
   await untilAborted(signal);
   clearInterval(alive);
+  stopChecking();
   stopListening();
   for (const socket of sockets) socket.destroy();
   await new Promise<void>((resolve) => server.close(() => resolve()));
