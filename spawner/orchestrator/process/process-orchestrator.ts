@@ -15,6 +15,7 @@ import type {
   WorkloadSpec,
 } from '../../../core/orchestrator.ts';
 import { createBootClock } from './boot-clock.ts';
+import { openCgroups } from './cgroups.ts';
 import { lookAtLeftBehind } from './first-look.ts';
 import { chooseOsUser, createUsersInUse, makeDirectories, recordOf } from './new-workload.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
@@ -57,6 +58,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   const limits: ProcessLimits = { ...DEFAULT_LIMITS, ...options.limits };
   const table = createProcessTable(process.platform);
   const usersInUse = createUsersInUse(table);
+  const cgroups = openCgroups(installation, asRoot, log);
   const bootClock = createBootClock();
   const watchers = new Watchers();
   const recipes = createRecipes({
@@ -95,6 +97,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       log,
       limits,
       walls: options.walls,
+      cgroups,
       connect: options.connect,
       environment: podEnvironment,
       newPorts: (former) =>
@@ -337,6 +340,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       log.info({ podId: record.workload.podId, uid: record.workload.uid }, 'ending what an earlier run has left');
       await register(record, paths).end(record.data);
     }
+    cgroups.removeOthers(new Set(byUid.keys()));
     known = paths;
     firstLook.resolve(paths);
   }
@@ -355,6 +359,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       );
     };
     await untilAborted(all(), signal, () => new Error('not all pods have ended in time'));
+    cgroups.close();
   }
 
   const podNetworks: PodNetworks = {

@@ -49,6 +49,8 @@ export async function startProgram(
     readonly command: readonly string[];
     readonly cwd: string;
     readonly environment: Readonly<Record<string, string>>;
+    /** Of its control groups. */
+    readonly groups: readonly string[];
   },
 ): Promise<Running> {
   const { osUser, walls } = place;
@@ -64,6 +66,7 @@ export async function startProgram(
     child = spawnShim({
       ...room,
       cwd: program.cwd,
+      groups: program.groups,
       environment: marker,
       user: room.shimUser,
       logDirectory: place.logDirectory,

@@ -1,10 +1,5 @@
+import { PROCESSES_MAX } from './cgroups.ts';
 import type { OsUser } from './os-users.ts';
-
-/**
- * Processes and threads that a pod with a user of its own may have: a fork bomb must not take all pids of the machine
- * (32,768 where nobody has raised it). Without such a user, ours would count too.
- */
-const PROCESSES_MAX = 4_096;
 
 /**
  * The last step before a pod's program: reads its environment, which no process with more rights may be given. `exec`
@@ -43,6 +38,7 @@ export interface Room {
 export function roomFor(walls: Walls, osUser: OsUser | null, program: readonly string[]): Room {
   const { hasNamespaces, hasSetpriv } = walls;
   const launch = hasNamespaces ? LAUNCH_IN_NAMESPACE : LAUNCH;
+  // A fork bomb must not take all pids of the machine. Without a user of the pod's own, ours would count too.
   const processes = osUser === null ? '' : String(PROCESSES_MAX);
   return {
     prefix: hasNamespaces ? ['unshare', '--net', '--ipc', '--'] : [],

@@ -13,7 +13,8 @@ import { parseStat } from './process-table.ts';
  * reads at such a moment, 4 KiB at most, a part is lost; the new file says so.
  *
  * Arguments: directory of the log, blocks, `lo` to bring up the loopback interface of a new network namespace, the user
- * who may open the pipe by name (/dev/stdout), `contained` when nothing of the program can outlive it. The rest is run.
+ * who may open the pipe by name (/dev/stdout), `contained` when nothing of the program can outlive it, the files of its
+ * control groups. The rest is run.
  */
 const SHIM = `
 trap : TERM INT HUP QUIT USR1 USR2
@@ -21,12 +22,15 @@ if [ "$3" = lo ]; then ip link set lo up || exit 125; fi
 stat=
 read -r stat </proc/$$/stat
 printf 'started %d %s\\n' "$$" "$stat" >&3
-log=$1 blocks=$2 owner=$4 contained=$5
-shift 5
+log=$1 blocks=$2 owner=$4 contained=$5 groups=$6
+shift 6
 {
   trap : TERM INT HUP QUIT USR1 USR2
   if [ -n "$owner" ]; then chown "$owner" /dev/fd/1; fi
-  ( exec "$@" ) 3>&-
+  (
+    for group in $groups; do echo 0 >"$group" || exit 125; done
+    exec "$@"
+  ) 3>&-
   printf 'exited %d\\n' "$?" >&3
   # A process that the program has left behind keeps the pipe open, and with it this pipeline.
   [ -n "$contained" ] || kill -s KILL $$
@@ -63,6 +67,8 @@ export interface ShimOptions {
   readonly pipeOwner: number | null;
   /** Nothing of the program outlives it. */
   readonly isContained: boolean;
+  /** Files to which a process writes 0 to join a control group: paths without blanks. */
+  readonly groups: readonly string[];
   readonly statusFd: number;
   readonly environmentFd: number;
 }
@@ -80,6 +86,7 @@ export function spawnShim(options: ShimOptions): ChildProcess {
     options.hasOwnNetwork ? 'lo' : '',
     options.pipeOwner === null ? '' : String(options.pipeOwner),
     options.isContained ? 'contained' : '',
+    options.groups.join(' '),
     ...options.command,
   ];
   return spawn(program, args, {
@@ -98,8 +105,12 @@ export interface ShimStatus {
 }
 
 /** How a program ended: by a code or by a signal. */
-export type Exit =
-  { readonly kind: 'code'; readonly code: number } | { readonly kind: 'signal'; readonly signal: string };
+export type Exit = (
+  { readonly kind: 'code'; readonly code: number } | { readonly kind: 'signal'; readonly signal: string }
+) & {
+  /** The limit that it ran into, when that is how it ended. */
+  readonly outOfMemoryMiB?: number;
+};
 
 export function parseShimStatus(text: string): ShimStatus {
   const started = /^started (\d+) (.*)$/m.exec(text);
@@ -118,7 +129,10 @@ export function exitOfShellCode(code: number): Exit {
 }
 
 export function exitText(exit: Exit): string {
-  return exit.kind === 'code' ? `exited with code ${exit.code}` : `killed by ${exit.signal}`;
+  const ended = exit.kind === 'code' ? `exited with code ${exit.code}` : `killed by ${exit.signal}`;
+  return exit.outOfMemoryMiB === undefined
+    ? ended
+    : `${ended}: out of memory, of which it may use ${exit.outOfMemoryMiB} MiB`;
 }
 
 export function isSameProcess(a: ProcessName, b: ProcessName): boolean {

@@ -8,6 +8,7 @@ import type { Logger } from '../../../core/logger.ts';
 import type { DialGuard, NetworkNamespace, WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
 import type { Credentials } from '../../../core/pod.ts';
 import type { Readiness } from '../../../core/template.ts';
+import type { Cgroups } from './cgroups.ts';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import { endProcesses } from './end-processes.ts';
@@ -43,6 +44,7 @@ export interface WorkloadParts {
   readonly log: Logger;
   readonly limits: ProcessLimits;
   readonly walls: Walls;
+  readonly cgroups: Cgroups;
   readonly connect: Connect;
   /** PATH, LANG, TZ. */
   readonly environment: () => Promise<Readonly<Record<string, string>>>;
@@ -196,7 +198,7 @@ export class Workload {
   }
 
   async #goDown(graceMaxMs: number): Promise<void> {
-    const { paths, table, ended } = this.#parts;
+    const { paths, table, cgroups, ended } = this.#parts;
     const { uid } = this.#record.workload;
     await this.#life;
     for (;;) {
@@ -209,6 +211,7 @@ export class Workload {
           graceMs: Math.min(this.#recipe?.graceMs ?? 3_000, graceMaxMs),
         });
         this.#setNamespace(null);
+        cgroups.remove(uid);
         await this.#writes;
         // Read after everything before it: a delete may have come while the program was ending.
         if (this.#record.data === 'delete') await removeTree(paths.volume(uid));
@@ -267,9 +270,15 @@ export class Workload {
     signal: AbortSignal,
   ): Promise<Exit | { readonly kind: 'not-started'; readonly reason: string } | null> {
     try {
+      const { cgroups } = this.#parts;
+      const { uid, spec } = this.#record.workload;
+      const killsBefore = cgroups.memoryKills(uid);
       const running = adopted ?? (await this.#start(credentials, signal));
       const exit = await this.#accompany(running, signal);
-      return isAborted(signal) ? null : (exit ?? { kind: 'not-started', reason: 'ended while nobody saw how' });
+      if (isAborted(signal)) return null;
+      if (exit === null) return { kind: 'not-started', reason: 'ended while nobody saw how' };
+      const isOutOfMemory = cgroups.memoryKills(uid) > killsBefore && !(exit.kind === 'code' && exit.code === 0);
+      return isOutOfMemory ? { ...exit, outOfMemoryMiB: spec.resources.memLimit } : exit;
     } catch (error) {
       if (isAborted(signal)) return null;
       this.#log.warn({ error: errorText(error) }, 'the program of a pod could not be started');
@@ -306,12 +315,14 @@ export class Workload {
     // On disk before it runs: whoever comes after us finds it.
     await this.#update({ startedAtMs: this.#parts.clock.now(), ready: null });
     signal.throwIfAborted();
+    const { workload } = this.#record;
     const running = await startProgram(this.#place(), {
       command: launch.command,
       cwd: context.home,
+      groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
       environment: {
         ...context.environment,
-        ...this.#record.workload.spec.environmentVariables,
+        ...workload.spec.environmentVariables,
         // After the user's: what the template itself needs stays as it is.
         ...launch.environment,
         ...portVariables(this.#record.ports),

@@ -1,0 +1,171 @@
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Resources } from '../../../core/pod.ts';
+import type { Logger } from '../../../core/logger.ts';
+import { errorText } from '../../../core/errors.ts';
+
+export type LimitedResource = 'memory' | 'cpu' | 'processes';
+
+/** Processes and threads of one pod. */
+export const PROCESSES_MAX = 4_096;
+const CPU_PERIOD_US = 100_000;
+const CPU_QUOTA_MIN_US = 1_000;
+const MIB = 1024 * 1024;
+
+/** Where groups of a controller are made, and in which of the two versions of the kernel's interface. */
+interface Hierarchy {
+  readonly version: 1 | 2;
+  readonly controllers: readonly LimitedResource[];
+  /** A directory for the groups of this installation alone. */
+  readonly base: string;
+}
+
+const CONTROLLERS: Readonly<Record<LimitedResource, string>> = { memory: 'memory', cpu: 'cpu', processes: 'pids' };
+
+/** Control groups of pods (cgroups(7)): the limits that the kernel enforces. */
+export class Cgroups {
+  readonly #hierarchies: readonly Hierarchy[];
+
+  constructor(hierarchies: readonly Hierarchy[]) {
+    this.#hierarchies = hierarchies;
+  }
+
+  /** The limits that are enforced here. */
+  get limits(): readonly LimitedResource[] {
+    return this.#hierarchies.flatMap(({ controllers }) => controllers);
+  }
+
+  /** Makes the groups of a pod with its limits. Answers the files to which a process writes 0 to join. */
+  make(uid: string, { cpuLimit, memLimit }: Pick<Resources, 'cpuLimit' | 'memLimit'>): readonly string[] {
+    return this.#hierarchies.map(({ version, controllers, base }) => {
+      const group = join(base, uid);
+      mkdirSync(group, { recursive: true });
+      const set = (file: string, value: string | number): void => writeFileSync(join(group, file), String(value));
+      const quotaUs = Math.max(CPU_QUOTA_MIN_US, Math.round((cpuLimit / 1_000) * CPU_PERIOD_US));
+      for (const controller of controllers) {
+        if (controller === 'processes') set('pids.max', PROCESSES_MAX);
+        else if (version === 2 && controller === 'cpu') set('cpu.max', `${quotaUs} ${CPU_PERIOD_US}`);
+        else if (version === 2) {
+          set('memory.max', memLimit * MIB);
+          ifThere(() => set('memory.swap.max', 0));
+        } else if (controller === 'cpu') {
+          set('cpu.cfs_period_us', CPU_PERIOD_US);
+          set('cpu.cfs_quota_us', quotaUs);
+        } else {
+          // Memory with swap may not be less than memory, whichever of the two is changed first.
+          ifThere(() => set('memory.memsw.limit_in_bytes', -1));
+          set('memory.limit_in_bytes', memLimit * MIB);
+          ifThere(() => set('memory.memsw.limit_in_bytes', memLimit * MIB));
+        }
+      }
+      return join(group, 'cgroup.procs');
+    });
+  }
+
+  /** How many of its processes were killed since it was made because it was out of memory. */
+  memoryKills(uid: string): number {
+    const memory = this.#hierarchies.find(({ controllers }) => controllers.includes('memory'));
+    if (memory === undefined) return 0;
+    const file = join(memory.base, uid, memory.version === 2 ? 'memory.events' : 'memory.oom_control');
+    return Number(/^oom_kill (\d+)$/m.exec(readText(file))?.[1] ?? 0);
+  }
+
+  /** Throws while processes are left in them. */
+  remove(uid: string): void {
+    for (const { base } of this.#hierarchies) removeGroup(join(base, uid));
+  }
+
+  /** Removes what earlier runs have left, where nothing is in it any more. */
+  removeOthers(known: ReadonlySet<string>): void {
+    for (const { base } of this.#hierarchies) {
+      for (const { name } of readdirSync(base, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
+        if (!known.has(name)) ifThere(() => removeGroup(join(base, name)));
+      }
+    }
+  }
+
+  /** For good: nothing runs any more. */
+  close(): void {
+    for (const { base } of this.#hierarchies) ifThere(() => rmdirSync(base));
+  }
+}
+
+/** Tries what this system allows. Without root, or in a container with a read-only hierarchy, that is nothing. */
+export function openCgroups(installation: string, asRoot: boolean, log: Logger): Cgroups {
+  if (!asRoot || process.platform !== 'linux') return new Cgroups([]);
+  const hierarchies: Hierarchy[] = [];
+  for (const { version, names, directory } of findHierarchies(
+    readText('/proc/mounts'),
+    readText('/proc/self/cgroup'),
+  )) {
+    const base = join(directory, `podgate-${installation}`);
+    const controllers = controllersIn(names);
+    try {
+      // Of version 2, a group passes on to its children what its parent has passed on to it.
+      const passOn = controllers.map((each) => `+${CONTROLLERS[each]}`).join(' ');
+      if (version === 2) writeFileSync(join(directory, 'cgroup.subtree_control'), passOn);
+      mkdirSync(base, { recursive: true });
+      if (version === 2) writeFileSync(join(base, 'cgroup.subtree_control'), passOn);
+      hierarchies.push({ version, controllers, base });
+    } catch (error) {
+      log.debug({ directory, error: errorText(error) }, 'no limits can be set here');
+    }
+  }
+  return new Cgroups(hierarchies);
+}
+
+function controllersIn(names: readonly string[]): readonly LimitedResource[] {
+  return (Object.keys(CONTROLLERS) as LimitedResource[]).filter((each) => names.includes(CONTROLLERS[each]));
+}
+
+/**
+ * The places for groups: of version 1 below our own group, whose limits then hold for pods, too; of version 2 at the top,
+ * since a group with processes in it cannot pass controllers on to its children.
+ */
+export function findHierarchies(
+  mounts: string,
+  ownGroups: string,
+): readonly { readonly version: 1 | 2; readonly names: readonly string[]; readonly directory: string }[] {
+  const found: { version: 1 | 2; names: readonly string[]; directory: string }[] = [];
+  for (const line of mounts.split('\n')) {
+    const [, directory = '', type, options = ''] = line.split(' ');
+    if (type === 'cgroup2') {
+      const names = readText(join(directory, 'cgroup.controllers')).trim().split(' ');
+      if (controllersIn(names).length > 0) found.push({ version: 2, names, directory });
+    } else if (type === 'cgroup') {
+      const names = options.split(',');
+      if (controllersIn(names).length === 0) continue;
+      const own = ownGroups
+        .split('\n')
+        .map((group) => group.split(':'))
+        .find(([, controllers]) => controllers?.split(',').some((each) => names.includes(each)));
+      found.push({ version: 1, names, directory: join(directory, own?.[2] ?? '') });
+    }
+  }
+  return found;
+}
+
+function removeGroup(group: string): void {
+  try {
+    rmdirSync(group);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+}
+
+/** For files that not every kernel has, and groups that are still in use. */
+function ifThere(work: () => void): void {
+  try {
+    work();
+  } catch {
+    // As it is.
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
