@@ -6,7 +6,7 @@ export type Readiness =
   | { readonly kind: 'http'; readonly stanza: string; readonly path: string }
   /** A StartupMessage that is answered by anything but 57P03. */
   | { readonly kind: 'postgres'; readonly stanza: string }
-  /** A Bolt handshake that is answered with a version. */
+  /** A Bolt handshake that is answered with a version, then, where the password is known, a login and a query. */
   | { readonly kind: 'bolt'; readonly stanza: string };
 
 /** A template is data: what to run and how it is reached. The orchestrator adds how it runs things. */

@@ -5,7 +5,7 @@ import type { NetworkAddress } from '../../../core/orchestrator.ts';
 import type { Readiness } from '../../../core/template.ts';
 import type { Listener } from './listeners.ts';
 import { portVariable } from './ports.ts';
-import { type Connect, isListening, probe } from './probes.ts';
+import { type Connect, isListening, probe, type ProbedPlace } from './probes.ts';
 
 /** Dense while somebody waits for it, then ever thinner. */
 export function pollDelayMs(waitingForMs: number): number {
@@ -31,11 +31,13 @@ export async function watchPorts(options: {
   readonly readiness: Readiness;
   readonly connect: Connect;
   readonly isOwned: (place: NetworkAddress) => Promise<boolean>;
+  /** Does it let its user in? Asked of the stanza `readiness` names, once it is known to be the pod's: it gets a password. */
+  readonly letsIn?: ((probed: ProbedPlace, signal: AbortSignal) => Promise<boolean>) | null;
   readonly answers: (stanza: string, address: string) => void;
   readonly strange: (port: number) => void;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const { ports, readiness, connect, isOwned, answers, strange, signal } = options;
+  const { ports, readiness, connect, isOwned, letsIn = null, answers, strange, signal } = options;
   const addressThatAnswers = async ({ stanza, port }: WatchedPort): Promise<string | null> => {
     for (const address of ADDRESSES) {
       const probed = { connect, place: { address, port } };
@@ -54,11 +56,15 @@ export async function watchPorts(options: {
           const owned = await isOwned({ address, port });
           // Its program may have ended meanwhile.
           if (isAborted(signal)) return;
-          if (owned) {
-            answers(stanza, address);
+          const isIn = (): Promise<boolean> =>
+            stanza !== readiness.stanza || letsIn === null
+              ? Promise.resolve(true)
+              : letsIn({ connect, place: { address, port } }, signal);
+          if (!owned) strange(port);
+          else if (await isIn()) {
+            if (!isAborted(signal)) answers(stanza, address);
             return;
           }
-          strange(port);
         }
         await pause(pollDelayMs(performance.now() - begunMs), signal);
       }

@@ -19,6 +19,7 @@ import type { Paths } from './paths.ts';
 import { arePortsFree, portVariables } from './ports.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
 import { findLeader, findProgram, type ProgramPlace, type Running, startProgram } from './program.ts';
+import { probeBoltLogin } from './bolt-probe.ts';
 import type { Connect } from './probes.ts';
 import { readinessFor, silenceText, watchPorts } from './readiness.ts';
 import type { Recipe, RecipeContext } from './recipes/recipe.ts';
@@ -83,6 +84,8 @@ export class Workload {
   /** Of the running program; null: that of Podgate itself. */
   #namespace: NetworkNamespace | null = null;
   #watchAnew: AbortController | null = null;
+  /** In memory alone: what was begun by an earlier control child has none. */
+  #credentials: Credentials | null = null;
 
   constructor(options: WorkloadOptions) {
     this.#parts = options.parts;
@@ -105,6 +108,7 @@ export class Workload {
 
   /** Lives from its preparation on, until it completes, is ended or `signal` aborts (then its program goes on). */
   begin(credentials: Credentials | null, signal: AbortSignal): void {
+    this.#credentials = credentials;
     this.#life = this.#live({ credentials, adopted: null }, AbortSignal.any([signal, this.#ending.signal]));
   }
 
@@ -374,12 +378,17 @@ export class Workload {
   async #watchUntilAllAnswer(readiness: Readiness, signal: AbortSignal): Promise<void> {
     const { ports } = this.#record;
     const known = new Set(this.#record.ready?.stanzas ?? []);
+    const credentials = readiness.kind === 'bolt' ? this.#credentials : null;
     const namespace = this.#namespace;
     await watchPorts({
       ports: Object.entries(ports).flatMap(([stanza, port]) => (known.has(stanza) ? [] : [{ stanza, port }])),
       readiness,
       connect: (place) => this.#parts.connect(namespace === null ? place : { ...place, namespace }),
       isOwned: async (place) => this.#areOwn(decidingListeners(await this.#listeners(), place)),
+      letsIn:
+        credentials === null
+          ? null
+          : async (probed, over) => (await probeBoltLogin(probed, credentials, over)) !== 'unavailable',
       answers: (stanza, address) => {
         void this.#answers({ stanza, address }, readiness.stanza).catch((error: unknown) => {
           this.#log.warn({ error: errorText(error) }, 'the record of a workload could not be written');

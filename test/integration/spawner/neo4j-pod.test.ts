@@ -1,9 +1,11 @@
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import neo4j, { type Driver } from 'neo4j-driver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { NetworkAddress, WorkloadSpec } from '../../../core/orchestrator.ts';
 import { preparedNeo4jHome } from '../../../scripts/setup/cache.mjs';
+import { probeBoltLogin } from '../../../spawner/orchestrator/process/bolt-probe.ts';
 import { neo4jTemplate } from '../../../spawner/templates/neo4j.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { processTable } from '../../support/process-table.ts';
@@ -103,6 +105,14 @@ describe('a Neo4j pod run as a process', () => {
     expect(commandLines.filter((line) => line.includes(PASSWORD))).toEqual([]);
 
     const port = await portTo((await becomes(running.orchestrator, pod, 'ready')).addresses['default']);
+    const probed = {
+      connect: ({ address, port: at }: NetworkAddress) => connect(at, address),
+      place: { address: '127.0.0.1', port },
+    };
+    const login = (password: string) => probeBoltLogin(probed, { username: 'neo4j', password }, never());
+    expect(await login(PASSWORD)).toBe('result');
+    // A user may change it: the pod is ready all the same.
+    expect(await login('wrong password')).toBe('refused');
     expect(await run(port, "CREATE (n:Kept {answer: '42'}) RETURN n.answer AS answer")).toEqual([{ answer: '42' }]);
     await expect(run(port, 'RETURN 1', 'wrong password')).rejects.toMatchObject({
       code: 'Neo.ClientError.Security.Unauthorized',
