@@ -6,11 +6,13 @@ import type { Logger } from '../../../core/logger.ts';
 import type { ChallengeAnswer, ChallengeAnswers } from '../acme-order.ts';
 import { AcmeError } from '../acme-error.ts';
 import type { DnsSettings, TextWriter } from './dns-settings.ts';
-import type { Lookup } from './lookup.ts';
+import type { Lookup, NameServer } from './lookup.ts';
 import type { RememberedTexts } from './remembered-texts.ts';
 
 const LOOK_FIRST_MS = 250;
 const LOOK_MOST_MS = 5_000;
+/** The orders wait meanwhile; the rest has its turn with the next sweep. */
+const LEFTOVERS_MS = 30_000;
 
 export interface DnsAnswersOptions {
   readonly settings: Pick<DnsSettings, 'nameServers' | 'propagationTimeoutMs'>;
@@ -23,7 +25,10 @@ export interface DnsAnswersOptions {
 
 /** Answers to dns-01 (RFC 8555 8.4). */
 export interface DnsAnswers extends ChallengeAnswers {
-  /** Takes away what was written and not taken away again: by this process, unless it is at it, or by one that was killed. */
+  /**
+   * Takes away what was written and not taken away again: by this process, unless it is at it, or by one that was killed. One that cannot be
+   * taken away does not hold up the others; rejects at the end with the names of those that are left.
+   */
   removeLeftovers(signal: AbortSignal): Promise<void>;
 }
 
@@ -35,6 +40,8 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
   const { settings, writer, lookup, remembered, clock, log } = options;
   /** By answer. */
   const present = new Map<ChallengeAnswer, ChallengeTextRecord>();
+  /** By uid: when a leftover was last tried. */
+  const triedMs = new Map<string, number>();
 
   async function write(answer: ChallengeAnswer, signal: AbortSignal): Promise<ChallengeTextRecord> {
     const name = await lookup.target(`_acme-challenge.${answer.host}`, signal);
@@ -46,9 +53,9 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
 
   async function untilShown(record: ChallengeTextRecord, signal: AbortSignal): Promise<void> {
     const { name, value } = record;
-    const servers =
+    const servers: readonly NameServer[] =
       settings.nameServers.length > 0
-        ? settings.nameServers
+        ? settings.nameServers.map((server) => [server])
         : await lookup.serversOf(await lookup.zoneOf(name, signal), signal);
     const endMs = clock.monotonicMs() + settings.propagationTimeoutMs;
     let late = servers;
@@ -59,7 +66,7 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
       if (clock.monotonicMs() >= endMs) {
         throw new AcmeError(
           'refused',
-          `${name} was written, and after ${settings.propagationTimeoutMs / 1_000} s not shown by ${late.join(', ')}`,
+          `${name} was written, and after ${settings.propagationTimeoutMs / 1_000} s not shown by ${late.flat().join(', ')}`,
         );
       }
       await pause(waitMs, signal);
@@ -67,14 +74,27 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
     }
   }
 
-  /** A server that does not answer is one that does not show it. */
-  async function isShown(server: string, name: string, value: string, signal: AbortSignal): Promise<boolean> {
+  /**
+   * At one of its addresses at least, and at every one that answers: an address that cannot be reached from here (IPv6 that
+   * leads nowhere) says nothing about the server.
+   */
+  async function isShown(server: NameServer, name: string, value: string, signal: AbortSignal): Promise<boolean> {
+    const seen = await Promise.all(server.map((address) => lookAt(address, name, value, signal)));
+    return seen.includes('shown') && !seen.includes('missing');
+  }
+
+  async function lookAt(
+    address: string,
+    name: string,
+    value: string,
+    signal: AbortSignal,
+  ): Promise<'shown' | 'missing' | 'silent'> {
     try {
-      return (await lookup.textsAt(server, name, signal)).includes(value);
+      return (await lookup.textsAt(address, name, signal)).includes(value) ? 'shown' : 'missing';
     } catch (error) {
       signal.throwIfAborted();
-      log.debug({ server, name, error: errorText(error) }, 'a name server does not answer');
-      return false;
+      log.debug({ server: address, name, error: errorText(error) }, 'a name server does not answer');
+      return 'silent';
     }
   }
 
@@ -105,11 +125,22 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
 
     async removeLeftovers(signal) {
       const underWay = new Set([...present.values()].map(({ uid }) => uid));
-      for (const record of await remembered.all()) {
-        if (underWay.has(record.uid)) continue;
+      const failed: { readonly name: string; readonly error: unknown }[] = [];
+      const left = (await remembered.all()).filter(({ uid }) => !underWay.has(uid));
+      const endMs = clock.monotonicMs() + LEFTOVERS_MS;
+      // Those tried longest ago come first: one that hangs each time keeps none from its turn.
+      for (const record of left.toSorted((a, b) => (triedMs.get(a.uid) ?? 0) - (triedMs.get(b.uid) ?? 0))) {
         if (isAborted(signal)) return;
-        await takeAway(record, signal);
+        if (clock.monotonicMs() > endMs) break;
+        triedMs.set(record.uid, clock.monotonicMs());
+        await takeAway(record, signal).catch((error: unknown) => failed.push({ name: record.name, error }));
       }
+      const uids = new Set(left.map(({ uid }) => uid));
+      for (const uid of triedMs.keys()) if (!uids.has(uid)) triedMs.delete(uid);
+      const [first] = failed;
+      if (first === undefined || isAborted(signal)) return;
+      const names = [...new Set(failed.map(({ name }) => name))].join(', ');
+      throw new AcmeError('refused', `texts are left at ${names}: ${errorText(first.error)}`, { cause: first.error });
     },
   };
 }

@@ -2,13 +2,12 @@ import { spawn } from 'node:child_process';
 import { AcmeError } from '../acme-error.ts';
 import type { TextWriter } from './dns-settings.ts';
 
-/** Of what it prints, the end is quoted when it fails. */
-const QUOTED_CHARACTERS = 300;
 const KILL_AFTER_MS = 2_000;
 
 /**
  * Writes texts by a program of the operator's: called without a shell as `command ...arguments add|remove NAME TEXT`, with
- * exit code 0 for success, also when there is nothing to do any more.
+ * exit code 0 for success, also when there is nothing to do any more. What it prints is read by nobody: with `set -x`, or in
+ * the error of an HTTP client, it has the provider's token, and an error goes into logs, records and answers.
  */
 export function createExecWriter(options: {
   readonly command: string;
@@ -37,11 +36,7 @@ export function createExecWriter(options: {
 function run(command: string, args: readonly string[], path: string, signal: AbortSignal): Promise<string | null> {
   return new Promise((resolve) => {
     // Not Podgate's own environment, which may hold the password of Redis.
-    const child = spawn(command, args, { env: { PATH: path }, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-    let output = '';
-    const keep = (chunk: string): void => void (output = (output + chunk).slice(-QUOTED_CHARACTERS));
-    child.stdout.setEncoding('utf8').on('data', keep);
-    child.stderr.setEncoding('utf8').on('data', keep);
+    const child = spawn(command, args, { env: { PATH: path }, stdio: 'ignore', detached: true });
     const end = (by: NodeJS.Signals): void => {
       try {
         // With what it has started, too: it is a group of its own.
@@ -64,9 +59,8 @@ function run(command: string, args: readonly string[], path: string, signal: Abo
     };
     child.once('error', (error) => done(error.message));
     child.once('close', (code) => {
-      const said = output.replaceAll(/[\s\p{Cc}]+/gu, ' ').trim();
       if (signal.aborted) done('it took too long');
-      else done(code === 0 ? null : `exit code ${code ?? 'none'}${said === '' ? '' : `, it says: ${said}`}`);
+      else done(code === 0 ? null : `exit code ${code ?? 'none'}; run it by hand to see why`);
     });
   });
 }

@@ -30,9 +30,9 @@ export function createHttpWriter(options: {
       problem = typeof answer === 'number' ? `HTTP ${answer}` : answer;
       if (typeof answer === 'number' && answer < 500 && answer !== 429) break;
     }
-    // The URL without what may be a secret in it.
-    const { origin, pathname } = new URL(url);
-    throw new AcmeError('refused', `${origin}${pathname} does not ${action} the text of ${name}: ${problem}`);
+    // Without what may be a secret: of some services the path is.
+    const { origin } = new URL(url);
+    throw new AcmeError('refused', `the service at ${origin} does not ${action} the text of ${name}: ${problem}`);
   };
   return {
     add: (name, text, signal) => call('add', name, text, signal),

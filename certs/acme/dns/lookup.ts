@@ -1,11 +1,16 @@
+import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { AcmeError } from '../acme-error.ts';
 
+const DNS_PORT = 53;
 const TRY_MS = 3_000;
 const TRIES = 2;
 const CNAMES_MAX = 8;
 /** Answers that mean: there is no such record. */
 const ABSENT: ReadonlySet<string> = new Set(['ENODATA', 'ENOTFOUND']);
+
+/** The addresses of one name server: whatever it shows at one of them, it shows at all. */
+export type NameServer = readonly string[];
 
 /** What is asked of the DNS. Rejects with AcmeError 'refused' and a sentence, or with the signal's reason. */
 export interface Lookup {
@@ -13,8 +18,8 @@ export interface Lookup {
   target(name: string, signal: AbortSignal): Promise<string>;
   /** The zone that this name is in. */
   zoneOf(name: string, signal: AbortSignal): Promise<string>;
-  /** `address:port` of all servers of a zone. */
-  serversOf(zone: string, signal: AbortSignal): Promise<readonly string[]>;
+  /** All servers of a zone, each as the `address:port` it has; those to which this machine has no route are left out. */
+  serversOf(zone: string, signal: AbortSignal): Promise<readonly NameServer[]>;
   /** What one server shows at a name. */
   textsAt(server: string, name: string, signal: AbortSignal): Promise<readonly string[]>;
 }
@@ -50,15 +55,29 @@ export function createLookup(resolvers: readonly string[]): Lookup {
 
     async serversOf(zone, signal) {
       const names = await ask(resolvers, `the name servers of ${zone}`, (resolver) => resolver.resolveNs(zone), signal);
-      const addresses = await Promise.all(
-        names.flatMap((name) => [
-          ask(resolvers, `the address of ${name}`, (resolver) => resolver.resolve4(name), signal),
-          ask(resolvers, `the address of ${name}`, (resolver) => resolver.resolve6(name), signal),
-        ]),
+      const found = await Promise.all(
+        names.map(async (name) => {
+          const what = `the address of ${name}`;
+          const families = await Promise.allSettled([
+            ask(resolvers, what, (resolver) => resolver.resolve4(name), signal),
+            ask(resolvers, what, (resolver) => resolver.resolve6(name), signal),
+          ]);
+          signal.throwIfAborted();
+          return families.flatMap((family) => (family.status === 'fulfilled' ? family.value : []));
+        }),
       );
-      const all = addresses.flat().map((address) => (address.includes(':') ? `[${address}]:53` : `${address}:53`));
-      if (all.length === 0) throw new AcmeError('refused', `the zone ${zone} names no name server that has an address`);
-      return [...new Set(all)];
+      if (found.flat().length === 0)
+        throw new AcmeError('refused', `the zone ${zone} names no name server that has an address`);
+      const reached = await Promise.all(found.map((addresses) => filterRoutable(addresses)));
+      const servers = reached.filter((addresses) => addresses.length > 0);
+      if (servers.length === 0)
+        throw new AcmeError(
+          'refused',
+          `this machine has no route to any name server of ${zone}: ${found.flat().join(', ')}`,
+        );
+      return servers.map((addresses) =>
+        addresses.map((address) => (address.includes(':') ? `[${address}]:53` : `${address}:53`)),
+      );
     },
 
     async textsAt(server, name, signal) {
@@ -91,6 +110,26 @@ async function ask<T>(
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
+}
+
+async function filterRoutable(addresses: readonly string[]): Promise<readonly string[]> {
+  const routable = await Promise.all(addresses.map((address) => isRoutable(address)));
+  return addresses.filter((_, index) => routable[index] === true);
+}
+
+/** Is there a way to this address, such as any IPv6 at all? Sends nothing: a connected UDP socket only looks up its route. */
+export function isRoutable(address: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+    const finish = (isThere: boolean): void => {
+      socket.close();
+      resolve(isThere);
+    };
+    socket.once('error', () => finish(false));
+    // A callback here would be told of success and failure alike.
+    socket.once('connect', () => finish(true));
+    socket.connect(DNS_PORT, address);
+  });
 }
 
 function plain(name: string): string {

@@ -3,13 +3,15 @@ import { connect } from 'node:net';
 import type { Clock } from '../../../core/clock.ts';
 import { AcmeError } from '../acme-error.ts';
 import type { TextWriter, TsigKey } from './dns-settings.ts';
+import { problemOfSignature, sign } from './tsig.ts';
 import { problemOfAnswer, type TextUpdate, updateMessage } from './update-message.ts';
 
 const ANSWER_MS = 10_000;
 
 /**
- * Writes texts by dynamic updates over TCP (RFC 2136). That its answer could be forged does no harm: what counts is what
- * the zone's servers show afterwards.
+ * Writes texts by dynamic updates over TCP (RFC 2136), signed both ways (RFC 8945): an answer that says it was done must be
+ * signed with our key, over our request. One that says no may be unsigned - who does not know the key cannot sign - and is
+ * taken for what it says: nothing but a failure comes of it.
  */
 export function createUpdateWriter(options: {
   readonly server: { readonly host: string; readonly port: number };
@@ -26,7 +28,8 @@ export function createUpdateWriter(options: {
   ): Promise<void> => {
     const zone = await zoneOf(name, signal);
     const id = randomInt(0x10000);
-    const message = updateMessage({ zone, name, text, action }, id, key, Math.floor(clock.now() / 1_000));
+    const seconds = (): number => Math.floor(clock.now() / 1_000);
+    const { message, mac } = sign(updateMessage({ zone, name, text, action }, id), key, seconds());
     const where = `the name server ${server.host}:${server.port}`;
     let answer: Buffer;
     try {
@@ -35,7 +38,7 @@ export function createUpdateWriter(options: {
       signal.throwIfAborted();
       throw new AcmeError('refused', `${where} cannot be asked to change ${name} (${codeOf(error)})`, { cause: error });
     }
-    const problem = problemOfAnswer(answer, id);
+    const problem = problemOfAnswer(answer, id) ?? problemOfSignature(answer, mac, key, seconds());
     if (problem !== null) throw new AcmeError('refused', `${where} does not change ${name} in ${zone}: ${problem}`);
   };
   return {

@@ -1,4 +1,5 @@
 import { createServer, type Server } from 'node:http';
+import { connect, createServer as createTcpServer } from 'node:net';
 import { once } from 'node:events';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
@@ -11,17 +12,24 @@ import { composeDnsAnswers } from '../../../certs/acme/dns/compose-dns-answers.t
 import type { DnsAnswers } from '../../../certs/acme/dns/dns-answers.ts';
 import type { DnsSettings } from '../../../certs/acme/dns/dns-settings.ts';
 import { createUpdateWriter } from '../../../certs/acme/dns/update-writer.ts';
-import { createLookup } from '../../../certs/acme/dns/lookup.ts';
+import { createDnsAnswers } from '../../../certs/acme/dns/dns-answers.ts';
+import { createExecWriter } from '../../../certs/acme/dns/exec-writer.ts';
+import { createLookup, isRoutable, type NameServer } from '../../../certs/acme/dns/lookup.ts';
+import { createRememberedTexts } from '../../../certs/acme/dns/remembered-texts.ts';
+import { problemOfSignature, sign } from '../../../certs/acme/dns/tsig.ts';
+import { updateMessage } from '../../../certs/acme/dns/update-message.ts';
 import { makePrivateKey } from '../../../certs/acme/private-key.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { systemClock as clock } from '../../../main/system-clock.ts';
 import { Bind } from '../../support/bind.ts';
 import { Pebble } from '../../support/pebble.ts';
+import { run } from '../../support/run.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
 /** `_acme-challenge.pods.example.org` is delegated; `loop` leads back to itself. */
 const ZONES = {
   'example.org': `* A 127.0.0.1
+ns AAAA 2001:db8::1
 _acme-challenge.pods CNAME pods.delegated.test.
 _acme-challenge.loop CNAME a.loop
 a.loop CNAME _acme-challenge.loop
@@ -239,4 +247,161 @@ test('what a killed process has left in the DNS is removed by the next, and othe
   expect(await bind.texts('_acme-challenge.example.org')).toHaveLength(2);
   await answersWith().removeLeftovers(never);
   await expectTidy();
+});
+
+test('one that cannot be removed keeps no other, and is named', async () => {
+  const remembered = createRememberedTexts(database.store, clock);
+  await remembered.remember({ host: 'gone.test', name: '_acme-challenge.gone.test', value: 'the-text' });
+  await answersWith().present(one('example.org'), never);
+  await remembered.remember({ host: 'gone.test', name: '_acme-challenge.also-gone.test', value: 'the-text' });
+  await expect(answersWith().removeLeftovers(never)).rejects.toThrow(
+    /texts are left at .*_acme-challenge\.(also-)?gone\.test/,
+  );
+  expect(await bind.texts('_acme-challenge.example.org')).toEqual([]);
+  expect((await remembered.all()).map(({ host }) => host)).toEqual(['gone.test', 'gone.test']);
+});
+
+test('what a program prints, such as the token of a provider, stands in no error', async () => {
+  const program = join(directory, 'hook.sh');
+  writeFileSync(program, '#!/bin/sh\necho "token=s3cret"\necho "Authorization: s3cret" >&2\nexit 3\n');
+  chmodSync(program, 0o755);
+  const writer = createExecWriter({ command: program, arguments: [], path: '/bin:/usr/bin', timeoutMs: 10_000 });
+  const failed = await writer.add('_acme-challenge.example.org', 'the-text', never).catch((error: unknown) => error);
+  expect(String(failed)).toMatch(/hook\.sh add _acme-challenge\.example\.org failed: exit code 3/);
+  expect(JSON.stringify([String(failed), (failed as Error).stack, (failed as Error).cause])).not.toContain('s3cret');
+});
+
+describe('the addresses of a name server', () => {
+  const NOBODY = '127.0.0.1:1';
+
+  function answersAt(servers: readonly NameServer[]) {
+    const lookup = { ...createLookup([bind.address]), serversOf: () => Promise.resolve(servers) };
+    const zoneOf = (name: string, signal: AbortSignal): Promise<string> => lookup.zoneOf(name, signal);
+    return createDnsAnswers({
+      settings: { nameServers: [], propagationTimeoutMs: 1_000 },
+      writer: createUpdateWriter({ server: { host: '127.0.0.1', port: bind.port }, key: key(), zoneOf, clock }),
+      lookup,
+      remembered: createRememberedTexts(database.store, clock),
+      clock,
+      log: silentLog,
+    });
+  }
+
+  test('that do not answer are not waited for where another shows the text', async () => {
+    const answers = answersAt([[NOBODY, bind.address]]);
+    const asked = one('example.org');
+    await answers.present(asked, never);
+    await answers.withdraw(asked, never);
+    await expectTidy();
+  });
+
+  test.each([
+    ['a server none of whose addresses answers', (at: string) => [[at], [NOBODY]], /not shown by 127\.0\.0\.1:1$/],
+    ['no server at all', () => [[NOBODY, NOBODY]], /not shown by 127\.0\.0\.1:1, 127\.0\.0\.1:1$/],
+  ] as const)('are waited for: %s', async (_what, servers, sentence) => {
+    const answers = answersAt(servers(bind.address));
+    const asked = one('example.org');
+    await expect(answers.present(asked, never)).rejects.toThrow(sentence);
+    await answers.withdraw(asked, never);
+  });
+
+  test('are waited for where one shows the text and another does not yet', async () => {
+    const stale = await Bind.start({ zones: ZONES });
+    try {
+      const answers = answersAt([[bind.address, stale.address]]);
+      const asked = one('example.org');
+      await expect(answers.present(asked, never)).rejects.toThrow(`not shown by ${bind.address}, ${stale.address}`);
+      await answers.withdraw(asked, never);
+    } finally {
+      await stale.dispose();
+    }
+  });
+
+  test('to which this machine has no route are left out', async () => {
+    const { code } = await run('ip', ['-6', 'route', 'get', '2001:db8::1']);
+    expect(await isRoutable('2001:db8::1')).toBe(code === 0);
+    expect(await isRoutable('127.0.0.1')).toBe(true);
+    // Broadcasts must be asked for: an address to which this socket cannot send, on every machine.
+    expect(await isRoutable('255.255.255.255')).toBe(false);
+    // The zone's server has this address, and one in a network that no machine has.
+    expect(await createLookup([bind.address]).serversOf('example.org', never)).toEqual([
+      ['127.0.0.1:53', ...(code === 0 ? ['[2001:db8::1]:53'] : [])],
+    ]);
+  });
+});
+
+describe('an answer to an update', () => {
+  const update = { zone: 'example.org', name: '_acme-challenge.example.org', text: 'x', action: 'remove' } as const;
+  const seconds = (): number => Math.floor(clock.now() / 1_000);
+
+  /** What BIND answers to this, over TCP, without its length. */
+  async function askBind(message: Buffer): Promise<Buffer> {
+    const socket = connect(bind.port, '127.0.0.1');
+    socket.write(Buffer.concat([Buffer.from([message.length >> 8, message.length & 0xff]), message]));
+    let received = Buffer.alloc(0);
+    for await (const chunk of socket) {
+      received = Buffer.concat([received, chunk as Buffer]);
+      if (received.length >= 2 && received.length >= 2 + received.readUInt16BE(0)) break;
+    }
+    return received.subarray(2);
+  }
+
+  test('is believed with the signature of BIND and not when any bit of it is another', async () => {
+    const { message, mac } = sign(updateMessage(update, 7), key(), seconds());
+    const answer = await askBind(message);
+    const now = seconds();
+    expect(problemOfSignature(answer, mac, key(), now)).toBeNull();
+    expect(problemOfSignature(answer, mac, key(), now + 301)).toBe('its answer was signed at another time');
+    expect(problemOfSignature(answer, mac, key(), now - 301)).toBe('its answer was signed at another time');
+    expect(problemOfSignature(answer, mac, { ...key(), name: 'other' }, now)).toContain('another key');
+    expect(problemOfSignature(answer, mac, { ...key(), algorithm: 'hmac-sha512' }, now)).toContain('another key');
+    expect(problemOfSignature(answer, mac, { ...key(), secret: Buffer.alloc(32) }, now)).toContain('wrong');
+    // Another request's, such as an earlier one that is played back.
+    expect(problemOfSignature(answer, Buffer.alloc(mac.length), key(), now)).toContain('wrong');
+    for (let bit = 0; bit < answer.length * 8; bit++) {
+      const changed = Buffer.from(answer);
+      changed.writeUInt8((changed[bit >> 3] ?? 0) ^ (1 << (bit & 7)), bit >> 3);
+      // The ID in front is not signed, and is compared by whoever asked; upper case is the same name.
+      const isSame = bit < 16 || changed.toString('latin1').toLowerCase() === answer.toString('latin1').toLowerCase();
+      if (!isSame) expect(problemOfSignature(changed, mac, key(), now), `bit ${bit}`).not.toBeNull();
+    }
+    for (let length = 0; length < answer.length; length++) {
+      expect(problemOfSignature(answer.subarray(0, length), mac, key(), now)).not.toBeNull();
+    }
+  });
+
+  const unsigned = (answer: Buffer): Buffer => {
+    const short = Buffer.from(answer.subarray(0, 12));
+    short.writeUInt16BE(0, 4);
+    short.writeUInt16BE(0, 10);
+    return short;
+  };
+  const withId = (answer: Buffer, change: number): Buffer => {
+    const other = Buffer.from(answer);
+    other.writeUInt16BE((other.readUInt16BE(0) + change) & 0xffff, 0);
+    return other;
+  };
+  test.each([
+    ['has lost its signature', unsigned, /does not change .*: its answer is not signed/],
+    ['has another ID', (answer: Buffer) => withId(answer, 1), /no answer to the update/],
+    ['is of another request', (_answer: Buffer, earlier: Buffer) => earlier, /the signature of its answer is wrong/],
+  ])('that %s on its way is not believed', async (_what, tamper, sentence) => {
+    const { message } = sign(updateMessage(update, 7), key(), seconds());
+    const earlier = await askBind(message);
+    const relay = createTcpServer((client) => {
+      client.once('data', (bytes: Buffer) => {
+        void askBind(bytes.subarray(2)).then((answer) => {
+          const told = tamper(answer, Buffer.concat([answer.subarray(0, 2), earlier.subarray(2)]));
+          client.end(Buffer.concat([Buffer.from([told.length >> 8, told.length & 0xff]), told]));
+        });
+      });
+    });
+    relay.listen(0, '127.0.0.1');
+    await once(relay, 'listening');
+    const { port } = relay.address() as AddressInfo;
+    const zoneOf = (): Promise<string> => Promise.resolve('example.org');
+    const writer = createUpdateWriter({ server: { host: '127.0.0.1', port }, key: key(), zoneOf, clock });
+    await expect(writer.remove(update.name, update.text, never)).rejects.toThrow(sentence);
+    relay.close();
+  });
 });
