@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 
 import { addressKey } from '../../../core/address-key.ts';
 
-/** Addresses that are remembered. Whoever has more begins anew with each, which costs them an address a burst. */
+/** The address longest unused is forgotten first: it then has its burst again. */
 const ADDRESSES_MAX = 10_000;
 
 export interface RateLimit {
@@ -16,7 +16,7 @@ interface Bucket {
   atMs: number;
 }
 
-/** A token bucket per client address (IPv6: per /64). Memory is bounded, time is told. */
+/** A token bucket per client address (IPv6: per /64), in bounded memory. */
 export class RatePerAddress {
   readonly #limit: RateLimit;
   readonly #buckets = new LRUCache<string, Bucket>({ max: ADDRESSES_MAX });

@@ -56,6 +56,8 @@ export class ApiStand {
   readonly server: Server;
   readonly directory: string;
   readonly logLines: string[] = [];
+  /** Those of them that a log at its usual level leaves out. */
+  readonly debugLines: string[] = [];
   now = Date.parse('2026-11-23T10:20:30.000Z');
   workloadLogs: () => Promise<string> = async () => '';
   routable: RouteFeed['waitRoutable'] = async () => ({ kind: 'routable' });
@@ -222,7 +224,11 @@ export class ApiStand {
 
   #logger(): Logger {
     const write = (fields: object, message: string) => this.logLines.push(`${message} ${JSON.stringify(fields)}`);
-    const logger: Logger = { debug: write, info: write, warn: write, error: write, child: () => logger };
+    const quiet = (fields: object, message: string): void => {
+      write(fields, message);
+      this.debugLines.push(this.logLines.at(-1) ?? '');
+    };
+    const logger: Logger = { debug: quiet, info: write, warn: write, error: write, child: () => logger };
     return logger;
   }
 }

@@ -206,7 +206,10 @@ test('an address that fails to log in again and again gets 429, leaves few lines
   for (let index = 0; index < 100; index += 1) statuses.push((await stand.call(null, 'GET', '/v3/pods')).status);
   expect(statuses.slice(0, 5)).toEqual([401, 401, 401, 401, 401]);
   expect(statuses.slice(5).filter((status) => status === 429).length).toBeGreaterThan(80);
+  const unlogged = stand.debugLines.filter((line) => line.startsWith('api request')).length;
+  expect(unlogged).toBeGreaterThan(20);
   expect((await stand.call('alice', 'GET', '/v3/pods')).status).toBe(200);
+  expect(stand.logLines.at(-1)).toMatch(/"username":"alice","unloggedLines":\d+/);
 });
 
 test.each(['volumes', 'snapshots', 'templates', 'images', 'secrets', 'catalog', 'admin', 'docs', 'nodes'])(
