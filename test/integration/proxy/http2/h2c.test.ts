@@ -169,6 +169,70 @@ describe('a pod that speaks h2c', () => {
     expect(asked).toBe(1);
   });
 
+  it('that says it did nothing is sent the body again, once it has said so three times the client hears it', async () => {
+    const bodies: string[] = [];
+    let refusals = 2;
+    pod.handle = (stream) => {
+      let body = '';
+      stream.on('data', (chunk: Buffer) => (body += String(chunk)));
+      stream.once('end', () => {
+        bodies.push(body);
+        if (refusals-- > 0) stream.close(7);
+        else {
+          stream.respond({ ':status': 200 });
+          stream.end('done');
+        }
+      });
+    };
+    const body = 'x'.repeat(40_000);
+    expect(await gateway.request({ method: 'POST', body })).toMatchObject({ status: 200, body: 'done' });
+    expect(bodies).toEqual([body, body, body]);
+
+    const session = await gateway.connectHttp2();
+    refusals = Infinity;
+    const post = { ':method': 'POST', ':authority': POD_HOST };
+    expect(await exchange(session, post, 'hello')).toMatchObject({ status: 0, rstCode: 7 });
+    expect(bodies.splice(3)).toEqual(['hello', 'hello', 'hello', 'hello']);
+    // What is too long to be kept is not sent again: the client may do so.
+    expect(await exchange(session, post, Buffer.alloc(200_000, 'y'))).toMatchObject({ status: 0, rstCode: 7 });
+    expect(bodies.splice(3)).toHaveLength(1);
+    session.close();
+  });
+
+  it('that refuses while the body is still coming gets all of it the second time', async () => {
+    let refused = false;
+    pod.handle = (stream) => {
+      if (!refused) {
+        stream.once('data', () => {
+          refused = true;
+          stream.close(7);
+        });
+        return;
+      }
+      let bytes = 0;
+      stream.on('data', (chunk: Buffer) => (bytes += chunk.length));
+      stream.once('end', () => {
+        stream.respond({ ':status': 200 });
+        stream.end(String(bytes));
+      });
+    };
+    const session = await gateway.connectHttp2();
+    const reply = await exchange(session, { ':method': 'POST', ':authority': POD_HOST }, (stream) => {
+      stream.write('first');
+      const timer = setInterval(() => {
+        stream.write('piece');
+        if (!refused) return;
+        clearInterval(timer);
+        setTimeout(() => stream.end('last!'), 50);
+        stream.write('while');
+      }, 5);
+    });
+    expect(reply.status).toBe(200);
+    expect(Number(String(reply.body)) % 5).toBe(0);
+    expect(Number(String(reply.body))).toBeGreaterThanOrEqual(20);
+    session.close();
+  });
+
   it('that says GOAWAY answers what it has, and is asked on a new connection from then on', async () => {
     const session = await gateway.connectHttp2();
     let finish = (): void => undefined;
