@@ -66,6 +66,7 @@ const CONFIG_FILE = z.strictObject({
       connectionsPerPod: z.int().min(1).optional(),
       handshakeTimeoutMs: z.int().min(100).optional(),
       sessionIdleMs: z.int().min(1000).optional(),
+      halfClosedMs: z.int().min(1000).optional(),
       staleAfterMs: z.int().min(1000).optional(),
     })
     .prefault({}),

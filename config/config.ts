@@ -301,6 +301,7 @@ export interface GatewayLimitsConfig {
   readonly connectionsPerPod?: number | undefined;
   readonly handshakeTimeoutMs?: number | undefined;
   readonly sessionIdleMs?: number | undefined;
+  readonly halfClosedMs?: number | undefined;
   /** With the route feed away for longer, new connections get "does not answer". */
   readonly staleAfterMs?: number | undefined;
 }

@@ -127,6 +127,8 @@ function limitsOf(
     maxConnectionsPerAddress: share(given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress),
     maxConnectionsPerPod: share(given.connectionsPerPod ?? defaults.maxConnectionsPerPod),
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,
+    halfClosedMs: given.halfClosedMs ?? defaults.halfClosedMs,
+    keepAliveMs: defaults.keepAliveMs,
     http: DEFAULT_HTTP_LIMITS,
   };
 }

@@ -22,6 +22,7 @@ import { RouteTable } from './routes/route-table.ts';
 import { createSeen, type LineSink, type Seen } from './seen/seen.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
 import { DEFAULT_SESSION_POLICY, RunningSessions, type SessionPolicy } from './session/running-sessions.ts';
+import { DEFAULT_HALF_CLOSED_MS } from './session/splice.ts';
 import { TlsTerminator } from './tls/tls-terminator.ts';
 import { createWantedCertificates } from './tls/wanted-certificates.ts';
 
@@ -30,6 +31,10 @@ export interface GatewayLimits extends ConnectionLimits {
   readonly handshakeTimeoutMs: number;
   /** A session of TCP or Postgres in which nothing moves for longer is closed; 0 = none is. */
   readonly sessionIdleMs: number;
+  /** A session or tunnel of which one side has ended is closed when nothing moves in it for so long. */
+  readonly halfClosedMs: number;
+  /** After how long without a byte a client is asked whether it is still there: ten times, once a second. */
+  readonly keepAliveMs: number;
   readonly http: HttpLimits;
 }
 
@@ -39,6 +44,8 @@ export const DEFAULT_GATEWAY_LIMITS: Omit<GatewayLimits, 'http'> = {
   maxConnectionsPerAddress: 5_000,
   maxConnectionsPerPod: 5_000,
   sessionIdleMs: 0,
+  halfClosedMs: DEFAULT_HALF_CLOSED_MS,
+  keepAliveMs: KEEP_ALIVE_MS,
 };
 
 /** The name is for the feed and the log. */
@@ -113,6 +120,8 @@ export interface Gateway {
 
 const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
 const DRAIN_LOOK_MS = 50;
+/** How soon a client that is gone is noticed, once the kernel knows. */
+const PROBE_MS = 5_000;
 const CLOSED_LOOK_MS = 5;
 const CLOSED_LOOKS = 20;
 /** A plain HTTP client has nothing to stay for: it is told where to go. */
@@ -169,7 +178,7 @@ class GatewayWorker implements Gateway {
       baseHosts,
       apiSocketPath,
       apiUrl,
-      limits: limits.http,
+      limits: { ...limits.http, halfClosedMs: limits.halfClosedMs },
       isStale,
       trustedProxies: trusted.length === 0 ? null : compileAddressList(trusted),
       acquirePod: (uid) => counts.acquirePod(uid),
@@ -207,6 +216,7 @@ class GatewayWorker implements Gateway {
       apiUrl,
       publicHttpsPort,
       handshakeTimeoutMs: limits.handshakeTimeoutMs,
+      halfClosedMs: limits.halfClosedMs,
     });
     const redirect = createRedirectServer({
       table,
@@ -284,7 +294,7 @@ class GatewayWorker implements Gateway {
 
   listen(kind: ListenKind, target: ListenTarget): Promise<Listening> {
     const server = createServer(
-      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS },
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#options.limits.keepAliveMs },
       (raw) => this.#take(kind, raw),
     );
     this.#servers.add(server);
@@ -330,6 +340,8 @@ class GatewayWorker implements Gateway {
             name: 'idle sessions',
             log,
           });
+    const reception = this.#reception;
+    const probing = setGuardedInterval({ everyMs: PROBE_MS, work: () => reception.probe(), name: 'probes', log });
     // Routes go on to matter to sessions that drain, and their cancels come over the feed.
     const following = new AbortController();
     const followed = this.#feed.run(following.signal);
@@ -340,6 +352,7 @@ class GatewayWorker implements Gateway {
     this.#drainEndMs ??= clock.monotonicMs() + drainMs;
     while (this.#reception.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_LOOK_MS);
     clearInterval(looking);
+    clearInterval(probing);
     this.closeAll();
     // Until they are told of.
     for (let looks = 0; this.#reception.size > 0 && looks < CLOSED_LOOKS; looks++) await delay(CLOSED_LOOK_MS);

@@ -24,6 +24,12 @@ export class Connection {
   refusedRoute: Route | null = null;
   /** What became of it, where it is a session of TCP or Postgres. */
   session: SessionSeen | null = null;
+  /** What its client's bytes are read from, once it is known: the TLS socket, or the raw one. */
+  client: Socket | null = null;
+  /** Of the raw socket: when its counts of bytes last changed, and what they were. */
+  moved = { bytes: 0, atMs: 0 };
+  /** A probe has not been written yet. */
+  isProbed = false;
   /** Its requests are seen, one by one; it is not. */
   isHttp = false;
   /** Its place was given back. */

@@ -70,6 +70,7 @@ export class HttpsFront {
       return;
     }
     connection.phase = 'served';
+    connection.client = client;
     const tls = this.#options.seen.secured(connection, client);
     const proof = connection.clientCa === null ? null : readClientProof(client, connection.clientCa);
     connection.info = { ...connection.info, tls, proof };
@@ -203,6 +204,7 @@ export class HttpsFront {
    */
   #passThrough(connection: Connection, hello: ClientHello, host: string): void {
     connection.phase = 'served';
+    connection.client = connection.raw;
     const refuse = (code: RefusalCode): void => {
       connection.verdict = code;
       connection.setDeadline(this.#options.handshakeTimeoutMs, () => this.close(connection, 'deadline'));

@@ -140,6 +140,26 @@ export class Reception {
     }
   }
 
+  /**
+   * Finds out who is gone. A socket that is not read from, because its end was read or its session is full, is one that
+   * the event loop does not watch: neither the failure of keep-alive nor a reset shows until something is written. To be
+   * called now and then.
+   */
+  probe(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const connection of this.#connections.values()) {
+      const { raw, client, moved } = connection;
+      if (client === null || client.writableEnded || connection.isProbed) continue;
+      const bytes = raw.bytesRead + raw.bytesWritten;
+      if (bytes !== moved.bytes) connection.moved = { bytes, atMs: nowMs };
+      if (!client.readableEnded && nowMs - connection.moved.atMs < QUIET_MS) continue;
+      connection.moved = { bytes, atMs: nowMs };
+      connection.isProbed = true;
+      // Sends nothing, not even a segment, and fails with the socket's error if it has one (tcp_sendmsg in Linux).
+      raw.write(NO_BYTES, () => (connection.isProbed = false));
+    }
+  }
+
   find(raw: Socket): Connection | undefined {
     return this.#connections.get(raw);
   }
@@ -213,6 +233,9 @@ export class Reception {
   }
 }
 
+const NO_BYTES = Buffer.alloc(0);
+/** A connection in which nothing has moved for so long is probed, although its end was not read. */
+const QUIET_MS = 120_000;
 /** Strangers can bring this about as often as they like. */
 const COMPLAIN_EVERY_MS = 60_000;
 const BAD_HEADER = 'closed a connection of an address in proxyProtocol.from that has no good PROXY header';

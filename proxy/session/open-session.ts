@@ -21,6 +21,8 @@ export interface SessionOptions {
   readonly counters: Counters;
   readonly seen: Pick<Seen, 'sessionBegan' | 'sessionConnected'>;
   readonly clock: Clock;
+  /** See splice. */
+  readonly halfClosedMs: number;
 }
 
 /** What a protocol does besides. */
@@ -49,7 +51,7 @@ export function openSession(
   refuse: (code: RefusalCode) => void,
   { tlsEnd = 'gateway', greet, watch }: SessionSteps = {},
 ): void {
-  const { table, sessions, isStale, counts, counters, clock, seen } = options;
+  const { table, sessions, isStale, counts, counters, clock, seen, halfClosedMs } = options;
   const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const first = locateNow();
   if (typeof first === 'string') {
@@ -117,7 +119,7 @@ export function openSession(
       if (session !== null) session.firstByteMs ??= clock.monotonicMs();
       return watching?.(bytes) ?? false;
     };
-    const cut = splice(client, backend, ended, onlooker);
+    const cut = splice(client, backend, ended, { halfClosedMs, onlooker });
     forget = sessions.add({ host, uid, comer: connection.info, tlsEnd, cut });
   }
 

@@ -6,14 +6,19 @@ import { lends, readOn, tap } from './tap.ts';
 import { endsByReset, surviveFailedWrites } from './write-failures.ts';
 
 /**
- * After the backend has said its last, a client that neither sends nor closes is given this long; so is a backend that
- * does not take the last bytes of a client that is gone. While the backend may still speak there is no limit: a client
- * that has said its last may wait for a long answer.
+ * After one side has said its last, and nothing moves any more: long enough for a client that waits for its answer, and
+ * the most that a pod which ignores the end of its clients can keep their places.
  */
-const HALF_CLOSED_IDLE_MS = 60_000;
+export const DEFAULT_HALF_CLOSED_MS = 120_000;
 
 /** Sees what the backend says, before the client gets it. False: it has seen enough. Keeps none of the bytes. */
 export type Onlooker = (bytes: Buffer) => boolean;
+
+export interface SpliceOptions {
+  /** See DEFAULT_HALF_CLOSED_MS. */
+  readonly halfClosedMs: number;
+  readonly onlooker?: Onlooker | null;
+}
 
 /**
  * Passes bytes both ways until both ends are done. The end of one direction is passed on and leaves the other open; a
@@ -25,7 +30,7 @@ export function splice(
   client: Socket,
   backend: Socket,
   done: (end: SessionEnd) => void,
-  onlooker: Onlooker | null = null,
+  { halfClosedMs, onlooker = null }: SpliceOptions,
 ): (reason: SessionEnd) => void {
   let end: SessionEnd = 'finished';
   const fail = (reason: SessionEnd): void => {
@@ -40,7 +45,7 @@ export function splice(
       whenFlushed(backend, () => backend.resetAndDestroy());
     }
     // A client that came to its proper end leaves a backend that has all of it, or is still reading the last of it.
-    else if (!backend.destroyed) backend.setTimeout(HALF_CLOSED_IDLE_MS, () => backend.destroy());
+    else if (!backend.destroyed) backend.setTimeout(halfClosedMs, () => backend.destroy());
     done(end);
   });
   backend.once('close', () => {
@@ -50,12 +55,12 @@ export function splice(
     // Without the close_notify that would call the transfer complete.
     whenFlushed(client, () => whenQuiet(client, () => client.destroy()));
   });
-  backend.once('end', () => {
-    client.setTimeout(HALF_CLOSED_IDLE_MS, () => {
-      fail('idle-half-closed');
-      client.destroy();
-    });
-  });
+  const giveUp = (): void => {
+    fail('idle-half-closed');
+    client.destroy();
+  };
+  whenEnded(backend, () => client.setTimeout(halfClosedMs, giveUp));
+  whenEnded(client, () => backend.setTimeout(halfClosedMs, giveUp));
   const watchWrites = (side: Socket, other: Socket, reason: SessionEnd): void => {
     surviveFailedWrites(side, {
       failed: () => fail(reason),
@@ -63,7 +68,7 @@ export function splice(
         if (isReset) side.destroy();
         else {
           side.end();
-          whenFlushed(other, () => afterLinger(other, () => other.destroy()), HALF_CLOSED_IDLE_MS);
+          whenFlushed(other, () => afterLinger(other, () => other.destroy()), halfClosedMs);
         }
       },
     });
@@ -99,10 +104,14 @@ function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
   const passEnd = (): void => {
     if (!endsByReset(source)) sink.end();
   };
-  if (source.readableEnded) passEnd();
-  else source.once('end', passEnd);
+  whenEnded(source, passEnd);
   // Without a reader a stream tells no end.
   source.resume();
+}
+
+function whenEnded(source: Socket, then: () => void): void {
+  if (source.readableEnded) then();
+  else source.once('end', then);
 }
 
 /** Both directions came to their proper end. */

@@ -233,14 +233,19 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       current.seen.status = head.status;
       current.seen.firstByteMs = performance.now();
     }
-    splice(socket, backend, () => {
-      if (current !== null) {
-        if (current.seen.end !== 'cut') current.seen.end = 'tunnel';
-        current.seen.bytesIn = backend.bytesWritten;
-        current.seen.bytesOut = backend.bytesRead;
-      }
-      this.#onClose();
-    });
+    splice(
+      socket,
+      backend,
+      () => {
+        if (current !== null) {
+          if (current.seen.end !== 'cut') current.seen.end = 'tunnel';
+          current.seen.bytesIn = backend.bytesWritten;
+          current.seen.bytesOut = backend.bytesRead;
+        }
+        this.#onClose();
+      },
+      { halfClosedMs: this.#parts.limits.halfClosedMs },
+    );
   }
 
   readonly #onData = (chunk: Buffer): boolean => {

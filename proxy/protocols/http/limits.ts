@@ -1,3 +1,5 @@
+import { DEFAULT_HALF_CLOSED_MS } from '../../session/splice.ts';
+
 /** What one connection of HTTP may take. Durations in ms; 0 = no limit. */
 export interface HttpLimits {
   /** Request line and header fields together. */
@@ -10,6 +12,8 @@ export interface HttpLimits {
   readonly stalledClientMs: number;
   /** How long the rest of a body is read and forgotten once its request is answered; then the connection ends. */
   readonly lingerMs: number;
+  /** How long nothing may move in a tunnel of which one side has ended. */
+  readonly halfClosedMs: number;
   /** How long a connection may be silent between two requests. */
   readonly keepAliveTimeoutMs: number;
   readonly maxRequestsPerConnection: number;
@@ -32,6 +36,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   requestTimeoutMs: 0,
   stalledClientMs: 120_000,
   lingerMs: 10_000,
+  halfClosedMs: DEFAULT_HALF_CLOSED_MS,
   keepAliveTimeoutMs: 75_000,
   maxRequestsPerConnection: 10_000,
   maxStreams: 100,

@@ -196,7 +196,7 @@ export class ClientStream implements ExchangeClient {
       this.#seen.bytesIn = backend.bytesWritten;
       this.#seen.bytesOut = backend.bytesRead;
     });
-    tunnel(stream, backend);
+    tunnel(stream, backend, this.#options.parts.limits.halfClosedMs);
   }
 
   get #requestId(): string {

@@ -4,14 +4,11 @@ import { afterLinger, whenFlushed } from '../../session/linger.ts';
 import { tap } from '../../session/tap.ts';
 import { endsByReset, surviveFailedWrites } from '../../session/write-failures.ts';
 
-/** A pod that does not take the last bytes of a client that is gone is given this long. */
-const LAST_BYTES_MS = 60_000;
-
 /**
  * Passes bytes both ways between a stream and a socket until both directions have ended (`splice` does so for two
- * sockets). What one side aborts is aborted on the other.
+ * sockets). What one side aborts is aborted on the other. `halfClosedMs`: see splice.
  */
-export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
+export function tunnel(stream: ServerHttp2Stream, backend: Socket, halfClosedMs: number): void {
   backend.on('error', ignore);
   surviveFailedWrites(backend, {
     gone: (isReset) => {
@@ -29,13 +26,16 @@ export function tunnel(stream: ServerHttp2Stream, backend: Socket): void {
     // The library ends what it resets: its code tells.
     if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || !isDone(stream)) backend.resetAndDestroy();
     else {
-      backend.setTimeout(LAST_BYTES_MS, () => backend.destroy());
+      backend.setTimeout(halfClosedMs, () => backend.destroy());
       backend.destroySoon();
     }
   });
   backend.once('close', () => {
     if (!isDone(backend)) whenFlushed(stream, () => stream.destroy(new Error('the backend broke off')));
   });
+  const giveUp = (): void => void stream.destroy(new Error('half-closed, and nothing moves'));
+  stream.once('end', () => backend.setTimeout(halfClosedMs, giveUp));
+  backend.once('end', () => stream.setTimeout(halfClosedMs, giveUp));
   // A stream again, of bytes of its own.
   tap(backend, (bytes) => backend.push(Buffer.from(bytes)));
   stream.pipe(backend);

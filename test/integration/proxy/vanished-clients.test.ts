@@ -1,0 +1,195 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
+import { createHash } from 'node:crypto';
+import type { AddressInfo } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { until } from '../../support/until.ts';
+import { runningRoute, type GatewayFixture } from './support/gateway-fixture.ts';
+import { certificate, createStage } from './support/stage.ts';
+import { closed, startBackend } from './support/streams.ts';
+import { openLossyNetwork } from './support/lossy-network.ts';
+
+const { start, backends } = createStage();
+const pods: Server[] = [];
+afterEach(() => {
+  for (const pod of pods.splice(0)) {
+    pod.closeAllConnections();
+    pod.close();
+  }
+});
+
+/** Ignores the end of its clients, as Node's HTTP server does with upgraded sockets. */
+async function startDeafPod(): Promise<number> {
+  const pod = await startBackend((socket) => socket.on('data', (data) => socket.write(data)));
+  backends.push(pod);
+  return pod.port;
+}
+
+async function startWebSocketPod(): Promise<number> {
+  const pod = createServer();
+  pod.on('upgrade', (request, socket) => {
+    socket.on('error', () => undefined);
+    const key = `${request.headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+    const accept = createHash('sha1').update(key).digest('base64');
+    socket.write(
+      `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+    );
+    socket.on('data', (data) => socket.write(data));
+  });
+  pods.push(pod);
+  await once(pod.listen(0, '127.0.0.1'), 'listening');
+  return (pod.address() as AddressInfo).port;
+}
+
+const UPGRADE = [
+  'GET / HTTP/1.1',
+  'Host: web.pods.localhost',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '\r\n',
+].join('\r\n');
+const STARTUP = Buffer.concat([Buffer.from('0000001300030000', 'hex'), Buffer.from('user\0name\0\0')]);
+const HALF_CLOSED_MS = 1_000;
+
+async function requestsNow({ gateway, feed }: GatewayFixture): Promise<number> {
+  const before = feed.received.length;
+  gateway.tellCounts({ cpuSeconds: 0, residentBytes: 0, eventLoopDelaySeconds: 0 });
+  return until('the counts', () => {
+    const told = feed.received.slice(before).find((message) => message.kind === 'counts');
+    return told === undefined ? null : { requests: told.counts.requestsNow };
+  }).then(({ requests }) => requests);
+}
+
+describe('a session of which the client has ended its side, at a pod that ignores that', () => {
+  it.each([
+    ['tcp', 'raw', [], Buffer.from('word')],
+    ['Postgres', 'pg', ['postgresql'], STARTUP],
+    ['WebSocket', 'web', ['http/1.1'], Buffer.from(UPGRADE)],
+  ])('is closed when nothing moves any more: %s', async (_what, name, ALPNProtocols, words) => {
+    const port = await startDeafPod();
+    const worker = await start({
+      routes: [
+        runningRoute('raw.pods.localhost', port),
+        runningRoute('pg.pods.localhost', port, { protocol: 'postgres' }),
+        runningRoute('web.pods.localhost', await startWebSocketPod(), { protocol: 'http' }),
+      ],
+      limits: { halfClosedMs: HALF_CLOSED_MS },
+    });
+    const client = await worker.connect(`${name}.pods.localhost`, { ALPNProtocols });
+    client.write(words);
+    await once(client, 'data');
+    const fromMs = performance.now();
+    client.end();
+    await closed(client.resume());
+    expect(performance.now() - fromMs).toBeGreaterThan(HALF_CLOSED_MS - 100);
+    await until('the place is free', () => worker.gateway.activeConnections() === 0);
+    expect(worker.gateway.counters.ended['idle-half-closed']).toBe(name === 'web' ? 0 : 1);
+  });
+
+  it('is closed when nothing moves any more: WebSocket over HTTP/2', async () => {
+    const worker = await start({
+      routes: [runningRoute('web.pods.localhost', await startWebSocketPod(), { protocol: 'http' })],
+      limits: { halfClosedMs: HALF_CLOSED_MS },
+    });
+    const socket = await worker.connect('web.pods.localhost', { ALPNProtocols: ['h2'] });
+    const session = connectHttp2('https://web.pods.localhost', { createConnection: () => socket });
+    session.on('error', () => undefined);
+    await once(session, 'remoteSettings');
+    const path = { ':path': '/', 'sec-websocket-version': '13' };
+    const stream = session.request({ ':method': 'CONNECT', ':protocol': 'websocket', ...path }, { endStream: false });
+    stream.on('error', () => undefined);
+    await once(stream, 'response');
+    expect(await requestsNow(worker)).toBe(1);
+    stream.end();
+    await new Promise((resolve) => stream.resume().once('close', resolve));
+    await until('the place is free', async () => (await requestsNow(worker)) === 0);
+    session.destroy();
+  });
+
+  it('goes on for as long as anything moves, and a client may wait for its answer', async () => {
+    const slow = await startBackend((socket) => {
+      socket.resume().once('end', () => {
+        let words = 6;
+        const talking = setInterval(() => {
+          socket.write('word ');
+          if (--words > 0) return;
+          clearInterval(talking);
+          socket.end();
+        }, HALF_CLOSED_MS / 3);
+      });
+    });
+    backends.push(slow);
+    const worker = await start({
+      routes: [runningRoute('slow.pods.localhost', slow.port)],
+      limits: { halfClosedMs: HALF_CLOSED_MS },
+    });
+    const client = await worker.connect('slow.pods.localhost');
+    client.end('question');
+    let answer = '';
+    client.on('data', (data: Buffer) => (answer += data.toString()));
+    await closed(client);
+    expect(answer).toBe('word '.repeat(6));
+  });
+});
+
+const network = await openLossyNetwork();
+afterAll(() => network?.close());
+
+/** Opens TLS with each [server name, ALPN, words, ends] of the JSON given, hears something, ends where it is to, and stays. */
+const STAYING_CLIENTS = `
+const [port, host, list] = process.argv.slice(1);
+let open = 0;
+for (const [servername, alpn, words, ends] of JSON.parse(list)) {
+  const options = { host, port, servername, rejectUnauthorized: false, allowHalfOpen: true, ALPNProtocols: alpn };
+  const client = require('node:tls').connect(options, () => client.write(Buffer.from(words, 'latin1')));
+  client.once('data', () => {
+    if (ends) client.end();
+    if (++open === JSON.parse(list).length) setTimeout(() => console.log('all'), 300);
+  });
+}
+`;
+
+describe.skipIf(network === null)('clients that are cut off from the network (network namespaces need root)', () => {
+  it('give their places back once keep-alive has failed, also when they had ended their side', async () => {
+    if (network === null) return;
+    const port = await startDeafPod();
+    const own = createTlsServer({
+      key: certificate.privateKeyPem,
+      cert: certificate.certificatePem,
+      allowHalfOpen: true,
+    });
+    own.on('secureConnection', (socket) =>
+      socket.on('error', () => undefined).on('data', (data) => socket.write(data)),
+    );
+    await once(own.listen(0, '127.0.0.1'), 'listening');
+    const web = runningRoute('web.pods.localhost', await startWebSocketPod(), { protocol: 'http' });
+    const { gateway } = await start({
+      routes: [
+        runningRoute('raw.pods.localhost', port),
+        runningRoute('pg.pods.localhost', port, { protocol: 'postgres' }),
+        runningRoute('pass.pods.localhost', (own.address() as AddressInfo).port, { tls: 'passthrough' }),
+        web,
+      ],
+      limits: { keepAliveMs: 1_000, halfClosedMs: 3_600_000, handshakeTimeoutMs: 3_600_000 },
+    });
+    const listening = await gateway.listen('https', { host: network.address, port: 0 });
+    const clients = [true, false].flatMap((ends) => [
+      ['raw.pods.localhost', [], 'word', ends],
+      ['pg.pods.localhost', ['postgresql'], STARTUP.toString('latin1'), ends],
+      ['pass.pods.localhost', [], 'word', ends],
+      ['web.pods.localhost', ['http/1.1'], UPGRADE, ends],
+    ]);
+    const command = [process.execPath, '-e', STAYING_CLIENTS, `${listening.port}`, network.address];
+    const child = network.spawn([...command, JSON.stringify(clients)]);
+    await once(child.stdout ?? child, 'data');
+    expect(gateway.activeConnections()).toBe(clients.length);
+    await network.cut();
+    // Keep-alive asks ten times, once a second.
+    await until('all places are free', () => gateway.activeConnections() === 0, { timeoutMs: 40_000 });
+    own.close();
+  });
+});
