@@ -16,7 +16,7 @@ export type Onlooker = (bytes: Buffer) => boolean;
 
 export interface SpliceOptions {
   /** See DEFAULT_HALF_CLOSED_MS. */
-  readonly halfClosedMs: number;
+  readonly halfClosedMs?: number;
   readonly onlooker?: Onlooker | null;
 }
 
@@ -30,7 +30,7 @@ export function splice(
   client: Socket,
   backend: Socket,
   done: (end: SessionEnd) => void,
-  { halfClosedMs, onlooker = null }: SpliceOptions,
+  { halfClosedMs = DEFAULT_HALF_CLOSED_MS, onlooker = null }: SpliceOptions = {},
 ): (reason: SessionEnd) => void {
   let end: SessionEnd = 'finished';
   const fail = (reason: SessionEnd): void => {
