@@ -67,6 +67,8 @@ const CONFIG_FILE = z.strictObject({
       handshakeTimeoutMs: z.int().min(100).optional(),
       sessionIdleMs: z.int().min(1000).optional(),
       halfClosedMs: z.int().min(1000).optional(),
+      stalledClientMs: z.int().min(1000).optional(),
+      minClientBytesPerSecond: z.int().min(0).optional(),
       staleAfterMs: z.int().min(1000).optional(),
     })
     .prefault({}),

@@ -302,6 +302,8 @@ export interface GatewayLimitsConfig {
   readonly handshakeTimeoutMs?: number | undefined;
   readonly sessionIdleMs?: number | undefined;
   readonly halfClosedMs?: number | undefined;
+  readonly stalledClientMs?: number | undefined;
+  readonly minClientBytesPerSecond?: number | undefined;
   /** With the route feed away for longer, new connections get "does not answer". */
   readonly staleAfterMs?: number | undefined;
 }

@@ -129,7 +129,11 @@ function limitsOf(
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,
     halfClosedMs: given.halfClosedMs ?? defaults.halfClosedMs,
     keepAliveMs: defaults.keepAliveMs,
-    http: DEFAULT_HTTP_LIMITS,
+    http: {
+      ...DEFAULT_HTTP_LIMITS,
+      stalledClientMs: given.stalledClientMs ?? DEFAULT_HTTP_LIMITS.stalledClientMs,
+      minClientBytesPerSecond: given.minClientBytesPerSecond ?? DEFAULT_HTTP_LIMITS.minClientBytesPerSecond,
+    },
   };
 }
 

@@ -183,6 +183,8 @@ class GatewayWorker implements Gateway {
       trustedProxies: trusted.length === 0 ? null : compileAddressList(trusted),
       acquirePod: (uid) => counts.acquirePod(uid),
       releasePod: (uid) => counts.releasePod(uid),
+      acquireAddress: (address) => counts.acquireAddress(address),
+      releaseAddress: (address) => counts.releaseAddress(address),
       seen,
       sessions,
       log,

@@ -68,6 +68,17 @@ export class ConnectionCounts {
     }
   }
 
+  /** For one more request at a time on a connection that has its place. */
+  acquireAddress(address: string): boolean {
+    const isAcquired = increment(this.#admitted, addressKey(address), this.#limits.maxConnectionsPerAddress);
+    if (!isAcquired) this.#onLimit('address');
+    return isAcquired;
+  }
+
+  releaseAddress(address: string): void {
+    decrement(this.#admitted, addressKey(address));
+  }
+
   acquirePod(uid: string): boolean {
     const isAcquired = increment(this.#pods, uid, this.#limits.maxConnectionsPerPod);
     if (!isAcquired) this.#onLimit('pod');

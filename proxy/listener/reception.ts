@@ -136,7 +136,7 @@ export class Reception {
       const { backend = null } = connection.session ?? {};
       if (backend === null) continue;
       const moved = backend.bytesRead + backend.bytesWritten;
-      if (connection.idle.isStalled(nowMs, true, moved, idleMs)) this.close(connection, 'idle');
+      if (connection.idle.isStalled(nowMs, true, moved, { limitMs: idleMs, least: 1 })) this.close(connection, 'idle');
     }
   }
 

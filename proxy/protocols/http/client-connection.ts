@@ -11,6 +11,7 @@ import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.
 import { forwardedRequest } from './forwarded-request.ts';
 import { Http1Answer, type Persistence } from './http1-answer.ts';
 import { type Accepted, speaksH2c } from './judge.ts';
+import { clientPace } from './limits.ts';
 import { rawResponse, renderProblem } from './page.ts';
 import { type HttpErrorCode, noteProblem, type Problem, problemOfCode } from './problem.ts';
 import { acceptOf, expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
@@ -81,6 +82,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #wait: Wait = 'first';
   #deadlineMs: number;
   readonly #stall = new StallWatch();
+  /** The client of this request has been told to send its body. */
+  #hasContinued = false;
 
   constructor(socket: Socket, info: ConnectionInfo, parts: ConnectionParts) {
     this.#socket = socket;
@@ -152,6 +155,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   }
 
   onInterim(head: ResponseHead): void {
+    if (head.status === 100) this.#hasContinued = true;
     this.#current?.answer.interim(head);
   }
 
@@ -400,6 +404,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     const { limits, judge } = this.#parts;
     this.#requests++;
     this.#phase = 'exchange';
+    this.#hasContinued = false;
     const seen = this.#parts.began(this.#info, 'http/1.1');
     this.#keepsAlive = persists(head) && this.#requests < limits.maxRequestsPerConnection && !this.#parts.isClosing();
     const verdict = judge.judge(head, this.#info, this.#requests);
@@ -419,7 +424,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#answer(this.#currentOf(head, framing, seen), problem);
       return;
     }
-    const release = this.#parts.acquire(verdict, this.#info, this.#cut);
+    const release = this.#parts.acquire(verdict, this.#info, this.#cut, 'connection');
     if (release === null) {
       this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict));
       return;
@@ -527,15 +532,17 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#deadlineMs = wait === 'none' ? Infinity : performance.now() + ms;
   }
 
-  /** Who sends nothing of a body that its pod waits for, or takes nothing of an answer, holds a place for nothing. */
+  /** Who sends too little of a body that its pod waits for, or takes too little of an answer, holds a place for nothing. */
   #isClientStalled(nowMs: number): boolean {
     const current = this.#current;
     if (current?.exchange?.takesBody !== true) return false;
     const { head, seen, isBodyDone, answer } = current;
-    const isBodyWaitedFor = !isBodyDone && !this.#isHeld && !answer.hasBegun && !expectsContinue(head);
-    const isWaitedFor = this.#phase === 'exchange' && (this.#socket.writableNeedDrain || isBodyWaitedFor);
+    // Who expects 100 (Continue) waits for it, and only then is waited for.
+    const maySend = !expectsContinue(head) || this.#hasContinued;
+    const isBodyWaitedFor = !isBodyDone && !this.#isHeld && !answer.hasBegun && maySend;
+    const isWaitedFor = this.#phase === 'exchange' && (this.#socket.writableLength > 0 || isBodyWaitedFor);
     const progress = seen.bytesIn + seen.bytesOut - this.#socket.writableLength;
-    return this.#stall.isStalled(nowMs, isWaitedFor, progress, this.#parts.limits.stalledClientMs);
+    return this.#stall.isStalled(nowMs, isWaitedFor, progress, clientPace(this.#parts.limits));
   }
 
   #giveUpRequest(): void {

@@ -29,10 +29,16 @@ export interface ConnectionParts {
   /** See ExchangeOptions. */
   poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
   /**
-   * Takes a place at the pod; null = it is full. Answers what gives it back. `cut` is called when the exchange must not go
+   * Takes a place at the pod; null = it is full. Answers what gives it back. A 'stream' beside others of
+   * its connection takes one of its client's places, too. `cut` is called when the exchange must not go
    * on, since the pod is gone or lets this client in no more.
    */
-  acquire(accepted: Accepted, info: ConnectionInfo, cut: () => void): (() => void) | null;
+  acquire(
+    accepted: Accepted,
+    info: ConnectionInfo,
+    cut: () => void,
+    uses: 'connection' | 'stream',
+  ): (() => void) | null;
   /** No further request is taken. */
   isClosing(): boolean;
   /** A request, or a tunnel, is under way; and no more. */

@@ -27,6 +27,9 @@ export interface HttpProtocolOptions extends JudgeOptions {
   /** Counts a request or tunnel against the pod's limit; false = full. Released exactly once when true. */
   readonly acquirePod: (uid: string) => boolean;
   readonly releasePod: (uid: string) => void;
+  /** Counts a request against its client's connections; false = it has as many as it may. Released exactly once when true. */
+  readonly acquireAddress: (address: string) => boolean;
+  readonly releaseAddress: (address: string) => void;
   readonly sessions: Pick<RunningSessions, 'add'>;
   readonly log: Logger;
   /** The API's version, for its envelope; null there when not given. */
@@ -144,16 +147,28 @@ class Protocol implements HttpProtocol, ConnectionParts {
     return this.#pools.owned(host, backend, route.backendProtocol, owner, () => introduceClient(route, info, socket));
   }
 
-  acquire(accepted: Accepted, info: ConnectionInfo, cut: () => void): (() => void) | null {
-    if (accepted.kind === 'api') return nothing;
+  acquire(
+    accepted: Accepted,
+    info: ConnectionInfo,
+    cut: () => void,
+    uses: 'connection' | 'stream',
+  ): (() => void) | null {
+    const { acquirePod, releasePod, acquireAddress, releaseAddress, sessions } = this.#options;
+    const address = uses === 'stream' ? info.remoteAddress : null;
+    if (address !== null && !acquireAddress(address)) return null;
+    const releaseShare = address === null ? nothing : (): void => releaseAddress(address);
+    if (accepted.kind === 'api') return releaseShare;
     const { uid } = accepted.backend;
-    const { acquirePod, releasePod, sessions } = this.#options;
-    if (!acquirePod(uid)) return null;
+    if (!acquirePod(uid)) {
+      releaseShare();
+      return null;
+    }
     const comer = { remoteAddress: accepted.client.address, proof: info.proof };
     const forget = sessions.add({ host: accepted.request.host, uid, comer, tlsEnd: 'gateway', cut });
     return () => {
       forget();
       releasePod(uid);
+      releaseShare();
     };
   }
 
@@ -198,5 +213,5 @@ class Protocol implements HttpProtocol, ConnectionParts {
 }
 
 function nothing(): void {
-  // The API has no limit of connections.
+  // It has a place of its own already.
 }

@@ -1,3 +1,4 @@
+import type { Pace } from '../../limits/stall-watch.ts';
 import { DEFAULT_HALF_CLOSED_MS } from '../../session/splice.ts';
 
 /** What one connection of HTTP may take. Durations in ms; 0 = no limit. */
@@ -8,8 +9,10 @@ export interface HttpLimits {
   readonly headersTimeoutMs: number;
   /** From the first byte of a request to the last of its body. */
   readonly requestTimeoutMs: number;
-  /** How long a client may neither send more of the body that is waited for, nor take more of its answer. */
+  /** In so long a client has to send `minClientBytesPerSecond` of a body that is waited for, or take as much of its answer. */
   readonly stalledClientMs: number;
+  /** Counted only while a transfer is pending: streams of events and long polls may be silent. */
+  readonly minClientBytesPerSecond: number;
   /** How long the rest of a body is read and forgotten once its request is answered; then the connection ends. */
   readonly lingerMs: number;
   /** How long nothing may move in a tunnel of which one side has ended. */
@@ -34,7 +37,9 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   headersTimeoutMs: 20_000,
   // Uploads may take hours; that the header section arrives in time is what keeps the slow from holding places.
   requestTimeoutMs: 0,
+  // Long enough for a slow line behind large buffers, which moves seldom and then much at a time.
   stalledClientMs: 120_000,
+  minClientBytesPerSecond: 100,
   lingerMs: 10_000,
   halfClosedMs: DEFAULT_HALF_CLOSED_MS,
   keepAliveTimeoutMs: 75_000,
@@ -45,3 +50,8 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   apiAnswerMs: 90_000,
   upstreamIdleMs: 4_000,
 };
+
+/** What is expected of a client while a transfer is pending. */
+export function clientPace({ stalledClientMs, minClientBytesPerSecond }: HttpLimits): Pace {
+  return { limitMs: stalledClientMs, least: Math.max(1, (minClientBytesPerSecond * stalledClientMs) / 1_000) };
+}

@@ -94,6 +94,7 @@ export class ClientSession implements HttpConnection {
       fields: rawHeaders,
       endsHere: (flags & NGHTTP2_FLAG_END_STREAM) !== 0,
       number: this.#requests,
+      isAlone: this.#streams.size === 0,
       client: { info: this.#info, socket: this.#socket },
       parts: this.#parts,
       refusal: this.#refusal,

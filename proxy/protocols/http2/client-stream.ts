@@ -8,6 +8,7 @@ import type { ConnectionParts, HttpClient } from '../http/connection-parts.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from '../http/exchange.ts';
 import { forwardedRequest } from '../http/forwarded-request.ts';
 import { type Accepted, speaksH2c } from '../http/judge.ts';
+import { clientPace } from '../http/limits.ts';
 import { renderProblem } from '../http/page.ts';
 import { noteProblem, type Problem, problemOfCode } from '../http/problem.ts';
 import type { Framing } from '../http/wire/body-reader.ts';
@@ -31,6 +32,8 @@ export interface ClientStreamOptions {
   readonly endsHere: boolean;
   /** Of this connection's requests, from 1. */
   readonly number: number;
+  /** No other is under way: the place of the connection is enough for it. */
+  readonly isAlone: boolean;
   readonly client: HttpClient;
   readonly parts: ConnectionParts;
   /** Every request of the connection is refused with this. */
@@ -81,31 +84,39 @@ export class ClientStream implements ExchangeClient {
 
   /** Called now and then: who is late is let go. */
   look(nowMs: number): void {
-    if (this.#isAnswered) {
-      this.#closeWhenSent();
-      return;
-    }
+    if (this.#isAnswered) this.#closeWhenSent();
     const exchange = this.#exchange;
     const { apiAnswerMs } = this.#options.parts.limits;
     if (exchange !== null && this.#accepted?.kind === 'api' && nowMs - exchange.heardMs > apiAnswerMs) {
       exchange.giveUp('SILENT');
     }
-    const { writableNeedDrain, writableEnded, writableLength, headersSent } = this.#stream;
-    const { stalledClientMs } = this.#options.parts.limits;
-    const isStalled = this.#stall.isStalled(
-      nowMs,
-      // Also for the last of an answer.
-      !this.#isTunnel && (writableNeedDrain || (writableEnded && this.#isBodyDone)),
-      this.#seen.bytesOut - writableLength,
-      stalledClientMs,
-    );
-    if (!isStalled && (nowMs < this.#deadlineMs || this.#isBodyDone)) return;
+    const isStalled = this.#isClientStalled(nowMs);
+    if (!isStalled && (nowMs < this.#deadlineMs || this.#isBodyDone || this.#isAnswered)) return;
     this.#deadlineMs = Infinity;
     exchange?.abandon();
-    if (headersSent) {
+    if (this.#stream.headersSent) {
       this.#seen.end = 'deadline';
       this.#break('the request took too long');
     } else this.#refuse(problemOfCode('request.timeout', this.#requestId, 'The request is given up.'));
+  }
+
+  /** Like that of ClientConnection: windows of flow control that stay closed, and bodies that come byte by byte. */
+  #isClientStalled(nowMs: number): boolean {
+    if (this.#isTunnel) return false;
+    const stream = this.#stream;
+    const { writableEnded, writableLength } = stream;
+    // Also for the last of an answer.
+    const isAnswerPending = writableLength > 0 || (writableEnded && (this.#isBodyDone || this.#isAnswered));
+    const takesBody = this.#exchange?.takesBody === true && !stream.isPaused();
+    // Calls of gRPC may be silent in both directions for as long as they like.
+    const isBodyWaitedFor = !this.#isBodyDone && takesBody && !this.hasAnswered && !isGrpc(this.#head);
+    const progress = this.#seen.bytesIn + this.#seen.bytesOut - writableLength;
+    return this.#stall.isStalled(
+      nowMs,
+      isAnswerPending || isBodyWaitedFor,
+      progress,
+      clientPace(this.#options.parts.limits),
+    );
   }
 
   wantsBody(): void {
@@ -205,7 +216,7 @@ export class ClientStream implements ExchangeClient {
   }
 
   #begin(): void {
-    const { fields, endsHere, parts, client, number, refusal } = this.#options;
+    const { fields, endsHere, parts, client, number, refusal, isAlone } = this.#options;
     const translated = translateRequest(fields, endsHere);
     if (translated.kind === 'reject') {
       this.#refuse(problemOfCode('request.malformed', this.#requestId, translated.reason));
@@ -232,7 +243,7 @@ export class ClientStream implements ExchangeClient {
       this.#refuse(problemOfCode('request.malformed', verdict.requestId, reason));
       return;
     }
-    const release = parts.acquire(verdict, client.info, this.#cut);
+    const release = parts.acquire(verdict, client.info, this.#cut, isAlone ? 'connection' : 'stream');
     if (release === null) {
       this.#refuse(parts.judge.full(verdict));
       return;

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { connect as connectHttp2 } from 'node:http2';
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, type Settings } from 'node:http2';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/http-protocol.ts';
 import { until } from '../../support/until.ts';
-import { runningRoute } from './support/gateway-fixture.ts';
+import { type GatewayFixture, runningRoute } from './support/gateway-fixture.ts';
 import { createStage, echoes } from './support/stage.ts';
 import { openPlain, readAll, readAndEnd, startBackend } from './support/streams.ts';
 
@@ -24,7 +24,7 @@ const http1 = { ALPNProtocols: ['http/1.1'] };
 const STALLED_MS = 700;
 const limits = {
   handshakeTimeoutMs: 500,
-  http: { ...DEFAULT_HTTP_LIMITS, headersTimeoutMs: 600, stalledClientMs: STALLED_MS },
+  http: { ...DEFAULT_HTTP_LIMITS, headersTimeoutMs: 600, stalledClientMs: STALLED_MS, minClientBytesPerSecond: 5 },
 };
 
 async function startPod(handler: http.RequestListener): Promise<number> {
@@ -43,6 +43,117 @@ const pourOut: http.RequestListener = (_, response) => {
   response.on('drain', pour);
   pour();
 };
+
+/** At least 100 bytes a second. */
+const pace = { ...limits, http: { ...limits.http, minClientBytesPerSecond: 100 } };
+
+async function openHttp2(fixture: GatewayFixture, settings: Settings = {}): Promise<ClientHttp2Session> {
+  const socket = await fixture.connect(HOST, { ALPNProtocols: ['h2'] });
+  const session = connectHttp2(`https://${HOST}`, { createConnection: () => socket, settings });
+  session.on('error', () => undefined);
+  await once(session, 'remoteSettings');
+  return session;
+}
+
+/** Not events.once: a reset is an 'error', too. */
+function closing(stream: ClientHttp2Stream): Promise<unknown> {
+  stream.on('error', () => undefined);
+  return new Promise((resolve) => stream.once('close', resolve));
+}
+
+describe('a client whose transfer is pending', () => {
+  const takesBodies: http.RequestListener = (request, response) => {
+    request.resume().on('end', () => response.end('all of it'));
+  };
+
+  it('is told so when it sends its body by single bytes', async () => {
+    const port = await startPod(takesBodies);
+    const fixture = await start({ routes: [runningRoute(HOST, port, { protocol: 'http' })], limits: pace });
+    const client = await fixture.connect(HOST, http1);
+    client.write(`POST / HTTP/1.1\r\nHost: ${HOST}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+    const session = await openHttp2(fixture);
+    const stream = session.request({ ':path': '/', ':method': 'POST' });
+    const status = new Promise((resolve) => stream.once('response', (head) => resolve(head[':status'])));
+    const gone = closing(stream.resume());
+    const dripping = setInterval(() => {
+      client.write('1\r\nx\r\n');
+      if (!stream.destroyed) stream.write('x');
+    }, STALLED_MS / 7);
+    expect(String(await readAndEnd(client))).toMatch(/^HTTP\/1\.1 408 /);
+    expect(await status).toBe(408);
+    await gone;
+    clearInterval(dripping);
+    session.destroy();
+  });
+
+  it('loses the streams whose window it keeps closed, be the answers ever so short, and the pod has its places back', async () => {
+    const port = await startPod((request, response) => {
+      // The one comes to its end, the other is a stream of events that goes on.
+      if (request.url === '/short') response.end('short');
+      else response.write('event');
+    });
+    const fixture = await start({
+      routes: [runningRoute(HOST, port, { protocol: 'http' })],
+      limits: { ...pace, maxConnectionsPerPod: 20 },
+    });
+    const session = await openHttp2(fixture, { initialWindowSize: 0 });
+    const streams = Array.from({ length: 20 }, (_, index) => session.request({ ':path': index % 2 ? '/short' : '/' }));
+    const gone = streams.map(closing);
+    await Promise.all(streams.map((stream) => once(stream, 'response')));
+    const full = await fixture.connect(HOST, http1);
+    full.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\n\r\n`);
+    expect(String(await readAndEnd(full))).toMatch(/^HTTP\/1\.1 503 /);
+    await Promise.all(gone);
+    const next = await fixture.connect(HOST, http1);
+    next.write(`GET /short HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\n\r\n`);
+    expect(String(await readAndEnd(next))).toMatch(/^HTTP\/1\.1 200 /);
+    session.destroy();
+  });
+
+  it('is not the one that listens to events that seldom come, or waits for an answer that does not', async () => {
+    const port = await startPod((request, response) => {
+      if (request.url === '/events') response.write('first');
+      setTimeout(() => response.end('last'), STALLED_MS * 3);
+    });
+    const fixture = await start({ routes: [runningRoute(HOST, port, { protocol: 'http' })], limits: pace });
+    const session = await openHttp2(fixture);
+    const ends = ['/events', '/poll'].flatMap(async (path) => {
+      const client = await fixture.connect(HOST, http1);
+      client.write(`GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nConnection: close\r\n\r\n`);
+      const stream = session.request({ ':path': path }).setEncoding('utf8');
+      let text = '';
+      stream.on('data', (data: string) => (text += data));
+      await closing(stream);
+      return [text, String(await readAndEnd(client))];
+    });
+    for (const text of (await Promise.all(ends)).flat()) expect(text).toContain('last');
+    session.destroy();
+  });
+
+  it('has no more requests at a time on a connection of HTTP/2 than connections', async () => {
+    const port = await startPod(() => undefined);
+    const fixture = await start({
+      routes: [runningRoute(HOST, port, { protocol: 'http' })],
+      limits: { ...pace, maxConnectionsPerAddress: 3 },
+    });
+    const session = await openHttp2(fixture);
+    const waiting = [1, 2, 3].map(() => session.request({ ':path': '/' }));
+    const gone = waiting.map(closing);
+    const refused = session.request({ ':path': '/' });
+    const [head] = (await once(refused, 'response')) as [{ ':status': number }];
+    expect(head[':status']).toBe(503);
+    await closing(refused.resume());
+    waiting[2]?.close();
+    await gone[2];
+    await until('the place is free', async () => {
+      const next = session.request({ ':path': '/' }).resume();
+      const isRefused = await Promise.race([once(next, 'response').then(() => true), delay(200, false)]);
+      next.close();
+      return !isRefused;
+    });
+    session.destroy();
+  });
+});
 
 describe('a client that is slow on purpose', () => {
   it('has no more than the time of a handshake: silent, or byte by byte', async () => {

@@ -59,6 +59,8 @@ export class HttpGateway {
       },
       sessions: new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY),
       releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
+      acquireAddress: () => true,
+      releaseAddress: () => undefined,
       trustedProxies: null,
       seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
       log: silentLog,
