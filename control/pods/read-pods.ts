@@ -1,3 +1,5 @@
+import { setImmediate as nextLoop } from 'node:timers/promises';
+
 import type { SeenEverywhere } from '../../core/connection-desk.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../core/pod.ts';
@@ -84,6 +86,8 @@ export async function readLogs(
     try {
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(LOGS_DEADLINE_MS)]);
       const live = await parts.orchestrator.logs(record, { tailBytes }, deadline);
+      // 10 MB take some 10 ms to read and to encode: the event loop goes round in between.
+      await nextLoop();
       if (live !== '') return { output: lastBytes(live, tailBytes), actions, note };
     } catch (error) {
       parts.log.warn({ podId, tenant: record.tenant, error: errorText(error) }, 'logs could not be read');
@@ -94,7 +98,9 @@ export async function readLogs(
   const output = await mutex.run(`logs of ${podKey(caller.tenant, caller.username)}`, async () => {
     signal.throwIfAborted();
     reserve(AS_TEXT * KEPT_MAX_BYTES);
-    return lastBytes(await parts.logs.output(record.uid), tailBytes);
+    const kept = await parts.logs.output(record.uid);
+    await nextLoop();
+    return lastBytes(kept, tailBytes);
   });
   if (output.length > 0 && NEW_RUN.has(record.status))
     note ??= 'Nothing was printed yet; these are the logs kept of an earlier run.';

@@ -42,7 +42,7 @@ const unreadLists: Attack = {
   growthMiB: 250,
   async run(stage, scale) {
     const wanted = scale === 'full' ? 1_190 : 60;
-    const environment = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`NAME_${at}`, 'x'.repeat(1_000)]));
+    const environment = Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`NAME_${at}`, 'x'.repeat(600)]));
     const created: string[] = [];
     let refusal = 0;
     while (created.length < wanted && refusal === 0) {

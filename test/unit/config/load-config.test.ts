@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readMetricsToken } from '../../../config/api-section.ts';
 import type { Config } from '../../../config/config.ts';
 import { loadConfig } from '../../../config/load-config.ts';
 import { readSecrets } from '../../../config/secrets.ts';
@@ -37,6 +38,61 @@ function problemsOf(env: NodeJS.ProcessEnv, yaml?: string): readonly string[] {
   }
   return [];
 }
+
+describe('the API', () => {
+  test('has its limits without any setting, and names of its own in a cluster', () => {
+    expect(load({}).api).toEqual({
+      calls: {
+        ...{ calls: 512, callsPerTenant: 256, callsPerUser: 64, callsPerAddress: 128 },
+        ...{ bytes: 256 * 2 ** 20, bytesPerTenant: 128 * 2 ** 20, bytesPerUser: 64 * 2 ** 20 },
+      },
+      slowReaders: { graceMs: 30_000, minimumBytesPerSecond: 4_096 },
+      failedLoginsPerMinute: 120,
+      controlHosts: [],
+      metricsTokenFile: null,
+    });
+    const cluster = { PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_NAMESPACE: 'pods', KUBECONFIG: '/nowhere' };
+    const yaml = 'kubernetes: {gateway: {namespace: gates, labels: {a: b}}}';
+    expect(load(cluster, yaml).api.controlHosts).toEqual([
+      'podgate-control',
+      'podgate-control.gates',
+      'podgate-control.gates.svc',
+      'podgate-control.gates.svc.cluster.local',
+    ]);
+    expect(load(cluster, `${yaml}\napi: {controlHosts: [control.example.org]}`).api.controlHosts).toEqual([
+      'control.example.org',
+    ]);
+  });
+
+  test('refuses limits that contradict each other, hosts with a port and tokens that are none, each with its key', () => {
+    writeFileSync(join(directory, 'short.token'), 'short\n');
+    const problems = problemsOf(
+      {},
+      'api: {callsPerUser: 300, inFlightMiBPerTenant: 300, metricsTokenFile: short.token}',
+    ).join('\n');
+    expect(problems).toMatch(/PODGATE_CONFIG api: callsPerUser must not exceed callsPerTenant/);
+    expect(problems).toMatch(/PODGATE_CONFIG api: inFlightMiBPerUser must not exceed inFlightMiBPerTenant/);
+    expect(problems).toMatch(/PODGATE_CONFIG api.metricsTokenFile: the file must contain a token/);
+    expect(problems).not.toContain('short\n');
+    expect(problemsOf({}, 'api: {controlHosts: ["a.example:8000"]}').join()).toMatch(
+      /api.controlHosts\[0\]: must be a host name or an IP address, without a port/,
+    );
+    expect(problemsOf({}, 'api: {metricsTokenFile: nothing.there}').join()).toMatch(
+      /api.metricsTokenFile: the file cannot be read \(ENOENT\)/,
+    );
+  });
+
+  test('reads the token at every use, and nothing from a file that is gone', () => {
+    const path = join(directory, 'metrics.token');
+    writeFileSync(path, 'a-token-of-some-length\n');
+    expect(load({}, `api: {metricsTokenFile: ${path}}`).api.metricsTokenFile).toBe(path);
+    expect(readMetricsToken(path)).toBe('a-token-of-some-length');
+    writeFileSync(path, '');
+    expect(readMetricsToken(path)).toBeNull();
+    rmSync(path);
+    expect(readMetricsToken(path)).toBeNull();
+  });
+});
 
 describe('without any setting', () => {
   test('it is the embedded default on loopback', () => {
