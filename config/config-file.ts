@@ -38,6 +38,9 @@ const tenant = z
   })
   .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'give key or jwks, not both' });
 
+/** Each is two sockets, or four with IPv6, in every worker. */
+const LISTENERS_MAX = 8;
+
 const CONFIG_FILE = z.strictObject({
   tenants: z.array(tenant).min(1).optional(),
   images: z.array(z.string().min(1)).default([]),
@@ -72,6 +75,10 @@ const CONFIG_FILE = z.strictObject({
       staleAfterMs: z.int().min(1000).optional(),
     })
     .prefault({}),
+  listeners: z
+    .array(z.strictObject({ port: z.int().min(1).max(65_535) }))
+    .max(LISTENERS_MAX)
+    .default([]),
   api: apiSection,
   kubernetes: kubernetesSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),

@@ -11,6 +11,8 @@ export interface Config extends RoleSettings {
   /** What clients dial. 0 = the same as the gateway's. */
   readonly publicHttpsPort: number;
   readonly publicHttpPort: number;
+  /** More ports with the same front as `httpsPort`, such as 5432 and 7687: protocols are told apart by their first bytes. */
+  readonly listeners: readonly { readonly port: number }[];
   /** The API in plaintext, at `controlHost`. */
   readonly controlPort: number;
   /** 127.0.0.1, but where probes come from outside the pod that Podgate runs in: in a cluster. */

@@ -54,6 +54,7 @@ function combine(
   const httpPort = environment.PODGATE_HTTP_PORT ?? 8080;
   const controlPort = environment.PODGATE_CONTROL_PORT ?? 8000;
   portProblems({ httpsPort, httpPort, controlPort }, problems);
+  listenerProblems(file.listeners, [httpsPort, httpPort, controlPort], problems);
   const store = environment.PODGATE_REDIS_URL === undefined ? 'sqlite' : 'redis';
   const { gatewayListener, controlPlane } = file;
   const roles = environment.PODGATE_ROLES ?? ALL_ROLES;
@@ -80,6 +81,7 @@ function combine(
     httpPort,
     publicHttpsPort: environment.PODGATE_PUBLIC_HTTPS_PORT ?? httpsPort,
     publicHttpPort: environment.PODGATE_PUBLIC_HTTP_PORT ?? httpPort,
+    listeners: file.listeners,
     controlPort,
     controlHost: controlHostOf(environment.PODGATE_ORCHESTRATOR, host, hasPods),
     dataDir,
@@ -157,6 +159,15 @@ function portProblems(ports: Record<'httpsPort' | 'httpPort' | 'controlPort', nu
   problems.push(
     'PODGATE_HTTPS_PORT, PODGATE_HTTP_PORT, PODGATE_CONTROL_PORT: two of them are the same port; give each its own.',
   );
+}
+
+function listenerProblems(listeners: Config['listeners'], taken: readonly number[], problems: string[]): void {
+  const seen = new Set(taken);
+  for (const [index, { port }] of listeners.entries()) {
+    if (seen.has(port))
+      problems.push(`PODGATE_CONFIG listeners[${index}].port: ${port} is used already; give each its own.`);
+    seen.add(port);
+  }
 }
 
 /** Pods of the process orchestrator run as this machine's processes: whoever reaches the API runs programs here. */

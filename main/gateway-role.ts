@@ -139,9 +139,10 @@ function limitsOf(
 
 /** As on the machine itself; and under the port that clients dial, which may be that of a load balancer. */
 function podDoorsOf(config: Config) {
-  const { httpsPort, httpPort, publicHttpsPort, publicHttpPort } = config;
+  const { httpsPort, httpPort, publicHttpsPort, publicHttpPort, listeners } = config;
+  const tlsPorts = [httpsPort, publicHttpsPort, ...listeners.map(({ port }) => port)];
   return [
-    ...Array.from(new Set([httpsPort, publicHttpsPort]), (port) => ({ kind: 'https', port }) as const),
+    ...Array.from(new Set(tlsPorts), (port) => ({ kind: 'https', port }) as const),
     ...Array.from(new Set([httpPort, publicHttpPort]), (port) => ({ kind: 'http', port }) as const),
   ];
 }

@@ -35,9 +35,14 @@ export function greetingOf(options: GreetingOptions): string {
     config.kubernetes === null
       ? `Pods run as processes of this machine, ${asRoot ? 'each under a user id of its own' : 'with your rights'}: create none that you do not trust.`
       : `Pods run in the namespace ${config.kubernetes.namespace} of the cluster.`;
+  const ports = config.listeners.map(({ port: each }) => each);
+  const also =
+    ports.length === 0
+      ? ''
+      : `Everything is also at port${ports.length > 1 ? 's' : ''} ${ports.join(', ').replace(/, (\d+)$/, ' and $1')}.\n`;
   return `
 Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s). API: ${origin(baseHost)}/v3/pods, pods: ${origin(`<pod>.pods.${baseHost}`)}
-${where}
+${also}${where}
 
 A Postgres, and SQL through the gateway:
   ${create({ pod_id: 'mypg', pod_template: 'postgres' })}

@@ -51,23 +51,23 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
     for (let slot = 0; slot < count; slot += 1) {
       const sockets: BoundSocket[] = [];
       for (const host of config.listenHosts) {
-        for (const socket of ['https', 'http'] as const) {
-          const bound = bind(socket, host, socket === 'https' ? https : http, true);
-          if (bound === null) continue;
+        const open = (socket: SocketKind, port: number, variable: string): number => {
+          const bound = bind({ socket, host, port, variable }, true);
+          if (bound === null) return port;
           opened.push(bound);
           sockets.push(bound);
-          // Port 0 is free choice for the first socket alone.
-          if (socket === 'https') https = bound.port;
-          else http = bound.port;
-        }
+          return bound.port;
+        };
+        // Port 0 is free choice for the first socket alone.
+        https = open('https', https, 'PODGATE_HTTPS_PORT');
+        http = open('http', http, 'PODGATE_HTTP_PORT');
+        for (const { port } of config.listeners) open('https', port, LISTENERS);
       }
       slots.push(sockets);
     }
-    const control = bind('control', config.controlHost, config.controlPort, false);
-    if (control === null)
-      throw taken([
-        { variable: 'PODGATE_CONTROL_PORT', host: config.controlHost, port: config.controlPort, code: 'EADDRNOTAVAIL' },
-      ]);
+    const { controlHost: host, controlPort: port } = config;
+    const control = bind({ socket: 'control', host, port, variable: 'PODGATE_CONTROL_PORT' }, false);
+    if (control === null) throw taken([{ variable: 'PODGATE_CONTROL_PORT', host, port, code: 'EADDRNOTAVAIL' }]);
     opened.push(control);
     return {
       slots,
@@ -84,6 +84,9 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
     throw error;
   }
 }
+
+/** The key of the YAML file. */
+const LISTENERS = 'PODGATE_CONFIG listeners';
 
 /** The children of a supervisor that was killed end within a moment: a port that is theirs is waited for. */
 const TAKEN_WAIT_MS = 3_000;
@@ -105,6 +108,7 @@ async function probe(config: Config): Promise<void> {
     ...(config.roles.includes('gateway') ? config.listenHosts : []).flatMap((host) => [
       { variable: 'PODGATE_HTTPS_PORT', host, port: config.httpsPort },
       { variable: 'PODGATE_HTTP_PORT', host, port: config.httpPort },
+      ...config.listeners.map(({ port }) => ({ variable: LISTENERS, host, port })),
     ]),
     { variable: 'PODGATE_CONTROL_PORT', host: config.controlHost, port: config.controlPort },
   ];
@@ -147,7 +151,15 @@ function taken(refused: readonly Refused[]): PodgateError {
   });
 }
 
-function bind(socket: SocketKind, host: string, port: number, reusePort: boolean): BoundSocket | null {
+interface Wanted {
+  readonly socket: SocketKind;
+  readonly host: string;
+  readonly port: number;
+  /** Whoever reads of a problem changes this. */
+  readonly variable: string;
+}
+
+function bind({ socket, host, port, variable }: Wanted, reusePort: boolean): BoundSocket | null {
   const create = (net as unknown as { _createServerHandle: CreateServerHandle })._createServerHandle;
   const family = net.isIPv6(host) ? 6 : 4;
   const flags = (family === 6 ? UV_TCP_IPV6ONLY : 0) | (reusePort ? UV_TCP_REUSEPORT : 0);
@@ -155,13 +167,9 @@ function bind(socket: SocketKind, host: string, port: number, reusePort: boolean
   if (typeof handle === 'number') {
     const code = getSystemErrorName(handle);
     if (isAddressMissing(host, code)) return null;
-    throw taken([{ variable: variableOf(socket), host, port, code }]);
+    throw taken([{ variable, host, port, code }]);
   }
   const name: { port?: number } = {};
   handle.getsockname(name);
   return { socket, address: host, port: name.port ?? port, handle };
-}
-
-function variableOf(socket: SocketKind): string {
-  return { https: 'PODGATE_HTTPS_PORT', http: 'PODGATE_HTTP_PORT', control: 'PODGATE_CONTROL_PORT' }[socket];
 }

@@ -48,6 +48,7 @@ export function fixedSettings(current: Config, next: Config): readonly string[] 
   port('PODGATE_HTTPS_PORT', current.httpsPort, next.httpsPort);
   port('PODGATE_HTTP_PORT', current.httpPort, next.httpPort);
   port('PODGATE_CONTROL_PORT', current.controlPort, next.controlPort);
+  compare('PODGATE_CONFIG listeners', current.listeners, next.listeners);
   compare('PODGATE_DATA_DIR', current.dataDir, next.dataDir);
   compare('PODGATE_WORKERS', current.workers, next.workers);
   compare('PODGATE_ROLES', current.roles, next.roles);

@@ -104,5 +104,10 @@ function portsOf(config: Config): Ports {
     // It has not run here yet.
   }
   const port = (set: number, told: unknown): number => (set === 0 && typeof told === 'number' ? told : set);
-  return { host, https: port(config.httpsPort, noted.httpsPort), control: port(config.controlPort, noted.controlPort) };
+  return {
+    host,
+    https: port(config.httpsPort, noted.httpsPort),
+    listeners: config.listeners.map(({ port: each }) => each),
+    control: port(config.controlPort, noted.controlPort),
+  };
 }

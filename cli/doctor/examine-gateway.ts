@@ -14,6 +14,8 @@ const WARN_DAYS = 21;
 export interface Ports {
   readonly host: string;
   readonly https: number;
+  /** Others with the same front. */
+  readonly listeners: readonly number[];
   readonly control: number;
 }
 
@@ -32,6 +34,21 @@ export async function* examineGateway(config: Config, ports: Ports, nowMs: numbe
         'Start Podgate, or see its log; run this where it runs.',
       );
     }
+  }
+  const [{ baseHost }] = config.tenants;
+  for (const port of ports.listeners) yield await examineListener(port, baseHost, ports, authorityOf(config));
+}
+
+async function examineListener(port: number, baseHost: string, ports: Ports, ca: string | undefined): Promise<Finding> {
+  try {
+    await shownTo(baseHost, { ...ports, https: port }, ca);
+    return ok('listeners', `Port ${port} is served, too.`);
+  } catch (error) {
+    return fail(
+      'listeners',
+      `There is no TLS answer at ${ports.host}:${port}: ${errorText(error)}.`,
+      'Listeners are opened when Podgate starts: end it and start it again.',
+    );
   }
 }
 

@@ -478,3 +478,31 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     expect(problemsOf({ PODGATE_BASE_HOST: 'a.org' }, yaml)).toEqual([]);
   });
 });
+
+describe('listeners', () => {
+  test('are further ports, each its own', () => {
+    expect(load({}, 'listeners: [{port: 5432}, {port: 7687}]').listeners).toEqual([{ port: 5432 }, { port: 7687 }]);
+    expect(load({}).listeners).toEqual([]);
+    expect(problemsOf({}, 'listeners: [{port: 8443}, {port: 5432}, {port: 5432}]')).toEqual([
+      'PODGATE_CONFIG listeners[0].port: 8443 is used already; give each its own.',
+      'PODGATE_CONFIG listeners[2].port: 5432 is used already; give each its own.',
+    ]);
+  });
+
+  test.each([
+    ['no port', 'listeners: [{}]', 'PODGATE_CONFIG listeners[0].port: '],
+    ['a port of chance', 'listeners: [{port: 0}]', 'PODGATE_CONFIG listeners[0].port: '],
+    [
+      'a protocol, which the first bytes decide',
+      'listeners: [{port: 5432, protocol: postgres}]',
+      'PODGATE_CONFIG listeners[0]',
+    ],
+    [
+      'too many',
+      `listeners: [${Array.from({ length: 9 }, (_, at) => `{port: ${9000 + at}}`).join()}]`,
+      'PODGATE_CONFIG listeners: ',
+    ],
+  ])('are refused with %s', (_what, yaml, problem) => {
+    expect(problemsOf({}, yaml)).toEqual([expect.stringContaining(problem)]);
+  });
+});

@@ -14,3 +14,8 @@ test('and names what it cannot take over', () => {
   const next = load({ PODGATE_HTTPS_PORT: '9444', PODGATE_WORKERS: '3', PODGATE_DATA_DIR: 'elsewhere' });
   expect(fixedSettings(current, next)).toEqual(['PODGATE_HTTPS_PORT', 'PODGATE_DATA_DIR', 'PODGATE_WORKERS']);
 });
+
+test('the ports of listeners are opened at the start', () => {
+  const next = { ...current, listeners: [{ port: 5432 }] };
+  expect(fixedSettings(current, next)).toEqual(['PODGATE_CONFIG listeners']);
+});

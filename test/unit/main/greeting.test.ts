@@ -33,6 +33,16 @@ test('it says what helps where the pods’ names do not resolve', () => {
   expect(said({ PODGATE_BASE_HOST: 'a.org' }, false)).toContain('a DNS entry *.pods.a.org');
 });
 
+test('it says where else everything is', () => {
+  const config = { ...loadConfig({}, '/home/u/podgate'), listeners: [{ port: 5432 }, { port: 7687 }] };
+  const options = { config, version: '1', tookMs: 1, cwd: '/home/u/podgate', asRoot: false, resolvesNames: true };
+  expect(greetingOf(options)).toContain('Everything is also at ports 5432 and 7687.\n');
+  expect(greetingOf({ ...options, config: { ...config, listeners: [{ port: 5432 }] } })).toContain(
+    'also at port 5432.\n',
+  );
+  expect(said({})).not.toContain('also at');
+});
+
 test('a data directory elsewhere is quoted for the shell and named to npx podgate', () => {
   const text = said({ PODGATE_DATA_DIR: "/srv/it's here" });
   expect(text).toContain(`$(cat '/srv/it'\\''s here/admin.token')`);
