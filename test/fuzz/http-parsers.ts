@@ -5,6 +5,7 @@ import { ChunkedReader } from '../../proxy/protocols/http/wire/chunked-reader.ts
 import { HeadReader } from '../../proxy/protocols/http/wire/head-reader.ts';
 import { parseRequestHead, parseResponseHead } from '../../proxy/protocols/http/wire/head.ts';
 import { responseFraming } from '../../proxy/protocols/http/wire/response-framing.ts';
+import { withoutForeignDomain } from '../../proxy/protocols/http/set-cookie.ts';
 import { normalizeServerName } from '../../proxy/sniff/client-hello.ts';
 import type { FuzzedParser, Verdict } from './laws.ts';
 
@@ -18,6 +19,7 @@ export const REQUESTS: readonly Buffer[] = [
   `PUT /c HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\nConnection: keep-alive, X-A\r\nX-A: b\r\n\r\n3\r\nabc\r\n0\r\n\r\n`,
   `GET http://${SERVER_NAME}/d HTTP/1.1\r\n${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\nCookie: a=b; c=d\r\n\r\n`,
   `HEAD / HTTP/1.0\r\n${HOST}\r\n`,
+  `OPTIONS * HTTP/1.2\r\nHost: ${SERVER_NAME}:\r\n\r\n`,
 ].map(latin1);
 const RESPONSES: readonly Buffer[] = [
   'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\nhello',
@@ -30,6 +32,7 @@ const CHUNKED_BODIES: readonly Buffer[] = [
   '5\r\nhello\r\n6;a=b\r\n world\r\n0\r\n\r\n',
   'A\r\n0123456789\r\n0\r\nX-Sum: 1\r\nY: \r\n\r\n',
   '0\r\n\r\n',
+  '0000000000000005 ;a\r\nhello\r\n0002\t; b = "c"\r\nab\r\n0000 ; d\r\nX: y\r\n\r\n',
 ].map(latin1);
 export const HTTP_TOKENS: readonly Buffer[] = [
   ...['\r\n', '\n', '\r', '\r\n\r\n', ' ', '\t', '\0', '\x0b', ':', ' :', ';', ',', '"', '\x7f', '\x80', '\xff', '#', '?', '%00'],
@@ -38,6 +41,14 @@ export const HTTP_TOKENS: readonly Buffer[] = [
   ...['Connection: close\r\n', 'Connection: content-length\r\n', 'Expect: x\r\n', 'Upgrade: h2c\r\n', ' folded\r\n', HOST, 'Host:\r\n'],
   ...['GET ', 'PRI * HTTP/2.0\r\n\r\n', 'HTTP/1.0', 'HTTP/0.9', 'HTTP/1.10', 'http://', 'https://x@y/', '//', '/../', '*', '0', 'ffffffff', '-1'],
 ].map(latin1); // prettier-ignore
+const COOKIES: readonly Buffer[] = [
+  `a=b; Domain=${SERVER_NAME}; Path=/`,
+  'a="b;c"; DOMAIN = .pods.localhost ;Secure',
+  'domain=x; domain; Domain=pods.localhost',
+].map(latin1);
+const COOKIE_TOKENS: readonly Buffer[] = [';', '=', ' ', '\t', 'Domain=', 'dOmAiN', '.localhost', '"', ',', '\xa0'].map(
+  latin1,
+);
 const NAMES: readonly Buffer[] = ['A.Pods.Localhost.', 'x', 'a-b.example.org:8443', '[::1]:443', '127.0.0.1'].map(
   latin1,
 );
@@ -138,6 +149,15 @@ export function textParsers(): readonly FuzzedParser[] {
       },
     },
     {
+      name: 'Set-Cookie',
+      seeds: COOKIES,
+      tokens: COOKIE_TOKENS,
+      waitsForMost: 0,
+      isWholeText: true,
+      begin: whole((text) => withoutForeignDomain(text, SERVER_NAME)),
+      ownLaw: (bytes) => cookieProblem(bytes.toString('latin1')),
+    },
+    {
       ...names,
       name: 'path of the metrics',
       seeds: ['/metrics', '/v3/./x/..//%6detrics;a?b', '/v3/pods'].map(latin1),
@@ -145,4 +165,16 @@ export function textParsers(): readonly FuzzedParser[] {
       begin: whole(isMetricsPath),
     },
   ];
+}
+
+/** As browsers read what is passed on (RFC 6265 5.2): the last Domain counts, and it is the host's own or none. */
+function cookieProblem(text: string): string | null {
+  const kept = withoutForeignDomain(text, SERVER_NAME);
+  if (kept.split(';')[0] !== text.split(';')[0]) return 'another name or value is passed on';
+  for (const attribute of kept.split(';').slice(1)) {
+    const domain = /^[\t ]*domain[\t ]*(?:=[\t ]*\.?(.*?)[\t ]*)?$/is.exec(attribute);
+    if (domain !== null && domain[1]?.toLowerCase() !== SERVER_NAME)
+      return `${JSON.stringify(kept)} has a foreign domain`;
+  }
+  return withoutForeignDomain(kept, SERVER_NAME) === kept ? null : 'it is another the second time';
 }

@@ -10,7 +10,8 @@ export function withoutForeignDomain(value: string, host: string | null): string
     const name = equals < 0 ? attribute : attribute.slice(0, equals);
     if (name.trim().toLowerCase() !== 'domain') return true;
     const domain = equals < 0 ? '' : attribute.slice(equals + 1);
-    return domain.trim().toLowerCase().replace(/^\./, '') === host;
+    // Not `trim`, which takes off more than browsers do.
+    return domain.toLowerCase().replace(/^[\t ]*\.?|[\t ]+$/g, '') === host;
   });
   return kept.length === attributes.length ? value : [pair, ...kept].join(';');
 }

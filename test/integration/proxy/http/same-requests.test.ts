@@ -48,6 +48,8 @@ const SEEDS: readonly string[] = [
   `POST /b HTTP/1.1\r\n${HOST}Content-Length: ${INNER.length}\r\n\r\n${INNER}`,
   `POST /c HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n${INNER.length.toString(16)}\r\n${INNER}\r\n0\r\n\r\n`,
   `POST /d HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-Trailer: z\r\n\r\nGET /e HTTP/1.1\r\n${HOST}\r\n`,
+  `POST /h HTTP/1.2\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n0000000000000005 ; x = "y"\r\nhello\r\n0000\t;z\r\n\r\nGET /i HTTP/1.1\r\n${HOST}\r\n`,
+  `OPTIONS * HTTP/1.1\r\nHost: ${NAME}:\r\n\r\nGET /j HTTP/1.1\r\n${HOST}\r\n`,
   `PUT /f HTTP/1.1\r\n${HOST}Content-Length: 3\r\nConnection: keep-alive, X-A\r\nX-A: b\r\n\r\nabcGET /g HTTP/1.1\r\n${HOST}\r\n`,
 ];
 const PIECES: readonly string[] = [
@@ -56,6 +58,7 @@ const PIECES: readonly string[] = [
   'Content-Length: 0\r\n', 'Content-Length: 5\r\n', 'Content-Length: +5\r\n', 'Content_Length: 5\r\n', 'Content-Length: 5, 5\r\n',
   'Connection: close\r\n', 'Connection: Content-Length\r\n', 'Connection: Transfer-Encoding\r\n', 'Upgrade: h2c\r\n',
   'Expect: 100-continue\r\n', ' folded\r\n', 'X: \xff\r\n', INNER, 'HTTP/1.0', 'http://x/', '%0d%0a', '/../', '#', '?', 'ffffffffffffffff',
+  '0000', ' ;', '\t;a\r\n', '  \r\n', 'HTTP/1.2', '*', 'OPTIONS * HTTP/1.1\r\n', '0;',
 ]; // prettier-ignore
 
 function mutate(seed: string, chance: Chance): string {
