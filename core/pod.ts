@@ -1,3 +1,5 @@
+import type { StoredEnvironment } from './environment.ts';
+
 /** The pod as its user knows it: a record with a wish and a state. What runs is a workload (see orchestrator.ts). */
 
 /** What the user wants. */
@@ -78,7 +80,7 @@ export interface PodSpec {
   readonly description: string;
   readonly command: readonly string[] | null;
   readonly arguments: readonly string[] | null;
-  readonly environmentVariables: Readonly<Record<string, string>>;
+  readonly environmentVariables: StoredEnvironment;
   readonly networking: Readonly<Record<string, Stanza>>;
   readonly persistentVolume: boolean;
   readonly volumeMounts: readonly VolumeMount[];

@@ -34,8 +34,10 @@ import { recoverStore } from '../control/operator/recover-store.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { createTicketKeys } from '../control/tickets/ticket-keys.ts';
+import { resealPods } from '../control/vault/reseal-pods.ts';
 import { openKeyringVault } from '../control/vault/keyring-vault.ts';
 import { untilAborted } from '../core/abort.ts';
+import { openEnvironment } from '../core/environment.ts';
 import { PodgateError } from '../core/errors.ts';
 import { podHost } from '../core/ids.ts';
 import type { Logger } from '../core/logger.ts';
@@ -110,7 +112,14 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   await tickets.open();
   const ca = await sharedDevelopmentCa({ dir: config.dataDir, baseHosts, clock, log }, agreeing);
 
-  const opened = await openOrchestrator({ config, installation, instance, clock, log });
+  const opened = await openOrchestrator({
+    config,
+    installation,
+    instance,
+    clock,
+    log,
+    openEnvironment: (uid, stored) => openEnvironment(vault, uid, stored),
+  });
   const { orchestrator, templates, allowsImages, stopAll } = opened;
   const authenticator = createAuthenticator({
     tenants: config.tenants.map((tenant) => tokensOf(tenant, tokenKey)),
@@ -170,6 +179,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     lookAtAll: () => feed.lookAtAll(),
     passed: () => feed.observationsComplete(),
     usageAudit: createUsageAudit(usageOf),
+    reseal: (ofTerm, term) => resealPods({ store: ofTerm, vault, log }, term),
   });
   const spawner = createSpawner({
     store,

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
+import type { OpenEnvironment } from '../core/environment.ts';
 import type { Logger } from '../core/logger.ts';
 import type { Orchestrator, PodNetworks } from '../core/orchestrator.ts';
 import type { TemplateCatalog } from '../core/template.ts';
@@ -28,6 +29,7 @@ export interface OpenOrchestratorOptions {
   readonly instance: string;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly openEnvironment: OpenEnvironment;
 }
 
 /** What the configuration names. Its modules are loaded only then: the client library of Kubernetes alone is 30 MB. */
@@ -37,7 +39,7 @@ export function openOrchestrator(options: OpenOrchestratorOptions): Promise<Open
 }
 
 async function openKubernetes(
-  { config, clock, log }: OpenOrchestratorOptions,
+  { config, clock, log, openEnvironment }: OpenOrchestratorOptions,
   { kubeconfig, templateImages, ...settings }: NonNullable<Config['kubernetes']>,
 ): Promise<OpenedOrchestrator> {
   const { createKubeApi, openKubeConfig } = await import('../spawner/orchestrator/kubernetes/api/kube-api.ts');
@@ -49,12 +51,13 @@ async function openKubernetes(
     clock,
     log,
     templates,
+    openEnvironment,
     settings: { ...settings, site: config.site },
   });
   return { orchestrator, templates, allowsImages: true, arePodsSeparated: true, podNetworks: null, stopAll: null };
 }
 
-async function openProcesses({ config, installation, instance, clock, log }: OpenOrchestratorOptions) {
+async function openProcesses({ config, installation, instance, clock, log, openEnvironment }: OpenOrchestratorOptions) {
   const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
   const { arePodsSeparated } = await import('../spawner/orchestrator/process/separation.ts');
   const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
@@ -73,6 +76,7 @@ async function openProcesses({ config, installation, instance, clock, log }: Ope
     nodePath: process.execPath,
     neo4j: { home: config.neo4jHome, javaHome: config.javaHome },
     environment: config.podEnvironment,
+    openEnvironment,
     asRoot,
     walls: tryWalls({ asRoot, canEnter: canEnterNamespaces() }),
     connect: (place) => connectGuarded({ host: place.address, port: place.port }, place),

@@ -8,6 +8,7 @@ import type { Observation, Orchestrator, WorkloadObservation } from '../../core/
 import { actingParts } from './acting-parts.ts';
 import { KeyedWork } from './keyed-work.ts';
 import { listAll } from '../quotas/count-usage.ts';
+import type { Store } from '../../core/store.ts';
 import type { UsageAudit } from '../quotas/usage-audit.ts';
 import { OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile.ts';
@@ -15,6 +16,7 @@ import type { StoreJudge } from './store-judge.ts';
 
 const PASS_EVERY_MS = 3_000;
 const CONCURRENCY = 16;
+const RESEAL_EVERY_MS = 3_600_000;
 /** Back-off of a stream (changes, watch) that broke. */
 const STREAM_RETRY_MS = 500;
 
@@ -30,6 +32,8 @@ export interface HealthLoopOptions extends ReconcileParts {
   readonly passed: () => void;
   /** Counts the pods of each pass for the quotas. */
   readonly usageAudit: UsageAudit;
+  /** Seals what pods keep secret with the key that seals now: at the begin of each term, and once an hour. */
+  readonly reseal: (store: Store, term: Term) => Promise<void>;
   readonly passEveryMs?: number;
 }
 
@@ -48,6 +52,8 @@ interface Acting {
   told: Map<string, string>;
   /** Its fence has been used: whoever led before writes no more. */
   isOpened: boolean;
+  /** As of Clock. */
+  nextResealMs: number;
 }
 
 /**
@@ -108,7 +114,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       log,
     });
     const orphans = new OrphanWatch({ store, orchestrator: parts.orchestrator, clock, log });
-    acting = { term, parts, work, orphans, told, isOpened: false };
+    acting = { term, parts, work, orphans, told, isOpened: false, nextResealMs: -Infinity };
     // What was read of a store that is no longer believed is not acted on, not even when it is believed again soon after.
     const trusted = judge.trusted();
     const onSuspect = (): void => term.end('the store is suspect');
@@ -177,6 +183,10 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       workloads.length,
       term.signal,
     );
+    if (clock.monotonicMs() >= present.nextResealMs && !term.isOver()) {
+      await options.reseal(parts.store, term);
+      present.nextResealMs = clock.monotonicMs() + RESEAL_EVERY_MS;
+    }
     return true;
   }
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { HIDDEN_VALUE } from '../../core/environment.ts';
 import { podHost } from '../../core/ids.ts';
 import { timeToStopMs } from '../../core/lifecycle/plan.ts';
 import { POD_STATUSES, type PodRecord, type PodSpec, type VolumeMount, WISHES } from '../../core/pod.ts';
@@ -35,7 +36,9 @@ export const PodAnswer = z.object({
   description: z.string(),
   command: z.array(z.string()).nullable(),
   arguments: z.array(z.string()).nullable(),
-  environment_variables: z.record(z.string(), z.string()),
+  environment_variables: z
+    .record(z.string(), z.string())
+    .describe(`Values are ${HIDDEN_VALUE} for callers below USER.`),
   data_requests: z.array(z.string()),
   roles_required: z.array(z.string()),
   status_requested: z.enum(WISHES),
@@ -79,6 +82,7 @@ export interface PublicPlace {
 /** The record as its user sees it: without tenant, uid, permissions and what belongs to a run. */
 export function podAnswer(
   record: PodRecord,
+  environment: Readonly<Record<string, string>>,
   place: PublicPlace,
   actions: readonly string[],
   isImage: boolean,
@@ -92,7 +96,7 @@ export function podAnswer(
     description: spec.description,
     command: copy(spec.command),
     arguments: copy(spec.arguments),
-    environment_variables: { ...spec.environmentVariables },
+    environment_variables: { ...environment },
     data_requests: [...spec.dataRequests],
     roles_required: [...spec.rolesRequired],
     status_requested: record.wish,

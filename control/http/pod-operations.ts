@@ -11,6 +11,7 @@ import { preconditionOf } from './if-match.ts';
 import { jsonList, jsonText } from './json-pieces.ts';
 import type { AuthenticatedCall, Operation, QueryParameter, Reply } from './operation.ts';
 import { PodAnswer, podAnswer, type PublicPlace } from './pod-answer.ts';
+import { quotaAnswer } from './quota-answer.ts';
 import type { PodSchemas } from './pod-schemas.ts';
 import { writtenPodOf } from './written-pod.ts';
 
@@ -45,9 +46,10 @@ const TAIL_BYTES: QueryParameter = {
 export function podOperations(parts: PodOperationParts): readonly Operation[] {
   const { pods, schemas } = parts;
 
-  const answer = async (record: PodRecord): Promise<PodAnswerBody> =>
+  const answer = async (caller: Caller, record: PodRecord): Promise<PodAnswerBody> =>
     podAnswer(
       record,
+      pods.environment(caller, record),
       parts.placeOf(record.tenant),
       await pods.actions(record, ACTIONS_IN_ANSWER),
       parts.templates.find(record.spec.template) === null,
@@ -56,19 +58,19 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
   async function* answers({ caller, reserve }: AuthenticatedCall): AsyncGenerator<PodAnswerBody> {
     for await (const page of pods.list(caller)) {
       reserve(Math.max(LIST_BYTES, AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0)));
-      yield* await Promise.all(page.map(answer));
+      yield* await Promise.all(page.map((record) => answer(caller, record)));
     }
   }
-  const reply = async (record: PodRecord, message: string): Promise<Reply> => ({
+  const reply = async ({ caller }: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => ({
     message,
-    result: await answer(record),
+    result: await answer(caller, record),
     generation: record.generation,
   });
   /** The reply once the routes are live, when the caller asked for that. */
   const replyRoutable = async (call: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => {
-    if (!wantsRoutable(call)) return await reply(record, message);
+    if (!wantsRoutable(call)) return await reply(call, record, message);
     const waited = await pods.waitRoutable(record, WAIT_MAX_MS);
-    const now = await reply(waited.record ?? record, message);
+    const now = await reply(call, waited.record ?? record, message);
     switch (waited.outcome.kind) {
       case 'routable':
         return { ...now, metadata: { routable: true } };
@@ -105,7 +107,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     handle: async (call) => {
       const waits = name !== 'stop' && wantsRoutable(call);
       const { record } = await act(call.caller, podIdOf(call));
-      return waits ? await replyRoutable(call, record, message) : await reply(record, message);
+      return waits ? await replyRoutable(call, record, message) : await reply(call, record, message);
     },
   });
 
@@ -115,11 +117,16 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       methods: ['get'],
       path: '/pods',
       tag: 'Pods',
-      summary: 'The pods on which you have READ or more.',
+      summary:
+        'The pods on which you have READ or more. metadata.quota says what the pods you created use, and your limits.',
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
-      handle: async (call) => ({ message: 'Pods retrieved successfully.', pieces: jsonList(answers(call)) }),
+      handle: async (call) => ({
+        message: 'Pods retrieved successfully.',
+        metadata: { quota: quotaAnswer(await pods.quota(call.caller)) },
+        pieces: jsonList(answers(call)),
+      }),
     },
     {
       operationId: 'create_pod',
@@ -145,7 +152,8 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       summary: 'A pod. READ.',
       result: PodAnswer,
       access: 'token',
-      handle: async (call) => await reply(await pods.get(call.caller, podIdOf(call)), 'Pod retrieved successfully.'),
+      handle: async (call) =>
+        await reply(call, await pods.get(call.caller, podIdOf(call)), 'Pod retrieved successfully.'),
     },
     {
       operationId: 'update_pod',
@@ -161,10 +169,11 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
         const written = writtenPodOf(schemas.UpdatePod, call.body);
         const updated = await pods.update(call.caller, podIdOf(call), written, preconditionOf(call.ifMatch));
         if (updated.isChanged) {
-          const now = await reply(updated.record, 'Pod updated successfully.');
+          const now = await reply(call, updated.record, 'Pod updated successfully.');
           return { ...now, metadata: { note: updated.notes } };
         }
         const same = await reply(
+          call,
           updated.record,
           'Incoming data made no changes to pod. Is incoming data equal to current data?',
         );

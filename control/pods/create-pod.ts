@@ -28,10 +28,11 @@ export async function createPod(
   caller: Caller,
   written: WrittenPod,
 ): Promise<PodRecord> {
-  const ruled = specOfNewPod(written, ruleContext(parts, caller.tenant));
+  const uid = parts.newUid();
+  const ruled = specOfNewPod(written, ruleContext(parts, { tenant: caller.tenant, uid }));
   if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
   const { podId, spec } = ruled.value;
-  const record = newRecord(parts, caller, podId, spec, written);
+  const record = newRecord(parts, caller, { uid, podId, spec }, written);
   const key = podKey(caller.tenant, podId);
 
   const credential = credentialPut(parts, record);
@@ -58,10 +59,15 @@ export async function createPod(
   return record;
 }
 
-function newRecord(parts: PodParts, caller: Caller, podId: string, spec: PodSpec, { fields }: WrittenPod): PodRecord {
+function newRecord(
+  parts: PodParts,
+  caller: Caller,
+  { uid, podId, spec }: Pick<PodRecord, 'uid' | 'podId' | 'spec'>,
+  { fields }: WrittenPod,
+): PodRecord {
   const nowMs = parts.clock.now();
   const stopped: PodRecord = {
-    uid: parts.newUid(),
+    uid,
     tenant: caller.tenant,
     podId,
     createdBy: caller.username,

@@ -9,6 +9,13 @@ export function levelOf(record: PodRecord, username: string): PermissionLevel | 
   return Object.hasOwn(record.permissions, username) ? (record.permissions[username] ?? null) : null;
 }
 
+/** May this caller do what needs that level? Administrators may do everything. */
+export function hasLevel(caller: Caller, record: PodRecord, needed: PermissionLevel): boolean {
+  if (caller.isAdministrator) return true;
+  const level = levelOf(record, caller.username);
+  return level !== null && isAtLeast(level, needed);
+}
+
 /** READ < USER < ADMIN. */
 function isAtLeast(level: PermissionLevel, needed: PermissionLevel): boolean {
   return PERMISSION_LEVELS.indexOf(level) >= PERMISSION_LEVELS.indexOf(needed);
@@ -16,9 +23,8 @@ function isAtLeast(level: PermissionLevel, needed: PermissionLevel): boolean {
 
 /** Throws PodgateError 'api.forbidden' unless the caller has the level, or is an administrator. */
 export function requireLevel(caller: Caller, record: PodRecord, needed: PermissionLevel, act: string): void {
-  if (caller.isAdministrator) return;
+  if (hasLevel(caller, record, needed)) return;
   const level = levelOf(record, caller.username);
-  if (level !== null && isAtLeast(level, needed)) return;
   const has = level === null ? 'no permission' : level;
   throw new PodgateError('api.forbidden', {
     publicMessages: [`${act} needs ${needed} on pod ${record.podId}; you have ${has}.`],

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../core/ids.ts';
+import type { StoredEnvironment } from '../../core/environment.ts';
 import type { PodSpec, Resources, Stanza } from '../../core/pod.ts';
 import type { Template, TemplateCatalog } from '../../core/template.ts';
 import { networkingProblems, stanzaProblems, templateOptionProblems, writtenOptions } from './stanza-rules.ts';
@@ -19,6 +20,8 @@ export interface RuleContext {
   /** Images users may run, with or without a tag; a name without one allows every tag. */
   readonly imageAllowList: readonly string[];
   readonly defaultResources: Resources;
+  /** `present`: as stored so far. */
+  readonly sealEnvironment: (values: Readonly<Record<string, string>>, present: StoredEnvironment) => StoredEnvironment;
 }
 
 export type Ruled<T> =
@@ -144,7 +147,10 @@ function specOf(
     description: fields.description ?? present?.description ?? '',
     command: fields.command === undefined ? (present?.command ?? null) : fields.command,
     arguments: fields.arguments === undefined ? (present?.arguments ?? null) : fields.arguments,
-    environmentVariables: fields.environmentVariables ?? present?.environmentVariables ?? {},
+    environmentVariables:
+      fields.environmentVariables === undefined
+        ? (present?.environmentVariables ?? {})
+        : context.sealEnvironment(fields.environmentVariables, present?.environmentVariables ?? {}),
     networking: networkingOf(fields, present, template, written.refused, problems),
     persistentVolume: fields.persistentVolume ?? present?.persistentVolume ?? false,
     volumeMounts:

@@ -1,5 +1,6 @@
 import type { SeenEverywhere } from '../../core/connection-desk.ts';
 import type { Credentials, PermissionLevel, PodRecord } from '../../core/pod.ts';
+import type { QuotaStanding } from '../../core/quota.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import type { ChangedPod } from './change-pod.ts';
 import { createPod } from './create-pod.ts';
@@ -15,6 +16,7 @@ import {
   type PodLogs,
   readConnections,
   readCredentials,
+  readEnvironment,
   readLogs,
 } from './read-pods.ts';
 import { type Precondition, type UpdatedPod, updatePod } from './update-pod.ts';
@@ -54,6 +56,10 @@ export interface PodService {
   connections(caller: Caller, podId: string): Promise<SeenEverywhere>;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
+  /** What the caller's own pods use, and may use, by the quota of a user. */
+  quota(caller: Caller): Promise<QuotaStanding>;
+  /** With values for USER and above, otherwise masked. For records a call above has answered. */
+  environment(caller: Caller, record: PodRecord): Readonly<Record<string, string>>;
   waitRoutable(record: PodRecord, timeoutMs: number): Promise<Waited>;
 }
 
@@ -75,6 +81,8 @@ export function createPodService(parts: PodParts): PodService {
     deletePermission: (caller, podId, user) => deletePermission(parts, mutex, caller, podId, user),
     connections: (caller, podId) => readConnections(parts, caller, podId),
     actions: (record, last) => lastActions(parts, record, last),
+    quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
+    environment: (caller, record) => readEnvironment(parts, caller, record),
     waitRoutable: (record, timeoutMs) => waitRoutable(parts, record, timeoutMs),
   };
 }

@@ -1,13 +1,14 @@
 import { setImmediate as nextLoop } from 'node:timers/promises';
 
 import type { SeenEverywhere } from '../../core/connection-desk.ts';
+import { hideEnvironment, openEnvironment } from '../../core/environment.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../core/pod.ts';
 import { podKey } from '../../core/ids.ts';
 import { userIndex } from '../../core/pod-put.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
-import { levelOf, readPod } from './pod-access.ts';
+import { hasLevel, levelOf, readPod } from './pod-access.ts';
 import type { PodParts } from './pod-parts.ts';
 
 /** Pods read at a time: a record has up to some 350 kB, and a page is read and decoded at once. */
@@ -52,6 +53,21 @@ export async function lastActions(parts: PodParts, record: PodRecord, last: numb
   } catch (error) {
     parts.log.warn({ podId: record.podId, error: errorText(error) }, 'action_logs could not be read');
     return [];
+  }
+}
+
+/**
+ * The environment variables of a pod: with their values for USER and above, otherwise their names alone. Those that no
+ * key opens any more hide nothing but themselves: the rest of the pod is shown.
+ */
+export function readEnvironment(parts: PodParts, caller: Caller, record: PodRecord): Readonly<Record<string, string>> {
+  const { environmentVariables } = record.spec;
+  if (!hasLevel(caller, record, 'USER')) return hideEnvironment(environmentVariables);
+  try {
+    return openEnvironment(parts.vault, record.uid, environmentVariables);
+  } catch (error) {
+    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'environment variables could not be opened');
+    return hideEnvironment(environmentVariables);
   }
 }
 

@@ -42,7 +42,7 @@ export async function updatePod(
     act: 'Updating',
     decide: (record) => {
       requireGeneration(record, precondition);
-      const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, caller.tenant));
+      const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, record));
       if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
       const decided = decideUpdate(record, ruled.value, written, caller);
       notes = decided.notes;

@@ -26,7 +26,8 @@ function withVolumeMounts(value: unknown): unknown {
 
 /** A change of a record's type that old records do not satisfy raises the version and adds an upgrade. */
 export const RECORD_SCHEMAS: RecordSchemas = {
-  pod: { version: 2, upgrades: { 1: withVolumeMounts } },
+  // 3: values of environment variables may be sealed. Those that are not stay as they are, until the health loop comes.
+  pod: { version: 3, upgrades: { 1: withVolumeMounts, 2: (value) => value } },
   credential: { version: 1, upgrades: {} },
   certificate: { version: 1, upgrades: {} },
   'acme-account': { version: 1, upgrades: {} },

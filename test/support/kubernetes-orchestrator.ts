@@ -9,6 +9,7 @@ import { createKubernetesOrchestrator } from '../../spawner/orchestrator/kuberne
 import type { KubernetesLimits, KubernetesSettings } from '../../spawner/orchestrator/kubernetes/options.ts';
 import { createTemplateCatalog } from '../../spawner/templates/catalog.ts';
 import type { TestCluster } from './kubernetes/index.ts';
+import { plainEnvironment } from './pod-records.ts';
 import { silentLog } from './silent-log.ts';
 
 const DEPLOY = join(import.meta.dirname, '..', '..', 'deploy', 'base');
@@ -100,6 +101,7 @@ export function openKubernetesOrchestrator(kubeconfig: string, change: Orchestra
     clock,
     log: silentLog,
     templates: createTemplateCatalog(),
+    openEnvironment: plainEnvironment,
     settings: kubernetesSettings(change.settings),
     ...(change.limits === undefined ? {} : { limits: change.limits }),
   });

@@ -1,3 +1,4 @@
+import type { OpenEnvironment } from '../../core/environment.ts';
 import type { WorkloadObservation } from '../../core/orchestrator.ts';
 import type { PodRecord, PodSpec } from '../../core/pod.ts';
 
@@ -70,3 +71,12 @@ export function workloadOf(record: PodRecord, change: Partial<WorkloadObservatio
     ...change,
   };
 }
+
+/** Of records whose variables are plain text, as those of earlier releases. */
+export const plainEnvironment: OpenEnvironment = (_uid, stored) =>
+  Object.fromEntries(
+    Object.entries(stored).map(([name, value]) => {
+      if (typeof value !== 'string') throw new Error(`${name} is sealed`);
+      return [name, value];
+    }),
+  );

@@ -37,7 +37,7 @@ import { createPodAges } from './server-clock.ts';
  * Secret. Stateless but for what its watch remembers: any number of replicas work on the same namespace.
  */
 export function createKubernetesOrchestrator(options: KubernetesOrchestratorOptions): Orchestrator {
-  const { api, clock, log, templates, settings } = options;
+  const { api, clock, log, templates, settings, openEnvironment } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { namespace, site } = settings;
   const ages = createPodAges(clock);
@@ -111,7 +111,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
   function ensure(workload: WorkloadSpec, signal: AbortSignal) {
     const removeOlder = (older: OwnedObject, until: AbortSignal): Promise<void> =>
       remove(older, { data: 'keep', run: older.run }, until);
-    return makeWorkload({ objects, templates, settings, removeOlder }, workload, signal);
+    return makeWorkload({ objects, templates, settings, openEnvironment, removeOlder }, workload, signal);
   }
 
   async function remove({ tenant, podId, uid }: WorkloadRef, how: RemoveOptions, signal: AbortSignal): Promise<void> {

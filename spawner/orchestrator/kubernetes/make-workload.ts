@@ -1,3 +1,4 @@
+import { type OpenEnvironment, UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import type { EnsureResult, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import { createFailure } from './api/refusal.ts';
@@ -10,7 +11,7 @@ import { serviceManifest } from './manifests/service.ts';
 import { claimedVolumes, claimManifest } from './manifests/volumes.ts';
 import { claimName, type Collection, objectName, type OwnedObject, secretName } from './objects.ts';
 import type { KubernetesSettings } from './options.ts';
-import type { Recipe } from './recipes/recipe.ts';
+import { environmentKey, type Recipe } from './recipes/recipe.ts';
 import { recipeOf } from './recipes/recipes.ts';
 
 /** One object to be made. */
@@ -35,6 +36,7 @@ export interface MakeParts {
   readonly objects: ClusterObjects;
   readonly templates: TemplateCatalog;
   readonly settings: KubernetesSettings;
+  readonly openEnvironment: OpenEnvironment;
   /** Starts the removal of a whole older workload. */
   readonly removeOlder: (older: OwnedObject, signal: AbortSignal) => Promise<void>;
 }
@@ -50,17 +52,36 @@ export async function makeWorkload(
 ): Promise<EnsureResult> {
   const found = recipeOf(workload, parts.templates, parts.settings);
   if (found.kind === 'refused') return { kind: 'failed', reason: found.reason, retryable: false };
-  for (const wanted of wantedObjects({ workload, settings: parts.settings }, found.recipe)) {
+  const environment = openedEnvironment(parts, workload);
+  if (typeof environment === 'string') return { kind: 'failed', reason: environment, retryable: false };
+  for (const wanted of wantedObjects({ workload, settings: parts.settings }, found.recipe, environment)) {
     const result = await makeObject(parts, wanted, workload, signal);
     if (result !== null) return result;
   }
   return { kind: 'ensured' };
 }
 
+/** A sentence when no key opens it. */
+function openedEnvironment(
+  { openEnvironment }: MakeParts,
+  { uid, spec }: WorkloadSpec,
+): Readonly<Record<string, string>> | string {
+  try {
+    return openEnvironment(uid, spec.environmentVariables);
+  } catch {
+    return UNREADABLE_ENVIRONMENT;
+  }
+}
+
 /** Pure; in the order of making. */
-export function wantedObjects(context: ManifestContext, recipe: Recipe): readonly Wanted[] {
+export function wantedObjects(
+  context: ManifestContext,
+  recipe: Recipe,
+  environment: Readonly<Record<string, string>>,
+): readonly Wanted[] {
   const { workload, settings } = context;
   const name = objectName(settings.site, workload);
+  const secret = { ...recipe.secret, ...secretEnvironment(environment) };
   return [
     { collection: 'services', name, what: 'service', manifest: serviceManifest(context) },
     { collection: 'networkpolicies', name, what: 'network policy', manifest: networkPolicyManifest(context) },
@@ -70,18 +91,23 @@ export function wantedObjects(context: ManifestContext, recipe: Recipe): readonl
       what: 'volume',
       manifest: claimManifest(context, volume),
     })),
-    ...(recipe.secret === null
+    ...(Object.keys(secret).length === 0
       ? []
       : [
           {
             collection: 'secrets' as const,
             name: secretName(settings.site, workload),
             what: 'secret',
-            manifest: secretManifest(context, recipe.secret),
+            manifest: secretManifest(context, secret),
           },
         ]),
     { collection: 'pods', name, what: 'pod', manifest: podManifest(context, recipe) },
   ];
+}
+
+/** The values of variables are in the Secret alone: who may read Pods of the namespace need not see them. */
+function secretEnvironment(environment: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(environment).map(([name, value]) => [environmentKey(name), value]));
 }
 
 /** Null: it is there. */

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts';
+import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { KubeApi } from './api/kube-api.ts';
@@ -8,6 +9,7 @@ export interface KubernetesOrchestratorOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly templates: TemplateCatalog;
+  readonly openEnvironment: OpenEnvironment;
   readonly settings: KubernetesSettings;
   readonly limits?: Partial<KubernetesLimits>;
 }

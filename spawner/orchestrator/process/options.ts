@@ -1,4 +1,5 @@
 import type { Clock } from '../../../core/clock.ts';
+import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { PortRange } from './ports.ts';
@@ -24,6 +25,7 @@ export interface ProcessOrchestratorOptions {
   readonly neo4j: Pick<Neo4jSettings, 'home' | 'javaHome'>;
   /** What pods get of the program's own environment. */
   readonly environment: { readonly path: string; readonly lang: string | null; readonly timeZone: string | null };
+  readonly openEnvironment: OpenEnvironment;
   /** Pods run as users of their own. */
   readonly asRoot: boolean;
   readonly walls: Walls;

@@ -1,6 +1,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../../../core/abort.ts';
+import { UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type {
   AnnotatedWorkload,
@@ -100,6 +101,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       cgroups,
       connect: options.connect,
       environment: podEnvironment,
+      openEnvironment: options.openEnvironment,
       newPorts: (former) =>
         inTurn(() => {
           releasePorts(former);
@@ -242,6 +244,11 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         `Pods run as processes of this machine here, and that cannot run "${workload.spec.writtenTemplate}". ` +
         `Choose one of ${[...recipes.keys()].join(', ')}.`
       );
+    }
+    try {
+      options.openEnvironment(workload.uid, workload.spec.environmentVariables);
+    } catch {
+      return UNREADABLE_ENVIRONMENT;
     }
     return recipe.refuse(workload);
   }

@@ -4,6 +4,7 @@ import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { untilAborted } from '../../../core/abort.ts';
 import { errorText } from '../../../core/errors.ts';
+import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { DialGuard, NetworkNamespace, WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
 import type { Credentials } from '../../../core/pod.ts';
@@ -49,6 +50,7 @@ export interface WorkloadParts {
   readonly connect: Connect;
   /** PATH, LANG, TZ. */
   readonly environment: () => Promise<Readonly<Record<string, string>>>;
+  readonly openEnvironment: OpenEnvironment;
   /** In place of those it had, one per stanza. */
   readonly newPorts: (former: Readonly<Record<string, number>>) => Promise<Record<string, number>>;
   /** Something about it is not as before. */
@@ -326,7 +328,7 @@ export class Workload {
       groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
       environment: {
         ...context.environment,
-        ...workload.spec.environmentVariables,
+        ...this.#parts.openEnvironment(workload.uid, workload.spec.environmentVariables),
         // After the user's: what the template itself needs stays as it is.
         ...launch.environment,
         ...portVariables(this.#record.ports),

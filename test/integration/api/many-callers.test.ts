@@ -21,6 +21,22 @@ test('a quota counts what a user has created, not what others have shared', asyn
   expect((await stand.call('alice', 'POST', '/v3/pods', { ...more, pod_id: 'again' })).status).toBe(200);
 });
 
+test('a list says what the pods of its caller use, and how much that may be', async () => {
+  const quotaOf = async (user: string) => (await stand.call(user, 'GET', '/v3/pods')).body.metadata['quota'];
+  expect(await quotaOf('alice')).toMatchObject({ pods: { used: 0, limit: 20 }, volumes: { used: 0, limit: null } });
+  await stand.create('alice', 'one');
+  await stand.create('alice', 'two', { status_requested: 'OFF' });
+  expect(await quotaOf('alice')).toEqual({
+    pods: { used: 2, limit: 20 },
+    cpu_millicores: { used: 2_000, limit: null },
+    memory_mib: { used: 3_072, limit: null },
+    volumes: { used: 0, limit: null },
+    record_bytes: { used: expect.any(Number) as unknown, limit: null },
+  });
+  await stand.call('alice', 'POST', '/v3/pods/one/permissions', { user: 'bob', level: 'ADMIN' });
+  expect(await quotaOf('bob')).toMatchObject({ pods: { used: 0, limit: 20 } });
+});
+
 test('creates at the same time neither share an id nor slip under the quota', async () => {
   const same = await Promise.all(
     Array.from({ length: 10 }, (_, index) =>

@@ -63,6 +63,7 @@ function start(): void {
   const { store, queue, lock } = database;
   const loop = createHealthLoop({
     usageAudit: createUsageAudit(createUsageOf(() => false)),
+    reseal: async () => undefined,
     store,
     queue,
     logs: { ...database.logs, saveOutput: async () => full() },

@@ -61,6 +61,7 @@ class ControlPlane {
     this.judge = createStoreJudge({ store, guard: this.database.guard, orchestrator });
     const health = createHealthLoop({
       usageAudit: createUsageAudit(createUsageOf(() => false)),
+      reseal: async () => undefined,
       store,
       queue,
       logs,

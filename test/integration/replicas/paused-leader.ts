@@ -76,6 +76,7 @@ const leadership = createLeadership({
 });
 const health = createHealthLoop({
   usageAudit: createUsageAudit(createUsageOf(() => false)),
+  reseal: async () => undefined,
   store: {
     ...store,
     async commit(batch) {

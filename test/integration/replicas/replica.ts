@@ -150,6 +150,7 @@ export class Replica {
     this.routable = createRoutableEverywhere({ feed: this.feed, replicas, clock });
     const health = createHealthLoop({
       usageAudit: createUsageAudit(createUsageOf(() => false)),
+      reseal: async () => undefined,
       store,
       queue,
       logs,

@@ -20,6 +20,7 @@ import { connectGuarded } from '../../../proxy/session/connect-guarded.ts';
 import { canEnterNamespaces } from '../../../proxy/session/network-namespace.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { plainEnvironment } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
 export const asRoot = process.getuid?.() === 0;
@@ -57,6 +58,7 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
     nodePath: process.execPath,
     neo4j: { home: change.neo4jHome ?? null, javaHome: null },
     environment: { path: change.path ?? process.env['PATH'] ?? '/usr/bin:/bin', lang: 'C.UTF-8', timeZone: 'UTC' },
+    openEnvironment: plainEnvironment,
     asRoot,
     walls: change.walls ?? walls,
     connect: connectPlace,

@@ -15,6 +15,7 @@ const context: RuleContext = {
   allowsImages: false,
   imageAllowList: ['nginx', 'org/tool:1.0', 'registry.example:5000/a/b'],
   defaultResources: LIMITS.defaultResources,
+  sealEnvironment: (values) => values,
 };
 const GOOD = { pod_id: 'mypod', pod_template: 'podgate/process', command: ['node', 'server.js'] };
 

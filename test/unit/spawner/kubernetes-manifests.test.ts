@@ -7,6 +7,7 @@ import type { KubernetesSettings } from '../../../spawner/orchestrator/kubernete
 import { recipeOf } from '../../../spawner/orchestrator/kubernetes/recipes/recipes.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { plainEnvironment } from '../../support/pod-records.ts';
 import { kubernetesSettings } from '../../support/kubernetes-orchestrator.ts';
 
 const UID = '7a1d4a3e-5a3c-4c0e-9f4e-0f5f2f0c9d11';
@@ -30,7 +31,11 @@ function manifests(
   const all = kubernetesSettings(settings);
   const found = recipeOf(workload, createTemplateCatalog(), all);
   if (found.kind === 'refused') throw new Error(found.reason);
-  return wantedObjects({ workload, settings: all }, found.recipe).map(({ manifest }) => manifest as Manifest);
+  return wantedObjects(
+    { workload, settings: all },
+    found.recipe,
+    plainEnvironment(workload.uid, workload.spec.environmentVariables),
+  ).map(({ manifest }) => manifest as Manifest);
 }
 
 const postgres: Partial<PodSpec> = {
@@ -187,15 +192,32 @@ describe('the Pod', () => {
     });
   });
 
-  it('gives users’ words to the program as they are: Kubernetes puts nothing in their place', () => {
-    const environmentVariables = { A: 'costs $5, $(PORT) and $$(PORT) $', PORT: '1' };
-    const pod = podOf({ ...image, environmentVariables, command: ['echo', '$(PORT)'] }) as unknown as {
-      spec: { containers: { env: { name: string; value?: string }[]; command: string[] }[] };
+  it('gives users’ words to the program as they are, their values from the Secret alone', () => {
+    const longName = 'L'.repeat(256);
+    const environmentVariables = { A: 'costs $5, $(PORT) and $$(PORT) $', PORT: '1', [longName]: 'long' };
+    const made = manifests({ ...image, environmentVariables, command: ['echo', '$(PORT)'] });
+    const pod = made.find(({ kind }) => kind === 'Pod') as unknown as {
+      spec: {
+        containers: {
+          env: { name: string; value?: string; valueFrom?: { secretKeyRef: { name: string; key: string } } }[];
+          command: string[];
+        }[];
+      };
     };
-    const env = new Map(pod.spec.containers[0]?.env.map(({ name, value }) => [name, value]));
-    expect(env.get('A')).toBe('costs $5, $$(PORT) and $$$$(PORT) $');
-    expect(env.get('PORT')).toBe('1');
-    expect(env.get('PORT_DEFAULT')).toBe('5000');
+    const secret = made.find(({ kind }) => kind === 'Secret') as unknown as {
+      metadata: { name: string };
+      data: Record<string, string>;
+    };
+    const env = new Map(pod.spec.containers[0]?.env.map((variable) => [variable.name, variable]));
+    for (const [name, value] of Object.entries(environmentVariables)) {
+      const reference = env.get(name)?.valueFrom?.secretKeyRef;
+      expect(env.get(name)?.value).toBeUndefined();
+      expect(reference?.name).toBe(secret.metadata.name);
+      expect(reference?.key.length).toBeLessThanOrEqual(253);
+      // The kubelet puts nothing in the place of `$(NAME)` in what comes from a Secret.
+      expect(Buffer.from(secret.data[reference?.key ?? ''] ?? '', 'base64').toString()).toBe(value);
+    }
+    expect(env.get('PORT_DEFAULT')?.value).toBe('5000');
     expect(pod.spec.containers[0]?.command).toEqual(['echo', '$$(PORT)']);
   });
 

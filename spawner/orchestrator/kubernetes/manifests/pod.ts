@@ -7,8 +7,8 @@ import type {
   V1SecurityContext,
 } from '@kubernetes/client-node';
 import { DEFAULT_STANZA } from '../../../../core/ids.ts';
-import { LABEL, objectName } from '../objects.ts';
-import { POD_ADDRESS, type Recipe } from '../recipes/recipe.ts';
+import { LABEL, objectName, secretName } from '../objects.ts';
+import { environmentKey, fromSecret, POD_ADDRESS, type Recipe } from '../recipes/recipe.ts';
 import { type ManifestContext, podAnnotations, portsOf, runLabels } from './metadata.ts';
 import { podVolumes } from './volumes.ts';
 
@@ -67,7 +67,7 @@ function isLocalService({ workload }: ManifestContext): boolean {
 }
 
 /** The user's variables over ours about ports, and what the image itself needs over the user's. */
-function environmentOf({ workload }: ManifestContext, recipe: Recipe): V1EnvVar[] {
+function environmentOf({ workload, settings }: ManifestContext, recipe: Recipe): V1EnvVar[] {
   const { spec, podId } = workload;
   const byName = new Map<string, V1EnvVar>();
   const add = (variable: V1EnvVar): void => {
@@ -80,7 +80,9 @@ function environmentOf({ workload }: ManifestContext, recipe: Recipe): V1EnvVar[
     if (stanza === DEFAULT_STANZA) add({ name: 'PORT', value: String(port) });
     add({ name: `PORT_${stanza.toUpperCase()}`, value: String(port) });
   }
-  for (const [name, value] of Object.entries(spec.environmentVariables)) add({ name, value: literal(value) });
+  for (const name of Object.keys(spec.environmentVariables)) {
+    add(fromSecret(name, secretName(settings.site, workload), environmentKey(name)));
+  }
   add({ name: POD_ADDRESS, valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } });
   for (const variable of recipe.environment) {
     add(variable.value === undefined ? variable : { ...variable, value: literal(variable.value) });

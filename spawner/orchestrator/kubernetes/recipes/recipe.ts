@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { V1EnvVar, V1Probe } from '@kubernetes/client-node';
 import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
 
@@ -44,6 +45,15 @@ export const POD_ADDRESS = 'PODGATE_POD_ADDRESS';
 /** A shell command within the container; $PODGATE_POD_ADDRESS is the pod's address, which is what others dial. */
 export function execProbe(shell: string, command: string): V1Probe {
   return { exec: { command: [shell, '-c', command] }, timeoutSeconds: 5 };
+}
+
+/** Names of keys have at most 253 characters; those of variables may be longer. */
+const KEY_NAME_MAX_LENGTH = 200;
+
+/** Key of a variable in the pod's Secret; keys of recipes contain no dot. */
+export function environmentKey(name: string): string {
+  if (name.length <= KEY_NAME_MAX_LENGTH) return `env.${name}`;
+  return `env-hash.${createHash('sha256').update(name).digest('hex')}`;
 }
 
 export function fromSecret(name: string, secretName: string, key: string): V1EnvVar {
