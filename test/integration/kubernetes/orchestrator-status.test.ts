@@ -122,11 +122,11 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
   });
 
   it('what the API server does not accept is refused for good, in its words', async () => {
-    const environmentVariables = { 'not=a name': 'x' };
-    const result = await handle.orchestrator.ensure(serving({ environmentVariables }), never());
+    const resources = { cpuRequest: 2_000, cpuLimit: 100, memRequest: 16, memLimit: 16, gpus: 0 };
+    const result = await handle.orchestrator.ensure(serving({ resources }), never());
     expect(result).toMatchObject({ kind: 'failed', retryable: false });
     if (result.kind === 'failed')
-      expect(result.reason).toMatch(/^The cluster does not accept this pod \(Invalid\): .*env.*\.$/);
+      expect(result.reason).toMatch(/^The cluster does not accept this pod \(Invalid\): .*resources.*\.$/);
   });
 
   it('a quota that is used up is a reason to try again later', async () => {

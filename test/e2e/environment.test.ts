@@ -1,0 +1,76 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { get } from 'node:https';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { podsRootOf } from '../../main/pods-root.ts';
+import { Program } from '../support/program.ts';
+import { until } from '../support/until.ts';
+
+const SECRET = 'a-secret-that-nobody-else-has-7f3b';
+/** Says who it is and what it was given. */
+const SCRIPT = `require('node:http').createServer((_, answer) => answer.end(JSON.stringify({
+  pid: process.pid, secret: process.env.SECRET }))).listen(process.env.PORT, '127.0.0.1')`;
+
+let program: Program;
+beforeAll(async () => {
+  program = await Program.start({ workers: 1 });
+});
+afterAll(() => program.dispose());
+
+async function page(): Promise<{ pid: number; secret: string }> {
+  const text = await new Promise<string>((resolve, reject) => {
+    const options = {
+      host: '127.0.0.1',
+      port: program.httpsPort,
+      servername: 'vars.pods.localhost',
+      headers: { host: 'vars.pods.localhost' },
+      ca: program.ca,
+      agent: false,
+    } as const;
+    get(options, (answer) => {
+      let received = '';
+      answer.setEncoding('utf8').on('data', (chunk: string) => (received += chunk));
+      answer.on('end', () => resolve(received));
+    }).on('error', reject);
+  });
+  return JSON.parse(text) as { pid: number; secret: string };
+}
+
+/** Files below these directories that hold the secret. */
+function leaks(): string {
+  const installation = readFileSync(join(program.dataDir, 'installation.id'), 'utf8').trim();
+  const { root } = podsRootOf({ dataDir: program.dataDir, installation, asRoot: process.getuid?.() === 0 });
+  const script = 'grep -rlaF -- "$1" "$2" "$3" || true';
+  return execFileSync('sh', ['-c', script, 'sh', SECRET, program.dataDir, root], { encoding: 'utf8' });
+}
+
+it('a variable reaches its program, also when that starts anew under another control process, and is in no file', async () => {
+  await program.createPod({
+    pod_id: 'vars',
+    pod_template: 'podgate/process',
+    command: [process.execPath, '-e', SCRIPT],
+    environment_variables: { SECRET },
+  });
+  const first = await until('the pod answers', page);
+  expect(first.secret).toBe(SECRET);
+  expect(leaks()).toBe('');
+
+  // The next control process has nothing but the files.
+  const [control] = program.children('control');
+  if (control === undefined) throw new Error('no control process');
+  process.kill(control.pid, 'SIGKILL');
+  await until('another control process is ready', () => {
+    const [next] = program.children('control');
+    return next !== undefined && next.pid !== control.pid;
+  });
+  await program.ready();
+  expect((await until('the pod answers still', page)).pid).toBe(first.pid);
+  process.kill(first.pid, 'SIGKILL');
+  const second = await until('its program was started anew', async () => {
+    const now = await page();
+    return now.pid === first.pid ? null : now;
+  });
+  expect(second.secret).toBe(SECRET);
+  expect(leaks()).toBe('');
+});
