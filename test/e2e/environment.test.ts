@@ -8,9 +8,12 @@ import { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';
 
 const SECRET = 'a-secret-that-nobody-else-has-7f3b';
-/** Says who it is and what it was given. */
-const SCRIPT = `require('node:http').createServer((_, answer) => answer.end(JSON.stringify({
-  pid: process.pid, secret: process.env.SECRET }))).listen(process.env.PORT, '127.0.0.1')`;
+/** Says which start this is and what it was given; ends when it is asked to. */
+const SCRIPT = `const start = require('node:crypto').randomUUID();
+require('node:http').createServer((request, answer) => {
+  answer.end(JSON.stringify({ start, secret: process.env.SECRET }));
+  if (request.url === '/end') answer.on('close', () => process.exit(1));
+}).listen(process.env.PORT, '127.0.0.1')`;
 
 let program: Program;
 beforeAll(async () => {
@@ -18,11 +21,12 @@ beforeAll(async () => {
 });
 afterAll(() => program.dispose());
 
-async function page(): Promise<{ pid: number; secret: string }> {
+async function page(path = '/'): Promise<{ start: string; secret: string }> {
   const text = await new Promise<string>((resolve, reject) => {
     const options = {
       host: '127.0.0.1',
       port: program.httpsPort,
+      path,
       servername: 'vars.pods.localhost',
       headers: { host: 'vars.pods.localhost' },
       ca: program.ca,
@@ -31,10 +35,13 @@ async function page(): Promise<{ pid: number; secret: string }> {
     get(options, (answer) => {
       let received = '';
       answer.setEncoding('utf8').on('data', (chunk: string) => (received += chunk));
-      answer.on('end', () => resolve(received));
+      answer.on('end', () => {
+        if (answer.statusCode === 200) resolve(received);
+        else reject(new Error(received));
+      });
     }).on('error', reject);
   });
-  return JSON.parse(text) as { pid: number; secret: string };
+  return JSON.parse(text) as { start: string; secret: string };
 }
 
 /** Files below these directories that hold the secret. */
@@ -52,7 +59,7 @@ it('a variable reaches its program, also when that starts anew under another con
     command: [process.execPath, '-e', SCRIPT],
     environment_variables: { SECRET },
   });
-  const first = await until('the pod answers', page);
+  const first = await until('the pod answers', () => page());
   expect(first.secret).toBe(SECRET);
   expect(leaks()).toBe('');
 
@@ -65,11 +72,11 @@ it('a variable reaches its program, also when that starts anew under another con
     return next !== undefined && next.pid !== control.pid;
   });
   await program.ready();
-  expect((await until('the pod answers still', page)).pid).toBe(first.pid);
-  process.kill(first.pid, 'SIGKILL');
+  expect((await until('the pod answers still', () => page())).start).toBe(first.start);
+  await page('/end');
   const second = await until('its program was started anew', async () => {
     const now = await page();
-    return now.pid === first.pid ? null : now;
+    return now.start === first.start ? null : now;
   });
   expect(second.secret).toBe(SECRET);
   expect(leaks()).toBe('');
