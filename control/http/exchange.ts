@@ -52,7 +52,7 @@ const REQUEST_ID = /^[\w.-]{1,64}$/;
 const RETRY_AFTER_SECONDS = '2';
 
 /**
- * Around every request: its id, its path, its place among the others, and whatever went wrong as the envelope. Errors are
+ * What every request gets: an id, a place within the limits, a turn, and an envelope that says what went wrong. Errors are
  * logged here and nowhere else; only public sentences leave.
  */
 export function exchange(options: ExchangeOptions): Middleware {
@@ -91,11 +91,11 @@ export function exchange(options: ExchangeOptions): Middleware {
     } finally {
       settled();
     }
-    const isOurs = state.username !== undefined && context.status !== 429;
-    const isLogged = isOurs || options.logLines.take(remoteAddress, options.monotonicMs());
     // Probes ask every few seconds: what they find good is no news.
-    const level = isLogged && (context.status >= 400 || !PROBES.has(context.path)) ? 'info' : 'debug';
-    log[level](
+    const isNews = context.status >= 400 || !PROBES.has(context.path);
+    const isOfUser = state.username !== undefined && context.status !== 429;
+    const isLogged = isNews && (isOfUser || options.logLines.take(remoteAddress, options.monotonicMs()));
+    log[isLogged ? 'info' : 'debug'](
       {
         requestId,
         method,
@@ -108,7 +108,7 @@ export function exchange(options: ExchangeOptions): Middleware {
       },
       'api request',
     );
-    unloggedLines = isLogged ? 0 : unloggedLines + 1;
+    if (isNews) unloggedLines = isLogged ? 0 : unloggedLines + 1;
   };
 }
 
