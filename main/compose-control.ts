@@ -199,6 +199,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const exercise = createReadinessExercise({
     store,
     isTrusted: () => judge.trust()?.kind === 'healthy',
+    damage: database.damage,
     examine: database.examine,
     callApi: (signal) => callApiSocket(join(runDir, 'api.sock'), signal),
     log,

@@ -21,6 +21,8 @@ export interface Database {
   readonly guard: StoreGuard;
   /** The store as it stands, for an operator's recovery. */
   forRecovery(): Promise<RecoveryView>;
+  /** Of the embedded store alone: what has been read that was damaged, for the log; null = nothing. */
+  damage?: (() => string | null) | undefined;
   /** Of the embedded store alone: what is damaged in its files, for the log; null = nothing that was found. */
   examine?: (() => Promise<string | null>) | undefined;
   /** Of the embedded store alone: a whole copy in a new file; answers its bytes. */

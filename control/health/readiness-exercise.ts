@@ -14,6 +14,8 @@ export interface ReadinessExerciseOptions {
   readonly isTrusted: () => boolean;
   /** Looks for damage, where the store can. Throws, or returns a sentence for the log. */
   readonly examine?: (() => Promise<string | null>) | undefined;
+  /** What has been read from the store that was damaged; null = nothing. */
+  readonly damage?: (() => string | null) | undefined;
   /** A call of the API on the way that the gateway takes. Throws when it fails. */
   readonly callApi: (signal: AbortSignal) => Promise<void>;
   readonly log: Logger;
@@ -80,7 +82,7 @@ export function createReadinessExercise(options: ReadinessExerciseOptions): Read
   }
 
   return {
-    store: () => problems.damage ?? problems.store,
+    store: () => ((options.damage?.() ?? null) === null ? (problems.damage ?? problems.store) : 'damaged'),
     api: () => problems.api,
     async run(signal) {
       while (!signal.aborted) {

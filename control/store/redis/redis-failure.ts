@@ -50,3 +50,8 @@ export function unavailable(what: string, reason: string): PodgateError {
 export function refused(sentence: string): PodgateError {
   return new PodgateError('config.invalid', { publicMessages: [sentence] });
 }
+
+/** The server is at its `maxmemory` and has refused to run a script that may write more. */
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof PodgateError && error.code === 'store.unavailable' && error.message.includes(': OOM ');
+}

@@ -14,9 +14,13 @@ export interface RedisScript {
  */
 type Mode = 'writes' | 'reads' | 'bare';
 
+/** Scripts that are another one's text, run by a server that is out of memory as well (redis.io: Lua flags). */
+const WITHOUT_ROOM = { 'commit-ending': 'commit' } as const;
+
 /** Each script with its mode and the parts it needs. Its contract is on top of its file. */
 const SCRIPTS = {
   commit: ['writes', 'age', 'store-id', 'queue'],
+  'commit-ending': ['writes', 'age', 'store-id', 'queue'],
   adopt: ['writes', 'age', 'store-id', 'queue'],
   identity: ['reads', 'age', 'store-id'],
   changes: ['reads'],
@@ -65,7 +69,9 @@ export function readScripts(): RedisScripts {
 
 /** The parts follow the first line, which says how the server is to run the script. */
 function compose(name: string, mode: Mode, parts: readonly string[]): RedisScript {
-  const [flags = '', ...rest] = readLua(name).split('\n');
+  const original = name in WITHOUT_ROOM ? WITHOUT_ROOM[name as keyof typeof WITHOUT_ROOM] : null;
+  const [firstLine = '', ...rest] = readLua(original ?? name).split('\n');
+  const flags = original === null ? firstLine : '#!lua flags=allow-oom';
   const text = [flags, ...(mode === 'bare' ? [...parts.map(readLua), ...rest] : marked(mode, parts, rest))].join('\n');
   return { name, text, sha: createHash('sha1').update(text).digest('hex') };
 }

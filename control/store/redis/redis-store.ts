@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Batch, CommitResult, RecordKind, Store, Stored, StoreIdentity } from '../../../core/store.ts';
+import { isEndingBatch } from '../../../core/ending-batch.ts';
 import { refuseDoubleWrites } from '../batch-writes.ts';
 import type { RecordSchemas } from '../record-schema.ts';
 import type { Tip } from '../store-guard.ts';
@@ -7,6 +8,7 @@ import type { Wakeup } from '../wakeup.ts';
 import { changesAfter } from './change-feed.ts';
 import { arrayOf, integerOf, textOf, type Reply } from './redis-reply.ts';
 import { newStamp } from './marked-script.ts';
+import { isOutOfMemory } from './redis-failure.ts';
 import type { RedisSession } from './redis-session.ts';
 import { fieldOf, listPrefix, parseRecord, parseTombstone, placesOf, valueText } from './stored-records.ts';
 
@@ -29,7 +31,13 @@ export function createRedisStore(options: RedisStoreOptions): Store {
   return {
     async commit(batch) {
       const args = commitArguments(options, batch);
-      const { answer } = await session.run('commit', 'commit', keys.commit, args, { isReplicated: true });
+      const send = (script: 'commit' | 'commit-ending') =>
+        session.run('commit', script, keys.commit, args, { isReplicated: true });
+      // A server that is full refuses a script before it runs, so this one may be sent again.
+      const { answer } = await send('commit').catch((error: unknown) => {
+        if (!isOutOfMemory(error) || !isEndingBatch(batch)) throw error;
+        return send('commit-ending');
+      });
       return commitResult(batch, answer);
     },
 

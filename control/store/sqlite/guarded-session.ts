@@ -1,6 +1,6 @@
 import type { StoreGuard } from '../store-guard.ts';
 import type { Connection } from './sqlite-connection.ts';
-import type { SqliteSession } from './sqlite-session.ts';
+import type { SqliteSession, WriteOptions } from './sqlite-session.ts';
 import { compareHistory } from './store-history.ts';
 
 /** A session that presents, in the transaction of every write, what its process has seen of the store. */
@@ -14,7 +14,7 @@ export interface GuardedSession {
   /** As SqliteSession. `isTrusted` is false when the store lacks what this process has seen. */
   read<T>(what: string, work: (connection: Connection, isTrusted: boolean) => T): T;
   /** As SqliteSession, and rejects with PodgateError 'store.suspect' when the store lacks what this process has seen. */
-  write<T>(what: string, work: (connection: Connection) => T): Promise<T>;
+  write<T>(what: string, work: (connection: Connection) => T, options?: WriteOptions): Promise<T>;
 }
 
 export function guardSession(session: SqliteSession, guard: StoreGuard): GuardedSession {
@@ -47,14 +47,18 @@ export function guardSession(session: SqliteSession, guard: StoreGuard): Guarded
         return work(connection, isTrusted && !isExchanged);
       });
     },
-    async write(what, work) {
+    async write(what, work, options) {
       guard.assertTrusted(what);
       try {
-        const written = await session.write(what, (connection) => {
-          const { presented, isTrusted } = compare(connection);
-          if (!isTrusted) guard.assertTrusted(what);
-          return { presented, result: work(connection), tip: compareHistory(connection, null).tip };
-        });
+        const written = await session.write(
+          what,
+          (connection) => {
+            const { presented, isTrusted } = compare(connection);
+            if (!isTrusted) guard.assertTrusted(what);
+            return { presented, result: work(connection), tip: compareHistory(connection, null).tip };
+          },
+          options,
+        );
         // Only now: what a transaction that failed in the end had counted was never there.
         guard.saw(written.presented, written.tip);
         return written.result;

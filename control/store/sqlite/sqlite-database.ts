@@ -16,7 +16,8 @@ import { watchFiles } from './file-watch.ts';
 import { guardSession, type GuardedSession } from './guarded-session.ts';
 import { IN_MEMORY, openConnection } from './open-connection.ts';
 import { createOutputFiles, createOutputsInMemory, type OutputFiles } from './output-files.ts';
-import type { Connection } from './sqlite-connection.ts';
+import { createDiskReserve, type DiskReserve, NO_RESERVE } from './disk-reserve.ts';
+import { type Connection, integerOf, textOf } from './sqlite-connection.ts';
 import { storeFailure } from './sqlite-failure.ts';
 import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
 import { createSqliteLogStore } from './sqlite-log-store.ts';
@@ -32,6 +33,10 @@ export interface SqliteDatabase {
   readonly replicas: Replicas;
   readonly guard: StoreGuard;
   readonly forRecovery: () => Promise<RecoveryView>;
+  /** What has been read that was damaged, for the log; null = nothing. */
+  damage(): string | null;
+  /** Reads all of it from the disk and returns what is damaged; null = nothing, or it is too large to be looked through. */
+  examine(): Promise<string | null>;
   /** Writes a whole copy to a file that does not exist yet, as of now, and answers its size in bytes. */
   copyTo(path: string): Promise<number>;
   /** Writes what has been asked for, then closes. Whatever is asked for later gets 'store.unavailable'. */
@@ -58,9 +63,12 @@ const FEED_COMMITS = 10_000;
  * 'config.invalid' with a sentence for a file that cannot be ours, 'store.unavailable' for a broken one.
  */
 export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDatabase {
+  const reserve = options.path === IN_MEMORY ? NO_RESERVE : createDiskReserve(options.path, options.log);
+  reserve.beforeOpening();
   const connection = openConnection(options.path);
   try {
-    return createSqliteDatabase(connection, options);
+    reserve.afterOpening(connection);
+    return createSqliteDatabase(connection, options, reserve);
   } catch (error) {
     connection.close();
     throw storeFailure(`opening ${options.path}`, error);
@@ -68,10 +76,14 @@ export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDataba
 }
 
 /** The same over a connection that `openConnection` made, which it then owns. */
-export function createSqliteDatabase(connection: Connection, options: SqliteDatabaseOptions): SqliteDatabase {
+export function createSqliteDatabase(
+  connection: Connection,
+  options: SqliteDatabaseOptions,
+  reserve: DiskReserve = NO_RESERVE,
+): SqliteDatabase {
   const { path, clock, log } = options;
   const isInMemory = path === IN_MEMORY;
-  const session = createSqliteSession({ connection, files: watchFiles(isInMemory ? null : path), clock, log });
+  const session = createSqliteSession({ connection, files: watchFiles(isInMemory ? null : path), reserve, clock, log });
   const guard = createStoreGuard({ memory: options.memory ?? createStoreMemory(), log });
   const guarded = guardSession(session, guard);
   const outputFiles = isInMemory ? createOutputsInMemory() : createOutputFiles({ dir: `${path}-output`, log });
@@ -95,6 +107,8 @@ export function createSqliteDatabase(connection: Connection, options: SqliteData
       return view;
     },
     copyTo: (copy) => copyDatabase(session, copy),
+    damage: () => session.damage(),
+    examine: async () => examineDatabase(session),
     close() {
       session.close();
       // Whoever waits looks again, and learns that the store is closed.
@@ -128,6 +142,21 @@ export function sqliteAdapters(
     lock: createSqliteLock({ session, clock }),
     logs: createSqliteLogStore({ session, outputFiles }),
   };
+}
+
+/** A larger database would hold up the event loop for more than half a second. */
+const EXAMINED_MOST_BYTES = 128 * 1024 * 1024;
+
+function examineDatabase(session: SqliteSession): string | null {
+  return session.read('examine', (connection) => {
+    const pages = integerOf(connection.get('PRAGMA page_count') ?? {}, 'page_count');
+    const pageBytes = integerOf(connection.get('PRAGMA page_size') ?? {}, 'page_size');
+    if (pages * pageBytes > EXAMINED_MOST_BYTES) return null;
+    // What is cached says nothing about the disk.
+    connection.exec('PRAGMA shrink_memory');
+    const found = textOf(connection.get('PRAGMA quick_check(1)') ?? {}, 'quick_check');
+    return found === 'ok' ? null : found;
+  });
 }
 
 /**

@@ -17,6 +17,8 @@ const UNAVAILABLE = new Map([
   [26, 'SQLITE_NOTADB'],
 ]);
 const BUSY = 5;
+const FULL = 13;
+const CORRUPT = 11;
 const NOT_A_DATABASE = 26;
 
 /** The primary result code of an error thrown by node:sqlite, or null when it is another kind of error. */
@@ -27,6 +29,16 @@ function primaryCode(error: unknown): number | null {
 
 export function isBusy(error: unknown): boolean {
   return primaryCode(error) === BUSY;
+}
+
+/** There is no room on the disk. */
+export function isFull(error: unknown): boolean {
+  return primaryCode(error) === FULL;
+}
+
+/** What was read cannot be what was written. */
+export function isDamage(error: unknown): boolean {
+  return primaryCode(error) === CORRUPT || primaryCode(error) === NOT_A_DATABASE;
 }
 
 export function isNotADatabase(error: unknown): boolean {
@@ -45,6 +57,11 @@ export function storeFailure(what: string, error: unknown): PodgateError {
     return new PodgateError('store.unavailable', { detail: `${what}: ${name}: ${errorText(error)}`, cause: error });
   }
   return new PodgateError('api.internal', { detail: `${what}: ${errorText(error)}`, cause: error });
+}
+
+/** `what` would need room, and there is none but for what ends things. */
+export function storeShort(what: string): PodgateError {
+  return new PodgateError('store.unavailable', { detail: `${what}: SQLITE_FULL: the disk is full` });
 }
 
 export function storeClosed(what: string): PodgateError {

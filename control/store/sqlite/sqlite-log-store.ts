@@ -12,16 +12,20 @@ export function createSqliteLogStore(options: {
   return {
     async appendAction(uid, line) {
       const text = oneLine(line);
-      await session.write('appendAction', (connection) => {
-        const last = connection.get(
-          'SELECT position, line FROM action_logs WHERE uid = ? ORDER BY position DESC LIMIT 1',
-          uid,
-        );
-        if (last !== undefined && textOf(last, 'line') === text) return;
-        const position = last === undefined ? 1 : integerOf(last, 'position') + 1;
-        connection.run('INSERT INTO action_logs (uid, position, line) VALUES (?, ?, ?)', uid, position, text);
-        connection.run('DELETE FROM action_logs WHERE uid = ? AND position <= ?', uid, position - MOST_ACTION_LINES);
-      });
+      await session.write(
+        'appendAction',
+        (connection) => {
+          const last = connection.get(
+            'SELECT position, line FROM action_logs WHERE uid = ? ORDER BY position DESC LIMIT 1',
+            uid,
+          );
+          if (last !== undefined && textOf(last, 'line') === text) return;
+          const position = last === undefined ? 1 : integerOf(last, 'position') + 1;
+          connection.run('INSERT INTO action_logs (uid, position, line) VALUES (?, ?, ?)', uid, position, text);
+          connection.run('DELETE FROM action_logs WHERE uid = ? AND position <= ?', uid, position - MOST_ACTION_LINES);
+        },
+        { needsRoom: true },
+      );
     },
     async actions(uid, last = MOST_ACTION_LINES) {
       return session.read('actions', (connection) =>

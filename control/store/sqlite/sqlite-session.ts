@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
+import { type DiskReserve, NO_RESERVE } from './disk-reserve.ts';
 import type { FileWatch } from './file-watch.ts';
 import { addCommit, gatherDelayMs, type DiskDebt } from './gather-delay.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
-import { storeClosed, storeFailure } from './sqlite-failure.ts';
+import { isDamage, isFull, storeClosed, storeFailure, storeShort } from './sqlite-failure.ts';
 
 /**
  * What store, queue, lock and logs share: one connection, one writer, one time.
@@ -17,13 +18,15 @@ export interface SqliteSession {
   /** Runs at once. It sees every write that has been answered. `what` names the operation in errors and the log. */
   read<T>(what: string, work: (connection: Connection) => T): T;
   /** Runs `work`, which must not await, in the next group. Rejects with PodgateError only, and then wrote nothing. */
-  write<T>(what: string, work: (connection: Connection) => T): Promise<T>;
+  write<T>(what: string, work: (connection: Connection) => T, options?: WriteOptions): Promise<T>;
   /**
    * The store's age: whole ms for which it has been open, over all its life. Leases, due times and tombstones use it,
    * since it never jumps: a wall clock put right after start must neither end every lease nor purge every tombstone.
    * It stands still while Podgate is down.
    */
   ageMs(): number;
+  /** What was read that cannot have been written, since the database was opened; null = nothing. */
+  damage(): string | null;
   /** Random, of this process: see store-history.ts. */
   readonly stamp: string;
   /** Why this connection is of no use any more: somebody has exchanged or changed its files. Null = nobody has. */
@@ -33,9 +36,15 @@ export interface SqliteSession {
   close(): void;
 }
 
+export interface WriteOptions {
+  /** It needs room and ends nothing: refused while the disk is full (see disk-reserve.ts). */
+  readonly needsRoom?: boolean;
+}
+
 /** `run` answers what to do once the group is on the disk. */
 interface Job {
   readonly what: string;
+  readonly needsRoom: boolean;
   readonly run: () => () => void;
   readonly reject: (error: PodgateError) => void;
 }
@@ -49,11 +58,14 @@ const CHECKPOINT_BYTES = 4 * 1024 * 1024;
 export function createSqliteSession(options: {
   readonly connection: Connection;
   readonly files: FileWatch;
+  /** Default: there is none. */
+  readonly reserve?: DiskReserve;
   readonly clock: Clock;
   readonly log: Logger;
 }): SqliteSession {
-  const { connection, files, clock, log } = options;
+  const { connection, files, reserve = NO_RESERVE, clock, log } = options;
   let exchangedReason: string | null = null;
+  let damage: string | null = null;
   const openedAtMs = clock.monotonicMs();
   const ageAtOpenMs = integerOf(connection.get('SELECT age_ms FROM store') ?? {}, 'age_ms');
   const ageMs = (): number => ageAtOpenMs + Math.floor(clock.monotonicMs() - openedAtMs);
@@ -106,12 +118,25 @@ export function createSqliteSession(options: {
       if (files.walBytes() >= CHECKPOINT_BYTES) checkpoint();
       const endedAtMs = clock.monotonicMs();
       debt = addCommit(debt, endedAtMs - startedAtMs, endedAtMs);
+      reserve.restore(endedAtMs);
       return endings;
     } catch (error) {
       const failure = failed('commit', error);
       rollBack();
+      if (isFull(error)) return writeWithoutRoom(group, failure);
       return group.map((job) => () => job.reject(failure));
     }
+  }
+
+  /** What needs no more room than there is, one by one: a write that needs more would take the others with it. */
+  function writeWithoutRoom(group: readonly Job[], failure: PodgateError): readonly (() => void)[] {
+    const wasShort = reserve.isShort;
+    if (!wasShort) {
+      reserve.release(connection);
+      files.settled();
+    }
+    if (!reserve.isShort || (wasShort && group.length === 1)) return group.map((job) => () => job.reject(failure));
+    return group.flatMap((job) => (job.needsRoom ? [() => job.reject(failure)] : writeGroup([job])));
   }
 
   function assertOurs(reason: string | null): void {
@@ -140,8 +165,9 @@ export function createSqliteSession(options: {
       connection.run('RELEASE job');
       return ending;
     } catch (error) {
-      // SQLite ends the whole transaction by itself after some failures (a full disk): then all jobs have failed.
-      if (!connection.isInTransaction()) throw error;
+      // SQLite ends the whole transaction by itself after some failures: then all jobs have failed. A full disk concerns
+      // all of them.
+      if (!connection.isInTransaction() || isFull(error)) throw error;
       connection.run('ROLLBACK TO job');
       connection.run('RELEASE job');
       const failure = failed(job.what, error);
@@ -162,12 +188,14 @@ export function createSqliteSession(options: {
     const failure = storeFailure(what, error);
     // The guard has told of it.
     if (failure.code === 'store.suspect') return failure;
+    if (isDamage(error)) damage = failure.message;
     log.error({ code: failure.code, detail: failure.message }, 'the store failed');
     return failure;
   }
 
   return {
     ageMs,
+    damage: () => damage,
     stamp: randomBytes(STAMP_BYTES).toString('base64url'),
     settled: () => files.settled(),
     exchanged: () => (exchangedReason ??= closed ? null : files.changed()),
@@ -179,14 +207,15 @@ export function createSqliteSession(options: {
         throw failed(what, error);
       }
     },
-    write(what, work) {
+    write(what, work, { needsRoom = false } = {}) {
       if (closed) return Promise.reject(storeClosed(what));
+      if (needsRoom && reserve.isShort) return Promise.reject(storeShort(what));
       return new Promise((resolve, reject) => {
         const run = (): (() => void) => {
           const result = work(connection);
           return () => resolve(result);
         };
-        jobs.push({ what, run, reject });
+        jobs.push({ what, needsRoom, run, reject });
         schedule();
       });
     },
@@ -195,7 +224,8 @@ export function createSqliteSession(options: {
       closed = true;
       cancelScheduled?.();
       while (jobs.length > 0) writeNextGroup();
-      connection.close();
+      // At the end of a connection SQLite removes its log, and with it the room that the next one will need.
+      if (!reserve.isShort) connection.close();
     },
   };
 }

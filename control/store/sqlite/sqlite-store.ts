@@ -9,6 +9,7 @@ import type {
   StoreIdentity,
   Tombstone,
 } from '../../../core/store.ts';
+import { isEndingBatch } from '../../../core/ending-batch.ts';
 import { refuseDoubleWrites } from '../batch-writes.ts';
 import { decodeRecord, encodeRecord, recordKind, type EncodedRecord, type RecordSchemas } from '../record-schema.ts';
 import type { Wakeup } from '../wakeup.ts';
@@ -37,7 +38,9 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
   return {
     async commit(batch) {
       const prepared = prepare(schemas, batch);
-      const result = await session.write('commit', (connection) => commitBatch(connection, prepared, options));
+      const result = await session.write('commit', (connection) => commitBatch(connection, prepared, options), {
+        needsRoom: !isEndingBatch(batch),
+      });
       if (result.kind === 'committed') {
         options.feedChanged.wake();
         if (prepared.enqueue.length > 0) options.queueChanged.wake();

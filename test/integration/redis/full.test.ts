@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { committed } from '../../contract/store-harness.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import { podRecord } from '../../support/pod-records.ts';
 import { createRedisStage, outcome, putPod, type RedisStage } from './redis-stage.ts';
 
 let stage: RedisStage;
@@ -20,7 +22,8 @@ it('a full Redis refuses commits as a whole, answers what there is, lets work en
   await stage.admin('CONFIG', 'SET', 'maxmemory', '1mb');
   const attempts = [
     store.commit({ puts: [putPod('a', 'absent'), putPod('b', 'absent')], enqueue: [{ key: 'a' }] }),
-    store.commit({ deletes: [{ kind: 'pod', key: 'kept', expected: first, uid: 'uid' }] }),
+    store.commit({ puts: [putPod('kept', first)] }),
+    store.commit({}),
     queue.add('b'),
     logs.appendAction('uid', 'line'),
     logs.saveOutput('uid', 1, 'text'),
@@ -32,10 +35,19 @@ it('a full Redis refuses commits as a whole, answers what there is, lets work en
   expect(await lock.renew(lease, 60_000)).toBe(true);
   expect(await queue.acknowledge(claim)).toBe(true);
 
+  // What ends something is taken: otherwise nobody could make room.
+  const record = podRecord({ wish: 'OFF', podId: 'kept' });
+  const stopped = await committed(
+    store.commit({ puts: [{ ...podPut(record, first), key: 'kept' }], enqueue: [{ key: 'work' }] }),
+  );
+  await committed(store.commit({ deletes: [{ kind: 'pod', key: 'kept', expected: stopped, uid: 'uid' }] }));
+  expect(await store.list('pod', { limit: 10 })).toEqual([]);
+  expect(await queue.claim(60_000, AbortSignal.timeout(5_000))).not.toBeNull();
+
   await stage.admin('CONFIG', 'SET', 'maxmemory', '0');
   expect(await store.commit({ puts: [putPod('a', 'absent')] })).toEqual({
     kind: 'committed',
-    commit: before.commits + 1,
+    commit: before.commits + 3,
   });
 });
 

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { isEndingBatch } from '../../../core/ending-batch.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import { podRecord } from '../../support/pod-records.ts';
+
+const on = podRecord({ wish: 'ON' });
+const off = podRecord({ wish: 'OFF' });
+const deleting = podRecord({ wish: 'ON', deleting: { keepVolume: false } });
+const purged = { kind: 'pod', key: 'dev/p', expected: 3, uid: 'u' } as const;
+
+test.each([
+  ['stops a pod', { puts: [podPut(off, 3)], enqueue: [{ key: 'dev/p' }] }],
+  ['deletes one', { puts: [podPut(deleting, 3)] }],
+  ['purges one', { deletes: [purged] }],
+  ['begins a term of the health loop', { fence: 5 }],
+])('a batch that %s ends something', (_what, batch) => {
+  expect(isEndingBatch(batch)).toBe(true);
+});
+
+test.each([
+  ['creates a pod', { puts: [podPut(on, 'absent')] }],
+  ['creates one that is off', { puts: [podPut(off, 'absent')] }],
+  ['changes one', { puts: [podPut(on, 3)] }],
+  ['stops one and starts another', { puts: [podPut(off, 3), podPut(on, 4)] }],
+  ['does nothing', {}],
+])('a batch that %s does not', (_what, batch) => {
+  expect(isEndingBatch(batch)).toBe(false);
+});
