@@ -23,6 +23,11 @@ export interface Route extends StanzaOptions {
   readonly host: string;
   readonly tenant: string;
   readonly podId: string;
+  /**
+   * Whoever created the pod: connections to it count for this user of the tenant. Absent in what a control plane of an
+   * earlier release sends to a gateway elsewhere.
+   */
+  readonly createdBy?: string;
   readonly uid: string;
   readonly stanza: string;
   readonly protocol: 'http' | 'tcp' | 'postgres';
@@ -49,6 +54,7 @@ export function routesOf(record: PodRecord, observation: Observation | null, bas
       host: podHost(record.podId, stanza, baseHost),
       tenant: record.tenant,
       podId: record.podId,
+      createdBy: record.createdBy,
       uid: record.uid,
       stanza,
       protocol,
@@ -98,6 +104,7 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.uid === b.uid &&
     a.tenant === b.tenant &&
     a.podId === b.podId &&
+    a.createdBy === b.createdBy &&
     a.stanza === b.stanza &&
     a.protocol === b.protocol &&
     a.status === b.status &&
