@@ -5,6 +5,7 @@ import {
   type ListenKind,
   type Listening,
 } from '../proxy/gateway.ts';
+import { LeasedPlaces } from '../proxy/limits/leased-places.ts';
 import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';
 import type { Config } from '../config/config.ts';
@@ -45,8 +46,15 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     resume: () => link.send({ kind: 'room' }),
     log,
   });
+  const places = new LeasedPlaces({
+    workers: Math.max(1, config.workers),
+    send: (message) => link.send({ kind: 'places', message }),
+    nowMs: () => systemClock.monotonicMs(),
+  });
+  link.onPlaces((message) => places.receive(message));
   const gateway = createGateway({
     worker,
+    places,
     ...(config.controlPlane === null ? {} : { gateway: `${hostname()}-${instance.slice(0, 6)}` }),
     feedSocketPath: join(runDir, 'feed.sock'),
     apiSocketPath: join(runDir, 'api.sock'),
@@ -113,7 +121,7 @@ async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: L
   }
 }
 
-/** Connection limits are this whole installation's: each worker holds an equal share of them, as descriptors allow. */
+/** `connections` is shared out among the workers, as descriptors allow; the workers count the other limits together. */
 function limitsOf(
   given: SupervisorLink['start']['settings']['config']['gateway'],
   workers: number,
@@ -124,8 +132,8 @@ function limitsOf(
   return {
     handshakeTimeoutMs: given.handshakeTimeoutMs ?? defaults.handshakeTimeoutMs,
     maxConnections: Math.min(share(given.connections ?? defaults.maxConnections), descriptorsMost),
-    maxConnectionsPerAddress: share(given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress),
-    maxConnectionsPerPod: share(given.connectionsPerPod ?? defaults.maxConnectionsPerPod),
+    maxConnectionsPerAddress: given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress,
+    maxConnectionsPerPod: given.connectionsPerPod ?? defaults.maxConnectionsPerPod,
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,
     halfClosedMs: given.halfClosedMs ?? defaults.halfClosedMs,
     keepAliveMs: defaults.keepAliveMs,

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts';
+import type { ToBank, ToWorker } from '../proxy/limits/place-messages.ts';
 import type { ControlReport, ProbeState } from './control-port/probe-state.ts';
 
 /** Of one set of listening sockets; each worker has a slot of its own. `control` is the plain API port. */
@@ -37,6 +38,8 @@ export type SupervisorMessage =
     }
   /** For the process that answers probes: at every change, and every second. */
   | { readonly kind: 'probe-state'; readonly state: ProbeState }
+  /** Of limits that the workers share. */
+  | { readonly kind: 'places'; readonly message: ToWorker }
   /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
   | { readonly kind: 'retire' }
   /** End for good, pods included. */
@@ -56,6 +59,8 @@ export type ChildMessage =
   /** A worker has stopped accepting on all its slots, since file descriptors run out; and it may be given sockets again. */
   | { readonly kind: 'full' }
   | { readonly kind: 'room' }
+  /** Of limits that the workers share. */
+  | { readonly kind: 'places'; readonly message: ToBank }
   /** A worker has met an error that nothing caught: it needs a successor, and drains. */
   | { readonly kind: 'failing' };
 
@@ -63,7 +68,7 @@ export type ChildMessage =
  * Of these messages, and of what may be in Settings: a newer release whose children do not go with an older supervisor
  * raises it.
  */
-export const CHILDREN_PROTOCOL = 2;
+export const CHILDREN_PROTOCOL = 3;
 
 /** What the settings child answers. */
 export type SettingsAnswer =

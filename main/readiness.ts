@@ -14,7 +14,7 @@ const REPORT_EVERY_MS = 1_000;
 
 /** Sends `report` to the supervisor now and every second: probes are answered from it (control-port/). */
 export function reportReadiness(link: SupervisorLink, report: () => ControlReport, log: Logger): NodeJS.Timeout {
-  const work = (): void => link.send({ kind: 'readiness', report: report() });
+  const work = (): void => void link.send({ kind: 'readiness', report: report() });
   work();
   return setGuardedInterval({ everyMs: REPORT_EVERY_MS, work, name: 'readiness', log });
 }

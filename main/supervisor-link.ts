@@ -1,5 +1,6 @@
 import { url as inspectorUrl } from 'node:inspector';
 import { ALIVE_EVERY_MS } from './hang-supervision.ts';
+import type { ToWorker } from '../proxy/limits/place-messages.ts';
 import type { ProbeState } from './control-port/probe-state.ts';
 import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
 
@@ -14,12 +15,15 @@ export interface SupervisorLink {
   readonly ending: AbortSignal;
   /** Told to end for good, or left alone: nobody will go on with the pods. */
   isForGood(): boolean;
-  send(message: ChildMessage): void;
+  /** False: the supervisor is gone. */
+  send(message: ChildMessage): boolean;
   /** Told when `ending` aborts, with what for; a process that is 'replaced' may be told 'for-good' later. */
   onEnding(listener: (why: 'replaced' | 'for-good') => void): void;
   /** Orders that came before are given at once. */
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
+  /** What came before is given at once. */
+  onPlaces(listener: (message: ToWorker) => void): void;
   /** The last one that came before is given at once. */
   onProbeState(listener: (state: ProbeState) => void): void;
   /** How many of the gateway's socket sets are accepted on, of how many; and which children have hung. */
@@ -36,6 +40,8 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const listeners: { kinds: readonly SocketKind[]; listener: (order: ListenOrder) => void }[] = [];
   const endings: ((why: 'replaced' | 'for-good') => void)[] = [];
   const releases: ((slot: number) => void)[] = [];
+  const earlyPlaces: ToWorker[] = [];
+  let onPlaces = (message: ToWorker): void => void earlyPlaces.push(message);
   const probeStates: ((state: ProbeState) => void)[] = [];
   let probeState: ProbeState | null = null;
   const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
@@ -48,9 +54,11 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
     ending.abort();
   };
   const endForGood = (): void => end('for-good');
-  const send = (message: ChildMessage): void => {
+  const send = (message: ChildMessage): boolean => {
     // The supervisor may have gone this moment; 'disconnect' tells.
-    if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+    if (!process.connected) return false;
+    process.send?.(message, undefined, undefined, () => undefined);
+    return true;
   };
   const link = (start: Start): SupervisorLink => ({
     start,
@@ -63,6 +71,10 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
       for (const order of early.filter(({ socket }) => kinds.includes(socket))) listener(order);
     },
     onRelease: (listener) => void releases.push(listener),
+    onPlaces(listener) {
+      onPlaces = listener;
+      for (const message of earlyPlaces.splice(0)) listener(message);
+    },
     onProbeState(listener) {
       probeStates.push(listener);
       if (probeState !== null) listener(probeState);
@@ -93,6 +105,9 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
       case 'release':
         for (const listener of releases) listener(message.slot);
         break;
+      case 'places':
+        onPlaces(message.message);
+        break;
       case 'gateway':
         gateway = message;
         break;
@@ -109,7 +124,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
     }
   });
   if (!process.connected) throw new Error('this role is started by the supervisor: run main.ts without arguments');
-  const sayAlive = (): void => send({ kind: 'alive', isDebugged: inspectorUrl() !== undefined });
+  const sayAlive = (): void => void send({ kind: 'alive', isDebugged: inspectorUrl() !== undefined });
   sayAlive();
   setInterval(sayAlive, ALIVE_EVERY_MS).unref();
   return promise;

@@ -19,6 +19,7 @@ import { type ChildMessage, type ChildRole, EXIT_CONFIG, type Settings } from '.
 import { readNextSettings } from './next-settings.ts';
 import { noteRestart } from './restart-note.ts';
 import { lookAtSilentProcess } from './silent-process.ts';
+import { PlacesOfWorkers } from './places-of-workers.ts';
 import { SlotBoard, type SlotAction } from './slot-board.ts';
 import { outliveUncaught } from './uncaught.ts';
 import { readVersion } from './version.ts';
@@ -88,6 +89,7 @@ class Supervisor {
   readonly #takenOver = new Map<number, (() => void)[]>();
   #controlDecided: ((isReady: boolean) => void) | null = null;
   readonly #board: SlotBoard;
+  readonly #places: PlacesOfWorkers;
   #controlReport: ControlReport | null = null;
   #reportedMs = -Infinity;
   #isControlReady = false;
@@ -114,6 +116,7 @@ class Supervisor {
     };
     this.#log = createLogger('supervisor', this.#settings.isTerminal);
     this.#board = new SlotBoard(sockets.slots.length);
+    this.#places = new PlacesOfWorkers(config.workers, this.#log);
     this.#hangs = new HangSupervision({
       hungAfterMs: (role) => this.#settings.config.supervision[HUNG_AFTER[role]],
       look: lookAtSilentProcess,
@@ -186,6 +189,7 @@ class Supervisor {
 
   #onStarted(child: KeptChild): void {
     this.#hangs.started(child);
+    if (child.role === 'worker') this.#places.started(child);
     if (child === this.#probe) giveAll(child, 0, this.#sockets.control);
     if (child.role !== 'worker') this.#tellGateway();
   }
@@ -219,6 +223,9 @@ class Supervisor {
       case 'room':
         if (!this.#leaving.has(child)) this.#act(this.#board.synchronized(child.id));
         break;
+      case 'places':
+        this.#places.receive(child, message.message);
+        return;
       case 'failing':
         this.#replaceFailing(child);
         break;
@@ -228,6 +235,7 @@ class Supervisor {
 
   #onEnded(child: KeptChild, code: number | null): boolean {
     this.#hangs.ended(child);
+    this.#places.ended(child);
     if (child === this.#control) this.#isControlReady = false;
     if (this.#leaving.has(child)) {
       this.#act(this.#board.ended(child.id));

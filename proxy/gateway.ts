@@ -10,6 +10,7 @@ import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters, type Counters } from './counters.ts';
 import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
 import { type Door, PodDoors } from './listener/pod-doors.ts';
+import type { LeasedPlaces } from './limits/leased-places.ts';
 import { HttpsFront } from './listener/https-front.ts';
 import { Reception } from './listener/reception.ts';
 import { compileAddressList } from './policy/ip-allow-list.ts';
@@ -71,6 +72,8 @@ export interface GatewayOptions extends WorkerName {
   readonly logConnections?: boolean;
   /** Called with the number of each accepted client's descriptor (see main/accept-pause.ts). Default: not counted. */
   readonly descriptorTaken?: (descriptor: number) => void;
+  /** Shared with the other workers of the replica. Default: there are none. */
+  readonly places?: LeasedPlaces;
   /** Default: none is written. */
   readonly accessLog?: LineSink;
   /** Whose X-Forwarded-For is believed; default: nobody's. */
@@ -153,7 +156,7 @@ class GatewayWorker implements Gateway {
     this.#options = options;
     const { clock, log, limits, apiUrl, apiSocketPath, publicHttpsPort } = options;
     const { table, counters } = this;
-    const counts = new ConnectionCounts(limits, (limit) => counters.limited[limit]++);
+    const counts = new ConnectionCounts(limits, (limit) => counters.limited[limit]++, options.places);
     const trusted = options.trustedProxies ?? [];
     const seen = createSeen({ worker: options.worker, counters, clock, accessLog: options.accessLog ?? null });
     this.#seen = seen;
@@ -181,9 +184,9 @@ class GatewayWorker implements Gateway {
       limits: { ...limits.http, halfClosedMs: limits.halfClosedMs },
       isStale,
       trustedProxies: trusted.length === 0 ? null : compileAddressList(trusted),
-      acquirePod: (uid) => counts.acquirePod(uid),
+      acquirePod: (uid, done) => counts.acquirePod(uid, done),
       releasePod: (uid) => counts.releasePod(uid),
-      acquireAddress: (address) => counts.acquireAddress(address),
+      acquireAddress: (address, done) => counts.acquireAddress(address, done),
       releaseAddress: (address) => counts.releaseAddress(address),
       seen,
       sessions,

@@ -1,8 +1,11 @@
 import { addressKey } from '../../core/address-key.ts';
 
-/** Connections a worker holds at most; all counts are of this worker alone. */
+import { LeasedPlaces } from './leased-places.ts';
+
 export interface ConnectionLimits {
+  /** Of this worker alone: it is also what its memory and its descriptors are enough for. */
   readonly maxConnections: number;
+  /** Of all workers together (LeasedPlaces). */
   readonly maxConnectionsPerAddress: number;
   readonly maxConnectionsPerPod: number;
 }
@@ -19,84 +22,108 @@ export type Admission = 'admitted' | 'surplus' | 'none';
 const SURPLUS_MAX = 64;
 const SURPLUS_PER_ADDRESS_MAX = 8;
 
-/** Counts exactly: each `admit` but 'none' is undone by one `release`, each `acquirePod` that was true by one `releasePod`. */
+/** This worker is the only one. */
+function unshared(): LeasedPlaces {
+  return new LeasedPlaces({ workers: 1, send: () => false, nowMs: () => 0 });
+}
+
+/** What is counted of one address, and of one pod. */
+const addressPlace = (address: string): string => `address ${addressKey(address)}`;
+const podPlace = (uid: string): string => `pod ${uid}`;
+
+/**
+ * Counts exactly: each admission but 'none' is undone by one `release`, each place that was taken by one release of its kind.
+ * Answers come at once, except where a place has to be asked of the other workers first.
+ */
 export class ConnectionCounts {
   readonly #limits: ConnectionLimits;
   readonly #onLimit: (limit: Limit) => void;
-  readonly #admitted = new Map<string, number>();
+  readonly #places: LeasedPlaces;
   readonly #surplus = new Map<string, number>();
-  readonly #pods = new Map<string, number>();
   #admittedTotal = 0;
   #surplusTotal = 0;
 
   /** `onLimit` is told each time a limit keeps someone from a place. */
-  constructor(limits: ConnectionLimits, onLimit: (limit: Limit) => void = () => undefined) {
+  constructor(
+    limits: ConnectionLimits,
+    onLimit: (limit: Limit) => void = () => undefined,
+    places: LeasedPlaces = unshared(),
+  ) {
     this.#limits = limits;
     this.#onLimit = onLimit;
+    this.#places = places;
   }
 
   /** Only the limit in all keeps this address from a place. */
   lacksRoom(address: string): boolean {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits;
     if (this.#admittedTotal < maxConnections) return false;
-    return (this.#admitted.get(addressKey(address)) ?? 0) < maxConnectionsPerAddress;
+    return this.#places.held(addressPlace(address)) < maxConnectionsPerAddress;
   }
 
-  admit(address: string): Admission {
-    const key = addressKey(address);
+  admit(address: string, done: (admission: Admission) => void): void {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits;
-    if (this.#admittedTotal < maxConnections && increment(this.#admitted, key, maxConnectionsPerAddress)) {
-      this.#admittedTotal++;
-      return 'admitted';
+    if (this.#admittedTotal >= maxConnections) {
+      done(this.#refused(address, 'connections'));
+      return;
     }
-    this.#onLimit(this.#admittedTotal < maxConnections ? 'address' : 'connections');
-    if (this.#surplusTotal < SURPLUS_MAX && increment(this.#surplus, key, SURPLUS_PER_ADDRESS_MAX)) {
-      this.#surplusTotal++;
-      return 'surplus';
-    }
-    return 'none';
+    this.#admittedTotal++;
+    this.#places.take(addressPlace(address), maxConnectionsPerAddress, (isTaken) => {
+      if (isTaken) {
+        done('admitted');
+        return;
+      }
+      this.#admittedTotal--;
+      done(this.#refused(address, 'address'));
+    });
+  }
+
+  #refused(address: string, limit: Limit): Admission {
+    this.#onLimit(limit);
+    const key = addressKey(address);
+    if (this.#surplusTotal >= SURPLUS_MAX || !increment(this.#surplus, key, SURPLUS_PER_ADDRESS_MAX)) return 'none';
+    this.#surplusTotal++;
+    return 'surplus';
   }
 
   release(address: string, admission: Exclude<Admission, 'none'>): void {
-    const key = addressKey(address);
     if (admission === 'admitted') {
       this.#admittedTotal--;
-      decrement(this.#admitted, key);
+      this.#places.release(addressPlace(address));
     } else {
       this.#surplusTotal--;
-      decrement(this.#surplus, key);
+      decrement(this.#surplus, addressKey(address));
     }
   }
 
   /** For one more request at a time on a connection that has its place. */
-  acquireAddress(address: string): boolean {
-    const isAcquired = increment(this.#admitted, addressKey(address), this.#limits.maxConnectionsPerAddress);
-    if (!isAcquired) this.#onLimit('address');
-    return isAcquired;
+  acquireAddress(address: string, done: (isAcquired: boolean) => void): void {
+    this.#take(addressPlace(address), this.#limits.maxConnectionsPerAddress, 'address', done);
   }
 
   releaseAddress(address: string): void {
-    decrement(this.#admitted, addressKey(address));
+    this.#places.release(addressPlace(address));
   }
 
-  acquirePod(uid: string): boolean {
-    const isAcquired = increment(this.#pods, uid, this.#limits.maxConnectionsPerPod);
-    if (!isAcquired) this.#onLimit('pod');
-    return isAcquired;
+  acquirePod(uid: string, done: (isAcquired: boolean) => void): void {
+    this.#take(podPlace(uid), this.#limits.maxConnectionsPerPod, 'pod', done);
   }
 
   releasePod(uid: string): void {
-    decrement(this.#pods, uid);
+    this.#places.release(podPlace(uid));
   }
 
   /** For diagnosis and tests: everything that is held. */
-  snapshot(): { admitted: number; surplus: number; addresses: number; pods: number } {
-    return {
-      admitted: this.#admittedTotal,
-      surplus: this.#surplusTotal,
-      addresses: this.#admitted.size + this.#surplus.size,
-      pods: this.#pods.size,
-    };
+  snapshot(): { admitted: number; surplus: number; counted: number } {
+    const counted = this.#surplus.size + this.#places.size;
+    return { admitted: this.#admittedTotal, surplus: this.#surplusTotal, counted };
+  }
+
+  #take(key: string, max: number, limit: Limit, done: (isAcquired: boolean) => void): void {
+    this.#places.take(key, max, (isTaken) => {
+      if (!isTaken) this.#onLimit(limit);
+      done(isTaken);
+    });
   }
 }
 

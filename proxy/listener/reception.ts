@@ -33,6 +33,8 @@ export class Reception {
   readonly #attempts = new Set<Connection>();
   /** Sockets whose PROXY header has not come yet. */
   readonly #unintroduced = new Set<Socket>();
+  /** Sockets whose place has been asked for. */
+  readonly #admitting = new Set<Socket>();
   #complainedMs = -Infinity;
 
   constructor(options: ReceptionOptions) {
@@ -94,18 +96,22 @@ export class Reception {
   ): void {
     const { counts, counters, clock } = this.#options;
     if (counts.lacksRoom(address)) this.#pushOut();
-    const admission = counts.admit(address);
-    if (admission === 'none') {
-      counters.closed['too-many-connections']++;
-      raw.resetAndDestroy();
-      return;
-    }
-    const acceptedMs = clock.monotonicMs();
-    const connection = new Connection({ raw, remoteAddress: address, remotePort, isProbe, admission, acceptedMs });
-    this.#connections.set(raw, connection);
-    if (admission === 'admitted') this.#attempts.add(connection);
-    raw.once('close', () => this.#release(connection));
-    onReceived(connection);
+    this.#admitting.add(raw);
+    counts.admit(address, (admission) => {
+      this.#admitting.delete(raw);
+      if (admission === 'none') {
+        counters.closed['too-many-connections']++;
+        raw.resetAndDestroy();
+      } else if (raw.destroyed) counts.release(address, admission);
+      else {
+        const acceptedMs = clock.monotonicMs();
+        const connection = new Connection({ raw, remoteAddress: address, remotePort, isProbe, admission, acceptedMs });
+        this.#connections.set(raw, connection);
+        if (admission === 'admitted') this.#attempts.add(connection);
+        raw.once('close', () => this.#release(connection));
+        onReceived(connection);
+      }
+    });
   }
 
   /**
@@ -187,12 +193,12 @@ export class Reception {
   }
 
   get size(): number {
-    return this.#connections.size + this.#unintroduced.size;
+    return this.#connections.size + this.#unintroduced.size + this.#admitting.size;
   }
 
   closeAll(): void {
     for (const connection of this.#connections.values()) this.close(connection, 'drained');
-    for (const raw of this.#unintroduced) raw.destroy();
+    for (const raw of [...this.#unintroduced, ...this.#admitting]) raw.destroy();
   }
 
   /** An operator who has set up one side only must be able to find out. */

@@ -49,20 +49,37 @@ export function openSession(
   host: string,
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
-  { tlsEnd = 'gateway', greet, watch }: SessionSteps = {},
+  steps: SessionSteps = {},
 ): void {
-  const { table, sessions, isStale, counts, counters, clock, seen, halfClosedMs } = options;
-  const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
-  const first = locateNow();
+  const { table, isStale, counts } = options;
+  const first = locate(table.get(host), connection.info, isStale(), steps.tlsEnd ?? 'gateway');
   if (typeof first === 'string') {
     refuse(first);
     return;
   }
   const { uid } = first;
-  if (!counts.acquirePod(uid)) {
-    refuse('route.full');
-    return;
-  }
+  // The dial has its own deadline, a session none.
+  connection.clearDeadline();
+  counts.acquirePod(uid, (isAcquired) => {
+    if (!isAcquired) {
+      if (!client.destroyed) refuse('route.full');
+    } else if (client.destroyed) counts.releasePod(uid);
+    else openOnPlace(connection, client, host, uid, options, refuse, steps);
+  });
+}
+
+/** Has a place at the pod. */
+function openOnPlace(
+  connection: Connection,
+  client: Socket,
+  host: string,
+  uid: string,
+  options: SessionOptions,
+  refuse: (code: RefusalCode) => void,
+  { tlsEnd = 'gateway', greet, watch }: SessionSteps,
+): void {
+  const { table, sessions, isStale, counts, counters, clock, seen, halfClosedMs } = options;
+  const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const route = table.get(host);
   const session = route === undefined ? null : seen.sessionBegan(route);
   connection.session = session;
@@ -77,8 +94,6 @@ export function openSession(
     refuse(code);
   };
   client.once('close', release);
-  // The dial has its own deadline, a session none.
-  connection.clearDeadline();
   const locateSamePod = (): Backend | RefusalCode => {
     const backend = locateNow();
     // The place was taken with one pod; another of the same name is for the client's next try.

@@ -424,17 +424,21 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#answer(this.#currentOf(head, framing, seen), problem);
       return;
     }
-    const release = this.#parts.acquire(verdict, this.#info, this.#cut, 'connection');
-    if (release === null) {
-      this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict));
-      return;
-    }
     this.#waitFor(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
-    const request = forwardedRequest(head, verdict, this.#info, upgrade);
-    const client = { info: this.#info, socket: this.#socket };
-    const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict, client) }, this);
-    this.#current = { ...this.#currentOf(head, framing, seen), upgrade, exchange, accepted: verdict, release };
-    exchange.start();
+    this.#parts.acquire(verdict, this.#info, 'connection', this.#cut, (release) => {
+      // The place may have been asked for elsewhere.
+      if (this.#isOver()) {
+        release?.();
+        this.#parts.ended(seen);
+      } else if (release === null) this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict));
+      else {
+        const request = forwardedRequest(head, verdict, this.#info, upgrade);
+        const client = { info: this.#info, socket: this.#socket };
+        const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict, client) }, this);
+        this.#current = { ...this.#currentOf(head, framing, seen), upgrade, exchange, accepted: verdict, release };
+        exchange.start();
+      }
+    });
   }
 
   #currentOf(head: RequestHead, framing: Framing, seen: RequestSeen): Current {

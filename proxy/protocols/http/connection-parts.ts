@@ -36,9 +36,10 @@ export interface ConnectionParts {
   acquire(
     accepted: Accepted,
     info: ConnectionInfo,
-    cut: () => void,
     uses: 'connection' | 'stream',
-  ): (() => void) | null;
+    cut: () => void,
+    done: (release: (() => void) | null) => void,
+  ): void;
   /** No further request is taken. */
   isClosing(): boolean;
   /** A request, or a tunnel, is under way; and no more. */

@@ -25,10 +25,10 @@ export interface HttpProtocolOptions extends JudgeOptions {
   readonly apiSocketPath: string;
   readonly limits: HttpLimits;
   /** Counts a request or tunnel against the pod's limit; false = full. Released exactly once when true. */
-  readonly acquirePod: (uid: string) => boolean;
+  readonly acquirePod: (uid: string, done: (isAcquired: boolean) => void) => void;
   readonly releasePod: (uid: string) => void;
   /** Counts a request against its client's connections; false = it has as many as it may. Released exactly once when true. */
-  readonly acquireAddress: (address: string) => boolean;
+  readonly acquireAddress: (address: string, done: (isAcquired: boolean) => void) => void;
   readonly releaseAddress: (address: string) => void;
   readonly sessions: Pick<RunningSessions, 'add'>;
   readonly log: Logger;
@@ -150,26 +150,59 @@ class Protocol implements HttpProtocol, ConnectionParts {
   acquire(
     accepted: Accepted,
     info: ConnectionInfo,
-    cut: () => void,
     uses: 'connection' | 'stream',
-  ): (() => void) | null {
-    const { acquirePod, releasePod, acquireAddress, releaseAddress, sessions } = this.#options;
-    const address = uses === 'stream' ? info.remoteAddress : null;
-    if (address !== null && !acquireAddress(address)) return null;
-    const releaseShare = address === null ? nothing : (): void => releaseAddress(address);
-    if (accepted.kind === 'api') return releaseShare;
-    const { uid } = accepted.backend;
-    if (!acquirePod(uid)) {
-      releaseShare();
-      return null;
+    cut: () => void,
+    done: (release: (() => void) | null) => void,
+  ): void {
+    if (uses === 'connection') {
+      this.#acquirePod(accepted, info, cut, done);
+      return;
     }
-    const comer = { remoteAddress: accepted.client.address, proof: info.proof };
-    const forget = sessions.add({ host: accepted.request.host, uid, comer, tlsEnd: 'gateway', cut });
-    return () => {
-      forget();
-      releasePod(uid);
-      releaseShare();
-    };
+    const { acquireAddress, releaseAddress } = this.#options;
+    const { remoteAddress } = info;
+    acquireAddress(remoteAddress, (isAcquired) => {
+      if (!isAcquired) {
+        done(null);
+        return;
+      }
+      this.#acquirePod(accepted, info, cut, (releasePod) => {
+        if (releasePod === null) {
+          releaseAddress(remoteAddress);
+          done(null);
+          return;
+        }
+        done(() => {
+          releasePod();
+          releaseAddress(remoteAddress);
+        });
+      });
+    });
+  }
+
+  #acquirePod(
+    accepted: Accepted,
+    info: ConnectionInfo,
+    cut: () => void,
+    done: (release: (() => void) | null) => void,
+  ): void {
+    if (accepted.kind === 'api') {
+      done(nothing);
+      return;
+    }
+    const { uid } = accepted.backend;
+    const { acquirePod, releasePod, sessions } = this.#options;
+    acquirePod(uid, (isAcquired) => {
+      if (!isAcquired) {
+        done(null);
+        return;
+      }
+      const comer = { remoteAddress: accepted.client.address, proof: info.proof };
+      const forget = sessions.add({ host: accepted.request.host, uid, comer, tlsEnd: 'gateway', cut });
+      done(() => {
+        forget();
+        releasePod(uid);
+      });
+    });
   }
 
   log(
@@ -213,5 +246,5 @@ class Protocol implements HttpProtocol, ConnectionParts {
 }
 
 function nothing(): void {
-  // It has a place of its own already.
+  // The API's own limits are in the API.
 }

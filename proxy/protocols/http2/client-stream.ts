@@ -243,13 +243,15 @@ export class ClientStream implements ExchangeClient {
       this.#refuse(problemOfCode('request.malformed', verdict.requestId, reason));
       return;
     }
-    const release = parts.acquire(verdict, client.info, this.#cut, isAlone ? 'connection' : 'stream');
-    if (release === null) {
-      this.#refuse(parts.judge.full(verdict));
-      return;
-    }
-    this.#release = release;
-    this.#forward(verdict, isH2c, translated.isTunnel);
+    parts.acquire(verdict, client.info, isAlone ? 'connection' : 'stream', this.#cut, (release) => {
+      // The place may have been asked for elsewhere.
+      if (this.#stream.destroyed || this.#stream.closed) release?.();
+      else if (release === null) this.#refuse(parts.judge.full(verdict));
+      else {
+        this.#release = release;
+        this.#forward(verdict, isH2c, translated.isTunnel);
+      }
+    });
   }
 
   #forward(accepted: Accepted, isH2c: boolean, isTunnel: boolean): void {

@@ -52,14 +52,17 @@ export class HttpGateway {
       apiUrl: 'https://localhost:8443',
       limits,
       isStale: () => this.stale,
-      acquirePod: (uid) => {
-        if (this.full.has(uid)) return false;
+      acquirePod: (uid, done) => {
+        if (this.full.has(uid)) {
+          done(false);
+          return;
+        }
         this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
-        return true;
+        done(true);
       },
       sessions: new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY),
       releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
-      acquireAddress: () => true,
+      acquireAddress: (_address, done) => done(true),
       releaseAddress: () => undefined,
       trustedProxies: null,
       seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),

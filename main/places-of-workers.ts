@@ -1,0 +1,46 @@
+import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { Logger } from '../core/logger.ts';
+import { PlaceBank } from '../proxy/limits/place-bank.ts';
+import type { ToBank } from '../proxy/limits/place-messages.ts';
+import type { KeptChild } from './child-process.ts';
+
+const LOOK_MS = 50;
+
+/** The bank of places in the supervisor (decision 0035): it knows at once which workers there are, and outlives them all. */
+export class PlacesOfWorkers {
+  readonly #bank: PlaceBank;
+  /** By child, anew with each of its processes. */
+  readonly #numbers = new Map<KeptChild, number>();
+  readonly #children = new Map<number, KeptChild>();
+  #next = 0;
+
+  constructor(workers: number, log: Logger) {
+    this.#bank = new PlaceBank({
+      workers: Math.max(1, workers),
+      send: (worker, message) => this.#children.get(worker)?.send({ kind: 'places', message }),
+      nowMs: () => performance.now(),
+    });
+    setGuardedInterval({ everyMs: LOOK_MS, work: () => this.#bank.look(), name: 'places', log }).unref();
+  }
+
+  started(child: KeptChild): void {
+    this.ended(child);
+    const number = this.#next++;
+    this.#numbers.set(child, number);
+    this.#children.set(number, child);
+    this.#bank.joined(number);
+  }
+
+  ended(child: KeptChild): void {
+    const number = this.#numbers.get(child);
+    if (number === undefined) return;
+    this.#numbers.delete(child);
+    this.#children.delete(number);
+    this.#bank.left(number);
+  }
+
+  receive(child: KeptChild, message: ToBank): void {
+    const number = this.#numbers.get(child);
+    if (number !== undefined) this.#bank.receive(number, message);
+  }
+}
