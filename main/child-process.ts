@@ -9,7 +9,7 @@ import { deathsInARow, restartDelayMs } from './restart-backoff.ts';
 const MAIN = join(import.meta.dirname, '..', 'main.ts');
 
 /** Node's FFI, by which sockets of other network namespaces are made, would announce that it is experimental. */
-const EXEC_ARGV = [...process.execArgv, '--disable-warning=ExperimentalWarning'];
+const NODE_OPTIONS = `${process.env['NODE_OPTIONS'] ?? ''} --disable-warning=ExperimentalWarning`.trim();
 
 export interface KeptChildOptions {
   readonly role: ChildRole;
@@ -62,7 +62,8 @@ export class KeptChild {
     try {
       child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], {
         stdio: 'inherit',
-        execArgv: EXEC_ARGV,
+        // Not as an argument: the command line stays `main.ts ROLE`, by which people and scripts know these processes.
+        env: { ...process.env, NODE_OPTIONS },
       });
     } catch (error) {
       this.#startLater({ error: errorText(error) }, startedMs);
