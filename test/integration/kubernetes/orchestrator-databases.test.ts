@@ -17,7 +17,7 @@ import { until } from '../../support/until.ts';
 
 const problem = controlPlaneProblem();
 const NAMESPACE = 'database-pods';
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 120_000;
 const credentials = { username: 'neo4j', password: 'a-password-of-24-letters' };
 
 const POSTGRES: Partial<PodSpec> = {
@@ -185,6 +185,6 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
       expect(await remove({ ...workload, run: 2 }, 'delete')).toEqual({ kind: 'absent', data: false });
       await becomesAbsent(handle.orchestrator, workload);
     },
-    150_000,
+    300_000,
   );
 });

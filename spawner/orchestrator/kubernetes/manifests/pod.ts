@@ -124,11 +124,11 @@ function containerSecurity({ hasReadOnlyRoot, isRestricted }: Recipe): V1Securit
 }
 
 /** Asked every second until it answers once, then now and then: nobody waits for a start longer than need be. */
-function probesOf({ probe, startSeconds }: Recipe): Pick<V1Container, 'startupProbe' | 'readinessProbe'> {
+function probesOf({ probe, startProbe, startSeconds }: Recipe): Pick<V1Container, 'startupProbe' | 'readinessProbe'> {
   if (probe === null) return {};
   return {
     startupProbe: {
-      ...probe,
+      ...(startProbe ?? probe),
       periodSeconds: STARTUP_PERIOD_SECONDS,
       failureThreshold: Math.ceil(startSeconds / STARTUP_PERIOD_SECONDS),
     },

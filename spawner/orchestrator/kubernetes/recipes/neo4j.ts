@@ -13,6 +13,37 @@ const BOLT_ANSWERS = [
   `[ -n "$version" ] && [ "$version" != 00000000 ]`,
 ].join(' && ');
 
+/**
+ * Until its first success: logs its user in and runs a query, since the first query of a Neo4j loads its planner, which takes
+ * seconds. One that refuses the password (its user has changed it), or Bolt 5.1 to 5.4, is ready as well. Not asked again
+ * later: refused logins in a row would lock the user out. The password is in no argument of any process.
+ */
+const LOGS_IN = String.raw`
+export LC_ALL=C
+hex() { od -An -v -tx1 | tr -d ' \n'; }
+text() { local it; it=$(printf %s "$1" | hex); printf 'd1%04x%s' $((${'${'}#it} / 2)) "$it"; }
+message() { printf '%04x%s0000' $((${'${'}#1} / 2)) "$1"; }
+send() { printf "$(printf %s "$1" | sed 's/../\\x&/g')" >&3; }
+exec 3<>"/dev/tcp/$${POD_ADDRESS}/7687" || exit 1
+send 6060b01700030405000000000000000000000000
+[ "$(head -c 4 <&3 | hex)" = 00000000 ] && exit 0
+send "$(message "b101a2$(text user_agent)$(text podgate/0)$(text bolt_agent)a1$(text product)$(text podgate/0)")"
+send "$(message "b16aa3$(text scheme)$(text basic)$(text principal)$(text "${'${'}NEO4J_AUTH%%/*}")$(text credentials)$(text "${'${'}NEO4J_AUTH#*/}")")"
+send "$(message "b310$(text 'RETURN 1')a0a0")$(message "b13fa1$(text n)01")"
+while size=$(head -c 2 <&3 | hex) && [ -n "$size" ]; do
+  said=$(head -c $((16#$size)) <&3 | tr -d '\0')
+  case "$said" in
+    $'\xb1\x71'*) exit 0 ;;
+    *Neo.ClientError.Database.*) exit 1 ;;
+    *Neo.ClientError.*) exit 0 ;;
+    $'\xb1\x7f'*) exit 1 ;;
+  esac
+done
+exit 1
+`;
+/** Seconds; on a busy node the first query takes many. */
+const LOGIN_TIMEOUT_SECONDS = 30;
+
 /** The official image (docker.io/library/neo4j), community edition: settings are variables with __ for _ and _ for dots. */
 export function neo4jRecipe({ workload, image, secretName }: RecipeContext): RecipeResult {
   const { credentials, hosts, publicHttpsPort } = workload;
@@ -46,6 +77,7 @@ export function neo4jRecipe({ workload, image, secretName }: RecipeContext): Rec
         'neo4j-auth': `${credentials.username}/${credentials.password}`,
       },
       probe: execProbe('bash', BOLT_ANSWERS),
+      startProbe: { ...execProbe('bash', LOGS_IN), timeoutSeconds: LOGIN_TIMEOUT_SECONDS },
       startSeconds: 900,
       graceSeconds: 60,
       mayComplete: false,

@@ -20,6 +20,8 @@ export interface Recipe {
   readonly secret: Readonly<Record<string, string>> | null;
   /** Asks the program itself; null = it has nothing to be asked. */
   readonly probe: V1Probe | null;
+  /** In its place until it succeeds for the first time: what is too dear, or too much, to ask every few seconds. */
+  readonly startProbe?: V1Probe;
   /** Until it answers for the first time; then the kubelet starts it anew. */
   readonly startSeconds: number;
   readonly graceSeconds: number;
