@@ -33,7 +33,11 @@ export interface AnnotatedWorkload extends WorkloadRef, WorkloadAnnotations {}
 
 export type EnsureResult =
   /** The workload exists with this identity and is not being deleted. */
-  | { readonly kind: 'ensured' }
+  | {
+      readonly kind: 'ensured';
+      /** A sentence for the user on what the workload does not get here. */
+      readonly note?: string;
+    }
   /** Another workload holds the name, or is on its way out (its removal has been started): try again in a moment. */
   | { readonly kind: 'wait'; readonly reason: string }
   /** `reason` is a sentence for the user. Not retryable: trying again cannot help. */

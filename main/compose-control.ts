@@ -116,6 +116,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     config,
     installation,
     instance,
+    runDir,
     clock,
     log,
     openEnvironment: (uid, stored) => openEnvironment(vault, uid, stored),
@@ -326,7 +327,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       const { runGateway } = await import('./gateway-role.ts');
       work.push(keep(runGateway(link, log, signal)));
     }
-    link.send({ kind: 'ready' });
+    link.send({ kind: 'ready', protection: opened.protection });
     const reporting = reportReadiness(link, report, log);
     try {
       await Promise.race([untilAborted(ending), failed.promise]);

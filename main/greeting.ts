@@ -12,6 +12,8 @@ export interface GreetingOptions {
   readonly tookMs: number;
   readonly cwd: string;
   readonly asRoot: boolean;
+  /** What separates process pods, in one line. Default: what holds everywhere. */
+  readonly protection?: string | null;
   /** Does this machine's resolver know the pods' names? */
   readonly resolvesNames: boolean;
 }
@@ -33,7 +35,8 @@ export function greetingOf(options: GreetingOptions): string {
   const environment = dataDir === '.podgate' ? '' : `PODGATE_DATA_DIR=${shellWord(config.dataDir)} `;
   const where =
     config.kubernetes === null
-      ? `Pods run as processes of this machine, ${asRoot ? 'each under a user id of its own' : 'with your rights'}: create none that you do not trust.`
+      ? (options.protection ??
+        `Pods run as processes of this machine, ${asRoot ? 'each under a user id of its own' : 'with your rights'}: create none that you do not trust.`)
       : `Pods run in the namespace ${config.kubernetes.namespace} of the cluster.`;
   const ports = config.listeners.map(({ port: each }) => each);
   const also =

@@ -49,7 +49,11 @@ export type ChildMessage =
   /** Every second, from the event loop. `isDebugged`: a debugger can stop it. */
   | { readonly kind: 'alive'; readonly isDebugged: boolean }
   /** The control child has opened all it needs and accepts calls. */
-  | { readonly kind: 'ready' }
+  | {
+      readonly kind: 'ready';
+      /** What separates pods, in one line for the operator; null: nothing of this machine. */
+      readonly protection: string | null;
+    }
   /** What the control child would say to a probe; every second. */
   | { readonly kind: 'readiness'; readonly report: ControlReport }
   /** A gateway has the route table: it may be given sockets. */

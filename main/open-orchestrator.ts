@@ -17,6 +17,8 @@ export interface OpenedOrchestrator {
   readonly allowsImages: boolean;
   /** No pod can read what belongs to another pod or to Podgate itself. */
   readonly arePodsSeparated: boolean;
+  /** What separates pods, in one line for the operator; null: the cluster. */
+  readonly protection: string | null;
   /** Null: pods have no network namespace of this machine. */
   readonly podNetworks: PodNetworks | null;
   /** Ends all pods, where they end with Podgate; null where they outlive it. */
@@ -27,6 +29,7 @@ export interface OpenOrchestratorOptions {
   readonly config: Config;
   readonly installation: string;
   readonly instance: string;
+  readonly runDir: string;
   readonly clock: Clock;
   readonly log: Logger;
   readonly openEnvironment: OpenEnvironment;
@@ -54,17 +57,34 @@ async function openKubernetes(
     openEnvironment,
     settings: { ...settings, site: config.site },
   });
-  return { orchestrator, templates, allowsImages: true, arePodsSeparated: true, podNetworks: null, stopAll: null };
+  return {
+    orchestrator,
+    templates,
+    allowsImages: true,
+    arePodsSeparated: true,
+    protection: null,
+    podNetworks: null,
+    stopAll: null,
+  };
 }
 
-async function openProcesses({ config, installation, instance, clock, log, openEnvironment }: OpenOrchestratorOptions) {
+async function openProcesses({
+  config,
+  installation,
+  instance,
+  runDir,
+  clock,
+  log,
+  openEnvironment,
+}: OpenOrchestratorOptions) {
   const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
-  const { arePodsSeparated } = await import('../spawner/orchestrator/process/separation.ts');
+  const { protectionText } = await import('../spawner/orchestrator/process/separation.ts');
   const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
   const templates = createTemplateCatalog();
   const { tryWalls } = await import('../spawner/orchestrator/process/walls.ts');
   keepDescriptorsFromChildren();
   const asRoot = process.getuid?.() === 0;
+  const walls = tryWalls({ asRoot, canEnter: canEnterNamespaces() });
   const orchestrator = createProcessOrchestrator({
     ...podsRootOf({ dataDir: config.dataDir, installation, asRoot }),
     installation,
@@ -78,15 +98,27 @@ async function openProcesses({ config, installation, instance, clock, log, openE
     environment: config.podEnvironment,
     openEnvironment,
     asRoot,
-    walls: tryWalls({ asRoot, canEnter: canEnterNamespaces() }),
+    walls,
+    hide: hiddenFilesOf(config, runDir),
     connect: (place) => connectGuarded({ host: place.address, port: place.port }, place),
   });
   return {
     orchestrator,
     templates,
     allowsImages: false,
-    arePodsSeparated: arePodsSeparated(),
+    arePodsSeparated: orchestrator.protection.files !== 'none',
+    protection: protectionText(orchestrator.protection),
     podNetworks: orchestrator.podNetworks,
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
+  };
+}
+
+/** What pods must not see that run as the same user: keys, tokens and sockets, and the way to that user's own session. */
+function hiddenFilesOf(config: Config, runDir: string) {
+  const keyFiles = [config.secretKeyFile, ...config.certificates.map(({ keyFile }) => keyFile)];
+  const isBelow = (path: string): boolean => path.startsWith(`${config.dataDir}/`);
+  return {
+    directories: [config.dataDir, ...(isBelow(runDir) ? [] : [runDir]), `/run/user/${process.getuid?.() ?? 0}`],
+    files: keyFiles.filter((path) => !isBelow(path)),
   };
 }

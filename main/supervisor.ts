@@ -92,6 +92,7 @@ class Supervisor {
   readonly #places: PlacesOfWorkers;
   #controlReport: ControlReport | null = null;
   #reportedMs = -Infinity;
+  #protection: string | null = null;
   #isControlReady = false;
   #wasControlReady = false;
   #hasGreeted = false;
@@ -201,6 +202,7 @@ class Supervisor {
         return;
       case 'ready':
         this.#isControlReady = true;
+        this.#protection = message.protection;
         this.#wasControlReady = true;
         this.#controlDecided?.(true);
         break;
@@ -285,7 +287,17 @@ class Supervisor {
     this.#log.info({ ms: Math.round(tookMs) }, 'ready');
     void resolvesPodNames(config.tenants[0].baseHost).then((resolvesNames) => {
       const asRoot = process.getuid?.() === 0;
-      process.stdout.write(greetingOf({ config, version, tookMs, cwd: process.cwd(), asRoot, resolvesNames }));
+      process.stdout.write(
+        greetingOf({
+          config,
+          version,
+          tookMs,
+          cwd: process.cwd(),
+          asRoot,
+          resolvesNames,
+          protection: this.#protection,
+        }),
+      );
     });
   }
 

@@ -136,6 +136,9 @@ async function note(
     const step = planSpawnResult(stored.value, attempted, result, parts.clock.now());
     if (step === null) return { kind: 'done' };
     if ((await write(parts, stored, step.change, step.log)) === null) continue;
+    if (result.kind === 'ensured' && result.note !== undefined) {
+      await parts.logs.appendAction(stored.value.uid, actionLine(parts.clock.now(), result.note));
+    }
     return step.retryMs === null ? { kind: 'done' } : { kind: 'later', delayMs: step.retryMs };
   }
   return { kind: 'later', delayMs: 0 };

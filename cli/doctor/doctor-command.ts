@@ -88,6 +88,10 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
     yield warn('network policies', 'Pods are processes of this machine: there are none.', 'Leave --probe out.');
   }
   yield examineLimits(config);
+  if (config.kubernetes === null) {
+    const { examineProcessPods } = await import('./examine-process-pods.ts');
+    yield* examineProcessPods();
+  }
   const ports = portsOf(config);
   yield* examineGateway(config, ports, systemClock.now());
   yield* examineNames(config, config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort);

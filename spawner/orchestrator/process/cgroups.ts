@@ -91,7 +91,7 @@ export class Cgroups {
 }
 
 /** Tries what this system allows. Without root, or in a container with a read-only hierarchy, that is nothing. */
-export function openCgroups(installation: string, asRoot: boolean, log: Logger): Cgroups {
+export function openCgroups(installation: string, asRoot: boolean, log?: Logger): Cgroups {
   if (!asRoot || process.platform !== 'linux') return new Cgroups([]);
   const hierarchies: Hierarchy[] = [];
   for (const { version, names, directory } of findHierarchies(
@@ -108,7 +108,7 @@ export function openCgroups(installation: string, asRoot: boolean, log: Logger):
       if (version === 2) writeFileSync(join(base, 'cgroup.subtree_control'), passOn);
       hierarchies.push({ version, controllers, base });
     } catch (error) {
-      log.debug({ directory, error: errorText(error) }, 'no limits can be set here');
+      log?.debug({ directory, error: errorText(error) }, 'no limits can be set here');
     }
   }
   return new Cgroups(hierarchies);

@@ -5,7 +5,7 @@ import type { TemplateCatalog } from '../../../core/template.ts';
 import type { PortRange } from './ports.ts';
 import type { Connect } from './probes.ts';
 import type { Neo4jSettings } from './recipes/neo4j/neo4j-home.ts';
-import type { Walls } from './room.ts';
+import type { HiddenFiles, Walls } from './room.ts';
 
 export interface ProcessOrchestratorOptions {
   /** Workloads and volumes. Under root other users must be able to reach it. */
@@ -29,6 +29,8 @@ export interface ProcessOrchestratorOptions {
   /** Pods run as users of their own. */
   readonly asRoot: boolean;
   readonly walls: Walls;
+  /** Podgate's own, which pods must not see where they run as the same user. */
+  readonly hide: Omit<HiddenFiles, 'kept'>;
   readonly connect: Connect;
   readonly limits?: Partial<ProcessLimits>;
 }

@@ -26,6 +26,7 @@ import { createProcessTable } from './process-table.ts';
 import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
 import { removeTree } from './remove-tree.ts';
 import { exists } from './runtime-files.ts';
+import { type Protection, protectionOf, unlimitedText } from './separation.ts';
 import { readListeners } from './listeners.ts';
 import { Watchers } from '../watchers.ts';
 import { Workload, type WorkloadParts } from './workload.ts';
@@ -43,6 +44,7 @@ const FIRST_LOOK_RETRY_MS = 1_000;
 
 export interface ProcessOrchestrator extends Orchestrator {
   readonly podNetworks: PodNetworks;
+  readonly protection: Protection;
   /**
    * Ends every workload and keeps its data; nothing new is accepted from now on, and nothing is reported any more.
    * Resolves when all are gone or the signal aborts.
@@ -98,6 +100,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       log,
       limits,
       walls: options.walls,
+      hide: options.hide,
+      runtimeRoot,
       cgroups,
       connect: options.connect,
       environment: podEnvironment,
@@ -232,7 +236,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       return { kind: 'failed', reason: 'This machine could not make the workload; the log says why.', retryable: true };
     }
     watchers.changed(workload);
-    return { kind: 'ensured' };
+    const unlimited = unlimitedText(cgroups);
+    return { kind: 'ensured', ...(unlimited === '' ? {} : { note: unlimited }) };
   }
 
   async function refusalOf(workload: WorkloadSpec): Promise<string | null> {
@@ -340,6 +345,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   async function lookOnce(signal: AbortSignal): Promise<void> {
     // Other users pass through it, and list none of it.
     await mkdir(options.root, { recursive: true, mode: 0o711 });
+    // Pods see it, and may do so before anything is in it.
+    await mkdir(runtimeRoot, { recursive: true, mode: 0o755 });
     const paths = pathsBelow(await realpath(options.root));
     const { adopt, end } = await lookAtLeftBehind({ paths, table, installation, instance });
     for (const record of adopt) await register(record, paths).adopt(signal);
@@ -377,7 +384,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     },
   };
 
-  return { podNetworks, ensure, remove, observe, glimpse, list, records, watch, logs, run, stopAll };
+  const protection = protectionOf(options.walls, asRoot, cgroups.limits);
+  return { podNetworks, protection, ensure, remove, observe, glimpse, list, records, watch, logs, run, stopAll };
 }
 
 function nameOf(pod: { readonly tenant: string; readonly podId: string }): string {

@@ -7,7 +7,7 @@ import type { ProcessName } from './belonging.ts';
 import { isAlive } from './end-processes.ts';
 import type { OsUser } from './os-users.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
-import { environmentScript, roomFor, type Walls } from './room.ts';
+import { environmentScript, type HiddenFiles, roomFor, type Walls } from './room.ts';
 import { type Exit, parseShimStatus, type ShimStatus, spawnShim } from './shim.ts';
 import { readSmallFile } from './small-file.ts';
 
@@ -23,6 +23,7 @@ const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
 export interface ProgramPlace {
   readonly table: ProcessTable;
   readonly walls: Walls;
+  readonly hide: HiddenFiles;
   /** For the two files of what it prints. */
   readonly logDirectory: string;
   readonly logFileMaxBytes: number;
@@ -55,7 +56,7 @@ export async function startProgram(
 ): Promise<Running> {
   const { osUser, walls } = place;
   const marker = { [MARKER_VARIABLE]: place.marker };
-  const room = roomFor(walls, osUser, program.command);
+  const room = roomFor(walls, osUser, place.hide, program.command);
   mkdirSync(place.logDirectory, { recursive: true, mode: 0o700 });
   if (room.shimUser !== null) chownSync(place.logDirectory, room.shimUser.uid, room.shimUser.gid);
   const statusFd = openSync(place.statusPath, O_WRONLY | O_TRUNC | O_CREAT | O_NOFOLLOW, 0o600);
@@ -73,7 +74,6 @@ export async function startProgram(
       logFileMaxBytes: place.logFileMaxBytes,
       hasOwnNetwork: walls.hasNamespaces,
       pipeOwner: room.shimUser === null ? (osUser?.uid ?? null) : null,
-      isContained: walls.hasNamespaces,
       statusFd,
       environmentFd,
     });

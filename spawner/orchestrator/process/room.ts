@@ -19,12 +19,50 @@ const LAUNCH = `${PREPARE}exec "$@"`;
  */
 const LAUNCH_IN_NAMESPACE = `${PREPARE}trap : TERM INT HUP QUIT USR1 USR2\n( exec "$@" )`;
 
+/**
+ * Hides files in a mount namespace of the pod's own. $1: directories that seem empty, $2: files that seem empty, $3: at
+ * most five directories that are there nevertheless, the first of them the working directory; each one a line. The former
+ * working directory would lead past the empty ones.
+ */
+const HIDE = `
+set -ef
+hidden=$1 files=$2 kept=$3
+shift 3
+IFS='
+'
+fd=5
+for path in $kept; do eval "exec $fd"'<"$path"'; fd=$((fd + 1)); done
+cd /
+for path in $hidden; do [ ! -d "$path" ] || mount -t tmpfs -o mode=711,size=64k tmpfs "$path"; done
+for path in $files; do [ ! -e "$path" ] || mount --bind /dev/null "$path"; done
+fd=5
+for path in $kept; do
+  mkdir -p "$path"
+  mount --no-canonicalize --bind "/proc/self/fd/$fd" "$path"
+  eval "exec $fd<&-"
+  fd=$((fd + 1))
+done
+for path in $kept; do cd "$path"; break; done
+unset OLDPWD
+exec "$@"
+`;
+
 /** How much stands between pods, and between them and the machine. */
 export interface Walls {
   /** A network and a pid namespace of its own for each pod, made by root. */
   readonly hasNamespaces: boolean;
+  /** Without root: a user namespace for each pod, with pid and mount namespaces. They share the network. */
+  readonly hasUserNamespaces: boolean;
   /** util-linux's setpriv: changes the user and sets no_new_privs. */
   readonly hasSetpriv: boolean;
+}
+
+/** What pods that run as ourselves must not see, and what they need of it nevertheless. */
+export interface HiddenFiles {
+  readonly directories: readonly string[];
+  readonly files: readonly string[];
+  /** The first is the working directory. */
+  readonly kept: readonly string[];
 }
 
 export interface Room {
@@ -32,36 +70,40 @@ export interface Room {
   readonly command: readonly string[];
   /** The user that the shim has to have already, since nothing in between can change it. */
   readonly shimUser: OsUser | null;
+  /** Nothing of the program outlives it. */
+  readonly isContained: boolean;
 }
 
 /** Puts a program behind the walls that there are: the command lines from the shim down to it. */
-export function roomFor(walls: Walls, osUser: OsUser | null, program: readonly string[]): Room {
-  const { hasNamespaces, hasSetpriv } = walls;
-  const launch = hasNamespaces ? LAUNCH_IN_NAMESPACE : LAUNCH;
+export function roomFor(walls: Walls, osUser: OsUser | null, hide: HiddenFiles, program: readonly string[]): Room {
+  const { hasNamespaces, hasUserNamespaces, hasSetpriv } = walls;
+  const isContained = hasNamespaces || hasUserNamespaces;
+  const launch = isContained ? LAUNCH_IN_NAMESPACE : LAUNCH;
   // A fork bomb must not take all pids of the machine. Without a user of the pod's own, ours would count too.
   const processes = osUser === null ? '' : String(PROCESSES_MAX);
+  const lists = [hide.directories, hide.files, hide.kept].map((paths) => paths.join('\n'));
   return {
     prefix: hasNamespaces ? ['unshare', '--net', '--ipc', '--'] : [],
     command: [
       ...(hasNamespaces ? ['unshare', '--pid', '--fork', '--mount-proc', '--'] : []),
-      ...(hasSetpriv ? ['setpriv', ...privileges(osUser), '--'] : []),
+      ...(hasUserNamespaces ? [...USER_NAMESPACE, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists] : []),
+      ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
       ...['/bin/sh', '-c', launch, 'podgate-pod', processes, ...program],
     ],
     shimUser: hasSetpriv ? null : osUser,
+    isContained,
   };
 }
 
-function privileges(osUser: OsUser | null): readonly string[] {
-  if (osUser === null) return ['--no-new-privs'];
-  return [
-    `--reuid=${osUser.uid}`,
-    `--regid=${osUser.gid}`,
-    '--clear-groups',
-    '--no-new-privs',
-    '--inh-caps=-all',
-    '--ambient-caps=-all',
-    '--bounding-set=-all',
-  ];
+/** Its user has all rights in it until `setpriv` takes them away, and may mount. */
+export const USER_NAMESPACE: readonly string[] = [
+  ...['unshare', '--user', '--map-current-user', '--keep-caps', '--ipc', '--pid', '--fork', '--mount-proc', '--'],
+];
+const NO_CAPABILITIES = ['--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all'];
+
+function privileges(osUser: OsUser | null, hasUserNamespaces: boolean): readonly string[] {
+  const user = osUser === null ? [] : [`--reuid=${osUser.uid}`, `--regid=${osUser.gid}`, '--clear-groups'];
+  return [...user, '--no-new-privs', ...(osUser !== null || hasUserNamespaces ? NO_CAPABILITIES : [])];
 }
 
 /** Names that shells keep for themselves, in one shell or another: to assign them ends the shell. */

@@ -1,7 +1,58 @@
+import type { LimitedResource } from './cgroups.ts';
+import type { Walls } from './room.ts';
+import { tryWalls } from './walls.ts';
+
+/** What keeps process pods apart on this machine. */
+export interface Protection {
+  /** How a pod's port is kept from others. */
+  readonly network: 'network-namespace' | 'owner-checked';
+  /** How the files of Podgate and of other pods are kept from a pod. */
+  readonly files: 'user' | 'mount-namespace' | 'none';
+  /** The limits of `resources` that are enforced. */
+  readonly limits: readonly LimitedResource[];
+}
+
+const LIMITS: Readonly<Record<LimitedResource, string>> = { memory: 'memory', cpu: 'CPU', processes: 'processes' };
+
+export function protectionOf(walls: Walls, asRoot: boolean, limits: readonly LimitedResource[]): Protection {
+  return {
+    network: walls.hasNamespaces ? 'network-namespace' : 'owner-checked',
+    files: asRoot ? 'user' : walls.hasUserNamespaces ? 'mount-namespace' : 'none',
+    limits,
+  };
+}
+
+/** One line for the operator. */
+export function protectionText(protection: Protection): string {
+  const { network, files } = protection;
+  const unlimited = unlimitedText(protection);
+  if (files === 'none') {
+    return `Nothing separates pods here: each can read Podgate's keys and the other pods' files. Create none that you do not trust, or start Podgate as root. ${unlimited}`.trim();
+  }
+  const who =
+    files === 'user'
+      ? 'each under a user id of its own'
+      : "with your rights, apart from the files of Podgate and of other pods, which they don't see";
+  const where =
+    network === 'network-namespace'
+      ? 'in a network of its own that leads to the gateway alone'
+      : 'on the network of this machine; who owns a port is checked at each dial';
+  return `Pods run as processes of this machine, ${who}, ${where}. ${unlimited}`.trim();
+}
+
+/** Which limits are not enforced, as a sentence; '' when all are. */
+export function unlimitedText({ limits }: Pick<Protection, 'limits'>): string {
+  const missing = (Object.keys(LIMITS) as LimitedResource[]).filter((limit) => !limits.includes(limit));
+  return missing.length === 0
+    ? ''
+    : `Limits that are not enforced here: ${missing.map((each) => LIMITS[each]).join(', ')}.`;
+}
+
 /**
  * Does this machine keep process pods apart, from each other and from Podgate's own files? As root, each pod runs under a
- * user of its own; otherwise all of them have the rights of whoever started Podgate.
+ * user of its own; otherwise a user namespace hides the files, where the system allows that.
  */
 export function arePodsSeparated(): boolean {
-  return process.getuid?.() === 0;
+  const asRoot = process.getuid?.() === 0;
+  return asRoot || tryWalls({ asRoot, canEnter: false }).hasUserNamespaces;
 }

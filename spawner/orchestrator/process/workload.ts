@@ -14,6 +14,7 @@ import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import { endProcesses } from './end-processes.ts';
 import { decidingListeners, type Listener, readListeners, socketInodes } from './listeners.ts';
+import { LocalPorts } from './local-ports.ts';
 import type { ProcessLimits } from './options.ts';
 import { OutputLog } from './output-log.ts';
 import type { Paths } from './paths.ts';
@@ -26,7 +27,7 @@ import { readinessFor, silenceText, watchPorts } from './readiness.ts';
 import type { Recipe, RecipeContext } from './recipes/recipe.ts';
 import { removeTree } from './remove-tree.ts';
 import { planAfterExit } from './restart-policy.ts';
-import type { Walls } from './room.ts';
+import type { HiddenFiles, Walls } from './room.ts';
 import type { Exit } from './shim.ts';
 import { type WorkloadRecord, writeWorkloadRecord } from './workload-record.ts';
 
@@ -47,6 +48,8 @@ export interface WorkloadParts {
   readonly limits: ProcessLimits;
   readonly walls: Walls;
   readonly cgroups: Cgroups;
+  readonly hide: Omit<HiddenFiles, 'kept'>;
+  readonly runtimeRoot: string;
   readonly connect: Connect;
   /** PATH, LANG, TZ. */
   readonly environment: () => Promise<Readonly<Record<string, string>>>;
@@ -85,6 +88,7 @@ export class Workload {
   #leader: ProcessName | null = null;
   /** Of the running program; null: that of Podgate itself. */
   #namespace: NetworkNamespace | null = null;
+  readonly #localPorts: LocalPorts;
   #watchAnew: AbortController | null = null;
   /** In memory alone: what was begun by an earlier control child has none. */
   #credentials: Credentials | null = null;
@@ -97,6 +101,7 @@ export class Workload {
     this.#record = options.record;
     const { tenant, podId, uid } = options.record.workload;
     this.#log = options.parts.log.child({ tenant, podId, uid });
+    this.#localPorts = new LocalPorts(this.#log);
     this.output = new OutputLog(options.parts.paths.log(uid), options.parts.limits.outputMaxBytes);
   }
 
@@ -149,13 +154,18 @@ export class Workload {
         stanzas.flatMap((stanza) => {
           const port = ports[stanza];
           if (port === undefined) return [];
-          const address = ready?.addresses?.[stanza] ?? '127.0.0.1';
-          return [[stanza, { address, port, service: null, ...this.#guard() }]];
+          return [[stanza, { address: this.#addressOf(port), port, service: null, ...this.#guard() }]];
         }),
       ),
       storeId: workload.annotations.storeId,
       commit: workload.annotations.commit,
     };
+  }
+
+  #addressOf(port: number): string {
+    const { ports, ready } = this.#record;
+    const stanza = Object.keys(ports).find((each) => ports[each] === port) ?? '';
+    return ready?.addresses?.[stanza] ?? '127.0.0.1';
   }
 
   get namespace(): NetworkNamespace | null {
@@ -501,6 +511,12 @@ export class Workload {
   #setNamespace(namespace: NetworkNamespace | null): void {
     if (this.#namespace === namespace) return;
     this.#namespace = namespace;
+    if (namespace === null) this.#localPorts.close();
+    else {
+      this.#localPorts.open(Object.values(this.#record.ports), (port) =>
+        this.#parts.connect({ address: this.#addressOf(port), port, namespace }),
+      );
+    }
     this.#parts.networkChanged();
   }
 
@@ -519,11 +535,13 @@ export class Workload {
   }
 
   #place(): ProgramPlace {
-    const { table, walls, paths } = this.#parts;
+    const { table, walls, paths, hide, runtimeRoot } = this.#parts;
     const { uid } = this.#record.workload;
+    const volume = this.#hasVolume ? [paths.volume(uid)] : [];
     return {
       table,
       walls,
+      hide: { ...hide, kept: [paths.home(uid), paths.config(uid), ...volume, runtimeRoot] },
       logDirectory: this.output.directory,
       logFileMaxBytes: this.output.fileMaxBytes,
       statusPath: paths.status(uid),

@@ -61,6 +61,7 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
     openEnvironment: plainEnvironment,
     asRoot,
     walls: change.walls ?? walls,
+    hide: { directories: [root], files: [] },
     connect: connectPlace,
     // The first wait is short, so that a crash loop is seen in a blink.
     limits: { restartDelayMs: 50, ...change.limits },

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -430,6 +430,40 @@ describe('programs run as processes', () => {
       };
       expect(await uidOf(1)).toBe(await uidOf(2));
       await removed(pod);
+    });
+  });
+
+  // Without root, where the kernel lets everybody make user namespaces.
+  describe.skipIf(!walls.hasUserNamespaces)('under our own user', () => {
+    it('see nothing of us or of each other but what is theirs, and no other process', async () => {
+      const other = scriptPod(SERVE, { persistentVolume: true });
+      await ensured(orchestrator(), other);
+      await becomes(orchestrator(), other, 'ready');
+      writeFileSync(join(root, 'token.key'), 'secret');
+      const home = join(root, 'pods', 'workloads', other.uid, 'home');
+      const paths = [join(root, 'token.key'), home, '../../../../token.key', `/proc/${process.pid}/environ`];
+      const nosy = scriptPod(
+        `
+        const fs = require('node:fs');
+        const read = (path) => { try { fs.statSync(path).isDirectory() ? fs.readdirSync(path) : fs.readFileSync(path); return 'read'; } catch (error) { return error.code; } };
+        fs.writeFileSync('kept', 'x'); fs.writeFileSync(process.env.DATA_DIR + '/kept', 'x');
+        const status = fs.readFileSync('/proc/self/status', 'utf8');
+        console.log(JSON.stringify([${JSON.stringify(paths)}.map(read), process.cwd(), /CapEff:\\s*(.*)/.exec(status)[1], process.getuid()]));
+        `,
+        { persistentVolume: true },
+      );
+      await ensured(orchestrator(), nosy);
+      await becomes(orchestrator(), nosy, 'completed');
+      const directory = join(root, 'pods', 'workloads', nosy.uid, 'home');
+      expect(JSON.parse(await logsOf(nosy))).toEqual([
+        paths.map(() => 'ENOENT'),
+        directory,
+        '0'.repeat(16),
+        process.getuid?.(),
+      ]);
+      expect(readFileSync(join(directory, 'kept'), 'utf8')).toBe('x');
+      expect(readFileSync(join(root, 'pods', 'volumes', nosy.uid, 'kept'), 'utf8')).toBe('x');
+      await Promise.all([other, nosy].map((pod) => removed(pod)));
     });
   });
 

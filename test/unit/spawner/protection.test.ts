@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { judgeProtection } from '../../../cli/doctor/examine-process-pods.ts';
+import { protectionOf, protectionText } from '../../../spawner/orchestrator/process/separation.ts';
+
+const NONE = { hasNamespaces: false, hasUserNamespaces: false, hasSetpriv: true };
+const ALL_LIMITS = ['memory', 'cpu', 'processes'] as const;
+
+describe('what separates process pods', () => {
+  const asRoot = protectionOf({ ...NONE, hasNamespaces: true }, true, ALL_LIMITS);
+  const rootOnly = protectionOf(NONE, true, []);
+  const userNamespace = protectionOf({ ...NONE, hasUserNamespaces: true }, false, []);
+  const nothing = protectionOf(NONE, false, []);
+
+  it('is said at the start, in one line', () => {
+    for (const each of [asRoot, rootOnly, userNamespace, nothing]) expect(protectionText(each)).not.toContain('\n');
+    expect(protectionText(asRoot)).toMatch(
+      /^Pods run .* under a user id of its own, in a network of its own .* alone\.$/,
+    );
+    expect(protectionText(rootOnly)).toMatch(
+      /checked at each dial\. Limits that are not enforced here: memory, CPU, processes\.$/,
+    );
+    expect(protectionText(userNamespace)).toContain("which they don't see");
+    expect(protectionText(nothing)).toMatch(/^Nothing separates pods here:/);
+  });
+
+  it('is judged by doctor: what separates nothing fails, what is weaker warns', () => {
+    const levels = (protection: typeof asRoot) => [...judgeProtection(protection)].map(({ level }) => level);
+    expect(levels(asRoot)).toEqual(['ok', 'ok', 'ok']);
+    expect(levels(rootOnly)).toEqual(['warn', 'ok', 'warn']);
+    expect(levels(userNamespace)).toEqual(['warn', 'ok', 'warn']);
+    expect(levels(nothing)).toEqual(['warn', 'fail', 'warn']);
+  });
+});
