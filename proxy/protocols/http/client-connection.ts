@@ -3,26 +3,24 @@ import type { ConnectionInfo } from '../../connection-info.ts';
 import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import { whenFlushed } from '../../session/linger.ts';
-import { splice } from '../../session/splice.ts';
 import { readOn, tap } from '../../session/tap.ts';
 import { endWith } from '../farewell.ts';
 import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
+import { type CurrentRequest, newRequest, ownAnswer } from './current-request.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.ts';
 import { forwardedRequest } from './forwarded-request.ts';
-import { Http1Answer, type Persistence } from './http1-answer.ts';
-import { type Accepted, speaksH2c } from './judge.ts';
+import type { Persistence } from './http1-answer.ts';
+import { openTunnel } from './http1-tunnel.ts';
+import { speaksH2c } from './judge.ts';
 import { clientPace } from './limits.ts';
 import { rawResponse, renderProblem } from './page.ts';
 import { type HttpErrorCode, noteProblem, type Problem, problemOfCode } from './problem.ts';
-import { acceptOf, expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
-import { type BodyReader, createBodyReader, type Framing } from './wire/body-reader.ts';
+import { expectsContinue, persists, upgradeOf } from './connection-wishes.ts';
+import { RequestDeadline } from './request-deadline.ts';
+import type { BodyReader, Framing } from './wire/body-reader.ts';
 import { HeadReader } from './wire/head-reader.ts';
 import { parseRequestHead, type RequestHead, type ResponseHead } from './wire/head.ts';
 import { requestFraming } from './wire/request-framing.ts';
-import { headText, statusLine } from './wire/write-head.ts';
-
-/** Bodies up to this size are read and forgotten when their request is refused; else the connection ends with it. */
-const DRAINED_BODY_BYTES = 64 * 1024;
 
 const CR = 0x0d;
 const LF = 0x0a;
@@ -39,25 +37,6 @@ type Phase =
   /** Says its last, or is a tunnel: nothing is read here any more. */
   | 'over';
 
-/** What the connection is waiting for, and until when. */
-type Wait = 'first' | 'head' | 'idle' | 'request' | 'linger' | 'none';
-
-/** One request, from its head to the end of its answer. */
-interface Current {
-  readonly head: RequestHead;
-  /** The protocol to change to, or null. */
-  readonly upgrade: string | null;
-  readonly body: BodyReader;
-  /** Its body is too long, or of a length too uncertain, to be read for nothing. */
-  readonly isLong: boolean;
-  readonly exchange: Exchange | null;
-  readonly answer: Http1Answer;
-  readonly accepted: Accepted | null;
-  readonly seen: RequestSeen;
-  readonly release: () => void;
-  isBodyDone: boolean;
-}
-
 /**
  * HTTP/1.1 with one client (RFC 9112): one strict reader for the whole life of the connection, one request at a time. What
  * it does not know it refuses, and a connection on which anything was unclear ends.
@@ -68,7 +47,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   readonly #parts: ConnectionParts;
   readonly #head: HeadReader;
   #phase: Phase = 'head';
-  #current: Current | null = null;
+  #current: CurrentRequest | null = null;
   /** What is left of a request that is answered. */
   #unread: BodyReader | null = null;
   #requests = 0;
@@ -79,8 +58,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   /** Nothing more is read from the socket for now. */
   #isHeld = false;
   #blankBytes = 0;
-  #wait: Wait = 'first';
-  #deadlineMs: number;
+  readonly #deadline: RequestDeadline;
   readonly #stall = new StallWatch();
   /** The client of this request has been told to send its body. */
   #hasContinued = false;
@@ -90,7 +68,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#info = info;
     this.#parts = parts;
     this.#head = new HeadReader(parts.limits.headerBytes);
-    this.#deadlineMs = performance.now() + parts.limits.headersTimeoutMs;
+    this.#deadline = new RequestDeadline(parts.limits.headersTimeoutMs);
     socket.on('end', this.#onEnd).on('drain', this.#onDrain);
     socket.on('error', ignore).on('close', this.#onClose);
     // What whoever looked at the first bytes has put back comes before anything that is still to be read.
@@ -122,12 +100,12 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   }
 
   look(nowMs: number): void {
-    if (nowMs < this.#deadlineMs) {
+    if (!this.#deadline.isPast(nowMs)) {
       if (this.#isClientStalled(nowMs)) this.#giveUpRequest();
       else this.#lookAtAnswer(nowMs);
       return;
     }
-    switch (this.#wait) {
+    switch (this.#deadline.wait) {
       case 'first':
       case 'idle':
         this.#end(NOTHING);
@@ -193,7 +171,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     else {
       this.#phase = 'draining';
       this.#unread = current.body;
-      this.#waitFor('linger', this.#parts.limits.lingerMs);
+      this.#deadline.set('linger', this.#parts.limits.lingerMs);
       this.#readRest();
     }
   }
@@ -225,31 +203,14 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
 
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void {
     const socket = this.#socket;
-    const current = this.#current;
     this.#becomesOver();
     socket.off('end', this.#onEnd).off('drain', this.#onDrain);
     socket.off('close', this.#onClose);
-    current?.answer.switching(head, current.upgrade ?? '');
-    if (rest.length > 0) socket.write(rest);
-    if (this.#rest.length > 0) backend.write(this.#rest);
+    const fromClient = this.#rest;
     this.#rest = NOTHING;
-    if (current !== null) {
-      current.seen.status = head.status;
-      current.seen.firstByteMs = performance.now();
-    }
-    splice(
-      socket,
-      backend,
-      () => {
-        if (current !== null) {
-          if (current.seen.end !== 'cut') current.seen.end = 'tunnel';
-          current.seen.bytesIn = backend.bytesWritten;
-          current.seen.bytesOut = backend.bytesRead;
-        }
-        this.#onClose();
-      },
-      { halfClosedMs: this.#parts.limits.halfClosedMs },
-    );
+    const { halfClosedMs } = this.#parts.limits;
+    const switched = { client: socket, backend, head, fromBackend: rest, fromClient, halfClosedMs };
+    openTunnel(this.#current, switched, this.#onClose);
   }
 
   readonly #onData = (chunk: Buffer): boolean => {
@@ -343,11 +304,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     const read = this.#head.read(chunk, from);
     switch (read.kind) {
       case 'need-more':
-        if (this.#wait === 'idle' || this.#wait === 'first') {
-          // The first head of a connection has had its time since then.
-          if (this.#wait === 'idle') this.#waitFor('head', this.#parts.limits.headersTimeoutMs);
-          else this.#wait = 'head';
-        }
+        this.#deadline.headBegins(this.#parts.limits.headersTimeoutMs);
         return chunk.length;
       case 'reject':
         this.#refuse(read.reason === 'too-large' ? 'request.too-large' : 'request.malformed');
@@ -386,7 +343,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     return end;
   }
 
-  #refuseBody(current: Current): void {
+  #refuseBody(current: CurrentRequest): void {
     if (current.answer.hasBegun || current.accepted === null) this.#socket.destroy();
     else this.#answer(current, this.#malformed(current.accepted.requestId, current.body.fault));
   }
@@ -424,7 +381,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#answer(this.#currentOf(head, framing, seen), problem);
       return;
     }
-    this.#waitFor(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
+    this.#deadline.set(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
     this.#parts.acquire(verdict, this.#info, 'connection', this.#cut, (release) => {
       // The place may have been asked for elsewhere.
       if (this.#isOver()) {
@@ -441,23 +398,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     });
   }
 
-  #currentOf(head: RequestHead, framing: Framing, seen: RequestSeen): Current {
-    const isBodyDone = framing.kind === 'none';
-    const isLong = framing.kind === 'chunked' || (framing.kind === 'length' && framing.bytes > DRAINED_BODY_BYTES);
-    const body = createBodyReader(framing);
-    const answer = new Http1Answer(this.#socket, head, this);
-    return {
-      head,
-      upgrade: null,
-      body,
-      isLong,
-      exchange: null,
-      answer,
-      accepted: null,
-      seen,
-      release: ignore,
-      isBodyDone,
-    };
+  #currentOf(head: RequestHead, framing: Framing, seen: RequestSeen): CurrentRequest {
+    return newRequest(head, framing, seen, this.#socket, this);
   }
 
   #malformed(requestId: string, reason: string): Problem {
@@ -465,19 +407,9 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   }
 
   /** A whole answer of ours to a request whose head is read. */
-  #answer(current: Current, problem: Problem): void {
+  #answer(current: CurrentRequest, problem: Problem): void {
     this.#current = current;
-    const { head, isBodyDone, isLong } = current;
-    const { status, headers, body } = renderProblem(problem, acceptOf(head), this.#parts.version);
-    noteProblem(current.seen, problem);
-    if (head.method !== 'HEAD') current.seen.bytesOut = body.length;
-    // Whoever waits for 100 (Continue) may or may not send its body now: only a new connection is clear.
-    if (!isBodyDone && (isLong || expectsContinue(head))) this.#keepsAlive = false;
-    if (status === 400 || status === 421) this.#keepsAlive = false;
-    const connection = this.#keepsAlive ? [] : ['Connection', 'close'];
-    const text = headText(statusLine(status), [...headers, ...connection]);
-    const bytes = Buffer.from(text, 'latin1');
-    const whole = head.method === 'HEAD' ? bytes : Buffer.concat([bytes, body]);
+    const whole = ownAnswer(current, problem, this.#parts.version, this);
     if (this.#keepsAlive) {
       this.#socket.write(whole);
       this.#answered();
@@ -498,7 +430,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#end(rawResponse(renderProblem(problem, '', this.#parts.version)));
   }
 
-  #done(current: Current): void {
+  #done(current: CurrentRequest): void {
     this.#current = null;
     current.release();
     current.seen.connectedMs = current.exchange?.connectedMs ?? null;
@@ -512,7 +444,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#end(NOTHING);
       return;
     }
-    this.#waitFor('idle', this.#parts.limits.keepAliveTimeoutMs);
+    this.#deadline.set('idle', this.#parts.limits.keepAliveTimeoutMs);
     this.#readRest();
   }
 
@@ -527,13 +459,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
 
   #becomesOver(): void {
     this.#phase = 'over';
-    this.#wait = 'none';
-    this.#deadlineMs = Infinity;
-  }
-
-  #waitFor(wait: Wait, ms: number): void {
-    this.#wait = wait;
-    this.#deadlineMs = wait === 'none' ? Infinity : performance.now() + ms;
+    this.#deadline.clear();
   }
 
   /** Who sends too little of a body that its pod waits for, or takes too little of an answer, holds a place for nothing. */
