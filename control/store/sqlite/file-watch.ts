@@ -1,4 +1,4 @@
-import { statSync, type BigIntStats } from 'node:fs';
+import { readdirSync, rmSync, statSync, truncateSync, type BigIntStats } from 'node:fs';
 
 /** Tells whether anybody but this process has laid hands on the files of an open database. */
 export interface FileWatch {
@@ -10,6 +10,11 @@ export interface FileWatch {
   settled(): void;
   /** Bytes of the write-ahead log. */
   walBytes(): number;
+  /**
+   * Keeps the log of the former file from being copied into what is there now: SQLite would do that when it closes, or
+   * at the next start. A former file that only lost its name can still be read, and saved by `npx podgate backup`.
+   */
+  leave(): void;
 }
 
 const NOTHING: FileWatch = {
@@ -17,6 +22,7 @@ const NOTHING: FileWatch = {
   exchanged: () => null,
   settled: () => undefined,
   walBytes: () => 0,
+  leave: () => undefined,
 };
 
 /**
@@ -50,7 +56,26 @@ export function watchFiles(path: string | null): FileWatch {
     exchanged: () => compare(() => true),
     settled: () => void ([mainStats, walStats] = [look(path), look(wal)]),
     walBytes: () => Number(walStats?.size ?? 0n),
+    leave() {
+      if (walStats === null) return;
+      const hasItsName = isSameFile(look(path), mainStats);
+      if (hasItsName) emptyOpenFile(walStats);
+      else if (isSameFile(look(wal), walStats)) rmSync(wal);
+    },
   };
+}
+
+function isSameFile(one: BigIntStats | null, other: BigIntStats | null): boolean {
+  return one !== null && other !== null && one.ino === other.ino && one.dev === other.dev;
+}
+
+const OPEN_FILES = '/proc/self/fd';
+
+/** Its name may be gone, or belong to another file by now. Without /proc it stays as it is. */
+function emptyOpenFile(stats: BigIntStats): void {
+  const names = statSync(OPEN_FILES, { throwIfNoEntry: false }) === undefined ? [] : readdirSync(OPEN_FILES);
+  const own = names.map((name) => `${OPEN_FILES}/${name}`).find((name) => isSameFile(look(name), stats));
+  if (own !== undefined) truncateSync(own, 0);
 }
 
 function look(path: string): BigIntStats | null {

@@ -139,8 +139,18 @@ export function createSqliteSession(options: {
     return group.flatMap((job) => (job.needsRoom ? [() => job.reject(failure)] : writeGroup([job])));
   }
 
+  function noteExchange(reason: string | null): void {
+    if (exchangedReason !== null || reason === null) return;
+    exchangedReason = reason;
+    try {
+      files.leave();
+    } catch (error) {
+      log.error({ error: errorText(error) }, 'the log of the former store could not be left; delete its -wal file');
+    }
+  }
+
   function assertOurs(reason: string | null): void {
-    exchangedReason ??= reason;
+    noteExchange(reason);
     if (exchangedReason !== null) throw new PodgateError('store.suspect', { detail: exchangedReason });
   }
 
@@ -198,7 +208,10 @@ export function createSqliteSession(options: {
     damage: () => damage,
     stamp: randomBytes(STAMP_BYTES).toString('base64url'),
     settled: () => files.settled(),
-    exchanged: () => (exchangedReason ??= closed ? null : files.changed()),
+    exchanged() {
+      if (!closed) noteExchange(files.changed());
+      return exchangedReason;
+    },
     read(what, work) {
       if (closed) throw storeClosed(what);
       try {
