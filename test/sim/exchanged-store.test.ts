@@ -93,12 +93,13 @@ class Simulation {
     const present = (): SqliteSession => this.#current;
     return {
       read: (what, work) => present().read(what, work),
-      write: (what, work) => present().write(what, work),
+      write: (what, work, needs) => present().write(what, work, needs),
       ageMs: () => present().ageMs(),
       get stamp() {
         return present().stamp;
       },
       exchanged: () => null,
+      damage: () => null,
       settled: () => undefined,
       close: () => undefined,
     };
@@ -111,7 +112,9 @@ class Simulation {
     const former = this.#replicas.get(name);
     const memory = former?.memory ?? createStoreMemory();
     // Whatever comes late for a process that was killed, it notes nothing any more.
-    const note = (mark: StoreMark): void => (process.isAlive ? memory.note(mark) : undefined);
+    const note = (mark: StoreMark): void => {
+      if (process.isAlive) memory.note(mark);
+    };
     const guard = createStoreGuard({ memory: { read: () => memory.read(), note }, log: silentLog });
     const replica: Replica = { memory, guard, hasLost: former?.hasLost ?? false };
     this.#replicas.set(name, replica);
@@ -245,7 +248,7 @@ class Simulation {
                 record.run > options.run ||
                 record.status !== 'RUNNING',
             );
-            return remove(ref, options);
+            remove(ref, options);
           };
         }
         const value: unknown = Reflect.get(target, name, target);

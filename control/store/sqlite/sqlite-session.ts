@@ -66,6 +66,11 @@ export function createSqliteSession(options: {
   const { connection, files, reserve = NO_RESERVE, clock, log } = options;
   let exchangedReason: string | null = null;
   let damage: string | null = null;
+  /**
+   * After a checkpoint SQLite begins the log anew without making its file shorter, since writing over what is there costs
+   * less: it has grown past its former size once it is as long again.
+   */
+  let checkpointOverBytes = CHECKPOINT_BYTES;
   const openedAtMs = clock.monotonicMs();
   const ageAtOpenMs = integerOf(connection.get('SELECT age_ms FROM store') ?? {}, 'age_ms');
   const ageMs = (): number => ageAtOpenMs + Math.floor(clock.monotonicMs() - openedAtMs);
@@ -115,7 +120,7 @@ export function createSqliteSession(options: {
       // What has just been written may lie in a file that nobody will ever find again: then it is not acknowledged.
       assertOurs(files.exchanged());
       files.settled();
-      if (files.walBytes() >= CHECKPOINT_BYTES) checkpoint();
+      if (files.walBytes() > checkpointOverBytes) checkpoint();
       const endedAtMs = clock.monotonicMs();
       debt = addCommit(debt, endedAtMs - startedAtMs, endedAtMs);
       reserve.restore(endedAtMs);
@@ -123,6 +128,8 @@ export function createSqliteSession(options: {
     } catch (error) {
       const failure = failed('commit', error);
       rollBack();
+      // A transaction that failed may have written to the log all the same.
+      if (exchangedReason === null) files.settled();
       if (isFull(error)) return writeWithoutRoom(group, failure);
       return group.map((job) => () => job.reject(failure));
     }
@@ -156,12 +163,16 @@ export function createSqliteSession(options: {
 
   /** The log only grows when it fails, on a full disk say, and the next commit tries again. */
   function checkpoint(): void {
+    // Each round the file grows by what the last group was too long: now and then it is cut.
+    const mode = files.walBytes() > 2 * CHECKPOINT_BYTES ? 'TRUNCATE' : 'PASSIVE';
     try {
-      connection.get('PRAGMA wal_checkpoint(PASSIVE)');
+      connection.get(`PRAGMA wal_checkpoint(${mode})`);
+      files.settled();
+      checkpointOverBytes = Math.max(CHECKPOINT_BYTES, files.walBytes());
     } catch (error) {
+      files.settled();
       log.warn({ error: errorText(error) }, 'the write-ahead log of the store could not be checkpointed');
     }
-    files.settled();
   }
 
   function totalChanges(): number {

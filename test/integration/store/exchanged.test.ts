@@ -109,8 +109,20 @@ function reopened(name: string, memory: ReturnType<typeof createStoreMemory>): S
 
 it.each([
   ['copied into', (path: string, copy: Buffer) => writeFileSync(path, copy)],
-  ['copied into, its log removed,', (path: string, copy: Buffer) => (writeFileSync(path, copy), rmSync(`${path}-wal`))],
-  ['put in the place of', (path: string, copy: Buffer) => (rmSync(path), writeFileSync(path, copy))],
+  [
+    'copied into, its log removed,',
+    (path: string, copy: Buffer) => {
+      writeFileSync(path, copy);
+      rmSync(`${path}-wal`);
+    },
+  ],
+  [
+    'put in the place of',
+    (path: string, copy: Buffer) => {
+      rmSync(path);
+      writeFileSync(path, copy);
+    },
+  ],
 ])('leaves what was %s an open file as it is when the process ends', async (_, exchange) => {
   const first = stage.open('a.db');
   for (let n = 0; n < 20; n++) await first.store.commit({ puts: [putPod(`p${n}`, 'absent', 'x'.repeat(2_000))] });
