@@ -11,12 +11,30 @@ import { type ControlReport, judgeReadiness } from './control-port/probe-state.t
 import type { SupervisorLink } from './supervisor-link.ts';
 
 const REPORT_EVERY_MS = 1_000;
+/** For so long after a change another one is looked for this often. */
+const CHANGING_MS = 3_000;
+const LOOK_EVERY_MS = 50;
 
-/** Sends `report` to the supervisor now and every second: probes are answered from it (control-port/). */
+/**
+ * Sends `report` to the supervisor now and every second: probes are answered from it (control-port/). While it changes,
+ * as in a start, it is sent sooner.
+ */
 export function reportReadiness(link: SupervisorLink, report: () => ControlReport, log: Logger): NodeJS.Timeout {
-  const work = (): void => void link.send({ kind: 'readiness', report: report() });
+  let sent = '';
+  let sentMs = -Infinity;
+  let changedMs = performance.now();
+  const work = (): void => {
+    const isDue = performance.now() - sentMs >= REPORT_EVERY_MS;
+    if (!isDue && performance.now() - changedMs > CHANGING_MS) return;
+    const next = report();
+    const text = JSON.stringify(next);
+    if (!isDue && text === sent) return;
+    if (text !== sent) changedMs = performance.now();
+    [sent, sentMs] = [text, performance.now()];
+    link.send({ kind: 'readiness', report: next });
+  };
   work();
-  return setGuardedInterval({ everyMs: REPORT_EVERY_MS, work, name: 'readiness', log });
+  return setGuardedInterval({ everyMs: LOOK_EVERY_MS, work, name: 'readiness', log });
 }
 
 /** The answer of `/readyz` where the control process itself is asked: at the base host, through the gateway. */
@@ -51,7 +69,7 @@ export function controlReport(parts: {
     return exercise.store() ?? 'healthy';
   };
   return {
-    ok: hasWhatItServes && exercise.api() === null && (isStoreShared || exercise.store() === null),
+    ok: trust !== null && hasWhatItServes && exercise.api() === null && (isStoreShared || exercise.store() === null),
     detail: {
       store: storeText(),
       ...(exercise.api() === null ? {} : { api: exercise.api() }),

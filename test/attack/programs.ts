@@ -87,7 +87,8 @@ export const intruder = (options: {
   readonly files: readonly string[];
 }): readonly string[] =>
   python(`
-import json, os, socket, threading, http.server, time, urllib.request
+import json, os, socket, threading, http.server, time
+inherited = [(fd, os.readlink(f'/proc/self/fd/{fd}')) for fd in os.listdir('/proc/self/fd') if int(fd) > 2 and os.path.exists(f'/proc/self/fd/{fd}')]
 serve = lambda: http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), http.server.BaseHTTPRequestHandler).serve_forever()
 threading.Thread(target=serve, daemon=True).start()
 ports, files = json.loads(${JSON.stringify(JSON.stringify(options.ports))}), json.loads(${JSON.stringify(JSON.stringify(options.files))})
@@ -113,10 +114,8 @@ for pid in filter(str.isdigit, os.listdir('/proc')):
     except OSError: pass
     try: open(f'/proc/{pid}/environ', 'rb').read(1); reached(f'the environment of process {pid}')
     except OSError: pass
-for fd in os.listdir('/proc/self/fd'):
-    if int(fd) > 2 and os.path.exists(f'/proc/self/fd/{fd}'):
-        target = os.readlink(f'/proc/self/fd/{fd}')
-        if not target.startswith('/proc') and not target.startswith('socket'): reached(f'an inherited descriptor {target}')
+for fd, target in inherited:
+    if not target.startswith('/proc'): reached(f'descriptor {fd}, {target}')
 print('tried', tried, flush=True)
 time.sleep(600)`);
 

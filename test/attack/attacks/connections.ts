@@ -123,7 +123,9 @@ function openHttp2(stage: Stage, servername: string, settings: object = {}): Pro
     session.once('connect', () => resolve(session)).on('error', reject);
   });
 }
+/** Loopback whatever the resolver says; from an address that no bystander has. */
 const LOCAL = {
+  localAddress: '127.0.0.2',
   lookup: (_: string, __: object, found: (error: null, all: object) => void) =>
     found(null, [{ address: '127.0.0.1', family: 4 }]),
 };
