@@ -68,8 +68,10 @@ export function controlReport(parts: {
     if (trust.kind === 'suspect') return `suspect: ${trust.reason}`;
     return exercise.store() ?? 'healthy';
   };
+  // Nobody writes to a suspect one: that is said, and what runs is served.
+  const isStoreUsable = isStoreShared || trust?.kind === 'suspect' || exercise.store() === null;
   return {
-    ok: trust !== null && hasWhatItServes && exercise.api() === null && (isStoreShared || exercise.store() === null),
+    ok: trust !== null && hasWhatItServes && exercise.api() === null && isStoreUsable,
     detail: {
       store: storeText(),
       ...(exercise.api() === null ? {} : { api: exercise.api() }),

@@ -4,6 +4,10 @@ import type { Logger } from '../../core/logger.ts';
 import type { Store } from '../../core/store.ts';
 
 const EXERCISE_EVERY_MS = 5_000;
+/** Until the store has been looked at, and could be written to for the first time. */
+const FIRST_EVERY_MS = 250;
+const FIRST_TURNS = 40;
+const NOT_YET = 'not yet written to';
 /** Looking through a whole store takes time; it gets at most this share of it. */
 const EXAMINE_LEAST_MS = 60_000;
 const EXAMINE_SHARE = 0.001;
@@ -34,7 +38,7 @@ export interface ReadinessExercise {
 export function createReadinessExercise(options: ReadinessExerciseOptions): ReadinessExercise {
   const { store, isTrusted, examine, callApi, log } = options;
   const problems: { store: string | null; damage: string | null; api: string | null } = {
-    store: null,
+    store: NOT_YET,
     damage: null,
     api: null,
   };
@@ -44,8 +48,10 @@ export function createReadinessExercise(options: ReadinessExerciseOptions): Read
   function found(what: keyof typeof problems, problem: string | null, detail: string): void {
     const before = problems[what];
     problems[what] = problem;
-    if (problem !== null && before === null) log.error({ problem: `${what}: ${problem}`, detail }, 'not ready');
-    if (problem === null && before !== null) log.info({ was: `${what}: ${before}` }, 'ready again');
+    if (problem !== null && (before === null || before === NOT_YET))
+      log.error({ problem: `${what}: ${problem}`, detail }, 'not ready');
+    if (problem === null && before !== null && before !== NOT_YET)
+      log.info({ was: `${what}: ${before}` }, 'ready again');
   }
 
   async function writeToStore(): Promise<void> {
@@ -85,10 +91,14 @@ export function createReadinessExercise(options: ReadinessExerciseOptions): Read
     store: () => ((options.damage?.() ?? null) === null ? (problems.damage ?? problems.store) : 'damaged'),
     api: () => problems.api,
     async run(signal) {
-      while (!signal.aborted) {
+      for (let turn = 0; !signal.aborted; turn++) {
         await Promise.all([writeToStore(), callTheApi(signal)]);
         await lookForDamage();
-        await pause(options.everyMs ?? EXERCISE_EVERY_MS, signal);
+        const everyMs = options.everyMs ?? EXERCISE_EVERY_MS;
+        await pause(
+          problems.store === NOT_YET && turn < FIRST_TURNS ? Math.min(FIRST_EVERY_MS, everyMs) : everyMs,
+          signal,
+        );
       }
     },
   };

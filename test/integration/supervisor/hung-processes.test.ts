@@ -85,6 +85,8 @@ test.each([
 ] as const)('a worker that %s is replaced, and connections that come meanwhile are served', async (_how, signal) => {
   const [victim = 0] = pidsOf('worker');
   process.kill(victim, signal);
+  // What it has accepted before is lost with it.
+  if (signal === 'SIGWINCH') await until('it spins', () => program.output.includes('it spins'));
   // Half of them come to the queue of the one that hangs.
   const sessions = await Promise.all(Array.from({ length: 16 }, open));
   await replaced('worker', victim);
