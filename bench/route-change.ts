@@ -37,6 +37,7 @@ async function beWorker(socketPath: string): Promise<void> {
     setChallenges: () => undefined,
     setTicketKeys: () => undefined,
     setPodNetworks: () => undefined,
+    setReplicas: () => undefined,
     tellOfPod: () => null,
     cancel: () => undefined,
     cancelAnswered: () => undefined,

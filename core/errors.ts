@@ -24,6 +24,16 @@ export const ERRORS = {
     message: 'This pod asks for a client certificate that it trusts.',
   },
   'route.full': { fault: 'gateway', retryable: true, message: 'Too many connections.' },
+  'route.owner-full': {
+    fault: 'pod',
+    retryable: true,
+    message: 'Too many connections to the pods of this owner.',
+  },
+  'route.tenant-full': {
+    fault: 'pod',
+    retryable: true,
+    message: 'Too many connections to the pods of this tenant.',
+  },
   'route.misdirected': {
     fault: 'client',
     retryable: false,

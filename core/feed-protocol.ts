@@ -48,8 +48,9 @@ export type ControlMessage =
   /**
    * After `hello` and every FEED_ALIVE_MS. `isWatchFresh`: what the orchestrator's watch tells is to be believed. A
    * worker dials the addresses of pods only while it was told so within FEED_FRESH_MS; otherwise those of their services.
+   * `replicas`: how many there are, which divide the quotas of connections; absent in what an earlier release sends.
    */
-  | { readonly kind: 'alive'; readonly isWatchFresh: boolean }
+  | { readonly kind: 'alive'; readonly isWatchFresh: boolean; readonly replicas?: number }
   /** All network namespaces of pods there are, each time: the gateway is reached from inside them, too. */
   | { readonly kind: 'pod-networks'; readonly networks: readonly NetworkNamespace[] }
   /** What has been seen of this pod? Answered by `pod-told` with the same id. */

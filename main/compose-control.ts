@@ -300,6 +300,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
             cancels,
             ...(opened.podNetworks === null ? {} : { podNetworks: opened.podNetworks }),
             questions,
+            replicas: () => replicas.live().length,
             isWatchFresh: () => orchestrator.glimpse(NOBODYS).kind !== 'unknown',
           },
           signal,

@@ -61,7 +61,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
     podDoors: podDoorsOf(config),
-    limits: limitsOf(config.gateway, Math.max(1, config.workers), descriptors.maxConnections),
+    limits: limitsOf(config, Math.max(1, config.workers), descriptors.maxConnections),
     descriptorTaken: (descriptor) => pausing.taken(descriptor),
     drainMs: config.drain.sessionsMs,
     sessions: config.sessions,
@@ -123,7 +123,7 @@ async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: L
 
 /** `connections` is shared out among the workers, as descriptors allow; the workers count the other limits together. */
 function limitsOf(
-  given: SupervisorLink['start']['settings']['config']['gateway'],
+  { gateway: given, quotas }: Pick<SupervisorLink['start']['settings']['config'], 'gateway' | 'quotas'>,
   workers: number,
   descriptorsMost: number,
 ) {
@@ -134,6 +134,8 @@ function limitsOf(
     maxConnections: Math.min(share(given.connections ?? defaults.maxConnections), descriptorsMost),
     maxConnectionsPerAddress: given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress,
     maxConnectionsPerPod: given.connectionsPerPod ?? defaults.maxConnectionsPerPod,
+    maxConnectionsPerOwner: quotas.perUser.connections,
+    maxConnectionsPerTenant: quotas.perTenant.connections,
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,
     halfClosedMs: given.halfClosedMs ?? defaults.halfClosedMs,
     keepAliveMs: defaults.keepAliveMs,

@@ -109,6 +109,8 @@ export function createCounters(): Counters {
       'route.forbidden': 0,
       'route.certificate': 0,
       'route.full': 0,
+      'route.owner-full': 0,
+      'route.tenant-full': 0,
       'route.misdirected': 0,
       'tls.required': 0,
       'answer.malformed': 0,
@@ -121,7 +123,7 @@ export function createCounters(): Counters {
     requests: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },
     sessionsOf: { tcp: 0, postgres: 0 },
     bytes: { 'http in': 0, 'http out': 0, 'tcp in': 0, 'tcp out': 0, 'postgres in': 0, 'postgres out': 0 },
-    limited: { connections: 0, address: 0, pod: 0, 'proxy-header': 0, descriptors: 0 },
+    limited: { connections: 0, address: 0, pod: 0, owner: 0, tenant: 0, 'proxy-header': 0, descriptors: 0 },
     ended: {
       finished: 0,
       'client-failed': 0,

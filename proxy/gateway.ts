@@ -44,6 +44,8 @@ export const DEFAULT_GATEWAY_LIMITS: Omit<GatewayLimits, 'http'> = {
   maxConnections: 20_000,
   maxConnectionsPerAddress: 5_000,
   maxConnectionsPerPod: 5_000,
+  maxConnectionsPerOwner: null,
+  maxConnectionsPerTenant: null,
   sessionIdleMs: 0,
   halfClosedMs: DEFAULT_HALF_CLOSED_MS,
   keepAliveMs: KEEP_ALIVE_MS,
@@ -184,8 +186,8 @@ class GatewayWorker implements Gateway {
       limits: { ...limits.http, halfClosedMs: limits.halfClosedMs },
       isStale,
       trustedProxies: trusted.length === 0 ? null : compileAddressList(trusted),
-      acquirePod: (uid, done) => counts.acquirePod(uid, done),
-      releasePod: (uid) => counts.releasePod(uid),
+      acquirePod: (places, done) => counts.acquirePod(places, done),
+      releasePod: (places) => counts.releasePod(places),
       acquireAddress: (address, done) => counts.acquireAddress(address, done),
       releaseAddress: (address) => counts.releaseAddress(address),
       seen,
@@ -283,6 +285,10 @@ class GatewayWorker implements Gateway {
           });
         },
         cancelAnswered: (id, answer) => cancellation.answered(id, answer),
+        setReplicas: (replicas) => {
+          // A gateway apart is none of them: its quotas are its own.
+          if (options.gateway === undefined) counts.replicasChanged(replicas);
+        },
         setPodNetworks: (networks) => this.#doors.set(networks),
         tellOfPod: (uid) => seen.board.tell(uid),
       },

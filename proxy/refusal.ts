@@ -49,6 +49,8 @@ function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): s
       }
       return ERRORS[code].message;
     case 'route.full':
+    case 'route.owner-full':
+    case 'route.tenant-full':
     case 'tls.required':
       return ERRORS[code].message;
   }
@@ -73,6 +75,10 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
       return "Show one that an authority of the stanza's client_ca has issued.";
     case 'route.full':
       return 'Try again in a few seconds.';
+    case 'route.owner-full':
+      return "Close connections to the owner's pods, then try again. The operator can raise quotas.connectionsPerUser.";
+    case 'route.tenant-full':
+      return "Close connections to the tenant's pods, then try again. The operator can raise quotas.connectionsPerTenant.";
     case 'route.misdirected':
       return 'Open a new connection for this host name.';
     case 'tls.required':

@@ -9,6 +9,8 @@ export const HTTP_STATUS = {
   'route.forbidden': 403,
   'route.certificate': 403,
   'route.full': 503,
+  'route.owner-full': 503,
+  'route.tenant-full': 503,
   'route.misdirected': 421,
   'tls.required': 400,
   'answer.malformed': 502,

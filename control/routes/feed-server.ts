@@ -47,6 +47,8 @@ export interface FeedServerOptions {
   readonly cancels?: CancelRelay;
   /** Is what the orchestrator's watch tells to be believed? Default: always. */
   readonly isWatchFresh?: () => boolean;
+  /** How many replicas are live, this one included. Default: it is the only one. */
+  readonly replicas?: () => number;
   /** Default: FEED_ALIVE_MS. */
   readonly aliveEveryMs?: number;
 }
@@ -172,8 +174,8 @@ function sendPodNetworks(podNetworks: PodNetworks, socket: Socket): void {
   sendAll();
 }
 
-function aliveOf({ isWatchFresh }: FeedServerOptions): ControlMessage {
-  return { kind: 'alive', isWatchFresh: isWatchFresh?.() ?? true };
+function aliveOf({ isWatchFresh, replicas }: FeedServerOptions): ControlMessage {
+  return { kind: 'alive', isWatchFresh: isWatchFresh?.() ?? true, replicas: replicas?.() ?? 1 };
 }
 
 function send(socket: Socket, message: ControlMessage): void {

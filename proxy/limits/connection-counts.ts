@@ -1,6 +1,7 @@
 import { addressKey } from '../../core/address-key.ts';
 
 import { LeasedPlaces } from './leased-places.ts';
+import { FULL_CODE, type FullCode, type PodLimit, type PodPlaces } from './pod-places.ts';
 
 export interface ConnectionLimits {
   /** Of this worker alone: it is also what its memory and its descriptors are enough for. */
@@ -8,9 +9,12 @@ export interface ConnectionLimits {
   /** Of all workers together (LeasedPlaces). */
   readonly maxConnectionsPerAddress: number;
   readonly maxConnectionsPerPod: number;
+  /** Of all replicas together (`replicasChanged`): to the pods of one owner, and of one tenant; null = no such quota. */
+  readonly maxConnectionsPerOwner: number | null;
+  readonly maxConnectionsPerTenant: number | null;
 }
 
-export type Limit = 'connections' | 'address' | 'pod';
+export type Limit = 'connections' | 'address' | PodLimit;
 
 /**
  * 'admitted' has a place; 'surplus' has none and is kept only long enough to be told so in its own protocol; 'none' is
@@ -27,9 +31,7 @@ function unshared(): LeasedPlaces {
   return new LeasedPlaces({ workers: 1, send: () => false, nowMs: () => 0 });
 }
 
-/** What is counted of one address, and of one pod. */
 const addressPlace = (address: string): string => `address ${addressKey(address)}`;
-const podPlace = (uid: string): string => `pod ${uid}`;
 
 /**
  * Counts exactly: each admission but 'none' is undone by one `release`, each place that was taken by one release of its kind.
@@ -40,6 +42,8 @@ export class ConnectionCounts {
   readonly #onLimit: (limit: Limit) => void;
   readonly #places: LeasedPlaces;
   readonly #surplus = new Map<string, number>();
+  /** Of this replica; null = not counted. */
+  readonly #maxOf: Record<PodLimit, number | null>;
   #admittedTotal = 0;
   #surplusTotal = 0;
 
@@ -52,6 +56,17 @@ export class ConnectionCounts {
     this.#limits = limits;
     this.#onLimit = onLimit;
     this.#places = places;
+    this.#maxOf = {
+      pod: limits.maxConnectionsPerPod,
+      owner: limits.maxConnectionsPerOwner,
+      tenant: limits.maxConnectionsPerTenant,
+    };
+  }
+
+  /** So many replicas divide the quotas of owners and tenants. Connections that are open stay. */
+  replicasChanged(replicas: number): void {
+    this.#maxOf.owner = shareOf(this.#limits.maxConnectionsPerOwner, replicas);
+    this.#maxOf.tenant = shareOf(this.#limits.maxConnectionsPerTenant, replicas);
   }
 
   /** Only the limit in all keeps this address from a place. */
@@ -98,19 +113,60 @@ export class ConnectionCounts {
 
   /** For one more request at a time on a connection that has its place. */
   acquireAddress(address: string, done: (isAcquired: boolean) => void): void {
-    this.#take(addressPlace(address), this.#limits.maxConnectionsPerAddress, 'address', done);
+    this.#places.take(addressPlace(address), this.#limits.maxConnectionsPerAddress, (isTaken) => {
+      if (!isTaken) this.#onLimit('address');
+      done(isTaken);
+    });
   }
 
   releaseAddress(address: string): void {
     this.#places.release(addressPlace(address));
   }
 
-  acquirePod(uid: string, done: (isAcquired: boolean) => void): void {
-    this.#take(podPlace(uid), this.#limits.maxConnectionsPerPod, 'pod', done);
+  /** Takes all of these places, or none: then `done` is called with the reason. */
+  acquirePod(places: PodPlaces, done: (refusal: FullCode | null) => void): void {
+    this.#acquireFrom(0, places, done);
   }
 
-  releasePod(uid: string): void {
-    this.#places.release(podPlace(uid));
+  releasePod(places: PodPlaces): void {
+    this.#releaseBefore(places.length, places);
+  }
+
+  /** Every connection and request comes this way: a closure is made only where a place has to be asked for. */
+  #acquireFrom(first: number, places: PodPlaces, done: (refusal: FullCode | null) => void): void {
+    for (let index = first; index < places.length; index++) {
+      const place = places[index];
+      const max = place === undefined ? null : this.#maxOf[place.limit];
+      if (place === undefined || max === null) continue;
+      const isTaken = this.#places.takeNow(place.key, max);
+      if (isTaken === true) continue;
+      if (isTaken === false) this.#refusePod(index, places, place.limit, done);
+      else this.#askForPod(index, places, max, done);
+      return;
+    }
+    done(null);
+  }
+
+  #askForPod(index: number, places: PodPlaces, max: number, done: (refusal: FullCode | null) => void): void {
+    const place = places[index];
+    if (place === undefined) return;
+    this.#places.take(place.key, max, (isTaken) => {
+      if (isTaken) this.#acquireFrom(index + 1, places, done);
+      else this.#refusePod(index, places, place.limit, done);
+    });
+  }
+
+  #refusePod(index: number, places: PodPlaces, limit: PodLimit, done: (refusal: FullCode) => void): void {
+    this.#releaseBefore(index, places);
+    this.#onLimit(limit);
+    done(FULL_CODE[limit]);
+  }
+
+  #releaseBefore(end: number, places: PodPlaces): void {
+    for (let index = 0; index < end; index++) {
+      const place = places[index];
+      if (place !== undefined && this.#maxOf[place.limit] !== null) this.#places.release(place.key);
+    }
   }
 
   /** For diagnosis and tests: everything that is held. */
@@ -118,13 +174,11 @@ export class ConnectionCounts {
     const counted = this.#surplus.size + this.#places.size;
     return { admitted: this.#admittedTotal, surplus: this.#surplusTotal, counted };
   }
+}
 
-  #take(key: string, max: number, limit: Limit, done: (isAcquired: boolean) => void): void {
-    this.#places.take(key, max, (isTaken) => {
-      if (!isTaken) this.#onLimit(limit);
-      done(isTaken);
-    });
-  }
+/** Rounded down, so that all replicas together do not exceed the quota; each has at least one place. */
+function shareOf(quota: number | null, replicas: number): number | null {
+  return quota === null ? null : Math.max(1, Math.floor(quota / replicas));
 }
 
 function increment(counts: Map<string, number>, key: string, max: number): boolean {

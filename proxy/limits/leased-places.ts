@@ -42,17 +42,26 @@ export class LeasedPlaces {
 
   /** Calls `done` once, at once unless the bank has to be asked. Each place that was taken is released once. */
   take(key: string, limit: number, done: (isTaken: boolean) => void): void {
+    const isTaken = this.takeNow(key, limit);
+    if (isTaken !== null) {
+      done(isTaken);
+      return;
+    }
+    const counted = this.#of(key);
+    counted.waiting.push({ limit, done });
+    if (counted.waiting.length === 1) this.#ask(key, counted);
+  }
+
+  /** As `take`; null = nothing was taken, since the bank has to be asked: `take` does. */
+  takeNow(key: string, limit: number): boolean | null {
     const counted = this.#of(key);
     if (counted.waiting.length === 0 && counted.held < this.#allowance(counted, limit)) {
       counted.held++;
-      done(true);
-    } else if (this.#options.workers === 1 || this.#options.nowMs() - counted.deniedMs < DENIED_MS) {
-      this.#forget(key, counted);
-      done(false);
-    } else {
-      counted.waiting.push({ limit, done });
-      if (counted.waiting.length === 1) this.#ask(key, counted);
+      return true;
     }
+    if (this.#options.workers > 1 && this.#options.nowMs() - counted.deniedMs >= DENIED_MS) return null;
+    this.#forget(key, counted);
+    return false;
   }
 
   release(key: string): void {

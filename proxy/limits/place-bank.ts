@@ -15,7 +15,8 @@ interface Asked {
 }
 
 interface Account {
-  readonly limit: number;
+  /** As it was last asked with: quotas change with the number of replicas. */
+  limit: number;
   /** By worker: what it holds, or may take without asking again. */
   readonly leases: Map<number, number>;
   readonly asked: Map<number, Asked>;
@@ -117,6 +118,7 @@ export class PlaceBank {
       account.leases.set(worker, held);
       this.#count(key, account, worker);
     }
+    account.limit = limit;
     account.waiting.push(worker);
     this.#settle(key, account);
   }

@@ -1,6 +1,6 @@
 /**
  * What is said between a worker and the bank of places, in order in each direction. `key` names what is counted: an address,
- * a pod.
+ * a pod, the pods of an owner or of a tenant.
  */
 export type ToBank =
   /** One more is wanted than the worker has.. */

@@ -21,6 +21,8 @@ export interface FeedSink {
   cancel(id: number, key: Buffer, address: string): void;
   /** What came of one that this worker has asked about. */
   cancelAnswered(id: number, answer: CancelAnswer): void;
+  /** How many there are now, this one included. */
+  setReplicas(replicas: number): void;
   /** All there are: the gateway is reached from inside them, too. */
   setPodNetworks(networks: readonly NetworkNamespace[]): void;
   tellOfPod(uid: string): PodConnections | null;
@@ -79,6 +81,7 @@ export class FeedFollower {
     switch (message.kind) {
       case 'alive':
         this.#isWatchFresh = message.isWatchFresh;
+        if (message.replicas !== undefined) this.#sink.setReplicas(message.replicas);
         return FOLLOWED;
       case 'certificates-begin':
         this.#certificates = [];

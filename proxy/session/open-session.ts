@@ -4,6 +4,7 @@ import type { RefusalCode } from '../../core/errors.ts';
 import type { Backend } from '../../core/route.ts';
 import type { Counters, SessionEnd } from '../counters.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
+import { podPlacesOf, type PodPlaces } from '../limits/pod-places.ts';
 import type { Connection } from '../listener/connection.ts';
 import { locate, type TlsEnd } from '../policy/locate.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
@@ -52,19 +53,25 @@ export function openSession(
   steps: SessionSteps = {},
 ): void {
   const { table, isStale, counts } = options;
-  const first = locate(table.get(host), connection.info, isStale(), steps.tlsEnd ?? 'gateway');
+  const route = table.get(host);
+  if (route === undefined) {
+    refuse('route.unknown');
+    return;
+  }
+  const first = locate(route, connection.info, isStale(), steps.tlsEnd ?? 'gateway');
   if (typeof first === 'string') {
     refuse(first);
     return;
   }
   const { uid } = first;
+  const places = podPlacesOf(route);
   // The dial has its own deadline, a session none.
   connection.clearDeadline();
-  counts.acquirePod(uid, (isAcquired) => {
-    if (!isAcquired) {
-      if (!client.destroyed) refuse('route.full');
-    } else if (client.destroyed) counts.releasePod(uid);
-    else openOnPlace(connection, client, host, uid, options, refuse, steps);
+  counts.acquirePod(places, (full) => {
+    if (full !== null) {
+      if (!client.destroyed) refuse(full);
+    } else if (client.destroyed) counts.releasePod(places);
+    else openOnPlace(connection, client, host, { uid, places }, options, refuse, steps);
   });
 }
 
@@ -73,7 +80,7 @@ function openOnPlace(
   connection: Connection,
   client: Socket,
   host: string,
-  uid: string,
+  { uid, places }: { readonly uid: string; readonly places: PodPlaces },
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
   { tlsEnd = 'gateway', greet, watch }: SessionSteps,
@@ -86,7 +93,7 @@ function openOnPlace(
   let forget = nothing;
   let isHeld = true;
   const release = (): void => {
-    if (isHeld) counts.releasePod(uid);
+    if (isHeld) counts.releasePod(places);
     isHeld = false;
   };
   const giveUp = (code: RefusalCode): void => {

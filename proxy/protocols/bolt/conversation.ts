@@ -20,6 +20,8 @@ const BOLT_FAILURE: Readonly<Record<RefusalCode, { readonly at: 'logon' | 'query
   'route.starting': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.unreachable': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
+  'route.owner-full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
+  'route.tenant-full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
 };
 
 const REQUEST = {

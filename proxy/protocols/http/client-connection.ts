@@ -382,17 +382,24 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       return;
     }
     this.#deadline.set(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
-    this.#parts.acquire(verdict, this.#info, 'connection', this.#cut, (release) => {
+    this.#parts.acquire(verdict, this.#info, 'connection', this.#cut, (outcome) => {
       // The place may have been asked for elsewhere.
       if (this.#isOver()) {
-        release?.();
+        if (typeof outcome === 'function') outcome();
         this.#parts.ended(seen);
-      } else if (release === null) this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict));
-      else {
+      } else if (typeof outcome === 'string') {
+        this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict, outcome));
+      } else {
         const request = forwardedRequest(head, verdict, this.#info, upgrade);
         const client = { info: this.#info, socket: this.#socket };
         const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict, client) }, this);
-        this.#current = { ...this.#currentOf(head, framing, seen), upgrade, exchange, accepted: verdict, release };
+        this.#current = {
+          ...this.#currentOf(head, framing, seen),
+          upgrade,
+          exchange,
+          accepted: verdict,
+          release: outcome,
+        };
         exchange.start();
       }
     });

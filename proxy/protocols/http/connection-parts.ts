@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import type { FullCode } from '../../limits/pod-places.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { ExchangeFailure } from './exchange.ts';
@@ -29,7 +30,7 @@ export interface ConnectionParts {
   /** See ExchangeOptions. */
   poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
   /**
-   * Takes a place at the pod; null = it is full. Answers what gives it back. A 'stream' beside others of
+   * Takes a place at the pod. `done` gets what gives it back, or why there is none. A 'stream' beside others of
    * its connection takes one of its client's places, too. `cut` is called when the exchange must not go
    * on, since the pod is gone or lets this client in no more.
    */
@@ -38,7 +39,7 @@ export interface ConnectionParts {
     info: ConnectionInfo,
     uses: 'connection' | 'stream',
     cut: () => void,
-    done: (release: (() => void) | null) => void,
+    done: (outcome: (() => void) | FullCode) => void,
   ): void;
   /** No further request is taken. */
   isClosing(): boolean;

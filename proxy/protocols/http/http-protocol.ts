@@ -3,6 +3,7 @@ import { setGuardedInterval } from '../../../core/guarded-timer.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
+import { type FullCode, podPlacesOf, type PodPlaces } from '../../limits/pod-places.ts';
 import type { Refusal } from '../../refusal.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Seen } from '../../seen/seen.ts';
@@ -24,9 +25,9 @@ export interface HttpProtocolOptions extends JudgeOptions {
   readonly seen: Pick<Seen, 'refused' | 'requestBegan' | 'requestRouted' | 'requestEnded'>;
   readonly apiSocketPath: string;
   readonly limits: HttpLimits;
-  /** Counts a request or tunnel against the pod's limit; false = full. Released exactly once when true. */
-  readonly acquirePod: (uid: string, done: (isAcquired: boolean) => void) => void;
-  readonly releasePod: (uid: string) => void;
+  /** Counts a request or tunnel for its pod, its owner and its tenant; null = counted, to be released exactly once. */
+  readonly acquirePod: (places: PodPlaces, done: (refusal: FullCode | null) => void) => void;
+  readonly releasePod: (places: PodPlaces) => void;
   /** Counts a request against its client's connections; false = it has as many as it may. Released exactly once when true. */
   readonly acquireAddress: (address: string, done: (isAcquired: boolean) => void) => void;
   readonly releaseAddress: (address: string) => void;
@@ -152,7 +153,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     info: ConnectionInfo,
     uses: 'connection' | 'stream',
     cut: () => void,
-    done: (release: (() => void) | null) => void,
+    done: (outcome: (() => void) | FullCode) => void,
   ): void {
     if (uses === 'connection') {
       this.#acquirePod(accepted, info, cut, done);
@@ -162,17 +163,17 @@ class Protocol implements HttpProtocol, ConnectionParts {
     const { remoteAddress } = info;
     acquireAddress(remoteAddress, (isAcquired) => {
       if (!isAcquired) {
-        done(null);
+        done('route.full');
         return;
       }
-      this.#acquirePod(accepted, info, cut, (releasePod) => {
-        if (releasePod === null) {
+      this.#acquirePod(accepted, info, cut, (outcome) => {
+        if (typeof outcome === 'string') {
           releaseAddress(remoteAddress);
-          done(null);
+          done(outcome);
           return;
         }
         done(() => {
-          releasePod();
+          outcome();
           releaseAddress(remoteAddress);
         });
       });
@@ -183,24 +184,25 @@ class Protocol implements HttpProtocol, ConnectionParts {
     accepted: Accepted,
     info: ConnectionInfo,
     cut: () => void,
-    done: (release: (() => void) | null) => void,
+    done: (outcome: (() => void) | FullCode) => void,
   ): void {
     if (accepted.kind === 'api') {
       done(nothing);
       return;
     }
     const { uid } = accepted.backend;
+    const places = podPlacesOf(accepted.route);
     const { acquirePod, releasePod, sessions } = this.#options;
-    acquirePod(uid, (isAcquired) => {
-      if (!isAcquired) {
-        done(null);
+    acquirePod(places, (full) => {
+      if (full !== null) {
+        done(full);
         return;
       }
       const comer = { remoteAddress: accepted.client.address, proof: info.proof };
       const forget = sessions.add({ host: accepted.request.host, uid, comer, tlsEnd: 'gateway', cut });
       done(() => {
         forget();
-        releasePod(uid);
+        releasePod(places);
       });
     });
   }

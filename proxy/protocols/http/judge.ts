@@ -2,6 +2,7 @@ import type { BlockList } from 'node:net';
 import { type AnswerCode, ERRORS, type RefusalCode } from '../../../core/errors.ts';
 import { type Backend, type Route, refusalOfStatus } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection-info.ts';
+import type { FullCode } from '../../limits/pod-places.ts';
 import { barrierOf } from '../../policy/locate.ts';
 import { describeRefusal } from '../../refusal.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
@@ -95,9 +96,9 @@ export class Judge {
     return { kind: 'pod', request, requestId, client, route, backend: route.backend };
   }
 
-  full(accepted: Accepted): Problem {
+  full(accepted: Accepted, code: FullCode): Problem {
     const route = accepted.kind === 'pod' ? accepted.route : null;
-    return this.#refused('route.full', accepted, accepted.request.host, route);
+    return this.#refused(code, accepted, accepted.request.host, route);
   }
 
   /** The backend did not answer, or not in HTTP. */

@@ -243,12 +243,13 @@ export class ClientStream implements ExchangeClient {
       this.#refuse(problemOfCode('request.malformed', verdict.requestId, reason));
       return;
     }
-    parts.acquire(verdict, client.info, isAlone ? 'connection' : 'stream', this.#cut, (release) => {
+    parts.acquire(verdict, client.info, isAlone ? 'connection' : 'stream', this.#cut, (outcome) => {
       // The place may have been asked for elsewhere.
-      if (this.#stream.destroyed || this.#stream.closed) release?.();
-      else if (release === null) this.#refuse(parts.judge.full(verdict));
+      if (this.#stream.destroyed || this.#stream.closed) {
+        if (typeof outcome === 'function') outcome();
+      } else if (typeof outcome === 'string') this.#refuse(parts.judge.full(verdict, outcome));
       else {
-        this.#release = release;
+        this.#release = outcome;
         this.#forward(verdict, isH2c, translated.isTunnel);
       }
     });

@@ -122,6 +122,7 @@ describe('the route feed', () => {
         setChallenges: () => undefined,
         setTicketKeys: () => undefined,
         setPodNetworks: () => undefined,
+        setReplicas: () => undefined,
         tellOfPod: () => null,
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,

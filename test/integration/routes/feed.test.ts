@@ -344,7 +344,8 @@ test('a worker says for which names clients have come', async () => {
   }
 });
 
-test('a worker is told now and then that control lives, also while there is nothing else to tell', async () => {
+test('a worker is told now and then that control lives, and how many replicas do, also while there is nothing else to tell', async () => {
+  let replicas = 2;
   const second = join(directory, 'second.sock');
   const end = new AbortController();
   const options = {
@@ -355,13 +356,18 @@ test('a worker is told now and then that control lives, also while there is noth
     baseHosts: ['localhost'],
     log: silentLog,
     aliveEveryMs: 20,
+    replicas: () => replicas,
   };
   const serving = serveFeed(options, end.signal);
   try {
     await until('it serves', () => existsSync(second));
     const worker = new Worker(second);
-    await worker.message('alive');
+    expect(await worker.message('alive')).toMatchObject({ replicas: 2 });
     expect(worker.messages[0]?.kind).toBe('hello');
+    replicas = 3;
+    await until('the new number comes', () =>
+      worker.messages.some((message) => message.kind === 'alive' && message.replicas === 3),
+    );
   } finally {
     end.abort();
     await serving;

@@ -7,13 +7,17 @@ import { Program } from '../../support/program.ts';
 import { until } from '../../support/until.ts';
 
 const LIMIT = 10;
+const OWNER_LIMIT = 6;
+const WELCOMING =
+  "require('node:net').createServer((socket) => socket.on('error', () => undefined).write('welcome'))" +
+  ".listen(process.env.PORT, '127.0.0.1')";
 const directory = mkdtempSync(join(tmpdir(), 'podgate-limits-'));
 let program: Program;
 const clients: TLSSocket[] = [];
 
 beforeAll(async () => {
   const file = join(directory, 'podgate.yaml');
-  writeFileSync(file, `limits: {connectionsPerAddress: ${LIMIT}}\n`);
+  writeFileSync(file, `limits: {connectionsPerAddress: ${LIMIT}}\nquotas: {connectionsPerUser: ${OWNER_LIMIT}}\n`);
   program = await Program.start({ workers: 3, env: { PODGATE_CONFIG: file } });
 }, 120_000);
 afterAll(async () => {
@@ -25,21 +29,21 @@ afterEach(() => {
 });
 
 /** True: it has a place, and keeps it. */
-async function open(): Promise<boolean> {
+async function open(host = 'localhost', welcome = 'HTTP/1.1 401 '): Promise<boolean> {
   const client = connect({
     host: '127.0.0.1',
     port: program.httpsPort,
-    servername: 'localhost',
+    servername: host,
     ca: program.ca,
     ALPNProtocols: ['http/1.1'],
   });
   client.on('error', () => undefined);
-  client.write('GET /v3/pods HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  client.write(`GET /v3/pods HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
   // One that is closed at once, beyond those that are told why, has no place either.
   const answer = await new Promise<string>((resolve) => {
     client.once('data', (data: Buffer) => resolve(data.toString())).once('close', () => resolve('closed'));
   });
-  const isIn = answer.startsWith('HTTP/1.1 401 ');
+  const isIn = answer.startsWith(welcome);
   if (isIn) clients.push(client.on('close', () => clients.splice(clients.indexOf(client), 1)));
   else {
     expect(answer).toMatch(/^(HTTP\/1\.1 503 |closed)/);
@@ -50,7 +54,7 @@ async function open(): Promise<boolean> {
 
 /** How many of so many at a time have a place. */
 async function openMany(count: number): Promise<number> {
-  const answers = await Promise.all(Array.from({ length: count }, open));
+  const answers = await Promise.all(Array.from({ length: count }, () => open()));
   return answers.filter((isIn) => isIn).length;
 }
 
@@ -78,5 +82,25 @@ describe('a limit that three workers share', () => {
       return clients.length === LIMIT;
     });
     expect(await openMany(5)).toBe(0);
+  });
+});
+
+describe('a quota that three workers share', () => {
+  it('counts the sessions of both pods of an owner', async () => {
+    const networking = { default: { protocol: 'tcp', port: 7000 } };
+    for (const pod_id of ['one', 'two']) {
+      await program.createPod({
+        pod_id,
+        pod_template: 'podgate/process',
+        command: ['node', '-e', WELCOMING],
+        networking,
+      });
+    }
+    const openPod = (pod: string): Promise<boolean> => open(`${pod}.pods.localhost`, 'welcome');
+    await until('all sessions that the owner may have are open', async () => {
+      for (const pod of ['one', 'two']) if (clients.length < OWNER_LIMIT) await openPod(pod);
+      return clients.length === OWNER_LIMIT;
+    });
+    expect([await openPod('one'), await openPod('two'), clients.length]).toEqual([false, false, OWNER_LIMIT]);
   });
 });

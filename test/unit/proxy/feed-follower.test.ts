@@ -26,6 +26,7 @@ const END: ControlMessage = { kind: 'snapshot-end', sequence: 4 };
 function follow(table = new RouteTable()) {
   const baseHosts: string[] = [];
   const cancels: string[] = [];
+  const told: number[] = [];
   const follower = new FeedFollower({
     setBaseHosts: (hosts) => baseHosts.push(...hosts),
     replaceCertificates: () => undefined,
@@ -33,6 +34,7 @@ function follow(table = new RouteTable()) {
     setChallenges: () => undefined,
     setTicketKeys: () => undefined,
     setPodNetworks: () => undefined,
+    setReplicas: (replicas) => told.push(replicas),
     tellOfPod: () => null,
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
@@ -44,10 +46,16 @@ function follow(table = new RouteTable()) {
     for (const message of messages) last = follower.receive(message);
     return last;
   };
-  return { table, follower, baseHosts, cancels, receive };
+  return { table, follower, baseHosts, cancels, told, receive };
 }
 
 describe('FeedFollower', () => {
+  it('passes on how many replicas there are; an earlier release does not say', () => {
+    const { told, receive } = follow();
+    receive(HELLO, { kind: 'alive', isWatchFresh: true }, { kind: 'alive', isWatchFresh: true, replicas: 3 });
+    expect(told).toEqual([3]);
+  });
+
   it('keeps equal bundles of authorities once, and forgets those that no route has any more', () => {
     const { table, receive } = follow();
     const bundle = (letter: string): string => letter.repeat(16_000);

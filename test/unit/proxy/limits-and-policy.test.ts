@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Route } from '../../../core/route.ts';
 import { addressKey } from '../../../core/address-key.ts';
 import { type Admission, ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
+import { type FullCode, podPlacesOf, type PodPlaces } from '../../../proxy/limits/pod-places.ts';
 import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
 import { type Comer, locate } from '../../../proxy/policy/locate.ts';
 import type { ClientProof } from '../../../proxy/tls/client-proof.ts';
@@ -26,15 +27,23 @@ function admit(counts: ConnectionCounts, address: string): Admission | undefined
   return answers[0];
 }
 
-function acquirePod(counts: ConnectionCounts, uid: string): boolean | null {
-  let answer: boolean | null = null;
-  counts.acquirePod(uid, (isAcquired) => (answer = isAcquired));
-  return answer;
+const NO_QUOTAS = { maxConnectionsPerOwner: null, maxConnectionsPerTenant: null } as const;
+
+/** What is answered at once; undefined = nothing is. */
+function acquirePod(counts: ConnectionCounts, places: PodPlaces): FullCode | null | undefined {
+  const answers: (FullCode | null)[] = [];
+  counts.acquirePod(places, (refusal) => answers.push(refusal));
+  return answers[0];
 }
 
 describe('ConnectionCounts', () => {
   it('admits exactly the limit in all, then a few to be told so, then none; a place given back is a place', () => {
-    const counts = new ConnectionCounts({ maxConnections: 3, maxConnectionsPerAddress: 100, maxConnectionsPerPod: 1 });
+    const counts = new ConnectionCounts({
+      ...NO_QUOTAS,
+      maxConnections: 3,
+      maxConnectionsPerAddress: 100,
+      maxConnectionsPerPod: 1,
+    });
     const admissions = Array.from({ length: 80 }, (_, index) => admit(counts, `10.0.0.${index}`));
     expect(admissions.filter((admission) => admission === 'admitted')).toHaveLength(3);
     expect(admissions.filter((admission) => admission === 'surplus')).toHaveLength(64);
@@ -45,7 +54,12 @@ describe('ConnectionCounts', () => {
   });
 
   it('admits exactly the limit per address', () => {
-    const counts = new ConnectionCounts({ maxConnections: 100, maxConnectionsPerAddress: 2, maxConnectionsPerPod: 1 });
+    const counts = new ConnectionCounts({
+      ...NO_QUOTAS,
+      maxConnections: 100,
+      maxConnectionsPerAddress: 2,
+      maxConnectionsPerPod: 1,
+    });
     const admissions = Array.from({ length: 12 }, () => admit(counts, '10.0.0.1'));
     expect(admissions).toEqual([
       ...Array<string>(2).fill('admitted'),
@@ -57,7 +71,12 @@ describe('ConnectionCounts', () => {
   });
 
   it('comes back to nothing when everything is released', () => {
-    const counts = new ConnectionCounts({ maxConnections: 5, maxConnectionsPerAddress: 2, maxConnectionsPerPod: 2 });
+    const counts = new ConnectionCounts({
+      ...NO_QUOTAS,
+      maxConnections: 5,
+      maxConnectionsPerAddress: 2,
+      maxConnectionsPerPod: 2,
+    });
     const held: (readonly [string, 'admitted' | 'surplus'])[] = [];
     for (let round = 0; round < 40; round++) {
       const address = `10.0.0.${round % 4}`;
@@ -65,9 +84,11 @@ describe('ConnectionCounts', () => {
       if (admission !== undefined && admission !== 'none') held.push([address, admission]);
     }
     for (const [address, admission] of held) counts.release(address, admission);
-    expect([acquirePod(counts, 'p'), acquirePod(counts, 'p'), acquirePod(counts, 'p')]).toEqual([true, true, false]);
-    counts.releasePod('p');
-    counts.releasePod('p');
+    const pod = podPlacesOf(route);
+    const refusals = [1, 2, 3].map(() => acquirePod(counts, pod));
+    expect(refusals).toEqual([null, null, 'route.full']);
+    counts.releasePod(pod);
+    counts.releasePod(pod);
     expect(counts.snapshot()).toEqual({ admitted: 0, surplus: 0, counted: 0 });
   });
 

@@ -108,6 +108,8 @@ const AT_QUERY = [
   ['route.starting', 'REQUESTED', 'Pod mygraph is starting: its status is REQUESTED.'],
   ['route.unreachable', 'RUNNING', 'Pod mygraph runs but does not answer.'],
   ['route.full', 'RUNNING', 'Too many connections.'],
+  ['route.owner-full', 'RUNNING', 'Too many connections to the pods of this owner.'],
+  ['route.tenant-full', 'RUNNING', 'Too many connections to the pods of this tenant.'],
 ] as const;
 const AT_LOGON = [
   ['route.unknown', 'Neo.ClientError.Database.DatabaseNotFound', 'No pod answers to the name localhost.'],

@@ -9,6 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import tls from 'node:tls';
 import type { Route } from '../../../../core/route.ts';
+import type { PodPlaces } from '../../../../proxy/limits/pod-places.ts';
 import {
   DEFAULT_HTTP_LIMITS,
   type HttpLimits,
@@ -52,16 +53,17 @@ export class HttpGateway {
       apiUrl: 'https://localhost:8443',
       limits,
       isStale: () => this.stale,
-      acquirePod: (uid, done) => {
+      acquirePod: (places, done) => {
+        const uid = uidOf(places);
         if (this.full.has(uid)) {
-          done(false);
+          done('route.full');
           return;
         }
         this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
-        done(true);
+        done(null);
       },
       sessions: new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY),
-      releasePod: (uid) => this.held.set(uid, (this.held.get(uid) ?? 0) - 1),
+      releasePod: (places) => this.held.set(uidOf(places), (this.held.get(uidOf(places)) ?? 0) - 1),
       acquireAddress: (_address, done) => done(true),
       releaseAddress: () => undefined,
       trustedProxies: null,
@@ -182,6 +184,12 @@ export class HttpGateway {
     await new Promise((resolve) => this.#server.close(resolve));
     fs.rmSync(this.#directory, { recursive: true, force: true });
   }
+}
+
+function uidOf(places: PodPlaces): string {
+  const place = places.find(({ limit }) => limit === 'pod');
+  if (place === undefined) throw new Error('no place at the pod');
+  return place.key.slice('pod '.length);
 }
 
 export interface Answer {
