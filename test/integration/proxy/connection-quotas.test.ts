@@ -36,7 +36,7 @@ async function waitingPod(): Promise<number> {
 }
 
 /** Alice has pods of each protocol, bob one of each that is served by the same backends. */
-async function startOwners(limits: Partial<GatewayLimits>): Promise<GatewayFixture> {
+async function startOwners(limits: Partial<GatewayLimits>, gatewayName?: string): Promise<GatewayFixture> {
   const tcp = await echo();
   const web = await waitingPod();
   // Takes connections and never says a word.
@@ -47,7 +47,7 @@ async function startOwners(limits: Partial<GatewayLimits>): Promise<GatewayFixtu
     runningRoute(hostOf(`${createdBy}web`), web, { createdBy, protocol: 'http' }),
     runningRoute(hostOf(`${createdBy}db`), silent.port, { createdBy, protocol: 'postgres' }),
   ]);
-  return start({ routes, limits });
+  return start({ routes, limits, ...(gatewayName === undefined ? {} : { gatewayName }) });
 }
 
 async function openRaw({ connect }: GatewayFixture, pod: string): Promise<TLSSocket> {
@@ -135,15 +135,17 @@ describe('the quota of connections of an owner', () => {
     expect([status, String(body).includes(OWNER_FULL)]).toEqual([503, true]);
   });
 
-  it('is divided among the replicas that control knows', async () => {
-    const fixture = await startOwners({ maxConnectionsPerOwner: 4 });
+  it.each([
+    ['is divided among the replicas that control knows', undefined, 2],
+    ["is not divided in a gateway apart, which has its own file's", 'edge', 4],
+  ])('%s', async (_what, gatewayName, admitted) => {
+    const fixture = await startOwners({ maxConnectionsPerOwner: 4 }, gatewayName);
     fixture.feed.send({ kind: 'alive', isWatchFresh: true, replicas: 2 });
     // What the feed sends keeps its order: with this route the message before it is known.
     const further = await echo();
     fixture.feed.change([runningRoute(hostOf('alicemore'), further.port, { createdBy: 'alice' })]);
     await until('the route is known', () => fixture.gateway.table.get(hostOf('alicemore')) !== undefined);
-    await openRaw(fixture, 'aliceraw');
-    await openRaw(fixture, 'alicemore');
+    for (let count = 0; count < admitted; count++) await openRaw(fixture, count % 2 === 0 ? 'aliceraw' : 'alicemore');
     expect(await request(fixture, 'aliceweb')).toContain(OWNER_FULL);
   });
 });

@@ -138,6 +138,8 @@ export interface GatewayFixture {
 }
 
 export interface FixtureOptions {
+  /** The name of a gateway apart from its control plane. */
+  readonly gatewayName?: string;
   readonly routes: readonly Route[];
   readonly certificate: Certificate;
   readonly limits?: Partial<GatewayLimits>;
@@ -163,6 +165,7 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
   await feed.start();
   const gateway = createGateway({
     worker: 1,
+    ...(options.gatewayName === undefined ? {} : { gateway: options.gatewayName }),
     feedSocketPath: feed.path,
     apiSocketPath: join(dir, 'api.sock'),
     apiUrl: 'https://localhost:8443',
