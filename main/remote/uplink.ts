@@ -1,8 +1,8 @@
-import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import type { ControlPlaneConfig, HostAndPort } from '../../config/config.ts';
+import { listenOnUnixSocket } from '../../control/sockets/unix-listener.ts';
 import { untilAborted } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
@@ -112,29 +112,20 @@ export function createUplink(options: {
     },
     async run(signal) {
       const servers = await Promise.all(
-        REMOTE_CHANNELS.map((channel) =>
-          serve(join(runDir, CHANNEL_SOCKETS[channel]), (local) => void pass(local, channel, signal)),
-        ),
+        REMOTE_CHANNELS.map(async (channel) => {
+          const server = createServer((local) => void pass(local, channel, signal));
+          const stopListening = await listenOnUnixSocket({ server, path: join(runDir, CHANNEL_SOCKETS[channel]), log });
+          return { server, stopListening };
+        }),
       );
       await untilAborted(signal);
       for (const socket of open) socket.destroy();
-      for (const server of servers) server.close();
+      for (const { server, stopListening } of servers) {
+        stopListening();
+        server.close();
+      }
     },
   };
-}
-
-async function serve(path: string, onConnection: (socket: Socket) => void): Promise<Server> {
-  rmSync(path, { force: true });
-  const server = createServer(onConnection);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(path, resolve);
-  });
-  // A connection that could not be accepted is gone; the worker tries again.
-  server.removeAllListeners('error').on('error', () => undefined);
-  // Private keys of certificates come through it: for this user alone.
-  chmodSync(path, 0o600);
-  return server;
 }
 
 async function dial(

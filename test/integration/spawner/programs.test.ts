@@ -7,6 +7,7 @@ import type { ProcessOrchestratorOptions } from '../../../spawner/orchestrator/p
 import { becomes, becomesAbsent, ensured, never, observed, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { podSpec } from '../../support/pod-records.ts';
 import { processesWithVariable, processInfo, processTable } from '../../support/process-table.ts';
+import { run } from '../../support/run.ts';
 import { until } from '../../support/until.ts';
 import {
   asRoot,
@@ -22,6 +23,8 @@ import {
 } from './process-harness.ts';
 
 const OUTPUT_MAX_BYTES = 64 * 1024;
+
+const AS_USER = 'under our own user';
 
 describe('programs run as processes', () => {
   const { root, remove: removeRoot } = temporaryRoot();
@@ -431,10 +434,24 @@ describe('programs run as processes', () => {
       expect(await uidOf(1)).toBe(await uidOf(2));
       await removed(pod);
     });
+
+    it('and under an ordinary user, see nothing of Podgate either', async () => {
+      // To root's files that user is root: the checkout may lie anywhere.
+      const user = ['--user', '--map-user=1000', '--map-group=1000', '--'];
+      const vitest = [join(import.meta.dirname, '../../../node_modules/vitest/vitest.mjs'), 'run'];
+      const { code, stdout, stderr } = await run(
+        'unshare',
+        [...user, process.execPath, ...vitest, '--project', 'integration', import.meta.filename, '-t', AS_USER],
+        { cwd: join(import.meta.dirname, '../../..'), env: { NO_COLOR: '1' } },
+      );
+      expect(code, stdout + stderr).toBe(0);
+      expect(stdout).toMatch(/Tests {2}1 passed/);
+    });
   });
 
-  // Without root, where the kernel lets everybody make user namespaces.
-  describe.skipIf(!walls.hasUserNamespaces)('under our own user', () => {
+  // Without root, where the kernel lets everybody make user namespaces. Root has it run by an ordinary user, above.
+  const describeAsUser = asRoot ? (): void => undefined : describe.skipIf(!walls.hasUserNamespaces);
+  describeAsUser(AS_USER, () => {
     it('see nothing of us or of each other but what is theirs, and no other process', async () => {
       const other = scriptPod(SERVE, { persistentVolume: true });
       await ensured(orchestrator(), other);
