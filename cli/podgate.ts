@@ -17,6 +17,7 @@ const HELP = `podgate: databases and other pods behind one TLS port. The program
   npx podgate certs list|renew|import|export|roll-over
                                             certificates: what there is, what failed, what is due
   npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
+  npx podgate confirm [--yes CODE]          workloads without a pod that are too many to be removed without your word
   npx podgate restart [--workers]           new processes take over, with the code and configuration on the disk
   npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
   npx podgate migrate [--dry-run]           the embedded store moves into the Redis of PODGATE_REDIS_URL
@@ -62,6 +63,9 @@ async function main(args: readonly string[]): Promise<number> {
       return 0;
     case 'recover':
       process.stdout.write(await (await import('./operator/recover-command.ts')).recoverCommand(rest));
+      return 0;
+    case 'confirm':
+      process.stdout.write(await (await import('./operator/confirm-command.ts')).confirmCommand(rest));
       return 0;
     case 'migrate':
       process.stdout.write(await (await import('./migrate/migrate-command.ts')).migrateCommand(rest, process.env));

@@ -29,6 +29,7 @@ import { listKeptVolumes, removeKeptVolume } from '../control/quotas/kept-volume
 import { createUsageAudit } from '../control/quotas/usage-audit.ts';
 import { createCancelRelay } from '../control/routes/cancel-relay.ts';
 import { createRoutableEverywhere } from '../control/routes/routable-everywhere.ts';
+import { confirmRemovals } from '../control/operator/confirm-removals.ts';
 import { OPERATOR_SOCKET, operatorCalls } from '../control/operator/operator-handler.ts';
 import { recoverStore } from '../control/operator/recover-store.ts';
 import { serveFeed } from '../control/routes/feed-server.ts';
@@ -206,7 +207,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     log,
   });
   const report = () =>
-    controlReport({ link, judge, leadership, feed, replicas, exercise, certificates: certificates.manager });
+    controlReport({ link, judge, leadership, health, feed, replicas, exercise, certificates: certificates.manager });
   const readiness = async () => readinessOf(link, report());
   const api = createApi({
     store,
@@ -258,6 +259,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       queue,
       recover: (options) => recoverStore({ database, orchestrator, judge, clock, log }, options, working.signal),
       backup: async ({ path }) => ({ bytes: await copyStore(database, path) }),
+      confirm: (options) => confirmRemovals({ health, judge }, options),
       keptVolumes: () => listKeptVolumes({ store }),
       removeKeptVolume: (key) => removeKeptVolume({ store, orchestrator, clock }, key, working.signal),
       certificates: certificates.manager,

@@ -1,4 +1,5 @@
 import type { Readiness } from '../control/http/misc-operations.ts';
+import type { HealthLoop } from '../control/health/health-loop.ts';
 import type { ReadinessExercise } from '../control/health/readiness-exercise.ts';
 import type { StoreJudge } from '../control/health/store-judge.ts';
 import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
@@ -48,12 +49,13 @@ export function controlReport(parts: {
   readonly link: SupervisorLink;
   readonly judge: StoreJudge;
   readonly leadership: Leadership;
+  readonly health: Pick<HealthLoop, 'heldBack'>;
   readonly feed: ControlRouteFeed;
   readonly replicas: Replicas;
   readonly certificates: Pick<CertificateAdmin, 'report'>;
   readonly exercise: Pick<ReadinessExercise, 'store' | 'api'>;
 }): ControlReport {
-  const { link, judge, leadership, feed, replicas, certificates, exercise } = parts;
+  const { link, judge, leadership, health, feed, replicas, certificates, exercise } = parts;
   const trust = judge.trust();
   const hasGateway = link.start.settings.config.roles.includes('gateway');
   // Without the role gateway there is nothing to accept on: what other gateways need is the table.
@@ -80,9 +82,17 @@ export function controlReport(parts: {
       replicas: live.map(({ id }) => id),
       ...(odd.length === 0 ? {} : { configuredOtherwise: odd }),
       ...certificateTroubles(certificates.report()),
+      ...heldBackRemovals(health.heldBack()?.removals.length ?? 0),
       health: leadership.isLeading() ? 'this replica leads' : 'another replica leads, or none yet',
     },
   };
+}
+
+/** No reason to be unready: what runs is served. */
+function heldBackRemovals(count: number) {
+  if (count === 0) return {};
+  const what = `${count} workloads without a pod`;
+  return { cleanUp: `the removal of ${what} is held back; list and confirm it with: npx podgate confirm` };
 }
 
 /**

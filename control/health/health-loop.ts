@@ -10,7 +10,7 @@ import { KeyedWork } from './keyed-work.ts';
 import { listAll } from '../quotas/count-usage.ts';
 import type { Store } from '../../core/store.ts';
 import type { UsageAudit } from '../quotas/usage-audit.ts';
-import { OrphanWatch } from './orphan-watch.ts';
+import { type HeldBackRemovals, OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile.ts';
 import type { StoreJudge } from './store-judge.ts';
 
@@ -40,6 +40,13 @@ export interface HealthLoopOptions extends ReconcileParts {
 export interface HealthLoop {
   /** Takes pods towards their wishes, whenever it is this replica that leads, until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
+  /** What the last pass held back for an operator to confirm; null when this replica does not lead. */
+  heldBack(): HeldBackRemovals | null;
+  /**
+   * Has the next passes of this term remove exactly the workloads of `code`. Returns false when this replica does not
+   * lead or something else is held back now.
+   */
+  confirmRemovals(code: string): boolean;
 }
 
 /** What one term works with. */
@@ -190,7 +197,13 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     return true;
   }
 
-  return { run };
+  const leading = (): Acting | null => (acting?.term.isOver() === false ? acting : null);
+
+  return {
+    run,
+    heldBack: () => leading()?.orphans.heldBack() ?? null,
+    confirmRemovals: (code) => leading()?.orphans.confirm(code) ?? false,
+  };
 }
 
 function fingerprint(observation: Observation): string {

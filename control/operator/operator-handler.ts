@@ -9,6 +9,7 @@ import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { ParkedKey, Queue, QueueStats } from '../../core/queue.ts';
 import type { KeptVolume, KeptVolumeRemoval } from '../quotas/kept-volumes.ts';
+import type { ConfirmOptions, ConfirmReport } from './confirm-removals.ts';
 import type { RecoverOptions, RecoverReport } from './recover-store.ts';
 
 /** Calls of the operator's commands, as JSON: POST /<name> with the argument answers 200 and the result. */
@@ -19,6 +20,7 @@ export interface OperatorCalls {
   retry(argument: { readonly key: string | null }): Promise<{ readonly count: number }>;
   /** Writes a copy of the embedded store to a file that does not exist yet. */
   backup(argument: { readonly path: string }): Promise<{ readonly bytes: number }>;
+  confirm(options: ConfirmOptions): Promise<ConfirmReport>;
   keptVolumes(argument: Record<string, never>): Promise<{ readonly volumes: readonly KeptVolume[] }>;
   removeKeptVolume(argument: { readonly key: string }): Promise<KeptVolumeRemoval>;
   certificates(argument: Record<string, never>): Promise<CertificateReport>;
@@ -51,6 +53,7 @@ export function operatorCalls(parts: {
   readonly queue: Queue;
   readonly recover: (options: RecoverOptions) => Promise<RecoverReport>;
   readonly backup: OperatorCalls['backup'];
+  readonly confirm: (options: ConfirmOptions) => ConfirmReport;
   readonly keptVolumes: () => Promise<readonly KeptVolume[]>;
   readonly removeKeptVolume: (key: string) => Promise<KeptVolumeRemoval>;
   readonly certificates: CertificateAdmin;
@@ -61,6 +64,7 @@ export function operatorCalls(parts: {
     backup,
     queue: async () => ({ ...(await queue.stats()), keys: await queue.parked(PARKED_SHOWN) }),
     retry: async ({ key }) => ({ count: await queue.unpark(key) }),
+    confirm: async (options) => parts.confirm(options),
     keptVolumes: async () => ({ volumes: await parts.keptVolumes() }),
     removeKeptVolume: ({ key }) => parts.removeKeptVolume(key),
     certificates: async () => certificates.report(),

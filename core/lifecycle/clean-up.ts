@@ -36,21 +36,52 @@ export interface OrphanCandidate {
   readonly isProvenDeleted: boolean;
   /** How long this loop has seen it without a record, on the monotonic clock. */
   readonly orphanForMs: number;
+  /** This term has had it removed already, and it has not gone yet: it counts no more. */
+  readonly isBeingRemoved: boolean;
+}
+
+export interface CleanUpPlan {
+  readonly remove: readonly WorkloadObservation[];
+  /** Due, and left alone until an operator confirms: there are more than a pass may remove. */
+  readonly heldBack: readonly OrphanCandidate[];
+  /** Orphans without proof that are not due yet. */
+  readonly youngerCount: number;
 }
 
 /**
- * The workloads to remove in this pass. Shy: only what is proven deleted or has been an orphan of a healthy store for
- * ten minutes, and never more than max(5, 5 %) without an operator's word.
+ * What a pass removes: what is proven deleted or has been an orphan of a healthy store for ten minutes, and never more
+ * than max(5, 5 %) of the workloads beyond what an operator has `confirmed` by uid. More orphans without proof than
+ * that are a sign of lost records, and one of them is as suspicious as the next: then none of them is removed, since a
+ * few in each pass would be all of them within minutes. See docs/decisions/0041.
  */
 export function planCleanUp(
   trust: StoreTrust,
   candidates: readonly OrphanCandidate[],
   workloadCount: number,
-): readonly WorkloadObservation[] {
-  if (trust.kind === 'suspect') return [];
-  const most = Math.max(MOST_AT_LEAST, Math.floor(workloadCount * MOST_SHARE));
-  return candidates
-    .filter((candidate) => candidate.isProvenDeleted || candidate.orphanForMs >= ORPHAN_GRACE_MS)
-    .slice(0, most)
-    .map((candidate) => candidate.workload);
+  confirmed: ReadonlySet<string>,
+): CleanUpPlan {
+  if (trust.kind === 'suspect') return { remove: [], heldBack: [], youngerCount: 0 };
+  const limit = cleanUpLimit(workloadCount);
+  const allowed: OrphanCandidate[] = [];
+  const proven: OrphanCandidate[] = [];
+  const unproven: OrphanCandidate[] = [];
+  let youngerCount = 0;
+  for (const candidate of candidates) {
+    if (candidate.isBeingRemoved || confirmed.has(candidate.workload.uid)) allowed.push(candidate);
+    else if (candidate.isProvenDeleted) proven.push(candidate);
+    else if (candidate.orphanForMs >= ORPHAN_GRACE_MS) unproven.push(candidate);
+    else youngerCount += 1;
+  }
+  const isTooMany = unproven.length > limit;
+  const removed = [...proven, ...(isTooMany ? [] : unproven)].slice(0, limit);
+  return {
+    remove: [...allowed, ...removed].map(({ workload }) => workload),
+    heldBack: isTooMany ? unproven : [],
+    youngerCount,
+  };
+}
+
+/** How many workloads a pass may remove without an operator's confirmation. */
+export function cleanUpLimit(workloadCount: number): number {
+  return Math.max(MOST_AT_LEAST, Math.floor(workloadCount * MOST_SHARE));
 }
