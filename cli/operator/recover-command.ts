@@ -12,7 +12,8 @@ it would do. Once, on any one replica; it may be interrupted and repeated.
 
   --yes                  do it
   --abandon-unreadable   also with workloads that say nothing readable about their pod: ten minutes later they are
-                         removed as orphans (their data stays)
+                         removed as orphans (their data stays); if they are many, only once you have confirmed
+                         it: npx podgate confirm
 `;
 
 /** Answers what to print. */
