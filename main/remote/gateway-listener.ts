@@ -20,8 +20,6 @@ export interface GatewayListenerOptions {
   /** Where feed.sock and api.sock are. */
   readonly runDir: string;
   readonly log: Logger;
-  /** Told the port once it listens. */
-  readonly onListening?: (port: number) => void;
 }
 
 /**
@@ -68,11 +66,7 @@ export async function listenForGateways(options: GatewayListenerOptions, signal:
     server.listen(config.address, resolve);
   });
   server.removeAllListeners('error').on('error', (error) => log.warn({ error: errorText(error) }, 'accept failed'));
-  const bound = server.address();
-  if (typeof bound === 'object' && bound !== null) {
-    log.info({ host: config.address.host, port: bound.port }, 'gateways may connect');
-    options.onListening?.(bound.port);
-  }
+  log.info({ address: server.address() }, 'gateways may connect');
   while (!signal.aborted) {
     await pause(READ_FILES_EVERY_MS, signal);
     const read = await readTlsFiles(files).catch((error: unknown) => errorText(error));

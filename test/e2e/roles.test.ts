@@ -130,7 +130,9 @@ describe('the listener for gateways', () => {
           control.output.includes('its certificate is for none of the names in gatewayListener.gateways')
         );
       });
-      expect((await stranger.get('/readyz')).status).toBe(503);
+      // The process that answers probes may start later than the refusal comes.
+      const { status } = await until('probes are answered', () => stranger.get('/readyz'));
+      expect(status).toBe(503);
     } finally {
       await stranger.dispose();
     }
