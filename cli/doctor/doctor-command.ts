@@ -77,7 +77,7 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
   }
   if (redisUrl !== null) {
     const { examineRedis } = await import('../../control/store/redis/examine-redis.ts');
-    yield* examineRedis(redisUrl, systemClock);
+    yield* examineRedis(redisUrl, config.site, systemClock);
   } else if (config.orchestrator === 'kubernetes') {
     yield warn('store', 'Records are in SQLite, for one replica alone.', 'Set PODGATE_REDIS_URL.');
   } else yield ok('store', `Records are in ${config.dataDir}.`);

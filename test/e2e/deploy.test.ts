@@ -99,7 +99,7 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     writeFileSync(kubeconfig, account, { mode: 0o600 });
     return {
       ...(Object.fromEntries(values) as Record<string, string>),
-      PODGATE_REDIS_URL: read('secrets/url').replace('podgate-redis:6379', `127.0.0.1:${redis.port}`),
+      PODGATE_REDIS_URL: read('secrets/url').replace('podgate-store:6379', `127.0.0.1:${redis.port}`),
       KUBECONFIG: kubeconfig,
     };
   }
@@ -162,10 +162,19 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     expect(stdout).toMatch(/^WARN {2}certificate: That for podgate-doctor.pods.example.org .*not trusted here/m);
   });
 
-  test('the user of Redis without a name may do nothing but ping, as the probes do', async () => {
+  test('of the users of Redis, that of the probes may ping and nothing else, and without a user nobody gets in', async () => {
     const asked = (...args: readonly string[]) => run('redis-cli', ['-p', String(redis.port), '-e', ...args]);
-    expect(await asked('ping')).toMatchObject({ code: 0, stdout: 'PONG\n' });
-    expect((await asked('get', 'podgate:{prod}:meta')).code).not.toBe(0);
-    expect((await asked('config', 'get', 'dir')).code).not.toBe(0);
+    const probe = readinessProbe(readFileSync(join(overlay, '../../base/redis.yaml'), 'utf8'));
+    expect(await asked(...probe)).toMatchObject({ code: 0, stdout: 'PONG\n' });
+    const user = probe.slice(0, -1);
+    expect((await asked(...user, 'get', 'podgate:{prod}:meta')).code).not.toBe(0);
+    expect((await asked(...user, 'config', 'get', 'dir')).code).not.toBe(0);
+    expect((await asked('ping')).code).not.toBe(0);
   });
 });
+
+/** The command of the readiness probe in redis.yaml, without the program and `-e`. */
+function readinessProbe(manifest: string): readonly string[] {
+  const [, words = ''] = /command: &ping \[redis-cli, -e, (.*)\]/.exec(manifest) ?? [];
+  return words.split(', ');
+}

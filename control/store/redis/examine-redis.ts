@@ -5,15 +5,26 @@ import { parseRedisTarget, type RedisAddress } from './redis-address.ts';
 import { connectRedis, type RedisClient } from './redis-client.ts';
 import { arrayOf, textOf } from './redis-reply.ts';
 import { askSentinels } from './sentinels.ts';
-import { checkServer, type SendRaw } from './start-checks.ts';
+import {
+  APPEND_ONLY_RUN,
+  AT_RISK,
+  loadingRights,
+  type LoadingRights,
+  loadingRightsAsDefault,
+  NOT_SHOWN,
+  REPAIR,
+  SHOW_IT,
+} from './durability.ts';
+import { redisKeys, type RedisKeys } from './redis-keys.ts';
+import { checkServer, type SendRaw, type ServerFacts } from './start-checks.ts';
 
 const DEADLINE_MS = 3_000;
 const FULL_PERCENT = 80;
 const CLOCK_MS = 5_000;
 const SLOW_MS = 50;
 
-/** Looks at the Redis of that URL, and makes nothing there. Nothing throws; no finding quotes the URL. */
-export async function* examineRedis(url: string, clock: Clock): AsyncGenerator<Finding> {
+/** Examines the Redis of that URL as the store of that site, and changes nothing there. Nothing throws; no finding quotes the URL. */
+export async function* examineRedis(url: string, site: string, clock: Clock): AsyncGenerator<Finding> {
   let address: RedisAddress;
   let client: RedisClient;
   let isBySentinel: boolean;
@@ -29,8 +40,10 @@ export async function* examineRedis(url: string, clock: Clock): AsyncGenerator<F
   }
   try {
     const send: SendRaw = (args) => client.send(args, { deadlineMs: DEADLINE_MS });
-    await checkServer(send, address.shown, isBySentinel);
+    const facts = await checkServer(send, address.shown, isBySentinel);
     yield* examineServer(send, address, clock);
+    yield await examineLoading(send, address, redisKeys(site));
+    yield await examineAppendOnlyFile(send, facts, redisKeys(site));
     if (isBySentinel) yield judgeCopies(textOf(await send(['INFO', 'replication'])));
   } catch (error) {
     yield fail('Redis', reasonOf(error), 'Set it so; it refuses to serve as a store otherwise.');
@@ -44,7 +57,7 @@ async function* examineServer(send: SendRaw, { shown, tls }: RedisAddress, clock
   const value = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(info)?.[1] ?? '';
   yield ok(
     'Redis',
-    `Version ${value('redis_version')} at ${shown}${tls ? ', over TLS' : ''}: what is acknowledged is on its disk, and nothing is thrown away.`,
+    `Version ${value('redis_version')} at ${shown}${tls ? ', over TLS' : ''}: it writes to disk before it acknowledges, and evicts nothing.`,
   );
   if (value('aof_last_write_status') === 'err') {
     yield fail('Redis', 'Its last write to the append-only file failed.', 'See its log and the space on its volume.');
@@ -79,6 +92,46 @@ async function* examineServer(send: SendRaw, { shown, tls }: RedisAddress, clock
       'Run it near the gateways, on a disk that is fast to sync.',
     );
   }
+}
+
+/** Whether the server could read back what it has written. */
+async function examineLoading(send: SendRaw, address: RedisAddress, keys: RedisKeys): Promise<Finding> {
+  const subject = 'Redis restart';
+  const asked = await loadingRights(send, keys);
+  const rights = asked.kind === 'unknown' ? await askAsDefault(address, keys) : asked;
+  if (rights.kind === 'incomplete') {
+    return fail(subject, `${AT_RISK}, who may not run ${rights.missing.join(', ')}.`, REPAIR);
+  }
+  if (asked.kind === 'unknown') {
+    return fail(
+      subject,
+      `This account may not ask whether records would survive a restart (${asked.reason}).`,
+      'Grant it: ACL SETUSER <user> +acl|dryrun; Podgate does not start otherwise.',
+    );
+  }
+  return ok(subject, 'The user "default", with whose rights it reads its file back, may run all that is in there.');
+}
+
+async function askAsDefault(address: RedisAddress, keys: RedisKeys): Promise<LoadingRights> {
+  const anonymous = { ...address, username: null, password: null };
+  let client: RedisClient;
+  try {
+    client = await connectRedis({ address: anonymous, ca: null, connectMs: DEADLINE_MS, onLost: () => undefined });
+  } catch (error) {
+    return { kind: 'unknown', reason: reasonOf(error) };
+  }
+  try {
+    return await loadingRightsAsDefault((args) => client.send(args, { deadlineMs: DEADLINE_MS }), keys);
+  } finally {
+    client.destroy();
+  }
+}
+
+async function examineAppendOnlyFile(send: SendRaw, facts: ServerFacts, keys: RedisKeys): Promise<Finding> {
+  const known = await send(['HGET', keys.meta, APPEND_ONLY_RUN]);
+  return facts.appendOnlyRewrites === 0 || (known !== null && textOf(known) === facts.runId)
+    ? ok('Redis append-only file', 'It has been on since the server started, so the configuration file has it.')
+    : warn('Redis append-only file', NOT_SHOWN, SHOW_IT);
 }
 
 /** Of a master that Sentinels name. */

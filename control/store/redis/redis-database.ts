@@ -24,7 +24,9 @@ import { createRedisReplicas, type RedisReplicas } from './redis-replicas.ts';
 import { createRedisStore } from './redis-store.ts';
 import { askSentinels } from './sentinels.ts';
 import { checkRights } from './rights.ts';
-import { checkServer, checkStore } from './start-checks.ts';
+import { checkServer, checkStore, type SendRaw, type ServerFacts } from './start-checks.ts';
+import { appendOnlyFile, checkLoadingUser, NOT_SHOWN, SHOW_IT } from './durability.ts';
+import { refused } from './redis-failure.ts';
 import { watchWakes } from './wake-watch.ts';
 
 export interface RedisDatabase {
@@ -103,6 +105,17 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   const waits = copies > 0;
   const guard = createStoreGuard({ memory: options.memory ?? createStoreMemory(), log });
   const checks = { keys, scripts, waits, isBeingFilled: options.isBeingFilled === true, mark: () => guard.mark() };
+  let warnedOf: string | null = null;
+  async function checkAppendOnlyFile(send: SendRaw, facts: ServerFacts, at: string): Promise<void> {
+    const proof = await appendOnlyFile(send, facts, { keys, script: scripts['append-only'], mark: guard.mark() });
+    if (proof === 'from the start' || warnedOf === facts.runId) return;
+    // A replica rewrites its file whenever it copies its master, which a failover may have made of it.
+    if (proof === 'not shown, and new' && target.kind === 'server' && guard.mark() === null) {
+      throw refused(`The Redis at ${at} is not used for a new store. ${NOT_SHOWN} ${SHOW_IT}`);
+    }
+    warnedOf = facts.runId;
+    log.warn({ redis: at }, `nothing shows that Redis keeps records across a restart. ${NOT_SHOWN} ${SHOW_IT}`);
+  }
   const connectionOptions: RedisConnectionOptions = {
     locate,
     shown,
@@ -112,8 +125,10 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     deadlineMs,
     log,
     async check(send, address) {
-      await checkServer(send, address.shown, target.kind === 'sentinel');
+      const facts = await checkServer(send, address.shown, target.kind === 'sentinel');
+      await checkLoadingUser(send, keys, address.shown);
       await checkRights(send, { keys, script: scripts['missing-rights'], waits, shown: address.shown });
+      await checkAppendOnlyFile(send, facts, address.shown);
       await checkStore(send, checks, address.shown);
     },
     onChange: wakeAll,

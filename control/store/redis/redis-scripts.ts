@@ -48,6 +48,7 @@ const SCRIPTS = {
   'begin-import': ['bare', 'age'],
   import: ['bare', 'age'],
   'missing-rights': ['bare'],
+  'append-only': ['reads'],
 } as const satisfies Record<string, readonly [Mode, ...string[]]>;
 
 export type ScriptName = keyof typeof SCRIPTS;

@@ -5,7 +5,15 @@ import type { RedisScript } from './redis-scripts.ts';
 
 /** All commands that are sent, or called by a script: an example of each, for the server to judge. */
 const NEEDED: readonly string[] = [
-  ...['INFO', 'CONFIG GET appendonly', 'PING', 'TIME', 'PUBLISH CHANNEL x', 'SUBSCRIBE CHANNEL'],
+  ...[
+    'INFO',
+    'CONFIG GET appendonly',
+    'ACL DRYRUN default PING',
+    'PING',
+    'TIME',
+    'PUBLISH CHANNEL x',
+    'SUBSCRIBE CHANNEL',
+  ],
   ...['EVAL x 1 KEY', 'EVALSHA x 1 KEY', 'UNLINK KEY', 'DEL KEY', 'EXISTS KEY'],
   ...['HGET KEY x', 'HMGET KEY x', 'HGETALL KEY', 'HKEYS KEY', 'HLEN KEY', 'HEXISTS KEY x'],
   ...['HSET KEY x y', 'HSETNX KEY x y', 'HDEL KEY x', 'HINCRBY KEY x 1'],
@@ -46,8 +54,10 @@ export async function checkRights(
   if (missing.length > 0) throw refuse(missing.join(', '));
 }
 
-/** `CONFIG GET x` is the command `config|get`: the only one here with a name of two words. */
+/** Commands with a name of two words: `CONFIG GET x` is `config|get`. */
+const WITH_SUBCOMMANDS: readonly string[] = ['config', 'acl'];
+
 function commandOf(right: string): string {
   const [first = '', second = ''] = right.toLowerCase().split(' ');
-  return first === 'config' ? `${first}|${second}` : first;
+  return WITH_SUBCOMMANDS.includes(first) ? `${first}|${second}` : first;
 }

@@ -18,12 +18,19 @@ const SETTINGS: Readonly<Record<string, { readonly wanted: string; readonly reas
   'maxmemory-policy': { wanted: 'noeviction', reason: 'otherwise a full Redis throws records away' },
 };
 
+/** Of this run of a server. */
+export interface ServerFacts {
+  readonly runId: string;
+  /** How often its append-only file has been rewritten in this run; NaN where that cannot be told. */
+  readonly appendOnlyRewrites: number;
+}
+
 /**
  * Refuses a server on which the laws of Store would not hold: PodgateError 'config.invalid' with sentences that say what
  * to change. `shown` names the server in them. A replica named by Sentinels is 'store.unavailable': a failover is on its
  * way.
  */
-export async function checkServer(send: SendRaw, shown: string, isBySentinel: boolean): Promise<void> {
+export async function checkServer(send: SendRaw, shown: string, isBySentinel: boolean): Promise<ServerFacts> {
   const info = parseInfo(textOf(await permitted(() => send(['INFO']), '+info', shown)));
   const version = info.get('redis_version') ?? 'unknown';
   if (!(Number.parseInt(version, 10) >= LEAST_VERSION)) {
@@ -37,11 +44,20 @@ export async function checkServer(send: SendRaw, shown: string, isBySentinel: bo
   const names = Object.keys(SETTINGS);
   const config = parsePairs(await permitted(() => send(['CONFIG', 'GET', ...names]), '+config|get', shown));
   const wrong = Object.entries(SETTINGS).filter(([name, { wanted }]) => config.get(name) !== wanted);
-  if (wrong.length === 0) return;
+  if (wrong.length === 0) {
+    const rewrites = Number(info.get('aof_rewrites') ?? Number.NaN);
+    return {
+      runId: info.get('run_id') ?? '',
+      // A rewrite that is under way is not counted yet.
+      appendOnlyRewrites: info.get('aof_rewrite_in_progress') === '0' ? rewrites : Number.NaN,
+    };
+  }
   const sentences = wrong.map(
     ([name, { wanted, reason }]) => `${name} is ${config.get(name) ?? 'unknown'} and must be ${wanted}: ${reason}.`,
   );
-  throw refused(`The Redis at ${shown} would not keep its promises. ${sentences.join(' ')} Set it in redis.conf.`);
+  throw refused(
+    `The Redis at ${shown} would not keep its promises. ${sentences.join(' ')} Set it in redis.conf and restart it. (After a start without appendonly, do not switch it on with CONFIG SET: that overwrites the file that still holds your records.)`,
+  );
 }
 
 /**
@@ -99,7 +115,7 @@ export async function checkStore(
     if (!isForbidden(error)) throw error;
     throw refused(
       `The user of PODGATE_REDIS_URL lacks rights in the Redis at ${shown} (${safeText(error)}). Give them: ` +
-        `ACL SETUSER <user> ~${keys.all} &${keys.all} +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get +wait`,
+        `ACL SETUSER <user> ~${keys.all} &${keys.all} +@read +@write +@scripting +publish +subscribe +ping +time +info +config|get +acl|dryrun +wait`,
     );
   }
   if (layout > LAYOUT) {

@@ -98,7 +98,10 @@ describe('users', () => {
   });
 
   it('of an ACL need the keys of their site and a few commands, as the documentation says', async () => {
-    const here = await stageWith(`user podgate on >p%40ss ${aclRule(redisKeys(SITE), false)}`, 'user default off');
+    const here = await stageWith(
+      `user podgate on >p%40ss ${aclRule(redisKeys(SITE), false)}`,
+      'user default off nopass ~* &* +@all',
+    );
     const { store, queue, logs, lock, replicas } = await here.open({ url: withUser(here, 'podgate:p%2540ss') });
     await committed(store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));
     const claim = await queue.claim(1_000, AbortSignal.timeout(5_000));
