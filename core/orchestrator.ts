@@ -118,7 +118,7 @@ export interface WorkloadObservation extends WorkloadIdentity {
   readonly exitCode: number | null;
   readonly signal: string | null;
   readonly restarts: number;
-  /** By stanza name; what is not there cannot be dialled. */
+  /** By stanza name; what is not there cannot be dialled. Of one that is 'stopping': while it still takes connections. */
   readonly addresses: Readonly<Record<string, StanzaAddress>>;
   readonly storeId: string;
   readonly commit: number;

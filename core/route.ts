@@ -1,6 +1,6 @@
 import type { ErrorCode } from './errors.ts';
 import { podHost } from './ids.ts';
-import type { DialGuard, NetworkAddress, Observation } from './orchestrator.ts';
+import type { DialGuard, NetworkAddress, Observation, WorkloadPhase } from './orchestrator.ts';
 import type { PodRecord, PodStatus, StanzaOptions } from './pod.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
@@ -32,7 +32,7 @@ export interface Route extends StanzaOptions {
   readonly stanza: string;
   readonly protocol: 'http' | 'tcp' | 'postgres';
   readonly status: PodStatus;
-  /** Null unless RUNNING and ready. */
+  /** Null unless RUNNING and taking connections. */
   readonly backend: Backend | null;
   readonly ipAllowList: readonly string[];
 }
@@ -40,7 +40,7 @@ export interface Route extends StanzaOptions {
 /**
  * The routes of a pod: published for every record that is not being deleted, whatever its status, so that a stopped pod
  * answers with a sentence. They use the applied spec (what runs), the wanted one before the first start; networking
- * policy acts at once. A backend appears only for an observation of exactly the applied identity that is ready.
+ * policy acts at once. A backend appears only for an observation of exactly the applied identity that takes connections.
  */
 export function routesOf(record: PodRecord, observation: Observation | null, baseHost: string): readonly Route[] {
   if (record.deleting !== null) return [];
@@ -79,10 +79,15 @@ export function stanzaOptionsOf({ tls, backendProtocol, sendProxyProtocol, clien
 
 function backendOf(record: PodRecord, observation: Observation | null, stanza: string): Backend | null {
   if (record.status !== 'RUNNING' || record.wish !== 'ON') return null;
-  if (observation?.kind !== 'workload' || observation.phase !== 'ready') return null;
+  if (observation?.kind !== 'workload' || !hasBackend(observation.phase)) return null;
   if (!isCurrentWorkload(record, observation)) return null;
   const address = observation.addresses[stanza];
   return address === undefined ? null : { uid: record.uid, ...address };
+}
+
+/** One that somebody else ends, such as a node that is drained, takes connections until it has ended. */
+function hasBackend(phase: WorkloadPhase): boolean {
+  return phase === 'ready' || phase === 'stopping';
 }
 
 /** Is this workload made from exactly what the record says was last applied? */

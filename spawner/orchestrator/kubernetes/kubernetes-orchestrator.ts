@@ -2,6 +2,7 @@ import { isAborted, untilAborted } from '../../../core/abort.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type {
   AnnotatedWorkload,
+  EnsureResult,
   Observation,
   Orchestrator,
   RemoveOptions,
@@ -45,6 +46,8 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
   const watchers = new Watchers();
   /** Removals begun here whose Pod has not gone yet, by uid: the rest follows when it has. */
   const ending = new Map<string, { readonly ref: WorkloadRef; readonly how: RemoveOptions }>();
+  /** Those whose Pod has gone and whose rest is being removed. */
+  const finishing = new Map<string, RemoveOptions>();
   let life: AbortSignal | null = null;
 
   const pods = watchObjects<PodView>({
@@ -94,6 +97,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
       return;
     }
     ending.delete(pod.uid);
+    finishing.set(pod.uid, unfinished.how);
     finish(unfinished, life)
       .catch((error: unknown) => {
         log.warn(
@@ -101,14 +105,22 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
           'what a pod leaves could not be removed; the health loop will',
         );
       })
-      .finally(() => watchers.changed(pod));
+      .finally(() => {
+        if (finishing.get(pod.uid) === unfinished.how) finishing.delete(pod.uid);
+        watchers.changed(pod);
+      });
   }
 
   async function finish(unfinished: { ref: WorkloadRef; how: RemoveOptions }, signal: AbortSignal): Promise<void> {
     await remove(unfinished.ref, unfinished.how, signal);
   }
 
-  function ensure(workload: WorkloadSpec, signal: AbortSignal) {
+  function ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult> {
+    const removal = ending.get(workload.uid)?.how ?? finishing.get(workload.uid);
+    if (removal !== undefined && removal.run >= workload.run) {
+      // Its Secret would count as made, and be removed a moment later.
+      return Promise.resolve({ kind: 'wait', reason: 'this workload is being removed' });
+    }
     const removeOlder = (older: OwnedObject, until: AbortSignal): Promise<void> =>
       remove(older, { data: 'keep', run: older.run }, until);
     return makeWorkload({ objects, templates, settings, openEnvironment, removeOlder }, workload, signal);

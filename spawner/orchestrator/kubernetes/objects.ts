@@ -135,9 +135,8 @@ export interface PodView extends OwnedObject {
   readonly isScheduled: boolean;
   /** Why it is not, in the scheduler's words. */
   readonly unscheduled: string;
+  /** The condition Ready: that of the container, but False also when the node has stopped reporting. */
   readonly isReady: boolean;
-  /** Why it is not, by the control plane: the node does not answer, say. */
-  readonly unreadyReason: string;
   /** What interrupted it from outside, such as an eviction. */
   readonly disruption: { readonly reason: string; readonly message: string } | null;
   readonly address: string;
@@ -165,7 +164,6 @@ export function parsePod(object: JsonRecord): PodView | null {
     isScheduled: textAt(scheduled, 'status') === 'True' || textAt(recordAt(object, 'spec'), 'nodeName') !== '',
     unscheduled: textAt(scheduled, 'status') === 'False' ? textAt(scheduled, 'message') : '',
     isReady: textAt(ready, 'status') === 'True',
-    unreadyReason: textAt(ready, 'status') === 'True' ? '' : textAt(ready, 'reason'),
     disruption:
       textAt(disrupted, 'status') === 'True'
         ? { reason: textAt(disrupted, 'reason'), message: textAt(disrupted, 'message') }

@@ -4,7 +4,7 @@ import { podStatus } from './pod-status.ts';
 
 /** What a Pod tells about its workload: pure. `service`: that of the same run, as far as it is known. */
 export function observationOf(pod: PodView, service: ServiceView | null, ageMs: number): WorkloadObservation {
-  const { phase, message, exitCode, signal, restarts, startedAtMs } = podStatus(pod);
+  const { phase, message, isServing, exitCode, signal, restarts, startedAtMs } = podStatus(pod);
   return {
     kind: 'workload',
     ...identityOf(pod),
@@ -15,7 +15,7 @@ export function observationOf(pod: PodView, service: ServiceView | null, ageMs: 
     exitCode,
     signal,
     restarts,
-    addresses: phase === 'ready' ? addressesOf(pod, service) : {},
+    addresses: isServing ? addressesOf(pod, service) : {},
   };
 }
 

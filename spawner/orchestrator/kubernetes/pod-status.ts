@@ -7,11 +7,17 @@ const CRASHING_AFTER_RESTARTS = 2;
 /** A run that lasted longer stands for itself: the kubelet forgets earlier failures after it, and so do we. */
 const RECOVERED_AFTER_MS = 10 * 60_000;
 const SAID_MAX_LENGTH = 500;
+/** Of the condition DisruptionTarget: its node had a NoExecute taint, such as unreachable, for longer than is tolerated. */
+const NODE_TAINTED = 'DeletionByTaintManager';
+const NODE_SILENT =
+  'The node of this pod has stopped reporting, so this status may be out of date. Connections go on as long as the pod responds.';
 
 export interface PodStatusView {
   readonly phase: WorkloadPhase;
   /** A sentence for the pod's user, or ''. */
   readonly message: string;
+  /** It takes connections, as far as is known: also while the cluster ends it, or while its node is silent. */
+  readonly isServing: boolean;
   readonly exitCode: number | null;
   readonly signal: string | null;
   readonly restarts: number;
@@ -28,6 +34,7 @@ export function podStatus(pod: PodView): PodStatusView {
   return {
     phase,
     message,
+    isServing: (phase === 'ready' || phase === 'stopping') && container !== null && isAnswering(container),
     exitCode: signal === null ? (shown?.exitCode ?? null) : null,
     signal,
     restarts: container?.restarts ?? 0,
@@ -56,12 +63,14 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
 }
 
 function deletionMessage(pod: PodView): string {
-  if (pod.unreadyReason === 'NodeLost' || pod.reason === 'NodeLost') {
-    return 'The node of this pod does not answer; the pod is made again once the cluster is sure that it has ended there.';
+  if (pod.disruption === null) return '';
+  if (pod.disruption.reason === NODE_TAINTED) {
+    return (
+      'The node of this pod has been away for too long, so the cluster ends the pod. It starts again once the cluster ' +
+      'is sure that it no longer runs there: when the node is back, deleted, or tainted out-of-service.'
+    );
   }
-  return pod.disruption === null
-    ? ''
-    : `The cluster ends this pod (${pod.disruption.reason}): ${said(pod.disruption.message)}`;
+  return `The cluster ends this pod (${pod.disruption.reason}): ${said(pod.disruption.message)}`;
 }
 
 function failureMessage(pod: PodView, end: ContainerEnd | null): string {
@@ -83,18 +92,18 @@ function unstarted(pod: PodView): Judged {
 function ofContainer(pod: PodView, container: ContainerView, end: ContainerEnd | null): Judged {
   const { state } = container;
   if (state.kind === 'waiting') return waiting(pod, container, state, end);
-  if (state.kind === 'running' && container.isReady && pod.isReady) return { phase: 'ready', message: '' };
-  if (isNodeAway(pod)) {
-    return {
-      phase: 'starting',
-      message: 'The node of this pod does not answer; connections to it fail until it does.',
-    };
-  }
+  if (isAnswering(container)) return { phase: 'ready', message: pod.isReady ? '' : NODE_SILENT };
   return afterEnd(container, end);
 }
 
-function isNodeAway({ unreadyReason, reason }: PodView): boolean {
-  return unreadyReason === 'NodeNotReady' || unreadyReason === 'NodeLost' || reason === 'NodeLost';
+/**
+ * By the container, not by the Pod's condition Ready: the kubelet writes both at once, so where they differ it was the node
+ * controller, which sets Ready to False, without a reason, when it has not heard from the node for 40 s (Kubernetes
+ * pkg/controller/util/node, MarkPodsNotReady). That says nothing about the pod, which goes on answering on a node whose
+ * kubelet is down.
+ */
+function isAnswering({ state, isReady }: ContainerView): boolean {
+  return state.kind === 'running' && isReady;
 }
 
 function afterEnd(container: ContainerView, end: ContainerEnd | null): Judged {

@@ -3,6 +3,7 @@ import type { Observation, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodSpec } from '../../../core/pod.ts';
 import { becomes, ensured, isPhase, never, observed, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
+import { STRATEGIC_MERGE } from '../../support/kubernetes/kube-client.ts';
 import { controlPlaneProblem, startTestCluster, type TestCluster } from '../../support/kubernetes/index.ts';
 import {
   imageSpec,
@@ -112,6 +113,20 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     const seen = await saying(workload, 'failed', 'evicted this pod');
     expect(seen.message).toContain('The node was low on resource: memory.');
     expect(seen.addresses).toEqual({});
+    await remove(workload);
+  });
+
+  it('one whose node has stopped reporting stays reachable, and says what is the case', async () => {
+    const workload = await made(serving());
+    const before = await becomes(handle.orchestrator, workload, 'ready');
+    // What the node controller writes, 40 s after a node's last word: no reason.
+    const ready = { type: 'Ready', status: 'False', lastTransitionTime: new Date().toISOString(), reason: null };
+    await cluster.controlPlane.client.call('PATCH', `/api/v1/namespaces/${NAMESPACE}/pods/${nameOf(workload)}/status`, {
+      body: { status: { conditions: [ready] } },
+      contentType: STRATEGIC_MERGE,
+    });
+    const seen = await saying(workload, 'ready', 'has stopped reporting');
+    expect(seen.addresses).toEqual(before.addresses);
     await remove(workload);
   });
 

@@ -153,13 +153,22 @@ describe('the status of a Pod', () => {
       'The cluster has ended this pod (PreemptionByScheduler): room for another.',
     ],
     [
-      'node gone',
+      'node silent: the node controller gives no reason',
       {
         ...container(running, { ready: true }),
-        conditions: [SCHEDULED, { type: 'Ready', status: 'False', reason: 'NodeNotReady' }],
+        conditions: [SCHEDULED, { type: 'Ready', status: 'False' }, { type: 'ContainersReady', status: 'True' }],
+      },
+      'ready',
+      'The node of this pod has stopped reporting, so this status may be out of date. Connections go on as long as the pod responds.',
+    ],
+    [
+      'readiness probe failing, by a kubelet that reports',
+      {
+        ...container(running, { ready: false }),
+        conditions: [SCHEDULED, UNREADY, { type: 'ContainersReady', status: 'False', reason: 'ContainersNotReady' }],
       },
       'starting',
-      'The node of this pod does not answer; connections to it fail until it does.',
+      '',
     ],
     ['unknown', { phase: 'Unknown' }, 'starting', 'The node of this pod does not answer: its state is not known.'],
   ])('%s', (_what, status, phase, message) => {
@@ -171,6 +180,25 @@ describe('the status of a Pod', () => {
     for (const status of [container(running, { ready: true }), { phase: 'Succeeded' }, waiting('ErrImagePull')]) {
       expect(statusOf(status, metadata).phase).toBe('stopping');
     }
+  });
+
+  it('serves while the cluster ends it, as long as its container is ready', () => {
+    const metadata = { deletionTimestamp: '2026-01-01T00:00:00Z' };
+    const tainted = {
+      type: 'DisruptionTarget',
+      status: 'True',
+      reason: 'DeletionByTaintManager',
+      message: 'Taint manager: deleting due to NoExecute taint',
+    };
+    const silent = {
+      ...container(running, { ready: true }),
+      conditions: [SCHEDULED, { type: 'Ready', status: 'False' }, tainted],
+    };
+    expect(statusOf(silent, metadata)).toMatchObject({ phase: 'stopping', isServing: true });
+    expect(statusOf(silent, metadata).message).toContain('away for too long');
+    expect(statusOf(container(running, { ready: false }), metadata)).toMatchObject({ isServing: false });
+    expect(statusOf(container(ended(0), { ready: false }), metadata)).toMatchObject({ isServing: false });
+    expect(statusOf(waiting('ContainerCreating'))).toMatchObject({ isServing: false });
   });
 
   it('tells exit code or signal, restarts and start', () => {
