@@ -211,6 +211,8 @@ export interface KubernetesConfig {
   /** Null = the cluster's default. */
   readonly storageClass: string | null;
   readonly volumeSizeMiB: number;
+  /** Of a container's layer and log on its node's disk. */
+  readonly ephemeralStorage: { readonly requestMiB: number; readonly limitMiB: number };
   /** Of images that users choose. */
   readonly podSecurity: 'restricted' | 'baseline';
   /** By template: the image to take instead of the template's own. */

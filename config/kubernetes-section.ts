@@ -21,6 +21,12 @@ const CIDR = /\/\d{1,3}$/;
 export const kubernetesSection = z.strictObject({
   storageClass: name.optional(),
   volumeSizeMiB: z.int().min(1).default(10_240),
+  ephemeralStorage: z
+    .strictObject({ requestMiB: z.int().min(1).default(128), limitMiB: z.int().min(1).default(2_048) })
+    .refine(({ requestMiB, limitMiB }) => requestMiB <= limitMiB, {
+      error: 'requestMiB must not be greater than limitMiB',
+    })
+    .prefault({}),
   podSecurity: z.enum(['restricted', 'baseline']).default('restricted'),
   templateImages: z.partialRecord(z.enum(['template/postgres', 'template/neo4j', 'podgate/hello']), text).default({}),
   imagePullSecrets: z.array(name).default([]),

@@ -55,6 +55,7 @@ export function kubernetesSettings(change: Partial<KubernetesSettings> = {}): Ku
     site: 'test',
     storageClass: null,
     volumeSizeMiB: 64,
+    ephemeralStorage: { requestMiB: 128, limitMiB: 2_048 },
     podSecurity: 'restricted',
     imagePullSecrets: [],
     nodeSelector: {},

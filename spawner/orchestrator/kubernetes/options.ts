@@ -24,6 +24,8 @@ export interface KubernetesSettings {
   readonly storageClass: string | null;
   /** Of each volume. */
   readonly volumeSizeMiB: number;
+  /** Of a container's layer and log on its node's disk; what its directories there may hold is added to the limit. */
+  readonly ephemeralStorage: { readonly requestMiB: number; readonly limitMiB: number };
   /** What the cluster demands of images that users choose; templates meet the restricted level in any case. */
   readonly podSecurity: 'restricted' | 'baseline';
   readonly imagePullSecrets: readonly string[];

@@ -245,6 +245,7 @@ describe('a cluster', () => {
         kubeconfig: join(directory, 'kube', 'config'),
         storageClass: null,
         volumeSizeMiB: 10_240,
+        ephemeralStorage: { requestMiB: 128, limitMiB: 2_048 },
         podSecurity: 'restricted',
         templateImages: {},
         gateway: {
@@ -270,6 +271,7 @@ describe('a cluster', () => {
       `kubernetes:
   storageClass: fast
   volumeSizeMiB: 512
+  ephemeralStorage: {limitMiB: 4096}
   podSecurity: baseline
   templateImages: {template/neo4j: mirror.example/neo4j:5}
   imagePullSecrets: [mirror]
@@ -284,6 +286,7 @@ describe('a cluster', () => {
       kubeconfig: join(directory, 'kube', 'config'),
       storageClass: 'fast',
       volumeSizeMiB: 512,
+      ephemeralStorage: { requestMiB: 128, limitMiB: 4_096 },
       podSecurity: 'baseline',
       templateImages: { 'template/neo4j': 'mirror.example/neo4j:5' },
       imagePullSecrets: ['mirror'],
@@ -319,6 +322,12 @@ describe('a cluster', () => {
       'PODGATE_CONFIG kubernetes.templateImages',
     ],
     ['no size', CLUSTER, 'kubernetes: {volumeSizeMiB: 0}', 'PODGATE_CONFIG kubernetes.volumeSizeMiB: '],
+    [
+      'a request above its limit',
+      CLUSTER,
+      'kubernetes: {ephemeralStorage: {requestMiB: 200, limitMiB: 100}}',
+      'PODGATE_CONFIG kubernetes.ephemeralStorage: ',
+    ],
   ])('with %s is refused by the name of the key', (_what, env, yaml, begin) => {
     const problems = problemsOf(env, yaml);
     expect(problems).toHaveLength(1);

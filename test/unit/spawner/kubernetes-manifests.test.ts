@@ -192,6 +192,52 @@ describe('the Pod', () => {
     });
   });
 
+  it.each([
+    ['an image', image, 2_048],
+    ['Postgres with a volume: its scratch directories are added', { ...postgres, persistentVolume: true }, 4_096],
+    ['Postgres without one: its data is added, too', postgres, 4_160],
+    ['Neo4j with a volume', { ...neo4j, persistentVolume: true }, 3_072],
+    ['hello', { template: 'podgate/hello', writtenTemplate: 'hello' }, 2_048],
+  ] as const)('may fill so much of the disk of its node and no more: %s', (_what, spec, limitMiB) => {
+    expect(podOf(spec, { credentials })).toMatchObject({
+      spec: {
+        containers: [
+          {
+            resources: {
+              requests: { 'ephemeral-storage': '128Mi' },
+              limits: { 'ephemeral-storage': `${limitMiB}Mi` },
+            },
+          },
+        ],
+      },
+    });
+  });
+
+  it.each([
+    ['an image', image],
+    ['Postgres', postgres],
+    ['Neo4j', neo4j],
+  ] as const)('has shared memory up to its memory limit: %s', (_what, spec) => {
+    const resources = { cpuRequest: 250, cpuLimit: 2000, memRequest: 256, memLimit: 1_234, gpus: 0 };
+    const pod = podOf({ ...spec, resources }, { credentials }) as unknown as {
+      spec: { volumes: object[]; containers: { volumeMounts: object[] }[]; securityContext: object };
+    };
+    expect(pod.spec.volumes).toContainEqual({
+      name: 'shared-memory',
+      emptyDir: { medium: 'Memory', sizeLimit: '1234Mi' },
+    });
+    expect(pod.spec.containers[0]?.volumeMounts).toContainEqual({ name: 'shared-memory', mountPath: '/dev/shm' });
+    // It changes no group of an image that has no volume of its own.
+    if (spec === image) expect(pod.spec.securityContext).not.toHaveProperty('fsGroup');
+  });
+
+  it('has what its user mounts in place of shared memory', () => {
+    const pod = podOf({ ...image, volumeMounts: [volume('mine', '/dev/shm')] }) as unknown as {
+      spec: { volumes: { name: string }[] };
+    };
+    expect(pod.spec.volumes.map(({ name }) => name)).toEqual(['volume-mine']);
+  });
+
   it('gives users’ words to the program as they are, their values from the Secret alone', () => {
     const longName = 'L'.repeat(256);
     const environmentVariables = { A: 'costs $5, $(PORT) and $$(PORT) $', PORT: '1', [longName]: 'long' };

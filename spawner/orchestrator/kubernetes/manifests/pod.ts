@@ -21,7 +21,7 @@ export const CONTAINER = 'pod';
 /** The Pod of a workload: pure. It is made last, when all that it needs and all that fences it is there. */
 export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
   const { workload, settings } = context;
-  const { volumes, mounts } = podVolumes(workload, recipe, settings);
+  const { volumes, mounts, needsGroup, scratchMiB } = podVolumes(workload, recipe, settings);
   const container: V1Container = {
     name: CONTAINER,
     image: recipe.image,
@@ -29,7 +29,7 @@ export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
     ...(recipe.args.length === 0 ? {} : { args: recipe.args.map(literal) }),
     env: environmentOf(context, recipe),
     ports: portsOf(context).map((containerPort) => ({ containerPort, protocol: 'TCP' })),
-    resources: resourcesOf(context),
+    resources: resourcesOf(context, scratchMiB),
     securityContext: containerSecurity(recipe),
     ...(mounts.length === 0 ? {} : { volumeMounts: mounts }),
     ...probesOf(recipe),
@@ -52,7 +52,7 @@ export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
       automountServiceAccountToken: false,
       // One variable for each port of each service of the namespace: who else is there, and names that images misread.
       enableServiceLinks: false,
-      securityContext: podSecurity(recipe, volumes.length > 0),
+      securityContext: podSecurity(recipe, needsGroup),
       ...(settings.imagePullSecrets.length === 0
         ? {}
         : { imagePullSecrets: settings.imagePullSecrets.map((name) => ({ name })) }),
@@ -95,21 +95,32 @@ function literal(text: string): string {
   return text.replace(/\$(?=[$(])/g, '$$$$');
 }
 
-function resourcesOf({ workload }: ManifestContext): V1ResourceRequirements {
+/**
+ * `scratchMiB`: what the pod's directories on the node's disk may hold. The kubelet counts them with the container's own
+ * layer and its log, and evicts a pod whose sum exceeds the limit.
+ */
+function resourcesOf({ workload, settings }: ManifestContext, scratchMiB: number): V1ResourceRequirements {
   const { cpuRequest, cpuLimit, memRequest, memLimit, gpus } = workload.spec.resources;
+  const { requestMiB, limitMiB } = settings.ephemeralStorage;
   return {
-    requests: { cpu: `${cpuRequest}m`, memory: `${memRequest}Mi` },
-    limits: { cpu: `${cpuLimit}m`, memory: `${memLimit}Mi`, ...(gpus === 0 ? {} : { 'nvidia.com/gpu': String(gpus) }) },
+    // Without a request of its own, the limit would be what the scheduler looks for.
+    requests: { cpu: `${cpuRequest}m`, memory: `${memRequest}Mi`, 'ephemeral-storage': `${requestMiB}Mi` },
+    limits: {
+      cpu: `${cpuLimit}m`,
+      memory: `${memLimit}Mi`,
+      'ephemeral-storage': `${limitMiB + scratchMiB}Mi`,
+      ...(gpus === 0 ? {} : { 'nvidia.com/gpu': String(gpus) }),
+    },
   };
 }
 
-function podSecurity({ user, isRestricted }: Recipe, hasVolumes: boolean): V1PodSecurityContext {
+function podSecurity({ user, isRestricted }: Recipe, needsGroup: boolean): V1PodSecurityContext {
   // New volumes are root's. Whoever the image runs as becomes a member of the group that owns them.
   const fsGroup = user ?? VOLUME_GROUP;
   return {
     ...(isRestricted ? { runAsNonRoot: true } : {}),
     ...(user === null ? {} : { runAsUser: user, runAsGroup: user }),
-    ...(hasVolumes ? { fsGroup, fsGroupChangePolicy: 'OnRootMismatch' } : {}),
+    ...(needsGroup ? { fsGroup, fsGroupChangePolicy: 'OnRootMismatch' } : {}),
     seccompProfile: { type: 'RuntimeDefault' },
   };
 }

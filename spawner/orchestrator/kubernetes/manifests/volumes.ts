@@ -6,7 +6,8 @@ import type { Recipe } from '../recipes/recipe.ts';
 import { type ManifestContext, uidLabels } from './metadata.ts';
 
 /** Of each directory that is written for a while only: a pod that fills one is evicted, not its node's others. */
-const SCRATCH_SIZE = '1Gi';
+const SCRATCH_SIZE_MIB = 1_024;
+const SHARED_MEMORY = '/dev/shm';
 
 /** The pod's volumes by name; '' is that of persistent_volume, at the template's data path. */
 export function claimedVolumes(workload: WorkloadSpec, recipe: Pick<Recipe, 'dataPath'>): readonly string[] {
@@ -35,6 +36,10 @@ export function claimManifest(context: ManifestContext, volume: string): V1Persi
 export interface PodVolumes {
   readonly volumes: V1Volume[];
   readonly mounts: V1VolumeMount[];
+  /** Somebody other than root has to be able to write to one of them. */
+  readonly needsGroup: boolean;
+  /** What its directories on the node's disk may hold together. */
+  readonly scratchMiB: number;
 }
 
 /** Claims where the pod asks for them; what it need not keep goes with it. */
@@ -51,18 +56,29 @@ export function podVolumes(workload: WorkloadSpec, recipe: Recipe, settings: Kub
     ...(readOnly ? { readOnly } : {}),
   }));
   const isMounted = (path: string): boolean => mounts.some(({ mountPath }) => mountPath === path);
+  let scratchMiB = 0;
+  const addScratch = (name: string, sizeMiB: number): void => {
+    volumes.push({ name, emptyDir: { sizeLimit: `${sizeMiB}Mi` } });
+    scratchMiB += sizeMiB;
+  };
   const { dataPath } = recipe;
   if (dataPath !== null && !isMounted(dataPath)) {
-    if (!spec.persistentVolume)
-      volumes.push({ name: volumeName(''), emptyDir: { sizeLimit: `${settings.volumeSizeMiB}Mi` } });
+    if (!spec.persistentVolume) addScratch(volumeName(''), settings.volumeSizeMiB);
     mounts.push({ name: volumeName(''), mountPath: dataPath });
   }
   for (const [index, mountPath] of recipe.scratch.entries()) {
     if (isMounted(mountPath)) continue;
-    volumes.push({ name: `scratch-${index}`, emptyDir: { sizeLimit: SCRATCH_SIZE } });
+    addScratch(`scratch-${index}`, SCRATCH_SIZE_MIB);
     mounts.push({ name: `scratch-${index}`, mountPath });
   }
-  return { volumes, mounts };
+  const needsGroup = volumes.length > 0;
+  if (!isMounted(SHARED_MEMORY)) {
+    // A container runtime gives 64 MiB, too little for a parallel hash join. What is in it counts as memory of the pod.
+    const sizeLimit = `${spec.resources.memLimit}Mi`;
+    volumes.push({ name: 'shared-memory', emptyDir: { medium: 'Memory', sizeLimit } });
+    mounts.push({ name: 'shared-memory', mountPath: SHARED_MEMORY });
+  }
+  return { volumes, mounts, needsGroup, scratchMiB };
 }
 
 /** Users' names hold no hyphen. */
