@@ -27,7 +27,7 @@ export function greetingOf(options: GreetingOptions): string {
   const dataDir = inside.startsWith('..') || inside === '' ? config.dataDir : inside;
   const path = (name: string): string => shellWord(`${dataDir}/${name}`);
   const port = config.publicHttpsPort;
-  const origin = (host: string): string => `https://${host}${port === 443 ? '' : `:${port}`}`;
+  const origin = (host: string): string => originOf(host, port);
   const token = key === null ? `$(cat ${path('admin.token')})` : '$TOKEN';
   const api = `http://127.0.0.1:${config.controlPort}/v3/pods`;
   const create = (body: object): string =>
@@ -57,6 +57,36 @@ A web server:
 ${resolvesNames ? '' : `\n${resolveHint(baseHost, asRoot)}\n`}
 ${config.kubernetes === null ? 'Ctrl-C ends it, pods included; they are started again with it.' : 'Ctrl-C ends it; pods go on, and are reached again when it is back.'}
 `;
+}
+
+/** The same for a log that programs read: what an operator needs to know of this replica, and nothing to type. */
+export function greetingFields({
+  config,
+  version,
+  tookMs,
+  protection = null,
+}: Omit<GreetingOptions, 'cwd' | 'asRoot' | 'resolvesNames'>) {
+  const { baseHost } = config.tenants[0];
+  const { httpsPort, httpPort, controlPort, controlPlane, kubernetes } = config;
+  return {
+    version,
+    ms: Math.round(tookMs),
+    roles: config.roles,
+    workers: config.workers,
+    baseHosts: config.tenants.map((tenant) => tenant.baseHost),
+    api: `${originOf(baseHost, config.publicHttpsPort)}/v3/pods`,
+    ports: { https: httpsPort, http: httpPort, control: controlPort, more: config.listeners.map(({ port }) => port) },
+    ...(kubernetes === null
+      ? { pods: 'processes', protection }
+      : { pods: 'kubernetes', namespace: kubernetes.namespace }),
+    ...(controlPlane === null
+      ? {}
+      : { controlPlane: controlPlane.addresses.map(({ host, port }) => `${host}:${port}`) }),
+  };
+}
+
+function originOf(host: string, port: number): string {
+  return `https://${host}${port === 443 ? '' : `:${port}`}`;
 }
 
 /** Of a replica that is one part of an installation: what to type next is said where the others are. */

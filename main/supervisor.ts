@@ -12,7 +12,7 @@ import type { ControlReport } from './control-port/probe-state.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { descriptorLimit, descriptorShortage } from './descriptor-limit.ts';
 import { HangSupervision } from './hang-supervision.ts';
-import { greetingOf, resolvesPodNames } from './greeting.ts';
+import { greetingFields, greetingOf, resolvesPodNames } from './greeting.ts';
 import { type BoundSocket, type ListeningSockets, openListeningSockets } from './listening-sockets.ts';
 import { createLogger } from './logging.ts';
 import { type ChildMessage, type ChildRole, EXIT_CONFIG, type Settings } from './messages.ts';
@@ -284,20 +284,15 @@ class Supervisor {
     this.#hasGreeted = true;
     const { config, version } = this.#settings;
     const tookMs = performance.now() - this.#startedMs;
+    const said = { config, version, tookMs, protection: this.#protection };
+    if (!process.stdout.isTTY) {
+      this.#log.info(greetingFields(said), 'ready');
+      return;
+    }
     this.#log.info({ ms: Math.round(tookMs) }, 'ready');
     void resolvesPodNames(config.tenants[0].baseHost).then((resolvesNames) => {
       const asRoot = process.getuid?.() === 0;
-      process.stdout.write(
-        greetingOf({
-          config,
-          version,
-          tookMs,
-          cwd: process.cwd(),
-          asRoot,
-          resolvesNames,
-          protection: this.#protection,
-        }),
-      );
+      process.stdout.write(greetingOf({ ...said, cwd: process.cwd(), asRoot, resolvesNames }));
     });
   }
 

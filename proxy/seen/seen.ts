@@ -129,6 +129,7 @@ export function createSeen({ worker, counters, clock, accessLog }: SeenOptions):
       if (connectedMs !== null) observe(durations, 'connect http', connectedMs - beganMs);
       if (firstByteMs !== null) observe(durations, 'first-byte http', firstByteMs - beganMs);
       observe(durations, 'request http', endMs - beganMs);
+      if (isGoodProbe(request)) return;
       accessLog?.write(requestLine(request, { worker, time: timeStamp(clock.now()), endMs }));
     },
     sessionBegan(route) {
@@ -150,10 +151,23 @@ export function createSeen({ worker, counters, clock, accessLog }: SeenOptions):
     connectionEnded(connection) {
       const { session } = connection;
       if (session !== null) sessionEnded(session);
-      if (connection.isHttp || connection.closedFor === 'probe') return;
+      if (connection.isHttp || connection.closedFor === 'probe' || saidNothing(connection)) return;
       accessLog?.write(sessionLine(connection, { worker, time: timeStamp(clock.now()), endMs: clock.monotonicMs() }));
     },
   };
+}
+
+const PROBE_PATH = /^(?:\/v3)?\/(?:healthz|readyz)(?:\?|$)/;
+
+/** They come every few seconds and all say the same, so only those that fail are worth a line. */
+function isGoodProbe({ isForApi, status, head }: RequestSeen): boolean {
+  return isForApi && status === 200 && head !== null && PROBE_PATH.test(head.url);
+}
+
+/** A TCP check of a kubelet or load balancer: it came, was accepted, and left without a byte. */
+function saidNothing({ raw, closedFor, session, refusedFor, phase }: Connection): boolean {
+  const isEarly = closedFor === 'ended-early' || (closedFor === null && phase === 'sniffing');
+  return isEarly && raw.bytesRead === 0 && session === null && refusedFor === null;
 }
 
 /** Of what is no request; the other reasons are told to `refused`. */

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { dirname, join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { until } from '../../support/until.ts';
@@ -228,6 +229,33 @@ describe('the access log of sessions', () => {
     fixture.gateway.closeAll();
     await until('it is told', () => log.texts.length === 1);
     expect(log.lines()[0]).toMatchObject({ end: 'drained', bytesIn: 4 });
+  });
+});
+
+describe('the access log of probes', () => {
+  it('has those that fail, and none that succeed: /healthz, /readyz, connections without a byte', async () => {
+    const log = createLog();
+    const fixture = await start({ routes: [], accessLog: log.sink, limits: { handshakeTimeoutMs: 150 } });
+    let status = 200;
+    const api = http.createServer((_request, response) => response.writeHead(status).end());
+    pods.push(api);
+    await new Promise<void>((resolve) => api.listen(join(dirname(fixture.feed.path), 'api.sock'), resolve));
+    const probe = async (path: string): Promise<string> => {
+      const client = await fixture.connect('localhost', { ALPNProtocols: ['http/1.1'] });
+      return ask(client, `GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
+    };
+    for (const path of ['/readyz', '/v3/healthz', '/v3/readyz?verbose'])
+      expect(await probe(path)).toMatch(/^HTTP\/1.1 200/);
+    const { closed } = fixture.gateway.counters;
+    (await openPlain(fixture.httpsPort)).destroy();
+    await until('the TCP check is counted', () => closed['ended-early'] === 1);
+    // What is no probe, and probes that fail.
+    await probe('/v3/pods');
+    status = 503;
+    await probe('/readyz');
+    await readAll(await openPlain(fixture.httpsPort));
+    await until('three lines', () => log.texts.length >= 3);
+    expect(log.lines()).toMatchObject([{ path: '/v3/pods' }, { path: '/readyz', status: 503 }, { end: 'deadline' }]);
   });
 });
 

@@ -230,6 +230,15 @@ test('what it keeps is for this user alone', () => {
   expect(statSync(program.dataDir).mode & 0o077).toBe(0);
 });
 
+test('without a terminal every line it has said is JSON, and it says once that it is ready', () => {
+  const lines = program.output
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const ready = lines.filter(({ part, msg }) => part === 'supervisor' && msg === 'ready');
+  expect(ready).toMatchObject([{ pods: 'processes', ports: { https: program.httpsPort } }]);
+});
+
 test('nothing it has said holds a token, a password or a key', async () => {
   const { body } = await program.get('/v3/pods/echo');
   expect(body.status).toBe('success');

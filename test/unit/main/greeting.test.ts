@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../../config/load-config.ts';
-import { greetingOf } from '../../../main/greeting.ts';
+import { greetingFields, greetingOf } from '../../../main/greeting.ts';
 
 const said = (env: NodeJS.ProcessEnv, resolvesNames = true): string =>
   greetingOf({
@@ -47,4 +47,24 @@ test('a data directory elsewhere is quoted for the shell and named to npx podgat
   const text = said({ PODGATE_DATA_DIR: "/srv/it's here" });
   expect(text).toContain(`$(cat '/srv/it'\\''s here/admin.token')`);
   expect(text).toContain(`PODGATE_DATA_DIR='/srv/it'\\''s here' npx podgate psql`);
+});
+
+test('in a log for programs it says what an operator needs, without commands, keys or a shell’s paths', () => {
+  const env = {
+    PODGATE_ORCHESTRATOR: 'kubernetes',
+    PODGATE_NAMESPACE: 'users',
+    KUBECONFIG: '/k',
+    PODGATE_BASE_HOST: 'a.org',
+  };
+  const fields = greetingFields({ config: loadConfig(env, '/srv/podgate'), version: '1.2.3', tookMs: 340.4 });
+  expect(fields).toMatchObject({
+    version: '1.2.3',
+    ms: 340,
+    roles: ['gateway', 'control', 'spawner', 'health'],
+    baseHosts: ['a.org'],
+    api: 'https://a.org:8443/v3/pods',
+    pods: 'kubernetes',
+    namespace: 'users',
+  });
+  expect(JSON.stringify(fields)).not.toMatch(/npx|curl|Ctrl|\$|\/srv/);
 });
