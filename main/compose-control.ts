@@ -56,7 +56,7 @@ import { type Database, openDatabase } from './open-database.ts';
 import { openOrchestrator } from './open-orchestrator.ts';
 import { createOperatorServer } from './operator-server.ts';
 import { probesAlone } from './probes-alone.ts';
-import { controlReport, readinessOf, reportReadiness } from './readiness.ts';
+import { controlReport, createWaitReports, readinessOf, reportReadiness } from './readiness.ts';
 import { listenForGateways } from './remote/gateway-listener.ts';
 import { openTicketKeyFile } from './ticket-key-file.ts';
 import { watchProcessNumbers } from './process-numbers.ts';
@@ -87,6 +87,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const baseHostOf = (tenant: string): string =>
     config.tenants.find(({ id }) => id === tenant)?.baseHost ?? config.tenants[0].baseHost;
 
+  const waits = createWaitReports(link, log);
   const database = await openDatabase({
     config,
     path: inDataDir('podgate.db'),
@@ -97,7 +98,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     env: process.env,
     clock,
     log,
+    signal: link.ending,
+    onWaiting(error) {
+      log.warn({ error: error.publicMessages.join(' ') }, 'waiting for Redis before this replica can start');
+      waits.waitingFor('Redis, which does not answer');
+    },
   });
+  waits.end();
   const { store, queue, logs, replicas } = database;
   const vault = openKeyringVault(config.secretKeyFile);
   const agreeing = { replicas, vault, keyringPath: config.secretKeyFile };

@@ -1,4 +1,4 @@
-import { errorText, PodgateError } from '../core/errors.ts';
+import { errorText, isStoreFailure, PodgateError } from '../core/errors.ts';
 import { join } from 'node:path';
 import { acquireExclusiveLock } from './exclusive-lock.ts';
 import { createLogger } from './logging.ts';
@@ -32,6 +32,8 @@ export async function runControlChild(): Promise<void> {
       for (const message of error.publicMessages) process.stderr.write(`podgate: it does not start: ${message}\n`);
       process.exit(EXIT_CONFIG);
     }
+    // Told to end while it waited for a store that does not answer.
+    if (link.ending.aborted && isStoreFailure(error)) process.exit(0);
     log.error({ error: error instanceof Error ? error.stack : errorText(error) }, 'the control process failed');
     process.exit(1);
   }

@@ -43,8 +43,12 @@ export async function openDatabase(options: {
   readonly env: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Logger;
+  /** A Redis that does not answer is waited for until it does, or until this aborts. */
+  readonly signal: AbortSignal;
+  /** Called when that wait begins, and again whenever it is for another reason. */
+  readonly onWaiting: (error: PodgateError) => void;
 }): Promise<Database> {
-  const { config, path, replicaId, shared, memory, clock, log } = options;
+  const { config, path, replicaId, shared, memory, clock, log, signal, onWaiting } = options;
   switch (config.store) {
     case 'sqlite':
       return openSqliteDatabase({ path, replicaId, memory, clock, log });
@@ -54,7 +58,18 @@ export async function openDatabase(options: {
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
       const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
       const copies = redisReplicas === null ? {} : { copies: redisReplicas };
-      return openRedisDatabase({ url: redisUrl, site: config.site, replicaId, shared, memory, log, ...copies });
+      return openRedisDatabase({
+        url: redisUrl,
+        site: config.site,
+        replicaId,
+        shared,
+        memory,
+        log,
+        patienceMs: Infinity,
+        signal,
+        onWaiting,
+        ...copies,
+      });
     }
   }
 }

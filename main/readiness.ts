@@ -38,6 +38,31 @@ export function reportReadiness(link: SupervisorLink, report: () => ControlRepor
   return setGuardedInterval({ everyMs: LOOK_EVERY_MS, work, name: 'readiness', log });
 }
 
+export interface WaitReports {
+  /** Probes are told from now on that the control process waits for this; no address, no secret. */
+  waitingFor(what: string): void;
+  /** It waits no longer. */
+  end(): void;
+}
+
+/**
+ * Reports of a control process that cannot work before something outside answers. As with a store that is away later, that
+ * alone makes no replica unready: workers accept once they have a whole table, which they keep while the control process is
+ * started again. In a new replica they have none yet.
+ */
+export function createWaitReports(link: SupervisorLink, log: Logger): WaitReports {
+  const ok = link.start.settings.config.roles.includes('gateway');
+  let store = '';
+  let reporting: NodeJS.Timeout | undefined;
+  return {
+    waitingFor(what) {
+      store = `waiting for ${what}`;
+      reporting ??= reportReadiness(link, () => ({ ok, detail: { store } }), log);
+    },
+    end: () => clearInterval(reporting),
+  };
+}
+
 /** The answer of `/readyz` where the control process itself is asked: at the base host, through the gateway. */
 export function readinessOf(link: SupervisorLink, control: ControlReport): Readiness {
   const { ok, detail } = judgeReadiness({ gateway: link.gateway(), control, controlAgeMs: 0 }, 0);
@@ -57,6 +82,7 @@ export function controlReport(parts: {
 }): ControlReport {
   const { link, judge, leadership, health, feed, replicas, certificates, exercise } = parts;
   const trust = judge.trust();
+  const unanswered = judge.unanswered();
   const hasGateway = link.start.settings.config.roles.includes('gateway');
   // Without the role gateway there is nothing to accept on: what other gateways need is the table.
   const hasWhatItServes = hasGateway || feed.isReady;
@@ -66,16 +92,19 @@ export function controlReport(parts: {
   // Every replica has the same trouble with a shared store, and if all were unready, no pod could be reached.
   const isStoreShared = link.start.settings.config.store === 'redis';
   const storeText = (): string => {
-    if (trust === null) return 'not yet looked at';
+    if (trust === null) return unanswered === 'store' ? 'does not answer' : 'not yet looked at';
     if (trust.kind === 'suspect') return `suspect: ${trust.reason}`;
     return exercise.store() ?? 'healthy';
   };
   // Nobody writes to a suspect one: that is said, and what runs is served.
   const isStoreUsable = isStoreShared || trust?.kind === 'suspect' || exercise.store() === null;
+  // Workers that accept have a whole table from before: what they serve needs no judgement.
+  const isJudged = trust !== null || (unanswered !== null && hasGateway);
   return {
-    ok: trust !== null && hasWhatItServes && exercise.api() === null && isStoreUsable,
+    ok: isJudged && hasWhatItServes && exercise.api() === null && isStoreUsable,
     detail: {
       store: storeText(),
+      ...(unanswered === 'orchestrator' ? { orchestrator: 'does not answer; pods are as last seen' } : {}),
       ...(exercise.api() === null ? {} : { api: exercise.api() }),
       routes: feed.isReady ? 'complete' : 'not yet complete',
       followers: feed.followerCount,

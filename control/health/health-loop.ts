@@ -15,6 +15,8 @@ import { reconcilePod, type ReconcileParts } from './reconcile.ts';
 import type { StoreJudge } from './store-judge.ts';
 
 const PASS_EVERY_MS = 3_000;
+/** Before the first pass that succeeds, this replica serves nothing. */
+const FIRST_PASS_RETRY_MS = 500;
 const CONCURRENCY = 16;
 const RESEAL_EVERY_MS = 3_600_000;
 /** Back-off of a stream (changes, watch) that broke. */
@@ -134,16 +136,27 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     await work.close();
   }
 
-  /** At once, then every so often and whenever this replica begins to lead. A failed pass is logged, the next one comes. */
+  /**
+   * At once, then every so often and whenever this replica begins to lead. A failed pass is logged unless the one before
+   * failed with the same error; the next one comes.
+   */
   async function passes(signal: AbortSignal): Promise<void> {
+    const everyMs = options.passEveryMs ?? PASS_EVERY_MS;
+    let lastError: string | null = null;
     while (!signal.aborted) {
       const waiting = new AbortController();
       passNow = () => waiting.abort();
-      await pass(signal).catch((error: unknown) => {
-        if (!isAborted(signal))
-          log.warn({ error: errorText(error) }, 'a pass of the health loop failed; the next one follows');
-      });
-      await pause(options.passEveryMs ?? PASS_EVERY_MS, AbortSignal.any([signal, waiting.signal]));
+      try {
+        await pass(signal);
+        lastError = null;
+      } catch (caught) {
+        const error = errorText(caught);
+        if (!isAborted(signal) && error !== lastError)
+          log.warn({ error }, 'a pass of the health loop failed; the next ones follow');
+        lastError = error;
+      }
+      const pauseMs = judge.trust() === null ? Math.min(FIRST_PASS_RETRY_MS, everyMs) : everyMs;
+      await pause(pauseMs, AbortSignal.any([signal, waiting.signal]));
     }
   }
 

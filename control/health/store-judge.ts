@@ -1,3 +1,4 @@
+import { isAborted } from '../../core/abort.ts';
 import { judgeStore, type StoreTrust } from '../../core/lifecycle/clean-up.ts';
 import type { Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
 import type { Store } from '../../core/store.ts';
@@ -25,10 +26,13 @@ export interface StoreJudge {
   trust(): StoreTrust | null;
   /** Of the present period of trust: aborts when it ends. */
   trusted(): AbortSignal;
+  /** What did not answer at the last judgement; null = both did, or nobody has judged yet. */
+  unanswered(): 'orchestrator' | 'store' | null;
 }
 
 export function createStoreJudge({ store, guard, orchestrator }: StoreJudgeOptions): StoreJudge {
   let isJudged = false;
+  let unanswered: 'orchestrator' | 'store' | null = null;
 
   function trust(): StoreTrust | null {
     const reason = guard.suspicion();
@@ -36,13 +40,25 @@ export function createStoreJudge({ store, guard, orchestrator }: StoreJudgeOptio
     return isJudged ? { kind: 'healthy' } : null;
   }
 
+  async function answerOf<T>(from: 'orchestrator' | 'store', question: Promise<T>, signal: AbortSignal): Promise<T> {
+    try {
+      const answer = await question;
+      if (unanswered === from) unanswered = null;
+      return answer;
+    } catch (error) {
+      if (!isAborted(signal)) unanswered = from;
+      throw error;
+    }
+  }
+
   return {
     trust,
     trusted: () => guard.trusted(),
+    unanswered: () => unanswered,
     async judge(signal) {
       // In this order: whatever runs now was made at a commit that the identity, read later, has reached.
-      const workloads = await orchestrator.list(signal);
-      const identity = await store.identity();
+      const workloads = await answerOf('orchestrator', orchestrator.list(signal), signal);
+      const identity = await answerOf('store', store.identity(), signal);
       guard.judged(judgeStore(identity, workloads));
       isJudged = true;
       return { trust: trust() ?? { kind: 'healthy' }, workloads };

@@ -17,6 +17,8 @@ export interface ProgramOptions {
   readonly umask?: string;
   /** Soft and hard limit of open files of that shell (`ulimit -n`). */
   readonly openFiles?: number;
+  /** Files that the program sees in place of those of this machine (mount --bind; needs root), by their paths. */
+  readonly inPlaceOf?: Readonly<Record<string, string>>;
   /** Kept across restarts when given; otherwise a fresh one, removed at `dispose`. */
   readonly dataDir?: string;
   /** HTTPS, HTTP, control; free ones unless given. */
@@ -43,6 +45,7 @@ export class Program {
   readonly #env: Record<string, string>;
   readonly #umask: string;
   readonly #openFiles: number | null;
+  readonly #inPlaceOf: Readonly<Record<string, string>>;
   #child: ChildProcess | null = null;
   output = '';
 
@@ -51,6 +54,7 @@ export class Program {
     [this.httpsPort, this.httpPort, this.controlPort] = ports as [number, number, number];
     this.#umask = options.umask ?? '022';
     this.#openFiles = options.openFiles ?? null;
+    this.#inPlaceOf = options.inPlaceOf ?? {};
     this.#env = {
       PODGATE_DATA_DIR: dataDir,
       PODGATE_HTTPS_PORT: String(this.httpsPort),
@@ -87,6 +91,10 @@ export class Program {
     if (this.#child?.pid === undefined) throw new Error('the program is not running');
     return this.#child.pid;
   }
+  /** Null while it runs, or when a signal has ended it. */
+  get exitCode(): number | null {
+    return this.#child?.exitCode ?? null;
+  }
   get isRunning(): boolean {
     return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
   }
@@ -103,8 +111,11 @@ export class Program {
       ([name]) => !name.startsWith('PODGATE_') && name !== 'NODE_OPTIONS',
     );
     const limits = this.#openFiles === null ? '' : `ulimit -n ${this.#openFiles}; `;
-    const script = `${limits}umask ${this.#umask}; exec "$0" "$@"`;
-    const child = spawn('/bin/sh', ['-c', script, process.execPath, 'main.ts'], {
+    const mounts = Object.entries(this.#inPlaceOf).map(([path, file]) => `mount --bind '${file}' '${path}' && `);
+    const script = `${mounts.join('')}${limits}umask ${this.#umask}; exec "$0" "$@"`;
+    const shell = ['/bin/sh', '-c', script, process.execPath, 'main.ts'];
+    const [command = '', ...args] = mounts.length === 0 ? shell : ['unshare', '--mount', ...shell];
+    const child = spawn(command, args, {
       cwd: ROOT,
       env: { ...Object.fromEntries(inherited), ...this.#env },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import type { RedisAddress } from './redis-address.ts';
 import { unavailable } from './redis-failure.ts';
 import type { Reply } from './redis-reply.ts';
@@ -22,6 +23,8 @@ export interface RedisClientOptions {
   readonly address: RedisAddress;
   /** Certificates (PEM) to trust beside none other; by default those that Node trusts. */
   readonly ca: string | null;
+  /** Resolves the host's name; by default as Node does. */
+  readonly lookup?: LookupFunction;
   /** For the connection to be ready: TCP, TLS and authentication. */
   readonly connectMs: number;
   /** Called once, with the reason. Not after close or destroy. */
@@ -36,7 +39,7 @@ const BLOB_STRING = 36;
  * wait for ever for the answers of a server that has stopped without closing the connection.
  */
 export async function connectRedis(options: RedisClientOptions): Promise<RedisClient> {
-  const { address, ca, connectMs } = options;
+  const { address, ca, lookup, connectMs } = options;
   // 211 ms to import: only those who use Redis pay for it.
   const { createClient } = await import('redis');
   const socket = {
@@ -44,6 +47,7 @@ export async function connectRedis(options: RedisClientOptions): Promise<RedisCl
     port: address.port,
     reconnectStrategy: false,
     connectTimeout: connectMs,
+    ...(lookup === undefined ? {} : { lookup }),
   } as const;
   const client = createClient({
     RESP: 2,

@@ -1,4 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { LookupFunction } from 'node:net';
+import { isAborted, pause } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { RedisAddress } from './redis-address.ts';
@@ -7,6 +8,7 @@ import { isRefusal, refused, replyCode, safeText, storeFailure, unavailable } fr
 import { integerOf, type Reply } from './redis-reply.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { SendRaw } from './start-checks.ts';
+import { backoffMs, untilOneSucceeds } from './until-one-succeeds.ts';
 
 export interface SendOptions {
   /** Instead of the connection's. */
@@ -47,6 +49,7 @@ export interface RedisConnectionOptions {
   /** How many replicas must have a write that `isReplicated`, and how long they may take. */
   readonly copies: { readonly count: number; readonly withinMs: number };
   readonly ca: string | null;
+  readonly lookup: LookupFunction;
   readonly deadlineMs: number;
   readonly log: Logger;
   /** Run on every new connection before it is used; what it throws refuses the server. */
@@ -62,29 +65,37 @@ type State =
   | { readonly phase: 'away'; readonly reason: string }
   | { readonly phase: 'closed' };
 
-const BACKOFF_FIRST_MS = 20;
-const BACKOFF_MOST_MS = 2_000;
+/** How long opening waits for a server that does not answer. */
+export interface Patience {
+  /** Infinity: until the signal aborts. */
+  readonly forMs: number;
+  readonly signal: AbortSignal;
+  /** Called when opening has to wait, and again whenever the error is another. */
+  readonly onWaiting: (error: PodgateError) => void;
+}
 
 /**
- * Opens a connection, trying until `patienceMs` have passed. Throws 'config.invalid' for a server that refuses us or
+ * Opens a connection, trying as long as `patience` says. Throws 'config.invalid' at once for a server that refuses us or
  * that `check` refuses, 'store.unavailable' for one that does not answer.
  */
 export async function openRedisConnection(
   options: RedisConnectionOptions,
-  patienceMs: number,
+  patience: Patience,
 ): Promise<RedisConnection> {
   const { shown, log, deadlineMs, copies } = options;
   const closing = new AbortController();
   let state: State = { phase: 'away', reason: 'not connected yet' };
 
-  /** A function, since the compiler takes what it has seen of a signal for its state for ever. */
-  function isClosing(): boolean {
-    return closing.signal.aborted;
-  }
-
   async function connect(): Promise<void> {
     const address = await options.locate();
-    const client = await connectRedis({ address, ca: options.ca, connectMs: deadlineMs, onLost });
+    const { ca, lookup } = options;
+    const client: RedisClient = await connectRedis({
+      address,
+      ca,
+      lookup,
+      connectMs: deadlineMs,
+      onLost: (error) => onLost(client, error),
+    });
     try {
       await options.check((args) => client.send(args, { deadlineMs }), address);
       const { subscription } = options;
@@ -93,13 +104,14 @@ export async function openRedisConnection(
       client.destroy();
       throw error;
     }
-    if (isClosing()) client.destroy();
-    else state = { phase: 'up', client, address };
+    // Of attempts that overlap, one wins.
+    if (state.phase === 'away' && !isAborted(closing.signal)) state = { phase: 'up', client, address };
+    else client.destroy();
   }
 
-  function onLost(error: unknown): void {
+  function onLost(client: RedisClient, error: unknown): void {
     // During the check it was never up, and whoever checks is told.
-    if (state.phase !== 'up') return;
+    if (state.phase !== 'up' || state.client !== client) return;
     state = { phase: 'away', reason: safeText(error) };
     log.error({ redis: shown, error: safeText(error) }, 'the connection to Redis is lost');
     options.onChange();
@@ -107,40 +119,43 @@ export async function openRedisConnection(
   }
 
   async function reconnect(): Promise<void> {
-    for (let attempt = 0; !isClosing(); attempt++) {
-      await sleep(backoffMs(attempt), undefined, { signal: closing.signal }).catch(() => undefined);
-      if (isClosing()) return;
-      try {
-        await connect();
-        log.info({ redis: shown }, 'connected to Redis again');
-        options.onChange();
-        return;
-      } catch (error) {
-        const reason = safeText(error);
-        if (state.phase === 'away' && state.reason !== reason) {
-          log.warn({ redis: shown, error: reason }, 'Redis cannot be reached; trying again');
-          state = { phase: 'away', reason };
-        }
-      }
-    }
+    // A server that closes each connection at once is not asked in a tight loop.
+    await pause(backoffMs(0), closing.signal);
+    const onFailure = (error: unknown): void => {
+      const reason = safeText(error);
+      if (state.phase !== 'away' || state.reason === reason) return;
+      log.warn({ redis: shown, error: reason }, 'Redis cannot be reached; trying again');
+      state = { phase: 'away', reason };
+    };
+    await untilOneSucceeds({ attempt: connect, onFailure, signal: closing.signal });
+    if (isAborted(closing.signal)) return;
+    log.info({ redis: shown }, 'connected to Redis again');
+    options.onChange();
   }
 
-  const deadline = performance.now() + patienceMs;
-  for (let attempt = 0; ; attempt++) {
-    try {
-      await connect();
-      break;
-    } catch (error) {
+  async function open(): Promise<void> {
+    const deadline = performance.now() + patience.forMs;
+    let last: string | null = null;
+    const onFailure = (error: unknown): void => {
       const failure = openingFailure(error, shown);
       if (failure.code === 'config.invalid' || performance.now() > deadline) throw failure;
-      await sleep(backoffMs(attempt));
+      if (failure.message === last) return;
+      last = failure.message;
+      patience.onWaiting(failure);
+    };
+    try {
+      await untilOneSucceeds({ attempt: connect, onFailure, signal: patience.signal });
+    } finally {
+      // Attempts that are still under way come too late.
+      if (state.phase !== 'up') closing.abort();
     }
+    if (isAborted(closing.signal)) throw unavailable('open', `told to end while waiting for ${shown}`);
   }
+  await open();
 
   function lose(client: RedisClient, error: unknown): void {
-    if (state.phase !== 'up' || state.client !== client) return;
     client.destroy();
-    onLost(error);
+    onLost(client, error);
   }
 
   async function send(what: string, args: readonly Argument[], more: SendOptions = {}): Promise<Reply> {
@@ -242,9 +257,4 @@ function openingFailure(error: unknown, shown: string): PodgateError {
     publicMessages: [`The Redis at ${shown} does not answer: ${safeText(error)}.`],
     detail: `opening ${shown}: ${safeText(error)}`,
   });
-}
-
-/** Doubles, and differs between replicas, which all lose their connection at once. */
-function backoffMs(attempt: number): number {
-  return Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2);
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isAborted, pause } from '../../../core/abort.ts';
-import { errorText } from '../../../core/errors.ts';
+import { errorText, type PodgateError } from '../../../core/errors.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -12,7 +12,12 @@ import type { RecoveryView } from '../recovery-view.ts';
 import { createStoreGuard, createStoreMemory, type StoreGuard } from '../store-guard.ts';
 import { createWakeup } from '../wakeup.ts';
 import { parseRedisTarget, type RedisAddress } from './redis-address.ts';
-import { openRedisConnection, type RedisConnection, type RedisConnectionOptions } from './redis-connection.ts';
+import {
+  openRedisConnection,
+  type Patience,
+  type RedisConnection,
+  type RedisConnectionOptions,
+} from './redis-connection.ts';
 import { createRedisImport, type RedisImport } from './redis-import.ts';
 import { redisKeys } from './redis-keys.ts';
 import { createRedisLock } from './redis-lock.ts';
@@ -21,6 +26,7 @@ import { createRedisQueue } from './redis-queue.ts';
 import { readScripts } from './redis-scripts.ts';
 import { createRedisSession, type RedisSession } from './redis-session.ts';
 import { createRedisReplicas, type RedisReplicas } from './redis-replicas.ts';
+import { createSharedLookup } from './shared-lookup.ts';
 import { createRedisStore } from './redis-store.ts';
 import { askSentinels } from './sentinels.ts';
 import { checkRights } from './rights.ts';
@@ -65,8 +71,11 @@ export interface RedisDatabaseOptions {
   readonly isBeingFilled?: boolean;
   /** Every call answers, or fails, within this time. */
   readonly deadlineMs?: number;
-  /** How long opening waits for a Redis that does not answer. */
+  /** How long opening waits for a Redis that does not answer; Infinity = until `signal` aborts. */
   readonly patienceMs?: number;
+  readonly signal?: AbortSignal;
+  /** Called when opening has to wait, and again whenever it is for another reason. */
+  readonly onWaiting?: (error: PodgateError) => void;
 }
 
 const FEED_COMMITS = 10_000;
@@ -97,10 +106,11 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   };
   const watching = new AbortController();
   const { ca = null, deadlineMs = DEADLINE_MS } = options;
+  const lookup = createSharedLookup();
   const locate = async (): Promise<RedisAddress> =>
     target.kind === 'server'
       ? target.address
-      : askSentinels({ ...target, ca, deadlineMs: Math.min(deadlineMs, SENTINEL_MS) });
+      : askSentinels({ ...target, ca, lookup, deadlineMs: Math.min(deadlineMs, SENTINEL_MS) });
   const copies = options.copies ?? (target.kind === 'sentinel' ? 1 : 0);
   const waits = copies > 0;
   const guard = createStoreGuard({ memory: options.memory ?? createStoreMemory(), log });
@@ -122,6 +132,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     // Short: until then, nothing else on the connection is answered.
     copies: { count: copies, withinMs: Math.ceil(deadlineMs / 3) },
     ca,
+    lookup,
     deadlineMs,
     log,
     async check(send, address) {
@@ -133,16 +144,20 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     },
     onChange: wakeAll,
   };
-  const patienceMs = options.patienceMs ?? PATIENCE_MS;
-  const connection = await openRedisConnection(connectionOptions, patienceMs);
+  const patience: Patience = {
+    forMs: options.patienceMs ?? PATIENCE_MS,
+    signal: options.signal ?? watching.signal,
+    onWaiting: options.onWaiting ?? (() => undefined),
+  };
+  const connection = await openRedisConnection(connectionOptions, patience);
   const opened = [connection];
   try {
     const session = createRedisSession({ connection, keys, scripts, guard, waits });
-    const watcher = await openRedisConnection(connectionOptions, patienceMs);
+    const watcher = await openRedisConnection(connectionOptions, patience);
     opened.push(watcher);
     let replicas: RedisReplicas | null = null;
     const subscription = { channel: keys.bus, onMessage: (text: string) => replicas?.received(text) };
-    const subscriber = await openRedisConnection({ ...connectionOptions, subscription }, patienceMs);
+    const subscriber = await openRedisConnection({ ...connectionOptions, subscription }, patience);
     opened.push(subscriber);
     const { replicaId: id = randomUUID(), shared = '' } = options;
     replicas = createRedisReplicas({ id, shared, session, subscriber, log });

@@ -1,3 +1,4 @@
+import type { LookupFunction } from 'node:net';
 import type { RedisAddress } from './redis-address.ts';
 import { connectRedis } from './redis-client.ts';
 import { isRefusal, safeText, unavailable } from './redis-failure.ts';
@@ -7,6 +8,7 @@ export interface AskSentinelsOptions {
   readonly sentinels: readonly RedisAddress[];
   readonly master: string;
   readonly ca: string | null;
+  readonly lookup?: LookupFunction;
   readonly deadlineMs: number;
 }
 
@@ -33,7 +35,7 @@ export async function askSentinels(options: AskSentinelsOptions): Promise<RedisA
 }
 
 async function askOne(sentinel: RedisAddress, options: AskSentinelsOptions): Promise<RedisAddress> {
-  const { master, ca, deadlineMs } = options;
+  const { master, deadlineMs } = options;
   const question = ['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', master];
   // Sentinels often have no password of their own, and refuse one that they do not ask for.
   const plain = { ...sentinel, username: null, password: null, database: 0 };
@@ -49,7 +51,7 @@ async function askOne(sentinel: RedisAddress, options: AskSentinelsOptions): Pro
   return { ...sentinel, host, port: Number(port), shown: `${scheme}://${host}:${port}` };
 
   async function ask(address: RedisAddress): Promise<Reply> {
-    const client = await connectRedis({ address, ca, connectMs: deadlineMs, onLost: () => undefined });
+    const client = await connectRedis({ ...options, address, connectMs: deadlineMs, onLost: () => undefined });
     try {
       return await client.send(question, { deadlineMs });
     } finally {

@@ -61,7 +61,7 @@ export const DEFAULT_LIMITS: KubernetesLimits = {
   watchSeconds: 8,
   watchLateMs: 2_000,
   watchRetryMs: 200,
-  watchRetryMaxMs: 5_000,
+  watchRetryMaxMs: 1_000,
   firstListMs: 5_000,
   page: 500,
 };
