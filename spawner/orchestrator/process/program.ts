@@ -48,6 +48,7 @@ export async function startProgram(
   place: ProgramPlace,
   program: {
     readonly command: readonly string[];
+    readonly memLimitMiB: number;
     readonly cwd: string;
     readonly environment: Readonly<Record<string, string>>;
     /** Of its control groups. */
@@ -56,7 +57,7 @@ export async function startProgram(
 ): Promise<Running> {
   const { osUser, walls } = place;
   const marker = { [MARKER_VARIABLE]: place.marker };
-  const room = roomFor(walls, osUser, place.hide, program.command);
+  const room = roomFor(walls, osUser, place.hide, program);
   mkdirSync(place.logDirectory, { recursive: true, mode: 0o700 });
   if (room.shimUser !== null) chownSync(place.logDirectory, room.shimUser.uid, room.shimUser.gid);
   const statusFd = openSync(place.statusPath, O_WRONLY | O_TRUNC | O_CREAT | O_NOFOLLOW, 0o600);

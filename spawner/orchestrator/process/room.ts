@@ -20,14 +20,22 @@ const LAUNCH = `${PREPARE}exec "$@"`;
 const LAUNCH_IN_NAMESPACE = `${PREPARE}trap : TERM INT HUP QUIT USR1 USR2\n( exec "$@" )`;
 
 /**
+ * Shared memory of the pod's own, as large as its memory limit, of which it is a part; the machine's would be shared with
+ * other pods and outlive this one. $shm: its size in MiB.
+ */
+const SHARED_MEMORY = `[ ! -d /dev/shm ] || mount -t tmpfs -o "mode=1777,nosuid,nodev,size=\${shm}m" tmpfs /dev/shm`;
+const WITH_SHARED_MEMORY = `shm=$1\nshift\n${SHARED_MEMORY}\nexec "$@"`;
+
+/**
  * Hides files in a mount namespace of the pod's own. $1: directories that seem empty, $2: files that seem empty, $3: at
  * most five directories that are there nevertheless, the first of them the working directory; each one a line. The former
- * working directory would lead past the empty ones.
+ * working directory would lead past the empty ones. $4: size of its shared memory.
  */
 const HIDE = `
 set -ef
-hidden=$1 files=$2 kept=$3
-shift 3
+hidden=$1 files=$2 kept=$3 shm=$4
+shift 4
+${SHARED_MEMORY}
 IFS='
 '
 fd=5
@@ -75,18 +83,25 @@ export interface Room {
 }
 
 /** Puts a program behind the walls that there are: the command lines from the shim down to it. */
-export function roomFor(walls: Walls, osUser: OsUser | null, hide: HiddenFiles, program: readonly string[]): Room {
+export function roomFor(
+  walls: Walls,
+  osUser: OsUser | null,
+  hide: HiddenFiles,
+  { command: program, memLimitMiB }: { readonly command: readonly string[]; readonly memLimitMiB: number },
+): Room {
   const { hasNamespaces, hasUserNamespaces, hasSetpriv } = walls;
   const isContained = hasNamespaces || hasUserNamespaces;
   const launch = isContained ? LAUNCH_IN_NAMESPACE : LAUNCH;
   // A fork bomb must not take all pids of the machine. Without a user of the pod's own, ours would count too.
   const processes = osUser === null ? '' : String(PROCESSES_MAX);
   const lists = [hide.directories, hide.files, hide.kept].map((paths) => paths.join('\n'));
+  const shm = String(memLimitMiB);
   return {
     prefix: hasNamespaces ? ['unshare', '--net', '--ipc', '--'] : [],
     command: [
       ...(hasNamespaces ? ['unshare', '--pid', '--fork', '--mount-proc', '--'] : []),
-      ...(hasUserNamespaces ? [...USER_NAMESPACE, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists] : []),
+      ...(hasNamespaces ? ['/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm] : []),
+      ...(hasUserNamespaces ? [...USER_NAMESPACE, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists, shm] : []),
       ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
       ...['/bin/sh', '-c', launch, 'podgate-pod', processes, ...program],
     ],

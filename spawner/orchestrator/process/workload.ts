@@ -334,6 +334,7 @@ export class Workload {
     const { workload } = this.#record;
     const running = await startProgram(this.#place(), {
       command: launch.command,
+      memLimitMiB: workload.spec.resources.memLimit,
       cwd: context.home,
       groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
       environment: {
