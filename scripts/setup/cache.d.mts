@@ -10,3 +10,5 @@ export function preparedPgjdbc(): string;
 export function preparedNodePeers(): string;
 export const H2SPEC_VERSION: string;
 export function preparedH2spec(): string;
+export function preparedRealNodeHome(hash: string): string;
+export function preparedRealNodeImages(): string;

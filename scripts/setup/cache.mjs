@@ -36,6 +36,16 @@ export function preparedKubernetesHome() {
   return join(cacheRoot(), `kubernetes-${KUBERNETES_VERSION}`);
 }
 
+/** What a real node runs beside that, built by `test/support/real-node`: `bin/kubelet` and others. `hash` tells what of. */
+export function preparedRealNodeHome(hash) {
+  return join(cacheRoot(), `real-node-${hash}`);
+}
+
+/** The engine that makes images of the real node, with its layers; and what it made, packed. */
+export function preparedRealNodeImages() {
+  return join(cacheRoot(), 'real-node-images');
+}
+
 /** Drivers of Neo4j in other languages than ours (neo4j-drivers.mjs); `hash` tells what they were made from. */
 export function preparedNeo4jDrivers(hash) {
   return join(cacheRoot(), `neo4j-drivers-${hash}`);

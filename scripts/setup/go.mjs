@@ -1,6 +1,6 @@
 import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { installDebianPackages } from './debian-packages.mjs';
 import { isOnPath, runCommand, say } from './run-command.mjs';
 
@@ -8,6 +8,7 @@ import { isOnPath, runCommand, say } from './run-command.mjs';
 const NEEDED = [1, 25];
 /** Fetched where the Go at hand is older: Debian 12's is 1.19. */
 const TOOLCHAIN = '1.26.8';
+const BUILD_TIMEOUT_MS = 45 * 60_000;
 const ARCHITECTURES = { x64: 'amd64', arm64: 'arm64' };
 
 /**
@@ -30,6 +31,23 @@ export function goEnvironment() {
   const home = process.env.HOME ?? tmpdir();
   const settings = { GO111MODULE: 'on', GOFLAGS: '', GOTOOLCHAIN: 'local', GOWORK: 'off', CGO_ENABLED: '0' };
   return { ...process.env, HOME: home, ...settings };
+}
+
+/**
+ * `go build` of programs, with the versions that the go.mod and go.sum of that module pin.
+ * @param {string} go as findGo returns it
+ * @param {string} module its directory
+ * @param {readonly string[]} args
+ * @returns {Promise<string | null>} a sentence on what went wrong, or null
+ */
+export async function goBuild(go, module, args) {
+  const built = await runCommand(go, ['build', '-mod=readonly', '-trimpath', '-buildvcs=false', ...args], {
+    cwd: module,
+    env: goEnvironment(),
+    timeoutMs: BUILD_TIMEOUT_MS,
+  });
+  if (built.code === 0) return null;
+  return `${basename(module)} could not be built for the tests:\n${built.output.trim().slice(-1_000)}`;
 }
 
 function isNewEnough(version) {

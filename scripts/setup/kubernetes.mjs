@@ -2,18 +2,18 @@ import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ETCD_VERSION, KUBERNETES_VERSION, preparedKubernetesHome } from './cache.mjs';
-import { findGo, goEnvironment } from './go.mjs';
+import { findGo, goBuild } from './go.mjs';
 import { oneAtATime } from './one-at-a-time.mjs';
-import { runCommand, say } from './run-command.mjs';
+import { say } from './run-command.mjs';
 
-const TIMEOUT_MS = 45 * 60_000;
 /** Each has a go.mod that names the versions of all modules and a go.sum with their checksums. */
 const MODULES = fileURLToPath(new URL('../../test/support/kubernetes/build', import.meta.url));
+export const KUBERNETES_MODULE = join(MODULES, 'kubernetes');
 
 /** The version that the programs say of themselves, as Kubernetes' own build sets it. */
 const [major, minor] = KUBERNETES_VERSION.split('.');
 const VERSION_PACKAGE = 'k8s.io/component-base/version';
-const KUBERNETES_FLAGS = [
+export const KUBERNETES_FLAGS = [
   ...['-s', '-w'],
   `-X=${VERSION_PACKAGE}.gitVersion=v${KUBERNETES_VERSION}`,
   ...[`-X=${VERSION_PACKAGE}.gitMajor=${major}`, `-X=${VERSION_PACKAGE}.gitMinor=${minor}`],
@@ -41,8 +41,12 @@ async function build(home) {
     const bin = join(building, 'bin');
     await mkdir(bin);
     const problem =
-      (await goBuild(found.go, 'etcd', [`-o=${join(bin, 'etcd')}`, '-ldflags=-s -w', 'go.etcd.io/etcd/server/v3'])) ??
-      (await goBuild(found.go, 'kubernetes', [
+      (await goBuild(found.go, join(MODULES, 'etcd'), [
+        `-o=${join(bin, 'etcd')}`,
+        '-ldflags=-s -w',
+        'go.etcd.io/etcd/server/v3',
+      ])) ??
+      (await goBuild(found.go, KUBERNETES_MODULE, [
         ...[`-o=${bin}/`, `-ldflags=${KUBERNETES_FLAGS}`],
         ...['k8s.io/kubernetes/cmd/kube-apiserver', 'k8s.io/kubernetes/cmd/kubectl'],
       ]));
@@ -55,15 +59,6 @@ async function build(home) {
   } finally {
     await rm(building, { recursive: true, force: true });
   }
-}
-
-async function goBuild(go, module, args) {
-  const built = await runCommand(go, ['build', '-mod=readonly', '-trimpath', '-buildvcs=false', ...args], {
-    cwd: join(MODULES, module),
-    env: goEnvironment(),
-    timeoutMs: TIMEOUT_MS,
-  });
-  return built.code === 0 ? null : `${module} could not be built for the tests:\n${built.output.trim().slice(-1_000)}`;
 }
 
 async function isDirectory(path) {

@@ -21,9 +21,14 @@ export interface ContainerEngine {
 
 /**
  * Starts dockerd without a bridge and without rules for packets: containers have loopback alone, or this machine's
- * network. So it changes nothing here but the folder. It ends when this process does, even by SIGKILL (setpriv).
+ * network. So it changes nothing here but its folders. It ends when this process does, even by SIGKILL (setpriv).
  */
-export async function startContainerEngine(): Promise<ContainerEngine> {
+export async function startContainerEngine(
+  options: {
+    /** Where its images stay for the next one; one engine at a time. */
+    readonly dataRoot?: string;
+  } = {},
+): Promise<ContainerEngine> {
   const folder = mkdtempSync(join(tmpdir(), 'podgate-image-'));
   const logPath = join(folder, 'dockerd.log');
   const log = openSync(logPath, 'a');
@@ -32,7 +37,14 @@ export async function startContainerEngine(): Promise<ContainerEngine> {
     'setpriv',
     [
       ...['--pdeathsig', 'TERM', 'dockerd', '-H', socket],
-      ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec'), '-p', join(folder, 'pid')],
+      ...[
+        '--data-root',
+        options.dataRoot ?? join(folder, 'data'),
+        '--exec-root',
+        join(folder, 'exec'),
+        '-p',
+        join(folder, 'pid'),
+      ],
       ...['--bridge=none', '--iptables=false', '--ip6tables=false'],
       // Root may not be allowed to raise either (no CAP_SYS_RESOURCE).
       ...['--oom-score-adjust', '0', '--default-ulimit', 'nofile=10000:10000'],
@@ -73,7 +85,8 @@ export async function startContainerEngine(): Promise<ContainerEngine> {
       if (containers.length > 0) await tryDocker(['rm', '--force', '--volumes', ...containers]);
       await ended(daemon);
       // It leaves the mount of a network, at least.
-      for (const path of mountsBelow(folder)) await run('umount', ['--lazy', path]);
+      for (const path of [folder, options.dataRoot ?? folder].flatMap(mountsBelow))
+        await run('umount', ['--lazy', path]);
       rmSync(folder, { recursive: true, force: true });
     },
   };

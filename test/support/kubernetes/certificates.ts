@@ -21,6 +21,12 @@ export interface ClusterCertificates {
   readonly kubelet: KeyAndCertificate;
   /** Signs tokens of ServiceAccounts. */
   readonly serviceAccounts: { readonly key: string; readonly publicKey: string };
+  /** One more: `subject` as `O=system:nodes, CN=system:node:node-1`; `addresses` are IP addresses. */
+  readonly issue: (
+    subject: string,
+    usage: 'client' | 'server',
+    names?: { readonly dns: readonly string[]; readonly addresses: readonly string[] },
+  ) => Promise<KeyAndCertificate>;
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -94,6 +100,8 @@ export async function makeClusterCertificates(names: {
       ...names.kubeletAddresses.map(ip),
     ]),
     serviceAccounts: { key: keyPem(privateKey, 'pkcs8'), publicKey: keyPem(publicKey, 'spki') },
+    issue: (subject, usage, alternatives = { dns: [], addresses: [] }) =>
+      sign(subject, usage, [...alternatives.dns.map(dns), ...alternatives.addresses.map(ip)]),
   };
 }
 

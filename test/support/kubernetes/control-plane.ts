@@ -14,9 +14,22 @@ const READY_TIMEOUT_MS = 60_000;
 /** The name in the certificate of the stand-in for the kubelet; see --kubelet-preferred-address-types. */
 export const NODE_NAME = 'node-1';
 
-/** A real etcd and kube-apiserver on loopback, with nothing else of a cluster. */
+/** Where a control plane runs: on loopback addresses of its own, or in a network of its own (test/support/real-node). */
+export interface ControlPlanePlace {
+  readonly address: string;
+  readonly etcdAddress: string;
+  readonly serviceRange: string;
+  /** Of the Service `kubernetes`: the first address of that range. */
+  readonly kubernetesServiceAddress: string;
+  readonly apiServerArguments: readonly string[];
+  /** The command that runs this one there. */
+  readonly enter: (command: string, args: readonly string[]) => readonly [command: string, args: readonly string[]];
+  readonly release: () => Promise<void>;
+}
+
+/** A real etcd and kube-apiserver, by default on loopback, with nothing else of a cluster. */
 export interface ControlPlane {
-  /** https://127.N.255.1:6443, the same after each start. */
+  /** https://127.N.255.1:6443 on loopback, the same after each start. */
   readonly server: string;
   /** Of etcd, in plaintext: to compact it, for instance, so that old watches expire (410). */
   readonly etcdUrl: string;
@@ -61,34 +74,30 @@ export function controlPlaneProblem(): string | null {
 
 export const programPath = (name: string): string => join(preparedKubernetesHome(), 'bin', name);
 
-export async function startControlPlane(): Promise<ControlPlane> {
+export async function startControlPlane(where?: ControlPlanePlace): Promise<ControlPlane> {
   const problem = controlPlaneProblem();
   if (problem !== null) throw new Error(problem);
-  const network = await claimLoopbackNetwork(CONTROL_PLANE_NETWORKS);
-  const prefix = `127.${network.number}`;
-  const address = `${prefix}.255.1`;
-  const server = `https://${address}:6443`;
-  const etcdUrl = `http://${prefix}.255.2:2379`;
+  const place = where ?? (await placeOnLoopback());
+  const server = `https://${place.address}:6443`;
+  const etcdUrl = `http://${place.etcdAddress}:2379`;
   const folder = await mkdtemp(join(tmpdir(), 'podgate-kubernetes-'));
   const certificates = await makeClusterCertificates({
-    serverAddress: address,
-    kubernetesServiceAddress: `${prefix}.0.1`,
+    serverAddress: place.address,
+    kubernetesServiceAddress: place.kubernetesServiceAddress,
     kubeletName: NODE_NAME,
     kubeletAddresses: POSSIBLE_NODE_ADDRESSES,
   });
+  const start = (name: string, args: readonly string[]): GuardedProcess =>
+    startGuarded(...place.enter(programPath(name), args), join(folder, `${name}.log`));
   const adminKubeconfig = kubeconfigOf(server, certificates.ca, { kind: 'certificate', pair: certificates.admin });
   const client = createKubeClient(adminKubeconfig);
   const adminKubeconfigPath = await writeFiles(folder, certificates, adminKubeconfig);
-  const etcd = startGuarded(programPath('etcd'), etcdArguments(folder, prefix), join(folder, 'etcd.log'));
+  const etcd = start('etcd', etcdArguments(folder, place));
   let apiServer: GuardedProcess | null = null;
 
   async function startApiServer(): Promise<void> {
     if (apiServer !== null && apiServer.ending() === null) throw new Error('the API server runs already');
-    const started = startGuarded(
-      programPath('kube-apiserver'),
-      apiServerArguments(folder, prefix),
-      join(folder, 'kube-apiserver.log'),
-    );
+    const started = start('kube-apiserver', apiServerArguments(folder, place));
     apiServer = started;
     await until(
       'the API server is ready',
@@ -106,7 +115,7 @@ export async function startControlPlane(): Promise<ControlPlane> {
   async function stop(): Promise<void> {
     client.close();
     await Promise.all([apiServer?.end(), etcd.end()]);
-    await network.release();
+    await place.release();
     await rm(folder, { recursive: true, force: true });
   }
 
@@ -149,6 +158,21 @@ export async function startControlPlane(): Promise<ControlPlane> {
   };
 }
 
+async function placeOnLoopback(): Promise<ControlPlanePlace> {
+  const network = await claimLoopbackNetwork(CONTROL_PLANE_NETWORKS);
+  const prefix = `127.${network.number}`;
+  return {
+    address: `${prefix}.255.1`,
+    etcdAddress: `${prefix}.255.2`,
+    serviceRange: `${prefix}.0.0/17`,
+    kubernetesServiceAddress: `${prefix}.0.1`,
+    // Endpoints of the Service `kubernetes` may not be loopback addresses: there are none.
+    apiServerArguments: ['--endpoint-reconciler-type=none'],
+    enter: (command, args) => [command, args],
+    release: () => network.release(),
+  };
+}
+
 /** Answers the path of the administrator's kubeconfig. */
 async function writeFiles(folder: string, certificates: ClusterCertificates, adminKubeconfig: string): Promise<string> {
   const { server, kubeletClient, kubelet, serviceAccounts } = certificates;
@@ -169,8 +193,8 @@ async function writeFiles(folder: string, certificates: ClusterCertificates, adm
   return join(folder, 'admin.kubeconfig');
 }
 
-function etcdArguments(folder: string, prefix: string): readonly string[] {
-  const [clients, peers] = [`http://${prefix}.255.2:2379`, `http://${prefix}.255.2:2380`];
+function etcdArguments(folder: string, { etcdAddress }: ControlPlanePlace): readonly string[] {
+  const [clients, peers] = [`http://${etcdAddress}:2379`, `http://${etcdAddress}:2380`];
   return [
     ...[`--data-dir=${join(folder, 'etcd')}`, '--name=test', '--log-level=error'],
     ...[`--listen-client-urls=${clients}`, `--advertise-client-urls=${clients}`],
@@ -180,13 +204,12 @@ function etcdArguments(folder: string, prefix: string): readonly string[] {
   ];
 }
 
-function apiServerArguments(folder: string, prefix: string): readonly string[] {
+function apiServerArguments(folder: string, place: ControlPlanePlace): readonly string[] {
   const file = (name: string) => join(folder, name);
   return [
-    ...[`--etcd-servers=http://${prefix}.255.2:2379`, `--bind-address=${prefix}.255.1`, '--secure-port=6443'],
-    // Endpoints of the Service `kubernetes` may not be loopback addresses: there are none.
-    ...[`--advertise-address=${prefix}.255.1`, '--endpoint-reconciler-type=none'],
-    `--service-cluster-ip-range=${prefix}.0.0/17`,
+    ...[`--etcd-servers=http://${place.etcdAddress}:2379`, `--bind-address=${place.address}`, '--secure-port=6443'],
+    ...[`--advertise-address=${place.address}`, `--service-cluster-ip-range=${place.serviceRange}`],
+    ...place.apiServerArguments,
     ...[`--cert-dir=${folder}`, `--client-ca-file=${file('ca.crt')}`],
     ...[`--tls-cert-file=${file('server.crt')}`, `--tls-private-key-file=${file('server.key')}`],
     ...['--authorization-mode=Node,RBAC', '--enable-admission-plugins=NodeRestriction', '--allow-privileged=true'],

@@ -1,0 +1,1 @@
+export function oneAtATime<T>(path: string, work: () => Promise<T>): Promise<T>;

@@ -1,0 +1,2 @@
+export function prepareRealNode(): Promise<string | null>;
+export function realNodeHome(): string;

@@ -1,0 +1,3 @@
+module podgate.test/pause
+
+go 1.24.0
