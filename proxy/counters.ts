@@ -29,6 +29,8 @@ export type ClosedReason =
   | 'pushed-out'
   /** Nothing has moved in its session for longer than `sessionIdleMs`. */
   | 'idle'
+  /** The client has not acknowledged what it was sent, nor anything else, for as long as a client that fails keep-alive. */
+  | 'vanished'
   /** The time to drain was over. */
   | 'drained';
 
@@ -99,6 +101,7 @@ export function createCounters(): Counters {
       'untrusted-proxy-header': 0,
       'pushed-out': 0,
       idle: 0,
+      vanished: 0,
       drained: 0,
     },
     refused: {

@@ -21,6 +21,7 @@ import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { createSeen, type LineSink, type Seen } from './seen/seen.ts';
+import { descriptorOf } from './session/descriptor-of.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
 import { DEFAULT_SESSION_POLICY, RunningSessions, type SessionPolicy } from './session/running-sessions.ts';
 import { DEFAULT_HALF_CLOSED_MS } from './session/splice.ts';
@@ -127,6 +128,8 @@ const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
 const DRAIN_LOOK_MS = 50;
 /** How soon a client that is gone is noticed, once the kernel knows. */
 const PROBE_MS = 5_000;
+/** Of keep-alive: ten, one a second (libuv). */
+const KEEP_ALIVE_PROBES_MS = 10_000;
 const CLOSED_LOOK_MS = 5;
 const CLOSED_LOOKS = 20;
 /** A plain HTTP client has nothing to stay for: it is told where to go. */
@@ -352,7 +355,11 @@ class GatewayWorker implements Gateway {
             log,
           });
     const reception = this.#reception;
-    const probing = setGuardedInterval({ everyMs: PROBE_MS, work: () => reception.probe(), name: 'probes', log });
+    const probe = (): void => {
+      reception.probe();
+      reception.closeVanished(limits.keepAliveMs + KEEP_ALIVE_PROBES_MS);
+    };
+    const probing = setGuardedInterval({ everyMs: PROBE_MS, work: probe, name: 'probes', log });
     // Routes go on to matter to sessions that drain, and their cancels come over the feed.
     const following = new AbortController();
     const followed = this.#feed.run(following.signal);
@@ -400,10 +407,4 @@ class GatewayWorker implements Gateway {
     this.counters.closed['accept-failed']++;
     this.#options.log.warn({ error: errorText(error) }, 'accept failed');
   }
-}
-
-/** Its number; null where the system has none (a pipe of Windows). Not in Node's types. */
-function descriptorOf(raw: Socket): number | null {
-  const { _handle: handle } = raw as unknown as { readonly _handle?: { readonly fd?: number } | null };
-  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : null;
 }

@@ -6,6 +6,7 @@ import type { ConnectionInfo } from '../connection-info.ts';
 import type { ClosedReason } from '../counters.ts';
 import type { Admission } from '../limits/connection-counts.ts';
 import { StallWatch } from '../limits/stall-watch.ts';
+import { VanishedWatch } from '../limits/vanished-watch.ts';
 import type { SessionSeen } from '../seen/session-seen.ts';
 
 /** A client's connection from accept to close, whatever is spoken on it. */
@@ -36,6 +37,7 @@ export class Connection {
   isReleased = false;
   /** Of its session. */
   readonly idle = new StallWatch();
+  readonly vanished = new VanishedWatch();
   /** A load balancer made it for itself, most likely to see whether we are there. */
   readonly isProbe: boolean;
   /** The authorities (PEM) whose certificates the handshake asks for; null = it asks for none. */

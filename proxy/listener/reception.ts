@@ -8,6 +8,8 @@ import { plainAddress } from '../plain-address.ts';
 import type { Introductions } from '../proxy-protocol/introduction.ts';
 import type { Refusal } from '../refusal.ts';
 import type { Seen } from '../seen/seen.ts';
+import { descriptorOf } from '../session/descriptor-of.ts';
+import { readTcpState, type TcpState } from '../session/tcp-state.ts';
 import { Connection } from './connection.ts';
 
 export interface ReceptionOptions {
@@ -166,6 +168,16 @@ export class Reception {
     }
   }
 
+  /** Closes connections whose clients vanished with unacknowledged data. To be called now and then. */
+  closeVanished(limitMs: number): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const connection of this.#connections.values()) {
+      const { raw, vanished } = connection;
+      if (vanished.hasVanished(nowMs, raw.bytesWritten, limitMs, () => tcpStateOf(raw)))
+        this.close(connection, 'vanished');
+    }
+  }
+
   find(raw: Socket): Connection | undefined {
     return this.#connections.get(raw);
   }
@@ -246,6 +258,11 @@ const QUIET_MS = 120_000;
 const COMPLAIN_EVERY_MS = 60_000;
 const BAD_HEADER = 'closed a connection of an address in proxyProtocol.from that has no good PROXY header';
 const NOT_TRUSTED = 'closed a connection with a PROXY header of an address that is not in proxyProtocol.from';
+
+function tcpStateOf(raw: Socket): TcpState | null {
+  const descriptor = descriptorOf(raw);
+  return descriptor === null ? null : readTcpState(descriptor);
+}
 
 function ignore(): void {
   // See above.

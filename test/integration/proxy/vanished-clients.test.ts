@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
 import { createHash } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
-import { createServer as createTlsServer } from 'node:tls';
+import type { AddressInfo, Socket } from 'node:net';
+import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { until } from '../../support/until.ts';
 import { runningRoute, type GatewayFixture } from './support/gateway-fixture.ts';
@@ -191,5 +191,52 @@ describe.skipIf(network === null)('clients that are cut off from the network (ne
     // Keep-alive asks ten times, once a second.
     await until('all places are free', () => gateway.activeConnections() === 0, { timeoutMs: 40_000 });
     own.close();
+  });
+
+  it('give their places back while data is unacknowledged, and a client that is alive but does not read stays', async () => {
+    if (network === null) return;
+    const words = Buffer.from('more');
+    const sockets: Socket[] = [];
+    const talkative = await startBackend((socket) => {
+      sockets.push(socket);
+      socket.on('error', () => undefined).on('data', (data) => socket.write(data));
+    });
+    backends.push(talkative);
+    const { gateway } = await start({
+      routes: [
+        runningRoute('raw.pods.localhost', talkative.port),
+        runningRoute('pg.pods.localhost', talkative.port, { protocol: 'postgres' }),
+      ],
+      limits: { keepAliveMs: 1_000, handshakeTimeoutMs: 3_600_000 },
+    });
+    await network.mend();
+    const listening = await gateway.listen('https', { host: network.address, port: 0 });
+    const near = connectTls({
+      host: network.address,
+      port: listening.port,
+      servername: 'raw.pods.localhost',
+      ca: certificate.certificatePem,
+    });
+    near.on('error', () => undefined);
+    near.write('word');
+    await once(near, 'data');
+    near.pause();
+    const clients = [
+      ['raw.pods.localhost', [], 'word', false],
+      ['pg.pods.localhost', ['postgresql'], STARTUP.toString('latin1'), false],
+    ];
+    const command = [process.execPath, '-e', STAYING_CLIENTS, `${listening.port}`, network.address];
+    const child = network.spawn([...command, JSON.stringify(clients)]);
+    await once(child.stdout ?? child, 'data');
+    expect(gateway.activeConnections()).toBe(1 + clients.length);
+    await network.cut();
+    // To the clients that are cut off, and far more than its window has room for to the one that is not.
+    for (const [index, socket] of sockets.entries()) socket.write(index === 0 ? Buffer.alloc(16 << 20) : words);
+    await until('only the living client is left', () => gateway.activeConnections() === 1, { timeoutMs: 40_000 });
+    expect(gateway.counters.closed.vanished).toBe(clients.length);
+    let received = 0;
+    near.on('data', (data: Buffer) => (received += data.length)).resume();
+    await until('its data', () => received === 16 << 20);
+    near.destroy();
   });
 });

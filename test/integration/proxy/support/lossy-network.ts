@@ -12,6 +12,7 @@ export interface LossyNetwork {
   spawn(command: readonly string[]): ChildProcess;
   /** From now on nothing arrives, in either direction, and nobody is told. */
   cut(): Promise<void>;
+  mend(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -43,6 +44,9 @@ export async function openLossyNetwork(): Promise<LossyNetwork | null> {
     },
     async cut() {
       await ip('-n', namespace, 'link', 'set', 'eth0', 'down');
+    },
+    async mend() {
+      await ip('-n', namespace, 'link', 'set', 'eth0', 'up');
     },
     async close() {
       for (const child of children) {
