@@ -1,9 +1,8 @@
-import { X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { AcmeConfig } from './config.ts';
 import { dnsConfigOf, dnsSection } from './dns-section.ts';
-import { checkFile } from './named-file.ts';
+import { caProblem, checkFile } from './named-file.ts';
 
 const CHALLENGES = ['tls-alpn-01', 'http-01'] as const;
 const HMAC_KEY = /^[A-Za-z0-9_-]{16,1024}={0,2}\s*$/;
@@ -66,14 +65,6 @@ export function acmeConfigOf(
     checkFile(config.externalAccount.hmacKeyFile, `${where}.eab.hmacKeyFile`, hmacKeyProblem, problems);
   }
   return config;
-}
-
-function caProblem(text: string): string | null {
-  try {
-    return new X509Certificate(text).ca ? null : 'holds a certificate that is none of a CA';
-  } catch {
-    return 'holds no certificate in PEM form';
-  }
 }
 
 /** Nothing of the text is said: it is a secret. */

@@ -224,6 +224,8 @@ export interface KubernetesConfig {
   readonly gateway: { readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
   /** CIDRs beside the private ranges that pods may not reach. */
   readonly egressExcept: readonly string[];
+  /** Addresses (CIDR) of name servers of the cluster, beside those that every policy allows. */
+  readonly nameServers: readonly string[];
 }
 
 export interface TolerationConfig {

@@ -1,9 +1,8 @@
-import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { AcmeDnsConfig } from './config.ts';
-import { checkFile } from './named-file.ts';
+import { caProblem, checkFile } from './named-file.ts';
 
 const DNS_PORT = 53;
 const serverAddress = z.string().refine((text) => addressAndPort(text) !== null, {
@@ -63,7 +62,7 @@ export function dnsConfigOf(
     const tokenFile = resolve(cwd, http.tokenFile);
     checkFile(tokenFile, `${where}.http.tokenFile`, (text) => (isToken(text.trim()) ? null : TOKEN_RULE), problems);
     const caFile = http.caFile === undefined ? null : resolve(cwd, http.caFile);
-    if (caFile !== null) checkFile(caFile, `${where}.http.caFile`, certificateProblem, problems);
+    if (caFile !== null) checkFile(caFile, `${where}.http.caFile`, caProblem, problems);
     return { ...shared, writer: { kind: 'http', url: http.url, tokenFile, caFile, timeoutMs: http.timeoutMs } };
   }
   return {
@@ -92,14 +91,6 @@ export function tsigKeyOf(
 
 function isToken(text: string): boolean {
   return /^[\x21-\x7e]{1,4096}$/.test(text);
-}
-
-function certificateProblem(text: string): string | null {
-  try {
-    return new X509Certificate(text).ca ? null : 'holds a certificate that is none of a CA';
-  } catch {
-    return 'holds no certificate in PEM form';
-  }
 }
 
 function isAllowedUrl(text: string): boolean {

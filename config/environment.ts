@@ -35,6 +35,7 @@ const VARIABLES = z.object({
   PODGATE_BASE_HOST: z.string().refine(isBaseHost, { error: BASE_HOST_RULE }).optional(),
   PODGATE_SECRET_KEY_FILE: path,
   PODGATE_REDIS_URL: z.string().refine(isRedisUrl, { error: REDIS_URL_RULE }).optional(),
+  PODGATE_REDIS_CA_FILE: path,
   PODGATE_REDIS_REPLICAS: z
     .string()
     .regex(/^\d$/, { error: REDIS_REPLICAS_RULE, abort: true })

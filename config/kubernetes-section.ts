@@ -15,7 +15,9 @@ const labels = z.record(
   z.string().regex(LABEL_KEY, { error: 'must be the key of a Kubernetes label' }),
   z.string().regex(LABEL_VALUE, { error: 'must be the value of a Kubernetes label' }),
 );
-const CIDR = /\/\d{1,3}$/;
+const network = z.string().refine((range) => isAddressRange(range) && /\/\d{1,3}$/.test(range), {
+  error: `${ADDRESS_RANGE_RULE}, with a prefix length`,
+});
 
 /** `kubernetes:` of the YAML file. */
 export const kubernetesSection = z.strictObject({
@@ -51,13 +53,8 @@ export const kubernetesSection = z.strictObject({
         .default({ 'app.kubernetes.io/name': 'podgate', 'app.kubernetes.io/component': 'gateway' }),
     })
     .prefault({}),
-  egressExcept: z
-    .array(
-      z.string().refine((range) => isAddressRange(range) && CIDR.test(range), {
-        error: `${ADDRESS_RANGE_RULE}, with a prefix length`,
-      }),
-    )
-    .default([]),
+  egressExcept: z.array(network).default([]),
+  nameServers: z.array(network).max(16, { error: 'must be at most 16 addresses' }).default([]),
 });
 
 /**

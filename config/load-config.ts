@@ -10,6 +10,7 @@ import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
 import { isInside } from './names.ts';
+import { caProblem, checkFile } from './named-file.ts';
 import { ALL_ROLES, roleSettings } from './roles.ts';
 import { quotasConfigOf } from './quotas-section.ts';
 
@@ -56,6 +57,7 @@ function combine(
   portProblems({ httpsPort, httpPort, controlPort }, problems);
   listenerProblems(file.listeners, [httpsPort, httpPort, controlPort], problems);
   const store = environment.PODGATE_REDIS_URL === undefined ? 'sqlite' : 'redis';
+  redisCaProblems(environment, cwd, problems);
   const { gatewayListener, controlPlane } = file;
   const roles = environment.PODGATE_ROLES ?? ALL_ROLES;
   const apart = roleSettings({ roles, store, gatewayListener, controlPlane, cwd }, problems);
@@ -168,6 +170,17 @@ function listenerProblems(listeners: Config['listeners'], taken: readonly number
       problems.push(`PODGATE_CONFIG listeners[${index}].port: ${port} is used already; give each its own.`);
     seen.add(port);
   }
+}
+
+/** An authority that is not used would be a false comfort: the connection would be in plaintext. */
+function redisCaProblems(environment: Environment, cwd: string, problems: string[]): void {
+  const { PODGATE_REDIS_CA_FILE: file, PODGATE_REDIS_URL: url = '' } = environment;
+  if (file === undefined) return;
+  if (!/^rediss[:+]/.test(url)) {
+    problems.push('PODGATE_REDIS_CA_FILE: is for TLS only; set PODGATE_REDIS_URL to rediss://..., or unset this.');
+    return;
+  }
+  checkFile(resolve(cwd, file), 'PODGATE_REDIS_CA_FILE', caProblem, problems);
 }
 
 /** Pods of the process orchestrator run as this machine's processes: whoever reaches the API runs programs here. */

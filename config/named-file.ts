@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 
 const MAX_BYTES = 256 * 1024;
@@ -15,5 +16,14 @@ export function checkFile(
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
     problems.push(`${where}: the file cannot be read (${code}).`);
+  }
+}
+
+/** What is wrong with a file of authorities (PEM), by its first certificate; null = nothing. */
+export function caProblem(text: string): string | null {
+  try {
+    return new X509Certificate(text).ca ? null : 'contains a certificate that is not of a CA';
+  } catch {
+    return 'contains no certificate in PEM form';
   }
 }

@@ -53,13 +53,14 @@ export async function openDatabase(options: {
     case 'sqlite':
       return openSqliteDatabase({ path, replicaId, memory, clock, log });
     case 'redis': {
-      const { redisUrl, redisReplicas } = readSecrets(options.env);
+      const { redisUrl, redisCa: ca, redisReplicas } = readSecrets(options.env);
       // The supervisor has decided by the same environment.
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
       const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
       const copies = redisReplicas === null ? {} : { copies: redisReplicas };
       return openRedisDatabase({
         url: redisUrl,
+        ca,
         site: config.site,
         replicaId,
         shared,

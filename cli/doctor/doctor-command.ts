@@ -62,10 +62,11 @@ function argumentsOf(args: readonly string[]): { readonly probe: string | null; 
 
 async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
   let config: Config;
-  let redisUrl: string | null;
+  let redis: { readonly url: string | null; readonly ca: string | null };
   try {
     config = loadConfig(process.env, process.cwd());
-    ({ redisUrl } = readSecrets(process.env));
+    const { redisUrl, redisCa } = readSecrets(process.env);
+    redis = { url: redisUrl, ca: redisCa };
     yield ok(
       'settings',
       `They are valid. Site ${config.site}, base hosts ${config.tenants.map(({ baseHost }) => baseHost).join(', ')}.`,
@@ -75,9 +76,10 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
     for (const message of error.publicMessages) yield fail('settings', message, 'Podgate does not start with that.');
     return;
   }
-  if (redisUrl !== null) {
+  const { url, ca } = redis;
+  if (url !== null) {
     const { examineRedis } = await import('../../control/store/redis/examine-redis.ts');
-    yield* examineRedis(redisUrl, config.site, systemClock);
+    yield* examineRedis({ url, ca, site: config.site, clock: systemClock });
   } else if (config.orchestrator === 'kubernetes') {
     yield warn('store', 'Records are in SQLite, for one replica alone.', 'Set PODGATE_REDIS_URL.');
   } else yield ok('store', `Records are in ${config.dataDir}.`);

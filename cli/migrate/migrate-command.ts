@@ -36,7 +36,7 @@ export async function migrateCommand(args: readonly string[], env: NodeJS.Proces
   const { 'dry-run': isDryRun, help } = argumentsOf(args);
   if (help) return MIGRATE_HELP;
   const { dataDir, site } = loadConfig(env, process.cwd());
-  const { redisUrl, redisReplicas } = readSecrets(env);
+  const { redisUrl, redisCa, redisReplicas } = readSecrets(env);
   if (redisUrl === null) {
     throw new CliError(EXIT_USAGE, 'PODGATE_REDIS_URL must name the Redis to move to; see: npx podgate migrate --help');
   }
@@ -49,6 +49,7 @@ export async function migrateCommand(args: readonly string[], env: NodeJS.Proces
     const copies = redisReplicas === null ? {} : { copies: redisReplicas };
     const database = await openRedisDatabase({
       url: redisUrl,
+      ca: redisCa,
       site,
       log: SILENT,
       isBeingFilled: true,

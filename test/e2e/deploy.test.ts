@@ -14,6 +14,8 @@ const problem = controlPlaneProblem();
 const CLI = join(import.meta.dirname, '../../bin/podgate.mjs');
 /** Of the containers: what lies there in a cluster lies in the overlay here. */
 const MOUNTED = [
+  ['/etc/podgate/redis/ca.crt', '/secrets/redis-ca.crt'],
+  ['/etc/redis/ca/ca.crt', '/secrets/redis-ca.crt'],
   ['/etc/podgate/config/', '/'],
   ['/etc/podgate/keyring/', '/secrets/'],
   ['/etc/podgate/certificate/', '/secrets/'],
@@ -56,7 +58,14 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     await makeSecrets(overlay);
     cluster = await startTestCluster({ images: new Map([['registry.example.org/podgate:0.1.0', podgateImage()]]) });
     await kubectl('apply', '--kustomize', overlay);
-    redis = await RedisServer.start({ settings: redisSettings() });
+    redis = await RedisServer.start({
+      settings: redisSettings(),
+      tls: {
+        key: read('secrets/redis-tls.key'),
+        certificate: read('secrets/redis-tls.crt'),
+        ca: read('secrets/redis-ca.crt'),
+      },
+    });
     env = await environment();
     program = await Program.start({ workers: 1, env });
   });
@@ -80,13 +89,16 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
   /** Those of deploy/, but where it listens and keeps its files. */
   function redisSettings(): readonly string[] {
     const lines = read('../../base/redis.conf').split('\n');
-    const kept = lines.filter((line) => line !== '' && !/^(#|dir |bind |aclfile )/.test(line));
+    const kept = lines.filter(
+      (line) => line !== '' && !/^(#|dir |bind |aclfile |port |tls-port |tls-cert-file |tls-key-file )/.test(line),
+    );
     return [...kept, `aclfile ${join(overlay, 'secrets/users.acl')}`];
   }
 
+  const here = (text: string): string =>
+    MOUNTED.reduce((path, [mounted, at]) => path.replaceAll(mounted, `${overlay}${at}`), text);
+
   async function environment(): Promise<Record<string, string>> {
-    const here = (text: string): string =>
-      MOUNTED.reduce((path, [mounted, at]) => path.replaceAll(mounted, `${overlay}${at}`), text);
     const { items } = JSON.parse(await kubectl('get', '--kustomize', overlay, '--output', 'json')) as {
       items: readonly Deployment[];
     };
@@ -99,7 +111,7 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     writeFileSync(kubeconfig, account, { mode: 0o600 });
     return {
       ...(Object.fromEntries(values) as Record<string, string>),
-      PODGATE_REDIS_URL: read('secrets/url').replace('podgate-store:6379', `127.0.0.1:${redis.port}`),
+      PODGATE_REDIS_URL: read('secrets/url').replace('podgate-store:6379', `localhost:${redis.port}`),
       KUBECONFIG: kubeconfig,
     };
   }
@@ -155,7 +167,8 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     const { stdout } = await cli('doctor');
     const failed = stdout.split('\n').filter((line) => line.startsWith('FAIL'));
     expect(failed.filter((line) => !line.startsWith('FAIL  names:'))).toEqual([]);
-    expect(stdout).toMatch(/^ok {4}Redis: Version/m);
+    expect(stdout).toMatch(/^ok {4}Redis: Version .*, over TLS/m);
+    expect(stdout).toMatch(/^ok {4}Redis TLS: Its certificate is valid until/m);
     expect(stdout).toMatch(/^ok {4}Redis memory: \d+ % of maxmemory/m);
     expect(stdout).toContain('ok    permissions: This account may do all that Podgate needs in podgate-pods.');
     expect(stdout).toContain('ok    pod security: Pods of podgate-pods must keep to the level restricted.');
@@ -164,11 +177,14 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
 
   test('of the users of Redis, that of the probes may ping and nothing else, and without a user nobody gets in', async () => {
     const asked = (...args: readonly string[]) => run('redis-cli', ['-p', String(redis.port), '-e', ...args]);
-    const probe = readinessProbe(readFileSync(join(overlay, '../../base/redis.yaml'), 'utf8'));
+    const probe = readinessProbe(here(readFileSync(join(overlay, '../../base/redis.yaml'), 'utf8')));
     expect(await asked(...probe)).toMatchObject({ code: 0, stdout: 'PONG\n' });
     const user = probe.slice(0, -1);
-    expect((await asked(...user, 'get', 'podgate:{prod}:meta')).code).not.toBe(0);
-    expect((await asked(...user, 'config', 'get', 'dir')).code).not.toBe(0);
+    expect((await asked(...user, 'get', 'podgate:{prod}:meta')).stderr).toMatch(/NOPERM/);
+    expect((await asked(...user, 'config', 'get', 'dir')).stderr).toMatch(/NOPERM/);
+    const tls = user.slice(0, user.indexOf('--user'));
+    expect((await asked(...tls, 'ping')).stderr).toMatch(/NOAUTH/);
+    // Without TLS nobody is served.
     expect((await asked('ping')).code).not.toBe(0);
   });
 });

@@ -65,6 +65,7 @@ export function kubernetesSettings(change: Partial<KubernetesSettings> = {}): Ku
       labels: { 'app.kubernetes.io/name': 'podgate', 'app.kubernetes.io/component': 'gateway' },
     },
     egressExcept: [],
+    nameServers: [],
     ...change,
   };
 }

@@ -1,3 +1,5 @@
+import { isIP } from 'node:net';
+import { connect } from 'node:tls';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import { fail, type Finding, ok, warn } from '../../../core/finding.ts';
@@ -22,9 +24,20 @@ const DEADLINE_MS = 3_000;
 const FULL_PERCENT = 80;
 const CLOCK_MS = 5_000;
 const SLOW_MS = 50;
+const DAY_MS = 86_400_000;
+/** A renewal takes an operator; the certificate of deploy/redis-certificate.sh is valid for two years. */
+const RENEW_DAYS = 30;
+
+export interface RedisToExamine {
+  readonly url: string;
+  /** As of RedisDatabaseOptions. */
+  readonly ca: string | null;
+  readonly site: string;
+  readonly clock: Clock;
+}
 
 /** Examines the Redis of that URL as the store of that site, and changes nothing there. Nothing throws; no finding quotes the URL. */
-export async function* examineRedis(url: string, site: string, clock: Clock): AsyncGenerator<Finding> {
+export async function* examineRedis({ url, ca, site, clock }: RedisToExamine): AsyncGenerator<Finding> {
   let address: RedisAddress;
   let client: RedisClient;
   let isBySentinel: boolean;
@@ -32,8 +45,8 @@ export async function* examineRedis(url: string, site: string, clock: Clock): As
     const target = parseRedisTarget(url);
     isBySentinel = target.kind === 'sentinel';
     address =
-      target.kind === 'server' ? target.address : await askSentinels({ ...target, ca: null, deadlineMs: DEADLINE_MS });
-    client = await connectRedis({ address, ca: null, connectMs: DEADLINE_MS, onLost: () => undefined });
+      target.kind === 'server' ? target.address : await askSentinels({ ...target, ca, deadlineMs: DEADLINE_MS });
+    client = await connectRedis({ address, ca, connectMs: DEADLINE_MS, onLost: () => undefined });
   } catch (error) {
     yield fail('Redis', `It cannot be reached: ${reasonOf(error)}`, 'See PODGATE_REDIS_URL, its Service, and its log.');
     return;
@@ -42,7 +55,8 @@ export async function* examineRedis(url: string, site: string, clock: Clock): As
     const send: SendRaw = (args) => client.send(args, { deadlineMs: DEADLINE_MS });
     const facts = await checkServer(send, address.shown, isBySentinel);
     yield* examineServer(send, address, clock);
-    yield await examineLoading(send, address, redisKeys(site));
+    yield address.tls ? await examineCertificate(address, ca, clock) : judgePlaintext(address);
+    yield await examineLoading(send, { address, ca, keys: redisKeys(site) });
     yield await examineAppendOnlyFile(send, facts, redisKeys(site));
     if (isBySentinel) yield judgeCopies(textOf(await send(['INFO', 'replication'])));
   } catch (error) {
@@ -81,10 +95,10 @@ async function* examineServer(send: SendRaw, { shown, tls }: RedisAddress, clock
   const [seconds = '0'] = arrayOf(await send(['TIME'])).map(textOf);
   const tookMs = clock.monotonicMs() - askedMs;
   const apartMs = Math.max(0, Math.abs(Number(seconds) * 1_000 - clock.now()) - tookMs - 1_000);
-  if (apartMs > CLOCK_MS) {
-    const apart = `Its clock and this one are ${Math.round(apartMs / 1_000)} s apart.`;
-    yield warn('Redis clock', apart, 'Synchronise the clocks of the nodes (NTP).');
-  }
+  const apart = `Its clock and this one are ${Math.round(apartMs / 1_000)} s apart.`;
+  yield apartMs > CLOCK_MS
+    ? warn('Redis clock', apart, 'Synchronize the clocks of the nodes (NTP).')
+    : ok('Redis clock', apart);
   if (tookMs > SLOW_MS) {
     yield warn(
       'Redis',
@@ -94,11 +108,51 @@ async function* examineServer(send: SendRaw, { shown, tls }: RedisAddress, clock
   }
 }
 
+/** The network between the replicas and Redis sees the password and every record. */
+function judgePlaintext({ host, shown }: RedisAddress): Finding {
+  const isHere = host === 'localhost' || host === '::1' || host.startsWith('127.');
+  return isHere
+    ? ok('Redis TLS', 'It is on this machine: no TLS is needed.')
+    : warn(
+        'Redis TLS',
+        `${shown} is in plaintext: whoever can read the network has the password and every record.`,
+        'Use rediss:// with PODGATE_REDIS_CA_FILE; deploy/redis-certificate.sh makes the certificate.',
+      );
+}
+
+/** How long the certificate is still valid. A client of ours has already verified it. */
+async function examineCertificate(address: RedisAddress, ca: string | null, clock: Clock): Promise<Finding> {
+  const subject = 'Redis TLS';
+  const validToMs = await certificateEnd(address, ca);
+  if (validToMs === null)
+    return warn(subject, 'Its certificate could not be read.', 'Run the doctor again; see the log of Redis.');
+  const days = Math.floor((validToMs - clock.now()) / DAY_MS);
+  const message = `Its certificate is valid until ${new Date(validToMs).toISOString().slice(0, 10)}.`;
+  return days < RENEW_DAYS
+    ? warn(subject, message, 'Renew it with deploy/redis-certificate.sh: Podgate does not use Redis once it has expired.')
+    : ok(subject, message);
+}
+
+/** In ms since the epoch; null = the server did not show one in time. */
+function certificateEnd({ host, port }: RedisAddress, ca: string | null): Promise<number | null> {
+  return new Promise((resolve) => {
+    const servername = isIP(host) === 0 ? host : '';
+    const socket = connect({ host, port, servername, timeout: DEADLINE_MS, ...(ca === null ? {} : { ca }) });
+    const end = (ms: number | null): void => {
+      socket.destroy();
+      resolve(ms);
+    };
+    socket.once('secureConnect', () => end(Date.parse(socket.getPeerCertificate().valid_to)));
+    socket.once('error', () => end(null));
+    socket.once('timeout', () => end(null));
+  });
+}
+
 /** Whether the server could read back what it has written. */
-async function examineLoading(send: SendRaw, address: RedisAddress, keys: RedisKeys): Promise<Finding> {
+async function examineLoading(send: SendRaw, server: ServerAsDefault): Promise<Finding> {
   const subject = 'Redis restart';
-  const asked = await loadingRights(send, keys);
-  const rights = asked.kind === 'unknown' ? await askAsDefault(address, keys) : asked;
+  const asked = await loadingRights(send, server.keys);
+  const rights = asked.kind === 'unknown' ? await askAsDefault(server) : asked;
   if (rights.kind === 'incomplete') {
     return fail(subject, `${AT_RISK}, who may not run ${rights.missing.join(', ')}.`, REPAIR);
   }
@@ -112,11 +166,17 @@ async function examineLoading(send: SendRaw, address: RedisAddress, keys: RedisK
   return ok(subject, 'The user "default", with whose rights it reads its file back, may run all that is in there.');
 }
 
-async function askAsDefault(address: RedisAddress, keys: RedisKeys): Promise<LoadingRights> {
+interface ServerAsDefault {
+  readonly address: RedisAddress;
+  readonly ca: string | null;
+  readonly keys: RedisKeys;
+}
+
+async function askAsDefault({ address, ca, keys }: ServerAsDefault): Promise<LoadingRights> {
   const anonymous = { ...address, username: null, password: null };
   let client: RedisClient;
   try {
-    client = await connectRedis({ address: anonymous, ca: null, connectMs: DEADLINE_MS, onLost: () => undefined });
+    client = await connectRedis({ address: anonymous, ca, connectMs: DEADLINE_MS, onLost: () => undefined });
   } catch (error) {
     return { kind: 'unknown', reason: reasonOf(error) };
   }

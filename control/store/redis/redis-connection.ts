@@ -250,7 +250,7 @@ function openingFailure(error: unknown, shown: string): PodgateError {
   if (/CERT|SIGNATURE|SELF_SIGNED|ALTNAME/.test(code)) {
     return refused(
       `The certificate of the Redis at ${shown} is not trusted (${code}). ` +
-        'Name its authority in NODE_EXTRA_CA_CERTS, and the host as its certificate does.',
+        'Name the file of its authority in PODGATE_REDIS_CA_FILE, and the host as its certificate does.',
     );
   }
   return new PodgateError('store.unavailable', {

@@ -35,6 +35,8 @@ export interface KubernetesSettings {
   readonly gateway: { readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
   /** Addresses (CIDR) beside private and link-local ones that pods may not reach. */
   readonly egressExcept: readonly string[];
+  /** Addresses (CIDR) of name servers of the cluster, beside those that every policy allows. */
+  readonly nameServers: readonly string[];
 }
 
 export interface TolerationSettings {

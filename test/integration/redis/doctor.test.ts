@@ -3,6 +3,7 @@ import { examineRedis } from '../../../control/store/redis/examine-redis.ts';
 import type { Finding } from '../../../core/finding.ts';
 import { systemClock } from '../../../main/system-clock.ts';
 import { RedisSentinels } from '../../support/redis-sentinels.ts';
+import { createTestAuthority } from '../../support/test-authority.ts';
 import { RedisServer, type RedisServerOptions } from '../../support/redis-server.ts';
 import { SITE } from './redis-stage.ts';
 
@@ -13,10 +14,10 @@ describe('podgate doctor and Redis', () => {
     server = null;
   });
 
-  async function examine(url: string, byMs = 0): Promise<readonly string[]> {
+  async function examine(url: string, byMs = 0, ca: string | null = null): Promise<readonly string[]> {
     const clock = { ...systemClock, now: () => Date.now() + byMs };
     const findings: Finding[] = [];
-    for await (const finding of examineRedis(url, SITE, clock)) findings.push(finding);
+    for await (const finding of examineRedis({ url, ca, site: SITE, clock })) findings.push(finding);
     return findings.map(({ level, subject, message }) => `${level} ${subject}: ${message}`);
   }
   async function start(settings: RedisServerOptions['settings']): Promise<string> {
@@ -50,6 +51,23 @@ describe('podgate doctor and Redis', () => {
     expect(lines).toContainEqual(
       expect.stringMatching(/^warn Redis clock: Its clock and this one are 43[12]\d\d s apart\.$/),
     );
+  });
+
+  it('verifies TLS by the given authority, and says until when the certificate is valid', async () => {
+    const authority = await createTestAuthority(['localhost']);
+    server = await RedisServer.start({ settings: ['maxmemory 1gb'], tls: authority });
+    const url = server.url.replace('127.0.0.1', 'localhost');
+    expect(await examine(url)).toEqual([
+      expect.stringMatching(/^fail Redis: It cannot be reached: .*self-signed certificate/),
+    ]);
+    const lines = await examine(url, 0, authority.ca);
+    expect(lines[0]).toMatch(/^ok Redis: Version .*, over TLS/);
+    // The authorities of tests sign for one day.
+    expect(lines).toContainEqual(
+      expect.stringMatching(/^warn Redis TLS: Its certificate is valid until \d{4}-\d\d-\d\d\.$/),
+    );
+    const earlier = await examine(url, -60 * 86_400_000, authority.ca);
+    expect(earlier).toContainEqual(expect.stringMatching(/^ok Redis TLS: Its certificate is valid until/));
   });
 
   it('says that there is none, or that it lets nobody in, without the password', async () => {

@@ -92,7 +92,7 @@ async function refusal(open: Promise<unknown>): Promise<string> {
 
 async function doctorOf(url: string): Promise<readonly string[]> {
   const lines: string[] = [];
-  for await (const finding of examineRedis(url, SITE, systemClock)) {
+  for await (const finding of examineRedis({ url, ca: null, site: SITE, clock: systemClock })) {
     lines.push(`${finding.level} ${finding.subject}: ${finding.message}`);
   }
   return lines;

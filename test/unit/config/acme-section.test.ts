@@ -92,7 +92,7 @@ test('files that are not what they should be are told, and nothing of a secret',
 `);
   expect(problems).toEqual([
     'PODGATE_CONFIG acme.tenants[1]: there is no such tenant; correct its id.',
-    'PODGATE_CONFIG acme.caFile: the file holds a certificate that is none of a CA.',
+    'PODGATE_CONFIG acme.caFile: the file contains a certificate that is not of a CA.',
     'PODGATE_CONFIG acme.eab.hmacKeyFile: the file must hold the key as the ACME server gave it, in base64url, and nothing else.',
   ]);
   expect(problemsOf('acme: { directoryUrl: "https://a.test", termsOfServiceAgreed: true, caFile: none.pem }')).toEqual([

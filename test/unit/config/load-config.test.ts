@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readMetricsToken } from '../../../config/api-section.ts';
 import type { Config } from '../../../config/config.ts';
@@ -186,6 +187,21 @@ describe('variables', () => {
     },
   );
 
+  test('the authority of Redis must be one, and TLS must be used', () => {
+    const name = fileURLToPath(new URL('../../../package.json', import.meta.url));
+    const [plain, tls] = ['redis://h', 'rediss://h'].map((url) => ({ PODGATE_REDIS_URL: url }));
+    expect(problemsOf({ ...plain, PODGATE_REDIS_CA_FILE: name })).toEqual([
+      expect.stringMatching(/^PODGATE_REDIS_CA_FILE: is for TLS only/),
+    ]);
+    expect(problemsOf({ ...tls, PODGATE_REDIS_CA_FILE: name })).toEqual([
+      'PODGATE_REDIS_CA_FILE: the file contains no certificate in PEM form.',
+    ]);
+    expect(problemsOf({ ...tls, PODGATE_REDIS_CA_FILE: '/none/such' })).toEqual([
+      'PODGATE_REDIS_CA_FILE: the file cannot be read (ENOENT).',
+    ]);
+    expect(() => readSecrets({ ...tls, PODGATE_REDIS_CA_FILE: '/none/such' })).toThrow('PODGATE_REDIS_CA_FILE');
+  });
+
   test('an unknown PODGATE_ variable is a mistake, others are none of our business', () => {
     expect(problemsOf({ PODGATE_HTTPS_PROT: '1', PODGATE_X: '1', OTHER: '1' })).toEqual([
       expect.stringMatching(/^PODGATE_HTTPS_PROT, PODGATE_X: no such setting.*PODGATE_HTTPS_PORT/),
@@ -279,6 +295,7 @@ describe('a cluster', () => {
   tolerations: [{key: users, operator: Exists}]
   gateway: {namespace: edge, labels: {app: podgate}}
   egressExcept: [203.0.113.0/24]
+  nameServers: [10.96.0.10/32]
 `,
     );
     expect(config.kubernetes).toEqual({
@@ -294,6 +311,7 @@ describe('a cluster', () => {
       tolerations: [{ key: 'users', operator: 'Exists' }],
       gateway: { namespace: 'edge', labels: { app: 'podgate' } },
       egressExcept: ['203.0.113.0/24'],
+      nameServers: ['10.96.0.10/32'],
     });
   });
 
@@ -314,6 +332,12 @@ describe('a cluster', () => {
       CLUSTER,
       'kubernetes: {egressExcept: [10.0.0.1]}',
       'PODGATE_CONFIG kubernetes.egressExcept[0]: ',
+    ],
+    [
+      'a name server without length',
+      CLUSTER,
+      'kubernetes: {nameServers: [10.96.0.10]}',
+      'PODGATE_CONFIG kubernetes.nameServers[0]: ',
     ],
     [
       'an image of no template',

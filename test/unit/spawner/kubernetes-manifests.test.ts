@@ -1,7 +1,11 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
 import type { WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodSpec } from '../../../core/pod.ts';
 import { standingOf, wantedObjects } from '../../../spawner/orchestrator/kubernetes/make-workload.ts';
+import { nameServerRules } from '../../../spawner/orchestrator/kubernetes/manifests/network-policy.ts';
 import { parseOwned, parsePod } from '../../../spawner/orchestrator/kubernetes/objects.ts';
 import type { KubernetesSettings } from '../../../spawner/orchestrator/kubernetes/options.ts';
 import { recipeOf } from '../../../spawner/orchestrator/kubernetes/recipes/recipes.ts';
@@ -396,6 +400,36 @@ describe('the NetworkPolicy', () => {
         { ipBlock: { cidr: '2000::/3', except: ['2002::/16', '2001:db8::/32'] } },
       ],
     });
+  });
+
+  it('lets the pod ask the name servers of usual clusters and the given ones, as deploy/ lets the replicas', () => {
+    const { spec } = policyOf({}, { nameServers: ['10.96.0.10/32'] });
+    const ports = (port: number) => [
+      { protocol: 'UDP', port },
+      { protocol: 'TCP', port },
+    ];
+    expect(spec.egress).toContainEqual({
+      to: [
+        { namespaceSelector: {}, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } },
+        { ipBlock: { cidr: '169.254.20.10/32' } },
+        { ipBlock: { cidr: '10.96.0.10/32' } },
+      ],
+      ports: ports(53),
+    });
+    expect(spec.egress).toContainEqual({
+      to: [
+        {
+          namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'openshift-dns' } },
+          podSelector: { matchLabels: { 'dns.operator.openshift.io/daemonset-dns': 'default' } },
+        },
+      ],
+      ports: ports(5353),
+    });
+    const text = readFileSync(join(import.meta.dirname, '../../../deploy/base/network-policies.yaml'), 'utf8');
+    const own = parseAllDocuments(text)
+      .map((document) => document.toJS() as { metadata: { name: string }; spec: { egress?: object[] } })
+      .find(({ metadata }) => metadata.name === 'gateway-egress');
+    for (const rule of nameServerRules([])) expect(own?.spec.egress).toContainEqual(rule);
   });
 
   it('lets pods of the same tenant reach what is local_only, and gateways not', () => {

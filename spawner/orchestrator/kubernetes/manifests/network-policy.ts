@@ -53,6 +53,37 @@ export function networkPolicyManifest(context: ManifestContext): V1NetworkPolicy
   };
 }
 
+/** Where NodeLocal DNSCache listens unless it is told otherwise. */
+const NODE_LOCAL_DNS = '169.254.20.10/32';
+
+/**
+ * The name servers of usual clusters, and the given ones. What a cluster does not have allows nothing there. A policy sees
+ * the pod behind a Service, but NodeLocal DNSCache is no pod of the pod network: only its address names it.
+ */
+export function nameServerRules(nameServers: readonly string[]): V1NetworkPolicyEgressRule[] {
+  const ports = (port: number) => [
+    { protocol: 'UDP', port },
+    { protocol: 'TCP', port },
+  ];
+  const addresses = [NODE_LOCAL_DNS, ...nameServers].map((cidr) => ({ ipBlock: { cidr } }));
+  return [
+    {
+      to: [{ namespaceSelector: {}, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } }, ...addresses],
+      ports: ports(53),
+    },
+    {
+      // OpenShift's listen on another port behind their Service.
+      to: [
+        {
+          namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'openshift-dns' } },
+          podSelector: { matchLabels: { 'dns.operator.openshift.io/daemonset-dns': 'default' } },
+        },
+      ],
+      ports: ports(5353),
+    },
+  ];
+}
+
 function gateways({ settings }: ManifestContext): V1NetworkPolicyPeer {
   return {
     namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': settings.gateway.namespace } },
@@ -73,13 +104,7 @@ function egressOf(context: ManifestContext): V1NetworkPolicyEgressRule[] {
   const isIpv6 = (block: string): boolean => block.includes(':');
   const { egressExcept } = settings;
   return [
-    {
-      to: [{ namespaceSelector: {}, podSelector: { matchLabels: { 'k8s-app': 'kube-dns' } } }],
-      ports: [
-        { protocol: 'UDP', port: 53 },
-        { protocol: 'TCP', port: 53 },
-      ],
-    },
+    ...nameServerRules(settings.nameServers),
     {
       to: [
         {
