@@ -129,7 +129,11 @@ async function examineCertificate(address: RedisAddress, ca: string | null, cloc
   const days = Math.floor((validToMs - clock.now()) / DAY_MS);
   const message = `Its certificate is valid until ${new Date(validToMs).toISOString().slice(0, 10)}.`;
   return days < RENEW_DAYS
-    ? warn(subject, message, 'Renew it with deploy/redis-certificate.sh: Podgate does not use Redis once it has expired.')
+    ? warn(
+        subject,
+        message,
+        'Renew it with deploy/redis-certificate.sh: Podgate does not use Redis once it has expired.',
+      )
     : ok(subject, message);
 }
 
