@@ -6,7 +6,8 @@ import { loadConfig } from '../config/load-config.ts';
 import { SHARED_UID_REFUSAL } from '../control/auth/authenticator.ts';
 import { signToken } from '../control/auth/sign-token.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
-import { arePodsSeparated } from '../spawner/orchestrator/process/separation.ts';
+import { wallsOfPods } from '../main/own-user-namespace.ts';
+import { arePodsSeparated, protectionOf } from '../spawner/orchestrator/process/separation.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
@@ -17,7 +18,7 @@ export async function tokenCommand(
   username: string,
   lifetime: string,
   keyFile: string | null,
-  { env = process.env, isSeparated = arePodsSeparated } = {},
+  { env = process.env, isSeparated = willSeparatePods } = {},
 ): Promise<string> {
   const lifetimeSeconds = parseLifetime(lifetime);
   if (lifetimeSeconds === null) {
@@ -35,8 +36,13 @@ export async function tokenCommand(
   return await signToken({ username, tenant: tenant.id, issuer: tenant.issuer, lifetimeSeconds, key });
 }
 
-function isOpenToUsers({ orchestrator, allowsSharedUid }: Config, isSeparated: () => boolean): boolean {
-  return orchestrator !== 'process' || allowsSharedUid || isSeparated();
+function isOpenToUsers(config: Config, isSeparated: (config: Config) => boolean): boolean {
+  return config.orchestrator !== 'process' || config.allowsSharedUid || isSeparated(config);
+}
+
+/** As the running program finds when it starts. */
+function willSeparatePods(config: Config): boolean {
+  return arePodsSeparated(protectionOf(wallsOfPods(config).walls, process.getuid?.() === 0, []));
 }
 
 async function ownKey({ tenants: [tenant], dataDir }: Config): Promise<TokenKey> {

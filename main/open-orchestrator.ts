@@ -78,7 +78,7 @@ async function openProcesses({
   openEnvironment,
 }: OpenOrchestratorOptions) {
   const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
-  const { protectionText } = await import('../spawner/orchestrator/process/separation.ts');
+  const { arePodsSeparated, protectionText } = await import('../spawner/orchestrator/process/separation.ts');
   const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
   const templates = createTemplateCatalog();
   const { tryWalls } = await import('../spawner/orchestrator/process/walls.ts');
@@ -106,7 +106,7 @@ async function openProcesses({
     orchestrator,
     templates,
     allowsImages: false,
-    arePodsSeparated: orchestrator.protection.files !== 'none',
+    arePodsSeparated: arePodsSeparated(orchestrator.protection),
     protection: protectionText(orchestrator.protection),
     podNetworks: orchestrator.podNetworks,
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),

@@ -17,6 +17,7 @@ import { type BoundSocket, type ListeningSockets, openListeningSockets } from '.
 import { createLogger } from './logging.ts';
 import { type ChildMessage, type ChildRole, EXIT_CONFIG, type Settings } from './messages.ts';
 import { readNextSettings } from './next-settings.ts';
+import { enterOwnUserNamespace } from './own-user-namespace.ts';
 import { noteRestart } from './restart-note.ts';
 import { lookAtSilentProcess } from './silent-process.ts';
 import { PlacesOfWorkers } from './places-of-workers.ts';
@@ -58,6 +59,7 @@ export async function runSupervisor(): Promise<void> {
         publicMessages: problems.map((problem) => `PODGATE_CONFIG certificates: ${problem}.`),
       });
     }
+    enterOwnUserNamespace(config);
     const directory = await openDataDirectory(config.dataDir);
     const sockets = await openListeningSockets(config).catch((error: unknown) => {
       directory.release();

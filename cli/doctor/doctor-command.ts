@@ -92,7 +92,7 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
   yield examineLimits(config);
   if (config.kubernetes === null) {
     const { examineProcessPods } = await import('./examine-process-pods.ts');
-    yield* examineProcessPods();
+    yield* examineProcessPods(config);
   }
   const ports = portsOf(config);
   yield* examineGateway(config, ports, systemClock.now());

@@ -77,8 +77,8 @@ export interface AuthenticatorOptions {
   /** This site: a service token for another one (claim `tapis/target_site`) is refused. */
   readonly site: string;
   /**
-   * False: every pod can read the files of Podgate and of every other pod, so only administrators are let in. Anyone else
-   * who may run a program here could make themselves an administrator.
+   * False: a pod can read the files of Podgate and of other pods, or take their connections, so only administrators are
+   * let in. Anyone else who may run a program here could make themselves an administrator.
    */
   readonly arePodsSeparated: boolean;
   readonly clock: Clock;
@@ -86,9 +86,9 @@ export interface AuthenticatorOptions {
 
 /** Why users are refused where pods are not separated, and what to do about it. */
 export const SHARED_UID_REFUSAL =
-  'Pods of this installation run under the same user as Podgate itself, so any pod could read its keys and the data of ' +
-  'every other pod: only administrators may use it. Run Podgate as root, or set PODGATE_ALLOW_SHARED_UID=yes if all its ' +
-  'users trust each other.';
+  'Pods of this installation run under the same user as Podgate itself, and this machine does not keep them apart: a ' +
+  'pod could read the data of another, or take its connections. Only administrators may use it. Run Podgate as root, or ' +
+  'where the kernel allows user namespaces, or set PODGATE_ALLOW_SHARED_UID=yes if all its users trust each other.';
 
 type Verify = (token: string, nowMs: number) => Promise<JWTPayload>;
 

@@ -21,6 +21,8 @@ export interface ProgramOptions {
   readonly inPlaceOf?: Readonly<Record<string, string>>;
   /** Kept across restarts when given; otherwise a fresh one, removed at `dispose`. */
   readonly dataDir?: string;
+  /** Who it runs as, when this process is root. `dataDir` must be theirs. */
+  readonly user?: { readonly uid: number; readonly gid: number };
   /** HTTPS, HTTP, control; free ones unless given. */
   readonly ports?: readonly number[];
 }
@@ -46,6 +48,7 @@ export class Program {
   readonly #umask: string;
   readonly #openFiles: number | null;
   readonly #inPlaceOf: Readonly<Record<string, string>>;
+  readonly #user: ProgramOptions['user'];
   #child: ChildProcess | null = null;
   output = '';
 
@@ -55,6 +58,7 @@ export class Program {
     this.#umask = options.umask ?? '022';
     this.#openFiles = options.openFiles ?? null;
     this.#inPlaceOf = options.inPlaceOf ?? {};
+    this.#user = options.user;
     this.#env = {
       PODGATE_DATA_DIR: dataDir,
       PODGATE_HTTPS_PORT: String(this.httpsPort),
@@ -118,6 +122,7 @@ export class Program {
     const child = spawn(command, args, {
       cwd: ROOT,
       env: { ...Object.fromEntries(inherited), ...this.#env },
+      ...this.#user,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child = child;
@@ -167,7 +172,8 @@ export class Program {
     const { dataDir } = this;
     if (existsSync(join(dataDir, 'installation.id'))) {
       const installation = readFileSync(join(dataDir, 'installation.id'), 'utf8').trim();
-      const { root } = podsRootOf({ dataDir, installation, asRoot: process.getuid?.() === 0 });
+      const asRoot = process.getuid?.() === 0 && this.#user === undefined;
+      const { root } = podsRootOf({ dataDir, installation, asRoot });
       rmSync(root, { recursive: true, force: true });
     }
     rmSync(dataDir, { recursive: true, force: true });

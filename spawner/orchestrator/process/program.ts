@@ -6,7 +6,7 @@ import type { NetworkNamespace } from '../../../core/orchestrator.ts';
 import type { ProcessName } from './belonging.ts';
 import { isAlive } from './end-processes.ts';
 import type { OsUser } from './os-users.ts';
-import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
+import { MARKER_VARIABLE, type ProcessInfo, type ProcessTable } from './process-table.ts';
 import { environmentScript, type HiddenFiles, roomFor, type Walls } from './room.ts';
 import { type Exit, parseShimStatus, type ShimStatus, spawnShim } from './shim.ts';
 import { readSmallFile } from './small-file.ts';
@@ -157,15 +157,24 @@ async function watchExit(place: ProgramPlace, leader: ProcessName, signal: Abort
 
 /** The living shim by what it wrote, verified by start time and marker: that pid may be another program's by now. */
 export async function findLeader(place: ProgramPlace): Promise<ProcessName | null> {
-  const { table, osUser, marker } = place;
+  const { table, marker } = place;
   const { started } = await readStatus(place);
   if (started === null) return null;
   const process = await table.read(started.pid);
   if (process === null || process.isZombie || process.pgrp !== process.pid) return null;
   const isSame = started.start === null || started.start === process.start;
   const marked = table.marker(process.pid);
-  const isOurs = marked === null ? osUser !== null && process.uids.includes(osUser.uid) : marked === marker;
+  const isOurs = marked === null ? isOfUser(place, started.start, process) : marked === marker;
   return isSame && isOurs ? { pid: process.pid, start: process.start } : null;
+}
+
+/**
+ * For a process whose environment the system does not show: it runs as the pod's user; or as ours, in the user namespace
+ * of an earlier Podgate. Then the start time that the shim wrote counts, in a file that no pod sees.
+ */
+function isOfUser({ osUser, walls }: ProgramPlace, start: string | null, { uids }: ProcessInfo): boolean {
+  if (osUser !== null) return uids.includes(osUser.uid);
+  return walls.hasUserNamespaces && start !== null && uids.includes(process.getuid?.() ?? -1);
 }
 
 async function readStatus(place: ProgramPlace): Promise<ShimStatus> {

@@ -57,9 +57,9 @@ exec "$@"
 
 /** How much stands between pods, and between them and the machine. */
 export interface Walls {
-  /** A network and a pid namespace of its own for each pod, made by root. */
+  /** Each pod has a network and a pid namespace of its own. */
   readonly hasNamespaces: boolean;
-  /** Without root: a user namespace for each pod, with pid and mount namespaces. They share the network. */
+  /** Without root: each pod has a user namespace, with pid and mount namespaces. */
   readonly hasUserNamespaces: boolean;
   /** util-linux's setpriv: changes the user and sets no_new_privs. */
   readonly hasSetpriv: boolean;
@@ -99,9 +99,11 @@ export function roomFor(
   return {
     prefix: hasNamespaces ? ['unshare', '--net', '--ipc', '--'] : [],
     command: [
-      ...(hasNamespaces ? ['unshare', '--pid', '--fork', '--mount-proc', '--'] : []),
-      ...(hasNamespaces ? ['/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm] : []),
-      ...(hasUserNamespaces ? [...USER_NAMESPACE, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists, shm] : []),
+      ...(hasUserNamespaces
+        ? [...USER_NAMESPACE, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists, shm]
+        : hasNamespaces
+          ? [...PID_NAMESPACE, '/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm]
+          : []),
       ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
       ...['/bin/sh', '-c', launch, 'podgate-pod', processes, ...program],
     ],
@@ -114,6 +116,7 @@ export function roomFor(
 export const USER_NAMESPACE: readonly string[] = [
   ...['unshare', '--user', '--map-current-user', '--keep-caps', '--ipc', '--pid', '--fork', '--mount-proc', '--'],
 ];
+const PID_NAMESPACE: readonly string[] = ['unshare', '--pid', '--fork', '--mount-proc', '--'];
 const NO_CAPABILITIES = ['--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all'];
 
 function privileges(osUser: OsUser | null, hasUserNamespaces: boolean): readonly string[] {

@@ -1,6 +1,5 @@
 import type { LimitedResource } from './cgroups.ts';
 import type { Walls } from './room.ts';
-import { tryWalls } from './walls.ts';
 
 /** What keeps process pods apart on this machine. */
 export interface Protection {
@@ -36,7 +35,9 @@ export function protectionText(protection: Protection): string {
   const where =
     network === 'network-namespace'
       ? 'in a network of its own that leads to the gateway alone'
-      : 'on the network of this machine; who owns a port is checked at each dial';
+      : files === 'user'
+        ? 'on the network of this machine; who owns a port is checked at each dial'
+        : 'on the network of this machine, where they reach each other: only administrators are let in';
   return `Pods run as processes of this machine, ${who}, ${where}. ${unlimited}`.trim();
 }
 
@@ -49,10 +50,9 @@ export function unlimitedText({ limits }: Pick<Protection, 'limits'>): string {
 }
 
 /**
- * Does this machine keep process pods apart, from each other and from Podgate's own files? As root, each pod runs under a
- * user of its own; otherwise a user namespace hides the files, where the system allows that.
+ * Does this machine keep process pods apart, from each other and from Podgate's own files? Under one user that takes
+ * network namespaces too: to the owner check at each dial, all pods of that user are the same.
  */
-export function arePodsSeparated(): boolean {
-  const asRoot = process.getuid?.() === 0;
-  return asRoot || tryWalls({ asRoot, canEnter: false }).hasUserNamespaces;
+export function arePodsSeparated({ network, files }: Protection): boolean {
+  return files === 'user' || (files === 'mount-namespace' && network === 'network-namespace');
 }
