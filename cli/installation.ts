@@ -33,6 +33,27 @@ export function findInstallation(): Installation {
   return { config, httpsPort, controlPort, caPath: join(config.dataDir, 'ca.pem') };
 }
 
+/** The process number of the Podgate that runs with that data directory; null = none does. */
+export function runningSupervisor(dataDir: string): number | null {
+  let pid: number;
+  try {
+    pid = Number(readFileSync(join(dataDir, 'supervisor.pid'), 'utf8').trim());
+  } catch {
+    return null;
+  }
+  return Number.isInteger(pid) && pid > 1 && isAlive(pid) ? pid : null;
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // Of another user.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}
+
 /** A call to the API as the administrator. Answers status and result; the envelope's message is said when it fails. */
 export async function callApi(
   installation: Installation,

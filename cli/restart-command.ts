@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RESTART_NOTE } from '../main/messages.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
-import { findInstallation } from './installation.ts';
+import { findInstallation, isAlive, runningSupervisor } from './installation.ts';
 
 export const RESTART_HELP = `npx podgate restart [--workers]
 
@@ -41,25 +41,11 @@ export async function restartCommand(args: readonly string[]): Promise<string> {
 }
 
 function supervisorOf(dataDir: string): number {
-  let pid = NaN;
-  try {
-    pid = Number(readFileSync(join(dataDir, 'supervisor.pid'), 'utf8').trim());
-  } catch {
-    // Said below.
-  }
-  if (!Number.isInteger(pid) || pid <= 1 || !isAlive(pid)) {
+  const pid = runningSupervisor(dataDir);
+  if (pid === null) {
     throw new CliError(EXIT_NOT_RUNNING, `no Podgate runs with the data directory ${dataDir}`);
   }
   return pid;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Every note is a new file. */

@@ -157,7 +157,9 @@ class Supervisor {
     const { config } = this.#settings;
     const { httpsPort, publicHttpsPort, controlPort } = config;
     const { runDir } = this.#settings;
-    const endpoints = { httpsPort, publicHttpsPort, controlPort, runDir, baseHost: config.tenants[0].baseHost };
+    const [listenHost] = config.listenHosts;
+    const { baseHost } = config.tenants[0];
+    const endpoints = { listenHost, httpsPort, publicHttpsPort, controlPort, runDir, baseHost };
     writeFileSync(join(config.dataDir, 'endpoints.json'), JSON.stringify(endpoints), { mode: 0o600 });
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#onSignal(signal));
     process.on('SIGHUP', () => {

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { Config } from '../../config/config.ts';
 import { loadConfig } from '../../config/load-config.ts';
@@ -8,7 +6,8 @@ import { errorText, PodgateError } from '../../core/errors.ts';
 import { fail, type Finding, ok, warn } from '../../core/finding.ts';
 import { systemClock } from '../../main/system-clock.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
-import { examineGateway, type Ports } from './examine-gateway.ts';
+import { endpointsOf } from './endpoints.ts';
+import { examineGateway } from './examine-gateway.ts';
 import { examineLimits } from './examine-limits.ts';
 import { examineNames } from './examine-names.ts';
 
@@ -94,26 +93,14 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
     const { examineProcessPods } = await import('./examine-process-pods.ts');
     yield* examineProcessPods(config);
   }
-  const ports = portsOf(config);
-  yield* examineGateway(config, ports, systemClock.now());
-  yield* examineNames(config, config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort);
-}
-
-/** As the running program has noted them, where they were left to chance; else as they are set. */
-function portsOf(config: Config): Ports {
-  const [bound = '127.0.0.1'] = config.listenHosts;
-  const host = bound === '0.0.0.0' ? '127.0.0.1' : bound === '::' ? '::1' : bound;
-  let noted: { readonly httpsPort?: unknown; readonly controlPort?: unknown } = {};
-  try {
-    noted = JSON.parse(readFileSync(join(config.dataDir, 'endpoints.json'), 'utf8')) as typeof noted;
-  } catch {
-    // It has not run here yet.
+  const running = endpointsOf(config);
+  if (running.baseHost !== config.tenants[0].baseHost) {
+    yield warn(
+      'settings',
+      `The running Podgate has other settings: its base host is ${running.baseHost}.`,
+      'Run this command with the same environment variables and PODGATE_CONFIG.',
+    );
   }
-  const port = (set: number, told: unknown): number => (set === 0 && typeof told === 'number' ? told : set);
-  return {
-    host,
-    https: port(config.httpsPort, noted.httpsPort),
-    listeners: config.listeners.map(({ port: each }) => each),
-    control: port(config.controlPort, noted.controlPort),
-  };
+  yield* examineGateway(config, running, systemClock.now());
+  yield* examineNames(config, running.publicHttps);
 }

@@ -34,6 +34,21 @@ describe('podgate doctor on one machine', () => {
     expect(code).toBe(0);
   });
 
+  it('needs the data directory alone: the running program has noted its ports there', async () => {
+    const env = { PODGATE_DATA_DIR: program.dataDir };
+    const { code, stdout } = await run(process.execPath, [CLI, 'doctor'], { env });
+    expect(stdout).toMatch(/^ok {4}Podgate: It runs and is ready/m);
+    expect(stdout).toMatch(/^ok {4}certificate: That for localhost is valid until/m);
+    expect(stdout).toContain(`port ${program.httpsPort} is open there.`);
+    expect(code).toBe(0);
+    const other = await run(process.execPath, [CLI, 'doctor'], {
+      env: { ...env, PODGATE_BASE_HOST: 'other.localhost' },
+    });
+    expect(other.stdout).toContain(
+      'WARN  settings: The running Podgate has other settings: its base host is localhost.',
+    );
+  });
+
   it('says what is wrong with settings, what does not run, and how it is used', async () => {
     const wrong = await run(process.execPath, [CLI, 'doctor'], { env: { PODGATE_SITE: 'Not a site' } });
     expect(wrong.stdout).toMatch(/^FAIL {2}settings: PODGATE_SITE: must be/);

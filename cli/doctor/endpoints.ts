@@ -1,0 +1,47 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Config } from '../../config/config.ts';
+import { runningSupervisor } from '../installation.ts';
+import type { Ports } from './examine-gateway.ts';
+
+export interface Endpoints extends Ports {
+  /** What clients dial. */
+  readonly publicHttps: number;
+  /** Of the default tenant. */
+  readonly baseHost: string;
+}
+
+/**
+ * Where the Podgate of that data directory listens: as it has noted it while it runs, since this command may have another
+ * environment; as it is set otherwise.
+ */
+export function endpointsOf(config: Config): Endpoints {
+  const noted = notedIn(config.dataDir);
+  const number = (name: string, set: number): number => {
+    const value = noted[name];
+    return typeof value === 'number' ? value : set;
+  };
+  const text = (name: string, set: string): string => {
+    const value = noted[name];
+    return typeof value === 'string' ? value : set;
+  };
+  const bound = text('listenHost', config.listenHosts[0] ?? '127.0.0.1');
+  const https = number('httpsPort', config.httpsPort);
+  return {
+    host: bound === '0.0.0.0' ? '127.0.0.1' : bound === '::' ? '::1' : bound,
+    https,
+    publicHttps: number('publicHttpsPort', config.publicHttpsPort === 0 ? https : config.publicHttpsPort),
+    listeners: config.listeners.map(({ port }) => port),
+    control: number('controlPort', config.controlPort),
+    baseHost: text('baseHost', config.tenants[0].baseHost),
+  };
+}
+
+function notedIn(dataDir: string): Readonly<Record<string, unknown>> {
+  if (runningSupervisor(dataDir) === null) return {};
+  try {
+    return JSON.parse(readFileSync(join(dataDir, 'endpoints.json'), 'utf8')) as Readonly<Record<string, unknown>>;
+  } catch {
+    return {};
+  }
+}
