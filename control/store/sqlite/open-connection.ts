@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { PodgateError } from '../../../core/errors.ts';
 import { connect, type Connection } from './sqlite-connection.ts';
+import { refuseForeignLog } from './log-origin.ts';
 import { isBusy, isNotADatabase, storeFailure } from './sqlite-failure.ts';
 import { MIGRATIONS, migrate } from './sqlite-schema.ts';
 
@@ -11,12 +12,15 @@ export const IN_MEMORY = ':memory:';
  * exclusive mode keeps a lock on it which the kernel drops when the process dies, however it dies. So whoever gets the
  * file open knows that no former owner lives, and there is no shared-memory file that a crash could leave behind.
  *
- * Throws PodgateError 'config.invalid' for a file that is not ours, of a newer release, or owned by a living process,
- * 'store.unavailable' when the disk or the file is broken.
+ * Throws PodgateError 'config.invalid' for a file that is not ours, of a newer release, owned by a living process, or put
+ * beside the write-ahead log of another, 'store.unavailable' when the disk or the file is broken.
  */
 export function openConnection(path: string): Connection {
   try {
-    if (path !== IN_MEMORY) keepPrivate(path);
+    if (path !== IN_MEMORY) {
+      keepPrivate(path);
+      refuseForeignLog(path);
+    }
     const connection = connect(path);
     try {
       connection.exec('PRAGMA locking_mode = EXCLUSIVE');

@@ -16,8 +16,9 @@ import { watchFiles } from './file-watch.ts';
 import { guardSession, type GuardedSession } from './guarded-session.ts';
 import { IN_MEMORY, openConnection } from './open-connection.ts';
 import { createOutputFiles, createOutputsInMemory, type OutputFiles } from './output-files.ts';
+import { beginLog, hasLog, renounceLog } from './log-origin.ts';
 import { createDiskReserve, type DiskReserve, NO_RESERVE } from './disk-reserve.ts';
-import { type Connection, integerOf, textOf } from './sqlite-connection.ts';
+import { connect, type Connection, integerOf, textOf } from './sqlite-connection.ts';
 import { storeFailure } from './sqlite-failure.ts';
 import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
 import { createSqliteLogStore } from './sqlite-log-store.ts';
@@ -65,10 +66,11 @@ const FEED_COMMITS = 10_000;
 export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDatabase {
   const reserve = options.path === IN_MEMORY ? NO_RESERVE : createDiskReserve(options.path, options.log);
   reserve.beforeOpening();
+  const isLogNew = !hasLog(options.path);
   const connection = openConnection(options.path);
   try {
     reserve.afterOpening(connection);
-    return createSqliteDatabase(connection, options, reserve);
+    return createSqliteDatabase(connection, options, { reserve, isLogNew });
   } catch (error) {
     connection.close();
     throw storeFailure(`opening ${options.path}`, error);
@@ -79,7 +81,7 @@ export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDataba
 export function createSqliteDatabase(
   connection: Connection,
   options: SqliteDatabaseOptions,
-  reserve: DiskReserve = NO_RESERVE,
+  { reserve = NO_RESERVE, isLogNew = false }: { readonly reserve?: DiskReserve; readonly isLogNew?: boolean } = {},
 ): SqliteDatabase {
   const { path, clock, log } = options;
   const isInMemory = path === IN_MEMORY;
@@ -94,6 +96,7 @@ export function createSqliteDatabase(
   if (guarded.read('opening', (_, isTrusted) => isTrusted)) {
     releaseLeases(connection);
     releaseLocks(connection);
+    if (isLogNew) beginLog(connection);
     session.settled();
   }
   return {
@@ -174,6 +177,12 @@ async function copyDatabase(session: SqliteSession, path: string): Promise<numbe
   }
   try {
     session.read('copy', (connection) => connection.run('VACUUM INTO ?', path));
+    const copy = connect(path);
+    try {
+      renounceLog(copy);
+    } finally {
+      copy.close();
+    }
     const file = openSync(path, 'r+');
     fsyncSync(file);
     closeSync(file);

@@ -100,6 +100,9 @@ export const MIGRATIONS: readonly string[] = [
    ) STRICT;
    -- That of the last stretch; '' = there is none.
    ALTER TABLE store ADD COLUMN stamp TEXT NOT NULL DEFAULT '';`,
+  `-- Which main file the write-ahead log belongs to: see log-origin.ts.
+   ALTER TABLE store ADD COLUMN file_nonce TEXT NOT NULL DEFAULT '';
+   ALTER TABLE store ADD COLUMN log_base TEXT NOT NULL DEFAULT '';`,
 ];
 
 /**

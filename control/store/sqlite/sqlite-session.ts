@@ -4,6 +4,7 @@ import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { type DiskReserve, NO_RESERVE } from './disk-reserve.ts';
 import type { FileWatch } from './file-watch.ts';
+import { beginLog } from './log-origin.ts';
 import { addCommit, gatherDelayMs, type DiskDebt } from './gather-delay.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
 import { isDamage, isFull, storeClosed, storeFailure, storeShort } from './sqlite-failure.ts';
@@ -166,7 +167,8 @@ export function createSqliteSession(options: {
     // Each round the file grows by what the last group was too long: now and then it is cut.
     const mode = files.walBytes() > 2 * CHECKPOINT_BYTES ? 'TRUNCATE' : 'PASSIVE';
     try {
-      connection.get(`PRAGMA wal_checkpoint(${mode})`);
+      const { busy, log: pages, checkpointed } = connection.get(`PRAGMA wal_checkpoint(${mode})`) ?? {};
+      if (busy === 0 && pages === checkpointed) beginLog(connection);
       files.settled();
       checkpointOverBytes = Math.max(CHECKPOINT_BYTES, files.walBytes());
     } catch (error) {
