@@ -213,6 +213,7 @@ export interface KubernetesConfig {
   readonly volumeSizeMiB: number;
   /** Of a container's layer and log on its node's disk. */
   readonly ephemeralStorage: { readonly requestMiB: number; readonly limitMiB: number };
+  readonly volumeAccessMode: 'ReadWriteOnce' | 'ReadWriteOncePod';
   /** Of images that users choose. */
   readonly podSecurity: 'restricted' | 'baseline';
   /** By template: the image to take instead of the template's own. */
@@ -233,6 +234,8 @@ export interface TolerationConfig {
   readonly operator?: 'Exists' | 'Equal';
   readonly value?: string;
   readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+  /** Of NoExecute: how long it is tolerated; absent = for ever. */
+  readonly tolerationSeconds?: number;
 }
 
 /** After how long without a sign of life a child process is killed and replaced; 0 = never. */

@@ -29,18 +29,24 @@ export const kubernetesSection = z.strictObject({
       error: 'requestMiB must not be greater than limitMiB',
     })
     .prefault({}),
+  volumeAccessMode: z.enum(['ReadWriteOnce', 'ReadWriteOncePod']).default('ReadWriteOnce'),
   podSecurity: z.enum(['restricted', 'baseline']).default('restricted'),
   templateImages: z.partialRecord(z.enum(['template/postgres', 'template/neo4j', 'podgate/hello']), text).default({}),
   imagePullSecrets: z.array(name).default([]),
   nodeSelector: labels.default({}),
   tolerations: z
     .array(
-      z.strictObject({
-        key: text.optional(),
-        operator: z.enum(['Exists', 'Equal']).optional(),
-        value: z.string().optional(),
-        effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
-      }),
+      z
+        .strictObject({
+          key: text.optional(),
+          operator: z.enum(['Exists', 'Equal']).optional(),
+          value: z.string().optional(),
+          effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
+          tolerationSeconds: z.int().min(0).max(86_400).optional(),
+        })
+        .refine(({ effect, tolerationSeconds }) => tolerationSeconds === undefined || effect === 'NoExecute', {
+          error: 'tolerationSeconds belongs to effect NoExecute',
+        }),
     )
     .default([]),
   gateway: z
@@ -94,11 +100,12 @@ export function kubernetesConfigOf(
     namespace: given.namespace ?? DEFAULT_NAMESPACE,
     kubeconfig: kubeconfig === '' ? null : resolve(cwd, kubeconfig),
     storageClass: storageClass ?? null,
-    tolerations: tolerations.map(({ key, operator, value, effect }) => ({
+    tolerations: tolerations.map(({ key, operator, value, effect, tolerationSeconds }) => ({
       ...(key === undefined ? {} : { key }),
       ...(operator === undefined ? {} : { operator }),
       ...(value === undefined ? {} : { value }),
       ...(effect === undefined ? {} : { effect }),
+      ...(tolerationSeconds === undefined ? {} : { tolerationSeconds }),
     })),
   };
 }

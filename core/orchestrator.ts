@@ -54,8 +54,14 @@ export type WorkloadPhase =
   /** Ended in failure for good. */
   | 'failed'
   | 'completed'
+  /** Ended for good by the cluster for a reason of its own, such as a node short of memory: to be started again. */
+  | 'evicted'
+  /** The same, because it used more than it may. */
+  | 'exceeded'
   /** Being deleted. */
-  | 'stopping';
+  | 'stopping'
+  /** Being deleted, long overdue, and no data is at stake if it still runs somewhere: `remove` stops waiting for it. */
+  | 'lost';
 export const WORKLOAD_PHASES: readonly WorkloadPhase[] = [
   'pending',
   'starting',
@@ -63,7 +69,10 @@ export const WORKLOAD_PHASES: readonly WorkloadPhase[] = [
   'crashing',
   'failed',
   'completed',
+  'evicted',
+  'exceeded',
   'stopping',
+  'lost',
 ];
 
 export interface NetworkAddress {
@@ -118,7 +127,7 @@ export interface WorkloadObservation extends WorkloadIdentity {
   readonly exitCode: number | null;
   readonly signal: string | null;
   readonly restarts: number;
-  /** By stanza name; what is not there cannot be dialled. Of one that is 'stopping': while it still takes connections. */
+  /** By stanza name; what is not there cannot be dialled. Of one that is 'stopping' or 'lost': while it still takes connections. */
   readonly addresses: Readonly<Record<string, StanzaAddress>>;
   readonly storeId: string;
   readonly commit: number;

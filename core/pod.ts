@@ -142,6 +142,16 @@ export interface PodRecord {
   /** Seconds, for one instance only (cleared at STOPPED); -1 = never; null = the spec's default. */
   readonly timeToStopInstance: number | null;
   readonly statusContainer: StatusContainer | null;
+  /** Times in a row that the cluster ended its workload (phases 'evicted' and 'exceeded'). */
+  readonly evictions?: {
+    /** The run that was begun after the last of them: a start by the user has another, and counts anew. */
+    readonly run: number;
+    readonly count: number;
+    /** How many of them in a row were for more than the pod may use. */
+    readonly excesses: number;
+    /** Wall clock of the last. */
+    readonly atMs: number;
+  };
   /** Spawns that failed since the last success. */
   readonly attempts: number;
   /** Wall clock ms before which no further spawn is tried; 0 = at once. */

@@ -87,7 +87,7 @@ function backendOf(record: PodRecord, observation: Observation | null, stanza: s
 
 /** One that somebody else ends, such as a node that is drained, takes connections until it has ended. */
 function hasBackend(phase: WorkloadPhase): boolean {
-  return phase === 'ready' || phase === 'stopping';
+  return phase === 'ready' || phase === 'stopping' || phase === 'lost';
 }
 
 /** Is this workload made from exactly what the record says was last applied? */

@@ -76,7 +76,7 @@ async function act(
       if (record.applied !== null && record.deleting === null) {
         await keepOutput(parts, { ...refOf(record), run: record.applied.run }, signal);
       }
-      await parts.orchestrator.remove(refOf(record), { data: step.data, run: record.run }, signal);
+      await parts.orchestrator.remove(refOf(record), { data: step.data, run: step.run ?? record.run }, signal);
       return { kind: 'done', lookAgainMs: 1_000 };
     case 'purge':
       return purge(parts, stored, observation);

@@ -12,6 +12,17 @@ export function spawnBackoffMs(attempts: number): number {
   return Math.min(BACKOFF_MAX_MS, BACKOFF_BASE_MS * 2 ** Math.min(attempts - 2, 16));
 }
 
+/** Evictions in a row for what the pod itself used too much of, after which it is an ERROR. */
+export const EXCESSES_MAX = 5;
+/** A pod that ran this long since its last eviction has got over it. */
+export const EVICTION_FORGOTTEN_MS = 3_600_000;
+const EVICTION_BACKOFF_BASE_MS = 5_000;
+
+/** Wait before the next start after `count` evictions in a row: 5, 10, 20, 40, 60 s. The node's trouble needs a while. */
+export function evictionBackoffMs(count: number): number {
+  return Math.min(BACKOFF_MAX_MS, EVICTION_BACKOFF_BASE_MS * 2 ** Math.min(count - 1, 16));
+}
+
 /** Is a spawn that was put off due? A stamp further away than any back-off comes from a clock that jumped. */
 export function isSpawnDue(notBeforeMs: number, nowMs: number): boolean {
   return nowMs >= notBeforeMs || notBeforeMs - nowMs > BACKOFF_MAX_MS;

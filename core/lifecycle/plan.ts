@@ -1,7 +1,14 @@
 import type { Observation, WorkloadObservation } from '../orchestrator.ts';
 import type { PodRecord, PodStatus, StatusContainer } from '../pod.ts';
 import { isCurrentWorkload } from '../route.ts';
-import { isSpawnDue, SPAWN_ATTEMPTS_MAX, spawnBackoffMs } from './backoff.ts';
+import {
+  EVICTION_FORGOTTEN_MS,
+  evictionBackoffMs,
+  EXCESSES_MAX,
+  isSpawnDue,
+  SPAWN_ATTEMPTS_MAX,
+  spawnBackoffMs,
+} from './backoff.ts';
 
 /** A workload that is not ready after this long is an ERROR with that reason (and RUNNING as soon as it is ready). */
 export const START_DEADLINE_MS = 15 * 60_000;
@@ -20,6 +27,7 @@ export type LifecycleChange = Partial<
     | 'applied'
     | 'statusContainer'
     | 'attempts'
+    | 'evictions'
     | 'notBeforeMs'
     | 'startInstanceMs'
     | 'timeToStopInstance'
@@ -34,7 +42,12 @@ export type Step =
   /** The spawner has work: make the key due. */
   | { readonly kind: 'spawn' }
   /** Ask the orchestrator to remove the workload of this uid (again). */
-  | { readonly kind: 'remove'; readonly data: 'keep' | 'delete' }
+  | {
+      readonly kind: 'remove';
+      readonly data: 'keep' | 'delete';
+      /** Workloads up to this run; absent: up to the record's. */
+      readonly run?: number;
+    }
   /** All is gone: delete the record and what belongs to it, leaving a tombstone. */
   | { readonly kind: 'purge' };
 
@@ -118,6 +131,10 @@ function planOn(record: PodRecord, evidence: Evidence, nowMs: number): Step {
     case 'STOPPED':
       return startRun(record, 'health found ON pod set to STOPPED, set status to REQUESTED');
     case 'REQUESTED':
+      // What an evicted run left: removed at once, so that what it printed is kept and the next start finds the way free.
+      if (evidence.kind === 'current' && evidence.workload.run < record.run) {
+        return { kind: 'remove', data: 'keep', run: evidence.workload.run };
+      }
       return isSpawnDue(record.notBeforeMs, nowMs) ? { kind: 'spawn' } : nothing(record.notBeforeMs - nowMs);
     case 'SPAWNER_SETUP':
       return { kind: 'spawn' };
@@ -182,6 +199,11 @@ function planObserved(record: PodRecord, workload: WorkloadObservation, nowMs: n
     case 'stopping':
       // Somebody else is deleting it. Once it is gone, it is made again.
       return keepUpToDate(record, container, LOOK_AGAIN_MS);
+    case 'lost':
+      return { kind: 'remove', data: 'keep' };
+    case 'evicted':
+    case 'exceeded':
+      return planEvicted(record, workload, container, nowMs);
     case 'ready':
       return planReady(record, workload, container, nowMs);
     case 'pending':
@@ -210,6 +232,42 @@ function planObserved(record: PodRecord, workload: WorkloadObservation, nowMs: n
             'health set status to COMPLETE',
           );
   }
+}
+
+/** Ended by the cluster: started again as a run of its own, later each time; an ERROR if it keeps using too much. */
+function planEvicted(
+  record: PodRecord,
+  workload: WorkloadObservation,
+  container: StatusContainer,
+  nowMs: number,
+): Step {
+  // Its user has to do something about it, and has been told.
+  if (isEnd(record)) return nothing(null);
+  const { evictions: last } = record;
+  const sinceMs = last?.run === workload.run ? nowMs - last.atMs : Infinity;
+  const before =
+    last !== undefined && sinceMs >= 0 && sinceMs < EVICTION_FORGOTTEN_MS ? last : { count: 0, excesses: 0 };
+  const isExcess = workload.phase === 'exceeded';
+  const excesses = isExcess ? before.excesses + 1 : 0;
+  if (excesses >= EXCESSES_MAX) {
+    const message = `${container.message} That was the ${EXCESSES_MAX}th time in a row: start it again once it needs less.`;
+    return failed({ ...record, attempts: SPAWN_ATTEMPTS_MAX }, { ...container, message });
+  }
+  const count = before.count + 1;
+  const run = record.run + 1;
+  return write(
+    {
+      status: 'REQUESTED',
+      run,
+      statusContainer: container,
+      startInstanceMs: null,
+      attempts: 0,
+      notBeforeMs: nowMs + evictionBackoffMs(count),
+      evictions: { run, count, excesses, atMs: nowMs },
+    },
+    `health set status to REQUESTED: ${container.message}`,
+    true,
+  );
 }
 
 function planReady(record: PodRecord, workload: WorkloadObservation, container: StatusContainer, nowMs: number): Step {

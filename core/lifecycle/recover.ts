@@ -118,10 +118,11 @@ function isLater(ofWorkload: PodRecord, stored: PodRecord): boolean {
  * loop takes on the rest. What is on its way out was stopped or deleted since: it is not started again.
  */
 function asItRuns(record: PodRecord, { phase, startedMs }: RecoverableWorkload): PodRecord {
+  const isEnding = phase === 'stopping' || phase === 'lost';
   return {
     ...record,
-    wish: phase === 'stopping' ? 'OFF' : 'ON',
-    status: phase === 'stopping' ? 'SHUTTING_DOWN' : phase === 'ready' ? 'RUNNING' : 'CREATING_CONTAINER',
+    wish: isEnding ? 'OFF' : 'ON',
+    status: isEnding ? 'SHUTTING_DOWN' : phase === 'ready' ? 'RUNNING' : 'CREATING_CONTAINER',
     deleting: null,
     attempts: 0,
     notBeforeMs: 0,

@@ -137,7 +137,7 @@ export class SimOrchestrator {
     else if (phase === 'starting') workload.phase = isRough && this.#chance.isHit(0.2) ? 'crashing' : 'ready';
     else if (phase === 'crashing') workload.phase = 'ready';
     else if (phase === 'ready' && isRough && this.#chance.isHit(0.1)) {
-      workload.phase = this.#chance.pick(['crashing', 'failed', 'completed', 'starting']);
+      workload.phase = this.#chance.pick(['crashing', 'failed', 'completed', 'starting', 'evicted', 'exceeded']);
     } else return;
     this.#changed(key);
   }

@@ -56,6 +56,7 @@ export function kubernetesSettings(change: Partial<KubernetesSettings> = {}): Ku
     storageClass: null,
     volumeSizeMiB: 64,
     ephemeralStorage: { requestMiB: 128, limitMiB: 2_048 },
+    volumeAccessMode: 'ReadWriteOnce',
     podSecurity: 'restricted',
     imagePullSecrets: [],
     nodeSelector: {},

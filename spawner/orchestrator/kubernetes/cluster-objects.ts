@@ -44,8 +44,11 @@ export interface ClusterObjects {
   ): Promise<readonly OwnedObject[]>;
   /** The Secret of this uid, or null. Nobody lists Secrets: its name has the uid. */
   readSecret(ref: WorkloadRef, signal: AbortSignal): Promise<OwnedObject | null>;
-  /** Exactly this object in exactly this state, or nothing. */
-  delete(collection: Collection, object: OwnedObject, signal: AbortSignal): Promise<Deleted>;
+  /**
+   * Exactly this object in exactly this state, or nothing. `graceSeconds` 0: at once, without waiting for the node of a
+   * Pod to confirm its end.
+   */
+  delete(collection: Collection, object: OwnedObject, signal: AbortSignal, graceSeconds?: 0): Promise<Deleted>;
   /** Every object of a kind, page by page. */
   all(collection: 'pods', selector: string, page: number, signal: AbortSignal): Promise<readonly JsonRecord[]>;
 }
@@ -104,9 +107,14 @@ export function createClusterObjects(parts: {
       const owned = object === null ? null : parseOwned(object);
       return owned?.uid === ref.uid ? owned : null;
     },
-    async delete(collection, { name, objectUid, resourceVersion }, signal) {
+    async delete(collection, { name, objectUid, resourceVersion }, signal, graceSeconds) {
       const path = `${pathOf(collection)}/${name}`;
-      const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: objectUid, resourceVersion } };
+      const body = {
+        apiVersion: 'v1',
+        kind: 'DeleteOptions',
+        preconditions: { uid: objectUid, resourceVersion },
+        ...(graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds }),
+      };
       const response = await request({ method: 'DELETE', path, body }, signal);
       if (response.status === 404) return 'gone';
       if (response.status === 409) return 'changed';

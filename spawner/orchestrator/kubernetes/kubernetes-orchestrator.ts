@@ -29,6 +29,7 @@ import {
 } from './objects.ts';
 import { observationOf, remainsOf } from './observation.ts';
 import { DEFAULT_LIMITS, type KubernetesOrchestratorOptions } from './options.ts';
+import { createOverdueDeletions } from './overdue-deletions.ts';
 import { readPodLog } from './pod-logs.ts';
 import { removeWorkload } from './remove-workload.ts';
 import { createPodAges } from './server-clock.ts';
@@ -42,6 +43,11 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { namespace, site } = settings;
   const ages = createPodAges(clock);
+  const deletions = createOverdueDeletions({
+    clock,
+    serverNowMs: () => ages.serverNowMs(),
+    lostAfterMs: limits.lostAfterMs,
+  });
   const objects = createClusterObjects({ api, namespace, site, serverTime: (ms) => ages.note(ms) });
   const watchers = new Watchers();
   /** Removals begun here whose Pod has not gone yet, by uid: the rest follows when it has. */
@@ -67,6 +73,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     relisted: (vanished) => {
       const present = new Set([...pods.items.values()].map(({ objectUid }) => objectUid));
       ages.keepOnly((objectUid) => present.has(objectUid));
+      deletions.keepOnly((objectUid) => present.has(objectUid));
       for (const pod of vanished) podGone(pod);
       for (const pod of pods.items.values()) watchers.changed(pod);
     },
@@ -135,11 +142,12 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
       begun !== undefined &&
       isEnding &&
       begun.how.run >= how.run &&
+      !deletions.isLost(known) &&
       (how.data === 'keep' || begun.how.data === 'delete')
     ) {
       return;
     }
-    const removal = await removeWorkload(objects, ref, how, signal);
+    const removal = await removeWorkload(objects, ref, how, (pod) => deletions.isLost(pod), signal);
     if (removal.kind !== 'ending') return;
     const data = begun?.how.data === 'delete' ? 'delete' : how.data;
     ending.set(uid, { ref, how: { data, run: Math.max(how.run, begun?.how.run ?? 0) } });
@@ -150,7 +158,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
 
   async function observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation> {
     const pod = await objects.readPod(ref, signal);
-    if (pod !== null) return observationOf(pod, serviceOf(pod), ages.ageMs(pod));
+    if (pod !== null) return seenAs(pod);
     const [left, policies, claims, secret] = await Promise.all([
       objects.list('services', ref.uid, signal),
       objects.list('networkpolicies', ref.uid, signal),
@@ -165,10 +173,14 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     return services.items.get(pod.name) ?? null;
   }
 
+  function seenAs(pod: PodView): WorkloadObservation {
+    return observationOf(pod, serviceOf(pod), ages.ageMs(pod), deletions.isLost(pod));
+  }
+
   function glimpse(ref: WorkloadRef): Observation {
     if (!pods.isFresh()) return { kind: 'unknown', reason: 'the watch of the pods is not fresh' };
     const pod = pods.items.get(objectName(site, ref));
-    if (pod?.uid === ref.uid) return observationOf(pod, serviceOf(pod), ages.ageMs(pod));
+    if (pod?.uid === ref.uid) return seenAs(pod);
     return services.items.get(objectName(site, ref))?.uid === ref.uid
       ? { kind: 'remains' }
       : { kind: 'absent', data: false };
@@ -177,7 +189,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
   async function list(signal: AbortSignal): Promise<readonly WorkloadObservation[]> {
     await untilComplete(signal);
     if (!pods.isFresh() || !services.isFresh()) throw unavailable('the watch of the cluster is not fresh');
-    const seen = [...pods.items.values()].map((pod) => observationOf(pod, serviceOf(pod), ages.ageMs(pod)));
+    const seen = [...pods.items.values()].map(seenAs);
     const remains = [...services.items.values()].filter(({ name }) => !pods.items.has(name));
     return [...seen, ...remains.map((service) => remainsOf(service, 0))];
   }

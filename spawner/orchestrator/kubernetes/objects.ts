@@ -139,6 +139,10 @@ export interface PodView extends OwnedObject {
   readonly isReady: boolean;
   /** What interrupted it from outside, such as an eviction. */
   readonly disruption: { readonly reason: string; readonly message: string } | null;
+  /** It mounts data that another Pod could mount: two at a time may ruin it. */
+  readonly hasData: boolean;
+  /** When its deletion should be over by, on the API server's clock; null while nobody deletes it. */
+  readonly deleteByMs: number | null;
   readonly address: string;
   readonly startedAtMs: number | null;
   readonly container: ContainerView | null;
@@ -168,6 +172,8 @@ export function parsePod(object: JsonRecord): PodView | null {
       textAt(disrupted, 'status') === 'True'
         ? { reason: textAt(disrupted, 'reason'), message: textAt(disrupted, 'message') }
         : null,
+    hasData: listAt(recordAt(object, 'spec'), 'volumes').some((volume) => isRecord(volume['persistentVolumeClaim'])),
+    deleteByMs: timeAt(recordAt(object, 'metadata'), 'deletionTimestamp'),
     address: textAt(status, 'podIP'),
     startedAtMs: timeAt(status, 'startTime'),
     container: container === undefined ? null : parseContainer(container),

@@ -3,8 +3,13 @@ import type { OwnedObject, PodView, ServiceView } from './objects.ts';
 import { podStatus } from './pod-status.ts';
 
 /** What a Pod tells about its workload: pure. `service`: that of the same run, as far as it is known. */
-export function observationOf(pod: PodView, service: ServiceView | null, ageMs: number): WorkloadObservation {
-  const { phase, message, isServing, exitCode, signal, restarts, startedAtMs } = podStatus(pod);
+export function observationOf(
+  pod: PodView,
+  service: ServiceView | null,
+  ageMs: number,
+  isLost = false,
+): WorkloadObservation {
+  const { phase, message, isServing, exitCode, signal, restarts, startedAtMs } = podStatus(pod, isLost);
   return {
     kind: 'workload',
     ...identityOf(pod),

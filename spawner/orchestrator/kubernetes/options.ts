@@ -26,6 +26,8 @@ export interface KubernetesSettings {
   readonly volumeSizeMiB: number;
   /** Of a container's layer and log on its node's disk; what its directories there may hold is added to the limit. */
   readonly ephemeralStorage: { readonly requestMiB: number; readonly limitMiB: number };
+  /** ReadWriteOncePod, where the storage class has it: the cluster itself lets no second Pod mount a volume. */
+  readonly volumeAccessMode: 'ReadWriteOnce' | 'ReadWriteOncePod';
   /** What the cluster demands of images that users choose; templates meet the restricted level in any case. */
   readonly podSecurity: 'restricted' | 'baseline';
   readonly imagePullSecrets: readonly string[];
@@ -44,6 +46,8 @@ export interface TolerationSettings {
   readonly operator?: 'Exists' | 'Equal';
   readonly value?: string;
   readonly effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute';
+  /** Of NoExecute: how long it is tolerated; absent = for ever. */
+  readonly tolerationSeconds?: number;
 }
 
 export interface KubernetesLimits {
@@ -57,6 +61,8 @@ export interface KubernetesLimits {
   /** Callers wait this long for the first complete list. */
   readonly firstListMs: number;
   readonly page: number;
+  /** A Pod without data whose deletion is overdue for this long is no longer waited for. */
+  readonly lostAfterMs: number;
 }
 
 export const DEFAULT_LIMITS: KubernetesLimits = {
@@ -66,4 +72,5 @@ export const DEFAULT_LIMITS: KubernetesLimits = {
   watchRetryMaxMs: 1_000,
   firstListMs: 5_000,
   page: 500,
+  lostAfterMs: 30_000,
 };

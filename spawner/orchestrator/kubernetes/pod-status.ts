@@ -7,10 +7,12 @@ const CRASHING_AFTER_RESTARTS = 2;
 /** A run that lasted longer stands for itself: the kubelet forgets earlier failures after it, and so do we. */
 const RECOVERED_AFTER_MS = 10 * 60_000;
 const SAID_MAX_LENGTH = 500;
-/** Of the condition DisruptionTarget: its node had a NoExecute taint, such as unreachable, for longer than is tolerated. */
-const NODE_TAINTED = 'DeletionByTaintManager';
 const NODE_SILENT =
   'The node of this pod has stopped reporting, so this status may be out of date. Connections go on as long as the pod responds.';
+/** The kubelet's words (pkg/kubelet/eviction/helpers.go, 1.34) for a pod that is over a limit of its own. */
+const EXCESS = /ephemeral storage limit|ephemeral local storage usage exceeds|Usage of EmptyDir volume/;
+/** The scheduler's (plugins/volumebinding), before 1.34 and since. */
+const VOLUME_ELSEWHERE = /volume node affinity conflict|didn't match PersistentVolume's node affinity/;
 
 export interface PodStatusView {
   readonly phase: WorkloadPhase;
@@ -25,16 +27,17 @@ export interface PodStatusView {
 }
 
 /** What a Pod's status means for its user: pure. Source: the Pod API (v1) and what the kubelet, scheduler and evictions write. */
-export function podStatus(pod: PodView): PodStatusView {
+export function podStatus(pod: PodView, isLost = false): PodStatusView {
   const { container } = pod;
   const end = container === null ? null : endOf(container);
-  const { phase, message } = phaseOf(pod, end);
+  const { phase, message } = isLost ? { phase: 'lost' as const, message: deletionMessage(pod) } : phaseOf(pod, end);
   const shown = phase === 'ready' && container?.restarts === 0 ? null : end;
   const signal = shown === null ? null : signalOf(shown);
   return {
     phase,
     message,
-    isServing: (phase === 'ready' || phase === 'stopping') && container !== null && isAnswering(container),
+    isServing:
+      (phase === 'ready' || phase === 'stopping' || phase === 'lost') && container !== null && isAnswering(container),
     exitCode: signal === null ? (shown?.exitCode ?? null) : null,
     signal,
     restarts: container?.restarts ?? 0,
@@ -53,7 +56,7 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
     case 'Succeeded':
       return { phase: 'completed', message: '' };
     case 'Failed':
-      return { phase: 'failed', message: failureMessage(pod, end) };
+      return ofFailure(pod, end);
     case 'Unknown':
       return { phase: 'starting', message: 'The node of this pod does not answer: its state is not known.' };
     case 'Pending':
@@ -63,27 +66,43 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
 }
 
 function deletionMessage(pod: PodView): string {
-  if (pod.disruption === null) return '';
-  if (pod.disruption.reason === NODE_TAINTED) {
-    return (
-      'The node of this pod has been away for too long, so the cluster ends the pod. It starts again once the cluster ' +
-      'is sure that it no longer runs there: when the node is back, deleted, or tainted out-of-service.'
-    );
+  if (isNodeSilent(pod)) {
+    const unknown = 'The node of this pod has stopped reporting, so nobody knows whether the pod has ended.';
+    return pod.hasData
+      ? `${unknown} Its volume must not be used twice: Podgate waits until the node reports again, is deleted or is marked out of service.`
+      : `${unknown} Podgate gives it up soon.`;
   }
-  return `The cluster ends this pod (${pod.disruption.reason}): ${said(pod.disruption.message)}`;
+  if (pod.disruption === null) return '';
+  return `The cluster ends this pod (${pod.disruption.reason}): ${said(pod.disruption.message)} It starts again by itself.`;
 }
 
-function failureMessage(pod: PodView, end: ContainerEnd | null): string {
-  if (pod.reason === 'Evicted') return `The node was short of a resource and evicted this pod: ${said(pod.message)}`;
-  if (pod.disruption !== null) {
-    return `The cluster has ended this pod (${pod.disruption.reason}): ${said(pod.disruption.message)}`;
+/** Without a reason of the cluster's it is the program that failed. */
+function ofFailure(pod: PodView, end: ContainerEnd | null): Judged {
+  const { reason, disruption } = pod;
+  if (reason === 'Evicted' && EXCESS.test(pod.message)) {
+    return {
+      phase: 'exceeded',
+      message: `The pod used more space than it may, and its node ended it: ${said(pod.message)}`,
+    };
   }
-  if (pod.reason !== '') return `The cluster has given this pod up (${pod.reason}): ${said(pod.message)}`;
-  return end === null ? 'The pod has failed.' : endMessage(end);
+  if (reason === 'Evicted')
+    return evicted(`The node was short of a resource and evicted this pod: ${said(pod.message)}`);
+  if (disruption !== null)
+    return evicted(`The cluster has ended this pod (${disruption.reason}): ${said(disruption.message)}`);
+  if (reason !== '') return evicted(`The cluster has given this pod up (${reason}): ${said(pod.message)}`);
+  return { phase: 'failed', message: end === null ? 'The pod has failed.' : endMessage(end) };
+}
+
+function evicted(why: string): Judged {
+  return { phase: 'evicted', message: `${why} It starts again by itself.` };
 }
 
 /** No word from a node about its container yet. */
 function unstarted(pod: PodView): Judged {
+  if (pod.hasData && VOLUME_ELSEWHERE.test(pod.unscheduled)) {
+    const message = `The volume of this pod can be used on one node alone, which takes no pods now; the pod waits for it: ${said(pod.unscheduled)}`;
+    return { phase: 'pending', message };
+  }
   if (pod.unscheduled !== '')
     return { phase: 'pending', message: `No node has room for this pod: ${said(pod.unscheduled)}` };
   return { phase: 'pending', message: pod.isScheduled ? '' : 'Waiting for a node.' };
@@ -92,7 +111,7 @@ function unstarted(pod: PodView): Judged {
 function ofContainer(pod: PodView, container: ContainerView, end: ContainerEnd | null): Judged {
   const { state } = container;
   if (state.kind === 'waiting') return waiting(pod, container, state, end);
-  if (isAnswering(container)) return { phase: 'ready', message: pod.isReady ? '' : NODE_SILENT };
+  if (isAnswering(container)) return { phase: 'ready', message: isNodeSilent(pod) ? NODE_SILENT : '' };
   return afterEnd(container, end);
 }
 
@@ -104,6 +123,10 @@ function ofContainer(pod: PodView, container: ContainerView, end: ContainerEnd |
  */
 function isAnswering({ state, isReady }: ContainerView): boolean {
   return state.kind === 'running' && isReady;
+}
+
+function isNodeSilent({ container, isReady }: PodView): boolean {
+  return container !== null && isAnswering(container) && !isReady;
 }
 
 function afterEnd(container: ContainerView, end: ContainerEnd | null): Judged {

@@ -17,15 +17,17 @@ export type Removal =
 /**
  * Takes the removal of a workload as far as it goes now: the Pod; once no Pod of the uid is there, Secret, policy,
  * volumes if they are to go, and last the Service. Every deletion names the object and its version, so that whoever was
- * paused between the look and the deletion hits nothing that came meanwhile. Nothing is left to owner references.
+ * paused between the look and the deletion hits nothing that came meanwhile. Nothing is left to owner references. A Pod
+ * that `isLost` is deleted without the word of its node (overdue-deletions.ts).
  */
 export async function removeWorkload(
   objects: ClusterObjects,
   ref: WorkloadRef,
   options: RemoveOptions,
+  isLost: (pod: PodView) => boolean,
   signal: AbortSignal,
 ): Promise<Removal> {
-  const pod = await removePod(objects, ref, options.run, signal);
+  const pod = await removePod(objects, ref, options.run, isLost, signal);
   if (pod !== null) return pod;
   const secret = await objects.readSecret(ref, signal);
   if (secret !== null) await removeObject(objects, 'secrets', secret, options.run, signal);
@@ -44,12 +46,19 @@ async function removePod(
   objects: ClusterObjects,
   ref: WorkloadRef,
   run: number,
+  isLost: (pod: PodView) => boolean,
   signal: AbortSignal,
 ): Promise<Removal | null> {
+  let isForced = false;
   for (let tries = 0; tries < TRIES; tries += 1) {
     const pod: PodView | null = await objects.readPod(ref, signal);
     if (pod === null) return null;
     if (pod.run > run) return { kind: 'newer' };
+    // Once: if it stays even then, a finalizer of somebody's holds it.
+    if (pod.isDeleting && !isForced && isLost(pod)) {
+      isForced = (await objects.delete('pods', pod, signal, 0)) === 'accepted';
+      continue;
+    }
     if (pod.isDeleting) return { kind: 'ending' };
     const deleted = await objects.delete('pods', pod, signal);
     if (deleted === 'accepted') return { kind: 'ending' };

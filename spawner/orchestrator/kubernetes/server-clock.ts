@@ -13,6 +13,8 @@ const DRIFT_MAX_MS = 60_000;
 export interface PodAges {
   /** The server's time, as an answer just said. */
   note(serverTimeMs: number | null): void;
+  /** The server's time now; null before its first word. */
+  serverNowMs(): number | null;
   ageMs(pod: { readonly objectUid: string; readonly createdAtMs: number }): number;
   /** Those that are no longer there. */
   keepOnly(isThere: (objectUid: string) => boolean): void;
@@ -26,6 +28,7 @@ export function createPodAges(clock: Pick<Clock, 'monotonicMs'>): PodAges {
     note(serverTimeMs) {
       if (serverTimeMs !== null) server = { timeMs: serverTimeMs, atMs: clock.monotonicMs() };
     },
+    serverNowMs: () => (server === null ? null : server.timeMs + clock.monotonicMs() - server.atMs),
     ageMs({ objectUid, createdAtMs }) {
       const nowMs = clock.monotonicMs();
       const before = seen.get(objectUid);

@@ -21,6 +21,8 @@ const problem = controlPlaneProblem();
 const NAMESPACE = 'deletion-pods';
 const DATA = { type: 'pvc', name: 'data', mountPath: '/data', subPath: '', readOnly: false, keyedBy: 'name' } as const;
 
+const notLost = (): boolean => false;
+
 describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' : ` (${problem})`}`, () => {
   let cluster: TestCluster;
   let handle: KubernetesOrchestratorHandle;
@@ -91,14 +93,14 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     const path = `/api/v1/namespaces/${NAMESPACE}`;
     const name = `pods-test-dev-${workload.podId}`;
     // By a remover that ends right after its first step, and another that comes when it likes.
-    const first = await removeWorkload(objects(), workload, { data: 'delete', run: 1 }, never());
+    const first = await removeWorkload(objects(), workload, { data: 'delete', run: 1 }, notLost, never());
     expect(first.kind).toBe('ending');
     expect(await namesOf(`/apis/networking.k8s.io/v1/namespaces/${NAMESPACE}/networkpolicies`)).toContain(name);
     expect(await namesOf(`${path}/persistentvolumeclaims`)).toHaveLength(1);
     await expect
       .poll(() => handle.orchestrator.observe(workload, never()), { timeout: 10_000 })
       .toEqual({ kind: 'remains' });
-    const second = await removeWorkload(objects(), workload, { data: 'delete', run: 1 }, never());
+    const second = await removeWorkload(objects(), workload, { data: 'delete', run: 1 }, notLost, never());
     expect(second.kind).toBe('removed');
     await expect.poll(() => handle.orchestrator.observe(workload, never())).toEqual({ kind: 'absent', data: false });
     for (const kind of ['pods', 'services', 'secrets', 'persistentvolumeclaims']) {

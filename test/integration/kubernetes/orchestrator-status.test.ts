@@ -106,14 +106,21 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('one that its node evicts has failed, with the node’s reason', async () => {
+  it('one that its node evicts is to be started again, and says why it ended', async () => {
     const workload = await made(serving());
     await becomes(handle.orchestrator, workload, 'ready');
     await cluster.kubelet.evict(NAMESPACE, nameOf(workload));
-    const seen = await saying(workload, 'failed', 'evicted this pod');
+    const seen = await saying(workload, 'evicted', 'evicted this pod');
     expect(seen.message).toContain('The node was low on resource: memory.');
     expect(seen.addresses).toEqual({});
-    await remove(workload);
+    // The next run finds the way free once the evicted Pod has gone.
+    const next = { ...workload, run: 2 };
+    await ensured(handle.orchestrator, next);
+    await becomes(handle.orchestrator, next, 'ready');
+    const excess = 'Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ';
+    await cluster.kubelet.evict(NAMESPACE, nameOf(workload), excess);
+    await saying(next, 'exceeded', 'used more space than it may');
+    await remove(next);
   });
 
   it('one whose node has stopped reporting stays reachable, and says what is the case', async () => {

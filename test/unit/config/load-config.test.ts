@@ -262,6 +262,7 @@ describe('a cluster', () => {
         storageClass: null,
         volumeSizeMiB: 10_240,
         ephemeralStorage: { requestMiB: 128, limitMiB: 2_048 },
+        volumeAccessMode: 'ReadWriteOnce',
         podSecurity: 'restricted',
         templateImages: {},
         gateway: {
@@ -288,6 +289,7 @@ describe('a cluster', () => {
   storageClass: fast
   volumeSizeMiB: 512
   ephemeralStorage: {limitMiB: 4096}
+  volumeAccessMode: ReadWriteOncePod
   podSecurity: baseline
   templateImages: {template/neo4j: mirror.example/neo4j:5}
   imagePullSecrets: [mirror]
@@ -304,6 +306,7 @@ describe('a cluster', () => {
       storageClass: 'fast',
       volumeSizeMiB: 512,
       ephemeralStorage: { requestMiB: 128, limitMiB: 4_096 },
+      volumeAccessMode: 'ReadWriteOncePod',
       podSecurity: 'baseline',
       templateImages: { 'template/neo4j': 'mirror.example/neo4j:5' },
       imagePullSecrets: ['mirror'],
@@ -344,6 +347,12 @@ describe('a cluster', () => {
       CLUSTER,
       'kubernetes: {templateImages: {nginx: x}}',
       'PODGATE_CONFIG kubernetes.templateImages',
+    ],
+    [
+      'seconds of an effect that has none',
+      CLUSTER,
+      'kubernetes: {tolerations: [{key: a, effect: NoSchedule, tolerationSeconds: 5}]}',
+      'PODGATE_CONFIG kubernetes.tolerations[0]: tolerationSeconds belongs to effect NoExecute',
     ],
     ['no size', CLUSTER, 'kubernetes: {volumeSizeMiB: 0}', 'PODGATE_CONFIG kubernetes.volumeSizeMiB: '],
     [

@@ -8,8 +8,8 @@ import { POD_STATUSES, type PodRecord, WISHES } from '../../../core/pod.ts';
 import { podRecord, workloadOf } from '../../support/pod-records.ts';
 
 /** How the world treats a workload from now on. */
-type Fate = 'runs' | 'completes' | 'crashes' | 'cannot be spawned';
-const FATES: readonly Fate[] = ['runs', 'completes', 'crashes', 'cannot be spawned'];
+type Fate = 'runs' | 'completes' | 'crashes' | 'cannot be spawned' | 'uses too much';
+const FATES: readonly Fate[] = ['runs', 'completes', 'crashes', 'cannot be spawned', 'uses too much'];
 
 /** A closed world with one pod: the plan's steps act on it, and while the plan waits it moves by itself. */
 class World {
@@ -44,7 +44,8 @@ class World {
     this.trail.push(`${record.wish}/${record.status}: ${step.kind}`);
     switch (step.kind) {
       case 'none':
-        this.nowMs += step.lookAgainMs ?? 3_000;
+        // An eviction is an event: nobody waits for the time to stop until it is seen.
+        this.nowMs += Math.min(step.lookAgainMs ?? 3_000, this.fate === 'uses too much' ? 60_000 : Infinity);
         this.#advance();
         break;
       case 'write': {
@@ -119,6 +120,7 @@ class World {
 
 function nextPhase(phase: WorkloadPhase, fate: Fate): WorkloadPhase {
   if (phase === 'pending') return 'starting';
+  if (fate === 'uses too much' && phase === 'ready') return 'exceeded';
   if (phase !== 'starting') return phase;
   return fate === 'completes' ? 'completed' : fate === 'crashes' ? 'crashing' : 'ready';
 }
@@ -162,10 +164,12 @@ function goalProblem(world: World, wishedOn: boolean): string | null {
   if (!wishedOn) return 'ON without having been wished';
   switch (record.status) {
     case 'RUNNING':
+      if (fate === 'uses too much') return 'RUNNING, though it uses too much each time';
       return workload?.phase === 'ready' ? null : 'RUNNING, but nothing is ready';
     case 'COMPLETE':
       return null;
     case 'ERROR':
+      if (workload?.phase === 'exceeded') return record.attempts >= SPAWN_ATTEMPTS_MAX ? null : 'given up too soon';
       if (fate === 'crashes' || workload?.phase === 'crashing' || workload?.phase === 'failed') return null;
       return record.attempts >= SPAWN_ATTEMPTS_MAX ? null : 'ERROR with attempts left and nothing wrong';
     default:
@@ -177,14 +181,17 @@ test('for every wish, status and observation there is a next step, and every pod
   let cases = 0;
   for (const record of records()) {
     for (const observation of observations(record)) {
-      for (const fate of FATES) {
+      // Five starts take long to walk through: from one observation is enough, since all the others lead there.
+      const isAbsent = observation.kind === 'absent' && !observation.data;
+      for (const fate of FATES.filter((each) => isAbsent || each !== 'uses too much')) {
         // To be left with parts is no matter of fate: once with a fate that ends and once with one that lasts.
         for (const leavesRemains of fate === 'runs' || fate === 'crashes' ? [false, true] : [false]) {
           cases += 1;
           const world = new World(record, observation, fate, leavesRemains);
           world.step(observation);
-          // 80 turns outlast every back-off; a pod that needs more is stuck or oscillates.
-          for (let turn = 0; turn < 80 && world.record !== null; turn += 1) world.step(world.observe());
+          // So many outlast every back-off; a pod that needs more is stuck or oscillates.
+          const turns = fate === 'uses too much' ? 160 : 80;
+          for (let turn = 0; turn < turns && world.record !== null; turn += 1) world.step(world.observe());
           const problem = goalProblem(world, record.wish !== 'OFF');
           if (problem !== null) {
             const from = JSON.stringify({ record, observation, fate, leavesRemains });
@@ -195,7 +202,7 @@ test('for every wish, status and observation there is a next step, and every pod
     }
   }
   expect(cases).toBeGreaterThan(100_000);
-});
+}, 240_000);
 
 test('at its goal a pod is left in peace: the plan has nothing more to do', () => {
   for (const fate of FATES) {
@@ -205,7 +212,7 @@ test('at its goal a pod is left in peace: the plan has nothing more to do', () =
         { kind: 'absent', data: false },
         fate,
       );
-      for (let turn = 0; turn < 80; turn += 1) world.step(world.observe());
+      for (let turn = 0; turn < 160; turn += 1) world.step(world.observe());
       expect(world.record).not.toBeNull();
       if (world.record !== null) expect(planPod(world.record, world.observe(), world.nowMs).kind).toBe('none');
     }
@@ -289,4 +296,57 @@ test('a failing spawn is tried again with growing waits, then the pod is ERROR w
     attempts: SPAWN_ATTEMPTS_MAX,
     statusContainer: { message: 'no such image' },
   });
+});
+
+test('a pod that its cluster ends is started again as a run of its own, later each time, and never given up', () => {
+  let record = podRecord();
+  const waits: number[] = [];
+  for (let count = 1; count <= 8; count += 1) {
+    const nowMs = count * 120_000;
+    const step = planPod(record, workloadOf(record, { phase: 'evicted', message: 'Short of memory.' }), nowMs);
+    if (step.kind !== 'write') expect.fail(step.kind);
+    expect(step).toMatchObject({
+      change: { status: 'REQUESTED', run: record.run + 1, statusContainer: { message: 'Short of memory.' } },
+      log: 'health set status to REQUESTED: Short of memory.',
+      enqueue: true,
+    });
+    record = { ...record, ...step.change };
+    waits.push(record.notBeforeMs - nowMs);
+    // What is left of the former run goes first, and nothing else of this uid with it.
+    const left = workloadOf(record, { phase: 'evicted' });
+    expect(planPod(record, left, nowMs)).toEqual({ kind: 'remove', data: 'keep', run: record.run - 1 });
+    record = { ...record, status: 'RUNNING', applied: { generation: 1, run: record.run, spec: record.spec } };
+  }
+  expect(waits).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000, 60_000, 60_000]);
+});
+
+test('one that is ended for what it uses itself is an ERROR after five times in a row; a start counts anew', () => {
+  const evictions = { run: 7, count: 6, excesses: 4, atMs: 0 };
+  const record = podRecord({ run: 7, evictions });
+  const running = { ...record, applied: { generation: 1, run: 7, spec: record.spec } };
+  const exceeded = workloadOf(running, { phase: 'exceeded', message: 'The pod used more space than it may.' });
+  const step = planPod(running, exceeded, 60_000);
+  if (step.kind !== 'write') expect.fail(step.kind);
+  expect(step.change).toMatchObject({
+    status: 'ERROR',
+    attempts: SPAWN_ATTEMPTS_MAX,
+    statusContainer: {
+      message:
+        'The pod used more space than it may. That was the 5th time in a row: start it again once it needs less.',
+    },
+  });
+  expect(planPod({ ...running, ...step.change }, exceeded, 60_000).kind).toBe('none');
+  // Long ago, on a clock that was set back, or before its user started it again: the first time.
+  const started = { ...running, run: 9, applied: { generation: 1, run: 9, spec: record.spec } };
+  for (const [pod, nowMs] of [
+    [running, 3_600_000],
+    [running, -1],
+    [started, 60_000],
+  ] as const) {
+    const again = planPod(pod, workloadOf(pod, { phase: 'exceeded' }), nowMs);
+    expect(again).toMatchObject({ change: { status: 'REQUESTED', evictions: { count: 1, excesses: 1 } } });
+  }
+  // Trouble of its node in between shows that it is not always its own.
+  const evicted = planPod(running, workloadOf(running, { phase: 'evicted' }), 60_000);
+  expect(evicted).toMatchObject({ change: { evictions: { count: 7, excesses: 0 } } });
 });

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createFailure } from '../../../spawner/orchestrator/kubernetes/api/refusal.ts';
-import { LABEL, MANAGED_BY, parsePod } from '../../../spawner/orchestrator/kubernetes/objects.ts';
+import { ANNOTATION, LABEL, MANAGED_BY, parsePod } from '../../../spawner/orchestrator/kubernetes/objects.ts';
+import { observationOf } from '../../../spawner/orchestrator/kubernetes/observation.ts';
+import { createOverdueDeletions } from '../../../spawner/orchestrator/kubernetes/overdue-deletions.ts';
 import { podStatus } from '../../../spawner/orchestrator/kubernetes/pod-status.ts';
 import { chooseAge, createPodAges } from '../../../spawner/orchestrator/kubernetes/server-clock.ts';
 
@@ -8,11 +10,31 @@ const SCHEDULED = { type: 'PodScheduled', status: 'True' };
 const READY = { type: 'Ready', status: 'True' };
 const UNREADY = { type: 'Ready', status: 'False', reason: 'ContainersNotReady' };
 
-function statusOf(status: object, metadata: object = {}) {
+/** What the node controller leaves of the condition: it changes the status alone. */
+const SILENCED = { type: 'Ready', status: 'False', lastTransitionTime: '2026-01-01T00:01:00Z' };
+const WITH_DATA = { volumes: [{ name: 'own-data', persistentVolumeClaim: { claimName: 'p' } }] };
+const DELETED = { deletionTimestamp: '2026-01-01T00:05:00Z' };
+const byTaint = {
+  type: 'DisruptionTarget',
+  status: 'True',
+  reason: 'DeletionByTaintManager',
+  message: 'Taint manager: deleting due to NoExecute taint',
+};
+
+function podOf(status: object, metadata: object = {}, spec: object = {}) {
   const labels = { [MANAGED_BY]: 'podgate', [LABEL.uid]: 'u', [LABEL.tenant]: 'dev', [LABEL.podId]: 'p' };
-  const pod = parsePod({ metadata: { name: 'p', labels, ...metadata }, status });
+  const annotations = { [ANNOTATION.stanzas]: '{"default":5000}' };
+  const pod = parsePod({
+    metadata: { name: 'p', labels, annotations, ...metadata },
+    spec,
+    status: { podIP: '10.0.0.7', ...status },
+  });
   if (pod === null) throw new Error('it is ours');
-  return podStatus(pod);
+  return pod;
+}
+
+function statusOf(status: object, metadata: object = {}, spec: object = {}) {
+  return podStatus(podOf(status, metadata, spec));
 }
 
 const container = (state: object, change: object = {}) => ({
@@ -138,8 +160,8 @@ describe('the status of a Pod', () => {
     [
       'evicted',
       { phase: 'Failed', reason: 'Evicted', message: 'The node was low on resource: memory.' },
-      'failed',
-      'The node was short of a resource and evicted this pod: The node was low on resource: memory.',
+      'evicted',
+      'The node was short of a resource and evicted this pod: The node was low on resource: memory. It starts again by itself.',
     ],
     [
       'preempted',
@@ -149,8 +171,8 @@ describe('the status of a Pod', () => {
           { type: 'DisruptionTarget', status: 'True', reason: 'PreemptionByScheduler', message: 'room for another' },
         ],
       },
-      'failed',
-      'The cluster has ended this pod (PreemptionByScheduler): room for another.',
+      'evicted',
+      'The cluster has ended this pod (PreemptionByScheduler): room for another. It starts again by itself.',
     ],
     [
       'node silent: the node controller gives no reason',
@@ -175,6 +197,74 @@ describe('the status of a Pod', () => {
     expect(statusOf(status)).toMatchObject({ phase, message });
   });
 
+  it.each([
+    'Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ',
+    'Container pod exceeded its local ephemeral storage limit "1Gi". ',
+    'Usage of EmptyDir volume "scratch-0" exceeds the limit "1Gi". ',
+  ])('is a limit of its own where the kubelet says: %s', (message) => {
+    expect(statusOf({ phase: 'Failed', reason: 'Evicted', message })).toMatchObject({
+      phase: 'exceeded',
+      message: `The pod used more space than it may, and its node ended it: ${message.trim()}`,
+    });
+  });
+
+  const silenced = { ...container(running, { ready: true }), conditions: [SCHEDULED, SILENCED] };
+  const addressOf = (pod: ReturnType<typeof podOf>) => observationOf(pod, null, 0).addresses['default']?.address;
+
+  it('has no address once it is evicted, whatever its container was last', () => {
+    const ready = { ...container(running, { ready: true }), conditions: [SCHEDULED, READY] };
+    expect(addressOf(podOf(ready))).toBe('10.0.0.7');
+    expect(addressOf(podOf({ ...ready, phase: 'Failed', reason: 'Evicted' }))).toBeUndefined();
+  });
+
+  it('of one whose node is silent and that the cluster gives up says what it waits for', () => {
+    const status = { ...silenced, conditions: [SCHEDULED, SILENCED, byTaint] };
+    expect(statusOf(status, DELETED).phase).toBe('stopping');
+    expect(statusOf(status, DELETED).message).toMatch(/gives it up soon\.$/);
+    expect(statusOf(status, DELETED, WITH_DATA).message).toMatch(
+      /must not be used twice: Podgate waits until the node reports again, is deleted or is marked out of service\.$/,
+    );
+    const drained = { ...byTaint, reason: 'EvictionByEvictionAPI', message: 'Eviction API: evicting' };
+    expect(statusOf({ ...silenced, conditions: [SCHEDULED, READY, drained] }, DELETED).message).toBe(
+      'The cluster ends this pod (EvictionByEvictionAPI): Eviction API: evicting. It starts again by itself.',
+    );
+  });
+
+  it('waits for the node that has its volume, and says so', () => {
+    for (const words of [
+      "0/2 nodes are available: 1 node(s) were unschedulable, 1 node(s) didn't match PersistentVolume's node affinity.",
+      '0/2 nodes are available: 1 node(s) had volume node affinity conflict.',
+    ]) {
+      const conditions = [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: words }];
+      expect(statusOf({ phase: 'Pending', conditions }, {}, WITH_DATA)).toMatchObject({
+        phase: 'pending',
+        message: `The volume of this pod can be used on one node alone, which takes no pods now; the pod waits for it: ${words}`,
+      });
+    }
+  });
+
+  it('is lost when its deletion is overdue and no data is at stake, on a clock that does not jump', () => {
+    let serverMs: number | null = null;
+    let nowMs = 0;
+    const clock = { monotonicMs: () => nowMs };
+    const deletions = createOverdueDeletions({ clock, serverNowMs: () => serverMs, lostAfterMs: 30_000 });
+    const pod = podOf(silenced, { ...DELETED, uid: 'o' });
+    expect(deletions.isLost(pod)).toBe(false);
+    serverMs = Date.parse(DELETED.deletionTimestamp) - 1;
+    expect(deletions.isLost(pod)).toBe(false);
+    // The server's clock jumps a day ahead: the waiting only begins.
+    serverMs += 86_400_000;
+    expect(deletions.isLost(pod)).toBe(false);
+    nowMs += 29_999;
+    expect(deletions.isLost(pod)).toBe(false);
+    nowMs += 1;
+    expect(deletions.isLost(pod)).toBe(true);
+    expect(deletions.isLost(podOf(silenced, { ...DELETED, uid: 'o' }, WITH_DATA))).toBe(false);
+    expect(deletions.isLost(podOf(silenced, { uid: 'o' }))).toBe(false);
+    const seen = observationOf(pod, null, 0, deletions.isLost(pod));
+    expect(seen).toMatchObject({ phase: 'lost', addresses: { default: { address: '10.0.0.7' } } });
+  });
+
   it('is stopping from its deletion on, whatever its container does', () => {
     const metadata = { deletionTimestamp: '2026-01-01T00:00:00Z' };
     for (const status of [container(running, { ready: true }), { phase: 'Succeeded' }, waiting('ErrImagePull')]) {
@@ -184,18 +274,7 @@ describe('the status of a Pod', () => {
 
   it('serves while the cluster ends it, as long as its container is ready', () => {
     const metadata = { deletionTimestamp: '2026-01-01T00:00:00Z' };
-    const tainted = {
-      type: 'DisruptionTarget',
-      status: 'True',
-      reason: 'DeletionByTaintManager',
-      message: 'Taint manager: deleting due to NoExecute taint',
-    };
-    const silent = {
-      ...container(running, { ready: true }),
-      conditions: [SCHEDULED, { type: 'Ready', status: 'False' }, tainted],
-    };
-    expect(statusOf(silent, metadata)).toMatchObject({ phase: 'stopping', isServing: true });
-    expect(statusOf(silent, metadata).message).toContain('away for too long');
+    expect(statusOf(silenced, metadata)).toMatchObject({ phase: 'stopping', isServing: true });
     expect(statusOf(container(running, { ready: false }), metadata)).toMatchObject({ isServing: false });
     expect(statusOf(container(ended(0), { ready: false }), metadata)).toMatchObject({ isServing: false });
     expect(statusOf(waiting('ContainerCreating'))).toMatchObject({ isServing: false });

@@ -26,7 +26,7 @@ export function claimManifest(context: ManifestContext, volume: string): V1Persi
       labels: { ...uidLabels(context), ...(volume === '' ? {} : { [LABEL.volume]: volume }) },
     },
     spec: {
-      accessModes: ['ReadWriteOnce'],
+      accessModes: [settings.volumeAccessMode],
       ...(settings.storageClass === null ? {} : { storageClassName: settings.storageClass }),
       resources: { requests: { storage: `${settings.volumeSizeMiB}Mi` } },
     },
