@@ -30,13 +30,12 @@ export interface PodgateDeployment {
 }
 
 export interface DeploymentOptions {
-  readonly replicas?: number;
   readonly say?: (line: string) => void;
 }
 
 /**
  * What docs/operations.md has an operator type, from a copied overlay to a Deployment that is rolled out; then what a load
- * balancer's controller does. Beside that only what a cluster of one small machine needs: fewer replicas, that ask for less.
+ * balancer's controller does.
  */
 export async function deployPodgate(cluster: RealCluster, options: DeploymentOptions = {}): Promise<PodgateDeployment> {
   const { controlPlane, network, folder } = cluster;
@@ -51,7 +50,6 @@ export async function deployPodgate(cluster: RealCluster, options: DeploymentOpt
   const overlay = copyOverlay(folder);
   await makeSecrets(overlay);
   await allowTestImages(join(overlay, 'podgate.yaml'));
-  await shrink(join(overlay, 'kustomization.yaml'), options.replicas ?? 2);
   await aliasPinnedImages(cluster, await kubectl('kustomize', overlay));
   await kubectl('apply', '-k', overlay);
   await controlPlane.client.call('PATCH', `/api/v1/namespaces/${NAMESPACE}/services/podgate/status`, {
@@ -83,29 +81,6 @@ async function allowTestImages(path: string): Promise<void> {
   await writeFile(path, settings.toString());
 }
 
-async function shrink(path: string, replicas: number): Promise<void> {
-  const kustomization = parseDocument(await readFile(path, 'utf8'));
-  const patches = [
-    {
-      target: { kind: 'Deployment', name: 'podgate' },
-      patch: '- {op: replace, path: /spec/template/spec/containers/0/resources/requests/cpu, value: 150m}',
-    },
-    {
-      target: { kind: 'HorizontalPodAutoscaler', name: 'podgate' },
-      patch: [
-        `- {op: replace, path: /spec/minReplicas, value: ${replicas}}`,
-        `- {op: replace, path: /spec/maxReplicas, value: ${replicas + 1}}`,
-      ].join('\n'),
-    },
-    {
-      target: { kind: 'StatefulSet', name: 'podgate-redis' },
-      patch: '- {op: replace, path: /spec/template/spec/containers/0/resources/requests/cpu, value: 100m}',
-    },
-  ];
-  kustomization.set('patches', [...((kustomization.toJS() as { patches?: unknown[] }).patches ?? []), ...patches]);
-  await writeFile(path, kustomization.toString());
-}
-
 /** What is pinned by a digest, or named by another tag, is one of ours under that name: there is no registry here. */
 async function aliasPinnedImages(cluster: RealCluster, rendered: string): Promise<void> {
   const manifests = parseAllDocuments(rendered).map((document) => document.toJS() as unknown);
@@ -127,11 +102,13 @@ function imagesOf(value: unknown): readonly string[] {
   );
 }
 
-/** `redis:8` is docker.io/library/redis:8. */
+/** As the node asks for it: `redis:8` is docker.io/library/redis:8, and beside a digest the tag is nothing. */
 function fullReference(image: string): string {
-  const [first = '', ...rest] = image.split('/');
-  if (rest.length === 0) return `docker.io/library/${image}`;
-  return first.includes('.') || first.includes(':') ? image : `docker.io/${image}`;
+  const [name = '', digest] = image.split('@');
+  const [first = '', ...rest] = name.split('/');
+  const isFull = rest.length > 0 && (first.includes('.') || first.includes(':'));
+  const full = isFull ? name : rest.length > 0 ? `docker.io/${name}` : `docker.io/library/${name}`;
+  return digest === undefined ? full : `${repositoryOf(full)}@${digest}`;
 }
 
 const repositoryOf = (reference: string): string => reference.replace(/@.*$/, '').replace(/:[^/]*$/, '');
