@@ -16,8 +16,8 @@ export const DOCTOR_HELP = `podgate doctor: what this installation has, and what
   npx podgate doctor [--probe IMAGE]
   kubectl -n podgate exec deploy/podgate -- podgate doctor
 
-  --probe IMAGE   tries with two pods of that image (that of Podgate will do) whether network policies hold; they are
-                  gone afterwards
+  --probe IMAGE   tries with three pods of that image (that of Podgate will do) whether network policies hold and how
+                  soon after a pod's start, and whether pods reach their name servers; they are gone afterwards
   --help
 
 It reads the same settings as the program. Run inside, it judges the account and the network of Podgate; run by an

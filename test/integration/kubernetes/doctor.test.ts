@@ -45,6 +45,8 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
       namespace: PODS,
       podSecurity: 'restricted',
       storageClass: null,
+      egressExcept: [],
+      nameServers: [],
       probeImage: null,
       clock: systemClock,
       ...change,
@@ -59,6 +61,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     const findings = await examine();
     expect(about(findings, 'API server')).toEqual([expect.stringMatching(/^ok: Kubernetes v1\.\d+\.\d+ answers\.$/)]);
     expect(about(findings, 'clock')).toEqual(['ok: This clock and that of the API server are 0 s apart.']);
+    expect(about(findings, 'nodes')).toEqual(['warn: Nodes cannot be seen by this account.']);
     expect(about(findings, 'permissions')).toEqual([
       `ok: This account may do all that Podgate needs in ${PODS}.`,
       'ok: It may do nothing else there.',
@@ -134,6 +137,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     expect(about(await examine({ kubeconfig, storageClass: 'none-such' }), 'storage')).toEqual([
       'fail: There is no storage class none-such.',
     ]);
+    expect(about(findings, 'nodes')).toEqual([expect.stringMatching(/^ok: 1 with kubelet v1\.\d+/)]);
     await cluster.controlPlane.apply({
       apiVersion: 'storage.k8s.io/v1',
       kind: 'StorageClass',
@@ -141,17 +145,28 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
       provisioner: 'example.org/none',
     });
     expect(about(await examine({ kubeconfig, storageClass: 'fast' }), 'storage')).toEqual([
-      'ok: Volumes are made by the storage class fast.',
+      'ok: Volumes are made by the storage class fast (example.org/none).',
+      expect.stringMatching(/^warn: fast makes volumes before/),
+      expect.stringMatching(/^warn: Volumes of fast cannot be enlarged/),
+      expect.stringMatching(/^warn: fast is not made by a CSI driver/),
     ]);
   });
 
-  it('tries with two pods whether policies hold: here nothing enforces them, and nothing of the trial is left', async () => {
-    const findings = about(await examine({ probeImage: 'podgate.test/command' }), 'network policies');
-    expect(findings[1]).toMatch(/^fail: They do not hold: a pod reaches another pod/);
+  it('tries with pods whether policies hold: here nothing enforces them, and nothing of the trial is left', async () => {
+    const findings = await examine({ probeImage: 'podgate.test/command' });
+    expect(about(findings, 'network policies')[1]).toMatch(
+      /^fail: They do not hold: a pod reaches another pod.*, still 15 s after its start\.$/,
+    );
+    expect(about(findings, 'name servers')).toHaveLength(1);
+    expect(about(findings, 'cgroups')).toHaveLength(1);
     const { items } = await cluster.controlPlane.client.get<{
       items: readonly { metadata: { deletionTimestamp?: string } }[];
     }>(`/api/v1/namespaces/${PODS}/pods`);
     expect(items.filter(({ metadata }) => metadata.deletionTimestamp === undefined)).toEqual([]);
+    const policies = await cluster.controlPlane.client.get<{ items: readonly { metadata: { name: string } }[] }>(
+      `/apis/networking.k8s.io/v1/namespaces/${PODS}/networkpolicies`,
+    );
+    expect(policies.items.map(({ metadata }) => metadata.name)).toEqual(['default-deny']);
   });
 
   it('says that an image for the trial cannot be pulled', async () => {

@@ -2,8 +2,18 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { judgeNetworkPrograms, judgeProbe } from '../../../spawner/orchestrator/kubernetes/doctor/network.ts';
+import {
+  judgeCgroup,
+  judgeFence,
+  judgeFenceOfUsersPods,
+  judgeNameServers,
+  type ProbeReport,
+} from '../../../spawner/orchestrator/kubernetes/doctor/judge-probe.ts';
+import { judgeDnsPrograms } from '../../../spawner/orchestrator/kubernetes/doctor/name-servers.ts';
+import { judgeNetworkPrograms } from '../../../spawner/orchestrator/kubernetes/doctor/network-programs.ts';
+import { judgeKubelets, judgeNodeClocks } from '../../../spawner/orchestrator/kubernetes/doctor/nodes.ts';
 import { NEEDED, permissionName, surplusOf } from '../../../spawner/orchestrator/kubernetes/doctor/permissions.ts';
+import { judgeStorage } from '../../../spawner/orchestrator/kubernetes/doctor/storage.ts';
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -54,20 +64,153 @@ describe('what the doctor says of network policies', () => {
     expect(judgeNetworkPrograms(names).level).toBe(level);
   });
 
-  it.each([
-    ['reached \n', 'ok'],
-    ['some warning\nreached \n', 'ok'],
-    ['reached pod\n', 'fail'],
-    ['reached pod,api,metadata\n', 'fail'],
-    ['', 'warn'],
-    ['Error: cannot find module', 'warn'],
-  ])('by what a pod printed, %j: %s', (log, level) => {
-    expect(judgeProbe(log).level).toBe(level);
+  const report = (change: Partial<ProbeReport> = {}): ProbeReport => ({
+    fence: { afterMs: 0, reached: [] },
+    nameServers: [{ address: '10.96.0.10', afterMs: 40 }],
+    cgroup: 2,
+    nowMs: 0,
+    ...change,
+  });
+  const fence = (afterMs: number | null, ...reached: readonly string[]) =>
+    judgeFence(report({ fence: { afterMs, reached } }));
+
+  it('tells a pod that is fenced some moments after its start from one that never is', () => {
+    expect(fence(0)).toMatchObject({ level: 'ok', message: expect.stringContaining('from the start') as unknown });
+    expect(fence(880, 'pod', 'api')).toEqual({
+      level: 'ok',
+      subject: 'network policies',
+      message: 'They hold from 0.9 s after the start of a pod; until then it reaches another pod, the API server.',
+      remedy: '',
+    });
+    expect(fence(9_800, 'metadata')).toMatchObject({
+      level: 'warn',
+      message: expect.stringContaining('9.8 s') as unknown,
+    });
+    expect(fence(null, 'pod', 'api')).toMatchObject({
+      level: 'fail',
+      message: 'They do not hold: a pod reaches another pod, the API server, still 15 s after its start.',
+    });
+    expect(judgeFence(null).level).toBe('warn');
   });
 
-  it('names what was reached', () => {
-    expect(judgeProbe('reached pod,api\n').message).toBe(
-      'They do not hold: a pod reaches another pod, the API server.',
-    );
+  it('says what to set where users’ pods reach a public API server', () => {
+    expect(judgeFenceOfUsersPods(report({ fence: { afterMs: 500, reached: ['api'] } }))).toBeNull();
+    expect(judgeFenceOfUsersPods(report({ fence: { afterMs: null, reached: ['api'] } }))).toMatchObject({
+      level: 'fail',
+      remedy: expect.stringContaining('kubernetes.egressExcept') as unknown,
+    });
+  });
+
+  it('says what to set where pods do not reach their name servers', () => {
+    expect(judgeNameServers(report(), true).level).toBe('ok');
+    const silent = report({
+      nameServers: [
+        { address: '10.96.0.10', afterMs: null },
+        { address: 'fd00::a', afterMs: null },
+      ],
+    });
+    expect(judgeNameServers(silent, true)).toMatchObject({
+      level: 'fail',
+      remedy: expect.stringContaining('kubernetes.nameServers: [10.96.0.10/32, fd00::a/128]') as unknown,
+    });
+    expect(judgeNameServers(silent, false).remedy).toContain('No policy is in the way');
+    expect(judgeNameServers(report({ nameServers: [] }), true).level).toBe('warn');
+  });
+
+  it.each([
+    [{ daemonSets: [], labeledPods: 2, nameServers: [] }, 'ok'],
+    [{ daemonSets: [], labeledPods: 0, nameServers: [] }, 'warn'],
+    [{ daemonSets: ['dns-default'], labeledPods: 0, nameServers: [] }, 'ok'],
+    [{ daemonSets: ['node-local-dns'], labeledPods: 2, nameServers: [] }, 'warn'],
+    [{ daemonSets: ['node-local-dns'], labeledPods: 2, nameServers: ['10.96.0.10/32'] }, 'ok'],
+  ] as const)('by the cluster’s DNS %j: %s', (seen, level) => {
+    expect(judgeDnsPrograms(seen).level).toBe(level);
+  });
+});
+
+describe('what the doctor says of nodes', () => {
+  const node = (kubeletVersion: string) => ({
+    status: { nodeInfo: { kubeletVersion, containerRuntimeVersion: 'containerd://2.1' } },
+  });
+  const lease = (name: string, renewedMs: number) => ({
+    metadata: { name },
+    spec: { renewTime: new Date(renewedMs).toISOString() },
+  });
+
+  it('by the skew of their kubelets', () => {
+    expect(judgeKubelets([node('v1.34.4'), node('v1.31.0')], 34)).toEqual([
+      { level: 'ok', subject: 'nodes', message: '2 with kubelet v1.31.0, v1.34.4 and containerd://2.1.', remedy: '' },
+    ]);
+    expect(judgeKubelets([node('v1.30.9')], 34)[0]?.level).toBe('warn');
+    expect(judgeKubelets([node('v1.35.0')], 34)[0]?.level).toBe('warn');
+  });
+
+  it('by their clocks, the one that is furthest off', () => {
+    const now = 1_800_000_000_000;
+    expect(judgeNodeClocks([lease('a', now - 8_000), lease('b', now - 9_999)], now)[0]?.level).toBe('ok');
+    expect(judgeNodeClocks([lease('a', now), lease('b', now + 7_000)], now)[0]).toMatchObject({
+      level: 'warn',
+      message: 'This clock and that of the node b are 7 s apart.',
+    });
+    expect(judgeNodeClocks([lease('a', now + 90_000)], now)[0]?.level).toBe('fail');
+    // A node that is away says nothing.
+    expect(judgeNodeClocks([lease('a', now - 3_600_000)], now)).toEqual([]);
+  });
+
+  it('by the version of their control groups', () => {
+    expect([2, 1, null].map((version) => judgeCgroup(version, 'It').level)).toEqual(['ok', 'warn', 'warn']);
+  });
+});
+
+describe('what the doctor says of storage', () => {
+  const storageClass = (name: string, change: object = {}, isDefault = true) => ({
+    metadata: {
+      name,
+      creationTimestamp: '2026-01-01T00:00:00Z',
+      annotations: { 'storageclass.kubernetes.io/is-default-class': String(isDefault) },
+    },
+    provisioner: 'ebs.csi.aws.com',
+    volumeBindingMode: 'WaitForFirstConsumer',
+    reclaimPolicy: 'Delete',
+    allowVolumeExpansion: true,
+    ...change,
+  });
+  const judged = (...args: Parameters<typeof judgeStorage>) =>
+    judgeStorage(...args).map(({ level, message }) => `${level}: ${message}`);
+  const csi = ['ebs.csi.aws.com'];
+  const fine = 'ok: Volumes are made by the storage class fast (ebs.csi.aws.com).';
+
+  it('by the default class, or the one that is set', () => {
+    expect(judged([storageClass('slow', {}, false), storageClass('fast')], null, csi)).toEqual([fine]);
+    expect(judged([storageClass('fast', {}, false)], 'fast', null)).toEqual([fine]);
+    expect(judged([storageClass('fast', {}, false)], null, csi)).toEqual([
+      expect.stringMatching(/^fail: .*no default/),
+    ]);
+    expect(judged([], 'fast', csi)).toEqual(['fail: There is no storage class fast.']);
+    const newer = storageClass('fast', {
+      metadata: {
+        name: 'fast',
+        creationTimestamp: '2026-02-01T00:00:00Z',
+        annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' },
+      },
+    });
+    expect(judged([storageClass('slow'), newer], null, csi)).toEqual([
+      fine,
+      expect.stringMatching(/^warn: 2 storage classes/),
+    ]);
+  });
+
+  it.each([
+    [{ volumeBindingMode: 'Immediate' }, /volumeBindingMode Immediate/],
+    [{ volumeBindingMode: undefined }, /volumeBindingMode Immediate/],
+    [{ reclaimPolicy: 'Retain' }, /reclaimPolicy Retain/],
+    [{ allowVolumeExpansion: undefined }, /cannot be enlarged/],
+    [{ provisioner: 'rancher.io/local-path' }, /ReadWriteOncePod/],
+  ])('warns of %j', (change, message) => {
+    const [first, second, ...rest] = judged([storageClass('fast', change)], null, csi);
+    expect(first).toMatch(/^ok: /);
+    expect(second).toMatch(message);
+    expect(second).toMatch(/^warn: /);
+    expect(rest).toEqual([]);
   });
 });

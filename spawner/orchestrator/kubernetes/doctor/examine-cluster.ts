@@ -5,15 +5,21 @@ import { isRecord, type JsonRecord, listAt, parseJson, recordAt, textAt } from '
 import { createKubeApi, type KubeApi, openKubeConfig } from '../api/kube-api.ts';
 import { refusalOf } from '../api/refusal.ts';
 import { collectionPath } from '../objects.ts';
-import { judgeNetworkPrograms, probeNetwork } from './network.ts';
+import { nameServerRules, outsideRule } from '../manifests/network-policy.ts';
+import { judgeClock } from './judge-clock.ts';
+import { judgeCgroup } from './judge-probe.ts';
+import { judgeDnsPrograms } from './name-servers.ts';
+import { judgeNetworkPrograms } from './network-programs.ts';
+import { judgeKubelets, judgeNodeClocks } from './nodes.ts';
+import { ownCgroupVersion } from './own-cgroup.ts';
 import { NEEDED, type Permission, permissionName, surplusOf } from './permissions.ts';
+import { probeNetwork } from './probe-network.ts';
+import { judgeStorage } from './storage.ts';
 
 /** Of minor versions of Kubernetes 1: policies and pods as they are made here were not all there before. */
 const LEAST_MINOR = 30;
-/** Stamps of the server are whole seconds. */
-const CLOCK_WARN_MS = 5_000;
-const CLOCK_FAIL_MS = 60_000;
 const SHOWN = 6;
+const AS_ADMINISTRATOR = 'Run it as an administrator of the cluster, too: npx podgate doctor with your KUBECONFIG.';
 
 export interface ClusterToExamine {
   /** Null = the account of the pod that we run in. */
@@ -23,6 +29,9 @@ export interface ClusterToExamine {
   readonly podSecurity: 'restricted' | 'baseline';
   /** Null = the cluster's default. */
   readonly storageClass: string | null;
+  /** As of KubernetesSettings. */
+  readonly egressExcept: readonly string[];
+  readonly nameServers: readonly string[];
   /** An image that has Node, to try with two pods whether network policies hold; null = only look. */
   readonly probeImage: string | null;
   readonly clock: Clock;
@@ -31,9 +40,10 @@ export interface ClusterToExamine {
 /** Looks at what the cluster really grants and enforces. Every finding stands for itself; nothing throws. */
 export async function* examineCluster(options: ClusterToExamine, signal: AbortSignal): AsyncGenerator<Finding> {
   let api: KubeApi;
+  let serverMinor: number;
   try {
     api = createKubeApi({ config: openKubeConfig(options.kubeconfig), clock: options.clock });
-    yield* examineServer(api, options.clock, signal);
+    serverMinor = yield* examineServer(api, options.clock, signal);
   } catch (error) {
     yield fail(
       'API server',
@@ -42,9 +52,11 @@ export async function* examineCluster(options: ClusterToExamine, signal: AbortSi
     );
     return;
   }
+  if (options.kubeconfig === null) yield judgeCgroup(ownCgroupVersion(), 'The node of this replica');
   const parts = [
     examinePermissions(api, options.namespace, signal),
     examinePodSecurity(api, options, signal),
+    examineNodes(api, { clock: options.clock, serverMinor }, signal),
     examineStorage(api, options.storageClass, signal),
     examineNetwork(api, options, signal),
   ];
@@ -57,7 +69,8 @@ export async function* examineCluster(options: ClusterToExamine, signal: AbortSi
   }
 }
 
-async function* examineServer(api: KubeApi, clock: Clock, signal: AbortSignal): AsyncGenerator<Finding> {
+/** Returns the minor version of the server; NaN = unknown. */
+async function* examineServer(api: KubeApi, clock: Clock, signal: AbortSignal): AsyncGenerator<Finding, number> {
   const askedMs = clock.now();
   const response = await api.request({ method: 'GET', path: '/version' }, signal);
   const version = parseJson(response.text);
@@ -69,16 +82,13 @@ async function* examineServer(api: KubeApi, clock: Clock, signal: AbortSignal): 
   yield textAt(version, 'major') === '1' && minor < LEAST_MINOR
     ? warn('API server', shown, `Podgate is made for 1.${LEAST_MINOR} and later; upgrade the cluster.`)
     : ok('API server', shown);
-  if (response.serverTimeMs === null) return;
+  if (response.serverTimeMs === null) return minor;
   // Between asking and the answer, and then the second that the stamp does not tell.
   const ahead = response.serverTimeMs - clock.now();
   const behind = askedMs - (response.serverTimeMs + 1_000);
   const apartMs = Math.max(0, ahead, behind);
-  const apart = `This clock and that of the API server are ${(apartMs / 1000).toFixed(0)} s apart.`;
-  const remedy = 'Synchronise the clocks of the nodes (NTP): stop times and tokens go by them.';
-  if (apartMs > CLOCK_FAIL_MS) yield fail('clock', apart, remedy);
-  else if (apartMs > CLOCK_WARN_MS) yield warn('clock', apart, remedy);
-  else yield ok('clock', apart);
+  yield judgeClock('that of the API server', apartMs);
+  return minor;
 }
 
 async function* examinePermissions(api: KubeApi, namespace: string, signal: AbortSignal): AsyncGenerator<Finding> {
@@ -152,40 +162,39 @@ async function* examinePodSecurity(
   yield warn(subject, `Nothing keeps a pod of ${namespace} from the node it runs on.`, remedy);
 }
 
-async function* examineStorage(api: KubeApi, wanted: string | null, signal: AbortSignal): AsyncGenerator<Finding> {
-  const subject = 'storage';
-  const response = await api.request({ method: 'GET', path: '/apis/storage.k8s.io/v1/storageclasses' }, signal);
-  if (response.status === 403) {
-    yield warn(
-      subject,
-      'Storage classes cannot be seen by this account.',
-      'Run it as an administrator of the cluster, too: npx podgate doctor with your KUBECONFIG.',
-    );
+async function* examineNodes(
+  api: KubeApi,
+  { clock, serverMinor }: { readonly clock: Clock; readonly serverMinor: number },
+  signal: AbortSignal,
+): AsyncGenerator<Finding> {
+  const nodes = await listed(api, '/api/v1/nodes', signal);
+  if (nodes === null) {
+    yield warn('nodes', 'Nodes cannot be seen by this account.', AS_ADMINISTRATOR);
     return;
   }
-  const body = parseJson(response.text);
-  const classes = isRecord(body) ? listAt(body, 'items') : [];
-  const found = classes.find((item) => (wanted === null ? isDefault(item) : nameOf(item) === wanted));
-  if (found !== undefined) yield ok(subject, `Volumes are made by the storage class ${nameOf(found)}.`);
-  else if (wanted === null) {
-    yield fail(
-      subject,
-      'The cluster has no default storage class: pods with volumes, and Redis, never start.',
-      'Mark one as the default, or name one under kubernetes.storageClass.',
-    );
-  } else yield fail(subject, `There is no storage class ${wanted}.`, 'Correct kubernetes.storageClass.');
+  yield* judgeKubelets(nodes, serverMinor);
+  const leases = await listed(api, '/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases', signal);
+  yield* judgeNodeClocks(leases ?? [], clock.now());
+}
+
+async function* examineStorage(api: KubeApi, wanted: string | null, signal: AbortSignal): AsyncGenerator<Finding> {
+  const classes = await listed(api, '/apis/storage.k8s.io/v1/storageclasses', signal);
+  if (classes === null) {
+    yield warn('storage', 'Storage classes cannot be seen by this account.', AS_ADMINISTRATOR);
+    return;
+  }
+  const drivers = await listed(api, '/apis/storage.k8s.io/v1/csidrivers', signal);
+  yield* judgeStorage(classes, wanted, drivers === null ? null : drivers.map(nameOf));
 }
 
 async function* examineNetwork(
   api: KubeApi,
-  { namespace, probeImage }: ClusterToExamine,
+  { namespace, probeImage, clock, egressExcept, nameServers }: ClusterToExamine,
   signal: AbortSignal,
 ): AsyncGenerator<Finding> {
   const subject = 'network policies';
-  const policies = await api.request({ method: 'GET', path: collectionPath(namespace, 'networkpolicies') }, signal);
-  const body = parseJson(policies.text);
-  const all = isRecord(body) ? listAt(body, 'items') : [];
-  yield all.some(deniesAll)
+  const policies = (await listed(api, collectionPath(namespace, 'networkpolicies'), signal)) ?? [];
+  yield policies.some(deniesAll)
     ? ok(subject, `Pods of ${namespace} are cut off unless a policy of their own says otherwise.`)
     : warn(
         subject,
@@ -193,13 +202,15 @@ async function* examineNetwork(
         'Apply deploy/base/network-policies.yaml.',
       );
   if (probeImage !== null) {
-    yield* probeNetwork({ api, namespace, image: probeImage }, signal);
+    const egress = [...nameServerRules(nameServers), outsideRule(egressExcept)];
+    yield* probeNetwork({ api, clock, namespace, image: probeImage, egress }, signal);
     return;
   }
-  const programs = await api.request({ method: 'GET', path: '/apis/apps/v1/daemonsets' }, signal);
-  const listed = parseJson(programs.text);
-  const names = programs.status < 300 && isRecord(listed) ? listAt(listed, 'items').map(nameOf) : null;
-  yield judgeNetworkPrograms(names);
+  const daemonSets = (await listed(api, '/apis/apps/v1/daemonsets', signal))?.map(nameOf) ?? null;
+  yield judgeNetworkPrograms(daemonSets);
+  const query = { labelSelector: 'k8s-app=kube-dns', limit: '10' };
+  const dns = await listed(api, '/api/v1/pods', signal, query);
+  if (daemonSets !== null && dns !== null) yield judgeDnsPrograms({ daemonSets, labeledPods: dns.length, nameServers });
 }
 
 /** A policy for every pod, both ways, without exceptions. */
@@ -219,9 +230,16 @@ async function reviewed(api: KubeApi, kind: string, spec: object, signal: AbortS
   return isRecord(answer) ? recordAt(answer, 'status') : {};
 }
 
-function isDefault(storageClass: JsonRecord): boolean {
-  const annotations = recordAt(recordAt(storageClass, 'metadata'), 'annotations');
-  return textAt(annotations, 'storageclass.kubernetes.io/is-default-class') === 'true';
+/** Null where this account may not list them, or the server has no such kind. */
+async function listed(
+  api: KubeApi,
+  path: string,
+  signal: AbortSignal,
+  query: Readonly<Record<string, string>> = {},
+): Promise<readonly JsonRecord[] | null> {
+  const response = await api.request({ method: 'GET', path, query }, signal);
+  const body = response.status < 300 ? parseJson(response.text) : null;
+  return isRecord(body) ? listAt(body, 'items') : null;
 }
 
 function nameOf(object: JsonRecord): string {

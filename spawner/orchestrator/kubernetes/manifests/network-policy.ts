@@ -99,10 +99,7 @@ function tenantsPods({ workload, settings }: ManifestContext): V1NetworkPolicyPe
   };
 }
 
-function egressOf(context: ManifestContext): V1NetworkPolicyEgressRule[] {
-  const { workload, settings } = context;
-  const isIpv6 = (block: string): boolean => block.includes(':');
-  const { egressExcept } = settings;
+function egressOf({ workload, settings }: ManifestContext): V1NetworkPolicyEgressRule[] {
   return [
     ...nameServerRules(settings.nameServers),
     {
@@ -119,22 +116,28 @@ function egressOf(context: ManifestContext): V1NetworkPolicyEgressRule[] {
         },
       ],
     },
-    {
-      to: [
-        {
-          ipBlock: {
-            cidr: '0.0.0.0/0',
-            except: [...INSIDE_IPV4, ...egressExcept.filter((block) => !isIpv6(block))],
-          },
-        },
-        {
-          ipBlock: {
-            cidr: OUTSIDE_IPV6,
-            // The API server refuses an exception that lies outside.
-            except: [...INSIDE_IPV6, ...egressExcept.filter((block) => IS_OUTSIDE_IPV6.test(block))],
-          },
-        },
-      ],
-    },
+    outsideRule(settings.egressExcept),
   ];
+}
+
+/** Whatever is outside the cluster, but the given networks. */
+export function outsideRule(egressExcept: readonly string[]): V1NetworkPolicyEgressRule {
+  const isIpv6 = (block: string): boolean => block.includes(':');
+  return {
+    to: [
+      {
+        ipBlock: {
+          cidr: '0.0.0.0/0',
+          except: [...INSIDE_IPV4, ...egressExcept.filter((block) => !isIpv6(block))],
+        },
+      },
+      {
+        ipBlock: {
+          cidr: OUTSIDE_IPV6,
+          // The API server refuses an exception that lies outside.
+          except: [...INSIDE_IPV6, ...egressExcept.filter((block) => IS_OUTSIDE_IPV6.test(block))],
+        },
+      },
+    ],
+  };
 }

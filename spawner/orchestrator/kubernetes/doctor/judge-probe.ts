@@ -1,0 +1,116 @@
+import { fail, type Finding, ok, warn } from '../../../../core/finding.ts';
+import { isRecord, parseJson } from '../api/json.ts';
+import { FENCE_DEADLINE_MS } from './probe-script.ts';
+
+const POLICIES = 'network policies';
+const NAME_SERVERS = 'name servers';
+const TRY_IT = 'Run it with the image of Podgate, and see the log of the pod podgate-doctor-*.';
+/** A pod that can talk for longer than this after its start is worth a warning. */
+const SLOW_FENCE_MS = 2_000;
+
+/** What a pod of a probe has found out, as REACH prints it. */
+export interface ProbeReport {
+  readonly fence: {
+    /** Since the start of its program, the last moment at which it reached something; null = it still does. */
+    readonly afterMs: number | null;
+    /** Until then, or still. */
+    readonly reached: readonly string[];
+  };
+  readonly nameServers: readonly {
+    readonly address: string;
+    /** Null = it did not answer. */
+    readonly afterMs: number | null;
+  }[];
+  /** Version of the control groups of its node. */
+  readonly cgroup: number | null;
+  /** By the clock of its node. */
+  readonly nowMs: number;
+}
+
+/** Null where the pod printed something else. */
+export function parseProbeReport(log: string): ProbeReport | null {
+  const line = /^probe (\{.*\})$/m.exec(log)?.[1];
+  const report = line === undefined ? null : parseJson(line);
+  // Printed by our own script, whose test compares it with this interface.
+  return isRecord(report) && isRecord(report['fence']) ? (report as unknown as ProbeReport) : null;
+}
+
+const NAMES: Readonly<Record<string, string>> = {
+  pod: 'another pod',
+  api: 'the API server',
+  metadata: 'the metadata address of the cloud',
+};
+
+const listed = (reached: readonly string[]): string => reached.map((name) => NAMES[name] ?? name).join(', ');
+
+/** Of a pod without a policy of its own, which the policy for all must cut off. Pure. */
+export function judgeFence(report: ProbeReport | null): Finding {
+  if (report === null)
+    return warn(POLICIES, 'They could not be tried: the pod printed nothing that is understood.', TRY_IT);
+  const { afterMs, reached } = report.fence;
+  if (afterMs === null) {
+    return fail(
+      POLICIES,
+      `They do not hold: a pod reaches ${listed(reached)}, still ${FENCE_DEADLINE_MS / 1_000} s after its start.`,
+      'Apply deploy/base/network-policies.yaml; if it is, the network of this cluster does not enforce policies: replace it, or run only pods that you trust.',
+    );
+  }
+  if (reached.length === 0)
+    return ok(POLICIES, 'They hold from the start: a pod without one of its own reaches nothing.');
+  const message = `They hold from ${seconds(afterMs)} s after the start of a pod; until then it reaches ${listed(reached)}.`;
+  return afterMs <= SLOW_FENCE_MS
+    ? ok(POLICIES, message)
+    : warn(
+        POLICIES,
+        message,
+        'That is long: every new pod can talk to them meanwhile. Ask the vendor of your network; docs/operations.md, "The first moments of a pod".',
+      );
+}
+
+/** Of a pod with the policy that users' pods get; null = as it should be. Pure. */
+export function judgeFenceOfUsersPods(report: ProbeReport | null): Finding | null {
+  if (report === null || report.fence.afterMs !== null) return null;
+  const { reached } = report.fence;
+  return fail(
+    POLICIES,
+    `The policy of users' pods lets them reach ${listed(reached)}.`,
+    reached.includes('api')
+      ? 'Its address is public: add it to kubernetes.egressExcept (kubectl get endpointslices -l kubernetes.io/service-name=kubernetes).'
+      : 'Look for another policy in that namespace that allows it: policies add up.',
+  );
+}
+
+/** Whether a pod with the policy that users' pods get reaches the name servers it was given. Pure. */
+export function judgeNameServers(report: ProbeReport | null, isEnforced: boolean): Finding {
+  const servers = report?.nameServers ?? [];
+  if (report === null || servers.length === 0)
+    return warn(NAME_SERVERS, 'It could not be tried whether pods reach them.', TRY_IT);
+  const silent = servers.filter(({ afterMs }) => afterMs === null).map(({ address }) => address);
+  if (silent.length === 0) {
+    const slowestMs = Math.max(...servers.map(({ afterMs }) => afterMs ?? 0));
+    const shown = servers.map(({ address }) => address).join(', ');
+    return ok(NAME_SERVERS, `Pods ask ${shown}, and get an answer ${seconds(slowestMs)} s after their start.`);
+  }
+  const blocks = silent.map((address) => `${address}/${address.includes(':') ? 128 : 32}`).join(', ');
+  return fail(
+    NAME_SERVERS,
+    `Pods ask ${silent.join(', ')}, and get no answer.`,
+    isEnforced
+      ? `Add kubernetes.nameServers: [${blocks}] to podgate.yaml, then start pods again; docs/operations.md, "Cluster DNS".`
+      : 'No policy is in the way: look at the cluster DNS and the network.',
+  );
+}
+
+/** Pure. */
+export function judgeCgroup(version: number | null, whose: string): Finding {
+  const subject = 'cgroups';
+  if (version === 2) return ok(subject, `${whose} has version 2.`);
+  if (version === null) return warn(subject, `${whose} shows no control groups.`, 'See how its node enforces limits.');
+  return warn(
+    subject,
+    `${whose} has version ${version}.`,
+    'Kubelets from 1.35 on do not start with it unless failCgroupV1 is false; change the node to version 2.',
+  );
+}
+
+const seconds = (ms: number): string => (ms / 1_000).toFixed(ms < 100 ? 3 : 1);
