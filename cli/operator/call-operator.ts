@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { loadConfig } from '../../config/load-config.ts';
 import { OPERATOR_SOCKET, type OperatorCalls, type OperatorFailure } from '../../control/operator/operator-handler.ts';
+import { runningSupervisor } from '../installation.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
 
 /** Recovering many thousand pods takes a while. */
@@ -14,7 +15,8 @@ export async function callOperator<N extends keyof OperatorCalls>(
   argument: Parameters<OperatorCalls[N]>[0],
 ): Promise<Awaited<ReturnType<OperatorCalls[N]>>> {
   const { dataDir } = loadConfig(process.env, process.cwd());
-  const { status, text } = await post(join(runDirOf(dataDir), OPERATOR_SOCKET), `/${name}`, JSON.stringify(argument));
+  const socketPath = join(runDirOf(dataDir), OPERATOR_SOCKET);
+  const { status, text } = await post({ dataDir, socketPath, path: `/${name}`, text: JSON.stringify(argument) });
   const body = JSON.parse(text) as unknown;
   if (status !== 200) throw new CliError(EXIT_FAILED, (body as OperatorFailure).messages.join(' '));
   return body as Awaited<ReturnType<OperatorCalls[N]>>;
@@ -34,15 +36,27 @@ function runDirOf(dataDir: string): string {
   );
 }
 
-function post(socketPath: string, path: string, text: string): Promise<{ status: number; text: string }> {
+function notServing(dataDir: string): CliError {
+  if (runningSupervisor(dataDir) === null) {
+    return new CliError(EXIT_NOT_RUNNING, 'Podgate is not running; start it with npm start');
+  }
+  return new CliError(
+    EXIT_FAILED,
+    'Podgate runs, but does not take commands yet: it is starting, or waits for Redis. Its log and /readyz say which; try again then.',
+  );
+}
+
+function post(call: {
+  readonly dataDir: string;
+  readonly socketPath: string;
+  readonly path: string;
+  readonly text: string;
+}): Promise<{ status: number; text: string }> {
+  const { dataDir, socketPath, path, text } = call;
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void => {
       const isAbsent = 'code' in error && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED');
-      reject(
-        isAbsent
-          ? new CliError(EXIT_NOT_RUNNING, 'Podgate is not running; start it with npm start')
-          : new CliError(EXIT_FAILED, `Podgate does not answer: ${error.message}`),
-      );
+      reject(isAbsent ? notServing(dataDir) : new CliError(EXIT_FAILED, `Podgate does not answer: ${error.message}`));
     };
     const outgoing = request({ socketPath, path, method: 'POST', timeout: DEADLINE_MS }, (answer) => {
       let received = '';

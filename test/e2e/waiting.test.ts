@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { controlPlaneProblem, startTestCluster } from '../support/kubernetes/index.ts';
 import { preparePodNamespace } from '../support/kubernetes-orchestrator.ts';
 import { watchAsKubelet } from '../support/deployed-probes.ts';
+import { podgateCommand } from '../support/podgate-command.ts';
 import { Program } from '../support/program.ts';
 import { RedisServer } from '../support/redis-server.ts';
 import { run } from '../support/run.ts';
@@ -47,7 +49,9 @@ async function waitsUnharmed(program: Program, during: (detail: Readonly<Record<
   return kubelet;
 }
 
-describe('Redis', () => {
+const mountProblem =
+  spawnSync('unshare', ['--mount', 'true']).status === 0 ? null : 'no mount namespace: run the tests as root';
+describe.skipIf(mountProblem !== null)(`Redis${mountProblem === null ? '' : ` (${mountProblem})`}`, () => {
   let folder: string;
   let hosts: string;
   let redis: RedisServer;
@@ -140,10 +144,14 @@ describe('Redis', () => {
     );
   });
 
-  test('that is waited for keeps no replica from ending', async () => {
+  test('that is waited for keeps no replica from ending, and commands say so', async () => {
     await redis.kill();
     program.launch();
     await until('it waits', () => program.output.includes('waiting for Redis'));
+    expect(await podgateCommand(program, ['recover'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('it is starting, or waits for Redis') as string,
+    });
     const tookMs = await took(() => program.stop());
     expect(tookMs).toBeLessThan(4_000);
     expect(program.exitCode).toBe(0);
