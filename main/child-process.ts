@@ -132,7 +132,7 @@ export class KeptChild {
 
   /** Ends it: a word, and SIGKILL after `graceMs`. Resolves when it is gone. */
   stop(graceMs: number): Promise<void> {
-    return this.#end({ kind: 'stop' }, graceMs);
+    return this.#end({ kind: 'stop', graceMs }, graceMs);
   }
 
   async #end(message: SupervisorMessage, graceMs: number): Promise<void> {

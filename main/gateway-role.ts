@@ -23,6 +23,8 @@ import { systemClock } from './system-clock.ts';
 
 /** Scrapes are seldom more often. */
 const TELL_COUNTS_MS = 2_000;
+/** For goodbyes and all else between the end of the drain and that of the process. */
+const FAREWELL_MS = 2_500;
 
 /** Runs a gateway on the sockets the supervisor gives, until the signal aborts. */
 export async function runGateway(link: SupervisorLink, log: Logger, signal: AbortSignal): Promise<void> {
@@ -101,10 +103,12 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     name: 'counts',
     log,
   });
-  link.onEnding((why) => {
+  link.onEnding((why, graceMs) => {
     // The counts are its successor's from now on.
     if (why === 'replaced') clearInterval(telling);
-    gateway.drainFor(why === 'replaced' ? config.drain.replacedMs : config.drain.sessionsMs);
+    const { replacedMs, sessionsMs } = config.drain;
+    // Those who are still here at the end are told so, and that takes a moment.
+    gateway.drainFor(why === 'replaced' ? replacedMs : Math.max(0, Math.min(sessionsMs, graceMs - FAREWELL_MS)));
   });
   await gateway.run(signal);
   clearInterval(telling);

@@ -43,7 +43,7 @@ export type SupervisorMessage =
   /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
   | { readonly kind: 'retire' }
   /** End for good, pods included. */
-  | { readonly kind: 'stop' };
+  | { readonly kind: 'stop'; /** It is killed after so long. */ readonly graceMs: number };
 
 export type ChildMessage =
   /** Every second, from the event loop. `isDebugged`: a debugger can stop it. */

@@ -17,8 +17,8 @@ export interface SupervisorLink {
   isForGood(): boolean;
   /** False: the supervisor is gone. */
   send(message: ChildMessage): boolean;
-  /** Told when `ending` aborts, with what for; a process that is 'replaced' may be told 'for-good' later. */
-  onEnding(listener: (why: 'replaced' | 'for-good') => void): void;
+  /** Told when `ending` aborts, with what for, and how long it has; a process that is 'replaced' may be told 'for-good' later. */
+  onEnding(listener: (why: 'replaced' | 'for-good', graceMs: number) => void): void;
   /** Orders that came before are given at once. */
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
@@ -38,7 +38,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const ending = new AbortController();
   const early: ListenOrder[] = [];
   const listeners: { kinds: readonly SocketKind[]; listener: (order: ListenOrder) => void }[] = [];
-  const endings: ((why: 'replaced' | 'for-good') => void)[] = [];
+  const endings: ((why: 'replaced' | 'for-good', graceMs: number) => void)[] = [];
   const releases: ((slot: number) => void)[] = [];
   const earlyPlaces: ToWorker[] = [];
   let onPlaces = (message: ToWorker): void => void earlyPlaces.push(message);
@@ -48,9 +48,9 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   let isForGood = false;
   let gateway: GatewayState = { accepting: 0, slots: 0, isDraining: false, hung: { control: 0, worker: 0, probe: 0 } };
 
-  const end = (why: 'replaced' | 'for-good'): void => {
+  const end = (why: 'replaced' | 'for-good', graceMs = Infinity): void => {
     if (why === 'for-good') isForGood = true;
-    for (const listener of endings) listener(why);
+    for (const listener of endings) listener(why, graceMs);
     ending.abort();
   };
   const endForGood = (): void => end('for-good');
@@ -119,7 +119,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
         end('replaced');
         break;
       case 'stop':
-        endForGood();
+        end('for-good', message.graceMs);
         break;
     }
   });

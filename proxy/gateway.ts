@@ -130,6 +130,8 @@ const DRAIN_LOOK_MS = 50;
 const PROBE_MS = 5_000;
 /** Of keep-alive: ten, one a second (libuv). */
 const KEEP_ALIVE_PROBES_MS = 10_000;
+/** What those who are cut at the end have for their goodbyes: the rest of a message, and a close that is returned. */
+const GOODBYE_MS = 1_500;
 const CLOSED_LOOK_MS = 5;
 const CLOSED_LOOKS = 20;
 /** A plain HTTP client has nothing to stay for: it is told where to go. */
@@ -371,6 +373,11 @@ class GatewayWorker implements Gateway {
     while (this.#reception.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_LOOK_MS);
     clearInterval(looking);
     clearInterval(probing);
+    this.#sessions.cutAll('drained');
+    // What HTTP/2 says leaves with the next turn of the event loop.
+    await delay(CLOSED_LOOK_MS);
+    const saidMs = clock.monotonicMs() + GOODBYE_MS;
+    while (this.#sessions.leaving > 0 && clock.monotonicMs() < saidMs) await delay(CLOSED_LOOK_MS);
     this.closeAll();
     // Until they are told of.
     for (let looks = 0; this.#reception.size > 0 && looks < CLOSED_LOOKS; looks++) await delay(CLOSED_LOOK_MS);

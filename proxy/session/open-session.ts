@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import type { Backend } from '../../core/route.ts';
 import type { Counters, SessionEnd } from '../counters.ts';
+import type { Goodbyes } from '../goodbye/goodbye.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
 import { podPlacesOf, type PodPlaces } from '../limits/pod-places.ts';
 import type { Connection } from '../listener/connection.ts';
@@ -37,6 +38,8 @@ export interface SessionSteps {
   readonly greet?: (backend: Socket, done: (problem: RefusalCode | null) => void) => void;
   /** Who looks on from the backend's first byte; called right before bytes are passed on. */
   readonly watch?: (backend: Socket) => Onlooker | null;
+  /** See splice. Default: there is none. */
+  readonly goodbyes?: () => Goodbyes;
 }
 
 /**
@@ -83,7 +86,7 @@ function openOnPlace(
   { uid, places }: { readonly uid: string; readonly places: PodPlaces },
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
-  { tlsEnd = 'gateway', greet, watch }: SessionSteps,
+  { tlsEnd = 'gateway', greet, watch, goodbyes }: SessionSteps,
 ): void {
   const { table, sessions, isStale, counts, counters, clock, seen, halfClosedMs } = options;
   const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
@@ -141,7 +144,7 @@ function openOnPlace(
       if (session !== null) session.firstByteMs ??= clock.monotonicMs();
       return watching?.(bytes) ?? false;
     };
-    const cut = splice(client, backend, ended, { halfClosedMs, onlooker });
+    const cut = splice(client, backend, ended, { halfClosedMs, onlooker, goodbyes: goodbyes?.() ?? null });
     forget = sessions.add({ host, uid, comer: connection.info, tlsEnd, cut });
   }
 

@@ -19,7 +19,7 @@ export type CutReason = Exclude<Standing, 'stays'> | 'drained';
 
 export interface RunningSession extends Held {
   readonly host: string;
-  /** Ends it now, so that it does not look complete. Called once at most. */
+  /** Ends it now, with a goodbye or so that it does not look complete. Called once at most. */
   readonly cut: (reason: CutReason) => void;
 }
 
@@ -34,6 +34,8 @@ export class RunningSessions {
   readonly #routeOf: (host: string) => Route | undefined;
   readonly #policy: SessionPolicy;
   readonly #byHost = new Map<string, Set<Entry>>();
+  /** Cut, and not gone yet: they are being told. */
+  readonly #leaving = new Set<Entry>();
 
   constructor(routeOf: (host: string) => Route | undefined, policy: SessionPolicy) {
     this.#routeOf = routeOf;
@@ -49,7 +51,15 @@ export class RunningSessions {
       this.#byHost.set(session.host, entries);
     }
     entries.add(entry);
-    return () => this.#forget(entry);
+    return () => {
+      this.#forget(entry);
+      this.#leaving.delete(entry);
+    };
+  }
+
+  /** Those that were cut and have not gone yet. */
+  get leaving(): number {
+    return this.#leaving.size;
   }
 
   get size(): number {
@@ -89,6 +99,7 @@ export class RunningSessions {
 
   #cut(entry: Entry, reason: CutReason): void {
     this.#forget(entry);
+    this.#leaving.add(entry);
     entry.session.cut(reason);
   }
 

@@ -1,7 +1,10 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { SessionEnd } from '../counters.ts';
+import { type Goodbyes, sayGoodbye } from '../goodbye/goodbye.ts';
+import type { MessageFollower } from '../goodbye/message-follower.ts';
 import { afterLinger, whenFlushed, whenQuiet } from './linger.ts';
+import type { CutReason } from './running-sessions.ts';
 import { lends, readOn, tap } from './tap.ts';
 import { endsByReset, surviveFailedWrites } from './write-failures.ts';
 
@@ -18,21 +21,24 @@ export interface SpliceOptions {
   /** See DEFAULT_HALF_CLOSED_MS. */
   readonly halfClosedMs?: number;
   readonly onlooker?: Onlooker | null;
+  /** What is said to both sides when the session is cut. Default: nothing. */
+  readonly goodbyes?: Goodbyes | null;
 }
 
 /**
  * Passes bytes both ways until both ends are done. The end of one direction is passed on and leaves the other open; a
  * slow reader slows its writer; what one side aborts is aborted on the other, so that a broken transfer never looks
  * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed. Answers how to cut it:
- * both sides see that it did not come to its end.
+ * with the goodbyes of its protocol, or so that both sides see that it did not come to its end.
  */
 export function splice(
   client: Socket,
   backend: Socket,
   done: (end: SessionEnd) => void,
-  { halfClosedMs = DEFAULT_HALF_CLOSED_MS, onlooker = null }: SpliceOptions = {},
-): (reason: SessionEnd) => void {
+  { halfClosedMs = DEFAULT_HALF_CLOSED_MS, onlooker = null, goodbyes = null }: SpliceOptions = {},
+): (reason: CutReason) => void {
   let end: SessionEnd = 'finished';
+  let isCut = false;
   const fail = (reason: SessionEnd): void => {
     if (end === 'finished') end = reason;
   };
@@ -43,13 +49,13 @@ export function splice(
     if (!isDone(client)) {
       fail('client-failed');
       whenFlushed(backend, () => backend.resetAndDestroy());
-    }
+    } else if (isCut) backend.destroy();
     // A client that came to its proper end leaves a backend that has all of it, or is still reading the last of it.
     else if (!backend.destroyed) backend.setTimeout(halfClosedMs, () => backend.destroy());
     done(end);
   });
   backend.once('close', () => {
-    if (isDone(backend)) return;
+    if (isCut || isDone(backend)) return;
     fail('backend-failed');
     readOn(client);
     // Without the close_notify that would call the transfer complete.
@@ -76,16 +82,26 @@ export function splice(
   watchWrites(client, backend, 'client-failed');
   watchWrites(backend, client, 'backend-failed');
 
-  pass(client, backend, null);
-  pass(backend, client, onlooker);
+  pass(client, backend, null, goodbyes?.backend?.follower);
+  pass(backend, client, onlooker, goodbyes?.client.follower);
   return (reason) => {
     fail(reason);
-    client.destroy();
+    if (goodbyes === null || client.destroyed || client.writableEnded) {
+      client.destroy();
+      return;
+    }
+    isCut = true;
+    sayGoodbye(client, backend, goodbyes.client, reason, () => {
+      const { backend: goodbye } = goodbyes;
+      if (goodbye?.follower.isBetweenMessages === true && !backend.writableEnded) {
+        sayGoodbye(backend, client, goodbye, reason, () => undefined);
+      } else backend.resetAndDestroy();
+    });
   };
 }
 
 /** All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. */
-function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
+function pass(source: Socket, sink: Socket, onlooker: Onlooker | null, follower?: MessageFollower): void {
   let look = onlooker;
   const isLent = lends(source);
   // A TLSSocket has encrypted or copied what it is given when `write` returns, if nothing waits in front of it (TLSWrap::
@@ -94,6 +110,7 @@ function pass(source: Socket, sink: Socket, onlooker: Onlooker | null): void {
   const give = (bytes: Buffer): boolean => {
     if (sink.destroyed || sink.writableEnded) return true;
     if (look !== null && !look(bytes)) look = null;
+    if (follower !== undefined) follower.follow(bytes);
     return sink.write(isLent && !(usesAtOnce && sink.writableLength === 0) ? Buffer.from(bytes) : bytes);
   };
   for (let kept = source.read() as Buffer | null; kept !== null; kept = source.read() as Buffer | null) give(kept);

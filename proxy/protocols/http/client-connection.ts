@@ -3,6 +3,7 @@ import type { ConnectionInfo } from '../../connection-info.ts';
 import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import { whenFlushed } from '../../session/linger.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
 import { readOn, tap } from '../../session/tap.ts';
 import { endWith } from '../farewell.ts';
 import type { ConnectionParts, HttpConnection } from './connection-parts.ts';
@@ -60,6 +61,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #blankBytes = 0;
   readonly #deadline: RequestDeadline;
   readonly #stall = new StallWatch();
+  /** Of the tunnel that this connection has become. */
+  #cutTunnel: ((reason: CutReason) => void) | null = null;
   /** The client of this request has been told to send its body. */
   #hasContinued = false;
 
@@ -210,7 +213,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#rest = NOTHING;
     const { halfClosedMs } = this.#parts.limits;
     const switched = { client: socket, backend, head, fromBackend: rest, fromClient, halfClosedMs };
-    openTunnel(this.#current, switched, this.#onClose);
+    this.#cutTunnel = openTunnel(this.#current, switched, this.#onClose);
   }
 
   readonly #onData = (chunk: Buffer): boolean => {
@@ -229,8 +232,13 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   };
 
   /** The pod is gone, or lets this client in no more: says so where nothing was answered yet. */
-  readonly #cut = (): void => {
+  readonly #cut = (reason: CutReason): void => {
     const current = this.#current;
+    if (current !== null && this.#cutTunnel !== null) {
+      current.seen.end = 'cut';
+      this.#cutTunnel(reason);
+      return;
+    }
     if (current === null || current.answer.hasBegun) {
       if (current !== null) current.seen.end = 'cut';
       this.#socket.destroy();
@@ -240,8 +248,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     current.exchange?.abandon();
     const { judge } = this.#parts;
     const verdict = judge.judge(current.head, this.#info, this.#requests);
-    const cut = { code: 'CUT', rule: null, mayHaveHappened };
-    this.#answer(current, verdict.kind === 'problem' ? verdict.problem : judge.failed(verdict, cut));
+    this.#answer(current, judge.cut(verdict, reason, mayHaveHappened));
   };
 
   readonly #onDrain = (): void => {

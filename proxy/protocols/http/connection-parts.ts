@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../connection-info.ts';
 import type { FullCode } from '../../limits/pod-places.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { ExchangeFailure } from './exchange.ts';
@@ -38,7 +39,7 @@ export interface ConnectionParts {
     accepted: Accepted,
     info: ConnectionInfo,
     uses: 'connection' | 'stream',
-    cut: () => void,
+    cut: (reason: CutReason) => void,
     done: (outcome: (() => void) | FullCode) => void,
   ): void;
   /** No further request is taken. */

@@ -7,7 +7,7 @@ import { type FullCode, podPlacesOf, type PodPlaces } from '../../limits/pod-pla
 import type { Refusal } from '../../refusal.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
 import type { Seen } from '../../seen/seen.ts';
-import type { RunningSessions } from '../../session/running-sessions.ts';
+import type { CutReason, RunningSessions } from '../../session/running-sessions.ts';
 import { ClientSession } from '../http2/client-session.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { ConnectionParts, HttpClient, HttpConnection } from './connection-parts.ts';
@@ -152,7 +152,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     accepted: Accepted,
     info: ConnectionInfo,
     uses: 'connection' | 'stream',
-    cut: () => void,
+    cut: (reason: CutReason) => void,
     done: (outcome: (() => void) | FullCode) => void,
   ): void {
     if (uses === 'connection') {
@@ -183,7 +183,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
   #acquirePod(
     accepted: Accepted,
     info: ConnectionInfo,
-    cut: () => void,
+    cut: (reason: CutReason) => void,
     done: (outcome: (() => void) | FullCode) => void,
   ): void {
     if (accepted.kind === 'api') {

@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net';
+import { webSocketGoodbyes } from '../../goodbye/websocket-close.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
 import { splice } from '../../session/splice.ts';
 import type { CurrentRequest } from './current-request.ts';
+import { fieldOf } from './headers.ts';
 import type { ResponseHead } from './wire/head.ts';
 
 export interface Switched {
@@ -14,12 +17,16 @@ export interface Switched {
   readonly halfClosedMs: number;
 }
 
-/** Passes bytes both ways from a 101 on. Owns both sockets; calls back once the client's is closed. */
+/** Passes bytes both ways from a 101 on. Owns both sockets; calls back once the client's is closed. Returns how to cut it. */
 export function openTunnel(
   request: CurrentRequest | null,
   { client, backend, head, fromBackend, fromClient, halfClosedMs }: Switched,
   onEnded: () => void,
-): void {
+): (reason: CutReason) => void {
+  const upgrade = fieldOf(head.rawHeaders, 'upgrade') ?? request?.upgrade ?? '';
+  const goodbyes = upgrade.trim().toLowerCase() === 'websocket' ? webSocketGoodbyes() : null;
+  goodbyes?.client.follower.follow(fromBackend);
+  goodbyes?.backend.follower.follow(fromClient);
   request?.answer.switching(head, request.upgrade ?? '');
   if (fromBackend.length > 0) client.write(fromBackend);
   if (fromClient.length > 0) backend.write(fromClient);
@@ -27,7 +34,7 @@ export function openTunnel(
     request.seen.status = head.status;
     request.seen.firstByteMs = performance.now();
   }
-  splice(
+  return splice(
     client,
     backend,
     () => {
@@ -38,6 +45,6 @@ export function openTunnel(
       }
       onEnded();
     },
-    { halfClosedMs },
+    { halfClosedMs, goodbyes },
   );
 }

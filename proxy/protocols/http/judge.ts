@@ -5,6 +5,8 @@ import type { ConnectionInfo } from '../../connection-info.ts';
 import type { FullCode } from '../../limits/pod-places.ts';
 import { barrierOf } from '../../policy/locate.ts';
 import { describeRefusal } from '../../refusal.ts';
+import { GOODBYE_SENTENCES } from '../../goodbye/goodbye.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
 import type { Seen } from '../../seen/seen.ts';
 import type { ClientProof } from '../../tls/client-proof.ts';
@@ -111,6 +113,14 @@ export class Judge {
     if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
     if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
     return this.#refused('route.unreachable', accepted, accepted.request.host, accepted.route);
+  }
+
+  /** It is cut before an answer has begun, since the route has changed or this gateway ends. */
+  cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean): Problem {
+    if (verdict.kind === 'problem') return verdict.problem;
+    const problem = this.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened });
+    if (reason !== 'drained' || mayHaveHappened) return problem;
+    return { ...problem, ...GOODBYE_SENTENCES.drained };
   }
 
   /** Tells the pod's owner of an answer that breaks a rule in its body: its client has got the beginning. */

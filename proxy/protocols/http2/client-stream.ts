@@ -2,6 +2,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { StallWatch } from '../../limits/stall-watch.ts';
 import type { RequestSeen } from '../../seen/request-seen.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
 import { whenFlushed } from '../../session/linger.ts';
 import { acceptOf, upgradeOf } from '../http/connection-wishes.ts';
 import type { ConnectionParts, HttpClient } from '../http/connection-parts.ts';
@@ -61,6 +62,7 @@ export class ClientStream implements ExchangeClient {
   #isAnswered = false;
   /** It is a WebSocket by now. */
   #isTunnel = false;
+  #cutTunnel: ((reason: CutReason) => void) | null = null;
   #deadlineMs = Infinity;
   readonly #stall = new StallWatch();
 
@@ -200,14 +202,13 @@ export class ClientStream implements ExchangeClient {
     this.#seen.firstByteMs = performance.now();
     this.#answer?.head({ ...head, status: 200 }, { kind: 'until-close' });
     this.#answer?.flush();
-    if (rest.length > 0) stream.write(rest);
     stream.off('drain', this.#onDrain);
     stream.once('close', () => {
       if (this.#seen.end !== 'cut') this.#seen.end = 'tunnel';
       this.#seen.bytesIn = backend.bytesWritten;
       this.#seen.bytesOut = backend.bytesRead;
     });
-    tunnel(stream, backend, this.#options.parts.limits.halfClosedMs);
+    this.#cutTunnel = tunnel(stream, backend, rest, this.#options.parts.limits.halfClosedMs);
   }
 
   get #requestId(): string {
@@ -311,7 +312,12 @@ export class ClientStream implements ExchangeClient {
   };
 
   /** The pod is gone, or lets this client in no more: says so where nothing was answered yet. */
-  readonly #cut = (): void => {
+  readonly #cut = (reason: CutReason): void => {
+    if (this.#cutTunnel !== null) {
+      this.#seen.end = 'cut';
+      this.#cutTunnel(reason);
+      return;
+    }
     const { parts, client, number } = this.#options;
     const mayHaveHappened = this.#exchange?.mayHaveHappened ?? false;
     this.#exchange?.abandon();
@@ -321,11 +327,7 @@ export class ClientStream implements ExchangeClient {
       return;
     }
     const verdict = parts.judge.judge(this.#head, client.info, number);
-    this.#refuse(
-      verdict.kind === 'problem'
-        ? verdict.problem
-        : parts.judge.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened }),
-    );
+    this.#refuse(parts.judge.cut(verdict, reason, mayHaveHappened));
   };
 
   readonly #onAborted = (): void => {

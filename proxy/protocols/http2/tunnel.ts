@@ -1,14 +1,26 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
+import { webSocketGoodbyes } from '../../goodbye/websocket-close.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
+import { endWith } from '../farewell.ts';
 import { afterLinger, whenFlushed } from '../../session/linger.ts';
 import { tap } from '../../session/tap.ts';
 import { endsByReset, surviveFailedWrites } from '../../session/write-failures.ts';
 
 /**
  * Passes bytes both ways between a stream and a socket until both directions have ended (`splice` does so for two
- * sockets). What one side aborts is aborted on the other. `halfClosedMs`: see splice.
+ * sockets), what the backend has said already first. What one side aborts is aborted on the other. `halfClosedMs`: see
+ * splice. Returns how to cut it.
  */
-export function tunnel(stream: ServerHttp2Stream, backend: Socket, halfClosedMs: number): void {
+export function tunnel(
+  stream: ServerHttp2Stream,
+  backend: Socket,
+  fromBackend: Buffer,
+  halfClosedMs: number,
+): (reason: CutReason) => void {
+  const goodbyes = webSocketGoodbyes();
+  goodbyes.client.follower.follow(fromBackend);
+  if (fromBackend.length > 0) stream.write(fromBackend);
   backend.on('error', ignore);
   surviveFailedWrites(backend, {
     gone: (isReset) => {
@@ -43,6 +55,23 @@ export function tunnel(stream: ServerHttp2Stream, backend: Socket, halfClosedMs:
   backend.once('end', () => {
     if (!endsByReset(backend)) stream.end();
   });
+  // A listener of `pipe` passes the same piece on in the same turn.
+  backend.on('data', (bytes: Buffer) => goodbyes.client.follower.follow(bytes));
+  stream.on('data', (bytes: Buffer) => goodbyes.backend.follower.follow(bytes));
+  return (reason) => {
+    const { client, backend: toBackend } = goodbyes;
+    if (!client.follower.isBetweenMessages || stream.destroyed || stream.writableEnded) {
+      stream.destroy(new Error('the route has changed'));
+      return;
+    }
+    backend.unpipe(stream);
+    stream.unpipe(backend).resume();
+    stream.end(client.words(reason));
+    if (toBackend.follower.isBetweenMessages && !backend.writableEnded) endWith(backend, toBackend.words(reason));
+    else backend.resetAndDestroy();
+    // The client answers with a Close of its own, and ends.
+    afterLinger(stream, () => stream.close(constants.NGHTTP2_NO_ERROR));
+  };
 }
 
 /** Both directions came to their proper end. */

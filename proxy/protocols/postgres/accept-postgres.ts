@@ -9,6 +9,8 @@ import { openSession, type SessionOptions } from '../../session/open-session.ts'
 import type { Onlooker } from '../../session/splice.ts';
 import { classifyFirstBytes } from '../../sniff/first-bytes.ts';
 import { peekBytes } from '../../sniff/peek-bytes.ts';
+import { PostgresMessages } from '../../goodbye/postgres-messages.ts';
+import { goodbyeResponse } from './error-response.ts';
 import { parseNamedStartup } from './named-startup.ts';
 import { parseFirstPacket } from './startup-message.ts';
 import { describeUnnamed, needsServerName } from './unnamed.ts';
@@ -99,6 +101,12 @@ export function acceptPostgres(
     }
     openSession(connection, client, host, options, (code) => refuser.refuse(connection, client, code), {
       watch: (backend) => (route === undefined ? null : watchKey(route, client, backend)),
+      goodbyes: () => ({
+        client: {
+          follower: new PostgresMessages(),
+          words: (reason) => goodbyeResponse(reason, connection.info.id),
+        },
+      }),
     });
   }
 }

@@ -1,5 +1,7 @@
 import type { RefusalCode } from '../../../core/errors.ts';
+import { GOODBYE_SENTENCES } from '../../goodbye/goodbye.ts';
 import type { Refusal } from '../../refusal.ts';
+import type { CutReason } from '../../session/running-sessions.ts';
 
 /**
  * SQLSTATE of each refusal. 57P03 (cannot_connect_now) is what makes pg_isready say "rejecting connections" and a
@@ -22,15 +24,28 @@ const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
 /** pg_isready takes every other SQLSTATE for "accepting connections", which a refusal never means. */
 const NOT_READY = '57P03';
 
-/** The ErrorResponse a Postgres client shows as `FATAL: ...` with DETAIL and HINT (Postgres documentation, 54.7, 54.8). */
+/** admin_shutdown: what a Postgres that shuts down says to its sessions, and drivers and pools know to connect again on. */
+const ADMIN_SHUTDOWN = '57P01';
+
+/** The answer to a StartupMessage. */
 export function errorResponse(refusal: Refusal, asksWhetherReady = false): Buffer {
+  return fatal(asksWhetherReady ? NOT_READY : SQLSTATE[refusal.code], refusal);
+}
+
+/** Ends a session that runs. It may stand between any two messages of the server (54.2.6). */
+export function goodbyeResponse(reason: CutReason, requestId: string): Buffer {
+  return fatal(ADMIN_SHUTDOWN, { ...GOODBYE_SENTENCES[reason], requestId });
+}
+
+/** The ErrorResponse a Postgres client shows as `FATAL: ...` with DETAIL and HINT (Postgres documentation, 54.7, 54.8). */
+function fatal(sqlState: string, { message, hint, requestId }: Omit<Refusal, 'code'>): Buffer {
   const fields: readonly (readonly [string, string])[] = [
     ['S', 'FATAL'],
     ['V', 'FATAL'],
-    ['C', asksWhetherReady ? NOT_READY : SQLSTATE[refusal.code]],
-    ['M', refusal.message],
-    ['D', `Request id: ${refusal.requestId}.`],
-    ['H', refusal.hint],
+    ['C', sqlState],
+    ['M', message],
+    ['D', `Request id: ${requestId}.`],
+    ['H', hint],
   ];
   // A NUL would end the field: no text of ours holds one, but the server name in it is a client's.
   const text = fields.map(([type, value]) => `${type}${value.replaceAll('\0', '')}\0`).join('');

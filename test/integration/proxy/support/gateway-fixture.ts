@@ -197,7 +197,8 @@ export async function startGateway(options: FixtureOptions): Promise<GatewayFixt
       stopping.abort();
       await running;
       await feed.stop();
-      await rm(dir, { recursive: true });
+      // A test may have done so before.
+      await rm(dir, { recursive: true, force: true });
     },
   };
 }
