@@ -9,9 +9,17 @@ export interface LogStore {
   appendAction(uid: string, line: string): Promise<void>;
   /** Oldest first. */
   actions(uid: string, last?: number): Promise<readonly string[]>;
-  /** Replaces the kept output of a run, e.g. when its workload is removed. */
-  saveOutput(uid: string, run: number, text: string): Promise<void>;
-  /** The newest run's kept output, or ''. */
-  output(uid: string): Promise<string>;
+  /** Replaces the kept output of a run, e.g. when its workload is removed. `mark`: see Orchestrator.printedSince. */
+  saveOutput(uid: string, run: number, text: string, mark?: string): Promise<void>;
+  /** The kept output of the newest run, of those up to `upToRun` where that is given; or ''. */
+  output(uid: string, upToRun?: number): Promise<string>;
+  /** Of exactly this run; null when nothing of it is kept. */
+  outputOfRun(uid: string, run: number): Promise<KeptOutput | null>;
   remove(uid: string): Promise<void>;
+}
+
+export interface KeptOutput {
+  readonly text: string;
+  /** As it was saved: what the text goes up to. '' when it was saved without. */
+  readonly mark: string;
 }

@@ -56,6 +56,6 @@ async function moveAll(source: SqliteExport, storeId: string, { imports, logs, q
   for (const page of source.records()) await imports.put(storeId, page, []);
   for (const page of source.tombstones()) await imports.put(storeId, [], page);
   for (const uid of source.loggedUids()) await imports.putActions(uid, source.actions(uid));
-  for (const { uid, run, text } of source.outputs()) await logs.saveOutput(uid, run, text);
+  for (const { uid, run, text, mark } of source.outputs()) await logs.saveOutput(uid, run, text, mark);
   for (const { key, share } of source.queue()) await queue.add(key, { share });
 }

@@ -26,7 +26,7 @@ export function actingParts<P extends ReconcileParts>(parts: P, term: Term): P {
     logs: {
       ...logs,
       appendAction: (uid, line) => act(() => logs.appendAction(uid, line)),
-      saveOutput: (uid, run, text) => act(() => logs.saveOutput(uid, run, text)),
+      saveOutput: (uid, run, text, mark) => act(() => logs.saveOutput(uid, run, text, mark)),
       remove: (uid) => act(() => logs.remove(uid)),
     },
     orchestrator: {

@@ -1,3 +1,5 @@
+import type { KeptOutput } from '../../core/log-store.ts';
+
 /** How much of a pod's logs is kept: the bounds of LogStore, and lines as it wants them. */
 export const MOST_ACTION_LINES = 500;
 export const MOST_BYTES_PER_RUN = 10 * 1024 * 1024;
@@ -18,4 +20,21 @@ export function newestBytes(text: string): Buffer {
   let start = bytes.length - MOST_BYTES_PER_RUN;
   while (((bytes[start] ?? 0) & 0b1100_0000) === 0b1000_0000) start++;
   return bytes.subarray(start);
+}
+
+const MARK_START = '\0mark ';
+/** Of an encoded output, for its mark. */
+export const MARK_MAX_BYTES = 256;
+
+/** An output and its mark in one: the mark is a line in front, where there is one. */
+export function encodeOutput(text: string, mark: string): Buffer {
+  const bytes = newestBytes(text);
+  if (mark === '' && !text.startsWith(MARK_START)) return bytes;
+  return Buffer.concat([Buffer.from(`${MARK_START}${oneLine(mark).slice(0, MARK_MAX_BYTES / 4)}\n`), bytes]);
+}
+
+export function decodeOutput(encoded: string): KeptOutput {
+  if (!encoded.startsWith(MARK_START)) return { text: encoded, mark: '' };
+  const end = encoded.indexOf('\n');
+  return { text: encoded.slice(end + 1), mark: encoded.slice(MARK_START.length, end) };
 }

@@ -62,6 +62,25 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
         expect(await logs.output('b')).toBe('');
       });
 
+      it('is found by its run, with the mark that it was saved with', async () => {
+        await logs.saveOutput('a', 1, 'first\n', '2026-11-28T13:00:00.000000001Z 0');
+        await logs.saveOutput('a', 3, 'third\n');
+        // A pod may print what a mark looks like in the store.
+        await logs.saveOutput('b', 1, '\0mark forged\ntext');
+        expect(await logs.outputOfRun('a', 1)).toMatchObject({
+          text: 'first\n',
+          mark: '2026-11-28T13:00:00.000000001Z 0',
+        });
+        expect(await logs.outputOfRun('a', 2)).toBeNull();
+        expect(await logs.outputOfRun('a', 3)).toMatchObject({ text: 'third\n', mark: '' });
+        expect(await logs.outputOfRun('b', 1)).toMatchObject({ text: '\0mark forged\ntext', mark: '' });
+        expect([await logs.output('a', 2), await logs.output('a', 0), await logs.output('a')]).toEqual([
+          'first\n',
+          '',
+          'third\n',
+        ]);
+      });
+
       it('counts runs as numbers', async () => {
         for (const run of [8, 9, 10, 11]) await logs.saveOutput('a', run, `run ${run}`);
         expect(await logs.output('a')).toBe('run 11');

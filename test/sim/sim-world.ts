@@ -53,7 +53,9 @@ export function simLogs(logs: LogStore, scheduler: Scheduler, process: SimProces
   return {
     appendAction: (uid, line) => scheduler.call(process, 'append action', () => logs.appendAction(uid, line)),
     actions: (uid, last) => logs.actions(uid, last),
-    saveOutput: (uid, run, text) => scheduler.call(process, 'save output', () => logs.saveOutput(uid, run, text)),
+    saveOutput: (uid, run, text, mark) =>
+      scheduler.call(process, 'save output', () => logs.saveOutput(uid, run, text, mark)),
+    outputOfRun: (uid, run) => logs.outputOfRun(uid, run),
     output: (uid) => logs.output(uid),
     remove: (uid) => scheduler.call(process, 'remove logs', () => logs.remove(uid)),
   };

@@ -1,8 +1,16 @@
 import { promisify } from 'node:util';
 import { gunzip, gzip } from 'node:zlib';
 import { PodgateError } from '../../../core/errors.ts';
-import type { LogStore } from '../../../core/log-store.ts';
-import { MOST_ACTION_LINES, MOST_BYTES_PER_RUN, MOST_RUNS, newestBytes, oneLine } from '../log-limits.ts';
+import type { KeptOutput, LogStore } from '../../../core/log-store.ts';
+import {
+  decodeOutput,
+  encodeOutput,
+  MARK_MAX_BYTES,
+  MOST_ACTION_LINES,
+  MOST_BYTES_PER_RUN,
+  MOST_RUNS,
+  oneLine,
+} from '../log-limits.ts';
 import { arrayOf, textOf } from './redis-reply.ts';
 import type { RedisSession } from './redis-session.ts';
 
@@ -12,6 +20,22 @@ const decompress = promisify(gunzip);
 /** Outputs are compressed: they are text, and Redis keeps them in memory. */
 export function createRedisLogStore(session: RedisSession): LogStore {
   const { connection, keys } = session;
+
+  async function newest(uid: string, upToRun: number): Promise<(KeptOutput & { readonly run: number }) | null> {
+    const asBytes = { asBuffer: true };
+    const args = [upToRun === Infinity ? '' : String(upToRun)];
+    const { answer } = await session.run('output', 'newest-output', [keys.meta, keys.outputs(uid)], args, asBytes);
+    if (answer === null) return null;
+    const [run, zipped] = arrayOf(answer);
+    if (!Buffer.isBuffer(run) || !Buffer.isBuffer(zipped)) throw damaged(uid);
+    try {
+      const encoded = await decompress(zipped, { maxOutputLength: MOST_BYTES_PER_RUN + MARK_MAX_BYTES });
+      return { run: Number(run.toString()), ...decodeOutput(encoded.toString('utf8')) };
+    } catch {
+      throw damaged(uid);
+    }
+  }
+
   return {
     async appendAction(uid, line) {
       const args = [oneLine(line), String(MOST_ACTION_LINES)];
@@ -22,20 +46,14 @@ export function createRedisLogStore(session: RedisSession): LogStore {
       const reply = await connection.send('actions', ['LRANGE', keys.actions(uid), String(-Math.floor(last)), '-1']);
       return arrayOf(reply).map(textOf);
     },
-    async saveOutput(uid, run, text) {
-      const args = [String(run), await compress(newestBytes(text)), String(MOST_RUNS)];
+    async saveOutput(uid, run, text, mark = '') {
+      const args = [String(run), await compress(encodeOutput(text, mark)), String(MOST_RUNS)];
       await session.run('saveOutput', 'save-output', [keys.meta, keys.outputs(uid)], args);
     },
-    async output(uid) {
-      const asBytes = { asBuffer: true };
-      const { answer } = await session.run('output', 'newest-output', [keys.meta, keys.outputs(uid)], [], asBytes);
-      if (answer === null) return '';
-      if (!Buffer.isBuffer(answer)) throw damaged(uid);
-      try {
-        return (await decompress(answer, { maxOutputLength: MOST_BYTES_PER_RUN })).toString('utf8');
-      } catch {
-        throw damaged(uid);
-      }
+    output: async (uid, upToRun = Infinity) => (await newest(uid, upToRun))?.text ?? '',
+    async outputOfRun(uid, run) {
+      const kept = await newest(uid, run);
+      return kept?.run === run ? kept : null;
     },
     async remove(uid) {
       await session.run('removeLogs', 'remove-logs', [keys.meta, keys.actions(uid), keys.outputs(uid)], []);

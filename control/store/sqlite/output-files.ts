@@ -2,14 +2,20 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PodgateError, errorText } from '../../../core/errors.ts';
+import type { KeptOutput } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
-import { MOST_RUNS, newestBytes } from '../log-limits.ts';
+import { decodeOutput, encodeOutput, MOST_RUNS } from '../log-limits.ts';
 
 /** The kept output of pods, by run. See LogStore for the law. */
 export interface OutputFiles {
-  save(uid: string, run: number, text: string): Promise<void>;
-  newest(uid: string): Promise<string>;
+  save(uid: string, run: number, text: string, mark: string): Promise<void>;
+  /** Of the newest run up to this one; null when there is none. */
+  newest(uid: string, upToRun: number): Promise<OutputOfRun | null>;
   remove(uid: string): Promise<void>;
+}
+
+export interface OutputOfRun extends KeptOutput {
+  readonly run: number;
 }
 
 /**
@@ -41,19 +47,20 @@ export function createOutputFiles(options: { readonly dir: string; readonly log:
   }
 
   return {
-    save: (uid, run, text) =>
+    save: (uid, run, text, mark) =>
       inTurn('saveOutput', uid, async (folder) => {
         await mkdir(folder, { recursive: true, mode: 0o700 });
         const aside = join(folder, 'aside');
-        await writeFile(aside, newestBytes(text), { mode: 0o600 });
+        await writeFile(aside, encodeOutput(text, mark), { mode: 0o600 });
         await rename(aside, join(folder, `${run}.log`));
         for (const old of (await runsIn(folder)).slice(MOST_RUNS))
           await rm(join(folder, `${old}.log`), { force: true });
       }),
-    newest: (uid) =>
+    newest: (uid, upToRun) =>
       inTurn('output', uid, async (folder) => {
-        const [newest] = await runsIn(folder);
-        return newest === undefined ? '' : readFile(join(folder, `${newest}.log`), 'utf8');
+        const run = (await runsIn(folder)).find((each) => each <= upToRun);
+        if (run === undefined) return null;
+        return { run, ...decodeOutput(await readFile(join(folder, `${run}.log`), 'utf8')) };
       }),
     remove: (uid) => inTurn('removeLogs', uid, (folder) => rm(folder, { recursive: true, force: true })),
   };
@@ -63,15 +70,15 @@ export function createOutputFiles(options: { readonly dir: string; readonly log:
 export function createOutputsInMemory(): OutputFiles {
   const pods = new Map<string, Map<number, string>>();
   return {
-    async save(uid, run, text) {
+    async save(uid, run, text, mark) {
       const runs = pods.get(uid) ?? new Map<number, string>();
-      pods.set(uid, runs.set(run, newestBytes(text).toString('utf8')));
+      pods.set(uid, runs.set(run, encodeOutput(text, mark).toString('utf8')));
       for (const old of newestFirst([...runs.keys()]).slice(MOST_RUNS)) runs.delete(old);
     },
-    async newest(uid) {
+    async newest(uid, upToRun) {
       const runs = pods.get(uid) ?? new Map<number, string>();
-      const [newest] = newestFirst([...runs.keys()]);
-      return newest === undefined ? '' : (runs.get(newest) ?? '');
+      const run = newestFirst([...runs.keys()]).find((each) => each <= upToRun);
+      return run === undefined ? null : { run, ...decodeOutput(runs.get(run) ?? '') };
     },
     async remove(uid) {
       pods.delete(uid);

@@ -1,3 +1,5 @@
+import { decodeOutput } from '../log-limits.ts';
+import type { OutputOfRun } from './output-files.ts';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StoreIdentity } from '../../../core/store.ts';
@@ -19,7 +21,7 @@ export interface SqliteExport {
   loggedUids(): readonly string[];
   actions(uid: string): readonly string[];
   /** Kept output: each run of each pod. */
-  outputs(): Iterable<{ readonly uid: string; readonly run: number; readonly text: string }>;
+  outputs(): Iterable<OutputOfRun & { readonly uid: string }>;
   close(): void;
 }
 
@@ -88,7 +90,7 @@ export function openSqliteExport(path: string): SqliteExport {
         for (const name of namesIn(join(folder, uid))) {
           const run = /^(\d+)\.log$/.exec(name)?.[1];
           if (run === undefined) continue;
-          yield { uid, run: Number(run), text: readFileSync(join(folder, uid, name), 'utf8') };
+          yield { uid, run: Number(run), ...decodeOutput(readFileSync(join(folder, uid, name), 'utf8')) };
         }
       }
     },

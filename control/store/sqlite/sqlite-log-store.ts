@@ -35,11 +35,15 @@ export function createSqliteLogStore(options: {
           .reverse(),
       );
     },
-    async saveOutput(uid, run, text) {
+    async saveOutput(uid, run, text, mark = '') {
       session.assertTrusted('saveOutput');
-      await outputFiles.save(uid, run, text);
+      await outputFiles.save(uid, run, text, mark);
     },
-    output: (uid) => outputFiles.newest(uid),
+    output: async (uid, upToRun = Infinity) => (await outputFiles.newest(uid, upToRun))?.text ?? '',
+    async outputOfRun(uid, run) {
+      const newest = await outputFiles.newest(uid, run);
+      return newest?.run === run ? newest : null;
+    },
     async remove(uid) {
       await session.write('removeLogs', (connection) => {
         connection.run('DELETE FROM action_logs WHERE uid = ?', uid);
