@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Observation, Orchestrator, WorkloadRef, WorkloadSpec } from '../../core/orchestrator.ts';
+import type { Observation, Orchestrator, StanzaAddress, WorkloadRef, WorkloadSpec } from '../../core/orchestrator.ts';
 import type { PodSpec } from '../../core/pod.ts';
 import { podSpec } from '../support/pod-records.ts';
 import { until } from '../support/until.ts';
@@ -22,10 +22,15 @@ export interface OrchestratorHarness {
   readonly impossible: Partial<PodSpec>;
   /** One that nobody runs, and that can reach nothing. */
   readonly idle: Orchestrator;
+  /** Connects as a gateway does, where not every process of this machine may. */
+  readonly dial?: (address: StanzaAddress) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
 export type OpenOrchestratorHarness = () => Promise<OrchestratorHarness>;
+
+/** Beyond the 30 s that a real node gives a program which is told to end before it has learnt to listen for it. */
+const OBSERVED_MS = 50_000;
 
 export const never = (): AbortSignal => new AbortController().signal;
 
@@ -61,7 +66,7 @@ export function observed<T extends Observation>(
   ref: WorkloadRef,
   what: string,
   isWanted: (observation: Observation) => observation is T,
-  timeoutMs = 30_000,
+  timeoutMs = OBSERVED_MS,
 ): Promise<T> {
   let last: Observation | null = null;
   return until(

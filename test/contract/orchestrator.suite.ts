@@ -59,7 +59,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         expect(seen.ageMs).toBeLessThan(60_000);
         const address = seen.addresses['default'];
         if (address === undefined) throw new Error('the default stanza has no address');
-        await dial(address);
+        await (harness.dial ?? dial)(address);
         await remove(workload);
       });
 

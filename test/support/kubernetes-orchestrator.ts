@@ -22,7 +22,10 @@ type RoleObject = Parameters<TestCluster['controlPlane']['apply']>[0];
  * A namespace for pods as deploy/ makes it, under the name that is wanted: restricted, with the account of Podgate and
  * the Role it has there and nothing else. Answers that account's kubeconfig.
  */
-export async function preparePodNamespace({ controlPlane }: TestCluster, namespace: string): Promise<string> {
+export async function preparePodNamespace(
+  { controlPlane }: Pick<TestCluster, 'controlPlane'>,
+  namespace: string,
+): Promise<string> {
   await controlPlane.createNamespace(PODGATE).catch((error: unknown) => {
     if (!String(error).includes('exists')) throw error;
   });

@@ -24,6 +24,17 @@
  * - podgate.test/counts-starts: adds a line to the file `starts` of its first volume, prints it, and serves.
  * - podgate.test/command: the pod's command and args as a process of this machine.
  * - every other name: ErrImagePull, then ImagePullBackOff.
+ * What it cannot show, and a real node can (test/support/real-node, test/real-node):
+ * - containers: programs are processes of this machine, so there are no image layers, no limits of CPU, memory and ephemeral
+ *   storage, no OOM kill by the kernel (`outOfMemory` says so), no read-only root, seccomp or capabilities, no /dev/shm; nor
+ *   is a program process 1, which ignores SIGTERM until it handles it and is then killed after the whole grace period.
+ * - the network: pods have loopback addresses, policies are not enforced, there is no cluster DNS with its cache, and what
+ *   kube-proxy does (`externalTrafficPolicy`, its delay after a change) is a forwarder in this process.
+ * - the node's life: no node controller (Ready=False without a reason, taints, deletion after five minutes), no leases, no
+ *   reboot, no eviction API with PodDisruptionBudgets, no drain. Tests that need one of these write what it would write.
+ * - logs are not rotated at 10 MiB.
+ * - volumes are bound at once, to directories: no storage class that waits for a pod, none that belongs to one node, no fsGroup.
+ * - times: back-off of a crash loop is 250 ms to 5 s in place of 10 s to 5 min.
  * An address is given again at once after its pod's processes have ended. Back-off of a crash loop: 250 ms to 5 s
  * (`timings`); probes run as the pod says (`timings.probePeriodMs` replaces their period).
  */
