@@ -44,7 +44,7 @@ module.exports = {
     sdk('pino', 'pino', '^main/'),
     sdk('acme', 'acme-client', '^(certs|test)/'),
     sdk('public-suffix', 'tldts|tldts-core', '^certs/'),
-    sdk('pg', 'pg', '^(cli|test|bench)/'),
+    sdk('pg', 'pg', '^(cli|spawner/orchestrator/process|test|bench)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
     sdk('grpc', '@grpc/grpc-js', '^test/'),

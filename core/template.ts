@@ -4,7 +4,7 @@ import type { Stanza } from './pod.ts';
 export type Readiness =
   | { readonly kind: 'tcp'; readonly stanza: string }
   | { readonly kind: 'http'; readonly stanza: string; readonly path: string }
-  /** A StartupMessage that is answered by anything but 57P03. */
+  /** A StartupMessage that is answered by anything but 57P03, then, where the password is known, a login and a query. */
   | { readonly kind: 'postgres'; readonly stanza: string }
   /** A Bolt handshake that is answered with a version, then, where the password is known, a login and a query. */
   | { readonly kind: 'bolt'; readonly stanza: string };

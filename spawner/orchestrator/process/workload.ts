@@ -22,6 +22,7 @@ import { arePortsFree, portVariables } from './ports.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
 import { findLeader, findProgram, type ProgramPlace, type Running, startProgram } from './program.ts';
 import { probeBoltLogin } from './bolt-probe.ts';
+import { probePostgresLogin } from './postgres-login.ts';
 import type { Connect } from './probes.ts';
 import { readinessFor, silenceText, watchPorts } from './readiness.ts';
 import type { Recipe, RecipeContext } from './recipes/recipe.ts';
@@ -36,6 +37,12 @@ const LEFTOVER_GRACE_MS = 300;
 const END_RETRY_MS = 1_000;
 /** A program that has not listened for this long is reported to its user, and asked about again as often. */
 const SILENT_MS = 3_000;
+
+/** Of templates whose user logs in before they are ready. */
+const LOGINS: Readonly<Partial<Record<Readiness['kind'], typeof probeBoltLogin>>> = {
+  postgres: probePostgresLogin,
+  bolt: probeBoltLogin,
+};
 
 /** What all workloads of an orchestrator share. */
 export interface WorkloadParts {
@@ -391,7 +398,8 @@ export class Workload {
   async #watchUntilAllAnswer(readiness: Readiness, signal: AbortSignal): Promise<void> {
     const { ports } = this.#record;
     const known = new Set(this.#record.ready?.stanzas ?? []);
-    const credentials = readiness.kind === 'bolt' ? this.#credentials : null;
+    const login = LOGINS[readiness.kind];
+    const credentials = this.#credentials;
     const namespace = this.#namespace;
     await watchPorts({
       ports: Object.entries(ports).flatMap(([stanza, port]) => (known.has(stanza) ? [] : [{ stanza, port }])),
@@ -399,9 +407,9 @@ export class Workload {
       connect: (place) => this.#parts.connect(namespace === null ? place : { ...place, namespace }),
       isOwned: async (place) => this.#areOwn(decidingListeners(await this.#listeners(), place)),
       letsIn:
-        credentials === null
+        login === undefined || credentials === null
           ? null
-          : async (probed, over) => (await probeBoltLogin(probed, credentials, over)) !== 'unavailable',
+          : async (probed, over) => (await login(probed, credentials, over)) !== 'unavailable',
       answers: (stanza, address) => {
         void this.#answers({ stanza, address }, readiness.stanza).catch((error: unknown) => {
           this.#log.warn({ error: errorText(error) }, 'the record of a workload could not be written');

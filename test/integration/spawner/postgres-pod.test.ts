@@ -1,6 +1,8 @@
+import { connect } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { NetworkAddress, WorkloadSpec } from '../../../core/orchestrator.ts';
+import { probePostgresLogin } from '../../../spawner/orchestrator/process/postgres-login.ts';
 import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { processTable } from '../../support/process-table.ts';
@@ -100,6 +102,47 @@ describe('a Postgres pod run as a process', () => {
     expect(await query(await portTo(again.addresses['default']), 'piper', 'select 1 as one')).toEqual([{ one: 1 }]);
     await stopped(pod, 'delete');
   });
+
+  it('tells by a login whether it lets its user in, refuses a changed password, or is not there', async () => {
+    const pod = postgresPod('logins');
+    const probed = {
+      connect: ({ address, port: at }: NetworkAddress) => connect(at, address),
+      place: { address: '127.0.0.1', port: await started(pod) },
+    };
+    const login = (password: string, signal = never()) =>
+      probePostgresLogin(probed, { username: 'logins', password }, signal);
+    expect(await login(PASSWORD)).toBe('result');
+    expect(await login('wrong')).toBe('refused');
+    expect(await login(PASSWORD, AbortSignal.abort())).toBe('unavailable');
+    // A changed password keeps it ready over a restart of the server, which asks again.
+    await query(probed.place.port, 'logins', "alter role logins password 'another'");
+    process.kill(postmasterOf(pod)?.pid ?? 0, 'SIGKILL');
+    await becomes(running.orchestrator, pod, 'starting');
+    await becomes(running.orchestrator, pod, 'ready');
+    await stopped(pod, 'delete');
+    expect(await login(PASSWORD)).toBe('unavailable');
+  });
+
+  it('that is stopped at any moment of its first start ends within moments', async () => {
+    const place = temporaryRoot();
+    // Nothing is installed yet: the first start takes initdb, too.
+    const fresh = runProcessOrchestrator(processOptions(place.root));
+    try {
+      for (const delayMs of [0, 20, 100, 400, 800]) {
+        const pod = postgresPod('early');
+        await ensured(fresh.orchestrator, pod);
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        const begunMs = performance.now();
+        await fresh.orchestrator.remove(pod, { data: 'delete', run: 1 }, never());
+        expect(await becomesAbsent(fresh.orchestrator, pod)).toEqual({ kind: 'absent', data: false });
+        // Its grace is 5 s; on a busy machine a look at all processes takes time.
+        expect(performance.now() - begunMs).toBeLessThan(8_000);
+      }
+    } finally {
+      await fresh.close();
+      place.remove();
+    }
+  }, 120_000);
 
   it('may have the name of a database that every Postgres has', async () => {
     const pod = postgresPod('postgres');

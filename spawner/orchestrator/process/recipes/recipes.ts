@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { delimiter, dirname, isAbsolute } from 'node:path';
+import { untilAborted } from '../../../../core/abort.ts';
 import { exists, isReachableByAll, reachableProgram } from '../runtime-files.ts';
 import { createCommandRecipe } from './command.ts';
 import { createHelloRecipe } from './hello.ts';
@@ -35,8 +36,12 @@ export function createRecipes(options: RecipeOptions): ReadonlyMap<string, Recip
     installing ??= installNow().finally(() => {
       installing = null;
     });
-    postgres = await installing;
-    signal.throwIfAborted();
+    // A pod that is stopped meanwhile does not wait for the end.
+    const stopped = untilAborted(signal).then(() =>
+      Promise.reject(new Error('stopped while Postgres was being installed')),
+    );
+    stopped.catch(() => undefined);
+    postgres = await Promise.race([installing, stopped]);
     return postgres;
   };
   async function installNow(): Promise<PostgresInstallation> {
