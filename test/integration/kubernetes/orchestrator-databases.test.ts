@@ -17,7 +17,8 @@ import { until } from '../../support/until.ts';
 
 const problem = controlPlaneProblem();
 const NAMESPACE = 'database-pods';
-const START_TIMEOUT_MS = 120_000;
+// On a busy machine a JVM takes its time.
+const START_TIMEOUT_MS = 240_000;
 const credentials = { username: 'neo4j', password: 'a-password-of-24-letters' };
 
 const POSTGRES: Partial<PodSpec> = {
@@ -185,6 +186,6 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
       expect(await remove({ ...workload, run: 2 }, 'delete')).toEqual({ kind: 'absent', data: false });
       await becomesAbsent(handle.orchestrator, workload);
     },
-    300_000,
+    600_000,
   );
 });

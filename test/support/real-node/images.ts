@@ -172,7 +172,12 @@ async function postgresFiles(): Promise<Readonly<Record<string, string>>> {
   const runtimeRoot = join(dirname(preparedRealNodeImages()), 'runtime');
   await mkdir(runtimeRoot, { recursive: true, mode: 0o755 });
   const { postgres } = await installPostgres(found, runtimeRoot, true, AbortSignal.timeout(180_000));
-  return { server: dirname(dirname(postgres)) };
+  const script = (name: string) => ({ [name]: join(BEHAVIOURS, 'postgres', name) });
+  return {
+    server: dirname(dirname(postgres)),
+    ...script('docker-entrypoint.sh'),
+    ...script('docker-ensure-initdb.sh'),
+  };
 }
 
 async function removeOlder(cache: string, name: ImageName): Promise<void> {
