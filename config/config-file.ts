@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { acmeSection } from './acme-section.ts';
 import { apiSection } from './api-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
+import { processSection } from './process-section.ts';
 import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
 import { quotasSection } from './quotas-section.ts';
 import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
@@ -81,6 +82,7 @@ const CONFIG_FILE = z.strictObject({
     .default([]),
   api: apiSection,
   kubernetes: kubernetesSection.optional(),
+  process: processSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),
   acme: acmeSection.optional(),
   gatewayListener: gatewayListenerSection.optional(),

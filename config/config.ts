@@ -29,6 +29,8 @@ export interface Config extends RoleSettings {
   readonly allowsSharedUid: boolean;
   /** Of the orchestrator `kubernetes`; null with the other. */
   readonly kubernetes: KubernetesConfig | null;
+  /** Of the orchestrator `process`: what each pod may take of the disk. Null: no bound. */
+  readonly process: ProcessConfig;
   /** Where records, queue and logs are. The URL of Redis is no part of this: it may hold a password (see secrets.ts). */
   readonly store: 'sqlite' | 'redis';
   /** NEO4J_HOME, where the Neo4j template looks first; null = on the PATH. */
@@ -200,6 +202,15 @@ export interface QuotaLimitsConfig {
   readonly recordBytes: number | null;
   /** Connections of clients to pods, at the same time. */
   readonly connections: number | null;
+}
+
+/** Bounds of pods that are processes of this machine; the names are those of `kubernetes` where there is one. */
+export interface ProcessConfig {
+  readonly volumeSizeMiB: number | null;
+  /** Of a pod's home. */
+  readonly ephemeralStorage: { readonly limitMiB: number | null };
+  /** Files and directories of home and volume. */
+  readonly files: number | null;
 }
 
 /** How pods are made in a cluster. */

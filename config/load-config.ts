@@ -9,6 +9,7 @@ import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './c
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
+import { processSection } from './process-section.ts';
 import { isInside } from './names.ts';
 import { caProblem, checkFile } from './named-file.ts';
 import { ALL_ROLES, roleSettings } from './roles.ts';
@@ -76,6 +77,9 @@ function combine(
     cwd,
     problems,
   );
+  if (kubernetes !== null && file.process !== undefined) {
+    problems.push('PODGATE_CONFIG process: belongs to PODGATE_ORCHESTRATOR=process; set that, or remove this.');
+  }
   return {
     ...apart,
     listenHosts: host === '127.0.0.1' ? [host, '::1'] : [host],
@@ -93,6 +97,7 @@ function combine(
     orchestrator: environment.PODGATE_ORCHESTRATOR,
     allowsSharedUid: environment.PODGATE_ALLOW_SHARED_UID === 'yes',
     kubernetes,
+    process: file.process ?? processSection.parse({}),
     store,
     neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
     javaHome: directoryOf(env['JAVA_HOME'], cwd),

@@ -6,6 +6,7 @@ import type { Orchestrator, PodNetworks } from '../core/orchestrator.ts';
 import type { TemplateCatalog } from '../core/template.ts';
 import { connectGuarded } from '../proxy/session/connect-guarded.ts';
 import { canEnterNamespaces } from '../proxy/session/network-namespace.ts';
+import type { DiskLimits } from '../spawner/orchestrator/process/disk-plan.ts';
 import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
 import { keepDescriptorsFromChildren } from './inherited-descriptors.ts';
 import { podsRootOf } from './pods-root.ts';
@@ -99,6 +100,7 @@ async function openProcesses({
     openEnvironment,
     asRoot,
     walls,
+    disk: diskLimitsOf(config),
     hide: hiddenFilesOf(config, runDir),
     connect: (place) => connectGuarded({ host: place.address, port: place.port }, place),
   });
@@ -111,6 +113,10 @@ async function openProcesses({
     podNetworks: orchestrator.podNetworks,
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
   };
+}
+
+function diskLimitsOf({ process: { volumeSizeMiB, ephemeralStorage, files } }: Config): DiskLimits {
+  return { volumeMiB: volumeSizeMiB, homeMiB: ephemeralStorage.limitMiB, files };
 }
 
 /** What pods must not see that run as the same user: keys, tokens and sockets, and the way to that user's own session. */

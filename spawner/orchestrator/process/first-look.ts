@@ -38,7 +38,7 @@ export async function lookAtLeftBehind(options: {
     const record = await readWorkloadRecord(paths.workload(uid));
     if (record === null || record.workload.uid !== uid) continue;
     known.add(uid);
-    const goesOn = record.instance === instance && (record.state === 'prepared' || record.state === 'completed');
+    const goesOn = record.instance === instance && ['prepared', 'completed', 'failed'].includes(record.state);
     (goesOn ? adopt : end).push(record);
   }
   await endUnknown(table, installation, known);

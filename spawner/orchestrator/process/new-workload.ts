@@ -66,7 +66,7 @@ async function ownerOf(path: string): Promise<OsUser | null> {
 /** What is written about it before anything runs. The credentials stay out. */
 export function recordOf(
   workload: WorkloadSpec,
-  made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt'>,
+  made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt' | 'volumeBytesBefore'>,
 ): WorkloadRecord {
   const { tenant, podId, uid, generation, run, spec, hosts, publicHttpsPort, annotations } = workload;
   return {

@@ -2,6 +2,7 @@ import type { Clock } from '../../../core/clock.ts';
 import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
+import type { DiskLimits } from './disk-plan.ts';
 import type { PortRange } from './ports.ts';
 import type { Connect } from './probes.ts';
 import type { Neo4jSettings } from './recipes/neo4j/neo4j-home.ts';
@@ -32,6 +33,8 @@ export interface ProcessOrchestratorOptions {
   /** Podgate's own, which pods must not see where they run as the same user. */
   readonly hide: Omit<HiddenFiles, 'kept'>;
   readonly connect: Connect;
+  /** Of each pod. */
+  readonly disk: DiskLimits;
   readonly limits?: Partial<ProcessLimits>;
 }
 
@@ -40,6 +43,8 @@ export interface ProcessLimits {
   readonly outputMaxBytes: number;
   /** How often it is checked who listens on the ports of pods that share a network. */
   readonly listenersCheckMs: number;
+  /** How often the free space of the disk is asked for. */
+  readonly diskCheckMs: number;
   /** Wait after the first failure of a program; it doubles with each. */
   readonly restartDelayMs: number;
   readonly portRange: PortRange;

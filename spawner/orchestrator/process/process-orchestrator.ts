@@ -17,7 +17,9 @@ import type {
 } from '../../../core/orchestrator.ts';
 import { createBootClock } from './boot-clock.ts';
 import { openCgroups } from './cgroups.ts';
+import { DiskWatch } from './disk-watch.ts';
 import { lookAtLeftBehind } from './first-look.ts';
+import { measureDisk } from './measure-disk.ts';
 import { chooseOsUser, createUsersInUse, makeDirectories, recordOf } from './new-workload.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
 import { isPlainName, type Paths, pathsBelow } from './paths.ts';
@@ -35,6 +37,7 @@ import type { WorkloadRecord } from './workload-record.ts';
 const DEFAULT_LIMITS: ProcessLimits = {
   outputMaxBytes: 10 * 1024 * 1024,
   listenersCheckMs: 500,
+  diskCheckMs: 1_000,
   restartDelayMs: 1_000,
   portRange: DEFAULT_PORT_RANGE,
   firstLookMs: 10_000,
@@ -213,6 +216,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     const refusal = await refusalOf(workload);
     if (refusal !== null) return { kind: 'failed', reason: refusal, retryable: false };
     try {
+      const volumeBytesBefore = await bytesOfVolume(paths, workload.uid, lifeSignal);
       const record = await inTurn(async () => {
         const records = [...byUid.values()].map((each) => each.record);
         const made = recordOf(workload, {
@@ -220,6 +224,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
           osUser: asRoot ? await chooseOsUser(paths, workload.uid, usersInUse, records) : null,
           ports: await takePorts(Object.keys(workload.spec.networking)),
           madeAt: { bootId: bootClock.bootId, bootMs: bootClock.nowMs(), wallMs: clock.now() },
+          volumeBytesBefore,
         });
         try {
           await makeDirectories(paths, made, hasVolume(workload));
@@ -238,6 +243,13 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     watchers.changed(workload);
     const unlimited = unlimitedText(cgroups);
     return { kind: 'ensured', ...(unlimited === '' ? {} : { note: unlimited }) };
+  }
+
+  /** What an earlier run has left there. */
+  async function bytesOfVolume(paths: Paths, uid: string, lifeSignal: AbortSignal): Promise<number> {
+    const volume = paths.volume(uid);
+    if (options.disk.volumeMiB === null || !(await exists(volume))) return 0;
+    return (await measureDisk([volume], options.walls, lifeSignal))?.[0]?.bytes ?? 0;
   }
 
   async function refusalOf(workload: WorkloadSpec): Promise<string | null> {
@@ -322,6 +334,13 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     life = signal;
     looking = look(signal);
     await looking;
+    const disk = new DiskWatch({
+      root: options.root,
+      limits: options.disk,
+      hasUserNamespaces: options.walls.hasUserNamespaces,
+      log,
+    });
+    const diskWatched = disk.run(() => [...byUid.values()].filter(({ isLive }) => isLive), limits.diskCheckMs, signal);
     while (!signal.aborted) {
       // Read once for all pods: on a busy machine the tables are long.
       const isShared = [...byUid.values()].some((workload) => workload.sharesNetwork);
@@ -329,6 +348,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       if (listeners !== null) for (const workload of byUid.values()) workload.listenersSeen(listeners);
       await pause(limits.listenersCheckMs, signal);
     }
+    await diskWatched;
   }
 
   async function look(signal: AbortSignal): Promise<void> {

@@ -18,7 +18,9 @@ export interface WorkloadRecord {
   readonly madeAt: { readonly bootId: string; readonly bootMs: number; readonly wallMs: number };
   readonly state:
     /** Home and data are being made: nothing of its own runs yet. */
-    'preparing' | 'prepared' | 'completed' | 'stopping';
+    'preparing' | 'prepared' | 'completed' | /** Not started again. */ 'failed' | 'stopping';
+  /** Of its volume before this run, when that was there. Not written by earlier releases. */
+  readonly volumeBytesBefore?: number;
   /** Wall clock ms of the last start of its program, for display. */
   readonly startedAtMs: number | null;
   /** Which stanzas of the running program answer; whether, and since when, it is ready. Null: none answers yet. */

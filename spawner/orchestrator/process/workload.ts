@@ -12,6 +12,8 @@ import type { Readiness } from '../../../core/template.ts';
 import type { Cgroups } from './cgroups.ts';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
+import type { DiskVerdict } from './disk-plan.ts';
+import type { DiskUser } from './disk-watch.ts';
 import { endProcesses } from './end-processes.ts';
 import { decidingListeners, type Listener, readListeners, socketInodes } from './listeners.ts';
 import { LocalPorts } from './local-ports.ts';
@@ -34,6 +36,9 @@ import { type WorkloadRecord, writeWorkloadRecord } from './workload-record.ts';
 
 /** What a program leaves behind when it ends gets this long to end as well. */
 const LEFTOVER_GRACE_MS = 300;
+/** A program that is ended because it fills the disk fills it meanwhile. */
+const RULED_OUT_GRACE_MS = 3_000;
+const RULED_OUT = { kind: 'not-started', reason: '' } as const;
 const END_RETRY_MS = 1_000;
 /** A program that has not listened for this long is reported to its user, and asked about again as often. */
 const SILENT_MS = 3_000;
@@ -80,7 +85,7 @@ export interface WorkloadOptions {
 }
 
 /** One workload: prepares it, starts its program, sees when it is ready, starts it again when it fails, ends it. */
-export class Workload {
+export class Workload implements DiskUser {
   readonly output: OutputLog;
   readonly #parts: WorkloadParts;
   readonly #recipe: Recipe | null;
@@ -97,6 +102,11 @@ export class Workload {
   #namespace: NetworkNamespace | null = null;
   readonly #localPorts: LocalPorts;
   #watchAnew: AbortController | null = null;
+  /** What its user was last told about the disk; '' = nothing. */
+  #diskNote = '';
+  /** Why its program is being ended for good. */
+  #ruledOut: string | null = null;
+  #isEndingProgram = false;
   /** In memory alone: what was begun by an earlier control child has none. */
   #credentials: Credentials | null = null;
 
@@ -128,7 +138,7 @@ export class Workload {
 
   /** Goes on with what an earlier control child has started, as it is now. Resolves when that is known. */
   async adopt(signal: AbortSignal): Promise<void> {
-    if (this.#record.state === 'completed') return;
+    if (this.#record.state === 'completed' || this.#record.state === 'failed') return;
     const both = AbortSignal.any([signal, this.#ending.signal]);
     const adopted = await findProgram(this.#place(), both);
     this.#leader = adopted?.leader ?? null;
@@ -184,6 +194,41 @@ export class Workload {
     return this.#namespace === null;
   }
 
+  get home(): string {
+    return this.#parts.paths.home(this.#record.workload.uid);
+  }
+
+  get volume(): string | null {
+    return this.#hasVolume ? this.#parts.paths.volume(this.#record.workload.uid) : null;
+  }
+
+  get volumeBytesBefore(): number {
+    return this.#record.volumeBytesBefore ?? 0;
+  }
+
+  /** Its program runs, or is about to. */
+  get isLive(): boolean {
+    return this.#record.state === 'preparing' || this.#record.state === 'prepared';
+  }
+
+  diskJudged(verdict: DiskVerdict): void {
+    if (!this.isLive) return;
+    if (verdict.kind === 'beyond') {
+      if (this.#ruledOut === null) this.#log.warn({ reason: verdict.text }, 'a pod is stopped');
+      this.#ruledOut = verdict.text;
+      // Again, when a start was under way.
+      if (this.#isEndingProgram) return;
+      this.#isEndingProgram = true;
+      void this.#tryTo(() => this.#endProgram()).finally(() => {
+        this.#isEndingProgram = false;
+      });
+      return;
+    }
+    const isShown = this.#diskNote !== '' && this.#record.message === this.#diskNote;
+    this.#diskNote = verdict.kind === 'near' ? verdict.text : '';
+    if (this.#diskNote !== '' || isShown) this.#say(this.#diskNote);
+  }
+
   #guard(): DialGuard {
     if (this.#namespace !== null) return { namespace: this.#namespace };
     const ownerUid = this.#uid();
@@ -198,7 +243,7 @@ export class Workload {
   #phase(): WorkloadPhase {
     const { state, ready, isCrashing } = this.#record;
     if (state === 'stopping') return 'stopping';
-    if (state === 'completed') return 'completed';
+    if (state === 'completed' || state === 'failed') return state;
     if (ready !== null && ready.isReady) return 'ready';
     if (isCrashing) return 'crashing';
     return state === 'preparing' ? 'pending' : 'starting';
@@ -254,9 +299,16 @@ export class Workload {
   ): Promise<void> {
     let { adopted } = start;
     for (;;) {
-      const failure = await this.#runOnce(adopted, start.credentials, signal);
+      const failure = this.#ruledOut === null ? await this.#runOnce(adopted, start.credentials, signal) : RULED_OUT;
       adopted = null;
       if (failure === null) return;
+      const ruledOut = this.#ruledOut;
+      if (ruledOut !== null) {
+        await this.#tryTo(() => this.#endLeftovers());
+        const failed = { state: 'failed', ready: null, isCrashing: false, message: ruledOut } as const;
+        if (!signal.aborted) await this.#tryTo(() => this.#update(failed));
+        return;
+      }
       const { ready } = this.#record;
       const next = planAfterExit({
         failure,
@@ -428,7 +480,7 @@ export class Workload {
       await pause(SILENT_MS, signal);
       const port = this.#record.ports[stanza];
       if (isAborted(signal) || port === undefined) return;
-      if (this.#record.ready?.isReady === true) continue;
+      if (this.#record.ready?.isReady === true || this.#diskNote !== '') continue;
       const listeners = await this.#listeners();
       const own = await this.#ownOf(listeners);
       // Who else has the port is what `strange` says.
@@ -503,6 +555,16 @@ export class Workload {
       },
       ...(isReady ? { isCrashing: false, message: '' } : {}),
       ...(isIPv6(address) ? { message: `listens on IPv6 alone ([${address}]), and is dialed there` } : {}),
+    });
+  }
+
+  /** Asks first, as for a stop. Its life sees the end. */
+  async #endProgram(): Promise<void> {
+    await endProcesses({
+      table: this.#parts.table,
+      belonging: this.#belonging(),
+      stopSignal: this.#recipe?.stopSignal ?? 'SIGTERM',
+      graceMs: Math.min(this.#recipe?.graceMs ?? RULED_OUT_GRACE_MS, RULED_OUT_GRACE_MS),
     });
   }
 

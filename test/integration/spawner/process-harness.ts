@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { StanzaAddress, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodSpec } from '../../../core/pod.ts';
 import { keepDescriptorsFromChildren } from '../../../main/inherited-descriptors.ts';
+import type { DiskLimits } from '../../../spawner/orchestrator/process/disk-plan.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from '../../../spawner/orchestrator/process/options.ts';
 import {
   createProcessOrchestrator,
@@ -43,6 +44,7 @@ export interface ProcessOrchestratorChange {
   readonly neo4jHome?: string | null;
   readonly path?: string;
   readonly walls?: Walls;
+  readonly disk?: DiskLimits;
 }
 
 export function processOptions(root: string, change: ProcessOrchestratorChange = {}): ProcessOrchestratorOptions {
@@ -63,6 +65,7 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
     walls: change.walls ?? walls,
     hide: { directories: [root], files: [] },
     connect: connectPlace,
+    disk: change.disk ?? { homeMiB: null, volumeMiB: null, files: null },
     // The first wait is short, so that a crash loop is seen in a blink.
     limits: { restartDelayMs: 50, ...change.limits },
   };
