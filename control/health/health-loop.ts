@@ -10,6 +10,7 @@ import { KeyedWork } from './keyed-work.ts';
 import { listAll } from '../quotas/count-usage.ts';
 import type { Store } from '../../core/store.ts';
 import type { UsageAudit } from '../quotas/usage-audit.ts';
+import { OutputRounds, type RunningWorkload } from './output-rounds.ts';
 import { type HeldBackRemovals, OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile.ts';
 import type { StoreJudge } from './store-judge.ts';
@@ -59,6 +60,8 @@ interface Acting {
   readonly orphans: OrphanWatch;
   /** By key, what was last told of its workload: a pass looks freshly at whatever its list shows otherwise. */
   told: Map<string, string>;
+  /** Null where the orchestrator keeps all that a run prints. */
+  readonly rounds: OutputRounds | null;
   /** Its fence has been used: whoever led before writes no more. */
   isOpened: boolean;
   /** As of Clock. */
@@ -123,7 +126,14 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       log,
     });
     const orphans = new OrphanWatch({ store, orchestrator: parts.orchestrator, clock, log });
-    acting = { term, parts, work, orphans, told, isOpened: false, nextResealMs: -Infinity };
+    const { printedSince, followPrinted } = parts.orchestrator;
+    const monotonicMs = (): number => clock.monotonicMs();
+    const rounds =
+      printedSince === undefined || followPrinted === undefined
+        ? null
+        : new OutputRounds({ logs: parts.logs, printedSince, followPrinted, monotonicMs, log });
+    const keeping = rounds?.run(term.signal);
+    acting = { term, parts, work, orphans, told, rounds, isOpened: false, nextResealMs: -Infinity };
     // What was read of a store that is no longer believed is not acted on, not even when it is believed again soon after.
     const trusted = judge.trusted();
     const onSuspect = (): void => term.end('the store is suspect');
@@ -133,6 +143,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     await untilAborted(term.signal);
     trusted.removeEventListener('abort', onSuspect);
     acting = null;
+    await keeping;
     await work.close();
   }
 
@@ -179,12 +190,17 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     const byUid = new Map<string, WorkloadObservation>(workloads.map((workload) => [workload.uid, workload]));
     const known = new Set<string>();
     const keys = new Set<string>();
+    const running: RunningWorkload[] = [];
     const usage = await options.usageAudit.begin(parts.store);
     for await (const stored of listAll(store, 'pod')) {
       const record = stored.value;
       usage.add(stored);
       known.add(record.uid);
       keys.add(stored.key);
+      if (byUid.get(record.uid)?.run === record.applied?.run && record.applied !== null) {
+        const { tenant, podId, uid, applied } = record;
+        running.push({ tenant, podId, uid, run: applied.run });
+      }
       const observation = byUid.get(record.uid) ?? { kind: 'absent' as const, data: false };
       // The list may be older than what a wake-up has seen since: it only fills what nobody has told yet.
       const last = told.get(stored.key);
@@ -194,6 +210,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     }
     for (const key of [...told.keys()]) if (!keys.has(key)) told.delete(key);
     if (term.isOver()) return true;
+    present.rounds?.present(running);
     await usage.settle().catch((error: unknown) => {
       log.warn({ error: errorText(error) }, 'usage could not be recorded; the next pass counts again');
     });

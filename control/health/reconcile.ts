@@ -19,7 +19,7 @@ export interface ReconcileParts {
   readonly store: Store;
   readonly queue: Queue;
   readonly logs: LogStore;
-  readonly orchestrator: Pick<Orchestrator, 'observe' | 'remove' | 'logs'>;
+  readonly orchestrator: Pick<Orchestrator, 'observe' | 'remove' | 'logs' | 'printedSince'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** Told of every fresh observation, before the plan acts on it: the route feed lives on these. */

@@ -42,6 +42,12 @@ const TAIL_BYTES: QueryParameter = {
   description: `How much of the end of the logs, in bytes: at most ${TAIL_MAX_BYTES}, ${TAIL_DEFAULT_BYTES} unless told.`,
 };
 
+const PREVIOUS: QueryParameter = {
+  name: 'previous',
+  description:
+    'true: what was printed before the last restart of the program, or in the run before; false unless told.',
+};
+
 /** Everything under /pods but permissions. */
 export function podOperations(parts: PodOperationParts): readonly Operation[] {
   const { pods, schemas } = parts;
@@ -218,13 +224,14 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       path: '/pods/{pod_id}/logs',
       tag: 'Logs',
       summary: 'What the pod printed in its newest run, and all that was done to it. READ.',
-      query: [TAIL_BYTES],
+      query: [TAIL_BYTES, PREVIOUS],
       result: z.object({ logs: z.string(), action_logs: z.array(z.string()) }),
       access: 'token',
       handle: async (call) => {
         const { output, actions, note } = await pods.logs(call.caller, {
           podId: podIdOf(call),
           tailBytes: tailBytesOf(call),
+          isPrevious: isPreviousAsked(call),
           reserve: (bytes) => call.reserve(bytes),
           signal: call.signal,
         });
@@ -277,6 +284,12 @@ function flagOf({ query }: AuthenticatedCall, name: string): boolean {
   const value = query.get(name);
   if (value === null || value === 'true' || value === 'false') return value === 'true';
   throw new PodgateError('api.invalid', { publicMessages: [`${name}: must be true or false`] });
+}
+
+function isPreviousAsked({ query }: AuthenticatedCall): boolean {
+  const value = query.get('previous') ?? 'false';
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new PodgateError('api.invalid', { publicMessages: ['previous: must be true or false'] });
 }
 
 function tailBytesOf({ query }: AuthenticatedCall): number {

@@ -3,6 +3,7 @@ import { setImmediate as nextLoop } from 'node:timers/promises';
 import type { SeenEverywhere } from '../../core/connection-desk.ts';
 import { hideEnvironment, openEnvironment } from '../../core/environment.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
+import type { LogsOptions } from '../../core/orchestrator.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../core/pod.ts';
 import { podKey } from '../../core/ids.ts';
 import { userIndex } from '../../core/pod-put.ts';
@@ -18,6 +19,8 @@ const LOGS_DEADLINE_MS = 10_000;
 const AS_TEXT = 2;
 /** Of a run (LogStore). */
 const KEPT_MAX_BYTES = 10 * 1024 * 1024;
+/** Of one file of a kubelet, with the times of its lines. */
+const KEPT_READ_BYTES = 16 * 1024 * 1024;
 /** What was kept then is of the run before. */
 const NEW_RUN: ReadonlySet<PodStatus> = new Set(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER', 'RUNNING']);
 
@@ -82,6 +85,8 @@ export interface PodLogs {
 export interface LogsRequest {
   readonly podId: string;
   readonly tailBytes: number;
+  /** What was printed before the last restart of the program, else in the run before. */
+  readonly isPrevious: boolean;
   /** Called before so many bytes are read into memory; throws to refuse. */
   readonly reserve: (bytes: number) => void;
   readonly signal: AbortSignal;
@@ -92,7 +97,7 @@ export async function readLogs(
   parts: PodParts,
   mutex: KeyedMutex,
   caller: Caller,
-  { podId, tailBytes, reserve, signal }: LogsRequest,
+  { podId, tailBytes, isPrevious, reserve, signal }: LogsRequest,
 ): Promise<PodLogs> {
   const record = (await readPod(parts.store, caller, podId, 'READ', 'Reading logs')).value;
   const actions = await parts.logs.actions(record.uid);
@@ -101,7 +106,7 @@ export async function readLogs(
     reserve(AS_TEXT * tailBytes);
     try {
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(LOGS_DEADLINE_MS)]);
-      const live = await parts.orchestrator.logs(record, { tailBytes }, deadline);
+      const live = await readLive(parts, record, { tailBytes, isPrevious }, reserve, deadline);
       // 10 MB take some 10 ms to read and to encode: the event loop goes round in between.
       await nextLoop();
       if (live !== '') return { output: lastBytes(live, tailBytes), actions, note };
@@ -114,13 +119,35 @@ export async function readLogs(
   const output = await mutex.run(`logs of ${podKey(caller.tenant, caller.username)}`, async () => {
     signal.throwIfAborted();
     reserve(AS_TEXT * KEPT_MAX_BYTES);
-    const kept = await parts.logs.output(record.uid);
+    const kept = await parts.logs.output(record.uid, ...(isPrevious ? [record.run - 1] : []));
     await nextLoop();
     return lastBytes(kept, tailBytes);
   });
-  if (output.length > 0 && NEW_RUN.has(record.status))
+  if (output.length > 0 && !isPrevious && NEW_RUN.has(record.status))
     note ??= 'Nothing was printed yet; these are the logs kept of an earlier run.';
   return { output, actions, note };
+}
+
+/**
+ * Of the workload that runs. Where the orchestrator has less than is asked for, it may have dropped what came before: that
+ * was kept meanwhile, and goes in front.
+ */
+async function readLive(
+  { orchestrator, logs }: PodParts,
+  record: PodRecord,
+  how: LogsOptions,
+  reserve: LogsRequest['reserve'],
+  signal: AbortSignal,
+): Promise<string> {
+  const live = await orchestrator.logs(record, how, signal);
+  const { printedSince } = orchestrator;
+  const isEnough = Buffer.byteLength(live) >= how.tailBytes;
+  if (how.isPrevious === true || isEnough || printedSince === undefined || record.applied === null) return live;
+  const kept = await logs.outputOfRun(record.uid, record.applied.run);
+  if (kept === null || kept.mark === '') return live;
+  reserve(AS_TEXT * (Buffer.byteLength(kept.text) + KEPT_READ_BYTES));
+  const { text } = await printedSince(record, { mark: kept.mark, mostBytes: KEPT_READ_BYTES }, signal);
+  return kept.text + text;
 }
 
 function lastBytes(text: string, most: number): Uint8Array {

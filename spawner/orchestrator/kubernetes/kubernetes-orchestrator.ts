@@ -3,8 +3,11 @@ import { errorText, PodgateError } from '../../../core/errors.ts';
 import type {
   AnnotatedWorkload,
   EnsureResult,
+  LogsOptions,
   Observation,
   Orchestrator,
+  PrintedOptions,
+  PrintedPart,
   RemoveOptions,
   WorkloadEvent,
   WorkloadObservation,
@@ -30,7 +33,7 @@ import {
 import { observationOf, remainsOf } from './observation.ts';
 import { DEFAULT_LIMITS, type KubernetesOrchestratorOptions } from './options.ts';
 import { createOverdueDeletions } from './overdue-deletions.ts';
-import { readPodLog } from './pod-logs.ts';
+import { followPrinted, readPodLog, readPrintedSince } from './pod-logs.ts';
 import { removeWorkload } from './remove-workload.ts';
 import { createPodAges } from './server-clock.ts';
 
@@ -234,13 +237,34 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     yield* watchers.watch([...pods.items.values(), ...services.items.values()], signal);
   }
 
-  async function logs(ref: WorkloadRef, { tailBytes }: { readonly tailBytes: number }, signal: AbortSignal) {
+  async function logs(ref: WorkloadRef, how: LogsOptions, signal: AbortSignal) {
     const pod = await objects.readPod(ref, signal);
     if (pod === null) return '';
-    const text = await readPodLog(api, { namespace, site }, ref, tailBytes, signal);
-    // The name may have become another pod's meanwhile; what that printed is not for this one's users.
-    const now = pods.items.get(pod.name);
-    return now === undefined || now.uid === ref.uid ? text : '';
+    const text = await readPodLog(api, { namespace, site }, ref, how, signal);
+    return isStillOf(pod.name, ref) ? text : '';
+  }
+
+  async function printedSince(ref: WorkloadRef, how: PrintedOptions, signal: AbortSignal): Promise<PrintedPart> {
+    const nothing = { text: '', mark: how.mark, isAll: true };
+    const pod = await objects.readPod(ref, signal);
+    if (pod === null) return nothing;
+    const part = await readPrintedSince(api, { namespace, site }, pod, how, signal);
+    return isStillOf(pod.name, ref) ? part : nothing;
+  }
+
+  async function* follow(ref: WorkloadRef, mark: string, signal: AbortSignal): AsyncGenerator<PrintedPart> {
+    const pod = await objects.readPod(ref, signal);
+    if (pod === null) return;
+    for await (const part of followPrinted(api, { namespace, site }, pod, mark, signal)) {
+      if (!isStillOf(pod.name, ref)) return;
+      yield part;
+    }
+  }
+
+  /** The name may have become another pod's meanwhile; what that printed is not for this one's users. */
+  function isStillOf(name: string, ref: WorkloadRef): boolean {
+    const now = pods.items.get(name);
+    return now === undefined || now.uid === ref.uid;
   }
 
   async function run(signal: AbortSignal): Promise<void> {
@@ -248,7 +272,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     await Promise.all([pods.run(signal), services.run(signal)]);
   }
 
-  return { ensure, remove, observe, glimpse, list, records, watch, logs, run };
+  return { ensure, remove, observe, glimpse, list, records, watch, logs, printedSince, followPrinted: follow, run };
 }
 
 function unavailable(detail: string): PodgateError {

@@ -6,6 +6,7 @@ import { errorText, PodgateError } from '../../../core/errors.ts';
 import type {
   AnnotatedWorkload,
   EnsureResult,
+  LogsOptions,
   Observation,
   Orchestrator,
   PodNetworks,
@@ -325,7 +326,9 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     );
   }
 
-  async function logs(ref: WorkloadRef, { tailBytes }: { readonly tailBytes: number }, signal: AbortSignal) {
+  async function logs(ref: WorkloadRef, { tailBytes, isPrevious = false }: LogsOptions, signal: AbortSignal) {
+    // All that a run has printed is in one log, whatever was started again.
+    if (isPrevious) return '';
     await ready(signal);
     return guarded(async () => byUid.get(ref.uid)?.output.tail(Math.min(tailBytes, limits.outputMaxBytes)) ?? '');
   }

@@ -369,6 +369,21 @@ test('logs are those of the workload, else those kept, and say so when the orche
   expect((await stand.call('alice', 'GET', '/v3/pods/mypod/logs?tail_bytes=x')).status).toBe(400);
 });
 
+test('logs?previous=true are of the program before its restart, else of the run before', async () => {
+  await stand.create('alice', 'mypod');
+  const { uid } = await stand.record('mypod');
+  await stand.overwrite('mypod', { status: 'RUNNING', run: 2 });
+  await stand.database.logs.saveOutput(uid, 1, 'of run 1');
+  await stand.database.logs.saveOutput(uid, 2, 'of run 2', 'a mark');
+  const logs = async (query: string) => (await stand.call('alice', 'GET', `/v3/pods/mypod/logs${query}`)).body.result;
+  stand.workloadLogs = async () => '';
+  expect(await logs('?previous=true')).toMatchObject({ logs: 'of run 1' });
+  expect(await logs('?previous=false')).toMatchObject({ logs: 'of run 2' });
+  stand.workloadLogs = async () => 'killed';
+  expect(await logs('?previous=true')).toMatchObject({ logs: 'killed' });
+  expect((await stand.call('alice', 'GET', '/v3/pods/mypod/logs?previous=yes')).status).toBe(400);
+});
+
 test('an image on the allow list is answered as it was written', async () => {
   const other = await ApiStand.start({ allowsImages: true, imageAllowList: ['nginx'] });
   try {

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Observation, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodSpec } from '../../../core/pod.ts';
@@ -66,6 +69,54 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await becomes(handle.orchestrator, workload, 'ready');
     await remove(workload);
   });
+
+  it('what it prints is followed across the rotation of its log, and read on behind a mark across its restart', async () => {
+    const go = join(mkdtempSync(join(tmpdir(), 'podgate-rotation-')), 'go');
+    // Some 15 MiB in the file of the kubelet, which rotates it at 10.
+    const script = `echo begin; while [ ! -e ${go} ]; do sleep 0.1; done; seq 1 300000; exec sleep 1000`;
+    const workload = await made(workloadSpec(imageSpec('podgate.test/command', { command: ['sh', '-c', script] })));
+    const { orchestrator } = handle;
+    const { printedSince, followPrinted } = orchestrator;
+    if (printedSince === undefined || followPrinted === undefined) throw new Error('it rotates logs');
+    const since = (mark: string) => printedSince(workload, { mark, mostBytes: 1024 * 1024 * 16 }, never());
+    const first = await until('it has printed', async () => {
+      const part = await since('');
+      return part.text === 'begin\n' ? part : null;
+    });
+    const end = new AbortController();
+    let text = '';
+    let mark = '';
+    const following = (async () => {
+      for await (const part of followPrinted(workload, '', end.signal)) {
+        text += part.text;
+        ({ mark } = part);
+      }
+    })().catch(() => undefined);
+    await until('it is followed', () => text === 'begin\n');
+    writeFileSync(go, '');
+    await until('all of it has come', () => text.endsWith('\n300000\n'), { timeoutMs: 60_000 });
+    end.abort();
+    await following;
+    const lines = text.trim().split('\n').slice(1);
+    expect(lines).toHaveLength(300_000);
+    expect(lines.findIndex((line, index) => line !== String(index + 1))).toBe(-1);
+    // The kubelet has only the end of it.
+    const rest = await since(first.mark);
+    expect([rest.text.startsWith('1\n'), rest.text.endsWith('\n300000\n')]).toEqual([false, true]);
+    expect(await since(mark)).toEqual({ text: '', mark, isAll: true });
+    rmSync(go);
+    cluster.kubelet.outOfMemory(NAMESPACE, nameOf(workload));
+    const next = await until('the next one has printed', async () => {
+      const part = await since(mark);
+      return part.text === 'begin\n' ? part : null;
+    });
+    expect(next.mark).toMatch(/ 1$/);
+    expect(await orchestrator.logs(workload, { tailBytes: 14, isPrevious: true }, never())).toBe(
+      '299999\n300000\n'.slice(-14),
+    );
+    expect(await orchestrator.logs(workload, { tailBytes: 1_000 }, never())).toBe('begin\n');
+    await remove(workload);
+  }, 120_000);
 
   it('one that uses too much memory starts again, and says why', async () => {
     const workload = await made(serving());

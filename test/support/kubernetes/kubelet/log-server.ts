@@ -36,7 +36,7 @@ export async function startLogServer(options: LogServerOptions): Promise<{ close
         response.end();
         return;
       }
-      const stop = log.follow((line) => response.write(line));
+      const stop = log.follow(url.searchParams.get('timestamps') === 'true', (line) => response.write(line));
       response.on('close', stop);
     },
   );
