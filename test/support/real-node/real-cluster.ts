@@ -21,6 +21,7 @@ const OWNER_FILE = 'owner.json';
 interface Owner {
   readonly pid: number;
   readonly network: number;
+  readonly controlPlaneFolder: string | null;
 }
 
 export interface RealClusterOptions {
@@ -62,10 +63,11 @@ export async function startRealCluster(options: RealClusterOptions = {}): Promis
   await removeLeftovers();
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX));
   const network = await makeClusterNetwork();
-  await writeFile(
-    join(folder, OWNER_FILE),
-    JSON.stringify({ pid: process.pid, network: network.number } satisfies Owner),
-  );
+  const claim = (controlPlaneFolder: string | null): Promise<void> => {
+    const owner: Owner = { pid: process.pid, network: network.number, controlPlaneFolder };
+    return writeFile(join(folder, OWNER_FILE), JSON.stringify(owner));
+  };
+  await claim(null);
   say(`starting the control plane at ${network.controlPlaneAddress}`);
   const closers: (() => Promise<void>)[] = [
     () => rm(folder, { recursive: true, force: true }),
@@ -85,6 +87,7 @@ export async function startRealCluster(options: RealClusterOptions = {}): Promis
       release: () => Promise.resolve(),
     });
     closers.push(() => controlPlane.stop());
+    await claim(controlPlane.folder);
     await mkdir(join(folder, 'logs'));
     const controllers = await startControllers(controlPlane, network, folder);
     closers.push(async () => {
@@ -147,13 +150,13 @@ async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const folder = join(tmpdir(), name);
     if (!name.startsWith(FOLDER_PREFIX) || !existsSync(join(folder, OWNER_FILE))) continue;
-    const { pid, network } = JSON.parse(await readFile(join(folder, OWNER_FILE), 'utf8')) as Owner;
+    const { pid, network, controlPlaneFolder } = JSON.parse(await readFile(join(folder, OWNER_FILE), 'utf8')) as Owner;
     if (existsSync(`/proc/${pid}`)) continue;
     for (const entry of await readdir(folder)) {
       const [, index] = /^node-(\d+)$/.exec(entry) ?? [];
       if (index !== undefined) await removeCgroups(cgroupOf(network, Number(index) - 1));
     }
-    await rm(folder, { recursive: true, force: true });
+    for (const path of [controlPlaneFolder, folder]) if (path) await rm(path, { recursive: true, force: true });
   }
 }
 
