@@ -109,8 +109,11 @@ export async function startWorkerNode(options: NodeOptions): Promise<WorkerNode>
       return (await readFile(`/proc/${child}/comm`, 'utf8')).trim() === 'pause' ? child : null;
     });
     await network.attachNode(index, pid);
-    for (const program of PROGRAMS) await start(program);
-    await untilReady();
+    for (const program of PROGRAMS) {
+      // It ends at once where the Node object has no address yet, which the kubelet writes.
+      if (program === 'kube-router') await untilReady();
+      await start(program);
+    }
   }
 
   async function untilReady(): Promise<void> {
