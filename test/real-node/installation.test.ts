@@ -1,0 +1,275 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, type TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pageBlock } from '../support/page-block.ts';
+import { createOutsideClient, type OutsideClient } from '../support/real-node/outside-client.ts';
+import { must } from '../support/real-node/cluster-network.ts';
+import { PROGRAMS_IMAGE } from '../support/real-node/images.ts';
+import { deployPodgate, type PodgateDeployment } from '../support/real-node/podgate-deployment.ts';
+import { type RealCluster, startRealCluster } from '../support/real-node/real-cluster.ts';
+import { run } from '../support/run.ts';
+import { until } from '../support/until.ts';
+
+/** A pod that starts, on a machine that is busy: images are there, first starts of databases are not fast. */
+const START_MS = 180_000;
+const OPERATIONS = join(import.meta.dirname, '../../docs/operations.md');
+const PODS = ['hello', 'trial', 'mypg', 'graph'];
+
+let cluster: RealCluster;
+let podgate: PodgateDeployment;
+let outside: OutsideClient;
+const passwords = new Map<string, string>();
+
+/** As docs/operations.md says: two replicas, Redis over TLS, policies; and one pod of each kind. */
+beforeAll(async () => {
+  cluster = await startRealCluster({ images: ['redis', 'podgate', 'postgres', 'neo4j', 'programs'] });
+  podgate = await deployPodgate(cluster);
+  outside = await createOutsideClient(podgate, cluster.folder, PODS);
+  await create({ pod_id: 'hello', pod_template: 'podgate/hello' });
+  await create({
+    pod_id: 'trial',
+    image: PROGRAMS_IMAGE,
+    networking: { default: { protocol: 'http', port: 8080 } },
+    resources: { cpu_request: 250, mem_request: 256 },
+  });
+  // One database after the other: their first starts take every core.
+  for (const template of ['postgres', 'neo4j']) {
+    const resources = { cpu_request: 250, mem_request: 256, mem_limit: template === 'neo4j' ? 1_536 : 512 };
+    const id = template === 'neo4j' ? 'graph' : 'mypg';
+    await create({ pod_id: id, pod_template: `template/${template}`, persistent_volume: true, resources });
+    await isRunning(id);
+    const { result } = await outside.api('GET', `/pods/${id}/credentials`);
+    passwords.set(id, (result as { user_password: string }).user_password);
+  }
+  for (const id of ['hello', 'trial']) await isRunning(id);
+});
+
+afterAll(() => cluster.stop());
+
+async function create(pod: Readonly<Record<string, unknown>>): Promise<void> {
+  const answer = await outside.api('POST', '/pods', pod);
+  expect(answer.status, answer.body).toBe(200);
+}
+
+async function statusOf(id: string): Promise<string> {
+  const { result, body } = await outside.api('GET', `/pods/${id}`);
+  return (result as { status?: string } | null)?.status ?? body;
+}
+
+async function isRunning(id: string): Promise<void> {
+  let last = '';
+  await until(
+    `${id} is RUNNING`,
+    async () => {
+      last = await statusOf(id);
+      return last === 'RUNNING';
+    },
+    { timeoutMs: START_MS, everyMs: 500 },
+  ).catch((error: unknown) => {
+    throw new Error(`${String(error)}; last seen: ${last}`);
+  });
+}
+
+const sql = async (statement: string): Promise<string> => {
+  const { code, stdout, stderr } = await outside.psql('mypg', passwords.get('mypg') ?? '', statement);
+  if (code !== 0) throw new Error(stderr);
+  return stdout.trim();
+};
+
+const isServed = async (url: string): Promise<boolean> => (await outside.get(url, 5_000)).status === 200;
+
+/** Names of all pods that the API knows. */
+async function podIds(): Promise<readonly string[]> {
+  const { status, body, result } = await outside.api('GET', '/pods');
+  if (status !== 200) throw new Error(`${status}: ${body}`);
+  return (result as readonly { pod_id: string }[]).map(({ pod_id: id }) => id);
+}
+
+test('clients outside reach their pods: curl, psql, cypher-shell, and a WebSocket', async () => {
+  expect(await outside.get('https://hello.pods.example.org/')).toMatchObject({ status: 200 });
+  expect(await sql('select 6 * 7')).toBe('42');
+  const neo4j = await outside.cypher('graph', passwords.get('graph') ?? '', 'RETURN 6 * 7 AS product');
+  expect(neo4j.stdout, neo4j.stderr).toBe('product\n42\n');
+  const socket = await openWebSocket('trial.pods.example.org');
+  expect(await echo(socket, 'over the edge')).toBe('over the edge');
+  socket.destroy();
+});
+
+test('the client keeps its address, and pods are closed to everything but gateways', async () => {
+  const { body } = await outside.get('https://trial.pods.example.org/');
+  const { headers } = JSON.parse(body) as { headers: Record<string, string> };
+  expect(headers['x-forwarded-for']).toBe(cluster.network.machineAddress);
+  const address = await podgate.kubectl(
+    ...['-n', 'podgate-pods', 'get', 'pod', 'pods-prod-example-trial', '-o', 'jsonpath={.status.podIP}'],
+  );
+  // This machine is in no policy; the network needs a moment to fence a new pod.
+  await until(
+    'the pod is fenced',
+    async () => (await run('curl', ['-sS', '--max-time', '2', `http://${address}:8080/`])).code !== 0,
+    { timeoutMs: 60_000, everyMs: 500 },
+  );
+  const between = await outside.get(
+    `https://trial.pods.example.org/fetch?url=${encodeURIComponent(`http://podgate-control.podgate.svc.cluster.local:8000/healthz`)}`,
+  );
+  expect(between.status).toBe(500);
+});
+
+test('a Redis that is killed and one that moves lose no acknowledged record, and the API is back with it', async () => {
+  const socket = await openWebSocket('trial.pods.example.org');
+  const acknowledged: string[] = [];
+  const over = new AbortController();
+  // Records under load: pods that are never started.
+  const writing = (async () => {
+    for (let number = 0; !over.signal.aborted; number += 1) {
+      const id = `record${number}`;
+      const body = { pod_id: id, pod_template: 'podgate/hello', status_requested: 'OFF' };
+      const { status } = await outside.api('POST', '/pods', body);
+      if (status === 200) acknowledged.push(id);
+    }
+  })();
+  const times: string[] = [];
+  try {
+    for (const end of [killRedis, deleteRedis]) {
+      const before = acknowledged.length;
+      await until('records are written', () => acknowledged.length > before + 5, { timeoutMs: 60_000 });
+      await end();
+      await podgate.kubectl('-n', 'podgate', 'wait', '--for=condition=Ready', 'pod/podgate-redis-0', '--timeout=120s');
+      const readyMs = performance.now();
+      await until('the API answers', podIds, { timeoutMs: 60_000, everyMs: 100 });
+      const awayMs = performance.now() - readyMs;
+      times.push(`${(awayMs / 1_000).toFixed(1)} s`);
+      // 3 s on a quiet machine; DNS that keeps an old address for its 30 s shows at any load.
+      expect(awayMs).toBeLessThan(15_000);
+    }
+  } finally {
+    over.abort();
+    await writing;
+  }
+  console.log(`the API was back ${times.join(' and ')} after Redis was ready; ${acknowledged.length} records`);
+  // Each replica connects again by itself: the other one may need a moment more.
+  const left = await until('the API answers again', podIds, { timeoutMs: 15_000, everyMs: 100 });
+  expect(left).toEqual(expect.arrayContaining([...PODS, ...acknowledged]));
+  // Nothing of it was noticed by who was connected.
+  expect(await echo(socket, 'still here')).toBe('still here');
+  socket.destroy();
+  // One that had come back without its records, or with older ones, would not be trusted.
+  expect(await readiness()).not.toContain('suspect');
+});
+
+test('after a reboot of the node everything is back, with its data', async () => {
+  await sql('create table kept (value text)');
+  await sql(`insert into kept values ('before the reboot')`);
+  const before = await podIds();
+  const [node] = cluster.nodes;
+  if (node === undefined) throw new Error('there is no node');
+  await node.powerOff();
+  const startedMs = performance.now();
+  await node.powerOn();
+  await until('hello is served', () => isServed('https://hello.pods.example.org/'), {
+    timeoutMs: START_MS,
+    everyMs: 500,
+  });
+  const seconds = ((performance.now() - startedMs) / 1_000).toFixed(0);
+  await until('the API answers', podIds, { timeoutMs: START_MS, everyMs: 500 });
+  console.log(`after the reboot hello was served in ${seconds} s`);
+  expect(await podIds()).toEqual(before);
+  for (const id of PODS) await isRunning(id);
+  expect(await until('Postgres answers', () => sql('select value from kept'), { timeoutMs: START_MS })).toBe(
+    'before the reboot',
+  );
+});
+
+test('a node is drained as documented: its replica and its pods move, and nothing is lost', async () => {
+  const before = await podIds();
+  const second = await cluster.addNode();
+  // One replica and one pod go to the second node; Redis keeps to the disk of the first.
+  await podgate.kubectl('cordon', 'node-1');
+  await podgate.kubectl('-n', 'podgate', 'delete', await oneReplica(), '--wait=true');
+  await podgate.kubectl('-n', 'podgate', 'rollout', 'status', 'deployment/podgate', '--timeout=240s');
+  await outside.api('POST', '/pods/hello/restart');
+  await until('hello is on the other node', async () => (await nodeOf('hello')) === second.name, {
+    timeoutMs: START_MS,
+  });
+  await isRunning('hello');
+  await podgate.kubectl('uncordon', 'node-1');
+
+  const typed = pageBlock(readFileSync(OPERATIONS, 'utf8'), 'drain').trim().replace('NODE', second.name);
+  await podgate.kubectl(...typed.split(' ').slice(1), '--timeout=240s');
+  await until('hello is on the first node', async () => (await nodeOf('hello')) === 'node-1', { timeoutMs: START_MS });
+  for (const id of PODS) await isRunning(id);
+  expect(await isServed('https://hello.pods.example.org/')).toBe(true);
+  expect(await sql('select value from kept')).toBe('before the reboot');
+  expect(await podIds()).toEqual(before);
+});
+
+/** As `pod/NAME`. */
+async function oneReplica(): Promise<string> {
+  const names = await podgate.kubectl(
+    ...['-n', 'podgate', 'get', 'pods', '-l', 'app.kubernetes.io/component=gateway', '-o', 'name'],
+  );
+  const [first] = names.trim().split('\n');
+  if (first === undefined) throw new Error('there is no replica');
+  return first;
+}
+
+/** Where the pod is, or null while there is none. */
+async function nodeOf(id: string): Promise<string | null> {
+  const found = await podgate
+    .kubectl('-n', 'podgate-pods', 'get', 'pod', `pods-prod-example-${id}`, '-o', 'jsonpath={.spec.nodeName}')
+    .catch(() => '');
+  return found === '' ? null : found;
+}
+
+/** The container alone: it comes back in the same pod, at the same address. */
+async function killRedis(): Promise<void> {
+  const [node] = cluster.nodes;
+  if (node === undefined) throw new Error('there is no node');
+  // In the node's own PID namespace: nobody else's Redis is seen there.
+  await must(...node.enter('pkill', ['-KILL', '-x', 'redis-server']));
+  await podgate.kubectl('-n', 'podgate', 'wait', '--for=condition=Ready=false', 'pod/podgate-redis-0', '--timeout=60s');
+}
+
+/** It comes back as another pod, at another address. */
+async function deleteRedis(): Promise<void> {
+  await podgate.kubectl('-n', 'podgate', 'delete', 'pod', 'podgate-redis-0', '--wait=true');
+  await until('the StatefulSet has made another', () =>
+    podgate.kubectl('-n', 'podgate', 'get', 'pod', 'podgate-redis-0', '-o', 'name').catch(() => null),
+  );
+}
+
+const readiness = (): Promise<string> =>
+  podgate.kubectl(
+    ...['-n', 'podgate', 'exec', 'deploy/podgate', '--', 'node', '-e'],
+    `fetch('http://127.0.0.1:8000/readyz').then(async (answer) => console.log(await answer.text()))`,
+  );
+
+function openWebSocket(host: string): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const ca = readFileSync(podgate.caPath);
+    const socket = connect({ host: podgate.address, port: 443, servername: host, ca, ALPNProtocols: ['http/1.1'] });
+    const key = randomBytes(16).toString('base64');
+    const head = [`GET / HTTP/1.1`, `Host: ${host}`, 'Upgrade: websocket', 'Connection: Upgrade'];
+    socket.on('secureConnect', () =>
+      socket.write([...head, 'Sec-WebSocket-Version: 13', `Sec-WebSocket-Key: ${key}`, '', ''].join('\r\n')),
+    );
+    socket.once('data', (chunk: Buffer) => {
+      const line = chunk.toString('latin1').split('\r\n')[0];
+      if (line === 'HTTP/1.1 101 Switching Protocols') resolve(socket);
+      else reject(new Error(`not upgraded: ${line}`));
+    });
+    socket.on('error', reject).once('close', () => reject(new Error('closed before it was a WebSocket')));
+  });
+}
+
+/** One short text frame there and back: RFC 6455, section 5.2. */
+function echo(socket: TLSSocket, text: string): Promise<string> {
+  const [mask, payload] = [randomBytes(4), Buffer.from(text)];
+  const masked = payload.map((byte, index) => byte ^ (mask[index & 3] ?? 0));
+  return new Promise((resolve, reject) => {
+    socket.once('data', (frame: Buffer) => resolve(frame.subarray(2).toString()));
+    socket.once('close', () => reject(new Error('the WebSocket was closed')));
+    socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | payload.length]), mask, masked]));
+  });
+}
