@@ -21,7 +21,7 @@ const HOST = 'echo.pods.localhost';
 const PER_PROCESS = 5_000;
 const ECHO =
   "require('node:net').createServer((s) => s.on('error', () => 0).pipe(s)).listen(process.env.PORT, '127.0.0.1')";
-const LIMITS = `limits: {connections: 40000, connectionsPerAddress: 40000, connectionsPerPod: 40000, handshakeTimeoutMs: 120000}\n`;
+const LIMITS = `limits: {connections: 40000, connectionsPerAddress: 40000, connectionsPerPod: 40000, connectionsPerAddressAtPod: 40000, handshakeTimeoutMs: 120000}\n`;
 
 const dir = mkdtempSync(join(tmpdir(), 'podgate-many-'));
 writeFileSync(join(dir, 'podgate.yaml'), LIMITS);

@@ -68,6 +68,7 @@ const CONFIG_FILE = z.strictObject({
       connections: z.int().min(1).optional(),
       connectionsPerAddress: z.int().min(1).optional(),
       connectionsPerPod: z.int().min(1).optional(),
+      connectionsPerAddressAtPod: z.int().min(1).optional(),
       handshakeTimeoutMs: z.int().min(100).optional(),
       sessionIdleMs: z.int().min(1000).optional(),
       halfClosedMs: z.int().min(1000).optional(),

@@ -319,6 +319,8 @@ export interface GatewayLimitsConfig {
   readonly connections?: number | undefined;
   readonly connectionsPerAddress?: number | undefined;
   readonly connectionsPerPod?: number | undefined;
+  /** Default: half of `connectionsPerPod`. */
+  readonly connectionsPerAddressAtPod?: number | undefined;
   readonly handshakeTimeoutMs?: number | undefined;
   readonly sessionIdleMs?: number | undefined;
   readonly halfClosedMs?: number | undefined;

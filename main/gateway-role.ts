@@ -64,6 +64,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     publicHttpsPort: config.publicHttpsPort,
     podDoors: podDoorsOf(config),
     limits: limitsOf(config, Math.max(1, config.workers), descriptors.maxConnections),
+    tellOthers: (waiting) => link.send({ kind: 'waiting', waiting }),
     descriptorTaken: (descriptor) => pausing.taken(descriptor),
     drainMs: config.drain.sessionsMs,
     sessions: config.sessions,
@@ -74,6 +75,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     clock: systemClock,
     log,
   });
+  link.onMakeRoom((waiting) => gateway.makeRoom(waiting));
   void gateway.synchronized.then(() => link.send({ kind: 'synchronized' }));
   link.onListen(['https', 'http'], ({ socket, slot, isLast, handle }) => {
     if (socket === 'control') return;
@@ -133,11 +135,13 @@ function limitsOf(
 ) {
   const share = (limit: number): number => Math.ceil(limit / workers);
   const defaults = DEFAULT_GATEWAY_LIMITS;
+  const perPod = given.connectionsPerPod ?? defaults.maxConnectionsPerPod;
   return {
     handshakeTimeoutMs: given.handshakeTimeoutMs ?? defaults.handshakeTimeoutMs,
     maxConnections: Math.min(share(given.connections ?? defaults.maxConnections), descriptorsMost),
     maxConnectionsPerAddress: given.connectionsPerAddress ?? defaults.maxConnectionsPerAddress,
-    maxConnectionsPerPod: given.connectionsPerPod ?? defaults.maxConnectionsPerPod,
+    maxConnectionsPerPod: perPod,
+    maxConnectionsPerAddressAtPod: given.connectionsPerAddressAtPod ?? Math.ceil(perPod / 2),
     maxConnectionsPerOwner: quotas.perUser.connections,
     maxConnectionsPerTenant: quotas.perTenant.connections,
     sessionIdleMs: given.sessionIdleMs ?? defaults.sessionIdleMs,

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { ToBank, ToWorker } from '../proxy/limits/place-messages.ts';
+import type { WaitingPod } from '../proxy/gateway.ts';
 import type { ControlReport, ProbeState } from './control-port/probe-state.ts';
 
 /** Of one set of listening sockets; each worker has a slot of its own. `control` is the plain API port. */
@@ -40,6 +41,8 @@ export type SupervisorMessage =
   | { readonly kind: 'probe-state'; readonly state: ProbeState }
   /** Of limits that the workers share. */
   | { readonly kind: 'places'; readonly message: ToWorker }
+  /** A connection of another worker to this pod may be waiting for one that this worker keeps. */
+  | { readonly kind: 'make-room'; readonly waiting: WaitingPod }
   /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
   | { readonly kind: 'retire' }
   /** End for good, pods included. */
@@ -65,6 +68,8 @@ export type ChildMessage =
   | { readonly kind: 'room' }
   /** Of limits that the workers share. */
   | { readonly kind: 'places'; readonly message: ToBank }
+  /** For the other workers: 'make-room'. */
+  | { readonly kind: 'waiting'; readonly waiting: WaitingPod }
   /** A worker has met an error that nothing caught: it needs a successor, and drains. */
   | { readonly kind: 'failing' };
 

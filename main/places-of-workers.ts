@@ -3,6 +3,7 @@ import type { Logger } from '../core/logger.ts';
 import { PlaceBank } from '../proxy/limits/place-bank.ts';
 import type { ToBank } from '../proxy/limits/place-messages.ts';
 import type { KeptChild } from './child-process.ts';
+import type { SupervisorMessage } from './messages.ts';
 
 const LOOK_MS = 50;
 
@@ -37,6 +38,11 @@ export class PlacesOfWorkers {
     this.#numbers.delete(child);
     this.#children.delete(number);
     this.#bank.left(number);
+  }
+
+  /** To every worker but this one. */
+  sendToOthers(child: KeptChild, message: SupervisorMessage): void {
+    for (const other of this.#children.values()) if (other !== child) other.send(message);
   }
 
   receive(child: KeptChild, message: ToBank): void {

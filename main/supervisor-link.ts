@@ -1,6 +1,7 @@
 import { url as inspectorUrl } from 'node:inspector';
 import { ALIVE_EVERY_MS } from './hang-supervision.ts';
 import type { ToWorker } from '../proxy/limits/place-messages.ts';
+import type { WaitingPod } from '../proxy/gateway.ts';
 import type { ProbeState } from './control-port/probe-state.ts';
 import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
 
@@ -24,6 +25,8 @@ export interface SupervisorLink {
   onRelease(listener: (slot: number) => void): void;
   /** What came before is given at once. */
   onPlaces(listener: (message: ToWorker) => void): void;
+  /** Another worker waits for a connection that this one may keep; what came before is over. */
+  onMakeRoom(listener: (waiting: WaitingPod) => void): void;
   /** The last one that came before is given at once. */
   onProbeState(listener: (state: ProbeState) => void): void;
   /** How many of the gateway's socket sets are accepted on, of how many; and which children have hung. */
@@ -42,6 +45,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   const releases: ((slot: number) => void)[] = [];
   const earlyPlaces: ToWorker[] = [];
   let onPlaces = (message: ToWorker): void => void earlyPlaces.push(message);
+  let onMakeRoom: (waiting: WaitingPod) => void = () => undefined;
   const probeStates: ((state: ProbeState) => void)[] = [];
   let probeState: ProbeState | null = null;
   const { promise, resolve } = Promise.withResolvers<SupervisorLink>();
@@ -75,6 +79,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
       onPlaces = listener;
       for (const message of earlyPlaces.splice(0)) listener(message);
     },
+    onMakeRoom: (listener) => void (onMakeRoom = listener),
     onProbeState(listener) {
       probeStates.push(listener);
       if (probeState !== null) listener(probeState);
@@ -107,6 +112,9 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
         break;
       case 'places':
         onPlaces(message.message);
+        break;
+      case 'make-room':
+        onMakeRoom(message.waiting);
         break;
       case 'gateway':
         gateway = message;

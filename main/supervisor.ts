@@ -232,6 +232,9 @@ class Supervisor {
       case 'places':
         this.#places.receive(child, message.message);
         return;
+      case 'waiting':
+        this.#places.sendToOthers(child, { kind: 'make-room', waiting: message.waiting });
+        return;
       case 'failing':
         this.#replaceFailing(child);
         break;

@@ -126,7 +126,16 @@ export function createCounters(): Counters {
     requests: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },
     sessionsOf: { tcp: 0, postgres: 0 },
     bytes: { 'http in': 0, 'http out': 0, 'tcp in': 0, 'tcp out': 0, 'postgres in': 0, 'postgres out': 0 },
-    limited: { connections: 0, address: 0, pod: 0, owner: 0, tenant: 0, 'proxy-header': 0, descriptors: 0 },
+    limited: {
+      connections: 0,
+      address: 0,
+      'pod-address': 0,
+      pod: 0,
+      owner: 0,
+      tenant: 0,
+      'proxy-header': 0,
+      descriptors: 0,
+    },
     ended: {
       finished: 0,
       'client-failed': 0,

@@ -15,7 +15,7 @@ import { HttpsFront } from './listener/https-front.ts';
 import { Reception } from './listener/reception.ts';
 import { compileAddressList } from './policy/ip-allow-list.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
-import { createHttpProtocol, type HttpLimits } from './protocols/http/http-protocol.ts';
+import { createHttpProtocol, type HttpLimits, type WaitingPod } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';
 import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
@@ -45,6 +45,7 @@ export const DEFAULT_GATEWAY_LIMITS: Omit<GatewayLimits, 'http'> = {
   maxConnections: 20_000,
   maxConnectionsPerAddress: 5_000,
   maxConnectionsPerPod: 5_000,
+  maxConnectionsPerAddressAtPod: 2_500,
   maxConnectionsPerOwner: null,
   maxConnectionsPerTenant: null,
   sessionIdleMs: 0,
@@ -77,6 +78,8 @@ export interface GatewayOptions extends WorkerName {
   readonly descriptorTaken?: (descriptor: number) => void;
   /** Shared with the other workers of the replica. Default: there are none. */
   readonly places?: LeasedPlaces;
+  /** To the other workers: a connection to this pod may be waiting for one that they keep. Default: there are none. */
+  readonly tellOthers?: (waiting: WaitingPod) => void;
   /** Default: none is written. */
   readonly accessLog?: LineSink;
   /** Whose X-Forwarded-For is believed; default: nobody's. */
@@ -85,6 +88,7 @@ export interface GatewayOptions extends WorkerName {
   readonly log: Logger;
 }
 
+export type { WaitingPod };
 export type ListenKind = 'https' | 'http';
 
 /**
@@ -118,6 +122,8 @@ export interface Gateway {
   drainFor(ms: number): void;
   /** Connections of clients, of whatever kind and phase. */
   activeConnections(): number;
+  /** What another worker said by `tellOthers`. */
+  makeRoom(waiting: WaitingPod): void;
   /** Tells control what was counted, with what this process uses. Lost while there is no control. */
   tellCounts(process: ProcessNumbers): void;
   /** Closes every connection now. */
@@ -198,6 +204,7 @@ class GatewayWorker implements Gateway {
       seen,
       sessions,
       log,
+      ...(options.tellOthers === undefined ? {} : { tellOthers: options.tellOthers }),
     });
     const terminator: TlsTerminator = new TlsTerminator({
       onSecure: (client, raw) => front.onSecure(raw, client),
@@ -396,6 +403,10 @@ class GatewayWorker implements Gateway {
 
   activeConnections(): number {
     return this.#reception.size;
+  }
+
+  makeRoom(waiting: WaitingPod): void {
+    this.#http.makeRoom(waiting);
   }
 
   tellCounts(process: ProcessNumbers): void {

@@ -9,6 +9,8 @@ export interface ConnectionLimits {
   /** Of all workers together (LeasedPlaces). */
   readonly maxConnectionsPerAddress: number;
   readonly maxConnectionsPerPod: number;
+  /** Of one address to one pod: so that nobody keeps all others from a pod. null = not counted. */
+  readonly maxConnectionsPerAddressAtPod: number | null;
   /** Of all replicas together (`replicasChanged`): to the pods of one owner, and of one tenant; null = no such quota. */
   readonly maxConnectionsPerOwner: number | null;
   readonly maxConnectionsPerTenant: number | null;
@@ -57,6 +59,7 @@ export class ConnectionCounts {
     this.#onLimit = onLimit;
     this.#places = places;
     this.#maxOf = {
+      'pod-address': limits.maxConnectionsPerAddressAtPod,
       pod: limits.maxConnectionsPerPod,
       owner: limits.maxConnectionsPerOwner,
       tenant: limits.maxConnectionsPerTenant,

@@ -1,12 +1,14 @@
+import { addressKey } from '../../core/address-key.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import type { Route } from '../../core/route.ts';
 
 /** Why a pod takes no further connection: its own limit, or the quota of its owner or of its tenant. */
 export type FullCode = Extract<RefusalCode, 'route.full' | 'route.owner-full' | 'route.tenant-full'>;
 
-export type PodLimit = 'pod' | 'owner' | 'tenant';
+export type PodLimit = 'pod-address' | 'pod' | 'owner' | 'tenant';
 
 export const FULL_CODE: Readonly<Record<PodLimit, FullCode>> = {
+  'pod-address': 'route.full',
   pod: 'route.full',
   owner: 'route.owner-full',
   tenant: 'route.tenant-full',
@@ -15,25 +17,25 @@ export const FULL_CODE: Readonly<Record<PodLimit, FullCode>> = {
 /** What a connection to a pod counts for, in the order in which places are taken. `key` is that of LeasedPlaces. */
 export type PodPlaces = readonly { readonly limit: PodLimit; readonly key: string }[];
 
-/** Made once for each route, so that a connection makes no keys of its own. */
-const placesOfRoutes = new WeakMap<Route, PodPlaces>();
+/** The last list of each route, so that the requests of one client make no keys of their own. */
+const placesOfRoutes = new WeakMap<Route, { readonly address: string; readonly places: PodPlaces }>();
 
 /**
- * The places that a connection to this pod takes. Keep them with the connection: it has to release what it took, even if
- * the route changes meanwhile.
+ * The places that a connection of `address` to this pod takes. Keep them with the connection: it has to release what it
+ * took, even if the route changes meanwhile.
  */
-export function podPlacesOf(route: Route): PodPlaces {
-  let places = placesOfRoutes.get(route);
-  if (places === undefined) {
-    places = makePlaces(route);
-    placesOfRoutes.set(route, places);
-  }
+export function podPlacesOf(route: Route, address: string): PodPlaces {
+  const last = placesOfRoutes.get(route);
+  if (last?.address === address) return last.places;
+  const places = makePlaces(route, address);
+  placesOfRoutes.set(route, { address, places });
   return places;
 }
 
 /** Neither tenants nor users contain a slash; the first word keeps the kinds apart. */
-function makePlaces({ uid, tenant, createdBy }: Route): PodPlaces {
+function makePlaces({ uid, tenant, createdBy }: Route, address: string): PodPlaces {
   return [
+    { limit: 'pod-address', key: `pod ${uid} ${addressKey(address)}` },
     { limit: 'pod', key: `pod ${uid}` },
     // A control plane of an earlier release does not send the owner.
     ...(createdBy === undefined ? [] : [{ limit: 'owner' as const, key: `owner ${tenant}/${createdBy}` }]),

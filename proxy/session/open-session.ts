@@ -67,7 +67,7 @@ export function openSession(
     return;
   }
   const { uid } = first;
-  const places = podPlacesOf(route);
+  const places = podPlacesOf(route, connection.info.remoteAddress);
   // The dial has its own deadline, a session none.
   connection.clearDeadline();
   counts.acquirePod(places, (full) => {

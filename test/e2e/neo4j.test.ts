@@ -26,7 +26,10 @@ beforeAll(async () => {
   if (!existsSync(NEO4J_HOME))
     throw new Error(`no Neo4j at ${NEO4J_HOME}: run npm test, or node scripts/setup.mjs --test`);
   const config = join(directory, 'podgate.yaml');
-  writeFileSync(config, `limits: { connectionsPerPod: ${CONNECTIONS_PER_POD} }\n`);
+  writeFileSync(
+    config,
+    `limits: { connectionsPerPod: ${CONNECTIONS_PER_POD}, connectionsPerAddressAtPod: ${CONNECTIONS_PER_POD} }\n`,
+  );
   program = await Program.start({ workers: 1, env: { NEO4J_HOME, PODGATE_CONFIG: config } });
   await program.api('POST', '/v3/pods', { pod_id: 'mygraph', pod_template: 'neo4j' });
   await program.podStatus('mygraph', 'RUNNING', 120_000);

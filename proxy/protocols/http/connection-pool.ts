@@ -72,9 +72,21 @@ export class ConnectionPool implements UpstreamPool {
   sweep(): void {
     const nowMs = performance.now();
     const usableSinceMs = nowMs - this.#limits.upstreamIdleMs;
-    if (this.#idle.length > 0 && this.#unheard.needsRoom(nowMs)) this.#idle.shift()?.close();
+    this.makeRoom(nowMs);
     // In the order in which they became idle.
     while ((this.#idle[0]?.idleSinceMs ?? Infinity) < usableSinceMs) this.#idle.shift()?.close();
+  }
+
+  /** Another worker's new connection may be waiting. */
+  askedElsewhere(): void {
+    this.#unheard.askedElsewhere();
+  }
+
+  /** Closes an idle connection where another one may be waiting for that. False: there was none, or no need. */
+  makeRoom(nowMs: number): boolean {
+    if (this.#idle.length === 0 || !this.#unheard.needsRoom(nowMs)) return false;
+    this.#idle.shift()?.close();
+    return true;
   }
 
   get isRetired(): boolean {

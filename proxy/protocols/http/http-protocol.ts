@@ -15,11 +15,12 @@ import type { ExchangeFailure } from './exchange.ts';
 import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
 import type { HttpLimits } from './limits.ts';
 import { problemOfRefusal } from './problem.ts';
-import { UpstreamPools } from './upstream-pools.ts';
+import { UpstreamPools, type WaitingPod } from './upstream-pools.ts';
 import type { UpstreamPool } from './upstream.ts';
 import type { RequestHead } from './wire/head.ts';
 
 export { DEFAULT_HTTP_LIMITS, type HttpLimits } from './limits.ts';
+export type { WaitingPod } from './upstream-pools.ts';
 
 export interface HttpProtocolOptions extends JudgeOptions {
   readonly seen: Pick<Seen, 'refused' | 'requestBegan' | 'requestRouted' | 'requestEnded'>;
@@ -33,6 +34,8 @@ export interface HttpProtocolOptions extends JudgeOptions {
   readonly releaseAddress: (address: string) => void;
   readonly sessions: Pick<RunningSessions, 'add'>;
   readonly log: Logger;
+  /** A connection to this pod may be waiting for one that another worker keeps. Default: there is no other worker. */
+  readonly tellOthers?: (waiting: WaitingPod) => void;
   /** The API's version, for its envelope; null there when not given. */
   readonly version?: string;
 }
@@ -44,6 +47,8 @@ export interface HttpProtocol {
   refuse(socket: TLSSocket, info: ConnectionInfo, refusal: Refusal): void;
   /** No further request is taken; those under way end in peace. */
   close(): void;
+  /** What another worker said by `tellOthers`. */
+  makeRoom(waiting: WaitingPod): void;
   /** Requests and tunnels under way. */
   activeRequests(): number;
 }
@@ -75,7 +80,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.limits = options.limits;
     this.version = options.version ?? null;
     this.judge = new Judge(options);
-    this.#pools = new UpstreamPools(options.limits, options.apiSocketPath);
+    this.#pools = new UpstreamPools(options.limits, options.apiSocketPath, options.tellOthers);
   }
 
   accept(socket: TLSSocket, info: ConnectionInfo): void {
@@ -191,7 +196,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
       return;
     }
     const { uid } = accepted.backend;
-    const places = podPlacesOf(accepted.route);
+    const places = podPlacesOf(accepted.route, accepted.client.address);
     const { acquirePod, releasePod, sessions } = this.#options;
     acquirePod(places, (full) => {
       if (full !== null) {
@@ -218,6 +223,10 @@ class Protocol implements HttpProtocol, ConnectionParts {
       { id: accepted.requestId, host: accepted.request.host, remoteAddress, ...to, code, rule },
       message,
     );
+  }
+
+  makeRoom(waiting: WaitingPod): void {
+    this.#pools.makeRoom(waiting);
   }
 
   #startLooking(): NodeJS.Timeout {

@@ -2,6 +2,8 @@
 const UNHEARD_MS = 200;
 /** How often an idle connection is closed for those that wait. */
 const YIELD_EVERY_MS = 100;
+/** A request of another worker is forgotten when no connection could be closed for so long: it comes again. */
+const ASKED_MS = 1_000;
 
 export interface UnheardConnection {
   /** performance.now() when its dial began. */
@@ -15,11 +17,23 @@ export interface UnheardConnection {
  */
 export class UnheardConnections {
   readonly #all = new Set<UnheardConnection>();
+  readonly #onWaiting: () => void;
   #yieldedMs = -Infinity;
+  #askedMs = -Infinity;
+  #timer: NodeJS.Timeout | undefined;
+
+  /**
+   * `onWaiting` is called ten times a second while a new connection may be waiting: another worker may keep the one that
+   * the pod waits for.
+   */
+  constructor(onWaiting: () => void = () => undefined) {
+    this.#onWaiting = onWaiting;
+  }
 
   add(): UnheardConnection {
     const connection = { sinceMs: performance.now() };
     this.#all.add(connection);
+    this.#timer ??= setInterval(() => this.#check(), YIELD_EVERY_MS).unref();
     return connection;
   }
 
@@ -28,12 +42,30 @@ export class UnheardConnections {
     this.#all.delete(connection);
   }
 
+  /** Another worker's new connection may be waiting. */
+  askedElsewhere(): void {
+    this.#askedMs = performance.now();
+  }
+
   /** Whether an idle connection is to be closed now. The pod may as well be slow: it costs a dial, ten times a second. */
   needsRoom(nowMs: number): boolean {
-    if (this.#all.size === 0 || nowMs - this.#yieldedMs < YIELD_EVERY_MS) return false;
-    const [oldest] = this.#all;
-    if (oldest === undefined || nowMs - oldest.sinceMs < UNHEARD_MS) return false;
+    if (nowMs - this.#yieldedMs < YIELD_EVERY_MS) return false;
+    if (!this.#isWaiting(nowMs) && nowMs - this.#askedMs >= ASKED_MS) return false;
+    this.#askedMs = -Infinity;
     this.#yieldedMs = nowMs;
     return true;
+  }
+
+  #isWaiting(nowMs: number): boolean {
+    if (this.#all.size === 0) return false;
+    const [oldest] = this.#all;
+    return oldest !== undefined && nowMs - oldest.sinceMs >= UNHEARD_MS;
+  }
+
+  #check(): void {
+    if (this.#all.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+    } else if (this.#isWaiting(performance.now())) this.#onWaiting();
   }
 }

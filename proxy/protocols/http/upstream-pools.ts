@@ -11,6 +11,15 @@ type BackendProtocol = Route['backendProtocol'];
 /** A pool nobody used for so long is given up; its connections are long gone by then. */
 const FORGET_AFTER_MS = 60_000;
 
+/** A pod whose new connections are not answered: the host, and the key of the pool. */
+export interface WaitingPod {
+  readonly host: string;
+  readonly key: string;
+}
+
+/** Messages to other workers are at least so far apart, for all pods together. */
+const TELL_EVERY_MS = 10;
+
 /** A client's connection, and the PROXY header that tells of it. */
 export interface Owner {
   readonly id: string;
@@ -29,15 +38,21 @@ export class UpstreamPools {
   readonly #unheard = new Map<string, { readonly connections: UnheardConnections; pools: number }>();
   readonly #limits: HttpLimits;
   readonly #apiSocketPath: string;
+  readonly #tellOthers: (waiting: WaitingPod) => void;
   #api: UpstreamPool | null = null;
+  #toldMs = -Infinity;
 
-  constructor(limits: HttpLimits, apiSocketPath: string) {
+  /** `tellOthers`: a connection to this pod may be waiting for one that another worker keeps (`makeRoom`). */
+  constructor(limits: HttpLimits, apiSocketPath: string, tellOthers: (waiting: WaitingPod) => void = () => undefined) {
     this.#limits = limits;
     this.#apiSocketPath = apiSocketPath;
+    this.#tellOthers = tellOthers;
   }
 
   of(host: string, backend: Backend, protocol: BackendProtocol): UpstreamPool {
-    return poolIn(this.#byHost, host, keyOf(backend, protocol), (key) => this.#create(key, backend, protocol, null));
+    return poolIn(this.#byHost, host, keyOf(backend, protocol), (key) =>
+      this.#create(key, backend, protocol, null, this.#unheardOf(host, key)),
+    );
   }
 
   /** The pool of one client's connection, for as long as that lasts: each connection of it begins with `preamble`. */
@@ -55,7 +70,7 @@ export class UpstreamPools {
       pools,
       host,
       key,
-      () => this.#create(key, backend, protocol, preamble(), this.#shareUnheard(key)),
+      () => this.#create(key, backend, protocol, preamble(), this.#shareUnheard(host, key)),
       (pool) => this.#retireOwned(pool),
     );
   }
@@ -65,8 +80,34 @@ export class UpstreamPools {
     this.#owned.delete(id);
   }
 
-  #shareUnheard(key: string): UnheardConnections {
-    const shared = this.#unheard.get(key) ?? { connections: new UnheardConnections(), pools: 0 };
+  /** Another worker's new connection to this pod may be waiting: closes an idle one, or the next that becomes idle. */
+  makeRoom({ host, key }: WaitingPod): void {
+    const nowMs = performance.now();
+    const pool = this.#byHost.get(host);
+    if (pool?.key === key && pool instanceof ConnectionPool) {
+      pool.askedElsewhere();
+      pool.makeRoom(nowMs);
+    }
+    const shared = this.#unheard.get(key);
+    if (shared === undefined) return;
+    shared.connections.askedElsewhere();
+    for (const pools of this.#owned.values()) {
+      const owned = pools.get(host);
+      if (owned?.key === key && owned instanceof ConnectionPool && owned.makeRoom(nowMs)) return;
+    }
+  }
+
+  #unheardOf(host: string, key: string): UnheardConnections {
+    return new UnheardConnections(() => {
+      const nowMs = performance.now();
+      if (nowMs - this.#toldMs < TELL_EVERY_MS) return;
+      this.#toldMs = nowMs;
+      this.#tellOthers({ host, key });
+    });
+  }
+
+  #shareUnheard(host: string, key: string): UnheardConnections {
+    const shared = this.#unheard.get(key) ?? { connections: this.#unheardOf(host, key), pools: 0 };
     this.#unheard.set(key, shared);
     shared.pools++;
     return shared.connections;
@@ -83,7 +124,7 @@ export class UpstreamPools {
     backend: Backend,
     protocol: BackendProtocol,
     preamble: Buffer | null,
-    unheard?: UnheardConnections,
+    unheard: UnheardConnections,
   ): UpstreamPool {
     const destination = { kind: 'address', ...backend } as const;
     return protocol === 'h2c'

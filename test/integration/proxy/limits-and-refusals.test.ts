@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { ConnectionOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { until } from '../../support/until.ts';
 import { route, runningRoute, systemClock } from './support/gateway-fixture.ts';
@@ -25,6 +26,27 @@ describe('limits', () => {
     const next = await open('echo.pods.localhost');
     expect(await echoes(next)).toBe(true);
     for (const client of [...clients, next]) client.destroy();
+  });
+
+  it('keeps half of a pod for others: one address is refused, in its protocol, and another one is admitted', async () => {
+    const backend = await echo();
+    const { connect: open, gateway } = await start({
+      routes: [runningRoute('echo.pods.localhost', backend.port)],
+      limits: { maxConnectionsPerPod: 4, maxConnectionsPerAddressAtPod: 2 },
+    });
+    const others: ConnectionOptions & { readonly localAddress: string } = { localAddress: '127.0.0.9' };
+    const clients = [await open('echo.pods.localhost'), await open('echo.pods.localhost')];
+    for (const client of clients) expect(await echoes(client)).toBe(true);
+    const third = await open('echo.pods.localhost');
+    third.write('GET / HTTP/1.1\r\nHost: echo.pods.localhost\r\n\r\n');
+    expect(String(await readAndEnd(third))).toMatch(/^HTTP\/1\.1 503 /);
+    expect(gateway.counters.limited['pod-address']).toBe(1);
+    for (const _ of [1, 2]) {
+      const client = await open('echo.pods.localhost', others);
+      clients.push(client);
+      expect(await echoes(client)).toBe(true);
+    }
+    for (const client of clients) client.destroy();
   });
 
   it('admits exactly so many sessions per pod, whatever the name', async () => {

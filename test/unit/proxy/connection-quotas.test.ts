@@ -6,7 +6,12 @@ import { PlaceBank } from '../../../proxy/limits/place-bank.ts';
 import type { ToBank, ToWorker } from '../../../proxy/limits/place-messages.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../../proxy/limits/pod-places.ts';
 
-const LIMITS = { maxConnections: 1_000, maxConnectionsPerAddress: 1_000, maxConnectionsPerPod: 1_000 };
+const LIMITS = {
+  maxConnectionsPerAddressAtPod: null,
+  maxConnections: 1_000,
+  maxConnectionsPerAddress: 1_000,
+  maxConnectionsPerPod: 1_000,
+};
 
 const TEMPLATE: Route = {
   host: 'a.pods.localhost',
@@ -20,8 +25,8 @@ const TEMPLATE: Route = {
   ipAllowList: [],
 };
 
-function podOf(uid: string, createdBy?: string, tenant = 'dev'): PodPlaces {
-  return podPlacesOf({ ...TEMPLATE, uid, tenant, ...(createdBy === undefined ? {} : { createdBy }) });
+function podOf(uid: string, createdBy?: string, tenant = 'dev', address = '192.0.2.1'): PodPlaces {
+  return podPlacesOf({ ...TEMPLATE, uid, tenant, ...(createdBy === undefined ? {} : { createdBy }) }, address);
 }
 
 /** What is answered at once; undefined = nothing is. */
@@ -44,6 +49,27 @@ describe('quotas of connections', () => {
     expect(acquire(counts, podOf('four', 'alice', 'other'))).toBe(null);
     counts.releasePod(two);
     expect(acquire(counts, one)).toBe(null);
+  });
+
+  it('leave room for others at a pod that one address would fill, and count each address and pod by itself', () => {
+    const limited: Limit[] = [];
+    const limits = { ...LIMITS, maxConnectionsPerPod: 4, maxConnectionsPerOwner: null, maxConnectionsPerTenant: null };
+    const counts = new ConnectionCounts({ ...limits, maxConnectionsPerAddressAtPod: 2 }, (limit) =>
+      limited.push(limit),
+    );
+    const of = (address: string, pod = 'one'): PodPlaces => podOf(pod, 'alice', 'dev', address);
+    expect([1, 2, 3].map(() => acquire(counts, of('192.0.2.1')))).toEqual([null, null, 'route.full']);
+    expect(limited).toEqual(['pod-address']);
+    expect(acquire(counts, of('192.0.2.1', 'two'))).toBe(null);
+    expect([1, 2].map(() => acquire(counts, of('192.0.2.2')))).toEqual([null, null]);
+    // Now the pod itself is full; what the refusal had taken before is given back.
+    expect([acquire(counts, of('192.0.2.3')), limited.at(-1)]).toEqual(['route.full', 'pod']);
+    counts.releasePod(of('192.0.2.1'));
+    expect([1, 2].map(() => acquire(counts, of('192.0.2.1')))).toEqual([null, 'route.full']);
+    // One subscriber of IPv6 has a whole /64.
+    expect(acquire(counts, of('2001:db8::1', 'three'))).toBe(null);
+    expect(acquire(counts, of('2001:db8::2', 'three'))).toBe(null);
+    expect(acquire(counts, of('2001:db8::3', 'three'))).toBe('route.full');
   });
 
   it('count a tenant as a whole, also pods whose owner is not known', () => {

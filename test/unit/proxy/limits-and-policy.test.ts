@@ -27,7 +27,11 @@ function admit(counts: ConnectionCounts, address: string): Admission | undefined
   return answers[0];
 }
 
-const NO_QUOTAS = { maxConnectionsPerOwner: null, maxConnectionsPerTenant: null } as const;
+const NO_QUOTAS = {
+  maxConnectionsPerAddressAtPod: null,
+  maxConnectionsPerOwner: null,
+  maxConnectionsPerTenant: null,
+} as const;
 
 /** What is answered at once; undefined = nothing is. */
 function acquirePod(counts: ConnectionCounts, places: PodPlaces): FullCode | null | undefined {
@@ -84,7 +88,7 @@ describe('ConnectionCounts', () => {
       if (admission !== undefined && admission !== 'none') held.push([address, admission]);
     }
     for (const [address, admission] of held) counts.release(address, admission);
-    const pod = podPlacesOf(route);
+    const pod = podPlacesOf(route, '192.0.2.1');
     const refusals = [1, 2, 3].map(() => acquirePod(counts, pod));
     expect(refusals).toEqual([null, null, 'route.full']);
     counts.releasePod(pod);

@@ -14,6 +14,7 @@ import {
   DEFAULT_HTTP_LIMITS,
   type HttpLimits,
   type HttpProtocol,
+  type WaitingPod,
   createHttpProtocol,
 } from '../../../../proxy/protocols/http/http-protocol.ts';
 import { DEFAULT_SESSION_POLICY, RunningSessions } from '../../../../proxy/session/running-sessions.ts';
@@ -33,6 +34,8 @@ export class HttpGateway {
   stale = false;
   /** What the gateway does before it hands a socket over. */
   onSocket: (socket: tls.TLSSocket, accept: () => void) => void = (_socket, accept) => accept();
+  /** To the other workers. */
+  tellOthers: (waiting: WaitingPod) => void = () => undefined;
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
@@ -67,6 +70,7 @@ export class HttpGateway {
       acquireAddress: (_address, done) => done(true),
       releaseAddress: () => undefined,
       trustedProxies: null,
+      tellOthers: (waiting) => this.tellOthers(waiting),
       seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
       log: silentLog,
     });

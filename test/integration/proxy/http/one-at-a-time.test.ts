@@ -47,9 +47,9 @@ afterEach(async () => {
   await new Promise((resolve) => pod.close(resolve));
 });
 
-async function ask(): Promise<number> {
+async function ask(worker = gateway): Promise<number> {
   const began = performance.now();
-  const socket = await gateway.connect();
+  const socket = await worker.connect();
   socket.write(`${HEAD}Connection: close\r\n\r\n`);
   await readUntil(socket, 'ok\n');
   socket.destroy();
@@ -77,6 +77,26 @@ describe('a pod that serves one connection at a time', () => {
     gateway.route(await listen(pod));
     const took = await Promise.all([ask(), ask(), ask()]);
     expect(Math.max(...took)).toBeLessThan(UPSTREAM_IDLE_MS / 3);
+  }, 60_000);
+
+  it('serves the clients of another worker, too, while one keeps its connection', async () => {
+    const other = await HttpGateway.start({ upstreamIdleMs: UPSTREAM_IDLE_MS });
+    gateway.tellOthers = (waiting) => other.protocol.makeRoom(waiting);
+    other.tellOthers = (waiting) => gateway.protocol.makeRoom(waiting);
+    const port = await listen(pod);
+    gateway.route(port);
+    other.route(port);
+    await ask();
+    expect(await ask(other)).toBeLessThan(UPSTREAM_IDLE_MS / 3);
+    // And back, now with a client that goes on asking on the connection that is waited for.
+    const asks = { isOver: false };
+    const asking = (async () => {
+      while (!asks.isOver) await ask(other);
+    })();
+    expect(await ask()).toBeLessThan(UPSTREAM_IDLE_MS / 3);
+    asks.isOver = true;
+    await asking;
+    await other.close();
   }, 60_000);
 
   it('and has each client on a connection of its own, as the PROXY protocol wants it, serves them, too', async () => {
