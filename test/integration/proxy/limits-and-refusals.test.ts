@@ -41,7 +41,7 @@ describe('limits', () => {
     third.write('GET / HTTP/1.1\r\nHost: echo.pods.localhost\r\n\r\n');
     expect(String(await readAndEnd(third))).toMatch(/^HTTP\/1\.1 503 /);
     expect(gateway.counters.limited['pod-address']).toBe(1);
-    for (const _ of [1, 2]) {
+    for (let count = 0; count < 2; count++) {
       const client = await open('echo.pods.localhost', others);
       clients.push(client);
       expect(await echoes(client)).toBe(true);
