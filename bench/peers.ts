@@ -27,7 +27,7 @@ e bulk down, f bulk up: CPU per MB     g pgbench -S -c 16 (clients begin with TL
 h memory for each idle TLS session, at 5,000
 
 Needs two cores, Debian's nginx with stream, haproxy, caddy, pgbench and taskset; what is missing is said. Exit codes:
-0 measured, 1 something failed, 2 wrong use.`;
+0 measured, 1 failed, 2 usage error.`;
 
 interface Scenario {
   readonly letter: string;

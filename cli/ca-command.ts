@@ -3,7 +3,7 @@ import { shellWord } from '../core/shell-word.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.ts';
 import { findInstallation } from './installation.ts';
 
-const USE = 'use: npx podgate ca trust';
+const USE = 'usage: npx podgate ca trust';
 
 /**
  * Says what to type so that programs trust the development CA. It types nothing itself: whom a machine trusts is its
@@ -22,8 +22,8 @@ export function caCommand(args: readonly string[]): string {
 
 function trustText(caPath: string): string {
   const ca = shellWord(caPath);
-  return `The certificates of *.pods.<base host> are signed by a CA of this installation, in ${caPath}. Its name constraints
-let it sign for the base host alone. A single program trusts it without any change of the machine:
+  return `The certificates of *.pods.<base host> are signed by this installation's CA, in ${caPath}. Its name constraints
+limit it to the base host. To make a single program trust it, without changing the machine:
 
   curl      curl --cacert ${ca} https://...
   psql      psql "sslmode=verify-full sslrootcert=${caPath} ..."
@@ -33,7 +33,7 @@ let it sign for the base host alone. A single program trusts it without any chan
             java -Djavax.net.ssl.trustStore=podgate.p12 -Djavax.net.ssl.trustStorePassword=changeit ...
   Go        SSL_CERT_FILE=${ca} ./program
 
-All programs of this machine (npx podgate only says how; it changes nothing):
+To make all programs on this machine trust it (npx podgate only shows how; it changes nothing):
 
   Debian, Ubuntu    sudo cp ${ca} /usr/local/share/ca-certificates/podgate.crt && sudo update-ca-certificates
   Fedora, RHEL      sudo cp ${ca} /etc/pki/ca-trust/source/anchors/podgate.pem && sudo update-ca-trust

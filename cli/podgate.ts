@@ -6,27 +6,27 @@ import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.ts';
 
 enableCompileCache(join(import.meta.dirname, '..', 'node_modules', '.cache', 'podgate-compile'));
 
-const HELP = `podgate: databases and other pods behind one TLS port. The program itself is started by: npm start
+const HELP = `Podgate: databases and other pods behind one TLS port. Start the server with: npm start
 
-  npx podgate psql <pod> [psql arguments]   SQL on a Postgres pod, through the gateway
+  npx podgate psql <pod> [psql arguments]   run psql on a Postgres pod, through the gateway
   npx podgate token --user NAME [--lifetime 30d] [--key FILE]
-                                            a token of the default tenant for that user; signed with your own key where
-                                            the tenant has one
-  npx podgate queue [retry KEY|--all]       what waits for the spawner; keys that are parked with their error
-  npx podgate kept-volumes [remove KEY]     volumes of deleted pods, which still count against a quota
+                                            print a token for a user of the default tenant; sign it with your own key
+                                            if the tenant has one
+  npx podgate queue [retry KEY|--all]       list what waits for the spawner, and the keys that are parked
+  npx podgate kept-volumes [remove KEY]     list volumes of deleted pods, which still count against a quota
   npx podgate certs list|renew|import|export|roll-over
-                                            certificates: what there is, what failed, what is due
-  npx podgate recover [--yes]               a suspect store (empty, older, another) is reconciled with what runs
-  npx podgate confirm [--yes CODE]          workloads without a pod that are too many to be removed without your word
-  npx podgate restart [--workers]           new processes take over, with the code and configuration on the disk
-  npx podgate backup FILE                   a copy of the embedded store, while Podgate runs
-  npx podgate migrate [--dry-run]           the embedded store moves into the Redis of PODGATE_REDIS_URL
-  npx podgate ca trust                      how programs, and this machine, trust the development CA
-  npx podgate doctor [--probe IMAGE]        what this installation has, and what its cluster really enforces
-  npx podgate --help
+                                            list and manage certificates
+  npx podgate recover [--yes]               reconcile a suspect store (empty, older, foreign) with what runs
+  npx podgate confirm [--yes CODE]          confirm the removal of workloads without a pod, where there are many
+  npx podgate restart [--workers]           restart with the current code and configuration, without downtime
+  npx podgate backup FILE                   copy the embedded store while Podgate runs
+  npx podgate migrate [--dry-run]           move the embedded store into the Redis of PODGATE_REDIS_URL
+  npx podgate ca trust                      show how programs, or this machine, can trust the development CA
+  npx podgate doctor [--probe IMAGE]        check this installation, and what its cluster really enforces
+  npx podgate --help                        show this help
 
-They use the installation of the data directory (PODGATE_DATA_DIR, or .podgate here).
-Exit codes: 0 done, 1 failed, 2 wrong use, 3 Podgate is not running.
+Commands use the installation in the data directory (PODGATE_DATA_DIR, or .podgate here).
+Exit codes: 0 success, 1 failed, 2 usage error, 3 Podgate is not running.
 `;
 
 async function main(args: readonly string[]): Promise<number> {

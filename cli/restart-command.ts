@@ -7,10 +7,10 @@ import { findInstallation, isAlive, runningSupervisor } from './installation.ts'
 
 export const RESTART_HELP = `npx podgate restart [--workers]
 
-New processes take over, with the code and the configuration (PODGATE_CONFIG) that are on the disk now: the control
-process, then one gateway worker after the other; --workers: these alone. No connection is refused. Sessions that run
-stay in the worker they are in, which ends with the last of them, or after drain.replacedMs. Pods are left alone.
-The same as: kill -USR2 (or, for the workers, kill -HUP) and the number in supervisor.pid of the data directory.
+Replaces the control process, then each gateway worker in turn, with the code and configuration (PODGATE_CONFIG) now on
+disk; with --workers, only the workers. No connection is refused. Running sessions stay in their old worker, which exits
+after the last of them ends, or after drain.replacedMs. Pods are not affected.
+Same as sending SIGUSR2 (workers only: SIGHUP) to the process in supervisor.pid of the data directory.
 `;
 
 const LOOK_MS = 50;
@@ -21,7 +21,7 @@ export async function restartCommand(args: readonly string[]): Promise<string> {
   const [what, ...others] = args;
   if (what === '--help' || what === '-h') return RESTART_HELP;
   if ((what !== undefined && what !== '--workers') || others.length > 0) {
-    throw new CliError(EXIT_USAGE, 'use: npx podgate restart [--workers]');
+    throw new CliError(EXIT_USAGE, 'usage: npx podgate restart [--workers]');
   }
   const { dataDir } = findInstallation().config;
   const pid = supervisorOf(dataDir);

@@ -24,6 +24,11 @@ export const ERRORS = {
     message: 'This pod asks for a client certificate that it trusts.',
   },
   'route.full': { fault: 'gateway', retryable: true, message: 'Too many connections.' },
+  'route.no-descriptors': {
+    fault: 'gateway',
+    retryable: true,
+    message: 'The gateway is out of file descriptors.',
+  },
   'route.owner-full': {
     fault: 'pod',
     retryable: true,

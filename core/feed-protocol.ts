@@ -124,7 +124,8 @@ export interface RouteFeed {
   /**
    * Resolves when every connected worker has applied the present routes of the pod and the pod is RUNNING with a
    * backend, in this run or a later one; answers the laggards after `timeoutMs`. `kind: 'ended'` when it reached ERROR
-   * or COMPLETE, is no longer wished ON, or is being deleted.
+   * or COMPLETE, is no longer wished ON, or is being deleted. When `signal` aborts (nobody waits any more), it resolves at
+   * once as at the end of the time.
    */
-  waitRoutable(question: RoutableQuestion, timeoutMs: number): Promise<RoutableAnswer>;
+  waitRoutable(question: RoutableQuestion, timeoutMs: number, signal?: AbortSignal): Promise<RoutableAnswer>;
 }

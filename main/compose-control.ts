@@ -246,7 +246,15 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const counts = createWorkerCountsBoard();
   const numbers = watchProcessNumbers();
   const metricSources = [
-    () => controlMetrics({ version, queue, feed, trust: () => judge.trust(), hung: () => link.gateway().hung }),
+    () =>
+      controlMetrics({
+        version,
+        queue,
+        feed,
+        trust: () => judge.trust(),
+        heldBack: () => health.heldBack(),
+        hung: () => link.gateway().hung,
+      }),
     queueMetrics({ queue }),
     () => processMetrics('control', numbers()),
     () => apiMetrics(api.numbers()),

@@ -112,6 +112,7 @@ export function createCounters(): Counters {
       'route.forbidden': 0,
       'route.certificate': 0,
       'route.full': 0,
+      'route.no-descriptors': 0,
       'route.owner-full': 0,
       'route.tenant-full': 0,
       'route.misdirected': 0,

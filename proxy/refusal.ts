@@ -49,6 +49,7 @@ function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): s
       }
       return ERRORS[code].message;
     case 'route.full':
+    case 'route.no-descriptors':
     case 'route.owner-full':
     case 'route.tenant-full':
     case 'tls.required':
@@ -75,6 +76,8 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
       return "Show one that an authority of the stanza's client_ca has issued.";
     case 'route.full':
       return 'Try again in a few seconds.';
+    case 'route.no-descriptors':
+      return 'Try again in a few seconds. The operator can raise the limit of open files (ulimit -n).';
     case 'route.owner-full':
       return "Close connections to the owner's pods, then try again. The operator can raise quotas.connectionsPerUser.";
     case 'route.tenant-full':

@@ -11,18 +11,18 @@ import { examineGateway } from './examine-gateway.ts';
 import { examineLimits } from './examine-limits.ts';
 import { examineNames } from './examine-names.ts';
 
-export const DOCTOR_HELP = `podgate doctor: what this installation has, and what its cluster really grants and enforces
+export const DOCTOR_HELP = `podgate doctor: checks this installation, and what its cluster really grants and enforces
 
   npx podgate doctor [--probe IMAGE]
   kubectl -n podgate exec deploy/podgate -- podgate doctor
 
-  --probe IMAGE   tries with three pods of that image (that of Podgate will do) whether network policies hold and how
-                  soon after a pod's start, and whether pods reach their name servers; they are gone afterwards
-  --help
+  --probe IMAGE   start three pods of that image (Podgate's own will do) to test whether network policies hold, how soon
+                  after a pod's start, and whether pods reach their name servers; then remove them
+  --help          show this help
 
-It reads the same settings as the program. Run inside, it judges the account and the network of Podgate; run by an
-administrator of the cluster, it sees more of the cluster. Each line is ok, warn or fail, with what to do.
-Exit codes: 0 nothing fails, 1 something does, 2 wrong use.
+The doctor reads the same settings as the server. Run inside the cluster, it checks Podgate's own account and network;
+run by a cluster administrator, it can check more. Each line is ok, warn or fail, and says what to do.
+Exit codes: 0 no failures, 1 at least one failure, 2 usage error.
 `;
 
 const MARKS: Readonly<Record<Finding['level'], string>> = { ok: 'ok  ', warn: 'WARN', fail: 'FAIL' };

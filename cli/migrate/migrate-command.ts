@@ -11,12 +11,12 @@ import { migrateStore } from './migrate-store.ts';
 
 export const MIGRATE_HELP = `PODGATE_REDIS_URL=... npx podgate migrate [--dry-run]
 
-Moves the embedded store of the data directory into an empty Redis: records, credentials, what is known of deleted pods,
-and logs. End Podgate first; afterwards start it with the same PODGATE_REDIS_URL. Pods stay as they are: those that were
-wanted run again. May be interrupted and repeated; until it is done no Podgate starts with that Redis. The embedded store
-is left as it was. Never go back to it once Podgate has worked with Redis.
+Moves the embedded store of the data directory into an empty Redis: records, credentials, records of deleted pods, and
+logs. Stop Podgate first, and start it with the same PODGATE_REDIS_URL afterwards. Pods keep their state: those that were
+running start again. You can interrupt and repeat it; Podgate does not start with that Redis until it has finished. The
+embedded store is not changed. Do not return to it after Podgate has run with Redis.
 
-  --dry-run   only say what would be moved, and whether it can be
+  --dry-run   only show what would be moved, and whether that is possible
 `;
 
 /** Nobody else uses that Redis, and a step that fails has to be repeated with all before it. */

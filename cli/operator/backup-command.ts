@@ -4,8 +4,8 @@ import { callOperator } from './call-operator.ts';
 
 export const BACKUP_HELP = `npx podgate backup FILE
 
-A whole copy of the embedded store, while Podgate runs, in a file that does not exist yet. Back up the keyring
-(secret.key) as well: without it no credential can be read. A store in Redis makes its own copies: redis-cli --rdb FILE.
+Copies the whole embedded store to a new file while Podgate runs. Back up the keyring (secret.key) as well: without it,
+no credential can be decrypted. Back up a store in Redis with: redis-cli --rdb FILE.
 `;
 
 /** Answers what to print. */
@@ -13,7 +13,7 @@ export async function backupCommand(args: readonly string[]): Promise<string> {
   const [path, ...others] = args;
   if (path === '--help' || path === '-h') return BACKUP_HELP;
   if (path === undefined || others.length > 0 || path.startsWith('-')) {
-    throw new CliError(EXIT_USAGE, 'use: npx podgate backup FILE');
+    throw new CliError(EXIT_USAGE, 'usage: npx podgate backup FILE');
   }
   const file = resolve(path);
   const { bytes } = await callOperator('backup', { path: file });

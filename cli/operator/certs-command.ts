@@ -4,15 +4,15 @@ import { errorText } from '../../core/errors.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { callOperator } from './call-operator.ts';
 
-export const CERTS_HELP = `npx podgate certs [list]                names, source, issuer, expiry, next renewal, last error; budget left
-npx podgate certs renew NAME            now; nothing but a pause of the ACME account is waited for
-npx podgate certs import CERT KEY       PEM files: served by every replica, never renewed
-npx podgate certs export NAME CERT KEY  writes chain and private key to two new files
-npx podgate certs roll-over             a new key for the ACME account
+export const CERTS_HELP = `npx podgate certs [list]                show names, source, issuer, expiry, next renewal, last error and budget
+npx podgate certs renew NAME            renew now, unless the ACME account is paused
+npx podgate certs import CERT KEY       import PEM files: every replica serves them, none renews them
+npx podgate certs export NAME CERT KEY  write the chain and the private key to two new files
+npx podgate certs roll-over             replace the key of the ACME account
 
-NAME is the first of a certificate's names, as list shows it.
+NAME is the first name of a certificate, as shown by list.
 `;
-const USE = 'use: npx podgate certs list|renew|import|export|roll-over; see npx podgate certs --help';
+const USE = 'usage: npx podgate certs list|renew|import|export|roll-over; see npx podgate certs --help';
 
 /** Answers what to print. */
 export async function certsCommand(args: readonly string[]): Promise<string> {

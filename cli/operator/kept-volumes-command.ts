@@ -2,10 +2,10 @@ import type { KeptVolume } from '../../control/quotas/kept-volumes.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { callOperator } from './call-operator.ts';
 
-export const KEPT_VOLUMES_HELP = `npx podgate kept-volumes              volumes of deleted pods that were kept (DELETE ?keep_volume=true)
-npx podgate kept-volumes remove KEY   deletes one with its data, for good; a key is <tenant>/<pod id>/<uid>
+export const KEPT_VOLUMES_HELP = `npx podgate kept-volumes              list the kept volumes of deleted pods (DELETE ?keep_volume=true)
+npx podgate kept-volumes remove KEY   delete a volume and its data permanently; KEY is <tenant>/<pod id>/<uid>
 
-A kept volume counts against the volume quota of whoever created its pod. No other pod ever mounts it.
+A kept volume counts against the volume quota of the user who created its pod. No other pod ever mounts it.
 `;
 
 /** Returns what to print. */
@@ -14,7 +14,7 @@ export async function keptVolumesCommand(args: readonly string[]): Promise<strin
   if (action === undefined) return formatKeptVolumes(await callOperator('keptVolumes', {}));
   if (action === '--help' || action === '-h') return KEPT_VOLUMES_HELP;
   if (action !== 'remove' || key === undefined || others.length > 0) {
-    throw new CliError(EXIT_USAGE, 'use: npx podgate kept-volumes, or: npx podgate kept-volumes remove KEY');
+    throw new CliError(EXIT_USAGE, 'usage: npx podgate kept-volumes, or: npx podgate kept-volumes remove KEY');
   }
   const { kind } = await callOperator('removeKeptVolume', { key });
   switch (kind) {

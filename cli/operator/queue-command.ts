@@ -2,11 +2,11 @@ import type { QueueReport } from '../../control/operator/operator-handler.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { callOperator } from './call-operator.ts';
 
-export const QUEUE_HELP = `npx podgate queue                   what waits for the spawner, and which keys are parked with which error
-npx podgate queue retry KEY|--all   parked keys are tried again now; a key is <tenant>/<pod id>
+export const QUEUE_HELP = `npx podgate queue                   list what waits for the spawner, and parked keys with their errors
+npx podgate queue retry KEY|--all   retry parked keys now; KEY is <tenant>/<pod id>
 
-A key is parked when starting its pod failed again and again. It is tried again after ten minutes, at once when its pod
-is started or restarted.
+A key is parked after its pod has failed to start repeatedly. It is retried after ten minutes, or as soon as the pod is
+started or restarted.
 `;
 
 /** Answers what to print. */
@@ -15,7 +15,7 @@ export async function queueCommand(args: readonly string[]): Promise<string> {
   if (action === undefined) return formatQueue(await callOperator('queue', {}));
   if (action === '--help' || action === '-h') return QUEUE_HELP;
   if (action !== 'retry' || key === undefined || others.length > 0) {
-    throw new CliError(EXIT_USAGE, 'use: npx podgate queue, or: npx podgate queue retry KEY|--all');
+    throw new CliError(EXIT_USAGE, 'usage: npx podgate queue, or: npx podgate queue retry KEY|--all');
   }
   const { count } = await callOperator('retry', { key: key === '--all' ? null : key });
   if (count === 0 && key !== '--all') throw new CliError(EXIT_FAILED, `the key ${key} is not parked`);

@@ -6,14 +6,14 @@ import { callOperator } from './call-operator.ts';
 
 export const RECOVER_HELP = `npx podgate recover [--yes] [--abandon-unreadable]
 
-For a store that is suspect: empty, older than last seen (a restored back-up), or another one. Reconciles it with what
-the running workloads say about their pods, and has it believed. No workload is touched. Without --yes it only shows what
-it would do. Once, on any one replica; it may be interrupted and repeated.
+For a suspect store: an empty one, an older one (a restored backup), or a foreign one. Reconciles the store with what the
+running workloads record about their pods, then trusts it again. No workload is changed. Without --yes, it only shows
+what it would do. Run it once, on any replica; you can interrupt and repeat it.
 
-  --yes                  do it
-  --abandon-unreadable   also with workloads that say nothing readable about their pod: ten minutes later they are
-                         removed as orphans (their data stays); if they are many, only once you have confirmed
-                         it: npx podgate confirm
+  --yes                  apply the changes
+  --abandon-unreadable   proceed although some workloads have no readable record of their pod: these are removed as
+                         orphans after ten minutes (their data stays); if there are many, only after you confirm with
+                         npx podgate confirm
 `;
 
 /** Answers what to print. */

@@ -75,7 +75,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
   /** The reply once the routes are live, when the caller asked for that. */
   const replyRoutable = async (call: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => {
     if (!wantsRoutable(call)) return await reply(call, record, message);
-    const waited = await pods.waitRoutable(record, WAIT_MAX_MS);
+    const waited = await pods.waitRoutable(record, WAIT_MAX_MS, call.signal);
     const now = await reply(call, waited.record ?? record, message);
     switch (waited.outcome.kind) {
       case 'routable':

@@ -9,6 +9,7 @@ export const HTTP_STATUS = {
   'route.forbidden': 403,
   'route.certificate': 403,
   'route.full': 503,
+  'route.no-descriptors': 503,
   'route.owner-full': 503,
   'route.tenant-full': 503,
   'route.misdirected': 421,

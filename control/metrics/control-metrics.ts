@@ -13,12 +13,14 @@ export interface ControlMetricsParts {
     readonly followerCount: number;
   };
   readonly trust: () => StoreTrust | null;
+  /** Removals of workloads that wait for an operator's confirmation; null where this replica does not lead. */
+  readonly heldBack?: () => { readonly removals: readonly unknown[] } | null;
   /** Child processes the supervisor has killed because they hung, by role. Default: there is no supervisor. */
   readonly hung?: () => Readonly<Record<string, number>>;
 }
 
 /** What the control plane knows of itself, from memory; the queue's numbers come from a source of their own. */
-export function controlMetrics({ version, feed, trust, hung }: ControlMetricsParts): readonly MetricFamily[] {
+export function controlMetrics({ version, feed, trust, heldBack, hung }: ControlMetricsParts): readonly MetricFamily[] {
   return [
     { name: 'podgate_build_info', help: 'The release.', kind: 'gauge', samples: [{ labels: { version }, value: 1 }] },
     gauge(
@@ -29,6 +31,11 @@ export function controlMetrics({ version, feed, trust, hung }: ControlMetricsPar
     gauge('podgate_routes_complete', '1 when the route table of this replica is complete.', feed.isReady ? 1 : 0),
     gauge('podgate_route_changes', 'Changes of the route table since this control process started.', feed.sequence),
     gauge('podgate_gateway_workers', 'Gateway workers that follow the route table.', feed.followerCount),
+    gauge(
+      'podgate_removals_held_back',
+      'Workloads without a pod that are not removed before an operator confirms (npx podgate confirm); 0 where this replica does not lead.',
+      heldBack?.()?.removals.length ?? 0,
+    ),
     byLabel('gauge', 'podgate_pods', 'Pods by status.', 'status', feed.podsByStatus()),
     byLabel(
       'counter',

@@ -60,7 +60,7 @@ export interface PodService {
   quota(caller: Caller): Promise<QuotaStanding>;
   /** With values for USER and above, otherwise masked. For records a call above has answered. */
   environment(caller: Caller, record: PodRecord): Readonly<Record<string, string>>;
-  waitRoutable(record: PodRecord, timeoutMs: number): Promise<Waited>;
+  waitRoutable(record: PodRecord, timeoutMs: number, signal: AbortSignal): Promise<Waited>;
 }
 
 export function createPodService(parts: PodParts): PodService {
@@ -83,6 +83,6 @@ export function createPodService(parts: PodParts): PodService {
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
     environment: (caller, record) => readEnvironment(parts, caller, record),
-    waitRoutable: (record, timeoutMs) => waitRoutable(parts, record, timeoutMs),
+    waitRoutable: (record, timeoutMs, signal) => waitRoutable(parts, record, timeoutMs, signal),
   };
 }

@@ -1,5 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
+import { isAborted, pause } from '../../core/abort.ts';
 import type { RoutableAnswer } from '../../core/feed-protocol.ts';
 import { podKey } from '../../core/ids.ts';
 import type { PodRecord } from '../../core/pod.ts';
@@ -19,12 +18,14 @@ export interface Waited {
 /**
  * Waits until every worker routes to the pod, at most `timeoutMs`. The feed follows the store by some milliseconds, so
  * its word is taken only when a fresh record agrees: right after the commit it may still speak of the time before. A
- * restart goes down first, and counts only once it has come up again.
+ * restart goes down first, and counts only once it has come up again. Ends early, as at the end of the time, when `signal`
+ * aborts: a client that has left must not hold its place among the calls.
  */
 export async function waitRoutable(
   parts: Pick<PodParts, 'store' | 'feed' | 'clock'>,
   pod: Pick<PodRecord, 'tenant' | 'podId' | 'uid'>,
   timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<Waited> {
   const key = podKey(pod.tenant, pod.podId);
   const deadlineMs = parts.clock.monotonicMs() + timeoutMs;
@@ -37,10 +38,10 @@ export async function waitRoutable(
   for (;;) {
     const before = await read();
     if (before === null || hasEnded(before)) return { outcome: { kind: 'ended' }, record: before };
-    if (leftMs() === 0)
+    if (leftMs() === 0 || isAborted(signal))
       return { outcome: { kind: 'timeout', laggards: [`the pod (${before.status})`] }, record: before };
     if (before.wish === 'ON') {
-      const outcome = await parts.feed.waitRoutable(before, leftMs());
+      const outcome = await parts.feed.waitRoutable(before, leftMs(), signal);
       const after = await read();
       if (outcome.kind === 'timeout') return { outcome, record: after };
       if (
@@ -52,7 +53,7 @@ export async function waitRoutable(
         return { outcome, record: after };
       }
     }
-    await delay(Math.min(POLL_MS, leftMs()));
+    await pause(Math.min(POLL_MS, leftMs()), signal);
   }
 }
 

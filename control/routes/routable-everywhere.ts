@@ -99,7 +99,7 @@ export function createRoutableEverywhere(options: {
   }
 
   return {
-    async waitRoutable(question, timeoutMs): Promise<RoutableAnswer> {
+    async waitRoutable(question, timeoutMs, signal): Promise<RoutableAnswer> {
       const asked: Asked = {
         id: randomUUID(),
         question,
@@ -111,7 +111,7 @@ export function createRoutableEverywhere(options: {
       open.set(asked.id, asked);
       try {
         if (missing(asked).length > 0) ask([asked]);
-        const here = await feed.waitRoutable(question, timeoutMs);
+        const here = await feed.waitRoutable(question, timeoutMs, signal);
         const isAlone = replicas.live().length === 1;
         const named = (id: string, late: readonly string[]): string[] => late.map((who) => `${who} of replica ${id}`);
         const others = (): string[] => missing(asked).flatMap((id) => named(id, asked.late.get(id) ?? ['no answer']));
@@ -123,10 +123,11 @@ export function createRoutableEverywhere(options: {
           };
         while (missing(asked).length > 0) {
           const leftMs = deadlineMs - clock.monotonicMs();
-          if (leftMs <= 0) return { kind: 'timeout', laggards: others() };
+          if (leftMs <= 0 || signal?.aborted === true) return { kind: 'timeout', laggards: others() };
           const answered = new AbortController();
           asked.wake = () => answered.abort();
-          await pause(Math.min(leftMs, REPEAT_MS), answered.signal);
+          const woken = signal === undefined ? answered.signal : AbortSignal.any([answered.signal, signal]);
+          await pause(Math.min(leftMs, REPEAT_MS), woken);
         }
         return here;
       } finally {

@@ -187,13 +187,19 @@ export class ControlRouteFeed implements RouteFeed {
     return 'aborted';
   }
 
-  waitRoutable(question: RoutableQuestion, timeoutMs: number): Promise<RoutableAnswer> {
+  waitRoutable(question: RoutableQuestion, timeoutMs: number, signal?: AbortSignal): Promise<RoutableAnswer> {
     const { promise, resolve } = Promise.withResolvers<RoutableAnswer>();
     const waiter: Waiter = { key: podKey(question.tenant, question.podId), question, settle };
-    const timer = setTimeout(() => settle(this.#late(waiter)), timeoutMs);
+    const giveUp = (): void => settle(this.#late(waiter));
+    const timer = setTimeout(giveUp, timeoutMs);
+    signal?.addEventListener('abort', giveUp, { once: true });
     this.#waiters.add(waiter);
-    this.#ask(waiter);
-    return promise.finally(() => this.#waiters.delete(waiter));
+    if (signal?.aborted === true) giveUp();
+    else this.#ask(waiter);
+    return promise.finally(() => {
+      signal?.removeEventListener('abort', giveUp);
+      this.#waiters.delete(waiter);
+    });
 
     function settle(answer: RoutableAnswer): void {
       clearTimeout(timer);

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import { type Backend, isSameBackend } from '../../core/route.ts';
+import { isOutOfDescriptors } from './out-of-descriptors.ts';
 import { onConnected } from './on-connected.ts';
 import { connectTappable } from './tap.ts';
 
@@ -36,6 +37,7 @@ export function dialBackend(
   let backoffMs = BACKOFF_FIRST_MS;
   let timer: NodeJS.Timeout | undefined;
   let dialling: Socket | null = null;
+  let failure: RefusalCode = 'route.unreachable';
 
   const finish = (dialled: Dialled): void => {
     clearTimeout(timer);
@@ -56,20 +58,24 @@ export function dialBackend(
     const socket = connectTappable({ host, port, allowHalfOpen: true }, backend);
     socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
     dialling = socket;
+    failure = 'route.unreachable';
     timer = setTimeout(() => socket.destroy(), DIAL_ATTEMPT_MS);
+    const onError = (error: NodeJS.ErrnoException): void => {
+      if (isOutOfDescriptors(error.code)) failure = 'route.no-descriptors';
+    };
     const onFailed = (): void => {
       // An error is followed by 'close'; only 'close' counts, so that each attempt fails once.
       clearTimeout(timer);
       dialling = null;
       if (client.destroyed) return;
       if (clock.monotonicMs() - startedMs >= DIAL_RETRY_WINDOW_MS) {
-        finish({ kind: 'refused', code: 'route.unreachable' });
+        finish({ kind: 'refused', code: failure });
         return;
       }
       timer = setTimeout(attempt, backoffMs);
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
     };
-    socket.on('error', ignore).on('close', onFailed);
+    socket.on('error', onError).on('close', onFailed);
     onConnected(socket, backend, () => {
       // After whatever of the route feed has come in the same turn of the event loop.
       setImmediate(() => {
@@ -79,7 +85,7 @@ export function dialBackend(
           socket.destroy();
           return;
         }
-        socket.off('error', ignore).off('close', onFailed);
+        socket.off('error', onError).off('close', onFailed);
         finish({ kind: 'connected', backend: socket });
       });
     });
@@ -91,8 +97,4 @@ export function dialBackend(
   }
   client.on('close', onClientClosed);
   attempt();
-}
-
-function ignore(): void {
-  // The 'close' that follows tells.
 }

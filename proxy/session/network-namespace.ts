@@ -4,6 +4,7 @@ import type { NetworkNamespace } from '../../core/orchestrator.ts';
 import { hasSysAdmin } from './capabilities.ts';
 import { type NamespaceCalls, openNamespaceCalls } from './namespace-calls.ts';
 import { openNamespaceThread } from './namespace-thread.ts';
+import { descriptorShortage } from './out-of-descriptors.ts';
 
 /** libuv's flags of bind (uv.h): an IPv6 socket that leaves IPv4 alone. */
 const UV_TCP_IPV6ONLY = 1;
@@ -67,6 +68,8 @@ function handleWithin(namespace: NetworkNamespace, host: string): TcpHandle {
   // Whatever this process dialed from now on would reach the wrong pod.
   if (made.kind === 'lost') process.abort();
   if (made.kind !== 'fd') {
+    const shortage = descriptorShortage();
+    if (shortage !== null) throw shortage;
     throw unreachable(`the network namespace ${made.kind === 'gone' ? 'is gone' : 'cannot be entered'}`);
   }
   const handle = createHandle(null, null, null, made.fd);

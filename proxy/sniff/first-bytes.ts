@@ -24,6 +24,9 @@ const TLS_HANDSHAKE_RECORD = 0x16;
 /** change_cipher_spec, alert, application_data, heartbeat: no session starts with these, and OpenSSL answers with an alert. */
 const TLS_OTHER_RECORDS: ReadonlySet<number> = new Set([0x14, 0x15, 0x17, 0x18]);
 const TLS_MAJOR = 3;
+/** A record of SSLv2 without padding: 15 bits of length, then the type. OpenSSL reads its ClientHello, too. */
+const SSLV2_FIRST = 0x80;
+const SSLV2_CLIENT_HELLO = 1;
 const BOLT_FIRST = 0x60;
 /** The longest registered HTTP method has 17 characters (UPDATEREDIRECTREF). */
 const HTTP_METHOD_MAX = 20;
@@ -36,6 +39,11 @@ export function classifyFirstBytes(bytes: Buffer): FirstBytes {
   if (TLS_OTHER_RECORDS.has(first)) {
     if (bytes[1] === undefined) return 'need-more';
     return bytes[1] === TLS_MAJOR ? 'tls' : 'unknown';
+  }
+  if (first >= SSLV2_FIRST) {
+    const type = bytes[2];
+    if (type === undefined) return 'need-more';
+    return type === SSLV2_CLIENT_HELLO ? 'tls' : 'unknown';
   }
   if (first === 0) return classifyPostgres(bytes);
   if (first === BOLT_FIRST) {

@@ -9,16 +9,16 @@ import { pause, Stage } from './stage.ts';
 
 const ATTACKS: readonly Attack[] = [...MEMORY_ATTACKS, ...POD_ATTACKS, ...CONNECTION_ATTACKS];
 
-const HELP = `attack-trial: a whole Podgate with a bystander's sessions and pods, and one attack after the other. During each:
-no session of the bystander is cut, its API calls and requests succeed, readiness holds, no process of Podgate ends, and
-none grows beyond a bound. Prints memory, event-loop delay and lost sessions.
+const HELP = `attack-trial: starts Podgate with a bystander's sessions and pods, and runs one attack after the other. Checks during each
+that no session of the bystander is cut, its API calls and requests succeed, readiness holds, and no Podgate process exits
+or grows beyond its bound. Prints memory, event-loop delay and lost sessions.
 
   node test/attack/attack-trial.ts [ATTACK...] [--scale small|full]
 
 ${ATTACKS.map(({ name, summary }) => `  ${name.padEnd(18)} ${summary}`).join('\n')}
 
-Run it as root: pods then run as users of their own.
-Exit codes: 0 all held, 1 an attack did what it must not, 2 usage error.`;
+Run it as root, so that each pod gets its own user ID.
+Exit codes: 0 every check passed, 1 a check failed, 2 usage error.`;
 
 /** What a process may gain in an attack that has no bound of its own: caches fill, connections have buffers. */
 const GROWTH_MIB = 300;

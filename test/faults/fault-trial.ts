@@ -12,17 +12,17 @@ import { SCENARIOS } from './scenarios/all.ts';
 import { TEST_IMAGE } from './test-pods.ts';
 import { Trial } from './trial.ts';
 
-const HELP = `fault-trial: whole Podgates on one real Redis and one real API server behind HAProxy, with users who create, change
-and delete pods and clients who talk to pods; and one fault after the other. After each: no session cut by it (but
-those through a replica that was killed), no acknowledged write lost, no pod stuck, nothing touched that nobody asked
-for, and no byte from another pod than the one that was meant.
+const HELP = `fault-trial: runs several Podgate replicas on one real Redis and one real API server, behind HAProxy, with users who
+create, change and delete pods and clients that talk to pods, and injects one fault after the other. Checks after each
+that no session was cut (except through a killed replica), no acknowledged write was lost, no pod is stuck, nothing was
+changed without a request, and no client received a byte from the wrong pod.
 
   node test/faults/fault-trial.ts [SCENARIO...] [--scale small|full] [--seed N] [--json FILE]
 
 ${SCENARIOS.map(({ name, summary }) => `  ${name.padEnd(18)} ${summary}`).join('\n')}
 
-Needs what \`node scripts/setup.mjs --test\` prepares, and root for a small file system of Redis' own.
-Exit codes: 0 all held, 1 something did not, 2 wrong use.`;
+Requires what \`node scripts/setup.mjs --test\` installs, and root (for a small file system for Redis).
+Exit codes: 0 every check passed, 1 a check failed, 2 usage error.`;
 
 /** Room for Redis: much more than it needs, and soon filled. */
 const REDIS_DISK = '192m';

@@ -11,14 +11,16 @@ import { mutated } from './mutator.ts';
 import { NodeOracle } from './node-oracle.ts';
 import { streamParsers } from './stream-parsers.ts';
 
-const HELP = `fuzz-trial: every parser of a stranger's bytes, with valid inputs cut at every place and with mutated ones. None may
-throw, take back what it said of a beginning, say in pieces other than of the whole, wait for more bytes than its limit,
-take long, or keep memory. What the HTTP reader takes, Node's parser must read the same, with the same end.
+const HELP = `fuzz-trial: feeds every parser of untrusted bytes with valid inputs, truncated at every byte, and with mutated inputs.
+No parser may throw, change its verdict on a prefix, give a different verdict for input in pieces, wait for more bytes
+than its limit, be slow, or leak memory. Node's parser must read what the HTTP reader accepts in the same way.
 
   node test/fuzz/fuzz-trial.ts [--cases 1000000] [--seed N] [--only NAME]
 
---cases: mutated inputs for each parser. --only: parsers whose name holds this.
-Exit codes: 0 all held, 1 something did not, 2 wrong use.`;
+  --cases N    mutated inputs for each parser
+  --only NAME  only parsers whose name contains NAME
+
+Exit codes: 0 every check passed, 1 a check failed, 2 usage error.`;
 
 /** One input may take this long, on a machine that others use too. */
 const LONGEST_MS = 5_000;

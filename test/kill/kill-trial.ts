@@ -9,13 +9,13 @@ import { Chance } from '../sim/scheduler.ts';
 import { ApiWriters } from './api-writers.ts';
 import { EchoSessions } from './echo-sessions.ts';
 
-const HELP = `kill-trial: kill -9 of the control child, of a worker, of the supervisor and of the whole program, at random
-moments under load, and look: no acknowledged record lost, no pod stuck, no process left over, no session cut
-that need not be.
+const HELP = `kill-trial: kills the control child, a worker, the supervisor or the whole program with SIGKILL, at random moments
+under load. Checks that no acknowledged record is lost, no pod is stuck, no process is left over, and no session is cut
+unnecessarily.
 
   node test/kill/kill-trial.ts [--times 200] [--seed N] [--sessions 20]
 
-Exit codes: 0 all held, 1 something did not, 2 wrong use.`;
+Exit codes: 0 every check passed, 1 a check failed, 2 usage error.`;
 
 const WORKLOAD = 'PODGATE_WORKLOAD';
 const ECHO = [

@@ -8,6 +8,7 @@ import { describeRefusal } from '../../refusal.ts';
 import { GOODBYE_SENTENCES } from '../../goodbye/goodbye.ts';
 import type { CutReason } from '../../session/running-sessions.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
+import { isOutOfDescriptors } from '../../session/out-of-descriptors.ts';
 import type { Seen } from '../../seen/seen.ts';
 import type { ClientProof } from '../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
@@ -112,7 +113,8 @@ export class Judge {
     }
     if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
     if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
-    return this.#refused('route.unreachable', accepted, accepted.request.host, accepted.route);
+    const refusal = isOutOfDescriptors(code) ? 'route.no-descriptors' : 'route.unreachable';
+    return this.#refused(refusal, accepted, accepted.request.host, accepted.route);
   }
 
   /** It is cut before an answer has begun, since the route has changed or this gateway ends. */

@@ -20,6 +20,7 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
   'route.forbidden': 403,
   'route.certificate': 403,
   'route.full': 503,
+  'route.no-descriptors': 503,
   'route.owner-full': 503,
   'route.tenant-full': 503,
   'route.misdirected': 421,
@@ -37,6 +38,7 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
 const RETRY_AFTER_S: Readonly<Partial<Record<HttpErrorCode, number>>> = {
   'route.starting': 2,
   'route.full': 5,
+  'route.no-descriptors': 5,
   'route.owner-full': 5,
   'route.tenant-full': 5,
   'route.stopped': 30,

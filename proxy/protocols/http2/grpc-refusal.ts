@@ -23,6 +23,7 @@ const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'store.unavailable', number>>
   'route.forbidden': PERMISSION_DENIED,
   'route.certificate': UNAUTHENTICATED,
   'route.full': UNAVAILABLE,
+  'route.no-descriptors': UNAVAILABLE,
   'route.owner-full': UNAVAILABLE,
   'route.tenant-full': UNAVAILABLE,
   'route.misdirected': FAILED_PRECONDITION,

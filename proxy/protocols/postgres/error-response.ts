@@ -15,6 +15,7 @@ const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
   'route.forbidden': '28000',
   'route.certificate': '28000',
   'route.full': '53300',
+  'route.no-descriptors': '53300',
   'route.owner-full': '53300',
   'route.tenant-full': '53300',
   'route.misdirected': '28000',

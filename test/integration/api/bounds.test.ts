@@ -8,6 +8,7 @@ import { DEFAULT_CALL_LIMITS } from '../../../control/http/limits/call-admission
 import type { ApiOptions } from '../../../control/http/api.ts';
 import { metricsEndpoint } from '../../../control/http/metrics-endpoint.ts';
 import { controlHostNames } from '../../../control/http/known-hosts.ts';
+import { pause } from '../../../core/abort.ts';
 import type { RoutableAnswer } from '../../../core/feed-protocol.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { podRecord } from '../../support/pod-records.ts';
@@ -76,6 +77,20 @@ test('who asks and goes away keeps the place until the work is done', async () =
   expect((await stand.call('alice', 'GET', '/v3/pods')).status).toBe(429);
   answered.resolve({ kind: 'timeout', laggards: [] });
   await until('it has left', () => stand.api.numbers().calls === 0);
+});
+
+test('who waits for a pod to be routable and goes away gives the place back at once', async () => {
+  await start({ calls: { ...DEFAULT_CALL_LIMITS, callsPerUser: 1 } });
+  await stand.create('alice', 'mypod');
+  stand.routable = async (_question, timeoutMs, signal = new AbortController().signal) => {
+    await pause(timeoutMs, signal);
+    return { kind: 'timeout', laggards: [] };
+  };
+  const socket = await askUnread(stand.port, '/v3/pods/mypod/start?wait=routable', 'alice');
+  await until('it waits', () => stand.api.numbers().calls === 1);
+  socket.destroy();
+  await until('it has left', () => stand.api.numbers().calls === 0, { timeoutMs: 10_000 });
+  expect((await stand.call('alice', 'GET', '/v3/pods')).status).toBe(200);
 });
 
 async function connectionsOf(): Promise<number> {

@@ -138,6 +138,14 @@ test('another content type, charset or encoding is a 415; JSON of any spelling p
   expect((await post(GOOD, { 'Content-Encoding': 'gzip' })).status).toBe(415);
   await expectNothingCreated();
   expect((await post(GOOD, { 'Content-Type': 'Application/JSON; charset="UTF-8"' })).status).toBe(200);
+  // As many clients write it, though the registered name is utf-8.
+  for (const [index, charset] of ['utf8', 'UTF8', '"utf8"'].entries()) {
+    const answer = await post(
+      { ...GOOD, pod_id: `utf8n${index}` },
+      { 'Content-Type': `application/json;charset=${charset}` },
+    );
+    expect([charset, answer.status]).toEqual([charset, 200]);
+  }
 });
 
 test('a body that is too large is a 413, declared or not, and whoever sends a megabyte gets to read it', async () => {

@@ -95,7 +95,14 @@ test('the word for an earlier run is not taken for a later one', async () => {
   expect(await one.routable.waitRoutable(questionOf(record), 20_000)).toEqual({ kind: 'routable' });
   workloads.born = 'starting';
   await one.change('ape', () => ({ wish: 'RESTART' }));
-  const waiting = watched(waitRoutable({ store: one.database.store, feed: one.routable, clock }, record, 20_000));
+  const waiting = watched(
+    waitRoutable(
+      { store: one.database.store, feed: one.routable, clock },
+      record,
+      20_000,
+      new AbortController().signal,
+    ),
+  );
   await until('it is made again', async () => {
     const now = await one.record('ape');
     return now?.run === record.run + 1 && now.status === 'CREATING_CONTAINER';

@@ -167,6 +167,15 @@ test('waitRoutable ends early for a pod that will not come, and when the laggard
   expect(await waiting).toEqual({ kind: 'routable' });
 });
 
+test('waitRoutable ends when nobody waits any more', async () => {
+  feed.observationsComplete();
+  const gone = new AbortController();
+  const waiting = feed.waitRoutable(MYPOD, 3_600_000, gone.signal);
+  gone.abort();
+  expect((await waiting).kind).toBe('timeout');
+  expect((await feed.waitRoutable(MYPOD, 3_600_000, gone.signal)).kind).toBe('timeout');
+});
+
 test('waitRoutable does not take another run, or another pod of the name, for the one that is asked for', async () => {
   feed.observationsComplete();
   const worker = new Worker(path());

@@ -38,7 +38,7 @@ Commands, for the cluster of that name:
   cable N up|down           the network of node N
   kill N PROGRAM | start N PROGRAM     containerd, kubelet, kube-proxy, kube-router (SIGKILL)
   kill-api-server | start-api-server
-Exit codes: 0 done, 1 failed, 2 wrong use.`;
+Exit codes: 0 done, 1 failed, 2 usage error.`;
 
 interface State {
   readonly pid: number;

@@ -23,6 +23,6 @@ test('how to trust the development CA is told for programs and systems, also bef
 test.each([[[]], [['trust', 'x']], [['untrust']], [['trust', '--help', 'x']]])(
   '%j is refused with how to use it',
   (args) => {
-    expect(() => caCommand(args)).toThrow('use: npx podgate ca trust');
+    expect(() => caCommand(args)).toThrow('usage: npx podgate ca trust');
   },
 );

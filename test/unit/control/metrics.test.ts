@@ -58,6 +58,7 @@ describe('the text of the metrics', () => {
       queue: { stats: () => Promise.resolve({ due: 0, delayed: 0, leased: 0, parked: 0 }) },
       feed,
       trust: () => null,
+      heldBack: () => ({ removals: [1, 2, 3] }),
     });
     const lines = exposition([...families, ...board.metrics()])
       .trimEnd()
@@ -69,6 +70,7 @@ describe('the text of the metrics', () => {
     expect(lines).toContain('podgate_connections_accepted_total{worker="0"} 3');
     expect(lines).toContain('podgate_connections_accepted_total{worker="1"} 4');
     expect(lines).toContain('podgate_store_healthy 0');
+    expect(lines).toContain('podgate_removals_held_back 3');
     expect(lines).toContain('podgate_pods{status="RUNNING"} 2');
     // A worker that was replaced goes later than its successor comes.
     board.forget({ worker: 1 }, first);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { constants } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../../../support/until.ts';
@@ -24,6 +25,32 @@ describe('a request of HTTP/2', () => {
     await gateway.close();
     pod.closeAllConnections();
     await new Promise((resolve) => pod.close(resolve));
+  });
+
+  it('asks about the server as a whole with the asterisk, which only OPTIONS may', async () => {
+    let line = '';
+    handle = (request, response) => {
+      line = `${String(request.method)} ${String(request.url)}`;
+      response.writeHead(204, { Allow: 'GET' }).end();
+    };
+    const session = await gateway.connectHttp2();
+    const asked = { ':authority': POD_HOST, ':path': '*' };
+    expect(await exchange(session, { ...asked, ':method': 'OPTIONS' })).toMatchObject({ status: 204, rstCode: 0 });
+    expect(line).toBe('OPTIONS *');
+    line = '';
+    // By the HTTP/2 library: a malformed request is a stream error (RFC 9113 8.1.1).
+    const refused = await exchange(session, { ...asked, ':method': 'GET' });
+    expect(refused).toMatchObject({ status: 0, rstCode: constants.NGHTTP2_PROTOCOL_ERROR });
+    expect(line).toBe('');
+  });
+
+  it('gets no cookie for any other host than its own', async () => {
+    handle = (_request, response) => {
+      const cookies = ['a=1; Domain=pods.localhost', 'b=2;domain=localhost;Path=/', `c=3; Domain=${POD_HOST}`, 'd=4'];
+      response.writeHead(200, { 'Set-Cookie': cookies }).end();
+    };
+    const reply = await exchange(await gateway.connectHttp2(), { ':authority': POD_HOST });
+    expect(reply.headers['set-cookie']).toEqual(['a=1', 'b=2;Path=/', `c=3; Domain=${POD_HOST}`, 'd=4']);
   });
 
   it('reaches the pod as one of HTTP/1.1, and its answer comes back without what belongs to a connection', async () => {

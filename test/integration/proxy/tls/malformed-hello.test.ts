@@ -48,6 +48,18 @@ async function outOfOrder(type: number): Promise<Buffer> {
   return hello;
 }
 
+/** RFC 5246 E.2: a ClientHello of TLS in a record of SSLv2. */
+function sslv2Hello(version: number): Buffer {
+  const hello = Buffer.alloc(2 + 9 + 3 + 16);
+  hello.writeUInt16BE(0x8000 | (hello.length - 2), 0);
+  hello.writeUInt8(1, 2);
+  hello.writeUInt16BE(version, 3);
+  hello.writeUInt16BE(3, 5);
+  hello.writeUInt16BE(16, 9);
+  hello.writeUIntBE(0x00002f, 11, 3);
+  return hello;
+}
+
 const KINDS: readonly (readonly [string, () => Promise<Buffer>])[] = [
   ['an empty ALPN name', () => changed(Buffer.from('\x08http/1.1'), Buffer.from('\0\x07ttp/1.1'))],
   ['an ALPN list that is cut short', () => changed(Buffer.from('\x08http/1.1'), Buffer.from('\x09http/1.1'))],
@@ -68,6 +80,9 @@ const KINDS: readonly (readonly [string, () => Promise<Buffer>])[] = [
   ['an alert first', () => Promise.resolve(Buffer.from('15030300020228', 'hex'))],
   ['heartbeat first', () => Promise.resolve(Buffer.from('1803030003010000', 'hex'))],
   ['a record of 17 KB', () => Promise.resolve(Buffer.concat([Buffer.from('1603014400', 'hex'), Buffer.alloc(0x4400)]))],
+  ['a hello of SSLv2 that offers SSLv2', () => Promise.resolve(sslv2Hello(0x0002))],
+  ['a hello of SSLv2 that offers SSLv3', () => Promise.resolve(sslv2Hello(0x0300))],
+  ['a hello of SSLv2 that offers TLS 1.0', () => Promise.resolve(sslv2Hello(0x0301))],
   ['a hello that is cut short', () => Promise.resolve(Buffer.from('16030100060100000203030000', 'hex'))],
 ];
 

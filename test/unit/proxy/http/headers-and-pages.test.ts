@@ -196,6 +196,7 @@ it('every refusal has its status, and is one whole response on a bare socket', a
     'route.forbidden': 403,
     'route.certificate': 403,
     'route.full': 503,
+    'route.no-descriptors': 503,
     'route.owner-full': 503,
     'route.tenant-full': 503,
     'route.misdirected': 421,
