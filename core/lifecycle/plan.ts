@@ -242,7 +242,7 @@ function planEvicted(
   nowMs: number,
 ): Step {
   // Its user has to do something about it, and has been told.
-  if (isEnd(record)) return nothing(null);
+  if (record.status === 'ERROR' && isEnd(record)) return nothing(null);
   const { evictions: last } = record;
   const sinceMs = last?.run === workload.run ? nowMs - last.atMs : Infinity;
   const before =

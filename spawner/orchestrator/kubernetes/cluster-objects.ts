@@ -49,6 +49,8 @@ export interface ClusterObjects {
    * Pod to confirm its end.
    */
   delete(collection: Collection, object: OwnedObject, signal: AbortSignal, graceSeconds?: 0): Promise<Deleted>;
+  /** Why a kubelet evicted this Pod, in its words; null when it did not, or a Role of an earlier release hides it. */
+  evictionOf(pod: OwnedObject, signal: AbortSignal): Promise<string | null>;
   /** Every object of a kind, page by page. */
   all(collection: 'pods', selector: string, page: number, signal: AbortSignal): Promise<readonly JsonRecord[]>;
 }
@@ -120,6 +122,14 @@ export function createClusterObjects(parts: {
       if (response.status === 409) return 'changed';
       bodyOf(response, `deleting ${path}`);
       return 'accepted';
+    },
+    async evictionOf({ objectUid }, signal) {
+      const path = `/api/v1/namespaces/${namespace}/events`;
+      const query = { fieldSelector: `involvedObject.uid=${objectUid},reason=Evicted`, limit: '1' };
+      const response = await request({ method: 'GET', path, query }, signal);
+      if (response.status === 403) return null;
+      const [event] = listAt(bodyOf(response, `listing ${path}`), 'items');
+      return event === undefined ? null : textAt(event, 'message');
     },
     async all(collection, selector, page, signal) {
       const items: JsonRecord[] = [];

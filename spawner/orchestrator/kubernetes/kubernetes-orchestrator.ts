@@ -17,6 +17,7 @@ import type {
 import { Watchers } from '../watchers.ts';
 import { recordAt, textAt } from './api/json.ts';
 import { createClusterObjects } from './cluster-objects.ts';
+import { createEvictionEvents } from './eviction-events.ts';
 import { makeWorkload } from './make-workload.ts';
 import { watchObjects } from './object-watch.ts';
 import {
@@ -52,6 +53,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     lostAfterMs: limits.lostAfterMs,
   });
   const objects = createClusterObjects({ api, namespace, site, serverTime: (ms) => ages.note(ms) });
+  const evictions = createEvictionEvents(objects, clock);
   const watchers = new Watchers();
   /** Removals begun here whose Pod has not gone yet, by uid: the rest follows when it has. */
   const ending = new Map<string, { readonly ref: WorkloadRef; readonly how: RemoveOptions }>();
@@ -77,6 +79,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
       const present = new Set([...pods.items.values()].map(({ objectUid }) => objectUid));
       ages.keepOnly((objectUid) => present.has(objectUid));
       deletions.keepOnly((objectUid) => present.has(objectUid));
+      evictions.keepOnly((objectUid) => present.has(objectUid));
       for (const pod of vanished) podGone(pod);
       for (const pod of pods.items.values()) watchers.changed(pod);
     },
@@ -161,7 +164,11 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
 
   async function observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation> {
     const pod = await objects.readPod(ref, signal);
-    if (pod !== null) return seenAs(pod);
+    if (pod !== null) {
+      const isOver = pod.phase === 'Succeeded' && !pod.isDeleting;
+      const eviction = isOver ? await evictions.reasonOf(pod, signal) : null;
+      return seenAs(eviction === null ? pod : { ...pod, phase: 'Failed', reason: 'Evicted', message: eviction });
+    }
     const [left, policies, claims, secret] = await Promise.all([
       objects.list('services', ref.uid, signal),
       objects.list('networkpolicies', ref.uid, signal),

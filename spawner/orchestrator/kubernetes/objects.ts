@@ -139,6 +139,8 @@ export interface PodView extends OwnedObject {
   readonly isReady: boolean;
   /** What interrupted it from outside, such as an eviction. */
   readonly disruption: { readonly reason: string; readonly message: string } | null;
+  /** Its program may end well and stay ended. */
+  readonly mayComplete: boolean;
   /** It mounts data that another Pod could mount: two at a time may ruin it. */
   readonly hasData: boolean;
   /** When its deletion should be over by, on the API server's clock; null while nobody deletes it. */
@@ -172,6 +174,7 @@ export function parsePod(object: JsonRecord): PodView | null {
       textAt(disrupted, 'status') === 'True'
         ? { reason: textAt(disrupted, 'reason'), message: textAt(disrupted, 'message') }
         : null,
+    mayComplete: textAt(recordAt(object, 'spec'), 'restartPolicy') !== 'Always',
     hasData: listAt(recordAt(object, 'spec'), 'volumes').some((volume) => isRecord(volume['persistentVolumeClaim'])),
     deleteByMs: timeAt(recordAt(object, 'metadata'), 'deletionTimestamp'),
     address: textAt(status, 'podIP'),

@@ -54,7 +54,9 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
   if (pod.isDeleting) return { phase: 'stopping', message: deletionMessage(pod) };
   switch (pod.phase) {
     case 'Succeeded':
-      return { phase: 'completed', message: '' };
+      return pod.mayComplete
+        ? { phase: 'completed', message: '' }
+        : evicted('The cluster has ended this pod without giving a reason.');
     case 'Failed':
       return ofFailure(pod, end);
     case 'Unknown':

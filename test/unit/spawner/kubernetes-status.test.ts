@@ -208,6 +208,15 @@ describe('the status of a Pod', () => {
     });
   });
 
+  it('has not completed when it may not: somebody has ended it', () => {
+    const status = { ...container(ended(0)), phase: 'Succeeded' };
+    expect(statusOf(status, {}, { restartPolicy: 'OnFailure' }).phase).toBe('completed');
+    expect(statusOf(status, {}, { restartPolicy: 'Always' })).toMatchObject({
+      phase: 'evicted',
+      message: 'The cluster has ended this pod without giving a reason. It starts again by itself.',
+    });
+  });
+
   const silenced = { ...container(running, { ready: true }), conditions: [SCHEDULED, SILENCED] };
   const addressOf = (pod: ReturnType<typeof podOf>) => observationOf(pod, null, 0).addresses['default']?.address;
 

@@ -16,6 +16,7 @@ export const NEEDED: readonly Permission[] = [
   ...of('', 'services', ['get', 'list', 'watch', 'create', 'delete']),
   ...of('', 'secrets', ['get', 'create', 'delete']),
   ...of('', 'persistentvolumeclaims', ['get', 'list', 'create', 'delete']),
+  ...of('', 'events', ['list']),
   ...of('networking.k8s.io', 'networkpolicies', ['get', 'list', 'create', 'delete']),
 ];
 

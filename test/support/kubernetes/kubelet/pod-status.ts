@@ -15,7 +15,12 @@ export interface PodView {
 }
 
 export function phaseOf({ pod, containers, inits, verdict, isEnding }: PodView): PodPhase {
-  if (verdict !== null) return 'Failed';
+  if (verdict !== null && !containers.some(({ state }) => state.kind === 'running')) {
+    // As the kubelet does: what ends well when it is told to has succeeded, and the reason is in the event alone.
+    return containers.every(({ state }) => state.kind === 'terminated' && state.exitCode === 0)
+      ? 'Succeeded'
+      : 'Failed';
+  }
   if (inits.some(({ state }) => state.kind === 'terminated' && state.exitCode !== 0)) return 'Failed';
   const ended = containers.filter(({ state }) => state.kind === 'terminated');
   if (ended.length === containers.length) {
@@ -61,7 +66,9 @@ export function podStatus(view: PodView, sinceOf: (type: string, status: string)
     hostIPs: [{ ip: view.hostAddress }],
     startTime: view.startTime,
     ...(view.address === null ? {} : { podIP: view.address, podIPs: [{ ip: view.address }] }),
-    ...(view.verdict === null ? {} : { reason: view.verdict.reason, message: view.verdict.message }),
+    ...(view.verdict === null || phase !== 'Failed'
+      ? {}
+      : { reason: view.verdict.reason, message: view.verdict.message }),
     conditions: [
       condition('PodReadyToStartContainers', view.address !== null && !isOver),
       condition('Initialized', isInitialized, { reason: 'ContainersNotInitialized' }),

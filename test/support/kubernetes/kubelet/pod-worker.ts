@@ -44,6 +44,8 @@ export interface PodWorker {
 }
 
 const DELETE_RETRY_MS = 300;
+/** Of a pod that is over a limit of its own, and of hard thresholds. */
+const EVICTION_GRACE_MS = 1_000;
 
 /** One pod on the node, from its binding to the end of its object. Begins at once. */
 export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
@@ -185,7 +187,17 @@ export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
     async fail(reason, message) {
       if (verdict !== null || ending !== null) throw new Error(`${keyOf(pod)} is ending already`);
       verdict = { reason, message };
-      await stop(0);
+      await client.call('POST', `/api/v1/namespaces/${namespace}/events`, {
+        body: {
+          apiVersion: 'v1',
+          kind: 'Event',
+          metadata: { name: `${pod.metadata.name}.${uid}` },
+          involvedObject: { apiVersion: 'v1', kind: 'Pod', namespace, name: pod.metadata.name, uid },
+          ...{ type: 'Warning', reason, message, count: 1 },
+          source: { component: 'kubelet', host: nodeName },
+        },
+      });
+      await stop(EVICTION_GRACE_MS);
       await writer.flushed();
     },
     kill(reason, name) {
