@@ -308,7 +308,7 @@ test('wait=routable answers 200 when it is, and 202 with the laggards or the end
   expect(created.body.result).toMatchObject({ status: 'RUNNING' });
   const { uid } = await stand.record('mypod');
   const question = { tenant: 'default', podId: 'mypod', uid, run: 1 };
-  expect(asked[0]).toMatchObject([question, expect.closeTo(60_000, -3)]);
+  expect(asked[0]).toMatchObject([question, expect.closeTo(60_000, -3), expect.any(AbortSignal)]);
 
   stand.routable = async () => ({ kind: 'timeout', laggards: ['worker 2'] });
   const late = await stand.call('alice', 'GET', '/v3/pods/mypod/start?wait=routable');

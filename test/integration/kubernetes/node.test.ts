@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import neo4j from 'neo4j-driver';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -98,11 +99,14 @@ describe.skipIf(problem !== null)(
 
     const noPostgres = postgresProblem();
     it.skipIf(noPostgres !== null)(`runs a real Postgres with its data on a claim ${noPostgres ?? ''}`, async () => {
+      // Of their own, so that a second try finds nothing of the first.
+      const pod = `postgres-${randomUUID().slice(0, 8)}`;
+      const claimName = `data-of-${pod}`;
       await controlPlane.client.call('POST', `/api/v1/namespaces/${NAMESPACE}/persistentvolumeclaims`, {
         body: {
           apiVersion: 'v1',
           kind: 'PersistentVolumeClaim',
-          metadata: { name: 'pgdata' },
+          metadata: { name: claimName },
           spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '1Gi' } } },
         },
       });
@@ -119,7 +123,7 @@ describe.skipIf(problem !== null)(
           timeoutSeconds: 5,
         },
       };
-      const volumes = [{ name: 'data', persistentVolumeClaim: { claimName: 'pgdata' } }];
+      const volumes = [{ name: 'data', persistentVolumeClaim: { claimName } }];
       const securityContext = { runAsUser: 999, runAsGroup: 999, runAsNonRoot: true, fsGroup: 999 };
       const connected = async (host: string): Promise<pg.Client> => {
         const client = new pg.Client({ host, user: 'alice', password: 'secret of alice', database: 'alice' });
@@ -127,14 +131,14 @@ describe.skipIf(problem !== null)(
         return client;
       };
       for (const rows of [1, 2]) {
-        await pods.create('postgres', container, { volumes, securityContext });
-        const { status } = await pods.becomesReady('postgres', STARTS_WITHIN_MS);
+        await pods.create(pod, container, { volumes, securityContext });
+        const { status } = await pods.becomesReady(pod, STARTS_WITHIN_MS);
         const client = await connected(String(status.podIP));
         await client.query('CREATE TABLE IF NOT EXISTS starts (n serial)');
         await client.query('INSERT INTO starts DEFAULT VALUES');
         expect((await client.query('SELECT * FROM starts')).rowCount).toBe(rows);
         await client.end();
-        await pods.remove('postgres');
+        await pods.remove(pod);
       }
     });
 

@@ -26,8 +26,10 @@ export async function startTwoReaders(): Promise<TwoReaders> {
     request.on('data', (chunk: Buffer) => hash.update(chunk));
     request.on('end', () => {
       const { method = '', url = '', headers } = request;
-      const seen = nodeSeen.get(headers.host ?? '') ?? [];
-      nodeSeen.set(headers.host ?? '', [...seen, [method, asPython(url), hash.digest('hex').slice(0, 12)]]);
+      // With a port it is the same pod.
+      const host = (headers.host ?? '').replace(/:\d*$/, '');
+      const seen = nodeSeen.get(host) ?? [];
+      nodeSeen.set(host, [...seen, [method, asPython(url), hash.digest('hex').slice(0, 12)]]);
       response.end('pod');
     });
   });

@@ -49,7 +49,6 @@ describe('first bytes that come one by one', () => {
 
   it.each([
     ['SSH', Buffer.from('SSH-2.0-OpenSSH_9.2\r\n')],
-    ['SSL 2', Buffer.from('802e0100020015000000100100800200', 'hex')],
     ['zeros', Buffer.alloc(16)],
     ['a Postgres of version 2', Buffer.from('0000012800020000', 'hex')],
     ['rubbish', Buffer.from('f0e1d2c3b4a59687', 'hex')],
