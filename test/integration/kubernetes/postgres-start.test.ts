@@ -15,7 +15,7 @@ const TIMEOUT_MS = 300_000;
 /** 30 and more by `node test/kill/first-start-trial.ts`. */
 const KILLS = 5;
 
-/** The official image's own scripts, with the command and the probes that Podgate gives the container. */
+/** Stand-ins for the official image's scripts, with the command and the probes that Podgate gives the container. */
 describe.skipIf(problem !== null)(
   `the start of a Postgres in a cluster${problem === null ? '' : ` (${problem})`}`,
   () => {

