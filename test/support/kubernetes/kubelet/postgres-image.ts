@@ -14,6 +14,8 @@ const buildFrom = (programs: string): string => String.raw`
 sockets=$root$(/usr/sbin/chroot "$root" readlink -m /var/run/postgresql)
 mkdir -p "$root/docker-entrypoint-initdb.d" "$sockets"
 chmod 3777 "$sockets"
+# Whatever is there on this machine may be a link, and writing through it would change the machine itself.
+for name in postgres initdb pg_ctl docker-entrypoint.sh docker-ensure-initdb.sh; do rm -f "$root/usr/local/bin/$name"; done
 cp ${SCRIPTS}/*.sh "$root/usr/local/bin/"
 ln -sf ${programs}/bin/initdb ${programs}/bin/pg_ctl "$root/usr/local/bin/"
 printf '#!/bin/sh\nexec %s -c listen_addresses=%s "$@"\n' ${programs}/bin/postgres "$address" >"$root/usr/local/bin/postgres"
