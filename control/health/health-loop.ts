@@ -197,11 +197,8 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       usage.add(stored);
       known.add(record.uid);
       keys.add(stored.key);
-      if (byUid.get(record.uid)?.run === record.applied?.run && record.applied !== null) {
-        const { tenant, podId, uid, applied } = record;
-        running.push({ tenant, podId, uid, run: applied.run });
-      }
       const observation = byUid.get(record.uid) ?? { kind: 'absent' as const, data: false };
+      if (observation.kind === 'workload' && observation.run === record.applied?.run) running.push(observation);
       // The list may be older than what a wake-up has seen since: it only fills what nobody has told yet.
       const last = told.get(stored.key);
       if (last === undefined) parts.observed(stored.key, record.uid, observation);

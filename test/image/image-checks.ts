@@ -76,7 +76,7 @@ export async function checkRun(engine: ContainerEngine): Promise<string> {
   const told = await engine.docker(['exec', name, 'node', '-e', code]);
   if (told !== '10001 EROFS,EROFS,EROFS 0000000000000000') throw new Error(`user, root and rights in it: ${told}`);
   const help = await engine.docker(['exec', name, 'podgate', '--help']);
-  if (!help.startsWith('podgate: ')) throw new Error(`podgate --help prints ${help}`);
+  if (!help.startsWith('Podgate: ')) throw new Error(`podgate --help prints ${help}`);
 
   const endedMs = await stopInTime(engine, name);
   return `healthy after ${(healthyMs / 1000).toFixed(1)} s, ended in ${(endedMs / 1000).toFixed(1)} s`;

@@ -2,23 +2,19 @@ import { errorText } from '../../../core/errors.ts';
 import { refused, replyCode, safeText } from './redis-failure.ts';
 import type { RedisKeys } from './redis-keys.ts';
 import { arrayOf, textOf, type Reply } from './redis-reply.ts';
+import { WRITES } from './rights.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { SendRaw, ServerFacts } from './start-checks.ts';
 import { markArguments, parseMarked } from './marked-script.ts';
 import type { StoreMark } from '../../../core/store.ts';
 
 /**
- * What a server's append-only file contains of ours: what scripts write, an example of each, and what frames it.
- * At its start Redis replays that file as the user `default`, and EXEC checks the rights of each command again
- * (execCommand in multi.c, createAOFClient in aof.c). A transaction that contains one command that `default` may not run
- * is dropped, with a line in the log, and the server starts without it.
+ * What a server's append-only file contains of ours, with what frames it. At its start Redis replays that file as the user
+ * `default`, and EXEC checks the rights of each command again (execCommand in multi.c, createAOFClient in aof.c). A
+ * transaction that contains one command that `default` may not run is dropped, with a line in the log, and the server
+ * starts without it.
  */
-const REPLAYED: readonly string[] = [
-  ...['SELECT 0', 'MULTI', 'EXEC'],
-  ...['UNLINK KEY', 'DEL KEY', 'HSET KEY x y', 'HSETNX KEY x y', 'HDEL KEY x', 'HINCRBY KEY x 1', 'RPUSH KEY x'],
-  ...['LTRIM KEY 0 1', 'ZADD KEY 0 x', 'ZREM KEY x', 'ZREMRANGEBYSCORE KEY 0 1', 'XADD KEY * x y', 'XTRIM KEY MINID 0'],
-  'SETRANGE KEY 0 x',
-];
+const REPLAYED: readonly string[] = ['SELECT 0', 'MULTI', 'EXEC', ...WRITES];
 const LOADING_USER = 'default';
 /** The rule that lets a server read back what it has written, and nobody log in with it. */
 export const LOADING_USER_RULE = 'user default off nopass ~* &* +@all';

@@ -3,24 +3,20 @@ import type { RedisKeys } from './redis-keys.ts';
 import { arrayOf, textOf, type Reply } from './redis-reply.ts';
 import type { RedisScript } from './redis-scripts.ts';
 
+/** The commands by which scripts write, an example of each: they are what the server's append-only file contains. */
+export const WRITES: readonly string[] = [
+  ...['UNLINK KEY', 'DEL KEY', 'HSET KEY x y', 'HSETNX KEY x y', 'HDEL KEY x', 'HINCRBY KEY x 1', 'RPUSH KEY x'],
+  ...['LTRIM KEY 0 1', 'ZADD KEY 0 x', 'ZREM KEY x', 'ZREMRANGEBYSCORE KEY 0 1', 'XADD KEY * x y', 'XTRIM KEY MINID 0'],
+  'SETRANGE KEY 0 x',
+];
 /** All commands that are sent, or called by a script: an example of each, for the server to judge. */
 const NEEDED: readonly string[] = [
-  ...[
-    'INFO',
-    'CONFIG GET appendonly',
-    'ACL DRYRUN default PING',
-    'PING',
-    'TIME',
-    'PUBLISH CHANNEL x',
-    'SUBSCRIBE CHANNEL',
-  ],
-  ...['EVAL x 1 KEY', 'EVALSHA x 1 KEY', 'UNLINK KEY', 'DEL KEY', 'EXISTS KEY'],
+  ...['INFO', 'CONFIG GET appendonly', 'ACL DRYRUN default PING', 'PING', 'TIME', 'PUBLISH CHANNEL x'],
+  ...['SUBSCRIBE CHANNEL', 'EVAL x 1 KEY', 'EVALSHA x 1 KEY', 'EXISTS KEY'],
   ...['HGET KEY x', 'HMGET KEY x', 'HGETALL KEY', 'HKEYS KEY', 'HLEN KEY', 'HEXISTS KEY x'],
-  ...['HSET KEY x y', 'HSETNX KEY x y', 'HDEL KEY x', 'HINCRBY KEY x 1'],
-  ...['LRANGE KEY 0 1', 'LINDEX KEY 0', 'RPUSH KEY x', 'LTRIM KEY 0 1'],
-  ...['ZADD KEY 0 x', 'ZREM KEY x', 'ZREMRANGEBYSCORE KEY 0 1', 'ZSCORE KEY x', 'ZCARD KEY', 'ZCOUNT KEY 0 1'],
-  ...['ZRANGE KEY 0 1', 'XADD KEY * x y', 'XRANGE KEY - +', 'XREVRANGE KEY + -', 'XREAD STREAMS KEY 0'],
-  ...['XTRIM KEY MINID 0', 'GETRANGE KEY 0 1', 'SETRANGE KEY 0 x'],
+  ...['LRANGE KEY 0 1', 'LINDEX KEY 0', 'ZSCORE KEY x', 'ZCARD KEY', 'ZCOUNT KEY 0 1', 'ZRANGE KEY 0 1'],
+  ...['XRANGE KEY - +', 'XREVRANGE KEY + -', 'XREAD STREAMS KEY 0', 'GETRANGE KEY 0 1'],
+  ...WRITES,
 ];
 /** Only where commits wait for replicas. */
 const WAITING = 'WAIT 0 1';
