@@ -103,7 +103,10 @@ function pinOf(servername: string): Promise<string> {
     const socket = connect({ host: '127.0.0.1', port: program.httpsPort, servername, ca: program.ca }, () => {
       const der = socket.getPeerX509Certificate()?.raw;
       socket.destroy();
-      if (der === undefined) return reject(new Error('no certificate'));
+      if (der === undefined) {
+        reject(new Error('no certificate'));
+        return;
+      }
       const key = new X509Certificate(der).publicKey.export({ type: 'spki', format: 'der' });
       resolve(createHash('sha256').update(key).digest('base64'));
     });

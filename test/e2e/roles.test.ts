@@ -149,13 +149,47 @@ describe('the listener for gateways', () => {
       foreign.remove();
     }
   });
+
+  it('takes up new certificate files without a restart: the former authority is refused, open connections stay', async () => {
+    const [gateway] = gateways as [Program];
+    const credentialsOf = (name: string) => ({
+      cert: readFileSync(file(`${name}.crt`)),
+      key: readFileSync(file(`${name}.key`)),
+    });
+    const former = { ...credentialsOf('edge.example.org'), ca: readFileSync(file('ca.crt')) };
+    // A file that is only half written changes nothing: the listener keeps what it has.
+    const certificate = readFileSync(file(`${CONTROL_NAME}.crt`), 'utf8');
+    writeFileSync(file(`${CONTROL_NAME}.crt`), certificate.slice(0, certificate.length / 2));
+    await until('the log says so', () => control.output.includes('are not usable'), { timeoutMs: 30_000 });
+    expect(await firstBytes(former)).toContain('"kind":"hello"');
+
+    const made = await run('bash', ['-euc', pageBlock(page, 'certificates')], { cwd: folder });
+    expect(made.code, made.stderr).toBe(0);
+    await until(
+      'the new authority is in force',
+      async () => (await firstBytes(credentialsOf('edge.example.org'))) !== '',
+      {
+        timeoutMs: 30_000,
+        everyMs: 250,
+      },
+    );
+    expect(await firstBytes({ ...former, ca: readFileSync(file('ca.crt')) })).toBe('');
+    // The gateways' own feeds were open all the time, and carry changes.
+    await control.createPod({ pod_id: 'rotated', pod_template: 'podgate/hello' });
+    await until('the route is there', async () => (await curl(gateway, 'rotated.pods.localhost')).endsWith(' 200'));
+    // And with the new files, they are let in again after an outage.
+    await control.stop();
+    await control.start();
+    await control.createPod({ pod_id: 'after', pod_template: 'podgate/hello' });
+    await until('the route is there', async () => (await curl(gateway, 'after.pods.localhost')).endsWith(' 200'));
+  }, 120_000);
 });
 
 /** What the listener sends on the feed channel before it closes, or first of all. */
 function firstBytes(credentials: object): Promise<string> {
   return new Promise((resolve) => {
     const channel = { host: '127.0.0.1', port: listenerPort, servername: CONTROL_NAME, ALPNProtocols: [CHANNEL] };
-    const socket = connect({ ...credentials, ...channel, ca: readFileSync(file('ca.crt')) });
+    const socket = connect({ ca: readFileSync(file('ca.crt')), ...credentials, ...channel });
     socket.on('data', (chunk: Buffer) => {
       resolve(chunk.toString());
       socket.destroy();
