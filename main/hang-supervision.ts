@@ -1,6 +1,6 @@
 import type { Logger } from '../core/logger.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
-import type { KeptChild } from './child-process.ts';
+import type { SupervisedChild } from './supervised-child.ts';
 import { type HangLimits, HangWatch, type SilentProcess } from './hang-watch.ts';
 import type { ChildRole } from './messages.ts';
 
@@ -20,10 +20,10 @@ export interface HangSupervisionOptions {
   /** 0 = processes of that role are never killed for silence. */
   readonly hungAfterMs: (role: ChildRole) => number;
   readonly look: (pid: number) => SilentProcess | null;
-  readonly onSilent: (child: KeptChild) => void;
+  readonly onSilent: (child: SupervisedChild) => void;
   /** It was silent, and gives signs of life again. */
-  readonly onRecovered: (child: KeptChild) => void;
-  readonly onKilled: (child: KeptChild) => void;
+  readonly onRecovered: (child: SupervisedChild) => void;
+  readonly onKilled: (child: SupervisedChild) => void;
   readonly nowMs: () => number;
   readonly log: Logger;
 }
@@ -40,7 +40,7 @@ interface Watched {
  */
 export class HangSupervision {
   readonly #options: HangSupervisionOptions;
-  readonly #watched = new Map<KeptChild, Watched>();
+  readonly #watched = new Map<SupervisedChild, Watched>();
   /** When the children of that role and number were killed, lately. */
   readonly #kills = new Map<string, number[]>();
   #lastTickMs: number;
@@ -56,7 +56,7 @@ export class HangSupervision {
     return setGuardedInterval({ everyMs: WATCH_EVERY_MS, work: () => this.tick(), name: 'signs of life', log });
   }
 
-  started(child: KeptChild): void {
+  started(child: SupervisedChild): void {
     const { pid, role } = child;
     const hungAfterMs = this.#options.hungAfterMs(role);
     if (pid === undefined || hungAfterMs === 0) return;
@@ -64,11 +64,11 @@ export class HangSupervision {
     this.#watched.set(child, { pid, watch: new HangWatch(limits), isSilent: false });
   }
 
-  ended(child: KeptChild): void {
+  ended(child: SupervisedChild): void {
     this.#watched.delete(child);
   }
 
-  heard(child: KeptChild, isDebugged: boolean): void {
+  heard(child: SupervisedChild, isDebugged: boolean): void {
     const watched = this.#watched.get(child);
     if (watched === undefined) return;
     watched.watch.heard(isDebugged);
@@ -96,7 +96,7 @@ export class HangSupervision {
     }
   }
 
-  #kill(child: KeptChild, { pid, watch }: Watched, nowMs: number): void {
+  #kill(child: SupervisedChild, { pid, watch }: Watched, nowMs: number): void {
     const { role, number } = child;
     const silentMs = Math.round(watch.silentMs);
     this.#options.log.error({ role, number, pid, silentMs }, 'a child process hangs: killing it');
@@ -108,11 +108,11 @@ export class HangSupervision {
     this.#options.onKilled(child);
   }
 
-  #factor(child: KeptChild): number {
+  #factor(child: SupervisedChild): number {
     return Math.min(FACTOR_MOST, 2 ** this.#lately(child, this.#options.nowMs()).length);
   }
 
-  #lately({ role, number }: KeptChild, nowMs: number): readonly number[] {
+  #lately({ role, number }: SupervisedChild, nowMs: number): readonly number[] {
     return (this.#kills.get(`${role} ${number}`) ?? []).filter((killedMs) => nowMs - killedMs < REPEATED_WITHIN_MS);
   }
 }

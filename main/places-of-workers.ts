@@ -2,7 +2,7 @@ import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 import { PlaceBank } from '../proxy/limits/place-bank.ts';
 import type { ToBank } from '../proxy/limits/place-messages.ts';
-import type { KeptChild } from './child-process.ts';
+import type { SupervisedChild } from './supervised-child.ts';
 import type { SupervisorMessage } from './messages.ts';
 
 const LOOK_MS = 50;
@@ -11,8 +11,8 @@ const LOOK_MS = 50;
 export class PlacesOfWorkers {
   readonly #bank: PlaceBank;
   /** By child, anew with each of its processes. */
-  readonly #numbers = new Map<KeptChild, number>();
-  readonly #children = new Map<number, KeptChild>();
+  readonly #numbers = new Map<SupervisedChild, number>();
+  readonly #children = new Map<number, SupervisedChild>();
   #next = 0;
 
   constructor(workers: number, log: Logger) {
@@ -24,7 +24,7 @@ export class PlacesOfWorkers {
     setGuardedInterval({ everyMs: LOOK_MS, work: () => this.#bank.look(), name: 'places', log }).unref();
   }
 
-  started(child: KeptChild): void {
+  started(child: SupervisedChild): void {
     this.ended(child);
     const number = this.#next++;
     this.#numbers.set(child, number);
@@ -32,7 +32,7 @@ export class PlacesOfWorkers {
     this.#bank.joined(number);
   }
 
-  ended(child: KeptChild): void {
+  ended(child: SupervisedChild): void {
     const number = this.#numbers.get(child);
     if (number === undefined) return;
     this.#numbers.delete(child);
@@ -41,11 +41,11 @@ export class PlacesOfWorkers {
   }
 
   /** To every worker but this one. */
-  sendToOthers(child: KeptChild, message: SupervisorMessage): void {
+  sendToOthers(child: SupervisedChild, message: SupervisorMessage): void {
     for (const other of this.#children.values()) if (other !== child) other.send(message);
   }
 
-  receive(child: KeptChild, message: ToBank): void {
+  receive(child: SupervisedChild, message: ToBank): void {
     const number = this.#numbers.get(child);
     if (number !== undefined) this.#bank.receive(number, message);
   }

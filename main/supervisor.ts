@@ -7,7 +7,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { pause } from '../core/abort.ts';
 import { PodgateError } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
-import { KeptChild } from './child-process.ts';
+import { SupervisedChild } from './supervised-child.ts';
 import type { ControlReport } from './control-port/probe-state.ts';
 import { type DataDirectory, openDataDirectory } from './data-directory.ts';
 import { descriptorLimit, descriptorShortage } from './descriptor-limit.ts';
@@ -21,7 +21,7 @@ import { enterOwnUserNamespace } from './own-user-namespace.ts';
 import { noteRestart } from './restart-note.ts';
 import { lookAtSilentProcess } from './silent-process.ts';
 import { PlacesOfWorkers } from './places-of-workers.ts';
-import { SlotBoard, type SlotAction } from './slot-board.ts';
+import { SlotAssignments, type SlotAction } from './slot-assignments.ts';
 import { outliveUncaught } from './uncaught.ts';
 import { readVersion } from './version.ts';
 
@@ -80,17 +80,17 @@ class Supervisor {
   #settings: Settings;
   readonly #startedMs: number;
   readonly #log;
-  readonly #control: KeptChild;
-  readonly #probe: KeptChild;
-  readonly #workers: KeptChild[];
+  readonly #control: SupervisedChild;
+  readonly #probe: SupervisedChild;
+  readonly #workers: SupervisedChild[];
   /** Workers that go as soon as their successor accepts, or when their sessions have ended. */
-  readonly #leaving = new Set<KeptChild>();
+  readonly #leaving = new Set<SupervisedChild>();
   #nextId: number;
   #isRestarting = false;
   /** Who waits for the worker of that number to accept, and for the control child. */
   readonly #takenOver = new Map<number, (() => void)[]>();
   #controlDecided: ((isReady: boolean) => void) | null = null;
-  readonly #board: SlotBoard;
+  readonly #slots: SlotAssignments;
   readonly #places: PlacesOfWorkers;
   #controlReport: ControlReport | null = null;
   #reportedMs = -Infinity;
@@ -118,14 +118,14 @@ class Supervisor {
       isTerminal: process.stderr.isTTY,
     };
     this.#log = createLogger('supervisor', this.#settings.isTerminal);
-    this.#board = new SlotBoard(sockets.slots.length);
+    this.#slots = new SlotAssignments(sockets.slots.length);
     this.#places = new PlacesOfWorkers(config.workers, this.#log);
     this.#hangs = new HangSupervision({
       hungAfterMs: (role) => this.#settings.config.supervision[HUNG_AFTER[role]],
       look: lookAtSilentProcess,
       onSilent: (child) => this.#onSilent(child),
       onRecovered: (child) => {
-        if (this.#isGateway(child)) this.#act(this.#board.recovered(child.id));
+        if (this.#isGateway(child)) this.#act(this.#slots.recovered(child.id));
       },
       onKilled: ({ role }) => this.#hung[role]++,
       nowMs: () => performance.now(),
@@ -138,8 +138,8 @@ class Supervisor {
     this.#nextId = sockets.slots.length;
   }
 
-  #keep(role: ChildRole, number: number): KeptChild {
-    return new KeptChild({
+  #keep(role: ChildRole, number: number): SupervisedChild {
+    return new SupervisedChild({
       role,
       number,
       log: this.#log,
@@ -192,14 +192,14 @@ class Supervisor {
     else this.#log.info(fields, message);
   }
 
-  #onStarted(child: KeptChild): void {
+  #onStarted(child: SupervisedChild): void {
     this.#hangs.started(child);
     if (child.role === 'worker') this.#places.started(child);
     if (child === this.#probe) giveAll(child, 0, this.#sockets.control);
     if (child.role !== 'worker') this.#tellGateway();
   }
 
-  #onMessage(child: KeptChild, message: ChildMessage): void {
+  #onMessage(child: SupervisedChild, message: ChildMessage): void {
     switch (message.kind) {
       case 'alive':
         this.#hangs.heard(child, message.isDebugged);
@@ -216,18 +216,18 @@ class Supervisor {
         this.#tellProbe();
         return;
       case 'synchronized':
-        this.#act(this.#board.synchronized(child.id));
+        this.#act(this.#slots.synchronized(child.id));
         break;
       case 'listening':
-        this.#act(this.#board.listening(child.id, message.slot));
+        this.#act(this.#slots.listening(child.id, message.slot));
         if (child.id === message.slot) this.#onTakenOver(child.id);
         break;
       // To the slots of a worker that is full, it is as if it had died.
       case 'full':
-        this.#act(this.#board.ended(child.id));
+        this.#act(this.#slots.ended(child.id));
         break;
       case 'room':
-        if (!this.#leaving.has(child)) this.#act(this.#board.synchronized(child.id));
+        if (!this.#leaving.has(child)) this.#act(this.#slots.synchronized(child.id));
         break;
       case 'places':
         this.#places.receive(child, message.message);
@@ -242,24 +242,24 @@ class Supervisor {
     this.#greetOnce();
   }
 
-  #onEnded(child: KeptChild, code: number | null): boolean {
+  #onEnded(child: SupervisedChild, code: number | null): boolean {
     this.#hangs.ended(child);
     this.#places.ended(child);
     if (child === this.#control) this.#isControlReady = false;
     if (this.#leaving.has(child)) {
-      this.#act(this.#board.ended(child.id));
+      this.#act(this.#slots.ended(child.id));
       return false;
     }
     // Sessions that may go on for long need no less of a control plane.
     if (this.#stoppingSinceMs !== null) return this.#isDraining && child.role !== 'worker';
-    if (this.#isGateway(child)) this.#act(this.#board.ended(child.id));
+    if (this.#isGateway(child)) this.#act(this.#slots.ended(child.id));
     if (child === this.#control && code === EXIT_CONFIG) this.#controlDecided?.(false);
     if (code === EXIT_CONFIG && !this.#wasControlReady) void this.#stop(EXIT_CONFIG);
     return code !== EXIT_CONFIG || this.#wasControlReady;
   }
 
   /** With no workers the control child is the gateway. */
-  #isGateway({ role }: KeptChild): boolean {
+  #isGateway({ role }: SupervisedChild): boolean {
     return role === 'worker' || (role === 'control' && this.#workers.length === 0);
   }
 
@@ -274,20 +274,20 @@ class Supervisor {
   }
 
   #tellGateway(): void {
-    const { accepting, slots } = this.#board;
+    const { accepting, slots } = this.#slots;
     this.#control.send({ kind: 'gateway', accepting, slots, isDraining: this.#isDraining, hung: this.#hung });
     this.#tellProbe();
   }
 
   #tellProbe(): void {
-    const { accepting, slots } = this.#board;
+    const { accepting, slots } = this.#slots;
     const gateway = { accepting, slots, isDraining: this.#isDraining };
     const controlAgeMs = performance.now() - this.#reportedMs;
     this.#probe.send({ kind: 'probe-state', state: { gateway, control: this.#controlReport, controlAgeMs } });
   }
 
   #greetOnce(): void {
-    if (this.#hasGreeted || !this.#isControlReady || !this.#board.isComplete) return;
+    if (this.#hasGreeted || !this.#isControlReady || !this.#slots.isComplete) return;
     this.#hasGreeted = true;
     const { config, version } = this.#settings;
     const tookMs = performance.now() - this.#startedMs;
@@ -314,7 +314,7 @@ class Supervisor {
     }
   }
 
-  get #gateways(): readonly KeptChild[] {
+  get #gateways(): readonly SupervisedChild[] {
     return [...this.#workers, ...this.#leaving];
   }
 
@@ -365,9 +365,9 @@ class Supervisor {
   #replaceWorker(number: number): Promise<void> {
     const old = this.#workers[number];
     if (old !== undefined) {
-      old.keepNoLonger();
+      old.disableRestart();
       old.id = this.#nextId++;
-      this.#board.renamed(number, old.id);
+      this.#slots.renamed(number, old.id);
       this.#leaving.add(old);
     }
     const fresh = this.#keep('worker', number);
@@ -379,14 +379,14 @@ class Supervisor {
     return taken;
   }
 
-  #onSilent(child: KeptChild): void {
+  #onSilent(child: SupervisedChild): void {
     const { role, number, pid } = child;
     this.#log.warn({ role, number, pid }, 'a child process gives no sign of life');
-    if (this.#isGateway(child)) this.#act(this.#board.silent(child.id));
+    if (this.#isGateway(child)) this.#act(this.#slots.silent(child.id));
   }
 
   /** Its sessions drain, as after a restart. One worker of each number does so at a time: the former ends now. */
-  #replaceFailing(child: KeptChild): void {
+  #replaceFailing(child: SupervisedChild): void {
     if (this.#leaving.has(child) || this.#stoppingSinceMs !== null) return;
     for (const former of this.#leaving) if (former.number === child.number && former.hasFailed) former.kill();
     child.hasFailed = true;
@@ -396,7 +396,7 @@ class Supervisor {
   #onTakenOver(number: number): void {
     const { replacedMs } = this.#settings.config.drain;
     for (const old of [...this.#leaving].filter((child) => child.number === number && !child.isToldToEnd)) {
-      this.#act(this.#board.ended(old.id));
+      this.#act(this.#slots.ended(old.id));
       void old.retire(replacedMs + STOP_GRACE_MS).then(() => this.#leaving.delete(old));
     }
     for (const resolve of this.#takenOver.get(number) ?? []) resolve();
@@ -431,7 +431,7 @@ class Supervisor {
   }
 }
 
-function giveAll(child: KeptChild, slot: number, sockets: readonly BoundSocket[]): void {
+function giveAll(child: SupervisedChild, slot: number, sockets: readonly BoundSocket[]): void {
   for (const [index, bound] of sockets.entries()) {
     child.send({ kind: 'listen', slot, socket: bound.socket, isLast: index === sockets.length - 1 }, bound);
   }

@@ -20,7 +20,7 @@ import { registeredDomain } from '../plan/registered-domain.ts';
 import { fractionOf, lapseOf, renewalTimeMs } from '../plan/renewal-time.ts';
 import type { AcmeSettings } from './acme-settings.ts';
 import { type CertificateView, sourceOf } from './certificate-view.ts';
-import { putOf, wishOf } from './kept-records.ts';
+import { putOf, wishOf } from './certificate-records.ts';
 
 const TRIES = 5;
 

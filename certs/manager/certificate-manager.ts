@@ -9,10 +9,10 @@ import type { Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
 import type { ChallengeAnswers } from '../acme/acme-order.ts';
 import type { AcmeSettings } from './acme-settings.ts';
-import { actOnCertificates } from './acting.ts';
+import { reconcileCertificates } from './reconcile-certificates.ts';
 import { createCertificateAdmin } from './certificate-admin.ts';
 import { type CertificateSink, createCertificateView } from './certificate-view.ts';
-import { putOf, wishOf } from './kept-records.ts';
+import { putOf, wishOf } from './certificate-records.ts';
 import { createStoredAnswers, type StoredAnswersOptions } from './stored-answers.ts';
 
 const WISH_RETRY_MS = 1_000;
@@ -98,7 +98,7 @@ export function createCertificateManager(options: CertificateManagerOptions): Ce
       if (outcome === 'issued' || outcome === 'failed') counts[outcome] += 1;
     };
     const acting = { ...options, settings, view, answers, removeLeftovers, counted };
-    await options.leadership.run((term) => actOnCertificates(acting, term), signal);
+    await options.leadership.run((term) => reconcileCertificates(acting, term), signal);
   }
 
   return {

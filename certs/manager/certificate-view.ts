@@ -19,12 +19,12 @@ const RETRY_MS = 500;
 
 /** Where what is to be served goes. */
 export interface CertificateSink {
-  replace(source: CertificateSource, certificates: readonly ShelvedCertificate[]): void;
-  change(source: CertificateSource, set: readonly ShelvedCertificate[], removed: readonly string[]): void;
+  replace(source: CertificateSource, certificates: readonly CertificateToServe[]): void;
+  change(source: CertificateSource, set: readonly CertificateToServe[], removed: readonly string[]): void;
   setChallenges(challenges: ServedChallenges, uids: readonly string[]): void;
 }
 
-export interface ShelvedCertificate extends Certificate {
+export interface CertificateToServe extends Certificate {
   readonly id: string;
   readonly notAfterMs: number;
 }
@@ -148,7 +148,7 @@ export function createCertificateView({
   }
 
   /** Null: there is none, or its key cannot be opened: then what is served under it stays. */
-  function open({ key, value }: Stored<'certificate'>): ShelvedCertificate | null {
+  function open({ key, value }: Stored<'certificate'>): CertificateToServe | null {
     const { held, uid, names } = value;
     if (held === null) return null;
     try {

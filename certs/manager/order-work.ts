@@ -18,9 +18,9 @@ import { planNextStep } from '../plan/next-step.ts';
 import type { PlannedCertificate } from '../plan/plan-certificates.ts';
 import { registeredDomain } from '../plan/registered-domain.ts';
 import { fractionOf, nextAdviceMs } from '../plan/renewal-time.ts';
-import { type AccountKeeper, messageOf } from './account-keeper.ts';
+import { type StoredAccount, messageOf } from './stored-account.ts';
 import type { AcmeSettings } from './acme-settings.ts';
-import { type KeptRecords, NotOurs } from './kept-records.ts';
+import { type CertificateRecords, LostOwnership } from './certificate-records.ts';
 
 /** A budget that is used up is looked at again this often: clocks jump, and limits are raised. */
 const BUDGET_LOOK_MS = 60 * 60_000;
@@ -31,8 +31,8 @@ export type OrderOutcome = 'issued' | 'failed' | 'budget' | 'nothing';
 
 export interface OrderWorkOptions {
   readonly settings: AcmeSettings;
-  readonly records: KeptRecords;
-  readonly account: AccountKeeper;
+  readonly records: CertificateRecords;
+  readonly account: StoredAccount;
   readonly answers: Readonly<Record<PlannedCertificate['method'], ChallengeAnswers | null>>;
   readonly vault: Vault;
   readonly term: Term;
@@ -105,7 +105,7 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
   }
 
   function isForOthers(error: unknown): boolean {
-    if (term.signal.aborted || error instanceof NotOurs) return true;
+    if (term.signal.aborted || error instanceof LostOwnership) return true;
     return isStoreFailure(error);
   }
 

@@ -5,7 +5,7 @@ import type { Logger } from '../../core/logger.ts';
 import type { Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
 import type { CertificateView } from './certificate-view.ts';
-import { putOf } from './kept-records.ts';
+import { putOf } from './certificate-records.ts';
 
 /**
  * Seals with the first key of the keyring what an older one has sealed, so that the older one can be taken out of it. A

@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { pause, untilAborted } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
-import type { ConnectionDesk, ReplicaConnections, SeenEverywhere } from '../../core/connection-desk.ts';
+import type {
+  PodConnectionsReader,
+  ReplicaConnections,
+  PodConnectionsReport,
+} from '../../core/pod-connections-reader.ts';
 import { mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { parseWorkerName, workerText } from '../../core/worker-name.ts';
@@ -34,7 +38,7 @@ export function createConnectionDesk({
   readonly questions: Pick<WorkerQuestions, 'ask'>;
   readonly replicas: Replicas;
   readonly clock: Clock;
-}): ConnectionDesk & { run(signal: AbortSignal): Promise<void> } {
+}): PodConnectionsReader & { run(signal: AbortSignal): Promise<void> } {
   const open = new Map<string, Asked>();
   let answering = 0;
 
@@ -78,7 +82,7 @@ export function createConnectionDesk({
   }
 
   return {
-    async read(uid): Promise<SeenEverywhere> {
+    async read(uid): Promise<PodConnectionsReport> {
       const others = replicas.live().filter(({ id }) => id !== replicas.id);
       const id = randomUUID();
       const asked: Asked = {

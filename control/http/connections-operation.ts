@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { SeenEverywhere } from '../../core/connection-desk.ts';
+import type { PodConnectionsReport } from '../../core/pod-connections-reader.ts';
 import { mergePodConnections } from '../../core/pod-connections.ts';
 import type { PodService } from '../pods/pod-service.ts';
 import type { Operation } from './operation.ts';
@@ -75,7 +75,7 @@ export function connectionsOperation(pods: Pick<PodService, 'connections'>): Ope
   };
 }
 
-function answerOf({ replicas }: SeenEverywhere): z.output<typeof PodConnectionsAnswer> {
+function answerOf({ replicas }: PodConnectionsReport): z.output<typeof PodConnectionsAnswer> {
   const stanzas = Object.entries(mergePodConnections(replicas, 0).stanzas);
   const refusals = replicas.flatMap((each) => each.refusals.map((refusal) => ({ ...refusal, replica: each.replica })));
   return {

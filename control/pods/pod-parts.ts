@@ -1,7 +1,7 @@
 import { actionLine } from '../../core/action-log.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import type { ConnectionDesk } from '../../core/connection-desk.ts';
+import type { PodConnectionsReader } from '../../core/pod-connections-reader.ts';
 import type { RouteFeed } from '../../core/feed-protocol.ts';
 import type { LogStore } from '../../core/log-store.ts';
 import type { Logger } from '../../core/logger.ts';
@@ -40,7 +40,7 @@ export interface PodParts {
   readonly vault: Vault;
   readonly templates: TemplateCatalog;
   readonly feed: RouteFeed;
-  readonly connections: ConnectionDesk;
+  readonly connections: PodConnectionsReader;
   readonly clock: Clock;
   readonly log: Logger;
   readonly site: string;

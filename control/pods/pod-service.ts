@@ -1,4 +1,4 @@
-import type { SeenEverywhere } from '../../core/connection-desk.ts';
+import type { PodConnectionsReport } from '../../core/pod-connections-reader.ts';
 import type { Credentials, PermissionLevel, PodRecord } from '../../core/pod.ts';
 import type { QuotaStanding } from '../../core/quota.ts';
 import type { Caller } from '../auth/authenticator.ts';
@@ -53,7 +53,7 @@ export interface PodService {
     permission: { readonly user: string; readonly level: PermissionLevel },
   ): Promise<PodRecord>;
   deletePermission(caller: Caller, podId: string, user: string): Promise<PodRecord>;
-  connections(caller: Caller, podId: string): Promise<SeenEverywhere>;
+  connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
   /** What the caller's own pods use, and may use, by the quota of a user. */

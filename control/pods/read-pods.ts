@@ -1,6 +1,6 @@
 import { setImmediate as nextLoop } from 'node:timers/promises';
 
-import type { SeenEverywhere } from '../../core/connection-desk.ts';
+import type { PodConnectionsReport } from '../../core/pod-connections-reader.ts';
 import { hideEnvironment, openEnvironment } from '../../core/environment.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
 import type { LogsOptions } from '../../core/orchestrator.ts';
@@ -173,7 +173,7 @@ export async function readCredentials(parts: PodParts, caller: Caller, podId: st
 }
 
 /** Of this pod alone, by its uid: what another pod of its name has seen is none of its owner's business. */
-export async function readConnections(parts: PodParts, caller: Caller, podId: string): Promise<SeenEverywhere> {
+export async function readConnections(parts: PodParts, caller: Caller, podId: string): Promise<PodConnectionsReport> {
   const { value } = await readPod(parts.store, caller, podId, 'USER', 'Reading connections');
   return await parts.connections.read(value.uid);
 }

@@ -14,7 +14,7 @@ import { createAdmission } from '../../../control/quotas/admission.ts';
 import { createUsageOf } from '../../../control/quotas/count-usage.ts';
 import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
 import type { Clock } from '../../../core/clock.ts';
-import type { ConnectionDesk } from '../../../core/connection-desk.ts';
+import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -61,7 +61,7 @@ export class ApiStand {
   now = Date.parse('2026-11-23T10:20:30.000Z');
   workloadLogs: () => Promise<string> = async () => '';
   routable: RouteFeed['waitRoutable'] = async () => ({ kind: 'routable' });
-  connections: ConnectionDesk['read'] = async () => ({ replicas: [], missing: [] });
+  connections: PodConnectionsReader['read'] = async () => ({ replicas: [], missing: [] });
   readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
   readonly #tokens = new Map<string, string>();
 

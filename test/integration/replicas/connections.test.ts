@@ -10,7 +10,7 @@ import { serveFeed } from '../../../control/routes/feed-server.ts';
 import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
-import type { ConnectionDesk } from '../../../core/connection-desk.ts';
+import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
@@ -41,7 +41,7 @@ const others = podRecord({
 
 interface Replica {
   readonly database: RedisDatabase;
-  readonly desk: ConnectionDesk;
+  readonly desk: PodConnectionsReader;
   readonly ports: readonly number[];
 }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AcmeSettings } from '../../../../certs/manager/acme-settings.ts';
 import { type CertificateManager, createCertificateManager } from '../../../../certs/manager/certificate-manager.ts';
-import type { ShelvedCertificate } from '../../../../certs/manager/certificate-view.ts';
+import type { CertificateToServe } from '../../../../certs/manager/certificate-view.ts';
 import { createLeadership } from '../../../../control/health/leadership.ts';
 import { CertificateShelf } from '../../../../control/routes/certificate-shelf.ts';
 import { createChallengesEverywhere } from '../../../../control/routes/challenges-everywhere.ts';
@@ -21,7 +21,7 @@ export interface StandOptions {
   readonly settings: AcmeSettings | null;
   readonly keys: readonly [Key, ...Key[]];
   /** The operator's own. */
-  readonly files: readonly ShelvedCertificate[];
+  readonly files: readonly CertificateToServe[];
 }
 
 /** The certificates of one replica, with a wall clock and a route table that a test sets. */

@@ -10,10 +10,10 @@ import type { ChallengeAnswers } from '../acme/acme-order.ts';
 import { byUrgency, planNextStep } from '../plan/next-step.ts';
 import { planCertificates, type PlannedCertificate } from '../plan/plan-certificates.ts';
 import { lapseOf } from '../plan/renewal-time.ts';
-import { type AccountKeeper, createAccountKeeper } from './account-keeper.ts';
+import { type StoredAccount, createStoredAccount } from './stored-account.ts';
 import type { AcmeSettings } from './acme-settings.ts';
 import type { CertificateView } from './certificate-view.ts';
-import { createKeptRecords, NotOurs, wishOf } from './kept-records.ts';
+import { createCertificateRecords, LostOwnership, wishOf } from './certificate-records.ts';
 import { createOrderWork, type OrderOutcome, type OrderWork } from './order-work.ts';
 import { resealOldest } from './reseal.ts';
 import { removeExpiredChallenges } from './stored-answers.ts';
@@ -26,7 +26,7 @@ const SETTLE_MS = 500;
 const SWEEP_EVERY_MS = 10 * 60_000;
 const REMIND_EVERY_MS = 24 * 60 * 60_000;
 
-export interface ActingOptions {
+export interface ReconcileCertificatesOptions {
   readonly settings: AcmeSettings;
   readonly store: Store;
   readonly vault: Vault;
@@ -51,10 +51,10 @@ export interface ActingOptions {
  * certificates there should be with those there are, and has a few at a time obtained or renewed, the most urgent first.
  * Ends when the term does.
  */
-export async function actOnCertificates(options: ActingOptions, term: Term): Promise<void> {
+export async function reconcileCertificates(options: ReconcileCertificatesOptions, term: Term): Promise<void> {
   const { settings, store, vault, view, clock, log, lookMs = LOOK_MS } = options;
-  const account = createAccountKeeper({ store, vault, settings, term, clock, log });
-  const records = createKeptRecords({ store, term, now: () => clock.now() });
+  const account = createStoredAccount({ store, vault, settings, term, clock, log });
+  const records = createCertificateRecords({ store, term, now: () => clock.now() });
   const work = createOrderWork({ settings, records, account, answers: options.answers, vault, term, clock, log });
   const running = new Map<string, Promise<void>>();
   const asking = new Map<string, Promise<void>>();
@@ -72,7 +72,7 @@ export async function actOnCertificates(options: ActingOptions, term: Term): Pro
   function start(tasks: Map<string, Promise<void>>, key: string, task: () => Promise<void>): void {
     const ended = task()
       .catch((error: unknown) => {
-        if (term.signal.aborted || error instanceof NotOurs) return;
+        if (term.signal.aborted || error instanceof LostOwnership) return;
         log.warn(
           { certificate: key, error: errorText(error) },
           'work on a certificate broke off; it is taken up again',
@@ -128,7 +128,7 @@ export async function actOnCertificates(options: ActingOptions, term: Term): Pro
   }
 
   function lookFailed(error: unknown): false {
-    if (!isAborted(term.signal) && !(error instanceof NotOurs)) {
+    if (!isAborted(term.signal) && !(error instanceof LostOwnership)) {
       log.warn({ error: errorText(error) }, 'a look at the certificates failed; the next one follows');
     }
     return false;
@@ -151,21 +151,25 @@ export async function actOnCertificates(options: ActingOptions, term: Term): Pro
   }
 }
 
-async function obtain(work: OrderWork, wanted: PlannedCertificate, { counted }: ActingOptions): Promise<void> {
+async function obtain(
+  work: OrderWork,
+  wanted: PlannedCertificate,
+  { counted }: ReconcileCertificatesOptions,
+): Promise<void> {
   counted(await work.obtain(wanted));
 }
 
-async function rollOver(account: AccountKeeper, { signal }: Term): Promise<void> {
+async function rollOver(account: StoredAccount, { signal }: Term): Promise<void> {
   try {
     await account.session(signal);
   } catch (error) {
-    if (signal.aborted || error instanceof NotOurs) throw error;
+    if (signal.aborted || error instanceof LostOwnership) throw error;
     await account.failed(error);
   }
 }
 
 /** By key: what there should be. */
-function plan(options: ActingOptions, nowMs: number): ReadonlyMap<string, PlannedCertificate> {
+function plan(options: ReconcileCertificatesOptions, nowMs: number): ReadonlyMap<string, PlannedCertificate> {
   const { view, settings, nameOf } = options;
   const asked: WantedName[] = [];
   const imported = new Set<string>();
@@ -182,7 +186,7 @@ function plan(options: ActingOptions, nowMs: number): ReadonlyMap<string, Planne
 
 /** Wishes for names that are gone, and what has expired and is wanted by nobody. */
 async function removeUnneeded(
-  options: ActingOptions,
+  options: ReconcileCertificatesOptions,
   running: ReadonlyMap<string, unknown>,
   nowMs: number,
 ): Promise<void> {
@@ -198,7 +202,7 @@ async function removeUnneeded(
 }
 
 /** Loud, once a day for each: renewal has failed for long. */
-function remind({ view, log }: ActingOptions, nowMs: number, remindedMs: Map<string, number>): void {
+function remind({ view, log }: ReconcileCertificatesOptions, nowMs: number, remindedMs: Map<string, number>): void {
   for (const { key, value } of view.certificates.values()) {
     const { held, names, lastError } = value;
     const lapse = held === null ? 'no' : lapseOf(held, nowMs);

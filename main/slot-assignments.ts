@@ -8,7 +8,7 @@ export type SlotAction =
  * connections waiting in it are served, and taken back once the next child of that number accepts on it. Pure: it
  * decides, the supervisor acts.
  */
-export class SlotBoard {
+export class SlotAssignments {
   readonly #slots: readonly { readonly givenTo: Set<number>; readonly accepting: Set<number> }[];
   readonly #able = new Set<number>();
   /** Those without a sign of life, with the slots they had accepted on. */

@@ -11,27 +11,27 @@ const MAIN = join(import.meta.dirname, '..', 'main.ts');
 /** Node's FFI, by which sockets of other network namespaces are made, would announce that it is experimental. */
 const NODE_OPTIONS = `${process.env['NODE_OPTIONS'] ?? ''} --disable-warning=ExperimentalWarning`.trim();
 
-export interface KeptChildOptions {
+export interface SupervisedChildOptions {
   readonly role: ChildRole;
   readonly number: number;
   readonly log: Logger;
-  /** The first message of each life. */
+  /** Sent first to each new process. */
   readonly start: () => Extract<SupervisorMessage, { kind: 'start' }>;
-  readonly onStarted: (child: KeptChild) => void;
-  readonly onMessage: (child: KeptChild, message: ChildMessage) => void;
-  /** Answers whether it shall be started again. */
-  readonly onEnded: (child: KeptChild, code: number | null) => boolean;
+  readonly onStarted: (child: SupervisedChild) => void;
+  readonly onMessage: (child: SupervisedChild, message: ChildMessage) => void;
+  /** Returns whether to start it again. */
+  readonly onEnded: (child: SupervisedChild, code: number | null) => boolean;
 }
 
 /** One child of the supervisor, started again whenever it ends. */
-export class KeptChild {
+export class SupervisedChild {
   readonly role: ChildRole;
   readonly number: number;
-  /** What the slot board knows it by. */
+  /** The number that slots are assigned to. */
   id: number;
   /** It has met an error that nothing caught. */
   hasFailed = false;
-  readonly #options: KeptChildOptions;
+  readonly #options: SupervisedChildOptions;
   #process: ChildProcess | null = null;
   #deaths = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -40,7 +40,7 @@ export class KeptChild {
   #isToldToEnd = false;
   readonly #ended = new Set<() => void>();
 
-  constructor(options: KeptChildOptions) {
+  constructor(options: SupervisedChildOptions) {
     this.role = options.role;
     this.number = options.number;
     this.id = options.number;
@@ -119,8 +119,8 @@ export class KeptChild {
     child.once('exit', () => clearTimeout(killer));
   }
 
-  /** When it ends now, that is that. */
-  keepNoLonger(): void {
+  /** Its next exit is final. */
+  disableRestart(): void {
     this.#isStopping = true;
     clearTimeout(this.#retry);
   }
@@ -137,7 +137,7 @@ export class KeptChild {
 
   async #end(message: SupervisorMessage, graceMs: number): Promise<void> {
     this.#isToldToEnd = true;
-    this.keepNoLonger();
+    this.disableRestart();
     const child = this.#process;
     if (child === null) return;
     const gone = new Promise<void>((resolve) => this.#ended.add(resolve));
@@ -155,7 +155,7 @@ export class KeptChild {
   }
 
   kill(): void {
-    this.keepNoLonger();
+    this.disableRestart();
     this.#process?.kill('SIGKILL');
   }
 }

@@ -13,10 +13,10 @@ import { makePrivateKey } from '../acme/private-key.ts';
 import { accountRetryAtMs, isRetryTime } from '../plan/back-off.ts';
 import { fractionOf } from '../plan/renewal-time.ts';
 import type { AcmeSettings } from './acme-settings.ts';
-import { NotOurs } from './kept-records.ts';
+import { LostOwnership } from './certificate-records.ts';
 
-export interface AccountKeeper {
-  /** A session of the account, which is made first where there is none. Throws what `openAccount` does, and NotOurs. */
+export interface StoredAccount {
+  /** A session of the account, which is made first where there is none. Throws what `openAccount` does, and LostOwnership. */
   session(signal: AbortSignal): Promise<AcmeSession>;
   /** Nothing is tried before; wall clock ms, 0 = now. */
   pausedUntilMs(): Promise<number>;
@@ -25,14 +25,14 @@ export interface AccountKeeper {
 }
 
 /** Keeps one account at one ACME server in the store, for the holder of a term. */
-export function createAccountKeeper(options: {
+export function createStoredAccount(options: {
   readonly store: Store;
   readonly vault: Vault;
   readonly settings: AcmeSettings;
   readonly term: Term;
   readonly clock: Clock;
   readonly log: Logger;
-}): AccountKeeper {
+}): StoredAccount {
   const { store, vault, settings, term, clock, log } = options;
   const key = settings.server.directoryUrl;
   let opened: { readonly uid: string; readonly sealedKey: string; readonly session: AcmeSession } | null = null;
@@ -90,20 +90,20 @@ export function createAccountKeeper(options: {
       puts: [{ kind: 'acme-account', key, expected: 'absent', value, tenant: '', indexes: [] }],
     });
     const stored = await store.get('acme-account', key);
-    if (stored === null) throw new NotOurs('the account record is gone');
+    if (stored === null) throw new LostOwnership('the account record is gone');
     return stored;
   }
 
   async function write({ revision, value }: Stored<'acme-account'>, changed: AcmeAccountRecord): Promise<void> {
     if (value.fence > term.fence) {
       term.end('another uses the account already');
-      throw new NotOurs('another uses the account already');
+      throw new LostOwnership('another uses the account already');
     }
     const put = { ...changed, fence: term.fence };
     const result = await store.commit({
       puts: [{ kind: 'acme-account', key, expected: revision, value: put, tenant: '', indexes: [] }],
     });
-    if (result.kind !== 'committed') throw new NotOurs('the account record was changed meanwhile');
+    if (result.kind !== 'committed') throw new LostOwnership('the account record was changed meanwhile');
   }
 
   return {

@@ -10,14 +10,14 @@ export interface ReplicaConnections extends PodConnections {
   })[];
 }
 
-export interface SeenEverywhere {
+export interface PodConnectionsReport {
   readonly replicas: readonly ReplicaConnections[];
   /** Who did not answer in time: `worker 1 of replica a`, `replica b`. */
   readonly missing: readonly string[];
 }
 
 /** Asks every gateway worker of every live replica what it has seen of a pod. */
-export interface ConnectionDesk {
+export interface PodConnectionsReader {
   /** Answers within two seconds or so, with what has been told by then. `uid`: of the pod, never of another of its name. */
-  read(uid: string): Promise<SeenEverywhere>;
+  read(uid: string): Promise<PodConnectionsReport>;
 }

@@ -8,15 +8,15 @@ import type { PlannedCertificate } from '../plan/plan-certificates.ts';
 const TRIES = 5;
 const BUDGET_KEY = 'acme';
 
-/** Another works on it already, or it is gone: whoever finds that stops, and has nothing to mend. */
-export class NotOurs extends Error {
-  override readonly name = 'NotOurs';
+/** Another replica owns the record now, or it is gone. Stop without retrying or cleaning up. */
+export class LostOwnership extends Error {
+  override readonly name = 'LostOwnership';
 }
 
-export interface KeptRecords {
+export interface CertificateRecords {
   /** The record as it is now; made when there is none. */
   read(planned: PlannedCertificate): Promise<Stored<'certificate'>>;
-  /** What `change` makes of the record as it is now; null leaves it. Throws NotOurs. */
+  /** What `change` makes of the record as it is now; null leaves it. Throws LostOwnership. */
   change(
     record: CertificateRecord,
     key: string,
@@ -38,11 +38,11 @@ export interface KeptRecords {
  * read: a holder that was paused finds a greater fence, or another revision, and stops. (The store's own fence is one for
  * all leases, and would end the health loop's.)
  */
-export function createKeptRecords(options: {
+export function createCertificateRecords(options: {
   readonly store: Store;
   readonly term: Term;
   readonly now: () => number;
-}): KeptRecords {
+}): CertificateRecords {
   const { store, term, now } = options;
 
   async function write(
@@ -51,19 +51,19 @@ export function createKeptRecords(options: {
     make: (present: CertificateRecord) => Promise<readonly [CertificateRecord, ...Put[]] | null>,
   ): Promise<CertificateRecord> {
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      if (term.isOver()) throw new NotOurs('the term is over');
+      if (term.isOver()) throw new LostOwnership('the term is over');
       const present = await store.get('certificate', key);
       // One that was imported meanwhile is the operator's.
-      if (present?.value.uid !== uid || present.value.source !== 'acme') throw new NotOurs('the record is gone');
+      if (present?.value.uid !== uid || present.value.source !== 'acme') throw new LostOwnership('the record is gone');
       if (present.value.fence > term.fence) {
         term.end('another writes certificates already');
-        throw new NotOurs('another writes certificates already');
+        throw new LostOwnership('another writes certificates already');
       }
       const made = await make(present.value);
       if (made === null) return present.value;
       const [record, ...others] = made;
       const value = { ...record, fence: term.fence };
-      if (term.isOver()) throw new NotOurs('the term is over');
+      if (term.isOver()) throw new LostOwnership('the term is over');
       const result = await store.commit({ puts: [putOf(key, present.revision, value), ...others] });
       if (result.kind === 'committed') return value;
     }
@@ -77,7 +77,7 @@ export function createKeptRecords(options: {
       if (present !== null) return present;
       await store.commit({ puts: [putOf(key, 'absent', wishOf(planned, now()))] });
       const made = await store.get('certificate', key);
-      if (made === null) throw new NotOurs('the record is gone');
+      if (made === null) throw new LostOwnership('the record is gone');
       return made;
     },
     change: (record, key, change) =>
