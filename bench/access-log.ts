@@ -10,8 +10,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { openAccessLogSink } from '../main/access-log-sink.ts';
 import { systemClock } from '../main/system-clock.ts';
 import type { Route } from '../core/route.ts';
-import { createCounters } from '../proxy/counters.ts';
-import { createSeen, type LineSink } from '../proxy/seen/seen.ts';
+import { createCounters } from '../proxy/telemetry/counters.ts';
+import { createSeen, type LineSink } from '../proxy/telemetry/telemetry.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { machine } from './measure.ts';
 

@@ -2,7 +2,7 @@ import { DURATIONS, durationBounds, type Durations } from './durations.ts';
 
 /**
  * What a gateway worker has counted since it started, as it tells control now and then. Keys are closed sets
- * (proxy/counters.ts).
+ * (proxy/telemetry/counters.ts).
  */
 export interface WorkerCounts {
   readonly accepted: number;

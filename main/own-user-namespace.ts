@@ -2,7 +2,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
-import { hasSysAdmin } from '../proxy/session/capabilities.ts';
+import { hasSysAdmin } from '../proxy/socket/capabilities.ts';
 import { SHIM_PATH } from '../spawner/orchestrator/process/shim.ts';
 import { tryWalls } from '../spawner/orchestrator/process/walls.ts';
 import type { Walls } from '../spawner/orchestrator/process/room.ts';

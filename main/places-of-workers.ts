@@ -1,6 +1,6 @@
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
-import { PlaceBank } from '../proxy/limits/place-bank.ts';
+import { PlaceBank } from '../proxy/limits/place-allocator.ts';
 import type { ToBank } from '../proxy/limits/place-messages.ts';
 import type { SupervisedChild } from './supervised-child.ts';
 import type { SupervisorMessage } from './messages.ts';

@@ -8,7 +8,7 @@ const UNKNOWN = 'unknown';
 
 /**
  * The client's address. Workers remove what a client writes into X-Forwarded-For and write the field themselves
- * (proxy/protocols/http/headers.ts), the client first; their socket is open to our own user alone. On the control port the
+ * (proxy/protocols/http/exchange/headers.ts), the client first; their socket is open to our own user alone. On the control port the
  * field is a stranger's word, and the connection says who it is.
  */
 export function clientAddress(request: IncomingMessage, listener: Listener): string {

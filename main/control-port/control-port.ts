@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { STATUS_CODES } from 'node:http';
 import type { Logger } from '../../core/logger.ts';
 import { splice } from '../../proxy/session/splice.ts';
-import { connectTappable } from '../../proxy/session/tap.ts';
+import { connectTappable } from '../../proxy/bytes/tap.ts';
 import { clientLine } from './client-line.ts';
 import { firstRequest, type ProbePath } from './probe-request.ts';
 import type { ProbeAnswer } from './probe-state.ts';

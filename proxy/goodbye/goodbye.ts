@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
-import { endWith } from '../protocols/farewell.ts';
-import { readOn, tap } from '../session/tap.ts';
-import type { CutReason } from '../session/running-sessions.ts';
+import { endWith } from '../bytes/end-with.ts';
+import { readOn, tap } from '../bytes/tap.ts';
+import type { CutReason } from '../policy/standing.ts';
 import type { MessageFollower } from './message-follower.ts';
 
 /** How the protocol of a session says to one side that the gateway ends it. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { CutReason } from '../session/running-sessions.ts';
+import type { CutReason } from '../policy/standing.ts';
 import { GOODBYE_SENTENCES, type Goodbyes } from './goodbye.ts';
 import { WebSocketFrames } from './websocket-frames.ts';
 

@@ -1,4 +1,4 @@
-import type { TcpState } from '../session/tcp-state.ts';
+import type { TcpState } from '../socket/tcp-state.ts';
 
 /** A peer that is alive has responded to one of so many, however bad its network. */
 const UNANSWERED_MIN = 3;

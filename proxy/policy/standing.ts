@@ -4,6 +4,9 @@ import { barrierOf, type Comer, type TlsEnd } from './locate.ts';
 /** Whether a session that runs may go on, as the route is now. */
 export type Standing = 'stays' | 'route-gone' | 'client-refused';
 
+/** Why a session is cut. */
+export type CutReason = Exclude<Standing, 'stays'> | 'drained';
+
 export interface Held {
   /** Of the pod it leads to. */
   readonly uid: string;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isIPv4, type Socket } from 'node:net';
 import type { Route } from '../../core/route.ts';
-import type { ConnectionInfo } from '../connection-info.ts';
+import type { ConnectionInfo } from '../connection/connection-info.ts';
 import type { ClientCertificate } from '../tls/client-proof.ts';
 import { canonicalAddress } from './address.ts';
 import { writeProxyHeader } from './write-proxy-header.ts';

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { compileAddressList, isListed } from '../policy/ip-allow-list.ts';
-import { peekBytes } from '../sniff/peek-bytes.ts';
+import { peekBytes } from '../bytes/peek-bytes.ts';
 import { parseProxyHeader } from './parse-proxy-header.ts';
 import type { ProxySource } from './proxy-header.ts';
 

@@ -1,4 +1,4 @@
-import { match, needMore, type Parsed } from '../sniff/parsed.ts';
+import { match, needMore, type Parsed } from '../bytes/parsed.ts';
 import type { ProxyHeader } from './proxy-header.ts';
 import { parseVersion1, VERSION_1_SIGNATURE } from './version-1.ts';
 import { parseVersion2, VERSION_2_SIGNATURE } from './version-2.ts';

@@ -1,5 +1,5 @@
 import { isIPv4 } from 'node:net';
-import { match, needMore, reject, type Parsed } from '../sniff/parsed.ts';
+import { match, needMore, reject, type Parsed } from '../bytes/parsed.ts';
 import { canonicalIPv6, isPlainIPv6 } from './address.ts';
 import type { ProxyHeader } from './proxy-header.ts';
 

@@ -1,4 +1,4 @@
-import { match, needMore, reject, type Parsed } from '../sniff/parsed.ts';
+import { match, needMore, reject, type Parsed } from '../bytes/parsed.ts';
 import { canonicalIPv6 } from './address.ts';
 import { crc32c } from './crc32c.ts';
 import type { ProxyHeader, ProxySource } from './proxy-header.ts';

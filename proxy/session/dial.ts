@@ -3,9 +3,9 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import { type Backend, isSameBackend } from '../../core/route.ts';
-import { isOutOfDescriptors } from './out-of-descriptors.ts';
-import { onConnected } from './on-connected.ts';
-import { connectTappable } from './tap.ts';
+import { isOutOfDescriptors } from '../socket/out-of-descriptors.ts';
+import { onConnected } from '../socket/on-connected.ts';
+import { connectTappable } from '../bytes/tap.ts';
 
 /** A refused dial right after "ready" is tried again this long: kube-proxy lags a second or two behind. */
 const DIAL_RETRY_WINDOW_MS = 3_000;

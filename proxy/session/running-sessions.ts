@@ -1,5 +1,5 @@
 import type { Route } from '../../core/route.ts';
-import { type Held, type Standing, standingOf } from '../policy/standing.ts';
+import { type CutReason, type Held, type Standing, standingOf } from '../policy/standing.ts';
 
 export interface SessionPolicy {
   /** Of a session whose pod was stopped or deleted. 'drain': it may end by itself for `drainMs`. */
@@ -14,8 +14,6 @@ export interface SessionPolicy {
  * cluster. A list of addresses means what it says, at once.
  */
 export const DEFAULT_SESSION_POLICY: SessionPolicy = { onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 30_000 };
-
-export type CutReason = Exclude<Standing, 'stays'> | 'drained';
 
 export interface RunningSession extends Held {
   readonly host: string;

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import type { SessionEnd } from '../counters.ts';
+import type { SessionEnd } from '../connection/ends.ts';
 import { type Goodbyes, sayGoodbye } from '../goodbye/goodbye.ts';
 import type { MessageFollower } from '../goodbye/message-follower.ts';
-import { afterLinger, whenFlushed, whenQuiet } from './linger.ts';
-import type { CutReason } from './running-sessions.ts';
-import { lends, readOn, tap } from './tap.ts';
-import { endsByReset, surviveFailedWrites } from './write-failures.ts';
+import { afterLinger, whenFlushed, whenQuiet } from '../bytes/linger.ts';
+import type { CutReason } from '../policy/standing.ts';
+import { lends, readOn, tap } from '../bytes/tap.ts';
+import { endsByReset, surviveFailedWrites } from '../bytes/write-failures.ts';
 
 /**
  * After one side has said its last, and nothing moves any more: long enough for a client that waits for its answer, and

@@ -1,4 +1,4 @@
-import { match, needMore, reject, type Parsed } from './parsed.ts';
+import { match, needMore, reject, type Parsed } from '../bytes/parsed.ts';
 
 /** What routing needs of a ClientHello. */
 export interface ClientHello {

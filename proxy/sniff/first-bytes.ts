@@ -1,4 +1,4 @@
-import { isBoltMagic } from '../protocols/bolt/magic.ts';
+import { isBoltMagic } from './bolt-magic.ts';
 import {
   CODE_CANCEL_REQUEST,
   CODE_GSSENC_REQUEST,
@@ -6,7 +6,7 @@ import {
   PACKET_HEADER_BYTES,
   PROTOCOL_MAJOR,
   STARTUP_MAX_BYTES,
-} from '../protocols/postgres/codes.ts';
+} from './postgres-codes.ts';
 
 /** What a client that has said nothing yet starts with. */
 export type FirstBytes =

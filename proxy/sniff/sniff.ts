@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
-import type { ClosedReason } from '../counters.ts';
+import type { ClosedReason } from '../connection/ends.ts';
 import { looksLikeProxyHeader } from '../proxy-protocol/parse-proxy-header.ts';
 import { parseClientHello, type ClientHello } from './client-hello.ts';
 import { classifyFirstBytes } from './first-bytes.ts';
-import { match, needMore, reject, type Parsed } from './parsed.ts';
-import { peekBytes } from './peek-bytes.ts';
+import { match, needMore, reject, type Parsed } from '../bytes/parsed.ts';
+import { peekBytes } from '../bytes/peek-bytes.ts';
 
 /** What a new connection turned out to be. All its bytes but answered requests are still in the socket. */
 export type Sniffed =

@@ -8,7 +8,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
 import type { Alpn } from './alpn.ts';
-import { type BookEntry, CertificateBook } from './certificate-book.ts';
+import { type BookEntry, CertificateBook } from './certificate-index.ts';
 import { TicketRing } from './ticket-ring.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
 

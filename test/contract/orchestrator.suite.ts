@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PodgateError } from '../../core/errors.ts';
 import type { Orchestrator, StanzaAddress, WorkloadEvent, WorkloadSpec } from '../../core/orchestrator.ts';
-import { connectGuarded } from '../../proxy/session/connect-guarded.ts';
-import { onConnected } from '../../proxy/session/on-connected.ts';
+import { connectGuarded } from '../../proxy/socket/connect-guarded.ts';
+import { onConnected } from '../../proxy/socket/on-connected.ts';
 import { until } from '../support/until.ts';
 import {
   becomes,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { canEnterNamespaces } from '../../proxy/session/network-namespace.ts';
+import { canEnterNamespaces } from '../../proxy/socket/network-namespace.ts';
 import { tryWalls } from '../../spawner/orchestrator/process/walls.ts';
 import { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';

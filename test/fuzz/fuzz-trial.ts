@@ -2,7 +2,7 @@ import { METHODS } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { parseArgs } from 'node:util';
 import { runInNewContext } from 'node:vm';
-import { examineRequest } from '../../proxy/protocols/http/examine.ts';
+import { examineRequest } from '../../proxy/protocols/http/exchange/examine.ts';
 import { parseRequestHead, type RequestHead } from '../../proxy/protocols/http/wire/head.ts';
 import { Chance } from '../sim/scheduler.ts';
 import { HTTP_TOKENS, httpParsers, REQUESTS, SERVER_NAME, textParsers } from './http-parsers.ts';

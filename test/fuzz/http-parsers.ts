@@ -1,11 +1,11 @@
-import { examineRequest, isMetricsPath } from '../../proxy/protocols/http/examine.ts';
-import { parseHost } from '../../proxy/protocols/http/host.ts';
-import { DEFAULT_HTTP_LIMITS } from '../../proxy/protocols/http/limits.ts';
+import { examineRequest, isMetricsPath } from '../../proxy/protocols/http/exchange/examine.ts';
+import { parseHost } from '../../proxy/protocols/http/wire/host.ts';
+import { DEFAULT_HTTP_LIMITS } from '../../proxy/protocols/http/exchange/limits.ts';
 import { ChunkedReader } from '../../proxy/protocols/http/wire/chunked-reader.ts';
 import { HeadReader } from '../../proxy/protocols/http/wire/head-reader.ts';
 import { parseRequestHead, parseResponseHead } from '../../proxy/protocols/http/wire/head.ts';
 import { responseFraming } from '../../proxy/protocols/http/wire/response-framing.ts';
-import { withoutForeignDomain } from '../../proxy/protocols/http/set-cookie.ts';
+import { withoutForeignDomain } from '../../proxy/protocols/http/exchange/set-cookie.ts';
 import { normalizeServerName } from '../../proxy/sniff/client-hello.ts';
 import type { FuzzedParser, Verdict } from './laws.ts';
 

@@ -1,6 +1,6 @@
 import http from 'node:http';
 import { Duplex } from 'node:stream';
-import { persists } from '../../proxy/protocols/http/connection-wishes.ts';
+import { persists } from '../../proxy/protocols/http/wire/connection-header.ts';
 import type { Framing } from '../../proxy/protocols/http/wire/body-reader.ts';
 import type { RequestHead } from '../../proxy/protocols/http/wire/head.ts';
 

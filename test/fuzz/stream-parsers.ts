@@ -1,6 +1,6 @@
 import { classifyFirstBytes } from '../../proxy/sniff/first-bytes.ts';
 import { CLIENT_HELLO_MAX_BYTES, parseClientHello } from '../../proxy/sniff/client-hello.ts';
-import type { Parsed } from '../../proxy/sniff/parsed.ts';
+import type { Parsed } from '../../proxy/bytes/parsed.ts';
 import { parseProxyHeader } from '../../proxy/proxy-protocol/parse-proxy-header.ts';
 import { MessageReader } from '../../proxy/protocols/bolt/message-reader.ts';
 import { chunked, packMessage, unpackFields } from '../../proxy/protocols/bolt/packstream.ts';
@@ -9,7 +9,7 @@ import { cancelRequest, parseCancelRequest } from '../../proxy/protocols/postgre
 import { takeEndpointOption } from '../../proxy/protocols/postgres/endpoint-option.ts';
 import { type NamedStartup, parseNamedStartup } from '../../proxy/protocols/postgres/named-startup.ts';
 import { parseStartupParameters } from '../../proxy/protocols/postgres/startup-parameters.ts';
-import { STARTUP_MAX_BYTES } from '../../proxy/protocols/postgres/codes.ts';
+import { STARTUP_MAX_BYTES } from '../../proxy/sniff/postgres-codes.ts';
 import { parseFirstPacket } from '../../proxy/protocols/postgres/startup-message.ts';
 import { realClientHellos } from '../support/client-hellos.ts';
 import { VALID } from '../unit/proxy/proxy-protocol/vectors.ts';

@@ -1,6 +1,6 @@
 import type { RefusalCode } from '../../../core/errors.ts';
-import type { Refusal } from '../../refusal.ts';
-import { BOLT_MAGIC } from './magic.ts';
+import type { Refusal } from '../../connection/refusal.ts';
+import { BOLT_MAGIC } from '../../sniff/bolt-magic.ts';
 import { type MessageEvent, MessageReader } from './message-reader.ts';
 import { type PackValue, chunked, packEmpty, packMessage, unpackFields } from './packstream.ts';
 import { type BoltVersion, HANDSHAKE_BYTES, chooseVersion, isAtLeast, packVersion } from './version.ts';

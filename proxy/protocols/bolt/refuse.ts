@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import type { Refusal } from '../../refusal.ts';
-import { endWith } from '../farewell.ts';
+import type { Refusal } from '../../connection/refusal.ts';
+import { endWith } from '../../bytes/end-with.ts';
 import { BoltConversation } from './conversation.ts';
 
 export interface RefuseBoltOptions {

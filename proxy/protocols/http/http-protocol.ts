@@ -1,25 +1,26 @@
 import type { TLSSocket } from 'node:tls';
 import { setGuardedInterval } from '../../../core/guarded-timer.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { ConnectionInfo } from '../../connection-info.ts';
+import type { ConnectionInfo } from '../../connection/connection-info.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../limits/pod-places.ts';
-import type { Refusal } from '../../refusal.ts';
-import type { RequestSeen } from '../../seen/request-seen.ts';
-import type { Seen } from '../../seen/seen.ts';
-import type { CutReason, RunningSessions } from '../../session/running-sessions.ts';
-import { ClientSession } from '../http2/client-session.ts';
-import { ClientConnection } from './client-connection.ts';
-import type { ConnectionParts, HttpClient, HttpConnection } from './connection-parts.ts';
-import type { ExchangeFailure } from './exchange.ts';
-import { type Accepted, Judge, type JudgeOptions, type Verdict } from './judge.ts';
-import type { HttpLimits } from './limits.ts';
-import { problemOfRefusal } from './problem.ts';
+import type { Refusal } from '../../connection/refusal.ts';
+import type { RequestSeen } from '../../telemetry/request-telemetry.ts';
+import type { Seen } from '../../telemetry/telemetry.ts';
+import type { RunningSessions } from '../../session/running-sessions.ts';
+import type { CutReason } from '../../policy/standing.ts';
+import { ClientSession } from './http2/client-session.ts';
+import { ClientConnection } from './http1/client-connection.ts';
+import type { ConnectionParts, HttpClient, HttpConnection } from './exchange/connection-parts.ts';
+import type { ExchangeFailure } from './exchange/exchange.ts';
+import { type Accepted, Judge, type JudgeOptions, type Verdict } from './exchange/judge.ts';
+import type { HttpLimits } from './exchange/limits.ts';
+import { problemOfRefusal } from './responses/problem.ts';
 import { UpstreamPools, type WaitingPod } from './upstream-pools.ts';
-import type { UpstreamPool } from './upstream.ts';
+import type { UpstreamPool } from './exchange/upstream.ts';
 import type { RequestHead } from './wire/head.ts';
 
-export { DEFAULT_HTTP_LIMITS, type HttpLimits } from './limits.ts';
+export { DEFAULT_HTTP_LIMITS, type HttpLimits } from './exchange/limits.ts';
 export type { WaitingPod } from './upstream-pools.ts';
 
 export interface HttpProtocolOptions extends JudgeOptions {

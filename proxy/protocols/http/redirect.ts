@@ -2,14 +2,14 @@ import http from 'node:http';
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Logger } from '../../../core/logger.ts';
-import type { ConnectionInfo } from '../../connection-info.ts';
+import type { ConnectionInfo } from '../../connection/connection-info.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
-import type { Seen } from '../../seen/seen.ts';
-import { examineRequest } from './examine.ts';
-import { parseHost } from './host.ts';
-import { DEFAULT_HTTP_LIMITS } from './limits.ts';
-import { renderProblem } from './page.ts';
-import { type HttpErrorCode, type Problem, problemOfCode } from './problem.ts';
+import type { Seen } from '../../telemetry/telemetry.ts';
+import { examineRequest } from './exchange/examine.ts';
+import { parseHost } from './wire/host.ts';
+import { DEFAULT_HTTP_LIMITS } from './exchange/limits.ts';
+import { renderProblem } from './responses/page.ts';
+import { type HttpErrorCode, type Problem, problemOfCode } from './responses/problem.ts';
 import type { RequestHead } from './wire/head.ts';
 
 export interface RedirectOptions {

@@ -1,10 +1,10 @@
 import type { Backend, Route } from '../../../core/route.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
-import { SessionPool } from '../http2/session-pool.ts';
-import { ConnectionPool } from './connection-pool.ts';
-import type { HttpLimits } from './limits.ts';
-import { UnheardConnections } from './unheard-connections.ts';
-import type { UpstreamPool } from './upstream.ts';
+import { SessionPool } from './http2/session-pool.ts';
+import { ConnectionPool } from './http1/connection-pool.ts';
+import type { HttpLimits } from './exchange/limits.ts';
+import { UnheardConnections } from './http1/unheard-connections.ts';
+import type { UpstreamPool } from './exchange/upstream.ts';
 
 type BackendProtocol = Route['backendProtocol'];
 

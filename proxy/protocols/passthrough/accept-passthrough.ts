@@ -1,5 +1,5 @@
 import type { RefusalCode } from '../../../core/errors.ts';
-import type { Connection } from '../../listener/connection.ts';
+import type { Connection } from '../../connection/connection.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
 import { requestTls } from '../postgres/request-tls.ts';
 

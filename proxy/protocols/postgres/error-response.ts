@@ -1,7 +1,7 @@
 import type { RefusalCode } from '../../../core/errors.ts';
 import { GOODBYE_SENTENCES } from '../../goodbye/goodbye.ts';
-import type { Refusal } from '../../refusal.ts';
-import type { CutReason } from '../../session/running-sessions.ts';
+import type { Refusal } from '../../connection/refusal.ts';
+import type { CutReason } from '../../policy/standing.ts';
 
 /**
  * SQLSTATE of each refusal. 57P03 (cannot_connect_now) is what makes pg_isready say "rejecting connections" and a

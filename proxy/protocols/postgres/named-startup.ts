@@ -1,4 +1,4 @@
-import { match, reject, type Parsed } from '../../sniff/parsed.ts';
+import { match, reject, type Parsed } from '../../bytes/parsed.ts';
 import { normalizeServerName } from '../../sniff/client-hello.ts';
 import { takeEndpointOption } from './endpoint-option.ts';
 import { parseStartupParameters, withParameters, type StartupParameter } from './startup-parameters.ts';

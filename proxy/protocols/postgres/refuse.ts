@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
-import type { Refusal } from '../../refusal.ts';
-import { peekBytes } from '../../sniff/peek-bytes.ts';
-import { endWith } from '../farewell.ts';
+import type { Refusal } from '../../connection/refusal.ts';
+import { peekBytes } from '../../bytes/peek-bytes.ts';
+import { endWith } from '../../bytes/end-with.ts';
 import { errorResponse } from './error-response.ts';
 import { asksWhetherReady, parseStartupParameters } from './startup-parameters.ts';
 

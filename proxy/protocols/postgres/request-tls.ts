@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
 import type { RefusalCode } from '../../../core/errors.ts';
-import { match, reject } from '../../sniff/parsed.ts';
-import { peekBytes } from '../../sniff/peek-bytes.ts';
-import { CODE_SSL_REQUEST, PACKET_HEADER_BYTES } from './codes.ts';
+import { match, reject } from '../../bytes/parsed.ts';
+import { peekBytes } from '../../bytes/peek-bytes.ts';
+import { CODE_SSL_REQUEST, PACKET_HEADER_BYTES } from '../../sniff/postgres-codes.ts';
 
 /** A Postgres answers at once, before it does anything else. */
 const ANSWER_MS = 10_000;

@@ -1,4 +1,4 @@
-import { match, needMore, reject, type Parsed } from '../../sniff/parsed.ts';
+import { match, needMore, reject, type Parsed } from '../../bytes/parsed.ts';
 import {
   CODE_CANCEL_REQUEST,
   CODE_GSSENC_REQUEST,
@@ -6,7 +6,7 @@ import {
   PACKET_HEADER_BYTES,
   PROTOCOL_MAJOR,
   STARTUP_MAX_BYTES,
-} from './codes.ts';
+} from '../../sniff/postgres-codes.ts';
 
 /** What a Postgres client says first inside TLS. `length` is that of the whole packet. */
 export type FirstPacket = { readonly kind: 'startup' | 'cancel'; readonly length: number };

@@ -1,5 +1,5 @@
-import { match, reject, type Parsed } from '../../sniff/parsed.ts';
-import { PACKET_HEADER_BYTES } from './codes.ts';
+import { match, reject, type Parsed } from '../../bytes/parsed.ts';
+import { PACKET_HEADER_BYTES } from '../../sniff/postgres-codes.ts';
 import { parseFirstPacket } from './startup-message.ts';
 
 /** Both are what came, a character for each byte (latin1): servers take any encoding, and nothing may be lost. */

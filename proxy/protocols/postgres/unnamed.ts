@@ -1,5 +1,5 @@
 import type { Route } from '../../../core/route.ts';
-import type { Refusal } from '../../refusal.ts';
+import type { Refusal } from '../../connection/refusal.ts';
 import type { Unnamed } from './named-startup.ts';
 
 type Words = Pick<Refusal, 'message' | 'hint'>;

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import type { RefusalCode } from '../../../core/errors.ts';
-import type { Connection } from '../../listener/connection.ts';
+import type { Connection } from '../../connection/connection.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
 
 export interface TcpRefuser {

@@ -20,7 +20,7 @@ import { removeTree } from '../../../spawner/orchestrator/process/remove-tree.ts
 import { readSmallFile } from '../../../spawner/orchestrator/process/small-file.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
-import { onConnected } from '../../../proxy/session/on-connected.ts';
+import { onConnected } from '../../../proxy/socket/on-connected.ts';
 import {
   asRoot,
   connectPlace,

@@ -17,8 +17,8 @@ import { findPostgresPackage } from '../../../spawner/orchestrator/process/recip
 import type { Connect } from '../../../spawner/orchestrator/process/probes.ts';
 import type { Walls } from '../../../spawner/orchestrator/process/room.ts';
 import { tryWalls } from '../../../spawner/orchestrator/process/walls.ts';
-import { connectGuarded } from '../../../proxy/session/connect-guarded.ts';
-import { canEnterNamespaces } from '../../../proxy/session/network-namespace.ts';
+import { connectGuarded } from '../../../proxy/socket/connect-guarded.ts';
+import { canEnterNamespaces } from '../../../proxy/socket/network-namespace.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { plainEnvironment } from '../../support/pod-records.ts';

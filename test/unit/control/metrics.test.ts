@@ -4,7 +4,7 @@ import { collectMetrics, exposition } from '../../../control/metrics/exposition.
 import { createWorkerCountsBoard } from '../../../control/metrics/worker-metrics.ts';
 import { newDurations } from '../../../core/durations.ts';
 import { parseWorkerCounts, type WorkerCounts } from '../../../core/worker-counts.ts';
-import { createCounters } from '../../../proxy/counters.ts';
+import { createCounters } from '../../../proxy/telemetry/counters.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
 const counts: WorkerCounts = {

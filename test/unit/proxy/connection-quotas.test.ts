@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Route } from '../../../core/route.ts';
 import { ConnectionCounts, type Limit } from '../../../proxy/limits/connection-counts.ts';
 import { LeasedPlaces } from '../../../proxy/limits/leased-places.ts';
-import { PlaceBank } from '../../../proxy/limits/place-bank.ts';
+import { PlaceBank } from '../../../proxy/limits/place-allocator.ts';
 import type { ToBank, ToWorker } from '../../../proxy/limits/place-messages.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../../proxy/limits/pod-places.ts';
 

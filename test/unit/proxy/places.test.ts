@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { LeasedPlaces } from '../../../proxy/limits/leased-places.ts';
-import { PlaceBank } from '../../../proxy/limits/place-bank.ts';
+import { PlaceBank } from '../../../proxy/limits/place-allocator.ts';
 import type { ToBank, ToWorker } from '../../../proxy/limits/place-messages.ts';
 import { Fuzz, SEED } from './fuzz.ts';
 

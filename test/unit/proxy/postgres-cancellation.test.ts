@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { Route } from '../../../core/route.ts';
-import { createCounters } from '../../../proxy/counters.ts';
+import { createCounters } from '../../../proxy/telemetry/counters.ts';
 import { Cancellation } from '../../../proxy/protocols/postgres/cancel/cancellation.ts';
 import { GUESSES_PER_ADDRESS } from '../../../proxy/protocols/postgres/cancel/guess-limit.ts';
 import { RouteTable } from '../../../proxy/routes/route-table.ts';

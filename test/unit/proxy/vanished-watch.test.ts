@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { VanishedWatch } from '../../../proxy/limits/vanished-watch.ts';
-import type { TcpState } from '../../../proxy/session/tcp-state.ts';
+import type { TcpState } from '../../../proxy/socket/tcp-state.ts';
 
 const LIMIT_MS = 70_000;
 const lost = (sinceAckMs: number, unansweredSegments = 5): TcpState => ({

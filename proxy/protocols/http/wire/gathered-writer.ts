@@ -13,7 +13,7 @@ const gathered = {
 
 /**
  * Makes one write of what is said to a client in one turn: of head, chunk sizes and small pieces. Takes bytes that are only
- * lent (see proxy/session/tap.ts). What was said is on its way after `flush`, which ends each turn.
+ * lent (see proxy/bytes/tap.ts). What was said is on its way after `flush`, which ends each turn.
  */
 export class GatheredWriter {
   readonly #socket: Socket;

@@ -1,4 +1,4 @@
-import { match, type Parsed, reject } from '../../../sniff/parsed.ts';
+import { match, type Parsed, reject } from '../../../bytes/parsed.ts';
 import { parseFields } from './fields.ts';
 
 export interface RequestHead {

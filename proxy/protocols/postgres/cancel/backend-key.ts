@@ -1,4 +1,4 @@
-import { match, needMore, reject, type Parsed } from '../../../sniff/parsed.ts';
+import { match, needMore, reject, type Parsed } from '../../../bytes/parsed.ts';
 
 /** Process id and secret as BackendKeyData says them and CancelRequest repeats them: Int32, then 4 to 256 bytes. */
 export const CANCEL_KEY_MIN_BYTES = 4 + 4;

@@ -1,5 +1,5 @@
-import { match, needMore, reject, type Parsed } from '../../../sniff/parsed.ts';
-import { CODE_CANCEL_REQUEST, PACKET_HEADER_BYTES } from '../codes.ts';
+import { match, needMore, reject, type Parsed } from '../../../bytes/parsed.ts';
+import { CODE_CANCEL_REQUEST, PACKET_HEADER_BYTES } from '../../../sniff/postgres-codes.ts';
 import { CANCEL_KEY_MAX_BYTES, CANCEL_KEY_MIN_BYTES } from './backend-key.ts';
 
 /** The key (process id and secret in one) of the CancelRequest at the start of `bytes`. What follows is left alone. */

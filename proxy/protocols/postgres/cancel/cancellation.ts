@@ -3,7 +3,7 @@ import { type CancelAnswer, mergeCancelAnswers } from '../../../../core/cancel-a
 import { CancelQuestions } from '../../../../core/cancel-questions.ts';
 import type { Clock } from '../../../../core/clock.ts';
 import type { Route } from '../../../../core/route.ts';
-import type { Counters } from '../../../counters.ts';
+import type { Counters } from '../../../telemetry/counters.ts';
 import { introduceCanceller } from '../../../proxy-protocol/introduce-client.ts';
 import { isAddressAllowed } from '../../../policy/ip-allow-list.ts';
 import type { Onlooker } from '../../../session/splice.ts';

@@ -1,7 +1,7 @@
 import { CANCEL_SEND_MS } from '../../../../core/cancel-questions.ts';
 import type { Backend } from '../../../../core/route.ts';
-import { connectGuarded } from '../../../session/connect-guarded.ts';
-import { onConnected } from '../../../session/on-connected.ts';
+import { connectGuarded } from '../../../socket/connect-guarded.ts';
+import { onConnected } from '../../../socket/on-connected.ts';
 import { cancelRequest } from './cancel-request.ts';
 
 export interface OutgoingCancel {

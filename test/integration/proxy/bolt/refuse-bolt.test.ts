@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RefusalCode } from '../../../../core/errors.ts';
 import type { Route } from '../../../../core/route.ts';
 import { refuseBolt } from '../../../../proxy/protocols/bolt/refuse.ts';
-import { type Refusal, describeRefusal } from '../../../../proxy/refusal.ts';
+import { type Refusal, describeRefusal } from '../../../../proxy/connection/refusal.ts';
 import { createTestAuthority } from '../../../support/test-authority.ts';
 import { until } from '../../../support/until.ts';
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { until } from '../../../support/until.ts';
-import type { LineSink } from '../../../../proxy/seen/seen.ts';
+import type { LineSink } from '../../../../proxy/telemetry/telemetry.ts';
 import { type GatewayFixture, runningRoute } from '../support/gateway-fixture.ts';
 import { createStage } from '../support/stage.ts';
 import { readAll, startBackend } from '../support/streams.ts';

@@ -1,5 +1,5 @@
-import { createCounters } from '../../../../proxy/counters.ts';
-import { createSeen } from '../../../../proxy/seen/seen.ts';
+import { createCounters } from '../../../../proxy/telemetry/counters.ts';
+import { createSeen } from '../../../../proxy/telemetry/telemetry.ts';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';

@@ -12,7 +12,7 @@ import type { TicketKey } from '../../../../core/ticket-keys.ts';
 import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway.ts';
 import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
-import type { LineSink } from '../../../../proxy/seen/seen.ts';
+import type { LineSink } from '../../../../proxy/telemetry/telemetry.ts';
 import type { SessionPolicy } from '../../../../proxy/session/running-sessions.ts';
 import { served } from '../../../support/served-certificate.ts';
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { RefusalCode } from '../../../../core/errors.ts';
 import { BoltConversation } from '../../../../proxy/protocols/bolt/conversation.ts';
-import { isBoltMagic } from '../../../../proxy/protocols/bolt/magic.ts';
+import { isBoltMagic } from '../../../../proxy/sniff/bolt-magic.ts';
 import { type PackValue, chunked, packMessage, unpackFields } from '../../../../proxy/protocols/bolt/packstream.ts';
 import { chooseVersion } from '../../../../proxy/protocols/bolt/version.ts';
-import type { Refusal } from '../../../../proxy/refusal.ts';
+import type { Refusal } from '../../../../proxy/connection/refusal.ts';
 
 const MAGIC = [0x60, 0x60, 0xb0, 0x17];
 const handshake = (...slots: number[]): Buffer => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { examineRequest, isMetricsPath, isTunnelProtocol } from '../../../../proxy/protocols/http/examine.ts';
-import { parseHost } from '../../../../proxy/protocols/http/host.ts';
+import { examineRequest, isMetricsPath } from '../../../../proxy/protocols/http/exchange/examine.ts';
+import { isTunnelProtocol } from '../../../../proxy/protocols/http/wire/connection-header.ts';
+import { parseHost } from '../../../../proxy/protocols/http/wire/host.ts';
 import type { RequestHead } from '../../../../proxy/protocols/http/wire/head.ts';
 
 const HOST = 'hello.pods.localhost';

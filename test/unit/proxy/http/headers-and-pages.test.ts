@@ -1,10 +1,10 @@
 import { duplexPair } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { requestHeaders, responseHeaders, trailerFields } from '../../../../proxy/protocols/http/headers.ts';
-import { escapeHtml, renderProblem } from '../../../../proxy/protocols/http/page.ts';
-import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/protocols/http/problem.ts';
-import { refuseHttp } from '../../../../proxy/protocols/http/refuse.ts';
-import type { Refusal } from '../../../../proxy/refusal.ts';
+import { requestHeaders, responseHeaders, trailerFields } from '../../../../proxy/protocols/http/exchange/headers.ts';
+import { escapeHtml, renderProblem } from '../../../../proxy/protocols/http/responses/page.ts';
+import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/protocols/http/responses/problem.ts';
+import { refuseHttp } from '../../../../proxy/protocols/http/responses/refuse.ts';
+import type { Refusal } from '../../../../proxy/connection/refusal.ts';
 
 const client = {
   remoteAddress: '2001:db8::1',

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compileAddressList } from '../../../../proxy/policy/ip-allow-list.ts';
-import { realClient } from '../../../../proxy/protocols/http/real-client.ts';
+import { realClient } from '../../../../proxy/protocols/http/exchange/real-client.ts';
 
 const TRUSTED = compileAddressList(['10.0.0.0/8', '2001:db8::/32']);
 const from = (chain: string, peer = '10.0.0.1') => realClient(['X-Forwarded-For', chain], peer, TRUSTED);

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Backend, Route } from '../../../../core/route.ts';
-import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/limits.ts';
+import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/exchange/limits.ts';
 import { UpstreamPools } from '../../../../proxy/protocols/http/upstream-pools.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 

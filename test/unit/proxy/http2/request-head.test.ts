@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { answerFields, fieldsObject } from '../../../../proxy/protocols/http2/answer-fields.ts';
-import { grpcRefusal, isGrpc } from '../../../../proxy/protocols/http2/grpc-refusal.ts';
-import { translateRequest, translateTrailers } from '../../../../proxy/protocols/http2/request-head.ts';
-import { createWebSocketKey, isWebSocketAccept } from '../../../../proxy/protocols/http2/websocket-key.ts';
-import { problemOfCode } from '../../../../proxy/protocols/http/problem.ts';
+import { answerFields, fieldsObject } from '../../../../proxy/protocols/http/http2/response-fields.ts';
+import { grpcRefusal, isGrpc } from '../../../../proxy/protocols/http/http2/grpc-refusal.ts';
+import { translateRequest, translateTrailers } from '../../../../proxy/protocols/http/http2/request-head.ts';
+import { createWebSocketKey, isWebSocketAccept } from '../../../../proxy/protocols/http/http2/websocket-key.ts';
+import { problemOfCode } from '../../../../proxy/protocols/http/responses/problem.ts';
 import { Chance } from '../../../sim/scheduler.ts';
 import { SEED } from '../fuzz.ts';
 

@@ -1,0 +1,90 @@
+import { ERRORS, type RefusalCode } from '../../core/errors.ts';
+import type { Route } from '../../core/route.ts';
+import type { ClientProof } from '../tls/client-proof.ts';
+
+/** A refusal ready to be said in any protocol. */
+export interface Refusal {
+  readonly code: RefusalCode;
+  /** What happened and why: one sentence. */
+  readonly message: string;
+  /** What to do next: one sentence. */
+  readonly hint: string;
+  readonly requestId: string;
+}
+
+export interface RefusalOptions {
+  readonly requestId: string;
+  readonly host: string | null;
+  readonly route: Route | null;
+  /** What came of asking the client for a certificate, if it was asked. */
+  readonly proof?: ClientProof | null;
+  /** Where the API is reached from outside, such as `https://localhost:8443`. */
+  readonly apiUrl: string;
+}
+
+/** The sentences of a refusal: what happened, why, and what to do next. */
+export function describeRefusal(code: RefusalCode, options: RefusalOptions): Refusal {
+  return { code, requestId: options.requestId, message: messageOf(code, options), hint: hintOf(code, options) };
+}
+
+function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): string {
+  const pod = route === null ? 'The pod' : `Pod ${route.podId}`;
+  switch (code) {
+    case 'route.unknown':
+      return host === null ? 'No server name was given.' : `No pod answers to the name ${host}.`;
+    case 'route.stopped':
+      return `${pod} is not running: its status is ${route?.status ?? 'STOPPED'}.`;
+    case 'route.starting':
+      return `${pod} is starting: its status is ${route?.status ?? 'REQUESTED'}.`;
+    case 'route.unreachable':
+      return `${pod} runs but does not answer.`;
+    case 'route.forbidden':
+      return 'Your address may not connect to this pod.';
+    case 'route.certificate':
+      if (proof?.kind === 'refused') return `Your client certificate is not accepted: ${proof.reason}.`;
+      return `${pod} asks for a client certificate, and none was shown.`;
+    case 'route.misdirected':
+      if (route !== null && (route.tls !== undefined || route.clientCa !== undefined)) {
+        return `What ${pod.toLowerCase()} asks of TLS has changed since this connection began.`;
+      }
+      return ERRORS[code].message;
+    case 'route.full':
+    case 'route.no-descriptors':
+    case 'route.owner-full':
+    case 'route.tenant-full':
+    case 'tls.required':
+      return ERRORS[code].message;
+  }
+}
+
+function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
+  const pod = route === null ? '{pod_id}' : route.podId;
+  switch (code) {
+    case 'route.unknown':
+      return 'Check the name: it is <pod_id>.pods.<base host>, or <pod_id>-<stanza>.pods.<base host>.';
+    case 'route.stopped':
+      return route?.status === 'ERROR'
+        ? `The reason: GET ${apiUrl}/v3/pods/${pod}/logs. Start it again: GET ${apiUrl}/v3/pods/${pod}/restart.`
+        : `Start it: GET ${apiUrl}/v3/pods/${pod}/start.`;
+    case 'route.starting':
+      return 'Try again in a few seconds.';
+    case 'route.unreachable':
+      return `Try again in a few seconds. Its logs: GET ${apiUrl}/v3/pods/${pod}/logs.`;
+    case 'route.forbidden':
+      return "The pod's owner can add it to ip_allow_list of the pod's networking.";
+    case 'route.certificate':
+      return "Show one that an authority of the stanza's client_ca has issued.";
+    case 'route.full':
+      return 'Try again in a few seconds.';
+    case 'route.no-descriptors':
+      return 'Try again in a few seconds. The operator can raise the limit of open files (ulimit -n).';
+    case 'route.owner-full':
+      return "Close connections to the owner's pods, then try again. The operator can raise quotas.connectionsPerUser.";
+    case 'route.tenant-full':
+      return "Close connections to the tenant's pods, then try again. The operator can raise quotas.connectionsPerTenant.";
+    case 'route.misdirected':
+      return 'Open a new connection for this host name.';
+    case 'tls.required':
+      return 'Connect with TLS: https://, sslmode=require, bolt+s:// or neo4j+s://.';
+  }
+}

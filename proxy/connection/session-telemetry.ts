@@ -1,0 +1,20 @@
+import type { Socket } from 'node:net';
+import type { StanzaConnections } from '../../core/pod-connections.ts';
+import type { Route } from '../../core/route.ts';
+import type { SessionEnd } from './ends.ts';
+
+/** Changed in place, by whoever has something under way at the stanza. */
+export type StanzaCounts = { -readonly [Name in keyof StanzaConnections]: StanzaConnections[Name] };
+
+/** A session of TCP or Postgres as it is seen: begun with the dial. Times are of the gateway's monotonic clock. */
+export interface SessionSeen {
+  readonly route: Route;
+  readonly counts: StanzaCounts;
+  readonly beganMs: number;
+  /** Null until the pod has taken the connection. */
+  backend: Socket | null;
+  connectedMs: number | null;
+  firstByteMs: number | null;
+  /** Null while it goes on. */
+  end: SessionEnd | null;
+}

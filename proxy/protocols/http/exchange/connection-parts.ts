@@ -1,0 +1,56 @@
+import type { Socket } from 'node:net';
+import type { ConnectionInfo } from '../../../connection/connection-info.ts';
+import type { FullCode } from '../../../limits/pod-places.ts';
+import type { CutReason } from '../../../policy/standing.ts';
+import type { RequestSeen } from '../../../telemetry/request-telemetry.ts';
+import type { Accepted, Judge, Verdict } from './judge.ts';
+import type { ExchangeFailure } from './exchange.ts';
+import type { HttpLimits } from './limits.ts';
+import type { UpstreamPool } from './upstream.ts';
+import type { RequestHead } from '../wire/head.ts';
+
+/** Who asks. */
+export interface HttpClient {
+  readonly info: ConnectionInfo;
+  /** His TLS socket. */
+  readonly socket: Socket;
+}
+
+/** A client's connection, whatever version of HTTP it speaks. */
+export interface HttpConnection {
+  /** Called now and then: who is late is let go. */
+  look(nowMs: number): void;
+  /** Ends a connection on which nothing is under way; another ends with its last answer. */
+  close(): void;
+}
+
+/** What the connections of one gateway share. */
+export interface ConnectionParts {
+  readonly limits: HttpLimits;
+  readonly judge: Judge;
+  /** See ExchangeOptions. */
+  poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
+  /**
+   * Takes a place at the pod. `done` gets what gives it back, or why there is none. A 'stream' beside others of
+   * its connection takes one of its client's places, too. `cut` is called when the exchange must not go
+   * on, since the pod is gone or lets this client in no more.
+   */
+  acquire(
+    accepted: Accepted,
+    info: ConnectionInfo,
+    uses: 'connection' | 'stream',
+    cut: (reason: CutReason) => void,
+    done: (outcome: (() => void) | FullCode) => void,
+  ): void;
+  /** No further request is taken. */
+  isClosing(): boolean;
+  /** A request, or a tunnel, is under way; and no more. */
+  began(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen;
+  /** Notes whose it is, or why it is refused. */
+  judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void;
+  ended(seen: RequestSeen): void;
+  gone(connection: HttpConnection, info: ConnectionInfo): void;
+  log(accepted: Accepted, info: ConnectionInfo, failure: Pick<ExchangeFailure, 'code' | 'rule'>, message: string): void;
+  /** The API's version, for its envelope. */
+  readonly version: string | null;
+}

@@ -1,0 +1,284 @@
+import type { Socket } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { errorCode } from './dial.ts';
+import { trailerFields } from './headers.ts';
+import type { AnswerSink, Failure, OutgoingRequest, Upstream, UpstreamPool } from './upstream.ts';
+import type { Framing } from '../wire/body-reader.ts';
+import type { ResponseHead } from '../wire/head.ts';
+
+/** RFC 9110 9.2.2: what may be sent again after a kept connection turned out to be closed. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+/** RFC 9110 9.2.1: whoever asks changes nothing. */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+/** How often a request is sent again that the pod says it did nothing with. */
+const UNPROCESSED_MAX = 3;
+/** What is kept of a body for that; a longer one is not sent again. */
+const REPLAYED_BYTES = 64 * 1024;
+
+/** A pod that moves again while it is dialled a third time does not answer. */
+const DIALS_MAX = 3;
+
+/** Why there is no answer, or no whole one. */
+export interface ExchangeFailure {
+  readonly code: string;
+  /** The rule of HTTP that the answer breaks, as a sentence; null when it did not come, or broke off. */
+  readonly rule: string | null;
+  /** The backend may have carried out the request, and the request changes something. */
+  readonly mayHaveHappened: boolean;
+  /** The backend has said that it did nothing with the request. */
+  readonly isUnprocessed: boolean;
+}
+
+/**
+ * The client's side of an exchange, whatever protocol it speaks. The last call is one of `onEnd`, `onUnreachable`,
+ * `onBroken` and `onUpgraded`.
+ */
+export interface ExchangeClient extends Pick<
+  AnswerSink,
+  'onInterim' | 'onHead' | 'takesLentBytes' | 'onData' | 'onFlush' | 'onEnd'
+> {
+  /** A byte of the answer is on its way to the client. */
+  readonly hasAnswered: boolean;
+  /** More of the request's body can be taken (again). */
+  wantsBody(): void;
+  /** Nothing was answered yet: say so with a page. */
+  onUnreachable(failure: ExchangeFailure): void;
+  /** The answer broke off. */
+  onBroken(failure: ExchangeFailure): void;
+  onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void;
+}
+
+export interface ExchangeOptions {
+  readonly request: OutgoingRequest;
+  /**
+   * Of the address at which the very same pod is to be dialled now; null when the route leads to it no more. Asked before
+   * every dial, and after it, before a byte is sent.
+   */
+  readonly poolNow: () => UpstreamPool | null;
+}
+
+/** One request and its answer, between a client and a backend. */
+export class Exchange implements AnswerSink {
+  readonly #options: ExchangeOptions;
+  readonly #client: ExchangeClient;
+  #dialling: AbortController | null = null;
+  #upstream: Upstream | null = null;
+  #isOver = false;
+  #wasRepeated = false;
+  #usesKept = false;
+  #hasSentBody = false;
+  /** What was sent of the body, to be sent again; null = it is not kept, or was too much. */
+  #replay: Buffer[] | null = null;
+  #replayBytes = 0;
+  /** The trailers, once the body has ended. */
+  #bodyEnd: readonly string[] | null = null;
+  #unprocessed = 0;
+  #isRepeating = false;
+  /** performance.now() of the last word of the backend. */
+  heardMs = performance.now();
+  /** performance.now() when a connection made for it was there; null while there is none, and when a kept one is used. */
+  connectedMs: number | null = null;
+
+  constructor(options: ExchangeOptions, client: ExchangeClient) {
+    this.#options = options;
+    this.#client = client;
+  }
+
+  /** The body can be passed on. */
+  get takesBody(): boolean {
+    return this.#upstream !== null || this.#isRepeating;
+  }
+
+  /** Cut now, the request may have been carried out, and it changes something. */
+  get mayHaveHappened(): boolean {
+    return this.#upstream !== null && !SAFE.has(this.#options.request.method);
+  }
+
+  start(): void {
+    const { poolNow, request } = this.#options;
+    // An upgrade keeps its connection, half-close included: it gets one of its own.
+    const kept = request.upgrade === null ? (poolNow()?.take() ?? null) : null;
+    if (kept === null) void this.#dial();
+    else {
+      this.#usesKept = true;
+      this.#send(kept);
+    }
+  }
+
+  /** False = the pod is slow: `wantsBody` tells when it takes more. */
+  writeBody(piece: Buffer): boolean {
+    this.#hasSentBody = true;
+    if (this.#replay !== null) this.#keepForReplay(piece);
+    return this.#upstream?.writeBody(piece) ?? false;
+  }
+
+  endBody(trailers: readonly string[]): void {
+    this.#hasSentBody = true;
+    this.#bodyEnd = trailerFields(trailers);
+    this.#upstream?.endBody(this.#bodyEnd);
+  }
+
+  /** The client takes more of the answer. */
+  resumeAnswer(): void {
+    this.#upstream?.resume();
+  }
+
+  /** The client is gone, or waits no longer. */
+  abandon(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#dialling?.abort();
+    this.#upstream?.abandon();
+  }
+
+  /** The backend has been silent for too long. */
+  giveUp(code: string, rule: string | null = null): void {
+    if (this.#isOver) return;
+    const { mayHaveHappened } = this;
+    this.abandon();
+    this.#fail({ code, rule, mayHaveHappened, isUnprocessed: false });
+  }
+
+  async #dial(): Promise<void> {
+    const { poolNow, request } = this.#options;
+    const dialling = new AbortController();
+    this.#dialling = dialling;
+    this.#usesKept = false;
+    try {
+      for (let dials = 0; dials < DIALS_MAX; dials++) {
+        const pool = poolNow();
+        if (pool === null) break;
+        const upstream = await pool.open(dialling.signal, request.upgrade !== null);
+        // After whatever of the route feed has come in the same turn of the event loop.
+        await nextTurn();
+        if (this.#isOver) {
+          upstream.close();
+          return;
+        }
+        if (poolNow() === pool) {
+          this.#send(upstream);
+          return;
+        }
+        // The address may be another pod's by now; or it is the pod's service that is to be dialled, and was not before.
+        upstream.close();
+      }
+      this.#isOver = true;
+      this.#fail(notSent('MOVED'));
+    } catch (error) {
+      if (this.#isOver) return;
+      this.#isOver = true;
+      this.#fail(notSent(errorCode(error)));
+    }
+  }
+
+  #send(upstream: Upstream): void {
+    const { request } = this.#options;
+    this.#upstream = upstream;
+    this.heardMs = performance.now();
+    if (!this.#usesKept) this.connectedMs = this.heardMs;
+    upstream.send(request, this);
+    if (request.framing.kind === 'none') this.#isRepeating = false;
+    else this.#sendBody(upstream);
+  }
+
+  #sendBody(upstream: Upstream): void {
+    if (this.#isRepeating) this.#sendBodyAgain(upstream);
+    else if (upstream.reportsUnprocessed) this.#replay = [];
+    if (this.#bodyEnd === null) this.#client.wantsBody();
+  }
+
+  #keepForReplay(piece: Buffer): void {
+    this.#replayBytes += piece.length;
+    // What comes between two tries is kept in any case: the client is told to wait.
+    if (this.#replayBytes <= REPLAYED_BYTES || this.#upstream === null) this.#replay?.push(piece);
+    else this.#replay = null;
+  }
+
+  #sendBodyAgain(upstream: Upstream): void {
+    this.#isRepeating = false;
+    for (const piece of this.#replay ?? []) upstream.writeBody(piece);
+    if (this.#bodyEnd !== null) upstream.endBody(this.#bodyEnd);
+  }
+
+  onInterim(head: ResponseHead): void {
+    this.heardMs = performance.now();
+    this.#client.onInterim(head);
+  }
+
+  onHead(head: ResponseHead, framing: Framing): void {
+    this.heardMs = performance.now();
+    this.#replay = null;
+    this.#client.onHead(head, framing);
+  }
+
+  get takesLentBytes(): boolean {
+    return this.#client.takesLentBytes ?? false;
+  }
+
+  onData(piece: Buffer): boolean {
+    this.heardMs = performance.now();
+    return this.#client.onData(piece);
+  }
+
+  onFlush(): void {
+    // Also behind the last of an answer.
+    if (!this.#isOver) this.#client.onFlush();
+  }
+
+  onEnd(trailers: readonly string[]): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#client.onEnd(trailers);
+  }
+
+  onFailed({ code, rule, isFresh, isUnprocessed }: Failure): void {
+    if (this.#isOver) return;
+    const { mayHaveHappened } = this;
+    this.#upstream = null;
+    if (isFresh && (isUnprocessed ? this.#maySendAgain() : this.#mayTryAgain())) {
+      this.#isRepeating = true;
+      void this.#dial();
+      return;
+    }
+    this.#isOver = true;
+    this.#fail({ code, rule, mayHaveHappened: mayHaveHappened && !isUnprocessed, isUnprocessed });
+  }
+
+  onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void {
+    if (this.#isOver) {
+      backend.destroy();
+      return;
+    }
+    this.#isOver = true;
+    this.#client.onUpgraded(head, backend, rest);
+  }
+
+  onDrain(): void {
+    this.#client.wantsBody();
+  }
+
+  /** The backend did nothing with it, and nothing of it is lost. */
+  #maySendAgain(): boolean {
+    return (!this.#hasSentBody || this.#replay !== null) && ++this.#unprocessed <= UNPROCESSED_MAX;
+  }
+
+  /** Most likely a kept connection was closed by the pod at this very moment. */
+  #mayTryAgain(): boolean {
+    const { framing, method } = this.#options.request;
+    if (this.#wasRepeated || !this.#usesKept || framing.kind !== 'none' || !IDEMPOTENT.has(method)) return false;
+    this.#wasRepeated = true;
+    return true;
+  }
+
+  #fail(failure: ExchangeFailure): void {
+    if (this.#client.hasAnswered) this.#client.onBroken(failure);
+    else this.#client.onUnreachable(failure);
+  }
+}
+
+/** There was no connection: nothing was sent. */
+function notSent(code: string): ExchangeFailure {
+  const rule = code === 'NOT_H2C' ? 'It does not speak HTTP/2 in plaintext (h2c), which its stanza asks for.' : null;
+  return { code, rule, mayHaveHappened: false, isUnprocessed: false };
+}

@@ -1,0 +1,163 @@
+import type { BlockList } from 'node:net';
+import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/errors.ts';
+import { type Backend, type Route, refusalOfStatus } from '../../../../core/route.ts';
+import type { ConnectionInfo } from '../../../connection/connection-info.ts';
+import type { FullCode } from '../../../limits/pod-places.ts';
+import { barrierOf } from '../../../policy/locate.ts';
+import { describeRefusal } from '../../../connection/refusal.ts';
+import { GOODBYE_SENTENCES } from '../../../goodbye/goodbye.ts';
+import type { CutReason } from '../../../policy/standing.ts';
+import type { RouteTable } from '../../../routes/route-table.ts';
+import { isOutOfDescriptors } from '../../../socket/out-of-descriptors.ts';
+import type { Seen } from '../../../telemetry/telemetry.ts';
+import type { ClientProof } from '../../../tls/client-proof.ts';
+import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
+import type { ExchangeFailure } from './exchange.ts';
+import { CHECK_FIRST, type Problem, problemOfApi, problemOfCode, problemOfRefusal } from '../responses/problem.ts';
+import { type RealClient, realClient } from './real-client.ts';
+import type { RequestHead } from '../wire/head.ts';
+
+export interface JudgeOptions {
+  readonly table: RouteTable;
+  /** Where the API is, instead of a pod. */
+  readonly baseHosts: () => ReadonlySet<string>;
+  /** Where the API is reached from outside, for hints. */
+  readonly apiUrl: string;
+  /** Feed and watch have been silent for so long that no backend is trusted any more. */
+  readonly isStale: () => boolean;
+  /** Proxies whose X-Forwarded-For is believed; null = nobody's is. */
+  readonly trustedProxies: BlockList | null;
+  readonly seen: Pick<Seen, 'refused'>;
+}
+
+export type Accepted =
+  | {
+      readonly kind: 'api';
+      readonly request: GoodRequest;
+      readonly requestId: string;
+      readonly client: RealClient;
+    }
+  | {
+      readonly kind: 'pod';
+      readonly request: GoodRequest;
+      readonly requestId: string;
+      readonly client: RealClient;
+      readonly route: Route;
+      readonly backend: Backend;
+    };
+export interface Rejected {
+  readonly kind: 'problem';
+  readonly problem: Problem;
+  readonly client: RealClient;
+  /** Of the pod it was meant for, where that is known. */
+  readonly route: Route | null;
+}
+export type Verdict = Rejected | Accepted;
+
+/** Where a request goes, or why it gets no further. Every request is judged by itself: kept connections see pods stop and move. */
+export class Judge {
+  readonly #options: JudgeOptions;
+
+  constructor(options: JudgeOptions) {
+    this.#options = options;
+  }
+
+  /** `number` counts the requests of the connection, from 1. */
+  judge(head: RequestHead, info: ConnectionInfo, number: number): Verdict {
+    const { table, baseHosts, isStale, trustedProxies } = this.#options;
+    const client = realClient(head.rawHeaders, info.remoteAddress, trustedProxies);
+    const requestId = number === 1 ? info.id : `${info.id}-${String(number)}`;
+    const problem = (value: Problem, route: Route | null = null): Verdict => ({
+      kind: 'problem',
+      problem: value,
+      client,
+      route,
+    });
+    const refusal = (code: RefusalCode, host: string | null, route: Route | null): Verdict =>
+      problem(this.#refused(code, { requestId, client }, host, route, info.proof), route);
+
+    if (info.serverName === null) return refusal('route.unknown', null, null);
+    const request = examineRequest(head, info.serverName);
+    if (request.kind === 'malformed') return problem(problemOfCode('request.malformed', requestId, request.reason));
+    if (request.kind === 'misdirected') return refusal('route.misdirected', info.serverName, null);
+    if (request.kind === 'bad-method') {
+      return problem(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not served.'));
+    }
+    if (baseHosts().has(request.host)) {
+      if (!isMetricsPath(request.target)) return { kind: 'api', request, requestId, client };
+      const hint = 'Metrics are for the inside of the installation only.';
+      return problem({ ...problemOfCode('api.not-found', requestId, hint), style: 'envelope' });
+    }
+    const route = table.get(request.host);
+    if (route === undefined) return refusal('route.unknown', request.host, null);
+    // The stanza's protocol was changed while this connection was kept: a new one is read anew.
+    if (route.protocol !== 'http') return refusal('route.misdirected', request.host, route);
+    const barrier = barrierOf(route, { remoteAddress: client.address, proof: info.proof }, 'gateway');
+    if (barrier !== null) return refusal(barrier, request.host, route);
+    if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
+    if (isStale()) return refusal('route.unreachable', request.host, route);
+    return { kind: 'pod', request, requestId, client, route, backend: route.backend };
+  }
+
+  full(accepted: Accepted, code: FullCode): Problem {
+    const route = accepted.kind === 'pod' ? accepted.route : null;
+    return this.#refused(code, accepted, accepted.request.host, route);
+  }
+
+  /** The backend did not answer, or not in HTTP. */
+  failed(accepted: Accepted, failure: Omit<ExchangeFailure, 'isUnprocessed'>): Problem {
+    const { code, rule, mayHaveHappened } = failure;
+    if (accepted.kind === 'api') {
+      const isAway = ['ECONNREFUSED', 'ENOENT', 'SILENT'].includes(code);
+      return problemOfApi(isAway ? 503 : 502, accepted.requestId, mayHaveHappened);
+    }
+    if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
+    if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
+    const refusal = isOutOfDescriptors(code) ? 'route.no-descriptors' : 'route.unreachable';
+    return this.#refused(refusal, accepted, accepted.request.host, accepted.route);
+  }
+
+  /** It is cut before an answer has begun, since the route has changed or this gateway ends. */
+  cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean): Problem {
+    if (verdict.kind === 'problem') return verdict.problem;
+    const problem = this.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened });
+    if (reason !== 'drained' || mayHaveHappened) return problem;
+    return { ...problem, ...GOODBYE_SENTENCES.drained };
+  }
+
+  /** Tells the pod's owner of an answer that breaks a rule in its body: its client has got the beginning. */
+  noteBroken(accepted: Accepted, rule: string): void {
+    if (accepted.kind === 'pod') this.#answerFault('answer.malformed', accepted, rule, false);
+  }
+
+  #answerFault(
+    code: AnswerCode,
+    { requestId, client, route }: Extract<Accepted, { kind: 'pod' }>,
+    rule: string | null,
+    mayHaveHappened: boolean,
+  ): Problem {
+    const { seen, apiUrl } = this.#options;
+    const message = rule === null ? ERRORS[code].message : `${ERRORS[code].message} ${rule}`;
+    const reason = `Its owner can see the reason: GET ${apiUrl}/v3/pods/${route.podId}/connections.`;
+    seen.refused({ code, message, requestId }, route, client.address);
+    return { ...problemOfCode(code, requestId, mayHaveHappened ? `${CHECK_FIRST} ${reason}` : reason), message };
+  }
+
+  #refused(
+    code: RefusalCode,
+    { requestId, client }: Pick<Accepted, 'requestId' | 'client'>,
+    host: string | null,
+    route: Route | null,
+    proof: ClientProof | null = null,
+  ): Problem {
+    const { seen, apiUrl } = this.#options;
+    const refusal = describeRefusal(code, { requestId, host, route, proof, apiUrl });
+    seen.refused(refusal, route, client.address);
+    return problemOfRefusal(refusal);
+  }
+}
+
+/** The pod speaks HTTP/2: what only HTTP/1.1 can do, it cannot. */
+export function speaksH2c(accepted: Accepted): boolean {
+  return accepted.kind === 'pod' && accepted.route.backendProtocol === 'h2c';
+}

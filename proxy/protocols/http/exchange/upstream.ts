@@ -1,0 +1,78 @@
+import type { Socket } from 'node:net';
+import type { Framing } from '../wire/body-reader.ts';
+import type { ResponseHead } from '../wire/head.ts';
+
+/** A request as it goes to a backend, whatever protocol carries it there. */
+export interface OutgoingRequest {
+  readonly method: string;
+  /** Origin-form. */
+  readonly target: string;
+  /** Flat name, value list, Host first; neither framing nor what belongs to one connection. */
+  readonly fields: readonly string[];
+  readonly framing: Framing;
+  /** The protocol to change to, or null: 101 is an answer to it. */
+  readonly upgrade: string | null;
+  readonly expectsContinue: boolean;
+}
+
+/** Why a backend has not answered. */
+export interface Failure {
+  readonly code: string;
+  /** The rule of HTTP that its answer breaks, as a sentence; null when the answer did not come, or broke off. */
+  readonly rule: string | null;
+  /** Not a byte of an answer has come. */
+  readonly isFresh: boolean;
+  /** The backend has said that it did nothing with the request: whatever it was, it may be sent again. */
+  readonly isUnprocessed: boolean;
+}
+
+/** Who gets the answer. Exactly one of `onEnd`, `onFailed` and `onUpgraded` is the last call. */
+export interface AnswerSink {
+  /** A 1xx answer. */
+  onInterim(head: ResponseHead): void;
+  onHead(head: ResponseHead, framing: Framing): void;
+  /** It uses, or copies, what `onData` gives it before that returns; others get bytes of their own. Default: no. */
+  readonly takesLentBytes?: boolean;
+  /** False = enough for now: `resume` asks for more. */
+  onData(piece: Buffer): boolean;
+  /** What was read so far is handed over: nothing more comes at once. */
+  onFlush(): void;
+  onEnd(trailers: readonly string[]): void;
+  onFailed(failure: Failure): void;
+  /** 101: the connection is the caller's from now on, with what the pod has said behind its head. */
+  onUpgraded(head: ResponseHead, socket: Socket, rest: Buffer): void;
+  /** The pod takes more of the request's body. */
+  onDrain(): void;
+}
+
+/** A place for one request at a backend: a connection of HTTP/1.1, or a stream of HTTP/2. */
+export interface Upstream {
+  /** It may say that it did nothing with a request (`isUnprocessed`). */
+  readonly reportsUnprocessed: boolean;
+  /** Sends a request; its body follows by `writeBody` and `endBody`. */
+  send(request: OutgoingRequest, sink: AnswerSink): void;
+  /** False = the pod is slow: wait for `onDrain`. */
+  writeBody(piece: Buffer): boolean;
+  endBody(trailers: readonly string[]): void;
+  resume(): void;
+  /** Nobody waits for the answer any more. */
+  abandon(): void;
+  /** It was not used. */
+  close(): void;
+}
+
+/** What is kept to one backend. */
+export interface UpstreamPool {
+  readonly key: string;
+  lastUsedMs: number;
+  /** Nothing is kept any more. */
+  readonly isRetired: boolean;
+  /** A place on a connection that is there already, or null. */
+  take(): Upstream | null;
+  /** A place on a new connection. A refusal right after "ready" is tried again for a while. Rejects when the signal aborts. */
+  open(signal: AbortSignal, allowHalfOpen: boolean): Promise<Upstream>;
+  /** Closes what has been idle for too long. */
+  sweep(): void;
+  /** Nothing is kept from now on; requests under way end in peace. */
+  retire(): void;
+}

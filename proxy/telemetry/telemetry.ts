@@ -1,0 +1,181 @@
+import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../../core/clock.ts';
+import { type Durations, newDurations, observe } from '../../core/durations.ts';
+import type { AnswerCode, ErrorCode, RefusalCode } from '../../core/errors.ts';
+import type { Route } from '../../core/route.ts';
+import type { ConnectionInfo, TlsFacts } from '../connection/connection-info.ts';
+import { type Counters, type HandshakeKind, type RequestCode, statusClass } from './counters.ts';
+import type { Connection } from '../connection/connection.ts';
+import { requestLine, sessionLine } from './access-lines.ts';
+import { createPodBoard, type PodBoard } from './pod-statistics.ts';
+import { newRequestSeen, type RequestSeen } from './request-telemetry.ts';
+import type { SessionSeen } from '../connection/session-telemetry.ts';
+import { createTimeStamps } from './time-stamps.ts';
+
+/** Where lines of the access log go: takes them at once, never waits, and drops what is too much. */
+export interface LineSink {
+  write(line: string): void;
+  /** Lines that were dropped since the start. */
+  readonly dropped: number;
+}
+
+export interface SeenOptions {
+  readonly worker: number;
+  readonly counters: Counters;
+  readonly clock: Clock;
+  /** Null = no access log. */
+  readonly accessLog: LineSink | null;
+}
+
+export interface RefusedOne {
+  readonly code: RefusalCode | AnswerCode;
+  readonly message: string;
+  readonly requestId: string;
+}
+
+/** What happened is told here once, and becomes counters, histograms, the numbers of each pod and lines of the access log. */
+export interface Seen {
+  readonly durations: Durations;
+  readonly board: Pick<PodBoard, 'tell'>;
+  readonly requestsNow: number;
+  readonly sessionsNow: number;
+  readonly droppedLines: number;
+  /** The handshake is done. */
+  secured(connection: Connection, secure: TLSSocket): TlsFacts;
+  /** With a reason that the client is about to hear. */
+  refused(refusal: RefusedOne, route: Route | null, address: string): void;
+  requestBegan(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen;
+  /** It is known which pod's it is. */
+  requestRouted(request: RequestSeen, route: Route): void;
+  requestEnded(request: RequestSeen): void;
+  /** The pod is about to be dialled. */
+  sessionBegan(route: Route): SessionSeen;
+  /** The pod has taken the connection. */
+  sessionConnected(session: SessionSeen, backend: NonNullable<SessionSeen['backend']>): void;
+  /** A client's connection is gone. */
+  connectionEnded(connection: Connection): void;
+}
+
+export function createSeen({ worker, counters, clock, accessLog }: SeenOptions): Seen {
+  const durations = newDurations();
+  const board = createPodBoard(clock);
+  const timeStamp = createTimeStamps();
+  let requestsNow = 0;
+  let sessionsNow = 0;
+
+  function sessionEnded(session: SessionSeen): void {
+    const { route, counts, backend, beganMs } = session;
+    sessionsNow--;
+    counts.sessionsNow--;
+    if (backend === null) return;
+    const protocol = route.protocol === 'postgres' ? 'postgres' : 'tcp';
+    const { bytesWritten, bytesRead } = backend;
+    counts.bytesIn += bytesWritten;
+    counts.bytesOut += bytesRead;
+    counters.bytes[`${protocol} in`] += bytesWritten;
+    counters.bytes[`${protocol} out`] += bytesRead;
+    observe(durations, `session ${protocol}`, clock.monotonicMs() - beganMs);
+    if (session.firstByteMs !== null) observe(durations, `first-byte ${protocol}`, session.firstByteMs - beganMs);
+  }
+
+  return {
+    durations,
+    board,
+    get requestsNow() {
+      return requestsNow;
+    },
+    get sessionsNow() {
+      return sessionsNow;
+    },
+    get droppedLines() {
+      return accessLog?.dropped ?? 0;
+    },
+    secured(connection, secure) {
+      const handshakeMs = clock.monotonicMs() - connection.acceptedMs;
+      const isResumed = secure.isSessionReused();
+      const { standardName: cipher, version } = secure.getCipher();
+      observe(durations, 'handshake', handshakeMs);
+      counters.handshakes[handshakeKind(version, isResumed)]++;
+      return { version, cipher, alpn: secure.alpnProtocol || null, isResumed, handshakeMs };
+    },
+    refused({ code, message, requestId }, route, address) {
+      counters.refused[code]++;
+      if (route !== null) board.refused(route, { code, message, requestId, address });
+    },
+    requestBegan(info, protocol) {
+      requestsNow++;
+      return newRequestSeen(info, protocol);
+    },
+    requestRouted(request, route) {
+      request.route = route;
+      const counts = board.of(route);
+      request.counts = counts;
+      counts.requestsNow++;
+      counts.requests++;
+    },
+    requestEnded(request) {
+      const endMs = performance.now();
+      const { counts, bytesIn, bytesOut, beganMs, connectedMs, firstByteMs } = request;
+      requestsNow--;
+      counters.requests[statusClass(request.status)]++;
+      if (isRequestCode(request.code)) counters.refused[request.code]++;
+      counters.bytes['http in'] += bytesIn;
+      counters.bytes['http out'] += bytesOut;
+      if (counts !== null) {
+        counts.requestsNow--;
+        counts.bytesIn += bytesIn;
+        counts.bytesOut += bytesOut;
+      }
+      if (connectedMs !== null) observe(durations, 'connect http', connectedMs - beganMs);
+      if (firstByteMs !== null) observe(durations, 'first-byte http', firstByteMs - beganMs);
+      observe(durations, 'request http', endMs - beganMs);
+      if (isGoodProbe(request)) return;
+      accessLog?.write(requestLine(request, { worker, time: timeStamp(clock.now()), endMs }));
+    },
+    sessionBegan(route) {
+      const counts = board.of(route);
+      sessionsNow++;
+      counts.sessionsNow++;
+      const beganMs = clock.monotonicMs();
+      return { route, counts, beganMs, backend: null, connectedMs: null, firstByteMs: null, end: null };
+    },
+    sessionConnected(session, backend) {
+      const protocol = session.route.protocol === 'postgres' ? 'postgres' : 'tcp';
+      session.backend = backend;
+      session.connectedMs = clock.monotonicMs();
+      session.counts.sessions++;
+      counters.sessions++;
+      counters.sessionsOf[protocol]++;
+      observe(durations, `connect ${protocol}`, session.connectedMs - session.beganMs);
+    },
+    connectionEnded(connection) {
+      const { session } = connection;
+      if (session !== null) sessionEnded(session);
+      if (connection.isHttp || connection.closedFor === 'probe' || saidNothing(connection)) return;
+      accessLog?.write(sessionLine(connection, { worker, time: timeStamp(clock.now()), endMs: clock.monotonicMs() }));
+    },
+  };
+}
+
+const PROBE_PATH = /^(?:\/v3)?\/(?:healthz|readyz)(?:\?|$)/;
+
+/** They come every few seconds and all say the same, so only those that fail are worth a line. */
+function isGoodProbe({ isForApi, status, head }: RequestSeen): boolean {
+  return isForApi && status === 200 && head !== null && PROBE_PATH.test(head.url);
+}
+
+/** A TCP check of a kubelet or load balancer: it came, was accepted, and left without a byte. */
+function saidNothing({ raw, closedFor, session, refusedFor, phase }: Connection): boolean {
+  const isEarly = closedFor === 'ended-early' || (closedFor === null && phase === 'sniffing');
+  return isEarly && raw.bytesRead === 0 && session === null && refusedFor === null;
+}
+
+/** Of what is no request; the other reasons are told to `refused`. */
+function isRequestCode(code: ErrorCode | null): code is RequestCode {
+  return code?.startsWith('request.') === true;
+}
+
+function handshakeKind(version: string, isResumed: boolean): HandshakeKind {
+  if (version === 'TLSv1.3') return isResumed ? 'TLSv1.3 resumed' : 'TLSv1.3 full';
+  return isResumed ? 'TLSv1.2 resumed' : 'TLSv1.2 full';
+}
