@@ -3,9 +3,11 @@ import { TLSSocket } from 'node:tls';
 import type { SessionEnd } from '../connection/ends.ts';
 import { type Goodbyes, sayGoodbye } from '../goodbye/goodbye.ts';
 import type { MessageFollower } from '../goodbye/message-follower.ts';
+import { type BatchedWrites, createBatchedWrites } from '../bytes/batched-writes.ts';
 import { afterLinger, whenFlushed, whenQuiet } from '../bytes/linger.ts';
 import type { CutReason } from '../policy/standing.ts';
 import { lends, readOn, tap } from '../bytes/tap.ts';
+import { FULL_RECORD_BYTES, readIntoSharedBuffer } from '../bytes/user-buffer.ts';
 import { endsByReset, surviveFailedWrites } from '../bytes/write-failures.ts';
 
 /**
@@ -13,6 +15,9 @@ import { endsByReset, surviveFailedWrites } from '../bytes/write-failures.ts';
  * the most that a pod which ignores the end of its clients can keep their places.
  */
 export const DEFAULT_HALF_CLOSED_MS = 120_000;
+
+/** So many full TLS records in a row are a bulk transfer. */
+const BULK_RECORDS = 8;
 
 /** Sees what the backend says, before the client gets it. False: it has seen enough. Keeps none of the bytes. */
 export type Onlooker = (bytes: Buffer) => boolean;
@@ -46,6 +51,7 @@ export function splice(
   client.on('error', () => fail('client-failed'));
   backend.on('error', () => fail('backend-failed'));
   client.once('close', () => {
+    toBackend.flush();
     if (!isDone(client)) {
       fail('client-failed');
       whenFlushed(backend, () => backend.resetAndDestroy());
@@ -82,10 +88,11 @@ export function splice(
   watchWrites(client, backend, 'client-failed');
   watchWrites(backend, client, 'backend-failed');
 
-  pass(client, backend, null, goodbyes?.backend?.follower);
+  const toBackend = pass(client, backend, null, goodbyes?.backend?.follower);
   pass(backend, client, onlooker, goodbyes?.client.follower);
   return (reason) => {
     fail(reason);
+    toBackend.flush();
     if (goodbyes === null || client.destroyed || client.writableEnded) {
       client.destroy();
       return;
@@ -100,30 +107,58 @@ export function splice(
   };
 }
 
-/** All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. */
-function pass(source: Socket, sink: Socket, onlooker: Onlooker | null, follower?: MessageFollower): void {
+/**
+ * All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. `flush` is due before
+ * anything else is written to the sink: a TLS client that sends much has its records written several at a time.
+ */
+function pass(
+  source: Socket,
+  sink: Socket,
+  onlooker: Onlooker | null,
+  follower?: MessageFollower,
+): { flush(): void } {
   let look = onlooker;
   const isLent = lends(source);
   // A TLSSocket has encrypted or copied what it is given when `write` returns, if nothing waits in front of it (TLSWrap::
   // DoWrite in Node's src/crypto); a plain socket may still read from it later.
   const usesAtOnce = sink instanceof TLSSocket;
+  let write = (bytes: Buffer): boolean =>
+    sink.write(isLent && !(usesAtOnce && sink.writableLength === 0) ? Buffer.from(bytes) : bytes);
   const give = (bytes: Buffer): boolean => {
     if (sink.destroyed || sink.writableEnded) return true;
     if (look !== null && !look(bytes)) look = null;
     if (follower !== undefined) follower.follow(bytes);
-    return sink.write(isLent && !(usesAtOnce && sink.writableLength === 0) ? Buffer.from(bytes) : bytes);
+    return write(bytes);
   };
   for (let kept = source.read() as Buffer | null; kept !== null; kept = source.read() as Buffer | null) give(kept);
-  tap(source, give);
+  let batch: BatchedWrites | null = null;
+  const flush = (): void => batch?.flush();
+  const passInBatches = (): void => {
+    if (source.destroyed) return;
+    if (readIntoSharedBuffer(source, give)) {
+      batch = createBatchedWrites(sink);
+      write = batch.add;
+    } else tap(source, give);
+  };
+  let fullRecords = 0;
+  const giveUntilBulk = (bytes: Buffer): boolean => {
+    if (bytes.length < FULL_RECORD_BYTES) fullRecords = 0;
+    // Not in the middle of a read.
+    else if (++fullRecords === BULK_RECORDS) setImmediate(passInBatches);
+    return give(bytes);
+  };
+  tap(source, source instanceof TLSSocket && !usesAtOnce ? giveUntilBulk : give);
   // Whoever had it before may have stopped reading.
   readOn(source);
   sink.on('drain', () => readOn(source));
   const passEnd = (): void => {
+    flush();
     if (!endsByReset(source)) sink.end();
   };
   whenEnded(source, passEnd);
   // Without a reader a stream tells no end.
   source.resume();
+  return { flush };
 }
 
 function whenEnded(source: Socket, then: () => void): void {
