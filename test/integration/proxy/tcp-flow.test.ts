@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { processTable } from '../../support/process-table.ts';
 import { Program } from '../../support/program.ts';
-import { until } from '../../support/until.ts';
 
 const MIB = 1024 * 1024;
 /** A gigabyte by hand: PODGATE_FLOW_MIB=1024 npx vitest run test/integration/proxy/tcp-flow.test.ts */
