@@ -111,12 +111,7 @@ export function splice(
  * All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. `flush` is due before
  * anything else is written to the sink: a TLS client that sends much has its records written several at a time.
  */
-function pass(
-  source: Socket,
-  sink: Socket,
-  onlooker: Onlooker | null,
-  follower?: MessageFollower,
-): { flush(): void } {
+function pass(source: Socket, sink: Socket, onlooker: Onlooker | null, follower?: MessageFollower): { flush(): void } {
   let look = onlooker;
   const isLent = lends(source);
   // A TLSSocket has encrypted or copied what it is given when `write` returns, if nothing waits in front of it (TLSWrap::

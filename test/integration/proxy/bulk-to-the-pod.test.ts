@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { FULL_RECORD_BYTES, readIntoSharedBuffer } from '../../../proxy/session/user-buffer.ts';
+import { FULL_RECORD_BYTES, readIntoSharedBuffer } from '../../../proxy/bytes/user-buffer.ts';
 import { runningRoute } from './support/gateway-fixture.ts';
 import { createStage } from './support/stage.ts';
 import { openPlain, startBackend } from './support/streams.ts';
@@ -47,18 +47,22 @@ it('this Node lets an open socket read into a buffer of ours', async () => {
 it.each([
   ['whole records alone, and the end right behind them', 0],
   ['a last record that is shorter', 1_000],
-])('nothing of a transfer is lost: %s', async (_, more) => {
-  const { port } = await startDigests(0);
-  const fixture = await start({ routes: [runningRoute(HOST, port)] });
-  for (let round = 0; round < 5; round++) {
-    const client = await fixture.connect(HOST);
-    const bytes = randomBytes(RECORDS * FULL_RECORD_BYTES + more);
-    client.end(bytes);
-    const [received] = (await once(client, 'data')) as [Buffer];
-    expect(received.toString()).toBe(digest(bytes));
-    client.destroy();
-  }
-}, 60_000);
+])(
+  'nothing of a transfer is lost: %s',
+  async (_, more) => {
+    const { port } = await startDigests(0);
+    const fixture = await start({ routes: [runningRoute(HOST, port)] });
+    for (let round = 0; round < 5; round++) {
+      const client = await fixture.connect(HOST);
+      const bytes = randomBytes(RECORDS * FULL_RECORD_BYTES + more);
+      client.end(bytes);
+      const [received] = (await once(client, 'data')) as [Buffer];
+      expect(received.toString()).toBe(digest(bytes));
+      client.destroy();
+    }
+  },
+  60_000,
+);
 
 it('many at once do not mix, to pods that are slow or fast', async () => {
   const [fast, slow] = await Promise.all([startDigests(0), startDigests(2)]);
