@@ -15,7 +15,7 @@ interface OnreadSymbols {
 let symbols: OnreadSymbols | null | undefined;
 
 function findSymbols(): OnreadSymbols | null {
-  const probe = new Socket({ onread: { buffer: landing, callback: () => true } } as object);
+  const probe = new Socket({ onread: { buffer: landing, callback: () => true } });
   const named = new Map(Object.getOwnPropertySymbols(probe).map((symbol) => [symbol.description, symbol]));
   probe.destroy();
   const [buffer, callback] = [named.get('kBuffer'), named.get('kBufferCb')];
