@@ -1,13 +1,14 @@
 import { createPublicKey } from 'node:crypto';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { parseAddressRange } from '../core/address-range.ts';
 import { acmeSection } from './acme-section.ts';
 import { apiSection } from './api-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
 import { processSection } from './process-section.ts';
 import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
 import { quotasSection } from './quotas-section.ts';
-import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isAddressRange, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
+import { ADDRESS_RANGE_RULE, BASE_HOST_RULE, isBaseHost, isTenantId, TENANT_RULE } from './names.ts';
 
 const count = z.int().min(0);
 /** Signs of life come every second. */
@@ -38,6 +39,8 @@ const tenant = z
     services: z.array(z.string().regex(/^[^\s@]+(@[^\s@]+)?$/, { error: SERVICE_RULE })).default([]),
   })
   .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'give key or jwks, not both' });
+
+const addressRange = z.string().refine((text) => parseAddressRange(text) !== null, { error: ADDRESS_RANGE_RULE });
 
 /** Each is two sockets, or four with IPv6, in every worker. */
 const LISTENERS_MAX = 8;
@@ -98,7 +101,7 @@ const CONFIG_FILE = z.strictObject({
   supervision: z
     .strictObject({ workerHungAfterMs: hungAfterMs.default(10_000), controlHungAfterMs: hungAfterMs.default(30_000) })
     .prefault({}),
-  trustedProxies: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),
+  trustedProxies: z.array(addressRange).default([]),
   accessLog: z
     .strictObject({
       to: z.enum(['file', 'stdout', 'off']).optional(),
@@ -116,7 +119,7 @@ const CONFIG_FILE = z.strictObject({
     .prefault({}),
   proxyProtocol: z
     .strictObject({
-      from: z.array(z.string().refine(isAddressRange, { error: ADDRESS_RANGE_RULE })).default([]),
+      from: z.array(addressRange).default([]),
       policy: z.enum(['ignore', 'use', 'require']).default('require'),
     })
     .prefault({}),

@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { addressRangeText, parseAddressRange } from '../core/address-range.ts';
 import type { KubernetesConfig } from './config.ts';
-import { ADDRESS_RANGE_RULE, isAddressRange, isNamespace, NAMESPACE_RULE } from './names.ts';
+import { ADDRESS_RANGE_RULE, isNamespace, NAMESPACE_RULE } from './names.ts';
 
 const DEFAULT_NAMESPACE = 'podgate-pods';
 
@@ -15,8 +16,12 @@ const labels = z.record(
   z.string().regex(LABEL_KEY, { error: 'must be the key of a Kubernetes label' }),
   z.string().regex(LABEL_VALUE, { error: 'must be the value of a Kubernetes label' }),
 );
-const network = z.string().refine((range) => isAddressRange(range) && /\/\d{1,3}$/.test(range), {
-  error: `${ADDRESS_RANGE_RULE}, with a prefix length`,
+/** In canonical form: IPv4 mapped to IPv6 goes into the IPv4 rule of a policy. */
+const network = z.string().transform((text, context) => {
+  const range = text.includes('/') ? parseAddressRange(text) : null;
+  if (range !== null) return addressRangeText(range);
+  context.addIssue(`${ADDRESS_RANGE_RULE}, with a prefix length`);
+  return z.NEVER;
 });
 
 /** `kubernetes:` of the YAML file. */

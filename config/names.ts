@@ -30,14 +30,6 @@ export function isInside(host: string, baseHost: string): boolean {
   return host === baseHost || host.endsWith(`.pods.${baseHost}`);
 }
 
-/** An IP address, or a network as address and prefix length. */
-export function isAddressRange(text: string): boolean {
-  const [address = '', prefix, ...rest] = text.split('/');
-  const family = isIP(address);
-  if (family === 0 || address.includes('%') || rest.length > 0) return false;
-  return prefix === undefined || (/^(0|[1-9]\d{0,2})$/.test(prefix) && Number(prefix) <= (family === 6 ? 128 : 32));
-}
-
 export const ADDRESS_RANGE_RULE = 'must be an IP address or a network such as 10.0.0.0/8';
 export const SITE_RULE = `must be at most ${SITE_MAX_LENGTH} lower-case letters, digits and inner hyphens`;
 export const TENANT_RULE = `must be at most ${TENANT_MAX_LENGTH} lower-case letters, digits and inner hyphens`;

@@ -1,7 +1,6 @@
-import { isIP } from 'node:net';
-
 import { z } from 'zod';
 
+import { parseAddressRange } from '../../core/address-range.ts';
 import { stanzaProblem } from '../../core/ids.ts';
 import { PERMISSION_LEVELS, WISHES } from '../../core/pod.ts';
 import { userNameProblem } from '../auth/user-name.ts';
@@ -39,15 +38,6 @@ function ruled(problemOf: (text: string) => string | null): z.core.CheckFn<strin
     const problem = problemOf(payload.value);
     if (problem !== null) payload.issues.push({ code: 'custom', message: problem, input: payload.value });
   };
-}
-
-/** IPv4 or IPv6, alone or with a prefix length. "*" is no address: an empty list allows everyone. */
-function isAddressBlock(text: string): boolean {
-  const [address = '', prefix, ...rest] = text.split('/');
-  if (rest.length > 0 || address.includes('%')) return false;
-  const family = isIP(address);
-  if (family === 0) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 }
 
 const text = boundedText(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL');
@@ -88,7 +78,10 @@ const stanza = z.strictObject({
     .describe('local_only is reachable from within the cluster alone. Default: http.'),
   port: port.optional().describe('Port on which the pod listens. Default: 5000.'),
   ip_allow_list: boundedList(
-    boundedText(ADDRESS_BLOCK_MAX_LENGTH).refine(isAddressBlock, 'must be an IP address or a CIDR block'),
+    boundedText(ADDRESS_BLOCK_MAX_LENGTH).refine(
+      (entry) => parseAddressRange(entry) !== null,
+      'must be an IP address or a CIDR block',
+    ),
     IP_ENTRIES_MAX,
   )
     .optional()

@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { parseStoredAddressRange } from '../../core/address-range.ts';
 import type { Route } from '../../core/route.ts';
 
 /** Compiled once per route object: a changed route is a new object, a withdrawn one takes its list with it. */
@@ -20,17 +21,12 @@ export function isListed(list: BlockList, address: string): boolean {
   return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }
 
-/** Addresses and CIDRs; an entry that cannot be read stands for nobody. */
+/** Addresses and CIDR blocks; an entry that cannot be parsed matches no address. */
 export function compileAddressList(entries: readonly string[]): BlockList {
   const list = new BlockList();
   for (const entry of entries) {
-    const [address = '', prefix, ...rest] = entry.trim().split('/');
-    const family = isIP(address);
-    if (family === 0 || rest.length > 0) continue;
-    const bits = family === 6 ? 128 : 32;
-    const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : NaN;
-    if (!(length <= bits)) continue;
-    list.addSubnet(address, length, family === 6 ? 'ipv6' : 'ipv4');
+    const range = parseStoredAddressRange(entry);
+    if (range !== null) list.addSubnet(range.address, range.prefixLength, range.family);
   }
   return list;
 }

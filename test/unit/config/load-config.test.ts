@@ -296,7 +296,7 @@ describe('a cluster', () => {
   nodeSelector: {pool: users}
   tolerations: [{key: users, operator: Exists}]
   gateway: {namespace: edge, labels: {app: podgate}}
-  egressExcept: [203.0.113.0/24]
+  egressExcept: [203.0.113.0/24, '::ffff:198.51.100.0/120', 2001:DB8::/32]
   nameServers: [10.96.0.10/32]
 `,
     );
@@ -313,7 +313,7 @@ describe('a cluster', () => {
       nodeSelector: { pool: 'users' },
       tolerations: [{ key: 'users', operator: 'Exists' }],
       gateway: { namespace: 'edge', labels: { app: 'podgate' } },
-      egressExcept: ['203.0.113.0/24'],
+      egressExcept: ['203.0.113.0/24', '198.51.100.0/24', '2001:db8::/32'],
       nameServers: ['10.96.0.10/32'],
     });
   });
@@ -450,7 +450,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     expect(load({}, 'accessLog: { to: off }').accessLog.to).toBe('off');
     expect(problemsOf({}, 'accessLog: { to: syslog, maxFileMiB: 0 }')).toHaveLength(2);
     expect(load({}, 'trustedProxies: [10.0.0.0/8]').trustedProxies).toEqual(['10.0.0.0/8']);
-    expect(problemsOf({}, 'trustedProxies: [example.org]')).toHaveLength(1);
+    expect(problemsOf({}, 'trustedProxies: [example.org, 10.0.0.0/08, fe80::1%eth0]')).toHaveLength(3);
   });
 
   test('sessions get a second at the end, or what is said', () => {
