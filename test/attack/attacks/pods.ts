@@ -7,6 +7,7 @@ import { pause, type Stage } from '../stage.ts';
 const ATTACKER = 'mallory';
 const OWNER = 'alice';
 const MIB = 1 << 20;
+const VOLUMES_PER_USER = 3;
 /** A log may have one rotated file beside the current one. */
 const LOG_BOUND_MIB = 24;
 
@@ -126,11 +127,11 @@ const memoryHog: Attack = {
 const keptVolumes: Attack = {
   name: 'kept-volumes',
   summary: 'a user creates databases and deletes them with keep_volume=true, again and again',
-  async run(stage, scale) {
-    const turns = scale === 'full' ? 30 : 3;
+  program: { configuration: { quotas: { volumesPerUser: VOLUMES_PER_USER } } },
+  async run(stage) {
     let kept = 0;
     let refusal = '';
-    for (let turn = 0; turn < turns && refusal === ''; turn += 1) {
+    for (let turn = 0; turn <= VOLUMES_PER_USER && refusal === ''; turn += 1) {
       const podId = `keep${turn}`;
       const created = await stage.api(ATTACKER, 'POST', '/v3/pods?wait=routable', {
         pod_id: podId,
@@ -141,7 +142,8 @@ const keptVolumes: Attack = {
       if (status === 200) kept += 1;
       else refusal = `${status} ${JSON.stringify(body.message)}`;
     }
-    if (kept === 30) throw new Error('a user kept 30 volumes and nothing refused the next');
+    if (kept !== VOLUMES_PER_USER || !refusal.startsWith('403 '))
+      throw new Error(`a user kept ${kept} volumes, ${VOLUMES_PER_USER} are allowed; the next: ${refusal}`);
     return { kept, 'refused with': refusal };
   },
 };
