@@ -7,7 +7,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { serveFeed } from '../control/routes/feed-server.ts';
+import { serveFeed } from '../control/workers/feed-server.ts';
 import { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import { openSqliteDatabase } from '../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../core/ids.ts';
@@ -19,7 +19,7 @@ import { podRecord, podSpec, workloadOf } from '../test/support/pod-records.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { until } from '../test/support/until.ts';
 import { machine, quantiles, show } from './measure.ts';
-import { CertificateShelf } from '../control/routes/certificate-shelf.ts';
+import { CertificateShelf } from '../control/workers/served-certificates.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const [first, second] = process.argv.slice(2);

@@ -1,10 +1,10 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { readMetricsToken } from '../config/api-section.ts';
 import type { Config } from '../config/config.ts';
-import type { Api } from '../control/http/api.ts';
+import type { Api } from '../control/api.ts';
 import { answerClientError, API_SERVER_OPTIONS, CONNECTIONS_MAX } from '../control/http/client-error.ts';
 import { controlHostNames } from '../control/http/known-hosts.ts';
-import { metricsEndpoint } from '../control/http/metrics-endpoint.ts';
+import { metricsEndpoint } from '../control/metrics/metrics-endpoint.ts';
 import { listenOnUnixSocket } from '../control/sockets/unix-listener.ts';
 import type { Logger } from '../core/logger.ts';
 import { expectClientLine } from './control-port/client-line.ts';

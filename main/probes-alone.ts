@@ -1,9 +1,9 @@
 import type { RequestListener } from 'node:http';
 import type { Config } from '../config/config.ts';
-import type { Api } from '../control/http/api.ts';
+import type { Api } from '../control/api.ts';
 import { errorEnvelope, replyEnvelope } from '../control/http/envelope.ts';
 import { requireKnownHost } from '../control/http/known-hosts.ts';
-import type { Readiness } from '../control/http/misc-operations.ts';
+import type { Readiness } from '../control/resources/health/operations.ts';
 import { HTTP_STATUS } from '../control/http/status-codes.ts';
 import { PodgateError } from '../core/errors.ts';
 import { controlHostsOf } from './control-servers.ts';

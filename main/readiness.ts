@@ -1,7 +1,7 @@
-import type { Readiness } from '../control/http/misc-operations.ts';
-import type { HealthLoop } from '../control/health/health-loop.ts';
-import type { ReadinessExercise } from '../control/health/readiness-exercise.ts';
-import type { StoreJudge } from '../control/health/store-judge.ts';
+import type { Readiness } from '../control/resources/health/operations.ts';
+import type { HealthLoop } from '../control/resources/pods/reconcile/health-loop.ts';
+import type { ReadinessExercise } from '../control/resources/health/readiness-exercise.ts';
+import type { StoreJudge } from '../control/store/store-judge.ts';
 import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import type { CertificateAdmin, CertificateReport } from '../core/certificate-admin.ts';
 import type { Leadership } from '../core/leadership.ts';

@@ -1,4 +1,4 @@
-import type { KeptVolume } from '../../control/quotas/kept-volumes.ts';
+import type { KeptVolume } from '../../control/resources/pods/kept-volumes.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { callOperator } from './call-operator.ts';
 

@@ -1,5 +1,7 @@
 import { PodgateError } from '../../core/errors.ts';
-import type { Precondition } from '../pods/update-pod.ts';
+
+/** Whether the generation of what is stored is one the caller has named. */
+export type Precondition = (generation: number) => boolean;
 
 const ENTITY_TAG = /^(W\/)?"([\x21\x23-\x7e]*)"$/;
 

@@ -1,7 +1,7 @@
 import type { MetricFamily, MetricSample, MetricSource } from '../../core/metrics.ts';
 import { QUOTA_RESOURCES, type Quotas, usageKey } from '../../core/quota.ts';
 import type { Store } from '../../core/store.ts';
-import type { Admission } from '../quotas/admission.ts';
+import type { Admission } from '../objects/quota/admission.ts';
 
 export interface QuotaMetricsParts {
   readonly store: Pick<Store, 'get'>;

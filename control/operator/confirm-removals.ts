@@ -1,6 +1,6 @@
-import type { HealthLoop } from '../health/health-loop.ts';
-import type { HeldBackRemovals } from '../health/orphan-watch.ts';
-import type { StoreJudge } from '../health/store-judge.ts';
+import type { HealthLoop } from '../resources/pods/reconcile/health-loop.ts';
+import type { HeldBackRemovals } from '../resources/pods/reconcile/orphan-watch.ts';
+import type { StoreJudge } from '../store/store-judge.ts';
 
 export interface ConfirmOptions {
   /** The code of the list that the operator has seen; null only lists. */

@@ -8,7 +8,7 @@ import type {
 import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { ParkedKey, Queue, QueueStats } from '../../core/queue.ts';
-import type { KeptVolume, KeptVolumeRemoval } from '../quotas/kept-volumes.ts';
+import type { KeptVolume, KeptVolumeRemoval } from '../resources/pods/kept-volumes.ts';
 import type { ConfirmOptions, ConfirmReport } from './confirm-removals.ts';
 import type { RecoverOptions, RecoverReport } from './recover-store.ts';
 

@@ -15,7 +15,7 @@ import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { CredentialRecord, PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import type { Batch, Put, RecordKind, Store, Stored } from '../../core/store.ts';
-import type { StoreJudge } from '../health/store-judge.ts';
+import type { StoreJudge } from '../store/store-judge.ts';
 import type { RecoveryView } from '../store/recovery-view.ts';
 import type { StoreGuard } from '../store/store-guard.ts';
 import { recordOfAnnotation } from '../store/record-schema.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { actingParts } from '../../control/health/acting-parts.ts';
-import { OrphanWatch } from '../../control/health/orphan-watch.ts';
-import { reconcilePod, type ReconcileParts } from '../../control/health/reconcile.ts';
+import { actingParts } from '../../control/leadership/acting-parts.ts';
+import { OrphanWatch } from '../../control/resources/pods/reconcile/orphan-watch.ts';
+import { reconcilePod, type ReconcileParts } from '../../control/resources/pods/reconcile/reconcile-pod.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../core/ids.ts';

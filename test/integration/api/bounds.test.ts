@@ -5,8 +5,8 @@ import { afterEach, expect, test } from 'vitest';
 
 import { API_SERVER_OPTIONS } from '../../../control/http/client-error.ts';
 import { DEFAULT_CALL_LIMITS } from '../../../control/http/limits/call-admission.ts';
-import type { ApiOptions } from '../../../control/http/api.ts';
-import { metricsEndpoint } from '../../../control/http/metrics-endpoint.ts';
+import type { ApiOptions } from '../../../control/api.ts';
+import { metricsEndpoint } from '../../../control/metrics/metrics-endpoint.ts';
 import { controlHostNames } from '../../../control/http/known-hosts.ts';
 import { pause } from '../../../core/abort.ts';
 import type { RoutableAnswer } from '../../../core/feed-protocol.ts';

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createHealthLoop } from '../../../control/health/health-loop.ts';
-import { createUsageOf } from '../../../control/quotas/count-usage.ts';
-import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
-import { createLeadership } from '../../../control/health/leadership.ts';
-import { createStoreJudge } from '../../../control/health/store-judge.ts';
-import { keepAllOutput } from '../../../control/health/keep-output.ts';
+import { createHealthLoop } from '../../../control/resources/pods/reconcile/health-loop.ts';
+import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
+import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
+import { createLeadership } from '../../../control/leadership/leadership.ts';
+import { createStoreJudge } from '../../../control/store/store-judge.ts';
+import { keepAllOutput } from '../../../control/resources/pods/reconcile/keep-output.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { LogStore } from '../../../core/log-store.ts';

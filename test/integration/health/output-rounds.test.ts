@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { keepOutput } from '../../../control/health/keep-output.ts';
-import { OutputRounds } from '../../../control/health/output-rounds.ts';
+import { keepOutput } from '../../../control/resources/pods/reconcile/keep-output.ts';
+import { OutputRounds } from '../../../control/resources/pods/reconcile/output-rounds.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { PrintedOptions, WorkloadRef } from '../../../core/orchestrator.ts';
 import { linesAfter } from '../../../spawner/orchestrator/kubernetes/printed-lines.ts';

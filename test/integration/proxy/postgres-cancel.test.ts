@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { serveFeed } from '../../../control/routes/feed-server.ts';
+import { serveFeed } from '../../../control/workers/feed-server.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../../core/ids.ts';
@@ -25,7 +25,7 @@ import { makeCertificate } from './support/certificate.ts';
 import { systemClock } from './support/gateway-fixture.ts';
 import { startPostgres, type PostgresServer } from './support/postgres-server.ts';
 import { readAndEnd } from './support/streams.ts';
-import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
+import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
 
 const HOST = 'mypg.pods.localhost';
 /** Pods that end TLS themselves: the same Postgres, and one that notes who comes. */

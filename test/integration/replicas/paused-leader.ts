@@ -2,11 +2,11 @@
  * A process with one health loop, for paused-leader.test.ts, which stops it (SIGSTOP) in the middle of its work: while
  * it observes a workload, between the reading of the record and what follows from it.
  */
-import { createHealthLoop } from '../../../control/health/health-loop.ts';
-import { createUsageOf } from '../../../control/quotas/count-usage.ts';
-import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
-import { createLeadership } from '../../../control/health/leadership.ts';
-import { createStoreJudge } from '../../../control/health/store-judge.ts';
+import { createHealthLoop } from '../../../control/resources/pods/reconcile/health-loop.ts';
+import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
+import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
+import { createLeadership } from '../../../control/leadership/leadership.ts';
+import { createStoreJudge } from '../../../control/store/store-judge.ts';
 import { openRedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { PodRecord } from '../../../core/pod.ts';

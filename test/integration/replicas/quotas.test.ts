@@ -1,11 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import type { Caller } from '../../../control/auth/authenticator.ts';
-import { createPodService, type PodService } from '../../../control/pods/pod-service.ts';
-import type { PodFields } from '../../../control/pods/written-pod.ts';
-import { createAdmission } from '../../../control/quotas/admission.ts';
-import { countUsage, createUsageOf } from '../../../control/quotas/count-usage.ts';
-import { createUsageAudit } from '../../../control/quotas/usage-audit.ts';
+import { createPodService, type PodService } from '../../../control/resources/pods/pod-service.ts';
+import type { PodFields } from '../../../control/resources/pods/written-pod.ts';
+import { createAdmission } from '../../../control/objects/quota/admission.ts';
+import { countUsage, createUsageOf } from '../../../control/objects/quota/count-usage.ts';
+import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
 import { openRedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { openSqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { PodgateError } from '../../../core/errors.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { waitRoutable } from '../../../control/pods/wait-routable.ts';
+import { waitRoutable } from '../../../control/resources/pods/wait-routable.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { RedisServer } from '../../support/redis-server.ts';
 import { until } from '../../support/until.ts';

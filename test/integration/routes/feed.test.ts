@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { serveFeed } from '../../../control/routes/feed-server.ts';
+import { serveFeed } from '../../../control/workers/feed-server.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import type { ControlMessage, WorkerMessage } from '../../../core/feed-protocol.ts';
@@ -14,7 +14,7 @@ import type { PodRecord } from '../../../core/pod.ts';
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
-import { CertificateShelf } from '../../../control/routes/certificate-shelf.ts';
+import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const KEY = podKey('default', 'mypod');

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { networkingProblems } from '../../../control/pods/stanza-rules.ts';
+import { networkingProblems } from '../../../control/resources/pods/stanza-rules.ts';
 
 const stanza = (clientCa?: string) => ({
   protocol: 'http' as const,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { createLeadership } from '../../../control/health/leadership.ts';
+import { createLeadership } from '../../../control/leadership/leadership.ts';
 import { untilAborted } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Leadership, Term } from '../../../core/leadership.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createReadinessExercise } from '../../../control/health/readiness-exercise.ts';
+import { createReadinessExercise } from '../../../control/resources/health/readiness-exercise.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { CommitResult } from '../../../core/store.ts';
 import { silentLog } from '../../support/silent-log.ts';

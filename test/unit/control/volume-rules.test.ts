@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { podSchemas } from '../../../control/http/pod-schemas.ts';
-import { podAnswer } from '../../../control/http/pod-answer.ts';
-import { writtenPodOf } from '../../../control/http/written-pod.ts';
-import { type RuleContext, specOfNewPod, specOfUpdate } from '../../../control/pods/pod-rules.ts';
+import { podSchemas } from '../../../control/resources/pods/schema.ts';
+import { podAnswer } from '../../../control/resources/pods/response.ts';
+import { writtenPodOf } from '../../../control/resources/pods/read-body.ts';
+import { type RuleContext, specOfNewPod, specOfUpdate } from '../../../control/resources/pods/rules.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { LIMITS } from './limits.ts';

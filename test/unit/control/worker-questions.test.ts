@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createWorkerQuestions } from '../../../control/connections/worker-questions.ts';
+import { createWorkerQuestions } from '../../../control/workers/worker-questions.ts';
 import type { PodConnections } from '../../../core/pod-connections.ts';
 
 const SEEN: PodConnections = { sinceMs: 1, stanzas: {}, refusals: [] };

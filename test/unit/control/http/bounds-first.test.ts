@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 import { boundedList, boundedRecord, boundedText } from '../../../../control/http/bounded.ts';
 import { checkFields } from '../../../../control/http/field-checks.ts';
-import { podSchemas } from '../../../../control/http/pod-schemas.ts';
+import { podSchemas } from '../../../../control/resources/pods/schema.ts';
 import { LIMITS } from '../limits.ts';
 
 const many = <T>(count: number, item: (index: number) => T): T[] => Array.from({ length: count }, (_, i) => item(i));

@@ -1,0 +1,51 @@
+import { addUsage, NO_USAGE, type Usage, usageOfKeptVolume, usageOfPod } from '../../../core/quota.ts';
+import type { PodRecord, PodSpec } from '../../../core/pod.ts';
+import { ownerIndex } from '../../../core/pod-put.ts';
+import type { RecordKind, Store, Stored } from '../../../core/store.ts';
+
+const PAGE = 500;
+
+/** How a pod is counted. */
+export type UsageOf = (record: PodRecord) => Usage;
+
+/** `hasOwnVolume`: a pod of that spec has a volume beside those it mounts by name. */
+export function createUsageOf(hasOwnVolume: (spec: PodSpec) => boolean): UsageOf {
+  return (record) => usageOfPod(record, volumeCount(record, hasOwnVolume));
+}
+
+/** Of the spec, of what runs, and of earlier runs: a volume stays until its pod is deleted, mounted or not. */
+function volumeCount(record: PodRecord, hasOwnVolume: (spec: PodSpec) => boolean): number {
+  const specs = [record.spec, ...(record.applied === null ? [] : [record.applied.spec])];
+  const mounted = new Set([
+    ...(record.formerVolumes ?? []),
+    ...specs.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)),
+  ]);
+  return mounted.size + (specs.some(hasOwnVolume) ? 1 : 0);
+}
+
+/** Of a user, or of a whole tenant (`user` is null), from the records themselves. */
+export async function countUsage(
+  store: Store,
+  usageOf: UsageOf,
+  { tenant, user }: { readonly tenant: string; readonly user: string | null },
+): Promise<Usage> {
+  const query = { tenant, ...(user === null ? {} : { index: ownerIndex(user) }) };
+  let used = NO_USAGE;
+  for await (const { value } of listAll(store, 'pod', query)) used = addUsage(used, usageOf(value));
+  for await (const { value } of listAll(store, 'kept-volume', query)) used = addUsage(used, usageOfKeptVolume(value));
+  return used;
+}
+
+export async function* listAll<K extends RecordKind>(
+  store: Store,
+  kind: K,
+  query: { readonly tenant?: string; readonly index?: string } = {},
+): AsyncIterable<Stored<K>> {
+  let after: string | undefined;
+  for (;;) {
+    const page = await store.list(kind, { ...query, limit: PAGE, ...(after === undefined ? {} : { after }) });
+    yield* page;
+    after = page.at(-1)?.key;
+    if (after === undefined || page.length < PAGE) return;
+  }
+}

@@ -1,0 +1,114 @@
+import { pause } from '../../../core/abort.ts';
+import { errorText } from '../../../core/errors.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { Store } from '../../../core/store.ts';
+
+const EXERCISE_EVERY_MS = 5_000;
+/** Until the store has been looked at, and could be written to for the first time. */
+const FIRST_EVERY_MS = 250;
+const FIRST_TURNS = 40;
+const NOT_YET = 'not yet written to';
+/** Looking through a whole store takes time; it gets at most this share of it. */
+const EXAMINE_LEAST_MS = 60_000;
+const EXAMINE_SHARE = 0.001;
+
+export interface ReadinessExerciseOptions {
+  readonly store: Pick<Store, 'commit'>;
+  /** A store that is suspect is not written to. */
+  readonly isTrusted: () => boolean;
+  /** Looks for damage, where the store can. Throws, or returns a sentence for the log. */
+  readonly examine?: (() => Promise<string | null>) | undefined;
+  /** What has been read from the store that was damaged; null = nothing. */
+  readonly damage?: (() => string | null) | undefined;
+  /** A call of the API on the way that the gateway takes. Throws when it fails. */
+  readonly callApi: (signal: AbortSignal) => Promise<void>;
+  readonly log: Logger;
+  /** Default: 5 s. */
+  readonly everyMs?: number;
+}
+
+/** What failed when it was last tried, in words for whoever asks: no name, no address. Null = nothing. */
+export interface ReadinessExercise {
+  store(): string | null;
+  api(): string | null;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Does, now and then, what readiness promises: a write to the store, and a call of the API through its socket. */
+export function createReadinessExercise(options: ReadinessExerciseOptions): ReadinessExercise {
+  const { store, isTrusted, examine, callApi, log } = options;
+  const problems: { store: string | null; damage: string | null; api: string | null } = {
+    store: NOT_YET,
+    damage: null,
+    api: null,
+  };
+  let examineAtMs = 0;
+
+  /** Logs a change, not every turn. */
+  function found(what: keyof typeof problems, problem: string | null, detail: string): void {
+    const before = problems[what];
+    problems[what] = problem;
+    if (problem !== null && (before === null || before === NOT_YET))
+      log.error({ problem: `${what}: ${problem}`, detail }, 'not ready');
+    if (problem === null && before !== null && before !== NOT_YET)
+      log.info({ was: `${what}: ${before}` }, 'ready again');
+  }
+
+  async function writeToStore(): Promise<void> {
+    if (!isTrusted()) return;
+    try {
+      await store.commit({});
+      found('store', null, '');
+    } catch (error) {
+      found('store', storeProblem(error), errorText(error));
+    }
+  }
+
+  async function lookForDamage(): Promise<void> {
+    const startedMs = performance.now();
+    if (examine === undefined || startedMs < examineAtMs) return;
+    let damage: string | null;
+    try {
+      damage = await examine();
+    } catch (error) {
+      damage = errorText(error);
+    }
+    const tookMs = performance.now() - startedMs;
+    examineAtMs = performance.now() + Math.max(EXAMINE_LEAST_MS, tookMs / EXAMINE_SHARE);
+    found('damage', damage === null ? null : 'damaged', damage ?? '');
+  }
+
+  async function callTheApi(signal: AbortSignal): Promise<void> {
+    try {
+      await callApi(signal);
+      found('api', null, '');
+    } catch (error) {
+      found('api', 'calls through the gateway fail', errorText(error));
+    }
+  }
+
+  return {
+    store: () => ((options.damage?.() ?? null) === null ? (problems.damage ?? problems.store) : 'damaged'),
+    api: () => problems.api,
+    async run(signal) {
+      for (let turn = 0; !signal.aborted; turn++) {
+        await Promise.all([writeToStore(), callTheApi(signal)]);
+        await lookForDamage();
+        const everyMs = options.everyMs ?? EXERCISE_EVERY_MS;
+        await pause(
+          problems.store === NOT_YET && turn < FIRST_TURNS ? Math.min(FIRST_EVERY_MS, everyMs) : everyMs,
+          signal,
+        );
+      }
+    },
+  };
+}
+
+/** Of the names that databases give their failures (store/sqlite/sqlite-failure.ts, Redis' error replies). */
+export function storeProblem(error: unknown): string {
+  const text = errorText(error);
+  if (/SQLITE_FULL|ENOSPC|\bOOM\b/.test(text)) return 'writes fail: it is full';
+  if (/SQLITE_CORRUPT|SQLITE_NOTADB/.test(text)) return 'damaged';
+  if (/SQLITE_IOERR/.test(text)) return 'writes fail: the disk does not work';
+  return 'writes fail';
+}

@@ -1,0 +1,117 @@
+import { z } from 'zod';
+
+import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
+import { mergePodConnections } from '../../../core/pod-connections.ts';
+import type { PodService } from './pod-service.ts';
+import type { Operation } from '../../http/operation.ts';
+import { podIdOf } from './operations.ts';
+
+const count = z.int();
+
+export const PodConnectionsAnswer = z.object({
+  sessions_now: count.describe('Sessions of TCP (Bolt, too) and Postgres.'),
+  requests_now: count.describe('HTTP requests under way, and tunnels such as WebSocket.'),
+  stanzas: z.record(
+    z.string(),
+    z.object({
+      sessions_now: count,
+      requests_now: count,
+      sessions_total: count,
+      requests_total: count,
+      refusals_total: count,
+      bytes_in: count.describe('From clients to the pod: what is inside TLS, of HTTP the bodies.'),
+      bytes_out: count,
+    }),
+  ),
+  replicas: z.array(
+    z.object({
+      replica: z.string(),
+      since: z.iso.datetime().describe('Totals count from then: workers forget when they end.'),
+      workers: z.array(
+        z.object({
+          worker: z.int(),
+          gateway: z.string().optional().describe('The replica of the worker, where that is a gateway alone.'),
+          sessions_now: count,
+          requests_now: count,
+        }),
+      ),
+    }),
+  ),
+  refusals: z
+    .array(
+      z.object({
+        time: z.iso.datetime(),
+        code: z.string(),
+        message: z.string(),
+        address: z.string().describe("The client's."),
+        protocol: z.string(),
+        stanza: z.string(),
+        request_id: z.string().describe('As the client has read it.'),
+        replica: z.string(),
+      }),
+    )
+    .describe('The last ones, newest first.'),
+});
+
+const REFUSALS_SHOWN = 50;
+
+export function connectionsOperation(pods: Pick<PodService, 'connections'>): Operation {
+  return {
+    operationId: 'get_pod_connections',
+    methods: ['get'],
+    path: '/pods/{pod_id}/connections',
+    tag: 'Pods',
+    summary: 'Who is connected now, and the last who were refused, and why. It shows addresses of clients: USER.',
+    result: PodConnectionsAnswer,
+    access: 'token',
+    handle: async (call) => {
+      const seen = await pods.connections(call.caller, podIdOf(call));
+      return {
+        message: 'Pod connections retrieved successfully.',
+        result: answerOf(seen),
+        ...(seen.missing.length === 0 ? {} : { metadata: { missing: seen.missing } }),
+      };
+    },
+  };
+}
+
+function answerOf({ replicas }: PodConnectionsReport): z.output<typeof PodConnectionsAnswer> {
+  const stanzas = Object.entries(mergePodConnections(replicas, 0).stanzas);
+  const refusals = replicas.flatMap((each) => each.refusals.map((refusal) => ({ ...refusal, replica: each.replica })));
+  return {
+    sessions_now: stanzas.reduce((sum, [, { sessionsNow }]) => sum + sessionsNow, 0),
+    requests_now: stanzas.reduce((sum, [, { requestsNow }]) => sum + requestsNow, 0),
+    stanzas: Object.fromEntries(
+      stanzas.map(([name, counts]) => [
+        name,
+        {
+          sessions_now: counts.sessionsNow,
+          requests_now: counts.requestsNow,
+          sessions_total: counts.sessions,
+          requests_total: counts.requests,
+          refusals_total: counts.refusals,
+          bytes_in: counts.bytesIn,
+          bytes_out: counts.bytesOut,
+        },
+      ]),
+    ),
+    replicas: replicas.map(({ replica, sinceMs, workers }) => ({
+      replica,
+      since: new Date(sinceMs).toISOString(),
+      workers: workers
+        .toSorted((a, b) => a.worker - b.worker)
+        .map(({ sessionsNow, requestsNow, ...name }) => ({
+          ...name,
+          sessions_now: sessionsNow,
+          requests_now: requestsNow,
+        })),
+    })),
+    refusals: refusals
+      .toSorted((a, b) => b.atMs - a.atMs)
+      .slice(0, REFUSALS_SHOWN)
+      .map(({ atMs, code, message, address, protocol, stanza, requestId, replica }) => ({
+        time: new Date(atMs).toISOString(),
+        ...{ code, message, address, protocol, stanza, request_id: requestId, replica },
+      })),
+  };
+}

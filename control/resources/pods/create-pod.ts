@@ -1,0 +1,126 @@
+import { PodgateError } from '../../../core/errors.ts';
+import { podKey } from '../../../core/ids.ts';
+import { startRunChange } from '../../../core/lifecycle/plan.ts';
+import type { Credentials, PodRecord, PodSpec } from '../../../core/pod.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import { shareOf } from '../../../core/queue.ts';
+import { NO_USAGE } from '../../../core/quota.ts';
+import type { Put } from '../../../core/store.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import { alphanumericSecret } from './alphanumeric-secret.ts';
+import { admissionLane, ATTEMPTS_MAX, pauseAfterConflict, tooManyConflicts } from '../../objects/change.ts';
+import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import { noteAction, type PodParts } from './pod-parts.ts';
+import { specOfNewPod } from './rules.ts';
+import { ruleContext } from './rule-context.ts';
+import type { WrittenPod } from './written-pod.ts';
+
+const PASSWORD_LENGTH = 30;
+
+/**
+ * Creates a pod: one commit that writes the record and its sealed credentials and makes the key due for the spawner -
+ * all or nothing. Wished ON it is REQUESTED from the start, wished OFF it is STOPPED. Throws 'api.invalid' with all that
+ * is wrong, 'api.conflict' when the id is taken (also by a pod on its way out), 'api.forbidden' beyond a quota.
+ */
+export async function createPod(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  written: WrittenPod,
+): Promise<PodRecord> {
+  const uid = parts.newUid();
+  const ruled = specOfNewPod(written, ruleContext(parts, { tenant: caller.tenant, uid }));
+  if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
+  const { podId, spec } = ruled.value;
+  const record = newRecord(parts, caller, { uid, podId, spec }, written);
+  const key = podKey(caller.tenant, podId);
+
+  const credential = credentialPut(parts, record);
+  await mutex.run(admissionLane(record), async () => {
+    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+      const existing = await parts.store.get('pod', key);
+      if (existing !== null) {
+        // A commit may be done and its answer lost on the way: then what is there is ours.
+        if (existing.value.uid === record.uid) return;
+        throw taken(podId, existing.value);
+      }
+      const usage = await parts.admission.admit(record, NO_USAGE, parts.usageOf(record));
+      const result = await parts.store.commit({
+        puts: [podPut(record, 'absent'), ...credential, ...usage],
+        ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: shareOf(record) }] } : {}),
+      });
+      if (result.kind === 'committed') return;
+      // The id is taken, or somebody of this tenant was let in elsewhere: that is for a fresh look to say.
+      await pauseAfterConflict(attempt);
+    }
+    throw tooManyConflicts(podId);
+  });
+  await noteAction(parts, record, `Pod object created by '${caller.username}'`);
+  return record;
+}
+
+function newRecord(
+  parts: PodParts,
+  caller: Caller,
+  { uid, podId, spec }: Pick<PodRecord, 'uid' | 'podId' | 'spec'>,
+  { fields }: WrittenPod,
+): PodRecord {
+  const nowMs = parts.clock.now();
+  const stopped: PodRecord = {
+    uid,
+    tenant: caller.tenant,
+    podId,
+    createdBy: caller.username,
+    generation: 1,
+    spec,
+    applied: null,
+    run: 0,
+    wish: 'OFF',
+    status: 'STOPPED',
+    deleting: null,
+    permissions: { [caller.username]: 'ADMIN' },
+    timeToStopInstance: fields.timeToStopInstance ?? null,
+    statusContainer: null,
+    attempts: 0,
+    notBeforeMs: 0,
+    createdAtMs: nowMs,
+    updatedAtMs: nowMs,
+    startInstanceMs: null,
+  };
+  // A restart of what does not run yet is a start.
+  return fields.statusRequested === 'OFF' ? stopped : { ...stopped, ...startRunChange(stopped) };
+}
+
+function credentialPut(parts: PodParts, record: PodRecord): readonly Put[] {
+  const { uid, tenant, podId, spec } = record;
+  const credentials = credentialsOf(parts, spec, podId);
+  if (credentials === null) return [];
+  const sealed = parts.vault.seal(JSON.stringify(credentials), uid);
+  return [
+    {
+      kind: 'credential',
+      key: podKey(tenant, podId),
+      expected: 'absent',
+      value: { uid, tenant, podId, sealed },
+      tenant,
+      indexes: [],
+    },
+  ];
+}
+
+function credentialsOf(parts: PodParts, spec: PodSpec, podId: string): Credentials | null {
+  const credentials = parts.templates.find(spec.template)?.credentials ?? null;
+  if (credentials === null) return null;
+  return {
+    username: credentials.username ?? podId,
+    password: alphanumericSecret(PASSWORD_LENGTH, parts.randomBytes),
+  };
+}
+
+function taken(podId: string, record: PodRecord | null): PodgateError {
+  const sentence =
+    record !== null && record.deleting !== null
+      ? `Pod ${podId} is still being deleted; try again in a moment.`
+      : `There is already a pod ${podId}.`;
+  return new PodgateError('api.conflict', { publicMessages: [sentence] });
+}

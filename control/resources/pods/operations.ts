@@ -1,0 +1,303 @@
+import { z } from 'zod';
+
+import { PodgateError } from '../../../core/errors.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import type { TemplateCatalog } from '../../../core/template.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import type { ChangedPod } from '../../objects/change.ts';
+import type { PodService } from './pod-service.ts';
+import { WAIT_MAX_MS } from './wait-routable.ts';
+import { preconditionOf } from '../../http/if-match.ts';
+import { jsonList, jsonText } from '../../http/json-pieces.ts';
+import type { AuthenticatedCall, Operation, QueryParameter, Reply } from '../../http/operation.ts';
+import { PodAnswer, podAnswer, type PublicPlace } from './response.ts';
+import { quotaAnswer } from '../../objects/quota/quota-response.ts';
+import type { PodSchemas } from './schema.ts';
+import { writtenPodOf } from './read-body.ts';
+
+const ACTIONS_IN_ANSWER = 10;
+/** A page of pods as they usually are, and its answers. */
+const LIST_BYTES = 512 * 1024;
+/** A record has its spec twice (as wanted, and as applied). */
+const AS_OBJECTS = 2;
+const TAIL_DEFAULT_BYTES = 1024 * 1024;
+const TAIL_MAX_BYTES = 10 * 1024 * 1024;
+
+type PodAnswerBody = z.output<typeof PodAnswer>;
+
+export interface PodOperationParts {
+  readonly pods: PodService;
+  readonly schemas: PodSchemas;
+  readonly templates: TemplateCatalog;
+  readonly placeOf: (tenant: string) => PublicPlace;
+}
+
+const WAIT: QueryParameter = {
+  name: 'wait',
+  description: `routable: answers when every gateway routes to the pod; after ${WAIT_MAX_MS / 1000} s, 202.`,
+};
+const KEEP_VOLUME: QueryParameter = { name: 'keep_volume', description: 'true: the persistent volume stays.' };
+const TAIL_BYTES: QueryParameter = {
+  name: 'tail_bytes',
+  description: `How much of the end of the logs, in bytes: at most ${TAIL_MAX_BYTES}, ${TAIL_DEFAULT_BYTES} unless told.`,
+};
+
+const PREVIOUS: QueryParameter = {
+  name: 'previous',
+  description:
+    'true: what was printed before the last restart of the program, or in the run before; false unless told.',
+};
+
+/** Everything under /pods but permissions. */
+export function podOperations(parts: PodOperationParts): readonly Operation[] {
+  const { pods, schemas } = parts;
+
+  const answer = async (caller: Caller, record: PodRecord): Promise<PodAnswerBody> =>
+    podAnswer(
+      record,
+      pods.environment(caller, record),
+      parts.placeOf(record.tenant),
+      await pods.actions(record, ACTIONS_IN_ANSWER),
+      parts.templates.find(record.spec.template) === null,
+    );
+  /** Counted page by page: the pods of one page are held in memory until the client has taken the page before. */
+  async function* answers({ caller, reserve }: AuthenticatedCall): AsyncGenerator<PodAnswerBody> {
+    for await (const page of pods.list(caller)) {
+      reserve(Math.max(LIST_BYTES, AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0)));
+      yield* await Promise.all(page.map((record) => answer(caller, record)));
+    }
+  }
+  const reply = async ({ caller }: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => ({
+    message,
+    result: await answer(caller, record),
+    generation: record.generation,
+  });
+  /** The reply once the routes are live, when the caller asked for that. */
+  const replyRoutable = async (call: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => {
+    if (!wantsRoutable(call)) return await reply(call, record, message);
+    const waited = await pods.waitRoutable(record, WAIT_MAX_MS, call.signal);
+    const now = await reply(call, waited.record ?? record, message);
+    switch (waited.outcome.kind) {
+      case 'routable':
+        return { ...now, metadata: { routable: true } };
+      case 'ended':
+        return {
+          ...now,
+          status: 202,
+          message: `${message} It is not routable: its status is ${waited.record?.status ?? 'deleted'}.`,
+          metadata: { routable: false, laggards: [] },
+        };
+      case 'timeout':
+        return {
+          ...now,
+          status: 202,
+          message: `${message} Not routable yet; still waiting for: ${waited.outcome.laggards.join(', ')}.`,
+          metadata: { routable: false, laggards: waited.outcome.laggards },
+        };
+    }
+  };
+  const wishOperation = (
+    name: 'start' | 'stop' | 'restart',
+    summary: string,
+    message: string,
+    act: (caller: Caller, podId: string) => Promise<ChangedPod>,
+  ): Operation => ({
+    operationId: `${name}_pod`,
+    methods: ['get', 'post'],
+    path: `/pods/{pod_id}/${name}`,
+    tag: 'Pods',
+    summary,
+    ...(name === 'stop' ? {} : { query: [WAIT] }),
+    result: PodAnswer,
+    access: 'token',
+    handle: async (call) => {
+      const waits = name !== 'stop' && wantsRoutable(call);
+      const { record } = await act(call.caller, podIdOf(call));
+      return waits ? await replyRoutable(call, record, message) : await reply(call, record, message);
+    },
+  });
+
+  return [
+    {
+      operationId: 'get_pods',
+      methods: ['get'],
+      path: '/pods',
+      tag: 'Pods',
+      summary:
+        'The pods on which you have READ or more. metadata.quota says what the pods you created use, and your limits.',
+      result: z.array(PodAnswer),
+      access: 'token',
+      limits: { responseBytes: LIST_BYTES },
+      handle: async (call) => ({
+        message: 'Pods retrieved successfully.',
+        metadata: { quota: quotaAnswer(await pods.quota(call.caller)) },
+        pieces: jsonList(answers(call)),
+      }),
+    },
+    {
+      operationId: 'create_pod',
+      methods: ['post'],
+      path: '/pods',
+      tag: 'Pods',
+      summary: 'Creates a pod, of which you become ADMIN, and starts it unless status_requested is OFF.',
+      query: [WAIT],
+      body: schemas.NewPod,
+      result: PodAnswer,
+      access: 'token',
+      handle: async (call) => {
+        wantsRoutable(call);
+        const record = await pods.create(call.caller, writtenPodOf(schemas.NewPod, call.body));
+        return await replyRoutable(call, record, 'Pod created successfully.');
+      },
+    },
+    {
+      operationId: 'get_pod',
+      methods: ['get'],
+      path: '/pods/{pod_id}',
+      tag: 'Pods',
+      summary: 'A pod. READ.',
+      result: PodAnswer,
+      access: 'token',
+      handle: async (call) =>
+        await reply(call, await pods.get(call.caller, podIdOf(call)), 'Pod retrieved successfully.'),
+    },
+    {
+      operationId: 'update_pod',
+      methods: ['put'],
+      path: '/pods/{pod_id}',
+      tag: 'Pods',
+      summary:
+        'Changes the fields that are sent. USER. metadata.note says what acts at once and what at the next start.',
+      body: schemas.UpdatePod,
+      result: PodAnswer,
+      access: 'token',
+      handle: async (call) => {
+        const written = writtenPodOf(schemas.UpdatePod, call.body);
+        const updated = await pods.update(call.caller, podIdOf(call), written, preconditionOf(call.ifMatch));
+        if (updated.isChanged) {
+          const now = await reply(call, updated.record, 'Pod updated successfully.');
+          return { ...now, metadata: { note: updated.notes } };
+        }
+        const same = await reply(
+          call,
+          updated.record,
+          'Incoming data made no changes to pod. Is incoming data equal to current data?',
+        );
+        return { ...same, outcome: 'error' };
+      },
+    },
+    {
+      operationId: 'delete_pod',
+      methods: ['delete'],
+      path: '/pods/{pod_id}',
+      tag: 'Pods',
+      summary: 'Deletes a pod and its data. ADMIN. The id is free again once everything is gone.',
+      query: [KEEP_VOLUME],
+      result: z.string(),
+      access: 'token',
+      handle: async (call) => {
+        await pods.delete(call.caller, podIdOf(call), {
+          keepVolume: flagOf(call, 'keep_volume'),
+          precondition: preconditionOf(call.ifMatch),
+        });
+        return { message: 'Pod successfully deleted.', result: '' };
+      },
+    },
+    wishOperation(
+      'start',
+      'Starts a pod. ADMIN.',
+      "Updated pod's status_requested to ON and requested pod.",
+      (caller, podId) => pods.start(caller, podId),
+    ),
+    wishOperation('stop', 'Stops a pod. ADMIN.', "Updated pod's status_requested to OFF.", (caller, podId) =>
+      pods.stop(caller, podId),
+    ),
+    wishOperation(
+      'restart',
+      'Stops a pod and starts it again. ADMIN.',
+      "Updated pod's status_requested to RESTART.",
+      (caller, podId) => pods.restart(caller, podId),
+    ),
+    {
+      operationId: 'get_pod_logs',
+      methods: ['get'],
+      path: '/pods/{pod_id}/logs',
+      tag: 'Logs',
+      summary: 'What the pod printed in its newest run, and all that was done to it. READ.',
+      query: [TAIL_BYTES, PREVIOUS],
+      result: z.object({ logs: z.string(), action_logs: z.array(z.string()) }),
+      access: 'token',
+      handle: async (call) => {
+        const { output, actions, note } = await pods.logs(call.caller, {
+          podId: podIdOf(call),
+          tailBytes: tailBytesOf(call),
+          isPrevious: isPreviousAsked(call),
+          reserve: (bytes) => call.reserve(bytes),
+          signal: call.signal,
+        });
+        call.reserve(output.length + actions.reduce((sum, line) => sum + line.length, 0));
+        return {
+          message: 'Pod logs retrieved successfully.',
+          pieces: logsPieces(output, actions),
+          ...(note === null ? {} : { metadata: { note } }),
+        };
+      },
+    },
+    {
+      operationId: 'get_pod_credentials',
+      methods: ['get'],
+      path: '/pods/{pod_id}/credentials',
+      tag: 'Credentials',
+      summary: 'User name and password made for the pod. USER.',
+      result: z.object({ user_username: z.string(), user_password: z.string() }),
+      access: 'token',
+      handle: async (call) => {
+        const { username, password } = await pods.credentials(call.caller, podIdOf(call));
+        return {
+          message: 'The request was successful',
+          result: { user_username: username, user_password: password },
+        };
+      },
+    },
+  ];
+}
+
+async function* logsPieces(output: Uint8Array, actions: readonly string[]): AsyncGenerator<string> {
+  yield '{"logs":';
+  yield* jsonText(output);
+  yield ',"action_logs":';
+  yield* jsonList(actions);
+  yield '}';
+}
+
+export function podIdOf(call: AuthenticatedCall): string {
+  return call.params['pod_id'] ?? '';
+}
+
+function wantsRoutable({ query }: AuthenticatedCall): boolean {
+  const wait = query.get('wait');
+  if (wait === null || wait === 'routable') return wait !== null;
+  throw new PodgateError('api.invalid', { publicMessages: ['wait: must be routable'] });
+}
+
+function flagOf({ query }: AuthenticatedCall, name: string): boolean {
+  const value = query.get(name);
+  if (value === null || value === 'true' || value === 'false') return value === 'true';
+  throw new PodgateError('api.invalid', { publicMessages: [`${name}: must be true or false`] });
+}
+
+function isPreviousAsked({ query }: AuthenticatedCall): boolean {
+  const value = query.get('previous') ?? 'false';
+  if (value === 'true' || value === 'false') return value === 'true';
+  throw new PodgateError('api.invalid', { publicMessages: ['previous: must be true or false'] });
+}
+
+function tailBytesOf({ query }: AuthenticatedCall): number {
+  const value = query.get('tail_bytes');
+  if (value === null) return TAIL_DEFAULT_BYTES;
+  const bytes = /^\d{1,9}$/.test(value) ? Number(value) : 0;
+  if (bytes >= 1 && bytes <= TAIL_MAX_BYTES) return bytes;
+  throw new PodgateError('api.invalid', {
+    publicMessages: [`tail_bytes: must be a whole number from 1 to ${TAIL_MAX_BYTES}`],
+  });
+}

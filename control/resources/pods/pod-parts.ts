@@ -1,0 +1,71 @@
+import { actionLine } from '../../../core/action-log.ts';
+import type { Clock } from '../../../core/clock.ts';
+import { errorText } from '../../../core/errors.ts';
+import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
+import type { RouteFeed } from '../../../core/feed-protocol.ts';
+import type { LogStore } from '../../../core/log-store.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { Resources } from '../../../core/pod.ts';
+import type { Store } from '../../../core/store.ts';
+import type { TemplateCatalog } from '../../../core/template.ts';
+import type { Vault } from '../../../core/vault.ts';
+import type { Admission } from '../../objects/quota/admission.ts';
+import type { UsageOf } from '../../objects/quota/count-usage.ts';
+
+/** Smallest and greatest value, both allowed. */
+export interface Bounds {
+  readonly minimum: number;
+  readonly maximum: number;
+}
+
+/** What users may ask for. */
+export interface PodLimits {
+  /** Millicpu. */
+  readonly cpu: Bounds;
+  /** MiB. */
+  readonly memory: Bounds;
+  /** Most GPUs. */
+  readonly gpusMaximum: number;
+  readonly defaultResources: Resources;
+  /** Shortest time to stop, in seconds. */
+  readonly minTimeToStopSeconds: number;
+}
+
+/** What the use cases work with. */
+export interface PodParts {
+  readonly store: Store;
+  readonly logs: LogStore;
+  readonly orchestrator: Orchestrator;
+  readonly vault: Vault;
+  readonly templates: TemplateCatalog;
+  readonly feed: RouteFeed;
+  readonly connections: PodConnectionsReader;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly site: string;
+  readonly limits: PodLimits;
+  readonly admission: Admission;
+  readonly usageOf: UsageOf;
+  readonly allowsImages: boolean;
+  readonly imageAllowList: readonly string[];
+  readonly randomBytes: (size: number) => Uint8Array;
+  readonly newUid: () => string;
+}
+
+/**
+ * Adds a line to action_logs. The record is written by then and is what counts: a log that cannot be written is told to
+ * the operator and never fails the call.
+ */
+export async function noteAction(
+  parts: Pick<PodParts, 'logs' | 'clock' | 'log'>,
+  pod: { readonly uid: string; readonly tenant: string; readonly podId: string },
+  text: string,
+): Promise<void> {
+  try {
+    await parts.logs.appendAction(pod.uid, actionLine(parts.clock.now(), text));
+  } catch (error) {
+    const { uid, tenant, podId } = pod;
+    parts.log.warn({ uid, tenant, podId, error: errorText(error) }, 'a line of action_logs was lost');
+  }
+}

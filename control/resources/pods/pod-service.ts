@@ -1,0 +1,89 @@
+import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
+import type { Credentials, PermissionLevel, PodRecord } from '../../../core/pod.ts';
+import type { QuotaStanding } from '../../../core/quota.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import type { ChangedPod } from '../../objects/change.ts';
+import { createPod } from './create-pod.ts';
+import { deletePod } from './delete-pod.ts';
+import { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import { deletePermission, readPermissions, setPermission } from '../../objects/permissions.ts';
+import type { PodParts } from './pod-parts.ts';
+import {
+  getPod,
+  lastActions,
+  listPods,
+  type LogsRequest,
+  type PodLogs,
+  readConnections,
+  readCredentials,
+  readEnvironment,
+  readLogs,
+} from './read-pods.ts';
+import type { Precondition } from '../../http/if-match.ts';
+import { type UpdatedPod, updatePod } from './update-pod.ts';
+import { type Waited, waitRoutable } from './wait-routable.ts';
+import { restartPod, startPod, stopPod } from './start-stop.ts';
+import type { WrittenPod } from './written-pod.ts';
+
+/**
+ * What users do with pods, apart from any wire. All throw PodgateError: 'api.not-found' for a pod that is not there (or
+ * on its way out), 'api.forbidden' below the level named, 'api.conflict' after too many collisions, and
+ * 'store.unavailable'. Levels: list and create none; get and logs READ; update, credentials, connections and
+ * reading permissions USER; everything else ADMIN.
+ */
+export interface PodService {
+  create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
+  /** In pages; each is read when it is asked for. */
+  list(caller: Caller): AsyncIterable<readonly PodRecord[]>;
+  get(caller: Caller, podId: string): Promise<PodRecord>;
+  update(caller: Caller, podId: string, written: WrittenPod, precondition: Precondition): Promise<UpdatedPod>;
+  delete(
+    caller: Caller,
+    podId: string,
+    options: { readonly keepVolume: boolean; readonly precondition: Precondition },
+  ): Promise<void>;
+  start(caller: Caller, podId: string): Promise<ChangedPod>;
+  stop(caller: Caller, podId: string): Promise<ChangedPod>;
+  restart(caller: Caller, podId: string): Promise<ChangedPod>;
+  logs(caller: Caller, request: LogsRequest): Promise<PodLogs>;
+  credentials(caller: Caller, podId: string): Promise<Credentials>;
+  permissions(caller: Caller, podId: string): Promise<PodRecord>;
+  setPermission(
+    caller: Caller,
+    podId: string,
+    permission: { readonly user: string; readonly level: PermissionLevel },
+  ): Promise<PodRecord>;
+  deletePermission(caller: Caller, podId: string, user: string): Promise<PodRecord>;
+  connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
+  /** The last lines of action_logs, oldest first. For records a call above has answered. */
+  actions(record: PodRecord, last: number): Promise<readonly string[]>;
+  /** What the caller's own pods use, and may use, by the quota of a user. */
+  quota(caller: Caller): Promise<QuotaStanding>;
+  /** With values for USER and above, otherwise masked. For records a call above has answered. */
+  environment(caller: Caller, record: PodRecord): Readonly<Record<string, string>>;
+  waitRoutable(record: PodRecord, timeoutMs: number, signal: AbortSignal): Promise<Waited>;
+}
+
+export function createPodService(parts: PodParts): PodService {
+  const mutex = new KeyedMutex();
+  return {
+    create: (caller, written) => createPod(parts, mutex, caller, written),
+    list: (caller) => listPods(parts, caller),
+    get: (caller, podId) => getPod(parts, caller, podId),
+    update: (caller, podId, written, precondition) => updatePod(parts, mutex, caller, podId, written, precondition),
+    delete: (caller, podId, options) => deletePod(parts, mutex, caller, podId, options),
+    start: (caller, podId) => startPod(parts, mutex, caller, podId),
+    stop: (caller, podId) => stopPod(parts, mutex, caller, podId),
+    restart: (caller, podId) => restartPod(parts, mutex, caller, podId),
+    logs: (caller, request) => readLogs(parts, mutex, caller, request),
+    credentials: (caller, podId) => readCredentials(parts, caller, podId),
+    permissions: (caller, podId) => readPermissions(parts, caller, podId),
+    setPermission: (caller, podId, permission) => setPermission(parts, mutex, caller, podId, permission),
+    deletePermission: (caller, podId, user) => deletePermission(parts, mutex, caller, podId, user),
+    connections: (caller, podId) => readConnections(parts, caller, podId),
+    actions: (record, last) => lastActions(parts, record, last),
+    quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
+    environment: (caller, record) => readEnvironment(parts, caller, record),
+    waitRoutable: (record, timeoutMs, signal) => waitRoutable(parts, record, timeoutMs, signal),
+  };
+}

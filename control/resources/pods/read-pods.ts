@@ -1,0 +1,179 @@
+import { setImmediate as nextLoop } from 'node:timers/promises';
+
+import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
+import { hideEnvironment, openEnvironment } from '../../../core/environment.ts';
+import { errorText, PodgateError } from '../../../core/errors.ts';
+import type { LogsOptions } from '../../../core/orchestrator.ts';
+import type { Credentials, PodRecord, PodStatus } from '../../../core/pod.ts';
+import { podKey } from '../../../core/ids.ts';
+import { userIndex } from '../../../core/pod-put.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import { hasLevel, levelOf, readPod } from '../../objects/access.ts';
+import type { PodParts } from './pod-parts.ts';
+
+/** Pods read at a time: a record has up to some 350 kB, and a page is read and decoded at once. */
+const PAGE = 20;
+const LOGS_DEADLINE_MS = 10_000;
+/** Bytes of memory for a byte of text, at most: JavaScript keeps texts with two bytes a character. */
+const AS_TEXT = 2;
+/** Of a run (LogStore). */
+const KEPT_MAX_BYTES = 10 * 1024 * 1024;
+/** Of one file of a kubelet, with the times of its lines. */
+const KEPT_READ_BYTES = 16 * 1024 * 1024;
+/** What was kept then is of the run before. */
+const NEW_RUN: ReadonlySet<PodStatus> = new Set(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER', 'RUNNING']);
+
+export async function getPod(parts: PodParts, caller: Caller, podId: string): Promise<PodRecord> {
+  return (await readPod(parts.store, caller, podId, 'READ', 'Reading')).value;
+}
+
+/**
+ * Every pod on which the caller has a permission, in the order of their ids, a page at a time; administrators see no more,
+ * as in Tapis. No more than one page is in memory.
+ */
+export async function* listPods(parts: PodParts, caller: Caller): AsyncGenerator<readonly PodRecord[]> {
+  let after: string | undefined;
+  for (;;) {
+    const page = await parts.store.list('pod', {
+      tenant: caller.tenant,
+      index: userIndex(caller.username),
+      limit: PAGE,
+      ...(after === undefined ? {} : { after }),
+    });
+    yield page
+      .map(({ value }) => value)
+      .filter((record) => record.deleting === null && levelOf(record, caller.username) !== null);
+    after = page.at(-1)?.key;
+    if (page.length < PAGE || after === undefined) return;
+  }
+}
+
+/** The last lines of action_logs of a pod, none when the log store does not answer: they never hide the pod. */
+export async function lastActions(parts: PodParts, record: PodRecord, last: number): Promise<readonly string[]> {
+  try {
+    return await parts.logs.actions(record.uid, last);
+  } catch (error) {
+    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'action_logs could not be read');
+    return [];
+  }
+}
+
+/**
+ * The environment variables of a pod: with their values for USER and above, otherwise their names alone. Those that no
+ * key opens any more hide nothing but themselves: the rest of the pod is shown.
+ */
+export function readEnvironment(parts: PodParts, caller: Caller, record: PodRecord): Readonly<Record<string, string>> {
+  const { environmentVariables } = record.spec;
+  if (!hasLevel(caller, record, 'USER')) return hideEnvironment(environmentVariables);
+  try {
+    return openEnvironment(parts.vault, record.uid, environmentVariables);
+  } catch (error) {
+    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'environment variables could not be opened');
+    return hideEnvironment(environmentVariables);
+  }
+}
+
+export interface PodLogs {
+  /** UTF-8. */
+  readonly output: Uint8Array;
+  readonly actions: readonly string[];
+  /** A sentence when what is shown may not be the newest. */
+  readonly note: string | null;
+}
+
+export interface LogsRequest {
+  readonly podId: string;
+  readonly tailBytes: number;
+  /** What was printed before the last restart of the program, else in the run before. */
+  readonly isPrevious: boolean;
+  /** Called before so many bytes are read into memory; throws to refuse. */
+  readonly reserve: (bytes: number) => void;
+  readonly signal: AbortSignal;
+}
+
+/** What the pod printed, at most the last `tailBytes`: of the running workload, else what was kept of its last run. */
+export async function readLogs(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  { podId, tailBytes, isPrevious, reserve, signal }: LogsRequest,
+): Promise<PodLogs> {
+  const record = (await readPod(parts.store, caller, podId, 'READ', 'Reading logs')).value;
+  const actions = await parts.logs.actions(record.uid);
+  let note: string | null = null;
+  if (record.status !== 'STOPPED') {
+    reserve(AS_TEXT * tailBytes);
+    try {
+      const deadline = AbortSignal.any([signal, AbortSignal.timeout(LOGS_DEADLINE_MS)]);
+      const live = await readLive(parts, record, { tailBytes, isPrevious }, reserve, deadline);
+      // 10 MB take some 10 ms to read and to encode: the event loop goes round in between.
+      await nextLoop();
+      if (live !== '') return { output: lastBytes(live, tailBytes), actions, note };
+    } catch (error) {
+      parts.log.warn({ podId, tenant: record.tenant, error: errorText(error) }, 'logs could not be read');
+      note = 'The orchestrator does not answer; these are the logs kept of an earlier run.';
+    }
+  }
+  // It is read as a whole, however little of it is wanted: one at a time for each user.
+  const output = await mutex.run(`logs of ${podKey(caller.tenant, caller.username)}`, async () => {
+    signal.throwIfAborted();
+    reserve(AS_TEXT * KEPT_MAX_BYTES);
+    const kept = await parts.logs.output(record.uid, ...(isPrevious ? [record.run - 1] : []));
+    await nextLoop();
+    return lastBytes(kept, tailBytes);
+  });
+  if (output.length > 0 && !isPrevious && NEW_RUN.has(record.status))
+    note ??= 'Nothing was printed yet; these are the logs kept of an earlier run.';
+  return { output, actions, note };
+}
+
+/**
+ * Of the workload that runs. Where the orchestrator has less than is asked for, it may have dropped what came before: that
+ * was kept meanwhile, and goes in front.
+ */
+async function readLive(
+  { orchestrator, logs }: PodParts,
+  record: PodRecord,
+  how: LogsOptions,
+  reserve: LogsRequest['reserve'],
+  signal: AbortSignal,
+): Promise<string> {
+  const live = await orchestrator.logs(record, how, signal);
+  const { printedSince } = orchestrator;
+  const isEnough = Buffer.byteLength(live) >= how.tailBytes;
+  if (how.isPrevious === true || isEnough || printedSince === undefined || record.applied === null) return live;
+  const kept = await logs.outputOfRun(record.uid, record.applied.run);
+  if (kept === null || kept.mark === '') return live;
+  reserve(AS_TEXT * (Buffer.byteLength(kept.text) + KEPT_READ_BYTES));
+  const { text } = await printedSince(record, { mark: kept.mark, mostBytes: KEPT_READ_BYTES }, signal);
+  return kept.text + text;
+}
+
+function lastBytes(text: string, most: number): Uint8Array {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= most) return bytes;
+  let start = bytes.length - most;
+  // Not in the middle of a character.
+  while (start < bytes.length && ((bytes[start] ?? 0) & 0xc0) === 0x80) start += 1;
+  // A copy: the rest of it is not kept in memory.
+  return Buffer.from(bytes.subarray(start));
+}
+
+/** Throws 'api.not-found' for a pod whose template has no credentials. */
+export async function readCredentials(parts: PodParts, caller: Caller, podId: string): Promise<Credentials> {
+  const { key, value: record } = await readPod(parts.store, caller, podId, 'USER', 'Reading credentials');
+  const credential = await parts.store.get('credential', key);
+  if (credential === null || credential.value.uid !== record.uid) {
+    throw new PodgateError('api.not-found', {
+      publicMessages: [`Pod ${podId} has no credentials: ${record.spec.writtenTemplate} uses none.`],
+    });
+  }
+  return JSON.parse(parts.vault.open(credential.value.sealed, record.uid)) as Credentials;
+}
+
+/** Of this pod alone, by its uid: what another pod of its name has seen is none of its owner's business. */
+export async function readConnections(parts: PodParts, caller: Caller, podId: string): Promise<PodConnectionsReport> {
+  const { value } = await readPod(parts.store, caller, podId, 'USER', 'Reading connections');
+  return await parts.connections.read(value.uid);
+}

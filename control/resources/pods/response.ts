@@ -1,0 +1,186 @@
+import { z } from 'zod';
+
+import { HIDDEN_VALUE } from '../../../core/environment.ts';
+import { podHost } from '../../../core/ids.ts';
+import { timeToStopMs } from '../../../core/lifecycle/plan.ts';
+import { POD_STATUSES, type PodRecord, type PodSpec, type VolumeMount, WISHES } from '../../../core/pod.ts';
+
+const time = z.iso.datetime();
+
+const StanzaAnswer = z.object({
+  protocol: z.enum(['http', 'tcp', 'postgres', 'local_only']),
+  port: z.int(),
+  url: z.string().describe('Host name under which the stanza is reached; empty for local_only.'),
+  public_port: z.int().describe('Port on which the gateway is reached.'),
+  ip_allow_list: z.array(z.string()),
+  tls: z.enum(['passthrough']).optional().describe('These four are there where they differ from their defaults.'),
+  backend_protocol: z.enum(['h2c']).optional(),
+  proxy_protocol: z.enum(['v1', 'v2']).optional(),
+  client_ca: z.string().optional(),
+});
+
+const VolumeMountAnswer = z.object({
+  type: z.string(),
+  mount_path: z.string().optional(),
+  source_id: z.string().optional(),
+  sub_path: z.string(),
+  read_only: z.boolean().optional(),
+});
+
+/** A pod as every operation answers it: the fields of the seed, and those of the newer API that this release knows. */
+export const PodAnswer = z.object({
+  pod_id: z.string(),
+  pod_template: z.string().describe('As it was written.'),
+  template: z.string().describe('The template behind it; empty for an image.'),
+  image: z.string().describe('The image; empty for a template.'),
+  description: z.string(),
+  command: z.array(z.string()).nullable(),
+  arguments: z.array(z.string()).nullable(),
+  environment_variables: z
+    .record(z.string(), z.string())
+    .describe(`Values are ${HIDDEN_VALUE} for callers below USER.`),
+  data_requests: z.array(z.string()),
+  roles_required: z.array(z.string()),
+  status_requested: z.enum(WISHES),
+  volume_mounts: z.record(z.string(), VolumeMountAnswer).describe('In the shape in which they were written.'),
+  time_to_stop_default: z.int(),
+  time_to_stop_instance: z.int().nullable(),
+  networking: z.record(z.string(), StanzaAnswer),
+  routing_port: z.int().nullable().describe('Where networking is no more than a routing_port could say; else null.'),
+  persistent_volume: z.boolean(),
+  resources: z.object({
+    cpu_request: z.int(),
+    cpu_limit: z.int(),
+    mem_request: z.int(),
+    mem_limit: z.int(),
+    gpus: z.int(),
+  }),
+  time_to_stop_ts: time.nullable(),
+  status: z.enum(POD_STATUSES),
+  status_container: z.object({
+    phase: z.string().optional(),
+    start_time: time.nullable().optional(),
+    message: z.string().optional(),
+    exit_code: z.int().nullable().optional(),
+    signal: z.string().nullable().optional(),
+    restarts: z.int().optional(),
+  }),
+  data_attached: z.array(z.string()),
+  roles_inherited: z.array(z.string()),
+  creation_ts: time,
+  update_ts: time,
+  start_instance_ts: time.nullable(),
+  action_logs: z.array(z.string()).describe('The last 10.'),
+});
+
+/** Where the pods of a tenant are reached. */
+export interface PublicPlace {
+  readonly baseHost: string;
+  readonly publicHttpsPort: number;
+}
+
+/** The record as its user sees it: without tenant, uid, permissions and what belongs to a run. */
+export function podAnswer(
+  record: PodRecord,
+  environment: Readonly<Record<string, string>>,
+  place: PublicPlace,
+  actions: readonly string[],
+  isImage: boolean,
+): z.output<typeof PodAnswer> {
+  const { spec } = record;
+  return {
+    pod_id: record.podId,
+    pod_template: spec.writtenTemplate,
+    template: isImage ? '' : spec.template,
+    image: isImage ? spec.template : '',
+    description: spec.description,
+    command: copy(spec.command),
+    arguments: copy(spec.arguments),
+    environment_variables: { ...environment },
+    data_requests: [...spec.dataRequests],
+    roles_required: [...spec.rolesRequired],
+    status_requested: record.wish,
+    volume_mounts: Object.fromEntries(spec.volumeMounts.map(volumeMountAnswer)),
+    time_to_stop_default: spec.timeToStopDefault,
+    time_to_stop_instance: record.timeToStopInstance,
+    networking: networkingAnswer(record, place),
+    routing_port: routingPortOf(spec),
+    persistent_volume: spec.persistentVolume,
+    resources: {
+      cpu_request: spec.resources.cpuRequest,
+      cpu_limit: spec.resources.cpuLimit,
+      mem_request: spec.resources.memRequest,
+      mem_limit: spec.resources.memLimit,
+      gpus: spec.resources.gpus,
+    },
+    time_to_stop_ts: timeToStopTs(record),
+    status: record.status,
+    status_container: statusContainerAnswer(record),
+    data_attached: [],
+    roles_inherited: [],
+    creation_ts: isoTime(record.createdAtMs),
+    update_ts: isoTime(record.updatedAtMs),
+    start_instance_ts: record.startInstanceMs === null ? null : isoTime(record.startInstanceMs),
+    action_logs: [...actions],
+  };
+}
+
+function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeof PodAnswer>['networking'] {
+  return Object.fromEntries(
+    Object.entries(record.spec.networking).map(([name, { protocol, port, ipAllowList, ...options }]) => [
+      name,
+      {
+        protocol,
+        port,
+        url: protocol === 'local_only' ? '' : podHost(record.podId, name, place.baseHost),
+        public_port: place.publicHttpsPort,
+        ip_allow_list: [...ipAllowList],
+        ...(options.tls !== undefined && { tls: options.tls }),
+        ...(options.backendProtocol !== undefined && { backend_protocol: options.backendProtocol }),
+        ...(options.sendProxyProtocol !== undefined && { proxy_protocol: options.sendProxyProtocol }),
+        ...(options.clientCa !== undefined && { client_ca: options.clientCa }),
+      },
+    ]),
+  );
+}
+
+function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeMountAnswer>] {
+  const { type, name, mountPath, subPath, readOnly, keyedBy } = mount;
+  return keyedBy === 'name'
+    ? [name, { type, mount_path: mountPath, sub_path: subPath }]
+    : [mountPath, { type, source_id: name, sub_path: subPath, read_only: readOnly }];
+}
+
+function routingPortOf({ networking }: PodSpec): number | null {
+  const [only, ...others] = Object.entries(networking);
+  if (only === undefined || others.length > 0) return null;
+  const [name, { protocol, port, ipAllowList, ...options }] = only;
+  const isPlain = ipAllowList.length === 0 && Object.keys(options).length === 0;
+  return name === 'default' && protocol === 'http' && isPlain ? port : null;
+}
+
+function timeToStopTs(record: PodRecord): string | null {
+  const stopAfterMs = timeToStopMs(record);
+  return record.startInstanceMs === null || stopAfterMs === null ? null : isoTime(record.startInstanceMs + stopAfterMs);
+}
+
+function statusContainerAnswer({ statusContainer }: PodRecord): z.output<typeof PodAnswer>['status_container'] {
+  if (statusContainer === null) return {};
+  return {
+    phase: statusContainer.phase,
+    start_time: statusContainer.startTime,
+    message: statusContainer.message,
+    exit_code: statusContainer.exitCode,
+    signal: statusContainer.signal,
+    restarts: statusContainer.restarts,
+  };
+}
+
+function copy(list: readonly string[] | null): string[] | null {
+  return list === null ? null : [...list];
+}
+
+/** ISO 8601 with `Z`: clients read times without a zone as local ones. */
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

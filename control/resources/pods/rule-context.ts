@@ -1,0 +1,16 @@
+import { sealEnvironment } from '../../../core/environment.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import type { PodParts } from './pod-parts.ts';
+import type { RuleContext } from './rules.ts';
+
+/** What the rules need to know, for a pod of that tenant. */
+export function ruleContext(parts: PodParts, { tenant, uid }: Pick<PodRecord, 'tenant' | 'uid'>): RuleContext {
+  return {
+    place: { site: parts.site, tenant },
+    templates: parts.templates,
+    allowsImages: parts.allowsImages,
+    imageAllowList: parts.imageAllowList,
+    defaultResources: parts.limits.defaultResources,
+    sealEnvironment: (values, present) => sealEnvironment(parts.vault, uid, values, present),
+  };
+}

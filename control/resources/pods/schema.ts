@@ -1,0 +1,196 @@
+import { z } from 'zod';
+
+import { parseAddressRange } from '../../../core/address-range.ts';
+import { stanzaProblem } from '../../../core/ids.ts';
+import { PERMISSION_LEVELS, WISHES } from '../../../core/pod.ts';
+import { userNameProblem } from '../../auth/user-name.ts';
+import { clientCaProblem } from './client-ca.ts';
+import type { PodLimits } from './pod-parts.ts';
+import { boundedList, boundedRecord, boundedText } from '../../http/bounded.ts';
+
+const STANZAS_MAX = 3;
+const PORT_MIN = 10;
+const PORT_MAX = 65_535;
+const IP_ENTRIES_MAX = 100;
+/** The longest IPv6 address with an IPv4 address in it, and a prefix length. */
+const ADDRESS_BLOCK_MAX_LENGTH = 49;
+const TEMPLATE_MAX_LENGTH = 256;
+const DESCRIPTION_MAX_LENGTH = 255;
+const WORDS_MAX = 256;
+const TEXT_MAX_LENGTH = 32_768;
+const VARIABLES_MAX = 256;
+const VARIABLE_NAME_MAX_LENGTH = 256;
+/** Of all words of a command, and of all variables with their names. */
+const TOTAL_MAX_BYTES = 65_536;
+const STORED_LIST_MAX = 100;
+const PATH_MAX_LENGTH = 255;
+const MOUNTS_MAX = 10;
+const TIME_TO_STOP_MAX_SECONDS = 10 * 365 * 86_400;
+
+const PROTOCOLS = ['http', 'tcp', 'postgres', 'local_only'] as const;
+
+const noNul = (text: string): boolean => !text.includes('\0');
+const bytesOf = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+
+/** Says why with the sentence of a core rule. */
+function ruled(problemOf: (text: string) => string | null): z.core.CheckFn<string> {
+  return (payload) => {
+    const problem = problemOf(payload.value);
+    if (problem !== null) payload.issues.push({ code: 'custom', message: problem, input: payload.value });
+  };
+}
+
+const text = boundedText(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL');
+
+const words = (what: string) =>
+  boundedList(text, WORDS_MAX)
+    .refine((list) => bytesOf(list) <= TOTAL_MAX_BYTES, `must have at most ${TOTAL_MAX_BYTES} bytes in all`)
+    .nullable()
+    .describe(what);
+
+const environment = boundedRecord(
+  boundedText(VARIABLE_NAME_MAX_LENGTH).regex(
+    /^[-._a-zA-Z][-._a-zA-Z0-9]*$/,
+    'must hold only letters, digits, "_", "-" and "." and not begin with a digit',
+  ),
+  text,
+  { most: VARIABLES_MAX },
+)
+  .refine(
+    (all) => bytesOf(Object.entries(all).flat()) <= TOTAL_MAX_BYTES,
+    `must have at most ${TOTAL_MAX_BYTES} bytes in all, names and values`,
+  )
+  .describe('Environment of the pod; for templates that take a command.');
+
+const storedList = (what: string) => boundedList(boundedText(256), STORED_LIST_MAX).describe(what);
+
+const templateName = (what: string) =>
+  boundedText(TEMPLATE_MAX_LENGTH)
+    .regex(/^[\x21-\x7e]*$/, 'must hold only printable ASCII characters and no space')
+    .describe(what);
+
+const port = z.int().min(PORT_MIN).max(PORT_MAX);
+
+const stanza = z.strictObject({
+  protocol: z
+    .preprocess((value) => (typeof value === 'string' ? value.toLowerCase() : value), z.enum(PROTOCOLS))
+    .optional()
+    .describe('local_only is reachable from within the cluster alone. Default: http.'),
+  port: port.optional().describe('Port on which the pod listens. Default: 5000.'),
+  ip_allow_list: boundedList(
+    boundedText(ADDRESS_BLOCK_MAX_LENGTH).refine(
+      (entry) => parseAddressRange(entry) !== null,
+      'must be an IP address or a CIDR block',
+    ),
+    IP_ENTRIES_MAX,
+  )
+    .optional()
+    .describe('Addresses that may connect; empty: everyone.'),
+  tls: z
+    .enum(['terminate', 'passthrough', 'reencrypt'])
+    .optional()
+    .describe("passthrough: TLS is the pod's own, with its own certificate. Default: the gateway ends TLS."),
+  backend_protocol: z
+    .enum(['http1', 'h2c'])
+    .optional()
+    .describe('What an http pod speaks: h2c is HTTP/2 without TLS, as gRPC servers do. Default: http1.'),
+  proxy_protocol: z
+    .enum(['none', 'v1', 'v2'])
+    .optional()
+    .describe("Tells the pod its client's address by a PROXY header of this version. Default: none."),
+  client_ca: z
+    .string()
+    .check(ruled(clientCaProblem))
+    .optional()
+    .describe('CA certificates in PEM form: clients must show a certificate that one of them issued. Empty: none.'),
+  url: boundedText(255).optional().describe('Set by the service; what is sent is ignored.'),
+  public_port: z.int().optional().describe('Set by the service; what is sent is ignored.'),
+});
+
+const networking = boundedRecord(z.string().check(ruled(stanzaProblem)), stanza, {
+  least: 1,
+  most: STANZAS_MAX,
+}).describe('By stanza name; "default" is reached at <pod_id>.pods.<base host>, others at <pod_id>-<name>.pods...');
+
+const volumeMount = z.strictObject({
+  type: z.enum(['pvc', 'tapisvolume', 'tapissnapshot', 'ephemeral']).describe("pvc: a volume of the pod's own."),
+  mount_path: boundedText(PATH_MAX_LENGTH)
+    .optional()
+    .describe('Where the key is a name. Default: /tapis_volume_mount.'),
+  source_id: boundedText(63).optional().describe('Name of the volume, where the key is a path.'),
+  sub_path: boundedText(PATH_MAX_LENGTH).optional().describe('Directory within the volume. Default: all of it.'),
+  read_only: z.boolean().optional(),
+});
+
+const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount, { most: MOUNTS_MAX }).describe(
+  'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped.',
+);
+
+/** The bodies of the seed-era API with every bound. Each field is checked by itself (see checkFields). */
+export function podSchemas(limits: PodLimits) {
+  const minimum = limits.minTimeToStopSeconds;
+  const timeToStop = (isAllowed: (seconds: number) => boolean, what: string) =>
+    z.int().max(TIME_TO_STOP_MAX_SECONDS).refine(isAllowed, what);
+  const cpu = z.int().min(limits.cpu.minimum).max(limits.cpu.maximum);
+  const memory = z.int().min(limits.memory.minimum).max(limits.memory.maximum);
+
+  const resources = z
+    .strictObject({
+      cpu_request: cpu.optional().describe('Millicpu.'),
+      cpu_limit: cpu.optional().describe('Millicpu.'),
+      mem_request: memory.optional().describe('MiB.'),
+      mem_limit: memory.optional().describe('MiB.'),
+      gpus: z.int().min(0).max(limits.gpusMaximum).optional(),
+    })
+    .describe('What the pod gets; a request is at most its limit.');
+
+  const UpdatePod = z.strictObject({
+    description: boundedText(DESCRIPTION_MAX_LENGTH)
+      .regex(/^[\x20-\x7e\t\r\n]*$/, 'must hold only ASCII characters')
+      .optional(),
+    command: words('Overrides the command of the image; what a podgate/process pod runs.').optional(),
+    arguments: words('Arguments of the command.').optional(),
+    environment_variables: environment.optional(),
+    data_requests: storedList('Stored and given back.').optional(),
+    roles_required: storedList('Stored and given back.').optional(),
+    status_requested: z.enum(WISHES).optional().describe('Default: ON. Changing it later needs ADMIN.'),
+    volume_mounts: volumeMounts.optional(),
+    time_to_stop_default: timeToStop(
+      (seconds) => seconds === -1 || seconds >= minimum,
+      `must be -1 (never) or at least ${minimum} seconds`,
+    )
+      .optional()
+      .describe('Seconds from the start of an instance to its stop; -1 = never.'),
+    time_to_stop_instance: timeToStop(
+      (seconds) => seconds === -1 || seconds === 0 || seconds >= minimum,
+      `must be -1 (never), null (the default) or at least ${minimum} seconds`,
+    )
+      .nullable()
+      .optional()
+      .describe('The same for one instance only; null or 0 = the default.'),
+    networking: networking.optional(),
+    routing_port: port.optional().describe('Short for networking.default with protocol http and this port.'),
+    persistent_volume: z.boolean().optional().describe("Keep the template's data when the pod stops."),
+    resources: resources.optional(),
+  });
+
+  const NewPod = z.strictObject({
+    pod_id: z
+      .string()
+      .meta({ minLength: 3, maxLength: 63, pattern: '^[a-z][a-z0-9]+$' })
+      .describe('Name of the pod, and the first label of its host name.'),
+    pod_template: templateName('A template, such as neo4j, or an image on the allow list.').optional(),
+    template: templateName('The newer name of pod_template.').optional(),
+    image: templateName('The newer name of pod_template.').optional(),
+    ...UpdatePod.shape,
+  });
+
+  const SetPermission = z.strictObject({
+    user: z.string().check(ruled(userNameProblem)),
+    level: z.enum(PERMISSION_LEVELS),
+  });
+
+  return { NewPod, UpdatePod, SetPermission };
+}
+
+export type PodSchemas = ReturnType<typeof podSchemas>;

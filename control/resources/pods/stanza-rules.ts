@@ -1,0 +1,76 @@
+import type { Stanza, StanzaOptions } from '../../../core/pod.ts';
+import { CLIENT_CA_MAX_BYTES } from './client-ca.ts';
+import type { WrittenStanza } from './written-pod.ts';
+
+/** Fields, and what they are called on the wire. */
+const OPTION_NAMES = [
+  ['tls', 'tls'],
+  ['backendProtocol', 'backend_protocol'],
+  ['sendProxyProtocol', 'proxy_protocol'],
+  ['clientCa', 'client_ca'],
+] as const satisfies readonly (readonly [keyof StanzaOptions, string])[];
+
+/** What of a stanza acts at once. */
+export const POLICY_NAMES = [['ipAllowList', 'ip_allow_list'], ...OPTION_NAMES] as const;
+
+/** The options of a stanza as a user wrote it, without those that have their default. */
+export function writtenOptions({ tls, backendProtocol, sendProxyProtocol, clientCa }: WrittenStanza): StanzaOptions {
+  return {
+    ...(tls === 'passthrough' && { tls }),
+    ...(backendProtocol === 'h2c' && { backendProtocol }),
+    ...(sendProxyProtocol !== undefined && sendProxyProtocol !== 'none' && { sendProxyProtocol }),
+    ...(clientCa !== undefined && clientCa !== '' && { clientCa }),
+  };
+}
+
+/** What is wrong with a stanza, each sentence after the name of its field. `where`: `networking.<name>`. */
+export function stanzaProblems(where: string, stanza: Stanza, written: WrittenStanza): readonly string[] {
+  const problems: string[] = [];
+  if (written.tls === 'reencrypt') {
+    problems.push(
+      `${where}.tls: ending TLS and encrypting again would break SCRAM channel binding, which Postgres clients use by ` +
+        'default; take passthrough, and the pod shows its own certificate',
+    );
+  }
+  if (stanza.protocol === 'local_only') {
+    if (stanza.ipAllowList.length > 0) {
+      problems.push(`${where}.ip_allow_list: a local_only stanza has no route that could be limited`);
+    }
+    const [option] = optionNames(stanza);
+    if (option !== undefined) problems.push(`${where}.${option}: a local_only stanza has no route`);
+    return problems;
+  }
+  if (stanza.backendProtocol !== undefined && stanza.protocol !== 'http') {
+    problems.push(`${where}.backend_protocol: is for stanzas with protocol http; this one is ${stanza.protocol}`);
+  }
+  if (stanza.tls === 'passthrough') {
+    if (stanza.clientCa !== undefined) {
+      problems.push(`${where}.client_ca: with tls passthrough only the pod sees certificates of clients`);
+    }
+    if (stanza.backendProtocol !== undefined) {
+      problems.push(`${where}.backend_protocol: with tls passthrough client and pod agree on it themselves`);
+    }
+  }
+  return problems;
+}
+
+/** What is wrong with the stanzas of a pod together. Equal bundles of authorities are kept once. */
+export function networkingProblems(networking: Readonly<Record<string, Stanza>>): readonly string[] {
+  const bundles = new Set(Object.values(networking).map(({ clientCa = '' }) => clientCa));
+  const bytes = [...bundles].reduce((sum, bundle) => sum + Buffer.byteLength(bundle), 0);
+  return bytes <= CLIENT_CA_MAX_BYTES
+    ? []
+    : [`networking: the client_ca of all stanzas must have at most ${CLIENT_CA_MAX_BYTES} bytes in all`];
+}
+
+/** The programs of templates speak no TLS of their own, no h2c and read no PROXY header. */
+export function templateOptionProblems(where: string, template: string, stanza: Stanza): readonly string[] {
+  return optionNames(stanza)
+    .filter((name) => name !== 'client_ca')
+    .map((name) => `${where}.${name}: the program of ${template} does not know it; leave it out`);
+}
+
+/** As on the wire. */
+function optionNames(options: StanzaOptions): readonly string[] {
+  return OPTION_NAMES.flatMap(([key, name]) => (options[key] === undefined ? [] : [name]));
+}

@@ -1,0 +1,67 @@
+import { startRunChange } from '../../../core/lifecycle/plan.ts';
+import type { PodRecord, Wish } from '../../../core/pod.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import { changePod, type ChangedPod, type PodChange } from '../../objects/change.ts';
+import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import type { PodParts } from './pod-parts.ts';
+
+/** What a wish does to the record: ON for what is STOPPED begins a run at once, the rest is the health loop's. */
+export function wishChange(record: PodRecord, wish: Wish): Pick<PodChange, 'change' | 'enqueue'> {
+  if (wish !== 'OFF' && record.status === 'STOPPED') return { change: startRunChange(record), enqueue: true };
+  return wish === record.wish ? { change: null } : { change: { wish } };
+}
+
+/**
+ * ON. What has come to an end (ERROR, COMPLETE) starts anew, as by a restart; a restart on its way goes on; what is ON
+ * already stays as it is.
+ */
+export function startPod(parts: PodParts, mutex: KeyedMutex, caller: Caller, podId: string): Promise<ChangedPod> {
+  return wishPod(parts, mutex, caller, podId, {
+    act: 'Starting',
+    log: 'ran start_pod, set to ON and REQUESTED',
+    wishOf: (record) => {
+      if (record.wish === 'RESTART') return 'RESTART';
+      return record.status === 'ERROR' || record.status === 'COMPLETE' ? 'RESTART' : 'ON';
+    },
+  });
+}
+
+/** OFF, whatever is going on; it interrupts a creation. */
+export function stopPod(parts: PodParts, mutex: KeyedMutex, caller: Caller, podId: string): Promise<ChangedPod> {
+  return wishPod(parts, mutex, caller, podId, {
+    act: 'Stopping',
+    log: 'ran stop_pod, set to OFF',
+    wishOf: () => 'OFF',
+  });
+}
+
+/** OFF, then ON once STOPPED; what is STOPPED already starts. */
+export function restartPod(parts: PodParts, mutex: KeyedMutex, caller: Caller, podId: string): Promise<ChangedPod> {
+  return wishPod(parts, mutex, caller, podId, {
+    act: 'Restarting',
+    log: 'ran restart_pod, set to RESTART',
+    wishOf: () => 'RESTART',
+  });
+}
+
+interface WishRequest {
+  readonly act: string;
+  readonly log: string;
+  readonly wishOf: (record: PodRecord) => Wish;
+}
+
+function wishPod(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  podId: string,
+  { act, log, wishOf }: WishRequest,
+): Promise<ChangedPod> {
+  return changePod(parts, mutex, {
+    caller,
+    podId,
+    needed: 'ADMIN',
+    act,
+    decide: (record) => ({ ...wishChange(record, wishOf(record)), log: `'${caller.username}' ${log}` }),
+  });
+}

@@ -1,0 +1,153 @@
+import { isDeepStrictEqual } from 'node:util';
+
+import { PodgateError } from '../../../core/errors.ts';
+import type { PodRecord, PodSpec, Stanza, Wish } from '../../../core/pod.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import { changePod, type ChangedPod, type PodChange } from '../../objects/change.ts';
+import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import { requireLevel } from '../../objects/access.ts';
+import type { PodParts } from './pod-parts.ts';
+import { specOfUpdate, specsEqual } from './rules.ts';
+import { ruleContext } from './rule-context.ts';
+import { POLICY_NAMES } from './stanza-rules.ts';
+import type { Precondition } from '../../http/if-match.ts';
+import { wishChange } from './start-stop.ts';
+import type { WrittenPod } from './written-pod.ts';
+
+export interface UpdatedPod extends ChangedPod {
+  /** Sentences that say what acts at once and what at the next start. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Changes the fields that were written. A change of the wish needs ADMIN, as start and stop do: otherwise an update
+ * would be the way around them. Every effective update is a new generation. Throws 'api.invalid',
+ * 'api.precondition-failed', and what `changePod` throws.
+ */
+export async function updatePod(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  podId: string,
+  written: WrittenPod,
+  precondition: Precondition,
+): Promise<UpdatedPod> {
+  let notes: readonly string[] = [];
+  const changed = await changePod(parts, mutex, {
+    caller,
+    podId,
+    needed: 'USER',
+    act: 'Updating',
+    decide: (record) => {
+      requireGeneration(record, precondition);
+      const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, record));
+      if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
+      const decided = decideUpdate(record, ruled.value, written, caller);
+      notes = decided.notes;
+      return decided;
+    },
+  });
+  return { ...changed, notes };
+}
+
+export function requireGeneration(record: PodRecord, precondition: Precondition): void {
+  if (precondition(record.generation)) return;
+  throw new PodgateError('api.precondition-failed', {
+    publicMessages: [`Pod ${record.podId} has changed since you read it: its ETag is now "${record.generation}".`],
+  });
+}
+
+function decideUpdate(
+  record: PodRecord,
+  spec: PodSpec,
+  { fields }: WrittenPod,
+  caller: Caller,
+): PodChange & { readonly notes: readonly string[] } {
+  const atOnce: string[] = [];
+  const atNextStart: string[] = changedAtStart(record.spec, spec);
+  if (record.spec.description !== spec.description) atOnce.push('description');
+  if (record.spec.timeToStopDefault !== spec.timeToStopDefault) atOnce.push('time_to_stop_default');
+  if (!isDeepStrictEqual(record.spec.dataRequests, spec.dataRequests)) atOnce.push('data_requests');
+  if (!isDeepStrictEqual(record.spec.rolesRequired, spec.rolesRequired)) atOnce.push('roles_required');
+  const policy = changedPolicy(record.spec, spec);
+  if (policy.length > 0) atOnce.push(`networking (${policy.join(', ')})`);
+  const timeToStopInstance =
+    fields.timeToStopInstance === undefined ? record.timeToStopInstance : fields.timeToStopInstance;
+  if (timeToStopInstance !== record.timeToStopInstance) atOnce.push('time_to_stop_instance');
+  const wish = newWish(record, fields.statusRequested);
+  if (wish !== null) {
+    requireLevel(caller, record, 'ADMIN', 'Changing status_requested');
+    atOnce.push('status_requested');
+  }
+
+  const names = [...atOnce, ...atNextStart];
+  if (names.length === 0) return { change: null, notes: [] };
+  const wished = wish === null ? null : wishChange(record, wish);
+  return {
+    change: {
+      ...(specsEqual(record.spec, spec) ? {} : { spec, ...formerVolumesOf(record, spec) }),
+      timeToStopInstance,
+      generation: record.generation + 1,
+      ...wished?.change,
+    },
+    enqueue: wished?.enqueue ?? false,
+    // Names alone: values of environment variables are secrets of the user.
+    log: `'${caller.username}' updated pod, updated_fields: ${names.join(', ')}`,
+    notes: notesOf(record, atOnce, atNextStart),
+  };
+}
+
+/** Volumes that a run may have made: whatever the new spec says, they are there until the pod is deleted. */
+function formerVolumesOf(record: PodRecord, spec: PodSpec): Pick<PodRecord, 'formerVolumes'> {
+  if (record.run === 0) return {};
+  const namesOf = ({ volumeMounts }: PodSpec): readonly string[] => volumeMounts.map(({ name }) => name);
+  const made = new Set([...(record.formerVolumes ?? []), ...namesOf(record.spec)]);
+  if (record.applied !== null) for (const name of namesOf(record.applied.spec)) made.add(name);
+  for (const name of namesOf(spec)) made.delete(name);
+  return made.size === 0 && record.formerVolumes === undefined ? {} : { formerVolumes: [...made].sort() };
+}
+
+function newWish(record: PodRecord, wish: Wish | undefined): Wish | null {
+  return wish === undefined || wish === record.wish ? null : wish;
+}
+
+/** Names, as on the wire, of what has changed and takes effect at the next start. */
+function changedAtStart(before: PodSpec, after: PodSpec): string[] {
+  const same = {
+    command: isDeepStrictEqual(before.command, after.command),
+    arguments: isDeepStrictEqual(before.arguments, after.arguments),
+    environment_variables: isDeepStrictEqual(before.environmentVariables, after.environmentVariables),
+    networking: isDeepStrictEqual(portsOf(before), portsOf(after)),
+    persistent_volume: before.persistentVolume === after.persistentVolume,
+    volume_mounts: isDeepStrictEqual(before.volumeMounts, after.volumeMounts),
+    resources: isDeepStrictEqual(before.resources, after.resources),
+  };
+  return Object.entries(same).flatMap(([name, isSame]) => (isSame ? [] : [name]));
+}
+
+function portsOf(spec: PodSpec): readonly (readonly [string, string, number])[] {
+  return Object.entries(spec.networking)
+    .map(([name, { protocol, port }]) => [name, protocol, port] as const)
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** Names, as on the wire, of what acts at once in any stanza and has changed. */
+function changedPolicy(before: PodSpec, after: PodSpec): readonly string[] {
+  const fresh: Stanza = { protocol: 'http', port: 0, ipAllowList: [] };
+  const names = Object.entries(after.networking).flatMap(([name, stanza]) =>
+    POLICY_NAMES.flatMap(([key, wire]) =>
+      isDeepStrictEqual((before.networking[name] ?? fresh)[key], stanza[key]) ? [] : [wire],
+    ),
+  );
+  return [...new Set(names)];
+}
+
+function notesOf(record: PodRecord, atOnce: readonly string[], atNextStart: readonly string[]): readonly string[] {
+  const notes: string[] = [];
+  if (atOnce.length > 0) notes.push(`In effect at once: ${atOnce.join(', ')}.`);
+  if (atNextStart.length > 0) {
+    const how = record.status === 'STOPPED' ? '' : '; restart the pod to apply them';
+    notes.push(`In effect at the next start: ${atNextStart.join(', ')}${how}.`);
+  }
+  return notes;
+}
