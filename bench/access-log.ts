@@ -11,7 +11,7 @@ import { openAccessLogSink } from '../main/access-log-sink.ts';
 import { systemClock } from '../main/system-clock.ts';
 import type { Route } from '../core/route.ts';
 import { createCounters } from '../proxy/telemetry/counters.ts';
-import { createSeen, type LineSink } from '../proxy/telemetry/telemetry.ts';
+import { createTelemetry, type LineSink } from '../proxy/telemetry/telemetry.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { machine } from './measure.ts';
 
@@ -45,7 +45,7 @@ const head = {
 };
 
 async function cpuPerRequest(accessLog: LineSink | null): Promise<number> {
-  const seen = createSeen({ worker: 0, counters: createCounters(), clock: systemClock, accessLog });
+  const seen = createTelemetry({ worker: 0, counters: createCounters(), clock: systemClock, accessLog });
   const before = process.cpuUsage();
   let info = connection(0);
   for (let count = 0; count < requests; count++) {

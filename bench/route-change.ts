@@ -38,7 +38,7 @@ async function beWorker(socketPath: string): Promise<void> {
     setTicketKeys: () => undefined,
     setPodNetworks: () => undefined,
     setReplicas: () => undefined,
-    tellOfPod: () => null,
+    reportPod: () => null,
     cancel: () => undefined,
     cancelAnswered: () => undefined,
   };

@@ -62,9 +62,9 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     apiSocketPath: join(runDir, 'api.sock'),
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
-    podDoors: podDoorsOf(config),
+    podListeners: podListenersOf(config),
     limits: limitsOf(config, Math.max(1, config.workers), descriptors.maxConnections),
-    tellOthers: (waiting) => link.send({ kind: 'waiting', waiting }),
+    notifyWorkers: (waiting) => link.send({ kind: 'waiting', waiting }),
     descriptorTaken: (descriptor) => pausing.taken(descriptor),
     drainMs: config.drain.sessionsMs,
     sessions: config.sessions,
@@ -101,7 +101,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   const numbers = watchProcessNumbers();
   const telling = setGuardedInterval({
     everyMs: TELL_COUNTS_MS,
-    work: () => gateway.tellCounts(numbers()),
+    work: () => gateway.reportCounts(numbers()),
     name: 'counts',
     log,
   });
@@ -156,7 +156,7 @@ function limitsOf(
 }
 
 /** As on the machine itself; and under the port that clients dial, which may be that of a load balancer. */
-function podDoorsOf(config: Config) {
+function podListenersOf(config: Config) {
   const { httpsPort, httpPort, publicHttpsPort, publicHttpPort, listeners } = config;
   const tlsPorts = [httpsPort, publicHttpsPort, ...listeners.map(({ port }) => port)];
   return [

@@ -1,5 +1,5 @@
 import type { Config } from '../config/config.ts';
-import type { ToBank, ToWorker } from '../proxy/limits/place-messages.ts';
+import type { ToAllocator, ToWorker } from '../proxy/limits/place-messages.ts';
 import type { WaitingPod } from '../proxy/gateway.ts';
 import type { ControlReport, ProbeState } from './control-port/probe-state.ts';
 
@@ -67,7 +67,7 @@ export type ChildMessage =
   | { readonly kind: 'full' }
   | { readonly kind: 'room' }
   /** Of limits that the workers share. */
-  | { readonly kind: 'places'; readonly message: ToBank }
+  | { readonly kind: 'places'; readonly message: ToAllocator }
   /** For the other workers: 'make-room'. */
   | { readonly kind: 'waiting'; readonly waiting: WaitingPod }
   /** A worker has met an error that nothing caught: it needs a successor, and drains. */

@@ -1,27 +1,27 @@
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
-import { PlaceBank } from '../proxy/limits/place-allocator.ts';
-import type { ToBank } from '../proxy/limits/place-messages.ts';
+import { PlaceAllocator } from '../proxy/limits/place-allocator.ts';
+import type { ToAllocator } from '../proxy/limits/place-messages.ts';
 import type { SupervisedChild } from './supervised-child.ts';
 import type { SupervisorMessage } from './messages.ts';
 
 const LOOK_MS = 50;
 
-/** The bank of places in the supervisor (decision 0035): it knows at once which workers there are, and outlives them all. */
+/** The allocator of places in the supervisor (decision 0035): it knows at once which workers there are, and outlives them all. */
 export class PlacesOfWorkers {
-  readonly #bank: PlaceBank;
+  readonly #allocator: PlaceAllocator;
   /** By child, anew with each of its processes. */
   readonly #numbers = new Map<SupervisedChild, number>();
   readonly #children = new Map<number, SupervisedChild>();
   #next = 0;
 
   constructor(workers: number, log: Logger) {
-    this.#bank = new PlaceBank({
+    this.#allocator = new PlaceAllocator({
       workers: Math.max(1, workers),
       send: (worker, message) => this.#children.get(worker)?.send({ kind: 'places', message }),
       nowMs: () => performance.now(),
     });
-    setGuardedInterval({ everyMs: LOOK_MS, work: () => this.#bank.look(), name: 'places', log }).unref();
+    setGuardedInterval({ everyMs: LOOK_MS, work: () => this.#allocator.look(), name: 'places', log }).unref();
   }
 
   started(child: SupervisedChild): void {
@@ -29,7 +29,7 @@ export class PlacesOfWorkers {
     const number = this.#next++;
     this.#numbers.set(child, number);
     this.#children.set(number, child);
-    this.#bank.joined(number);
+    this.#allocator.joined(number);
   }
 
   ended(child: SupervisedChild): void {
@@ -37,7 +37,7 @@ export class PlacesOfWorkers {
     if (number === undefined) return;
     this.#numbers.delete(child);
     this.#children.delete(number);
-    this.#bank.left(number);
+    this.#allocator.left(number);
   }
 
   /** To every worker but this one. */
@@ -45,8 +45,8 @@ export class PlacesOfWorkers {
     for (const other of this.#children.values()) if (other !== child) other.send(message);
   }
 
-  receive(child: SupervisedChild, message: ToBank): void {
+  receive(child: SupervisedChild, message: ToAllocator): void {
     const number = this.#numbers.get(child);
-    if (number !== undefined) this.#bank.receive(number, message);
+    if (number !== undefined) this.#allocator.receive(number, message);
   }
 }

@@ -9,10 +9,10 @@ import type { Logger } from '../core/logger.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters, type Counters } from './telemetry/counters.ts';
 import { ConnectionCounts, type ConnectionLimits } from './limits/connection-counts.ts';
-import { type Door, PodDoors } from './listener/pod-listeners.ts';
+import { type PodListener, PodListeners } from './listener/pod-listeners.ts';
 import type { LeasedPlaces } from './limits/leased-places.ts';
 import { HttpsFront } from './listener/https-front.ts';
-import { Reception } from './listener/connection-registry.ts';
+import { ConnectionRegistry } from './listener/connection-registry.ts';
 import { compileAddressList } from './policy/ip-allow-list.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type HttpLimits, type WaitingPod } from './protocols/http/http-protocol.ts';
@@ -20,7 +20,7 @@ import { createRedirectServer } from './protocols/http/redirect.ts';
 import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
-import { createSeen, type LineSink, type Seen } from './telemetry/telemetry.ts';
+import { createTelemetry, type LineSink, type Telemetry } from './telemetry/telemetry.ts';
 import { descriptorOf } from './socket/descriptor-of.ts';
 import { KEEP_ALIVE_MS } from './session/dial.ts';
 import { DEFAULT_SESSION_POLICY, RunningSessions, type SessionPolicy } from './session/running-sessions.ts';
@@ -62,7 +62,7 @@ export interface GatewayOptions extends WorkerName {
   /** The port clients dial. */
   readonly publicHttpsPort: number;
   /** Where pods with a network of their own reach the gateway. Default: nowhere. */
-  readonly podDoors?: readonly Door<ListenKind>[];
+  readonly podListeners?: readonly PodListener<ListenKind>[];
   readonly limits: GatewayLimits;
   /** What becomes of sessions whose route changes. Default: DEFAULT_SESSION_POLICY. */
   readonly sessions?: SessionPolicy;
@@ -79,7 +79,7 @@ export interface GatewayOptions extends WorkerName {
   /** Shared with the other workers of the replica. Default: there are none. */
   readonly places?: LeasedPlaces;
   /** To the other workers: a connection to this pod may be waiting for one that they keep. Default: there are none. */
-  readonly tellOthers?: (waiting: WaitingPod) => void;
+  readonly notifyWorkers?: (waiting: WaitingPod) => void;
   /** Default: none is written. */
   readonly accessLog?: LineSink;
   /** Whose X-Forwarded-For is believed; default: nobody's. */
@@ -122,24 +122,24 @@ export interface Gateway {
   drainFor(ms: number): void;
   /** Connections of clients, of whatever kind and phase. */
   activeConnections(): number;
-  /** What another worker said by `tellOthers`. */
+  /** Another worker has called `notifyWorkers`. */
   makeRoom(waiting: WaitingPod): void;
   /** Tells control what was counted, with what this process uses. Lost while there is no control. */
-  tellCounts(process: ProcessNumbers): void;
+  reportCounts(process: ProcessNumbers): void;
   /** Closes every connection now. */
   closeAll(): void;
 }
 
 const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
-const DRAIN_LOOK_MS = 50;
+const DRAIN_CHECK_MS = 50;
 /** How soon a client that is gone is noticed, once the kernel knows. */
 const PROBE_MS = 5_000;
 /** Of keep-alive: ten, one a second (libuv). */
 const KEEP_ALIVE_PROBES_MS = 10_000;
 /** What those who are cut at the end have for their goodbyes: the rest of a message, and a close that is returned. */
 const GOODBYE_MS = 1_500;
-const CLOSED_LOOK_MS = 5;
-const CLOSED_LOOKS = 20;
+const CLOSED_CHECK_MS = 5;
+const CLOSED_CHECKS = 20;
 /** A plain HTTP client has nothing to stay for: it is told where to go. */
 const REDIRECT_CONNECTION_MS = 15_000;
 
@@ -152,14 +152,14 @@ class GatewayWorker implements Gateway {
   readonly table: RouteTable = new RouteTable(() => this.#feed.isFresh());
   readonly counters = createCounters();
   readonly #options: GatewayOptions;
-  readonly #reception: Reception;
-  readonly #seen: Seen;
+  readonly #registry: ConnectionRegistry;
+  readonly #telemetry: Telemetry;
   readonly #sessions: RunningSessions;
   readonly #feed: FeedClient;
   readonly #http: ReturnType<typeof createHttpProtocol>;
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
   readonly #servers = new Set<Server>();
-  readonly #doors: PodDoors<ListenKind>;
+  readonly #podListeners: PodListeners<ListenKind>;
   #drainEndMs: number | null = null;
   #baseHosts: ReadonlySet<string> = new Set();
   /** http-01: token -> key authorization. */
@@ -171,17 +171,22 @@ class GatewayWorker implements Gateway {
     const { table, counters } = this;
     const counts = new ConnectionCounts(limits, (limit) => counters.limited[limit]++, options.places);
     const trusted = options.trustedProxies ?? [];
-    const seen = createSeen({ worker: options.worker, counters, clock, accessLog: options.accessLog ?? null });
-    this.#seen = seen;
+    const telemetry = createTelemetry({
+      worker: options.worker,
+      counters,
+      clock,
+      accessLog: options.accessLog ?? null,
+    });
+    this.#telemetry = telemetry;
     const sessions = new RunningSessions((host) => table.get(host), options.sessions ?? DEFAULT_SESSION_POLICY);
     this.#sessions = sessions;
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
     const isStale = (): boolean => this.isStale();
 
-    this.#reception = new Reception({
+    this.#registry = new ConnectionRegistry({
       counts,
       counters,
-      seen,
+      telemetry,
       clock,
       log,
       logConnections: options.logConnections ?? false,
@@ -201,10 +206,10 @@ class GatewayWorker implements Gateway {
       releasePod: (places) => counts.releasePod(places),
       acquireAddress: (address, done) => counts.acquireAddress(address, done),
       releaseAddress: (address) => counts.releaseAddress(address),
-      seen,
+      telemetry,
       sessions,
       log,
-      ...(options.tellOthers === undefined ? {} : { tellOthers: options.tellOthers }),
+      ...(options.notifyWorkers === undefined ? {} : { notifyWorkers: options.notifyWorkers }),
     });
     const terminator: TlsTerminator = new TlsTerminator({
       onSecure: (client, raw) => front.onSecure(raw, client),
@@ -216,13 +221,13 @@ class GatewayWorker implements Gateway {
       table,
       counters,
       clock,
-      ask: (id, key, address) => this.#feed.tell({ kind: 'cancel', id, key: key.toString('base64'), address }),
+      ask: (id, key, address) => this.#feed.send({ kind: 'cancel', id, key: key.toString('base64'), address }),
     });
     const front = new HttpsFront({
-      reception: this.#reception,
-      seen,
+      registry: this.#registry,
+      telemetry,
       terminator,
-      certificateWanted: createWantedCertificates((host) => this.#feed.tell({ kind: 'certificate-wanted', host })),
+      certificateWanted: createWantedCertificates((host) => this.#feed.send({ kind: 'certificate-wanted', host })),
       http: this.#http,
       cancellation,
       table,
@@ -242,26 +247,26 @@ class GatewayWorker implements Gateway {
       baseHosts,
       challengeAnswer: (token) => this.#challenges.get(token),
       publicHttpsPort,
-      infoOf: (socket) => this.#reception.find(socket)?.info ?? null,
-      seen,
+      infoOf: (socket) => this.#registry.find(socket)?.info ?? null,
+      telemetry,
       log,
     });
     this.#accept = {
       https: (raw) => front.accept(raw),
       http: (raw) => {
-        this.#reception.receive(raw, (connection) => {
+        this.#registry.receive(raw, (connection) => {
           connection.phase = 'served';
           connection.isHttp = true;
           // A server that never listens does not watch its own timeouts.
-          connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#reception.close(connection, 'deadline'));
+          connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#registry.close(connection, 'deadline'));
           redirect.emit('connection', raw);
           // Whoever looked at the first bytes may have left the socket paused.
           if (raw.readableFlowing === false) raw.resume();
         });
       },
     };
-    this.#doors = new PodDoors({
-      doors: options.podDoors ?? [],
+    this.#podListeners = new PodListeners({
+      listeners: options.podListeners ?? [],
       listen: (kind, handle) => this.listen(kind, handle),
       log,
     });
@@ -293,7 +298,7 @@ class GatewayWorker implements Gateway {
         },
         cancel: (id, key, address) => {
           cancellation.requestElsewhere(key, address, (answer) => {
-            this.#feed.tell({ kind: 'cancel-answered', id, ...answer });
+            this.#feed.send({ kind: 'cancel-answered', id, ...answer });
           });
         },
         cancelAnswered: (id, answer) => cancellation.answered(id, answer),
@@ -301,8 +306,8 @@ class GatewayWorker implements Gateway {
           // A gateway apart is none of them: its quotas are its own.
           if (options.gateway === undefined) counts.replicasChanged(replicas);
         },
-        setPodNetworks: (networks) => this.#doors.set(networks),
-        tellOfPod: (uid) => seen.board.tell(uid),
+        setPodNetworks: (networks) => this.#podListeners.set(networks),
+        reportPod: (uid) => telemetry.pods.report(uid),
       },
     });
   }
@@ -354,19 +359,19 @@ class GatewayWorker implements Gateway {
   async run(signal: AbortSignal): Promise<void> {
     const { log, limits } = this.#options;
     const { sessionIdleMs } = limits;
-    const looking =
+    const checkingIdle =
       sessionIdleMs === 0
         ? undefined
         : setGuardedInterval({
             everyMs: sessionIdleMs / 10,
-            work: () => this.#reception.closeIdle(sessionIdleMs),
+            work: () => this.#registry.closeIdle(sessionIdleMs),
             name: 'idle sessions',
             log,
           });
-    const reception = this.#reception;
+    const registry = this.#registry;
     const probe = (): void => {
-      reception.probe();
-      reception.closeVanished(limits.keepAliveMs + KEEP_ALIVE_PROBES_MS);
+      registry.probe();
+      registry.closeVanished(limits.keepAliveMs + KEEP_ALIVE_PROBES_MS);
     };
     const probing = setGuardedInterval({ everyMs: PROBE_MS, work: probe, name: 'probes', log });
     // Routes go on to matter to sessions that drain, and their cancels come over the feed.
@@ -377,17 +382,17 @@ class GatewayWorker implements Gateway {
     this.#http.close();
     const { clock, drainMs } = this.#options;
     this.#drainEndMs ??= clock.monotonicMs() + drainMs;
-    while (this.#reception.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_LOOK_MS);
-    clearInterval(looking);
+    while (this.#registry.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_CHECK_MS);
+    clearInterval(checkingIdle);
     clearInterval(probing);
     this.#sessions.cutAll('drained');
     // What HTTP/2 says leaves with the next turn of the event loop.
-    await delay(CLOSED_LOOK_MS);
+    await delay(CLOSED_CHECK_MS);
     const saidMs = clock.monotonicMs() + GOODBYE_MS;
-    while (this.#sessions.leaving > 0 && clock.monotonicMs() < saidMs) await delay(CLOSED_LOOK_MS);
+    while (this.#sessions.leaving > 0 && clock.monotonicMs() < saidMs) await delay(CLOSED_CHECK_MS);
     this.closeAll();
     // Until they are told of.
-    for (let looks = 0; this.#reception.size > 0 && looks < CLOSED_LOOKS; looks++) await delay(CLOSED_LOOK_MS);
+    for (let checks = 0; this.#registry.size > 0 && checks < CLOSED_CHECKS; checks++) await delay(CLOSED_CHECK_MS);
     following.abort();
     await followed;
   }
@@ -402,22 +407,22 @@ class GatewayWorker implements Gateway {
   }
 
   activeConnections(): number {
-    return this.#reception.size;
+    return this.#registry.size;
   }
 
   makeRoom(waiting: WaitingPod): void {
     this.#http.makeRoom(waiting);
   }
 
-  tellCounts(process: ProcessNumbers): void {
-    const { requestsNow, sessionsNow, droppedLines, durations } = this.#seen;
-    const now = { active: this.#reception.size, requestsNow, sessionsNow, droppedLines };
-    this.#feed.tell({ kind: 'counts', counts: { ...this.counters, ...now, durations, process } });
+  reportCounts(process: ProcessNumbers): void {
+    const { requestsNow, sessionsNow, droppedLines, durations } = this.#telemetry;
+    const now = { active: this.#registry.size, requestsNow, sessionsNow, droppedLines };
+    this.#feed.send({ kind: 'counts', counts: { ...this.counters, ...now, durations, process } });
   }
 
   closeAll(): void {
     this.#sessions.cutAll('drained');
-    this.#reception.closeAll();
+    this.#registry.closeAll();
   }
 
   /** Out of file descriptors, for one: the connection is gone, the next may work. */

@@ -7,7 +7,7 @@ import type { ClosedReason } from './ends.ts';
 import type { Admission } from '../limits/connection-counts.ts';
 import { StallWatch } from '../limits/stall-watch.ts';
 import { VanishedWatch } from '../limits/vanished-watch.ts';
-import type { SessionSeen } from './session-telemetry.ts';
+import type { SessionTelemetry } from './session-telemetry.ts';
 
 /** A client's connection from accept to close, whatever is spoken on it. */
 export class Connection {
@@ -24,14 +24,14 @@ export class Connection {
   /** The pod's that it was refused for, where that is known. */
   refusedRoute: Route | null = null;
   /** What became of it, where it is a session of TCP or Postgres. */
-  session: SessionSeen | null = null;
+  session: SessionTelemetry | null = null;
   /** What its client's bytes are read from, once it is known: the TLS socket, or the raw one. */
   client: Socket | null = null;
   /** Of the raw socket: when its counts of bytes last changed, and what they were. */
   moved = { bytes: 0, atMs: 0 };
   /** A probe has not been written yet. */
   isProbed = false;
-  /** Its requests are seen, one by one; it is not. */
+  /** Its requests are logged one by one, not the connection. */
   isHttp = false;
   /** Its place was given back. */
   isReleased = false;

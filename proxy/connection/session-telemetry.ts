@@ -6,8 +6,8 @@ import type { SessionEnd } from './ends.ts';
 /** Changed in place, by whoever has something under way at the stanza. */
 export type StanzaCounts = { -readonly [Name in keyof StanzaConnections]: StanzaConnections[Name] };
 
-/** A session of TCP or Postgres as it is seen: begun with the dial. Times are of the gateway's monotonic clock. */
-export interface SessionSeen {
+/** What is recorded of a session of TCP or Postgres, from its dial on. Times are of the gateway's monotonic clock. */
+export interface SessionTelemetry {
   readonly route: Route;
   readonly counts: StanzaCounts;
   readonly beganMs: number;

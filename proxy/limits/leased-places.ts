@@ -1,13 +1,13 @@
-import { baseShare, type ToBank, type ToWorker } from './place-messages.ts';
+import { baseShare, type ToAllocator, type ToWorker } from './place-messages.ts';
 
-/** How long a decision of the bank is waited for; then an equal share of the limit decides. */
+/** How long a decision of the allocator is waited for; then an equal share of the limit decides. */
 const ANSWER_MS = 250;
-/** After a refusal the bank is not asked again for so long: a flood of what is refused stays in its worker. */
+/** After a refusal the allocator is not asked again for so long: a flood of what is refused stays in its worker. */
 const DENIED_MS = 20;
 
 interface Counted {
   held: number;
-  /** What may be held without asking; null = a share of the limit, since the bank does not count this key. */
+  /** What may be held without asking; null = a share of the limit, since the allocator does not count this key. */
   lease: number | null;
   isScarce: boolean;
   deniedMs: number;
@@ -16,10 +16,10 @@ interface Counted {
 }
 
 export interface LeasedPlacesOptions {
-  /** Of the replica. 1 = there is no bank. */
+  /** Of the replica. 1 = there is no allocator. */
   readonly workers: number;
-  /** False: the bank cannot be reached. */
-  readonly send: (message: ToBank) => boolean;
+  /** False: the allocator cannot be reached. */
+  readonly send: (message: ToAllocator) => boolean;
   readonly nowMs: () => number;
 }
 
@@ -40,7 +40,7 @@ export class LeasedPlaces {
     return this.#counted.get(key)?.held ?? 0;
   }
 
-  /** Calls `done` once, at once unless the bank has to be asked. Each place that was taken is released once. */
+  /** Calls `done` once, at once unless the allocator has to be asked. Each place that was taken is released once. */
   take(key: string, limit: number, done: (isTaken: boolean) => void): void {
     const isTaken = this.takeNow(key, limit);
     if (isTaken !== null) {
@@ -52,7 +52,7 @@ export class LeasedPlaces {
     if (counted.waiting.length === 1) this.#ask(key, counted);
   }
 
-  /** As `take`; null = nothing was taken, since the bank has to be asked: `take` does. */
+  /** As `take`; null = nothing was taken, since the allocator has to be asked: `take` does. */
   takeNow(key: string, limit: number): boolean | null {
     const counted = this.#of(key);
     if (counted.waiting.length === 0 && counted.held < this.#allowance(counted, limit)) {
@@ -73,7 +73,7 @@ export class LeasedPlaces {
       lease !== null &&
       (counted.isScarce || counted.held === 0 || lease - counted.held > Math.max(8, counted.held))
     ) {
-      // One that was taken without the bank, which did not answer, is not the bank's to have back.
+      // One that was taken without the allocator, which did not answer, is not the allocator's to have back.
       const spare = lease - counted.held;
       if (spare > 0) {
         counted.lease = counted.held;
@@ -111,7 +111,7 @@ export class LeasedPlaces {
         this.#forget(key, counted);
         return;
       case 'free':
-        // Our question is on its way, and has the bank count this key anew.
+        // Our question is on its way, and has the allocator count this key anew.
         if (counted.waiting.length > 0) return;
         counted.lease = null;
         counted.isScarce = false;
@@ -160,7 +160,7 @@ export class LeasedPlaces {
     for (const { done } of counted.waiting.splice(0)) done(false);
   }
 
-  /** Together never more than the limit again, whatever the bank has leased to others. */
+  /** Together never more than the limit again, whatever the allocator has leased to others. */
   #decideAlone(key: string, counted: Counted): void {
     clearTimeout(counted.timer);
     for (const { limit, done } of counted.waiting.splice(0)) {
@@ -180,7 +180,7 @@ export class LeasedPlaces {
     return counted;
   }
 
-  /** A key that the bank counts is remembered until it does not. */
+  /** A key that the allocator counts is remembered until it does not. */
   #forget(key: string, { held, lease, waiting, deniedMs }: Counted): void {
     if (held > 0 || waiting.length > 0 || (lease !== null && lease > 0)) return;
     if (lease === 0 || this.#options.nowMs() - deniedMs < DENIED_MS) return;

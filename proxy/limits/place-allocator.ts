@@ -1,4 +1,4 @@
-import { baseShare, type ToBank, type ToWorker } from './place-messages.ts';
+import { baseShare, type ToAllocator, type ToWorker } from './place-messages.ts';
 
 /** A worker that does not say how many it holds is taken to hold all that it may. */
 const COUNT_MS = 150;
@@ -27,7 +27,7 @@ interface Account {
   isExact: boolean;
 }
 
-export interface PlaceBankOptions {
+export interface PlaceAllocatorOptions {
   readonly workers: number;
   readonly send: (worker: number, message: ToWorker) => void;
   readonly nowMs: () => number;
@@ -38,13 +38,13 @@ export interface PlaceBankOptions {
  * place from then on: all workers say how many they hold, and take no more without asking, until each needs less than half of
  * its share. No limit is exceeded, and nobody is refused while there is a place, whatever the order of messages.
  */
-export class PlaceBank {
-  readonly #options: PlaceBankOptions;
+export class PlaceAllocator {
+  readonly #options: PlaceAllocatorOptions;
   readonly #accounts = new Map<string, Account>();
   readonly #workers = new Set<number>();
   #rounds = 0;
 
-  constructor(options: PlaceBankOptions) {
+  constructor(options: PlaceAllocatorOptions) {
     this.#options = options;
   }
 
@@ -67,7 +67,7 @@ export class PlaceBank {
     }
   }
 
-  receive(worker: number, message: ToBank): void {
+  receive(worker: number, message: ToAllocator): void {
     const { key } = message;
     const account = this.#accounts.get(key);
     if (message.kind === 'ask') {
@@ -104,7 +104,11 @@ export class PlaceBank {
     return this.#accounts.size;
   }
 
-  #asked(worker: number, { key, limit, held }: Extract<ToBank, { kind: 'ask' }>, known: Account | undefined): void {
+  #asked(
+    worker: number,
+    { key, limit, held }: Extract<ToAllocator, { kind: 'ask' }>,
+    known: Account | undefined,
+  ): void {
     let account = known;
     if (account === undefined) {
       if (this.#accounts.size >= KEYS_MAX) {

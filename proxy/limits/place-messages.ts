@@ -1,8 +1,8 @@
 /**
- * What is said between a worker and the bank of places, in order in each direction. `key` names what is counted: an address,
+ * What is said between a worker and the allocator of places, in order in each direction. `key` names what is counted: an address,
  * a pod, the pods of an owner or of a tenant.
  */
-export type ToBank =
+export type ToAllocator =
   /** One more is wanted than the worker has.. */
   | { readonly kind: 'ask'; readonly key: string; readonly limit: number; readonly held: number }
   /** Answers the 'count' of that round. */
@@ -11,12 +11,12 @@ export type ToBank =
   | { readonly kind: 'give'; readonly key: string; readonly places: number };
 
 export type ToWorker =
-  /** From now on the bank counts this key: say how many you hold, and take no more without asking. */
+  /** From now on the allocator counts this key: say how many you hold, and take no more without asking. */
   | { readonly kind: 'count'; readonly key: string; readonly round: number }
   /** Take so many more. `isScarce`: give each back as soon as it is free. */
   | { readonly kind: 'grant'; readonly key: string; readonly places: number; readonly isScarce: boolean }
   | { readonly kind: 'deny'; readonly key: string }
-  /** The bank does not count this key any more. */
+  /** The allocator does not count this key any more. */
   | { readonly kind: 'free'; readonly key: string };
 
 /** What each worker may take of a limit without asking: all of them together no more than half of it. */

@@ -8,15 +8,15 @@ import type { ConnectionCounts } from '../limits/connection-counts.ts';
 import { plainAddress } from '../socket/plain-address.ts';
 import type { Introductions } from '../proxy-protocol/introduction.ts';
 import type { Refusal } from '../connection/refusal.ts';
-import type { Seen } from '../telemetry/telemetry.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import { descriptorOf } from '../socket/descriptor-of.ts';
 import { readTcpState, type TcpState } from '../socket/tcp-state.ts';
 import { Connection } from '../connection/connection.ts';
 
-export interface ReceptionOptions {
+export interface ConnectionRegistryOptions {
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
-  readonly seen: Pick<Seen, 'refused' | 'connectionEnded'>;
+  readonly telemetry: Pick<Telemetry, 'refused' | 'connectionEnded'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** One line at debug level for each connection, when it closes. */
@@ -29,8 +29,8 @@ export interface ReceptionOptions {
 }
 
 /** Gives every accepted socket its place and takes it back, both here and nowhere else. */
-export class Reception {
-  readonly #options: ReceptionOptions;
+export class ConnectionRegistry {
+  readonly #options: ConnectionRegistryOptions;
   readonly #connections = new Map<Socket, Connection>();
   /** Those that may still be on their way to a session, the oldest first. */
   readonly #attempts = new Set<Connection>();
@@ -40,7 +40,7 @@ export class Reception {
   readonly #admitting = new Set<Socket>();
   #complainedMs = -Infinity;
 
-  constructor(options: ReceptionOptions) {
+  constructor(options: ConnectionRegistryOptions) {
     this.#options = options;
   }
 
@@ -202,7 +202,7 @@ export class Reception {
   refused(connection: Connection, refusal: Refusal, route: Route | null): void {
     connection.refusedFor = refusal.code;
     connection.refusedRoute = route;
-    this.#options.seen.refused(refusal, route, connection.info.remoteAddress);
+    this.#options.telemetry.refused(refusal, route, connection.info.remoteAddress);
   }
 
   get size(): number {
@@ -235,7 +235,7 @@ export class Reception {
     this.#attempts.delete(connection);
     this.#giveBack(connection);
     // After the end of the session, which is told by another socket's 'close' of this turn.
-    setImmediate(() => this.#options.seen.connectionEnded(connection));
+    setImmediate(() => this.#options.telemetry.connectionEnded(connection));
     if (!logConnections || connection.closedFor === 'probe') return;
     const { raw, info, refusedFor, closedFor } = connection;
     log.debug(

@@ -14,14 +14,14 @@ import { guessSpoken, REFUSED_BOLT_MS, refuseSpoken, type SpokenProtocol } from 
 import type { SessionOptions } from '../session/open-session.ts';
 import { UNREADABLE_HELLO, type ClientHello } from '../sniff/client-hello.ts';
 import { peekBytes } from '../bytes/peek-bytes.ts';
-import type { Seen } from '../telemetry/telemetry.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import { sniff, type Sniffed } from '../sniff/sniff.ts';
 import { chooseAlpn, type AlpnTarget } from '../tls/alpn.ts';
 import { readClientProof } from '../tls/client-proof.ts';
 import { ACME_TLS, isAcmeValidation, type TlsTerminator } from '../tls/tls-terminator.ts';
 import { endWith } from '../bytes/end-with.ts';
 import type { Connection } from '../connection/connection.ts';
-import type { Reception } from './connection-registry.ts';
+import type { ConnectionRegistry } from './connection-registry.ts';
 
 /** TLS alert: fatal, illegal_parameter. What OpenSSL sends for a ClientHello that is too large for it. */
 const ALERT_TOO_LARGE = Buffer.from([0x15, 3, 3, 0, 2, 2, 47]);
@@ -29,8 +29,8 @@ const ALERT_TOO_LARGE = Buffer.from([0x15, 3, 3, 0, 2, 2, 47]);
 const GUESS_MS = 3_000;
 
 export interface HttpsFrontOptions extends SessionOptions {
-  readonly reception: Reception;
-  readonly seen: Pick<Seen, 'secured' | 'sessionBegan' | 'sessionConnected'>;
+  readonly registry: ConnectionRegistry;
+  readonly telemetry: Pick<Telemetry, 'secured' | 'sessionBegan' | 'sessionConnected'>;
   readonly terminator: Pick<TlsTerminator, 'accept' | 'acceptValidation' | 'hasTrusted'>;
   /** A client has come for a name of the table that has no certificate the world trusts. */
   readonly certificateWanted: (host: string) => void;
@@ -55,8 +55,8 @@ export class HttpsFront {
   }
 
   accept(raw: Socket): void {
-    const { reception, handshakeTimeoutMs } = this.#options;
-    reception.receive(raw, (connection) => {
+    const { registry, handshakeTimeoutMs } = this.#options;
+    registry.receive(raw, (connection) => {
       connection.setDeadline(handshakeTimeoutMs, () => this.close(connection, 'deadline'));
       sniff(raw, (sniffed) => this.#onSniffed(connection, sniffed));
     });
@@ -64,14 +64,14 @@ export class HttpsFront {
 
   /** The handshake is done. */
   onSecure(raw: Socket, client: TLSSocket): void {
-    const connection = this.#options.reception.find(raw);
+    const connection = this.#options.registry.find(raw);
     if (connection === undefined) {
       client.destroy();
       return;
     }
     connection.phase = 'served';
     connection.client = client;
-    const tls = this.#options.seen.secured(connection, client);
+    const tls = this.#options.telemetry.secured(connection, client);
     const proof = connection.clientCa === null ? null : readClientProof(client, connection.clientCa);
     connection.info = { ...connection.info, tls, proof };
     if (client.alpnProtocol === ACME_TLS) {
@@ -83,12 +83,12 @@ export class HttpsFront {
   }
 
   onHandshakeFailed(raw: Socket): void {
-    const connection = this.#options.reception.find(raw);
+    const connection = this.#options.registry.find(raw);
     if (connection !== undefined) this.close(connection, connection.handshakeFails ?? 'tls-failed');
   }
 
   close(connection: Connection, reason: ClosedReason): void {
-    this.#options.reception.close(connection, reason);
+    this.#options.registry.close(connection, reason);
   }
 
   /**
@@ -122,7 +122,7 @@ export class HttpsFront {
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words: Partial<Refusal> = {}): void {
     connection.setDeadline(GUESS_MS, () => this.close(connection, 'deadline'));
     const refusal = { ...this.#describe(connection, code), ...words };
-    this.#options.reception.refused(connection, refusal, this.#routeOf(connection.info.serverName));
+    this.#options.registry.refused(connection, refusal, this.#routeOf(connection.info.serverName));
     if (client.alpnProtocol === 'h2') {
       this.#options.http.refuse(client, connection.info, refusal);
       return;
@@ -158,7 +158,7 @@ export class HttpsFront {
         this.#shakeHands(connection, UNREADABLE_HELLO, 'unknown');
         return;
       case 'oversized-hello':
-        this.#options.reception.note(connection, 'malformed-hello');
+        this.#options.registry.note(connection, 'malformed-hello');
         endWith(connection.raw, ALERT_TOO_LARGE);
         return;
     }
@@ -166,7 +166,7 @@ export class HttpsFront {
 
   #refusePlaintext(connection: Connection, protocol: SpokenProtocol): void {
     const refusal = this.#describe(connection, 'tls.required');
-    this.#options.reception.refused(connection, refusal, null);
+    this.#options.registry.refused(connection, refusal, null);
     this.#refuseSpoken(connection, connection.raw, protocol, refusal);
   }
 

@@ -6,14 +6,14 @@ import { listenerWithin } from '../socket/network-namespace.ts';
 /** Loopback: names of pods below `localhost` lead there, in a pod as anywhere. */
 const ADDRESSES = ['127.0.0.1', '::1'] as const;
 
-export interface Door<Kind> {
+export interface PodListener<Kind> {
   readonly kind: Kind;
   readonly port: number;
 }
 
-export interface PodDoorsOptions<Kind> {
+export interface PodListenersOptions<Kind> {
   /** What is listened on in each network namespace. */
-  readonly doors: readonly Door<Kind>[];
+  readonly listeners: readonly PodListener<Kind>[];
   readonly listen: (kind: Kind, handle: object) => Promise<{ close(): void }>;
   readonly log: Logger;
 }
@@ -22,11 +22,11 @@ export interface PodDoorsOptions<Kind> {
  * Makes the gateway reachable from inside the network namespaces of pods, which have no other way out: it listens there on
  * its own ports, beside its other workers. A port that the pod itself has taken stays the pod's.
  */
-export class PodDoors<Kind> {
-  readonly #options: PodDoorsOptions<Kind>;
+export class PodListeners<Kind> {
+  readonly #options: PodListenersOptions<Kind>;
   readonly #open = new Map<number, Promise<readonly { close(): void }[]>>();
 
-  constructor(options: PodDoorsOptions<Kind>) {
+  constructor(options: PodListenersOptions<Kind>) {
     this.#options = options;
   }
 
@@ -44,9 +44,9 @@ export class PodDoors<Kind> {
   }
 
   async #openIn(network: NetworkNamespace): Promise<readonly { close(): void }[]> {
-    const { doors, listen, log } = this.#options;
+    const { listeners, listen, log } = this.#options;
     const opened: { close(): void }[] = [];
-    for (const { kind, port } of doors) {
+    for (const { kind, port } of listeners) {
       for (const address of ADDRESSES) {
         try {
           opened.push(await listen(kind, listenerWithin(network, address, port)));

@@ -4,7 +4,7 @@ import type { ClientProof } from '../tls/client-proof.ts';
 import { isAddressAllowed } from './ip-allow-list.ts';
 
 /** Who comes, and how, as far as it decides whether he may. */
-export interface Comer {
+export interface ClientIdentity {
   readonly remoteAddress: string;
   /** Null when no certificate was asked for. */
   readonly proof: ClientProof | null;
@@ -19,19 +19,19 @@ export type TlsEnd = 'gateway' | 'pod';
  */
 export function locate(
   route: Route | undefined,
-  comer: Comer,
+  identity: ClientIdentity,
   isStale: boolean,
   tlsEnd: TlsEnd = 'gateway',
 ): Backend | RefusalCode {
   if (route === undefined) return 'route.unknown';
-  const barrier = barrierOf(route, comer, tlsEnd);
+  const barrier = barrierOf(route, identity, tlsEnd);
   if (barrier !== null) return barrier;
   if (route.backend === null) return refusalOfStatus(route.status);
   return isStale ? 'route.unreachable' : route.backend;
 }
 
 /** Why this client may not come to this pod, whatever the pod's state; null = it may. */
-export function barrierOf(route: Route, { remoteAddress, proof }: Comer, tlsEnd: TlsEnd): RefusalCode | null {
+export function barrierOf(route: Route, { remoteAddress, proof }: ClientIdentity, tlsEnd: TlsEnd): RefusalCode | null {
   if (!isAddressAllowed(route, remoteAddress)) return 'route.forbidden';
   // What the pod asks of TLS has changed since the handshake: it takes another one.
   if ((route.tls === 'passthrough') !== (tlsEnd === 'pod')) return 'route.misdirected';

@@ -1,5 +1,5 @@
 import type { Route } from '../../core/route.ts';
-import { barrierOf, type Comer, type TlsEnd } from './locate.ts';
+import { barrierOf, type ClientIdentity, type TlsEnd } from './locate.ts';
 
 /** Whether a session that runs may go on, as the route is now. */
 export type Standing = 'stays' | 'route-gone' | 'client-refused';
@@ -10,7 +10,7 @@ export type CutReason = Exclude<Standing, 'stays'> | 'drained';
 export interface Held {
   /** Of the pod it leads to. */
   readonly uid: string;
-  readonly comer: Comer;
+  readonly identity: ClientIdentity;
   readonly tlsEnd: TlsEnd;
 }
 
@@ -18,11 +18,11 @@ export interface Held {
  * A route is gone when the name leads to no pod, or to another one, or its pod is told to stop. A pod that is not ready
  * for a moment, or in ERROR, may still serve those who are connected: its sessions are its own business.
  */
-export function standingOf(route: Route | undefined, { uid, comer, tlsEnd }: Held): Standing {
+export function standingOf(route: Route | undefined, { uid, identity, tlsEnd }: Held): Standing {
   if (route === undefined || route.uid !== uid) return 'route-gone';
   // Where TLS ends is a matter of the next connection, and no reason against this client.
   const isSameTls = (route.tls === 'passthrough') === (tlsEnd === 'pod');
-  if (isSameTls && barrierOf(route, comer, tlsEnd) !== null) return 'client-refused';
+  if (isSameTls && barrierOf(route, identity, tlsEnd) !== null) return 'client-refused';
   switch (route.status) {
     case 'SHUTTING_DOWN':
     case 'STOPPED':

@@ -39,7 +39,7 @@ export class FeedClient {
   #socket: Socket | null = null;
   #hasCertificates = false;
   /** When the present connection was last heard of; monotonic. */
-  #heardMs = 0;
+  #lastActivityMs = 0;
   /** When a feed with a snapshot was last heard of, once it is lost; monotonic. Null = never had a snapshot. */
   #lastLiveMs: number | null = null;
 
@@ -63,11 +63,11 @@ export class FeedClient {
   isFresh(): boolean {
     const follower = this.#follower;
     if (follower === null || !follower.hasSnapshot || !follower.isWatchFresh) return false;
-    return this.#options.clock.monotonicMs() - this.#heardMs <= FEED_FRESH_MS;
+    return this.#options.clock.monotonicMs() - this.#lastActivityMs <= FEED_FRESH_MS;
   }
 
   /** Drops it while there is no control child, or while that does not read; answers whether it is on its way. */
-  tell(
+  send(
     message: Extract<WorkerMessage, { kind: 'cancel' | 'cancel-answered' | 'counts' | 'certificate-wanted' }>,
   ): boolean {
     const socket = this.#socket;
@@ -104,10 +104,10 @@ export class FeedClient {
       const greeting = setTimeout(() => {
         if (!follower.hasGreeting) lose('no greeting');
       }, GREETING_MS);
-      this.#heardMs = clock.monotonicMs();
+      this.#lastActivityMs = clock.monotonicMs();
       const silence = setTimeout(() => lose('silent'), this.#options.silenceMs ?? FEED_SILENCE_MS);
       socket.on('data', () => {
-        this.#heardMs = clock.monotonicMs();
+        this.#lastActivityMs = clock.monotonicMs();
         silence.refresh();
       });
       socket.once('connect', () => send(socket, { kind: 'hello', ...workerNameOf(this.#options), pid: process.pid }));
@@ -116,7 +116,7 @@ export class FeedClient {
         clearTimeout(greeting);
         clearTimeout(silence);
         signal.removeEventListener('abort', onAbort);
-        if (follower.hasSnapshot) this.#lastLiveMs = this.#heardMs;
+        if (follower.hasSnapshot) this.#lastLiveMs = this.#lastActivityMs;
         this.#follower = null;
         this.#socket = null;
         resolve({ hadSnapshot: follower.hasSnapshot, reason });

@@ -25,7 +25,7 @@ export interface FeedSink {
   setReplicas(replicas: number): void;
   /** All there are: the gateway is reached from inside them, too. */
   setPodNetworks(networks: readonly NetworkNamespace[]): void;
-  tellOfPod(uid: string): PodConnections | null;
+  reportPod(uid: string): PodConnections | null;
 }
 
 export type Followed =
@@ -126,7 +126,7 @@ export class FeedFollower {
         return FOLLOWED;
       case 'pod-asked': {
         const { id, uid } = message;
-        return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.tellOfPod(uid) } };
+        return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.reportPod(uid) } };
       }
       case 'cancel':
         this.#cancel(message);

@@ -11,10 +11,10 @@ import type { Connection } from '../connection/connection.ts';
 import { locate, type TlsEnd } from '../policy/locate.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
-import type { Seen } from '../telemetry/telemetry.ts';
+import type { Telemetry } from '../telemetry/telemetry.ts';
 import { dialBackend } from './dial.ts';
 import type { RunningSessions } from './running-sessions.ts';
-import { type Onlooker, splice } from './splice.ts';
+import { type Observer, splice } from './splice.ts';
 
 export interface SessionOptions {
   readonly table: RouteTable;
@@ -22,7 +22,7 @@ export interface SessionOptions {
   readonly isStale: () => boolean;
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
-  readonly seen: Pick<Seen, 'sessionBegan' | 'sessionConnected'>;
+  readonly telemetry: Pick<Telemetry, 'sessionBegan' | 'sessionConnected'>;
   readonly clock: Clock;
   /** See splice. */
   readonly halfClosedMs: number;
@@ -38,7 +38,7 @@ export interface SessionSteps {
    */
   readonly greet?: (backend: Socket, done: (problem: RefusalCode | null) => void) => void;
   /** Who looks on from the backend's first byte; called right before bytes are passed on. */
-  readonly watch?: (backend: Socket) => Onlooker | null;
+  readonly watch?: (backend: Socket) => Observer | null;
   /** See splice. Default: there is none. */
   readonly goodbyes?: () => Goodbyes;
 }
@@ -89,10 +89,10 @@ function openOnPlace(
   refuse: (code: RefusalCode) => void,
   { tlsEnd = 'gateway', greet, watch, goodbyes }: SessionSteps,
 ): void {
-  const { table, sessions, isStale, counts, counters, clock, seen, halfClosedMs } = options;
+  const { table, sessions, isStale, counts, counters, clock, telemetry, halfClosedMs } = options;
   const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const route = table.get(host);
-  const session = route === undefined ? null : seen.sessionBegan(route);
+  const session = route === undefined ? null : telemetry.sessionBegan(route);
   connection.session = session;
   let forget = nothing;
   let isHeld = true;
@@ -139,14 +139,14 @@ function openOnPlace(
   }
 
   function begin(backend: Socket): void {
-    if (session !== null) seen.sessionConnected(session, backend);
+    if (session !== null) telemetry.sessionConnected(session, backend);
     const watching = watch?.(backend) ?? null;
-    const onlooker: Onlooker = (bytes) => {
+    const observer: Observer = (bytes) => {
       if (session !== null) session.firstByteMs ??= clock.monotonicMs();
       return watching?.(bytes) ?? false;
     };
-    const cut = splice(client, backend, ended, { halfClosedMs, onlooker, goodbyes: goodbyes?.() ?? null });
-    forget = sessions.add({ host, uid, comer: connection.info, tlsEnd, cut });
+    const cut = splice(client, backend, ended, { halfClosedMs, observer, goodbyes: goodbyes?.() ?? null });
+    forget = sessions.add({ host, uid, identity: connection.info, tlsEnd, cut });
   }
 
   function ended(end: SessionEnd): void {

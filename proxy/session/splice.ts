@@ -19,13 +19,13 @@ export const DEFAULT_HALF_CLOSED_MS = 120_000;
 /** So many full TLS records in a row are a bulk transfer. */
 const BULK_RECORDS = 8;
 
-/** Sees what the backend says, before the client gets it. False: it has seen enough. Keeps none of the bytes. */
-export type Onlooker = (bytes: Buffer) => boolean;
+/** Gets the backend's bytes before the client does, and keeps none of them. Returns false once it needs no more. */
+export type Observer = (bytes: Buffer) => boolean;
 
 export interface SpliceOptions {
   /** See DEFAULT_HALF_CLOSED_MS. */
   readonly halfClosedMs?: number;
-  readonly onlooker?: Onlooker | null;
+  readonly observer?: Observer | null;
   /** What is said to both sides when the session is cut. Default: nothing. */
   readonly goodbyes?: Goodbyes | null;
 }
@@ -40,7 +40,7 @@ export function splice(
   client: Socket,
   backend: Socket,
   done: (end: SessionEnd) => void,
-  { halfClosedMs = DEFAULT_HALF_CLOSED_MS, onlooker = null, goodbyes = null }: SpliceOptions = {},
+  { halfClosedMs = DEFAULT_HALF_CLOSED_MS, observer = null, goodbyes = null }: SpliceOptions = {},
 ): (reason: CutReason) => void {
   let end: SessionEnd = 'finished';
   let isCut = false;
@@ -89,7 +89,7 @@ export function splice(
   watchWrites(backend, client, 'backend-failed');
 
   const toBackend = pass(client, backend, null, goodbyes?.backend?.follower);
-  pass(backend, client, onlooker, goodbyes?.client.follower);
+  pass(backend, client, observer, goodbyes?.client.follower);
   return (reason) => {
     fail(reason);
     toBackend.flush();
@@ -111,8 +111,8 @@ export function splice(
  * All that `source` says, and its end, in the order in which it comes, as fast as `sink` takes it. `flush` is due before
  * anything else is written to the sink: a TLS client that sends much has its records written several at a time.
  */
-function pass(source: Socket, sink: Socket, onlooker: Onlooker | null, follower?: MessageFollower): { flush(): void } {
-  let look = onlooker;
+function pass(source: Socket, sink: Socket, observer: Observer | null, follower?: MessageFollower): { flush(): void } {
+  let look = observer;
   const isLent = lends(source);
   // A TLSSocket has encrypted or copied what it is given when `write` returns, if nothing waits in front of it (TLSWrap::
   // DoWrite in Node's src/crypto); a plain socket may still read from it later.

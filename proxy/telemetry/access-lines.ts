@@ -2,7 +2,7 @@ import type { Connection } from '../connection/connection.ts';
 import type { ConnectionInfo } from '../connection/connection-info.ts';
 import type { Route } from '../../core/route.ts';
 import { jsonText } from './json-text.ts';
-import type { RequestSeen } from './request-telemetry.ts';
+import type { RequestTelemetry } from './request-telemetry.ts';
 
 const PATH_MAX = 500;
 const AGENT_MAX = 200;
@@ -22,18 +22,18 @@ export interface LineOptions {
 }
 
 /** One line for a request that is over. By hand: it is written for every request. */
-export function requestLine(seen: RequestSeen, { worker, time, endMs }: LineOptions): string {
-  const { info, head, route, beganMs, connectedMs, firstByteMs } = seen;
-  const address = seen.clientAddress === null ? '' : `,"client":${jsonText(seen.clientAddress, NAME_MAX)}`;
+export function requestLine(telemetry: RequestTelemetry, { worker, time, endMs }: LineOptions): string {
+  const { info, head, route, beganMs, connectedMs, firstByteMs } = telemetry;
+  const address = telemetry.clientAddress === null ? '' : `,"client":${jsonText(telemetry.clientAddress, NAME_MAX)}`;
   const userAgent = head === null ? null : userAgentOf(head.rawHeaders);
   return (
     // Ids and codes are ours.
-    `{"time":"${time}","kind":"request","id":"${seen.id}","worker":${worker},` +
-    `${commonPart(info)}${address},"protocol":"${seen.protocol}",${placePart(route, seen.isForApi)},"method":${textOrNull(head?.method ?? null, NAME_MAX)},` +
-    `"path":${pathOf(head?.url)},"status":${seen.status},"bytesIn":${seen.bytesIn},"bytesOut":${seen.bytesOut},` +
+    `{"time":"${time}","kind":"request","id":"${telemetry.id}","worker":${worker},` +
+    `${commonPart(info)}${address},"protocol":"${telemetry.protocol}",${placePart(route, telemetry.isForApi)},"method":${textOrNull(head?.method ?? null, NAME_MAX)},` +
+    `"path":${pathOf(head?.url)},"status":${telemetry.status},"bytesIn":${telemetry.bytesIn},"bytesOut":${telemetry.bytesOut},` +
     `"connectMs":${since(beganMs, connectedMs)},"firstByteMs":${since(beganMs, firstByteMs)},` +
-    `"totalMs":${since(beganMs, endMs)},"end":"${seen.end}","refused":${seen.code === null ? 'null' : `"${seen.code}"`},` +
-    `"brokenRule":${textOrNull(seen.brokenRule, NAME_MAX)},"userAgent":${textOrNull(userAgent, AGENT_MAX)}}\n`
+    `"totalMs":${since(beganMs, endMs)},"end":"${telemetry.end}","refused":${telemetry.code === null ? 'null' : `"${telemetry.code}"`},` +
+    `"brokenRule":${textOrNull(telemetry.brokenRule, NAME_MAX)},"userAgent":${textOrNull(userAgent, AGENT_MAX)}}\n`
   );
 }
 

@@ -8,23 +8,23 @@ const PODS_MAX = 10_000;
 /** Pods whose refusals are kept, the ones last refused: some 6 KB each. */
 const REFUSED_PODS_MAX = 500;
 
-/** What was seen of each pod; keyed by uid, so that a later pod of the same name shows nothing of the former one's. */
-export interface PodBoard {
+/** Connections and refusals of each pod, keyed by uid: a new pod of the same name starts from zero. */
+export interface PodStatistics {
   of(route: Route): StanzaCounts;
   refused(route: Route, refusal: Omit<SeenRefusal, 'atMs' | 'protocol' | 'stanza'>): void;
-  /** Null when nothing was seen of this pod. */
-  tell(uid: string): PodConnections | null;
+  /** Null when this pod had no connections. */
+  report(uid: string): PodConnections | null;
   /** How much is kept, for tests. */
   readonly size: { readonly pods: number; readonly refusedPods: number };
 }
 
-interface SeenPod {
+interface PodRecord {
   readonly sinceMs: number;
   readonly stanzas: Map<string, StanzaCounts>;
 }
 
-export function createPodBoard(clock: Pick<Clock, 'now'>): PodBoard {
-  const pods = new Map<string, SeenPod>();
+export function createPodStatistics(clock: Pick<Clock, 'now'>): PodStatistics {
+  const pods = new Map<string, PodRecord>();
   const refusals = new Map<string, SeenRefusal[]>();
 
   function of({ uid, stanza }: Route): StanzaCounts {
@@ -56,7 +56,7 @@ export function createPodBoard(clock: Pick<Clock, 'now'>): PodBoard {
       const [first] = refusals.keys();
       if (refusals.size > REFUSED_PODS_MAX && first !== undefined) refusals.delete(first);
     },
-    tell(uid) {
+    report(uid) {
       const pod = pods.get(uid);
       if (pod === undefined) return null;
       const stanzas = Object.fromEntries([...pod.stanzas].map(([name, counts]) => [name, { ...counts }]));
@@ -68,7 +68,7 @@ export function createPodBoard(clock: Pick<Clock, 'now'>): PodBoard {
   };
 }
 
-function forgetOne(pods: Map<string, SeenPod>): void {
+function forgetOne(pods: Map<string, PodRecord>): void {
   for (const [uid, { stanzas }] of pods) {
     if ([...stanzas.values()].some(({ sessionsNow, requestsNow }) => sessionsNow + requestsNow > 0)) continue;
     pods.delete(uid);

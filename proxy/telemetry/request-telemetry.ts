@@ -7,7 +7,7 @@ import type { StanzaCounts } from '../connection/session-telemetry.ts';
 export type RequestEnd = 'answered' | 'refused' | 'client' | 'backend' | 'deadline' | 'cut' | 'tunnel';
 
 /** What is read of a request's head, and only when a line is written. */
-export interface SeenHead {
+export interface ObservedHead {
   readonly method: string;
   readonly url: string;
   /** Flat name, value list. */
@@ -15,10 +15,10 @@ export interface SeenHead {
 }
 
 /**
- * One request as it is seen, filled while it goes on by whoever serves it, whatever version of HTTP that is. Begun and
- * told by `Seen`. Times are of performance.now().
+ * What is recorded of one request while it is served, by either version of HTTP. `Telemetry` creates it and reports it at
+ * its end. Times are of performance.now().
  */
-export interface RequestSeen {
+export interface RequestTelemetry {
   readonly info: ConnectionInfo;
   readonly protocol: 'http/1.1' | 'h2';
   readonly beganMs: number;
@@ -26,7 +26,7 @@ export interface RequestSeen {
   /** Null = of the one who holds the connection. */
   clientAddress: string | null;
   /** Null = none could be read. */
-  head: SeenHead | null;
+  head: ObservedHead | null;
   /** The pod's, once it is known whose it is. */
   route: Route | null;
   counts: StanzaCounts | null;
@@ -47,7 +47,7 @@ export interface RequestSeen {
   end: RequestEnd;
 }
 
-export function newRequestSeen(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen {
+export function newRequestTelemetry(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry {
   return {
     info,
     protocol,

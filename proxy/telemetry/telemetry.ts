@@ -7,9 +7,9 @@ import type { ConnectionInfo, TlsFacts } from '../connection/connection-info.ts'
 import { type Counters, type HandshakeKind, type RequestCode, statusClass } from './counters.ts';
 import type { Connection } from '../connection/connection.ts';
 import { requestLine, sessionLine } from './access-lines.ts';
-import { createPodBoard, type PodBoard } from './pod-statistics.ts';
-import { newRequestSeen, type RequestSeen } from './request-telemetry.ts';
-import type { SessionSeen } from '../connection/session-telemetry.ts';
+import { createPodStatistics, type PodStatistics } from './pod-statistics.ts';
+import { newRequestTelemetry, type RequestTelemetry } from './request-telemetry.ts';
+import type { SessionTelemetry } from '../connection/session-telemetry.ts';
 import { createTimeStamps } from './time-stamps.ts';
 
 /** Where lines of the access log go: takes them at once, never waits, and drops what is too much. */
@@ -19,7 +19,7 @@ export interface LineSink {
   readonly dropped: number;
 }
 
-export interface SeenOptions {
+export interface TelemetryOptions {
   readonly worker: number;
   readonly counters: Counters;
   readonly clock: Clock;
@@ -27,43 +27,43 @@ export interface SeenOptions {
   readonly accessLog: LineSink | null;
 }
 
-export interface RefusedOne {
+export interface RefusalEvent {
   readonly code: RefusalCode | AnswerCode;
   readonly message: string;
   readonly requestId: string;
 }
 
 /** What happened is told here once, and becomes counters, histograms, the numbers of each pod and lines of the access log. */
-export interface Seen {
+export interface Telemetry {
   readonly durations: Durations;
-  readonly board: Pick<PodBoard, 'tell'>;
+  readonly pods: Pick<PodStatistics, 'report'>;
   readonly requestsNow: number;
   readonly sessionsNow: number;
   readonly droppedLines: number;
   /** The handshake is done. */
   secured(connection: Connection, secure: TLSSocket): TlsFacts;
   /** With a reason that the client is about to hear. */
-  refused(refusal: RefusedOne, route: Route | null, address: string): void;
-  requestBegan(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen;
+  refused(refusal: RefusalEvent, route: Route | null, address: string): void;
+  requestBegan(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry;
   /** It is known which pod's it is. */
-  requestRouted(request: RequestSeen, route: Route): void;
-  requestEnded(request: RequestSeen): void;
+  requestRouted(request: RequestTelemetry, route: Route): void;
+  requestEnded(request: RequestTelemetry): void;
   /** The pod is about to be dialled. */
-  sessionBegan(route: Route): SessionSeen;
+  sessionBegan(route: Route): SessionTelemetry;
   /** The pod has taken the connection. */
-  sessionConnected(session: SessionSeen, backend: NonNullable<SessionSeen['backend']>): void;
+  sessionConnected(session: SessionTelemetry, backend: NonNullable<SessionTelemetry['backend']>): void;
   /** A client's connection is gone. */
   connectionEnded(connection: Connection): void;
 }
 
-export function createSeen({ worker, counters, clock, accessLog }: SeenOptions): Seen {
+export function createTelemetry({ worker, counters, clock, accessLog }: TelemetryOptions): Telemetry {
   const durations = newDurations();
-  const board = createPodBoard(clock);
+  const pods = createPodStatistics(clock);
   const timeStamp = createTimeStamps();
   let requestsNow = 0;
   let sessionsNow = 0;
 
-  function sessionEnded(session: SessionSeen): void {
+  function sessionEnded(session: SessionTelemetry): void {
     const { route, counts, backend, beganMs } = session;
     sessionsNow--;
     counts.sessionsNow--;
@@ -80,7 +80,7 @@ export function createSeen({ worker, counters, clock, accessLog }: SeenOptions):
 
   return {
     durations,
-    board,
+    pods,
     get requestsNow() {
       return requestsNow;
     },
@@ -100,15 +100,15 @@ export function createSeen({ worker, counters, clock, accessLog }: SeenOptions):
     },
     refused({ code, message, requestId }, route, address) {
       counters.refused[code]++;
-      if (route !== null) board.refused(route, { code, message, requestId, address });
+      if (route !== null) pods.refused(route, { code, message, requestId, address });
     },
     requestBegan(info, protocol) {
       requestsNow++;
-      return newRequestSeen(info, protocol);
+      return newRequestTelemetry(info, protocol);
     },
     requestRouted(request, route) {
       request.route = route;
-      const counts = board.of(route);
+      const counts = pods.of(route);
       request.counts = counts;
       counts.requestsNow++;
       counts.requests++;
@@ -133,7 +133,7 @@ export function createSeen({ worker, counters, clock, accessLog }: SeenOptions):
       accessLog?.write(requestLine(request, { worker, time: timeStamp(clock.now()), endMs }));
     },
     sessionBegan(route) {
-      const counts = board.of(route);
+      const counts = pods.of(route);
       sessionsNow++;
       counts.sessionsNow++;
       const beganMs = clock.monotonicMs();
@@ -160,7 +160,7 @@ export function createSeen({ worker, counters, clock, accessLog }: SeenOptions):
 const PROBE_PATH = /^(?:\/v3)?\/(?:healthz|readyz)(?:\?|$)/;
 
 /** They come every few seconds and all say the same, so only those that fail are worth a line. */
-function isGoodProbe({ isForApi, status, head }: RequestSeen): boolean {
+function isGoodProbe({ isForApi, status, head }: RequestTelemetry): boolean {
   return isForApi && status === 200 && head !== null && PROBE_PATH.test(head.url);
 }
 

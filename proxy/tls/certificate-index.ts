@@ -1,7 +1,7 @@
 import { CERTIFICATE_SOURCES, type ServedCertificate } from '../../core/certificates.ts';
 
 /** A certificate as it is kept: what a TLS context is made of, and what it is compared by. */
-export interface BookEntry {
+export interface CertificateEntry {
   readonly id: string;
   readonly names: readonly string[];
   /** Of the sources, least first. */
@@ -21,10 +21,10 @@ const DEVELOPMENT = CERTIFICATE_SOURCES.indexOf('development');
  * first label, that of the best source; one that has expired only when there is no other. A name that none is for gets
  * the one of the first base host, or any.
  */
-export class CertificateBook {
-  readonly #entries = new Map<string, BookEntry>();
+export class CertificateIndex {
+  readonly #entries = new Map<string, CertificateEntry>();
   /** Best first. Nearly always one. */
-  readonly #byName = new Map<string, readonly BookEntry[]>();
+  readonly #byName = new Map<string, readonly CertificateEntry[]>();
   /** Issuers sign with few keys: ten thousand chains are three texts. */
   readonly #chains = new Map<string, { readonly text: string; users: number }>();
   #defaultNames: readonly string[] = [];
@@ -38,7 +38,7 @@ export class CertificateBook {
   }
 
   /** Answers the entries that are gone. */
-  replace(certificates: readonly ServedCertificate[]): readonly BookEntry[] {
+  replace(certificates: readonly ServedCertificate[]): readonly CertificateEntry[] {
     const kept = new Set(certificates.map(({ id }) => id));
     return this.change(
       certificates,
@@ -47,13 +47,13 @@ export class CertificateBook {
   }
 
   /** Answers the entries that are gone. */
-  change(set: readonly ServedCertificate[], removed: readonly string[]): readonly BookEntry[] {
+  change(set: readonly ServedCertificate[], removed: readonly string[]): readonly CertificateEntry[] {
     const gone = [...removed, ...set.map(({ id }) => id)].flatMap((id) => this.#remove(id) ?? []);
     for (const certificate of set) this.#add(certificate);
     return gone;
   }
 
-  find(serverName: string | null, nowMs: number): BookEntry | null {
+  find(serverName: string | null, nowMs: number): CertificateEntry | null {
     const own = serverName === null ? null : this.#best(serverName, nowMs);
     if (own !== null) return own;
     for (const name of this.#defaultNames) {
@@ -70,7 +70,7 @@ export class CertificateBook {
     return best !== null && best.rank !== DEVELOPMENT && best.notAfterMs > nowMs;
   }
 
-  #best(name: string, nowMs: number): BookEntry | null {
+  #best(name: string, nowMs: number): CertificateEntry | null {
     const dot = name.indexOf('.');
     const exact = firstValid(this.#byName.get(name), nowMs);
     const wildcard = dot > 0 ? firstValid(this.#byName.get(`*${name.slice(dot)}`), nowMs) : null;
@@ -81,7 +81,7 @@ export class CertificateBook {
   #add(certificate: ServedCertificate): void {
     const leafEnd = certificate.certificatePem.indexOf(LEAF_END);
     const split = leafEnd < 0 ? certificate.certificatePem.length : leafEnd + LEAF_END.length;
-    const entry: BookEntry = {
+    const entry: CertificateEntry = {
       id: certificate.id,
       names: certificate.names.map((name) => name.toLowerCase()),
       rank: CERTIFICATE_SOURCES.indexOf(certificate.source),
@@ -100,7 +100,7 @@ export class CertificateBook {
     }
   }
 
-  #remove(id: string): BookEntry | null {
+  #remove(id: string): CertificateEntry | null {
     const entry = this.#entries.get(id);
     if (entry === undefined) return null;
     this.#entries.delete(id);
@@ -132,13 +132,13 @@ function ownText(part: string): string {
 }
 
 /** The best that has not expired, else the one that expired last. */
-function firstValid(entries: readonly BookEntry[] | undefined, nowMs: number): BookEntry | null {
-  let best: BookEntry | null = null;
+function firstValid(entries: readonly CertificateEntry[] | undefined, nowMs: number): CertificateEntry | null {
+  let best: CertificateEntry | null = null;
   for (const entry of entries ?? []) if (best === null || isBetter(entry, best, nowMs)) best = entry;
   return best;
 }
 
-function isBetter(one: BookEntry, other: BookEntry, nowMs: number): boolean {
+function isBetter(one: CertificateEntry, other: CertificateEntry, nowMs: number): boolean {
   const [isOneValid, isOtherValid] = [one.notAfterMs > nowMs, other.notAfterMs > nowMs];
   if (isOneValid !== isOtherValid) return isOneValid;
   return isOneValid ? one.rank < other.rank : one.notAfterMs > other.notAfterMs;

@@ -8,7 +8,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
 import type { Alpn } from './alpn.ts';
-import { type BookEntry, CertificateBook } from './certificate-index.ts';
+import { type CertificateEntry, CertificateIndex } from './certificate-index.ts';
 import { TicketRing } from './ticket-ring.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
 
@@ -56,7 +56,7 @@ interface ReadyServer {
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions;
-  readonly #book = new CertificateBook();
+  readonly #index = new CertificateIndex();
   readonly #servers = new LRUCache<string, ReadyServer>({ max: CONTEXTS_READY_MAX });
   readonly #challenges = new Map<string, Certificate>();
   readonly #tickets = new TicketRing();
@@ -66,15 +66,15 @@ export class TlsTerminator {
   }
 
   setDefaultNames(names: readonly string[]): void {
-    this.#book.setDefaultNames(names);
+    this.#index.setDefaultNames(names);
   }
 
   replaceCertificates(certificates: readonly ServedCertificate[]): void {
-    this.#forget(this.#book.replace(certificates));
+    this.#forget(this.#index.replace(certificates));
   }
 
   changeCertificates(set: readonly ServedCertificate[], removed: readonly string[]): void {
-    this.#forget(this.#book.change(set, removed));
+    this.#forget(this.#index.change(set, removed));
   }
 
   /** What proves to an ACME server that a name is ours (RFC 8737). */
@@ -92,12 +92,12 @@ export class TlsTerminator {
 
   /** Is there a certificate for this name that the world trusts? */
   hasTrusted(serverName: string): boolean {
-    return this.#book.hasTrusted(serverName, this.#options.clock.now());
+    return this.#index.hasTrusted(serverName, this.#options.clock.now());
   }
 
   /** False when there is no certificate: then nothing was done. */
   accept(raw: Socket, handshake: Handshake): boolean {
-    const entry = this.#book.find(handshake.serverName, this.#options.clock.now());
+    const entry = this.#index.find(handshake.serverName, this.#options.clock.now());
     const server = entry === null ? null : this.#serverOf(entry, handshake);
     if (server === null) return false;
     handOver(raw, server);
@@ -114,7 +114,7 @@ export class TlsTerminator {
     return true;
   }
 
-  #forget(entries: readonly BookEntry[]): void {
+  #forget(entries: readonly CertificateEntry[]): void {
     const gone = new Set(entries.map(({ id }) => id));
     if (gone.size > 0) this.#forgetServers(({ id }) => gone.has(id));
   }
@@ -124,7 +124,7 @@ export class TlsTerminator {
     for (const [key, ready] of [...this.#servers.entries()]) if (isGone(ready)) this.#servers.delete(key);
   }
 
-  #serverOf(entry: BookEntry, { serverName, alpn, keepsSession, clientCa }: Handshake): Server | null {
+  #serverOf(entry: CertificateEntry, { serverName, alpn, keepsSession, clientCa }: Handshake): Server | null {
     const { id } = entry;
     const sessionsOf = keepsSession && clientCa === null ? serverName : null;
     const authorities = clientCa === null ? '' : createHash('sha256').update(clientCa).digest('base64');

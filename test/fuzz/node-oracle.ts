@@ -5,7 +5,7 @@ import type { Framing } from '../../proxy/protocols/http/wire/body-reader.ts';
 import type { RequestHead } from '../../proxy/protocols/http/wire/head.ts';
 
 /** A request as Node has read it. */
-interface Seen {
+interface Telemetry {
   readonly method: string;
   readonly url: string;
   readonly rawHeaders: readonly string[];
@@ -24,7 +24,7 @@ export type Comparison =
 /** Node's own parser (llhttp), strict, asked by way of a server that is given connections made of memory. */
 export class NodeOracle {
   readonly #server: http.Server;
-  #seen: Seen[] = [];
+  #seen: Telemetry[] = [];
 
   constructor() {
     const take = (request: http.IncomingMessage, response: http.ServerResponse): void => {
@@ -55,7 +55,12 @@ export class NodeOracle {
     await this.#feed(Buffer.from(`${headText}\r\n\r\n${body.text}${persists(head) ? SENTINEL : ''}`, 'latin1'));
     const [first, second, ...more] = this.#seen;
     if (first === undefined) return { kind: 'refused' };
-    const expected: Seen = { method: head.method, url: head.url, rawHeaders: head.rawHeaders, bodyBytes: body.bytes };
+    const expected: Telemetry = {
+      method: head.method,
+      url: head.url,
+      rawHeaders: head.rawHeaders,
+      bodyBytes: body.bytes,
+    };
     if (JSON.stringify(first) !== JSON.stringify(expected)) {
       return { kind: 'differs', how: `${JSON.stringify(expected)}, Node reads ${JSON.stringify(first)}` };
     }

@@ -5,8 +5,8 @@ import type { ConnectionInfo } from '../../connection/connection-info.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../limits/pod-places.ts';
 import type { Refusal } from '../../connection/refusal.ts';
-import type { RequestSeen } from '../../telemetry/request-telemetry.ts';
-import type { Seen } from '../../telemetry/telemetry.ts';
+import type { RequestTelemetry } from '../../telemetry/request-telemetry.ts';
+import type { Telemetry } from '../../telemetry/telemetry.ts';
 import type { RunningSessions } from '../../session/running-sessions.ts';
 import type { CutReason } from '../../policy/standing.ts';
 import { ClientSession } from './http2/client-session.ts';
@@ -24,7 +24,7 @@ export { DEFAULT_HTTP_LIMITS, type HttpLimits } from './exchange/limits.ts';
 export type { WaitingPod } from './upstream-pools.ts';
 
 export interface HttpProtocolOptions extends JudgeOptions {
-  readonly seen: Pick<Seen, 'refused' | 'requestBegan' | 'requestRouted' | 'requestEnded'>;
+  readonly telemetry: Pick<Telemetry, 'refused' | 'requestBegan' | 'requestRouted' | 'requestEnded'>;
   readonly apiSocketPath: string;
   readonly limits: HttpLimits;
   /** Counts a request or tunnel for its pod, its owner and its tenant; null = counted, to be released exactly once. */
@@ -36,7 +36,7 @@ export interface HttpProtocolOptions extends JudgeOptions {
   readonly sessions: Pick<RunningSessions, 'add'>;
   readonly log: Logger;
   /** A connection to this pod may be waiting for one that another worker keeps. Default: there is no other worker. */
-  readonly tellOthers?: (waiting: WaitingPod) => void;
+  readonly notifyWorkers?: (waiting: WaitingPod) => void;
   /** The API's version, for its envelope; null there when not given. */
   readonly version?: string;
 }
@@ -48,14 +48,14 @@ export interface HttpProtocol {
   refuse(socket: TLSSocket, info: ConnectionInfo, refusal: Refusal): void;
   /** No further request is taken; those under way end in peace. */
   close(): void;
-  /** What another worker said by `tellOthers`. */
+  /** Another worker has called `notifyWorkers`. */
   makeRoom(waiting: WaitingPod): void;
   /** Requests and tunnels under way. */
   activeRequests(): number;
 }
 
 /** How often deadlines are looked at: one timer for all connections, instead of some for each request. */
-const LOOK_MOST_MS = 500;
+const CHECK_INTERVAL_MAX_MS = 500;
 
 /**
  * HTTP in front of pods and of the API: a strict HTTP/1.1 reader of our own on both sides (`wire/`), kept connections to
@@ -72,7 +72,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
   readonly #options: HttpProtocolOptions;
   readonly #pools: UpstreamPools;
   readonly #connections = new Set<HttpConnection>();
-  #looking: NodeJS.Timeout | null = null;
+  #checking: NodeJS.Timeout | null = null;
   #active = 0;
   #closing = false;
 
@@ -81,7 +81,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.limits = options.limits;
     this.version = options.version ?? null;
     this.judge = new Judge(options);
-    this.#pools = new UpstreamPools(options.limits, options.apiSocketPath, options.tellOthers);
+    this.#pools = new UpstreamPools(options.limits, options.apiSocketPath, options.notifyWorkers);
   }
 
   accept(socket: TLSSocket, info: ConnectionInfo): void {
@@ -99,7 +99,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
   }
 
   #watch(connection: HttpConnection): void {
-    this.#looking ??= this.#startLooking();
+    this.#checking ??= this.#startChecking();
     this.#connections.add(connection);
   }
 
@@ -117,24 +117,24 @@ class Protocol implements HttpProtocol, ConnectionParts {
     return this.#closing;
   }
 
-  began(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen {
+  began(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry {
     this.#active++;
-    return this.#options.seen.requestBegan(info, protocol);
+    return this.#options.telemetry.requestBegan(info, protocol);
   }
 
-  judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void {
+  judged(telemetry: RequestTelemetry, head: RequestHead, verdict: Verdict): void {
     const { address, passedOn } = verdict.client;
-    seen.head = head;
-    if (passedOn !== null) seen.clientAddress = address;
-    if (verdict.kind === 'problem') seen.id = verdict.problem.requestId;
-    else seen.id = verdict.requestId;
-    if (verdict.kind === 'api') seen.isForApi = true;
-    else if (verdict.route !== null) this.#options.seen.requestRouted(seen, verdict.route);
+    telemetry.head = head;
+    if (passedOn !== null) telemetry.clientAddress = address;
+    if (verdict.kind === 'problem') telemetry.id = verdict.problem.requestId;
+    else telemetry.id = verdict.requestId;
+    if (verdict.kind === 'api') telemetry.isForApi = true;
+    else if (verdict.route !== null) this.#options.telemetry.requestRouted(telemetry, verdict.route);
   }
 
-  ended(seen: RequestSeen): void {
+  ended(telemetry: RequestTelemetry): void {
     this.#active--;
-    this.#options.seen.requestEnded(seen);
+    this.#options.telemetry.requestEnded(telemetry);
     this.#closeWhenIdle();
   }
 
@@ -204,8 +204,8 @@ class Protocol implements HttpProtocol, ConnectionParts {
         done(full);
         return;
       }
-      const comer = { remoteAddress: accepted.client.address, proof: info.proof };
-      const forget = sessions.add({ host: accepted.request.host, uid, comer, tlsEnd: 'gateway', cut });
+      const identity = { remoteAddress: accepted.client.address, proof: info.proof };
+      const forget = sessions.add({ host: accepted.request.host, uid, identity, tlsEnd: 'gateway', cut });
       done(() => {
         forget();
         releasePod(places);
@@ -230,12 +230,12 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.#pools.makeRoom(waiting);
   }
 
-  #startLooking(): NodeJS.Timeout {
+  #startChecking(): NodeJS.Timeout {
     const { headersTimeoutMs, keepAliveTimeoutMs, lingerMs, upstreamIdleMs } = this.limits;
     const shortestMs = Math.min(headersTimeoutMs, keepAliveTimeoutMs, lingerMs, upstreamIdleMs);
     const timer = setGuardedInterval({
-      everyMs: Math.min(LOOK_MOST_MS, Math.max(25, shortestMs / 4)),
-      work: () => this.#look(),
+      everyMs: Math.min(CHECK_INTERVAL_MAX_MS, Math.max(25, shortestMs / 4)),
+      work: () => this.#checkDeadlines(),
       name: 'deadlines of HTTP',
       log: this.#options.log,
     });
@@ -243,16 +243,16 @@ class Protocol implements HttpProtocol, ConnectionParts {
     return timer;
   }
 
-  #look(): void {
+  #checkDeadlines(): void {
     const nowMs = performance.now();
-    for (const connection of this.#connections) connection.look(nowMs);
+    for (const connection of this.#connections) connection.checkDeadlines(nowMs);
     this.#pools.sweep(this.#options.table);
   }
 
   #closeWhenIdle(): void {
     if (!this.#closing || this.#active > 0) return;
-    if (this.#looking !== null) clearInterval(this.#looking);
-    this.#looking = null;
+    if (this.#checking !== null) clearInterval(this.#checking);
+    this.#checking = null;
     this.#pools.close();
   }
 }

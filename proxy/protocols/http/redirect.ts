@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection/connection-info.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
-import type { Seen } from '../../telemetry/telemetry.ts';
+import type { Telemetry } from '../../telemetry/telemetry.ts';
 import { examineRequest } from './exchange/examine.ts';
 import { parseHost } from './wire/host.ts';
 import { DEFAULT_HTTP_LIMITS } from './exchange/limits.ts';
@@ -21,7 +21,7 @@ export interface RedirectOptions {
   readonly publicHttpsPort: number;
   /** Null when the connection is gone. */
   readonly infoOf: (socket: Socket) => ConnectionInfo | null;
-  readonly seen: Pick<Seen, 'requestBegan' | 'requestEnded'>;
+  readonly telemetry: Pick<Telemetry, 'requestBegan' | 'requestEnded'>;
   readonly log: Logger;
 }
 
@@ -65,17 +65,17 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
 function noteWhenOver(
   request: http.IncomingMessage,
   response: http.ServerResponse,
-  { infoOf, seen }: RedirectOptions,
+  { infoOf, telemetry }: RedirectOptions,
 ): void {
   const info = infoOf(request.socket);
   if (info === null) return;
-  const record = seen.requestBegan(info, 'http/1.1');
+  const record = telemetry.requestBegan(info, 'http/1.1');
   const { method = '', url = '', rawHeaders } = request;
   record.head = { method, url, rawHeaders };
   response.once('close', () => {
     record.status = response.statusCode;
     if (response.writableFinished) record.end = 'answered';
-    seen.requestEnded(record);
+    telemetry.requestEnded(record);
   });
 }
 

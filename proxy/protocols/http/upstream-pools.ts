@@ -3,7 +3,7 @@ import type { RouteTable } from '../../routes/route-table.ts';
 import { SessionPool } from './http2/session-pool.ts';
 import { ConnectionPool } from './http1/connection-pool.ts';
 import type { HttpLimits } from './exchange/limits.ts';
-import { UnheardConnections } from './http1/unheard-connections.ts';
+import { UnansweredConnections } from './http1/unanswered-connections.ts';
 import type { UpstreamPool } from './exchange/upstream.ts';
 
 type BackendProtocol = Route['backendProtocol'];
@@ -35,23 +35,27 @@ export class UpstreamPools {
   /** Of pods that are told whose connection it is: no two clients share one. By owner, then by host. */
   readonly #owned = new Map<string, Map<string, UpstreamPool>>();
   /** Of the pods in `#owned`: who waits with one owner makes room with another. */
-  readonly #unheard = new Map<string, { readonly connections: UnheardConnections; pools: number }>();
+  readonly #unanswered = new Map<string, { readonly connections: UnansweredConnections; pools: number }>();
   readonly #limits: HttpLimits;
   readonly #apiSocketPath: string;
-  readonly #tellOthers: (waiting: WaitingPod) => void;
+  readonly #notifyWorkers: (waiting: WaitingPod) => void;
   #api: UpstreamPool | null = null;
   #toldMs = -Infinity;
 
-  /** `tellOthers`: a connection to this pod may be waiting for one that another worker keeps (`makeRoom`). */
-  constructor(limits: HttpLimits, apiSocketPath: string, tellOthers: (waiting: WaitingPod) => void = () => undefined) {
+  /** `notifyWorkers`: a connection to this pod may be waiting for one that another worker keeps (`makeRoom`). */
+  constructor(
+    limits: HttpLimits,
+    apiSocketPath: string,
+    notifyWorkers: (waiting: WaitingPod) => void = () => undefined,
+  ) {
     this.#limits = limits;
     this.#apiSocketPath = apiSocketPath;
-    this.#tellOthers = tellOthers;
+    this.#notifyWorkers = notifyWorkers;
   }
 
   of(host: string, backend: Backend, protocol: BackendProtocol): UpstreamPool {
     return poolIn(this.#byHost, host, keyOf(backend, protocol), (key) =>
-      this.#create(key, backend, protocol, null, this.#unheardOf(host, key)),
+      this.#create(key, backend, protocol, null, this.#unansweredOf(host, key)),
     );
   }
 
@@ -70,7 +74,7 @@ export class UpstreamPools {
       pools,
       host,
       key,
-      () => this.#create(key, backend, protocol, preamble(), this.#shareUnheard(host, key)),
+      () => this.#create(key, backend, protocol, preamble(), this.#shareUnanswered(host, key)),
       (pool) => this.#retireOwned(pool),
     );
   }
@@ -88,7 +92,7 @@ export class UpstreamPools {
       pool.askedElsewhere();
       pool.makeRoom(nowMs);
     }
-    const shared = this.#unheard.get(key);
+    const shared = this.#unanswered.get(key);
     if (shared === undefined) return;
     shared.connections.askedElsewhere();
     for (const pools of this.#owned.values()) {
@@ -97,26 +101,26 @@ export class UpstreamPools {
     }
   }
 
-  #unheardOf(host: string, key: string): UnheardConnections {
-    return new UnheardConnections(() => {
+  #unansweredOf(host: string, key: string): UnansweredConnections {
+    return new UnansweredConnections(() => {
       const nowMs = performance.now();
       if (nowMs - this.#toldMs < TELL_EVERY_MS) return;
       this.#toldMs = nowMs;
-      this.#tellOthers({ host, key });
+      this.#notifyWorkers({ host, key });
     });
   }
 
-  #shareUnheard(host: string, key: string): UnheardConnections {
-    const shared = this.#unheard.get(key) ?? { connections: this.#unheardOf(host, key), pools: 0 };
-    this.#unheard.set(key, shared);
+  #shareUnanswered(host: string, key: string): UnansweredConnections {
+    const shared = this.#unanswered.get(key) ?? { connections: this.#unansweredOf(host, key), pools: 0 };
+    this.#unanswered.set(key, shared);
     shared.pools++;
     return shared.connections;
   }
 
   #retireOwned(pool: UpstreamPool): void {
     pool.retire();
-    const shared = this.#unheard.get(pool.key);
-    if (shared !== undefined && --shared.pools === 0) this.#unheard.delete(pool.key);
+    const shared = this.#unanswered.get(pool.key);
+    if (shared !== undefined && --shared.pools === 0) this.#unanswered.delete(pool.key);
   }
 
   #create(
@@ -124,12 +128,12 @@ export class UpstreamPools {
     backend: Backend,
     protocol: BackendProtocol,
     preamble: Buffer | null,
-    unheard: UnheardConnections,
+    unanswered: UnansweredConnections,
   ): UpstreamPool {
     const destination = { kind: 'address', ...backend } as const;
     return protocol === 'h2c'
       ? new SessionPool(key, destination, this.#limits, preamble)
-      : new ConnectionPool(key, destination, this.#limits, preamble, unheard);
+      : new ConnectionPool(key, destination, this.#limits, preamble, unanswered);
   }
 
   api(): UpstreamPool {

@@ -6,7 +6,7 @@ import type { ClosedReason } from '../../connection/ends.ts';
 import type { Connection } from '../../connection/connection.ts';
 import type { Refusal } from '../../connection/refusal.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
-import type { Onlooker } from '../../session/splice.ts';
+import type { Observer } from '../../session/splice.ts';
 import { classifyFirstBytes } from '../../sniff/first-bytes.ts';
 import { peekBytes } from '../../bytes/peek-bytes.ts';
 import { PostgresMessages } from '../../goodbye/postgres-messages.ts';
@@ -28,7 +28,7 @@ export interface PostgresAcceptOptions {
   /** What clients dial, for a hint. */
   readonly publicPort: number;
   /** Learns by which key a session can be cancelled. */
-  readonly watchKey: (route: Route, client: Socket, backend: Socket) => Onlooker | null;
+  readonly watchKey: (route: Route, client: Socket, backend: Socket) => Observer | null;
 }
 
 /**

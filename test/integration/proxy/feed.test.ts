@@ -123,7 +123,7 @@ describe('the route feed', () => {
         setTicketKeys: () => undefined,
         setPodNetworks: () => undefined,
         setReplicas: () => undefined,
-        tellOfPod: () => null,
+        reportPod: () => null,
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,
         cancel: () => undefined,

@@ -57,7 +57,7 @@ const HALF_CLOSED_MS = 1_000;
 
 async function requestsNow({ gateway, feed }: GatewayFixture): Promise<number> {
   const before = feed.received.length;
-  gateway.tellCounts({ cpuSeconds: 0, residentBytes: 0, eventLoopDelaySeconds: 0, eventLoopDelayMaxSeconds: 0 });
+  gateway.reportCounts({ cpuSeconds: 0, residentBytes: 0, eventLoopDelaySeconds: 0, eventLoopDelayMaxSeconds: 0 });
   return until('the counts', () => {
     const told = feed.received.slice(before).find((message) => message.kind === 'counts');
     return told === undefined ? null : { requests: told.counts.requestsNow };

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { CertificateSource, ServedCertificate } from '../../../core/certificates.ts';
-import { CertificateBook } from '../../../proxy/tls/certificate-index.ts';
+import { CertificateIndex } from '../../../proxy/tls/certificate-index.ts';
 
 const NOW_MS = 1_000;
 
@@ -14,14 +14,14 @@ function certificate(
   return { id: `${source} ${id}`, source, names, certificatePem, privateKeyPem: 'key', notAfterMs };
 }
 
-function bookOf(...certificates: readonly ServedCertificate[]) {
-  const book = new CertificateBook();
-  book.replace(certificates);
-  return { book, find: (name: string | null) => book.find(name, NOW_MS)?.id ?? null };
+function indexOf(...certificates: readonly ServedCertificate[]) {
+  const index = new CertificateIndex();
+  index.replace(certificates);
+  return { index, find: (name: string | null) => index.find(name, NOW_MS)?.id ?? null };
 }
 
 test('a name has the certificate for exactly it, else that for its wildcard', () => {
-  const { find } = bookOf(
+  const { find } = indexOf(
     certificate('per-host', ['a.pods.localhost']),
     certificate('per-host', ['*.Pods.localhost'], { id: 'wild' }),
   );
@@ -36,58 +36,58 @@ test('the better source comes first, be it for the name or for its wildcard', ()
     certificate('per-host', ['a.pods.localhost']),
     certificate('development', ['localhost', '*.pods.localhost']),
   ];
-  expect(bookOf(development, host, acme, files).find('a.pods.localhost')).toBe(files.id);
-  expect(bookOf(development, host, acme).find('a.pods.localhost')).toBe(acme.id);
-  expect(bookOf(development, host).find('a.pods.localhost')).toBe(host.id);
-  expect(bookOf(development, host).find('b.pods.localhost')).toBe(development.id);
+  expect(indexOf(development, host, acme, files).find('a.pods.localhost')).toBe(files.id);
+  expect(indexOf(development, host, acme).find('a.pods.localhost')).toBe(acme.id);
+  expect(indexOf(development, host).find('a.pods.localhost')).toBe(host.id);
+  expect(indexOf(development, host).find('b.pods.localhost')).toBe(development.id);
 });
 
 test('nothing expired is served while there is a good one, and of expired ones the last', () => {
   const old = certificate('files', ['a.test'], { notAfterMs: 900 });
   const older = certificate('wildcard', ['a.test'], { id: 'older', notAfterMs: 800 });
   const good = certificate('development', ['*.test']);
-  expect(bookOf(old, older, good).find('a.test')).toBe(good.id);
-  expect(bookOf(older, old).find('a.test')).toBe(old.id);
+  expect(indexOf(old, older, good).find('a.test')).toBe(good.id);
+  expect(indexOf(older, old).find('a.test')).toBe(old.id);
 });
 
 test('a name of nobody has that of the first base host, else any; without certificates there is none', () => {
-  const { book, find } = bookOf(
+  const { index, find } = indexOf(
     certificate('per-host', ['a.pods.localhost']),
     certificate('development', ['localhost']),
   );
   expect(find('nobody.test')).toBe('per-host a.pods.localhost');
-  book.setDefaultNames(['localhost']);
+  index.setDefaultNames(['localhost']);
   for (const name of ['nobody.test', null, '', '.', 'c.b.pods.localhost'])
     expect(find(name)).toBe('development localhost');
-  expect(bookOf().find('a')).toBeNull();
+  expect(indexOf().find('a')).toBeNull();
 });
 
 test('a change takes the place of what had the id, and tells what is gone', () => {
-  const { book, find } = bookOf(
+  const { index, find } = indexOf(
     certificate('per-host', ['a.test'], { id: '1' }),
     certificate('per-host', ['b.test'], { id: '2' }),
   );
-  const gone = book.change([certificate('per-host', ['c.test'], { id: '1' })], ['per-host 2', 'unknown']);
+  const gone = index.change([certificate('per-host', ['c.test'], { id: '1' })], ['per-host 2', 'unknown']);
   expect(gone.map(({ id }) => id).sort()).toEqual(['per-host 1', 'per-host 2']);
   expect(find('c.test')).toBe('per-host 1');
   expect(find('b.test')).toBe('per-host 1');
-  expect(book.size).toBe(1);
+  expect(index.size).toBe(1);
 });
 
 test('leaf and chain are whole again when put together', () => {
   const one = certificate('per-host', ['a.test']);
-  const { book } = bookOf(one, certificate('per-host', ['b.test']));
-  const entry = book.find('a.test', NOW_MS);
+  const { index } = indexOf(one, certificate('per-host', ['b.test']));
+  const entry = index.find('a.test', NOW_MS);
   expect(`${entry?.leafPem}${entry?.chainPem}`).toBe(one.certificatePem);
-  expect(book.find('b.test', NOW_MS)?.chainPem).toBe(entry?.chainPem);
+  expect(index.find('b.test', NOW_MS)?.chainPem).toBe(entry?.chainPem);
 });
 
 test('the development CA is none the world trusts, and an expired one is none at all', () => {
-  const { book } = bookOf(
+  const { index } = indexOf(
     certificate('development', ['*.pods.localhost']),
     certificate('per-host', ['a.pods.localhost']),
     certificate('per-host', ['old.pods.localhost'], { notAfterMs: 1 }),
   );
-  const trusted = ['a', 'b', 'old'].filter((name) => book.hasTrusted(`${name}.pods.localhost`, NOW_MS));
+  const trusted = ['a', 'b', 'old'].filter((name) => index.hasTrusted(`${name}.pods.localhost`, NOW_MS));
   expect(trusted).toEqual(['a']);
 });

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Route } from '../../../core/route.ts';
 import { ConnectionCounts, type Limit } from '../../../proxy/limits/connection-counts.ts';
 import { LeasedPlaces } from '../../../proxy/limits/leased-places.ts';
-import { PlaceBank } from '../../../proxy/limits/place-allocator.ts';
-import type { ToBank, ToWorker } from '../../../proxy/limits/place-messages.ts';
+import { PlaceAllocator } from '../../../proxy/limits/place-allocator.ts';
+import type { ToAllocator, ToWorker } from '../../../proxy/limits/place-messages.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../../proxy/limits/pod-places.ts';
 
 const LIMITS = {
@@ -125,7 +125,7 @@ describe('quotas of connections', () => {
     let nowMs = 0;
     const queue: (() => void)[] = [];
     const workers: { places: LeasedPlaces; counts: ConnectionCounts }[] = [];
-    const bank = new PlaceBank({
+    const allocator = new PlaceAllocator({
       workers: WORKERS,
       nowMs: () => nowMs,
       send: (worker, message: ToWorker) => queue.push(() => workers[worker]?.places.receive(message)),
@@ -134,11 +134,11 @@ describe('quotas of connections', () => {
       const places = new LeasedPlaces({
         workers: WORKERS,
         nowMs: () => nowMs,
-        send: (message: ToBank) => queue.push(() => bank.receive(number, message)) > 0,
+        send: (message: ToAllocator) => queue.push(() => allocator.receive(number, message)) > 0,
       });
       const limits = { ...LIMITS, maxConnectionsPerOwner: 20, maxConnectionsPerTenant: 50 };
       workers.push({ places, counts: new ConnectionCounts(limits, () => undefined, places) });
-      bank.joined(number);
+      allocator.joined(number);
     }
     const settle = (): void => {
       for (let next = queue.shift(); next !== undefined; next = queue.shift()) next();
@@ -169,6 +169,6 @@ describe('quotas of connections', () => {
     expect(taken(open(15))).toBe(10);
     for (const release of held.splice(0)) release();
     settle();
-    expect([bank.size, ...workers.map(({ places }) => places.size)]).toEqual([0, 0, 0, 0]);
+    expect([allocator.size, ...workers.map(({ places }) => places.size)]).toEqual([0, 0, 0, 0]);
   });
 });

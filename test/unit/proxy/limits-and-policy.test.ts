@@ -4,7 +4,7 @@ import { addressKey } from '../../../core/address-key.ts';
 import { type Admission, ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../../proxy/limits/pod-places.ts';
 import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
-import { type Comer, locate } from '../../../proxy/policy/locate.ts';
+import { type ClientIdentity, locate } from '../../../proxy/policy/locate.ts';
 import type { ClientProof } from '../../../proxy/tls/client-proof.ts';
 import { chooseAlpn } from '../../../proxy/tls/alpn.ts';
 
@@ -132,7 +132,7 @@ describe('isAddressAllowed', () => {
 });
 
 describe('locate', () => {
-  const from = (remoteAddress: string, proof: ClientProof | null = null): Comer => ({ remoteAddress, proof });
+  const from = (remoteAddress: string, proof: ClientProof | null = null): ClientIdentity => ({ remoteAddress, proof });
 
   it('tells who may not connect nothing of the state of the pod', () => {
     const fenced = { ...route, ipAllowList: ['192.0.2.0/24'], backend: null, status: 'STOPPED' } as const;

@@ -1,24 +1,24 @@
 import { describe, expect, it, vi } from 'vitest';
 import { LeasedPlaces } from '../../../proxy/limits/leased-places.ts';
-import { PlaceBank } from '../../../proxy/limits/place-allocator.ts';
-import type { ToBank, ToWorker } from '../../../proxy/limits/place-messages.ts';
+import { PlaceAllocator } from '../../../proxy/limits/place-allocator.ts';
+import type { ToAllocator, ToWorker } from '../../../proxy/limits/place-messages.ts';
 import { Fuzz, SEED } from './fuzz.ts';
 
 const KEY = 'pod p';
 
-/** Workers and their bank, with messages on the way in order of each pair, delivered when the test says so. */
+/** Workers and their allocator, with messages on the way in order of each pair, delivered when the test says so. */
 class Replica {
   nowMs = 0;
   messages = 0;
-  readonly bank: PlaceBank;
+  readonly allocator: PlaceAllocator;
   readonly workers = new Map<number, LeasedPlaces>();
-  readonly #toBank = new Map<number, ToBank[]>();
+  readonly #toAllocator = new Map<number, ToAllocator[]>();
   readonly #toWorker = new Map<number, ToWorker[]>();
   #count: number;
 
   constructor(count: number) {
     this.#count = count;
-    this.bank = new PlaceBank({
+    this.allocator = new PlaceAllocator({
       workers: count,
       nowMs: () => this.nowMs,
       send: (worker, message) => this.#toWorker.get(worker)?.push(message),
@@ -27,8 +27,8 @@ class Replica {
   }
 
   start(number: number): LeasedPlaces {
-    const out: ToBank[] = [];
-    this.#toBank.set(number, out);
+    const out: ToAllocator[] = [];
+    this.#toAllocator.set(number, out);
     this.#toWorker.set(number, []);
     const worker = new LeasedPlaces({
       workers: this.#count,
@@ -40,7 +40,7 @@ class Replica {
       },
     });
     this.workers.set(number, worker);
-    this.bank.joined(number);
+    this.allocator.joined(number);
     // It gets no connection before it has read what is sent at its start.
     for (const message of this.#toWorker.get(number)?.splice(0) ?? []) worker.receive(message);
     return worker;
@@ -48,23 +48,25 @@ class Replica {
 
   end(number: number): void {
     this.workers.delete(number);
-    this.#toBank.delete(number);
+    this.#toAllocator.delete(number);
     this.#toWorker.delete(number);
-    this.bank.left(number);
+    this.allocator.left(number);
   }
 
   /** One message of those on the way. False when there is none. */
   deliver(choose: (below: number) => number): boolean {
     const full = [
-      ...[...this.#toBank].filter(([, queue]) => queue.length > 0).map(([worker]) => ['bank', worker] as const),
+      ...[...this.#toAllocator]
+        .filter(([, queue]) => queue.length > 0)
+        .map(([worker]) => ['allocator', worker] as const),
       ...[...this.#toWorker].filter(([, queue]) => queue.length > 0).map(([worker]) => ['worker', worker] as const),
     ];
     const chosen = full[choose(full.length)];
     if (chosen === undefined) return false;
     const [to, worker] = chosen;
-    if (to === 'bank') {
-      const message = this.#toBank.get(worker)?.shift();
-      if (message !== undefined) this.bank.receive(worker, message);
+    if (to === 'allocator') {
+      const message = this.#toAllocator.get(worker)?.shift();
+      if (message !== undefined) this.allocator.receive(worker, message);
     } else {
       const message = this.#toWorker.get(worker)?.shift();
       if (message !== undefined) this.workers.get(worker)?.receive(message);
@@ -128,7 +130,7 @@ describe('places that workers share', () => {
       const limit = 1 + below(30);
       const replica = new Replica(count);
       let next = count;
-      // With a bank that does not wait for slow workers the limit may be exceeded for a while, and is exact again later.
+      // With an allocator that does not wait for slow workers the limit may be exceeded for a while, and is exact again later.
       const isPatient = round % 2 === 0;
       for (let step = 0; step < 400; step++) {
         replica.nowMs += below(60);
@@ -142,7 +144,7 @@ describe('places that workers share', () => {
         } else if (what < 61) {
           replica.end(number);
           replica.start(next++);
-        } else if (what < 63 && !isPatient) replica.bank.look();
+        } else if (what < 63 && !isPatient) replica.allocator.look();
         else replica.deliver(below);
         if (isPatient) expect(replica.held).toBeLessThanOrEqual(limit);
       }
@@ -160,14 +162,14 @@ describe('places that workers share', () => {
       expect(replica.held).toBe(limit);
       while ((only?.held(KEY) ?? 0) > 0) only?.release(KEY);
       replica.settle();
-      expect([replica.bank.size, ...[...replica.workers.values()].map(({ size }) => size)]).toEqual([
+      expect([replica.allocator.size, ...[...replica.workers.values()].map(({ size }) => size)]).toEqual([
         0,
         ...Array.from({ length: count }, () => 0),
       ]);
     }
   });
 
-  it('are decided by equal shares while the bank does not answer', () => {
+  it('are decided by equal shares while the allocator does not answer', () => {
     vi.useFakeTimers();
     try {
       const silent = new LeasedPlaces({ workers: 2, send: () => true, nowMs: () => performance.now() });
@@ -192,7 +194,7 @@ describe('places that workers share', () => {
     expect(answers).toEqual([true, true]);
     replica.deliver(() => 0);
     replica.nowMs += 1_000;
-    replica.bank.look();
+    replica.allocator.look();
     replica.workers.get(1)?.take('other', 12, () => undefined);
     // What is on the way to the others stays there.
     for (let tries = 0; tries < 3; tries++) replica.deliver(() => 0);

@@ -15,7 +15,7 @@ const route: Route = {
 };
 const held = {
   uid: 'u1',
-  comer: { remoteAddress: '192.0.2.7', proof: null },
+  identity: { remoteAddress: '192.0.2.7', proof: null },
   tlsEnd: 'gateway',
 } as const;
 

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import type { FullCode } from '../../../limits/pod-places.ts';
 import type { CutReason } from '../../../policy/standing.ts';
-import type { RequestSeen } from '../../../telemetry/request-telemetry.ts';
+import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { ExchangeFailure } from './exchange.ts';
 import type { HttpLimits } from './limits.ts';
@@ -19,7 +19,7 @@ export interface HttpClient {
 /** A client's connection, whatever version of HTTP it speaks. */
 export interface HttpConnection {
   /** Called now and then: who is late is let go. */
-  look(nowMs: number): void;
+  checkDeadlines(nowMs: number): void;
   /** Ends a connection on which nothing is under way; another ends with its last answer. */
   close(): void;
 }
@@ -45,10 +45,10 @@ export interface ConnectionParts {
   /** No further request is taken. */
   isClosing(): boolean;
   /** A request, or a tunnel, is under way; and no more. */
-  began(info: ConnectionInfo, protocol: RequestSeen['protocol']): RequestSeen;
+  began(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry;
   /** Notes whose it is, or why it is refused. */
-  judged(seen: RequestSeen, head: RequestHead, verdict: Verdict): void;
-  ended(seen: RequestSeen): void;
+  judged(telemetry: RequestTelemetry, head: RequestHead, verdict: Verdict): void;
+  ended(telemetry: RequestTelemetry): void;
   gone(connection: HttpConnection, info: ConnectionInfo): void;
   log(accepted: Accepted, info: ConnectionInfo, failure: Pick<ExchangeFailure, 'code' | 'rule'>, message: string): void;
   /** The API's version, for its envelope. */

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { errorCode } from './dial.ts';
 import { trailerFields } from './headers.ts';
-import type { AnswerSink, Failure, OutgoingRequest, Upstream, UpstreamPool } from './upstream.ts';
+import type { ResponseSink, Failure, OutgoingRequest, Upstream, UpstreamPool } from './upstream.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import type { ResponseHead } from '../wire/head.ts';
 
@@ -35,7 +35,7 @@ export interface ExchangeFailure {
  * `onBroken` and `onUpgraded`.
  */
 export interface ExchangeClient extends Pick<
-  AnswerSink,
+  ResponseSink,
   'onInterim' | 'onHead' | 'takesLentBytes' | 'onData' | 'onFlush' | 'onEnd'
 > {
   /** A byte of the answer is on its way to the client. */
@@ -59,7 +59,7 @@ export interface ExchangeOptions {
 }
 
 /** One request and its answer, between a client and a backend. */
-export class Exchange implements AnswerSink {
+export class Exchange implements ResponseSink {
   readonly #options: ExchangeOptions;
   readonly #client: ExchangeClient;
   #dialling: AbortController | null = null;
@@ -76,7 +76,7 @@ export class Exchange implements AnswerSink {
   #unprocessed = 0;
   #isRepeating = false;
   /** performance.now() of the last word of the backend. */
-  heardMs = performance.now();
+  lastActivityMs = performance.now();
   /** performance.now() when a connection made for it was there; null while there is none, and when a kept one is used. */
   connectedMs: number | null = null;
 
@@ -175,8 +175,8 @@ export class Exchange implements AnswerSink {
   #send(upstream: Upstream): void {
     const { request } = this.#options;
     this.#upstream = upstream;
-    this.heardMs = performance.now();
-    if (!this.#usesKept) this.connectedMs = this.heardMs;
+    this.lastActivityMs = performance.now();
+    if (!this.#usesKept) this.connectedMs = this.lastActivityMs;
     upstream.send(request, this);
     if (request.framing.kind === 'none') this.#isRepeating = false;
     else this.#sendBody(upstream);
@@ -202,12 +202,12 @@ export class Exchange implements AnswerSink {
   }
 
   onInterim(head: ResponseHead): void {
-    this.heardMs = performance.now();
+    this.lastActivityMs = performance.now();
     this.#client.onInterim(head);
   }
 
   onHead(head: ResponseHead, framing: Framing): void {
-    this.heardMs = performance.now();
+    this.lastActivityMs = performance.now();
     this.#replay = null;
     this.#client.onHead(head, framing);
   }
@@ -217,7 +217,7 @@ export class Exchange implements AnswerSink {
   }
 
   onData(piece: Buffer): boolean {
-    this.heardMs = performance.now();
+    this.lastActivityMs = performance.now();
     return this.#client.onData(piece);
   }
 

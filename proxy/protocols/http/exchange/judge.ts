@@ -9,7 +9,7 @@ import { GOODBYE_SENTENCES } from '../../../goodbye/goodbye.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RouteTable } from '../../../routes/route-table.ts';
 import { isOutOfDescriptors } from '../../../socket/out-of-descriptors.ts';
-import type { Seen } from '../../../telemetry/telemetry.ts';
+import type { Telemetry } from '../../../telemetry/telemetry.ts';
 import type { ClientProof } from '../../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
 import type { ExchangeFailure } from './exchange.ts';
@@ -27,7 +27,7 @@ export interface JudgeOptions {
   readonly isStale: () => boolean;
   /** Proxies whose X-Forwarded-For is believed; null = nobody's is. */
   readonly trustedProxies: BlockList | null;
-  readonly seen: Pick<Seen, 'refused'>;
+  readonly telemetry: Pick<Telemetry, 'refused'>;
 }
 
 export type Accepted =
@@ -136,10 +136,10 @@ export class Judge {
     rule: string | null,
     mayHaveHappened: boolean,
   ): Problem {
-    const { seen, apiUrl } = this.#options;
+    const { telemetry, apiUrl } = this.#options;
     const message = rule === null ? ERRORS[code].message : `${ERRORS[code].message} ${rule}`;
     const reason = `Its owner can see the reason: GET ${apiUrl}/v3/pods/${route.podId}/connections.`;
-    seen.refused({ code, message, requestId }, route, client.address);
+    telemetry.refused({ code, message, requestId }, route, client.address);
     return { ...problemOfCode(code, requestId, mayHaveHappened ? `${CHECK_FIRST} ${reason}` : reason), message };
   }
 
@@ -150,9 +150,9 @@ export class Judge {
     route: Route | null,
     proof: ClientProof | null = null,
   ): Problem {
-    const { seen, apiUrl } = this.#options;
+    const { telemetry, apiUrl } = this.#options;
     const refusal = describeRefusal(code, { requestId, host, route, proof, apiUrl });
-    seen.refused(refusal, route, client.address);
+    telemetry.refused(refusal, route, client.address);
     return problemOfRefusal(refusal);
   }
 }

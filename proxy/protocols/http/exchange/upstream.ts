@@ -27,7 +27,7 @@ export interface Failure {
 }
 
 /** Who gets the answer. Exactly one of `onEnd`, `onFailed` and `onUpgraded` is the last call. */
-export interface AnswerSink {
+export interface ResponseSink {
   /** A 1xx answer. */
   onInterim(head: ResponseHead): void;
   onHead(head: ResponseHead, framing: Framing): void;
@@ -50,7 +50,7 @@ export interface Upstream {
   /** It may say that it did nothing with a request (`isUnprocessed`). */
   readonly reportsUnprocessed: boolean;
   /** Sends a request; its body follows by `writeBody` and `endBody`. */
-  send(request: OutgoingRequest, sink: AnswerSink): void;
+  send(request: OutgoingRequest, sink: ResponseSink): void;
   /** False = the pod is slow: wait for `onDrain`. */
   writeBody(piece: Buffer): boolean;
   endBody(trailers: readonly string[]): void;

@@ -1,13 +1,13 @@
 import type { Socket } from 'node:net';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import { StallWatch } from '../../../limits/stall-watch.ts';
-import type { RequestSeen } from '../../../telemetry/request-telemetry.ts';
+import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import { whenFlushed } from '../../../bytes/linger.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import { readOn, tap } from '../../../bytes/tap.ts';
 import { endWith } from '../../../bytes/end-with.ts';
 import type { ConnectionParts, HttpConnection } from '../exchange/connection-parts.ts';
-import { type CurrentRequest, newRequest, ownAnswer } from './current-request.ts';
+import { type CurrentRequest, newRequest, ownResponse } from './current-request.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from '../exchange/exchange.ts';
 import { forwardedRequest } from '../exchange/forwarded-request.ts';
 import type { Persistence } from './http1-response.ts';
@@ -102,10 +102,10 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     else this.#keepsAlive = false;
   }
 
-  look(nowMs: number): void {
+  checkDeadlines(nowMs: number): void {
     if (!this.#deadline.isPast(nowMs)) {
       if (this.#isClientStalled(nowMs)) this.#giveUpRequest();
-      else this.#lookAtAnswer(nowMs);
+      else this.#checkApiResponse(nowMs);
       return;
     }
     switch (this.#deadline.wait) {
@@ -143,15 +143,15 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   onHead(head: ResponseHead, framing: Framing): void {
     const current = this.#current;
     if (current === null) return;
-    current.seen.status = head.status;
-    current.seen.firstByteMs = current.exchange?.heardMs ?? null;
+    current.telemetry.status = head.status;
+    current.telemetry.firstByteMs = current.exchange?.lastActivityMs ?? null;
     current.answer.head(head, framing);
   }
 
   onData(piece: Buffer): boolean {
     const current = this.#current;
     if (current === null) return true;
-    current.seen.bytesOut += piece.length;
+    current.telemetry.bytesOut += piece.length;
     return current.answer.data(piece);
   }
 
@@ -167,7 +167,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #answered(): void {
     const current = this.#current;
     if (current === null) return;
-    if (current.seen.end === 'client') current.seen.end = 'answered';
+    if (current.telemetry.end === 'client') current.telemetry.end = 'answered';
     this.#done(current);
     if (!this.#keepsAlive) this.#end(NOTHING);
     else if (current.isBodyDone) this.#next();
@@ -183,16 +183,16 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     const current = this.#current;
     const accepted = current?.accepted ?? null;
     if (current === null || accepted === null) return;
-    current.seen.brokenRule = failure.rule;
+    current.telemetry.brokenRule = failure.rule;
     this.#parts.log(accepted, this.#info, failure, 'a backend did not answer');
     this.#answer(current, this.#parts.judge.failed(accepted, failure));
   }
 
   onBroken(failure: ExchangeFailure): void {
-    const { accepted = null, seen = null } = this.#current ?? {};
-    if (seen !== null) {
-      seen.end = 'backend';
-      seen.brokenRule = failure.rule;
+    const { accepted = null, telemetry = null } = this.#current ?? {};
+    if (telemetry !== null) {
+      telemetry.end = 'backend';
+      telemetry.brokenRule = failure.rule;
     }
     if (accepted !== null) {
       this.#parts.log(accepted, this.#info, failure, 'an answer broke off');
@@ -235,12 +235,12 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   readonly #cut = (reason: CutReason): void => {
     const current = this.#current;
     if (current !== null && this.#cutTunnel !== null) {
-      current.seen.end = 'cut';
+      current.telemetry.end = 'cut';
       this.#cutTunnel(reason);
       return;
     }
     if (current === null || current.answer.hasBegun) {
-      if (current !== null) current.seen.end = 'cut';
+      if (current !== null) current.telemetry.end = 'cut';
       this.#socket.destroy();
       return;
     }
@@ -334,7 +334,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     if (current === null || exchange === null || current.isBodyDone || !exchange.takesBody) return at;
     const slow = { isPod: false };
     const end = current.body.read(chunk, at, (piece) => {
-      current.seen.bytesIn += piece.length;
+      current.telemetry.bytesIn += piece.length;
       if (!exchange.writeBody(piece)) slow.isPod = true;
     });
     if (end < 0) {
@@ -369,13 +369,13 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     this.#requests++;
     this.#phase = 'exchange';
     this.#hasContinued = false;
-    const seen = this.#parts.began(this.#info, 'http/1.1');
+    const telemetry = this.#parts.began(this.#info, 'http/1.1');
     this.#keepsAlive = persists(head) && this.#requests < limits.maxRequestsPerConnection && !this.#parts.isClosing();
     const verdict = judge.judge(head, this.#info, this.#requests);
-    this.#parts.judged(seen, head, verdict);
+    this.#parts.judged(telemetry, head, verdict);
     if (verdict.kind === 'problem') {
       const framing = requestFraming(head);
-      this.#answer(this.#currentOf(head, typeof framing === 'string' ? NO_BODY : framing, seen), verdict.problem);
+      this.#answer(this.#currentOf(head, typeof framing === 'string' ? NO_BODY : framing, telemetry), verdict.problem);
       return;
     }
     const { framing } = verdict.request;
@@ -385,7 +385,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     if (upgrade !== null) this.#keepsAlive = false;
     if (upgrade !== null && framing.kind !== 'none') {
       const problem = this.#malformed(verdict.requestId, 'A request that upgrades has no body.');
-      this.#answer(this.#currentOf(head, framing, seen), problem);
+      this.#answer(this.#currentOf(head, framing, telemetry), problem);
       return;
     }
     this.#deadline.set(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
@@ -393,15 +393,15 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       // The place may have been asked for elsewhere.
       if (this.#isOver()) {
         if (typeof outcome === 'function') outcome();
-        this.#parts.ended(seen);
+        this.#parts.ended(telemetry);
       } else if (typeof outcome === 'string') {
-        this.#answer(this.#currentOf(head, framing, seen), judge.full(verdict, outcome));
+        this.#answer(this.#currentOf(head, framing, telemetry), judge.full(verdict, outcome));
       } else {
         const request = forwardedRequest(head, verdict, this.#info, upgrade);
         const client = { info: this.#info, socket: this.#socket };
         const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict, client) }, this);
         this.#current = {
-          ...this.#currentOf(head, framing, seen),
+          ...this.#currentOf(head, framing, telemetry),
           upgrade,
           exchange,
           accepted: verdict,
@@ -412,8 +412,8 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     });
   }
 
-  #currentOf(head: RequestHead, framing: Framing, seen: RequestSeen): CurrentRequest {
-    return newRequest(head, framing, seen, this.#socket, this);
+  #currentOf(head: RequestHead, framing: Framing, telemetry: RequestTelemetry): CurrentRequest {
+    return newRequest(head, framing, telemetry, this.#socket, this);
   }
 
   #malformed(requestId: string, reason: string): Problem {
@@ -423,7 +423,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   /** A whole answer of ours to a request whose head is read. */
   #answer(current: CurrentRequest, problem: Problem): void {
     this.#current = current;
-    const whole = ownAnswer(current, problem, this.#parts.version, this);
+    const whole = ownResponse(current, problem, this.#parts.version, this);
     if (this.#keepsAlive) {
       this.#socket.write(whole);
       this.#answered();
@@ -437,18 +437,18 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #refuse(code: HttpErrorCode): void {
     const problem = problemOfCode(code, this.#info.id, 'The connection is closed.');
     const current = this.#current;
-    const seen = current?.seen ?? this.#parts.began(this.#info, 'http/1.1');
-    noteProblem(seen, problem);
+    const telemetry = current?.telemetry ?? this.#parts.began(this.#info, 'http/1.1');
+    noteProblem(telemetry, problem);
     if (current !== null) this.#done(current);
-    else this.#parts.ended(seen);
+    else this.#parts.ended(telemetry);
     this.#end(rawResponse(renderProblem(problem, '', this.#parts.version)));
   }
 
   #done(current: CurrentRequest): void {
     this.#current = null;
     current.release();
-    current.seen.connectedMs = current.exchange?.connectedMs ?? null;
-    this.#parts.ended(current.seen);
+    current.telemetry.connectedMs = current.exchange?.connectedMs ?? null;
+    this.#parts.ended(current.telemetry);
   }
 
   #next(): void {
@@ -480,12 +480,12 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
   #isClientStalled(nowMs: number): boolean {
     const current = this.#current;
     if (current?.exchange?.takesBody !== true) return false;
-    const { head, seen, isBodyDone, answer } = current;
+    const { head, telemetry, isBodyDone, answer } = current;
     // Who expects 100 (Continue) waits for it, and only then is waited for.
     const maySend = !expectsContinue(head) || this.#hasContinued;
     const isBodyWaitedFor = !isBodyDone && !this.#isHeld && !answer.hasBegun && maySend;
     const isWaitedFor = this.#phase === 'exchange' && (this.#socket.writableLength > 0 || isBodyWaitedFor);
-    const progress = seen.bytesIn + seen.bytesOut - this.#socket.writableLength;
+    const progress = telemetry.bytesIn + telemetry.bytesOut - this.#socket.writableLength;
     return this.#stall.isStalled(nowMs, isWaitedFor, progress, clientPace(this.#parts.limits));
   }
 
@@ -495,15 +495,15 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#refuse('request.timeout');
       return;
     }
-    if (this.#current !== null) this.#current.seen.end = 'deadline';
+    if (this.#current !== null) this.#current.telemetry.end = 'deadline';
     this.#socket.destroy();
   }
 
   /** The API answers in time, or its caller hears that it does not. Pods may be silent for hours. */
-  #lookAtAnswer(nowMs: number): void {
+  #checkApiResponse(nowMs: number): void {
     const { exchange = null, accepted = null } = this.#current ?? {};
     if (exchange === null || accepted?.kind !== 'api') return;
-    if (nowMs - exchange.heardMs > this.#parts.limits.apiAnswerMs) exchange.giveUp('SILENT');
+    if (nowMs - exchange.lastActivityMs > this.#parts.limits.apiAnswerMs) exchange.giveUp('SILENT');
   }
 }
 

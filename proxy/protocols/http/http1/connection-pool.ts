@@ -1,6 +1,6 @@
 import { type Destination, dial } from '../exchange/dial.ts';
 import type { HttpLimits } from '../exchange/limits.ts';
-import { UnheardConnections } from './unheard-connections.ts';
+import { UnansweredConnections } from './unanswered-connections.ts';
 import { UpstreamConnection } from './upstream-connection.ts';
 import type { UpstreamPool } from '../exchange/upstream.ts';
 
@@ -16,22 +16,22 @@ export class ConnectionPool implements UpstreamPool {
   /** performance.now() until which a refused connection is tried again: kube-proxy lags behind "ready". */
   readonly #retryUntilMs: number;
   readonly #idle: UpstreamConnection[] = [];
-  readonly #unheard: UnheardConnections;
+  readonly #unanswered: UnansweredConnections;
   #isRetired = false;
   lastUsedMs: number;
 
   /**
-   * `preamble` is what every connection begins with: a PROXY header. `unheard` is shared by all pools of one pod.
+   * `preamble` is what every connection begins with: a PROXY header. `unanswered` is shared by all pools of one pod.
    */
   constructor(
     key: string,
     destination: Destination,
     limits: HttpLimits,
     preamble: Buffer | null = null,
-    unheard = new UnheardConnections(),
+    unanswered = new UnansweredConnections(),
   ) {
     this.key = key;
-    this.#unheard = unheard;
+    this.#unanswered = unanswered;
     this.#preamble = preamble;
     this.destination = destination;
     this.#limits = limits;
@@ -51,20 +51,20 @@ export class ConnectionPool implements UpstreamPool {
   async open(signal: AbortSignal, allowHalfOpen: boolean): Promise<UpstreamConnection> {
     const { connectTimeoutMs } = this.#limits;
     const options = { connectTimeoutMs, allowHalfOpen, retryUntilMs: this.#retryUntilMs };
-    const unheard = this.#unheard.add();
+    const unanswered = this.#unanswered.add();
     try {
       const socket = await dial(this.destination, options, signal);
       if (this.#preamble !== null) socket.write(this.#preamble);
       return new UpstreamConnection(socket, {
-        onHeard: () => this.#unheard.delete(unheard),
+        onFirstByte: () => this.#unanswered.delete(unanswered),
         onIdle: (connection) => this.#keep(connection),
         onGone: (connection) => {
-          this.#unheard.delete(unheard);
+          this.#unanswered.delete(unanswered);
           this.#forget(connection);
         },
       });
     } catch (error) {
-      this.#unheard.delete(unheard);
+      this.#unanswered.delete(unanswered);
       throw error;
     }
   }
@@ -79,12 +79,12 @@ export class ConnectionPool implements UpstreamPool {
 
   /** Another worker's new connection may be waiting. */
   askedElsewhere(): void {
-    this.#unheard.askedElsewhere();
+    this.#unanswered.askedElsewhere();
   }
 
   /** Closes an idle connection where another one may be waiting for that. False: there was none, or no need. */
   makeRoom(nowMs: number): boolean {
-    if (this.#idle.length === 0 || !this.#unheard.needsRoom(nowMs)) return false;
+    if (this.#idle.length === 0 || !this.#unanswered.needsRoom(nowMs)) return false;
     this.#idle.shift()?.close();
     return true;
   }
@@ -100,7 +100,7 @@ export class ConnectionPool implements UpstreamPool {
 
   #keep(connection: UpstreamConnection): void {
     const nowMs = performance.now();
-    if (this.#isRetired || this.#unheard.needsRoom(nowMs)) {
+    if (this.#isRetired || this.#unanswered.needsRoom(nowMs)) {
       connection.close();
       return;
     }

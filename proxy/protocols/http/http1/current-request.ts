@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net';
-import type { RequestSeen } from '../../../telemetry/request-telemetry.ts';
+import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import { acceptOf, expectsContinue } from '../wire/connection-header.ts';
 import type { Exchange } from '../exchange/exchange.ts';
-import { Http1Answer, type Persistence } from './http1-response.ts';
+import { Http1Response, type Persistence } from './http1-response.ts';
 import type { Accepted } from '../exchange/judge.ts';
 import { renderProblem } from '../responses/page.ts';
 import { noteProblem, type Problem } from '../responses/problem.ts';
@@ -22,9 +22,9 @@ export interface CurrentRequest {
   /** Its body is too long, or of a length too uncertain, to be read for nothing. */
   readonly isLong: boolean;
   readonly exchange: Exchange | null;
-  readonly answer: Http1Answer;
+  readonly answer: Http1Response;
   readonly accepted: Accepted | null;
-  readonly seen: RequestSeen;
+  readonly telemetry: RequestTelemetry;
   readonly release: () => void;
   isBodyDone: boolean;
 }
@@ -33,7 +33,7 @@ export interface CurrentRequest {
 export function newRequest(
   head: RequestHead,
   framing: Framing,
-  seen: RequestSeen,
+  telemetry: RequestTelemetry,
   socket: Socket,
   connection: Persistence,
 ): CurrentRequest {
@@ -43,24 +43,24 @@ export function newRequest(
     body: createBodyReader(framing),
     isLong: framing.kind === 'chunked' || (framing.kind === 'length' && framing.bytes > DRAINED_BODY_BYTES),
     exchange: null,
-    answer: new Http1Answer(socket, head, connection),
+    answer: new Http1Response(socket, head, connection),
     accepted: null,
-    seen,
+    telemetry,
     release: nothing,
     isBodyDone: framing.kind === 'none',
   };
 }
 
 /** The whole of an answer of ours, noted; `connection` learns whether it ends after this. */
-export function ownAnswer(
-  { head, isBodyDone, isLong, seen }: CurrentRequest,
+export function ownResponse(
+  { head, isBodyDone, isLong, telemetry }: CurrentRequest,
   problem: Problem,
   version: string | null,
   connection: Persistence,
 ): Buffer {
   const { status, headers, body } = renderProblem(problem, acceptOf(head), version);
-  noteProblem(seen, problem);
-  if (head.method !== 'HEAD') seen.bytesOut = body.length;
+  noteProblem(telemetry, problem);
+  if (head.method !== 'HEAD') telemetry.bytesOut = body.length;
   // Whoever waits for 100 (Continue) may or may not send its body now: only a new connection is clear.
   if (!isBodyDone && (isLong || expectsContinue(head))) connection.endsAfterThis();
   if (status === 400 || status === 421) connection.endsAfterThis();

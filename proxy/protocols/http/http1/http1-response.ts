@@ -12,7 +12,7 @@ export interface Persistence {
 }
 
 /** Writes one answer to a client of HTTP/1.1, with framing of our own. */
-export class Http1Answer {
+export class Http1Response {
   readonly #socket: Socket;
   readonly #request: RequestHead;
   readonly #connection: Persistence;

@@ -31,17 +31,17 @@ export function openTunnel(
   if (fromBackend.length > 0) client.write(fromBackend);
   if (fromClient.length > 0) backend.write(fromClient);
   if (request !== null) {
-    request.seen.status = head.status;
-    request.seen.firstByteMs = performance.now();
+    request.telemetry.status = head.status;
+    request.telemetry.firstByteMs = performance.now();
   }
   return splice(
     client,
     backend,
     () => {
       if (request !== null) {
-        if (request.seen.end !== 'cut') request.seen.end = 'tunnel';
-        request.seen.bytesIn = backend.bytesWritten;
-        request.seen.bytesOut = backend.bytesRead;
+        if (request.telemetry.end !== 'cut') request.telemetry.end = 'tunnel';
+        request.telemetry.bytesIn = backend.bytesWritten;
+        request.telemetry.bytesOut = backend.bytesRead;
       }
       onEnded();
     },

@@ -9,7 +9,7 @@ import { parseResponseHead, type ResponseHead } from '../wire/head.ts';
 import { HEAD_FAULTS, HeadReader } from '../wire/head-reader.ts';
 import { responseFraming } from '../wire/response-framing.ts';
 import { headText, lastChunk, writeChunk } from '../wire/write-head.ts';
-import type { AnswerSink, OutgoingRequest, Upstream } from '../exchange/upstream.ts';
+import type { ResponseSink, OutgoingRequest, Upstream } from '../exchange/upstream.ts';
 
 /** Of an answer's status line and fields. */
 const ANSWER_HEAD_BYTES = 64 * 1024;
@@ -19,7 +19,7 @@ const UNASKED_101 = 'It switches protocols (101) without having been asked to.';
 /** Told what becomes of a connection. */
 export interface ConnectionOwner {
   /** The backend has answered on it, for the first time. */
-  onHeard(): void;
+  onFirstByte(): void;
   /** It may be used again. */
   onIdle(connection: UpstreamConnection): void;
   onGone(connection: UpstreamConnection): void;
@@ -34,7 +34,7 @@ export class UpstreamConnection implements Upstream {
   readonly #socket: Socket;
   readonly #owner: ConnectionOwner;
   readonly #head = new HeadReader(ANSWER_HEAD_BYTES);
-  #sink: AnswerSink | null = null;
+  #sink: ResponseSink | null = null;
   #request: OutgoingRequest | null = null;
   #framing: Framing | null = null;
   #body: BodyReader | null = null;
@@ -46,7 +46,7 @@ export class UpstreamConnection implements Upstream {
   #isHeld = false;
   #hasAnswered = false;
   /** On any request. */
-  #wasHeard = false;
+  #hasResponded = false;
   #failure = 'CLOSED';
   #brokenRule: string | null = null;
   /** performance.now() since when it is idle. */
@@ -74,7 +74,7 @@ export class UpstreamConnection implements Upstream {
     return !this.#socket.destroyed && writeFailure(this.#socket) === null;
   }
 
-  send(request: OutgoingRequest, sink: AnswerSink): void {
+  send(request: OutgoingRequest, sink: ResponseSink): void {
     this.#sink = sink;
     this.#request = request;
     this.#isRequestSent = request.framing.kind === 'none';
@@ -133,9 +133,9 @@ export class UpstreamConnection implements Upstream {
       const head = parseResponseHead(read.text);
       if (head.kind === 'reject') return this.#breaks(head.reason);
       if (head.value.status < 100) return this.#breaks('The status is below 100.');
-      if (!this.#wasHeard) {
-        this.#wasHeard = true;
-        this.#owner.onHeard();
+      if (!this.#hasResponded) {
+        this.#hasResponded = true;
+        this.#owner.onFirstByte();
       }
       if (head.value.status === 101) return this.#onSwitching(head.value, Buffer.from(chunk.subarray(at)));
       if (head.value.status < 200) {

@@ -66,8 +66,8 @@ export class ClientSession implements HttpConnection {
     this.#session.once('connect', () => this.#session.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
   }
 
-  look(nowMs: number): void {
-    for (const stream of this.#streams) stream.look(nowMs);
+  checkDeadlines(nowMs: number): void {
+    for (const stream of this.#streams) stream.checkDeadlines(nowMs);
     if (this.#streams.size > 0 || nowMs < this.#deadlineMs) return;
     // Told to go, and still here.
     if (this.#session.closed || this.#session.destroyed) this.#socket.destroy();

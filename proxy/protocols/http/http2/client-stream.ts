@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { StallWatch } from '../../../limits/stall-watch.ts';
-import type { RequestSeen } from '../../../telemetry/request-telemetry.ts';
+import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import { whenFlushed } from '../../../bytes/linger.ts';
 import { acceptOf, upgradeOf } from '../wire/connection-header.ts';
@@ -15,7 +15,7 @@ import { noteProblem, type Problem, problemOfCode } from '../responses/problem.t
 import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
 import { grpcRefusal, isGrpc } from './grpc-refusal.ts';
-import { Http2Answer } from './http2-response.ts';
+import { Http2Response } from './http2-response.ts';
 import { translateRequest, translateTrailers } from './request-head.ts';
 import { tunnel } from './tunnel.ts';
 import { createWebSocketKey, isWebSocketAccept, withWebSocketKey } from './websocket-key.ts';
@@ -46,11 +46,11 @@ export interface ClientStreamOptions {
 export class ClientStream implements ExchangeClient {
   readonly #options: ClientStreamOptions;
   readonly #stream: ServerHttp2Stream;
-  readonly #seen: RequestSeen;
+  readonly #telemetry: RequestTelemetry;
   #head: RequestHead = UNREAD;
   #accepted: Accepted | null = null;
   #exchange: Exchange | null = null;
-  #answer: Http2Answer | null = null;
+  #answer: Http2Response | null = null;
   #release = ignore;
   /** Made by us: an extended CONNECT has none. */
   #webSocketKey: string | null = null;
@@ -75,8 +75,8 @@ export class ClientStream implements ExchangeClient {
     // not yet taken.
     if (options.endsHere) this.#stream.resume();
     else this.#stream.pause();
-    this.#seen = options.parts.began(options.client.info, 'h2');
-    this.#seen.id = this.#requestId;
+    this.#telemetry = options.parts.began(options.client.info, 'h2');
+    this.#telemetry.id = this.#requestId;
     this.#begin();
   }
 
@@ -85,11 +85,11 @@ export class ClientStream implements ExchangeClient {
   }
 
   /** Called now and then: who is late is let go. */
-  look(nowMs: number): void {
+  checkDeadlines(nowMs: number): void {
     if (this.#isAnswered) this.#closeWhenSent();
     const exchange = this.#exchange;
     const { apiAnswerMs } = this.#options.parts.limits;
-    if (exchange !== null && this.#accepted?.kind === 'api' && nowMs - exchange.heardMs > apiAnswerMs) {
+    if (exchange !== null && this.#accepted?.kind === 'api' && nowMs - exchange.lastActivityMs > apiAnswerMs) {
       exchange.giveUp('SILENT');
     }
     const isStalled = this.#isClientStalled(nowMs);
@@ -97,7 +97,7 @@ export class ClientStream implements ExchangeClient {
     this.#deadlineMs = Infinity;
     exchange?.abandon();
     if (this.#stream.headersSent) {
-      this.#seen.end = 'deadline';
+      this.#telemetry.end = 'deadline';
       this.#break('the request took too long');
     } else this.#refuse(problemOfCode('request.timeout', this.#requestId, 'The request is given up.'));
   }
@@ -112,7 +112,7 @@ export class ClientStream implements ExchangeClient {
     const takesBody = this.#exchange?.takesBody === true && !stream.isPaused();
     // Calls of gRPC may be silent in both directions for as long as they like.
     const isBodyWaitedFor = !this.#isBodyDone && takesBody && !this.hasAnswered && !isGrpc(this.#head);
-    const progress = this.#seen.bytesIn + this.#seen.bytesOut - writableLength;
+    const progress = this.#telemetry.bytesIn + this.#telemetry.bytesOut - writableLength;
     return this.#stall.isStalled(
       nowMs,
       isAnswerPending || isBodyWaitedFor,
@@ -138,13 +138,13 @@ export class ClientStream implements ExchangeClient {
       this.#exchange?.giveUp('INVALID_ANSWER', rule);
       return;
     }
-    this.#seen.status = head.status;
-    this.#seen.firstByteMs = this.#exchange?.heardMs ?? null;
+    this.#telemetry.status = head.status;
+    this.#telemetry.firstByteMs = this.#exchange?.lastActivityMs ?? null;
     this.#answer?.head(head, framing);
   }
 
   onData(piece: Buffer): boolean {
-    this.#seen.bytesOut += piece.length;
+    this.#telemetry.bytesOut += piece.length;
     return this.#answer?.data(piece) ?? true;
   }
 
@@ -154,17 +154,17 @@ export class ClientStream implements ExchangeClient {
 
   onEnd(trailers: readonly string[]): void {
     this.#answer?.end(trailers);
-    this.#seen.end = 'answered';
+    this.#telemetry.end = 'answered';
     this.#endUnreadBody();
   }
 
   onUnreachable(failure: ExchangeFailure): void {
     if (this.#accepted === null || this.#stream.destroyed) return;
-    this.#seen.brokenRule = failure.rule;
+    this.#telemetry.brokenRule = failure.rule;
     this.#log(failure, 'a backend did not answer');
     if (failure.isUnprocessed) {
       // The client may send it again whatever it is, and by itself (RFC 9113 8.7).
-      this.#seen.end = 'backend';
+      this.#telemetry.end = 'backend';
       this.#stream.close(NGHTTP2_REFUSED_STREAM);
       return;
     }
@@ -172,8 +172,8 @@ export class ClientStream implements ExchangeClient {
   }
 
   onBroken(failure: ExchangeFailure): void {
-    this.#seen.end = 'backend';
-    this.#seen.brokenRule = failure.rule;
+    this.#telemetry.end = 'backend';
+    this.#telemetry.brokenRule = failure.rule;
     this.#log(failure, 'an answer broke off');
     if (this.#accepted !== null && failure.rule !== null) {
       this.#options.parts.judge.noteBroken(this.#accepted, failure.rule);
@@ -194,19 +194,19 @@ export class ClientStream implements ExchangeClient {
       this.onUnreachable({ code: 'INVALID_ANSWER', rule, mayHaveHappened: false, isUnprocessed: false });
       return;
     }
-    this.#seen.connectedMs = this.#exchange?.connectedMs ?? null;
+    this.#telemetry.connectedMs = this.#exchange?.connectedMs ?? null;
     this.#exchange = null;
     this.#isTunnel = true;
     this.#deadlineMs = Infinity;
-    this.#seen.status = 200;
-    this.#seen.firstByteMs = performance.now();
+    this.#telemetry.status = 200;
+    this.#telemetry.firstByteMs = performance.now();
     this.#answer?.head({ ...head, status: 200 }, { kind: 'until-close' });
     this.#answer?.flush();
     stream.off('drain', this.#onDrain);
     stream.once('close', () => {
-      if (this.#seen.end !== 'cut') this.#seen.end = 'tunnel';
-      this.#seen.bytesIn = backend.bytesWritten;
-      this.#seen.bytesOut = backend.bytesRead;
+      if (this.#telemetry.end !== 'cut') this.#telemetry.end = 'tunnel';
+      this.#telemetry.bytesIn = backend.bytesWritten;
+      this.#telemetry.bytesOut = backend.bytesRead;
     });
     this.#cutTunnel = tunnel(stream, backend, rest, this.#options.parts.limits.halfClosedMs);
   }
@@ -224,7 +224,7 @@ export class ClientStream implements ExchangeClient {
       return;
     }
     this.#head = translated.head;
-    this.#seen.head = translated.head;
+    this.#telemetry.head = translated.head;
     if (refusal !== null || sizeOf(fields) > parts.limits.headerBytes) {
       this.#refuse(
         refusal ?? problemOfCode('request.too-large', this.#requestId, 'Send fewer or shorter header fields.'),
@@ -232,7 +232,7 @@ export class ClientStream implements ExchangeClient {
       return;
     }
     const verdict = parts.judge.judge(this.#head, client.info, number);
-    parts.judged(this.#seen, this.#head, verdict);
+    parts.judged(this.#telemetry, this.#head, verdict);
     if (verdict.kind === 'problem') {
       this.#refuse(verdict.problem);
       return;
@@ -268,7 +268,7 @@ export class ClientStream implements ExchangeClient {
     if (framing.kind === 'none') this.#expectedBytes = 0;
     if (parts.limits.requestTimeoutMs > 0) this.#deadlineMs = performance.now() + parts.limits.requestTimeoutMs;
     const request = forwardedRequest(head, accepted, client.info, upgradeOf(head));
-    this.#answer = new Http2Answer(this.#stream, head, isH2c);
+    this.#answer = new Http2Response(this.#stream, head, isH2c);
     this.#exchange = new Exchange({ request, poolNow: () => parts.poolNow(accepted, client) }, this);
     this.#stream.on('drain', this.#onDrain);
     if (!this.#isBodyDone && !isTunnel) {
@@ -281,7 +281,7 @@ export class ClientStream implements ExchangeClient {
   readonly #onData = (piece: Buffer): void => {
     const exchange = this.#exchange;
     this.#receivedBytes += piece.length;
-    this.#seen.bytesIn = this.#receivedBytes;
+    this.#telemetry.bytesIn = this.#receivedBytes;
     if (this.#expectedBytes !== null && this.#receivedBytes > this.#expectedBytes) this.#onBadBody();
     else if (exchange?.takesBody !== true || !exchange.writeBody(piece)) this.#stream.pause();
   };
@@ -314,7 +314,7 @@ export class ClientStream implements ExchangeClient {
   /** The pod is gone, or lets this client in no more: says so where nothing was answered yet. */
   readonly #cut = (reason: CutReason): void => {
     if (this.#cutTunnel !== null) {
-      this.#seen.end = 'cut';
+      this.#telemetry.end = 'cut';
       this.#cutTunnel(reason);
       return;
     }
@@ -322,7 +322,7 @@ export class ClientStream implements ExchangeClient {
     const mayHaveHappened = this.#exchange?.mayHaveHappened ?? false;
     this.#exchange?.abandon();
     if (this.hasAnswered) {
-      this.#seen.end = 'cut';
+      this.#telemetry.end = 'cut';
       this.#break('the route has changed');
       return;
     }
@@ -336,11 +336,11 @@ export class ClientStream implements ExchangeClient {
 
   readonly #onClose = (): void => {
     this.#exchange?.abandon();
-    this.#seen.connectedMs ??= this.#exchange?.connectedMs ?? null;
+    this.#telemetry.connectedMs ??= this.#exchange?.connectedMs ?? null;
     this.#exchange = null;
     this.#release();
     this.#release = ignore;
-    this.#options.parts.ended(this.#seen);
+    this.#options.parts.ended(this.#telemetry);
     this.#options.onClosed(this);
   };
 
@@ -348,7 +348,7 @@ export class ClientStream implements ExchangeClient {
   #refuse(problem: Problem): void {
     const stream = this.#stream;
     if (stream.destroyed || stream.closed || stream.headersSent) return;
-    noteProblem(this.#seen, problem);
+    noteProblem(this.#telemetry, problem);
     if (isGrpc(this.#head)) {
       const options = { endStream: true, sendDate: false };
       stream.respond(grpcRefusal(problem), options);
@@ -359,7 +359,7 @@ export class ClientStream implements ExchangeClient {
       stream.respond([':status', String(status), ...fields], options);
       // The library has ended the answer to a HEAD already.
       if (!stream.writableEnded) {
-        this.#seen.bytesOut = body.length;
+        this.#telemetry.bytesOut = body.length;
         stream.end(body);
       }
     }

@@ -1,7 +1,7 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
-import { answerFields, fieldsObject, trailersObject } from './response-fields.ts';
+import { responseFields, fieldsObject, trailersObject } from './response-fields.ts';
 
 /** Frames that wait for the client's connection: with more, interim answers are left out. */
 const QUEUED_FRAMES_MAX = 200;
@@ -9,7 +9,7 @@ const QUEUED_FRAMES_MAX = 200;
 const NO_TRAILERS: Readonly<Record<string, string | string[]>> = {};
 
 /** Writes one answer to a stream of HTTP/2. What comes at once - head, body, end - leaves in as few frames as it can. */
-export class Http2Answer {
+export class Http2Response {
   readonly #stream: ServerHttp2Stream;
   readonly #request: RequestHead;
   readonly #isTrailed: boolean;
@@ -37,11 +37,11 @@ export class Http2Answer {
     // Header frames have no flow control: for a client that takes nothing they would pile up.
     const queued = this.#stream.session?.state.outboundQueueSize ?? 0;
     if (this.#canSend() && queued <= QUEUED_FRAMES_MAX)
-      this.#stream.additionalHeaders(fieldsObject(answerFields(head, this.#request)));
+      this.#stream.additionalHeaders(fieldsObject(responseFields(head, this.#request)));
   }
 
   head(head: ResponseHead, framing: Framing): void {
-    this.#pendingHead = answerFields(head, this.#request);
+    this.#pendingHead = responseFields(head, this.#request);
     // A body of 205 is none that anybody waits for (RFC 9110 15.3.6).
     this.#hasBody = framing.kind !== 'none' && head.status !== 205;
     this.#isOpenEnded = this.#isTrailed || framing.kind === 'chunked';

@@ -2,7 +2,7 @@ import { responseHeaders, trailerFields } from '../exchange/headers.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
 
 /** The status and fields of an answer to `request` as HTTP/2 has them: a flat name, value list, names in lower case. */
-export function answerFields({ status, rawHeaders }: ResponseHead, request: RequestHead): string[] {
+export function responseFields({ status, rawHeaders }: ResponseHead, request: RequestHead): string[] {
   const fields = [':status', String(status)];
   const passed = responseHeaders(rawHeaders, request);
   for (let index = 0; index + 1 < passed.length; index += 2) {

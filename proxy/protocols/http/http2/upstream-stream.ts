@@ -1,7 +1,7 @@
 import { constants, type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders } from 'node:http2';
 import { addAbortSignal } from 'node:stream';
 import { INTERIM_FAULT, InterimRate } from '../exchange/interim-rate.ts';
-import type { AnswerSink, OutgoingRequest, Upstream } from '../exchange/upstream.ts';
+import type { ResponseSink, OutgoingRequest, Upstream } from '../exchange/upstream.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import { isFieldName, isFieldValue, valuesOf } from '../wire/fields.ts';
 import type { ResponseHead } from '../wire/head.ts';
@@ -24,7 +24,7 @@ export class UpstreamStream implements Upstream {
   readonly #session: ClientHttp2Session;
   readonly #onGone: () => void;
   #stream: ClientHttp2Stream | null = null;
-  #sink: AnswerSink | null = null;
+  #sink: ResponseSink | null = null;
   #method = '';
   #hasAnswered = false;
   #interim: InterimRate | null = null;
@@ -42,7 +42,7 @@ export class UpstreamStream implements Upstream {
     this.#onGone = onGone;
   }
 
-  send(request: OutgoingRequest, sink: AnswerSink): void {
+  send(request: OutgoingRequest, sink: ResponseSink): void {
     this.#sink = sink;
     this.#method = request.method;
     this.#isRequestSent = request.framing.kind === 'none';
@@ -172,7 +172,7 @@ export class UpstreamStream implements Upstream {
     if (this.#stream !== null) cancel(this.#stream);
   }
 
-  #takeSink(): AnswerSink | null {
+  #takeSink(): ResponseSink | null {
     const sink = this.#sink;
     this.#sink = null;
     return sink;

@@ -1,6 +1,6 @@
 import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/errors.ts';
 import type { Refusal } from '../../../connection/refusal.ts';
-import type { RequestSeen } from '../../../telemetry/request-telemetry.ts';
+import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 
 /** The codes an HTTP client of the gateway can meet. */
 export type HttpErrorCode =
@@ -61,10 +61,10 @@ export interface Problem {
 }
 
 /** That is how the request was answered. */
-export function noteProblem(seen: RequestSeen, { status, code }: Problem): void {
-  seen.status = status;
-  seen.code = code;
-  seen.end = 'refused';
+export function noteProblem(telemetry: RequestTelemetry, { status, code }: Problem): void {
+  telemetry.status = status;
+  telemetry.code = code;
+  telemetry.end = 'refused';
 }
 
 export function problemOfRefusal(refusal: Refusal): Problem {

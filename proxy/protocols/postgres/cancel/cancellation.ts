@@ -6,7 +6,7 @@ import type { Route } from '../../../../core/route.ts';
 import type { Counters } from '../../../telemetry/counters.ts';
 import { introduceCanceller } from '../../../proxy-protocol/introduce-client.ts';
 import { isAddressAllowed } from '../../../policy/ip-allow-list.ts';
-import type { Onlooker } from '../../../session/splice.ts';
+import type { Observer } from '../../../session/splice.ts';
 import type { RouteTable } from '../../../routes/route-table.ts';
 import { BackendKeyParser } from './backend-key.ts';
 import { CancelKeys, type CancellableSession } from './cancel-keys.ts';
@@ -52,7 +52,7 @@ export class Cancellation {
   }
 
   /** Learns the key of a session that begins: looks on until the key is known or cannot come any more. */
-  watch(route: Route, client: Socket, backend: Socket): Onlooker | null {
+  watch(route: Route, client: Socket, backend: Socket): Observer | null {
     const { remoteAddress: address, remotePort: port } = backend;
     if (address === undefined || port === undefined) return null;
     const parser = new BackendKeyParser();

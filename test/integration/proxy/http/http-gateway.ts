@@ -1,5 +1,5 @@
 import { createCounters } from '../../../../proxy/telemetry/counters.ts';
-import { createSeen } from '../../../../proxy/telemetry/telemetry.ts';
+import { createTelemetry } from '../../../../proxy/telemetry/telemetry.ts';
 import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
@@ -35,7 +35,7 @@ export class HttpGateway {
   /** What the gateway does before it hands a socket over. */
   onSocket: (socket: tls.TLSSocket, accept: () => void) => void = (_socket, accept) => accept();
   /** To the other workers. */
-  tellOthers: (waiting: WaitingPod) => void = () => undefined;
+  notifyWorkers: (waiting: WaitingPod) => void = () => undefined;
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
@@ -70,8 +70,8 @@ export class HttpGateway {
       acquireAddress: (_address, done) => done(true),
       releaseAddress: () => undefined,
       trustedProxies: null,
-      tellOthers: (waiting) => this.tellOthers(waiting),
-      seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
+      notifyWorkers: (waiting) => this.notifyWorkers(waiting),
+      telemetry: createTelemetry({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
       log: silentLog,
     });
     this.#server = tls.createServer(

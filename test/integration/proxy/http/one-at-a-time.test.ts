@@ -81,8 +81,8 @@ describe('a pod that serves one connection at a time', () => {
 
   it('serves the clients of another worker, too, while one keeps its connection', async () => {
     const other = await HttpGateway.start({ upstreamIdleMs: UPSTREAM_IDLE_MS });
-    gateway.tellOthers = (waiting) => other.protocol.makeRoom(waiting);
-    other.tellOthers = (waiting) => gateway.protocol.makeRoom(waiting);
+    gateway.notifyWorkers = (waiting) => other.protocol.makeRoom(waiting);
+    other.notifyWorkers = (waiting) => gateway.protocol.makeRoom(waiting);
     const port = await listen(pod);
     gateway.route(port);
     other.route(port);

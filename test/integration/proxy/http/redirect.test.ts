@@ -3,7 +3,7 @@ import net from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { createRedirectServer } from '../../../../proxy/protocols/http/redirect.ts';
 import { createCounters } from '../../../../proxy/telemetry/counters.ts';
-import { createSeen } from '../../../../proxy/telemetry/telemetry.ts';
+import { createTelemetry } from '../../../../proxy/telemetry/telemetry.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 import { systemClock } from '../support/gateway-fixture.ts';
 import { silentLog } from '../../../support/silent-log.ts';
@@ -25,7 +25,7 @@ async function start(publicHttpsPort: number): Promise<void> {
     challengeAnswer: (token) => challenges.get(token),
     publicHttpsPort,
     infoOf: () => null,
-    seen: createSeen({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
+    telemetry: createTelemetry({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
     log: silentLog,
   });
   port = await listen(server);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { answerFields, fieldsObject } from '../../../../proxy/protocols/http/http2/response-fields.ts';
+import { responseFields, fieldsObject } from '../../../../proxy/protocols/http/http2/response-fields.ts';
 import { grpcRefusal, isGrpc } from '../../../../proxy/protocols/http/http2/grpc-refusal.ts';
 import { translateRequest, translateTrailers } from '../../../../proxy/protocols/http/http2/request-head.ts';
 import { createWebSocketKey, isWebSocketAccept } from '../../../../proxy/protocols/http/http2/websocket-key.ts';
@@ -143,7 +143,7 @@ describe('an answer over HTTP/2', () => {
       'x',
     ];
     const head = { httpVersion: '1.1', status: 200, reason: 'OK', rawHeaders } as const;
-    expect(answerFields(head, { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] })).toEqual([
+    expect(responseFields(head, { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] })).toEqual([
       ':status',
       '200',
       'x-a',
@@ -153,7 +153,7 @@ describe('an answer over HTTP/2', () => {
 
   it('without a body has no length of one', () => {
     const head = { httpVersion: '1.1', status: 204, reason: '', rawHeaders: ['Content-Length', '3'] } as const;
-    expect(answerFields(head, { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] })).toEqual([
+    expect(responseFields(head, { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] })).toEqual([
       ':status',
       '204',
     ]);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parsePodConnections, REFUSALS_KEPT } from '../../../../core/pod-connections.ts';
 import type { Route } from '../../../../core/route.ts';
-import { createPodBoard } from '../../../../proxy/telemetry/pod-statistics.ts';
+import { createPodStatistics } from '../../../../proxy/telemetry/pod-statistics.ts';
 
 function routeOf(uid: string, stanza = 'default'): Route {
   return {
@@ -15,50 +15,50 @@ const refusal = (requestId: string) => ({ code: 'route.full', message: 'Full.', 
 describe('what is kept of a pod', () => {
   it('are the last refusals, with their stanza and time, and numbers by stanza', () => {
     let nowMs = 1_000;
-    const board = createPodBoard({ now: () => nowMs++ });
-    const counts = board.of(routeOf('a'));
+    const statistics = createPodStatistics({ now: () => nowMs++ });
+    const counts = statistics.of(routeOf('a'));
     counts.sessions = 3;
-    for (let number = 0; number < 30; number++) board.refused(routeOf('a', 'other'), refusal(`id-${number}`));
-    const told = board.tell('a');
-    expect(told?.refusals).toHaveLength(REFUSALS_KEPT);
-    expect(told?.refusals.at(-1)).toEqual({ ...refusal('id-29'), atMs: 1_030, protocol: 'tcp', stanza: 'other' });
-    expect(told?.stanzas['default']?.sessions).toBe(3);
-    expect(told?.stanzas['other']?.refusals).toBe(30);
-    expect(parsePodConnections(JSON.parse(JSON.stringify(told)))).toEqual(told);
+    for (let number = 0; number < 30; number++) statistics.refused(routeOf('a', 'other'), refusal(`id-${number}`));
+    const report = statistics.report('a');
+    expect(report?.refusals).toHaveLength(REFUSALS_KEPT);
+    expect(report?.refusals.at(-1)).toEqual({ ...refusal('id-29'), atMs: 1_030, protocol: 'tcp', stanza: 'other' });
+    expect(report?.stanzas['default']?.sessions).toBe(3);
+    expect(report?.stanzas['other']?.refusals).toBe(30);
+    expect(parsePodConnections(JSON.parse(JSON.stringify(report)))).toEqual(report);
   });
 
   it('is nothing for another uid, be its name the same', () => {
-    const board = createPodBoard({ now: () => 0 });
-    board.refused(routeOf('former'), refusal('id'));
-    expect(board.tell('later')).toBeNull();
+    const statistics = createPodStatistics({ now: () => 0 });
+    statistics.refused(routeOf('former'), refusal('id'));
+    expect(statistics.report('later')).toBeNull();
   });
 
   it('is bounded, whoever is refused how often; pods with something under way stay', () => {
-    const board = createPodBoard({ now: () => 0 });
-    board.of(routeOf('busy')).sessionsNow = 1;
-    for (let number = 0; number < 25_000; number++) board.refused(routeOf(`pod-${number}`), refusal('id'));
-    expect(board.size).toEqual({ pods: 10_000, refusedPods: 500 });
-    expect(board.tell('busy')?.stanzas['default']?.sessionsNow).toBe(1);
-    expect(board.tell('pod-24999')?.refusals).toHaveLength(1);
-    expect(board.tell('pod-0')).toBeNull();
+    const statistics = createPodStatistics({ now: () => 0 });
+    statistics.of(routeOf('busy')).sessionsNow = 1;
+    for (let number = 0; number < 25_000; number++) statistics.refused(routeOf(`pod-${number}`), refusal('id'));
+    expect(statistics.size).toEqual({ pods: 10_000, refusedPods: 500 });
+    expect(statistics.report('busy')?.stanzas['default']?.sessionsNow).toBe(1);
+    expect(statistics.report('pod-24999')?.refusals).toHaveLength(1);
+    expect(statistics.report('pod-0')).toBeNull();
   });
 });
 
 describe('what another process tells of a pod', () => {
   it('is copied field by field, and taken for nothing when it is anything else', () => {
-    const board = createPodBoard({ now: () => 5 });
-    board.refused(routeOf('a'), refusal('id'));
-    const told = board.tell('a');
-    expect(parsePodConnections({ ...told, secret: 'x', refusals: [{ ...told?.refusals[0], secret: 'x' }] })).toEqual(
-      told,
-    );
+    const statistics = createPodStatistics({ now: () => 5 });
+    statistics.refused(routeOf('a'), refusal('id'));
+    const report = statistics.report('a');
+    expect(
+      parsePodConnections({ ...report, secret: 'x', refusals: [{ ...report?.refusals[0], secret: 'x' }] }),
+    ).toEqual(report);
     for (const wrong of [
       null,
       [],
       'x',
       {},
-      { ...told, stanzas: { a: { sessions: 'x' } } },
-      { ...told, refusals: [{}] },
+      { ...report, stanzas: { a: { sessions: 'x' } } },
+      { ...report, refusals: [{}] },
     ]) {
       expect(parsePodConnections(wrong)).toBeNull();
     }

@@ -5,7 +5,7 @@ const YIELD_EVERY_MS = 100;
 /** A request of another worker is forgotten when no connection could be closed for so long: it comes again. */
 const ASKED_MS = 1_000;
 
-export interface UnheardConnection {
+export interface UnansweredConnection {
   /** performance.now() when its dial began. */
   readonly sinceMs: number;
 }
@@ -15,8 +15,8 @@ export interface UnheardConnection {
  * workers as connections are kept, does not accept the next before a kept one is closed: reusing the kept ones, or only
  * keeping them, would starve whoever is waiting.
  */
-export class UnheardConnections {
-  readonly #all = new Set<UnheardConnection>();
+export class UnansweredConnections {
+  readonly #all = new Set<UnansweredConnection>();
   readonly #onWaiting: () => void;
   #yieldedMs = -Infinity;
   #askedMs = -Infinity;
@@ -30,7 +30,7 @@ export class UnheardConnections {
     this.#onWaiting = onWaiting;
   }
 
-  add(): UnheardConnection {
+  add(): UnansweredConnection {
     const connection = { sinceMs: performance.now() };
     this.#all.add(connection);
     this.#timer ??= setInterval(() => this.#check(), YIELD_EVERY_MS).unref();
@@ -38,7 +38,7 @@ export class UnheardConnections {
   }
 
   /** It was answered, or is gone. */
-  delete(connection: UnheardConnection): void {
+  delete(connection: UnansweredConnection): void {
     this.#all.delete(connection);
   }
 
