@@ -1,5 +1,6 @@
-const BASE_MS = 100;
-const MAX_MS = 5_000;
+import { backoffMs } from '../core/backoff.ts';
+
+const RESTART_BACKOFF = { firstMs: 100, maxMs: 5_000 };
 /** Who lived this long had a death of its own, not one of starting. */
 const STEADY_AFTER_MS = 10_000;
 
@@ -10,5 +11,5 @@ export function deathsInARow(before: number, livedMs: number): number {
 
 /** Wait before the next start: none after one death, then 100 ms, 200 ms ... 5 s. */
 export function restartDelayMs(deaths: number): number {
-  return deaths <= 1 ? 0 : Math.min(MAX_MS, BASE_MS * 2 ** Math.min(deaths - 2, 16));
+  return backoffMs(deaths - 1, RESTART_BACKOFF);
 }

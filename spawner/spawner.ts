@@ -1,4 +1,5 @@
 import { isAborted, pause } from '../core/abort.ts';
+import { backoffMs } from '../core/backoff.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
@@ -10,11 +11,9 @@ import { noteParked, type SpawnOutcome, type SpawnParts, spawnPod } from './spaw
 const LEASE_MS = 15_000;
 const EXTEND_EVERY_MS = 5_000;
 /** While an older workload goes down, look again this soon, then ever later. */
-const WAIT_FIRST_MS = 100;
-const WAIT_MAX_MS = 2_000;
+const WAIT_BACKOFF = { firstMs: 100, maxMs: 2_000 };
 /** After an error of store or orchestrator. */
-const ERROR_FIRST_MS = 250;
-const ERROR_MAX_MS = 30_000;
+const ERROR_BACKOFF = { firstMs: 250, maxMs: 30_000 };
 /** While it may not work, how often it looks whether it may. */
 const MAY_WORK_EVERY_MS = 20;
 /** A key that is put aside is looked at again after this long, unless its pod changes or an operator says so. */
@@ -77,7 +76,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         if (isAborted(signal)) return;
         failures += 1;
         log.warn({ error: errorText(error) }, 'the queue does not answer; the spawner tries again');
-        await pause(growingMs(failures, ERROR_FIRST_MS, ERROR_MAX_MS), signal);
+        await pause(backoffMs(failures, ERROR_BACKOFF), signal);
       }
     }
   }
@@ -116,7 +115,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         return;
       case 'wait':
         log.debug({ key, reason: outcome.reason }, 'waiting before a pod is spawned');
-        await queue.retry(claim, growingMs(count(key), WAIT_FIRST_MS, WAIT_MAX_MS));
+        await queue.retry(claim, backoffMs(count(key), WAIT_BACKOFF));
     }
   }
 
@@ -128,7 +127,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     failing.set(key, failures);
     if (!isPoisoned({ count: failures.count, madeMeanwhile: made - failures.since }, error)) {
       log.warn({ key, error: errorText(error) }, 'a pod could not be spawned; it is tried again');
-      await queue.retry(claim, growingMs(failures.count, ERROR_FIRST_MS, ERROR_MAX_MS));
+      await queue.retry(claim, backoffMs(failures.count, ERROR_BACKOFF));
       return;
     }
     log.error({ key, error: errorText(error) }, 'a pod fails again and again: its key is parked');
@@ -165,9 +164,4 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       await Promise.all(Array.from({ length: options.concurrency }, () => claimer(signal)));
     },
   };
-}
-
-/** Doubles with every turn, up to the most. */
-function growingMs(turns: number, firstMs: number, mostMs: number): number {
-  return Math.min(mostMs, firstMs * 2 ** Math.min(turns - 1, 16));
 }

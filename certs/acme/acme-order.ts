@@ -1,5 +1,6 @@
 import acme from 'acme-client';
 import { isAborted, pause } from '../../core/abort.ts';
+import { backoffMs } from '../../core/backoff.ts';
 import { AcmeError, readProblem } from './acme-error.ts';
 import type { AcmeSession } from './acme-session.ts';
 import { type IssuedCertificate, readIssued } from './issued-certificate.ts';
@@ -40,8 +41,7 @@ export interface OrderOptions {
   readonly preferredChain: string | null;
 }
 
-const POLL_FIRST_MS = 200;
-const POLL_MOST_MS = 5_000;
+const POLL_BACKOFF = { firstMs: 200, maxMs: 5_000, factor: 1.5 };
 const WITHDRAW_MS = 30_000;
 
 /**
@@ -106,10 +106,10 @@ async function untilOrderIs(
   signal: AbortSignal,
 ): Promise<acme.Order> {
   let now = order;
-  for (let waitMs = POLL_FIRST_MS; ; waitMs = Math.min(POLL_MOST_MS, waitMs * 1.5)) {
+  for (let polls = 1; ; polls++) {
     if (now.status === 'invalid') throw await errorOfOrder(options, now, signal);
     if (isEnough(now.status)) return now;
-    await pause(waitMs, signal);
+    await pause(backoffMs(polls, POLL_BACKOFF), signal);
     signal.throwIfAborted();
     now = await readOrder(options, order.url, signal);
   }
@@ -194,14 +194,14 @@ async function choose(
 }
 
 async function untilValidated(options: OrderOptions, order: acme.Order, signal: AbortSignal): Promise<void> {
-  for (let waitMs = POLL_FIRST_MS; ; waitMs = Math.min(POLL_MOST_MS, waitMs * 1.5)) {
+  for (let polls = 1; ; polls++) {
     const authorizations = await options.session.step(
       'waiting for validation',
       (client) => client.getAuthorizations(order),
       signal,
     );
     if (authorizations.every(({ status }) => status !== 'pending')) return;
-    await pause(waitMs, signal);
+    await pause(backoffMs(polls, POLL_BACKOFF), signal);
     signal.throwIfAborted();
   }
 }

@@ -1,5 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { isAborted, pause } from '../../core/abort.ts';
+import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import { type ControlMessage, FEED_FRESH_MS, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
@@ -11,8 +12,7 @@ import { FeedFollower, type FeedSink } from './feed-follower.ts';
 export const STALE_AFTER_MS = 5 * 60_000;
 /** A control child that accepts and says nothing for this long is given up. */
 const GREETING_MS = 5_000;
-const BACKOFF_FIRST_MS = 25;
-const BACKOFF_MAX_MS = 1_000;
+const RECONNECT_BACKOFF = { firstMs: 25, maxMs: 1_000 };
 /** With more unsent, control does not read: what may be lost is dropped. */
 const UNSENT_MAX_BYTES = 256 * 1024;
 /** A line holds at most one piece of a snapshot, or what has changed in one step. */
@@ -79,14 +79,14 @@ export class FeedClient {
 
   /** Follows until the signal aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    let backoffMs = BACKOFF_FIRST_MS;
+    let losses = 0;
     while (!signal.aborted) {
       const { hadSnapshot, reason } = await this.#follow(signal);
       if (isAborted(signal)) return;
-      if (hadSnapshot) backoffMs = BACKOFF_FIRST_MS;
-      this.#options.log[hadSnapshot ? 'warn' : 'debug']({ reason, againInMs: backoffMs }, 'route feed lost');
-      await pause(backoffMs, signal);
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+      losses = hadSnapshot ? 1 : losses + 1;
+      const againInMs = backoffMs(losses, RECONNECT_BACKOFF);
+      this.#options.log[hadSnapshot ? 'warn' : 'debug']({ reason, againInMs }, 'route feed lost');
+      await pause(againInMs, signal);
     }
   }
 

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import { type Backend, isSameBackend } from '../../core/route.ts';
@@ -11,8 +12,7 @@ import { connectTappable } from '../bytes/tap.ts';
 const DIAL_RETRY_WINDOW_MS = 3_000;
 /** Without any answer a single attempt ends after this. */
 const DIAL_ATTEMPT_MS = 5_000;
-const BACKOFF_FIRST_MS = 20;
-const BACKOFF_MAX_MS = 400;
+const RETRY_BACKOFF = { firstMs: 20, maxMs: 400 };
 
 export const KEEP_ALIVE_MS = 60_000;
 
@@ -34,7 +34,7 @@ export function dialBackend(
   done: (dialled: Dialled) => void,
 ): void {
   const startedMs = clock.monotonicMs();
-  let backoffMs = BACKOFF_FIRST_MS;
+  let failures = 0;
   let timer: NodeJS.Timeout | undefined;
   let dialling: Socket | null = null;
   let failure: RefusalCode = 'route.unreachable';
@@ -72,8 +72,8 @@ export function dialBackend(
         finish({ kind: 'refused', code: failure });
         return;
       }
-      timer = setTimeout(attempt, backoffMs);
-      backoffMs = Math.min(backoffMs * 2, BACKOFF_MAX_MS);
+      failures += 1;
+      timer = setTimeout(attempt, backoffMs(failures, RETRY_BACKOFF));
     };
     socket.on('error', onError).on('close', onFailed);
     onConnected(socket, backend, () => {

@@ -1,4 +1,5 @@
 import { isAborted, pause } from '../../../core/abort.ts';
+import { backoffMs } from '../../../core/backoff.ts';
 import type { ChallengeTextRecord } from '../../../core/certificates.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText } from '../../../core/errors.ts';
@@ -9,8 +10,7 @@ import type { DnsSettings, TextWriter } from './dns-settings.ts';
 import type { Lookup, NameServer } from './lookup.ts';
 import type { RememberedTexts } from './remembered-texts.ts';
 
-const LOOK_FIRST_MS = 250;
-const LOOK_MOST_MS = 5_000;
+const POLL_BACKOFF = { firstMs: 250, maxMs: 5_000, factor: 1.5 };
 /** The orders wait meanwhile; the rest has its turn with the next sweep. */
 const LEFTOVERS_MS = 30_000;
 
@@ -59,7 +59,7 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
         : await lookup.serversOf(await lookup.zoneOf(name, signal), signal);
     const endMs = clock.monotonicMs() + settings.propagationTimeoutMs;
     let late = servers;
-    for (let waitMs = LOOK_FIRST_MS; ; waitMs = Math.min(LOOK_MOST_MS, waitMs * 1.5)) {
+    for (let polls = 1; ; polls++) {
       const shown = await Promise.all(late.map((server) => isShown(server, name, value, signal)));
       late = late.filter((_, index) => shown[index] !== true);
       if (late.length === 0) return;
@@ -69,7 +69,7 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
           `${name} was written, and after ${settings.propagationTimeoutMs / 1_000} s not shown by ${late.flat().join(', ')}`,
         );
       }
-      await pause(waitMs, signal);
+      await pause(backoffMs(polls, POLL_BACKOFF), signal);
       signal.throwIfAborted();
     }
   }

@@ -1,11 +1,12 @@
 import { request as requestPlain } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { pause } from '../../../core/abort.ts';
+import { backoffMs } from '../../../core/backoff.ts';
 import { AcmeError } from '../acme-error.ts';
 import type { TextWriter } from './dns-settings.ts';
 
 const TRIES = 4;
-const PAUSE_FIRST_MS = 500;
+const RETRY_BACKOFF = { firstMs: 500, maxMs: 2_000 };
 
 /**
  * Writes texts by a service of the operator's: POST of `{"action": "add"|"remove", "name", "text"}` in JSON with the token
@@ -22,7 +23,7 @@ export function createHttpWriter(options: {
     const body = JSON.stringify({ action, name, text });
     let problem = '';
     for (let tried = 0; tried < TRIES; tried++) {
-      if (tried > 0) await pause(PAUSE_FIRST_MS * 2 ** (tried - 1), signal);
+      if (tried > 0) await pause(backoffMs(tried, RETRY_BACKOFF), signal);
       signal.throwIfAborted();
       const answer = await post(options, body, AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]));
       signal.throwIfAborted();

@@ -1,5 +1,6 @@
 import type { LookupFunction } from 'node:net';
 import { isAborted, pause } from '../../../core/abort.ts';
+import { backoffMs } from '../../../core/backoff.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { RedisAddress } from './redis-address.ts';
@@ -8,7 +9,7 @@ import { isRefusal, refused, replyCode, safeText, storeFailure, unavailable } fr
 import { integerOf, type Reply } from './redis-reply.ts';
 import type { RedisScript } from './redis-scripts.ts';
 import type { SendRaw } from './start-checks.ts';
-import { backoffMs, untilOneSucceeds } from './until-one-succeeds.ts';
+import { RECONNECT_BACKOFF, untilOneSucceeds } from './until-one-succeeds.ts';
 
 export interface SendOptions {
   /** Instead of the connection's. */
@@ -120,7 +121,7 @@ export async function openRedisConnection(
 
   async function reconnect(): Promise<void> {
     // A server that closes each connection at once is not asked in a tight loop.
-    await pause(backoffMs(0), closing.signal);
+    await pause(backoffMs(1, RECONNECT_BACKOFF), closing.signal);
     const onFailure = (error: unknown): void => {
       const reason = safeText(error);
       if (state.phase !== 'away' || state.reason === reason) return;

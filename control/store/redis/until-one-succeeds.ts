@@ -1,4 +1,5 @@
 import { isAborted, pause, untilAborted } from '../../../core/abort.ts';
+import { backoffMs } from '../../../core/backoff.ts';
 
 export interface AttemptOptions {
   /** Has a deadline of its own. */
@@ -8,8 +9,8 @@ export interface AttemptOptions {
   readonly signal: AbortSignal;
 }
 
-const BACKOFF_FIRST_MS = 20;
-const BACKOFF_MOST_MS = 1_000;
+/** Differs between replicas, which all lose their connection at once. */
+export const RECONNECT_BACKOFF = { firstMs: 20, maxMs: 1_000, jitter: 0.5 };
 /** The next attempt begins this long after one that has no result yet. */
 const OVERLAP_MS = 1_000;
 const CONCURRENT_MOST = 3;
@@ -42,22 +43,17 @@ export async function untilOneSucceeds({ attempt, onFailure, signal }: AttemptOp
   }
 
   async function repeat(): Promise<void> {
-    for (let number = 0; !isAborted(ended); number++) {
+    for (let number = 1; !isAborted(ended); number++) {
       const begun = begin();
       pending.add(begun);
       const finished = begun.then(() => pending.delete(begun));
       await Promise.race([finished, pause(OVERLAP_MS, ended)]);
       if (pending.size >= CONCURRENT_MOST) await Promise.race([...pending, untilAborted(ended)]);
-      await pause(backoffMs(number), ended);
+      await pause(backoffMs(number, RECONNECT_BACKOFF), ended);
     }
   }
 
   await Promise.race([isOver, repeat()]);
   // Whatever repeat() was waiting for, the result of an attempt comes first.
   if (isAborted(over.signal)) await isOver;
-}
-
-/** Doubles, and differs between replicas, which all lose their connection at once. */
-export function backoffMs(attempt: number): number {
-  return Math.min(BACKOFF_MOST_MS, BACKOFF_FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2);
 }

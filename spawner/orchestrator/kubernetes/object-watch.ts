@@ -1,4 +1,5 @@
 import { isAborted, pause } from '../../../core/abort.ts';
+import { backoffMs } from '../../../core/backoff.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -86,7 +87,7 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
             log.warn({ path, error: errorText(error) }, 'the watch of the cluster broke; going on soon');
         }
         failures += 1;
-        await pause(Math.min(limits.watchRetryMaxMs, limits.watchRetryMs * 2 ** Math.min(failures - 1, 10)), signal);
+        await pause(backoffMs(failures, { firstMs: limits.watchRetryMs, maxMs: limits.watchRetryMaxMs }), signal);
       }
     }
   }

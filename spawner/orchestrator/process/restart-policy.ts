@@ -1,3 +1,4 @@
+import { backoffMs } from '../../../core/backoff.ts';
 import { type Exit, exitText } from './shim.ts';
 
 /** So many failures in a row are a crash loop. */
@@ -33,7 +34,7 @@ export function planAfterExit(input: {
   if (input.mayComplete && failure.kind === 'code' && failure.code === 0) return { kind: 'completed' };
   const hadRecovered = input.readyForMs !== null && input.readyForMs >= RECOVERED_AFTER_MS;
   const failures = hadRecovered ? 1 : input.failuresBefore + 1;
-  const delayMs = Math.min(DELAY_MAX_MS, input.firstDelayMs * 2 ** Math.min(failures - 1, 16));
+  const delayMs = backoffMs(failures, { firstMs: input.firstDelayMs, maxMs: DELAY_MAX_MS });
   const reason = failure.kind === 'not-started' ? failure.reason : exitText(failure);
   const isCrashing = failures >= CRASHING_AFTER;
   return {

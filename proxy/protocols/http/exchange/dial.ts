@@ -1,8 +1,12 @@
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { backoffMs } from '../../../../core/backoff.ts';
 import type { DialGuard } from '../../../../core/orchestrator.ts';
 import { onConnected } from '../../../socket/on-connected.ts';
 import { connectTappable } from '../../../bytes/tap.ts';
+
+/** Soon after "ready" a refusal lasts tens of milliseconds, sometimes a second or two. */
+const REFUSED_BACKOFF = { firstMs: 25, maxMs: 400 };
 
 /** Where a request goes: an address (never a name: nothing is resolved on the data path) or the API's Unix socket. */
 export type Destination =
@@ -53,11 +57,11 @@ export async function dial(
   options: DialOptions & { readonly retryUntilMs: number },
   signal: AbortSignal,
 ): Promise<net.Socket> {
-  for (let attempt = 0; ; attempt += 1) {
+  for (let failures = 1; ; failures += 1) {
     try {
       return await connectOnce(destination, options, signal);
     } catch (error) {
-      const pauseMs = refusedPauseMs(attempt);
+      const pauseMs = backoffMs(failures, REFUSED_BACKOFF);
       if (!isConnectionRefused(error) || performance.now() + pauseMs > options.retryUntilMs) throw error;
       await sleep(pauseMs, undefined, { signal });
     }
@@ -87,9 +91,4 @@ export function isConnectionRefused(error: unknown): boolean {
 export function errorCode(error: unknown): string {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : 'UNKNOWN';
-}
-
-/** 25, 50, 100 .. 400 ms: soon after "ready" a refusal lasts tens of milliseconds, sometimes a second or two. */
-export function refusedPauseMs(attempt: number): number {
-  return Math.min(400, 25 * 2 ** attempt);
 }
