@@ -13,9 +13,53 @@ const part = (name) => ({
   from: { path: `^${name}/` },
   to: { path: '^(main|cli|config|proxy|control|spawner|certs)/', pathNot: `^${name}/` },
 });
+/** The folders of proxy/ from the bottom up, as in ARCHITECTURE.md: each imports only from the layers before its own. */
+const PROXY_LAYERS = [
+  ['socket', 'tls', 'routes'],
+  ['bytes', 'limits', 'policy'],
+  ['connection', 'goodbye'],
+  ['proxy-protocol', 'telemetry'],
+  ['sniff', 'session'],
+  ['protocols/http/wire', 'protocols/postgres/cancel', 'protocols/postgres', 'protocols/bolt', 'protocols/tcp'],
+  ['protocols/http/responses', 'protocols/passthrough'],
+  ['protocols/http/exchange'],
+  ['protocols/http/http1', 'protocols/http/http2'],
+  ['protocols/http'],
+  ['listener'],
+  ['.'],
+];
+/** The files of these folders, without those of the folders below them. */
+const filesIn = (folders) =>
+  `^proxy/(${folders.map((folder) => (folder === '.' ? '' : `${folder}/`)).join('|')})[^/]+$`;
+const proxyLayers = [
+  ...PROXY_LAYERS.flatMap((layer, index) =>
+    layer.map((folder) => ({
+      name: 'proxy-layers',
+      severity: 'error',
+      comment: `proxy/${folder} imports only from the layers before its own (see ARCHITECTURE.md)`,
+      from: { path: filesIn([folder]) },
+      to: { path: filesIn(PROXY_LAYERS.slice(index).flat()), pathNot: filesIn([folder]) },
+    })),
+  ),
+  {
+    name: 'proxy-folder-without-layer',
+    severity: 'error',
+    from: { path: '^proxy/', pathNot: filesIn(PROXY_LAYERS.flat()) },
+    to: {},
+  },
+];
 module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-folder-cycles',
+      severity: 'error',
+      scope: 'folder',
+      // control/ has some left.
+      from: { pathNot: '^control/' },
+      to: { circular: true },
+    },
+    ...proxyLayers,
     {
       name: 'core-imports-nothing',
       severity: 'error',
