@@ -19,7 +19,7 @@ import { podRecord, podSpec, workloadOf } from '../test/support/pod-records.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { until } from '../test/support/until.ts';
 import { machine, quantiles, show } from './measure.ts';
-import { CertificateShelf } from '../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../control/workers/served-certificates.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const [first, second] = process.argv.slice(2);
@@ -67,7 +67,7 @@ async function measure(routes: number, changes: number): Promise<void> {
   const server = serveFeed(
     {
       feed,
-      certificates: new CertificateShelf([]),
+      certificates: new ServedCertificates([]),
       path: socketPath,
       epoch: 'bench',
       baseHosts: ['localhost'],

@@ -6,7 +6,7 @@ import { type CertificateManager, createCertificateManager } from '../certs/mana
 import type { AcmeDnsConfig, Config } from '../config/config.ts';
 import { tsigKeyOf } from '../config/dns-section.ts';
 import { createLeadership } from '../control/leadership/leadership.ts';
-import { CertificateShelf } from '../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../control/workers/served-certificates.ts';
 import { createChallengesEverywhere } from '../control/workers/challenges-everywhere.ts';
 import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
 import type { WantedName } from '../core/certificates.ts';
@@ -18,7 +18,7 @@ import type { Database } from './open-database.ts';
 
 export interface Certificates {
   /** What the workers get, from all sources. */
-  readonly shelf: CertificateShelf;
+  readonly served: ServedCertificates;
   readonly manager: CertificateManager;
   run(signal: AbortSignal): Promise<void>;
 }
@@ -38,22 +38,22 @@ export async function composeCertificates(parts: {
   const { config, database, feed, clock, log } = parts;
   const { lock, replicas } = database;
   const dnsSettings = await dnsSettingsOf(config.acme?.dns ?? null, config.podEnvironment.path);
-  const shelf = new CertificateShelf(['files', 'wildcard', 'per-host', 'development']);
-  const challenges = createChallengesEverywhere({ shelf, replicas, clock });
+  const served = new ServedCertificates(['files', 'wildcard', 'per-host', 'development']);
+  const challenges = createChallengesEverywhere({ served, replicas, clock });
   const manager = createCertificateManager({
     ...parts,
     settings: await acmeSettingsOf(config),
-    sink: shelf,
+    sink: served,
     leadership: createLeadership({ lock, name: 'certificates', clock, log }),
     everywhere: (uids, timeoutMs, signal) => challenges.wait(uids, timeoutMs, signal),
     dns: dnsSettings === null ? null : composeDnsAnswers({ settings: dnsSettings, store: parts.store, clock, log }),
     nameOf: (host) => nameOf(config, feed, host),
     isTableComplete: () => feed.isReady,
-    served: () => shelf.all(),
-    coverage: (nowMs) => shelf.coverage(['files'], nowMs),
+    served: () => served.all(),
+    coverage: (nowMs) => served.coverage(['files'], nowMs),
   });
   return {
-    shelf,
+    served,
     manager,
     async run(signal) {
       await Promise.all([challenges.run(signal), manager.run(signal)]);

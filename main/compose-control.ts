@@ -8,7 +8,7 @@ import { runCertificateFiles } from '../certs/files/certificate-files.ts';
 import type { Config } from '../config/config.ts';
 import { createAuthenticator, type TenantTokens } from '../control/auth/authenticator.ts';
 import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
-import { createConnectionDesk } from '../control/workers/pod-connections-reader.ts';
+import { createPodConnectionsReader } from '../control/workers/pod-connections-reader.ts';
 import { createWorkerQuestions } from '../control/workers/worker-questions.ts';
 import { keepAllOutput } from '../control/resources/pods/reconcile/keep-output.ts';
 import { createHealthLoop } from '../control/resources/pods/reconcile/health-loop.ts';
@@ -21,7 +21,7 @@ import { certificateMetrics } from '../control/metrics/certificate-metrics.ts';
 import { controlMetrics, queueMetrics } from '../control/metrics/control-metrics.ts';
 import { collectMetrics } from '../control/metrics/exposition.ts';
 import { processMetrics } from '../control/metrics/process-metrics.ts';
-import { createWorkerCountsBoard } from '../control/metrics/worker-metrics.ts';
+import { createWorkerMetrics } from '../control/metrics/worker-metrics.ts';
 import { quotaMetrics } from '../control/metrics/quota-metrics.ts';
 import { createAdmission } from '../control/objects/quota/admission.ts';
 import { createUsageOf } from '../control/objects/quota/count-usage.ts';
@@ -113,7 +113,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const tickets = createTicketKeys({
     replicas,
     vault,
-    keeper: openTicketKeyFile(inDataDir('ticket.keys')),
+    file: openTicketKeyFile(inDataDir('ticket.keys')),
     clock,
     log,
   });
@@ -157,11 +157,11 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     clock,
     log,
   });
-  const { shelf } = certificates;
+  const { served } = certificates;
   const routable = createRoutableEverywhere({ feed, replicas, clock });
   const cancels = createCancelRelay({ replicas, clock });
   const questions = createWorkerQuestions();
-  const connections = createConnectionDesk({ questions, replicas, clock });
+  const connections = createPodConnectionsReader({ questions, replicas, clock });
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
   const usageOf = createUsageOf(
     ({ template, persistentVolume }) =>
@@ -243,7 +243,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     certificates: certificates.manager,
     readiness,
   });
-  const counts = createWorkerCountsBoard();
+  const counts = createWorkerMetrics();
   const numbers = watchProcessNumbers();
   const metricSources = [
     () =>
@@ -306,7 +306,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
         serveFeed(
           {
             feed,
-            certificates: shelf,
+            certificates: served,
             certificateWanted: (host) => certificates.manager.wanted(host),
             tickets,
             path: join(runDir, 'feed.sock'),
@@ -327,9 +327,13 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       keep(certificates.run(signal)),
       keep(tickets.run(signal)),
       keep(
-        runCertificateFiles({ files: config.certificates, clock, log }, (read) => shelf.replace('files', read), signal),
+        runCertificateFiles(
+          { files: config.certificates, clock, log },
+          (read) => served.replace('files', read),
+          signal,
+        ),
       ),
-      keep(ca.run((made) => shelf.replace('development', made), signal)),
+      keep(ca.run((made) => served.replace('development', made), signal)),
       ...(config.roles.includes('health') ? [keep(health.run(signal))] : []),
       ...(config.roles.includes('spawner') ? [keep(spawner.run(signal))] : []),
       ...(config.gatewayListener === null

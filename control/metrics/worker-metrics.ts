@@ -5,14 +5,14 @@ import { type WorkerName, workerText } from '../../core/worker-name.ts';
 import { processMetrics } from './process-metrics.ts';
 
 /** Of the workers that are connected. One that starts anew starts at 0, which Prometheus knows as a reset. */
-export interface WorkerCountsBoard {
+export interface WorkerMetrics {
   /** `teller`: the process's connection. The last that tells is the worker of that number. */
   tell(worker: WorkerName, counts: WorkerCounts, teller: object): void;
   forget(worker: WorkerName, teller: object): void;
   metrics(): readonly MetricFamily[];
 }
 
-export function createWorkerCountsBoard(): WorkerCountsBoard {
+export function createWorkerMetrics(): WorkerMetrics {
   const byWorker = new Map<
     string,
     { readonly name: WorkerName; readonly counts: WorkerCounts; readonly teller: object }

@@ -16,7 +16,7 @@ const LOOK_MS = 20_000;
 export type SealedTicketKeys = Readonly<Record<string, string>>;
 
 /** Where this replica keeps the keys for its own next start. */
-export interface TicketKeyKeeper {
+export interface TicketKeyFile {
   /** Empty when there are none, or what is there cannot be read: new ones are as good. */
   read(): Promise<SealedTicketKeys>;
   write(keys: SealedTicketKeys): Promise<void>;
@@ -25,7 +25,7 @@ export interface TicketKeyKeeper {
 export interface TicketKeysOptions {
   readonly replicas: Pick<Replicas, 'agree' | 'forget'>;
   readonly vault: Vault;
-  readonly keeper: TicketKeyKeeper;
+  readonly file: TicketKeyFile;
   readonly clock: Clock;
   readonly log: Logger;
   readonly lookMs?: number;
@@ -48,7 +48,7 @@ export interface TicketKeys {
  * can read what was recorded of TLS 1.2 sessions before, whatever else he gets hold of (decision 0021).
  */
 export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
-  const { replicas, vault, keeper, clock, log, lookMs = LOOK_MS } = options;
+  const { replicas, vault, file, clock, log, lookMs = LOOK_MS } = options;
   const followers = new Set<() => void>();
   const opened = new Map<number, TicketKey>();
   let sealed: SealedTicketKeys = {};
@@ -76,7 +76,7 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
     const key = vault.open(agreed, contextOf(period));
     if (sealed[period] !== agreed) {
       sealed = { ...sealed, [period]: agreed };
-      await keeper.write(sealed);
+      await file.write(sealed);
     }
     return key;
   }
@@ -133,7 +133,7 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
     order(before + 1);
     if (!kept.some((period) => old.has(period))) return;
     sealed = Object.fromEntries(Object.entries(sealed).filter(([period]) => !old.has(Number(period))));
-    await keeper.write(sealed);
+    await file.write(sealed);
   }
 
   return {
@@ -143,7 +143,7 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
       return () => void followers.delete(changed);
     },
     async open() {
-      sealed = await keeper.read();
+      sealed = await file.read();
       await look();
       isOpen = true;
     },

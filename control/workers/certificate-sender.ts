@@ -1,14 +1,14 @@
 import type { Socket } from 'node:net';
 import { CERTIFICATES_PIECE, type ControlMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate } from '../../core/certificates.ts';
-import type { CertificateChange, CertificateShelf } from './served-certificates.ts';
+import type { CertificateChange, ServedCertificates } from './served-certificates.ts';
 
 /**
  * Sends the certificates to one worker: all of them first, piece by piece as the worker reads (ten thousand of them are
  * 40 MB), then what changes.
  */
 export function sendCertificates(
-  shelf: CertificateShelf,
+  served: ServedCertificates,
   socket: Socket,
   send: (message: ControlMessage) => void,
 ): {
@@ -25,7 +25,7 @@ export function sendCertificates(
     isStarted = true;
     meanwhile = [];
     send({ kind: 'certificates-begin' });
-    const all = [...shelf.all()];
+    const all = [...served.all()];
     for (let at = 0; at < all.length; at += CERTIFICATES_PIECE) {
       const set: readonly ServedCertificate[] = all.slice(at, at + CERTIFICATES_PIECE);
       send({ kind: 'certificates', set, removed: [] });
@@ -38,10 +38,10 @@ export function sendCertificates(
     sendChallenges();
   };
   const sendChallenges = (): void => {
-    send({ kind: 'challenges', number: shelf.challengesNumber, challenges: shelf.challenges });
+    send({ kind: 'challenges', number: served.challengesNumber, challenges: served.challenges });
   };
 
-  const unfollow = shelf.follow({
+  const unfollow = served.follow({
     changed(change) {
       if (meanwhile !== null) meanwhile.push(change);
       else if (isStarted) send({ kind: 'certificates', ...change });
@@ -54,7 +54,7 @@ export function sendCertificates(
     },
     becameReady: () => void sendAll(),
   });
-  if (shelf.isReady) void sendAll();
+  if (served.isReady) void sendAll();
   return { stop: unfollow, challengesApplied: (number) => void (appliedChallenges = number) };
 }
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isAborted, pause, untilAborted } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
-import type { CertificateShelf } from './served-certificates.ts';
+import type { ServedCertificates } from './served-certificates.ts';
 
 /** Questions and answers may be lost; a question costs next to nothing. */
 const REPEAT_MS = 100;
@@ -21,11 +21,11 @@ export interface ChallengesEverywhere {
 
 /** An ACME server asks once or a few times, at whatever replica, and counts a wrong answer as a failure. */
 export function createChallengesEverywhere(options: {
-  readonly shelf: Pick<CertificateShelf, 'answersChallenges'>;
+  readonly served: Pick<ServedCertificates, 'answersChallenges'>;
   readonly replicas: Replicas;
   readonly clock: Clock;
 }): ChallengesEverywhere {
-  const { shelf, replicas, clock } = options;
+  const { served, replicas, clock } = options;
   /** By question: who has answered. */
   const asked = new Map<string, Set<string>>();
 
@@ -33,7 +33,7 @@ export function createChallengesEverywhere(options: {
     const { id, uids, to } = parseMessage(message);
     if (id === null) return;
     if (to === replicas.id) asked.get(id)?.add(from);
-    else if (uids !== null && shelf.answersChallenges(uids)) replicas.publish('challenges', { id, to: from });
+    else if (uids !== null && served.answersChallenges(uids)) replicas.publish('challenges', { id, to: from });
   }
 
   return {
@@ -42,7 +42,7 @@ export function createChallengesEverywhere(options: {
       const answered = new Set<string>();
       const deadlineMs = clock.monotonicMs() + timeoutMs;
       const late = (): readonly string[] => {
-        if (shelf.answersChallenges(uids)) answered.add(replicas.id);
+        if (served.answersChallenges(uids)) answered.add(replicas.id);
         return replicas
           .live()
           .map((replica) => replica.id)

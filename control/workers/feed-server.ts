@@ -11,13 +11,13 @@ import { parsePodConnections } from '../../core/pod-connections.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import { parseWorkerName, type WorkerName, workerNameOf, workerText } from '../../core/worker-name.ts';
 import type { JoinedWorker, WorkerQuestions } from './worker-questions.ts';
-import type { WorkerCountsBoard } from '../metrics/worker-metrics.ts';
+import type { WorkerMetrics } from '../metrics/worker-metrics.ts';
 import { listenOnUnixSocket } from '../sockets/unix-listener.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
 import { parseCancel, parseCancelAnswered } from './cancel-message.ts';
 import type { CancelRelay } from './cancel-relay.ts';
 import { sendCertificates } from './certificate-sender.ts';
-import type { CertificateShelf } from './served-certificates.ts';
+import type { ServedCertificates } from './served-certificates.ts';
 import type { ControlRouteFeed, Follower, TableChange } from '../routes/route-feed.ts';
 import { type CancellingWorker, WorkerCancels } from './worker-cancels.ts';
 
@@ -32,13 +32,13 @@ export interface FeedServerOptions {
   readonly epoch: string;
   readonly baseHosts: readonly string[];
   readonly log: Logger;
-  readonly certificates: CertificateShelf;
+  readonly certificates: ServedCertificates;
   /** Default: each worker has its own. */
   readonly tickets?: Pick<TicketKeys, 'keys' | 'follow'>;
   /** A client has come for this name, and no certificate the world trusts is for it. Default: nobody cares. */
   readonly certificateWanted?: (host: string) => void;
   /** Told what the workers have counted. */
-  readonly counts?: Pick<WorkerCountsBoard, 'tell' | 'forget'>;
+  readonly counts?: Pick<WorkerMetrics, 'tell' | 'forget'>;
   /** Asks the workers what they have seen of a pod. Default: nobody does. */
   readonly questions?: Pick<WorkerQuestions, 'join'>;
   /** Default: pods have none. */

@@ -30,7 +30,7 @@ interface Asked {
 }
 
 /** Asks the workers of this replica over the feed, those of the others by way of the bus between replicas. */
-export function createConnectionDesk({
+export function createPodConnectionsReader({
   questions,
   replicas,
   clock,

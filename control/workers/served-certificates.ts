@@ -13,7 +13,7 @@ export interface CertificateChange {
 }
 
 /** A connection to a worker. */
-export interface ShelfFollower {
+export interface CertificateFollower {
   changed(change: CertificateChange): void;
   challengesChanged(): void;
   /** The number of the challenges that this one has last said to have; -1 before. */
@@ -23,7 +23,7 @@ export interface ShelfFollower {
 }
 
 /** A certificate as its source gives it. */
-export interface Shelved extends Certificate {
+export interface SourceCertificate extends Certificate {
   /** Unique within its source. */
   readonly id: string;
   readonly notAfterMs: number;
@@ -33,9 +33,9 @@ export interface Shelved extends Certificate {
  * The certificates this replica serves, from all sources, in the clear: in memory alone, and sent to the workers as they
  * change. It is ready when every source it waits for has told what it has: before, nothing leaves it.
  */
-export class CertificateShelf {
+export class ServedCertificates {
   readonly #certificates = new Map<string, ServedCertificate>();
-  readonly #followers = new Set<ShelfFollower>();
+  readonly #followers = new Set<CertificateFollower>();
   readonly #waitingFor: Set<CertificateSource>;
   #challenges: ServedChallenges = { http: {}, tls: [] };
   #challengeUids: readonly string[] = [];
@@ -72,7 +72,7 @@ export class CertificateShelf {
   }
 
   /** All that a source has. */
-  replace(source: CertificateSource, certificates: readonly Shelved[]): void {
+  replace(source: CertificateSource, certificates: readonly SourceCertificate[]): void {
     const ids = new Set(certificates.map(({ id }) => idOf(source, id)));
     const gone = [...this.#certificates.values()].filter((one) => one.source === source && !ids.has(one.id));
     this.#apply(
@@ -85,7 +85,7 @@ export class CertificateShelf {
   }
 
   /** What has changed at a source. */
-  change(source: CertificateSource, set: readonly Shelved[], removed: readonly string[]): void {
+  change(source: CertificateSource, set: readonly SourceCertificate[], removed: readonly string[]): void {
     this.#apply(
       source,
       set,
@@ -107,12 +107,12 @@ export class CertificateShelf {
     return [...this.#followers].every(({ appliedChallenges }) => appliedChallenges === this.#challengesNumber);
   }
 
-  follow(follower: ShelfFollower): () => void {
+  follow(follower: CertificateFollower): () => void {
     this.#followers.add(follower);
     return () => void this.#followers.delete(follower);
   }
 
-  #apply(source: CertificateSource, given: readonly Shelved[], gone: readonly string[]): void {
+  #apply(source: CertificateSource, given: readonly SourceCertificate[], gone: readonly string[]): void {
     const set = given
       .map((certificate): ServedCertificate => ({ ...certificate, id: idOf(source, certificate.id), source }))
       .filter((certificate) => !isSame(this.#certificates.get(certificate.id), certificate));

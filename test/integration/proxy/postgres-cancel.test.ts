@@ -25,7 +25,7 @@ import { makeCertificate } from './support/certificate.ts';
 import { systemClock } from './support/gateway-fixture.ts';
 import { startPostgres, type PostgresServer } from './support/postgres-server.ts';
 import { readAndEnd } from './support/streams.ts';
-import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 
 const HOST = 'mypg.pods.localhost';
 /** Pods that end TLS themselves: the same Postgres, and one that notes who comes. */
@@ -64,7 +64,7 @@ beforeAll(async () => {
     log: silentLog,
     baseHostOf: () => 'localhost',
   });
-  const certificates = new CertificateShelf(['files']);
+  const certificates = new ServedCertificates(['files']);
   certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
   stop = new AbortController();
   const feedPath = join(dir, 'feed.sock');

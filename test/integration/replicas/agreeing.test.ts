@@ -89,8 +89,8 @@ test("the first replica's files are everybody's, sealed on the way, until they a
 
 test('the keys of TLS tickets are the same in all replicas, sealed in the store and in files', async () => {
   const open = async (of: Replica): Promise<TicketKeys> => {
-    const keeper = openTicketKeyFile(join(of.dir, 'ticket.keys'));
-    const tickets = createTicketKeys({ ...of, keeper, clock: systemClock, log: silentLog });
+    const file = openTicketKeyFile(join(of.dir, 'ticket.keys'));
+    const tickets = createTicketKeys({ ...of, file, clock: systemClock, log: silentLog });
     await tickets.open();
     return tickets;
   };

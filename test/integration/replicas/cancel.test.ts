@@ -10,7 +10,7 @@ import createPostgres from 'postgres';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createCancelRelay } from '../../../control/workers/cancel-relay.ts';
 import { serveFeed } from '../../../control/workers/feed-server.ts';
-import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { CANCEL_ANSWER_MS } from '../../../core/cancel-questions.ts';
@@ -94,7 +94,7 @@ async function start(replicaId: string): Promise<Replica> {
   const database = await openRedisDatabase({ url: redis.url, site: 'test', replicaId, log });
   const { store, replicas } = database;
   const feed = new ControlRouteFeed({ store, log, baseHostOf: () => 'localhost' });
-  const certificates = new CertificateShelf(['files']);
+  const certificates = new ServedCertificates(['files']);
   certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
   const feedSocketPath = join(dir, `${replicaId}.sock`);
   const cancels = createCancelRelay({ replicas, clock: systemClock });

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createConnectionDesk } from '../../../control/workers/pod-connections-reader.ts';
+import { createPodConnectionsReader } from '../../../control/workers/pod-connections-reader.ts';
 import { createWorkerQuestions } from '../../../control/workers/worker-questions.ts';
 import { serveFeed } from '../../../control/workers/feed-server.ts';
-import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
@@ -41,7 +41,7 @@ const others = podRecord({
 
 interface Replica {
   readonly database: RedisDatabase;
-  readonly desk: PodConnectionsReader;
+  readonly connections: PodConnectionsReader;
   readonly ports: readonly number[];
 }
 
@@ -87,15 +87,15 @@ async function start(replicaId: string): Promise<Replica> {
   const database = await openRedisDatabase({ url: redis.url, site: 'test', replicaId, log });
   const { store, replicas } = database;
   const feed = new ControlRouteFeed({ store, log, baseHostOf: (tenant) => BASE_HOSTS[tenant] ?? '' });
-  const certificates = new CertificateShelf(['files']);
+  const certificates = new ServedCertificates(['files']);
   certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
   const path = join(dir, `${replicaId}.sock`);
   const questions = createWorkerQuestions();
-  const desk = createConnectionDesk({ questions, replicas, clock: systemClock });
+  const connections = createPodConnectionsReader({ questions, replicas, clock: systemClock });
   running.push(
     feed.run(stop.signal),
     replicas.run(stop.signal),
-    desk.run(stop.signal),
+    connections.run(stop.signal),
     serveFeed(
       { feed, certificates, path, epoch: replicaId, baseHosts: Object.values(BASE_HOSTS), log, questions },
       stop.signal,
@@ -107,7 +107,7 @@ async function start(replicaId: string): Promise<Replica> {
   }
   feed.observationsComplete();
   const ports = [await startWorker(path, 0), await startWorker(path, 1)];
-  return { database, desk, ports };
+  return { database, connections, ports };
 }
 
 async function startWorker(feedSocketPath: string, worker: number): Promise<number> {
@@ -141,8 +141,8 @@ test('every worker of every replica is asked, whichever replica one asks; number
     expect(await echoes(client, 'four')).toBe(true);
     clients.push(client);
   }
-  for (const { desk } of [one, two]) {
-    const { replicas, missing } = await desk.read(open.uid);
+  for (const { connections } of [one, two]) {
+    const { replicas, missing } = await connections.read(open.uid);
     expect(missing).toEqual([]);
     expect(replicas.map(({ replica, workers }) => [replica, workers.map(({ sessionsNow }) => sessionsNow)])).toEqual([
       ['one', [2, 1]],
@@ -164,16 +164,16 @@ test('refusals show with reason, address and request id, in the order of time - 
     expect(answer).toContain('403 Forbidden');
     ids.push(/"request_id":"([\w-]+)"/.exec(answer)?.[1] ?? 'none');
   }
-  const { replicas } = await one.desk.read(others.uid);
+  const { replicas } = await one.connections.read(others.uid);
   const refusals = replicas.flatMap((each) => each.refusals);
   expect(refusals.map(({ requestId }) => requestId)).toEqual(ids);
   expect(refusals[0]).toMatchObject({
     ...{ code: 'route.forbidden', address: '127.0.0.1', protocol: 'tcp', stanza: 'default' },
     message: 'Your address may not connect to this pod.',
   });
-  const ofOpen = await two.desk.read(open.uid);
+  const ofOpen = await two.connections.read(open.uid);
   expect(ofOpen.replicas.flatMap((each) => each.refusals)).toEqual([]);
-  expect((await one.desk.read('uid-of-nobody')).replicas.map(({ stanzas }) => stanzas)).toEqual([{}, {}]);
+  expect((await one.connections.read('uid-of-nobody')).replicas.map(({ stanzas }) => stanzas)).toEqual([{}, {}]);
 });
 
 test('a replica that does not answer is named; rubbish on the bus is passed over', async () => {
@@ -186,7 +186,7 @@ test('a replica that does not answer is named; rubbish on the bus is passed over
   const ghostStop = new AbortController();
   const ghostRuns = ghost.replicas.run(ghostStop.signal);
   await until('it is known', () => one.database.replicas.live().length === 3);
-  const { missing, replicas: answered } = await one.desk.read(open.uid);
+  const { missing, replicas: answered } = await one.connections.read(open.uid);
   expect(missing).toEqual(['replica ghost']);
   expect(answered).toHaveLength(2);
   ghostStop.abort();

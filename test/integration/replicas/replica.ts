@@ -11,7 +11,7 @@ import { createStoreJudge, type StoreJudge } from '../../../control/store/store-
 import { createCancelRelay } from '../../../control/workers/cancel-relay.ts';
 import { serveFeed } from '../../../control/workers/feed-server.ts';
 import { createRoutableEverywhere, type RoutableEverywhere } from '../../../control/workers/routable-everywhere.ts';
-import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import type { Leadership } from '../../../core/leadership.ts';
@@ -188,7 +188,7 @@ export class Replica {
       serveFeed(
         {
           feed: this.feed,
-          certificates: new CertificateShelf([]),
+          certificates: new ServedCertificates([]),
           path,
           epoch: name,
           baseHosts: ['localhost'],

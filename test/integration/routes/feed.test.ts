@@ -14,7 +14,7 @@ import type { PodRecord } from '../../../core/pod.ts';
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
-import { CertificateShelf } from '../../../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const KEY = podKey('default', 'mypod');
@@ -23,7 +23,7 @@ const MYPOD = { tenant: 'default', podId: 'mypod', uid: 'uid-1', run: 1 };
 let directory: string;
 let database: SqliteDatabase;
 let feed: ControlRouteFeed;
-let certificates: CertificateShelf;
+let certificates: ServedCertificates;
 let stop: AbortController;
 let running: Promise<unknown>;
 const workers: Worker[] = [];
@@ -64,7 +64,7 @@ async function put(record: PodRecord): Promise<void> {
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'podgate-feed-'));
   database = openSqliteDatabase({ path: ':memory:', clock, log: silentLog });
-  certificates = new CertificateShelf(['files']);
+  certificates = new ServedCertificates(['files']);
   feed = new ControlRouteFeed({ store: database.store, log: silentLog, baseHostOf: () => 'localhost' });
   stop = new AbortController();
   running = Promise.all([
@@ -288,7 +288,7 @@ test.each([
   expect(good.messages.map(({ kind }) => kind)).not.toContain('cancel');
 });
 
-const shelved = (id: string) => ({
+const certificateOf = (id: string) => ({
   id,
   names: [`${id}.test`],
   certificatePem: id,
@@ -301,7 +301,7 @@ test('a worker gets all certificates, in pieces, then what changes, then what AC
   await first.message('hello');
   certificates.replace(
     'files',
-    Array.from({ length: 250 }, (_, at) => shelved(`c${at}`)),
+    Array.from({ length: 250 }, (_, at) => certificateOf(`c${at}`)),
   );
   await first.message('certificates-end');
   const late = new Worker(path());
@@ -310,7 +310,7 @@ test('a worker gets all certificates, in pieces, then what changes, then what AC
     const pieces = messages.flatMap((message) => (message.kind === 'certificates' ? [message.set.length] : []));
     expect(pieces).toEqual([100, 100, 50]);
   }
-  certificates.change('files', [shelved('new')], ['c0']);
+  certificates.change('files', [certificateOf('new')], ['c0']);
   certificates.setChallenges({ http: { token: 'answer' }, tls: [] }, ['of-the-challenge']);
   for (const worker of [first, late]) {
     await until('the challenge', () =>

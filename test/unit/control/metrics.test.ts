@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { controlMetrics } from '../../../control/metrics/control-metrics.ts';
 import { collectMetrics, exposition } from '../../../control/metrics/exposition.ts';
-import { createWorkerCountsBoard } from '../../../control/metrics/worker-metrics.ts';
+import { createWorkerMetrics } from '../../../control/metrics/worker-metrics.ts';
 import { newDurations } from '../../../core/durations.ts';
 import { parseWorkerCounts, type WorkerCounts } from '../../../core/worker-counts.ts';
 import { createCounters } from '../../../proxy/telemetry/counters.ts';
@@ -43,10 +43,10 @@ describe('the text of the metrics', () => {
   });
 
   it('is well-formed whatever is counted', () => {
-    const board = createWorkerCountsBoard();
+    const workers = createWorkerMetrics();
     const [first, second] = [{}, {}];
-    board.tell({ worker: 0 }, counts, first);
-    board.tell({ worker: 1 }, { ...counts, accepted: 4 }, second);
+    workers.tell({ worker: 0 }, counts, first);
+    workers.tell({ worker: 1 }, { ...counts, accepted: 4 }, second);
     const feed = {
       isReady: true,
       sequence: 7,
@@ -60,7 +60,7 @@ describe('the text of the metrics', () => {
       trust: () => null,
       heldBack: () => ({ removals: [1, 2, 3] }),
     });
-    const lines = exposition([...families, ...board.metrics()])
+    const lines = exposition([...families, ...workers.metrics()])
       .trimEnd()
       .split('\n');
     for (const line of lines)
@@ -73,10 +73,10 @@ describe('the text of the metrics', () => {
     expect(lines).toContain('podgate_removals_held_back 3');
     expect(lines).toContain('podgate_pods{status="RUNNING"} 2');
     // A worker that was replaced goes later than its successor comes.
-    board.forget({ worker: 1 }, first);
-    expect(exposition(board.metrics())).toContain('worker="1"');
-    board.forget({ worker: 1 }, second);
-    expect(exposition(board.metrics())).not.toContain('worker="1"');
+    workers.forget({ worker: 1 }, first);
+    expect(exposition(workers.metrics())).toContain('worker="1"');
+    workers.forget({ worker: 1 }, second);
+    expect(exposition(workers.metrics())).not.toContain('worker="1"');
   });
 });
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { CertificateShelf, type CertificateChange } from '../../../control/workers/served-certificates.ts';
+import { ServedCertificates, type CertificateChange } from '../../../control/workers/served-certificates.ts';
 
-const shelved = (id: string, names: readonly string[], text = id) => ({
+const certificateOf = (id: string, names: readonly string[], text = id) => ({
   id,
   names,
   certificatePem: text,
@@ -9,10 +9,10 @@ const shelved = (id: string, names: readonly string[], text = id) => ({
   notAfterMs: 2_000,
 });
 
-function watched(shelf: CertificateShelf) {
+function watched(served: ServedCertificates) {
   const changes: CertificateChange[] = [];
   let readyTimes = 0;
-  shelf.follow({
+  served.follow({
     changed: (change) => changes.push(change),
     challengesChanged: () => undefined,
     appliedChallenges: -1,
@@ -22,38 +22,38 @@ function watched(shelf: CertificateShelf) {
 }
 
 test('nothing leaves it before every source has told what it has', () => {
-  const shelf = new CertificateShelf(['files', 'development']);
-  const { changes, readyTimes } = watched(shelf);
-  shelf.replace('development', [shelved('a', ['a.test'])]);
-  shelf.change('per-host', [shelved('b', ['b.test'])], []);
-  expect([shelf.isReady, readyTimes(), changes.length]).toEqual([false, 0, 0]);
-  shelf.replace('files', []);
-  expect([shelf.isReady, readyTimes(), changes.length]).toEqual([true, 1, 0]);
-  expect([...shelf.all()].map(({ names }) => names[0]).sort()).toEqual(['a.test', 'b.test']);
+  const served = new ServedCertificates(['files', 'development']);
+  const { changes, readyTimes } = watched(served);
+  served.replace('development', [certificateOf('a', ['a.test'])]);
+  served.change('per-host', [certificateOf('b', ['b.test'])], []);
+  expect([served.isReady, readyTimes(), changes.length]).toEqual([false, 0, 0]);
+  served.replace('files', []);
+  expect([served.isReady, readyTimes(), changes.length]).toEqual([true, 1, 0]);
+  expect([...served.all()].map(({ names }) => names[0]).sort()).toEqual(['a.test', 'b.test']);
 });
 
 test('only what has changed is told, and sources leave each other alone', () => {
-  const shelf = new CertificateShelf([]);
-  const { changes } = watched(shelf);
-  shelf.replace('development', [shelved('a', ['a.test']), shelved('b', ['b.test'])]);
-  shelf.replace('per-host', [shelved('a', ['a.test'], 'another')]);
+  const served = new ServedCertificates([]);
+  const { changes } = watched(served);
+  served.replace('development', [certificateOf('a', ['a.test']), certificateOf('b', ['b.test'])]);
+  served.replace('per-host', [certificateOf('a', ['a.test'], 'another')]);
   changes.length = 0;
-  shelf.replace('development', [shelved('a', ['a.test']), shelved('c', ['c.test'])]);
+  served.replace('development', [certificateOf('a', ['a.test']), certificateOf('c', ['c.test'])]);
   expect(changes).toHaveLength(1);
   expect(changes[0]?.set.map(({ names }) => names[0])).toEqual(['c.test']);
   expect(changes[0]?.removed).toHaveLength(1);
-  shelf.replace('development', [shelved('a', ['a.test']), shelved('c', ['c.test'])]);
+  served.replace('development', [certificateOf('a', ['a.test']), certificateOf('c', ['c.test'])]);
   expect(changes).toHaveLength(1);
-  expect(shelf.size).toBe(3);
+  expect(served.size).toBe(3);
 });
 
 test('which names the operator’s files cover, while they are valid', () => {
-  const shelf = new CertificateShelf([]);
-  shelf.replace('files', [shelved('a', ['*.pods.test', 'test'])]);
+  const served = new ServedCertificates([]);
+  served.replace('files', [certificateOf('a', ['*.pods.test', 'test'])]);
   const covered = ['test', 'a.pods.test', '*.pods.test', 'pods.test', 'b.a.pods.test'].filter((name) =>
-    shelf.coverage(['files'], 1_000)(name),
+    served.coverage(['files'], 1_000)(name),
   );
   expect(covered).toEqual(['test', 'a.pods.test', '*.pods.test']);
-  expect(shelf.coverage(['files'], 2_000)('test')).toBe(false);
-  expect(shelf.coverage(['per-host'], 1_000)('test')).toBe(false);
+  expect(served.coverage(['files'], 2_000)('test')).toBe(false);
+  expect(served.coverage(['per-host'], 1_000)('test')).toBe(false);
 });

@@ -44,7 +44,7 @@ async function startReplica(shared: Shared, file = { kept: {} as SealedTicketKey
   const tickets = createTicketKeys({
     replicas: shared.replicas,
     vault: own,
-    keeper: { read: async () => file.kept, write: async (keys) => void (file.kept = keys) },
+    file: { read: async () => file.kept, write: async (keys) => void (file.kept = keys) },
     clock: { ...clock, now: () => (looks++, time.nowMs) },
     log: silentLog,
     lookMs: 1,
@@ -152,7 +152,7 @@ describe('ticket keys', () => {
     const alone = createTicketKeys({
       replicas: createOneReplica({ id: 'one', shared: '' }),
       vault,
-      keeper: { read: async () => ({}), write: async () => undefined },
+      file: { read: async () => ({}), write: async () => undefined },
       clock,
       log: silentLog,
     });

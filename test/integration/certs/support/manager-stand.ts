@@ -4,7 +4,7 @@ import type { AcmeSettings } from '../../../../certs/manager/acme-settings.ts';
 import { type CertificateManager, createCertificateManager } from '../../../../certs/manager/certificate-manager.ts';
 import type { CertificateToServe } from '../../../../certs/manager/certificate-view.ts';
 import { createLeadership } from '../../../../control/leadership/leadership.ts';
-import { CertificateShelf } from '../../../../control/workers/served-certificates.ts';
+import { ServedCertificates } from '../../../../control/workers/served-certificates.ts';
 import { createChallengesEverywhere } from '../../../../control/workers/challenges-everywhere.ts';
 import { createKeyringVault } from '../../../../control/vault/keyring-vault.ts';
 import { type makeKey } from '../../../../control/vault/keyring-file.ts';
@@ -27,7 +27,7 @@ export interface StandOptions {
 /** The certificates of one replica, with a wall clock and a route table that a test sets. */
 export class Stand {
   readonly manager: CertificateManager;
-  readonly shelf = new CertificateShelf(['files', 'wildcard', 'per-host', 'development']);
+  readonly certificates = new ServedCertificates(['files', 'wildcard', 'per-host', 'development']);
   readonly names = new Map<string, WantedName>();
   readonly lines: string[] = [];
   /** Of each change that reached the workers: the names, and when by `performance.now()`. */
@@ -41,24 +41,24 @@ export class Stand {
     const { store, lock, replicas } = database;
     const clock = { now: () => Date.now() + this.offsetMs, monotonicMs: () => performance.now() };
     const log = keepLines(this.lines);
-    const challenges = createChallengesEverywhere({ shelf: this.shelf, replicas, clock });
+    const challenges = createChallengesEverywhere({ served: this.certificates, replicas, clock });
     const leadership = createLeadership({
       ...{ lock, name: 'certificates', clock, log },
       ...{ leaseMs: 2_000, renewEveryMs: 500, retryMs: 100 },
     });
     this.manager = createCertificateManager({
-      ...{ settings, store, leadership, clock, log, sink: this.shelf, dns: null, lookMs: 100 },
+      ...{ settings, store, leadership, clock, log, sink: this.certificates, dns: null, lookMs: 100 },
       vault: createKeyringVault(keys),
       everywhere: (uids, timeoutMs, signal) => challenges.wait(uids, timeoutMs, signal),
       nameOf: (host) => this.names.get(host) ?? null,
       isTableComplete: () => true,
-      served: () => this.shelf.all(),
-      coverage: (nowMs) => this.shelf.coverage(['files'], nowMs),
+      served: () => this.certificates.all(),
+      coverage: (nowMs) => this.certificates.coverage(['files'], nowMs),
       isStoreHealthy: async () => true,
     });
     this.#followAsWorker();
-    this.shelf.replace('files', files);
-    this.shelf.replace('development', []);
+    this.certificates.replace('files', files);
+    this.certificates.replace('development', []);
     const { signal } = this.#ending;
     this.#running = Promise.all([this.manager.run(signal), challenges.run(signal)]);
   }
@@ -69,7 +69,7 @@ export class Stand {
   }
 
   served(name: string): ServedCertificate | undefined {
-    return [...this.shelf.all()].find(({ names }) => names.includes(name));
+    return [...this.certificates.all()].find(({ names }) => names.includes(name));
   }
 
   status(name: string) {
@@ -82,17 +82,17 @@ export class Stand {
   }
 
   #followAsWorker(): void {
-    const { shelf, changes } = this;
+    const { certificates, changes } = this;
     let applied = -1;
-    shelf.follow({
+    certificates.follow({
       changed: ({ set }) => {
         for (const { names } of set) changes.push({ names, atMs: performance.now() });
       },
-      challengesChanged: () => void (applied = shelf.challengesNumber),
+      challengesChanged: () => void (applied = certificates.challengesNumber),
       get appliedChallenges() {
         return applied;
       },
-      becameReady: () => void (applied = shelf.challengesNumber),
+      becameReady: () => void (applied = certificates.challengesNumber),
     });
   }
 }
@@ -102,7 +102,7 @@ export async function answerAt(port: number, stands: readonly Stand[]): Promise<
   const server = createServer((request, response) => {
     const token = (request.url ?? '').replace('/.well-known/acme-challenge/', '');
     // Whichever is asked: chance decides.
-    const text = stands[Math.floor(Math.random() * stands.length)]?.shelf.challenges.http[token];
+    const text = stands[Math.floor(Math.random() * stands.length)]?.certificates.challenges.http[token];
     response.writeHead(text === undefined ? 404 : 200).end(text);
   });
   server.listen(port, '127.0.0.1');
