@@ -265,6 +265,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const server = createControlServer({
     config,
     listenerFor: config.roles.includes('control') ? api.listenerFor : probesAlone(config, readiness, version),
+    serverOptions: api.serverOptions,
     metrics: () => collectMetrics(metricSources, log),
     version,
     log,

@@ -2,7 +2,8 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { readMetricsToken } from '../config/api-section.ts';
 import type { Config } from '../config/config.ts';
 import type { Api } from '../control/api.ts';
-import { answerClientError, API_SERVER_OPTIONS, CONNECTIONS_MAX } from '../control/http/client-error.ts';
+import { answerClientError } from '../control/http/client-error.ts';
+import { CONNECTIONS_MAX } from '../control/http/server-options.ts';
 import { controlHostNames } from '../control/http/known-hosts.ts';
 import { metricsEndpoint } from '../control/metrics/metrics-endpoint.ts';
 import { listenOnUnixSocket } from '../control/sockets/unix-listener.ts';
@@ -32,6 +33,7 @@ export function controlHostsOf({ api, tenants }: Pick<Config, 'api' | 'tenants'>
 export function createControlServer(options: {
   readonly config: Pick<Config, 'api' | 'tenants'>;
   readonly listenerFor: Api['listenerFor'];
+  readonly serverOptions: Api['serverOptions'];
   /** Prometheus' text, made at every scrape. */
   readonly metrics: () => Promise<string>;
   readonly version: string;
@@ -55,7 +57,7 @@ export function createControlServer(options: {
   const stops: (() => void)[] = [];
   return {
     async listen(target) {
-      const server = createServer(API_SERVER_OPTIONS, typeof target === 'string' ? viaGateway : withMetrics);
+      const server = createServer(options.serverOptions, typeof target === 'string' ? viaGateway : withMetrics);
       // Both together leave descriptors for the store, the orchestrator and pods' output.
       server.maxConnections = Math.min(CONNECTIONS_MAX, planDescriptors(descriptorLimit()).maxConnections);
       server.on('clientError', answerClientError(version));

@@ -4,7 +4,7 @@ import type { Api } from '../control/api.ts';
 import { errorEnvelope, replyEnvelope } from '../control/http/envelope.ts';
 import { requireKnownHost } from '../control/http/known-hosts.ts';
 import type { Readiness } from '../control/resources/health/operations.ts';
-import { HTTP_STATUS } from '../control/http/status-codes.ts';
+import { httpStatusOf } from '../control/http/status-codes.ts';
 import { PodgateError } from '../core/errors.ts';
 import { controlHostsOf } from './control-servers.ts';
 
@@ -26,7 +26,7 @@ export function probesAlone(
       requireKnownHost(request, hosts);
     } catch (error) {
       if (!(error instanceof PodgateError)) throw error;
-      send(HTTP_STATUS[error.code], errorEnvelope(error, version));
+      send(httpStatusOf(error.code), errorEnvelope(error, version));
       return;
     }
     switch (path) {

@@ -1,16 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 
 import { PodgateError } from '../../core/errors.ts';
+import type { OperationLimits } from './operation.ts';
 import { parseStrictJson } from './strict-json.ts';
 
 /** How much of a body that is too large is read and thrown away, so that its sender gets to read the answer. */
 const DRAIN_MAX_BYTES = 8 * 1024 * 1024;
 const DRAIN_TIMEOUT_MS = 2_000;
 
-export interface BodyLimits {
-  readonly maxBytes: number;
-  readonly timeoutMs: number;
-}
+export type BodyLimits = Pick<OperationLimits, 'bodyBytes' | 'bodyTimeoutMs' | 'idleMs'>;
 
 /** How many bytes the body may have, as far as the request says: at most `maxBytes`, since no more are kept. */
 export function announcedBytes(request: IncomingMessage, maxBytes: number): number {
@@ -66,12 +64,13 @@ function requireJson(request: IncomingMessage): void {
   if (charset !== undefined && !/^utf-?8$/.test(charset.replaceAll('"', ''))) refuse('The body must be in UTF-8.');
 }
 
-async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }: BodyLimits): Promise<Buffer> {
+async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<Buffer> {
+  const { bodyBytes: maxBytes, bodyTimeoutMs: timeoutMs, idleMs } = limits;
   const declared = Number(request.headers['content-length'] ?? 0);
   const chunks: Buffer[] = [];
   let size = 0;
   if (declared <= maxBytes) {
-    const outcome = await receive(request, timeoutMs, (chunk) => {
+    const outcome = await receive(request, { timeoutMs, idleMs }, (chunk) => {
       size += chunk.length;
       if (size > maxBytes) return false;
       chunks.push(chunk);
@@ -82,26 +81,29 @@ async function readBody(request: IncomingMessage, { maxBytes, timeoutMs }: BodyL
   }
   let drained = 0;
   if (declared <= DRAIN_MAX_BYTES) {
-    await receive(request, DRAIN_TIMEOUT_MS, (chunk) => (drained += chunk.length) <= DRAIN_MAX_BYTES);
+    const within = { timeoutMs: DRAIN_TIMEOUT_MS, idleMs: DRAIN_TIMEOUT_MS };
+    await receive(request, within, (chunk) => (drained += chunk.length) <= DRAIN_MAX_BYTES);
   }
   throw new PodgateError('api.too-large', { publicMessages: [`The body is larger than ${maxBytes} bytes.`] });
 }
 
-/** Reads until the end, the timeout, or until `take` answers that it has had enough. */
+/** Reads until the end, the timeout, a pause that is too long, or until `take` returns that it has had enough. */
 async function receive(
   request: IncomingMessage,
-  timeoutMs: number,
+  { timeoutMs, idleMs }: { readonly timeoutMs: number; readonly idleMs: number },
   take: (chunk: Buffer) => boolean,
 ): Promise<'end' | 'timeout' | 'enough'> {
   return await new Promise((resolve, reject) => {
     const finish = (outcome: 'end' | 'timeout' | 'enough' | Error) => {
       clearTimeout(timer);
+      clearTimeout(idle);
       request.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onError);
       request.pause();
       if (outcome instanceof Error) reject(outcome);
       else resolve(outcome);
     };
     const onData = (chunk: Buffer) => {
+      idle.refresh();
       if (!take(chunk)) finish('enough');
     };
     const onEnd = () => finish('end');
@@ -110,6 +112,7 @@ async function receive(
     const onClose = () => finish(gone());
     const onError = (error: Error) => finish(gone(error));
     const timer = setTimeout(() => finish('timeout'), timeoutMs);
+    const idle = setTimeout(() => finish('timeout'), idleMs);
     request.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onError);
   });
 }

@@ -1,23 +1,8 @@
-import { type ServerOptions, STATUS_CODES } from 'node:http';
+import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 
 import { ERRORS } from '../../core/errors.ts';
 import type { Envelope } from './envelope.ts';
-
-/**
- * For whoever listens: nobody slow holds a connection for ever. The body reader's own limit comes before
- * `requestTimeout`, so that a slow body gets its envelope.
- */
-export const API_SERVER_OPTIONS = {
-  headersTimeout: 10_000,
-  requestTimeout: 30_000,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 32_768,
-} as const satisfies ServerOptions;
-
-/** Connections to one socket of the API: well above the calls it takes at a time. Further ones are closed at once. */
-export const CONNECTIONS_MAX = 4_096;
 
 /**
  * Listener for 'clientError' of the server: bytes that are no HTTP request, headers that are too large or too slow. It

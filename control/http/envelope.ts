@@ -1,5 +1,5 @@
 import type { PodgateError } from '../../core/errors.ts';
-import type { JsonReply, StreamReply } from './operation.ts';
+import type { JsonPiecesReply, JsonReply } from './operation.ts';
 
 /** What every answer of the API is wrapped in. `message` is a list of sentences for validation errors alone. */
 export interface Envelope {
@@ -10,7 +10,7 @@ export interface Envelope {
   readonly version: string;
 }
 
-export function replyEnvelope(reply: JsonReply, version: string): Envelope {
+export function replyEnvelope(reply: Omit<JsonReply, 'kind'>, version: string): Envelope {
   return {
     message: reply.message,
     metadata: reply.metadata ?? {},
@@ -22,7 +22,7 @@ export function replyEnvelope(reply: JsonReply, version: string): Envelope {
 
 /** The same, as pieces of JSON text around those of the result. */
 export async function* envelopePieces(
-  { message, metadata = {}, outcome = 'success', pieces }: StreamReply,
+  { message, metadata = {}, outcome = 'success', pieces }: JsonPiecesReply,
   version: string,
 ): AsyncGenerator<string> {
   yield `{"message":${JSON.stringify(message)},"metadata":${JSON.stringify(metadata)},"result":`;

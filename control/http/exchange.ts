@@ -14,7 +14,7 @@ import type { RatePerAddress } from './limits/rate-per-address.ts';
 import type { SlowReaders } from './limits/slow-readers.ts';
 import { requireSingleHeaders } from './single-headers.ts';
 import { parseRequestTarget } from './request-path.ts';
-import { HTTP_STATUS } from './status-codes.ts';
+import { httpStatusOf } from './status-codes.ts';
 
 const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 
@@ -91,6 +91,8 @@ export function exchange(options: ExchangeOptions): Middleware {
     } finally {
       settled();
     }
+    // Bytes that nobody reads would keep the connection for as long as they come.
+    if (!context.req.complete) context.set('Connection', 'close');
     // Probes ask every few seconds: what they find good is no news.
     const isNews = context.status >= 400 || !PROBES.has(context.path);
     const isOfUser = state.username !== undefined && context.status !== 429;
@@ -188,15 +190,13 @@ function answerUnserved(context: ParameterizedContext, version: string): void {
 
 function answerError(context: ParameterizedContext, thrown: unknown, version: string, log: Logger): void {
   const error = thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
-  const status = HTTP_STATUS[error.code];
+  const status = httpStatusOf(error.code);
   // Overload is counted, not logged: it comes in floods.
   if (status >= 500 && error.code !== 'api.overloaded') logFailure(log, error, thrown);
   context.status = status;
   context.body = errorEnvelope(error, version);
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');
   if (status === 503 || status === 429) context.set('Retry-After', RETRY_AFTER_SECONDS);
-  // What is left of the body is not worth reading.
-  if (status === 413 || status === 408) context.set('Connection', 'close');
 }
 
 function logFailure(log: Logger, error: PodgateError, thrown: unknown): void {

@@ -61,6 +61,21 @@ export function openApiOf(operations: readonly Operation[], { version, named }: 
   };
 }
 
+/** The document itself. It never changes: all responses share its bytes. */
+export function openApiOperation(document: object): Operation {
+  const bytes = Buffer.from(JSON.stringify(document));
+  return {
+    operationId: 'openapi',
+    methods: ['get'],
+    path: '/openapi.json',
+    tag: 'Misc',
+    summary: 'This document.',
+    result: z.object({}),
+    access: 'open',
+    handle: async () => ({ kind: 'document', type: 'json', bytes }),
+  };
+}
+
 interface Schemas {
   readonly result: object;
   readonly error: object;

@@ -24,31 +24,43 @@ export interface AuthenticatedCall extends Call {
   readonly caller: Caller;
 }
 
-interface ReplyHead {
+/** What is said beside the result, in the envelope and in the head of the response. */
+interface EnvelopeHead {
   /** Default: 200. */
   readonly status?: number;
   readonly message: string;
   readonly metadata?: Readonly<Record<string, unknown>>;
   /** Said in the envelope, whatever the HTTP status. Default: 'success'. */
   readonly outcome?: 'success' | 'error';
-  /** Generation of the pod that is answered, for the ETag. */
+  /** Generation of the object in the response, for the ETag. */
   readonly generation?: number;
 }
 
-/** `result` is small: it is serialized at once. */
-export interface JsonReply extends ReplyHead {
+/** A result in the envelope. It is small: it is serialized at once. */
+export interface JsonReply extends EnvelopeHead {
+  readonly kind: 'json';
   readonly result: unknown;
 }
 
 /**
- * `result` may be large: pieces of its JSON text (json-pieces.ts), made as the client takes them. Until the first piece is
- * there an error is still answered as one; after that the connection breaks off.
+ * A result that may be large, in the envelope: pieces of its JSON text (json-pieces.ts), made as the client takes them.
+ * Until the first piece is there an error still gets a response of its own; after that the connection breaks off.
  */
-export interface StreamReply extends ReplyHead {
+export interface JsonPiecesReply extends EnvelopeHead {
+  readonly kind: 'json-pieces';
   readonly pieces: AsyncIterable<string>;
 }
 
-export type Reply = JsonReply | StreamReply;
+/** A document as it is, without the envelope. */
+export interface DocumentReply {
+  readonly kind: 'document';
+  /** Media type. */
+  readonly type: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What an operation returns. A kind that is added here gets a case in respond.ts. */
+export type Reply = JsonReply | JsonPiecesReply | DocumentReply;
 
 export interface QueryParameter {
   readonly name: string;
@@ -60,9 +72,20 @@ export interface OperationLimits {
   readonly bodyBytes: number;
   /** For the whole body to arrive. */
   readonly bodyTimeoutMs: number;
+  /** The longest pause between two pieces of the request's body, or of a response that is made piece by piece. */
+  readonly idleMs: number;
   /** What the call is counted with before the size of its response is known. */
   readonly responseBytes: number;
 }
+
+export const DEFAULT_OPERATION_LIMITS: OperationLimits = {
+  // Room for the largest valid body, and less than would be worth sending for harm.
+  bodyBytes: 512 * 1024,
+  bodyTimeoutMs: 10_000,
+  idleMs: 60_000,
+  // A pod as it usually is.
+  responseBytes: 64 * 1024,
+};
 
 /** One operation of the API: the router, the checks and the OpenAPI document are made from this. */
 export type Operation = {

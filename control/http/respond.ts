@@ -2,10 +2,11 @@ import { Readable } from 'node:stream';
 
 import type { RouterContext } from '@koa/router';
 
+import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
 import { entityTag } from './if-match.ts';
-import type { JsonReply, Reply, StreamReply } from './operation.ts';
+import type { JsonPiecesReply, JsonReply, Reply } from './operation.ts';
 
 /** A larger body is handed to the socket in pieces of this size, so that it is seen how much the client has taken. */
 const PIECE_BYTES = 64 * 1024;
@@ -14,22 +15,35 @@ export interface RespondOptions {
   readonly version: string;
   /** The call has changed nothing: it can still be refused for the size of its response. */
   readonly isSafe: boolean;
+  /** The longest time that a piece of the response takes to be made. */
+  readonly idleMs: number;
 }
 
-/** Sets the response. Rejects with what kept the first piece of a stream from being made. */
+/** Sets the response. Rejects with what kept the first piece from being made. */
 export async function respond(
   context: RouterContext<ExchangeState>,
   reply: Reply,
-  { version, isSafe }: RespondOptions,
+  options: RespondOptions,
 ): Promise<void> {
-  const { call, turn } = context.state;
-  if ('pieces' in reply) {
-    const pieces = await withFirst(reply.pieces);
-    setHead(context, reply);
-    context.body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), turn));
-    context.type = 'json';
-    return;
+  switch (reply.kind) {
+    case 'json':
+      respondJson(context, reply, options);
+      break;
+    case 'json-pieces':
+      await respondPieces(context, reply, options);
+      break;
+    case 'document':
+      context.body = Buffer.from(reply.bytes.buffer, reply.bytes.byteOffset, reply.bytes.byteLength);
+      context.type = reply.type;
   }
+}
+
+function respondJson(
+  context: RouterContext<ExchangeState>,
+  reply: JsonReply,
+  { version, isSafe }: RespondOptions,
+): void {
+  const { call } = context.state;
   const body = Buffer.from(JSON.stringify(replyEnvelope(reply, version)));
   if (isSafe) call.reserve(body.length);
   else call.hold(body.length);
@@ -39,9 +53,46 @@ export async function respond(
   context.type = 'json';
 }
 
-function setHead(context: RouterContext<ExchangeState>, { status, generation }: JsonReply | StreamReply): void {
+async function respondPieces(
+  context: RouterContext<ExchangeState>,
+  reply: JsonPiecesReply,
+  { version, idleMs }: RespondOptions,
+): Promise<void> {
+  const pieces = await withFirst(neverIdle(reply.pieces, idleMs));
+  setHead(context, reply);
+  context.body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), context.state.turn));
+  context.type = 'json';
+}
+
+function setHead(context: RouterContext<ExchangeState>, { status, generation }: JsonReply | JsonPiecesReply): void {
   context.status = status ?? 200;
   if (generation !== undefined) context.set('ETag', entityTag(generation));
+}
+
+/** The same pieces; fails when one takes longer than `idleMs` to make. */
+function neverIdle(pieces: AsyncIterable<string>, idleMs: number): AsyncIterable<string> {
+  const iterator = pieces[Symbol.asyncIterator]();
+  return {
+    [Symbol.asyncIterator]: () => ({
+      async next() {
+        const late = Promise.withResolvers<never>();
+        const timer = setTimeout(() => {
+          // Takes effect once the piece that is late has been made: nobody waits for that.
+          void iterator.return?.();
+          late.reject(new PodgateError('api.internal', { detail: `no piece of the response within ${idleMs} ms` }));
+        }, idleMs);
+        try {
+          return await Promise.race([iterator.next(), late.promise]);
+        } finally {
+          clearTimeout(timer);
+        }
+      },
+      async return() {
+        await iterator.return?.();
+        return { done: true, value: undefined };
+      },
+    }),
+  };
 }
 
 /** The same pieces, once the first of them has been made: what fails until then can still be answered. */

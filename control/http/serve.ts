@@ -6,14 +6,6 @@ import type { ExchangeState } from './exchange.ts';
 import type { Call, Operation, OperationLimits, Reply } from './operation.ts';
 import { respond } from './respond.ts';
 
-export const DEFAULT_OPERATION_LIMITS: OperationLimits = {
-  // Room for the largest valid body, and less than would be worth sending for harm.
-  bodyBytes: 512 * 1024,
-  bodyTimeoutMs: 10_000,
-  // A pod as it usually is.
-  responseBytes: 64 * 1024,
-};
-
 export interface ServeOptions {
   readonly authenticator: Authenticator;
   /** Of operations that state none of their own. */
@@ -34,7 +26,7 @@ export function serve(
     let body: unknown;
     if (operation.body !== undefined) {
       state.call.reserve(announcedBytes(req, limits.bodyBytes));
-      body = await readJsonBody(req, { maxBytes: limits.bodyBytes, timeoutMs: limits.bodyTimeoutMs }, state.turn);
+      body = await readJsonBody(req, limits, state.turn);
     }
     state.call.reserve(limits.responseBytes);
     return {
@@ -66,7 +58,7 @@ export function serve(
     return await operation.handle({ ...(await callOf(context)), caller });
   };
   return async (context) => {
-    await respond(context, await replyOf(context), { version, isSafe });
+    await respond(context, await replyOf(context), { version, isSafe, idleMs: limits.idleMs });
   };
 }
 

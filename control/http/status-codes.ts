@@ -1,24 +1,16 @@
 import type { ErrorCode } from '../../core/errors.ts';
 
+/** Why a call of the API fails. The other codes belong to connections of clients to pods. */
+export type ApiErrorCode =
+  | Extract<ErrorCode, `api.${string}` | `store.${string}`>
+  | 'request.malformed'
+  | 'orchestrator.unavailable'
+  | 'vault.cannot-open'
+  | 'config.invalid';
+
 /** What each reason is in HTTP: total, so that a new code without a status does not compile. */
-export const HTTP_STATUS = {
-  'route.unknown': 404,
-  'route.stopped': 503,
-  'route.starting': 503,
-  'route.unreachable': 502,
-  'route.forbidden': 403,
-  'route.certificate': 403,
-  'route.full': 503,
-  'route.no-descriptors': 503,
-  'route.owner-full': 503,
-  'route.tenant-full': 503,
-  'route.misdirected': 421,
-  'tls.required': 400,
-  'answer.malformed': 502,
-  'answer.missing': 502,
+export const HTTP_STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'request.malformed': 400,
-  'request.too-large': 413,
-  'request.timeout': 408,
   'api.invalid': 400,
   'api.unauthenticated': 401,
   'api.forbidden': 403,
@@ -38,4 +30,13 @@ export const HTTP_STATUS = {
   'orchestrator.unavailable': 503,
   'vault.cannot-open': 500,
   'config.invalid': 500,
-} as const satisfies Record<ErrorCode, number>;
+};
+
+/** 500 for a code that no call of the API should meet. */
+export function httpStatusOf(code: ErrorCode): number {
+  return isApiErrorCode(code) ? HTTP_STATUS[code] : HTTP_STATUS['api.internal'];
+}
+
+function isApiErrorCode(code: ErrorCode): code is ApiErrorCode {
+  return Object.hasOwn(HTTP_STATUS, code);
+}

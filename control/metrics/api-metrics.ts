@@ -1,21 +1,14 @@
 import { byLabel, gauge, type MetricFamily } from '../../core/metrics.ts';
-
-/** What the API knows of itself. */
-export interface ApiNumbers {
-  /** In progress. */
-  readonly calls: number;
-  /** Held by them. */
-  readonly bytes: number;
-  /** Pieces of work that wait for their turn. */
-  readonly waiting: number;
-  /** Refused so far, by the limit that was reached (a closed set). */
-  readonly refused: Readonly<Record<string, number>>;
-  /** Clients disconnected so far because they took their response too slowly. */
-  readonly slowReaders: number;
-}
+import type { ApplicationNumbers } from '../http/application.ts';
 
 /** What calls of the API hold, and who was kept from more. */
-export function apiMetrics({ calls, bytes, waiting, refused, slowReaders }: ApiNumbers): readonly MetricFamily[] {
+export function apiMetrics({
+  calls,
+  bytes,
+  waiting,
+  refused,
+  slowReaders,
+}: ApplicationNumbers): readonly MetricFamily[] {
   return [
     gauge('podgate_api_calls_active', 'Calls of the API in progress.', calls),
     gauge('podgate_api_bytes_in_flight', 'Bytes that calls are counted with: bodies and responses.', bytes),

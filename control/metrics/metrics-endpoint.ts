@@ -5,7 +5,7 @@ import { PodgateError } from '../../core/errors.ts';
 import { EXPOSITION_TYPE } from './exposition.ts';
 import { errorEnvelope } from '../http/envelope.ts';
 import { isKnownHost } from '../http/known-hosts.ts';
-import { HTTP_STATUS } from '../http/status-codes.ts';
+import { httpStatusOf } from '../http/status-codes.ts';
 
 export interface MetricsEndpointOptions {
   /** Prometheus' text, made at every scrape. */
@@ -57,7 +57,7 @@ function refusalOf(
 function refuse(response: ServerResponse, error: PodgateError, version: string): void {
   const body = JSON.stringify(errorEnvelope(error, version));
   response
-    .writeHead(HTTP_STATUS[error.code], {
+    .writeHead(httpStatusOf(error.code), {
       'content-type': 'application/json; charset=utf-8',
       'www-authenticate': 'Bearer',
     })

@@ -24,6 +24,7 @@ export function permissionOperations(pods: PodService, schemas: PodSchemas): rea
       result: PermissionsAnswer,
       access: 'token',
       handle: async (call) => ({
+        kind: 'json',
         message: 'Pod permissions retrieved successfully.',
         result: permissionsAnswer(await pods.permissions(call.caller, podIdOf(call))),
       }),
@@ -44,6 +45,7 @@ export function permissionOperations(pods: PodService, schemas: PodSchemas): rea
           throw new PodgateError('api.invalid', { publicMessages: problems });
         }
         return {
+          kind: 'json',
           message: 'Pod permissions updated successfully.',
           result: permissionsAnswer(await pods.setPermission(call.caller, podIdOf(call), { user, level })),
         };
@@ -58,6 +60,7 @@ export function permissionOperations(pods: PodService, schemas: PodSchemas): rea
       result: PermissionsAnswer,
       access: 'token',
       handle: async (call) => ({
+        kind: 'json',
         message: 'Pod permission deleted successfully.',
         result: permissionsAnswer(await pods.deletePermission(call.caller, podIdOf(call), call.params['user'] ?? '')),
       }),

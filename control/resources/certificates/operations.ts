@@ -57,6 +57,7 @@ export function certificatesOperation(certificates: Pick<CertificateAdmin, 'repo
         });
       }
       return {
+        kind: 'json-pieces',
         message: 'Certificates retrieved successfully.',
         pieces: piecesOf(certificates.report(), caller.tenant),
       };

@@ -24,7 +24,7 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
       summary: 'Says that the service is there.',
       result: z.null(),
       access: 'open',
-      handle: async () => ({ message: "I promise I'm healthy.", result: null }),
+      handle: async () => ({ kind: 'json', message: "I promise I'm healthy.", result: null }),
     },
     {
       operationId: 'healthz',
@@ -34,7 +34,7 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
       summary: 'This process lives.',
       result: z.null(),
       access: 'open',
-      handle: async () => ({ message: 'Alive.', result: null }),
+      handle: async () => ({ kind: 'json', message: 'Alive.', result: null }),
     },
     {
       operationId: 'readyz',
@@ -47,8 +47,8 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
       handle: async () => {
         const { ok, detail } = await withDeadline(readiness, log);
         return ok
-          ? { message: 'Ready.', result: detail }
-          : { status: 503, message: 'Not ready.', result: detail, outcome: 'error' };
+          ? { kind: 'json', message: 'Ready.', result: detail }
+          : { kind: 'json', status: 503, message: 'Not ready.', result: detail, outcome: 'error' };
       },
     },
     {
@@ -65,6 +65,7 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
           throw new PodgateError('api.invalid', { publicMessages: ['status: must be from 400 to 599'] });
         }
         return {
+          kind: 'json',
           status,
           message: 'Error processing the request.',
           result: `The service answered with status ${status}.`,

@@ -67,6 +67,7 @@ export function connectionsOperation(pods: Pick<PodService, 'connections'>): Ope
     handle: async (call) => {
       const seen = await pods.connections(call.caller, podIdOf(call));
       return {
+        kind: 'json',
         message: 'Pod connections retrieved successfully.',
         result: answerOf(seen),
         ...(seen.missing.length === 0 ? {} : { metadata: { missing: seen.missing } }),

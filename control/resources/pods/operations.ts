@@ -9,7 +9,7 @@ import type { PodService } from './pod-service.ts';
 import { WAIT_MAX_MS } from './wait-routable.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { jsonList, jsonText } from '../../http/json-pieces.ts';
-import type { AuthenticatedCall, Operation, QueryParameter, Reply } from '../../http/operation.ts';
+import type { AuthenticatedCall, JsonReply, Operation, QueryParameter, Reply } from '../../http/operation.ts';
 import { PodAnswer, podAnswer, type PublicPlace } from './response.ts';
 import { quotaAnswer } from '../../objects/quota/quota-response.ts';
 import type { PodSchemas } from './schema.ts';
@@ -67,7 +67,8 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       yield* await Promise.all(page.map((record) => answer(caller, record)));
     }
   }
-  const reply = async ({ caller }: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => ({
+  const reply = async ({ caller }: AuthenticatedCall, record: PodRecord, message: string): Promise<JsonReply> => ({
+    kind: 'json',
     message,
     result: await answer(caller, record),
     generation: record.generation,
@@ -129,6 +130,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
       handle: async (call) => ({
+        kind: 'json-pieces',
         message: 'Pods retrieved successfully.',
         metadata: { quota: quotaAnswer(await pods.quota(call.caller)) },
         pieces: jsonList(answers(call)),
@@ -200,7 +202,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
           keepVolume: flagOf(call, 'keep_volume'),
           precondition: preconditionOf(call.ifMatch),
         });
-        return { message: 'Pod successfully deleted.', result: '' };
+        return { kind: 'json', message: 'Pod successfully deleted.', result: '' };
       },
     },
     wishOperation(
@@ -237,6 +239,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
         });
         call.reserve(output.length + actions.reduce((sum, line) => sum + line.length, 0));
         return {
+          kind: 'json-pieces',
           message: 'Pod logs retrieved successfully.',
           pieces: logsPieces(output, actions),
           ...(note === null ? {} : { metadata: { note } }),
@@ -254,6 +257,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       handle: async (call) => {
         const { username, password } = await pods.credentials(call.caller, podIdOf(call));
         return {
+          kind: 'json',
           message: 'The request was successful',
           result: { user_username: username, user_password: password },
         };

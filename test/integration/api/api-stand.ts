@@ -8,7 +8,7 @@ import { createAuthenticator } from '../../../control/auth/authenticator.ts';
 import { signToken } from '../../../control/auth/sign-token.ts';
 import { makeTokenKey, type TokenKey } from '../../../control/auth/token-key.ts';
 import { type Api, type ApiOptions, createApi } from '../../../control/api.ts';
-import { answerClientError, API_SERVER_OPTIONS } from '../../../control/http/client-error.ts';
+import { answerClientError } from '../../../control/http/client-error.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { createAdmission } from '../../../control/objects/quota/admission.ts';
 import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
@@ -111,7 +111,7 @@ export class ApiStand {
       readiness: () => this.readiness(),
       ...change,
     });
-    this.server = createServer(API_SERVER_OPTIONS, this.api.listenerFor('control-port'));
+    this.server = createServer(this.api.serverOptions, this.api.listenerFor('control-port'));
     this.server.on('clientError', answerClientError('1.2.3'));
   }
 

@@ -3,7 +3,6 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 
-import { API_SERVER_OPTIONS } from '../../../control/http/client-error.ts';
 import { DEFAULT_CALL_LIMITS } from '../../../control/http/limits/call-admission.ts';
 import type { ApiOptions } from '../../../control/api.ts';
 import { metricsEndpoint } from '../../../control/metrics/metrics-endpoint.ts';
@@ -204,7 +203,7 @@ test('log lines name the client: of a worker’s word where workers call, of the
     return lines.length === 2 ? lines : null;
   });
   for (const line of direct) expect(line).toMatch(/"remoteAddress":"(::ffff:)?127\.0\.0\.1"/);
-  const gateway = createServer(API_SERVER_OPTIONS, stand.api.listenerFor('gateway'));
+  const gateway = createServer(stand.api.serverOptions, stand.api.listenerFor('gateway'));
   await new Promise<void>((resolve) => gateway.listen(0, '127.0.0.1', resolve));
   ends.push(() => gateway.close());
   const url = `http://127.0.0.1:${(gateway.address() as AddressInfo).port}/v3/pods`;

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import { DEFAULT_OPERATION_LIMITS } from '../../../control/http/serve.ts';
+import { DEFAULT_OPERATION_LIMITS } from '../../../control/http/operation.ts';
 import { BAD_NEW_PODS, BAD_UPDATES } from '../../unit/control/bad-pods.ts';
 import { type Answer, ApiStand } from './api-stand.ts';
 

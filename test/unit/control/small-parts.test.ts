@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 
 import { preconditionOf } from '../../../control/http/if-match.ts';
 import { parseRequestTarget } from '../../../control/http/request-path.ts';
-import { HTTP_STATUS } from '../../../control/http/status-codes.ts';
+import { type ApiErrorCode, HTTP_STATUS } from '../../../control/http/status-codes.ts';
 import { alphanumericSecret } from '../../../control/resources/pods/alphanumeric-secret.ts';
 import { KeyedMutex } from '../../../control/objects/keyed-mutex.ts';
 import { actionLine } from '../../../core/action-log.ts';
@@ -48,8 +48,8 @@ test('an If-Match is a test of the generation', () => {
 });
 
 test('every reason has a status that says whose fault it is', () => {
-  for (const [code, { fault }] of Object.entries(ERRORS)) {
-    const status = HTTP_STATUS[code as keyof typeof HTTP_STATUS];
+  for (const [code, status] of Object.entries(HTTP_STATUS)) {
+    const { fault } = ERRORS[code as ApiErrorCode];
     expect([code, status >= 500 ? 'ours' : 'theirs']).toEqual([code, fault === 'client' ? 'theirs' : 'ours']);
   }
 });

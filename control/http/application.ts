@@ -1,0 +1,105 @@
+import type { RequestListener, ServerOptions } from 'node:http';
+
+import Router from '@koa/router';
+import Koa from 'koa';
+
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Authenticator } from '../auth/authenticator.ts';
+import type { Listener } from './client-address.ts';
+import { exchange } from './exchange.ts';
+import { type CallLimits, CallAdmission, DEFAULT_CALL_LIMITS } from './limits/call-admission.ts';
+import { FairTurns } from './limits/fair-turns.ts';
+import { type RateLimit, RatePerAddress } from './limits/rate-per-address.ts';
+import { DEFAULT_SLOW_READER_LIMITS, type SlowReaderLimits, SlowReaders } from './limits/slow-readers.ts';
+import { DEFAULT_OPERATION_LIMITS, type Operation, type OperationLimits } from './operation.ts';
+import { type ReservedIds, reservedPaths } from './reserved-paths.ts';
+import { serve } from './serve.ts';
+import { serverOptionsFor } from './server-options.ts';
+
+const DEFAULT_FAILED_LOGINS: RateLimit = { perMinute: 120, burst: 120 };
+/** A client that is refused again and again leaves a line every two seconds. */
+const REFUSED_LOG_LINES: RateLimit = { perMinute: 30, burst: 60 };
+
+export interface ApplicationOptions {
+  readonly authenticator: Authenticator;
+  /** Said in every envelope. */
+  readonly version: string;
+  readonly reserved: ReservedIds;
+  /** What calls may hold at a time. Default: DEFAULT_CALL_LIMITS. */
+  readonly calls?: CallLimits;
+  /** Of operations that state none of their own. Default: DEFAULT_OPERATION_LIMITS. */
+  readonly operationLimits?: OperationLimits;
+  readonly slowReaders?: SlowReaderLimits;
+  /** 401s an address gets; further ones are 429. */
+  readonly failedLogins?: RateLimit;
+  /** Host names under which the control port is asked; lower case. */
+  readonly controlHosts: ReadonlySet<string>;
+  readonly monotonicMs: () => number;
+  readonly log: Logger;
+}
+
+/** What the application knows of itself. */
+export interface ApplicationNumbers {
+  /** In progress. */
+  readonly calls: number;
+  /** Held by them. */
+  readonly bytes: number;
+  /** Pieces of work that wait for their turn. */
+  readonly waiting: number;
+  /** Refused so far, by the limit that was reached (a closed set). */
+  readonly refused: Readonly<Record<string, number>>;
+  /** Clients disconnected so far because they took their response too slowly. */
+  readonly slowReaders: number;
+}
+
+export interface Application {
+  /** For a server made with `serverOptions`; its 'clientError' is answerClientError's. */
+  readonly listenerFor: (listener: Listener) => RequestListener;
+  readonly serverOptions: ServerOptions;
+  readonly numbers: () => ApplicationNumbers;
+}
+
+/** Serves operations under `/v3` and without it, whatever they are about. It opens nothing. */
+export function createApplication(operations: readonly Operation[], options: ApplicationOptions): Application {
+  const { authenticator, log, version, controlHosts, monotonicMs } = options;
+  const defaults = options.operationLimits ?? DEFAULT_OPERATION_LIMITS;
+  const router = new Router({ sensitive: true });
+  for (const operation of operations) {
+    const path = operation.path.replaceAll(/\{(\w+)\}/g, ':$1');
+    const methods = operation.methods.map((method) => method.toUpperCase());
+    router.register(path, methods, serve(operation, { authenticator, limits: defaults, version }));
+  }
+
+  const admission = new CallAdmission(options.calls ?? DEFAULT_CALL_LIMITS);
+  const turns = new FairTurns();
+  const slowReaders = new SlowReaders(options.slowReaders ?? DEFAULT_SLOW_READER_LIMITS);
+  const shared = {
+    ...{ log, version, admission, turns, slowReaders, controlHosts, monotonicMs },
+    failedLogins: new RatePerAddress(options.failedLogins ?? DEFAULT_FAILED_LOGINS),
+    logLines: new RatePerAddress(REFUSED_LOG_LINES),
+  };
+  return {
+    listenerFor: (listener) => {
+      const app = new Koa();
+      app.use(exchange({ ...shared, listener }));
+      app.use(reservedPaths(operations, options.reserved));
+      app.use(router.routes());
+      app.use(router.allowedMethods());
+      // What is left over is a connection that broke while the response was on its way.
+      app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'an answer could not be delivered'));
+      const handle = app.callback();
+      return (request, response) => {
+        void handle(request, response);
+      };
+    },
+    serverOptions: serverOptionsFor(operations.map(({ limits }) => ({ ...defaults, ...limits }))),
+    numbers: () => ({
+      calls: admission.calls,
+      bytes: admission.bytes,
+      waiting: turns.waiting,
+      refused: admission.refused(),
+      slowReaders: slowReaders.disconnected,
+    }),
+  };
+}
