@@ -95,7 +95,7 @@ module.exports = {
       from: { pathNot: '^(test|bench|scripts)/' },
       to: { path: '^(test|bench|scripts)/' },
     },
-    sdk('koa', 'koa|@koa/router', '^control/http/'),
+    sdk('koa', 'koa|@koa/router|@koa/cors', '^control/http/'),
     sdk('zod', 'zod', '^(config|control/http|control/objects|control/resources)/'),
     sdk('yaml', 'yaml', '^(config|test)/'),
     sdk('x509', '@peculiar/[a-z0-9-]+', '^(certs|test)/'),

@@ -3,6 +3,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { parseAddressRange } from '../core/address-range.ts';
 import { acmeSection } from './acme-section.ts';
+import { corsSection } from './cors-section.ts';
 import { apiSection } from './api-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
 import { processSection } from './process-section.ts';
@@ -85,6 +86,8 @@ const CONFIG_FILE = z.strictObject({
     .max(LISTENERS_MAX)
     .default([]),
   api: apiSection,
+  cors: corsSection,
+  status_names: z.enum(['seed', 'tapis']).default('seed'),
   kubernetes: kubernetesSection.optional(),
   process: processSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),

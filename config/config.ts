@@ -53,6 +53,10 @@ export interface Config extends RoleSettings {
   readonly trustedProxies: readonly string[];
   readonly accessLog: AccessLogConfig;
   readonly sessions: SessionsConfig;
+  /** By which names the API returns statuses, unless a call says otherwise. */
+  readonly statusNames: 'seed' | 'tapis';
+  /** Null: the API answers no cross-origin request. */
+  readonly cors: CorsConfig | null;
   readonly api: ApiConfig;
   /** The operator's own certificates: absolute names of PEM files. */
   readonly certificates: readonly { readonly certificateFile: string; readonly keyFile: string }[];
@@ -295,6 +299,15 @@ export interface ApiConfig {
   readonly controlHosts: readonly string[];
   /** Absolute. Holds the token that lets others than loopback read /metrics; null = nobody else may. */
   readonly metricsTokenFile: string | null;
+}
+
+/** Which web pages of other origins may use the API. */
+export interface CorsConfig {
+  /** `https://host[:port]`, or `*` alone: any page. */
+  readonly origins: readonly string[];
+  /** Whether browsers may send cookies along; never with `*`. */
+  readonly credentials: boolean;
+  readonly maxAgeSeconds: number;
 }
 
 /** What becomes of sessions that run when their route changes. */

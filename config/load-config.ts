@@ -5,6 +5,7 @@ import { resolve } from 'node:path';
 import { PodgateError } from '../core/errors.ts';
 import { acmeConfigOf } from './acme-section.ts';
 import { apiConfigOf } from './api-section.ts';
+import { corsConfigOf } from './cors-section.ts';
 import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -117,6 +118,8 @@ function combine(
     trustedProxies: file.trustedProxies,
     accessLog: accessLogOf(file.accessLog, environment.PODGATE_ORCHESTRATOR, dataDir, cwd),
     sessions: file.sessions,
+    statusNames: file.status_names,
+    cors: corsConfigOf(file.cors, problems),
     api: apiConfigOf(
       {
         section: file.api,

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 
 import type { CertificateAdmin } from '../core/certificate-admin.ts';
 import { RESERVED_POD_IDS } from '../core/ids.ts';
+import type { StatusNames } from '../core/pod.ts';
 import { type Application, type ApplicationOptions, createApplication } from './http/application.ts';
 import { controlHostNames } from './http/known-hosts.ts';
 import { openApiOf, openApiOperation } from './http/open-api.ts';
@@ -15,6 +16,7 @@ import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
 import { PodAnswer } from './resources/pods/response.ts';
 import { podSchemas } from './resources/pods/schema.ts';
+import { tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
   extends
@@ -26,6 +28,8 @@ export interface ApiOptions
   /** Default: nobody is told of any. */
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
+  /** By which names statuses are returned unless a call says otherwise. Default: seed. */
+  readonly statusNames?: StatusNames;
   /** Host names of the control port beside those of loopback and its own addresses. Default: none. */
   readonly controlHosts?: readonly string[];
   /** Default: node:crypto. */
@@ -55,6 +59,7 @@ export function createApi(options: ApiOptions): Api {
       pods,
       schemas,
       templates: options.templates,
+      statusNames: options.statusNames ?? 'seed',
       placeOf: (tenant) => ({
         baseHost: baseHosts.get(tenant) ?? 'localhost',
         publicHttpsPort: options.publicHttpsPort,
@@ -62,6 +67,7 @@ export function createApi(options: ApiOptions): Api {
     }),
     connectionsOperation(pods),
     ...permissionOperations(pods, schemas),
+    ...tenantOperations(options),
     ...miscOperations(options.readiness, options.log),
   ];
   const openApi = openApiOf(operations, {

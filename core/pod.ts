@@ -20,6 +20,20 @@ export const POD_STATUSES: readonly PodStatus[] = [
   'SHUTTING_DOWN',
 ];
 
+/** What clients of the Tapis Pods API since 1.3.1 call the same statuses. */
+export const TAPIS_STATUS_NAMES = {
+  STOPPED: 'STOPPED',
+  REQUESTED: 'REQUESTED',
+  SPAWNER_SETUP: 'SPAWNER SETUP',
+  CREATING_CONTAINER: 'CREATING',
+  RUNNING: 'AVAILABLE',
+  ERROR: 'ERROR',
+  COMPLETE: 'COMPLETE',
+  SHUTTING_DOWN: 'DELETING',
+} as const satisfies Readonly<Record<PodStatus, string>>;
+/** Which of the two a response uses. */
+export type StatusNames = 'seed' | 'tapis';
+
 export type StanzaProtocol = 'http' | 'tcp' | 'postgres' | 'local_only';
 
 /** How a stanza differs from what most need; what is not there has its default. All of it acts at once. */
@@ -34,8 +48,15 @@ export interface StanzaOptions {
   readonly clientCa?: string;
 }
 
+/** The link by which the Tapis interface opens a pod. For display; what is not there has its default. */
+export interface StanzaLink {
+  readonly uiUri?: string;
+  readonly uiUriRedirect?: true;
+  readonly uiUriDescription?: string;
+}
+
 /** One entry of a pod's networking. */
-export interface Stanza extends StanzaOptions {
+export interface Stanza extends StanzaOptions, StanzaLink {
   readonly protocol: StanzaProtocol;
   readonly port: number;
   /** IPv4 or IPv6 addresses or CIDR blocks that may connect; empty = everyone. */

@@ -235,6 +235,8 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     allowsImages,
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
+    statusNames: config.statusNames,
+    cors: config.cors,
     version,
     calls: config.api.calls,
     slowReaders: config.api.slowReaders,

@@ -232,7 +232,7 @@ function tokenOf({ tapisToken, authorization }: Credentials): string {
 }
 
 /** The host without its port, lower-case and without a final dot; '' when there is none. */
-function hostName(host: string | undefined): string {
+export function hostName(host: string | undefined): string {
   if (host === undefined) return '';
   return host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
 }

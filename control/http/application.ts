@@ -7,6 +7,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Listener } from './client-address.ts';
+import { corsFor, type CorsOptions } from './cors.ts';
 import { exchange } from './exchange.ts';
 import { type CallLimits, CallAdmission, DEFAULT_CALL_LIMITS } from './limits/call-admission.ts';
 import { FairTurns } from './limits/fair-turns.ts';
@@ -26,6 +27,8 @@ export interface ApplicationOptions {
   /** Said in every envelope. */
   readonly version: string;
   readonly reserved: ReservedIds;
+  /** Web pages of other origins that may use the API. Default: none. */
+  readonly cors?: CorsOptions | null;
   /** What calls may hold at a time. Default: DEFAULT_CALL_LIMITS. */
   readonly calls?: CallLimits;
   /** Of operations that state none of their own. Default: DEFAULT_OPERATION_LIMITS. */
@@ -82,6 +85,7 @@ export function createApplication(operations: readonly Operation[], options: App
   return {
     listenerFor: (listener) => {
       const app = new Koa();
+      if (options.cors !== undefined && options.cors !== null) app.use(corsFor(options.cors));
       app.use(exchange({ ...shared, listener }));
       app.use(reservedPaths(operations, options.reserved));
       app.use(router.routes());

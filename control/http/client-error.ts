@@ -21,7 +21,7 @@ export function answerClientError(version: string): (error: Error, socket: Duple
     socket.end(
       [
         `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
-        'Content-Type: application/json; charset=utf-8',
+        'Content-Type: application/json',
         `Content-Length: ${Buffer.byteLength(body)}`,
         'Connection: close',
         '',

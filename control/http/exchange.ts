@@ -49,6 +49,7 @@ export interface ExchangeOptions {
 }
 
 const REQUEST_ID = /^[\w.-]{1,64}$/;
+const JSON_TYPE = 'application/json';
 const RETRY_AFTER_SECONDS = '2';
 
 /**
@@ -93,6 +94,8 @@ export function exchange(options: ExchangeOptions): Middleware {
     }
     // Bytes that nobody reads would keep the connection for as long as they come.
     if (!context.req.complete) context.set('Connection', 'close');
+    // Koa adds a charset, which JSON has none of (RFC 8259, section 11), and by which tapipy no longer knows it as JSON.
+    if (context.type === JSON_TYPE) context.set('Content-Type', JSON_TYPE);
     // Probes ask every few seconds: what they find good is no news.
     const isNews = context.status >= 400 || !PROBES.has(context.path);
     const isOfUser = state.username !== undefined && context.status !== 429;

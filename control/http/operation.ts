@@ -7,6 +7,8 @@ export interface Call {
   /** Decoded: `%2F` is a slash here. */
   readonly params: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
+  /** The Host header, as it was sent; '' without one. */
+  readonly host: string;
   /** The If-Match header. */
   readonly ifMatch: string | undefined;
   /** Parsed JSON, for operations with a body; not checked yet. */
@@ -22,6 +24,8 @@ export interface Call {
 
 export interface AuthenticatedCall extends Call {
   readonly caller: Caller;
+  /** An administrator who asked, by `X-Pods-Admin: true`, to see what belongs to others as well. */
+  readonly isAdminView: boolean;
 }
 
 /** What is said beside the result, in the envelope and in the head of the response. */

@@ -1,5 +1,6 @@
 import type { RouterContext } from '@koa/router';
 
+import { PodgateError } from '../../core/errors.ts';
 import type { Authenticator, Caller } from '../auth/authenticator.ts';
 import { announcedBytes, readJsonBody } from './body.ts';
 import type { ExchangeState } from './exchange.ts';
@@ -32,6 +33,7 @@ export function serve(
     return {
       params: context.params,
       query: state.query,
+      host: context.request.headers.host ?? '',
       ifMatch: context.request.headers['if-match'],
       body,
       reserve: (bytes) => state.call.reserve(bytes),
@@ -55,11 +57,23 @@ export function serve(
   const replyOf = async (context: RouterContext<ExchangeState>): Promise<Reply> => {
     if (operation.access === 'open') return await operation.handle(await callOf(context));
     const caller = await callerOf(context);
-    return await operation.handle({ ...(await callOf(context)), caller });
+    const isAdminView = adminViewOf(context.request.headers['x-pods-admin'], caller);
+    return await operation.handle({ ...(await callOf(context)), caller, isAdminView });
   };
   return async (context) => {
     await respond(context, await replyOf(context), { version, isSafe, idleMs: limits.idleMs });
   };
+}
+
+/** Throws 'api.forbidden' for callers who are no administrators: they would take what they see for all there is. */
+function adminViewOf(header: string | readonly string[] | undefined, { isAdministrator }: Caller): boolean {
+  if (textOf(header)?.toLowerCase() !== 'true') return false;
+  if (isAdministrator) return true;
+  throw new PodgateError('api.forbidden', {
+    publicMessages: [
+      'X-Pods-Admin is for administrators (role pods_admin). Leave the header out to see your own pods.',
+    ],
+  });
 }
 
 function textOf(header: string | readonly string[] | undefined): string | undefined {

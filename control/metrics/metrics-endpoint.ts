@@ -58,7 +58,7 @@ function refuse(response: ServerResponse, error: PodgateError, version: string):
   const body = JSON.stringify(errorEnvelope(error, version));
   response
     .writeHead(httpStatusOf(error.code), {
-      'content-type': 'application/json; charset=utf-8',
+      'content-type': 'application/json',
       'www-authenticate': 'Bearer',
     })
     .end(body);

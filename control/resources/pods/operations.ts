@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { PodgateError } from '../../../core/errors.ts';
-import type { PodRecord } from '../../../core/pod.ts';
+import type { PodRecord, StatusNames } from '../../../core/pod.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { ChangedPod } from '../../objects/change.ts';
@@ -30,7 +30,18 @@ export interface PodOperationParts {
   readonly schemas: PodSchemas;
   readonly templates: TemplateCatalog;
   readonly placeOf: (tenant: string) => PublicPlace;
+  /** Where a call does not say which it wants. */
+  readonly statusNames: StatusNames;
 }
+
+const STATUS_NAMES: QueryParameter = {
+  name: 'status_names',
+  description: 'seed: RUNNING, CREATING_CONTAINER, ...; tapis: AVAILABLE, CREATING, ... Default: set by the operator.',
+};
+const ignored = (name: string): QueryParameter => ({
+  name,
+  description: 'Accepted for clients of the newer API; changes nothing in this release.',
+});
 
 const WAIT: QueryParameter = {
   name: 'wait',
@@ -52,25 +63,33 @@ const PREVIOUS: QueryParameter = {
 export function podOperations(parts: PodOperationParts): readonly Operation[] {
   const { pods, schemas } = parts;
 
-  const answer = async (caller: Caller, record: PodRecord): Promise<PodAnswerBody> =>
+  const answer = async ({ caller, query }: AuthenticatedCall, record: PodRecord): Promise<PodAnswerBody> =>
     podAnswer(
       record,
       pods.environment(caller, record),
       parts.placeOf(record.tenant),
       await pods.actions(record, ACTIONS_IN_ANSWER),
       parts.templates.find(record.spec.template) === null,
+      statusNamesOf(query, parts.statusNames),
     );
   /** Counted page by page: the pods of one page are held in memory until the client has taken the page before. */
-  async function* answers({ caller, reserve }: AuthenticatedCall): AsyncGenerator<PodAnswerBody> {
-    for await (const page of pods.list(caller)) {
-      reserve(Math.max(LIST_BYTES, AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0)));
-      yield* await Promise.all(page.map((record) => answer(caller, record)));
+  async function* answers(call: AuthenticatedCall): AsyncGenerator<PodAnswerBody> {
+    for await (const page of pods.list(call.caller, { all: call.isAdminView })) {
+      call.reserve(
+        Math.max(LIST_BYTES, AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0)),
+      );
+      yield* await Promise.all(page.map((record) => answer(call, record)));
     }
   }
-  const reply = async ({ caller }: AuthenticatedCall, record: PodRecord, message: string): Promise<JsonReply> => ({
+  const accessibleIds = async (caller: Caller): Promise<readonly string[]> => {
+    const ids: string[] = [];
+    for await (const page of pods.list(caller)) for (const { podId } of page) ids.push(podId);
+    return ids;
+  };
+  const reply = async (call: AuthenticatedCall, record: PodRecord, message: string): Promise<JsonReply> => ({
     kind: 'json',
     message,
-    result: await answer(caller, record),
+    result: await answer(call, record),
     generation: record.generation,
   });
   /** The reply once the routes are live, when the caller asked for that. */
@@ -118,21 +137,26 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     },
   });
 
-  return [
+  const operations: readonly Operation[] = [
     {
       operationId: 'get_pods',
       methods: ['get'],
       path: '/pods',
       tag: 'Pods',
       summary:
-        'The pods on which you have READ or more. metadata.quota says what the pods you created use, and your limits.',
+        'The pods on which you have READ or more; with X-Pods-Admin, all of the tenant. metadata.quota says what the pods ' +
+        'you created use, and your limits.',
+      query: [ignored('derived_lite')],
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
       handle: async (call) => ({
         kind: 'json-pieces',
         message: 'Pods retrieved successfully.',
-        metadata: { quota: quotaAnswer(await pods.quota(call.caller)) },
+        metadata: {
+          quota: quotaAnswer(await pods.quota(call.caller)),
+          ...(call.isAdminView && { admin_context: { user_accessible_ids: await accessibleIds(call.caller) } }),
+        },
         pieces: jsonList(answers(call)),
       }),
     },
@@ -158,10 +182,24 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       path: '/pods/{pod_id}',
       tag: 'Pods',
       summary: 'A pod. READ.',
+      query: [ignored('include_configs'), ignored('check_unresolved')],
       result: PodAnswer,
       access: 'token',
       handle: async (call) =>
         await reply(call, await pods.get(call.caller, podIdOf(call)), 'Pod retrieved successfully.'),
+    },
+    {
+      operationId: 'get_derived_pod',
+      methods: ['get'],
+      path: '/pods/{pod_id}/derived',
+      tag: 'Pods',
+      summary:
+        'A pod with what its template adds. In this release a pod shows that already: the same as get_pod. READ.',
+      query: [ignored('include_configs'), ignored('resolve_secrets')],
+      result: PodAnswer,
+      access: 'token',
+      handle: async (call) =>
+        await reply(call, await pods.get(call.caller, podIdOf(call)), 'Final derived pod retrieved successfully.'),
     },
     {
       operationId: 'update_pod',
@@ -264,6 +302,20 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       },
     },
   ];
+  return operations.map((operation) => withStatusNames(operation, parts.statusNames));
+}
+
+/** Every operation that returns a pod takes status_names, and refuses other values before it does anything. */
+function withStatusNames(operation: Operation, otherwise: StatusNames): Operation {
+  if (operation.access !== 'token') return operation;
+  return {
+    ...operation,
+    query: [...(operation.query ?? []), STATUS_NAMES],
+    handle: async (call: AuthenticatedCall) => {
+      statusNamesOf(call.query, otherwise);
+      return await operation.handle(call);
+    },
+  };
 }
 
 async function* logsPieces(output: Uint8Array, actions: readonly string[]): AsyncGenerator<string> {
@@ -276,6 +328,12 @@ async function* logsPieces(output: Uint8Array, actions: readonly string[]): Asyn
 
 export function podIdOf(call: AuthenticatedCall): string {
   return call.params['pod_id'] ?? '';
+}
+
+function statusNamesOf(query: URLSearchParams, otherwise: StatusNames): StatusNames {
+  const names = query.get('status_names') ?? otherwise;
+  if (names === 'seed' || names === 'tapis') return names;
+  throw new PodgateError('api.invalid', { publicMessages: ['status_names: must be seed or tapis'] });
 }
 
 function wantsRoutable({ query }: AuthenticatedCall): boolean {

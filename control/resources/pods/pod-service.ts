@@ -11,6 +11,7 @@ import type { PodParts } from './pod-parts.ts';
 import {
   getPod,
   lastActions,
+  type ListOptions,
   listPods,
   type LogsRequest,
   type PodLogs,
@@ -34,7 +35,7 @@ import type { WrittenPod } from './written-pod.ts';
 export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
   /** In pages; each is read when it is asked for. */
-  list(caller: Caller): AsyncIterable<readonly PodRecord[]>;
+  list(caller: Caller, options?: ListOptions): AsyncIterable<readonly PodRecord[]>;
   get(caller: Caller, podId: string): Promise<PodRecord>;
   update(caller: Caller, podId: string, written: WrittenPod, precondition: Precondition): Promise<UpdatedPod>;
   delete(
@@ -68,7 +69,7 @@ export function createPodService(parts: PodParts): PodService {
   const mutex = new KeyedMutex();
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
-    list: (caller) => listPods(parts, caller),
+    list: (caller, options) => listPods(parts, caller, options),
     get: (caller, podId) => getPod(parts, caller, podId),
     update: (caller, podId, written, precondition) => updatePod(parts, mutex, caller, podId, written, precondition),
     delete: (caller, podId, options) => deletePod(parts, mutex, caller, podId, options),

@@ -53,6 +53,9 @@ function stanzaOf(stanza: NonNullable<NewPodBody['networking']>[string]): Writte
     backendProtocol: stanza.backend_protocol,
     sendProxyProtocol: stanza.proxy_protocol,
     clientCa: stanza.client_ca,
+    uiUri: stanza.tapis_ui_uri,
+    uiUriRedirect: stanza.tapis_ui_uri_redirect,
+    uiUriDescription: stanza.tapis_ui_uri_description,
   });
 }
 

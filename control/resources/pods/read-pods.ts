@@ -28,22 +28,31 @@ export async function getPod(parts: PodParts, caller: Caller, podId: string): Pr
   return (await readPod(parts.store, caller, podId, 'READ', 'Reading')).value;
 }
 
+export interface ListOptions {
+  /** Every pod of the tenant: for administrators who ask for it. Default: false. */
+  readonly all?: boolean;
+}
+
 /**
- * Every pod on which the caller has a permission, in the order of their ids, a page at a time; administrators see no more,
- * as in Tapis. No more than one page is in memory.
+ * Every pod on which the caller has a permission, in the order of their ids, a page at a time; administrators see no more
+ * unless they ask, as in Tapis. No more than one page is in memory.
  */
-export async function* listPods(parts: PodParts, caller: Caller): AsyncGenerator<readonly PodRecord[]> {
+export async function* listPods(
+  parts: PodParts,
+  caller: Caller,
+  { all = false }: ListOptions = {},
+): AsyncGenerator<readonly PodRecord[]> {
   let after: string | undefined;
   for (;;) {
     const page = await parts.store.list('pod', {
       tenant: caller.tenant,
-      index: userIndex(caller.username),
+      ...(all ? {} : { index: userIndex(caller.username) }),
       limit: PAGE,
       ...(after === undefined ? {} : { after }),
     });
     yield page
       .map(({ value }) => value)
-      .filter((record) => record.deleting === null && levelOf(record, caller.username) !== null);
+      .filter((record) => record.deleting === null && (all || levelOf(record, caller.username) !== null));
     after = page.at(-1)?.key;
     if (page.length < PAGE || after === undefined) return;
   }

@@ -3,7 +3,15 @@ import { z } from 'zod';
 import { HIDDEN_VALUE } from '../../../core/environment.ts';
 import { podHost } from '../../../core/ids.ts';
 import { timeToStopMs } from '../../../core/lifecycle/plan.ts';
-import { POD_STATUSES, type PodRecord, type PodSpec, type VolumeMount, WISHES } from '../../../core/pod.ts';
+import {
+  POD_STATUSES,
+  type PodRecord,
+  type PodSpec,
+  type StatusNames,
+  TAPIS_STATUS_NAMES,
+  type VolumeMount,
+  WISHES,
+} from '../../../core/pod.ts';
 
 const time = z.iso.datetime();
 
@@ -13,10 +21,13 @@ const StanzaAnswer = z.object({
   url: z.string().describe('Host name under which the stanza is reached; empty for local_only.'),
   public_port: z.int().describe('Port on which the gateway is reached.'),
   ip_allow_list: z.array(z.string()),
-  tls: z.enum(['passthrough']).optional().describe('These four are there where they differ from their defaults.'),
+  tls: z.enum(['passthrough']).optional().describe('This and what follows is there where it differs from its default.'),
   backend_protocol: z.enum(['h2c']).optional(),
   proxy_protocol: z.enum(['v1', 'v2']).optional(),
   client_ca: z.string().optional(),
+  tapis_ui_uri: z.string().optional(),
+  tapis_ui_uri_redirect: z.boolean().optional(),
+  tapis_ui_uri_description: z.string().optional(),
 });
 
 const VolumeMountAnswer = z.object({
@@ -56,7 +67,9 @@ export const PodAnswer = z.object({
     gpus: z.int(),
   }),
   time_to_stop_ts: time.nullable(),
-  status: z.enum(POD_STATUSES),
+  status: z
+    .enum([...POD_STATUSES, ...Object.values(TAPIS_STATUS_NAMES)])
+    .describe('By the names that status_names selects.'),
   status_container: z.object({
     phase: z.string().optional(),
     start_time: time.nullable().optional(),
@@ -71,6 +84,9 @@ export const PodAnswer = z.object({
   update_ts: time,
   start_instance_ts: time.nullable(),
   action_logs: z.array(z.string()).describe('The last 10.'),
+  // What clients of the newer API read; there is nothing behind them in this release.
+  secret_map: z.object({}),
+  compute_queue: z.literal('default'),
 });
 
 /** Where the pods of a tenant are reached. */
@@ -86,6 +102,7 @@ export function podAnswer(
   place: PublicPlace,
   actions: readonly string[],
   isImage: boolean,
+  statusNames: StatusNames,
 ): z.output<typeof PodAnswer> {
   const { spec } = record;
   return {
@@ -114,7 +131,7 @@ export function podAnswer(
       gpus: spec.resources.gpus,
     },
     time_to_stop_ts: timeToStopTs(record),
-    status: record.status,
+    status: statusNames === 'tapis' ? TAPIS_STATUS_NAMES[record.status] : record.status,
     status_container: statusContainerAnswer(record),
     data_attached: [],
     roles_inherited: [],
@@ -122,6 +139,8 @@ export function podAnswer(
     update_ts: isoTime(record.updatedAtMs),
     start_instance_ts: record.startInstanceMs === null ? null : isoTime(record.startInstanceMs),
     action_logs: [...actions],
+    secret_map: {},
+    compute_queue: 'default',
   };
 }
 
@@ -139,6 +158,9 @@ function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeo
         ...(options.backendProtocol !== undefined && { backend_protocol: options.backendProtocol }),
         ...(options.sendProxyProtocol !== undefined && { proxy_protocol: options.sendProxyProtocol }),
         ...(options.clientCa !== undefined && { client_ca: options.clientCa }),
+        ...(options.uiUri !== undefined && { tapis_ui_uri: options.uiUri }),
+        ...(options.uiUriRedirect !== undefined && { tapis_ui_uri_redirect: options.uiUriRedirect }),
+        ...(options.uiUriDescription !== undefined && { tapis_ui_uri_description: options.uiUriDescription }),
       },
     ]),
   );

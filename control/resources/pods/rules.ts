@@ -4,7 +4,13 @@ import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place
 import type { StoredEnvironment } from '../../../core/environment.ts';
 import type { PodSpec, Resources, Stanza } from '../../../core/pod.ts';
 import type { Template, TemplateCatalog } from '../../../core/template.ts';
-import { networkingProblems, stanzaProblems, templateOptionProblems, writtenOptions } from './stanza-rules.ts';
+import {
+  networkingProblems,
+  stanzaProblems,
+  templateOptionProblems,
+  writtenLink,
+  writtenOptions,
+} from './stanza-rules.ts';
 import { volumeMountsOf } from './volume-rules.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
@@ -61,12 +67,31 @@ export function specOfUpdate(
   const problems = [...written.problems];
   const template = context.templates.find(present.template);
   const runs = { name: present.template, written: present.writtenTemplate, template };
+  problems.push(...changedTemplateProblems(written.fields, present, context.templates));
   const spec = specOf(written.fields, present, runs, context, written, problems);
   const most = podIdMaxLength(context.place, Object.keys(spec.networking).filter(isGoodStanza));
   if (podId.length > most) {
     problems.push(`networking: these stanza names leave room for a pod_id of at most ${most} characters`);
   }
   return problems.length > 0 ? { kind: 'refused', problems } : { kind: 'accepted', value: spec };
+}
+
+/** Newer clients send the template or image along. It is fixed at create: data and credentials belong to it. */
+function changedTemplateProblems(
+  { podTemplate = '', template = '', image = '' }: PodFields,
+  present: PodSpec,
+  templates: TemplateCatalog,
+): readonly string[] {
+  const sent = [
+    ['pod_template', podTemplate],
+    ['template', template],
+    ['image', image],
+  ] as const;
+  return sent.flatMap(([name, value]) =>
+    value === '' || value === present.writtenTemplate || (templates.find(value)?.name ?? value) === present.template
+      ? []
+      : [`${name}: cannot be changed after create (this pod runs ${present.writtenTemplate}); create another pod`],
+  );
 }
 
 /** Do two specs ask for the same? */
@@ -239,6 +264,7 @@ function freeNetworking(
       port: stanza.port ?? DEFAULT_NETWORKING_STANZA.port,
       ipAllowList: stanza.ipAllowList ?? [],
       ...writtenOptions(stanza),
+      ...writtenLink(stanza),
     };
     problems.push(...stanzaProblems(`networking.${name}`, networking[name], stanza));
   }
@@ -264,7 +290,12 @@ function fixedNetworking(
       problems.push(`networking.${name}: the networking of ${templateName} is fixed: ${offered.join(', ')}`);
       continue;
     }
-    networking[name] = { ...own, ipAllowList: stanza.ipAllowList ?? [], ...writtenOptions(stanza) };
+    networking[name] = {
+      ...own,
+      ipAllowList: stanza.ipAllowList ?? [],
+      ...writtenOptions(stanza),
+      ...writtenLink(stanza),
+    };
     problems.push(
       ...stanzaProblems(`networking.${name}`, networking[name], stanza),
       ...templateOptionProblems(`networking.${name}`, templateName, networking[name]),

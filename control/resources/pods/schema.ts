@@ -7,6 +7,7 @@ import { userNameProblem } from '../../auth/user-name.ts';
 import { clientCaProblem } from './client-ca.ts';
 import type { PodLimits } from './pod-parts.ts';
 import { boundedList, boundedRecord, boundedText } from '../../http/bounded.ts';
+import { idlePodFields, idleStanzaFields, linkFields, nullAsAbsent, numeric } from './tapis-fields.ts';
 
 const STANZAS_MAX = 3;
 const PORT_MIN = 10;
@@ -62,6 +63,15 @@ const environment = boundedRecord(
   )
   .describe('Environment of the pod; for templates that take a command.');
 
+// The first words are those that Tapis clients look for.
+const description = z
+  .string()
+  .refine((value) => value.length <= DESCRIPTION_MAX_LENGTH, {
+    error: `description field must be less than ${DESCRIPTION_MAX_LENGTH} characters (${DESCRIPTION_MAX_LENGTH} at most)`,
+    abort: true,
+  })
+  .regex(/^[\x20-\x7e\t\r\n]*$/, 'must hold only ASCII characters');
+
 const storedList = (what: string) => boundedList(boundedText(256), STORED_LIST_MAX).describe(what);
 
 const templateName = (what: string) =>
@@ -103,6 +113,8 @@ const stanza = z.strictObject({
     .check(ruled(clientCaProblem))
     .optional()
     .describe('CA certificates in PEM form: clients must show a certificate that one of them issued. Empty: none.'),
+  ...linkFields,
+  ...idleStanzaFields,
   url: boundedText(255).optional().describe('Set by the service; what is sent is ignored.'),
   public_port: z.int().optional().describe('Set by the service; what is sent is ignored.'),
 });
@@ -126,13 +138,15 @@ const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount, { 
   'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped.',
 );
 
+const sentTemplate = templateName('Accepted if it is what the pod runs: it cannot be changed.').optional();
+
 /** The bodies of the seed-era API with every bound. Each field is checked by itself (see checkFields). */
 export function podSchemas(limits: PodLimits) {
   const minimum = limits.minTimeToStopSeconds;
   const timeToStop = (isAllowed: (seconds: number) => boolean, what: string) =>
-    z.int().max(TIME_TO_STOP_MAX_SECONDS).refine(isAllowed, what);
-  const cpu = z.int().min(limits.cpu.minimum).max(limits.cpu.maximum);
-  const memory = z.int().min(limits.memory.minimum).max(limits.memory.maximum);
+    numeric(z.int().max(TIME_TO_STOP_MAX_SECONDS).refine(isAllowed, what));
+  const cpu = numeric(z.int().min(limits.cpu.minimum).max(limits.cpu.maximum));
+  const memory = numeric(z.int().min(limits.memory.minimum).max(limits.memory.maximum));
 
   const resources = z
     .strictObject({
@@ -140,14 +154,12 @@ export function podSchemas(limits: PodLimits) {
       cpu_limit: cpu.optional().describe('Millicpu.'),
       mem_request: memory.optional().describe('MiB.'),
       mem_limit: memory.optional().describe('MiB.'),
-      gpus: z.int().min(0).max(limits.gpusMaximum).optional(),
+      gpus: numeric(z.int().min(0).max(limits.gpusMaximum)).optional(),
     })
     .describe('What the pod gets; a request is at most its limit.');
 
-  const UpdatePod = z.strictObject({
-    description: boundedText(DESCRIPTION_MAX_LENGTH)
-      .regex(/^[\x20-\x7e\t\r\n]*$/, 'must hold only ASCII characters')
-      .optional(),
+  const fields = {
+    description: description.optional(),
     command: words('Overrides the command of the image; what a podgate/process pod runs.').optional(),
     arguments: words('Arguments of the command.').optional(),
     environment_variables: environment.optional(),
@@ -172,6 +184,20 @@ export function podSchemas(limits: PodLimits) {
     routing_port: port.optional().describe('Short for networking.default with protocol http and this port.'),
     persistent_volume: z.boolean().optional().describe("Keep the template's data when the pod stops."),
     resources: resources.optional(),
+    ...idlePodFields,
+  };
+  const UpdatePod = z.strictObject({
+    ...fields,
+    description: nullAsAbsent(fields.description),
+    environment_variables: nullAsAbsent(fields.environment_variables),
+    status_requested: nullAsAbsent(fields.status_requested),
+    volume_mounts: nullAsAbsent(fields.volume_mounts),
+    time_to_stop_default: nullAsAbsent(fields.time_to_stop_default),
+    networking: nullAsAbsent(fields.networking),
+    resources: nullAsAbsent(fields.resources),
+    pod_template: sentTemplate,
+    template: sentTemplate,
+    image: sentTemplate,
   });
 
   const NewPod = z.strictObject({
@@ -179,10 +205,10 @@ export function podSchemas(limits: PodLimits) {
       .string()
       .meta({ minLength: 3, maxLength: 63, pattern: '^[a-z][a-z0-9]+$' })
       .describe('Name of the pod, and the first label of its host name.'),
+    ...fields,
     pod_template: templateName('A template, such as neo4j, or an image on the allow list.').optional(),
     template: templateName('The newer name of pod_template.').optional(),
     image: templateName('The newer name of pod_template.').optional(),
-    ...UpdatePod.shape,
   });
 
   const SetPermission = z.strictObject({

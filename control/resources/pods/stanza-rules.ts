@@ -1,4 +1,4 @@
-import type { Stanza, StanzaOptions } from '../../../core/pod.ts';
+import type { Stanza, StanzaLink, StanzaOptions } from '../../../core/pod.ts';
 import { CLIENT_CA_MAX_BYTES } from './client-ca.ts';
 import type { WrittenStanza } from './written-pod.ts';
 
@@ -10,8 +10,14 @@ const OPTION_NAMES = [
   ['clientCa', 'client_ca'],
 ] as const satisfies readonly (readonly [keyof StanzaOptions, string])[];
 
+const LINK_NAMES = [
+  ['uiUri', 'tapis_ui_uri'],
+  ['uiUriRedirect', 'tapis_ui_uri_redirect'],
+  ['uiUriDescription', 'tapis_ui_uri_description'],
+] as const satisfies readonly (readonly [keyof StanzaLink, string])[];
+
 /** What of a stanza acts at once. */
-export const POLICY_NAMES = [['ipAllowList', 'ip_allow_list'], ...OPTION_NAMES] as const;
+export const POLICY_NAMES = [['ipAllowList', 'ip_allow_list'], ...OPTION_NAMES, ...LINK_NAMES] as const;
 
 /** The options of a stanza as a user wrote it, without those that have their default. */
 export function writtenOptions({ tls, backendProtocol, sendProxyProtocol, clientCa }: WrittenStanza): StanzaOptions {
@@ -20,6 +26,15 @@ export function writtenOptions({ tls, backendProtocol, sendProxyProtocol, client
     ...(backendProtocol === 'h2c' && { backendProtocol }),
     ...(sendProxyProtocol !== undefined && sendProxyProtocol !== 'none' && { sendProxyProtocol }),
     ...(clientCa !== undefined && clientCa !== '' && { clientCa }),
+  };
+}
+
+/** The link of a stanza as a user wrote it, without what has its default. */
+export function writtenLink({ uiUri = '', uiUriRedirect = false, uiUriDescription = '' }: WrittenStanza): StanzaLink {
+  return {
+    ...(uiUri !== '' && { uiUri }),
+    ...(uiUriRedirect && { uiUriRedirect }),
+    ...(uiUriDescription !== '' && { uiUriDescription }),
   };
 }
 

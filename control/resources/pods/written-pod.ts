@@ -10,6 +10,9 @@ export interface WrittenStanza {
   readonly sendProxyProtocol?: 'none' | 'v1' | 'v2';
   /** Empty: none. */
   readonly clientCa?: string;
+  readonly uiUri?: string;
+  readonly uiUriRedirect?: boolean;
+  readonly uiUriDescription?: string;
 }
 
 /** A volume mount as a user wrote it, in either shape; what is not there gets its default. */

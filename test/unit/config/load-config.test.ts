@@ -30,6 +30,25 @@ function load(env: NodeJS.ProcessEnv, yaml?: string): Config {
   return loadConfig({ ...env, PODGATE_CONFIG: 'podgate.yaml' }, directory);
 }
 
+test('CORS is off, lists origins exactly, and never allows every page with credentials', () => {
+  expect(load({}).cors).toBeNull();
+  const origins = "cors: { origins: ['https://tacc.tapis.io'], credentials: true }";
+  expect(load({}, origins).cors).toEqual({
+    origins: ['https://tacc.tapis.io'],
+    credentials: true,
+    maxAgeSeconds: 600,
+  });
+  expect(problemsOf({}, "cors: { origins: ['*'], credentials: true }")).toEqual([
+    expect.stringContaining('cors: credentials cannot be combined with the origin "*"'),
+  ]);
+  for (const origin of ['https://a.example/', 'a.example', 'ftp://a.example', 'https://a.example/x'])
+    expect(problemsOf({}, `cors: { origins: ['${origin}'] }`)).toEqual([expect.stringContaining('must be an origin')]);
+  expect(problemsOf({}, "cors: { origins: ['*', 'https://a.example'] }")).toEqual([
+    expect.stringContaining('list it alone'),
+  ]);
+  expect([load({}).statusNames, load({}, 'status_names: tapis').statusNames]).toEqual(['seed', 'tapis']);
+});
+
 function problemsOf(env: NodeJS.ProcessEnv, yaml?: string): readonly string[] {
   try {
     load(env, yaml);

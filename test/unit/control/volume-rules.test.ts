@@ -58,7 +58,7 @@ describe('volume mounts', () => {
       '/srv': { ...PVC, source_id: 'vol', sub_path: 'x', read_only: true },
     };
     const record = podRecord({ spec: podSpec({ volumeMounts: mountsOf(written) }) });
-    const answer = podAnswer(record, {}, { baseHost: 'localhost', publicHttpsPort: 443 }, [], true);
+    const answer = podAnswer(record, {}, { baseHost: 'localhost', publicHttpsPort: 443 }, [], true, 'seed');
     expect(answer.volume_mounts).toEqual(written);
   });
 

@@ -57,6 +57,9 @@ const HUGE: Readonly<Record<string, unknown>> = {
   routing_port: 'x'.repeat(500_000),
   persistent_volume: 'x'.repeat(500_000),
   resources: record(40_000, 1),
+  secret_map: record(40_000, 1),
+  template_overrides: record(40_000, 1),
+  compute_queue: 'x'.repeat(500_000),
 };
 
 test('every field of every body has its bound checked first, and no body gets more than 100 sentences', () => {

@@ -1,0 +1,71 @@
+import { isDeepStrictEqual } from 'node:util';
+
+import { z } from 'zod';
+
+import { boundedText } from '../../http/bounded.ts';
+
+const URI_MAX_LENGTH = 2_048;
+const LINK_TEXT_MAX_LENGTH = 255;
+
+/** Digits in a string are a number: web forms of the Tapis interface send them. */
+export function numeric<T extends z.ZodType>(schema: T) {
+  return z.preprocess(
+    (value) => (typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value),
+    schema,
+  );
+}
+
+/** Clients that send every field of an update send null for those they leave alone. */
+export function nullAsAbsent<T extends z.ZodType>(schema: T) {
+  return z.preprocess((value) => value ?? undefined, schema);
+}
+
+/**
+ * A field of the newer API for what this release does not do. Its clients send it with a value that asks for nothing: that
+ * is accepted and dropped. Any other value is refused, so that nobody relies on what is not there.
+ */
+function notBuilt(what: string, ...idle: readonly unknown[]) {
+  const [shown] = idle;
+  return z
+    .unknown()
+    .refine(
+      (value) => value === undefined || value === null || idle.some((one) => isDeepStrictEqual(one, value)),
+      `${what} is not available in this release; send ${JSON.stringify(shown)} or leave the field out`,
+    )
+    .optional()
+    .describe(`Accepted at its default only: ${what} is not available.`);
+}
+
+/** Of a pod. */
+export const idlePodFields = {
+  secret_map: notBuilt('using secrets', {}),
+  template_overrides: notBuilt('overriding parts of a template', {}),
+  compute_queue: notBuilt('choosing a compute queue', 'default', ''),
+};
+
+/** Of an entry of networking. */
+export const idleStanzaFields = {
+  tapis_auth: notBuilt('a Tapis login in front of the pod', false),
+  tapis_auth_response_headers: notBuilt('a Tapis login in front of the pod', {}),
+  tapis_auth_allowed_users: notBuilt('a Tapis login in front of the pod', ['AUTHORIZED_USERS'], ['*'], []),
+  tapis_auth_return_path: notBuilt('a Tapis login in front of the pod', '/', ''),
+  tapis_auth_excluded_paths: notBuilt('a Tapis login in front of the pod', []),
+  tapis_auth_excluded_path_regex: notBuilt('a Tapis login in front of the pod', []),
+  cors_allow_origins: notBuilt('answering CORS for the pod', []),
+  cors_allow_methods: notBuilt('answering CORS for the pod', []),
+  cors_allow_headers: notBuilt('answering CORS for the pod', []),
+  cors_allow_credentials: notBuilt('answering CORS for the pod', false),
+  cors_max_age: notBuilt('answering CORS for the pod', 100),
+  // True is what these clients send for "compress if you can".
+  proxy_compression: notBuilt('compressing responses', true, false),
+  proxy_compression_encodings: notBuilt('compressing responses', ['zstd', 'br', 'gzip'], []),
+  proxy_compression_excluded_content_types: notBuilt('compressing responses', []),
+  proxy_compression_min_response_body_bytes: notBuilt('compressing responses', 1_024),
+};
+
+/** The link by which the Tapis interface opens a pod. Stored and returned; the gateway does nothing with it. */
+export const linkFields = {
+  tapis_ui_uri: boundedText(URI_MAX_LENGTH).optional().describe('Path that the Tapis interface opens.'),
+  tapis_ui_uri_redirect: z.boolean().optional().describe('Whether it goes there itself instead of showing a frame.'),
+  tapis_ui_uri_description: boundedText(LINK_TEXT_MAX_LENGTH).optional().describe('What the link is for.'),
+};
