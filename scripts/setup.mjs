@@ -8,6 +8,7 @@ import { prepareNeo4j } from './setup/neo4j.mjs';
 import { preparePgjdbc } from './setup/pgjdbc.mjs';
 import { prepareNeo4jDrivers } from './setup/neo4j-drivers.mjs';
 import { prepareNodeModules } from './setup/node-modules.mjs';
+import { prepareTapipy } from './setup/tapipy.mjs';
 import { say } from './setup/run-command.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -31,7 +32,7 @@ async function prepareByGo() {
 async function prepareTestPrograms() {
   // The first brings what the others are made with.
   const packagesProblem = await prepareDebianPackages();
-  const others = await Promise.all([prepareByMaven(), prepareByGo()]);
+  const others = await Promise.all([prepareByMaven(), prepareByGo(), prepareTapipy()]);
   const problems = [packagesProblem, ...others.flat()].filter((problem) => problem !== null);
   for (const problem of problems) say(problem);
   if (problems.length > 0 && process.env.PODGATE_TEST_REQUIRE_ALL === '1')

@@ -12,3 +12,5 @@ export const H2SPEC_VERSION: string;
 export function preparedH2spec(): string;
 export function preparedRealNodeHome(hash: string): string;
 export function preparedRealNodeImages(): string;
+export const TAPIPY_VERSION: string;
+export function preparedTapipy(): string;

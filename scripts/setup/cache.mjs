@@ -7,6 +7,9 @@ export const NEO4J_VERSION = '5.26.30';
 /** The current driver; what Debian has is of the line before. */
 export const PGJDBC_VERSION = '42.7.14';
 
+/** The newest that runs on Python 3.11. */
+export const TAPIPY_VERSION = '25.4.0';
+
 /** A maintained minor of Kubernetes, and the etcd that goes with it: test/support/kubernetes/build/ pins both whole. */
 export const KUBERNETES_VERSION = '1.34.4';
 export const ETCD_VERSION = '3.6.13';
@@ -54,6 +57,11 @@ export function preparedNeo4jDrivers(hash) {
 /** The driver's one file; it may not be there (yet). */
 export function preparedPgjdbc() {
   return join(cacheRoot(), `postgresql-${PGJDBC_VERSION}.jar`);
+}
+
+/** For PYTHONPATH; it may not be there (yet). */
+export function preparedTapipy() {
+  return join(cacheRoot(), `tapipy-${TAPIPY_VERSION}`);
 }
 
 /** A link to the prepared Neo4j under a name without a version, in the user's own cache. */

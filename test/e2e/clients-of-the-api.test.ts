@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { preparedTapipy } from '../../scripts/setup/cache.mjs';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 
@@ -47,6 +48,63 @@ test('the generated client of the Tapis Pods API 1.6.0 works unchanged through t
   ]);
   expect(said.find(({ operation }) => operation === 'getPermissions')?.result).toEqual({
     permissions: ['admin:ADMIN', 'bob:READ'],
+  });
+});
+
+/** Each starts a program of its own, whose statuses have the names that these clients know. */
+describe('clients of the newer API', () => {
+  let renamed: Program;
+  beforeAll(async () => {
+    const file = join(directory, 'tapis.yaml');
+    writeFileSync(file, 'status_names: tapis\n');
+    renamed = await Program.start({ workers: 1, env: { PODGATE_CONFIG: file } });
+  });
+  afterAll(() => renamed.dispose());
+  const linesOf = (stdout: string): unknown[] =>
+    stdout
+      .trim()
+      .split('\n')
+      .map((line): unknown => JSON.parse(line));
+
+  test('the generated client of API 1.8.4 works unchanged', async () => {
+    const client = join(import.meta.dirname, 'clients/tapis-client-1.8.ts');
+    const { stdout, stderr } = await run(process.execPath, [client, `https://localhost:${renamed.httpsPort}`], {
+      env: { NODE_EXTRA_CA_CERTS: renamed.caPath, PODS_TOKEN: renamed.token },
+    });
+    expect(stderr).toBe('');
+    const names = ['healthcheck', 'create', 'list', 'derived', 'update', 'logs'];
+    const rest = ['setPermission', 'getPermissions', 'deletePermission', 'stop', 'start', 'restart', 'delete'];
+    expect(linesOf(stdout)).toEqual([
+      ...names.map((name) => [name, 'success']),
+      // A template without any.
+      ['credentials', 404],
+      ...rest.map((name) => [name, 'success']),
+      ['gone', 404],
+    ]);
+  });
+
+  test('tapipy works, constructed from the base URL and a token alone', async () => {
+    const client = join(import.meta.dirname, 'clients/tapis-client.py');
+    const { stdout, stderr } = await run(
+      'python3',
+      [client, `https://localhost:${renamed.httpsPort}`, renamed.caPath],
+      {
+        env: { PYTHONPATH: preparedTapipy(), PYTHONDONTWRITEBYTECODE: '1', PODS_TOKEN: renamed.token },
+        timeoutMs: 120_000,
+      },
+    );
+    const [tenant, ...calls] = linesOf(stdout);
+    expect(tenant, stderr).toEqual(['tenant', 'dev']);
+    const ofPod = ['get_pod', 'get_derived_pod', 'get_pod_logs', 'get_pod_permissions', 'update_pod'];
+    const acts = ['set_pod_permission', 'delete_pod_permission', 'stop_pod', 'start_pod', 'restart_pod'];
+    expect(calls).toEqual([
+      ['create_pod', 'TapisResult'],
+      ['list_pods', 'list'],
+      ...[...ofPod, ...acts].map((name) => [name, 'TapisResult']),
+      ['get_pod_credentials', 'NotFoundError', expect.stringContaining('has no credentials')],
+      ['delete_pod', expect.any(String)],
+      ['get_pod', 'NotFoundError', expect.stringContaining('There is no pod')],
+    ]);
   });
 });
 

@@ -1,0 +1,44 @@
+import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { preparedTapipy, TAPIPY_VERSION } from './cache.mjs';
+import { runCommand, say } from './run-command.mjs';
+
+/**
+ * Puts tapipy, the Python client of the Tapis APIs, into the cache, unless it is there. It appears whole or not at all.
+ * @returns {Promise<string | null>} a sentence on what is wrong, or null
+ */
+export async function prepareTapipy() {
+  const home = preparedTapipy();
+  if (await isDirectory(home)) return null;
+  say(`fetching tapipy ${TAPIPY_VERSION} for the tests, once (60 MB from PyPI)`);
+  await mkdir(dirname(home), { recursive: true });
+  const fetching = await mkdtemp(`${home}.`);
+  try {
+    const installed = await runCommand(
+      'python3',
+      [
+        ...['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--root-user-action=ignore'],
+        ...['--target', fetching, `tapipy==${TAPIPY_VERSION}`],
+      ],
+      { timeoutMs: 10 * 60_000 },
+    );
+    if (installed.code !== 0) return `tapipy could not be installed by pip:\n${installed.output.trim().slice(-500)}`;
+    // mkdtemp makes it private.
+    await chmod(fetching, 0o755);
+    await rename(fetching, home);
+    return null;
+  } catch (error) {
+    // Another set-up of the same machine may have been faster.
+    if (await isDirectory(home)) return null;
+    throw error;
+  } finally {
+    await rm(fetching, { recursive: true, force: true });
+  }
+}
+
+async function isDirectory(path) {
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+}
