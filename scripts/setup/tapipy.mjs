@@ -10,7 +10,7 @@ import { runCommand, say } from './run-command.mjs';
 export async function prepareTapipy() {
   const home = preparedTapipy();
   if (await isDirectory(home)) return null;
-  say(`fetching tapipy ${TAPIPY_VERSION} for the tests, once (60 MB from PyPI)`);
+  say(`fetching tapipy ${TAPIPY_VERSION} for the tests, once (45 MB from PyPI)`);
   await mkdir(dirname(home), { recursive: true });
   const fetching = await mkdtemp(`${home}.`);
   try {

@@ -24,7 +24,7 @@ async function say(operation: string, call: Promise<unknown>): Promise<void> {
 async function reaches(status: string): Promise<void> {
   for (let turn = 0; turn < 400; turn += 1) {
     const { result } = await pods.getPod({ podId });
-    if (result?.status === status) return;
+    if (result.status === status) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   throw new Error(`not ${status}`);
