@@ -48,8 +48,8 @@ export interface WantedName {
 }
 
 /**
- * A certificate in the store, or the wish for one. Whoever works on it has the lease 'certificates' and writes its fence
- * into it: a writer that finds a greater one there has lost the lease and stops.
+ * A certificate in the store, or the wish for one. Whoever works on it has the lease 'certificates' and commits with its
+ * fence.
  */
 export interface CertificateRecord {
   readonly uid: string;
@@ -70,7 +70,6 @@ export interface CertificateRecord {
   readonly notBeforeMs: number;
   /** An operator wants it now: nothing but the account's own pause is waited for. */
   readonly isRenewalAsked: boolean;
-  readonly fence: number;
   readonly createdAtMs: number;
 }
 
@@ -115,7 +114,6 @@ export interface AcmeAccountRecord {
   readonly failures: number;
   readonly lastError: { readonly atMs: number; readonly message: string } | null;
   readonly notBeforeMs: number;
-  readonly fence: number;
 }
 
 /** What was ordered in the last week, of all registered domains. There is one: its key is 'acme'. */

@@ -1,7 +1,9 @@
+import type { Fence } from './lock.ts';
+
 /** One stretch of leading. */
 export interface Term {
   /** Every commit of the term carries it. */
-  readonly fence: number;
+  readonly fence: Fence;
   /** Aborts when the term is over, for whatever reason. */
   readonly signal: AbortSignal;
   /**

@@ -8,6 +8,16 @@ export interface Lease {
   readonly token: string;
 }
 
+/** What the holder of a lease writes with: see Batch. */
+export interface Fence {
+  readonly lease: string;
+  readonly number: number;
+}
+
+export function fenceOf({ name, fence }: Lease): Fence {
+  return { lease: name, number: fence };
+}
+
 /**
  * A lease with a fencing token. Laws: at most one live lease per name; `acquire` answers null while another lives;
  * `renew` answers false when the lease was lost (then the holder stops at once); `release` of a lost lease does nothing.

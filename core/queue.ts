@@ -1,3 +1,5 @@
+import type { RecordKind } from './store.ts';
+
 export interface Claim {
   readonly key: string;
   /** Unique to this claim; a later claim of the same key has another. */
@@ -53,6 +55,25 @@ export interface Queue {
   /** Makes this parked key (null: all of them) due. Answers how many there were. */
   unpark(key: string | null): Promise<number>;
   stats(): Promise<QueueStats>;
+}
+
+/** The key under which a record waits for work: its kind, then its key, which contains a slash (`<tenant>/<id>`). */
+export function queueKey(kind: RecordKind, key: string): string {
+  return `${kind}/${key}`;
+}
+
+export interface QueuedRecord {
+  /** A newer release may have added kinds that this one does not know. */
+  readonly kind: string;
+  readonly key: string;
+  /** Added by a release that knew nothing but pods: without the kind. */
+  readonly isWithoutKind: boolean;
+}
+
+export function parseQueueKey(text: string): QueuedRecord {
+  const slash = text.indexOf('/');
+  if (!text.includes('/', slash + 1)) return { kind: 'pod', key: text, isWithoutKind: true };
+  return { kind: text.slice(0, slash), key: text.slice(slash + 1), isWithoutKind: false };
 }
 
 /** Of a share (see Queue): the tenant for the share of a user. */

@@ -5,6 +5,7 @@ import type {
   ChallengeRecord,
   ChallengeTextRecord,
 } from './certificates.ts';
+import type { Fence } from './lock.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
 import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
 
@@ -72,8 +73,8 @@ export interface Batch {
   readonly deletes?: readonly Delete[];
   /** Queue keys made due in the same atomic step. */
   readonly enqueue?: readonly Enqueue[];
-  /** The writer's fencing token: refused when a greater one has been used (see Lock). */
-  readonly fence?: number;
+  /** Refused when a greater fence of the same lease has been used. Each lease has its own (see Lock). */
+  readonly fence?: Fence;
 }
 
 export type CommitResult =

@@ -1,15 +1,16 @@
 import { isAborted, pause } from '../core/abort.ts';
 import { backoffMs } from '../core/backoff.ts';
 import { errorText } from '../core/errors.ts';
-import { setGuardedInterval } from '../core/guarded-timer.ts';
+import { holdLease } from '../core/hold-lease.ts';
 import type { Logger } from '../core/logger.ts';
-import type { Claim, Queue } from '../core/queue.ts';
+import { type Claim, parseQueueKey, type Queue, queueKey } from '../core/queue.ts';
 import { isPoisoned } from './poison.ts';
 import { noteParked, type SpawnOutcome, type SpawnParts, spawnPod } from './spawn-pod.ts';
 
 /** Long enough for a slow store, short enough that the keys of a spawner that died are soon taken up again. */
 const LEASE_MS = 15_000;
 const EXTEND_EVERY_MS = 5_000;
+const EXTEND_RETRY_MS = 1_000;
 /** While an older workload goes down, look again this soon, then ever later. */
 const WAIT_BACKOFF = { firstMs: 100, maxMs: 2_000 };
 /** After an error of store or orchestrator. */
@@ -70,7 +71,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         failures = 0;
         if (claim === null) return;
         // It may have waited for hours, and the store been replaced meanwhile.
-        if (options.mayWork()) await workOn(claim, signal);
+        if (options.mayWork()) await workOnRecord(claim, signal);
         else await queue.retry(claim, NOT_YET_MS);
       } catch (error) {
         if (isAborted(signal)) return;
@@ -81,14 +82,31 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     }
   }
 
-  async function workOn(claim: Claim, signal: AbortSignal): Promise<void> {
-    const { key } = claim;
-    const lost = new AbortController();
+  async function workOnRecord(claim: Claim, signal: AbortSignal): Promise<void> {
+    const { kind, key, isWithoutKind } = parseQueueKey(claim.key);
+    if (isWithoutKind) {
+      // One key for each pod, or two turns would work on it at once.
+      await queue.add(queueKey('pod', key));
+      await queue.acknowledge(claim);
+    } else if (kind === 'pod') await workOn(claim, key, signal);
+    else {
+      // Of a newer release, whose spawner in another replica knows what to do.
+      log.debug({ key: claim.key }, 'no spawner here for this kind of record');
+      await queue.retry(claim, NOT_YET_MS);
+    }
+  }
+
+  async function workOn(claim: Claim, key: string, signal: AbortSignal): Promise<void> {
     const trusted = options.trusted();
-    const stopExtending = keepLease(claim, lost);
+    const held = holdLease({
+      renew: () => queue.extend(claim, LEASE_MS),
+      ...{ leaseMs: LEASE_MS, renewEveryMs: EXTEND_EVERY_MS, retryMs: EXTEND_RETRY_MS },
+      ...{ askedAtMs: options.clock.monotonicMs(), clock: options.clock },
+      onUnanswered: (error) => log.warn({ key, error: errorText(error) }, 'a lease could not be extended'),
+    });
     let outcome: SpawnOutcome;
     try {
-      outcome = await spawnPod(parts, key, AbortSignal.any([signal, lost.signal, trusted]));
+      outcome = await spawnPod(parts, key, AbortSignal.any([signal, held.signal, trusted]));
     } catch (error) {
       // Its lease ends by itself: nothing is written to a store that is not believed.
       if (trusted.aborted) return;
@@ -97,10 +115,11 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         await queue.retry(claim, 0);
         return;
       }
-      await putOff(claim, error);
+      await putOff(claim, key, error);
       return;
     } finally {
-      stopExtending();
+      // A renewal on its way is left behind: its claim is settled next.
+      void held.stop();
     }
     failing.delete(key);
     // Settled only now, after the work.
@@ -120,8 +139,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   }
 
   /** Tries again later, or parks a key that fails again and again. */
-  async function putOff(claim: Claim, error: unknown): Promise<void> {
-    const { key } = claim;
+  async function putOff(claim: Claim, key: string, error: unknown): Promise<void> {
     const failures = failing.get(key) ?? { count: 0, since: made };
     failures.count += 1;
     failing.set(key, failures);
@@ -143,20 +161,6 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     const turns = (fruitless.get(key) ?? 0) + 1;
     fruitless.set(key, turns);
     return turns;
-  }
-
-  /** Extends the lease while the work goes on; aborts `lost` when somebody else may have it. Answers how to stop. */
-  function keepLease(claim: Claim, lost: AbortController): () => void {
-    const extend = (): void => {
-      queue.extend(claim, LEASE_MS).then(
-        (isHeld) => {
-          if (!isHeld) lost.abort();
-        },
-        (error: unknown) => log.warn({ key: claim.key, error: errorText(error) }, 'a lease could not be extended'),
-      );
-    };
-    const timer = setGuardedInterval({ everyMs: EXTEND_EVERY_MS, work: extend, name: 'leases of the spawner', log });
-    return () => clearInterval(timer);
   }
 
   return {

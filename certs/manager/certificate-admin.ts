@@ -136,7 +136,6 @@ async function importPems(
         ...{ certificatePem: certificate.certificatePem, sealedKey, issuer, serial },
         ...{ notBeforeMs, notAfterMs, obtainedAtMs: nowMs },
       },
-      fence: record.fence,
     };
     const result = await store.commit({ puts: [putOf(key, present?.revision ?? 'absent', value)] });
     if (result.kind === 'committed') return { kind: 'imported', key };

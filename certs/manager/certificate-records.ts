@@ -34,9 +34,8 @@ export interface CertificateRecords {
 }
 
 /**
- * Writes of the term's holder. Each carries the fence of the term within the record, and expects the revision that was
- * read: a holder that was paused finds a greater fence, or another revision, and stops. (The store's own fence is one for
- * all leases, and would end the health loop's.)
+ * Writes of the term's holder. Each carries the fence of the term, and expects the revision that was read: a holder that
+ * was paused is refused, or finds another revision, and stops.
  */
 export function createCertificateRecords(options: {
   readonly store: Store;
@@ -55,17 +54,16 @@ export function createCertificateRecords(options: {
       const present = await store.get('certificate', key);
       // One that was imported meanwhile is the operator's.
       if (present?.value.uid !== uid || present.value.source !== 'acme') throw new LostOwnership('the record is gone');
-      if (present.value.fence > term.fence) {
-        term.end('another writes certificates already');
-        throw new LostOwnership('another writes certificates already');
-      }
       const made = await make(present.value);
       if (made === null) return present.value;
-      const [record, ...others] = made;
-      const value = { ...record, fence: term.fence };
+      const [value, ...others] = made;
       if (term.isOver()) throw new LostOwnership('the term is over');
-      const result = await store.commit({ puts: [putOf(key, present.revision, value), ...others] });
+      const result = await store.commit({
+        puts: [putOf(key, present.revision, value), ...others],
+        fence: term.fence,
+      });
       if (result.kind === 'committed') return value;
+      if (result.kind === 'fenced') throw fencedOff(term);
     }
     throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} changes all the time` });
   }
@@ -104,6 +102,13 @@ export function createCertificateRecords(options: {
   };
 }
 
+/** Another has led since: this term is over. */
+export function fencedOff(term: Term): LostOwnership {
+  const reason = 'another writes certificates already';
+  term.end(reason);
+  return new LostOwnership(reason);
+}
+
 /** The wish for a certificate. */
 export function wishOf(
   { names, tenant, user }: Pick<PlannedCertificate, 'names' | 'tenant' | 'user'>,
@@ -122,7 +127,6 @@ export function wishOf(
     lastError: null,
     notBeforeMs: 0,
     isRenewalAsked: false,
-    fence: 0,
     createdAtMs: nowMs,
   };
 }

@@ -9,12 +9,12 @@ import type {
   ServedChallenges,
 } from '../../core/certificates.ts';
 import { errorText } from '../../core/errors.ts';
+import { readAll } from '../../core/list-all.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { RecordKind, Store, Stored } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
 import { createValidationCertificates } from './validation-certificates.ts';
 
-const PAGE = 200;
 const RETRY_MS = 500;
 
 /** Where what is to be served goes. */
@@ -77,10 +77,10 @@ export function createCertificateView({
   async function follow(signal: AbortSignal): Promise<void> {
     const { commits } = await store.identity();
     const [all, asked, known, spent] = await Promise.all([
-      readAll('certificate'),
-      readAll('challenge'),
-      readAll('acme-account'),
-      readAll('certificate-budget'),
+      readAll(store, 'certificate'),
+      readAll(store, 'challenge'),
+      readAll(store, 'acme-account'),
+      readAll(store, 'certificate-budget'),
     ]);
     // After the reading: the store may have been replaced while it was read.
     if (isComplete && !(await isStoreHealthy(signal))) return;
@@ -173,16 +173,6 @@ export function createCertificateView({
       { http: Object.fromEntries(http), tls },
       all.map(({ uid }) => uid),
     );
-  }
-
-  async function readAll<K extends RecordKind>(kind: K): Promise<readonly Stored<K>[]> {
-    const records: Stored<K>[] = [];
-    for (;;) {
-      const after = records.at(-1)?.key;
-      const page = await store.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
-      records.push(...page);
-      if (page.length < PAGE) return records;
-    }
   }
 
   function tell(): void {

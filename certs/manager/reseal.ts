@@ -24,11 +24,12 @@ export async function resealOldest(parts: {
   let count = 0;
 
   for (const { key, revision, value } of [...view.certificates.values()]) {
-    if (term.isOver() || value.fence > term.fence) return;
+    if (term.isOver()) return;
     try {
       const resealed = resealedCertificate(value, reseal);
       if (resealed === null) continue;
-      const result = await store.commit({ puts: [putOf(key, revision, resealed)] });
+      const result = await store.commit({ puts: [putOf(key, revision, resealed)], fence: term.fence });
+      if (result.kind === 'fenced') term.end('another writes certificates already');
       if (result.kind === 'committed') count += 1;
     } catch (error) {
       log.debug({ certificate: key, error: errorText(error) }, 'a private key cannot be sealed anew');

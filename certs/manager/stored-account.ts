@@ -13,7 +13,7 @@ import { makePrivateKey } from '../acme/private-key.ts';
 import { accountRetryAtMs, isRetryTime } from '../plan/back-off.ts';
 import { fractionOf } from '../plan/renewal-time.ts';
 import type { AcmeSettings } from './acme-settings.ts';
-import { LostOwnership } from './certificate-records.ts';
+import { fencedOff, LostOwnership } from './certificate-records.ts';
 
 export interface StoredAccount {
   /** A session of the account, which is made first where there is none. Throws what `openAccount` does, and LostOwnership. */
@@ -84,25 +84,22 @@ export function createStoredAccount(options: {
       failures: 0,
       lastError: null,
       notBeforeMs: 0,
-      fence: term.fence,
     };
     await store.commit({
       puts: [{ kind: 'acme-account', key, expected: 'absent', value, tenant: '', indexes: [] }],
+      fence: term.fence,
     });
     const stored = await store.get('acme-account', key);
     if (stored === null) throw new LostOwnership('the account record is gone');
     return stored;
   }
 
-  async function write({ revision, value }: Stored<'acme-account'>, changed: AcmeAccountRecord): Promise<void> {
-    if (value.fence > term.fence) {
-      term.end('another uses the account already');
-      throw new LostOwnership('another uses the account already');
-    }
-    const put = { ...changed, fence: term.fence };
+  async function write({ revision }: Stored<'acme-account'>, changed: AcmeAccountRecord): Promise<void> {
     const result = await store.commit({
-      puts: [{ kind: 'acme-account', key, expected: revision, value: put, tenant: '', indexes: [] }],
+      puts: [{ kind: 'acme-account', key, expected: revision, value: changed, tenant: '', indexes: [] }],
+      fence: term.fence,
     });
+    if (result.kind === 'fenced') throw fencedOff(term);
     if (result.kind !== 'committed') throw new LostOwnership('the account record was changed meanwhile');
   }
 

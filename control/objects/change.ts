@@ -4,7 +4,7 @@ import { PodgateError } from '../../core/errors.ts';
 import { podKey } from '../../core/ids.ts';
 import type { PermissionLevel, PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
-import { shareOf } from '../../core/queue.ts';
+import { queueKey, shareOf } from '../../core/queue.ts';
 import { isGrowing, usageDifference } from '../../core/quota.ts';
 import type { CommitResult } from '../../core/store.ts';
 import type { Caller } from '../auth/authenticator.ts';
@@ -57,7 +57,7 @@ export async function changePod(parts: PodParts, mutex: KeyedMutex, request: Cha
     const commit = async (): Promise<CommitResult> =>
       await parts.store.commit({
         puts: [podPut(record, stored.revision), ...(await parts.admission.admit(record, before, after))],
-        ...(enqueue === true ? { enqueue: [{ key, share: shareOf(record) }] } : {}),
+        ...(enqueue === true ? { enqueue: [{ key: queueKey('pod', key), share: shareOf(record) }] } : {}),
       });
     const result = isGrowing(usageDifference(before, after))
       ? await mutex.run(admissionLane(record), commit)

@@ -7,7 +7,7 @@ import type {
 } from '../../core/certificate-admin.ts';
 import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { ParkedKey, Queue, QueueStats } from '../../core/queue.ts';
+import { type ParkedKey, parseQueueKey, type Queue, queueKey, type QueueStats } from '../../core/queue.ts';
 import type { KeptVolume, KeptVolumeRemoval } from '../resources/pods/kept-volumes.ts';
 import type { ConfirmOptions, ConfirmReport } from './confirm-removals.ts';
 import type { RecoverOptions, RecoverReport } from './recover-store.ts';
@@ -62,8 +62,14 @@ export function operatorCalls(parts: {
   return {
     recover,
     backup,
-    queue: async () => ({ ...(await queue.stats()), keys: await queue.parked(PARKED_SHOWN) }),
-    retry: async ({ key }) => ({ count: await queue.unpark(key) }),
+    queue: async () => ({
+      ...(await queue.stats()),
+      keys: (await queue.parked(PARKED_SHOWN)).map((parked) => ({ ...parked, key: shownKey(parked.key) })),
+    }),
+    retry: async ({ key }) => {
+      if (key === null) return { count: await queue.unpark(null) };
+      return { count: (await queue.unpark(queueKey('pod', key))) + (await queue.unpark(key)) };
+    },
     confirm: async (options) => parts.confirm(options),
     keptVolumes: async () => ({ volumes: await parts.keptVolumes() }),
     removeKeptVolume: ({ key }) => parts.removeKeptVolume(key),
@@ -73,6 +79,12 @@ export function operatorCalls(parts: {
     exportCertificate: async ({ key }) => ({ pems: await certificates.export(key) }),
     rollOverAccountKey: async () => ({ answer: await certificates.rollOverAccountKey() }),
   };
+}
+
+/** Pods go without their kind. */
+function shownKey(text: string): string {
+  const { kind, key } = parseQueueKey(text);
+  return kind === 'pod' ? key : text;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { actionLine } from '../../core/action-log.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import { holdLease } from '../../core/hold-lease.ts';
 import {
   planRecover,
   type PresentRecord,
@@ -9,12 +9,12 @@ import {
   type RecoverPlan,
   type RecoverStep,
 } from '../../core/lifecycle/recover.ts';
-import type { Lease, Lock } from '../../core/lock.ts';
+import { listAll } from '../../core/list-all.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { CredentialRecord, PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
-import type { Batch, Put, RecordKind, Store, Stored } from '../../core/store.ts';
+import type { Batch, Put, Store, Stored } from '../../core/store.ts';
 import type { StoreJudge } from '../store/store-judge.ts';
 import type { RecoveryView } from '../store/recovery-view.ts';
 import type { StoreGuard } from '../store/store-guard.ts';
@@ -23,7 +23,7 @@ import { recordOfAnnotation } from '../store/record-schema.ts';
 const LOCK = 'recover';
 const LEASE_MS = 30_000;
 const RENEW_EVERY_MS = 10_000;
-const PAGE = 500;
+const RETRY_MS = 1_000;
 const CONCURRENCY = 16;
 
 export interface RecoverParts {
@@ -87,22 +87,31 @@ export async function recoverStore(
   }
 
   const view = await parts.database.forRecovery();
+  const askedAtMs = parts.clock.monotonicMs();
   const lease = await view.lock.acquire(LOCK, LEASE_MS);
   if (lease === null) return { kind: 'busy' };
-  const held = holdLease(view.lock, parts.log, lease, signal);
+  const held = holdLease({
+    renew: () => view.lock.renew(lease, LEASE_MS),
+    ...{ leaseMs: LEASE_MS, renewEveryMs: RENEW_EVERY_MS, retryMs: RETRY_MS, askedAtMs, clock: parts.clock },
+    onUnanswered: (error) => parts.log.warn({ error: errorText(error) }, 'the lock of recover could not be renewed'),
+  });
+  const working = AbortSignal.any([signal, held.signal]);
   try {
-    const plan = await makePlan(parts, view.store, held.signal);
+    const plan = await makePlan(parts, view.store, working);
     const lines = plan.steps.map(lineOf);
     const isUnreadable = plan.steps.some(({ kind }) => kind === 'unreadable');
     if (isUnreadable && !options.abandonUnreadable) return { kind: 'unreadable', reason, lines };
-    const changed = await carryOut(parts, view, plan.steps, held.signal);
-    held.signal.throwIfAborted();
+    const changed = await carryOut(parts, view, plan.steps, working);
+    working.throwIfAborted();
     const identity = await view.store.adopt(plan.adoption);
     parts.log.warn({ reason, ...identity, pods: lines.length }, 'an operator has had the suspect store recovered');
     await parts.judge.judge(signal);
     return { kind: 'recovered', reason, lines, changed };
   } finally {
-    await held.release();
+    await held.stop();
+    await view.lock.release(lease).catch((error: unknown) => {
+      parts.log.warn({ error: errorText(error) }, 'the lock of recover could not be given back; it ends by itself');
+    });
   }
 }
 
@@ -120,9 +129,9 @@ async function makePlan(parts: RecoverParts, store: Store, signal: AbortSignal):
     };
   });
   const credentials = new Map<string, CredentialRecord>();
-  for await (const { key, value } of allOf(store, 'credential')) credentials.set(key, value);
+  for await (const { key, value } of listAll(store, 'credential')) credentials.set(key, value);
   const present = new Map<string, PresentRecord>();
-  for await (const { key, value } of allOf(store, 'pod')) {
+  for await (const { key, value } of listAll(store, 'pod')) {
     present.set(key, { record: value, credential: credentials.get(key) ?? null });
   }
   const deleted = new Set<string>();
@@ -224,39 +233,6 @@ function noteOf(step: RecoverStep): string {
       return `workload left to clean-up: ${step.reason}`;
     case 'unreadable':
       return `workload without a readable record: ${step.reason}`;
-  }
-}
-
-/** `signal` aborts when the lease is lost: another may be at it then. */
-function holdLease(lock: Lock, log: Logger, lease: Lease, outer: AbortSignal) {
-  const lost = new AbortController();
-  const renew = (): void => {
-    lock.renew(lease, LEASE_MS).then(
-      (isHeld) => {
-        if (!isHeld) lost.abort();
-      },
-      () => lost.abort(),
-    );
-  };
-  const timer = setGuardedInterval({ everyMs: RENEW_EVERY_MS, work: renew, name: 'the lock of recover', log });
-  return {
-    signal: AbortSignal.any([outer, lost.signal]),
-    async release(): Promise<void> {
-      clearInterval(timer);
-      await lock.release(lease).catch((error: unknown) => {
-        log.warn({ error: errorText(error) }, 'the lock of recover could not be given back; it ends by itself');
-      });
-    },
-  };
-}
-
-async function* allOf<K extends RecordKind>(store: Store, kind: K): AsyncIterable<Stored<K>> {
-  let after: string | undefined;
-  for (;;) {
-    const page = await store.list(kind, { limit: PAGE, ...(after === undefined ? {} : { after }) });
-    yield* page;
-    after = page.at(-1)?.key;
-    if (after === undefined || page.length < PAGE) return;
   }
 }
 

@@ -7,9 +7,9 @@ import type { Logger } from '../../core/logger.ts';
 import type { Observation, WorkloadRef } from '../../core/orchestrator.ts';
 import { POD_STATUSES, type PodRecord, type PodStatus } from '../../core/pod.ts';
 import { type Route, routesEqual, routesOf } from '../../core/route.ts';
+import { listAll } from '../../core/list-all.ts';
 import type { Store } from '../../core/store.ts';
 
-const PAGE = 500;
 const FEED_RETRY_MS = 500;
 
 /** One step of the table: routes set and host names removed, applied together. */
@@ -235,13 +235,8 @@ export class ControlRouteFeed implements RouteFeed {
 
   async #readAll(): Promise<ReadonlyMap<string, PodRecord>> {
     const records = new Map<string, PodRecord>();
-    let after: string | undefined;
-    for (;;) {
-      const page = await this.#store.list('pod', { limit: PAGE, ...(after === undefined ? {} : { after }) });
-      for (const stored of page) records.set(stored.key, stored.value);
-      after = page.at(-1)?.key;
-      if (after === undefined || page.length < PAGE) return records;
-    }
+    for await (const { key, value } of listAll(this.#store, 'pod')) records.set(key, value);
+    return records;
   }
 
   #replaceAll(records: ReadonlyMap<string, PodRecord>): void {

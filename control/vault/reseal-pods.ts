@@ -6,7 +6,7 @@ import type { PodRecord, PodSpec } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import type { Put, Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
-import { listAll } from '../objects/quota/count-usage.ts';
+import { listAll } from '../../core/list-all.ts';
 
 /**
  * Seals with the first key of the keyring what an older one has sealed, so that the older one can be taken out of it, and

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Fence, fenceOf } from '../../core/lock.ts';
 import type { Change, Put, Store } from '../../core/store.ts';
 import { CERTIFICATE_PUTS } from '../support/certificate-records.ts';
 import { podSpec } from '../support/pod-records.ts';
@@ -12,6 +13,8 @@ import {
   type StoreHarness,
   type StoreTraits,
 } from './store-harness.ts';
+
+const health = (number: number): Fence => ({ lease: 'health', number });
 
 /** The laws of `Store` (core/store.ts), for every implementation. */
 export function describeStore(name: string, open: OpenStoreHarness, { keepsData }: StoreTraits): void {
@@ -182,17 +185,26 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
 
     describe('fencing', () => {
       it('refuses a writer whose token is smaller than one that has been used', async () => {
-        const first = await committed(store.commit({ puts: [putPod('one', 'absent')], fence: 10 }));
-        const second = await committed(store.commit({ puts: [putPod('one', first)], fence: 11 }));
+        const first = await committed(store.commit({ puts: [putPod('one', 'absent')], fence: health(10) }));
+        const second = await committed(store.commit({ puts: [putPod('one', first)], fence: health(11) }));
         expect(
-          await store.commit({ puts: [putPod('one', second, { run: 9 })], enqueue: [{ key: 'x' }], fence: 10 }),
+          await store.commit({ puts: [putPod('one', second, { run: 9 })], enqueue: [{ key: 'x' }], fence: health(10) }),
         ).toEqual({
           kind: 'fenced',
         });
         expect(await store.get('pod', 'one')).toMatchObject({ revision: second, value: { run: 0 } });
         expect((await harness.queue.stats()).due).toBe(0);
-        const third = await committed(store.commit({ puts: [putPod('one', second)], fence: 11 }));
+        const third = await committed(store.commit({ puts: [putPod('one', second)], fence: health(11) }));
         await committed(store.commit({ puts: [putPod('one', third)] }));
+      });
+
+      it('keeps the fences of leases apart', async () => {
+        await committed(store.commit({ fence: { lease: 'certificates', number: 20 } }));
+        const one = await committed(store.commit({ puts: [putPod('one', 'absent')], fence: health(10) }));
+        expect(await store.commit({ fence: { lease: 'certificates', number: 19 } })).toEqual({ kind: 'fenced' });
+        await committed(store.commit({ puts: [putPod('one', one)], fence: health(11) }));
+        expect(await store.commit({ fence: health(10) })).toEqual({ kind: 'fenced' });
+        await committed(store.commit({ fence: { lease: 'certificates', number: 20 } }));
       });
 
       it('takes the tokens that the lock gives: a holder that was overtaken can write no more', async () => {
@@ -200,8 +212,10 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         await harness.passTime(150);
         const next = await harness.lock.acquire('health', 10_000);
         if (slow === null || next === null) throw new Error('expected two leases, one after the other');
-        await committed(store.commit({ puts: [putPod('one', 'absent')], fence: next.fence }));
-        expect(await store.commit({ puts: [putPod('two', 'absent')], fence: slow.fence })).toEqual({ kind: 'fenced' });
+        await committed(store.commit({ puts: [putPod('one', 'absent')], fence: fenceOf(next) }));
+        expect(await store.commit({ puts: [putPod('two', 'absent')], fence: fenceOf(slow) })).toEqual({
+          kind: 'fenced',
+        });
       });
     });
 
@@ -376,7 +390,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
     if (keepsData) {
       it('has everything that was answered after it is opened again', async () => {
         const one = await committed(
-          store.commit({ puts: [putPod('one', 'absent', {}, { indexes: ['x'] })], fence: 5 }),
+          store.commit({ puts: [putPod('one', 'absent', {}, { indexes: ['x'] })], fence: health(5) }),
         );
         const two = await committed(store.commit({ puts: [putPod('two', 'absent')] }));
         const three = await committed(
@@ -389,7 +403,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect((await store.list('pod', { index: 'x', limit: 10 })).map(({ revision }) => revision)).toEqual([one]);
         expect((await store.tombstone('pod', 'two'))?.revision).toBe(three);
         expect((await harness.queue.claim(1_000, never()))?.key).toBe('dev/two');
-        expect(await store.commit({ fence: 4 })).toEqual({ kind: 'fenced' });
+        expect(await store.commit({ fence: health(4) })).toEqual({ kind: 'fenced' });
         const feed = read(store, one);
         expect(await feed.next()).toMatchObject({ kind: 'put', commit: two });
         expect(await feed.next()).toMatchObject({ kind: 'delete', commit: three });

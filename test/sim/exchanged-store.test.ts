@@ -16,7 +16,9 @@ import { podKey } from '../../core/ids.ts';
 import type { Term } from '../../core/leadership.ts';
 import { judgeStore } from '../../core/lifecycle/clean-up.ts';
 import type { PodRecord } from '../../core/pod.ts';
+import { parseQueueKey } from '../../core/queue.ts';
 import type { Store, StoreMark, StoreMemory } from '../../core/store.ts';
+import { fenceOf } from '../../core/lock.ts';
 import { spawnPod } from '../../spawner/spawn-pod.ts';
 import { Promises } from '../support/promises.ts';
 import { silentLog } from '../support/silent-log.ts';
@@ -155,7 +157,7 @@ class Simulation {
       if (lease === null) return;
       const over = new AbortController();
       const term: Term = {
-        fence: lease.fence,
+        fence: fenceOf(lease),
         signal: AbortSignal.any([over.signal, guard.trusted()]),
         isOver: () => term.signal.aborted,
         end: () => over.abort(),
@@ -183,7 +185,7 @@ class Simulation {
       const trusted = guard.trusted();
       const claim = await queue.claim(LEASE_MS, trusted);
       if (claim === null) return;
-      const outcome = await spawnPod(spawner, claim.key, trusted);
+      const outcome = await spawnPod(spawner, parseQueueKey(claim.key).key, trusted);
       if (outcome.kind === 'done') await queue.acknowledge(claim);
       else await queue.retry(claim, outcome.kind === 'later' ? outcome.delayMs : 100);
     });

@@ -8,7 +8,9 @@ import { podKey } from '../../core/ids.ts';
 import type { Term } from '../../core/leadership.ts';
 import { judgeStore } from '../../core/lifecycle/clean-up.ts';
 import type { PodRecord } from '../../core/pod.ts';
+import { parseQueueKey } from '../../core/queue.ts';
 import type { Store } from '../../core/store.ts';
+import { type Fence, fenceOf } from '../../core/lock.ts';
 import { spawnPod } from '../../spawner/spawn-pod.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { Promises } from '../support/promises.ts';
@@ -113,7 +115,7 @@ class Simulation {
       const lease = await lock.acquire('health', LEADER_LEASE_MS);
       if (lease === null) return;
       this.counts.terms += 1;
-      const term = this.#begin(lease.fence, askedAtMs);
+      const term = this.#begin(fenceOf(lease), askedAtMs);
       const parts = actingParts(health, term);
       if ((await parts.store.commit({})).kind !== 'committed') return;
       acting = {
@@ -144,7 +146,7 @@ class Simulation {
         const claim = await queue.claim(LEASE_MS, signal);
         if (claim === null) return;
         this.counts.spawns += 1;
-        const outcome = await spawnPod(spawner, claim.key, signal);
+        const outcome = await spawnPod(spawner, parseQueueKey(claim.key).key, signal);
         if (outcome.kind === 'done') await queue.acknowledge(claim);
         else await queue.retry(claim, outcome.kind === 'later' ? outcome.delayMs : 100);
       });
@@ -174,7 +176,7 @@ class Simulation {
   }
 
   /** The laws of a term, without the timers of leadership.ts: the simulation's clock has none. */
-  #begin(fence: number, askedAtMs: number): Term & { lastsFrom(askedAtMs: number): void } {
+  #begin(fence: Fence, askedAtMs: number): Term & { lastsFrom(askedAtMs: number): void } {
     const over = new AbortController();
     // As on a machine that was suspended: then the fence alone is left.
     const stoodStill = this.#chance.isHit(0.3);
@@ -200,8 +202,8 @@ class Simulation {
         const result = await store.commit(batch);
         if (result.kind === 'fenced') this.counts.fenced += 1;
         if (result.kind === 'committed' && batch.fence !== undefined) {
-          expect(batch.fence, 'who led before writes no more').toBeGreaterThanOrEqual(this.#fenceUsed);
-          this.#fenceUsed = batch.fence;
+          expect(batch.fence.number, 'who led before writes no more').toBeGreaterThanOrEqual(this.#fenceUsed);
+          this.#fenceUsed = batch.fence.number;
         }
         return result;
       },

@@ -5,6 +5,7 @@ import type { PodRecord } from '../../core/pod.ts';
 import type { CommitResult, Store, Stored } from '../../core/store.ts';
 import { podRecord, podSpec } from '../support/pod-records.ts';
 import type { Promises } from '../support/promises.ts';
+import { queueKey } from '../../core/queue.ts';
 import type { Chance } from './scheduler.ts';
 
 export const POD_IDS = ['ape', 'bee', 'cat', 'dog', 'eel', 'fox'];
@@ -31,7 +32,7 @@ export async function actAsUser(
   const isDelete = next.deleting !== null;
   const commit = store.commit({
     puts: [podPut(next, stored.revision)],
-    enqueue: next.status === 'REQUESTED' && stored.value.status === 'STOPPED' ? [{ key }] : [],
+    enqueue: next.status === 'REQUESTED' && stored.value.status === 'STOPPED' ? [{ key: queueKey('pod', key) }] : [],
   });
   await promised(commit, promises, key, isDelete ? null : mark);
 }
@@ -49,7 +50,10 @@ async function create(
   const base = podRecord({ uid: `uid-${(uids += 1)}`, podId, spec, applied: null, run: 0, createdAtMs: nowMs });
   const isOn = chance.isHit(0.8);
   const record: PodRecord = isOn ? { ...base, ...startRunChange(base) } : { ...base, wish: 'OFF', status: 'STOPPED' };
-  const commit = store.commit({ puts: [podPut(record, 'absent')], enqueue: isOn ? [{ key }] : [] });
+  const commit = store.commit({
+    puts: [podPut(record, 'absent')],
+    enqueue: isOn ? [{ key: queueKey('pod', key) }] : [],
+  });
   await promised(commit, promises, key, mark);
 }
 

@@ -16,7 +16,6 @@ export function certificateRecord(changes: Partial<CertificateRecord> = {}): Cer
     lastError: null,
     notBeforeMs: 0,
     isRenewalAsked: false,
-    fence: 0,
     createdAtMs: 1_000,
     ...changes,
   };
@@ -40,7 +39,6 @@ export const CERTIFICATE_PUTS: readonly Put[] = [
       failures: 0,
       lastError: null,
       notBeforeMs: 0,
-      fence: 3,
     },
   },
   {

@@ -1,9 +1,8 @@
+import { listAll } from '../../../core/list-all.ts';
 import { addUsage, NO_USAGE, type Usage, usageOfKeptVolume, usageOfPod } from '../../../core/quota.ts';
 import type { PodRecord, PodSpec } from '../../../core/pod.ts';
 import { ownerIndex } from '../../../core/pod-put.ts';
-import type { RecordKind, Store, Stored } from '../../../core/store.ts';
-
-const PAGE = 500;
+import type { Store } from '../../../core/store.ts';
 
 /** How a pod is counted. */
 export type UsageOf = (record: PodRecord) => Usage;
@@ -34,18 +33,4 @@ export async function countUsage(
   for await (const { value } of listAll(store, 'pod', query)) used = addUsage(used, usageOf(value));
   for await (const { value } of listAll(store, 'kept-volume', query)) used = addUsage(used, usageOfKeptVolume(value));
   return used;
-}
-
-export async function* listAll<K extends RecordKind>(
-  store: Store,
-  kind: K,
-  query: { readonly tenant?: string; readonly index?: string } = {},
-): AsyncIterable<Stored<K>> {
-  let after: string | undefined;
-  for (;;) {
-    const page = await store.list(kind, { ...query, limit: PAGE, ...(after === undefined ? {} : { after }) });
-    yield* page;
-    after = page.at(-1)?.key;
-    if (after === undefined || page.length < PAGE) return;
-  }
 }

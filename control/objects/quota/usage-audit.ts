@@ -1,7 +1,8 @@
+import { listAll } from '../../../core/list-all.ts';
 import { addUsage, isUsageEqual, NO_USAGE, type Usage, usageKey, usageOfKeptVolume } from '../../../core/quota.ts';
 import type { Store, Stored } from '../../../core/store.ts';
 import { usagePut } from './admission.ts';
-import { listAll, type UsageOf } from './count-usage.ts';
+import type { UsageOf } from './count-usage.ts';
 
 /** One count of all pods, beside a pass of the health loop over them. */
 export interface UsageCount {

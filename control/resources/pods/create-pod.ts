@@ -3,7 +3,7 @@ import { podKey } from '../../../core/ids.ts';
 import { startRunChange } from '../../../core/lifecycle/plan.ts';
 import type { Credentials, PodRecord, PodSpec } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
-import { shareOf } from '../../../core/queue.ts';
+import { queueKey, shareOf } from '../../../core/queue.ts';
 import { NO_USAGE } from '../../../core/quota.ts';
 import type { Put } from '../../../core/store.ts';
 import type { Caller } from '../../auth/authenticator.ts';
@@ -47,7 +47,7 @@ export async function createPod(
       const usage = await parts.admission.admit(record, NO_USAGE, parts.usageOf(record));
       const result = await parts.store.commit({
         puts: [podPut(record, 'absent'), ...credential, ...usage],
-        ...(record.status === 'REQUESTED' ? { enqueue: [{ key, share: shareOf(record) }] } : {}),
+        ...(record.status === 'REQUESTED' ? { enqueue: [{ key: queueKey('pod', key), share: shareOf(record) }] } : {}),
       });
       if (result.kind === 'committed') return;
       // The id is taken, or somebody of this tenant was let in elsewhere: that is for a fresh look to say.

@@ -4,7 +4,7 @@ import type { Clock } from '../../../core/clock.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { KeptVolumeRecord } from '../../../core/quota.ts';
 import type { Store } from '../../../core/store.ts';
-import { listAll } from '../../objects/quota/count-usage.ts';
+import { listAll } from '../../../core/list-all.ts';
 
 /** How long a removal is waited for; an orchestrator may take longer, and the record then stays until the next try. */
 const REMOVAL_MS = 30_000;

@@ -10,6 +10,7 @@ import { userIndex } from '../../../core/pod-put.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { hasLevel, levelOf, readPod } from '../../objects/access.ts';
+import { listPages } from '../../../core/list-all.ts';
 import type { PodParts } from './pod-parts.ts';
 
 /** Pods read at a time: a record has up to some 350 kB, and a page is read and decoded at once. */
@@ -42,19 +43,12 @@ export async function* listPods(
   caller: Caller,
   { all = false }: ListOptions = {},
 ): AsyncGenerator<readonly PodRecord[]> {
-  let after: string | undefined;
-  for (;;) {
-    const page = await parts.store.list('pod', {
-      tenant: caller.tenant,
-      ...(all ? {} : { index: userIndex(caller.username) }),
-      limit: PAGE,
-      ...(after === undefined ? {} : { after }),
-    });
+  const { tenant, username } = caller;
+  const query = { tenant, ...(all ? {} : { index: userIndex(username) }), pageSize: PAGE };
+  for await (const page of listPages(parts.store, 'pod', query)) {
     yield page
       .map(({ value }) => value)
-      .filter((record) => record.deleting === null && (all || levelOf(record, caller.username) !== null));
-    after = page.at(-1)?.key;
-    if (page.length < PAGE || after === undefined) return;
+      .filter((record) => record.deleting === null && (all || levelOf(record, username) !== null));
   }
 }
 

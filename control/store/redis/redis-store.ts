@@ -106,7 +106,7 @@ function commitArguments(options: RedisStoreOptions, batch: Batch): readonly str
   refuseDoubleWrites([...puts, ...deletes]);
   return [
     randomUUID(),
-    fence === undefined ? '' : String(fence),
+    fence === undefined ? '' : `${fence.number} ${fence.lease}`,
     String(options.feedCommits),
     String(TOMBSTONE_SECONDS),
     ...[puts, deletes, enqueue].map(({ length }) => String(length)),

@@ -103,6 +103,12 @@ export const MIGRATIONS: readonly string[] = [
   `-- Which main file the write-ahead log belongs to: see log-origin.ts.
    ALTER TABLE store ADD COLUMN file_nonce TEXT NOT NULL DEFAULT '';
    ALTER TABLE store ADD COLUMN log_base TEXT NOT NULL DEFAULT '';`,
+  `-- The greatest fence that was used, of each lease. store.fence_used was one for all, of which the health loop's was one.
+   CREATE TABLE fences (
+     lease TEXT PRIMARY KEY,
+     used INTEGER NOT NULL
+   ) STRICT, WITHOUT ROWID;
+   INSERT INTO fences SELECT 'health', fence_used FROM store WHERE fence_used > 0;`,
 ];
 
 /**

@@ -1,3 +1,4 @@
+import type { Fence } from '../../../core/lock.ts';
 import type {
   Adoption,
   Batch,
@@ -139,7 +140,7 @@ interface PreparedBatch {
   readonly puts: readonly PreparedPut[];
   readonly deletes: NonNullable<Batch['deletes']>;
   readonly enqueue: readonly Enqueue[];
-  readonly fence: number | null;
+  readonly fence: Fence | null;
 }
 
 /** Encodes at the time of the call: what the caller does to its objects while the group gathers is not written. */
@@ -158,9 +159,10 @@ function prepare(schemas: RecordSchemas, batch: Batch): PreparedBatch {
 }
 
 function commitBatch(connection: Connection, batch: PreparedBatch, options: SqliteStoreOptions): CommitResult {
-  const store = connection.get('SELECT commits, fence_used, stamp FROM store') ?? {};
-  const fenceUsed = integerOf(store, 'fence_used');
-  if (batch.fence !== null && batch.fence < fenceUsed) return { kind: 'fenced' };
+  const store = connection.get('SELECT commits, stamp FROM store') ?? {};
+  const { fence } = batch;
+  const fenceUsed = fence === null ? 0 : fenceUsedOf(connection, fence.lease);
+  if (fence !== null && fence.number < fenceUsed) return { kind: 'fenced' };
 
   const conflicts = [...batch.puts, ...batch.deletes]
     .filter(({ kind, key, expected }) => revisionOf(connection, kind, key) !== expected)
@@ -182,9 +184,16 @@ function commitBatch(connection: Connection, batch: PreparedBatch, options: Sqli
   }
   for (const { key, share } of batch.enqueue) options.enqueue(connection, key, share ?? null, ageMs, 'changed');
   countCommit(connection, { commit, stamp: options.session.stamp(), lastStamp: textOf(store, 'stamp') });
-  if (batch.fence !== null && batch.fence > fenceUsed) connection.run('UPDATE store SET fence_used = ?', batch.fence);
+  if (fence !== null && fence.number > fenceUsed) {
+    connection.run('INSERT OR REPLACE INTO fences VALUES (?, ?)', fence.lease, fence.number);
+  }
   if (commit % COMMITS_PER_TRIM === 0) trim(connection, commit - options.feedCommits, ageMs);
   return { kind: 'committed', commit };
+}
+
+function fenceUsedOf(connection: Connection, lease: string): number {
+  const row = connection.get('SELECT used FROM fences WHERE lease = ?', lease);
+  return row === undefined ? 0 : integerOf(row, 'used');
 }
 
 function revisionOf(connection: Connection, kind: RecordKind, key: string): number | null {

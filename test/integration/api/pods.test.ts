@@ -63,7 +63,7 @@ test('a create answers every field of the seed and is one record, its credential
     createdBy: 'alice',
     permissions: { alice: 'ADMIN' },
   });
-  expect((await claim())?.key).toBe('default/mypg');
+  expect((await claim())?.key).toBe('pod/default/mypg');
   const stored = await stand.database.store.get('credential', podKey('default', 'mypg'));
   const credentials = await stand.call('alice', 'GET', '/v3/pods/mypg/credentials');
   const { user_username: username, user_password: password } = credentials.body.result as Record<string, string>;
@@ -197,7 +197,7 @@ test('a restart of what is STOPPED begins a run at once', async () => {
   await stand.create('alice', 'mypod', { status_requested: 'OFF' });
   const answer = await stand.call('alice', 'POST', '/v3/pods/mypod/restart');
   expect(answer.body.result).toMatchObject({ status_requested: 'ON', status: 'REQUESTED' });
-  expect((await claim())?.key).toBe('default/mypod');
+  expect((await claim())?.key).toBe('pod/default/mypod');
 });
 
 test('an update changes what was sent, says what acts when, and moves the ETag', async () => {

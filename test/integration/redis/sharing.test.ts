@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { committed } from '../../contract/store-harness.ts';
 import { until } from '../../support/until.ts';
+import { fenceOf } from '../../../core/lock.ts';
 import { createRedisStage, putPod, read, SITE, type RedisStage } from './redis-stage.ts';
 
 const META = `podgate:{${SITE}}:meta`;
@@ -72,8 +73,8 @@ describe('two replicas on one Redis', () => {
     const next = await two.lock.acquire('health', 10_000);
     if (slow === null || next === null) throw new Error('expected two leases, one after the other');
     expect(next.fence).toBeGreaterThan(slow.fence);
-    await committed(two.store.commit({ fence: next.fence }));
-    expect(await one.store.commit({ puts: [putPod('a', 'absent')], fence: slow.fence })).toEqual({ kind: 'fenced' });
+    await committed(two.store.commit({ fence: fenceOf(next) }));
+    expect(await one.store.commit({ puts: [putPod('a', 'absent')], fence: fenceOf(slow) })).toEqual({ kind: 'fenced' });
   });
 });
 

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { PodRecord } from '../../../core/pod.ts';
+import { fenceOf } from '../../../core/lock.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { RedisServer } from '../../support/redis-server.ts';
@@ -47,7 +48,7 @@ async function overtake(record: PodRecord, clock: PausedLeaderOptions['clock']):
   await until('it observes', () => words.includes('observing'));
   child.kill('SIGSTOP');
   const lease = await until('the lease is free', () => database.lock.acquire('health', 20_000), { everyMs: 100 });
-  await database.store.commit({ fence: lease.fence });
+  await database.store.commit({ fence: fenceOf(lease) });
   words = [];
   child.kill('SIGCONT');
   await until('it has noticed', () => words.includes('no longer leading'));

@@ -5,6 +5,7 @@ import { podKey } from '../../../core/ids.ts';
 import type { EnsureResult, Orchestrator, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
+import { queueKey } from '../../../core/queue.ts';
 import type { Vault } from '../../../core/vault.ts';
 import { createSpawner } from '../../../spawner/spawner.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
@@ -87,7 +88,10 @@ describe('the spawner', () => {
       run: 2,
       ...change,
     });
-    await database.store.commit({ puts: [podPut(record, 'absent')], enqueue: [{ key: keyOf(podId) }] });
+    await database.store.commit({
+      puts: [podPut(record, 'absent')],
+      enqueue: [{ key: queueKey('pod', keyOf(podId)) }],
+    });
   }
   const read = async (podId: string) => (await database.store.get('pod', keyOf(podId)))?.value;
   const reaches = (podId: string, status: PodRecord['status']) =>
@@ -98,6 +102,34 @@ describe('the spawner', () => {
   };
   const actionsOf = async (podId: string) =>
     (await database.logs.actions(`uid-${podId}`)).map((line) => line.slice('26/11/23 20:00: '.length));
+
+  it('takes up what a release has queued that knew no kinds, once, however often it is queued', async () => {
+    await create('mypod');
+    await database.queue.add(keyOf('mypod'));
+    start();
+    await reaches('mypod', 'CREATING_CONTAINER');
+    await until('the queue is empty', isIdle);
+    await database.queue.add(keyOf('mypod'));
+    await until('the queue is empty', isIdle);
+    expect(asked).toHaveLength(1);
+  });
+
+  it('takes up a pod that only such a release has queued', async () => {
+    const record = podRecord({ tenant: 'dev', podId: 'mypod', uid: 'uid-mypod', status: 'REQUESTED', applied: null });
+    await database.store.commit({ puts: [podPut(record, 'absent')], enqueue: [{ key: 'dev/mypod' }] });
+    start();
+    await reaches('mypod', 'CREATING_CONTAINER');
+    await until('the queue is empty', isIdle);
+  });
+
+  it('leaves a kind that it does not know to the replicas that do', async () => {
+    await database.queue.add('later-kind/dev/one');
+    await create('mypod');
+    start(1);
+    await reaches('mypod', 'CREATING_CONTAINER');
+    await until('it waits', async () => (await database.queue.stats()).delayed === 1);
+    expect(asked).toHaveLength(1);
+  });
 
   it('takes a requested pod to CREATING_CONTAINER and settles its key after that', async () => {
     start();
@@ -193,7 +225,9 @@ describe('the spawner', () => {
     await create('other');
     await reaches('other', 'CREATING_CONTAINER');
     await until('its key is parked', async () => (await database.queue.stats()).parked === 1);
-    expect(await database.queue.parked(10)).toMatchObject([{ key: keyOf('poison'), reason: 'secret detail' }]);
+    expect(await database.queue.parked(10)).toMatchObject([
+      { key: queueKey('pod', keyOf('poison')), reason: 'secret detail' },
+    ]);
     const aside = await until('the pod says so', async () => {
       const record = await read('poison');
       return record?.statusContainer?.phase === 'parked' ? record : null;
@@ -202,7 +236,7 @@ describe('the spawner', () => {
     expect((await actionsOf('poison')).at(-1)).toContain('spawner put the pod aside');
     expect(JSON.stringify([aside, await actionsOf('poison')])).not.toContain('secret detail');
     // What the health loop does every few seconds changes nothing.
-    await database.queue.add(keyOf('poison'));
+    await database.queue.add(queueKey('pod', keyOf('poison')));
     expect((await database.queue.stats()).parked).toBe(1);
     expect(asked.filter(({ podId }) => podId === 'poison')).toHaveLength(5);
 
@@ -210,7 +244,7 @@ describe('the spawner', () => {
     const record = { ...(stored?.value ?? aside), status: 'REQUESTED' as const };
     await database.store.commit({
       puts: [podPut(record, stored?.revision ?? 'absent')],
-      enqueue: [{ key: keyOf('poison') }],
+      enqueue: [{ key: queueKey('pod', keyOf('poison')) }],
     });
     await reaches('poison', 'CREATING_CONTAINER');
   });

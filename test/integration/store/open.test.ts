@@ -4,6 +4,7 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, statSync, writeFileSy
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { PodgateError } from '../../../core/errors.ts';
+import { fenceOf } from '../../../core/lock.ts';
 import { createSqliteStage, putPod, type SqliteStage } from './sqlite-stage.ts';
 
 let stage: SqliteStage;
@@ -131,7 +132,7 @@ it('shows a restored copy by a lower counter under the same id, gives its reader
     const lease = await later.lock.acquire('health', 1_000);
     if (lease === null) throw new Error('the lock is held');
     fences.push(lease.fence);
-    await later.store.commit({ puts: [putPod(`later-${i}`, 'absent')], fence: lease.fence });
+    await later.store.commit({ puts: [putPod(`later-${i}`, 'absent')], fence: fenceOf(lease) });
     await later.lock.release(lease);
     stage.moveClock(10);
   }

@@ -103,7 +103,7 @@ test('one that ends gives its lease back, and another follows within a second, w
   await vi.advanceTimersByTimeAsync(1_000);
   expect(lock.released).toBe(1);
   expect(two.leadership.isLeading()).toBe(true);
-  expect(two.terms[0]?.fence).toBeGreaterThan(one.terms[0]?.fence ?? Infinity);
+  expect(two.terms[0]?.fence.number).toBeGreaterThan(one.terms[0]?.fence.number ?? Infinity);
 });
 
 test('one whose renewals are not answered stops before its lease ends, and may lead again', async () => {

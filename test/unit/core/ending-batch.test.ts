@@ -12,7 +12,7 @@ test.each([
   ['stops a pod', { puts: [podPut(off, 3)], enqueue: [{ key: 'dev/p' }] }],
   ['deletes one', { puts: [podPut(deleting, 3)] }],
   ['purges one', { deletes: [purged] }],
-  ['begins a term of the health loop', { fence: 5 }],
+  ['begins a term of the health loop', { fence: { lease: 'health', number: 5 } }],
 ])('a batch that %s ends something', (_what, batch) => {
   expect(isEndingBatch(batch)).toBe(true);
 });

@@ -7,7 +7,7 @@ import type { Logger } from '../../../../core/logger.ts';
 import type { Observation, Orchestrator, WorkloadObservation } from '../../../../core/orchestrator.ts';
 import { actingParts } from '../../../leadership/acting-parts.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
-import { listAll } from '../../../objects/quota/count-usage.ts';
+import { listAll } from '../../../../core/list-all.ts';
 import type { Store } from '../../../../core/store.ts';
 import type { UsageAudit } from '../../../objects/quota/usage-audit.ts';
 import { OutputRounds, type RunningWorkload } from './output-rounds.ts';

@@ -7,7 +7,7 @@ import type { Observation, Orchestrator, WorkloadRef } from '../../../../core/or
 import { PodgateError } from '../../../../core/errors.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
 import { ownerIndex, podPut } from '../../../../core/pod-put.ts';
-import { type Queue, shareOf } from '../../../../core/queue.ts';
+import { type Queue, queueKey, shareOf } from '../../../../core/queue.ts';
 import { keptVolumeKey } from '../../../../core/quota.ts';
 import type { Put, Store, Stored } from '../../../../core/store.ts';
 import { keepOutput } from './keep-output.ts';
@@ -61,7 +61,7 @@ async function act(
       const next: PodRecord = { ...record, ...step.change, updatedAtMs: parts.clock.now() };
       const result = await parts.store.commit({
         puts: [podPut(next, stored.revision)],
-        enqueue: step.enqueue ? [{ key: stored.key, share: shareOf(record) }] : [],
+        enqueue: step.enqueue ? [{ key: queueKey('pod', stored.key), share: shareOf(record) }] : [],
       });
       // A conflict means that somebody wrote meanwhile, perhaps another wish: read again and plan anew.
       if (result.kind === 'committed' && step.log !== null) {
@@ -70,7 +70,7 @@ async function act(
       return { kind: 'again' };
     }
     case 'spawn':
-      await parts.queue.add(stored.key, { share: shareOf(record) });
+      await parts.queue.add(queueKey('pod', stored.key), { share: shareOf(record) });
       return { kind: 'done', lookAgainMs: null };
     case 'remove':
       if (record.applied !== null && record.deleting === null) {

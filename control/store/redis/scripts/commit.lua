@@ -7,7 +7,7 @@
 --   14 tombstones       hash    the same field -> "<revision> <uid>"
 --   15 tombstone ages   zset    the same field -> age of the store in seconds when it was deleted
 --   16 feed             stream  ids <commit>-<position>; kind, name (the field), value ("<schema> <json>" or uid), stamp
--- ARGV: 1 an id for a store that has none, 2 fence or '', 3 commits that stay in the feed, 4 tombstones' seconds
+-- ARGV: 1 an id for a store that has none, 2 '<fence> <lease>' or '', 3 commits that stay in the feed, 4 tombstones' seconds
 --   5 number of puts, 6 of deletes, 7 of keys to enqueue, 8 stamp, then
 --   for each put: field, expected revision or '', "<schema> <json>", JSON array of its members in `lists`
 --   for each delete: field, expected revision, uid
@@ -17,7 +17,11 @@ local RECORDS, PLACES, LISTS, TOMBSTONES, TOMBSTONE_AGES, FEED = KEYS[11], KEYS[
 -- Trimming once in so many commits keeps its cost out of most of them; so many at once bound it.
 local COMMITS_PER_TRIM, TOMBSTONES_PER_TRIM = 100, 1000
 
-local fence, fence_used = tonumber(ARGV[2]), number_in_meta('fence_used')
+local fence, lease = string.match(ARGV[2], '^(%d+) (.+)$')
+fence = tonumber(fence)
+-- The health loop's has the name that it had when there was one for all: replicas of that release look at it.
+local fence_field = lease == 'health' and 'fence_used' or 'fence_used:' .. (lease or '')
+local fence_used = fence and number_in_meta(fence_field) or 0
 if fence and fence < fence_used then return { 'fenced' } end
 
 local puts, deletes, enqueues = {}, {}, {}
@@ -61,7 +65,7 @@ for _, delete in ipairs(deletes) do feed('delete', delete.field, delete.uid) end
 keep_age()
 name_store(ARGV[1])
 count_commit(commit, stamp)
-if fence and fence > fence_used then redis.call('HSET', KEYS[1], 'fence_used', int(fence)) end
+if fence and fence > fence_used then redis.call('HSET', KEYS[1], fence_field, int(fence)) end
 
 local function remove_places(places)
   if places then
