@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { AsnConvert } from '@peculiar/asn1-schema';
 import { GeneralName, GeneralSubtree, GeneralSubtrees, NameConstraints } from '@peculiar/asn1-x509';
 import type { Clock } from '../core/clock.ts';
+import { kindOfError } from '../core/error-code.ts';
 import type { Logger } from '../core/logger.ts';
 import { KEY_ALGORITHM, keyPem, validityAt } from './development-leaf.ts';
 import { isRenewalDue } from './renewal.ts';
@@ -118,7 +119,7 @@ async function readIfAny(path: string): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    if (kindOfError(error) === 'absent') return null;
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { kindOfError } from '../core/error-code.ts';
 import { loadConfig } from '../config/load-config.ts';
 import type { Config } from '../config/config.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from './cli-error.ts';
@@ -50,7 +51,7 @@ export function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     // Of another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+    return kindOfError(error) === 'forbidden';
   }
 }
 

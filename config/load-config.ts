@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
+import { errorCode } from '../core/error-code.ts';
 import { PodgateError } from '../core/errors.ts';
 import { acmeConfigOf } from './acme-section.ts';
 import { apiConfigOf } from './api-section.ts';
@@ -39,7 +40,7 @@ function readNamedFile(name: string | undefined, cwd: string, problems: string[]
   try {
     text = readFileSync(resolve(cwd, name), 'utf8');
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    const code = errorCode(error) ?? 'unknown error';
     problems.push(`PODGATE_CONFIG: the file cannot be read (${code}); name a YAML file, or unset it.`);
     return null;
   }

@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import { errorCode } from '../core/error-code.ts';
 
 const MAX_BYTES = 256 * 1024;
 
@@ -14,7 +15,7 @@ export function checkFile(
     const problem = statSync(path).size > MAX_BYTES ? 'is too large' : problemOf(readFileSync(path, 'utf8'));
     if (problem !== null) problems.push(`${where}: the file ${problem}.`);
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    const code = errorCode(error) ?? 'unknown error';
     problems.push(`${where}: the file cannot be read (${code}).`);
   }
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { errorCode } from '../core/error-code.ts';
 import { PodgateError } from '../core/errors.ts';
 import { isRedisUrl, REDIS_URL_RULE } from './redis-url.ts';
 
@@ -28,7 +29,7 @@ function readRedisCa(env: NodeJS.ProcessEnv, cwd: string): string | null {
   try {
     return readFileSync(resolve(cwd, name), 'utf8');
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    const code = errorCode(error) ?? 'unknown error';
     throw new PodgateError('config.invalid', {
       publicMessages: [`PODGATE_REDIS_CA_FILE: the file cannot be read (${code}).`],
     });

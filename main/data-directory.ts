@@ -14,6 +14,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { errorCode, kindOfError } from '../core/error-code.ts';
 import { errorText, PodgateError } from '../core/errors.ts';
 import { shellWord } from '../core/shell-word.ts';
 import { acquireExclusiveLock, type ExclusiveLock } from './exclusive-lock.ts';
@@ -72,9 +73,9 @@ function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    const code = codeOf(error);
-    if (code === 'EEXIST' && statSync(path).isDirectory()) return;
-    if (code !== 'ENOENT' || existsSync(dirname(path))) throw error;
+    const kind = kindOfError(error);
+    if (kind === 'exists' && statSync(path).isDirectory()) return;
+    if (kind !== 'absent' || existsSync(dirname(path))) throw error;
     makeDirectory(dirname(path));
     mkdirSync(path, { mode: 0o700 });
   }
@@ -114,11 +115,7 @@ const REASONS: Readonly<Record<string, string>> = {
 };
 
 function reasonOf(error: unknown): string {
-  return REASONS[codeOf(error)] ?? errorText(error);
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
+  return REASONS[errorCode(error) ?? ''] ?? errorText(error);
 }
 
 function unusable(sentence: string, cause?: unknown): PodgateError {
@@ -151,7 +148,7 @@ function readInstallation(path: string): string {
     const id = readFileSync(file, 'utf8').trim();
     if (/^[a-z0-9]{12,64}$/.test(id)) return id;
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (kindOfError(error) !== 'absent') throw error;
   }
   const id = randomBytes(8).toString('hex');
   writeFileSync(`${file}.new`, `${id}\n`, { mode: 0o600, flush: true });

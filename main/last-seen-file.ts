@@ -1,5 +1,6 @@
 import { constants, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { kindOfError } from '../core/error-code.ts';
 import { errorText } from '../core/errors.ts';
 import type { Logger } from '../core/logger.ts';
 import type { StoreMark, StoreMemory } from '../core/store.ts';
@@ -69,7 +70,7 @@ function readSlots(path: string): { readonly mark: StoreMark | null; readonly tu
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { mark: null, turn: 0 };
+    if (kindOfError(error) === 'absent') return { mark: null, turn: 0 };
     throw error;
   }
   const [first, ...others] = text.split('\n').flatMap((line) => parseSlot(line) ?? []);

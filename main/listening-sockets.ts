@@ -1,6 +1,7 @@
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
+import { errorCode, kindOfError } from '../core/error-code.ts';
 import { PodgateError } from '../core/errors.ts';
 import type { Config } from '../config/config.ts';
 import type { SocketKind } from './messages.ts';
@@ -123,7 +124,8 @@ async function probe(config: Config): Promise<void> {
   for (let waitedMs = 0; ; waitedMs += TAKEN_LOOK_MS) {
     const refused = await tryAll();
     if (refused.length === 0) return;
-    if (waitedMs >= TAKEN_WAIT_MS || refused.some(({ code }) => code !== 'EADDRINUSE')) throw taken(refused);
+    if (waitedMs >= TAKEN_WAIT_MS || refused.some(({ code }) => kindOfError(code) !== 'address-in-use'))
+      throw taken(refused);
     await delay(TAKEN_LOOK_MS);
   }
 }
@@ -131,22 +133,22 @@ async function probe(config: Config): Promise<void> {
 function tryListening(host: string, port: number): Promise<string | null> {
   return new Promise((resolve) => {
     const server = net.createServer();
-    server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    server.once('error', (error) => resolve(errorCode(error) ?? error.message));
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(null)));
   });
 }
 
 /** A machine without IPv6 does without ::1. */
 function isAddressMissing(host: string, code: string): boolean {
-  return host === '::1' && (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT');
+  return host === '::1' && kindOfError(code) === 'no-such-address';
 }
 
 function taken(refused: readonly Refused[]): PodgateError {
   return new PodgateError('config.invalid', {
     publicMessages: refused.map(({ variable, host, port, code }) =>
-      code === 'EADDRINUSE'
+      kindOfError(code) === 'address-in-use'
         ? `${variable}: port ${port} is taken on ${host}, perhaps by another Podgate; end that program, or set ${variable} to another port.`
-        : `${variable}: port ${port} cannot be bound on ${host} (${code === 'EACCES' ? 'EACCES: low ports are for root' : code}); choose another port or address.`,
+        : `${variable}: port ${port} cannot be bound on ${host} (${kindOfError(code) === 'forbidden' ? `${code}: low ports are for root` : code}); choose another port or address.`,
     ),
   });
 }

@@ -1,5 +1,6 @@
 import acme from 'acme-client';
 import type { Clock } from '../../core/clock.ts';
+import { errorCode } from '../../core/error-code.ts';
 import { errorText } from '../../core/errors.ts';
 import { type AcmeAnswer, AcmeError, errorOfAnswer } from './acme-error.ts';
 import { type AcmeCall, type HttpAnswer, sendRequest, withinCall } from './acme-transport.ts';
@@ -89,7 +90,6 @@ export function createAcmeSession(options: {
 function errorOfStep(name: string, last: AcmeAnswer | null, error: unknown, nowMs: number): AcmeError {
   if (last !== null && last.status >= 400) return errorOfAnswer(name, last, nowMs);
   // Not with the library's own text: of an answer that is none it quotes whatever there was.
-  const code = error instanceof Error && 'code' in error ? String(error.code) : null;
-  const reason = last === null ? (code ?? errorText(error)) : 'its answer is not what RFC 8555 says';
+  const reason = last === null ? (errorCode(error) ?? errorText(error)) : 'its answer is not what RFC 8555 says';
   return new AcmeError('server', `${name}: the ACME server cannot be used: ${reason}`, { cause: error });
 }

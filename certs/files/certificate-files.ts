@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { pause } from '../../core/abort.ts';
 import type { Certificate } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
+import { errorCode } from '../../core/error-code.ts';
 import type { Logger } from '../../core/logger.ts';
 import { readCertificatePair } from './certificate-pair.ts';
 
@@ -108,7 +109,7 @@ async function readText(file: string): Promise<string | { readonly problem: stri
     const bytes = await readFile(file);
     return bytes.length > FILE_MAX_BYTES ? { problem: 'the file is too large' } : bytes.toString('latin1');
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    const code = errorCode(error) ?? 'unknown error';
     return { problem: `the file cannot be read (${code})` };
   }
 }

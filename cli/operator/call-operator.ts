@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
+import { kindOfError } from '../../core/error-code.ts';
 import { loadConfig } from '../../config/load-config.ts';
 import { OPERATOR_SOCKET, type OperatorCalls, type OperatorFailure } from '../../control/operator/operator-handler.ts';
 import { runningSupervisor } from '../installation.ts';
@@ -55,8 +56,12 @@ function post(call: {
   const { dataDir, socketPath, path, text } = call;
   return new Promise((resolve, reject) => {
     const failed = (error: Error): void => {
-      const isAbsent = 'code' in error && (error.code === 'ENOENT' || error.code === 'ECONNREFUSED');
-      reject(isAbsent ? notServing(dataDir) : new CliError(EXIT_FAILED, `Podgate does not answer: ${error.message}`));
+      const kind = kindOfError(error);
+      reject(
+        kind === 'absent' || kind === 'refused'
+          ? notServing(dataDir)
+          : new CliError(EXIT_FAILED, `Podgate does not answer: ${error.message}`),
+      );
     };
     const outgoing = request({ socketPath, path, method: 'POST', timeout: DEADLINE_MS }, (answer) => {
       let received = '';

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
+import { kindOfError } from '../../core/error-code.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { findInstallation, type Installation } from '../installation.ts';
 import { type PostgresAccess, postgresAccessOf } from './pod-access.ts';
@@ -50,8 +51,8 @@ function runPsql(installation: Installation, access: PostgresAccess, args: reado
   // psql makes something else of Ctrl-C: it cancels the query.
   process.on('SIGINT', () => undefined);
   return new Promise((resolve, reject) => {
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') resolve(null);
+    child.once('error', (error) => {
+      if (kindOfError(error) === 'absent') resolve(null);
       else reject(new CliError(EXIT_FAILED, `psql cannot be started: ${error.message}`));
     });
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));

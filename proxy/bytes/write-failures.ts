@@ -1,4 +1,5 @@
 import { Socket } from 'node:net';
+import { errorCode } from '../../core/error-code.ts';
 
 type WriteCallback = (error?: Error | null) => void;
 
@@ -79,7 +80,7 @@ function keepReadable(socket: Socket, state: State): void {
 }
 
 function fail(socket: Socket, state: State, error: Error): void {
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : 'UNKNOWN';
+  const code = errorCode(error) ?? 'UNKNOWN';
   state.code = code;
   socket.setTimeout(UNREAD_MS, () => socket.destroy());
   tell(socket, state, code);

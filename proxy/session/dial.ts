@@ -2,9 +2,9 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
+import { kindOfError } from '../../core/error-code.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import { type Backend, isSameBackend } from '../../core/route.ts';
-import { isOutOfDescriptors } from '../socket/out-of-descriptors.ts';
 import { onConnected } from '../socket/on-connected.ts';
 import { connectTappable } from '../bytes/tap.ts';
 
@@ -60,8 +60,8 @@ export function dialBackend(
     dialling = socket;
     failure = 'route.unreachable';
     timer = setTimeout(() => socket.destroy(), DIAL_ATTEMPT_MS);
-    const onError = (error: NodeJS.ErrnoException): void => {
-      if (isOutOfDescriptors(error.code)) failure = 'route.no-descriptors';
+    const onError = (error: Error): void => {
+      if (kindOfError(error) === 'no-descriptors') failure = 'route.no-descriptors';
     };
     const onFailed = (): void => {
       // An error is followed by 'close'; only 'close' counts, so that each attempt fails once.

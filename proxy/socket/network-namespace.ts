@@ -4,7 +4,7 @@ import type { NetworkNamespace } from '../../core/orchestrator.ts';
 import { hasSysAdmin } from './capabilities.ts';
 import { type NamespaceCalls, openNamespaceCalls } from './namespace-calls.ts';
 import { openNamespaceThread } from './namespace-thread.ts';
-import { descriptorShortage } from './out-of-descriptors.ts';
+import { descriptorShortage } from './descriptor-shortage.ts';
 
 /** libuv's flags of bind (uv.h): an IPv6 socket that leaves IPv4 alone. */
 const UV_TCP_IPV6ONLY = 1;

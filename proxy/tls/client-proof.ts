@@ -1,5 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
+import { errorCode } from '../../core/error-code.ts';
 
 /** A client's certificate that was verified. */
 export interface ClientCertificate {
@@ -61,6 +62,6 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /** Typed as an error, it is the name of one. */
 function reasonOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
+  const code = errorCode(error) ?? String(error);
   return REASONS[code] ?? `it cannot be verified (${code})`;
 }

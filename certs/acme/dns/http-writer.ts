@@ -2,6 +2,7 @@ import { request as requestPlain } from 'node:http';
 import { request as requestTls } from 'node:https';
 import { pause } from '../../../core/abort.ts';
 import { backoffMs } from '../../../core/backoff.ts';
+import { errorCode } from '../../../core/error-code.ts';
 import { AcmeError } from '../acme-error.ts';
 import type { TextWriter } from './dns-settings.ts';
 
@@ -66,8 +67,8 @@ function post(
       resolve(answer.statusCode ?? 0);
       answer.once('data', () => answer.destroy());
     });
-    outgoing.on('error', (error: NodeJS.ErrnoException) => {
-      resolve(error.name === 'AbortError' ? 'no answer in time' : (error.code ?? error.message));
+    outgoing.on('error', (error) => {
+      resolve(error.name === 'AbortError' ? 'no answer in time' : (errorCode(error) ?? error.message));
     });
     outgoing.end(body);
   });

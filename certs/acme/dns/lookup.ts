@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
+import { errorCode, kindOfError } from '../../../core/error-code.ts';
 import { AcmeError } from '../acme-error.ts';
 
 const DNS_PORT = 53;
@@ -7,7 +8,6 @@ const TRY_MS = 3_000;
 const TRIES = 2;
 const CNAMES_MAX = 8;
 /** Answers that mean: there is no such record. */
-const ABSENT: ReadonlySet<string> = new Set(['ENODATA', 'ENOTFOUND']);
 
 /** The addresses of one name server: whatever it shows at one of them, it shows at all. */
 export type NameServer = readonly string[];
@@ -104,8 +104,8 @@ async function ask<T>(
     return await question(resolver);
   } catch (error) {
     signal.throwIfAborted();
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    if (ABSENT.has(code)) return [];
+    const code = errorCode(error) ?? 'unknown error';
+    if (kindOfError(error) === 'no-such-name') return [];
     throw new AcmeError('refused', `the DNS does not tell ${what} (${code})`, { cause: error });
   } finally {
     signal.removeEventListener('abort', onAbort);

@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { connect } from 'node:net';
 import type { Clock } from '../../../core/clock.ts';
+import { errorCode } from '../../../core/error-code.ts';
+import { errorText } from '../../../core/errors.ts';
 import { AcmeError } from '../acme-error.ts';
 import type { TextWriter, TsigKey } from './dns-settings.ts';
 import { problemOfSignature, sign } from './tsig.ts';
@@ -36,7 +38,11 @@ export function createUpdateWriter(options: {
       answer = await ask(server, message, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]));
     } catch (error) {
       signal.throwIfAborted();
-      throw new AcmeError('refused', `${where} cannot be asked to change ${name} (${codeOf(error)})`, { cause: error });
+      throw new AcmeError(
+        'refused',
+        `${where} cannot be asked to change ${name} (${errorCode(error) ?? errorText(error)})`,
+        { cause: error },
+      );
     }
     const problem = problemOfAnswer(answer, id) ?? problemOfSignature(answer, mac, key, seconds());
     if (problem !== null) throw new AcmeError('refused', `${where} does not change ${name} in ${zone}: ${problem}`);
@@ -64,9 +70,4 @@ function ask({ host, port }: { host: string; port: number }, message: Buffer, si
     socket.on('error', reject);
     socket.on('close', () => reject(new Error('it closed the connection')));
   });
-}
-
-function codeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown error';
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message;
 }

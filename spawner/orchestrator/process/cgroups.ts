@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { kindOfError } from '../../../core/error-code.ts';
 import type { Resources } from '../../../core/pod.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { errorText } from '../../../core/errors.ts';
@@ -149,7 +150,7 @@ function removeGroup(group: string): void {
   try {
     rmdirSync(group);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (kindOfError(error) !== 'absent') throw error;
   }
 }
 

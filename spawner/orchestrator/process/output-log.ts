@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
+import { kindOfError } from '../../../core/error-code.ts';
 
 /**
  * What a workload prints: two files that its shim writes, the older one full. Both together hold at most `maxBytes`,
@@ -42,7 +43,7 @@ function readEndOf(path: string, bytes: number): Buffer {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     // Between two files there is none for a moment.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return Buffer.alloc(0);
+    if (kindOfError(error) === 'absent') return Buffer.alloc(0);
     throw error;
   }
   try {

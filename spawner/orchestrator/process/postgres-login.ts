@@ -1,3 +1,4 @@
+import { errorCode } from '../../../core/error-code.ts';
 import type { Credentials } from '../../../core/pod.ts';
 import type { ProbedPlace } from './probes.ts';
 
@@ -53,6 +54,6 @@ export async function probePostgresLogin(
 
 /** An ErrorResponse of a server that is neither starting nor ending (class 57: operator intervention). */
 function isRefusal(error: unknown): boolean {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return false;
-  return /^[0-9A-Z]{5}$/.test(error.code) && !error.code.startsWith('57');
+  const code = errorCode(error) ?? '';
+  return /^[0-9A-Z]{5}$/.test(code) && !code.startsWith('57');
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, constants, type FileHandle, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
+import { errorCode } from '../../../core/error-code.ts';
 
 /** Somebody keeps filling what is being removed: the caller tries again later. */
 const PASSES_MAX = 100;
@@ -74,8 +75,9 @@ async function removeFile(path: Buffer): Promise<boolean> {
     await unlink(path);
     return true;
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return true;
-    if (codeOf(error) === 'EISDIR' || codeOf(error) === 'EPERM') return false;
+    const code = errorCode(error);
+    if (code === 'ENOENT') return true;
+    if (code === 'EISDIR' || code === 'EPERM') return false;
     throw error;
   }
 }
@@ -88,7 +90,7 @@ async function openDirectory(path: Buffer): Promise<FileHandle | null> {
   try {
     directory = await opened(path, () => open(path, flags));
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(codeOf(error))) return null;
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error) ?? '')) return null;
     throw error;
   }
   try {
@@ -106,7 +108,7 @@ async function opened<T>(path: Buffer, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (codeOf(error) !== 'EACCES' || isRoot()) throw error;
+    if (errorCode(error) !== 'EACCES' || isRoot()) throw error;
     await chmod(path, 0o700);
     return work();
   }
@@ -125,10 +127,6 @@ function within(directory: FileHandle, name: Buffer): Buffer {
 
 function unless(...codes: readonly string[]): (error: unknown) => void {
   return (error) => {
-    if (!codes.includes(codeOf(error))) throw error;
+    if (!codes.includes(errorCode(error) ?? '')) throw error;
   };
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }

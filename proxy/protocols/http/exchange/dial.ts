@@ -1,6 +1,7 @@
 import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../../../../core/backoff.ts';
+import { kindOfError } from '../../../../core/error-code.ts';
 import type { DialGuard } from '../../../../core/orchestrator.ts';
 import { onConnected } from '../../../socket/on-connected.ts';
 import { connectTappable } from '../../../bytes/tap.ts';
@@ -62,7 +63,7 @@ export async function dial(
       return await connectOnce(destination, options, signal);
     } catch (error) {
       const pauseMs = backoffMs(failures, REFUSED_BACKOFF);
-      if (!isConnectionRefused(error) || performance.now() + pauseMs > options.retryUntilMs) throw error;
+      if (kindOfError(error) !== 'refused' || performance.now() + pauseMs > options.retryUntilMs) throw error;
       await sleep(pauseMs, undefined, { signal });
     }
   }
@@ -82,13 +83,4 @@ function connectOnce(destination: Destination, options: DialOptions, signal: Abo
       else resolve(socket);
     });
   });
-}
-
-export function isConnectionRefused(error: unknown): boolean {
-  return errorCode(error) === 'ECONNREFUSED';
-}
-
-export function errorCode(error: unknown): string {
-  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : 'UNKNOWN';
 }

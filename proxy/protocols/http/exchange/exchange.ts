@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { errorCode } from './dial.ts';
+import { errorCode } from '../../../../core/error-code.ts';
 import { trailerFields } from './headers.ts';
 import type { ResponseSink, Failure, OutgoingRequest, Upstream, UpstreamPool } from './upstream.ts';
 import type { Framing } from '../wire/body-reader.ts';
@@ -168,7 +168,7 @@ export class Exchange implements ResponseSink {
     } catch (error) {
       if (this.#isOver) return;
       this.#isOver = true;
-      this.#fail(notSent(errorCode(error)));
+      this.#fail(notSent(errorCode(error) ?? 'UNKNOWN'));
     }
   }
 

@@ -1,4 +1,5 @@
 import type { BlockList } from 'node:net';
+import { kindOfError } from '../../../../core/error-code.ts';
 import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/errors.ts';
 import { type Backend, type Route, refusalOfStatus } from '../../../../core/route.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
@@ -8,7 +9,6 @@ import { describeRefusal } from '../../../connection/refusal.ts';
 import { GOODBYE_SENTENCES } from '../../../goodbye/goodbye.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RouteTable } from '../../../routes/route-table.ts';
-import { isOutOfDescriptors } from '../../../socket/out-of-descriptors.ts';
 import type { Telemetry } from '../../../telemetry/telemetry.ts';
 import type { ClientProof } from '../../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
@@ -108,12 +108,13 @@ export class Judge {
   failed(accepted: Accepted, failure: Omit<ExchangeFailure, 'isUnprocessed'>): Problem {
     const { code, rule, mayHaveHappened } = failure;
     if (accepted.kind === 'api') {
-      const isAway = ['ECONNREFUSED', 'ENOENT', 'SILENT'].includes(code);
+      const kind = kindOfError(code);
+      const isAway = kind === 'refused' || kind === 'absent' || code === 'SILENT';
       return problemOfApi(isAway ? 503 : 502, accepted.requestId, mayHaveHappened);
     }
     if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
     if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
-    const refusal = isOutOfDescriptors(code) ? 'route.no-descriptors' : 'route.unreachable';
+    const refusal = kindOfError(code) === 'no-descriptors' ? 'route.no-descriptors' : 'route.unreachable';
     return this.#refused(refusal, accepted, accepted.request.host, accepted.route);
   }
 

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { readOn, tap } from '../../../bytes/tap.ts';
 import { endsByReset, surviveFailedWrites, writeFailure } from '../../../bytes/write-failures.ts';
-import { errorCode } from '../exchange/dial.ts';
+import { errorCode } from '../../../../core/error-code.ts';
 import { saysClose } from '../wire/connection-header.ts';
 import { INTERIM_FAULT, InterimRate } from '../exchange/interim-rate.ts';
 import { type BodyReader, createBodyReader, type Framing } from '../wire/body-reader.ts';
@@ -224,7 +224,7 @@ export class UpstreamConnection implements Upstream {
   };
 
   readonly #onError = (error: Error): void => {
-    this.#failure = errorCode(error);
+    this.#failure = errorCode(error) ?? 'UNKNOWN';
   };
 
   readonly #onClose = (): void => {

@@ -1,6 +1,6 @@
 import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Socket } from 'node:net';
-import { errorCode } from '../exchange/dial.ts';
+import { errorCode } from '../../../../core/error-code.ts';
 
 /** What a pod may send ahead of what its client takes: of one answer, and of a connection's answers together. */
 const STREAM_WINDOW_BYTES = 128 * 1024;
@@ -85,7 +85,7 @@ export function openSession(socket: Socket, timeoutMs: number): Promise<ClientHt
     // The session leaves the end of the connection to the other side.
     session.once('close', () => socket.destroy());
     session.on('error', (error) => {
-      const code = errorCode(error);
+      const code = errorCode(error) ?? 'UNKNOWN';
       if (code.startsWith('E') && !code.startsWith('ERR_')) failure = code;
     });
     session.once('remoteSettings', () => {

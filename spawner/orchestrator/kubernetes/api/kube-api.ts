@@ -7,6 +7,7 @@ import {
 } from '@kubernetes/client-node';
 import { isAborted, pause } from '../../../../core/abort.ts';
 import type { Clock } from '../../../../core/clock.ts';
+import { errorCode } from '../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
 
 const DEADLINE_MS = 5_000;
@@ -66,7 +67,7 @@ export function openKubeConfig(kubeconfig: string | null): KubeConfig {
     else config.loadFromFile(kubeconfig);
   } catch (error) {
     // Without the error's text, and without the error: they quote the file, which holds secrets.
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'it is no kubeconfig';
+    const code = errorCode(error) ?? 'it is no kubeconfig';
     throw new PodgateError('config.invalid', {
       publicMessages: [`KUBECONFIG: the file cannot be read (${code}); name a good one.`],
     });

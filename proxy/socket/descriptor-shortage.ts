@@ -1,10 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { devNull } from 'node:os';
-
-/** There is no file descriptor for one more socket: in this process, or on this machine. That says nothing about the pod. */
-export function isOutOfDescriptors(code: unknown): boolean {
-  return code === 'EMFILE' || code === 'ENFILE';
-}
+import { kindOfError } from '../../core/error-code.ts';
 
 /** The error of a process that can open nothing more, for calls that fail without saying why; null = it is something else. */
 export function descriptorShortage(): Error | null {
@@ -12,6 +8,6 @@ export function descriptorShortage(): Error | null {
     closeSync(openSync(devNull, 'r'));
     return null;
   } catch (error) {
-    return error instanceof Error && 'code' in error && isOutOfDescriptors(error.code) ? error : null;
+    return error instanceof Error && kindOfError(error) === 'no-descriptors' ? error : null;
   }
 }
