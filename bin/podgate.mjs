@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command line. Whatever Node runs this (20 or later), the program itself runs on the one among its dependencies.
+// The command line, for npx. Whatever Node runs this (20 or later), the program itself runs on one that is new enough.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -11,8 +11,14 @@ if (!existsSync(node)) {
   process.stderr.write('podgate: not set up yet; run: npm start\n');
   process.exit(1);
 }
-const child = spawn(node, [at('cli/podgate.ts'), ...process.argv.slice(2)], { stdio: 'inherit' });
-// Ctrl-C reaches the child by itself: psql stays, and cancels its query.
-process.on('SIGINT', () => {});
-process.on('SIGTERM', () => child.kill('SIGTERM'));
-child.on('exit', (code, signal) => (signal === null ? process.exit(code) : process.kill(process.pid, signal)));
+// "engines" of package.json. A second process would cost as much again as the first.
+if (Number(process.versions.node.split('.')[0]) >= 24) await import('../cli/podgate.ts');
+else runOnOwnNode();
+
+function runOnOwnNode() {
+  const child = spawn(node, [at('cli/podgate.ts'), ...process.argv.slice(2)], { stdio: 'inherit' });
+  // Ctrl-C reaches the child by itself: psql stays, and cancels its query.
+  process.on('SIGINT', () => {});
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  child.on('exit', (code, signal) => (signal === null ? process.exit(code) : process.kill(process.pid, signal)));
+}

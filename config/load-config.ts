@@ -9,6 +9,7 @@ import { apiConfigOf } from './api-section.ts';
 import { corsConfigOf } from './cors-section.ts';
 import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './config.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
+import { dataDirectoryOf } from './data-directory.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
 import { processSection } from './process-section.ts';
@@ -66,7 +67,7 @@ function combine(
   const apart = roleSettings({ roles, store, gatewayListener, controlPlane, cwd }, problems);
   const hasPods = apart.controlPlane === null;
   if (hasPods) hostProblems(environment, problems);
-  const dataDir = resolve(cwd, environment.PODGATE_DATA_DIR ?? '.podgate');
+  const dataDir = dataDirectoryOf(environment, cwd);
   const host = environment.PODGATE_HOST;
   const tenants = tenantsOf(environment, file, problems);
   const kubernetes = kubernetesConfigOf(

@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
-import { runningSupervisor } from '../installation.ts';
+import { CliError } from '../cli-error.ts';
+import { dialable, readEndpoints, runningSupervisor } from '../target/installation.ts';
 import type { Ports } from './examine-gateway.ts';
 
 export interface Endpoints extends Ports {
@@ -25,10 +24,9 @@ export function endpointsOf(config: Config): Endpoints {
     const value = noted[name];
     return typeof value === 'string' ? value : set;
   };
-  const bound = text('listenHost', config.listenHosts[0] ?? '127.0.0.1');
   const https = number('httpsPort', config.httpsPort);
   return {
-    host: bound === '0.0.0.0' ? '127.0.0.1' : bound === '::' ? '::1' : bound,
+    host: dialable(text('listenHost', config.listenHosts[0] ?? '127.0.0.1')),
     https,
     publicHttps: number('publicHttpsPort', config.publicHttpsPort === 0 ? https : config.publicHttpsPort),
     listeners: config.listeners.map(({ port }) => port),
@@ -40,8 +38,9 @@ export function endpointsOf(config: Config): Endpoints {
 function notedIn(dataDir: string): Readonly<Record<string, unknown>> {
   if (runningSupervisor(dataDir) === null) return {};
   try {
-    return JSON.parse(readFileSync(join(dataDir, 'endpoints.json'), 'utf8')) as Readonly<Record<string, unknown>>;
-  } catch {
-    return {};
+    return readEndpoints(dataDir);
+  } catch (error) {
+    if (error instanceof CliError) return {};
+    throw error;
   }
 }

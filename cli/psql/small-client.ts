@@ -5,19 +5,15 @@ import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { errorText } from '../../core/errors.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
+import type { PodAccess } from '../pods/pod-access.ts';
 import { formatResult, type ResultFormat } from './format-result.ts';
 
 const CONNECT_DEADLINE_MS = 15_000;
 const REMEDY = 'On Debian: apt-get install postgresql-client';
 
-export interface SmallClientTarget {
-  readonly address: string;
-  readonly port: number;
-  /** Server name of the TLS connection. */
-  readonly host: string;
-  readonly caPath: string;
-  readonly username: string;
-  readonly password: string;
+export interface SmallClientTarget extends PodAccess {
+  /** Null = the CAs this machine trusts. */
+  readonly caPath: string | null;
   readonly database: string;
 }
 
@@ -31,12 +27,12 @@ interface Request extends ResultFormat {
 export async function runSmallClient(target: SmallClientTarget, args: readonly string[]): Promise<number> {
   const request = parseRequest(args);
   const client = new pg.Client({
-    host: target.address,
+    host: target.address ?? target.host,
     port: target.port,
     user: target.username,
     password: target.password,
     database: request.database ?? target.database,
-    ssl: { ca: readFileSync(target.caPath), servername: target.host },
+    ssl: { servername: target.host, ...(target.caPath === null ? {} : { ca: readFileSync(target.caPath) }) },
     connectionTimeoutMillis: CONNECT_DEADLINE_MS,
     // Values as the server writes them, as psql shows them.
     types: { getTypeParser: () => (value: string) => value },

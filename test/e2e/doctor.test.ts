@@ -54,7 +54,7 @@ describe('podgate doctor on one machine', () => {
     expect(wrong.stdout).toMatch(/^FAIL {2}settings: PODGATE_SITE: must be/);
     expect(wrong.code).toBe(1);
     expect((await doctor('--nonsense')).code).toBe(2);
-    expect((await doctor('--help')).stdout).toMatch(/^podgate doctor: /);
+    expect((await doctor('--help')).stdout).toMatch(/^Usage: podgate doctor /);
     await program.stop();
     const { code, stdout } = await doctor();
     expect(stdout).toMatch(/^FAIL {2}Podgate: Nothing answers at/m);

@@ -1,6 +1,6 @@
 import type { PeerCertificate } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { lineOf } from '../../../cli/doctor/doctor-command.ts';
+import { lineOf } from '../../../cli/commands/doctor.ts';
 import { judgeCertificate } from '../../../cli/doctor/examine-gateway.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');

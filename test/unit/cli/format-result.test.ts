@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { formatResult } from '../../../cli/psql/format-result.ts';
-import { parseLifetime } from '../../../cli/token-command.ts';
+import { parseLifetime } from '../../../cli/token/issue-token.ts';
 
 const RESULT = {
   command: 'SELECT',

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 
-import { tokenCommand } from '../../../cli/token-command.ts';
+import { issueToken } from '../../../cli/token/issue-token.ts';
 import { makeTokenKey } from '../../../control/auth/token-key.ts';
 
 const dataDir = mkdtempSync(join(tmpdir(), 'podgate-token-'));
@@ -12,7 +12,7 @@ afterAll(() => rmSync(dataDir, { recursive: true }));
 test('where nothing separates pods, no token is signed for a user unless the operator says that all trust each other', async () => {
   await makeTokenKey(join(dataDir, 'token.key'));
   const sign = (env: Record<string, string>, isSeparated: boolean) =>
-    tokenCommand('bob', '1h', null, { env: { PODGATE_DATA_DIR: dataDir, ...env }, isSeparated: () => isSeparated });
+    issueToken('bob', '1h', null, { env: { PODGATE_DATA_DIR: dataDir, ...env }, isSeparated: () => isSeparated });
   await expect(sign({}, false)).rejects.toThrow(/no token for bob: .*PODGATE_ALLOW_SHARED_UID=yes.*admin\.token/);
   for (const signed of [sign({ PODGATE_ALLOW_SHARED_UID: 'yes' }, false), sign({}, true)]) {
     expect((await signed).split('.')).toHaveLength(3);

@@ -1,44 +1,33 @@
-import { parseArgs } from 'node:util';
+import type { Command } from 'commander';
 import type { ConfirmReport } from '../../control/operator/confirm-removals.ts';
-import { errorText } from '../../core/errors.ts';
-import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
-import { callOperator } from './call-operator.ts';
+import { CliError, EXIT_FAILED } from '../cli-error.ts';
+import { createCommand, type OutputOptions, withJson } from '../command.ts';
+import { print } from '../output/print.ts';
+import { callOperator } from '../target/call-operator.ts';
 
-export const CONFIRM_HELP = `npx podgate confirm [--yes CODE] [--json]
+export function confirmCommand(): Command {
+  return withJson(
+    createCommand('confirm', {
+      description: `Lists or confirms removals of workloads without a pod that are held back.
 
 Workloads that have no pod are removed after ten minutes, but only max(5, 5 %) of all workloads at once. If there are
-more, records may have been lost, so none of them is removed until you confirm. This command lists them and changes
-nothing. Run it on the replica that leads (/readyz: "this replica leads").
-
-  --yes CODE   remove exactly the listed workloads; the list shows its code. Refused if the list has changed since.
-               Holds for ten minutes and ends when another replica leads. Volumes are kept
-  --json       print JSON
-
-Exit codes: 0 listed, confirmed or nothing held back, 1 refused, 2 usage error, 3 Podgate is not running.
-`;
-
-/** Returns what to print. */
-export async function confirmCommand(args: readonly string[]): Promise<string> {
-  const { yes, json, help } = argumentsOf(args);
-  if (help) return CONFIRM_HELP;
-  const report = await callOperator('confirm', { code: yes ?? null });
-  return json ? formatJson(report) : formatConfirm(report);
-}
-
-function argumentsOf(args: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        yes: { type: 'string' },
-        json: { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
+more, records may have been lost, so none of them is removed until you confirm. Without --yes, this command lists them
+and changes nothing. Run it on the replica that leads (/readyz: "this replica leads").`,
+      examples: [
+        ['confirm', 'list them with their code'],
+        ['confirm --yes 8-1f0c93ab', 'remove exactly the listed workloads'],
+      ],
+      exitCodes: '0 listed, confirmed or nothing held back, 1 refused, 2 usage error, 3 Podgate is not running',
+    }),
+  )
+    .option(
+      '--yes <code>',
+      'remove exactly the listed workloads; the list shows its code. Refused if the list has changed since. Holds for ten minutes and ends when another replica leads. Volumes are kept',
+    )
+    .action(async (options: OutputOptions & { yes?: string }) => {
+      const report = await callOperator('confirm', { code: options.yes ?? null });
+      print(options.json === true ? formatJson(report) : formatConfirm(report));
     });
-    return values;
-  } catch (error) {
-    throw new CliError(EXIT_USAGE, `${errorText(error)}; see: npx podgate confirm --help`);
-  }
 }
 
 const REASON = 'no record and no tombstone of this uid';
@@ -59,7 +48,7 @@ export function formatConfirm(report: ConfirmReport): string {
   );
   return `Held back: the removal of ${count} without a pod; a pass removes at most ${limit} unconfirmed.
 ${lines.join('')}${younger}Nothing was changed. If records were lost, restore the store first.
-To remove these workloads (volumes are kept): npx podgate confirm --yes ${code}
+To remove these workloads (volumes are kept): podgate confirm --yes ${code}
 `;
 }
 
@@ -79,7 +68,7 @@ function acceptedOf(report: ConfirmReport): Extract<ConfirmReport, { kind: 'held
     case 'suspect':
       throw new CliError(
         EXIT_FAILED,
-        `the store is suspect, so nothing is removed: ${report.reason}; see: npx podgate recover`,
+        `the store is suspect, so nothing is removed: ${report.reason}; see: podgate recover`,
       );
     case 'not-leading':
       throw new CliError(
@@ -91,7 +80,7 @@ function acceptedOf(report: ConfirmReport): Extract<ConfirmReport, { kind: 'held
         EXIT_FAILED,
         report.removals.length === 0
           ? 'nothing was confirmed: no removal is held back now'
-          : 'nothing was confirmed: the code is not that of the removals that are held back now; list them again with: npx podgate confirm',
+          : 'nothing was confirmed: the code is not that of the removals that are held back now; list them again with: podgate confirm',
       );
     default:
       return report;

@@ -1,26 +1,32 @@
 import { existsSync } from 'node:fs';
-import { shellWord } from '../core/shell-word.ts';
-import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.ts';
-import { findInstallation } from './installation.ts';
+import type { Command } from 'commander';
+import { shellWord } from '../../core/shell-word.ts';
+import { CliError, EXIT_FAILED } from '../cli-error.ts';
+import { createCommand, createSubcommand, type OutputOptions, withJson } from '../command.ts';
+import { printResult } from '../output/print.ts';
+import { findInstallation } from '../target/installation.ts';
 
-const USE = 'usage: npx podgate ca trust';
-
-/**
- * Says what to type so that programs trust the development CA. It types nothing itself: whom a machine trusts is its
- * owner's affair.
- */
-export function caCommand(args: readonly string[]): string {
-  const [action, option, ...others] = args;
-  if (action === '--help' || action === '-h') return trustText('.podgate/ca.pem');
-  if (action !== 'trust' || others.length > 0) throw new CliError(EXIT_USAGE, USE);
-  if (option === '--help' || option === '-h') return trustText('.podgate/ca.pem');
-  if (option !== undefined) throw new CliError(EXIT_USAGE, USE);
-  const { caPath } = findInstallation();
-  if (!existsSync(caPath)) throw new CliError(EXIT_FAILED, `there is no ${caPath}: is Podgate started?`);
-  return trustText(caPath);
+/** It only shows what to type: which authorities a machine trusts is up to its owner. */
+export function caCommand(): Command {
+  const trust = withJson(
+    createSubcommand('trust', {
+      description: 'Shows what to type, with the path of this installation.',
+      examples: [['ca trust', '']],
+    }),
+  )
+    .addHelpText('before', trustText('.podgate/ca.pem'))
+    .action((options: OutputOptions) => {
+      const { caPath } = findInstallation();
+      if (!existsSync(caPath)) throw new CliError(EXIT_FAILED, `there is no ${caPath}: is Podgate started?`);
+      printResult(options, { ca_path: caPath }, trustText(caPath));
+    });
+  return createCommand('ca', {
+    description: 'Shows how programs, or this machine, can trust the development CA.',
+    examples: [['ca trust', '']],
+  }).addCommand(trust);
 }
 
-function trustText(caPath: string): string {
+export function trustText(caPath: string): string {
   const ca = shellWord(caPath);
   return `The certificates of *.pods.<base host> are signed by this installation's CA, in ${caPath}. Its name constraints
 limit it to the base host. To make a single program trust it, without changing the machine:
@@ -33,7 +39,7 @@ limit it to the base host. To make a single program trust it, without changing t
             java -Djavax.net.ssl.trustStore=podgate.p12 -Djavax.net.ssl.trustStorePassword=changeit ...
   Go        SSL_CERT_FILE=${ca} ./program
 
-To make all programs on this machine trust it (npx podgate only shows how; it changes nothing):
+To make all programs on this machine trust it (podgate only shows how; it changes nothing):
 
   Debian, Ubuntu    sudo cp ${ca} /usr/local/share/ca-certificates/podgate.crt && sudo update-ca-certificates
   Fedora, RHEL      sudo cp ${ca} /etc/pki/ca-trust/source/anchors/podgate.pem && sudo update-ca-trust

@@ -1,42 +1,34 @@
-import { parseArgs } from 'node:util';
+import type { Command } from 'commander';
 import type { RecoverLine, RecoverReport } from '../../control/operator/recover-store.ts';
-import { errorText } from '../../core/errors.ts';
-import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
-import { callOperator } from './call-operator.ts';
+import { CliError, EXIT_FAILED } from '../cli-error.ts';
+import { createCommand, type OutputOptions, withJson } from '../command.ts';
+import { printResult } from '../output/print.ts';
+import { callOperator } from '../target/call-operator.ts';
 
-export const RECOVER_HELP = `npx podgate recover [--yes] [--abandon-unreadable]
+export function recoverCommand(): Command {
+  return withJson(
+    createCommand('recover', {
+      description: `Reconciles a suspect store with what runs, then trusts it again.
 
 For a suspect store: an empty one, an older one (a restored backup), or a foreign one. Reconciles the store with what the
-running workloads record about their pods, then trusts it again. No workload is changed. Without --yes, it only shows
-what it would do. Run it once, on any replica; you can interrupt and repeat it.
-
-  --yes                  apply the changes
-  --abandon-unreadable   proceed although some workloads have no readable record of their pod: these are removed as
-                         orphans after ten minutes (their data stays); if there are many, only after you confirm with
-                         npx podgate confirm
-`;
-
-/** Answers what to print. */
-export async function recoverCommand(args: readonly string[]): Promise<string> {
-  const { yes, abandonUnreadable, help } = argumentsOf(args);
-  if (help) return RECOVER_HELP;
-  return formatRecover(await callOperator('recover', { act: yes, abandonUnreadable }));
-}
-
-function argumentsOf(args: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        yes: { type: 'boolean', default: false },
-        'abandon-unreadable': { type: 'boolean', default: false },
-        help: { type: 'boolean', short: 'h', default: false },
-      },
+running workloads record about their pods. No workload is changed. Without --yes, it only shows what it would do. Run it
+once, on any replica; you can interrupt and repeat it.`,
+      examples: [
+        ['recover', 'show what would be done'],
+        ['recover --yes', 'do it'],
+      ],
+    }),
+  )
+    .option('--yes', 'apply the changes')
+    .option(
+      '--abandon-unreadable',
+      'proceed although some workloads have no readable record of their pod: these are removed as orphans after ten minutes (their data stays); if there are many, only after you confirm with podgate confirm',
+    )
+    .action(async (options: OutputOptions & { yes?: boolean; abandonUnreadable?: boolean }) => {
+      const { yes = false, abandonUnreadable = false } = options;
+      const report = await callOperator('recover', { act: yes, abandonUnreadable });
+      printResult(options, report, formatRecover(report));
     });
-    return { yes: values.yes, abandonUnreadable: values['abandon-unreadable'], help: values.help };
-  } catch (error) {
-    throw new CliError(EXIT_USAGE, `${errorText(error)}; see: npx podgate recover --help`);
-  }
 }
 
 /** Throws CliError when nothing could be done. */
@@ -47,7 +39,7 @@ export function formatRecover(report: RecoverReport): string {
     case 'busy':
       throw new CliError(EXIT_FAILED, 'another recovery is at work; say it again in a moment');
     case 'plan':
-      return `The store is suspect: ${report.reason}.\n${listOf(report.lines)}Nothing was done. To do it: npx podgate recover --yes\n`;
+      return `The store is suspect: ${report.reason}.\n${listOf(report.lines)}Nothing was done. To do it: podgate recover --yes\n`;
     case 'unreadable':
       throw new CliError(
         EXIT_FAILED,

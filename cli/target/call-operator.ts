@@ -1,11 +1,9 @@
-import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { kindOfError } from '../../core/error-code.ts';
-import { loadConfig } from '../../config/load-config.ts';
 import { OPERATOR_SOCKET, type OperatorCalls, type OperatorFailure } from '../../control/operator/operator-handler.ts';
-import { runningSupervisor } from '../installation.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
+import { findDataDirectory, readEndpoints, runningSupervisor } from './installation.ts';
 
 /** Recovering many thousand pods takes a while. */
 const DEADLINE_MS = 10 * 60_000;
@@ -15,7 +13,7 @@ export async function callOperator<N extends keyof OperatorCalls>(
   name: N,
   argument: Parameters<OperatorCalls[N]>[0],
 ): Promise<Awaited<ReturnType<OperatorCalls[N]>>> {
-  const { dataDir } = loadConfig(process.env, process.cwd());
+  const dataDir = findDataDirectory();
   const socketPath = join(runDirOf(dataDir), OPERATOR_SOCKET);
   const { status, text } = await post({ dataDir, socketPath, path: `/${name}`, text: JSON.stringify(argument) });
   const body = JSON.parse(text) as unknown;
@@ -23,18 +21,11 @@ export async function callOperator<N extends keyof OperatorCalls>(
   return body as Awaited<ReturnType<OperatorCalls[N]>>;
 }
 
-/** As the supervisor has noted it. */
+/** As the supervisor has recorded it. */
 function runDirOf(dataDir: string): string {
-  try {
-    const { runDir } = JSON.parse(readFileSync(join(dataDir, 'endpoints.json'), 'utf8')) as { runDir?: unknown };
-    if (typeof runDir === 'string') return runDir;
-  } catch {
-    // Said below.
-  }
-  throw new CliError(
-    EXIT_NOT_RUNNING,
-    `no Podgate has run with the data directory ${dataDir}; start it with npm start`,
-  );
+  const { runDir } = readEndpoints(dataDir);
+  if (typeof runDir === 'string') return runDir;
+  throw new CliError(EXIT_NOT_RUNNING, `${dataDir}/endpoints.json is damaged; start Podgate again`);
 }
 
 function notServing(dataDir: string): CliError {

@@ -1,24 +1,25 @@
 import { createPublicKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load-config.ts';
-import { SHARED_UID_REFUSAL } from '../control/auth/authenticator.ts';
-import { signToken } from '../control/auth/sign-token.ts';
-import { makeTokenKey, type TokenKey } from '../control/auth/token-key.ts';
-import { wallsOfPods } from '../main/own-user-namespace.ts';
-import { arePodsSeparated, protectionOf } from '../spawner/orchestrator/process/separation.ts';
-import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
+import type { Config } from '../../config/config.ts';
+import { loadConfig } from '../../config/load-config.ts';
+import { SHARED_UID_REFUSAL } from '../../control/auth/authenticator.ts';
+import { signToken } from '../../control/auth/sign-token.ts';
+import { makeTokenKey, type TokenKey } from '../../control/auth/token-key.ts';
+import { wallsOfPods } from '../../main/own-user-namespace.ts';
+import { arePodsSeparated, protectionOf } from '../../spawner/orchestrator/process/separation.ts';
+import { installationEnvironment } from '../target/installation.ts';
+import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from '../cli-error.ts';
 
 const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
 const LIFETIME_MAX_SECONDS = 10 * 365 * 86_400;
 
 /** A token of the default tenant, signed with the key of the data directory, or with that of `keyFile`. */
-export async function tokenCommand(
+export async function issueToken(
   username: string,
   lifetime: string,
   keyFile: string | null,
-  { env = process.env, isSeparated = willSeparatePods } = {},
+  { env = installationEnvironment(), isSeparated = willSeparatePods } = {},
 ): Promise<string> {
   const lifetimeSeconds = parseLifetime(lifetime);
   if (lifetimeSeconds === null) {

@@ -1,56 +1,90 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { Command } from 'commander';
 import type { CertificateReport, CertificateStatus } from '../../core/certificate-admin.ts';
 import { errorText } from '../../core/errors.ts';
-import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
-import { callOperator } from './call-operator.ts';
+import { CliError, EXIT_FAILED } from '../cli-error.ts';
+import { type CommandHelp, createCommand, createSubcommand, type OutputOptions, withJson } from '../command.ts';
+import { printResult } from '../output/print.ts';
+import { callOperator } from '../target/call-operator.ts';
 
-export const CERTS_HELP = `npx podgate certs [list]                show names, source, issuer, expiry, next renewal, last error and budget
-npx podgate certs renew NAME            renew now, unless the ACME account is paused
-npx podgate certs import CERT KEY       import PEM files: every replica serves them, none renews them
-npx podgate certs export NAME CERT KEY  write the chain and the private key to two new files
-npx podgate certs roll-over             replace the key of the ACME account
+const NAME = 'first name of a certificate, as shown by list';
 
-NAME is the first name of a certificate, as shown by list.
-`;
-const USE = 'usage: npx podgate certs list|renew|import|export|roll-over; see npx podgate certs --help';
-
-/** Answers what to print. */
-export async function certsCommand(args: readonly string[]): Promise<string> {
-  const [action = 'list', ...rest] = args;
-  const [first = '', second = '', third = ''] = rest;
-  const isUsed = (count: number): boolean => rest.length === count && rest.every((one) => one !== '');
-  if (action === '--help' || action === '-h') return CERTS_HELP;
-  if (action === 'list' && isUsed(0)) return formatCertificates(await callOperator('certificates', {}));
-  if (action === 'renew' && isUsed(1)) return await renew(first);
-  if (action === 'import' && isUsed(2)) return await importFiles(first, second);
-  if (action === 'export' && isUsed(3)) return await exportFiles(first, second, third);
-  if (action === 'roll-over' && isUsed(0)) return await rollOver();
-  throw new CliError(EXIT_USAGE, USE);
+export function certsCommand(): Command {
+  const examples: CommandHelp['examples'] = [
+    ['certs', 'show names, source, issuer, expiry, next renewal, last error and budget'],
+    ['certs renew NAME', 'renew now, unless the ACME account is paused'],
+    ['certs import CERT KEY', 'import PEM files: every replica serves them, none renews them'],
+    ['certs export NAME CERT KEY', 'write the chain and the private key to two new files'],
+    ['certs roll-over', 'replace the key of the ACME account'],
+  ];
+  const action = (name: string, description: string): Command =>
+    withJson(createSubcommand(name, { description, examples: [] }));
+  return createCommand('certs', { description: 'Lists and manages certificates.', examples })
+    .addCommand(
+      action('list', 'Shows names, source, issuer, expiry, next renewal, last error and budget.').action(
+        async (options: OutputOptions) => {
+          const report = await callOperator('certificates', {});
+          printResult(options, report, formatCertificates(report));
+        },
+      ),
+      { isDefault: true },
+    )
+    .addCommand(
+      action('renew', 'Renews a certificate now, unless the ACME account is paused.')
+        .argument('<name>', NAME)
+        .action(async (name: string, options: OutputOptions) => {
+          printResult(options, { name }, await renew(name));
+        }),
+    )
+    .addCommand(
+      action('import', 'Imports PEM files: every replica serves them, none renews them.')
+        .argument('<cert>', 'the certificate with its chain')
+        .argument('<key>', 'its private key')
+        .action(async (cert: string, key: string, options: OutputOptions) => {
+          const name = await importFiles(cert, key);
+          printResult(options, { name }, `${name}: imported\n`);
+        }),
+    )
+    .addCommand(
+      action('export', 'Writes the chain and the private key to two new files.')
+        .argument('<name>', NAME)
+        .argument('<cert>', 'new file for the chain')
+        .argument('<key>', 'new file for the private key')
+        .action(async (name: string, cert: string, key: string, options: OutputOptions) => {
+          printResult(options, { name, cert, key }, await exportFiles(name, cert, key));
+        }),
+    )
+    .addCommand(
+      action('roll-over', 'Replaces the key of the ACME account.').action(async (options: OutputOptions) => {
+        printResult(options, { asked: true }, await rollOver());
+      }),
+    );
 }
 
 async function renew(key: string): Promise<string> {
   switch ((await callOperator('renewCertificate', { key })).answer) {
     case 'asked':
-      return `${key}: will be renewed now; see npx podgate certs list\n`;
+      return `${key}: will be renewed now; see podgate certs list\n`;
     case 'unknown':
-      throw new CliError(EXIT_FAILED, `there is no certificate ${key}; see: npx podgate certs list`);
+      throw new CliError(EXIT_FAILED, `there is no certificate ${key}; see: podgate certs list`);
     case 'not-renewable':
       throw new CliError(EXIT_FAILED, `${key} is not renewed by Podgate: import a new one`);
   }
 }
 
+/** Returns the key of the certificate. */
 async function importFiles(certificateFile: string, keyFile: string): Promise<string> {
   const answer = await callOperator('importCertificate', {
     certificatePem: readText(certificateFile),
     privateKeyPem: readText(keyFile),
   });
   if (answer.kind === 'refused') throw new CliError(EXIT_FAILED, `${certificateFile}: ${answer.reason}`);
-  return `${answer.key}: imported\n`;
+  return answer.key;
 }
 
 async function exportFiles(key: string, certificateFile: string, keyFile: string): Promise<string> {
   const { pems } = await callOperator('exportCertificate', { key });
-  if (pems === null) throw new CliError(EXIT_FAILED, `there is no certificate ${key}; see: npx podgate certs list`);
+  if (pems === null) throw new CliError(EXIT_FAILED, `there is no certificate ${key}; see: podgate certs list`);
   try {
     // New ones: nothing is overwritten, and the mode is ours.
     writeFileSync(keyFile, pems.privateKeyPem, { flag: 'wx', mode: 0o600 });

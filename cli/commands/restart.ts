@@ -1,33 +1,45 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { RESTART_NOTE } from '../main/messages.ts';
-import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from './cli-error.ts';
-import { findInstallation, isAlive, runningSupervisor } from './installation.ts';
-
-export const RESTART_HELP = `npx podgate restart [--workers]
-
-Replaces the control process, then each gateway worker in turn, with the code and configuration (PODGATE_CONFIG) now on
-disk; with --workers, only the workers. No connection is refused. Running sessions stay in their old worker, which exits
-after the last of them ends, or after drain.replacedMs. Pods are not affected.
-Same as sending SIGUSR2 (workers only: SIGHUP) to the process in supervisor.pid of the data directory.
-`;
+import type { Command } from 'commander';
+import { RESTART_NOTE } from '../../main/messages.ts';
+import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
+import { createCommand, type OutputOptions, withJson } from '../command.ts';
+import { printResult } from '../output/print.ts';
+import { findInstallation, isAlive, runningSupervisor } from '../target/installation.ts';
 
 const LOOK_MS = 50;
 const DEADLINE_MS = 10 * 60_000;
 
-/** Answers what to print, once it is done. */
-export async function restartCommand(args: readonly string[]): Promise<string> {
-  const [what, ...others] = args;
-  if (what === '--help' || what === '-h') return RESTART_HELP;
-  if ((what !== undefined && what !== '--workers') || others.length > 0) {
-    throw new CliError(EXIT_USAGE, 'usage: npx podgate restart [--workers]');
-  }
-  const { dataDir } = findInstallation().config;
+export function restartCommand(): Command {
+  return withJson(
+    createCommand('restart', {
+      description: `Restarts Podgate without downtime.
+
+Replaces the control process, then each gateway worker in turn, with the code and configuration (PODGATE_CONFIG) now on
+disk; with --workers, only the workers. No connection is refused. Running sessions stay in their old worker, which exits
+after the last of them ends, or after drain.replacedMs. Pods are not affected. Same as sending SIGUSR2 (workers only:
+SIGHUP) to the process in supervisor.pid of the data directory.`,
+      examples: [
+        ['restart', 'after an upgrade, or a change of the configuration'],
+        ['restart --workers', 'only the gateway workers'],
+      ],
+    }),
+  )
+    .option('--workers', 'only the gateway workers')
+    .action(async (options: OutputOptions & { workers?: boolean }) => {
+      await restartPodgate(options.workers === true);
+      printResult(options, { restarted: true }, 'restarted\n');
+    });
+}
+
+/** Returns once it is done. */
+async function restartPodgate(workersOnly: boolean): Promise<void> {
+  const { dataDir } = findInstallation();
   const pid = supervisorOf(dataDir);
   const note = join(dataDir, RESTART_NOTE);
   const before = inodeOf(note);
-  process.kill(pid, what === '--workers' ? 'SIGHUP' : 'SIGUSR2');
+  process.kill(pid, workersOnly ? 'SIGHUP' : 'SIGUSR2');
   const endMs = performance.now() + DEADLINE_MS;
   while (inodeOf(note) === before) {
     if (!isAlive(pid)) throw new CliError(EXIT_FAILED, 'Podgate has ended meanwhile; its log says why');
@@ -37,7 +49,6 @@ export async function restartCommand(args: readonly string[]): Promise<string> {
   }
   const { problems } = JSON.parse(readFileSync(note, 'utf8')) as { readonly problems: readonly string[] };
   if (problems.length > 0) throw new CliError(EXIT_FAILED, `not restarted: ${problems.join(' ')}`);
-  return 'restarted\n';
 }
 
 function supervisorOf(dataDir: string): number {

@@ -1,0 +1,58 @@
+import { CliError, EXIT_FAILED } from '../cli-error.ts';
+import { nearestTo } from '../output/nearest.ts';
+import { type ApiCall, callApi, refusalOf } from '../target/call-api.ts';
+import type { Target } from '../target/target.ts';
+
+/** What the commands use of a pod as the API shows it. */
+export interface Pod {
+  readonly pod_id: string;
+  readonly pod_template: string;
+  /** '' for an image. */
+  readonly template: string;
+  readonly description: string;
+  readonly status: string;
+  readonly status_requested: string;
+  readonly status_container: {
+    readonly message?: string;
+    readonly exit_code?: number | null;
+    readonly restarts?: number;
+  };
+  readonly networking: Readonly<Record<string, Stanza>>;
+  readonly creation_ts: string;
+  readonly start_instance_ts: string | null;
+  readonly time_to_stop_ts: string | null;
+  readonly action_logs: readonly string[];
+}
+
+export interface Stanza {
+  readonly protocol: string;
+  readonly port: number;
+  /** Host name; '' = not reached through the gateway. */
+  readonly url: string;
+  readonly public_port: number;
+  readonly ip_allow_list: readonly string[];
+}
+
+export function podPath(podId: string, below = ''): string {
+  return `/v3/pods/${encodeURIComponent(podId)}${below}`;
+}
+
+export async function readPod(target: Target, podId: string): Promise<Pod> {
+  return (await callForPod(target, podId, { method: 'GET', path: podPath(podId) })) as Pod;
+}
+
+/** `result` of a call about one pod. Throws CliError; where there is no such pod, with the name that was probably meant. */
+export async function callForPod(target: Target, podId: string, call: ApiCall): Promise<unknown> {
+  const reply = await callApi(target, call);
+  if (reply.status >= 200 && reply.status < 300) return reply.result;
+  if (reply.status !== 404) throw refusalOf(target, reply);
+  const listed = await callApi(target, { method: 'GET', path: '/v3/pods' });
+  const ids = listed.status === 200 ? (listed.result as readonly Pod[]).map((pod) => pod.pod_id) : [];
+  const near = nearestTo(podId, ids);
+  throw new CliError(EXIT_FAILED, `there is no pod ${podId}${near === null ? '' : `; did you mean ${near}?`}`);
+}
+
+/** Why a pod is in ERROR, in brackets; '' when it is not, or nobody knows. */
+export function reasonOf({ status, status_container: { message = '' } }: Pod): string {
+  return status === 'ERROR' && message !== '' ? ` (${message})` : '';
+}

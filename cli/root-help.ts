@@ -1,0 +1,21 @@
+import { COMMANDS, GROUPS } from './command-table.ts';
+
+/** What `podgate --help` prints. */
+export function rootHelp(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  const groups = GROUPS.map((group) => {
+    const lines = COMMANDS.filter((entry) => entry.group === group).map(
+      ({ name, summary }) => `  ${name.padEnd(width)}  ${summary}\n`,
+    );
+    return `${group}:\n${lines.join('')}`;
+  });
+  return `Podgate: databases and other pods behind one TLS port. Start the server with: npm start
+
+Usage: podgate <command> [options]
+
+${groups.join('\n')}
+podgate <command> --help shows options and examples. Commands use the current login (podgate login), or the installation
+in the data directory: PODGATE_DATA_DIR, .podgate in this directory, or .podgate in Podgate's own.
+Exit codes: 0 success, 1 failed, 2 usage error, 3 Podgate is not running or cannot be reached.
+`;
+}

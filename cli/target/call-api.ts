@@ -1,0 +1,120 @@
+import { readFileSync } from 'node:fs';
+import type { IncomingMessage, RequestOptions } from 'node:http';
+import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
+import { addressOf, type Target } from './target.ts';
+
+/** Longer than `?wait=routable` takes. */
+const DEADLINE_MS = 90_000;
+const RESPONSE_MAX_BYTES = 256 * 1024 * 1024;
+
+export interface ApiCall {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  /** Below the origin, with `/v3`. */
+  readonly path: string;
+  readonly body?: unknown;
+  readonly signal?: AbortSignal;
+}
+
+/** The envelope of a response, whatever its status. */
+export interface ApiReply {
+  readonly status: number;
+  readonly message: string;
+  readonly result: unknown;
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** Throws CliError when there is no response, or one that is not of this API. */
+export async function callApi(target: Target, call: ApiCall): Promise<ApiReply> {
+  const { status, text } = await send(target, call);
+  let body: { message?: unknown; result?: unknown; metadata?: unknown };
+  try {
+    body = JSON.parse(text) as typeof body;
+  } catch {
+    throw new CliError(EXIT_FAILED, `what answers at ${target.origin} is not Podgate: status ${status}, and no JSON`);
+  }
+  const { metadata } = body;
+  return {
+    status,
+    message: Array.isArray(body.message) ? body.message.join(' ') : String(body.message),
+    result: body.result ?? null,
+    metadata: typeof metadata === 'object' && metadata !== null ? { ...metadata } : {},
+  };
+}
+
+/** `result` of a call that succeeds (2xx). Throws CliError with the API's message otherwise. */
+export async function callForResult(target: Target, call: ApiCall): Promise<unknown> {
+  const reply = await callApi(target, call);
+  if (reply.status >= 200 && reply.status < 300) return reply.result;
+  throw refusalOf(target, reply);
+}
+
+export function refusalOf(target: Target, { status, message }: ApiReply): CliError {
+  if (status !== 401) return new CliError(EXIT_FAILED, message);
+  const remedy = target.profile === 'local' ? '' : ` Log in again: podgate login ${target.origin}`;
+  return new CliError(EXIT_FAILED, `${target.origin} refuses the token: ${message}${remedy}`);
+}
+
+async function send(target: Target, call: ApiCall): Promise<{ status: number; text: string }> {
+  const { origin, token, caPath } = target;
+  const { protocol, hostname, port } = new URL(origin);
+  const isTls = protocol === 'https:';
+  const { request } = isTls ? await import('node:https') : await import('node:http');
+  const text = call.body === undefined ? null : JSON.stringify(call.body);
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  const options: RequestOptions & { ca?: string; servername?: string } = {
+    host: addressOf(target, hostname) ?? hostname,
+    port: port === '' ? (isTls ? 443 : 80) : port,
+    method: call.method,
+    path: call.path,
+    agent: false,
+    signal: call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]),
+    headers: {
+      host: new URL(origin).host,
+      'x-tapis-token': token,
+      ...(text === null
+        ? {}
+        : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),
+    },
+    ...(isTls ? { servername: hostname } : {}),
+    ...(isTls && caPath !== null ? { ca: readFileSync(caPath, 'utf8') } : {}),
+  };
+  return await new Promise((resolve, reject) => {
+    const fail = (error: Error): void => reject(noResponse(target, error, call.signal?.aborted === true));
+    const outgoing = request(options, (response: IncomingMessage) => {
+      let received = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        received += chunk;
+        if (received.length > RESPONSE_MAX_BYTES) outgoing.destroy(new Error('the response is too large'));
+      });
+      response.on('error', fail);
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: received }));
+    });
+    outgoing.on('error', fail);
+    outgoing.end(text ?? undefined);
+  });
+}
+
+/** What certificates are refused with when nobody here knows their issuer. */
+const UNKNOWN_ISSUER: ReadonlySet<string> = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+]);
+
+function noResponse({ profile, origin }: Target, error: Error, isAborted: boolean): CliError {
+  if (isAborted) return new CliError(EXIT_FAILED, 'interrupted');
+  const code = 'code' in error ? String(error.code) : '';
+  if (UNKNOWN_ISSUER.has(code)) {
+    return new CliError(
+      EXIT_FAILED,
+      `the certificate of ${origin} is signed by a CA this machine does not trust; get its CA certificate (ca.pem of its data directory) from its operator and run: podgate login ${origin} --ca FILE`,
+    );
+  }
+  const remedy = profile === 'local' ? '; start it with npm start' : '';
+  const reason =
+    code === 'ECONNREFUSED' ? '' : ` (${error.name === 'TimeoutError' ? 'no response in time' : error.message})`;
+  return new CliError(EXIT_NOT_RUNNING, `Podgate does not answer at ${origin}${reason}${remedy}`);
+}
