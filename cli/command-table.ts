@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-export const GROUPS = ['Connect', 'Operate this installation', 'Set up'] as const;
+export const GROUPS = ['Pods', 'Connect', 'Log in', 'Operate this installation', 'Set up'] as const;
 
 export interface CommandEntry {
   readonly name: string;
@@ -14,10 +14,106 @@ export interface CommandEntry {
 /** All commands, in the order in which help lists them. Each is one file of commands/. */
 export const COMMANDS: readonly CommandEntry[] = [
   {
+    name: 'create',
+    group: 'Pods',
+    summary: 'create a pod from a template or an image, and wait until it is reached',
+    load: async () => (await import('./commands/create.ts')).createPodCommand(),
+  },
+  {
+    name: 'list',
+    group: 'Pods',
+    summary: 'list your pods',
+    load: async () => (await import('./commands/list.ts')).listCommand(),
+  },
+  {
+    name: 'show',
+    group: 'Pods',
+    summary: 'show one pod',
+    load: async () => (await import('./commands/show.ts')).showCommand(),
+  },
+  {
+    name: 'watch',
+    group: 'Pods',
+    summary: 'watch your pods change',
+    load: async () => (await import('./commands/watch.ts')).watchCommand(),
+  },
+  {
+    name: 'logs',
+    group: 'Pods',
+    summary: 'print what a pod printed; -f follows',
+    load: async () => (await import('./commands/logs.ts')).logsCommand(),
+  },
+  {
+    name: 'start',
+    group: 'Pods',
+    summary: 'start pods',
+    load: async () => (await import('./commands/start.ts')).startCommand(),
+  },
+  {
+    name: 'stop',
+    group: 'Pods',
+    summary: 'stop pods',
+    load: async () => (await import('./commands/stop.ts')).stopCommand(),
+  },
+  {
+    name: 'restart',
+    group: 'Pods',
+    summary: 'restart pods; without a pod, Podgate itself, without downtime',
+    load: async () => (await import('./commands/restart.ts')).restartCommand(),
+  },
+  {
+    name: 'delete',
+    group: 'Pods',
+    summary: 'delete pods with their data',
+    load: async () => (await import('./commands/delete.ts')).deleteCommand(),
+  },
+  {
+    name: 'share',
+    group: 'Pods',
+    summary: 'show or change who may do what with a pod',
+    load: async () => (await import('./commands/share.ts')).shareCommand(),
+  },
+  {
+    name: 'connections',
+    group: 'Pods',
+    summary: 'show who is connected, and who was refused and why',
+    load: async () => (await import('./commands/connections.ts')).connectionsCommand(),
+  },
+  {
     name: 'psql',
     group: 'Connect',
     summary: 'run psql on a Postgres pod, through the gateway',
     load: async () => (await import('./commands/psql.ts')).psqlCommand(),
+  },
+  {
+    name: 'url',
+    group: 'Connect',
+    summary: 'print the connection string of a pod, for any driver',
+    load: async () => (await import('./commands/url.ts')).urlCommand(),
+  },
+  {
+    name: 'env',
+    group: 'Connect',
+    summary: 'print the connection as variables, for a shell or .env',
+    load: async () => (await import('./commands/env.ts')).envCommand(),
+  },
+  {
+    name: 'open',
+    group: 'Connect',
+    summary: 'open a pod in your browser',
+    load: async () => (await import('./commands/open.ts')).openCommand(),
+  },
+  {
+    name: 'login',
+    group: 'Log in',
+    summary: 'log in to an installation with a token; list logins',
+    load: async () => (await import('./commands/login.ts')).loginCommand(),
+  },
+  {
+    name: 'logout',
+    group: 'Log in',
+    summary: 'forget a login',
+    load: async () => (await import('./commands/logout.ts')).logoutCommand(),
   },
   {
     name: 'token',
@@ -54,12 +150,6 @@ export const COMMANDS: readonly CommandEntry[] = [
     group: 'Operate this installation',
     summary: 'confirm the removal of workloads without a pod, where there are many',
     load: async () => (await import('./commands/confirm.ts')).confirmCommand(),
-  },
-  {
-    name: 'restart',
-    group: 'Operate this installation',
-    summary: 'restart Podgate with the current code and configuration, without downtime',
-    load: async () => (await import('./commands/restart.ts')).restartCommand(),
   },
   {
     name: 'backup',

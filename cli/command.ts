@@ -52,3 +52,9 @@ export function withTarget(command: Command): Command {
 export function withJson(command: Command): Command {
   return command.option('--json', 'print JSON');
 }
+
+export function withWait(command: Command): Command {
+  return command
+    .option('--no-wait', 'return at once')
+    .option('--timeout <duration>', 'how long to wait: a number with s, m, h or d', '10m');
+}

@@ -3,31 +3,53 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { RESTART_NOTE } from '../../main/messages.ts';
-import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
-import { createCommand, type OutputOptions, withJson } from '../command.ts';
+import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from '../cli-error.ts';
+import { createCommand, withJson, withTarget, withWait } from '../command.ts';
 import { printResult } from '../output/print.ts';
+import type { WaitOptions } from '../pods/run-wish.ts';
 import { findInstallation, isAlive, runningSupervisor } from '../target/installation.ts';
 
 const LOOK_MS = 50;
 const DEADLINE_MS = 10 * 60_000;
 
-export function restartCommand(): Command {
-  return withJson(
-    createCommand('restart', {
-      description: `Restarts Podgate without downtime.
+interface RestartOptions extends WaitOptions {
+  readonly workers?: boolean;
+}
 
-Replaces the control process, then each gateway worker in turn, with the code and configuration (PODGATE_CONFIG) now on
-disk; with --workers, only the workers. No connection is refused. Running sessions stay in their old worker, which exits
-after the last of them ends, or after drain.replacedMs. Pods are not affected. Same as sending SIGUSR2 (workers only:
-SIGHUP) to the process in supervisor.pid of the data directory.`,
-      examples: [
-        ['restart', 'after an upgrade, or a change of the configuration'],
-        ['restart --workers', 'only the gateway workers'],
-      ],
-    }),
+export function restartCommand(): Command {
+  return withWait(
+    withTarget(
+      withJson(
+        createCommand('restart', {
+          description: `Restarts pods; without a pod, restarts Podgate itself without downtime.
+
+With pods: stops and starts them, and waits until every gateway routes to them.
+
+Without: replaces the control process, then each gateway worker in turn, with the code and configuration (PODGATE_CONFIG)
+now on disk; with --workers, only the workers. No connection is refused. Running sessions stay in their old worker, which
+exits after the last of them ends, or after drain.replacedMs. Pods are not affected. Same as sending SIGUSR2 (workers
+only: SIGHUP) to the process in supervisor.pid of the data directory.`,
+          examples: [
+            ['restart mypg', 'a pod'],
+            ['restart', 'Podgate, after an upgrade or a change of the configuration'],
+            ['restart --workers', 'only the gateway workers'],
+          ],
+        }),
+      ),
+    ),
   )
-    .option('--workers', 'only the gateway workers')
-    .action(async (options: OutputOptions & { workers?: boolean }) => {
+    .argument('[pods...]')
+    .option('--workers', 'only the gateway workers of Podgate')
+    .action(async (podIds: readonly string[], options: RestartOptions) => {
+      if (podIds.length > 0) {
+        if (options.workers === true) throw new CliError(EXIT_USAGE, '--workers is for Podgate itself: name no pod');
+        const { runWish } = await import('../pods/run-wish.ts');
+        await runWish('restart', podIds, options);
+        return;
+      }
+      if (options.profile !== undefined && options.profile !== 'local') {
+        throw new CliError(EXIT_USAGE, 'name a pod; Podgate itself can be restarted only on its own machine');
+      }
       await restartPodgate(options.workers === true);
       printResult(options, { restarted: true }, 'restarted\n');
     });

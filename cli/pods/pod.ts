@@ -1,6 +1,6 @@
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { nearestTo } from '../output/nearest.ts';
-import { type ApiCall, callApi, refusalOf } from '../target/call-api.ts';
+import { type ApiCall, callApi, callForResult, refusalOf } from '../target/call-api.ts';
 import type { Target } from '../target/target.ts';
 
 /** What the commands use of a pod as the API shows it. */
@@ -39,6 +39,10 @@ export function podPath(podId: string, below = ''): string {
 
 export async function readPod(target: Target, podId: string): Promise<Pod> {
   return (await callForPod(target, podId, { method: 'GET', path: podPath(podId) })) as Pod;
+}
+
+export async function listPods(target: Target): Promise<readonly Pod[]> {
+  return (await callForResult(target, { method: 'GET', path: '/v3/pods' })) as readonly Pod[];
 }
 
 /** `result` of a call about one pod. Throws CliError; where there is no such pod, with the name that was probably meant. */

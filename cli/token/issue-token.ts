@@ -8,11 +8,9 @@ import { signToken } from '../../control/auth/sign-token.ts';
 import { makeTokenKey, type TokenKey } from '../../control/auth/token-key.ts';
 import { wallsOfPods } from '../../main/own-user-namespace.ts';
 import { arePodsSeparated, protectionOf } from '../../spawner/orchestrator/process/separation.ts';
+import { parseDuration } from '../duration.ts';
 import { installationEnvironment } from '../target/installation.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING, EXIT_USAGE } from '../cli-error.ts';
-
-const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
-const LIFETIME_MAX_SECONDS = 10 * 365 * 86_400;
 
 /** A token of the default tenant, signed with the key of the data directory, or with that of `keyFile`. */
 export async function issueToken(
@@ -21,7 +19,7 @@ export async function issueToken(
   keyFile: string | null,
   { env = installationEnvironment(), isSeparated = willSeparatePods } = {},
 ): Promise<string> {
-  const lifetimeSeconds = parseLifetime(lifetime);
+  const lifetimeSeconds = parseDuration(lifetime);
   if (lifetimeSeconds === null) {
     throw new CliError(EXIT_USAGE, '--lifetime must be a number with s, m, h or d, such as 12h; ten years at most');
   }
@@ -72,12 +70,4 @@ async function keyOf(tenant: Config['tenants'][number], path: string): Promise<T
 
 function publicPemOf(pem: string): string {
   return createPublicKey(pem).export({ type: 'spki', format: 'pem' });
-}
-
-/** Seconds of `90`, `15m`, `12h` or `30d`; null when it is none of these. */
-export function parseLifetime(text: string): number | null {
-  const match = /^(\d{1,10})([smhd]?)$/.exec(text);
-  if (match === null) return null;
-  const seconds = Number(match[1]) * (UNIT_SECONDS[match[2] === '' ? 's' : (match[2] ?? 's')] ?? 1);
-  return seconds >= 1 && seconds <= LIFETIME_MAX_SECONDS ? seconds : null;
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { formatResult } from '../../../cli/psql/format-result.ts';
-import { parseLifetime } from '../../../cli/token/issue-token.ts';
+import { parseDuration } from '../../../cli/duration.ts';
 
 const RESULT = {
   command: 'SELECT',
@@ -35,5 +35,5 @@ test.each([
   ['1y', null],
   ['99999d', null],
 ])('a lifetime of %s is %s seconds', (text, seconds) => {
-  expect(parseLifetime(text)).toBe(seconds);
+  expect(parseDuration(text)).toBe(seconds);
 });

@@ -1,0 +1,91 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { CliError, EXIT_USAGE } from '../cli-error.ts';
+import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
+import { print, printJson } from '../output/print.ts';
+import { appendedText, lastLines } from '../pods/appended-text.ts';
+import { callForPod, podPath } from '../pods/pod.ts';
+import { chooseTarget, type TargetOptions } from '../target/choose-target.ts';
+import type { Target } from '../target/target.ts';
+
+const FOLLOW_EVERY_MS = 500;
+const FOLLOW_BYTES = 256 * 1024;
+
+interface Logs {
+  readonly logs: string;
+  readonly action_logs: readonly string[];
+}
+
+interface LogsOptions extends OutputOptions, TargetOptions {
+  readonly follow?: boolean;
+  readonly previous?: boolean;
+  readonly actions?: boolean;
+  readonly tail?: string;
+}
+
+export function logsCommand(): Command {
+  return withTarget(
+    withJson(
+      createCommand('logs', {
+        description: 'Prints what a pod printed in its newest run (the last MB), or what was done to it.',
+        examples: [
+          ['logs mypg', ''],
+          ['logs mypg -f --tail 20', 'the last 20 lines, then what is printed from now on, until Ctrl-C'],
+          ['logs mypg --previous', 'before its last restart'],
+          ['logs mypg --actions', 'what was done to it, and why'],
+          ['logs mypg --json', '{"logs", "action_logs"}; with -f one {"logs"} per line, as it grows'],
+        ],
+      }),
+    ),
+  )
+    .argument('<pod>')
+    .option('-f, --follow', 'go on with what is printed from now on')
+    .option('--previous', 'what was printed before the last restart of the program, or in the run before')
+    .option('--tail <lines>', 'only the last lines')
+    .option('--actions', 'the action log instead')
+    .action(async (podId: string, options: LogsOptions) => {
+      const tail = options.tail === undefined ? null : Number(options.tail);
+      if (tail !== null && !(Number.isInteger(tail) && tail >= 0)) {
+        throw new CliError(EXIT_USAGE, '--tail must be a number of lines');
+      }
+      if (options.follow === true && (options.previous === true || options.actions === true)) {
+        throw new CliError(EXIT_USAGE, '--follow goes with neither --previous nor --actions: they do not grow');
+      }
+      const cut = (text: string): string => (tail === null ? text : lastLines(text, tail));
+      const target = chooseTarget(options);
+      if (options.follow === true) {
+        await follow(target, podId, { cut, json: options.json === true });
+        return;
+      }
+      const query = options.previous === true ? '?previous=true' : '';
+      const { logs, action_logs: actions } = await readLogs(target, podId, query);
+      if (options.json === true) printJson({ logs: cut(logs), action_logs: actions });
+      else if (options.actions === true) print(cut(actions.map((line) => `${line}\n`).join('')));
+      else print(cut(logs));
+    });
+}
+
+async function follow(
+  target: Target,
+  podId: string,
+  { cut, json }: { readonly cut: (text: string) => string; readonly json: boolean },
+): Promise<never> {
+  process.on('SIGINT', () => process.exit(0));
+  const show = (logs: string): void => {
+    if (logs === '') return;
+    if (json) printJson({ logs });
+    else print(logs);
+  };
+  let shown = (await readLogs(target, podId, '')).logs;
+  show(cut(shown));
+  for (;;) {
+    await delay(FOLLOW_EVERY_MS);
+    const { logs } = await readLogs(target, podId, `?tail_bytes=${FOLLOW_BYTES}`);
+    show(appendedText(shown, logs).text);
+    shown = logs;
+  }
+}
+
+async function readLogs(target: Target, podId: string, query: string): Promise<Logs> {
+  return (await callForPod(target, podId, { method: 'GET', path: podPath(podId, `/logs${query}`) })) as Logs;
+}

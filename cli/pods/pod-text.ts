@@ -1,0 +1,63 @@
+import { shortDuration } from '../duration.ts';
+import { statusStyle } from '../output/style.ts';
+import { type Cell, formatTable } from '../output/table.ts';
+import type { Pod, Stanza } from './pod.ts';
+
+/** Pods as a table for people. */
+export function podTable(pods: readonly Pod[], nowMs: number): string {
+  const rows = pods
+    .toSorted((a, b) => (a.pod_id < b.pod_id ? -1 : 1))
+    .map((pod): (string | Cell)[] => [
+      pod.pod_id,
+      { text: pod.status, style: statusStyle(pod.status) },
+      pod.pod_template,
+      firstAddress(pod),
+      pod.start_instance_ts === null ? '' : shortDuration(nowMs - Date.parse(pod.start_instance_ts)),
+    ]);
+  return formatTable(['POD', 'STATUS', 'TEMPLATE', 'ADDRESS', 'UP'], rows);
+}
+
+function firstAddress({ networking }: Pod): string {
+  const [stanza] = Object.values(networking).filter(({ url }) => url !== '');
+  return stanza === undefined ? '' : addressText(stanza);
+}
+
+/** What a client is given: a URL for HTTP, host and port otherwise. */
+export function addressText({ protocol, url, public_port: port }: Stanza): string {
+  if (protocol !== 'http') return `${url}:${port}`;
+  return `https://${url}${port === 443 ? '' : `:${port}`}/`;
+}
+
+/** Everything about one pod, as lines of a name and a value. */
+export function podText(pod: Pod): string {
+  const { status_container: container } = pod;
+  const lines: readonly (readonly [string, string])[] = [
+    ['pod', pod.pod_id],
+    ['status', `${pod.status}${isAsRequested(pod) ? '' : ` (requested: ${pod.status_requested})`}`],
+    ['reason', pod.status === 'ERROR' ? (container.message ?? '') : ''],
+    ['restarts', (container.restarts ?? 0) > 0 ? String(container.restarts) : ''],
+    ['template', pod.pod_template],
+    ['description', pod.description],
+    ['created', pod.creation_ts],
+    ['started', pod.start_instance_ts ?? ''],
+    ['stops', pod.time_to_stop_ts ?? ''],
+    ...Object.entries(pod.networking).map(([name, stanza]) => [name, stanzaText(stanza)] as const),
+    ...pod.action_logs.slice(-5).map((line, at) => [at === 0 ? 'last actions' : '', line] as const),
+  ];
+  const width = Math.max(...lines.map(([name]) => name.length));
+  return lines
+    .filter(([, value]) => value !== '')
+    .map(([name, value]) => `${name.padEnd(width)}  ${value.replaceAll(/\p{Cc}+/gu, ' ')}\n`)
+    .join('');
+}
+
+function isAsRequested({ status, status_requested: wish }: Pod): boolean {
+  if (wish === 'OFF') return status === 'STOPPED';
+  return wish === 'ON' && status !== 'STOPPED' && status !== 'SHUTTING_DOWN';
+}
+
+function stanzaText(stanza: Stanza): string {
+  if (stanza.url === '') return `port ${stanza.port}, not reached through the gateway`;
+  const from = stanza.ip_allow_list.length === 0 ? '' : `, from ${stanza.ip_allow_list.join(', ')} only`;
+  return `${addressText(stanza)} (${stanza.protocol} ${stanza.port}${from})`;
+}
