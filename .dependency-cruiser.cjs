@@ -83,6 +83,13 @@ module.exports = {
       to: { path: '^control/', pathNot: '^control/(http|auth)/' },
     },
     {
+      name: 'objects-know-no-resource',
+      severity: 'error',
+      comment: 'control/objects has what is the same for every kind of record',
+      from: { path: '^control/objects/' },
+      to: { path: '^control/(resources|workers|routes)/' },
+    },
+    {
       name: 'resources-are-independent',
       severity: 'error',
       comment: 'what resources share is in control/objects',

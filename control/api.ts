@@ -6,11 +6,11 @@ import type { StatusNames } from '../core/pod.ts';
 import { type Application, type ApplicationOptions, createApplication } from './http/application.ts';
 import { controlHostNames } from './http/known-hosts.ts';
 import { openApiOf, openApiOperation } from './http/open-api.ts';
-import { podNotFound } from './objects/access.ts';
-import { permissionOperations } from './objects/permission-operations.ts';
+import { permissionOperations, SetPermission } from './objects/permission-operations.ts';
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
 import { miscOperations, type Readiness } from './resources/health/operations.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
+import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations } from './resources/pods/operations.ts';
 import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
@@ -66,13 +66,19 @@ export function createApi(options: ApiOptions): Api {
       }),
     }),
     connectionsOperation(pods),
-    ...permissionOperations(pods, schemas),
+    ...permissionOperations('pod', pods.permissions),
     ...tenantOperations(options),
     ...miscOperations(options.readiness, options.log),
   ];
   const openApi = openApiOf(operations, {
     version,
-    named: { ...schemas, Pod: PodAnswer, PodConnections: PodConnectionsAnswer, Certificates: CertificatesAnswer },
+    named: {
+      ...schemas,
+      SetPermission,
+      Pod: PodAnswer,
+      PodConnections: PodConnectionsAnswer,
+      Certificates: CertificatesAnswer,
+    },
   });
   const application = createApplication([...operations, openApiOperation(openApi)], {
     ...options,

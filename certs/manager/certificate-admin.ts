@@ -7,6 +7,7 @@ import type {
 } from '../../core/certificate-admin.ts';
 import type { CertificateRecord, ServedCertificate } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
+import { compareAndSet } from '../../core/compare-and-set.ts';
 import { PodgateError } from '../../core/errors.ts';
 import type { Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
@@ -42,14 +43,13 @@ export function createCertificateAdmin(options: CertificateAdminOptions): Certif
     key: string,
     change: (record: CertificateRecord) => CertificateRecord | null,
   ): Promise<boolean> {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
+    return await untilCommitted(`the certificate record ${key}`, async () => {
       const stored = await store.get('certificate', key);
       const changed = stored === null ? null : change(stored.value);
       if (stored === null || changed === null) return false;
       const result = await store.commit({ puts: [putOf(key, stored.revision, changed)] });
-      if (result.kind === 'committed') return true;
-    }
-    throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} changes all the time` });
+      return result.kind === 'committed' ? true : null;
+    });
   }
 
   return {
@@ -89,7 +89,8 @@ export function createCertificateAdmin(options: CertificateAdminOptions): Certif
 
     async rollOverAccountKey() {
       const key = settings?.server.directoryUrl;
-      for (let attempt = 0; key !== undefined && attempt < TRIES; attempt++) {
+      if (key === undefined) return 'no-account';
+      return await untilCommitted('the account record', async () => {
         const stored = await store.get('acme-account', key);
         if (stored === null) return 'no-account';
         const { value, revision } = stored;
@@ -103,10 +104,8 @@ export function createCertificateAdmin(options: CertificateAdminOptions): Certif
             },
           ],
         });
-        if (result.kind === 'committed') return 'asked';
-      }
-      if (key === undefined) return 'no-account';
-      throw new PodgateError('store.unavailable', { detail: 'the account record changes all the time' });
+        return result.kind === 'committed' ? 'asked' : null;
+      });
     },
   };
 }
@@ -122,7 +121,7 @@ async function importPems(
   if (key === undefined) return { kind: 'refused', reason: 'the certificate is for no host name' };
   if (pair.notAfterMs <= clock.now()) return { kind: 'refused', reason: 'the certificate has expired' };
   const { issuer, serial, notBeforeMs, notAfterMs } = readIssued(certificate.certificatePem, certificate.privateKeyPem);
-  for (let attempt = 0; attempt < TRIES; attempt++) {
+  return await untilCommitted(`the certificate record ${key}`, async () => {
     const present = await store.get('certificate', key);
     const nowMs = clock.now();
     const record = present?.value ?? wishOf({ names: certificate.names, tenant: '', user: null }, nowMs);
@@ -138,9 +137,14 @@ async function importPems(
       },
     };
     const result = await store.commit({ puts: [putOf(key, present?.revision ?? 'absent', value)] });
-    if (result.kind === 'committed') return { kind: 'imported', key };
-  }
-  throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} changes all the time` });
+    return result.kind === 'committed' ? { kind: 'imported', key } : null;
+  });
+}
+
+async function untilCommitted<T>(what: string, attempt: () => Promise<T | null>): Promise<T> {
+  const done = await compareAndSet(attempt, TRIES);
+  if (done !== null) return done;
+  throw new PodgateError('store.unavailable', { detail: `${what} changes all the time` });
 }
 
 function statusOfRecord(key: string, record: CertificateRecord, isKeyOpen: boolean, nowMs: number): CertificateStatus {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { CertificateBudgetRecord, CertificateRecord } from '../../core/certificates.ts';
+import { compareAndSet } from '../../core/compare-and-set.ts';
 import { PodgateError } from '../../core/errors.ts';
 import type { Term } from '../../core/leadership.ts';
 import type { Put, Store, Stored } from '../../core/store.ts';
@@ -49,7 +50,7 @@ export function createCertificateRecords(options: {
     key: string,
     make: (present: CertificateRecord) => Promise<readonly [CertificateRecord, ...Put[]] | null>,
   ): Promise<CertificateRecord> {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
+    const written = await compareAndSet(async () => {
       if (term.isOver()) throw new LostOwnership('the term is over');
       const present = await store.get('certificate', key);
       // One that was imported meanwhile is the operator's.
@@ -62,9 +63,10 @@ export function createCertificateRecords(options: {
         puts: [putOf(key, present.revision, value), ...others],
         fence: term.fence,
       });
-      if (result.kind === 'committed') return value;
       if (result.kind === 'fenced') throw fencedOff(term);
-    }
+      return result.kind === 'committed' ? value : null;
+    }, TRIES);
+    if (written !== null) return written;
     throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} changes all the time` });
   }
 

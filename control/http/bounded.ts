@@ -10,6 +10,14 @@ export function boundedText(maxLength: number): z.ZodString {
   return z.string().max(maxLength, { abort: true });
 }
 
+/** Says why with the sentence of a rule that is written elsewhere. */
+export function ruled(problemOf: (text: string) => string | null): z.core.CheckFn<string> {
+  return (payload) => {
+    const problem = problemOf(payload.value);
+    if (problem !== null) payload.issues.push({ code: 'custom', message: problem, input: payload.value });
+  };
+}
+
 export function boundedList<Item extends z.ZodType>(item: Item, most: number) {
   return sizedFirst('array', most).pipe(z.array(item).max(most));
 }

@@ -1,16 +1,17 @@
 import { PodgateError } from '../../core/errors.ts';
-import { podKey, RESERVED_POD_IDS } from '../../core/ids.ts';
-import { PERMISSION_LEVELS, type PermissionLevel, type PodRecord } from '../../core/pod.ts';
-import type { Store, Stored } from '../../core/store.ts';
+import { PERMISSION_LEVELS, type PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
+import type { ObjectKind, ObjectRecord, StoredObject } from './object-kind.ts';
 
-/** The level a user has been given on a pod, or null. */
-export function levelOf(record: PodRecord, username: string): PermissionLevel | null {
-  return Object.hasOwn(record.permissions, username) ? (record.permissions[username] ?? null) : null;
+type Shared = Pick<ObjectRecord, 'permissions'>;
+
+/** The level a user has been given on an object, or null. */
+export function levelOf({ permissions }: Shared, username: string): PermissionLevel | null {
+  return Object.hasOwn(permissions, username) ? (permissions[username] ?? null) : null;
 }
 
 /** May this caller do what needs that level? Administrators may do everything. */
-export function hasLevel(caller: Caller, record: PodRecord, needed: PermissionLevel): boolean {
+export function hasLevel(caller: Caller, record: Shared, needed: PermissionLevel): boolean {
   if (caller.isAdministrator) return true;
   const level = levelOf(record, caller.username);
   return level !== null && isAtLeast(level, needed);
@@ -21,38 +22,41 @@ function isAtLeast(level: PermissionLevel, needed: PermissionLevel): boolean {
   return PERMISSION_LEVELS.indexOf(level) >= PERMISSION_LEVELS.indexOf(needed);
 }
 
-/** Throws PodgateError 'api.forbidden' unless the caller has the level, or is an administrator. */
-export function requireLevel(caller: Caller, record: PodRecord, needed: PermissionLevel, act: string): void {
+/**
+ * Throws PodgateError 'api.forbidden' unless the caller has the level, or is an administrator. `what` is the object in a
+ * sentence: `pod mypod`.
+ */
+export function requireLevel(
+  caller: Caller,
+  record: Shared,
+  needed: PermissionLevel,
+  { act, what }: { readonly act: string; readonly what: string },
+): void {
   if (hasLevel(caller, record, needed)) return;
   const level = levelOf(record, caller.username);
   const has = level === null ? 'no permission' : level;
-  throw new PodgateError('api.forbidden', {
-    publicMessages: [`${act} needs ${needed} on pod ${record.podId}; you have ${has}.`],
-  });
+  throw new PodgateError('api.forbidden', { publicMessages: [`${act} needs ${needed} on ${what}; you have ${has}.`] });
+}
+
+/** Whom an object is read for, and what for. */
+export interface AccessRequest {
+  readonly caller: Caller;
+  readonly id: string;
+  readonly needed: PermissionLevel;
+  /** Begins the sentence of a refusal: "Updating". */
+  readonly act: string;
 }
 
 /**
- * The record of a pod as this caller may see it. Throws 'api.not-found' when there is none (one being deleted is none),
+ * The record as this caller may see it. Throws 'api.not-found' when there is none (one being deleted is none),
  * 'api.forbidden' when the level is too low.
  */
-export async function readPod(
-  store: Store,
-  caller: Caller,
-  podId: string,
-  needed: PermissionLevel,
-  act: string,
-): Promise<Stored<'pod'>> {
-  const stored = await store.get('pod', podKey(caller.tenant, podId));
-  if (stored === null || stored.value.deleting !== null) throw podNotFound(podId);
-  requireLevel(caller, stored.value, needed, act);
+export async function readObject<R extends ObjectRecord>(
+  kind: ObjectKind<R>,
+  { caller, id, needed, act }: AccessRequest,
+): Promise<StoredObject<R>> {
+  const stored = await kind.get(kind.keyOf(caller.tenant, id));
+  if (stored === null || stored.value.deleting !== null) throw kind.notFound(id);
+  requireLevel(caller, stored.value, needed, { act, what: `${kind.noun} ${id}` });
   return stored;
-}
-
-/** 'api.not-found', for a reserved id with the reason. */
-export function podNotFound(podId: string): PodgateError {
-  const shown = JSON.stringify(podId.slice(0, 64));
-  const sentence = RESERVED_POD_IDS.has(podId)
-    ? `${shown} is a reserved word, not a pod; this release has nothing at this path.`
-    : `There is no pod ${shown}.`;
-  return new PodgateError('api.not-found', { publicMessages: [sentence] });
 }

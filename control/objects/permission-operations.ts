@@ -1,73 +1,74 @@
 import { z } from 'zod';
 
 import { PodgateError } from '../../core/errors.ts';
-import type { PodRecord } from '../../core/pod.ts';
-import type { PodService } from '../resources/pods/pod-service.ts';
+import { PERMISSION_LEVELS } from '../../core/pod.ts';
+import { userNameProblem } from '../auth/user-name.ts';
+import { ruled } from '../http/bounded.ts';
 import { checkFields } from '../http/field-checks.ts';
-import type { Operation } from '../http/operation.ts';
-import { podIdOf } from '../resources/pods/operations.ts';
-import type { PodSchemas } from '../resources/pods/schema.ts';
+import type { AuthenticatedCall, JsonReply, Operation } from '../http/operation.ts';
+import type { ObjectRecord } from './object-kind.ts';
+import type { ObjectPermissions } from './permissions.ts';
+
+export const SetPermission = z.strictObject({
+  user: z.string().check(ruled(userNameProblem)),
+  level: z.enum(PERMISSION_LEVELS),
+});
 
 const PermissionsAnswer = z.object({
   permissions: z.array(z.string()).describe('user:LEVEL, with the levels READ, USER and ADMIN.'),
 });
 
-/** Who may do what with a pod. */
-export function permissionOperations(pods: PodService, schemas: PodSchemas): readonly Operation[] {
+/** Who may do what with the objects of a kind. `noun`: `pod`, in paths (`/pods/{pod_id}`) and sentences. */
+export function permissionOperations(noun: string, permissions: ObjectPermissions): readonly Operation[] {
+  const path = `/${noun}s/{${noun}_id}/permissions`;
+  const title = `${noun.charAt(0).toUpperCase()}${noun.slice(1)}`;
+  const idOf = ({ params }: AuthenticatedCall): string => params[`${noun}_id`] ?? '';
+  const reply = (message: string, given: ObjectRecord['permissions']): JsonReply => ({
+    kind: 'json',
+    message: `${title} ${message} successfully.`,
+    result: {
+      permissions: Object.entries(given).map(([user, level]) => `${user}:${level}`),
+    } satisfies z.output<typeof PermissionsAnswer>,
+  });
+  const shared = { tag: 'Permissions', result: PermissionsAnswer } as const;
   return [
     {
-      operationId: 'get_pod_permissions',
-      methods: ['get'],
-      path: '/pods/{pod_id}/permissions',
-      tag: 'Permissions',
-      summary: 'The permissions of a pod. USER.',
-      result: PermissionsAnswer,
+      ...shared,
       access: 'token',
-      handle: async (call) => ({
-        kind: 'json',
-        message: 'Pod permissions retrieved successfully.',
-        result: permissionsAnswer(await pods.permissions(call.caller, podIdOf(call))),
-      }),
+      operationId: `get_${noun}_permissions`,
+      methods: ['get'],
+      path,
+      summary: `The permissions of a ${noun}. USER.`,
+      handle: async (call) => reply('permissions retrieved', await permissions.read(call.caller, idOf(call))),
     },
     {
-      operationId: 'set_pod_permission',
-      methods: ['post'],
-      path: '/pods/{pod_id}/permissions',
-      tag: 'Permissions',
-      summary: 'Gives a user a level. ADMIN. At least one user stays ADMIN.',
-      body: schemas.SetPermission,
-      result: PermissionsAnswer,
+      ...shared,
       access: 'token',
+      operationId: `set_${noun}_permission`,
+      methods: ['post'],
+      path,
+      summary: 'Gives a user a level. ADMIN. At least one user stays ADMIN.',
+      body: SetPermission,
       handle: async (call) => {
-        const { values, problems } = checkFields(schemas.SetPermission, call.body);
+        const { values, problems } = checkFields(SetPermission, call.body);
         const { user, level } = values;
         if (problems.length > 0 || user === undefined || level === undefined) {
           throw new PodgateError('api.invalid', { publicMessages: problems });
         }
-        return {
-          kind: 'json',
-          message: 'Pod permissions updated successfully.',
-          result: permissionsAnswer(await pods.setPermission(call.caller, podIdOf(call), { user, level })),
-        };
+        return reply('permissions updated', await permissions.set(call.caller, idOf(call), { user, level }));
       },
     },
     {
-      operationId: 'delete_pod_permission',
-      methods: ['delete'],
-      path: '/pods/{pod_id}/permissions/{user}',
-      tag: 'Permissions',
-      summary: 'Takes away what a user has been given. ADMIN. At least one user stays ADMIN.',
-      result: PermissionsAnswer,
+      ...shared,
       access: 'token',
-      handle: async (call) => ({
-        kind: 'json',
-        message: 'Pod permission deleted successfully.',
-        result: permissionsAnswer(await pods.deletePermission(call.caller, podIdOf(call), call.params['user'] ?? '')),
-      }),
+      operationId: `delete_${noun}_permission`,
+      methods: ['delete'],
+      path: `${path}/{user}`,
+      summary: 'Takes away what a user has been given. ADMIN. At least one user stays ADMIN.',
+      handle: async (call) => {
+        const user = call.params['user'] ?? '';
+        return reply('permission deleted', await permissions.delete(call.caller, idOf(call), user));
+      },
     },
   ];
-}
-
-function permissionsAnswer({ permissions }: PodRecord): z.output<typeof PermissionsAnswer> {
-  return { permissions: Object.entries(permissions).map(([user, level]) => `${user}:${level}`) };
 }

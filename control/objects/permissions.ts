@@ -1,75 +1,86 @@
 import { PodgateError } from '../../core/errors.ts';
-import type { PermissionLevel, PodRecord } from '../../core/pod.ts';
+import type { PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
-import { changePod } from './change.ts';
-import type { KeyedMutex } from './keyed-mutex.ts';
-import { levelOf, readPod } from './access.ts';
-import type { PodParts } from '../resources/pods/pod-parts.ts';
+import { levelOf, readObject } from './access.ts';
+import { changeObject, type ChangeParts, type ObjectChange } from './change.ts';
+import type { ObjectKind, ObjectRecord } from './object-kind.ts';
 
 /** Each is an index entry of the record. */
 const PERMISSIONS_MAX = 500;
 
-export async function readPermissions(parts: PodParts, caller: Caller, podId: string): Promise<PodRecord> {
-  return (await readPod(parts.store, caller, podId, 'USER', 'Reading permissions')).value;
+type Permissions = ObjectRecord['permissions'];
+
+/** Who may use an object. Reading needs USER, changing ADMIN. */
+export interface ObjectPermissions {
+  read(caller: Caller, id: string): Promise<Permissions>;
+  /** Gives a user a level, in place of the one they had. Throws 'api.invalid' when no ADMIN would be left. */
+  set(
+    caller: Caller,
+    id: string,
+    permission: { readonly user: string; readonly level: PermissionLevel },
+  ): Promise<Permissions>;
+  /** Throws 'api.not-found' when the user has none, 'api.invalid' when no ADMIN would be left. */
+  delete(caller: Caller, id: string, user: string): Promise<Permissions>;
 }
 
-/** Gives a user a level, in place of the one they had. Throws 'api.invalid' when no ADMIN would be left. */
-export async function setPermission(
-  parts: PodParts,
-  mutex: KeyedMutex,
-  caller: Caller,
-  podId: string,
-  permission: { readonly user: string; readonly level: PermissionLevel },
-): Promise<PodRecord> {
-  const { user, level } = permission;
-  const { record } = await changePod(parts, mutex, {
-    caller,
-    podId,
-    needed: 'ADMIN',
-    act: 'Setting permissions',
-    decide: (before) => {
-      if (levelOf(before, user) === level) return { change: null };
-      const permissions = { ...before.permissions, [user]: level };
-      requireAdmin(permissions);
-      if (Object.keys(permissions).length > PERMISSIONS_MAX) {
-        throw new PodgateError('api.invalid', {
-          publicMessages: [`user: a pod has permissions for at most ${PERMISSIONS_MAX} users`],
-        });
-      }
-      return { change: { permissions }, log: `'${caller.username}' set permission for '${user}' to ${level}` };
+export function createObjectPermissions<R extends ObjectRecord>(
+  kind: ObjectKind<R>,
+  parts: ChangeParts,
+): ObjectPermissions {
+  async function change(
+    request: { readonly caller: Caller; readonly id: string; readonly act: string },
+    decide: (before: Permissions) => { readonly permissions: Permissions; readonly log: string } | null,
+  ): Promise<Permissions> {
+    const { record } = await changeObject(kind, parts, {
+      ...request,
+      needed: 'ADMIN',
+      decide: (before): ObjectChange<R> => {
+        const decided = decide(before.permissions);
+        if (decided === null) return { change: null };
+        const { permissions, log } = decided;
+        requireAdmin(kind.noun, permissions);
+        if (Object.keys(permissions).length > PERMISSIONS_MAX) {
+          throw new PodgateError('api.invalid', {
+            publicMessages: [`user: a ${kind.noun} has permissions for at most ${PERMISSIONS_MAX} users`],
+          });
+        }
+        const changed: Partial<ObjectRecord> = { permissions };
+        return { change: changed as Partial<R>, log };
+      },
+    });
+    return record.permissions;
+  }
+
+  return {
+    async read(caller, id) {
+      const request = { caller, id, needed: 'USER', act: 'Reading permissions' } as const;
+      return (await readObject(kind, request)).value.permissions;
     },
-  });
-  return record;
+    set: (caller, id, { user, level }) =>
+      change({ caller, id, act: 'Setting permissions' }, (before) =>
+        levelOf({ permissions: before }, user) === level
+          ? null
+          : {
+              permissions: { ...before, [user]: level },
+              log: `'${caller.username}' set permission for '${user}' to ${level}`,
+            },
+      ),
+    delete: (caller, id, user) =>
+      change({ caller, id, act: 'Deleting permissions' }, (before) => {
+        if (levelOf({ permissions: before }, user) === null) {
+          throw new PodgateError('api.not-found', {
+            publicMessages: [`User ${JSON.stringify(user.slice(0, 128))} has no permission on ${kind.noun} ${id}.`],
+          });
+        }
+        const permissions = Object.fromEntries(Object.entries(before).filter(([name]) => name !== user));
+        return { permissions, log: `'${caller.username}' deleted permission for '${user}'` };
+      }),
+  };
 }
 
-/** Throws 'api.not-found' when the user has none, 'api.invalid' when no ADMIN would be left. */
-export async function deletePermission(
-  parts: PodParts,
-  mutex: KeyedMutex,
-  caller: Caller,
-  podId: string,
-  user: string,
-): Promise<PodRecord> {
-  const { record } = await changePod(parts, mutex, {
-    caller,
-    podId,
-    needed: 'ADMIN',
-    act: 'Deleting permissions',
-    decide: (before) => {
-      if (levelOf(before, user) === null) {
-        throw new PodgateError('api.not-found', {
-          publicMessages: [`User ${JSON.stringify(user.slice(0, 128))} has no permission on pod ${podId}.`],
-        });
-      }
-      const permissions = Object.fromEntries(Object.entries(before.permissions).filter(([name]) => name !== user));
-      requireAdmin(permissions);
-      return { change: { permissions }, log: `'${caller.username}' deleted permission for '${user}'` };
-    },
-  });
-  return record;
-}
-
-function requireAdmin(permissions: PodRecord['permissions']): void {
+function requireAdmin(noun: string, permissions: Permissions): void {
   if (Object.values(permissions).includes('ADMIN')) return;
-  throw new PodgateError('api.invalid', { publicMessages: ['level: at least one user must stay ADMIN of the pod'] });
+  throw new PodgateError('api.invalid', {
+    publicMessages: [`level: at least one user must stay ADMIN of the ${noun}`],
+  });
 }

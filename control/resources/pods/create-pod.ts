@@ -1,14 +1,15 @@
+import { compareAndSet } from '../../../core/compare-and-set.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import { podKey } from '../../../core/ids.ts';
 import { startRunChange } from '../../../core/lifecycle/plan.ts';
 import type { Credentials, PodRecord, PodSpec } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
-import { queueKey, shareOf } from '../../../core/queue.ts';
 import { NO_USAGE } from '../../../core/quota.ts';
 import type { Put } from '../../../core/store.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { alphanumericSecret } from './alphanumeric-secret.ts';
-import { admissionLane, ATTEMPTS_MAX, pauseAfterConflict, tooManyConflicts } from '../../objects/change.ts';
+import { admissionLane, ATTEMPTS_MAX, tooManyConflicts } from '../../objects/change.ts';
+import { podEnqueue } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
 import { specOfNewPod } from './rules.ts';
@@ -36,25 +37,23 @@ export async function createPod(
   const key = podKey(caller.tenant, podId);
 
   const credential = credentialPut(parts, record);
-  await mutex.run(admissionLane(record), async () => {
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-      const existing = await parts.store.get('pod', key);
-      if (existing !== null) {
-        // A commit may be done and its answer lost on the way: then what is there is ours.
-        if (existing.value.uid === record.uid) return;
-        throw taken(podId, existing.value);
-      }
-      const usage = await parts.admission.admit(record, NO_USAGE, parts.usageOf(record));
-      const result = await parts.store.commit({
-        puts: [podPut(record, 'absent'), ...credential, ...usage],
-        ...(record.status === 'REQUESTED' ? { enqueue: [{ key: queueKey('pod', key), share: shareOf(record) }] } : {}),
-      });
-      if (result.kind === 'committed') return;
-      // The id is taken, or somebody of this tenant was let in elsewhere: that is for a fresh look to say.
-      await pauseAfterConflict(attempt);
+  const attempt = async (): Promise<true | null> => {
+    const existing = await parts.store.get('pod', key);
+    if (existing !== null) {
+      // A commit may be done and its answer lost on the way: then what is there is ours.
+      if (existing.value.uid === record.uid) return true;
+      throw taken(podId, existing.value);
     }
-    throw tooManyConflicts(podId);
-  });
+    const usage = await parts.admission.admit(record, NO_USAGE, parts.usageOf(record));
+    const result = await parts.store.commit({
+      puts: [podPut(record, 'absent'), ...credential, ...usage],
+      ...(record.status === 'REQUESTED' ? { enqueue: [podEnqueue(record)] } : {}),
+    });
+    // Null: the id is taken, or somebody of this tenant was let in elsewhere, as the next attempt will see.
+    return result.kind === 'committed' ? true : null;
+  };
+  const isCreated = await mutex.run(admissionLane(record), () => compareAndSet(attempt, ATTEMPTS_MAX));
+  if (isCreated === null) throw tooManyConflicts({ noun: 'pod' }, podId);
   await noteAction(parts, record, `Pod object created by '${caller.username}'`);
   return record;
 }

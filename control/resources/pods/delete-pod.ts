@@ -1,7 +1,6 @@
 import type { Caller } from '../../auth/authenticator.ts';
-import { changePod } from '../../objects/change.ts';
+import { changePod, readPod } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
-import { readPod } from '../../objects/access.ts';
 import type { Precondition } from '../../http/if-match.ts';
 import type { PodParts } from './pod-parts.ts';
 import { requireGeneration } from './update-pod.ts';
@@ -19,12 +18,12 @@ export async function deletePod(
   options: { readonly keepVolume: boolean; readonly precondition: Precondition },
 ): Promise<void> {
   if (options.keepVolume) {
-    const { value } = await readPod(parts.store, caller, podId, 'ADMIN', 'Deleting');
+    const { value } = await readPod(parts, caller, podId, 'ADMIN', 'Deleting');
     if (parts.usageOf(value).volumes > 0) await parts.admission.admitKeptVolumes(value);
   }
   await changePod(parts, mutex, {
     caller,
-    podId,
+    id: podId,
     needed: 'ADMIN',
     act: 'Deleting',
     decide: (record) => {

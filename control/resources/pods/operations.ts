@@ -4,7 +4,7 @@ import { PodgateError } from '../../../core/errors.ts';
 import type { PodRecord, StatusNames } from '../../../core/pod.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { Caller } from '../../auth/authenticator.ts';
-import type { ChangedPod } from '../../objects/change.ts';
+import type { ChangedPod } from './pod-objects.ts';
 import type { PodService } from './pod-service.ts';
 import { WAIT_MAX_MS } from './wait-routable.ts';
 import { preconditionOf } from '../../http/if-match.ts';

@@ -1,12 +1,12 @@
 import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
-import type { Credentials, PermissionLevel, PodRecord } from '../../../core/pod.ts';
+import type { Credentials, PodRecord } from '../../../core/pod.ts';
 import type { QuotaStanding } from '../../../core/quota.ts';
 import type { Caller } from '../../auth/authenticator.ts';
-import type { ChangedPod } from '../../objects/change.ts';
+import { type ObjectPermissions, createObjectPermissions } from '../../objects/permissions.ts';
+import { type ChangedPod, podObjects } from './pod-objects.ts';
 import { createPod } from './create-pod.ts';
 import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from '../../objects/keyed-mutex.ts';
-import { deletePermission, readPermissions, setPermission } from '../../objects/permissions.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
   getPod,
@@ -48,13 +48,7 @@ export interface PodService {
   restart(caller: Caller, podId: string): Promise<ChangedPod>;
   logs(caller: Caller, request: LogsRequest): Promise<PodLogs>;
   credentials(caller: Caller, podId: string): Promise<Credentials>;
-  permissions(caller: Caller, podId: string): Promise<PodRecord>;
-  setPermission(
-    caller: Caller,
-    podId: string,
-    permission: { readonly user: string; readonly level: PermissionLevel },
-  ): Promise<PodRecord>;
-  deletePermission(caller: Caller, podId: string, user: string): Promise<PodRecord>;
+  readonly permissions: ObjectPermissions;
   connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
@@ -78,9 +72,10 @@ export function createPodService(parts: PodParts): PodService {
     restart: (caller, podId) => restartPod(parts, mutex, caller, podId),
     logs: (caller, request) => readLogs(parts, mutex, caller, request),
     credentials: (caller, podId) => readCredentials(parts, caller, podId),
-    permissions: (caller, podId) => readPermissions(parts, caller, podId),
-    setPermission: (caller, podId, permission) => setPermission(parts, mutex, caller, podId, permission),
-    deletePermission: (caller, podId, user) => deletePermission(parts, mutex, caller, podId, user),
+    permissions: createObjectPermissions(podObjects(parts), {
+      ...{ store: parts.store, clock: parts.clock, admission: parts.admission },
+      mutex,
+    }),
     connections: (caller, podId) => readConnections(parts, caller, podId),
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),

@@ -9,7 +9,8 @@ import { podKey } from '../../../core/ids.ts';
 import { userIndex } from '../../../core/pod-put.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
-import { hasLevel, levelOf, readPod } from '../../objects/access.ts';
+import { hasLevel, levelOf } from '../../objects/access.ts';
+import { readPod } from './pod-objects.ts';
 import { listPages } from '../../../core/list-all.ts';
 import type { PodParts } from './pod-parts.ts';
 
@@ -26,7 +27,7 @@ const KEPT_READ_BYTES = 16 * 1024 * 1024;
 const NEW_RUN: ReadonlySet<PodStatus> = new Set(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER', 'RUNNING']);
 
 export async function getPod(parts: PodParts, caller: Caller, podId: string): Promise<PodRecord> {
-  return (await readPod(parts.store, caller, podId, 'READ', 'Reading')).value;
+  return (await readPod(parts, caller, podId, 'READ', 'Reading')).value;
 }
 
 export interface ListOptions {
@@ -102,7 +103,7 @@ export async function readLogs(
   caller: Caller,
   { podId, tailBytes, isPrevious, reserve, signal }: LogsRequest,
 ): Promise<PodLogs> {
-  const record = (await readPod(parts.store, caller, podId, 'READ', 'Reading logs')).value;
+  const record = (await readPod(parts, caller, podId, 'READ', 'Reading logs')).value;
   const actions = await parts.logs.actions(record.uid);
   let note: string | null = null;
   if (record.status !== 'STOPPED') {
@@ -165,7 +166,7 @@ function lastBytes(text: string, most: number): Uint8Array {
 
 /** Throws 'api.not-found' for a pod whose template has no credentials. */
 export async function readCredentials(parts: PodParts, caller: Caller, podId: string): Promise<Credentials> {
-  const { key, value: record } = await readPod(parts.store, caller, podId, 'USER', 'Reading credentials');
+  const { key, value: record } = await readPod(parts, caller, podId, 'USER', 'Reading credentials');
   const credential = await parts.store.get('credential', key);
   if (credential === null || credential.value.uid !== record.uid) {
     throw new PodgateError('api.not-found', {
@@ -177,6 +178,6 @@ export async function readCredentials(parts: PodParts, caller: Caller, podId: st
 
 /** Of this pod alone, by its uid: what another pod of its name has seen is none of its owner's business. */
 export async function readConnections(parts: PodParts, caller: Caller, podId: string): Promise<PodConnectionsReport> {
-  const { value } = await readPod(parts.store, caller, podId, 'USER', 'Reading connections');
+  const { value } = await readPod(parts, caller, podId, 'USER', 'Reading connections');
   return await parts.connections.read(value.uid);
 }

@@ -2,11 +2,10 @@ import { z } from 'zod';
 
 import { parseAddressRange } from '../../../core/address-range.ts';
 import { stanzaProblem } from '../../../core/ids.ts';
-import { PERMISSION_LEVELS, WISHES } from '../../../core/pod.ts';
-import { userNameProblem } from '../../auth/user-name.ts';
+import { WISHES } from '../../../core/pod.ts';
 import { clientCaProblem } from './client-ca.ts';
 import type { PodLimits } from './pod-parts.ts';
-import { boundedList, boundedRecord, boundedText } from '../../http/bounded.ts';
+import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
 import { idlePodFields, idleStanzaFields, linkFields, nullAsAbsent, numeric } from './tapis-fields.ts';
 
 const STANZAS_MAX = 3;
@@ -32,14 +31,6 @@ const PROTOCOLS = ['http', 'tcp', 'postgres', 'local_only'] as const;
 
 const noNul = (text: string): boolean => !text.includes('\0');
 const bytesOf = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-
-/** Says why with the sentence of a core rule. */
-function ruled(problemOf: (text: string) => string | null): z.core.CheckFn<string> {
-  return (payload) => {
-    const problem = problemOf(payload.value);
-    if (problem !== null) payload.issues.push({ code: 'custom', message: problem, input: payload.value });
-  };
-}
 
 const text = boundedText(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL');
 
@@ -211,12 +202,7 @@ export function podSchemas(limits: PodLimits) {
     image: templateName('The newer name of pod_template.').optional(),
   });
 
-  const SetPermission = z.strictObject({
-    user: z.string().check(ruled(userNameProblem)),
-    level: z.enum(PERMISSION_LEVELS),
-  });
-
-  return { NewPod, UpdatePod, SetPermission };
+  return { NewPod, UpdatePod };
 }
 
 export type PodSchemas = ReturnType<typeof podSchemas>;

@@ -1,7 +1,7 @@
 import { startRunChange } from '../../../core/lifecycle/plan.ts';
 import type { PodRecord, Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
-import { changePod, type ChangedPod, type PodChange } from '../../objects/change.ts';
+import { changePod, type ChangedPod, type PodChange } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import type { PodParts } from './pod-parts.ts';
 
@@ -59,7 +59,7 @@ function wishPod(
 ): Promise<ChangedPod> {
   return changePod(parts, mutex, {
     caller,
-    podId,
+    id: podId,
     needed: 'ADMIN',
     act,
     decide: (record) => ({ ...wishChange(record, wishOf(record)), log: `'${caller.username}' ${log}` }),

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { PodgateError } from '../../../core/errors.ts';
 import type { PodRecord, PodSpec, Stanza, Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
-import { changePod, type ChangedPod, type PodChange } from '../../objects/change.ts';
+import { changePod, type ChangedPod, type PodChange } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { requireLevel } from '../../objects/access.ts';
 import type { PodParts } from './pod-parts.ts';
@@ -35,7 +35,7 @@ export async function updatePod(
   let notes: readonly string[] = [];
   const changed = await changePod(parts, mutex, {
     caller,
-    podId,
+    id: podId,
     needed: 'USER',
     act: 'Updating',
     decide: (record) => {
@@ -76,7 +76,7 @@ function decideUpdate(
   if (timeToStopInstance !== record.timeToStopInstance) atOnce.push('time_to_stop_instance');
   const wish = newWish(record, fields.statusRequested);
   if (wish !== null) {
-    requireLevel(caller, record, 'ADMIN', 'Changing status_requested');
+    requireLevel(caller, record, 'ADMIN', { act: 'Changing status_requested', what: `pod ${record.podId}` });
     atOnce.push('status_requested');
   }
 

@@ -7,9 +7,10 @@ import type { Observation, Orchestrator, WorkloadRef } from '../../../../core/or
 import { PodgateError } from '../../../../core/errors.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
 import { ownerIndex, podPut } from '../../../../core/pod-put.ts';
-import { type Queue, queueKey, shareOf } from '../../../../core/queue.ts';
+import type { Queue } from '../../../../core/queue.ts';
 import { keptVolumeKey } from '../../../../core/quota.ts';
 import type { Put, Store, Stored } from '../../../../core/store.ts';
+import { podEnqueue } from '../pod-objects.ts';
 import { keepOutput } from './keep-output.ts';
 
 /** Steps in one go before the key is put off: no plan needs as many, so more would be a loop. */
@@ -61,7 +62,7 @@ async function act(
       const next: PodRecord = { ...record, ...step.change, updatedAtMs: parts.clock.now() };
       const result = await parts.store.commit({
         puts: [podPut(next, stored.revision)],
-        enqueue: step.enqueue ? [{ key: queueKey('pod', stored.key), share: shareOf(record) }] : [],
+        enqueue: step.enqueue ? [podEnqueue(record)] : [],
       });
       // A conflict means that somebody wrote meanwhile, perhaps another wish: read again and plan anew.
       if (result.kind === 'committed' && step.log !== null) {
@@ -69,9 +70,11 @@ async function act(
       }
       return { kind: 'again' };
     }
-    case 'spawn':
-      await parts.queue.add(queueKey('pod', stored.key), { share: shareOf(record) });
+    case 'spawn': {
+      const { key, ...options } = podEnqueue(record);
+      await parts.queue.add(key, options);
       return { kind: 'done', lookAgainMs: null };
+    }
     case 'remove':
       if (record.applied !== null && record.deleting === null) {
         await keepOutput(parts, { ...refOf(record), run: record.applied.run }, signal);
