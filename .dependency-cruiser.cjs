@@ -105,6 +105,7 @@ module.exports = {
     sdk('koa', 'koa|@koa/router|@koa/cors', '^control/http/'),
     sdk('zod', 'zod', '^(config|control/http|control/objects|control/resources)/'),
     sdk('yaml', 'yaml', '^(config|test)/'),
+    sdk('xml', 'sax', '^config/'),
     sdk('x509', '@peculiar/[a-z0-9-]+', '^(certs|test)/'),
     sdk('jose', 'jose', '^(control/auth|test)/'),
     sdk('pino', 'pino', '^main/'),

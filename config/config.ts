@@ -29,10 +29,12 @@ export interface Config extends RoleSettings {
   readonly allowsSharedUid: boolean;
   /** Of the orchestrator `kubernetes`; null with the other. */
   readonly kubernetes: KubernetesConfig | null;
-  /** Of the orchestrator `process`: what each pod may take of the disk. Null: no bound. */
+  /** Of the orchestrator `process`. A bound that is null: none. */
   readonly process: ProcessConfig;
   /** Where records, queue and logs are. The URL of Redis is no part of this: it may hold a password (see secrets.ts). */
   readonly store: 'sqlite' | 'redis';
+  /** Absolute. What is downloaded for pods is kept there. */
+  readonly cacheDir: string;
   /** NEO4J_HOME, where the Neo4j template looks first; null = on the PATH. */
   readonly neo4jHome: string | null;
   /** JAVA_HOME; null = on the PATH. */
@@ -208,13 +210,17 @@ export interface QuotaLimitsConfig {
   readonly connections: number | null;
 }
 
-/** Bounds of pods that are processes of this machine; the names are those of `kubernetes` where there is one. */
+/** Pods that are processes of this machine: their bounds, and what is installed for them. The names are those of `kubernetes` where there is one. */
 export interface ProcessConfig {
   readonly volumeSizeMiB: number | null;
   /** Of a pod's home. */
   readonly ephemeralStorage: { readonly limitMiB: number | null };
   /** Files and directories of home and volume. */
   readonly files: number | null;
+  /** `auto`: a program that a template needs and this machine lacks is downloaded for the first pod of that template. */
+  readonly install: 'auto' | 'never';
+  /** Where from; null = what Maven on this machine uses (see maven-repository.ts). */
+  readonly mavenRepository: string | null;
 }
 
 /** How pods are made in a cluster. */

@@ -8,6 +8,7 @@ import { acmeConfigOf } from './acme-section.ts';
 import { apiConfigOf } from './api-section.ts';
 import { corsConfigOf } from './cors-section.ts';
 import type { AccessLogConfig, Config, PodLimitsConfig, TenantConfig } from './config.ts';
+import { cacheDirOf } from './cache-dir.ts';
 import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { dataDirectoryOf } from './data-directory.ts';
 import { type Environment, readEnvironment } from './environment.ts';
@@ -102,6 +103,7 @@ function combine(
     kubernetes,
     process: file.process ?? processSection.parse({}),
     store,
+    cacheDir: cacheDirOf(env, process.getuid?.() === 0),
     neo4jHome: directoryOf(env['NEO4J_HOME'], cwd),
     javaHome: directoryOf(env['JAVA_HOME'], cwd),
     podEnvironment: {

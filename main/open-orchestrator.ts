@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts';
+import { readMavenRepository } from '../config/maven-repository.ts';
 import type { Clock } from '../core/clock.ts';
 import type { OpenEnvironment } from '../core/environment.ts';
 import type { Logger } from '../core/logger.ts';
@@ -8,6 +9,7 @@ import { connectGuarded } from '../proxy/socket/connect-guarded.ts';
 import { canEnterNamespaces } from '../proxy/socket/network-namespace.ts';
 import type { DiskLimits } from '../spawner/orchestrator/process/disk-plan.ts';
 import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
+import { acquireExclusiveLock } from './exclusive-lock.ts';
 import { keepDescriptorsFromChildren } from './inherited-descriptors.ts';
 import { podsRootOf } from './pods-root.ts';
 
@@ -95,7 +97,14 @@ async function openProcesses({
     templates,
     postgresPackage: () => findPostgresPackage(import.meta.dirname),
     nodePath: process.execPath,
-    neo4j: { home: config.neo4jHome, javaHome: config.javaHome },
+    neo4j: {
+      home: config.neo4jHome,
+      javaHome: config.javaHome,
+      cacheDir: config.cacheDir,
+      install: config.process.install,
+      source: () => readMavenRepository(config.process.mavenRepository, process.env),
+      lock: acquireExclusiveLock,
+    },
     environment: config.podEnvironment,
     openEnvironment,
     asRoot,

@@ -6,6 +6,7 @@ import type { DiskLimits } from './disk-plan.ts';
 import type { PortRange } from './ports.ts';
 import type { Connect } from './probes.ts';
 import type { Neo4jSettings } from './recipes/neo4j/neo4j-home.ts';
+import type { Neo4jInstallSettings } from './recipes/neo4j/neo4j-provider.ts';
 import type { HiddenFiles, Walls } from './room.ts';
 
 export interface ProcessOrchestratorOptions {
@@ -23,7 +24,7 @@ export interface ProcessOrchestratorOptions {
   /** Directory of the npm package with Postgres for this platform, or null (see findPostgresPackage). */
   readonly postgresPackage: () => string | null;
   readonly nodePath: string;
-  readonly neo4j: Pick<Neo4jSettings, 'home' | 'javaHome'>;
+  readonly neo4j: Omit<Neo4jSettings & Neo4jInstallSettings, 'path'>;
   /** What pods get of the program's own environment. */
   readonly environment: { readonly path: string; readonly lang: string | null; readonly timeZone: string | null };
   readonly openEnvironment: OpenEnvironment;

@@ -48,6 +48,7 @@ export async function startProgram(
   place: ProgramPlace,
   program: {
     readonly command: readonly string[];
+    readonly readOnly: readonly string[];
     readonly memLimitMiB: number;
     readonly cwd: string;
     readonly environment: Readonly<Record<string, string>>;

@@ -28,13 +28,14 @@ const WITH_SHARED_MEMORY = `shm=$1\nshift\n${SHARED_MEMORY}\nexec "$@"`;
 
 /**
  * Hides files in a mount namespace of the pod's own. $1: directories that seem empty, $2: files that seem empty, $3: at
- * most five directories that are there nevertheless, the first of them the working directory; each one a line. The former
- * working directory would lead past the empty ones. $4: size of its shared memory.
+ * most five directories that are there nevertheless, the first of them the working directory, $4: those of them that it
+ * cannot write to; each one a line. The former working directory would lead past the empty ones. $5: size of its shared
+ * memory. A mount that may not drop the flags of the file system below it has to repeat them.
  */
 const HIDE = `
 set -ef
-hidden=$1 files=$2 kept=$3 shm=$4
-shift 4
+hidden=$1 files=$2 kept=$3 locked=$4 shm=$5
+shift 5
 ${SHARED_MEMORY}
 IFS='
 '
@@ -49,6 +50,11 @@ for path in $kept; do
   mount --no-canonicalize --bind "/proc/self/fd/$fd" "$path"
   eval "exec $fd<&-"
   fd=$((fd + 1))
+done
+for path in $locked; do
+  for flags in ro ro,nosuid,nodev ro,nosuid,nodev,noatime; do
+    ! mount -o "remount,bind,$flags" "$path" 2>/dev/null || break
+  done
 done
 for path in $kept; do cd "$path"; break; done
 unset OLDPWD
@@ -87,15 +93,17 @@ export function roomFor(
   walls: Walls,
   osUser: OsUser | null,
   hide: HiddenFiles,
-  { command: program, memLimitMiB }: { readonly command: readonly string[]; readonly memLimitMiB: number },
+  program: { readonly command: readonly string[]; readonly memLimitMiB: number; readonly readOnly: readonly string[] },
 ): Room {
   const { hasNamespaces, hasUserNamespaces, hasSetpriv } = walls;
   const isContained = hasNamespaces || hasUserNamespaces;
   const launch = isContained ? LAUNCH_IN_NAMESPACE : LAUNCH;
   // A fork bomb must not take all pids of the machine. Without a user of the pod's own, ours would count too.
   const processes = osUser === null ? '' : String(PROCESSES_MAX);
-  const lists = [hide.directories, hide.files, hide.kept].map((paths) => paths.join('\n'));
-  const shm = String(memLimitMiB);
+  const { readOnly } = program;
+  const kept = [...hide.kept, ...readOnly];
+  const lists = [hide.directories, hide.files, kept, readOnly].map((paths) => paths.join('\n'));
+  const shm = String(program.memLimitMiB);
   return {
     prefix: hasNamespaces ? ['unshare', '--net', '--ipc', '--'] : [],
     command: [
@@ -105,7 +113,7 @@ export function roomFor(
           ? [...PID_NAMESPACE, '/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm]
           : []),
       ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
-      ...['/bin/sh', '-c', launch, 'podgate-pod', processes, ...program],
+      ...['/bin/sh', '-c', launch, 'podgate-pod', processes, ...program.command],
     ],
     shimUser: hasSetpriv ? null : osUser,
     isContained,

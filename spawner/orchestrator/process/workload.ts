@@ -374,6 +374,7 @@ export class Workload implements DiskUser {
     const recipe = this.#recipe;
     const { walls } = this.#parts;
     if (recipe === null) throw new Error(`nothing here can run ${this.#record.workload.spec.template}`);
+    await this.#untilProvided(recipe, signal);
     if (this.#record.state === 'preparing') {
       await recipe.prepare(await this.#context(), credentials, signal);
       signal.throwIfAborted();
@@ -393,6 +394,7 @@ export class Workload implements DiskUser {
     const { workload } = this.#record;
     const running = await startProgram(this.#place(), {
       command: launch.command,
+      readOnly: launch.readOnly ?? [],
       memLimitMiB: workload.spec.resources.memLimit,
       cwd: context.home,
       groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
@@ -407,6 +409,18 @@ export class Workload implements DiskUser {
     this.#leader = running.leader;
     this.#setNamespace(running.namespace);
     return running;
+  }
+
+  /** Shows what it waits for; a crash loop stays one when there is nothing to wait for. */
+  async #untilProvided(recipe: Recipe, signal: AbortSignal): Promise<void> {
+    let hasWaited = false;
+    await recipe.provide?.(({ message, isProblem }) => {
+      hasWaited = true;
+      void this.#tryTo(() => this.#update({ message, isCrashing: isProblem }));
+    }, signal);
+    signal.throwIfAborted();
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the recipe
+    if (hasWaited) await this.#update({ message: '', isCrashing: false });
   }
 
   /** From the start of the program to its end: watches its ports meanwhile. */

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import neo4j, { type Driver } from 'neo4j-driver';
@@ -34,22 +34,61 @@ function neo4jPod(podId: string, change: Partial<WorkloadSpec> = {}): WorkloadSp
   );
 }
 
-describe('a Neo4j pod where no Neo4j is installed', () => {
+describe('a Neo4j pod where something is missing', () => {
   const { root, remove } = temporaryRoot();
   afterAll(remove);
 
-  it.each([
-    ['NEO4J_HOME is not set', null],
-    ['its lib directory has no .jar files', join(root, 'empty')],
-  ])('fails for good with a sentence that says what to install: %s', async (reason, home) => {
-    if (home !== null) mkdirSync(home);
-    const running = runProcessOrchestrator(processOptions(root, { neo4jHome: home, path: '/usr/bin:/bin' }));
-    const result = await running.orchestrator.ensure(neo4jPod('mygraph'), never());
-    if (result.kind !== 'failed') throw new Error(`expected a failure, got ${result.kind}`);
-    expect(result.retryable).toBe(false);
-    expect(result.reason).toContain(reason);
-    expect(result.reason).toContain('Install Neo4j 5.26 Community');
-    expect(result.reason).toContain('NEO4J_HOME');
+  const lib = join(root, 'no-jars', 'lib');
+  mkdirSync(lib, { recursive: true });
+  const noJava = { javaDirectories: [], install: 'auto' } as const;
+  const cases = [
+    ['no Neo4j, and none is to be downloaded', {}, null, /^No Neo4j is installed .*Run: npx podgate install neo4j\./],
+    ['NEO4J_HOME leads nowhere', {}, join(root, 'no-jars'), /^NEO4J_HOME names no Neo4j: its lib directory has no/],
+    ['no Java', noJava, null, /^Neo4j needs Java 17 or 21, and none is found .*Run: npx podgate install neo4j \(or, /],
+    [
+      'no repository',
+      { install: 'auto' },
+      null,
+      /^Neo4j Community .*\(GPLv3, 128 MB\) could not be installed\. .* tried again in 5 s/,
+    ],
+  ] as const;
+
+  it.each(cases)('is an error that says what to do, and waits for it: %s', async (_, neo4jSettings, home, message) => {
+    const path = 'javaDirectories' in neo4jSettings ? '' : '/usr/bin:/bin';
+    const options = processOptions(root, { neo4jHome: home, neo4j: neo4jSettings, path });
+    const running = runProcessOrchestrator(options);
+    const pod = neo4jPod('mygraph');
+    await ensured(running.orchestrator, pod);
+    const seen = await becomes(running.orchestrator, pod, 'crashing');
+    expect(seen.message).toMatch(message);
+    await running.close();
+  });
+
+  it('starts by itself once what it needs is there', async () => {
+    // Programs that only show that they were started.
+    const java = join(root, 'jvm', 'java-17');
+    const running = runProcessOrchestrator(
+      processOptions(root, {
+        neo4j: { javaDirectories: [join(root, 'jvm')] },
+        path: '',
+        neo4jHome: join(root, 'no-jars'),
+      }),
+    );
+    const pod = neo4jPod('mygraph');
+    await ensured(running.orchestrator, pod);
+    expect((await becomes(running.orchestrator, pod, 'crashing')).message).toContain('Java 17 or 21');
+    mkdirSync(join(java, 'bin'), { recursive: true });
+    writeFileSync(join(java, 'release'), 'JAVA_VERSION="17.0.15"\n');
+    writeFileSync(join(java, 'bin', 'java'), '#!/bin/sh\necho started "$@"\nexec /bin/sleep 60\n', { mode: 0o755 });
+    await until('it misses the rest', async () => {
+      const { message } = await becomes(running.orchestrator, pod, 'crashing');
+      return message.startsWith('NEO4J_HOME names no Neo4j');
+    });
+    writeFileSync(join(lib, 'neo4j.jar'), '');
+    await becomes(running.orchestrator, pod, 'starting');
+    await until('it runs', async () =>
+      (await running.orchestrator.logs(pod, { tailBytes: 10_000 }, never())).includes('CommunityEntryPoint'),
+    );
     await running.close();
   });
 });

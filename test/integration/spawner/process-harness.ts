@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StanzaAddress, WorkloadSpec } from '../../../core/orchestrator.ts';
 import type { PodSpec } from '../../../core/pod.ts';
+import { acquireExclusiveLock } from '../../../main/exclusive-lock.ts';
 import { keepDescriptorsFromChildren } from '../../../main/inherited-descriptors.ts';
 import type { DiskLimits } from '../../../spawner/orchestrator/process/disk-plan.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from '../../../spawner/orchestrator/process/options.ts';
@@ -42,6 +43,7 @@ export interface ProcessOrchestratorChange {
   readonly instance?: string;
   readonly limits?: Partial<ProcessLimits>;
   readonly neo4jHome?: string | null;
+  readonly neo4j?: Partial<ProcessOrchestratorOptions['neo4j']>;
   readonly path?: string;
   readonly walls?: Walls;
   readonly disk?: DiskLimits;
@@ -58,7 +60,17 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
     templates: createTemplateCatalog(),
     postgresPackage: () => findPostgresPackage(PROJECT),
     nodePath: process.execPath,
-    neo4j: { home: change.neo4jHome ?? null, javaHome: null },
+    neo4j: {
+      home: change.neo4jHome ?? null,
+      javaHome: null,
+      cacheDir: join(root, 'cache'),
+      install: 'never',
+      source: () => {
+        throw new Error('this test has no repository');
+      },
+      lock: acquireExclusiveLock,
+      ...change.neo4j,
+    },
     environment: { path: change.path ?? process.env['PATH'] ?? '/usr/bin:/bin', lang: 'C.UTF-8', timeZone: 'UTC' },
     openEnvironment: plainEnvironment,
     asRoot,

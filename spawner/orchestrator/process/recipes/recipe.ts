@@ -24,6 +24,16 @@ export interface Launch {
   readonly command: readonly string[];
   /** Beside the usual (PATH, HOME, PORT...) and what the user gave. */
   readonly environment: Readonly<Record<string, string>>;
+  /** Absolute, existing directories outside its own that it reads and must not change. */
+  readonly readOnly?: readonly string[];
+}
+
+/** Why a pod does not start yet. */
+export interface Waiting {
+  /** Sentences for the user. */
+  readonly message: string;
+  /** Nothing happens until somebody does something about it: the pod is an ERROR meanwhile. */
+  readonly isProblem: boolean;
 }
 
 /** How a template is run as a process of this machine. */
@@ -34,6 +44,11 @@ export interface Recipe {
   readonly mayComplete: boolean;
   /** A sentence on why this pod cannot be run here, whatever is tried, or null. */
   refuse(workload: WorkloadSpec): Promise<string | null>;
+  /**
+   * Resolves once the programs it needs are on this machine, and says meanwhile what it waits for. Called before each
+   * start; rejects only when the signal has aborted.
+   */
+  provide?(say: (waiting: Waiting) => void, signal: AbortSignal): Promise<void>;
   /** Fills home and volume before the first start. May be interrupted and repeated. */
   prepare(context: RecipeContext, credentials: Credentials | null, signal: AbortSignal): Promise<void>;
   /** What to start now, with the ports of now. Also asked by a later control child, which has no credentials. */

@@ -6,6 +6,7 @@ import { createCommandRecipe } from './command.ts';
 import { createHelloRecipe } from './hello.ts';
 import { createNeo4jRecipe } from './neo4j/neo4j.ts';
 import type { Neo4jSettings } from './neo4j/neo4j-home.ts';
+import { createNeo4jProvider, type Neo4jInstallSettings } from './neo4j/neo4j-provider.ts';
 import { installPostgres, type PostgresInstallation } from './postgres/installation.ts';
 import { createPostgresRecipe } from './postgres/postgres.ts';
 import type { Recipe } from './recipe.ts';
@@ -19,7 +20,7 @@ export interface RecipeOptions {
   readonly nodePath: string;
   /** Directory of the npm package with Postgres for this platform, or null. */
   readonly postgresPackage: () => string | null;
-  readonly neo4j: Neo4jSettings;
+  readonly neo4j: Neo4jSettings & Neo4jInstallSettings;
 }
 
 /** The recipes by template name. A template without one cannot run as a process. */
@@ -53,7 +54,7 @@ export function createRecipes(options: RecipeOptions): ReadonlyMap<string, Recip
     ['podgate/process', createCommandRecipe()],
     ['podgate/hello', createHelloRecipe(() => reachableNode(options))],
     ['template/postgres', createPostgresRecipe(() => options.postgresPackage() !== null, install)],
-    ['template/neo4j', createNeo4jRecipe(options.neo4j, runtimeRoot, asRoot)],
+    ['template/neo4j', createNeo4jRecipe(createNeo4jProvider(options.neo4j, asRoot), runtimeRoot, asRoot)],
   ]);
 }
 

@@ -5,7 +5,7 @@ import { podHost } from '../../../../../core/ids.ts';
 import { exists, isReachableByAll, makeOnce } from '../../runtime-files.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
 import { initialAuth } from './auth.ts';
-import { findNeo4j, type Neo4jSettings } from './neo4j-home.ts';
+import type { Neo4jProvider } from './neo4j-provider.ts';
 
 const HEAP = '512m';
 const PAGE_CACHE = '64m';
@@ -27,17 +27,14 @@ const JAVA_OPTIONS = [
 ];
 const MAIN_CLASS = 'org.neo4j.server.CommunityEntryPoint';
 
-/** Runs the Neo4j that is installed on this machine, each pod with a configuration, data and logs of its own. */
-export function createNeo4jRecipe(settings: Neo4jSettings, runtimeRoot: string, asRoot: boolean): Recipe {
-  const find = () => findNeo4j(settings, asRoot);
+/** Runs the Neo4j of this machine, each pod with a configuration, data and logs of its own. */
+export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, asRoot: boolean): Recipe {
   return {
     stopSignal: 'SIGTERM',
     graceMs: 5_000,
     mayComplete: false,
-    refuse: async () => {
-      const lookup = await find();
-      return lookup.kind === 'missing' ? lookup.reason : null;
-    },
+    refuse: () => Promise.resolve(null),
+    provide: (say, signal) => provider.provide(say, signal),
     prepare: async (context, credentials) => {
       const { volume, osUser } = context;
       if (volume === null) throw new Error('a Neo4j needs a volume');
@@ -59,14 +56,15 @@ export function createNeo4jRecipe(settings: Neo4jSettings, runtimeRoot: string, 
       }
     },
     launch: async (context) => {
-      const lookup = await find();
-      if (lookup.kind === 'missing') throw new Error(lookup.reason);
+      const lookup = await provider.find();
+      if (lookup.kind !== 'found') throw new Error(lookup.reason);
       const home = await reachableHome(lookup.home, runtimeRoot, asRoot);
       await writeFile(join(context.config, 'neo4j.conf'), neo4jConf(context), { mode: 0o644 });
       const command = [lookup.java, '-cp', join(home, 'lib', '*'), ...JAVA_OPTIONS, MAIN_CLASS];
       return {
         command: [...command, `--home-dir=${context.home}`, `--config-dir=${context.config}`, '--console-mode'],
         environment: {},
+        readOnly: [home],
       };
     },
   };
