@@ -113,7 +113,7 @@ module.exports = {
     sdk('public-suffix', 'tldts|tldts-core', '^certs/'),
     sdk('pg', 'pg', '^(cli|spawner/orchestrator/process|test|bench)/'),
     sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
-    sdk('command-line', 'commander|@clack/[a-z]+|neo4j-driver-lite', '^(cli|test)/'),
+    sdk('command-line', 'commander|@clack/[a-z]+|neo4j-driver', '^(cli|test)/'),
     sdk('grpc', '@grpc/grpc-js', '^test/'),
     sdk('redis', 'redis|@redis/[a-z-]+', '^(control/store/redis|test)/'),
   ],

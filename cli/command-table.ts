@@ -86,6 +86,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/psql.ts')).psqlCommand(),
   },
   {
+    name: 'cypher',
+    group: 'Connect',
+    summary: 'run Cypher on a Neo4j pod, through the gateway',
+    load: async () => (await import('./commands/cypher.ts')).cypherCommand(),
+  },
+  {
     name: 'url',
     group: 'Connect',
     summary: 'print the connection string of a pod, for any driver',
@@ -168,6 +174,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     group: 'Operate this installation',
     summary: 'check this installation, and what its cluster really enforces',
     load: async () => (await import('./commands/doctor.ts')).doctorCommand(),
+  },
+  {
+    name: 'install',
+    group: 'Set up',
+    summary: 'put podgate on the PATH, or install what templates run: install command, install neo4j',
+    load: async () => (await import('./commands/install.ts')).installCommand(),
   },
   {
     name: 'ca',

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
+import { ask, canAsk } from '../output/ask.ts';
 import { print, printJson } from '../output/print.ts';
 import { callForPod, podPath, readPod } from '../pods/pod.ts';
 import { chooseTarget, type TargetOptions } from '../target/choose-target.ts';
@@ -42,15 +43,10 @@ export function deleteCommand(): Command {
 
 /** Returns when its user agrees. Throws CliError otherwise. */
 async function confirmed(podIds: readonly string[], origin: string, keepsVolume: boolean): Promise<void> {
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+  if (!canAsk()) {
     throw new CliError(EXIT_USAGE, 'nothing was deleted: without a terminal to ask on, use --yes');
   }
-  const { confirm } = await import('@clack/prompts');
   const data = keepsVolume ? 'their volumes are kept' : 'with all data';
-  const answer = await confirm({
-    message: `Delete ${podIds.join(', ')} of ${origin}, ${data}?`,
-    initialValue: false,
-    output: process.stderr,
-  });
-  if (answer !== true) throw new CliError(EXIT_FAILED, 'nothing was deleted');
+  if (!(await ask(`Delete ${podIds.join(', ')} of ${origin}, ${data}?`)))
+    throw new CliError(EXIT_FAILED, 'nothing was deleted');
 }

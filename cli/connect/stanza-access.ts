@@ -2,14 +2,12 @@ import { lookup } from 'node:dns/promises';
 import { resolve } from 'node:path';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { nearestTo } from '../output/nearest.ts';
-import { credentialsOf, placeOf } from '../pods/pod-access.ts';
+import { BOLT_PORT, credentialsOf, placeOf } from '../pods/pod-access.ts';
 import type { Pod, Stanza } from '../pods/pod.ts';
 import type { Target } from '../target/target.ts';
 import type { StanzaAccess, StanzaKind } from './connection-strings.ts';
 
 const LOOKUP_DEADLINE_MS = 1_000;
-/** Assigned to Bolt by IANA; templates and images of Neo4j use it. */
-const BOLT_PORT = 7687;
 
 /** How a stanza of a pod is reached, credentials included where the caller may read them. */
 export async function stanzaAccessOf(target: Target, pod: Pod, name: string | undefined): Promise<StanzaAccess> {

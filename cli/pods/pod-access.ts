@@ -6,6 +6,8 @@ import { type Pod, podPath, readPod, reasonOf, type Stanza } from './pod.ts';
 
 const START_DEADLINE_MS = 120_000;
 const LOOK_EVERY_MS = 200;
+/** Assigned to Bolt by IANA; templates and images of Neo4j use it. */
+export const BOLT_PORT = 7687;
 const ON_ITS_WAY: ReadonlySet<string> = new Set(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER']);
 
 /** What a client needs to know of one stanza of a pod. */
@@ -58,12 +60,28 @@ export async function credentialsOf(
 
 /** A running pod's Postgres. */
 export async function postgresAccessOf(target: Target, podId: string): Promise<PodAccess> {
+  const isPostgres = ({ protocol }: Stanza): boolean => protocol === 'postgres';
+  return await databaseAccessOf(target, podId, isPostgres, { name: 'a Postgres pod', client: 'psql' });
+}
+
+/** A running pod's Bolt server. */
+export async function boltAccessOf(target: Target, podId: string): Promise<PodAccess> {
+  const isBolt = ({ protocol, port }: Stanza): boolean => protocol === 'tcp' && port === BOLT_PORT;
+  return await databaseAccessOf(target, podId, isBolt, { name: 'a Neo4j pod', client: 'cypher-shell' });
+}
+
+async function databaseAccessOf(
+  target: Target,
+  podId: string,
+  isWanted: (stanza: Stanza) => boolean,
+  { name, client }: { readonly name: string; readonly client: string },
+): Promise<PodAccess> {
   const pod = await runningPod(target, podId);
-  const stanza = Object.values(pod.networking).find(({ protocol }) => protocol === 'postgres');
-  if (stanza === undefined) throw new CliError(EXIT_FAILED, `pod ${podId} is no Postgres`);
+  const stanza = Object.values(pod.networking).find(isWanted);
+  if (stanza === undefined) throw new CliError(EXIT_FAILED, `pod ${podId} is not ${name}`);
   const credentials = await credentialsOf(target, podId);
   if (credentials === null) {
-    throw new CliError(EXIT_FAILED, `pod ${podId} has no credentials; use psql with your own`);
+    throw new CliError(EXIT_FAILED, `pod ${podId} has no credentials; use ${client} with your own`);
   }
   return { ...placeOf(target, stanza), ...credentials };
 }

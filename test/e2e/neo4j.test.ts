@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
+import { podgateCommand } from '../support/podgate-command.ts';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
@@ -155,6 +156,18 @@ test('whoever is refused gets the right exception of its driver, with our senten
   for (const socket of held) socket.destroy();
 }, 180_000);
 
+test('podgate cypher runs a statement, and scripts until one fails', async () => {
+  const one = await podgateCommand(program, ['cypher', 'mygraph', '-c', 'UNWIND [1, null] AS n RETURN n, "a" AS text']);
+  expect(one, one.stderr).toMatchObject({ code: 0 });
+  expect(one.stdout).toBe(' n    | text\n------+------\n 1    | "a"\n null | "a"\n(2 rows)\n\n');
+  const script = join(directory, 'script.cypher');
+  writeFileSync(script, 'RETURN 1 AS one;\nRETURN\n  2 AS two;\nRETURN nothing;\nRETURN 3 AS three;\n');
+  const args = ['-c', '"$0" cli/podgate.ts cypher mygraph --json < "$1"', process.execPath, script];
+  const several = await run('sh', args, { env: { PODGATE_DATA_DIR: program.dataDir } });
+  expect([several.code, several.stdout]).toEqual([1, '{"one":1}\n{"two":2}\n']);
+  expect(several.stderr).toContain('Variable `nothing` not defined');
+});
+
 test('cypher-shell runs Cypher over neo4j+s', async () => {
   const shell = join(NEO4J_HOME, 'bin', 'cypher-shell');
   if (!existsSync(shell)) throw new Error(`no cypher-shell at ${shell}`);
@@ -212,4 +225,3 @@ test('a stopped Neo4j, and a name nobody has, give drivers their own errors with
     expect(unknown).toMatchObject({ code: 'Neo.ClientError.Database.DatabaseNotFound' });
   }
 }, 60_000);
-

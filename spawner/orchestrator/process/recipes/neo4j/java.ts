@@ -14,7 +14,7 @@ const JAVA_DIRECTORIES: readonly string[] = [
   '/opt/homebrew/opt',
   '/usr/local/opt',
 ];
-/** Of a JDK, of macOS's bundles, of Homebrew, and of the runtime that `podgate install neo4j` brings (install-java.ts). */
+/** Of a JDK, of macOS's bundles, of Homebrew, and of the runtime that `podgate install neo4j` can bring. */
 const JAVA_PLACES: readonly string[] = [
   'bin/java',
   'Contents/Home/bin/java',
