@@ -13,7 +13,7 @@ import type { AuthenticatedCall, JsonReply, Operation, QueryParameter, Reply } f
 import { PodAnswer, podAnswer, type PublicPlace } from './response.ts';
 import { quotaAnswer } from '../../objects/quota/quota-response.ts';
 import type { PodSchemas } from './schema.ts';
-import { writtenPodOf } from './read-body.ts';
+import { writtenPodOf } from './written-pod.ts';
 
 const ACTIONS_IN_ANSWER = 10;
 /** A page of pods as they usually are, and its answers. */

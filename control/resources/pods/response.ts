@@ -12,6 +12,7 @@ import {
   type VolumeMount,
   WISHES,
 } from '../../../core/pod.ts';
+import { wireFields } from './wire-names.ts';
 
 const time = z.iso.datetime();
 
@@ -123,13 +124,7 @@ export function podAnswer(
     networking: networkingAnswer(record, place),
     routing_port: routingPortOf(spec),
     persistent_volume: spec.persistentVolume,
-    resources: {
-      cpu_request: spec.resources.cpuRequest,
-      cpu_limit: spec.resources.cpuLimit,
-      mem_request: spec.resources.memRequest,
-      mem_limit: spec.resources.memLimit,
-      gpus: spec.resources.gpus,
-    },
+    resources: wireFields(spec.resources),
     time_to_stop_ts: timeToStopTs(record),
     status: statusNames === 'tapis' ? TAPIS_STATUS_NAMES[record.status] : record.status,
     status_container: statusContainerAnswer(record),
@@ -154,13 +149,7 @@ function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeo
         url: protocol === 'local_only' ? '' : podHost(record.podId, name, place.baseHost),
         public_port: place.publicHttpsPort,
         ip_allow_list: [...ipAllowList],
-        ...(options.tls !== undefined && { tls: options.tls }),
-        ...(options.backendProtocol !== undefined && { backend_protocol: options.backendProtocol }),
-        ...(options.sendProxyProtocol !== undefined && { proxy_protocol: options.sendProxyProtocol }),
-        ...(options.clientCa !== undefined && { client_ca: options.clientCa }),
-        ...(options.uiUri !== undefined && { tapis_ui_uri: options.uiUri }),
-        ...(options.uiUriRedirect !== undefined && { tapis_ui_uri_redirect: options.uiUriRedirect }),
-        ...(options.uiUriDescription !== undefined && { tapis_ui_uri_description: options.uiUriDescription }),
+        ...wireFields(options),
       },
     ]),
   );
@@ -188,14 +177,7 @@ function timeToStopTs(record: PodRecord): string | null {
 
 function statusContainerAnswer({ statusContainer }: PodRecord): z.output<typeof PodAnswer>['status_container'] {
   if (statusContainer === null) return {};
-  return {
-    phase: statusContainer.phase,
-    start_time: statusContainer.startTime,
-    message: statusContainer.message,
-    exit_code: statusContainer.exitCode,
-    signal: statusContainer.signal,
-    restarts: statusContainer.restarts,
-  };
+  return wireFields(statusContainer);
 }
 
 function copy(list: readonly string[] | null): string[] | null {

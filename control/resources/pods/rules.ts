@@ -12,6 +12,7 @@ import {
   writtenOptions,
 } from './stanza-rules.ts';
 import { volumeMountsOf } from './volume-rules.ts';
+import { wireName } from './wire-names.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
 const DEFAULT_TIME_TO_STOP_SECONDS = 43_200;
@@ -50,7 +51,7 @@ export function specOfNewPod(written: WrittenPod, context: RuleContext): Ruled<{
   const runs = runsOf(fields, refused, context, problems);
   const spec = specOf(fields, null, runs, context, written, problems);
   const podId = fields.podId ?? '';
-  if (!refused.has('pod_id')) {
+  if (!refused.has('podId')) {
     const problem = podIdProblem(podId, context.place, Object.keys(spec.networking).filter(isGoodStanza));
     if (problem !== null) problems.push(`pod_id: ${problem}`);
   }
@@ -105,16 +106,15 @@ function isGoodStanza(name: string): boolean {
 
 function runsOf(
   fields: PodFields,
-  refused: ReadonlySet<string>,
+  refused: WrittenPod['refused'],
   context: RuleContext,
   problems: string[],
 ): Runs | null {
-  const names = ['pod_template', 'template', 'image'] as const;
+  const names = ['podTemplate', 'template', 'image'] as const;
   if (names.some((name) => refused.has(name))) return null;
-  const values = { pod_template: fields.podTemplate, template: fields.template, image: fields.image };
   const given = names.flatMap((name) => {
-    const value = values[name];
-    return value === undefined || value === '' ? [] : [{ name, value }];
+    const value = fields[name];
+    return value === undefined || value === '' ? [] : [{ name: wireName(name), value }];
   });
   const [first] = given;
   if (first === undefined) {
@@ -194,7 +194,7 @@ function checkAgainstTemplate(
   spec: PodSpec,
   fields: PodFields,
   runs: Runs,
-  refused: ReadonlySet<string>,
+  refused: WrittenPod['refused'],
   problems: string[],
 ): void {
   const { template, name } = runs;
@@ -225,12 +225,12 @@ function networkingOf(
   fields: PodFields,
   present: PodSpec | null,
   template: Template | null,
-  refused: ReadonlySet<string>,
+  refused: WrittenPod['refused'],
   problems: string[],
 ): PodSpec['networking'] {
   const fixed = template?.networking ?? null;
   const fallback = present?.networking ?? fixed ?? { [DEFAULT_STANZA]: DEFAULT_NETWORKING_STANZA };
-  if (refused.has('networking') || refused.has('routing_port')) return fallback;
+  if (refused.has('networking') || refused.has('routingPort')) return fallback;
   if (fields.routingPort !== undefined) {
     if (fields.networking !== undefined) {
       problems.push('routing_port: says the port of networking.default; give one of the two');

@@ -6,7 +6,7 @@ import { WISHES } from '../../../core/pod.ts';
 import { clientCaProblem } from './client-ca.ts';
 import type { PodLimits } from './pod-parts.ts';
 import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
-import { idlePodFields, idleStanzaFields, linkFields, nullAsAbsent, numeric } from './tapis-fields.ts';
+import { idlePodFields, idleStanzaFields, linkFields, nullAsAbsent, numeric, zeroAsNull } from './tapis-fields.ts';
 
 const STANZAS_MAX = 3;
 const PORT_MIN = 10;
@@ -164,11 +164,12 @@ export function podSchemas(limits: PodLimits) {
     )
       .optional()
       .describe('Seconds from the start of an instance to its stop; -1 = never.'),
-    time_to_stop_instance: timeToStop(
-      (seconds) => seconds === -1 || seconds === 0 || seconds >= minimum,
-      `must be -1 (never), null (the default) or at least ${minimum} seconds`,
+    time_to_stop_instance: zeroAsNull(
+      timeToStop(
+        (seconds) => seconds === -1 || seconds === 0 || seconds >= minimum,
+        `must be -1 (never), null (the default) or at least ${minimum} seconds`,
+      ).nullable(),
     )
-      .nullable()
       .optional()
       .describe('The same for one instance only; null or 0 = the default.'),
     networking: networking.optional(),

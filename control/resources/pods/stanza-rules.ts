@@ -1,40 +1,36 @@
 import type { Stanza, StanzaLink, StanzaOptions } from '../../../core/pod.ts';
 import { CLIENT_CA_MAX_BYTES } from './client-ca.ts';
+import { wireName } from './wire-names.ts';
 import type { WrittenStanza } from './written-pod.ts';
 
-/** Fields, and what they are called on the wire. */
-const OPTION_NAMES = [
-  ['tls', 'tls'],
-  ['backendProtocol', 'backend_protocol'],
-  ['sendProxyProtocol', 'proxy_protocol'],
-  ['clientCa', 'client_ca'],
-] as const satisfies readonly (readonly [keyof StanzaOptions, string])[];
-
-const LINK_NAMES = [
-  ['uiUri', 'tapis_ui_uri'],
-  ['uiUriRedirect', 'tapis_ui_uri_redirect'],
-  ['uiUriDescription', 'tapis_ui_uri_description'],
-] as const satisfies readonly (readonly [keyof StanzaLink, string])[];
+const OPTIONS = [
+  'tls',
+  'backendProtocol',
+  'sendProxyProtocol',
+  'clientCa',
+] as const satisfies readonly (keyof StanzaOptions)[];
+const LINK = ['uiUri', 'uiUriRedirect', 'uiUriDescription'] as const satisfies readonly (keyof StanzaLink)[];
 
 /** What of a stanza acts at once. */
-export const POLICY_NAMES = [['ipAllowList', 'ip_allow_list'], ...OPTION_NAMES, ...LINK_NAMES] as const;
+export const POLICY_FIELDS = ['ipAllowList', ...OPTIONS, ...LINK] as const;
 
 /** The options of a stanza as a user wrote it, without those that have their default. */
-export function writtenOptions({ tls, backendProtocol, sendProxyProtocol, clientCa }: WrittenStanza): StanzaOptions {
+export function writtenOptions({ tls, backendProtocol, proxyProtocol, clientCa }: WrittenStanza): StanzaOptions {
   return {
     ...(tls === 'passthrough' && { tls }),
     ...(backendProtocol === 'h2c' && { backendProtocol }),
-    ...(sendProxyProtocol !== undefined && sendProxyProtocol !== 'none' && { sendProxyProtocol }),
+    ...(proxyProtocol !== undefined && proxyProtocol !== 'none' && { sendProxyProtocol: proxyProtocol }),
     ...(clientCa !== undefined && clientCa !== '' && { clientCa }),
   };
 }
 
 /** The link of a stanza as a user wrote it, without what has its default. */
-export function writtenLink({ uiUri = '', uiUriRedirect = false, uiUriDescription = '' }: WrittenStanza): StanzaLink {
+export function writtenLink({ tapisUiUri, tapisUiUriRedirect, tapisUiUriDescription }: WrittenStanza): StanzaLink {
   return {
-    ...(uiUri !== '' && { uiUri }),
-    ...(uiUriRedirect && { uiUriRedirect }),
-    ...(uiUriDescription !== '' && { uiUriDescription }),
+    ...(tapisUiUri !== undefined && tapisUiUri !== '' && { uiUri: tapisUiUri }),
+    ...(tapisUiUriRedirect === true && { uiUriRedirect: true }),
+    ...(tapisUiUriDescription !== undefined &&
+      tapisUiUriDescription !== '' && { uiUriDescription: tapisUiUriDescription }),
   };
 }
 
@@ -51,8 +47,8 @@ export function stanzaProblems(where: string, stanza: Stanza, written: WrittenSt
     if (stanza.ipAllowList.length > 0) {
       problems.push(`${where}.ip_allow_list: a local_only stanza has no route that could be limited`);
     }
-    const [option] = optionNames(stanza);
-    if (option !== undefined) problems.push(`${where}.${option}: a local_only stanza has no route`);
+    const [option] = optionsOf(stanza);
+    if (option !== undefined) problems.push(`${where}.${wireName(option)}: a local_only stanza has no route`);
     return problems;
   }
   if (stanza.backendProtocol !== undefined && stanza.protocol !== 'http') {
@@ -80,12 +76,11 @@ export function networkingProblems(networking: Readonly<Record<string, Stanza>>)
 
 /** The programs of templates speak no TLS of their own, no h2c and read no PROXY header. */
 export function templateOptionProblems(where: string, template: string, stanza: Stanza): readonly string[] {
-  return optionNames(stanza)
-    .filter((name) => name !== 'client_ca')
-    .map((name) => `${where}.${name}: the program of ${template} does not know it; leave it out`);
+  return optionsOf(stanza)
+    .filter((option) => option !== 'clientCa')
+    .map((option) => `${where}.${wireName(option)}: the program of ${template} does not know it; leave it out`);
 }
 
-/** As on the wire. */
-function optionNames(options: StanzaOptions): readonly string[] {
-  return OPTION_NAMES.flatMap(([key, name]) => (options[key] === undefined ? [] : [name]));
+function optionsOf(stanza: StanzaOptions): readonly (keyof StanzaOptions)[] {
+  return OPTIONS.filter((option) => stanza[option] !== undefined);
 }

@@ -20,6 +20,11 @@ export function nullAsAbsent<T extends z.ZodType>(schema: T) {
   return z.preprocess((value) => value ?? undefined, schema);
 }
 
+/** 0 means that nothing was set, as in the seed. */
+export function zeroAsNull<T extends z.ZodType>(schema: T) {
+  return z.preprocess((value) => (value === 0 || value === '0' ? null : value), schema);
+}
+
 /**
  * A field of the newer API for what this release does not do. Its clients send it with a value that asks for nothing: that
  * is accepted and dropped. Any other value is refused, so that nobody relies on what is not there.

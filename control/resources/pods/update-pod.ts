@@ -9,10 +9,23 @@ import { requireLevel } from '../../objects/access.ts';
 import type { PodParts } from './pod-parts.ts';
 import { specOfUpdate, specsEqual } from './rules.ts';
 import { ruleContext } from './rule-context.ts';
-import { POLICY_NAMES } from './stanza-rules.ts';
+import { POLICY_FIELDS } from './stanza-rules.ts';
+import { wireName } from './wire-names.ts';
 import type { Precondition } from '../../http/if-match.ts';
 import { wishChange } from './start-stop.ts';
 import type { WrittenPod } from './written-pod.ts';
+
+/** What of a spec takes effect at once, and at the next start. Networking has some of both: see changedPolicy. */
+const AT_ONCE = [
+  'description',
+  'timeToStopDefault',
+  'dataRequests',
+  'rolesRequired',
+] as const satisfies readonly (keyof PodSpec)[];
+const AT_START = [
+  ...['command', 'arguments', 'environmentVariables', 'networking'],
+  ...['persistentVolume', 'volumeMounts', 'resources'],
+] as const satisfies readonly (keyof PodSpec)[];
 
 export interface UpdatedPod extends ChangedPod {
   /** Sentences that say what acts at once and what at the next start. */
@@ -63,21 +76,17 @@ function decideUpdate(
   { fields }: WrittenPod,
   caller: Caller,
 ): PodChange & { readonly notes: readonly string[] } {
-  const atOnce: string[] = [];
   const atNextStart: string[] = changedAtStart(record.spec, spec);
-  if (record.spec.description !== spec.description) atOnce.push('description');
-  if (record.spec.timeToStopDefault !== spec.timeToStopDefault) atOnce.push('time_to_stop_default');
-  if (!isDeepStrictEqual(record.spec.dataRequests, spec.dataRequests)) atOnce.push('data_requests');
-  if (!isDeepStrictEqual(record.spec.rolesRequired, spec.rolesRequired)) atOnce.push('roles_required');
+  const atOnce: string[] = AT_ONCE.filter((field) => !isDeepStrictEqual(record.spec[field], spec[field])).map(wireName);
   const policy = changedPolicy(record.spec, spec);
   if (policy.length > 0) atOnce.push(`networking (${policy.join(', ')})`);
   const timeToStopInstance =
     fields.timeToStopInstance === undefined ? record.timeToStopInstance : fields.timeToStopInstance;
-  if (timeToStopInstance !== record.timeToStopInstance) atOnce.push('time_to_stop_instance');
+  if (timeToStopInstance !== record.timeToStopInstance) atOnce.push(wireName('timeToStopInstance'));
   const wish = newWish(record, fields.statusRequested);
   if (wish !== null) {
     requireLevel(caller, record, 'ADMIN', { act: 'Changing status_requested', what: `pod ${record.podId}` });
-    atOnce.push('status_requested');
+    atOnce.push(wireName('statusRequested'));
   }
 
   const names = [...atOnce, ...atNextStart];
@@ -113,16 +122,11 @@ function newWish(record: PodRecord, wish: Wish | undefined): Wish | null {
 
 /** Names, as on the wire, of what has changed and takes effect at the next start. */
 function changedAtStart(before: PodSpec, after: PodSpec): string[] {
-  const same = {
-    command: isDeepStrictEqual(before.command, after.command),
-    arguments: isDeepStrictEqual(before.arguments, after.arguments),
-    environment_variables: isDeepStrictEqual(before.environmentVariables, after.environmentVariables),
-    networking: isDeepStrictEqual(portsOf(before), portsOf(after)),
-    persistent_volume: before.persistentVolume === after.persistentVolume,
-    volume_mounts: isDeepStrictEqual(before.volumeMounts, after.volumeMounts),
-    resources: isDeepStrictEqual(before.resources, after.resources),
-  };
-  return Object.entries(same).flatMap(([name, isSame]) => (isSame ? [] : [name]));
+  const isSame = (field: (typeof AT_START)[number]): boolean =>
+    field === 'networking'
+      ? isDeepStrictEqual(portsOf(before), portsOf(after))
+      : isDeepStrictEqual(before[field], after[field]);
+  return AT_START.filter((field) => !isSame(field)).map(wireName);
 }
 
 function portsOf(spec: PodSpec): readonly (readonly [string, string, number])[] {
@@ -135,8 +139,8 @@ function portsOf(spec: PodSpec): readonly (readonly [string, string, number])[] 
 function changedPolicy(before: PodSpec, after: PodSpec): readonly string[] {
   const fresh: Stanza = { protocol: 'http', port: 0, ipAllowList: [] };
   const names = Object.entries(after.networking).flatMap(([name, stanza]) =>
-    POLICY_NAMES.flatMap(([key, wire]) =>
-      isDeepStrictEqual((before.networking[name] ?? fresh)[key], stanza[key]) ? [] : [wire],
+    POLICY_FIELDS.flatMap((field) =>
+      isDeepStrictEqual((before.networking[name] ?? fresh)[field], stanza[field]) ? [] : [wireName(field)],
     ),
   );
   return [...new Set(names)];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { podSchemas } from '../../../control/resources/pods/schema.ts';
 import { podAnswer } from '../../../control/resources/pods/response.ts';
-import { writtenPodOf } from '../../../control/resources/pods/read-body.ts';
+import { writtenPodOf } from '../../../control/resources/pods/written-pod.ts';
 import { type RuleContext, specOfNewPod, specOfUpdate } from '../../../control/resources/pods/rules.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
