@@ -3,6 +3,7 @@ import type { ClientCertificate } from '../../../tls/client-proof.ts';
 import { parseHost } from '../wire/host.ts';
 import type { PassedOn } from './real-client.ts';
 import { namesDomain, withoutForeignDomain } from './set-cookie.ts';
+import { mayHoldToken, withoutToken } from './visitor-token.ts';
 import type { RequestHead } from '../wire/head.ts';
 
 /** RFC 9110 7.6.1, with the older Keep-Alive and Proxy-Connection. */
@@ -49,7 +50,7 @@ export interface ForwardedFor {
 
 /**
  * The fields sent to the backend. The client's X-Forwarded-*, Forwarded, X-Request-Id and Client-Cert never pass; of a
- * trusted proxy's what was understood does.
+ * trusted proxy's what was understood does. The cookie with a visitor's Tapis token stays behind.
  */
 export function requestHeaders(raw: readonly string[], client: ForwardedFor): string[] {
   const named = namedByConnection(raw);
@@ -58,7 +59,9 @@ export function requestHeaders(raw: readonly string[], client: ForwardedFor): st
     const name = raw[index] ?? '';
     const lower = name.toLowerCase();
     if (lower === 'host' || HOP_BY_HOP.has(lower) || named?.has(lower) === true || isOurs(lower)) continue;
-    headers.push(name, raw[index + 1] ?? '');
+    const value = raw[index + 1] ?? '';
+    if (lower !== 'cookie' || !mayHoldToken(value)) headers.push(name, value);
+    else if (withoutToken(value) !== '') headers.push(name, withoutToken(value));
   }
   const { passedOn, remoteAddress, hostHeader, port } = client;
   headers.push('x-forwarded-for', passedOn?.forwardedFor ?? remoteAddress);

@@ -25,6 +25,19 @@ describe('fields sent to a pod', () => {
     expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', 'X-A', '1', 'x-a', '2', 'Cookie', 'c', ...OURS]);
   });
 
+  it.each([
+    ['a=1; X-Tapis-Token=ey.secret; b=2', 'a=1; b=2'],
+    ['X-Tapis-Token=ey.secret; b=2', 'b=2'],
+    ['a=1;x-tapis-token=ey.secret', 'a=1'],
+    ['a=x-tapis-token; my-X-Tapis-Token=1', 'a=x-tapis-token; my-X-Tapis-Token=1'],
+    ['X-Tapis-Token = "ey.secret"', null],
+    ['X-Tapis-Token', null],
+  ])("lack a visitor's Tapis token, which a browser sends to every pod: %s", (sent, expected) => {
+    const fields = requestHeaders(['Cookie', sent, 'cookie', 'c=3'], client);
+    const kept = expected === null ? [] : ['Cookie', expected];
+    expect(fields).toEqual(['host', 'a.b', ...kept, 'cookie', 'c=3', ...OURS]);
+  });
+
   it('lack hop-by-hop fields, those that Connection names, and what only we may say', () => {
     const raw = [
       ...['Connection', 'X-One, keep-alive', 'connection', 'x-two', 'X-One', '1', 'X-Two', '2', 'Keep-Alive', '5'],
