@@ -2,7 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { devNull } from 'node:os';
 import type { Config } from '../config/config.ts';
-import { DEFAULT_GATEWAY_LIMITS } from '../proxy/gateway.ts';
+import { DEFAULT_GATEWAY_LIMITS } from '../proxy/gateway-options.ts';
 import { descriptorsFor, planDescriptors } from './descriptor-plan.ts';
 
 /** Every open descriptor of this process is a name in it (proc(5), fd(4)). */

@@ -1,10 +1,5 @@
-import {
-  createGateway,
-  DEFAULT_GATEWAY_LIMITS,
-  type Gateway,
-  type ListenKind,
-  type Listening,
-} from '../proxy/gateway.ts';
+import { createGateway } from '../proxy/gateway.ts';
+import { DEFAULT_GATEWAY_LIMITS, type Gateway, type ListenKind, type Listening } from '../proxy/gateway-options.ts';
 import { LeasedPlaces } from '../proxy/limits/leased-places.ts';
 import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
 import { errorText } from '../core/errors.ts';

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts';
 import type { ToAllocator, ToWorker } from '../proxy/limits/place-messages.ts';
-import type { WaitingPod } from '../proxy/gateway.ts';
+import type { WaitingPod } from '../proxy/protocols/http/upstream-pools.ts';
 import type { ControlReport, ProbeState } from './control-port/probe-state.ts';
 
 /** Of one set of listening sockets; each worker has a slot of its own. `control` is the plain API port. */

@@ -1,7 +1,7 @@
 import { url as inspectorUrl } from 'node:inspector';
 import { ALIVE_EVERY_MS } from './hang-supervision.ts';
 import type { ToWorker } from '../proxy/limits/place-messages.ts';
-import type { WaitingPod } from '../proxy/gateway.ts';
+import type { WaitingPod } from '../proxy/protocols/http/upstream-pools.ts';
 import type { ProbeState } from './control-port/probe-state.ts';
 import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
 

@@ -1,4 +1,4 @@
-import { type Backend, isSameBackend, type Route } from '../../core/route.ts';
+import type { Route } from '../../core/route.ts';
 import { SharedTexts } from './shared-texts.ts';
 
 /**
@@ -21,12 +21,6 @@ export class RouteTable {
     const route = this.#routes.get(host);
     const service = route?.backend?.service ?? null;
     return service === null || route === undefined || this.#isFresh() ? route : this.#viaService(route);
-  }
-
-  /** Does the name still lead to this pod at this address? To be asked between the dial and the first byte. */
-  leadsTo(host: string, backend: Backend): boolean {
-    const present = this.get(host)?.backend ?? null;
-    return present !== null && isSameBackend(present, backend);
   }
 
   get size(): number {

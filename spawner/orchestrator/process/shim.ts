@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
-import type { ProcessName } from './belonging.ts';
 import { parseStat } from './process-table.ts';
 
 /**
@@ -133,8 +132,4 @@ export function exitText(exit: Exit): string {
   return exit.outOfMemoryMiB === undefined
     ? ended
     : `${ended}: out of memory, of which it may use ${exit.outOfMemoryMiB} MiB`;
-}
-
-export function isSameProcess(a: ProcessName, b: ProcessName): boolean {
-  return a.pid === b.pid && a.start === b.start;
 }

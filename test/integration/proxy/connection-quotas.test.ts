@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { GatewayLimits } from '../../../proxy/gateway.ts';
+import type { GatewayLimits } from '../../../proxy/gateway-options.ts';
 import { until } from '../../support/until.ts';
 import { exchange } from './http2/http2-client.ts';
 import { type GatewayFixture, runningRoute } from './support/gateway-fixture.ts';

@@ -16,7 +16,8 @@ import { openRedisDatabase, type RedisDatabase } from '../../../control/store/re
 import { CANCEL_ANSWER_MS } from '../../../core/cancel-questions.ts';
 import { podKey } from '../../../core/ids.ts';
 import { podPut } from '../../../core/pod-put.ts';
-import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway } from '../../../proxy/gateway.ts';
+import { createGateway } from '../../../proxy/gateway.ts';
+import { DEFAULT_GATEWAY_LIMITS, type Gateway } from '../../../proxy/gateway-options.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/http-protocol.ts';
 import { cancelRequest } from '../../../proxy/protocols/postgres/cancel/cancel-request.ts';
 import { preparedPgjdbc } from '../../../scripts/setup/cache.mjs';

@@ -22,13 +22,10 @@ describe('RouteTable', () => {
     const table = new RouteTable(() => isFresh);
     table.replace([ROUTE]);
     expect(table.get(ROUTE.host)).toBe(ROUTE);
-    expect(table.leadsTo(ROUTE.host, BACKEND)).toBe(true);
     isFresh = false;
     expect(table.get(ROUTE.host)?.backend).toEqual({ ...SERVICE, uid: 'uid-1', service: SERVICE });
     // One object, so that what is kept by it (compiled lists of addresses) is made once.
     expect(table.get(ROUTE.host)).toBe(table.get(ROUTE.host));
-    expect(table.leadsTo(ROUTE.host, BACKEND)).toBe(false);
-    expect(table.leadsTo(ROUTE.host, { ...BACKEND, ...SERVICE })).toBe(true);
   });
 
   it('has nothing else for a pod without a service, and none for one without a backend', () => {
@@ -38,14 +35,5 @@ describe('RouteTable', () => {
     expect(table.get(ROUTE.host)).toBe(alone);
     table.apply([{ ...ROUTE, backend: null }], []);
     expect(table.get(ROUTE.host)?.backend).toBeNull();
-  });
-
-  it('does not take an address for the same when it is another pod’s', () => {
-    const table = new RouteTable();
-    table.replace([ROUTE]);
-    expect(table.leadsTo(ROUTE.host, { ...BACKEND, uid: 'uid-2' })).toBe(false);
-    expect(table.leadsTo(ROUTE.host, { ...BACKEND, port: 1 })).toBe(false);
-    table.apply([], [ROUTE.host]);
-    expect(table.leadsTo(ROUTE.host, BACKEND)).toBe(false);
   });
 });

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import { headText, statusLine } from '../wire/write-head.ts';
 import type { Problem } from './problem.ts';
 
 export interface RenderedProblem {
@@ -35,15 +36,10 @@ export function renderProblem(problem: Problem, accept: string, version: string 
 
 /** A whole HTTP/1.1 response that ends its connection, for a socket that no HTTP server looks after. */
 export function rawResponse({ status, headers, body }: RenderedProblem): Buffer {
-  return Buffer.concat([rawHead(status, STATUS_CODES[status] ?? '', [...headers, 'Connection', 'close']), body]);
-}
-
-/** Status line and fields. Names and values must come from a strict parser or from us. */
-export function rawHead(status: number, reason: string, headers: readonly string[]): Buffer {
-  let head = `HTTP/1.1 ${status} ${reason}\r\n`;
-  for (let index = 0; index + 1 < headers.length; index += 2)
-    head += `${headers[index] ?? ''}: ${headers[index + 1] ?? ''}\r\n`;
-  return Buffer.from(`${head}\r\n`, 'latin1');
+  return Buffer.concat([
+    Buffer.from(headText(statusLine(status), [...headers, 'Connection', 'close']), 'latin1'),
+    body,
+  ]);
 }
 
 function jsonOf(problem: Problem, version: string | null): string {

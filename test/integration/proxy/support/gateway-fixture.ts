@@ -9,7 +9,8 @@ import type { ControlMessage, WorkerMessage } from '../../../../core/feed-protoc
 import type { Logger } from '../../../../core/logger.ts';
 import type { Route } from '../../../../core/route.ts';
 import type { TicketKey } from '../../../../core/ticket-keys.ts';
-import { createGateway, DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway.ts';
+import { createGateway } from '../../../../proxy/gateway.ts';
+import { DEFAULT_GATEWAY_LIMITS, type Gateway, type GatewayLimits } from '../../../../proxy/gateway-options.ts';
 import type { ProxyProtocolOptions } from '../../../../proxy/proxy-protocol/introduction.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../proxy/protocols/http/http-protocol.ts';
 import type { LineSink } from '../../../../proxy/telemetry/telemetry.ts';
