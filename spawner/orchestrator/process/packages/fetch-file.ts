@@ -3,11 +3,13 @@ import { constants } from 'node:fs';
 import { chmod, type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../../../../core/abort.ts';
+import { backoffMs } from '../../../../core/backoff.ts';
 import { errorText } from '../../../../core/errors.ts';
 import { mebibytes, PackageError } from './package-error.ts';
 
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 500;
+const WAIT_MAX_MS = 10_000;
 /** A connection that brings nothing for this long is given up. */
 const STALL_MS = 30_000;
 const BUFFER_BYTES = 256 * 1024;
@@ -57,7 +59,7 @@ export async function fetchFile(options: FetchFileOptions, signal: AbortSignal):
       const error = packageErrorOf(cause, options);
       if (attempt === ATTEMPTS || !error.isRetryable) throw error;
     }
-    await pause((options.firstWaitMs ?? FIRST_WAIT_MS) * 2 ** (attempt - 1), signal);
+    await pause(backoffMs(attempt, { firstMs: options.firstWaitMs ?? FIRST_WAIT_MS, maxMs: WAIT_MAX_MS }), signal);
     signal.throwIfAborted();
   }
 }

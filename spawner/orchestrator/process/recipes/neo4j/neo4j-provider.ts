@@ -1,4 +1,5 @@
 import { pause } from '../../../../../core/abort.ts';
+import { backoffMs } from '../../../../../core/backoff.ts';
 import { errorText } from '../../../../../core/errors.ts';
 import type { PackageSource } from '../../packages/fetch-file.ts';
 import { type AcquireLock, type InstallProgress, installPackage, packageHome } from '../../packages/install-package.ts';
@@ -9,9 +10,8 @@ import { announcement, type Neo4jPackage, readNeo4jPackage } from './neo4j-packa
 
 /** How often it is checked whether somebody has installed what is missing. */
 const LOOK_AGAIN_MS = 2_000;
-/** After a download that failed. It doubles with each. */
-const FIRST_RETRY_MS = 5_000;
-const RETRY_MAX_MS = 5 * 60_000;
+/** After a download that failed. */
+const RETRY = { firstMs: 5_000, maxMs: 5 * 60_000 };
 /** A step of the progress that users see: each is a line of action_logs. */
 const STEP_PERCENT = 5;
 const STARTS_BY_ITSELF = 'The pod then starts by itself.';
@@ -59,8 +59,8 @@ export function createNeo4jProvider(
           continue;
         } catch (error) {
           signal.throwIfAborted();
-          const waitMs = Math.min(RETRY_MAX_MS, FIRST_RETRY_MS * 2 ** failures);
           failures += 1;
+          const waitMs = backoffMs(failures, RETRY);
           retryAtMs = performance.now() + waitMs;
           say({ message: failureText(wanted(), error, waitMs), isProblem: true });
         }
