@@ -23,6 +23,7 @@ export const HTTP_STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'api.timeout': 408,
   'api.too-many-requests': 429,
   'api.overloaded': 503,
+  'api.unavailable': 503,
   'api.unknown-host': 421,
   'api.internal': 500,
   'store.unavailable': 503,

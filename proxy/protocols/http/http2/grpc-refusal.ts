@@ -15,7 +15,7 @@ const UNAVAILABLE = 14;
 const UNAUTHENTICATED = 16;
 
 /** UNAVAILABLE is what clients may try again by themselves. */
-const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'store.unavailable', number>> = {
+const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'api.unavailable', number>> = {
   'route.unknown': NOT_FOUND,
   'route.stopped': UNAVAILABLE,
   'route.starting': UNAVAILABLE,
@@ -35,7 +35,7 @@ const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'store.unavailable', number>>
   'request.timeout': DEADLINE_EXCEEDED,
   'api.not-found': NOT_FOUND,
   'api.method-not-allowed': UNIMPLEMENTED,
-  'store.unavailable': UNAVAILABLE,
+  'api.unavailable': UNAVAILABLE,
 };
 
 export function isGrpc({ rawHeaders }: RequestHead): boolean {

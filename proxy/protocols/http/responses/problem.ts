@@ -47,7 +47,7 @@ const RETRY_AFTER_S: Readonly<Partial<Record<HttpErrorCode, number>>> = {
 /** One error answer, not yet in a wire format. */
 export interface Problem {
   readonly status: number;
-  readonly code: HttpErrorCode | 'store.unavailable';
+  readonly code: HttpErrorCode | 'api.unavailable';
   /** What happened and why. */
   readonly message: string;
   /** What to do next. */
@@ -100,8 +100,8 @@ export const CHECK_FIRST = 'It may have carried out the request: check before yo
 export function problemOfApi(status: 502 | 503, requestId: string, mayHaveHappened: boolean): Problem {
   return {
     status,
-    code: 'store.unavailable',
-    message: 'The API does not answer at the moment.',
+    code: 'api.unavailable',
+    message: ERRORS['api.unavailable'].message,
     hint: mayHaveHappened
       ? `${CHECK_FIRST} Pods go on running meanwhile.`
       : 'It restarts by itself: try again in a second. Pods go on running meanwhile.',
