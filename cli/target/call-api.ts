@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { IncomingMessage, RequestOptions } from 'node:http';
+import { errorCode } from '../../core/error-code.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
 import { addressOf, type Target } from './target.ts';
 
@@ -106,7 +107,7 @@ const UNKNOWN_ISSUER: ReadonlySet<string> = new Set([
 
 function noResponse({ profile, origin }: Target, error: Error, isAborted: boolean): CliError {
   if (isAborted) return new CliError(EXIT_FAILED, 'interrupted');
-  const code = 'code' in error ? String(error.code) : '';
+  const code = errorCode(error) ?? '';
   if (UNKNOWN_ISSUER.has(code)) {
     return new CliError(
       EXIT_FAILED,

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { kindOfError } from '../../core/error-code.ts';
 import type { Config } from '../../config/config.ts';
 import { dataDirectoryOf, isDataDirectoryNamed } from '../../config/data-directory.ts';
 import { CliError, EXIT_NOT_RUNNING } from '../cli-error.ts';
@@ -82,6 +83,6 @@ export function isAlive(pid: number): boolean {
     return true;
   } catch (error) {
     // Of another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+    return kindOfError(error) === 'forbidden';
   }
 }

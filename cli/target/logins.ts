@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { kindOfError } from '../../core/error-code.ts';
 import { shellWord } from '../../core/shell-word.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 
@@ -41,7 +42,7 @@ export function readLogins(): Logins {
     }
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return NONE;
+    if (kindOfError(error) === 'absent') return NONE;
     throw error;
   }
   const parsed = parseLogins(text);

@@ -3,6 +3,7 @@ import { link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 
+import { kindOfError } from '../../core/error-code.ts';
 import { PodgateError } from '../../core/errors.ts';
 
 const MODULUS_BITS = 2048;
@@ -34,7 +35,7 @@ export async function makeTokenKey(path: string): Promise<TokenKey> {
     }
     // A link, not a rename: it fails where another process was first, and that one's key may have signed already.
     await link(temporary, path).catch((error: unknown) => {
-      if (!isCode(error, 'EEXIST')) throw error;
+      if (kindOfError(error) !== 'exists') throw error;
     });
   } finally {
     await rm(temporary, { force: true });
@@ -52,7 +53,7 @@ async function readTokenKey(path: string): Promise<TokenKey | null> {
     }
     pem = await readFile(path, 'utf8');
   } catch (error) {
-    if (isCode(error, 'ENOENT')) return null;
+    if (kindOfError(error) === 'absent') return null;
     throw error;
   }
   let privateKey: KeyObject;
@@ -70,8 +71,4 @@ function invalid(path: string, what: string, cause?: unknown): PodgateError {
     publicMessages: [`The token key file ${path} ${what}.`],
     ...(cause === undefined ? {} : { cause }),
   });
-}
-
-function isCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 
+import { errorCode } from '../../core/error-code.ts';
 import { ERRORS } from '../../core/errors.ts';
 import type { Envelope } from './envelope.ts';
 
@@ -10,7 +11,7 @@ import type { Envelope } from './envelope.ts';
  */
 export function answerClientError(version: string): (error: Error, socket: Duplex) => void {
   return (error, socket) => {
-    const code = 'code' in error ? error.code : undefined;
+    const code = errorCode(error);
     if (!socket.writable || code === 'ECONNRESET') {
       socket.destroy();
       return;

@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
+import { errorCode, kindOfError } from '../../core/error-code.ts';
 import { PodgateError } from '../../core/errors.ts';
 
 export interface Key {
@@ -38,7 +39,7 @@ export function readKeyring(path: string): readonly [Key, ...Key[]] {
     return parseKeyring(path, readPrivateFile(path));
   } catch (error) {
     if (error instanceof PodgateError) throw error;
-    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    const reason = errorCode(error) ?? 'unknown';
     throw refused(`The keyring ${path} cannot be read or made (${reason}).`);
   }
 }
@@ -79,7 +80,7 @@ function linkUnlessPresent(from: string, to: string): void {
   try {
     linkSync(from, to);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (kindOfError(error) !== 'exists') throw error;
   }
 }
 

@@ -3,6 +3,7 @@ import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import { type ControlMessage, FEED_ALIVE_MS, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
 import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import { JsonLines } from '../../core/json-lines.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { PodNetworks } from '../../core/orchestrator.ts';
 import { packRoutes } from '../../core/packed-routes.ts';
@@ -23,7 +24,7 @@ import { type CancellingWorker, WorkerCancels } from './worker-cancels.ts';
 
 /** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
 const BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
-const LINE_MAX_BYTES = 64 * 1024;
+const LINE_MAX_LENGTH = 64 * 1024;
 
 export interface FeedServerOptions {
   readonly feed: ControlRouteFeed;
@@ -127,8 +128,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
     if (name !== null) options.counts?.forget(name, socket);
     asked?.leave();
   });
-  readLines(socket, (line) => {
-    const message = parseWorkerMessage(line);
+  readValues(socket, (value) => {
+    const message = parseWorkerMessage(value);
     if (message === null) {
       socket.destroy(new Error('not a message of a worker'));
     } else if (message.kind === 'hello') {
@@ -184,20 +185,21 @@ function send(socket: Socket, message: ControlMessage): void {
   if (socket.writableLength > BACKLOG_MAX_BYTES) socket.destroy(new Error('the worker does not read'));
 }
 
-function readLines(socket: Socket, online: (line: string) => void): void {
-  let rest = '';
+function readValues(socket: Socket, onValue: (value: unknown) => void): void {
+  const lines = new JsonLines(LINE_MAX_LENGTH);
   socket.setEncoding('utf8');
   socket.on('data', (text: string) => {
-    const lines = (rest + text).split('\n');
-    rest = lines.pop() ?? '';
-    if (rest.length > LINE_MAX_BYTES) socket.destroy(new Error('a line is too long'));
-    else lines.forEach(online);
+    const state = lines.read(text, (value) => {
+      onValue(value);
+      return !socket.destroyed;
+    });
+    if (state === 'too-long') socket.destroy(new Error('a line is too long'));
   });
 }
 
-function parseWorkerMessage(line: string): WorkerMessage | null {
+function parseWorkerMessage(value: unknown): WorkerMessage | null {
   try {
-    const message = JSON.parse(line) as Partial<WorkerMessage> | null;
+    const message = value as Partial<WorkerMessage> | null | undefined;
     if (message?.kind === 'hello' && typeof message.pid === 'number') {
       const name = parseWorkerName(message);
       return name === null ? null : { kind: 'hello', ...name, pid: message.pid };
@@ -221,7 +223,7 @@ function parseWorkerMessage(line: string): WorkerMessage | null {
     if (message?.kind === 'cancel') return parseCancel(message);
     if (message?.kind === 'cancel-answered') return parseCancelAnswered(message);
   } catch {
-    // Not JSON: not a message.
+    // A part has the wrong shape: not a message.
   }
   return null;
 }

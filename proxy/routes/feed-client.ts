@@ -4,6 +4,7 @@ import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
 import { type ControlMessage, FEED_FRESH_MS, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
+import { JsonLines } from '../../core/json-lines.ts';
 import type { Logger } from '../../core/logger.ts';
 import { type WorkerName, workerNameOf } from '../../core/worker-name.ts';
 import { FeedFollower, type FeedSink } from './feed-follower.ts';
@@ -125,12 +126,21 @@ export class FeedClient {
       signal.addEventListener('abort', onAbort, { once: true });
       this.#follower = follower;
       this.#socket = socket;
-      onLines(socket, (line) => this.#receive(line, follower, socket), lose);
+      const messages = new JsonLines(LINE_MAX_LENGTH);
+      const onMessage = (value: unknown): boolean => {
+        const problem = this.#receive(value, follower, socket);
+        if (problem !== null) lose(problem);
+        return problem === null;
+      };
+      socket.setEncoding('utf8');
+      socket.on('data', (chunk: unknown) => {
+        if (messages.read(String(chunk), onMessage) === 'too-long') lose('a line too long');
+      });
     });
   }
 
-  #receive(line: string, follower: FeedFollower, socket: Socket): string | null {
-    const message = parseMessage(line);
+  #receive(value: unknown, follower: FeedFollower, socket: Socket): string | null {
+    const message = messageOf(value);
     if (message === null) return 'a line that is no message';
     const followed = follower.receive(message);
     if (message.kind === 'certificates-end') this.#hasCertificates = true;
@@ -146,35 +156,6 @@ function send(socket: Socket, message: WorkerMessage): void {
 }
 
 /** The peer is our own control process: its messages have the shape core/feed-protocol.ts says, or are no JSON at all. */
-function parseMessage(line: string): ControlMessage | null {
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null && 'kind' in value ? (value as ControlMessage) : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Calls `onLine` for each line; what it answers, if anything, is why the connection is given up. */
-function onLines(socket: Socket, onLine: (line: string) => string | null, lose: (reason: string) => void): void {
-  let pieces: string[] = [];
-  let length = 0;
-  socket.setEncoding('utf8');
-  socket.on('data', (chunk: unknown) => {
-    let rest = String(chunk);
-    for (let end = rest.indexOf('\n'); end >= 0; end = rest.indexOf('\n')) {
-      pieces.push(rest.slice(0, end));
-      rest = rest.slice(end + 1);
-      const problem = onLine(pieces.join(''));
-      pieces = [];
-      length = 0;
-      if (problem !== null) {
-        lose(problem);
-        return;
-      }
-    }
-    pieces.push(rest);
-    length += rest.length;
-    if (length > LINE_MAX_LENGTH) lose('a line too long');
-  });
+function messageOf(value: unknown): ControlMessage | null {
+  return typeof value === 'object' && value !== null && 'kind' in value ? (value as ControlMessage) : null;
 }

@@ -1,6 +1,7 @@
 import type { LookupFunction } from 'node:net';
 import { isAborted, pause } from '../../../core/abort.ts';
 import { backoffMs } from '../../../core/backoff.ts';
+import { errorCode } from '../../../core/error-code.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { RedisAddress } from './redis-address.ts';
@@ -247,7 +248,7 @@ function openingFailure(error: unknown, shown: string): PodgateError {
   if (error instanceof PodgateError && error.code === 'config.invalid') return error;
   if (isRefusal(error))
     return refused(`The Redis at ${shown} refuses the user of PODGATE_REDIS_URL (${safeText(error)}).`);
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+  const code = errorCode(error) ?? '';
   if (/CERT|SIGNATURE|SELF_SIGNED|ALTNAME/.test(code)) {
     return refused(
       `The certificate of the Redis at ${shown} is not trusted (${code}). ` +

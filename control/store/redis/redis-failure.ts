@@ -1,3 +1,4 @@
+import { errorCode } from '../../../core/error-code.ts';
 import { PodgateError, errorText } from '../../../core/errors.ts';
 
 /** First words of error replies (https://redis.io/docs/latest/develop/reference/protocol-spec/) that say "not now". */
@@ -27,9 +28,9 @@ export function isForbidden(error: unknown): boolean {
 
 /** Text for the log. An error reply to an unknown command quotes its arguments, a password among them: cut off. */
 export function safeText(error: unknown): string {
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? ` (${error.code})` : '';
+  const code = errorCode(error);
   // Of several addresses tried, Node's error has no message, only the code.
-  return `${errorText(error).split(', with args')[0] ?? ''}${code}`.trim();
+  return `${errorText(error).split(', with args')[0] ?? ''}${code === null ? '' : ` (${code})`}`.trim();
 }
 
 /**

@@ -1,4 +1,5 @@
 import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
+import { errorCode } from '../../../core/error-code.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import { connect, type Connection } from './sqlite-connection.ts';
 import { refuseForeignLog } from './log-origin.ts';
@@ -54,7 +55,7 @@ function keepPrivate(path: string): void {
     if (mode === undefined) closeSync(openSync(path, 'wx', 0o600));
     else if ((mode & 0o077) !== 0) chmodSync(path, 0o600);
   } catch (error) {
-    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    const reason = errorCode(error) ?? 'unknown';
     throw refused(`The store ${path} cannot be made or kept private (${reason}).`);
   }
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { kindOfError } from '../../../core/error-code.ts';
 import { PodgateError, errorText } from '../../../core/errors.ts';
 import type { KeptOutput } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -96,7 +97,7 @@ async function runsIn(folder: string): Promise<readonly number[]> {
   try {
     names = await readdir(folder);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (kindOfError(error) === 'absent') return [];
     throw error;
   }
   return newestFirst(names.flatMap((name) => (/^\d+\.log$/.test(name) ? [Number.parseInt(name, 10)] : [])));

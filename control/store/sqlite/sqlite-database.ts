@@ -1,5 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync, statSync } from 'node:fs';
 import type { Clock } from '../../../core/clock.ts';
+import { errorCode } from '../../../core/error-code.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Lock } from '../../../core/lock.ts';
 import type { LogStore } from '../../../core/log-store.ts';
@@ -173,7 +174,7 @@ async function copyDatabase(session: SqliteSession, path: string): Promise<numbe
     // Made first, for its owner alone; SQLite fills an empty file.
     closeSync(openSync(path, 'wx', 0o600));
   } catch (error) {
-    throw refuse(error instanceof Error && 'code' in error ? String(error.code) : 'unknown error');
+    throw refuse(errorCode(error) ?? 'unknown error');
   }
   try {
     session.read('copy', (connection) => connection.run('VACUUM INTO ?', path));

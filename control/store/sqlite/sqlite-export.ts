@@ -2,6 +2,7 @@ import { decodeOutput } from '../log-limits.ts';
 import type { OutputOfRun } from './output-files.ts';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { kindOfError } from '../../../core/error-code.ts';
 import type { StoreIdentity } from '../../../core/store.ts';
 import { openConnection } from './open-connection.ts';
 import { integerOf, textOf, type Row } from './sqlite-connection.ts';
@@ -117,7 +118,7 @@ function namesIn(folder: string): readonly string[] {
   try {
     return readdirSync(folder).toSorted();
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (kindOfError(error) === 'absent') return [];
     throw error;
   }
 }

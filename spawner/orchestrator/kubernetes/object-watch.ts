@@ -2,6 +2,7 @@ import { isAborted, pause } from '../../../core/abort.ts';
 import { backoffMs } from '../../../core/backoff.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
+import { JsonLines } from '../../../core/json-lines.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { isRecord, type JsonRecord, listAt, numberAt, parseJson, recordAt, textAt } from './api/json.ts';
 import type { KubeApi } from './api/kube-api.ts';
@@ -139,9 +140,14 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
       if (stream.status !== 200) throw broken(`the watch of ${path} is answered with ${stream.status}`);
       options.serverTime(stream.serverTimeMs);
       alive();
-      for await (const line of lines(stream.chunks)) {
+      const events = new JsonLines(LINE_MAX_LENGTH);
+      const onEvent = (event: unknown): boolean => {
         alive();
-        version = apply(line) ?? version;
+        version = apply(event) ?? version;
+        return true;
+      };
+      for await (const chunk of stream.chunks) {
+        if (events.read(chunk, onEvent) === 'too-long') throw broken('a line of the watch is too long');
       }
       alive();
       return version;
@@ -158,8 +164,7 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
   }
 
   /** The version that the event brings. */
-  function apply(line: string): string | null {
-    const event = parseJson(line);
+  function apply(event: unknown): string | null {
     if (!isRecord(event)) throw broken(`the watch of ${path} says what is no JSON`);
     const object = recordAt(event, 'object');
     const type = textAt(event, 'type');
@@ -193,14 +198,4 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
 
 function broken(detail: string): PodgateError {
   return new PodgateError('orchestrator.unavailable', { detail });
-}
-
-async function* lines(chunks: AsyncIterable<string>): AsyncGenerator<string> {
-  let rest = '';
-  for await (const chunk of chunks) {
-    const parts = (rest + chunk).split('\n');
-    rest = parts.pop() ?? '';
-    if (rest.length > LINE_MAX_LENGTH) throw broken('a line of the watch is too long');
-    for (const part of parts) if (part !== '') yield part;
-  }
 }

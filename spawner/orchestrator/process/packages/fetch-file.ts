@@ -4,6 +4,7 @@ import { chmod, type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../../../../core/abort.ts';
 import { backoffMs } from '../../../../core/backoff.ts';
+import { errorCode } from '../../../../core/error-code.ts';
 import { errorText } from '../../../../core/errors.ts';
 import { mebibytes, PackageError } from './package-error.ts';
 
@@ -248,7 +249,8 @@ function reasonOf(error: unknown): string {
 
 function codeOf(error: unknown): string | null {
   for (let each = error; each instanceof Error; each = each.cause) {
-    if ('code' in each && typeof each.code === 'string') return each.code;
+    const code = errorCode(each);
+    if (code !== null) return code;
   }
   return null;
 }

@@ -1,5 +1,6 @@
 import { chmod, mkdir, rename, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import { errorCode } from '../../../../core/error-code.ts';
 import { exists, flushToDisk } from '../runtime-files.ts';
 import { diskFull, fetchFile, isIntact, type PackageSource, type PinnedFile } from './fetch-file.ts';
 import { PackageError } from './package-error.ts';
@@ -81,7 +82,7 @@ async function makeCacheDirectory(cacheDir: string): Promise<void> {
     // Whatever the umask is: pods pass through it.
     if ((await mkdir(cacheDir, { recursive: true })) !== undefined) await chmod(cacheDir, 0o755);
   } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown error';
+    const code = errorCode(cause) ?? 'unknown error';
     throw new PackageError(
       `Podgate cannot make its cache directory ${cacheDir} (${code}); set XDG_CACHE_HOME to a directory that it may write to.`,
       { isRetryable: false, cause },
