@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readNeo4jPackage } from '../../spawner/orchestrator/process/recipes/neo4j/neo4j-package.ts';
 import { ordinaryUser } from '../support/ordinary-user.ts';
 import { processTable } from '../support/process-table.ts';
 import { freePorts, Program } from '../support/program.ts';
@@ -49,12 +50,24 @@ describe.skipIf(!hasUserNamespaces)(
   () => {
     let program: Program;
     let dataDir: string;
+    const cacheOf = (name: string) => join(dataDir, '.cache/podgate', name);
 
     beforeAll(async () => {
       dataDir = mkdtempSync(join(tmpdir(), 'podgate-e2e-'));
       chownSync(dataDir, user.uid, user.gid);
       const ports = await freePorts(3);
-      program = await Program.prepare({ dataDir, ports, user, env: { PODGATE_ALLOW_SHARED_UID: 'no', HOME: dataDir } });
+      program = await Program.prepare({
+        dataDir,
+        ports,
+        user,
+        env: {
+          PODGATE_ALLOW_SHARED_UID: 'no',
+          HOME: dataDir,
+          XDG_CACHE_HOME: '',
+          JAVA_HOME: cacheOf('java-17'),
+          NEO4J_HOME: '',
+        },
+      });
       await program.start();
     });
     afterAll(async () => {
@@ -157,6 +170,28 @@ describe.skipIf(!hasUserNamespaces)(
       for (let times = 0; times < 20; times += 1) expect(await ask('victim')).toMatch(/^50[23]$/);
       expect(await ask('intruder')).toBe('intruder');
       expect(await logsOf('intruder')).not.toContain('STOLEN');
+    });
+
+    it('what Podgate has downloaded for pods can be read by them, and not changed', async () => {
+      const lib = cacheOf(`${readNeo4jPackage().name}/lib`);
+      const script =
+        `#!/bin/sh\ncat '${lib}/neo4j.jar'\necho planted > '${lib}/planted.jar'\n` +
+        `chmod 777 '${lib}'\nrm '${lib}/neo4j.jar'\necho tried\nexec sleep 60\n`;
+      mkdirSync(cacheOf('java-17/bin'), { recursive: true });
+      mkdirSync(lib, { recursive: true });
+      writeFileSync(cacheOf('java-17/release'), 'JAVA_VERSION="17.0.15"\n');
+      writeFileSync(cacheOf('java-17/bin/java'), script, { mode: 0o755 });
+      writeFileSync(join(lib, 'neo4j.jar'), 'genuine jar\n');
+      // Pods of this Podgate run as its own user.
+      spawnSync('chown', ['-R', `${user.uid}:${user.gid}`, join(dataDir, '.cache')]);
+      await program.api('POST', '/v3/pods', { pod_id: 'mygraph', pod_template: 'neo4j' });
+      const logs = await until('it has tried', async () => {
+        const text = await logsOf('mygraph');
+        return text.includes('tried') ? text : null;
+      });
+      expect(logs).toContain('genuine jar');
+      expect(logs.match(/Read-only file system/g)?.length).toBe(3);
+      expect(readdirSync(lib)).toEqual(['neo4j.jar']);
     });
 
     it('after Podgate was killed, what it left is ended, and the pods start again', async () => {

@@ -17,6 +17,8 @@ export type Neo4jLookup =
       readonly kind: 'found';
       readonly home: string;
       readonly java: string;
+      /** Podgate's cache, where one of them is in it: pods must not change what other pods run. */
+      readonly readOnly: readonly string[];
     }
   /** `reason`: sentences for the user, on what is wrong and what to do. */
   | { readonly kind: 'no-java' | 'no-neo4j' | 'unusable'; readonly reason: string };
@@ -37,7 +39,7 @@ export async function findNeo4j(
   if (libraries.some((name) => name.endsWith('.jar'))) {
     const distrust = home === packageHome ? (distrustOf(home) ?? distrustOf(join(home, 'lib'))) : null;
     if (distrust !== null) return { kind: 'unusable', reason: distrust };
-    return { kind: 'found', home: await realpath(home), java: java.java };
+    return { kind: 'found', ...(await placesOf(await realpath(home), java.java, settings.cacheDir)) };
   }
   if (settings.home !== null) {
     const reason =
@@ -45,6 +47,12 @@ export async function findNeo4j(
     return { kind: 'unusable', reason };
   }
   return { kind: 'no-neo4j', reason: `No Neo4j is installed on this machine. Run: ${INSTALL_COMMAND}.` };
+}
+
+async function placesOf(home: string, java: string, cacheDir: string) {
+  const cache = await realpath(cacheDir).catch(() => cacheDir);
+  const isCached = [home, java].some((path) => path.startsWith(`${cache}/`));
+  return { home, java, readOnly: isCached ? [cache] : [] };
 }
 
 async function javaReason(reason: string): Promise<string> {

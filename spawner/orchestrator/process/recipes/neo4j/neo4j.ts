@@ -64,7 +64,7 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
       return {
         command: [...command, `--home-dir=${context.home}`, `--config-dir=${context.config}`, '--console-mode'],
         environment: {},
-        readOnly: [home],
+        readOnly: lookup.readOnly,
       };
     },
   };
