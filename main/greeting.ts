@@ -1,7 +1,9 @@
 import { lookup } from 'node:dns/promises';
-import { relative } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Config } from '../config/config.ts';
 import { shellWord } from '../core/shell-word.ts';
+
+const ROOT = join(import.meta.dirname, '..');
 
 /** A resolver that is away must not hold up the greeting. */
 const LOOKUP_DEADLINE_MS = 1_000;
@@ -32,6 +34,9 @@ export function greetingOf(options: GreetingOptions): string {
   const api = `http://127.0.0.1:${config.controlPort}/v3/pods`;
   const create = (body: object): string =>
     `curl -sS -H "X-Tapis-Token: ${token}" -H 'Content-Type: application/json' -d '${JSON.stringify(body)}' '${api}?wait=routable'`;
+  // curl resolves names below localhost by itself, and no others.
+  const resolves =
+    resolvesNames || isLocal(baseHost) ? '' : `--resolve hello.pods.${baseHost}:${port}:${dialedAddress(config)} `;
   const environment = dataDir === '.podgate' ? '' : `PODGATE_DATA_DIR=${shellWord(config.dataDir)} `;
   const where =
     config.kubernetes === null
@@ -49,11 +54,11 @@ ${also}${where}
 
 A Postgres, and SQL through the gateway:
   ${create({ pod_id: 'mypg', pod_template: 'postgres' })}
-  ${environment}npx podgate psql mypg -c 'SELECT version()'
+  ${environment}${podgateScript(cwd)} psql mypg -c 'SELECT version()'
 
 A web server:
   ${create({ pod_id: 'hello', pod_template: 'podgate/hello' })}
-  curl --cacert ${path('ca.pem')} ${origin(`hello.pods.${baseHost}`)}/
+  curl --cacert ${path('ca.pem')} ${resolves}${origin(`hello.pods.${baseHost}`)}/
 ${resolvesNames ? '' : `\n${resolveHint(baseHost, asRoot)}\n`}
 ${config.kubernetes === null ? 'Ctrl-C ends it, pods included; they are started again with it.' : 'Ctrl-C ends it; pods go on, and are reached again when it is back.'}
 `;
@@ -101,11 +106,24 @@ Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s) with the roles ${c
 `;
 }
 
+/** The command of this checkout, which no package of that name can replace, as typed in `cwd`. */
+function podgateScript(cwd: string): string {
+  return relative(ROOT, cwd) === '' ? './podgate' : shellWord(join(ROOT, 'podgate'));
+}
+
+function dialedAddress({ listenHosts: [host = '127.0.0.1'] }: Config): string {
+  return host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
+}
+
+function isLocal(baseHost: string): boolean {
+  return baseHost === 'localhost' || baseHost.endsWith('.localhost');
+}
+
 function resolveHint(baseHost: string, asRoot: boolean): string {
-  const what = `This machine does not resolve *.pods.${baseHost} (curl does so by itself; other programs do not). Remedy:`;
-  return baseHost === 'localhost' || baseHost.endsWith('.localhost')
-    ? `${what}\n  ${asRoot ? '' : 'sudo '}apt-get install libnss-myhostname`
-    : `${what} a DNS entry *.pods.${baseHost} for this machine's address.`;
+  const what = `This machine does not resolve *.pods.${baseHost}`;
+  return isLocal(baseHost)
+    ? `${what} (curl and browsers do so by themselves; other programs do not). Remedy:\n  ${asRoot ? '' : 'sudo '}apt-get install libnss-myhostname`
+    : `${what}. Remedy: a DNS entry *.pods.${baseHost} for this machine's address.`;
 }
 
 /** Does the system's resolver (getaddrinfo, as used by drivers) know names of pods? */

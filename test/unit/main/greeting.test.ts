@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../../config/load-config.ts';
 import { greetingFields, greetingOf } from '../../../main/greeting.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
 
 const said = (env: NodeJS.ProcessEnv, resolvesNames = true): string =>
   greetingOf({
@@ -16,7 +19,8 @@ test('it names the token file and never a token, and its commands are for this d
   const text = said({});
   expect(text).toContain('$(cat .podgate/admin.token)');
   expect(text).toContain('curl --cacert .podgate/ca.pem https://hello.pods.localhost:8443/');
-  expect(text).toContain('\n  npx podgate psql mypg');
+  expect(text).toContain(`\n  ${ROOT}/podgate psql mypg`);
+  expect(text).not.toContain('npx');
   expect(text).toContain('Pods run as processes of this machine, with your rights');
   expect(text).not.toContain('libnss-myhostname');
 });
@@ -30,7 +34,17 @@ test('with a cluster it says where pods run, and that they outlive it', () => {
 
 test('it says what helps where the pods’ names do not resolve', () => {
   expect(said({}, false)).toContain('sudo apt-get install libnss-myhostname');
-  expect(said({ PODGATE_BASE_HOST: 'a.org' }, false)).toContain('a DNS entry *.pods.a.org');
+  const elsewhere = said({ PODGATE_BASE_HOST: 'a.org' }, false);
+  expect(elsewhere).toContain('a DNS entry *.pods.a.org');
+  expect(elsewhere).not.toContain('by themselves');
+  expect(elsewhere).toContain('--resolve hello.pods.a.org:8443:127.0.0.1 https://hello.pods.a.org:8443/');
+  expect(said({}, false)).not.toContain('--resolve');
+});
+
+test('in the checkout the command is ./podgate', () => {
+  const config = loadConfig({}, ROOT);
+  const options = { config, version: '1', tookMs: 1, cwd: ROOT, asRoot: false, resolvesNames: true };
+  expect(greetingOf(options)).toContain("\n  ./podgate psql mypg -c 'SELECT version()'\n");
 });
 
 test('it says where else everything is', () => {
@@ -43,10 +57,10 @@ test('it says where else everything is', () => {
   expect(said({})).not.toContain('also at');
 });
 
-test('a data directory elsewhere is quoted for the shell and named to npx podgate', () => {
+test('a data directory elsewhere is quoted for the shell and named to the command', () => {
   const text = said({ PODGATE_DATA_DIR: "/srv/it's here" });
   expect(text).toContain(`$(cat '/srv/it'\\''s here/admin.token')`);
-  expect(text).toContain(`PODGATE_DATA_DIR='/srv/it'\\''s here' npx podgate psql`);
+  expect(text).toContain(`PODGATE_DATA_DIR='/srv/it'\\''s here' ${ROOT}/podgate psql`);
 });
 
 test('in a log for programs it says what an operator needs, without commands, keys or a shell’s paths', () => {
