@@ -182,6 +182,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/install.ts')).installCommand(),
   },
   {
+    name: 'completion',
+    group: 'Set up',
+    summary: 'print a completion script for bash, zsh or fish',
+    load: async () => (await import('./commands/completion.ts')).completionCommand(),
+  },
+  {
     name: 'ca',
     group: 'Set up',
     summary: 'show how programs, or this machine, can trust the development CA',

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
 import { print, printJson } from '../output/print.ts';
+import { oneLine } from '../output/table.ts';
 import { podTable } from '../pods/pod-text.ts';
 import { listPods } from '../pods/pod.ts';
 import { chooseTarget, type TargetOptions } from '../target/choose-target.ts';
@@ -22,7 +23,7 @@ export function listCommand(): Command {
     .action(async (options: OutputOptions & TargetOptions & { quiet?: boolean }) => {
       const pods = await listPods(chooseTarget(options));
       if (options.json === true) printJson(pods);
-      else if (options.quiet === true) print(pods.map(({ pod_id: podId }) => `${podId}\n`).join(''));
+      else if (options.quiet === true) print(pods.map(({ pod_id: podId }) => `${oneLine(podId)}\n`).join(''));
       else if (pods.length === 0)
         process.stderr.write('no pods yet; create one: podgate create mypg --template postgres\n');
       else print(podTable(pods, Date.now()));

@@ -24,6 +24,8 @@ const PROGRAMS = [
   ['named', 'bind9'],
   ['nsupdate', 'bind9-dnsutils'],
   ['chromium', 'chromium'],
+  ['zsh', 'zsh'],
+  ['fish', 'fish'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
   ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],
 ];

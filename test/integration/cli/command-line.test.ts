@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Program } from '../../support/program.ts';
+import { run, type RunResult } from '../../support/run.ts';
+import { until } from '../../support/until.ts';
+
+const ROOT = join(import.meta.dirname, '../../..');
+const PODGATE = join(ROOT, 'podgate');
+/** Runs a command on a terminal of its own; what is on stdin is typed. */
+const ON_A_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+const ANSI_COLOR = '\u001b[3';
+
+const directory = mkdtempSync(join(tmpdir(), 'podgate-cli-'));
+let program: Program;
+let local: Record<string, string>;
+let remote: Record<string, string>;
+
+beforeAll(async () => {
+  program = await Program.start({ workers: 1 });
+  remote = { XDG_CONFIG_HOME: join(directory, 'config'), PODGATE_DATA_DIR: '', TERM: 'xterm' };
+  local = { ...remote, PODGATE_DATA_DIR: program.dataDir };
+}, 120_000);
+afterAll(async () => {
+  await program.dispose();
+  rmSync(directory, { recursive: true });
+});
+
+const podgate = (args: readonly string[], env = local, input = ''): Promise<RunResult> =>
+  run(PODGATE, args, { env, input, cwd: directory });
+const onTerminal = (args: readonly string[], env = local, input = ''): Promise<RunResult> =>
+  run('python3', ['-c', ON_A_TERMINAL, PODGATE, ...args], { env, input, cwd: directory });
+
+describe('podgate with the installation of a data directory', () => {
+  it('creates a Postgres with plain lines of progress, and its connection strings work', async () => {
+    const created = await podgate(['create', 'mypg', '--template', 'postgres']);
+    expect(created).toMatchObject({ code: 0 });
+    expect(created.stdout).toMatch(/^mypg is ready \(\d+\.\d s\)\n {2}podgate psql mypg\n$/);
+    expect(created.stderr).toMatch(/^(mypg: [a-z]+.* \(\d+\.\d s\)\n)+$/);
+
+    const url = (await podgate(['url', 'mypg'])).stdout.trim();
+    expect(await run('psql', [url, '-Atc', 'select 40 + 2'])).toMatchObject({ code: 0, stdout: '42\n' });
+    const script = `eval "$('${PODGATE}' env mypg)" && psql -Atc 'select 43'`;
+    expect(await run('sh', ['-c', script], { env: local, cwd: directory })).toMatchObject({ code: 0, stdout: '43\n' });
+    expect(await podgate(['psql', 'mypg', '-Atc', 'select 44'])).toMatchObject({ code: 0, stdout: '44\n' });
+  });
+
+  it('prints JSON as the API has it, tables without colors into a pipe, and colors on a terminal only', async () => {
+    const pods = JSON.parse((await podgate(['list', '--json'])).stdout) as { pod_id: string }[];
+    expect(pods.map(({ pod_id: podId }) => podId)).toEqual(['mypg']);
+    expect(JSON.parse((await podgate(['show', 'mypg', '--json'])).stdout)).toMatchObject({ status: 'RUNNING' });
+    expect((await podgate(['list', '--quiet'])).stdout).toBe('mypg\n');
+    const piped = await podgate(['list']);
+    expect(piped.stdout).toMatch(/^POD +STATUS +TEMPLATE +ADDRESS +UP\nmypg +RUNNING +postgres /);
+    expect((await onTerminal(['list'])).stdout).toContain(ANSI_COLOR);
+    expect((await onTerminal(['list'], { ...local, NO_COLOR: '1' })).stdout).not.toContain(ANSI_COLOR);
+  });
+
+  it('suggests what was probably meant, and never shows a stack trace', async () => {
+    for (const [args, code, said] of [
+      [['lsit'], 2, 'podgate: there is no command "lsit"; did you mean: podgate list?\n'],
+      [['show', 'mypq'], 1, 'podgate: there is no pod mypq; did you mean mypg?\n'],
+      [['list', '--jsn'], 2, "podgate: unknown option '--jsn' (Did you mean --json?); see: podgate list --help\n"],
+      [['url', 'mypg', '--driver', 'jdcb'], 2, 'podgate: --driver jdcb: unknown; did you mean jdbc?\n'],
+      [['delete', 'mypg'], 2, 'podgate: nothing was deleted: without a terminal to ask on, use --yes\n'],
+    ] as const) {
+      expect(await podgate(args)).toEqual({ code, stdout: '', stderr: said });
+    }
+    const absent = await podgate(['list'], { ...local, PODGATE_DATA_DIR: join(directory, 'none') });
+    expect(absent).toMatchObject({ code: 3, stdout: '' });
+    expect(absent.stderr).toMatch(/^podgate: no Podgate has run with the data directory .*\n$/);
+  });
+
+  it('follows the output of a pod without a gap or a repetition, until Ctrl-C', async () => {
+    const ticks = 'n=0; while sleep 0.1; do n=$((n+1)); echo "tick $n."; [ $n -lt 500 ] || sleep 1000; done';
+    const command = ['create', 'ticker', '--template', 'podgate/process', '--no-wait', '--', 'sh', '-c', ticks];
+    expect(await podgate(command)).toMatchObject({ code: 0 });
+    await until('it prints', async () => (await podgate(['logs', 'ticker'])).stdout.includes('tick 3.'));
+    const child = spawn(PODGATE, ['logs', 'ticker', '--follow'], { env: { ...process.env, ...local }, cwd: directory });
+    let output = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    await until('it has followed for a while', () => output.includes('tick 25.'));
+    child.kill('SIGINT');
+    expect(await ended).toBe(0);
+    const numbers = [...output.matchAll(/tick (\d+)\./g)].map(([, number]) => Number(number));
+    expect(numbers).toEqual(numbers.map((_, at) => at + 1));
+    expect((await podgate(['logs', 'ticker', '--tail', '1'])).stdout).toMatch(/^tick \d+\.\n$/);
+  });
+
+  it('stops, starts and restarts, shares, and deletes after asking', async () => {
+    expect((await podgate(['stop', 'mypg'])).stdout).toMatch(/^mypg is stopped/);
+    expect((await podgate(['start', 'mypg'])).stdout).toMatch(/^mypg is ready/);
+    expect((await podgate(['restart', 'mypg'])).stdout).toMatch(/^mypg is ready/);
+    expect((await podgate(['psql', 'mypg', '-Atc', 'select 1'])).stdout).toBe('1\n');
+    const shared = await podgate(['share', 'mypg', 'alice', 'user', '--json']);
+    expect(JSON.parse(shared.stdout)).toContainEqual({ user: 'alice', level: 'USER' });
+    expect((await podgate(['share', 'mypg', 'alice', '--remove'])).stdout).not.toContain('alice');
+    expect((await onTerminal(['delete', 'ticker'], local, 'n')).stdout).toContain('nothing was deleted');
+    expect((await podgate(['list', '--quiet'])).stdout).toContain('ticker');
+    expect((await onTerminal(['delete', 'ticker'], local, 'y')).stdout).toContain('ticker is being deleted');
+    expect((await podgate(['list', '--quiet'])).stdout).toBe('mypg\n');
+  });
+
+  it('shows the way of a pod on one live line of a terminal', async () => {
+    const { stdout } = await onTerminal(['create', 'hello', '--template', 'podgate/hello']);
+    expect(stdout).toContain('\r\u001b[K');
+    expect(stdout).toMatch(/hello is ready \(\d+\.\d s\)/);
+  });
+});
+
+describe('podgate with a login', () => {
+  const url = (): string => `https://localhost:${program.httpsPort}`;
+
+  it('checks the token and the CA, keeps them for its user alone, and forgets them', async () => {
+    const unknown = await podgate(['login', url()], remote, program.token);
+    expect(unknown).toMatchObject({ code: 1 });
+    expect(unknown.stderr).toContain(`is signed by a CA this machine does not trust`);
+    const login = ['login', url(), '--ca', program.caPath, '--profile', 'work'];
+    expect(await podgate(login, remote, 'no.real.token')).toMatchObject({ code: 1 });
+    const loggedIn = await podgate(login, remote, `${program.token}\n`);
+    expect(loggedIn).toMatchObject({ code: 0, stderr: '' });
+    expect(loggedIn.stdout).toContain(`logged in to ${url()} as admin (profile work)`);
+    for (const name of ['logins.json', 'work.ca.pem']) {
+      expect(statSync(join(directory, 'config/podgate', name)).mode & 0o777).toBe(0o600);
+    }
+    expect(await podgate(['psql', 'mypg', '-Atc', 'select 45'], remote)).toMatchObject({ code: 0, stdout: '45\n' });
+    expect((await podgate(['list', '--quiet', '--profile', 'wrok'], remote)).stderr).toContain('did you mean work?');
+    expect((await podgate(['login'], remote)).stdout).toContain(`* work  ${url()}  admin`);
+    expect(await podgate(['logout'], remote)).toMatchObject({ code: 0 });
+    expect(await podgate(['list'], { ...remote, PODGATE_DATA_DIR: join(directory, 'none') })).toMatchObject({
+      code: 3,
+    });
+  });
+
+  it('refuses to send a token unencrypted over a network', async () => {
+    const { code, stderr } = await podgate(['login', 'http://pods.example.org'], remote, program.token);
+    expect(code).toBe(2);
+    expect(stderr).toContain('must begin with https://');
+  });
+});
+
+describe('completion', () => {
+  const scriptFor = async (shell: string): Promise<string> => {
+    const path = join(directory, `completion.${shell}`);
+    writeFileSync(path, (await podgate(['completion', shell])).stdout);
+    return path;
+  };
+  const withPath = () => ({ ...local, PATH: `${ROOT}:${process.env['PATH'] ?? ''}` });
+
+  it('bash completes commands, options and pods', async () => {
+    const path = await scriptFor('bash');
+    const complete = async (...words: readonly string[]): Promise<string> => {
+      const script = `. '${path}'; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _podgate; echo "\${COMPREPLY[@]}"`;
+      return (await run('bash', ['-c', script, 'bash', ...words], { env: withPath(), cwd: directory })).stdout.trim();
+    };
+    expect(await complete('podgate', 'conn')).toBe('connections');
+    expect(await complete('podgate', 'logs', '--fo')).toBe('--follow');
+    expect(await complete('podgate', 'certs', 're')).toBe('renew');
+    expect(await complete('podgate', 'show', 'my')).toBe('mypg');
+  });
+
+  it('fish completes commands, options and pods', async () => {
+    const path = await scriptFor('fish');
+    const complete = async (line: string): Promise<string> => {
+      const script = `source '${path}'; complete -C '${line}'`;
+      return (await run('fish', ['--no-config', '-c', script], { env: withPath(), cwd: directory })).stdout;
+    };
+    expect(await complete('podgate conn')).toMatch(/^connections\t/);
+    expect(await complete('podgate logs --fo')).toMatch(/^--follow\t/);
+    expect(await complete('podgate show my')).toBe('mypg\n');
+  });
+});
