@@ -1,15 +1,4 @@
-import type { Command } from 'commander';
-
-export const GROUPS = ['Pods', 'Connect', 'Log in', 'Operate this installation', 'Set up'] as const;
-
-export interface CommandEntry {
-  readonly name: string;
-  readonly group: (typeof GROUPS)[number];
-  /** For the list of commands. */
-  readonly summary: string;
-  /** Only the command that is run is loaded: most of the start is the loading of modules. */
-  readonly load: () => Promise<Command>;
-}
+import type { CommandEntry } from './command.ts';
 
 /** All commands, in the order in which help lists them. Each is one file of commands/. */
 export const COMMANDS: readonly CommandEntry[] = [
@@ -185,7 +174,7 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: 'completion',
     group: 'Set up',
     summary: 'print a completion script for bash, zsh or fish',
-    load: async () => (await import('./commands/completion.ts')).completionCommand(),
+    load: async () => (await import('./commands/completion.ts')).completionCommand(COMMANDS),
   },
   {
     name: 'ca',

@@ -2,6 +2,18 @@ import { Command } from 'commander';
 
 const EXIT_CODES = '0 success, 1 failed, 2 usage error, 3 Podgate is not running or cannot be reached';
 
+/** As help lists the commands. */
+export const GROUPS = ['Pods', 'Connect', 'Log in', 'Operate this installation', 'Set up'] as const;
+
+export interface CommandEntry {
+  readonly name: string;
+  readonly group: (typeof GROUPS)[number];
+  /** For the list of commands. */
+  readonly summary: string;
+  /** Only the command that is run is loaded: most of the start is the loading of modules. */
+  readonly load: () => Promise<Command>;
+}
+
 /** What `--help` shows around the list of options. */
 export interface CommandHelp {
   /** One sentence, then whatever its user must know. */

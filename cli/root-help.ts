@@ -1,4 +1,5 @@
-import { COMMANDS, GROUPS } from './command-table.ts';
+import { GROUPS } from './command.ts';
+import { COMMANDS } from './command-table.ts';
 
 /** What `podgate --help` prints. */
 export function rootHelp(): string {

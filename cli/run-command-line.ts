@@ -1,7 +1,8 @@
 import { CommanderError } from 'commander';
 import { errorText, PodgateError } from '../core/errors.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.ts';
-import { type CommandEntry, COMMANDS } from './command-table.ts';
+import type { CommandEntry } from './command.ts';
+import { COMMANDS } from './command-table.ts';
 import { nearestTo } from './output/nearest.ts';
 import { rootHelp } from './root-help.ts';
 

@@ -1,9 +1,9 @@
 import type { Command } from 'commander';
 import { CliError, EXIT_USAGE } from '../cli-error.ts';
-import { createCommand } from '../command.ts';
+import { type CommandEntry, createCommand } from '../command.ts';
 import { print } from '../output/print.ts';
 
-export function completionCommand(): Command {
+export function completionCommand(commands: readonly CommandEntry[]): Command {
   return createCommand('completion', {
     description: `Prints a script with which a shell completes commands, options and pod names. podgate must be on the PATH.`,
     examples: [
@@ -19,6 +19,6 @@ export function completionCommand(): Command {
       const shell = SHELLS.find((each) => each === name);
       if (shell === undefined)
         throw new CliError(EXIT_USAGE, `no completion for ${name}; there is: ${SHELLS.join(', ')}`);
-      print(completionScript(shell, await describeCommands()));
+      print(completionScript(shell, await describeCommands(commands)));
     });
 }

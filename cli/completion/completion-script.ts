@@ -11,7 +11,7 @@ export function completionScript(shell: Shell, commands: readonly DescribedComma
     case 'bash':
       return bashScript(commands);
     case 'zsh':
-      return `#compdef podgate\nautoload -U +X bashcompinit && bashcompinit\n${bashScript(commands)}`;
+      return zshScript(commands);
     case 'fish':
       return fishScript(commands);
   }
@@ -37,6 +37,14 @@ ${cases.join('')}  esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
 complete -o default -F _podgate podgate ./podgate
+`;
+}
+
+/** zsh reads the file, as a function of its name, at the first completion, which it has to do then as well. */
+function zshScript(commands: readonly DescribedCommand[]): string {
+  return `#compdef podgate
+autoload -U +X bashcompinit && bashcompinit
+${bashScript(commands)}if [[ "\${funcstack[1]}" == _podgate ]]; then _bash_complete -o default -F _podgate; fi
 `;
 }
 

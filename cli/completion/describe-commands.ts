@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { COMMANDS } from '../command-table.ts';
+import type { CommandEntry } from '../command.ts';
 
 /** What a shell needs to complete one command. */
 export interface DescribedCommand {
@@ -12,9 +12,9 @@ export interface DescribedCommand {
 }
 
 /** The one source of completion: the commands themselves. Loads all of them. */
-export async function describeCommands(): Promise<readonly DescribedCommand[]> {
+export async function describeCommands(commands: readonly CommandEntry[]): Promise<readonly DescribedCommand[]> {
   return await Promise.all(
-    COMMANDS.map(async ({ name, summary, load }) => {
+    commands.map(async ({ name, summary, load }) => {
       const command: Command = await load();
       const all = [command, ...command.commands];
       const flags = new Map(

@@ -162,6 +162,18 @@ describe('completion', () => {
     expect(await complete('podgate', 'show', 'my')).toBe('mypg');
   });
 
+  it('zsh completes commands, options and pods, from the first tab on', async () => {
+    writeFileSync(join(directory, '_podgate'), (await podgate(['completion', 'zsh'])).stdout);
+    // A shell on a terminal of its own. Each read waits for its pattern; the tests' time limit ends a wait in vain.
+    const script = `zmodload zsh/zpty; zpty z 'zsh -f -i'
+zpty -w z "fpath=('$1' \\$fpath); autoload -U compinit; compinit -u -D; print REA''DY"; zpty -r -m z out '*READY*'
+zpty -w -n z $'podgate conn\\t'; zpty -r -m z out '*podgate connections*' && print commands
+zpty -w -n z $'\\x15podgate logs --fo\\t'; zpty -r -m z out '*podgate logs --follow*' && print options
+zpty -w -n z $'\\x15podgate show my\\t'; zpty -r -m z out '*podgate show mypg*' && print pods`;
+    const { stdout } = await run('zsh', ['-f', '-c', script, 'zsh', directory], { env: withPath(), cwd: directory });
+    expect(stdout).toBe('commands\noptions\npods\n');
+  });
+
   it('fish completes commands, options and pods', async () => {
     const path = await scriptFor('fish');
     const complete = async (line: string): Promise<string> => {
