@@ -1,5 +1,4 @@
 import type { Config } from '../config/config.ts';
-import { readMavenRepository } from '../config/maven-repository.ts';
 import type { Clock } from '../core/clock.ts';
 import type { OpenEnvironment } from '../core/environment.ts';
 import type { Logger } from '../core/logger.ts';
@@ -102,7 +101,11 @@ async function openProcesses({
       javaHome: config.javaHome,
       cacheDir: config.cacheDir,
       install: config.process.install,
-      source: () => readMavenRepository(config.process.mavenRepository, process.env),
+      // Its XML parser is loaded only when something is downloaded.
+      source: async () => {
+        const { readMavenRepository } = await import('../config/maven-repository.ts');
+        return readMavenRepository(config.process.mavenRepository, process.env);
+      },
       lock: acquireExclusiveLock,
     },
     environment: config.podEnvironment,

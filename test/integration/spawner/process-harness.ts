@@ -65,9 +65,7 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
       javaHome: null,
       cacheDir: join(root, 'cache'),
       install: 'never',
-      source: () => {
-        throw new Error('this test has no repository');
-      },
+      source: () => Promise.reject(new Error('this test has no repository')),
       lock: acquireExclusiveLock,
       ...change.neo4j,
     },

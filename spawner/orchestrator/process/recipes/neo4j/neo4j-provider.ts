@@ -1,9 +1,9 @@
 import { pause } from '../../../../../core/abort.ts';
 import { backoffMs } from '../../../../../core/backoff.ts';
-import { errorText } from '../../../../../core/errors.ts';
+import { errorText, PodgateError } from '../../../../../core/errors.ts';
 import type { PackageSource } from '../../packages/fetch-file.ts';
 import { type AcquireLock, type InstallProgress, installPackage, packageHome } from '../../packages/install-package.ts';
-import { megabytes, PackageError } from '../../packages/package-error.ts';
+import { megabytes } from '../../packages/package-error.ts';
 import type { Waiting } from '../recipe.ts';
 import { findNeo4j, type Neo4jLookup, type Neo4jSettings } from './neo4j-home.ts';
 import { announcement, type Neo4jPackage, readNeo4jPackage } from './neo4j-package.ts';
@@ -19,8 +19,8 @@ const STARTS_BY_ITSELF = 'The pod then starts by itself.';
 export interface Neo4jInstallSettings {
   /** `never`: only what somebody has installed. */
   readonly install: 'auto' | 'never';
-  /** Throws PodgateError with what is wrong with the settings of Maven on this machine. */
-  readonly source: () => PackageSource;
+  /** Rejects with a PodgateError that says what is wrong with the settings of Maven on this machine. */
+  readonly source: () => Promise<PackageSource>;
   readonly lock: AcquireLock;
 }
 
@@ -39,9 +39,10 @@ export function createNeo4jProvider(
   let known: Neo4jPackage | null = null;
   const wanted = (): Neo4jPackage => (known ??= readNeo4jPackage());
   const find = () => findNeo4j(settings, packageHome(settings.cacheDir, wanted()), asRoot);
-  const download = createSharedDownload((onProgress, signal) => {
+  const download = createSharedDownload(async (onProgress, signal) => {
     const { cacheDir, lock } = settings;
-    return installPackage({ package: wanted(), cacheDir, source: settings.source(), lock, onProgress }, signal);
+    const source = await settings.source();
+    return installPackage({ package: wanted(), cacheDir, source, lock, onProgress }, signal);
   });
 
   async function provide(say: (waiting: Waiting) => void, signal: AbortSignal): Promise<void> {
@@ -55,7 +56,7 @@ export function createNeo4jProvider(
         say({ message: `${lookup.reason} ${STARTS_BY_ITSELF}`, isProblem: true });
       } else if (performance.now() >= retryAtMs) {
         try {
-          await download(progressTeller(wanted(), settings.source(), say), signal);
+          await download(progressTeller(wanted(), await settings.source(), say), signal);
           continue;
         } catch (error) {
           signal.throwIfAborted();
@@ -74,8 +75,7 @@ export function createNeo4jProvider(
 }
 
 function failureText({ title }: Neo4jPackage, error: unknown, waitMs: number): string {
-  // Other errors may name what is nobody's business.
-  const reason = error instanceof PackageError ? error.message : errorText(error);
+  const reason = error instanceof PodgateError ? error.publicMessages.join(' ') : errorText(error);
   return `${title} could not be installed. ${reason} It is tried again in ${waitMs / 1000} s.`;
 }
 
