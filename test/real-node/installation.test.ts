@@ -9,11 +9,14 @@ import { must } from '../support/real-node/cluster-network.ts';
 import { PROGRAMS_IMAGE } from '../support/real-node/images.ts';
 import { deployPodgate, type PodgateDeployment } from '../support/real-node/podgate-deployment.ts';
 import { type RealCluster, startRealCluster } from '../support/real-node/real-cluster.ts';
+import type { WorkerNode } from '../support/real-node/worker-node.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
 
 /** A pod that starts, on a machine that is busy: images are there, first starts of databases are not fast. */
 const START_MS = 180_000;
+/** The node controller has not heard from a kubelet for 50 s, and looks every 5 s. */
+const NOT_READY = { timeoutMs: 120_000, everyMs: 500 };
 const OPERATIONS = join(import.meta.dirname, '../../docs/operations.md');
 const PODS = ['hello', 'trial', 'mypg', 'graph'];
 
@@ -181,28 +184,86 @@ test('after a reboot of the node everything is back, with its data', async () =>
   );
 });
 
+test('a kubelet that is killed cuts nobody off, and the status says that its node is silent', async () => {
+  const second = await onSecondNode('trial');
+  const socket = await openWebSocket('trial.pods.example.org');
+  const failures: string[] = [];
+  let connections = 0;
+  const over = new AbortController();
+  const connecting = (async () => {
+    while (!over.signal.aborted) {
+      const { status, body } = await outside.get('https://trial.pods.example.org/', 10_000);
+      connections += 1;
+      if (status !== 200) failures.push(`${status} ${body.slice(0, 200)}`);
+    }
+  })();
+  const killedMs = performance.now();
+  try {
+    await second.kill('kubelet');
+    // The node controller waits for 50 s before it says so.
+    await until('the node is NotReady', async () => (await readyOf('node', second.name)) === 'Unknown', NOT_READY);
+    expect(await readyOf('pod', 'pods-prod-example-trial')).toBe('False');
+    await until('the status says so', async () => (await messageOf('trial')).includes('has stopped reporting'), {
+      timeoutMs: 30_000,
+      everyMs: 200,
+    });
+    expect(await statusOf('trial')).toBe('RUNNING');
+    const before = connections;
+    await until('more connections are made', () => connections > before + 3, { timeoutMs: 60_000 });
+    expect(await echo(socket, 'still here')).toBe('still here');
+    await second.start('kubelet');
+    await until('the status is as before', async () => (await messageOf('trial')) === '', NOT_READY);
+  } finally {
+    over.abort();
+    await connecting;
+  }
+  const seconds = ((performance.now() - killedMs) / 1_000).toFixed(0);
+  console.log(`${connections} new connections within ${seconds} s of a kubelet that was away`);
+  expect(failures).toEqual([]);
+  expect(await statusOf('trial')).toBe('RUNNING');
+  expect(await echo(socket, 'and after')).toBe('and after');
+  socket.destroy();
+});
+
 test('a node is drained as documented: its replica and its pods move, and nothing is lost', async () => {
   const before = await podIds();
-  const second = await cluster.addNode();
-  // One replica and one pod go to the second node; Redis keeps to the disk of the first.
-  await podgate.kubectl('cordon', 'node-1');
-  await podgate.kubectl('-n', 'podgate', 'delete', await oneReplica(), '--wait=true');
-  await podgate.kubectl('-n', 'podgate', 'rollout', 'status', 'deployment/podgate', '--timeout=240s');
-  await outside.api('POST', '/pods/hello/restart');
-  await until('hello is on the other node', async () => (await nodeOf('hello')) === second.name, {
-    timeoutMs: START_MS,
-  });
-  await isRunning('hello');
-  await podgate.kubectl('uncordon', 'node-1');
-
+  const second = await onSecondNode('trial');
   const typed = pageBlock(readFileSync(OPERATIONS, 'utf8'), 'drain').trim().replace('NODE', second.name);
   await podgate.kubectl(...typed.split(' ').slice(1), '--timeout=240s');
-  await until('hello is on the first node', async () => (await nodeOf('hello')) === 'node-1', { timeoutMs: START_MS });
+  await until('trial is on the first node', async () => (await nodeOf('trial')) === 'node-1', { timeoutMs: START_MS });
   for (const id of PODS) await isRunning(id);
-  expect(await isServed('https://hello.pods.example.org/')).toBe(true);
+  expect(await isServed('https://trial.pods.example.org/')).toBe(true);
   expect(await sql('select value from kept')).toBe('before the reboot');
   expect(await podIds()).toEqual(before);
 });
+
+/** Has one replica and that pod on a second node; Redis keeps to the disk of the first. */
+async function onSecondNode(id: string): Promise<WorkerNode> {
+  const second = cluster.nodes[1] ?? (await cluster.addNode());
+  await podgate.kubectl('uncordon', second.name);
+  if ((await nodeOf(id)) === second.name) return second;
+  await podgate.kubectl('cordon', 'node-1');
+  await podgate.kubectl('-n', 'podgate', 'delete', await oneReplica(), '--wait=true');
+  await podgate.kubectl('-n', 'podgate', 'rollout', 'status', 'deployment/podgate', '--timeout=240s');
+  await outside.api('POST', `/pods/${id}/restart`);
+  await until(`${id} is on the other node`, async () => (await nodeOf(id)) === second.name, { timeoutMs: START_MS });
+  await isRunning(id);
+  await podgate.kubectl('uncordon', 'node-1');
+  return second;
+}
+
+/** Status of the condition Ready. */
+function readyOf(kind: 'node' | 'pod', name: string): Promise<string> {
+  const path = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+  return podgate.kubectl('-n', 'podgate-pods', 'get', kind, name, '-o', path);
+}
+
+async function messageOf(id: string): Promise<string> {
+  const { result, body } = await outside.api('GET', `/pods/${id}`);
+  const container = (result as { status_container?: { message?: string } } | null)?.status_container;
+  if (container === undefined) throw new Error(body);
+  return container.message ?? '';
+}
 
 /** As `pod/NAME`. */
 async function oneReplica(): Promise<string> {

@@ -93,6 +93,31 @@ describe.skipIf(problem !== null)(
     );
 
     it(
+      'waits while an earlier container runs on its volume, and goes on where that one ended',
+      async () => {
+        const first = await pod.start();
+        await first.becomesReady();
+        await query('CREATE TABLE kept AS SELECT 42 AS n');
+        const waits = async () => {
+          const run = await pod.start();
+          await until('it waits', () => run.output().includes('still uses the volume'), { timeoutMs: 60_000 });
+          return run;
+        };
+        const stopped = await waits();
+        stopped.signal('SIGTERM');
+        expect(await stopped.ended).toMatchObject({ exitCode: 143 });
+        const second = await waits();
+        expect(second.output()).not.toContain('starting PostgreSQL');
+        await query('INSERT INTO kept VALUES (43)');
+        first.signal('SIGKILL');
+        await until('it starts', () => second.output().includes('ready to accept connections'), { timeoutMs: 60_000 });
+        await second.becomesReady();
+        expect(await query('SELECT n FROM kept ORDER BY n')).toEqual([{ n: 42 }, { n: 43 }]);
+      },
+      TIMEOUT_MS,
+    );
+
+    it(
       'goes on with a volume of an earlier release, and with what is in it',
       async () => {
         const before = await pod.start({ asBefore: true });

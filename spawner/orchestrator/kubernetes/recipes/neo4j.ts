@@ -1,5 +1,6 @@
 import { DEFAULT_STANZA } from '../../../../core/ids.ts';
 import { execProbe, fromSecret, POD_ADDRESS, type RecipeContext, type RecipeResult } from './recipe.ts';
+import { lockVolume } from './volume-lock.ts';
 
 /** On the volume from before the first start until somebody has logged in: what is there beside it holds nothing of a user. */
 const FIRST_START = '/data/podgate-first-start';
@@ -11,6 +12,7 @@ const REFUSED = '/logs/podgate-login-refused';
  * not be set, or its system database may be half made. A volume of an earlier release has no such file, and is used as it is.
  */
 const START = `
+${lockVolume('/data')}
 trap 'exit 143' TERM
 rm -f ${REFUSED}
 if [ -e ${FIRST_START} ]; then

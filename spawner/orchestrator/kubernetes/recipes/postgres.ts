@@ -1,5 +1,7 @@
 import { execProbe, fromSecret, POD_ADDRESS, type RecipeContext, type RecipeResult } from './recipe.ts';
+import { lockVolume } from './volume-lock.ts';
 
+const DATA = '/var/lib/postgresql';
 /** Names that no role can have, however quoted. */
 const IMPOSSIBLE_ROLES = new Set(['public', 'none']);
 
@@ -41,6 +43,7 @@ pg_isready --quiet --timeout=3 --host="$${POD_ADDRESS}" --port=5432 --username="
  * others. A server is asked again and again, since the shell before it ignores the signal.
  */
 const START = String.raw`
+${lockVolume(DATA)}
 new="$PGDATA.new"
 rm -f ${REFUSED} /dev/shm/PostgreSQL.*
 
@@ -108,7 +111,7 @@ export function postgresRecipe({ workload, image, secretName }: RecipeContext): 
       user: 999,
       hasReadOnlyRoot: true,
       scratch: ['/tmp', '/var/run/postgresql'],
-      dataPath: '/var/lib/postgresql',
+      dataPath: DATA,
       environment: [
         { name: 'POSTGRES_USER', value: username },
         { name: 'POSTGRES_DB', value: username },

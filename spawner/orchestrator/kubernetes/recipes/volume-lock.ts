@@ -1,0 +1,26 @@
+/** In the volume, beside the data of the image. */
+const LOCK = '.podgate-lock';
+
+/**
+ * Bash that waits as long as a container before this one still runs on the volume, and then keeps it to this one.
+ *
+ * A node that was deleted from the cluster, or whose Pods were deleted by force, may run on. When its kubelet reports
+ * again, it ends what the cluster no longer knows and starts the successor at the same time (observed with Kubernetes
+ * 1.34: both ran for 0.5 s). Postgres does not notice, as it looks for the other server by process id and shared memory,
+ * and both are in other namespaces. A lock of the kernel holds across namespaces, and on network file systems that have
+ * locks. It ends with the last process that has inherited it. Without `flock`, or without locks, the start goes on.
+ */
+export function lockVolume(dataPath: string): string {
+  return `
+if command -v flock >/dev/null && { exec 9>>"${dataPath}/${LOCK}"; } 2>/dev/null; then
+  flock -n -E 75 9
+  if [ "$?" = 75 ]; then
+    echo 'An earlier container of this pod still uses the volume. The start continues once that container has ended.' >&2
+    trap 'exit 143' TERM INT
+    flock 9 &
+    wait "$!"
+    trap - TERM INT
+  fi
+fi
+`;
+}
