@@ -4,13 +4,16 @@ import type { Duplex } from 'node:stream';
 const QUIET_MS = 2_000;
 /** How long one that is still sending is read from, and what it sends is dropped. */
 const LINGER_MS = 10_000;
+/** A slow client still takes what was written before: until nothing moves for this long, or it has taken too long for all. */
+const UNSENT_QUIET_MS = 120_000;
+const UNSENT_MS = 600_000;
 
 type Counted = Duplex & { readonly bytesRead?: number };
 
 /**
  * Sends last bytes, then reads and drops what still arrives: closing with unread bytes in the kernel sends a reset, which
- * makes the client lose the answer. A client that neither sends nor closes is cut after two seconds, one that goes on sending
- * after ten.
+ * makes the client lose the answer. Once all is with the kernel, a client that neither sends nor closes is cut after two
+ * seconds, one that goes on sending after ten.
  */
 export function endWith(socket: Counted, bytes: Buffer): void {
   socket.on('error', () => socket.destroy());
@@ -31,7 +34,17 @@ export function endWith(socket: Counted, bytes: Buffer): void {
 function lingerOn(socket: Counted): void {
   let turns = LINGER_MS / QUIET_MS;
   let received = socket.bytesRead;
+  let unsent = { bytes: Infinity, turns: UNSENT_QUIET_MS / QUIET_MS, allTurns: UNSENT_MS / QUIET_MS };
   const watch = setInterval(() => {
+    // What waits here would be lost with the socket; what is with the kernel is not.
+    if (socket.writableLength > 0) {
+      const { bytes, turns: quietTurns, allTurns } = unsent;
+      const isMoving = socket.writableLength < bytes;
+      const left = isMoving ? UNSENT_QUIET_MS / QUIET_MS : quietTurns - 1;
+      unsent = { bytes: socket.writableLength, turns: left, allTurns: allTurns - 1 };
+      if (left <= 0 || allTurns <= 0) socket.destroy();
+      return;
+    }
     turns--;
     if (socket.bytesRead === received || turns <= 0) socket.destroy();
     received = socket.bytesRead;
