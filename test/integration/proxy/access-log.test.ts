@@ -1,4 +1,7 @@
-import http from 'node:http';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import http, { type IncomingMessage } from 'node:http';
+import http2 from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
@@ -158,6 +161,39 @@ describe('the access log of HTTP', () => {
     await readAll(client);
     await until('it is told', () => log.texts.length === 1);
     expect(log.lines()[0]).toMatchObject({ path: '/chat', status: 101, end: 'tunnel', refused: null });
+  });
+
+  it('tells of a WebSocket over HTTP/2 as of any tunnel', async () => {
+    const port = await startPod(() => undefined);
+    pods[0]?.on('upgrade', ({ headers }: IncomingMessage, socket: Socket) => {
+      const key = `${headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
+      const accept = createHash('sha1').update(key).digest('base64');
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+      );
+      socket.pipe(socket);
+    });
+    const log = createLog();
+    const { connect: open } = await start({
+      routes: [runningRoute('web.pods.localhost', port, { protocol: 'http' })],
+      accessLog: log.sink,
+    });
+    const socket = await open('web.pods.localhost', { ALPNProtocols: ['h2'] });
+    const session = http2.connect('https://web.pods.localhost', { createConnection: () => socket });
+    session.on('error', () => undefined);
+    await once(session, 'remoteSettings');
+    const fields = { ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https', ':path': '/chat' };
+    const stream = session.request({ ...fields, ':authority': 'web.pods.localhost' }, { endStream: false });
+    stream.write('through');
+    expect(String((await once(stream, 'data'))[0])).toBe('through');
+    expect(log.texts).toEqual([]);
+    stream.end();
+    await once(stream.resume(), 'close');
+    await until('it is told', () => log.texts.length === 1);
+    const line = log.lines()[0] as unknown as { bytesIn: number; bytesOut: number };
+    expect(line).toMatchObject({ path: '/chat', status: 200, end: 'tunnel', refused: null });
+    expect(Math.min(line.bytesIn, line.bytesOut)).toBeGreaterThanOrEqual('through'.length);
+    session.destroy();
   });
 });
 

@@ -203,7 +203,8 @@ export class ClientStream implements ExchangeClient {
     this.#answer?.head({ ...head, status: 200 }, { kind: 'until-close' });
     this.#answer?.flush();
     stream.off('drain', this.#onDrain);
-    stream.once('close', () => {
+    // Before #onClose, which reports it.
+    stream.prependOnceListener('close', () => {
       if (this.#telemetry.end !== 'cut') this.#telemetry.end = 'tunnel';
       this.#telemetry.bytesIn = backend.bytesWritten;
       this.#telemetry.bytesOut = backend.bytesRead;
