@@ -86,6 +86,24 @@ describe('a client whose transfer is pending', () => {
     session.destroy();
   });
 
+  it('gets, for a later request of its connection, the id of that request, in the form that it accepts', async () => {
+    const ids: unknown[] = [];
+    const port = await startPod((request, response) => {
+      ids.push(request.headers['x-request-id']);
+      takesBodies(request, response);
+    });
+    const fixture = await start({ routes: [runningRoute(HOST, port, { protocol: 'http' })], limits: pace });
+    const client = await fixture.connect(HOST, http1);
+    client.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+    await once(client, 'data');
+    client.write(`POST / HTTP/1.1\r\nHost: ${HOST}\r\nAccept: application/json\r\nContent-Length: 10\r\n\r\nx`);
+    const text = String(await readAndEnd(client));
+    expect(text).toMatch(/^HTTP\/1\.1 408 [^]*\r\ncontent-type: application\/json/i);
+    expect(ids).toHaveLength(2);
+    expect(text).toContain(String(ids[1]));
+    expect(text.replaceAll(String(ids[1]), '')).not.toContain(String(ids[0]));
+  });
+
   it('loses the streams whose window it keeps closed, be the answers ever so short, and the pod has its places back', async () => {
     const port = await startPod((request, response) => {
       // The one comes to its end, the other is a stream of events that goes on.

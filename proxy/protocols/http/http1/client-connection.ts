@@ -16,7 +16,7 @@ import { speaksH2c } from '../exchange/judge.ts';
 import { clientPace } from '../exchange/limits.ts';
 import { rawResponse, renderProblem } from '../responses/page.ts';
 import { type HttpErrorCode, noteProblem, type Problem, problemOfCode } from '../responses/problem.ts';
-import { expectsContinue, persists, upgradeOf } from '../wire/connection-header.ts';
+import { acceptOf, expectsContinue, persists, upgradeOf } from '../wire/connection-header.ts';
 import { RequestDeadline } from './request-deadline.ts';
 import type { BodyReader, Framing } from '../wire/body-reader.ts';
 import { HeadReader } from '../wire/head-reader.ts';
@@ -435,13 +435,15 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
 
   /** No request could be read: says so and ends. */
   #refuse(code: HttpErrorCode): void {
-    const problem = problemOfCode(code, this.#info.id, 'The connection is closed.');
     const current = this.#current;
+    const requestId = current?.accepted?.requestId ?? this.#info.id;
+    const problem = problemOfCode(code, requestId, 'The connection is closed.');
     const telemetry = current?.telemetry ?? this.#parts.began(this.#info, 'http/1.1');
     noteProblem(telemetry, problem);
     if (current !== null) this.#done(current);
     else this.#parts.ended(telemetry);
-    this.#end(rawResponse(renderProblem(problem, '', this.#parts.version)));
+    const accept = current === null ? '' : acceptOf(current.head);
+    this.#end(rawResponse(renderProblem(problem, accept, this.#parts.version)));
   }
 
   #done(current: CurrentRequest): void {
