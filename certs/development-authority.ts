@@ -39,7 +39,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Authorit
   if (existing !== null) {
     const reason = reasonToReplace(existing.certificate, baseHosts, clock.now());
     if (reason === null) return existing;
-    log.warn({ reason, caPath: certificatePath }, 'a new development CA: clients must be given the new file to trust');
+    log.warn({ reason, caPath: certificatePath }, 'a new development CA was created: clients must trust the new file');
   }
   const { certificate, keys } = await makeAuthority(baseHosts, clock.now());
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -70,7 +70,7 @@ function reasonToReplace(
   nowMs: number,
 ): string | null {
   const validity = { notBeforeMs: certificate.notBefore.getTime(), notAfterMs: certificate.notAfter.getTime() };
-  if (isRenewalDue(validity, nowMs)) return 'the old one has expired or soon will';
+  if (isRenewalDue(validity, nowMs)) return 'the old one has expired or is about to';
   const extension = certificate.getExtension(NAME_CONSTRAINTS);
   const wanted = Buffer.from(constraintsOf(baseHosts));
   const isSame = extension !== null && wanted.equals(Buffer.from(extension.value));

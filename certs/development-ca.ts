@@ -77,7 +77,7 @@ export async function openDevelopmentCa(options: DevelopmentCaOptions): Promise<
           await untilDue(validity, clock, options.lookEveryMs ?? LOOK_EVERY_MS, signal);
           waitMs = 0;
         } catch (error) {
-          log.error({ error: errorText(error) }, 'no certificate could be made; trying again');
+          log.error({ error: errorText(error) }, 'failed to create a certificate; retrying');
         }
         await pause(waitMs, signal);
       }

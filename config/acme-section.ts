@@ -12,9 +12,11 @@ const limit = (fallback: number) => z.int().min(1).max(100_000).default(fallback
 export const acmeSection = z.strictObject({
   directoryUrl: z
     .string({ error: 'must be the URL of an ACME directory, such as https://acme-v02.api.letsencrypt.org/directory' })
-    .refine((url) => url.startsWith('https://') && URL.canParse(url), { error: 'must be a URL that begins https://' }),
+    .refine((url) => url.startsWith('https://') && URL.canParse(url), {
+      error: 'must be a URL that starts with https://',
+    }),
   termsOfServiceAgreed: z.literal(true, {
-    error: 'must be true: read the terms of service of the ACME server, and say that you agree',
+    error: 'must be true: read the terms of service of the ACME server, then set it to agree',
   }),
   contacts: z.array(z.email({ error: 'must be an e-mail address' })).default([]),
   tenants: z.array(z.string()).min(1).optional(),
@@ -22,7 +24,7 @@ export const acmeSection = z.strictObject({
   challenges: z
     .array(z.enum(CHALLENGES))
     .min(1)
-    .refine((list) => new Set(list).size === list.length, { error: 'must not name one twice' })
+    .refine((list) => new Set(list).size === list.length, { error: 'must not contain duplicates' })
     .default([...CHALLENGES]),
   dns: dnsSection.optional(),
   preferredChain: z.string().min(1).optional(),
@@ -69,5 +71,5 @@ export function acmeConfigOf(
 
 /** Nothing of the text is said: it is a secret. */
 function hmacKeyProblem(text: string): string | null {
-  return HMAC_KEY.test(text) ? null : 'must hold the key as the ACME server gave it, in base64url, and nothing else';
+  return HMAC_KEY.test(text) ? null : 'must contain only the key, in base64url, as issued by the ACME server';
 }

@@ -86,9 +86,7 @@ export function readMetricsToken(path: string): string | null {
 
 function metricsTokenProblem(token: string): string | null {
   const isGood = token.length >= TOKEN_LEAST_LENGTH && /^[\x21-\x7e]+$/.test(token);
-  return isGood
-    ? null
-    : `must contain a token of at least ${TOKEN_LEAST_LENGTH} printable characters, and nothing else`;
+  return isGood ? null : `must contain only a token of at least ${TOKEN_LEAST_LENGTH} printable characters`;
 }
 
 /** Of the Service in deploy/base/services.yaml. */

@@ -22,7 +22,7 @@ const bounds = (unit: string) =>
     .strictObject({ minimum: z.int().min(1), maximum: z.int().min(1) })
     .refine(({ minimum, maximum }) => minimum <= maximum, { error: `minimum must not exceed maximum (${unit})` });
 
-const SERVICE_RULE = 'must be the name of a service, or name@tenant where another tenant signs its tokens';
+const SERVICE_RULE = 'must be the name of a service, or name@tenant if another tenant signs its tokens';
 
 const publicKey = z.string().superRefine((pem, context) => {
   const problem = publicKeyProblem(pem);
@@ -39,7 +39,7 @@ const tenant = z
     administrators: z.array(z.string().min(1)).default([]),
     services: z.array(z.string().regex(/^[^\s@]+(@[^\s@]+)?$/, { error: SERVICE_RULE })).default([]),
   })
-  .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'give key or jwks, not both' });
+  .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'must not have both key and jwks' });
 
 const addressRange = z.string().refine((text) => parseAddressRange(text) !== null, { error: ADDRESS_RANGE_RULE });
 
@@ -138,7 +138,7 @@ export function readConfigFile(text: string, problems: string[]): ConfigFile | n
   if (document.errors.length > 0) {
     for (const error of document.errors) {
       const { line, col } = lines.linePos(error.pos[0]);
-      problems.push(`PODGATE_CONFIG line ${line} column ${col}: this is no YAML (${error.code}); correct the file.`);
+      problems.push(`PODGATE_CONFIG line ${line} column ${col}: invalid YAML (${error.code}); correct the file.`);
     }
     return null;
   }
@@ -152,16 +152,16 @@ function sentenceOf(issue: z.core.$ZodIssue): string {
   const path = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('');
   const where = `PODGATE_CONFIG ${path.replace(/^\./, '')}`.trim();
   if (issue.code === 'unrecognized_keys') {
-    return `${where}: no such key: ${issue.keys.join(', ')}; remove it or correct its name.`;
+    return `${where}: unknown key: ${issue.keys.join(', ')}; remove it or correct its name.`;
   }
   return `${where}: ${issue.message.replace(/^Invalid input: /, '')}.`;
 }
 
 function publicKeyProblem(pem: string): string | null {
-  if (pem.includes('PRIVATE KEY')) return 'is a private key; give the public one';
+  if (pem.includes('PRIVATE KEY')) return 'is a private key; use the public one';
   try {
     return createPublicKey(pem).asymmetricKeyType === 'rsa' ? null : 'must be an RSA public key (RS256)';
   } catch {
-    return 'must be an RSA public key or a certificate in PEM form';
+    return 'must be an RSA public key or a certificate in PEM format';
   }
 }

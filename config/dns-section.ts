@@ -6,7 +6,7 @@ import { caProblem, checkFile } from './named-file.ts';
 
 const DNS_PORT = 53;
 const serverAddress = z.string().refine((text) => addressAndPort(text) !== null, {
-  error: 'must be an IP address, or one and a port: 192.0.2.1, 192.0.2.1:53, [2001:db8::1]:53',
+  error: 'must be an IP address with an optional port: 192.0.2.1, 192.0.2.1:53, [2001:db8::1]:53',
 });
 const timeout = (fallback: number) => z.int().min(1_000).max(600_000).default(fallback);
 
@@ -26,7 +26,9 @@ export const dnsSection = z
       .optional(),
     http: z
       .strictObject({
-        url: z.string().refine(isAllowedUrl, { error: 'must be a URL that begins https:// (or http:// on loopback)' }),
+        url: z
+          .string()
+          .refine(isAllowedUrl, { error: 'must be a URL that starts with https:// (or http:// on loopback)' }),
         tokenFile: z.string().min(1),
         caFile: z.string().min(1).optional(),
         timeoutMs: timeout(30_000),
@@ -34,7 +36,7 @@ export const dnsSection = z
       .optional(),
   })
   .refine(({ update, exec, http }) => [update, exec, http].filter((one) => one !== undefined).length === 1, {
-    error: 'give exactly one of update, exec and http',
+    error: 'must have exactly one of update, exec and http',
   });
 
 /** The files that are named must be readable now; what is wrong is added to `problems`, by key. */
@@ -53,7 +55,7 @@ export function dnsConfigOf(
   if (update !== undefined) {
     const server = hostAndPort(update.server);
     if (server === null)
-      problems.push(`${where}.update.server: must be a host name or an address, with a port if it is not 53.`);
+      problems.push(`${where}.update.server: must be a host name or an address, with a port unless it is 53.`);
     const keyFile = resolve(cwd, update.keyFile);
     checkFile(keyFile, `${where}.update.keyFile`, (text) => (tsigKeyOf(text) === null ? TSIG_RULE : null), problems);
     return { ...shared, writer: { kind: 'update', server: server ?? { host: '', port: DNS_PORT }, keyFile } };
@@ -76,8 +78,9 @@ export function dnsConfigOf(
   };
 }
 
-const TSIG_RULE = 'must hold one key as tsig-keygen writes it: key "name" { algorithm hmac-sha256; secret "..."; };';
-const TOKEN_RULE = 'must hold a token of printable ASCII characters, and nothing else';
+const TSIG_RULE =
+  'must contain one key as written by tsig-keygen: key "name" { algorithm hmac-sha256; secret "..."; };';
+const TOKEN_RULE = 'must contain only a token of printable ASCII characters';
 
 /** A key file of BIND: name, algorithm and secret; null when it is none. */
 export function tsigKeyOf(

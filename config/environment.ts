@@ -49,7 +49,7 @@ const VARIABLES = z.object({
   PODGATE_WORKERS: z
     .string()
     .regex(/^\d{1,3}$/, {
-      error: `must be a number of processes from 0 to ${WORKERS_MAX} (default: one a core)`,
+      error: `must be a number of processes from 0 to ${WORKERS_MAX} (default: one per core)`,
       abort: true,
     })
     .transform(Number)
@@ -75,7 +75,7 @@ export function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Env
   const given = Object.entries(env).filter(([name, value]) => name.startsWith(PREFIX) && value !== undefined);
   const unknown = given.map(([name]) => name).filter((name) => !known.includes(name));
   if (unknown.length > 0) {
-    problems.push(`${unknown.join(', ')}: no such setting; remove it. There are: ${known.join(', ')}.`);
+    problems.push(`${unknown.join(', ')}: unknown setting; remove it. Known settings: ${known.join(', ')}.`);
   }
   // An empty variable is an unset one: that is how compose files and manifests leave settings open.
   const read = VARIABLES.safeParse(Object.fromEntries(given.filter(([, value]) => value !== '')));

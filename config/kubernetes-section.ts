@@ -8,7 +8,7 @@ const DEFAULT_NAMESPACE = 'podgate-pods';
 
 const text = z.string().min(1, { error: 'must not be empty' });
 const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/, {
-  error: 'must be the name of a Kubernetes object: lower-case letters, digits, inner hyphens and dots',
+  error: 'must be the name of a Kubernetes object: lowercase letters, digits, inner hyphens and dots',
 });
 const LABEL_VALUE = /^([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?$/;
 const LABEL_KEY = /^([a-z0-9.-]{1,253}\/)?[A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?$/;
@@ -50,7 +50,7 @@ export const kubernetesSection = z.strictObject({
           tolerationSeconds: z.int().min(0).max(86_400).optional(),
         })
         .refine(({ effect, tolerationSeconds }) => tolerationSeconds === undefined || effect === 'NoExecute', {
-          error: 'tolerationSeconds belongs to effect NoExecute',
+          error: 'tolerationSeconds requires the effect NoExecute',
         }),
     )
     .default([]),
@@ -59,7 +59,7 @@ export const kubernetesSection = z.strictObject({
       namespace: z.string().refine(isNamespace, { error: NAMESPACE_RULE }).default('podgate'),
       labels: labels
         .refine((given) => Object.keys(given).length > 0, {
-          error: 'must name at least one label: none would be every pod',
+          error: 'must have at least one label: without any, it would match every pod',
         })
         .default({ 'app.kubernetes.io/name': 'podgate', 'app.kubernetes.io/component': 'gateway' }),
     })
@@ -84,10 +84,10 @@ export function kubernetesConfigOf(
 ): KubernetesConfig | null {
   if (given.orchestrator === 'process') {
     if (given.namespace !== undefined) {
-      problems.push('PODGATE_NAMESPACE: belongs to PODGATE_ORCHESTRATOR=kubernetes; set that, or unset this.');
+      problems.push('PODGATE_NAMESPACE: requires PODGATE_ORCHESTRATOR=kubernetes; set that, or unset this.');
     }
     if (given.section !== undefined) {
-      problems.push('PODGATE_CONFIG kubernetes: belongs to PODGATE_ORCHESTRATOR=kubernetes; set that, or remove this.');
+      problems.push('PODGATE_CONFIG kubernetes: requires PODGATE_ORCHESTRATOR=kubernetes; set that, or remove this.');
     }
     return null;
   }
@@ -95,10 +95,10 @@ export function kubernetesConfigOf(
   const isInCluster = (env['KUBERNETES_SERVICE_HOST'] ?? '') !== '';
   if (kubeconfig === '' && !isInCluster) {
     problems.push(
-      'PODGATE_ORCHESTRATOR: kubernetes needs KUBECONFIG, the path of a kubeconfig file, where Podgate does not run in a pod of the cluster.',
+      'PODGATE_ORCHESTRATOR: kubernetes requires KUBECONFIG, the path of a kubeconfig file, unless Podgate runs in a pod of the cluster.',
     );
   }
-  if (kubeconfig.includes(':')) problems.push('KUBECONFIG: must be the path of one file here, without a colon.');
+  if (kubeconfig.includes(':')) problems.push('KUBECONFIG: must be the path of a single file, without a colon.');
   const { storageClass, tolerations, ...section } = given.section ?? kubernetesSection.parse({});
   return {
     ...section,

@@ -43,7 +43,7 @@ function readNamedFile(name: string | undefined, cwd: string, problems: string[]
     text = readFileSync(resolve(cwd, name), 'utf8');
   } catch (error) {
     const code = errorCode(error) ?? 'unknown error';
-    problems.push(`PODGATE_CONFIG: the file cannot be read (${code}); name a YAML file, or unset it.`);
+    problems.push(`PODGATE_CONFIG: the file cannot be read (${code}); set it to a YAML file, or unset it.`);
     return null;
   }
   return readConfigFile(text, problems);
@@ -82,7 +82,7 @@ function combine(
     problems,
   );
   if (kubernetes !== null && file.process !== undefined) {
-    problems.push('PODGATE_CONFIG process: belongs to PODGATE_ORCHESTRATOR=process; set that, or remove this.');
+    problems.push('PODGATE_CONFIG process: requires PODGATE_ORCHESTRATOR=process; set that, or remove this.');
   }
   return {
     ...apart,
@@ -171,7 +171,7 @@ function portProblems(ports: Record<'httpsPort' | 'httpPort' | 'controlPort', nu
   const fixed = Object.values(ports).filter((port) => port !== 0);
   if (new Set(fixed).size === fixed.length) return;
   problems.push(
-    'PODGATE_HTTPS_PORT, PODGATE_HTTP_PORT, PODGATE_CONTROL_PORT: two of them are the same port; give each its own.',
+    'PODGATE_HTTPS_PORT, PODGATE_HTTP_PORT, PODGATE_CONTROL_PORT: two of them are the same port; use a different port for each.',
   );
 }
 
@@ -179,7 +179,7 @@ function listenerProblems(listeners: Config['listeners'], taken: readonly number
   const seen = new Set(taken);
   for (const [index, { port }] of listeners.entries()) {
     if (seen.has(port))
-      problems.push(`PODGATE_CONFIG listeners[${index}].port: ${port} is used already; give each its own.`);
+      problems.push(`PODGATE_CONFIG listeners[${index}].port: ${port} is already used; use a different port for each.`);
     seen.add(port);
   }
 }
@@ -189,7 +189,9 @@ function redisCaProblems(environment: Environment, cwd: string, problems: string
   const { PODGATE_REDIS_CA_FILE: file, PODGATE_REDIS_URL: url = '' } = environment;
   if (file === undefined) return;
   if (!/^rediss[:+]/.test(url)) {
-    problems.push('PODGATE_REDIS_CA_FILE: is for TLS only; set PODGATE_REDIS_URL to rediss://..., or unset this.');
+    problems.push(
+      'PODGATE_REDIS_CA_FILE: is used with TLS only; set PODGATE_REDIS_URL to rediss://..., or unset this.',
+    );
     return;
   }
   checkFile(resolve(cwd, file), 'PODGATE_REDIS_CA_FILE', caProblem, problems);
@@ -201,7 +203,7 @@ function hostProblems(environment: Environment, problems: string[]): void {
   if (environment.PODGATE_ORCHESTRATOR !== 'process') return;
   if (isLoopback(host) || environment.PODGATE_ALLOW_REMOTE_PROCESS_PODS === 'yes') return;
   problems.push(
-    'PODGATE_HOST: is not a loopback address, and pods would run as processes of this machine for everyone who reaches it; ' +
+    'PODGATE_HOST: is not a loopback address, so anyone who can reach it could run pods as processes on this machine; ' +
       'unset it, or set PODGATE_ALLOW_REMOTE_PROCESS_PODS=yes if that is what you want.',
   );
 }
@@ -235,7 +237,8 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
       );
     }
     const before = tenants.slice(0, index);
-    if (before.some(({ id }) => id === tenant.id)) problems.push(`${where}.id: is taken; give each tenant its own.`);
+    if (before.some(({ id }) => id === tenant.id))
+      problems.push(`${where}.id: is already used; use a different id for each tenant.`);
     for (const service of tenant.services) {
       if (tenants.some(({ id }) => id === service.tenant)) continue;
       problems.push(
@@ -245,7 +248,7 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
     const clashes = ({ baseHost }: TenantConfig): boolean =>
       isInside(tenant.baseHost, baseHost) || isInside(baseHost, tenant.baseHost);
     if (before.some(clashes)) {
-      problems.push(`${where}.baseHost: is that of another tenant, or lies among its pods' names; choose another.`);
+      problems.push(`${where}.baseHost: belongs to another tenant, or overlaps with its pods' names; choose another.`);
     }
   }
 }
@@ -278,11 +281,13 @@ function podLimitsOf(file: ConfigFile, problems: string[]): PodLimitsConfig {
     value >= minimum && value <= maximum;
   const where = 'PODGATE_CONFIG resources.default';
   if (![cpuRequest, cpuLimit].every((value) => isWithin(value, cpu)) || cpuRequest > cpuLimit) {
-    problems.push(`${where}: cpuRequest and cpuLimit must lie within resources.cpu, the request not above the limit.`);
+    problems.push(
+      `${where}: cpuRequest and cpuLimit must be within resources.cpu, and the request must not exceed the limit.`,
+    );
   }
   if (![memRequest, memLimit].every((value) => isWithin(value, memory)) || memRequest > memLimit) {
     problems.push(
-      `${where}: memRequest and memLimit must lie within resources.memory, the request not above the limit.`,
+      `${where}: memRequest and memLimit must be within resources.memory, and the request must not exceed the limit.`,
     );
   }
   if (gpus > gpusMaximum) problems.push(`${where}.gpus: must not exceed resources.gpusMaximum.`);

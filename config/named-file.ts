@@ -23,8 +23,8 @@ export function checkFile(
 /** What is wrong with a file of authorities (PEM), by its first certificate; null = nothing. */
 export function caProblem(text: string): string | null {
   try {
-    return new X509Certificate(text).ca ? null : 'contains a certificate that is not of a CA';
+    return new X509Certificate(text).ca ? null : 'contains a certificate that is not a CA certificate';
   } catch {
-    return 'contains no certificate in PEM form';
+    return 'contains no certificate in PEM format';
   }
 }

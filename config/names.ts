@@ -31,7 +31,7 @@ export function isInside(host: string, baseHost: string): boolean {
 }
 
 export const ADDRESS_RANGE_RULE = 'must be an IP address or a network such as 10.0.0.0/8';
-export const SITE_RULE = `must be at most ${SITE_MAX_LENGTH} lower-case letters, digits and inner hyphens`;
-export const TENANT_RULE = `must be at most ${TENANT_MAX_LENGTH} lower-case letters, digits and inner hyphens`;
-export const NAMESPACE_RULE = 'must be at most 63 lower-case letters, digits and inner hyphens';
-export const BASE_HOST_RULE = `must be a lower-case host name of at most ${BASE_HOST_MAX_LENGTH} characters, without port`;
+export const SITE_RULE = `must be at most ${SITE_MAX_LENGTH} lowercase letters, digits and inner hyphens`;
+export const TENANT_RULE = `must be at most ${TENANT_MAX_LENGTH} lowercase letters, digits and inner hyphens`;
+export const NAMESPACE_RULE = 'must be at most 63 lowercase letters, digits and inner hyphens';
+export const BASE_HOST_RULE = `must be a lowercase host name of at most ${BASE_HOST_MAX_LENGTH} characters, without a port`;

@@ -1,5 +1,5 @@
 export const REDIS_URL_RULE =
-  'must have the form redis://[user:password@]host[:port][/database], or rediss:// for TLS; with Sentinel ' +
+  'must have the form redis://[user:password@]host[:port][/database], or rediss:// for TLS; with Sentinel, ' +
   'redis+sentinel://[user:password@]host[:port],host[:port]/master[/database], or rediss+sentinel://; user and password percent-encoded';
 export const REDIS_REPLICAS_RULE = 'must be a number from 0 to 9 (default: 1 with Sentinel, else 0)';
 

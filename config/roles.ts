@@ -4,7 +4,7 @@ import type { ControlPlaneConfig, GatewayListenerConfig, Role, RoleSettings } fr
 import { checkFile } from './named-file.ts';
 
 export const ALL_ROLES: readonly Role[] = ['gateway', 'control', 'spawner', 'health'];
-export const ROLES_RULE = `must be all (the default), or some of ${ALL_ROLES.join(', ')} with commas between`;
+export const ROLES_RULE = `must be all (the default), or a comma-separated list of ${ALL_ROLES.join(', ')}`;
 
 /** Null: there is no such role. */
 export function parseRoles(text: string): readonly Role[] | null {
@@ -56,20 +56,22 @@ export function roleSettings(
   const listener = 'PODGATE_CONFIG gatewayListener';
   const plane = 'PODGATE_CONFIG controlPlane';
   if (has('gateway') && !has('control') && !isGatewayAlone)
-    problems.push('PODGATE_ROLES: gateway goes with control, or stands alone; add control, or name gateway only.');
+    problems.push(
+      'PODGATE_ROLES: gateway must be combined with control or used alone; add control, or use only gateway.',
+    );
   if (isGatewayAlone && given.controlPlane === undefined)
-    problems.push(`${plane}: is missing; a gateway without a control plane of its own must know where to find one.`);
+    problems.push(`${plane}: is missing; a separate gateway needs the address of its control plane.`);
   if (!isGatewayAlone && given.controlPlane !== undefined)
-    problems.push(`${plane}: is for PODGATE_ROLES=gateway; remove it, or set that.`);
+    problems.push(`${plane}: requires PODGATE_ROLES=gateway; remove it, or set that.`);
   if (!has('control') && given.gatewayListener !== undefined)
-    problems.push(`${listener}: is for replicas with the role control; remove it, or add the role to PODGATE_ROLES.`);
+    problems.push(`${listener}: requires the role control; remove it, or add the role to PODGATE_ROLES.`);
   if (!isGatewayAlone && store === 'sqlite') {
     if (!(['control', 'spawner', 'health'] as const).every(has))
       problems.push(
-        'PODGATE_ROLES: control, spawner and health can be divided between replicas only where they share a store; set PODGATE_REDIS_URL, or name all three.',
+        'PODGATE_ROLES: control, spawner and health can be split between replicas only if they share a store; set PODGATE_REDIS_URL, or use all three.',
       );
     else if (!has('gateway') && given.gatewayListener === undefined)
-      problems.push(`${listener}: is missing; without it and without the role gateway nobody could reach a pod.`);
+      problems.push(`${listener}: is missing; without it and without the role gateway, no client could reach a pod.`);
   }
   return {
     roles,

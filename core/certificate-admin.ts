@@ -10,7 +10,7 @@ export interface CertificateStatus {
   readonly tenant: string | null;
   /** Whose pod it is for; null: the installation itself needs it. */
   readonly user: string | null;
-  /** Null: there is none yet, what it will replace is served. */
+  /** Null: not yet issued, what it will replace is served. */
   readonly held: {
     readonly issuer: string;
     readonly serial: string;

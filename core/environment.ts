@@ -16,7 +16,7 @@ export type OpenEnvironment = (uid: string, stored: StoredEnvironment) => Readon
 
 /** For the user of a pod whose variables cannot be opened. */
 export const UNREADABLE_ENVIRONMENT =
-  'No configured key can decrypt the environment variables of this pod: write them again, or ask the operator to restore the keyring.';
+  'No configured key can decrypt the environment variables of this pod: set them again, or ask the operator to restore the keyring.';
 
 /** What callers below USER see in place of each value. */
 export const HIDDEN_VALUE = '********';

@@ -21,7 +21,7 @@ export const ERRORS = {
   'route.certificate': {
     fault: 'client',
     retryable: false,
-    message: 'This pod asks for a client certificate that it trusts.',
+    message: 'This pod requires a client certificate that it trusts.',
   },
   'route.full': { fault: 'gateway', retryable: true, message: 'Too many connections.' },
   'route.no-descriptors': {
@@ -52,11 +52,11 @@ export const ERRORS = {
   'request.timeout': { fault: 'client', retryable: true, message: 'The request did not arrive in time.' },
   // The API.
   'api.invalid': { fault: 'client', retryable: false, message: 'The request is not valid.' },
-  'api.unauthenticated': { fault: 'client', retryable: false, message: 'A valid token is needed.' },
+  'api.unauthenticated': { fault: 'client', retryable: false, message: 'A valid token is required.' },
   'api.forbidden': { fault: 'client', retryable: false, message: 'Not allowed.' },
   'api.not-found': { fault: 'client', retryable: false, message: 'Not found.' },
-  'api.method-not-allowed': { fault: 'client', retryable: false, message: 'This path does not take that method.' },
-  'api.conflict': { fault: 'client', retryable: true, message: 'It exists already or was changed meanwhile.' },
+  'api.method-not-allowed': { fault: 'client', retryable: false, message: 'This path does not support that method.' },
+  'api.conflict': { fault: 'client', retryable: true, message: 'It already exists, or was modified concurrently.' },
   'api.precondition-failed': { fault: 'client', retryable: false, message: 'The pod has changed since you read it.' },
   'api.unsupported-media-type': { fault: 'client', retryable: false, message: 'The body must be JSON.' },
   'api.too-large': { fault: 'client', retryable: false, message: 'The body is too large.' },
@@ -65,17 +65,21 @@ export const ERRORS = {
   'api.overloaded': { fault: 'gateway', retryable: true, message: 'The API is at its limit. Try again in a moment.' },
   'api.unavailable': { fault: 'gateway', retryable: true, message: 'The API does not answer at the moment.' },
   'api.unknown-host': { fault: 'client', retryable: false, message: 'This port does not serve that host name.' },
-  'api.internal': { fault: 'gateway', retryable: false, message: 'An unexpected error; the log has it by request id.' },
+  'api.internal': {
+    fault: 'gateway',
+    retryable: false,
+    message: 'Unexpected error; the log contains the details under the request ID.',
+  },
   // The outside.
-  'store.unavailable': { fault: 'operator', retryable: true, message: 'The store does not answer. Try again soon.' },
+  'store.unavailable': { fault: 'operator', retryable: true, message: 'The store does not respond. Try again soon.' },
   'store.suspect': {
     fault: 'operator',
     retryable: true,
     message:
       'The store is suspect: nothing can be changed until the operator has checked it. Running pods are not affected.',
   },
-  'orchestrator.unavailable': { fault: 'operator', retryable: true, message: 'The orchestrator does not answer.' },
-  'vault.cannot-open': { fault: 'operator', retryable: false, message: 'No secret key opens what is stored.' },
+  'orchestrator.unavailable': { fault: 'operator', retryable: true, message: 'The orchestrator does not respond.' },
+  'vault.cannot-open': { fault: 'operator', retryable: false, message: 'No configured key can decrypt this value.' },
   'config.invalid': { fault: 'operator', retryable: false, message: 'The configuration is not valid.' },
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -25,7 +25,10 @@ export function setGuardedInterval(options: {
       const nowMs = performance.now();
       if (nowMs - complainedMs < COMPLAIN_EVERY_MS) return;
       complainedMs = nowMs;
-      log.error({ timer: name, error: errorText(error) }, 'a timer failed; its next turn follows');
+      log.error(
+        { timer: name, error: errorText(error) },
+        'a timer callback failed; it runs again at its next interval',
+      );
     }
   }, everyMs);
 }

@@ -26,12 +26,12 @@ export interface Place {
 
 /** One sentence about what is wrong with a pod id, or null. `stanzas` are the names of its networking. */
 export function podIdProblem(podId: string, place: Place, stanzas: readonly string[]): string | null {
-  if (!POD_ID.test(podId)) return 'must start with a lower-case letter and hold only lower-case letters and digits';
+  if (!POD_ID.test(podId)) return 'must start with a lowercase letter and contain only lowercase letters and digits';
   if (podId.length < POD_ID_MIN_LENGTH) return `must have at least ${POD_ID_MIN_LENGTH} characters`;
   if (RESERVED_POD_IDS.has(podId)) return 'is reserved';
   const most = podIdMaxLength(place, stanzas);
   if (podId.length > most) {
-    return `must have at most ${most} characters here (host label and workload name stay within ${LABEL_MAX_LENGTH})`;
+    return `must have at most ${most} characters here (host label and workload name are limited to ${LABEL_MAX_LENGTH})`;
   }
   return null;
 }
@@ -47,7 +47,7 @@ export function podIdMaxLength(place: Place, stanzas: readonly string[]): number
 
 /** One sentence about what is wrong with a stanza name, or null. */
 export function stanzaProblem(stanza: string): string | null {
-  if (!STANZA.test(stanza)) return 'must hold only lower-case letters and digits';
+  if (!STANZA.test(stanza)) return 'must contain only lowercase letters and digits';
   if (stanza.length < STANZA_MIN_LENGTH) return `must have at least ${STANZA_MIN_LENGTH} characters`;
   if (stanza.length > LABEL_MAX_LENGTH - POD_ID_MIN_LENGTH - 1) {
     return `must have at most ${LABEL_MAX_LENGTH - POD_ID_MIN_LENGTH - 1} characters`;

@@ -37,7 +37,7 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
     isPaused = true;
     log.warn(
       { pauseAt: plan.pauseAt, resumeAt: plan.resumeAt },
-      'file descriptors are running out: not accepting until some are free; raise the limit (ulimit -n)',
+      'running out of file descriptors: not accepting until some are free; raise the limit (ulimit -n)',
     );
     pause();
   }
@@ -49,10 +49,10 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
       const open = await count();
       if (open > plan.resumeAt) return;
       isPaused = false;
-      log.info({ open }, 'file descriptors are free again: accepting');
+      log.info({ open }, 'file descriptors are available again: accepting');
       resume();
     } catch (error) {
-      log.debug({ error: errorText(error) }, 'file descriptors could not be counted');
+      log.debug({ error: errorText(error) }, 'failed to count file descriptors');
     } finally {
       isCounting = false;
     }

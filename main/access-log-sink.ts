@@ -79,7 +79,7 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     const nowMs = performance.now();
     if (nowMs - complainedMs < COMPLAIN_EVERY_MS) return;
     complainedMs = nowMs;
-    log.warn({ error: errorText(error) }, 'the access log cannot be written');
+    log.warn({ error: errorText(error) }, 'failed to write the access log');
   });
   destination.on('ready', () => {
     if (!isFile) return;

@@ -36,7 +36,7 @@ export async function writeAdminToken({ path, tenant, key, log }: AdminTokenOpti
     await rename(`${path}.new`, path);
     return true;
   } catch (error) {
-    log.error({ path, error: errorText(error) }, 'the token file cannot be written; trying again');
+    log.error({ path, error: errorText(error) }, 'failed to write the token file; retrying');
     return false;
   }
 }

@@ -40,7 +40,7 @@ export async function agreeOnFiles(
   if (opened === own) return false;
   const contents: unknown = JSON.parse(opened);
   if (!Array.isArray(contents) || contents.length !== paths.length) {
-    throw new PodgateError('api.internal', { detail: `what was agreed on as ${name} is damaged` });
+    throw new PodgateError('api.internal', { detail: `the shared value ${name} is damaged` });
   }
   for (const [at, path] of paths.entries()) {
     await writeFile(`${path}.new`, String(contents[at]), { mode: 0o600, flush: true });
@@ -86,7 +86,7 @@ function openAgreed(vault: Vault, sealed: string, context: string, keyringPath: 
     if (!(error instanceof PodgateError) || error.code !== 'vault.cannot-open') throw error;
     throw new PodgateError('config.invalid', {
       publicMessages: [
-        `The keyring ${keyringPath} is not the one with which this store was written: it does not open what is in it. Give every replica the same keyring (PODGATE_SECRET_KEY_FILE).`,
+        `The keyring ${keyringPath} is not the one this store was written with: it cannot decrypt the stored values. Use the same keyring in every replica (PODGATE_SECRET_KEY_FILE).`,
       ],
       cause: error,
     });

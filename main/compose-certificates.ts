@@ -108,7 +108,7 @@ async function dnsSettingsOf(config: AcmeDnsConfig | null, path: string): Promis
       const key = tsigKeyOf(await readFile(writer.keyFile, 'utf8'));
       const algorithm = TSIG_ALGORITHMS.find((one) => one === key?.algorithm);
       // It was there, and good, when the configuration was read.
-      if (key === null || algorithm === undefined) throw new Error(`${writer.keyFile} holds no key any more`);
+      if (key === null || algorithm === undefined) throw new Error(`${writer.keyFile} no longer contains a key`);
       const secret = Buffer.from(key.secret, 'base64');
       return {
         ...config,

@@ -101,7 +101,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     signal: link.ending,
     onWaiting(error) {
       log.warn({ error: error.publicMessages.join(' ') }, 'waiting for Redis before this replica can start');
-      waits.waitingFor('Redis, which does not answer');
+      waits.waitingFor('Redis, which does not respond');
     },
   });
   waits.end();
@@ -364,7 +364,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       if (stopAll !== null && link.isForGood()) {
         await keepAllOutput({ logs, orchestrator, log }, AbortSignal.timeout(KEEP_OUTPUT_MS)).catch(
           (error: unknown) => {
-            log.warn({ error: String(error) }, 'not all that pods printed is kept');
+            log.warn({ error: String(error) }, 'some output of pods could not be stored');
           },
         );
         await stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch(logUnfinished);
@@ -376,7 +376,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   }
 
   function logUnfinished(error: unknown): void {
-    log.warn({ error: String(error) }, 'not all pods ended in time; the next start ends them');
+    log.warn({ error: String(error) }, 'some pods did not stop in time; the next start stops them');
   }
 
   return { run };
@@ -415,7 +415,7 @@ async function copyStore(database: Database, path: string): Promise<number> {
   if (database.copyTo !== undefined) return database.copyTo(path);
   throw new PodgateError('config.invalid', {
     publicMessages: [
-      'The store is in Redis, which makes its own copies: redis-cli --rdb FILE, or see docs/operations.md.',
+      'The store is in Redis, which creates its own backups: redis-cli --rdb FILE, or see docs/operations.md.',
     ],
   });
 }

@@ -17,7 +17,7 @@ export async function runControlChild(): Promise<void> {
   endOnUncaught(log);
   const lock = await acquireExclusiveLock(join(settings.config.dataDir, 'control.lock'), PREDECESSOR_MS);
   if (lock === null) {
-    log.error({}, 'another control process still uses the data directory');
+    log.error({}, 'another control process is still using the data directory');
     process.exit(1);
   }
   // Kept until the end: a lock that nothing refers to is given back when its memory is.
@@ -29,7 +29,7 @@ export async function runControlChild(): Promise<void> {
     process.exit(0);
   } catch (error) {
     if (error instanceof PodgateError && error.code === 'config.invalid') {
-      for (const message of error.publicMessages) process.stderr.write(`podgate: it does not start: ${message}\n`);
+      for (const message of error.publicMessages) process.stderr.write(`podgate: cannot start: ${message}\n`);
       process.exit(EXIT_CONFIG);
     }
     // Told to end while it waited for a store that does not answer.

@@ -46,13 +46,13 @@ export async function openDataDirectory(path: string): Promise<DataDirectory> {
   } catch (error) {
     if (error instanceof PodgateError) throw error;
     throw unusable(
-      `PODGATE_DATA_DIR: ${path} cannot be used: ${reasonOf(error)}; name a directory that you may write to.`,
+      `PODGATE_DATA_DIR: ${path} cannot be used: ${reasonOf(error)}; set it to a directory that you can write to.`,
       error,
     );
   }
   if (lock === null) {
     throw unusable(
-      `PODGATE_DATA_DIR: another Podgate${holderOf(path)} runs with ${path}; end that one first, or name another directory.`,
+      `PODGATE_DATA_DIR: another Podgate${holderOf(path)} is running with ${path}; stop it first, or use another directory.`,
     );
   }
   writeFileSync(join(path, 'supervisor.pid'), `${process.pid}\n`, { mode: 0o600 });
@@ -86,7 +86,7 @@ function refuseForeign(path: string): void {
   const { uid } = statSync(path);
   if (uid === 0 || uid === process.geteuid?.()) return;
   throw unusable(
-    `PODGATE_DATA_DIR: ${path} belongs to another user (user id ${uid}), who could change what is kept there; start Podgate as that user, or name a directory of your own.`,
+    `PODGATE_DATA_DIR: ${path} belongs to another user (user id ${uid}), who could change its contents; run Podgate as that user, or use a directory of your own.`,
   );
 }
 
@@ -99,7 +99,7 @@ function refuseShared(path: string): void {
   const isOurGroup = gid === process.getegid?.() || process.getgroups?.().includes(gid) === true;
   if ((mode & 0o002) === 0 && ((mode & 0o020) === 0 || isOurGroup)) return;
   throw unusable(
-    `PODGATE_DATA_DIR: others may write to ${path}, and so change the keys that are kept there; say: chmod go-w ${shellWord(path)}, or name a directory below it that does not exist yet.`,
+    `PODGATE_DATA_DIR: other users can write to ${path} and change the keys in it; run chmod go-w ${shellWord(path)}, or use a new subdirectory of it.`,
   );
 }
 
@@ -108,10 +108,10 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   EROFS: 'the file system is read-only',
   EEXIST: 'it is not a directory',
-  ENOTDIR: 'a part of the path is not a directory',
-  ENOENT: 'no directory can be made there',
+  ENOTDIR: 'part of the path is not a directory',
+  ENOENT: 'the directory cannot be created',
   ENAMETOOLONG: 'the name is too long',
-  ENOSPC: 'no space is left',
+  ENOSPC: 'no space left on the device',
 };
 
 function reasonOf(error: unknown): string {

@@ -117,7 +117,7 @@ async function listen(gateway: Gateway, kind: ListenKind, handle: object, log: L
   try {
     return await gateway.listen(kind, handle);
   } catch (error) {
-    log.error({ kind, error: errorText(error) }, 'cannot accept on a socket of the supervisor');
+    log.error({ kind, error: errorText(error) }, 'cannot accept on a socket from the supervisor');
     return null;
   }
 }

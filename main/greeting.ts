@@ -41,13 +41,13 @@ export function greetingOf(options: GreetingOptions): string {
   const where =
     config.kubernetes === null
       ? (options.protection ??
-        `Pods run as processes of this machine, ${asRoot ? 'each under a user id of its own' : 'with your rights'}: create none that you do not trust.`)
+        `Pods run as processes on this machine, ${asRoot ? 'each with its own user ID' : 'with your rights'}: create only pods that you trust.`)
       : `Pods run in the namespace ${config.kubernetes.namespace} of the cluster.`;
   const ports = config.listeners.map(({ port: each }) => each);
   const also =
     ports.length === 0
       ? ''
-      : `Everything is also at port${ports.length > 1 ? 's' : ''} ${ports.join(', ').replace(/, (\d+)$/, ' and $1')}.\n`;
+      : `Everything is also available on port${ports.length > 1 ? 's' : ''} ${ports.join(', ').replace(/, (\d+)$/, ' and $1')}.\n`;
   return `
 Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s). API: ${origin(baseHost)}/v3/pods, pods: ${origin(`<pod>.pods.${baseHost}`)}
 ${also}${where}
@@ -60,7 +60,7 @@ A web server:
   ${create({ pod_id: 'hello', pod_template: 'podgate/hello' })}
   curl --cacert ${path('ca.pem')} ${resolves}${origin(`hello.pods.${baseHost}`)}/
 ${resolvesNames ? '' : `\n${resolveHint(baseHost, asRoot)}\n`}
-${config.kubernetes === null ? 'Ctrl-C ends it, pods included; they are started again with it.' : 'Ctrl-C ends it; pods go on, and are reached again when it is back.'}
+${config.kubernetes === null ? 'Ctrl-C stops Podgate and its pods; they start again with it.' : 'Ctrl-C stops Podgate; pods keep running, and are reachable again when it is back.'}
 `;
 }
 
@@ -122,8 +122,8 @@ function isLocal(baseHost: string): boolean {
 function resolveHint(baseHost: string, asRoot: boolean): string {
   const what = `This machine does not resolve *.pods.${baseHost}`;
   return isLocal(baseHost)
-    ? `${what} (curl and browsers do so by themselves; other programs do not). Remedy:\n  ${asRoot ? '' : 'sudo '}apt-get install libnss-myhostname`
-    : `${what}. Remedy: a DNS entry *.pods.${baseHost} for this machine's address.`;
+    ? `${what} (curl and browsers resolve it by themselves; other programs do not). To fix this:\n  ${asRoot ? '' : 'sudo '}apt-get install libnss-myhostname`
+    : `${what}. To fix this, create a DNS record *.pods.${baseHost} that points to this machine's address.`;
 }
 
 /** Does the system's resolver (getaddrinfo, as used by drivers) know names of pods? */

@@ -53,7 +53,7 @@ export class HangSupervision {
 
   run(): NodeJS.Timeout {
     const { log } = this.#options;
-    return setGuardedInterval({ everyMs: WATCH_EVERY_MS, work: () => this.tick(), name: 'signs of life', log });
+    return setGuardedInterval({ everyMs: WATCH_EVERY_MS, work: () => this.tick(), name: 'heartbeats', log });
   }
 
   started(child: SupervisedChild): void {

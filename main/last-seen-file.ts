@@ -49,7 +49,7 @@ export function openLastSeenFile(path: string, log: Logger): StoreMemory {
       isComplaining = false;
     } catch (error) {
       // Less may be noticed, after a restart, of a store that is put in this one's place. The pods go on.
-      if (!isComplaining) log.warn({ error: errorText(error) }, 'what was seen of the store could not be noted');
+      if (!isComplaining) log.warn({ error: errorText(error) }, 'failed to save the last seen state of the store');
       isComplaining = true;
     } finally {
       isWriting = false;

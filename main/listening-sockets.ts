@@ -147,7 +147,7 @@ function taken(refused: readonly Refused[]): PodgateError {
   return new PodgateError('config.invalid', {
     publicMessages: refused.map(({ variable, host, port, code }) =>
       kindOfError(code) === 'address-in-use'
-        ? `${variable}: port ${port} is taken on ${host}, perhaps by another Podgate; end that program, or set ${variable} to another port.`
+        ? `${variable}: port ${port} is already in use on ${host}, perhaps by another Podgate; stop that program, or set ${variable} to another port.`
         : `${variable}: port ${port} cannot be bound on ${host} (${kindOfError(code) === 'forbidden' ? `${code}: low ports are for root` : code}); choose another port or address.`,
     ),
   });

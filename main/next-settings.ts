@@ -18,9 +18,9 @@ export async function readNextSettings(current: Config): Promise<NextSettings> {
   const problems =
     protocol === CHILDREN_PROTOCOL
       ? fixedSettings(current, config).map(
-          (name) => `${name} cannot be changed while Podgate runs; end it and start it again.`,
+          (name) => `${name} cannot be changed while Podgate is running; stop it and start it again.`,
         )
-      : [`Version ${version} cannot take over from this one while it runs; end it and start it again.`];
+      : [`Version ${version} cannot take over from the running one; stop Podgate and start it again.`];
   return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'settings', config, version };
 }
 

@@ -55,7 +55,7 @@ export async function openDatabase(options: {
     case 'redis': {
       const { redisUrl, redisCa: ca, redisReplicas } = readSecrets(options.env);
       // The supervisor has decided by the same environment.
-      if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is gone' });
+      if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is no longer set' });
       const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
       const copies = redisReplicas === null ? {} : { copies: redisReplicas };
       return openRedisDatabase({

@@ -23,7 +23,7 @@ export function podsRootOf(options: { dataDir: string; installation: string; asR
   if (base === undefined) {
     throw new PodgateError('config.invalid', {
       publicMessages: [
-        `Pods need a place that every user can pass through: neither ${BASES.join(' nor ')} is, or can be made, a directory that root alone may write to.`,
+        `Pods need a directory that every user can traverse: neither ${BASES.join(' nor ')} is, or can be made, a directory that only root can write to.`,
       ],
     });
   }

@@ -36,11 +36,11 @@ export function probesAlone(
       case '/readyz':
         readiness().then(
           ({ ok, detail }) => reply(ok ? 200 : 503, ok ? 'Ready.' : 'Not ready.', detail),
-          () => reply(503, 'Not ready.', { readiness: 'could not be told' }),
+          () => reply(503, 'Not ready.', { readiness: 'could not be determined' }),
         );
         break;
       default:
-        reply(404, 'This replica does not have the role control: it has /healthz, /readyz and /metrics.', null);
+        reply(404, 'This replica does not have the role control: it serves only /healthz, /readyz and /metrics.', null);
     }
   };
   return () => answer;

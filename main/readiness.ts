@@ -92,7 +92,7 @@ export function controlReport(parts: {
   // Every replica has the same trouble with a shared store, and if all were unready, no pod could be reached.
   const isStoreShared = link.start.settings.config.store === 'redis';
   const storeText = (): string => {
-    if (trust === null) return unanswered === 'store' ? 'does not answer' : 'not yet looked at';
+    if (trust === null) return unanswered === 'store' ? 'does not answer' : 'not yet checked';
     if (trust.kind === 'suspect') return `suspect: ${trust.reason}`;
     return exercise.store() ?? 'healthy';
   };
@@ -104,7 +104,7 @@ export function controlReport(parts: {
     ok: isJudged && hasWhatItServes && exercise.api() === null && isStoreUsable,
     detail: {
       store: storeText(),
-      ...(unanswered === 'orchestrator' ? { orchestrator: 'does not answer; pods are as last seen' } : {}),
+      ...(unanswered === 'orchestrator' ? { orchestrator: 'does not respond; pods are as last observed' } : {}),
       ...(exercise.api() === null ? {} : { api: exercise.api() }),
       routes: feed.isReady ? 'complete' : 'not yet complete',
       followers: feed.followerCount,

@@ -72,7 +72,7 @@ export class SupervisedChild {
     this.#process = child;
     child.on('message', (message) => onMessage(this, message as ChildMessage));
     child.on('error', (error) => {
-      log.error({ error: error.message, role, number }, 'a child process had an error');
+      log.error({ error: error.message, role, number }, 'child process error');
       // Too many processes or open files: it did not come to be, and nothing else will be heard of it.
       if (child.pid === undefined) this.#onGone({}, null, startedMs);
     });
@@ -97,7 +97,7 @@ export class SupervisedChild {
     const { role, number, log } = this.#options;
     this.#deaths = deathsInARow(this.#deaths, performance.now() - startedMs);
     const delayMs = restartDelayMs(this.#deaths);
-    log.warn({ role, number, ...fields, delayMs }, 'a child process ended; starting it again');
+    log.warn({ role, number, ...fields, delayMs }, 'a child process exited; restarting it');
     this.#retry = setTimeout(() => this.start(), delayMs);
   }
 

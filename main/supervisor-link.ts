@@ -131,7 +131,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
         break;
     }
   });
-  if (!process.connected) throw new Error('this role is started by the supervisor: run main.ts without arguments');
+  if (!process.connected) throw new Error('only the supervisor starts this role: run main.ts without arguments');
   const sayAlive = (): void => void send({ kind: 'alive', isDebugged: inspectorUrl() !== undefined });
   sayAlive();
   setInterval(sayAlive, ALIVE_EVERY_MS).unref();

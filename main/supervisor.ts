@@ -68,7 +68,7 @@ export async function runSupervisor(): Promise<void> {
     new Supervisor(config, directory, sockets, startedMs).start();
   } catch (error) {
     if (!(error instanceof PodgateError) || error.code !== 'config.invalid') throw error;
-    process.stderr.write(`podgate: it does not start:\n${error.publicMessages.map((text) => `  ${text}\n`).join('')}`);
+    process.stderr.write(`podgate: cannot start:\n${error.publicMessages.map((text) => `  ${text}\n`).join('')}`);
     process.exitCode = EXIT_CONFIG;
   }
 }
@@ -187,7 +187,8 @@ class Supervisor {
     if (shortage === null) return;
     const { wanted, granted, needed, isConfigured } = shortage;
     const fields = { limit, needed, connectionsPerWorker: granted, wanted };
-    const message = 'RLIMIT_NOFILE (ulimit -n) is too low for limits.connections: each worker takes fewer connections';
+    const message =
+      'RLIMIT_NOFILE (ulimit -n) is too low for limits.connections: each worker accepts fewer connections';
     if (isConfigured || granted < FEW_CONNECTIONS) this.#log.warn(fields, message);
     else this.#log.info(fields, message);
   }
@@ -308,7 +309,7 @@ class Supervisor {
       this.#log.info({ signal }, 'ending');
       void this.#stop(0, signal === 'SIGTERM');
     } else if (performance.now() - this.#stoppingSinceMs >= SECOND_SIGNAL_AFTER_MS) {
-      this.#log.warn({ signal }, 'ending at once');
+      this.#log.warn({ signal }, 'stopping immediately');
       this.#impatience.abort();
       for (const child of [this.#control, this.#probe, ...this.#gateways]) child.kill();
     }
@@ -332,7 +333,7 @@ class Supervisor {
     const next = await readNextSettings(before.config);
     const problems = [...(next.kind === 'problems' ? next.problems : [])];
     if (workers === 0 && roles.includes('gateway'))
-      problems.push('PODGATE_WORKERS is 0: there is no worker that could take over.');
+      problems.push('PODGATE_WORKERS is 0: there are no workers to replace.');
     if (next.kind === 'settings' && problems.length === 0) {
       this.#settings = { ...before, config: withPorts(next.config, this.#sockets.ports), version: next.version };
       this.#log.info({ what, version: next.version }, 'restarting');
@@ -381,7 +382,7 @@ class Supervisor {
 
   #onSilent(child: SupervisedChild): void {
     const { role, number, pid } = child;
-    this.#log.warn({ role, number, pid }, 'a child process gives no sign of life');
+    this.#log.warn({ role, number, pid }, 'a child process does not respond');
     if (this.#isGateway(child)) this.#act(this.#slots.silent(child.id));
   }
 

@@ -12,7 +12,7 @@ const DRAINING_ERRORS_MOST = 10;
  */
 export function endOnUncaught(log: Logger): void {
   process.on('uncaughtException', (error: unknown) => {
-    log.error({ error: textOf(error) }, 'an uncaught error ends this process');
+    log.error({ error: textOf(error) }, 'uncaught error: this process exits');
     process.exit(1);
   });
 }
@@ -25,7 +25,7 @@ export function drainOnUncaught(link: SupervisorLink, log: Logger): void {
   let errors = 0;
   process.on('uncaughtException', (error: unknown) => {
     errors += 1;
-    log.error({ error: textOf(error), errors }, 'an uncaught error: a new worker takes over, and this one drains');
+    log.error({ error: textOf(error), errors }, 'uncaught error: a new worker takes over, and this one drains');
     if (errors > DRAINING_ERRORS_MOST) process.exit(1);
     if (errors === 1) link.send({ kind: 'failing' });
   });
@@ -34,7 +34,7 @@ export function drainOnUncaught(link: SupervisorLink, log: Logger): void {
 /** The supervisor goes on: without it everything ends, pods included, and each of its steps stands for itself. */
 export function outliveUncaught(log: Logger): void {
   process.on('uncaughtException', (error: unknown) => {
-    log.error({ error: textOf(error) }, 'an uncaught error in the supervisor, which goes on');
+    log.error({ error: textOf(error) }, 'uncaught error in the supervisor, which continues');
   });
 }
 

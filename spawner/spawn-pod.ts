@@ -149,7 +149,7 @@ export async function noteParked(parts: SpawnParts, key: string, error: unknown)
   const stored = await parts.store.get('pod', key);
   if (stored === null || stored.value.wish !== 'ON' || stored.value.deleting !== null) return;
   const why = error instanceof PodgateError ? error.publicMessages.join(' ') : ERRORS['api.internal'].message;
-  const message = `Starting it failed again and again: ${why} It is tried again in ten minutes, or when you restart it.`;
+  const message = `It failed to start repeatedly: ${why} Podgate retries in ten minutes, or when you restart it.`;
   const statusContainer = {
     phase: 'parked',
     message,
@@ -158,7 +158,7 @@ export async function noteParked(parts: SpawnParts, key: string, error: unknown)
     signal: null,
     restarts: 0,
   };
-  await write(parts, stored, { statusContainer }, `spawner put the pod aside: ${message}`);
+  await write(parts, stored, { statusContainer }, `spawner parked the pod: ${message}`);
 }
 
 interface OpenedCredentials {

@@ -76,7 +76,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       } catch (error) {
         if (isAborted(signal)) return;
         failures += 1;
-        log.warn({ error: errorText(error) }, 'the queue does not answer; the spawner tries again');
+        log.warn({ error: errorText(error) }, 'the queue does not respond; the spawner retries');
         await pause(backoffMs(failures, ERROR_BACKOFF), signal);
       }
     }
@@ -102,7 +102,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       renew: () => queue.extend(claim, LEASE_MS),
       ...{ leaseMs: LEASE_MS, renewEveryMs: EXTEND_EVERY_MS, retryMs: EXTEND_RETRY_MS },
       ...{ askedAtMs: options.clock.monotonicMs(), clock: options.clock },
-      onUnanswered: (error) => log.warn({ key, error: errorText(error) }, 'a lease could not be extended'),
+      onUnanswered: (error) => log.warn({ key, error: errorText(error) }, 'failed to extend a lease'),
     });
     let outcome: SpawnOutcome;
     try {
@@ -144,16 +144,16 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     failures.count += 1;
     failing.set(key, failures);
     if (!isPoisoned({ count: failures.count, madeMeanwhile: made - failures.since }, error)) {
-      log.warn({ key, error: errorText(error) }, 'a pod could not be spawned; it is tried again');
+      log.warn({ key, error: errorText(error) }, 'failed to spawn a pod; will retry');
       await queue.retry(claim, backoffMs(failures.count, ERROR_BACKOFF));
       return;
     }
-    log.error({ key, error: errorText(error) }, 'a pod fails again and again: its key is parked');
+    log.error({ key, error: errorText(error) }, 'a pod fails repeatedly: its key is parked');
     if (!(await queue.park(claim, errorText(error), PARK_MS))) return;
     // It is put aside: what is known of it begins anew with its next turn.
     failing.delete(key);
     await noteParked(options, key, error).catch((failure: unknown) => {
-      log.warn({ key, error: errorText(failure) }, 'its pod could not be told why');
+      log.warn({ key, error: errorText(failure) }, 'failed to record the spawn error on the pod');
     });
   }
 

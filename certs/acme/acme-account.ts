@@ -40,7 +40,7 @@ export async function openAccount(
   const session = createAcmeSession({ server, accountKey: state.key, accountUrl: state.url, clock });
   if (state.url === null) {
     const url = await session.step(
-      'making an account',
+      'creating the account',
       async (client) => {
         await client.createAccount({ termsOfServiceAgreed: true, contact: [...contact] });
         return client.getAccountUrl();
@@ -84,7 +84,7 @@ async function hasAccount(
   const session = createAcmeSession({ server, accountKey: key, accountUrl: null, clock });
   try {
     const found = await session.step(
-      'looking for the account',
+      'looking up the account',
       async (client) => {
         await client.createAccount({ onlyReturnExisting: true });
         return client.getAccountUrl();

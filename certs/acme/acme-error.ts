@@ -48,7 +48,7 @@ const DETAIL_MAX = 500;
 export function errorOfAnswer(step: string, answer: AcmeAnswer, nowMs: number): AcmeError {
   const { problem, detail } = parseProblem(answer.body);
   const retryAfterMs = parseRetryAfter(answer.retryAfter, nowMs);
-  const message = `${step}: ${detail ?? 'the ACME server gives no reason'} (${problem ?? `HTTP ${answer.status}`})`;
+  const message = `${step}: ${detail ?? 'the ACME server gave no reason'} (${problem ?? `HTTP ${answer.status}`})`;
   return new AcmeError(faultOf(answer.status, problem), message, { retryAfterMs, problem });
 }
 

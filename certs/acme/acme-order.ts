@@ -68,7 +68,9 @@ export async function carryOutOrder(options: OrderOptions, signal: AbortSignal):
   try {
     return readIssued(pem, options.privateKey, options.names);
   } catch (error) {
-    throw new AcmeError('refused', `the ACME server gave something else than what was ordered`, { cause: error });
+    throw new AcmeError('refused', `the ACME server returned a certificate that does not match the order`, {
+      cause: error,
+    });
   }
 }
 
@@ -96,7 +98,7 @@ async function beginOrder(options: OrderOptions, signal: AbortSignal): Promise<a
 /** Only the URL is known of an order that was begun before. */
 function readOrder({ session }: OrderOptions, url: string, signal: AbortSignal): Promise<acme.Order> {
   const known = { url } as acme.Order;
-  return session.step('looking at the order', (client) => client.getOrder(known), signal);
+  return session.step('polling the order', (client) => client.getOrder(known), signal);
 }
 
 async function untilOrderIs(
@@ -117,19 +119,19 @@ async function untilOrderIs(
 
 async function errorOfOrder(options: OrderOptions, order: acme.Order, signal: AbortSignal): Promise<AcmeError> {
   const authorizations = await options.session
-    .step('looking at why', (client) => client.getAuthorizations(order), signal)
+    .step('fetching the authorizations', (client) => client.getAuthorizations(order), signal)
     .catch(() => []);
   const reasons = authorizations.flatMap((authorization) => reasonOf(authorization) ?? []);
   const { problem, detail } = readProblem(order.error);
   const all = [...(detail === null ? [] : [detail]), ...reasons].join('; ');
-  return new AcmeError('refused', `the order has failed: ${all === '' ? 'no reason is given' : all}`, { problem });
+  return new AcmeError('refused', `the order has failed: ${all === '' ? 'no reason was given' : all}`, { problem });
 }
 
 function reasonOf(authorization: acme.Authorization): string | null {
   if (authorization.status !== 'invalid') return null;
   const failed = authorization.challenges.find(({ error }) => error !== undefined);
   const { problem, detail } = readProblem(failed?.error);
-  return `${authorization.identifier.value}: ${detail ?? 'no reason is given'} (${failed?.type ?? 'challenge'}, ${problem ?? 'unknown'})`;
+  return `${authorization.identifier.value}: ${detail ?? 'no reason was given'} (${failed?.type ?? 'challenge'}, ${problem ?? 'unknown'})`;
 }
 
 interface ChosenChallenge {
@@ -156,7 +158,7 @@ async function answerChallenges(options: OrderOptions, order: acme.Order, signal
     for (const { challenge } of chosen) {
       // Of an order that was begun before it may be under way already.
       if (challenge.status !== 'pending') continue;
-      await session.step('asking for validation', (client) => client.completeChallenge(challenge), signal);
+      await session.step('requesting validation', (client) => client.completeChallenge(challenge), signal);
     }
     await untilValidated(options, order, signal);
   } finally {
@@ -181,11 +183,11 @@ async function choose(
   if (challenge === undefined) {
     throw new AcmeError(
       'refused',
-      `${host}: the ACME server offers ${offered.map(({ type }) => type).join(', ')}, and none of it is set up here`,
+      `${host}: the ACME server offers ${offered.map(({ type }) => type).join(', ')}, and none of these is configured`,
     );
   }
   const value = await options.session.step(
-    'answering a challenge',
+    'responding to a challenge',
     (client) => client.getChallengeKeyAuthorization(challenge),
     signal,
   );

@@ -90,6 +90,6 @@ export function createAcmeSession(options: {
 function errorOfStep(name: string, last: AcmeAnswer | null, error: unknown, nowMs: number): AcmeError {
   if (last !== null && last.status >= 400) return errorOfAnswer(name, last, nowMs);
   // Not with the library's own text: of an answer that is none it quotes whatever there was.
-  const reason = last === null ? (errorCode(error) ?? errorText(error)) : 'its answer is not what RFC 8555 says';
+  const reason = last === null ? (errorCode(error) ?? errorText(error)) : 'its response violates RFC 8555';
   return new AcmeError('server', `${name}: the ACME server cannot be used: ${reason}`, { cause: error });
 }

@@ -52,7 +52,7 @@ export function sendRequest(
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     if (!url.startsWith('https://')) {
-      reject(new Error('the ACME server names a URL that is not https'));
+      reject(new Error('the ACME server returned a URL that is not https'));
       return;
     }
     const outgoing = request(url, {
@@ -75,7 +75,7 @@ export function sendRequest(
       incoming.on('data', (piece: Buffer) => {
         pieces.push(piece);
         length += piece.length;
-        if (length > BODY_MAX_BYTES) incoming.destroy(new Error('the answer of the ACME server is too large'));
+        if (length > BODY_MAX_BYTES) incoming.destroy(new Error('the response of the ACME server is too large'));
       });
       incoming.on('error', reject);
       incoming.on('end', () => {

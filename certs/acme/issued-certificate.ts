@@ -29,7 +29,7 @@ export function readIssued(
     // Without the cause, which may quote the key.
     throw new Error('certificate or key cannot be read');
   }
-  if (!isFitting) throw new Error('certificate and key do not belong together');
+  if (!isFitting) throw new Error('certificate and key do not match');
   const covered = dnsNamesOf(leaf);
   const missing = names.filter((name) => !covered.includes(name));
   if (missing.length > 0) throw new Error(`the certificate is not for ${missing.join(', ')}`);

@@ -16,11 +16,11 @@ export async function fetchRenewalAdvice(
 ): Promise<RenewalAdvice | null> {
   const id = renewalInfoId(certificatePem);
   if (id === null) return null;
-  const step = 'asking when to renew';
+  const step = 'fetching the renewal information';
   const answer = await session.fetchResource(step, 'renewalInfo', id, signal);
   if (answer === null) return null;
   const advice = parseAdvice(answer.body);
-  if (advice === null) throw new AcmeError('server', `${step}: the answer is not what RFC 9773 says`);
+  if (advice === null) throw new AcmeError('server', `${step}: the response violates RFC 9773`);
   return { ...advice, askAgainMs: nextAdviceMs(nowMs, parseRetryAfter(answer.retryAfter, nowMs)) };
 }
 

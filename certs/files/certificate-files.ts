@@ -66,7 +66,7 @@ export async function runCertificateFiles(
         if (toldProblems.get(id) !== read.reason) {
           log.error(
             { file: id, reason: read.reason },
-            'a certificate file cannot be used; what was served before stays',
+            'a certificate file is unusable; the previous certificate stays in use',
           );
         }
         toldProblems.set(id, read.reason);
@@ -76,7 +76,7 @@ export async function runCertificateFiles(
         if (served.get(id)?.certificatePem !== certificate.certificatePem) {
           served.set(id, { ...certificate, id, notAfterMs });
           isChanged = true;
-          log.info({ file: id, names: certificate.names, validTo: dayOf(notAfterMs) }, 'certificate file read');
+          log.info({ file: id, names: certificate.names, validTo: dayOf(notAfterMs) }, 'certificate file loaded');
         }
       }
       remindOf(served.get(id));
@@ -93,7 +93,7 @@ export async function runCertificateFiles(
     if (notAfterMs - nowMs > LAPSES_SOON_MS || clock.monotonicMs() - last < REMIND_EVERY_MS) return;
     remindedMs.set(id, clock.monotonicMs());
     const what = notAfterMs <= nowMs ? 'a certificate has expired' : 'a certificate will expire soon';
-    log.error({ file: id, names, validTo: dayOf(notAfterMs) }, `${what}: put a new one into its files`);
+    log.error({ file: id, names, validTo: dayOf(notAfterMs) }, `${what}: replace its files with a new one`);
   }
 }
 

@@ -21,23 +21,21 @@ export function readCertificatePair(certificatePem: string, keyPem: string): Rea
     chain.push(parsed);
   }
   const [leaf] = chain;
-  if (leaf === undefined) return bad('the file holds no certificate in PEM form');
+  if (leaf === undefined) return bad('the file contains no certificate in PEM format');
   const outOfOrder = chain.findIndex((one, at) => {
     const next = chain[at + 1];
     return next !== undefined && !one.checkIssued(next);
   });
   if (outOfOrder >= 0) {
-    return bad(
-      `certificate ${outOfOrder + 1} was not issued by the one behind it: the order is leaf first, then its issuers`,
-    );
+    return bad(`certificate ${outOfOrder + 1} was not issued by the next one: put the leaf first, then its issuers`);
   }
   const key: KeyObject | null = attempt(() => createPrivateKey(keyPem));
-  if (key === null) return bad('the key file holds no private key in PEM form, or one with a passphrase');
-  if (!leaf.checkPrivateKey(key)) return bad('the key is not that of the certificate');
+  if (key === null) return bad('the key file contains no private key in PEM format, or one with a passphrase');
+  if (!leaf.checkPrivateKey(key)) return bad('the key does not match the certificate');
   const names = dnsNamesOf(leaf);
-  if (names.length === 0) return bad('the certificate is for no DNS name (subjectAltName)');
+  if (names.length === 0) return bad('the certificate contains no DNS name (subjectAltName)');
   const notAfterMs = Date.parse(leaf.validTo);
-  if (Number.isNaN(notAfterMs)) return bad('the end of its validity cannot be read');
+  if (Number.isNaN(notAfterMs)) return bad('its expiry date cannot be parsed');
   const certificatePems = chain.map((one) => one.toString()).join('');
   const privateKeyPem = key.export({ type: 'pkcs8', format: 'pem' });
   return { kind: 'good', certificate: { names, certificatePem: certificatePems, privateKeyPem }, notAfterMs };

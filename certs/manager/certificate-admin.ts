@@ -118,7 +118,7 @@ async function importPems(
   if (pair.kind === 'bad') return { kind: 'refused', reason: pair.reason };
   const { certificate } = pair;
   const [key] = certificate.names;
-  if (key === undefined) return { kind: 'refused', reason: 'the certificate is for no host name' };
+  if (key === undefined) return { kind: 'refused', reason: 'the certificate contains no host name' };
   if (pair.notAfterMs <= clock.now()) return { kind: 'refused', reason: 'the certificate has expired' };
   const { issuer, serial, notBeforeMs, notAfterMs } = readIssued(certificate.certificatePem, certificate.privateKeyPem);
   return await untilCommitted(`the certificate record ${key}`, async () => {

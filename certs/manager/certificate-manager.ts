@@ -79,7 +79,7 @@ export function createCertificateManager(options: CertificateManagerOptions): Ce
           await store.commit({ puts: [putOf(host, 'absent', wish)] });
           wishes.delete(host);
         } catch (error) {
-          log.debug({ host, error: errorText(error) }, 'the wish for a certificate could not be written yet');
+          log.debug({ host, error: errorText(error) }, 'failed to request a certificate; will retry');
         }
       }
       const waiting = new AbortController();

@@ -54,7 +54,8 @@ export function createCertificateRecords(options: {
       if (term.isOver()) throw new LostOwnership('the term is over');
       const present = await store.get('certificate', key);
       // One that was imported meanwhile is the operator's.
-      if (present?.value.uid !== uid || present.value.source !== 'acme') throw new LostOwnership('the record is gone');
+      if (present?.value.uid !== uid || present.value.source !== 'acme')
+        throw new LostOwnership('the record no longer exists');
       const made = await make(present.value);
       if (made === null) return present.value;
       const [value, ...others] = made;
@@ -67,7 +68,7 @@ export function createCertificateRecords(options: {
       return result.kind === 'committed' ? value : null;
     }, TRIES);
     if (written !== null) return written;
-    throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} changes all the time` });
+    throw new PodgateError('store.unavailable', { detail: `the certificate record ${key} keeps changing` });
   }
 
   return {
@@ -77,7 +78,7 @@ export function createCertificateRecords(options: {
       if (present !== null) return present;
       await store.commit({ puts: [putOf(key, 'absent', wishOf(planned, now()))] });
       const made = await store.get('certificate', key);
-      if (made === null) throw new LostOwnership('the record is gone');
+      if (made === null) throw new LostOwnership('the record no longer exists');
       return made;
     },
     change: (record, key, change) =>
@@ -106,7 +107,7 @@ export function createCertificateRecords(options: {
 
 /** Another has led since: this term is over. */
 export function fencedOff(term: Term): LostOwnership {
-  const reason = 'another writes certificates already';
+  const reason = 'another process already writes certificates';
   term.end(reason);
   return new LostOwnership(reason);
 }

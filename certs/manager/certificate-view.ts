@@ -159,7 +159,7 @@ export function createCertificateView({
       unopened.add(key);
       log.error(
         { names, error: errorText(error) },
-        'the private key of a certificate cannot be opened: put the key that sealed it back into the keyring (PODGATE_SECRET_KEY_FILE)',
+        'the private key of a certificate cannot be decrypted: restore the key that encrypted it to the keyring (PODGATE_SECRET_KEY_FILE)',
       );
       return null;
     }
@@ -194,7 +194,7 @@ export function createCertificateView({
       while (!signal.aborted) {
         await follow(signal).catch((error: unknown) => {
           if (!isAborted(signal)) {
-            log.warn({ error: errorText(error) }, 'the change feed broke; reading the certificates again');
+            log.warn({ error: errorText(error) }, 'the change feed broke; reloading the certificates');
           }
         });
         await pause(RETRY_MS, signal);

@@ -132,9 +132,12 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
         return { record: { ...now, order }, budget: { spent } };
       }
       const until = new Date(answer.untilMs).toISOString();
-      const message = `the week's budget of new certificates for this ${answer.whose} of ${spending.domain} is used up until ${until}`;
+      const message = `the weekly budget of new certificates for this ${answer.whose} of ${spending.domain} is used up until ${until}`;
       const notBeforeMs = Math.min(answer.untilMs, nowMs + BUDGET_LOOK_MS);
-      log.warn({ names: planned.names, whose: answer.whose, until }, 'a certificate waits: the budget is used up');
+      log.warn(
+        { names: planned.names, whose: answer.whose, until },
+        'a certificate order waits: the budget is used up',
+      );
       const waiting = { ...now, notBeforeMs, isRenewalAsked: false, lastError: { atMs: nowMs, message } };
       return { record: waiting, budget };
     });
@@ -142,7 +145,7 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
 
   function answersOf({ method }: PlannedCertificate): ChallengeAnswers {
     const found = answers[method];
-    if (found === null) throw new AcmeError('refused', `${method} is not set up here`);
+    if (found === null) throw new AcmeError('refused', `${method} is not configured`);
     return found;
   }
 
@@ -192,7 +195,7 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
         order: isOrderOver ? null : now.order,
       };
     };
-    log.warn({ names: planned.names, fault, error: message }, 'a certificate could not be obtained');
+    log.warn({ names: planned.names, fault, error: message }, 'failed to obtain a certificate');
     if (!isOrderOver) {
       await records.change(record, planned.key, failed);
       return;
@@ -216,7 +219,10 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
     const advice = await fetchRenewalAdvice(session, held.certificatePem, nowMs, term.signal).catch(
       (error: unknown) => {
         if (term.signal.aborted) throw error;
-        log.debug({ names: planned.names, error: messageOf(error) }, 'the issuer does not say when to renew');
+        log.debug(
+          { names: planned.names, error: messageOf(error) },
+          'failed to fetch the renewal information from the issuer',
+        );
         return null;
       },
     );

@@ -75,7 +75,7 @@ export async function reconcileCertificates(options: ReconcileCertificatesOption
         if (term.signal.aborted || error instanceof LostOwnership) return;
         log.warn(
           { certificate: key, error: errorText(error) },
-          'work on a certificate broke off; it is taken up again',
+          'work on a certificate was interrupted; it will be resumed',
         );
       })
       // What the view does not show yet, or the store does not take now, is not tried all the time.
@@ -122,14 +122,14 @@ export async function reconcileCertificates(options: ReconcileCertificatesOption
     if (options.isTableComplete()) await removeUnneeded(options, running, nowMs);
     if (options.removeLeftovers !== null) {
       await options.removeLeftovers(term.signal).catch((error: unknown) => {
-        log.warn({ error: errorText(error) }, 'texts that were left in the DNS could not be removed yet');
+        log.warn({ error: errorText(error) }, 'failed to remove leftover DNS records; will retry');
       });
     }
   }
 
   function lookFailed(error: unknown): false {
     if (!isAborted(term.signal) && !(error instanceof LostOwnership)) {
-      log.warn({ error: errorText(error) }, 'a look at the certificates failed; the next one follows');
+      log.warn({ error: errorText(error) }, 'certificate reconciliation failed; will retry');
     }
     return false;
   }
@@ -210,7 +210,7 @@ function remind({ view, log }: ReconcileCertificatesOptions, nowMs: number, remi
     remindedMs.set(key, nowMs);
     log.error(
       { names, validTo: new Date(held.notAfterMs).toISOString(), lastError: lastError?.message ?? null },
-      lapse === 'expired' ? 'a certificate has expired' : 'a certificate will expire soon, and was not renewed',
+      lapse === 'expired' ? 'a certificate has expired' : 'a certificate will expire soon and has not been renewed',
     );
   }
 }

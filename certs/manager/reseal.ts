@@ -29,10 +29,10 @@ export async function resealOldest(parts: {
       const resealed = resealedCertificate(value, reseal);
       if (resealed === null) continue;
       const result = await store.commit({ puts: [putOf(key, revision, resealed)], fence: term.fence });
-      if (result.kind === 'fenced') term.end('another writes certificates already');
+      if (result.kind === 'fenced') term.end('another process already writes certificates');
       if (result.kind === 'committed') count += 1;
     } catch (error) {
-      log.debug({ certificate: key, error: errorText(error) }, 'a private key cannot be sealed anew');
+      log.debug({ certificate: key, error: errorText(error) }, 'failed to re-encrypt a private key');
     }
   }
   for (const key of view.accounts.keys()) {
@@ -51,10 +51,11 @@ export async function resealOldest(parts: {
       });
       if (result.kind === 'committed') count += 1;
     } catch (error) {
-      log.debug({ account: key, error: errorText(error) }, 'the key of an account cannot be sealed anew');
+      log.debug({ account: key, error: errorText(error) }, 'failed to re-encrypt the key of an account');
     }
   }
-  if (count > 0) log.info({ count }, 'private keys of certificates were sealed with the first key of the keyring');
+  if (count > 0)
+    log.info({ count }, 'private keys of certificates were re-encrypted with the first key of the keyring');
 }
 
 /** Null: it needs no other. */

@@ -67,7 +67,7 @@ export function createStoredAccount(options: {
         lastError: null,
         notBeforeMs: 0,
       });
-      log.info({ account: after.url, isKeyNew: isRolled }, 'the account at the ACME server is as it should be');
+      log.info({ account: after.url, isKeyNew: isRolled }, 'the account at the ACME server is ready');
     }
     opened = { uid: record.uid, sealedKey, session };
     return session;
@@ -90,7 +90,7 @@ export function createStoredAccount(options: {
       fence: term.fence,
     });
     const stored = await store.get('acme-account', key);
-    if (stored === null) throw new LostOwnership('the account record is gone');
+    if (stored === null) throw new LostOwnership('the account record no longer exists');
     return stored;
   }
 
@@ -100,7 +100,7 @@ export function createStoredAccount(options: {
       fence: term.fence,
     });
     if (result.kind === 'fenced') throw fencedOff(term);
-    if (result.kind !== 'committed') throw new LostOwnership('the account record was changed meanwhile');
+    if (result.kind !== 'committed') throw new LostOwnership('the account record was modified concurrently');
   }
 
   return {
@@ -136,7 +136,7 @@ export function createStoredAccount(options: {
       await write(stored, { ...stored.value, url, failures, notBeforeMs, lastError: { atMs: nowMs, message } });
       log.warn(
         { error: message, failures, againAt: new Date(notBeforeMs).toISOString() },
-        'the ACME server cannot be used now',
+        'the ACME server is unavailable',
       );
     },
 
@@ -151,7 +151,7 @@ export function createStoredAccount(options: {
 /** For people: nothing of a key or of what was sealed. */
 export function messageOf(error: unknown): string {
   if (error instanceof PodgateError && error.code === 'vault.cannot-open') {
-    return 'its private key cannot be opened: put the key that sealed it back into the keyring (PODGATE_SECRET_KEY_FILE)';
+    return 'its private key cannot be decrypted: restore the key that encrypted it to the keyring (PODGATE_SECRET_KEY_FILE)';
   }
   return error instanceof PodgateError ? error.publicMessages.join(' ') : errorText(error);
 }

@@ -38,7 +38,7 @@ export function createStoredAnswers({ store, everywhere, clock, log }: StoredAns
         signal,
       );
       if (late.length > 0 && !signal.aborted) {
-        log.warn({ replicas: late }, 'not every replica answers the ACME server yet; it is asked to look all the same');
+        log.warn({ replicas: late }, 'not every replica serves the challenge yet; requesting validation anyway');
       }
     },
 
@@ -69,7 +69,7 @@ export async function removeExpiredChallenges(
 }
 
 function recordOf({ type, host, token, value }: ChallengeAnswer, nowMs: number): ChallengeRecord {
-  if (type === 'dns-01') throw new PodgateError('api.internal', { detail: 'a text of DNS is answered by no worker' });
+  if (type === 'dns-01') throw new PodgateError('api.internal', { detail: 'workers do not serve DNS challenges' });
   return { uid: randomUUID(), type, host, token, keyAuthorization: value, expiresAtMs: nowMs + ANSWER_FOR_MS };
 }
 
@@ -78,5 +78,5 @@ function keyOf({ type, host, token }: ChallengeRecord): string {
 }
 
 function changedMeanwhile(key: string): PodgateError {
-  return new PodgateError('store.unavailable', { detail: `the challenge ${key} was changed by another` });
+  return new PodgateError('store.unavailable', { detail: `the challenge ${key} was modified concurrently` });
 }

@@ -17,7 +17,7 @@ export function caCommand(): Command {
     .addHelpText('before', trustText('.podgate/ca.pem'))
     .action((options: OutputOptions) => {
       const { caPath } = findInstallation();
-      if (!existsSync(caPath)) throw new CliError(EXIT_FAILED, `there is no ${caPath}: is Podgate started?`);
+      if (!existsSync(caPath)) throw new CliError(EXIT_FAILED, `${caPath} does not exist: has Podgate been started?`);
       printResult(options, { ca_path: caPath }, trustText(caPath));
     });
   return createCommand('ca', {

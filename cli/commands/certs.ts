@@ -68,7 +68,7 @@ async function renew(key: string): Promise<string> {
     case 'unknown':
       throw new CliError(EXIT_FAILED, `there is no certificate ${key}; see: podgate certs list`);
     case 'not-renewable':
-      throw new CliError(EXIT_FAILED, `${key} is not renewed by Podgate: import a new one`);
+      throw new CliError(EXIT_FAILED, `${key} is not renewed by Podgate; import a new one`);
   }
 }
 
@@ -97,8 +97,8 @@ async function exportFiles(key: string, certificateFile: string, keyFile: string
 
 async function rollOver(): Promise<string> {
   const { answer } = await callOperator('rollOverAccountKey', {});
-  if (answer === 'no-account') throw new CliError(EXIT_FAILED, 'there is no account at an ACME server yet');
-  return 'the account will have a new key in a moment\n';
+  if (answer === 'no-account') throw new CliError(EXIT_FAILED, 'there is no ACME account yet');
+  return 'The key of the ACME account is being replaced.\n';
 }
 
 function readText(path: string): string {
@@ -114,7 +114,7 @@ export function formatCertificates({ certificates, budgets, accounts }: Certific
   const paused = accounts.map(({ directoryUrl, lastError, pausedUntilMs }) =>
     lastError === null
       ? `account at ${directoryUrl}\n`
-      : `account at ${directoryUrl}: ${oneLine(lastError.message)}${pausedUntilMs === null ? '' : `; again at ${timeOf(pausedUntilMs)}`}\n`,
+      : `account at ${directoryUrl}: ${oneLine(lastError.message)}${pausedUntilMs === null ? '' : `; paused until ${timeOf(pausedUntilMs)}`}\n`,
   );
   return [...certificates.map(formatOne), ...budget, ...paused].join('');
 }
@@ -125,15 +125,15 @@ function formatOne(one: CertificateStatus): string {
     held === null
       ? one.isOrdering
         ? 'is being ordered'
-        : 'there is none yet'
+        : 'not yet issued'
       : `${lapseOf(lapse)}, ends ${timeOf(held.notAfterMs)}`;
   return [
     `${names.join(', ')}  ${source}  ${state}\n`,
     held === null ? '' : `    issuer ${held.issuer}, serial ${held.serial}\n`,
     nextRenewalMs === null ? '' : `    next renewal ${timeOf(nextRenewalMs)}\n`,
     lastError === null ? '' : `    ${timeOf(lastError.atMs)}: ${oneLine(lastError.message)}\n`,
-    notBeforeMs === null ? '' : `    not tried before ${timeOf(notBeforeMs)}\n`,
-    one.isKeyOpen ? '' : '    its private key cannot be opened with the keyring\n',
+    notBeforeMs === null ? '' : `    next attempt ${timeOf(notBeforeMs)}\n`,
+    one.isKeyOpen ? '' : '    its private key cannot be decrypted with the keyring\n',
   ].join('');
 }
 
@@ -142,7 +142,7 @@ function lapseOf(lapse: CertificateStatus['lapse']): string {
     case 'no':
       return 'good';
     case 'soon':
-      return 'ENDS SOON';
+      return 'EXPIRES SOON';
     case 'expired':
       return 'EXPIRED';
   }

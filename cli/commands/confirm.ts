@@ -73,7 +73,7 @@ function acceptedOf(report: ConfirmReport): Extract<ConfirmReport, { kind: 'held
     case 'not-leading':
       throw new CliError(
         EXIT_FAILED,
-        'this replica does not lead, and only the leader knows what is held back; run the command on the replica whose /readyz says "this replica leads"',
+        'this replica is not the leader, and only the leader knows what is held back; run the command on the replica whose /readyz says "this replica leads"',
       );
     case 'changed':
       throw new CliError(

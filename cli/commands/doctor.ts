@@ -56,11 +56,12 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
     redis = { url: redisUrl, ca: redisCa };
     yield ok(
       'settings',
-      `They are valid. Site ${config.site}, base hosts ${config.tenants.map(({ baseHost }) => baseHost).join(', ')}.`,
+      `The settings are valid. Site ${config.site}, base hosts ${config.tenants.map(({ baseHost }) => baseHost).join(', ')}.`,
     );
   } catch (error) {
     if (!(error instanceof PodgateError)) throw error;
-    for (const message of error.publicMessages) yield fail('settings', message, 'Podgate does not start with that.');
+    for (const message of error.publicMessages)
+      yield fail('settings', message, 'Podgate does not start with these settings.');
     return;
   }
   const { url, ca } = redis;
@@ -69,13 +70,13 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
     const { examineRedis } = await import('../../control/store/redis/examine-redis.ts');
     yield* examineRedis({ url, ca, site: config.site, clock: systemClock });
   } else if (config.orchestrator === 'kubernetes') {
-    yield warn('store', 'Records are in SQLite, for one replica alone.', 'Set PODGATE_REDIS_URL.');
+    yield warn('store', 'Records are in SQLite, which supports a single replica.', 'Set PODGATE_REDIS_URL.');
   } else yield ok('store', `Records are in ${config.dataDir}.`);
   if (config.kubernetes !== null) {
     const { examineCluster } = await import('../../spawner/orchestrator/kubernetes/doctor/examine-cluster.ts');
     yield* examineCluster({ ...config.kubernetes, probeImage, clock: systemClock }, new AbortController().signal);
   } else if (probeImage !== null) {
-    yield warn('network policies', 'Pods are processes of this machine: there are none.', 'Leave --probe out.');
+    yield warn('network policies', 'Pods are processes on this machine: there are no policies.', 'Omit --probe.');
   }
   const { examineLimits } = await import('../doctor/examine-limits.ts');
   yield examineLimits(config);
@@ -88,7 +89,7 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
   if (running.baseHost !== config.tenants[0].baseHost) {
     yield warn(
       'settings',
-      `The running Podgate has other settings: its base host is ${running.baseHost}.`,
+      `The running Podgate has different settings: its base host is ${running.baseHost}.`,
       'Run this command with the same environment variables and PODGATE_CONFIG.',
     );
   }

@@ -48,7 +48,7 @@ A kept volume counts against the volume quota of the user who created its pod. N
 }
 
 export function formatKeptVolumes({ volumes }: { readonly volumes: readonly KeptVolume[] }): string {
-  if (volumes.length === 0) return 'no volumes of deleted pods are kept\n';
+  if (volumes.length === 0) return 'No volumes of deleted pods are kept.\n';
   return volumes
     .map(
       ({ key, createdBy, volumes: count, keptAtMs }) =>

@@ -54,7 +54,7 @@ async function migrate(isDryRun: boolean): Promise<MigrateReport> {
   const path = join(dataDir, 'podgate.db');
   if (!existsSync(path)) throw new CliError(EXIT_FAILED, `there is no embedded store in ${dataDir}`);
   const lock = await acquireExclusiveLock(join(dataDir, 'supervisor.lock'), 0);
-  if (lock === null) throw new CliError(EXIT_FAILED, `Podgate runs with ${dataDir}: end it first`);
+  if (lock === null) throw new CliError(EXIT_FAILED, `Podgate is running with ${dataDir}; stop it first`);
   try {
     const { openRedisDatabase } = await import('../../control/store/redis/redis-database.ts');
     const copies = redisReplicas === null ? {} : { copies: redisReplicas };

@@ -53,7 +53,7 @@ export function formatQueue({ due, delayed, leased, parked, keys }: QueueReport)
   const lines = keys.map(
     ({ key, sinceMs, reason }) => `  ${key}  since ${new Date(sinceMs).toISOString()}: ${oneLine(reason)}\n`,
   );
-  return `due ${due}, delayed ${delayed}, at work ${leased}, parked ${parked}\n${lines.join('')}`;
+  return `due ${due}, delayed ${delayed}, in progress ${leased}, parked ${parked}\n${lines.join('')}`;
 }
 
 function oneLine(text: string): string {

@@ -37,34 +37,33 @@ export function formatRecover(report: RecoverReport): string {
     case 'healthy':
       return 'The store is healthy: there is nothing to recover.\n';
     case 'busy':
-      throw new CliError(EXIT_FAILED, 'another recovery is at work; say it again in a moment');
+      throw new CliError(EXIT_FAILED, 'another recovery is in progress; try again in a moment');
     case 'plan':
       return `The store is suspect: ${report.reason}.\n${listOf(report.lines)}Nothing was done. To do it: podgate recover --yes\n`;
     case 'unreadable':
       throw new CliError(
         EXIT_FAILED,
-        `nothing was done: some workloads say nothing readable about their pod. With --abandon-unreadable they are left without a record.\n${listOf(report.lines)}`,
+        `nothing was changed: some workloads have no readable record of their pod. To proceed and leave them without a record, use --abandon-unreadable.\n${listOf(report.lines)}`,
       );
     case 'recovered': {
       const { changed } = report;
-      const late =
-        changed.length === 0 ? '' : `Changed by somebody else meanwhile, and left as they are: ${changed.join(', ')}\n`;
-      return `The store was suspect: ${report.reason}.\n${listOf(report.lines)}${late}Recovered: the store is believed again.\n`;
+      const late = changed.length === 0 ? '' : `Modified concurrently, and left unchanged: ${changed.join(', ')}\n`;
+      return `The store was suspect: ${report.reason}.\n${listOf(report.lines)}${late}Recovered: the store is trusted again.\n`;
     }
   }
 }
 
 const HEADINGS: Readonly<Record<RecoverLine['kind'], string>> = {
   rebuild: 'records to rebuild from their workloads',
-  take: 'records to take from their workloads, which are newer',
-  credential: 'credentials to take from their workloads',
-  'turn-off': 'pods to set to OFF: nothing of them runs, and they may have been deleted since',
-  leave: 'workloads left to clean-up: their pods are no more',
+  take: 'records to update from their workloads, which are newer',
+  credential: 'credentials to restore from their workloads',
+  'turn-off': 'pods to set to OFF: they have no workload and may have been deleted since',
+  leave: 'workloads left to cleanup: their pods no longer exist',
   unreadable: 'workloads without a readable record',
 };
 
 function listOf(lines: readonly RecoverLine[]): string {
-  if (lines.length === 0) return 'Its records agree with what runs.\n';
+  if (lines.length === 0) return 'Its records match the running workloads.\n';
   return Object.entries(HEADINGS)
     .map(([kind, heading]) => [heading, lines.filter((line) => line.kind === kind)] as const)
     .filter(([, ofKind]) => ofKind.length > 0)

@@ -64,9 +64,9 @@ async function restartPodgate(workersOnly: boolean): Promise<void> {
   process.kill(pid, workersOnly ? 'SIGHUP' : 'SIGUSR2');
   const endMs = performance.now() + DEADLINE_MS;
   while (inodeOf(note) === before) {
-    if (!isAlive(pid)) throw new CliError(EXIT_FAILED, 'Podgate has ended meanwhile; its log says why');
+    if (!isAlive(pid)) throw new CliError(EXIT_FAILED, 'Podgate exited during the restart; see its log for the reason');
     if (performance.now() > endMs)
-      throw new CliError(EXIT_FAILED, 'it is not done after 10 minutes; the log says more');
+      throw new CliError(EXIT_FAILED, 'the restart did not finish within 10 minutes; see the log');
     await delay(LOOK_MS);
   }
   const { problems } = JSON.parse(readFileSync(note, 'utf8')) as { readonly problems: readonly string[] };
@@ -76,7 +76,7 @@ async function restartPodgate(workersOnly: boolean): Promise<void> {
 function supervisorOf(dataDir: string): number {
   const pid = runningSupervisor(dataDir);
   if (pid === null) {
-    throw new CliError(EXIT_NOT_RUNNING, `no Podgate runs with the data directory ${dataDir}`);
+    throw new CliError(EXIT_NOT_RUNNING, `no Podgate is running with the data directory ${dataDir}`);
   }
   return pid;
 }

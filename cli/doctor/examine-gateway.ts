@@ -30,8 +30,8 @@ export async function* examineGateway(config: Config, ports: Ports, nowMs: numbe
       const where = `${ports.host}:${ports.https}`;
       yield fail(
         'gateway',
-        `There is no TLS answer for ${host} at ${where}: ${errorText(error)}.`,
-        'Start Podgate, or see its log; run this where it runs.',
+        `No TLS response for ${host} at ${where}: ${errorText(error)}.`,
+        'Start Podgate or check its log; run this command where Podgate runs.',
       );
     }
   }
@@ -42,12 +42,12 @@ export async function* examineGateway(config: Config, ports: Ports, nowMs: numbe
 async function examineListener(port: number, baseHost: string, ports: Ports, ca: string | undefined): Promise<Finding> {
   try {
     await shownTo(baseHost, { ...ports, https: port }, ca);
-    return ok('listeners', `Port ${port} is served, too.`);
+    return ok('listeners', `Port ${port} is served as well.`);
   } catch (error) {
     return fail(
       'listeners',
-      `There is no TLS answer at ${ports.host}:${port}: ${errorText(error)}.`,
-      'Listeners are opened when Podgate starts: end it and start it again.',
+      `No TLS response at ${ports.host}:${port}: ${errorText(error)}.`,
+      'Listeners are opened at start: stop Podgate and start it again.',
     );
   }
 }
@@ -61,15 +61,19 @@ async function examineReadiness({ host, control }: Ports): Promise<Finding> {
       .map(([name, value]) => `${name} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
       .join(', ');
     if (!answer.ok)
-      return fail('Podgate', `It runs and is not ready: ${detail}.`, 'See its log, and docs/operations.md.');
-    if (!detail.includes('suspect')) return ok('Podgate', `It runs and is ready: ${detail}.`);
+      return fail(
+        'Podgate',
+        `Podgate is running but not ready: ${detail}.`,
+        'Check its log, and see docs/operations.md.',
+      );
+    if (!detail.includes('suspect')) return ok('Podgate', `Podgate is running and ready: ${detail}.`);
     return fail(
       'Podgate',
-      `It serves what it knows and changes nothing: ${detail}.`,
+      `Podgate serves existing routes and changes nothing: ${detail}.`,
       'See "The store is suspect" in docs/operations.md.',
     );
   } catch (error) {
-    return fail('Podgate', `Nothing answers at ${url}: ${causeOf(error)}.`, 'Start it, or see its log.');
+    return fail('Podgate', `No response from ${url}: ${causeOf(error)}.`, 'Start Podgate, or check its log.');
   }
 }
 
@@ -98,7 +102,7 @@ function shownTo(host: string, { host: address, https }: Ports, ca: string | und
       resolve({ certificate, distrust });
     });
     socket.once('error', reject);
-    socket.once('timeout', () => socket.destroy(new Error(`no answer within ${DEADLINE_MS} ms`)));
+    socket.once('timeout', () => socket.destroy(new Error(`no response within ${DEADLINE_MS} ms`)));
   });
 }
 
@@ -110,23 +114,23 @@ export function judgeCertificate(host: string, { certificate, distrust }: ShownC
     const names = certificate.subjectaltname ?? 'none';
     return fail(
       subject,
-      `The one shown for ${host} is not for it (${names}).`,
-      'Name one that is under certificates, for the base host and *.pods of it.',
+      `The certificate presented for ${host} is not valid for it (${names}).`,
+      'Configure one under certificates that is valid for the base host and *.pods.<base host>.',
     );
   }
   const days = Math.floor((Date.parse(certificate.valid_to) - nowMs) / DAY_MS);
   const until = `until ${new Date(certificate.valid_to).toISOString().slice(0, 10)}`;
-  if (days < 0) return fail(subject, `That for ${host} has expired (valid ${until}).`, 'Renew it now.');
+  if (days < 0) return fail(subject, `The certificate for ${host} has expired (valid ${until}).`, 'Renew it now.');
   if (distrust !== null) {
     return warn(
       subject,
-      `That for ${host} (valid ${until}) is not trusted here: ${distrust}.`,
-      'Right with an authority of your own that clients know; otherwise get one from a public authority, with its whole chain.',
+      `The certificate for ${host} (valid ${until}) is not trusted on this machine: ${distrust}.`,
+      'This is fine with your own CA if clients trust it. Otherwise, get a certificate from a public CA, with its full chain.',
     );
   }
   if (days < WARN_DAYS)
-    return warn(subject, `That for ${host} is valid for ${days} days only (${until}).`, 'Renew it.');
-  return ok(subject, `That for ${host} is valid ${until}.`);
+    return warn(subject, `The certificate for ${host} expires in ${days} days (${until}).`, 'Renew it.');
+  return ok(subject, `The certificate for ${host} is valid ${until}.`);
 }
 
 /** The embedded authority; otherwise those that this machine trusts. */

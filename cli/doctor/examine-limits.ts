@@ -15,8 +15,8 @@ export function examineLimits(config: Config): Finding {
   const { wanted, granted, needed } = shortage;
   return warn(
     'descriptors',
-    `${String(limit)} open files ${whose}: each worker takes ${granted} connections instead of ${wanted}.`,
-    `Raise the limit to ${needed} (ulimit -Hn, LimitNOFILE of systemd), or lower limits.connections.`,
+    `${String(limit)} open files ${whose}: each worker accepts ${granted} connections instead of ${wanted}.`,
+    `Raise the limit to ${needed} (ulimit -Hn, or LimitNOFILE in systemd), or lower limits.connections.`,
   );
 }
 

@@ -11,22 +11,22 @@ export async function* examineNames(config: Config, publicHttpsPort: number): As
   for (const { baseHost } of config.tenants) {
     const isLocal = baseHost === 'localhost' || baseHost.endsWith('.localhost');
     const remedy = isLocal
-      ? 'curl and browsers do so by themselves; for other programs: apt-get install libnss-myhostname.'
-      : `Make DNS records for ${baseHost} and *.pods.${baseHost} that lead to the load balancer.`;
+      ? 'curl and browsers resolve it themselves; for other programs: apt-get install libnss-myhostname.'
+      : `Create DNS records for ${baseHost} and *.pods.${baseHost} that point to the load balancer.`;
     for (const host of [baseHost, `podgate-doctor.pods.${baseHost}`]) {
       const address = await addressOf(host);
       if (address === null) {
-        const message = `${host} does not resolve here.`;
+        const message = `${host} does not resolve on this machine.`;
         yield isLocal ? warn('names', message, remedy) : fail('names', message, remedy);
         continue;
       }
       const problem = await connectProblem(address, publicHttpsPort);
       yield problem === null
-        ? ok('names', `${host} leads to ${address}, and port ${publicHttpsPort} is open there.`)
+        ? ok('names', `${host} resolves to ${address}, and port ${publicHttpsPort} is open there.`)
         : warn(
             'names',
-            `${host} leads to ${address}, where port ${publicHttpsPort} does not answer: ${problem}.`,
-            'Look at the load balancer and firewalls. From inside a cluster some load balancers cannot be reached at all: try from outside.',
+            `${host} resolves to ${address}, where port ${publicHttpsPort} does not respond: ${problem}.`,
+            'Check the load balancer and firewalls. Some load balancers cannot be reached from inside the cluster: try from outside.',
           );
     }
   }
@@ -49,7 +49,7 @@ function connectProblem(host: string, port: number): Promise<string | null> {
       resolve(problem);
     };
     socket.once('connect', () => end(null));
-    socket.once('timeout', () => end(`no answer within ${DEADLINE_MS} ms`));
+    socket.once('timeout', () => end(`no response within ${DEADLINE_MS} ms`));
     socket.once('error', (error) => end(errorText(error)));
   });
 }

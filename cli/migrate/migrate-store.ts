@@ -24,28 +24,31 @@ export async function migrateStore(options: {
   try {
     const identity = source.identity();
     const { records, tombstones } = source.counts();
-    const what = `${records} records, ${tombstones} traces of deleted ones, logs of ${source.loggedUids().length} pods`;
+    const what = `${records} records, ${tombstones} tombstones, logs of ${source.loggedUids().length} pods`;
     const state = await database.imports.begin(identity.storeId, act);
     switch (state) {
       case 'done':
-        return { text: 'This store is in that Redis already: there is nothing to move.\n', isMoved: false };
+        return { text: 'This store is already in that Redis; there is nothing to migrate.\n', isMoved: false };
       case 'busy':
-        throw new CliError(EXIT_FAILED, 'a Podgate uses that Redis; end it, and say it again 15 seconds later');
+        throw new CliError(
+          EXIT_FAILED,
+          'a running Podgate uses that Redis; stop it, wait 15 seconds, and run the command again',
+        );
       case 'used':
-        throw new CliError(EXIT_FAILED, 'that Redis has records of this site already; only an empty one is filled');
+        throw new CliError(EXIT_FAILED, 'that Redis already has records of this site; migrate needs an empty one');
       case 'empty':
       case 'begun':
         break;
     }
-    if (!act) return { text: `${what} would be moved. Nothing was done.\n`, isMoved: false };
+    if (!act) return { text: `${what} would be migrated. Nothing was changed.\n`, isMoved: false };
     await moveAll(source, identity.storeId, database);
     const moved = await database.imports.count();
     if (moved.records !== records || moved.tombstones !== tombstones) {
-      throw new CliError(EXIT_FAILED, `only ${moved.records} of ${records} records arrived; say it again`);
+      throw new CliError(EXIT_FAILED, `only ${moved.records} of ${records} records were copied; run the command again`);
     }
     await database.store.adopt({ ...identity, fence: source.fenceGiven(), replaces: identity.replaces ?? [] });
     await database.imports.finish();
-    const text = `${what} moved. Start Podgate with this PODGATE_REDIS_URL; ${path} is not used any more, keep it as a back-up.\n`;
+    const text = `${what} migrated. Start Podgate with this PODGATE_REDIS_URL. ${path} is no longer used; keep it as a backup.\n`;
     return { text, isMoved: true };
   } finally {
     source.close();

@@ -42,7 +42,7 @@ export async function runSmallClient(target: SmallClientTarget, args: readonly s
   try {
     await client.connect();
   } catch (error) {
-    throw new CliError(EXIT_FAILED, `no connection to ${target.host}: ${errorText(error)}`);
+    throw new CliError(EXIT_FAILED, `cannot connect to ${target.host}: ${errorText(error)}`);
   }
   try {
     if (request.scripts.length > 0) return await runScripts(client, request.scripts, request);
@@ -72,7 +72,7 @@ function parseRequest(args: readonly string[]): Request {
       if (token.name === 'command') return [token.value];
       return token.name === 'file' ? [readFileSync(token.value, 'utf8')] : [];
     });
-    if (positionals.length > 1) throw new Error('there is more than one database name');
+    if (positionals.length > 1) throw new Error('more than one database name was given');
     return {
       scripts,
       database: values.dbname ?? positionals[0] ?? null,
@@ -82,7 +82,7 @@ function parseRequest(args: readonly string[]): Request {
   } catch (error) {
     throw new CliError(
       EXIT_USAGE,
-      `${errorText(error)} (this machine has no psql; without it there are -c, -f, -d, -A and -t. ${REMEDY})`,
+      `${errorText(error)} (this machine has no psql; the built-in client supports -c, -f, -d, -A and -t. ${REMEDY})`,
     );
   }
 }
@@ -113,7 +113,7 @@ async function runOne(client: pg.Client, sql: string, format: ResultFormat): Pro
 }
 
 async function converse(client: pg.Client, format: ResultFormat): Promise<number> {
-  process.stdout.write('A small SQL client (this machine has no psql). End statements with ";", leave with \\q.\n');
+  process.stdout.write('Built-in SQL client (this machine has no psql). End statements with ";"; quit with \\q.\n');
   const terminal = createInterface({ input: process.stdin, output: process.stdout, prompt: 'sql=> ' });
   let statement = '';
   terminal.prompt();

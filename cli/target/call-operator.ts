@@ -34,7 +34,7 @@ function notServing(dataDir: string): CliError {
   }
   return new CliError(
     EXIT_FAILED,
-    'Podgate runs, but does not take commands yet: it is starting, or waits for Redis. Its log and /readyz say which; try again then.',
+    'Podgate is running but does not accept commands yet: it is starting or waiting for Redis. Check its log and /readyz, then try again.',
   );
 }
 
@@ -51,7 +51,7 @@ function post(call: {
       reject(
         kind === 'absent' || kind === 'refused'
           ? notServing(dataDir)
-          : new CliError(EXIT_FAILED, `Podgate does not answer: ${error.message}`),
+          : new CliError(EXIT_FAILED, `Podgate does not respond: ${error.message}`),
       );
     };
     const outgoing = request({ socketPath, path, method: 'POST', timeout: DEADLINE_MS }, (answer) => {
@@ -62,7 +62,7 @@ function post(call: {
       answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: received }));
     });
     outgoing.on('error', failed);
-    outgoing.on('timeout', () => outgoing.destroy(new Error('it takes too long')));
+    outgoing.on('timeout', () => outgoing.destroy(new Error('it timed out')));
     outgoing.end(text);
   });
 }

@@ -56,7 +56,7 @@ export function readEndpoints(dataDir: string): Readonly<Record<string, unknown>
   } catch {
     throw new CliError(
       EXIT_NOT_RUNNING,
-      `no Podgate has run with the data directory ${dataDir}; start it with npm start, or name another one by PODGATE_DATA_DIR`,
+      `no Podgate has run with the data directory ${dataDir}; start it with npm start, or set PODGATE_DATA_DIR`,
     );
   }
 }

@@ -21,7 +21,10 @@ export async function issueToken(
 ): Promise<string> {
   const lifetimeSeconds = parseDuration(lifetime);
   if (lifetimeSeconds === null) {
-    throw new CliError(EXIT_USAGE, '--lifetime must be a number with s, m, h or d, such as 12h; ten years at most');
+    throw new CliError(
+      EXIT_USAGE,
+      '--lifetime must be a number followed by s, m, h or d, such as 12h, and at most ten years',
+    );
   }
   const config = loadConfig(env, process.cwd());
   const [tenant] = config.tenants;
@@ -48,22 +51,22 @@ async function ownKey({ tenants: [tenant], dataDir }: Config): Promise<TokenKey>
   if (tenant.key !== null) {
     throw new CliError(
       EXIT_FAILED,
-      `tokens of tenant ${tenant.id} are signed by whoever has the key to its public key; if that is you: --key FILE`,
+      `the tokens of tenant ${tenant.id} must be signed with the private key of its configured public key; pass it with --key FILE`,
     );
   }
   const path = join(dataDir, 'token.key');
   if (!existsSync(path)) {
-    throw new CliError(EXIT_NOT_RUNNING, `there is no key in ${dataDir} yet; start Podgate once with npm start`);
+    throw new CliError(EXIT_NOT_RUNNING, `${dataDir} has no key yet; start Podgate once with npm start`);
   }
   return await makeTokenKey(path);
 }
 
 /** The operator's own, whose public half the configuration has. */
 async function keyOf(tenant: Config['tenants'][number], path: string): Promise<TokenKey> {
-  if (!existsSync(path)) throw new CliError(EXIT_USAGE, `--key: there is no file ${path}`);
+  if (!existsSync(path)) throw new CliError(EXIT_USAGE, `--key: ${path} does not exist`);
   const key = await makeTokenKey(path);
   if (typeof tenant.key === 'string' && publicPemOf(tenant.key) !== key.publicKeyPem) {
-    throw new CliError(EXIT_FAILED, `--key: ${path} does not belong to the public key of tenant ${tenant.id}`);
+    throw new CliError(EXIT_FAILED, `--key: ${path} does not match the public key of tenant ${tenant.id}`);
   }
   return key;
 }

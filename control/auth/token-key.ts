@@ -49,7 +49,7 @@ async function readTokenKey(path: string): Promise<TokenKey | null> {
   let pem: string;
   try {
     if (((await stat(path)).mode & 0o077) !== 0) {
-      throw invalid(path, 'may be read by others; say: chmod 600 on it');
+      throw invalid(path, 'can be read by others; run `chmod 600` on it');
     }
     pem = await readFile(path, 'utf8');
   } catch (error) {

@@ -10,7 +10,7 @@ const RESERVED: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prot
 export function userNameProblem(name: string): string | null {
   if (name.length === 0) return 'must not be empty';
   if (name.length > NAME_MAX_LENGTH) return `must have at most ${NAME_MAX_LENGTH} characters`;
-  if (!NAME.test(name)) return 'must hold no white space, control character, ":" or "/"';
+  if (!NAME.test(name)) return 'must not contain whitespace, control characters, ":" or "/"';
   if (RESERVED.has(name)) return 'is reserved';
   return null;
 }

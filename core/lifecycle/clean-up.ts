@@ -22,10 +22,10 @@ export function judgeStore(
   for (const workload of workloads) {
     const which = `the workload of ${workload.tenant}/${workload.podId}`;
     if (replaces(workload.storeId)) continue;
-    if (workload.storeId !== identity.storeId) return suspect(`${which} was made by another store`);
+    if (workload.storeId !== identity.storeId) return suspect(`${which} was created by another store`);
     if (workload.commit > identity.commits) return suspect(`${which} is newer than the store`);
   }
-  if (identity.commits === 0 && workloads.length > 0) return suspect('the store is empty but workloads run');
+  if (identity.commits === 0 && workloads.length > 0) return suspect('the store is empty but workloads are running');
   return { kind: 'healthy' };
 }
 

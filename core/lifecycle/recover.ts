@@ -93,12 +93,12 @@ function stepFor(
   }
   if (isDeleted(key, uid)) return { kind: 'leave', key, uid, reason: 'its pod was deleted' };
   if (record === null || !isOurs(record, workload)) {
-    return { kind: 'unreadable', key, uid, reason: 'its annotation holds no record of this pod' };
+    return { kind: 'unreadable', key, uid, reason: 'its annotation contains no record of this pod' };
   }
   if (known === undefined) return { kind: 'rebuild', key, record: asItRuns(record, found), sealed };
   // Two pods of one id: the one that was created later is the one whose owner was answered last.
   if (known.record.createdAtMs > record.createdAtMs) {
-    return { kind: 'leave', key, uid, reason: 'a later pod has its id' };
+    return { kind: 'leave', key, uid, reason: 'a newer pod uses its id' };
   }
   return { kind: 'take', key, record: asItRuns(record, found), sealed };
 }

@@ -107,7 +107,12 @@ export function createControlPort(options: ControlPortOptions): ControlPort {
       const control = connectTappable({ path: controlSocketPath, allowHalfOpen: true });
       const retry = (): void => {
         if (performance.now() < untilMs) setTimeout(attempt, RETRY_MS);
-        else reply(client, { ok: false, message: 'The control process is away. Try again soon.', detail: null }, true);
+        else
+          reply(
+            client,
+            { ok: false, message: 'The control process is unavailable. Try again soon.', detail: null },
+            true,
+          );
       };
       control.once('error', () => undefined).once('close', retry);
       control.once('connect', () => {

@@ -33,11 +33,11 @@ export const REPORT_FRESH_MS = 15_000;
 const SUPERVISOR_FRESH_MS = 10_000;
 
 export function gatewayText({ accepting, slots, isDraining }: GatewayAcceptance, hasGateway: boolean): string {
-  if (isDraining) return 'ending: running sessions have some time left';
-  return hasGateway ? `${accepting} of ${slots} accept` : 'none here: see PODGATE_ROLES';
+  if (isDraining) return 'shutting down: draining open sessions';
+  return hasGateway ? `${accepting} of ${slots} accept` : 'none: see PODGATE_ROLES';
 }
 
-/** `/readyz`. Pure: `ageMs` is the age of the state, null that there is none yet. */
+/** `/readyz`. Pure: `ageMs` is the age of the state, null that not yet issued. */
 export function judgeReadiness(state: ProbeState | null, ageMs: number): ProbeAnswer {
   const unready = (detail: Readonly<Record<string, unknown>>): ProbeAnswer => ({
     ok: false,
@@ -45,14 +45,14 @@ export function judgeReadiness(state: ProbeState | null, ageMs: number): ProbeAn
     detail,
   });
   if (state === null) return unready({ control: 'starting' });
-  if (ageMs > SUPERVISOR_FRESH_MS) return unready({ supervisor: `silent for ${seconds(ageMs)}` });
+  if (ageMs > SUPERVISOR_FRESH_MS) return unready({ supervisor: `no report for ${seconds(ageMs)}` });
   const { control, gateway } = state;
   const hasGateway = gateway.slots > 0;
   const parts = { gateway: gatewayText(gateway, hasGateway) };
   if (control === null) return unready({ ...parts, control: 'starting' });
   const reportAgeMs = state.controlAgeMs + ageMs;
   if (reportAgeMs > REPORT_FRESH_MS) {
-    return unready({ ...control.detail, ...parts, control: `silent for ${seconds(reportAgeMs)}` });
+    return unready({ ...control.detail, ...parts, control: `no report for ${seconds(reportAgeMs)}` });
   }
   const ok = control.ok && !gateway.isDraining && gateway.accepting === gateway.slots;
   return { ok, message: ok ? 'Ready.' : 'Not ready.', detail: { ...control.detail, ...parts } };
@@ -61,7 +61,7 @@ export function judgeReadiness(state: ProbeState | null, ageMs: number): ProbeAn
 /** `/healthz`: whatever a new start of everything could mend. The supervisor mends the rest process by process. */
 export function judgeLiveness(ageMs: number): ProbeAnswer {
   return ageMs > SUPERVISOR_FRESH_MS
-    ? { ok: false, message: 'The supervisor gives no sign of life.', detail: null }
+    ? { ok: false, message: 'The supervisor does not respond.', detail: null }
     : { ok: true, message: 'Alive.', detail: null };
 }
 

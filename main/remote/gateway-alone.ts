@@ -23,7 +23,8 @@ import { createUplink, type UplinkState } from './uplink.ts';
  */
 export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promise<void> {
   const { config, version, runDir } = link.start.settings;
-  if (config.controlPlane === null) throw new PodgateError('config.invalid', { detail: 'no control plane is named' });
+  if (config.controlPlane === null)
+    throw new PodgateError('config.invalid', { detail: 'no control plane is configured' });
   const uplink = createUplink({ config: config.controlPlane, runDir, clock, log });
   const numbers = watchProcessNumbers();
   const metrics = [
@@ -31,7 +32,7 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
     () => [
       gauge(
         'podgate_uplink_feeds',
-        'Workers of this gateway that follow the routes of a control plane elsewhere.',
+        'Workers of this gateway that follow the routes of a remote control plane.',
         uplink.state.kind === 'connected' ? uplink.state.feeds : 0,
       ),
     ],
@@ -63,7 +64,7 @@ function reportOf(state: UplinkState): ControlReport {
   return {
     ok: true,
     detail: {
-      controlPlane: state.kind === 'away' ? `away since ${new Date(state.sinceMs).toISOString()}` : state.kind,
+      controlPlane: state.kind === 'away' ? `disconnected since ${new Date(state.sinceMs).toISOString()}` : state.kind,
     },
   };
 }

@@ -50,7 +50,7 @@ export async function listenForGateways(options: GatewayListenerOptions, signal:
     // Without a listener an error would end the process.
     socket.on('error', (error) => log.debug({ error: errorText(error) }, 'the connection of a gateway broke'));
     const channel = socket.alpnProtocol;
-    const problem = isRemoteChannel(channel) ? nameProblem(socket, config.gateways) : 'it asked for no known channel';
+    const problem = isRemoteChannel(channel) ? nameProblem(socket, config.gateways) : 'it requested an unknown channel';
     if (!isRemoteChannel(channel) || problem !== null) {
       log.warn({ address: socket.remoteAddress, problem }, 'a gateway was refused');
       socket.destroy();
@@ -66,7 +66,7 @@ export async function listenForGateways(options: GatewayListenerOptions, signal:
     server.listen(config.address, resolve);
   });
   server.removeAllListeners('error').on('error', (error) => log.warn({ error: errorText(error) }, 'accept failed'));
-  log.info({ address: server.address() }, 'gateways may connect');
+  log.info({ address: server.address() }, 'accepting gateway connections');
   while (!signal.aborted) {
     await pause(READ_FILES_EVERY_MS, signal);
     const read = await readTlsFiles(files).catch((error: unknown) => errorText(error));
@@ -87,12 +87,12 @@ function applyIfNew(
     if (typeof read === 'string') throw new Error(read);
     if (read.cert === current.cert && read.key === current.key && read.ca === current.ca) return current;
     apply(read);
-    log.info({}, 'the certificate for gateways was read again');
+    log.info({}, 'reloaded the certificate for gateways');
     return read;
   } catch (error) {
     log.warn(
       { error: errorText(error) },
-      'the certificate files for gateways are not usable; the former stay in force',
+      'the certificate files for gateways are unusable; the previous ones stay in use',
     );
     return current;
   }
@@ -104,5 +104,5 @@ function nameProblem(socket: TLSSocket, gateways: readonly string[] | null): str
   const certificate = socket.getPeerX509Certificate();
   return gateways.some((name) => certificate?.checkHost(name) !== undefined)
     ? null
-    : 'its certificate is for none of the names in gatewayListener.gateways';
+    : 'its certificate contains none of the names in gatewayListener.gateways';
 }

@@ -65,7 +65,7 @@ export function createUplink(options: {
     });
     remote.once('close', () => {
       if (!isCounted)
-        tellOnce(['it closed the feed at once; see its log: it may not accept the certificate of this gateway']);
+        tellOnce(['it closed the feed immediately; see its log: it may reject the certificate of this gateway']);
     });
   }
 
@@ -79,7 +79,7 @@ export function createUplink(options: {
     const { host, port } = config.addresses[preferred] ?? { host: '', port: 0 };
     const feeds = state.kind === 'connected' ? state.feeds + 1 : 1;
     state = { kind: 'connected', feeds, address: `${host}:${port}` };
-    if (isTold) log.info({ address: state.address }, 'the control plane is back');
+    if (isTold) log.info({ address: state.address }, 'reconnected to the control plane');
     isTold = false;
     feed.once('close', () => {
       if (state.kind !== 'connected') return;
@@ -143,7 +143,10 @@ async function dial(
       minVersion: 'TLSv1.3',
       ALPNProtocols: [channel],
     });
-    const deadline = setTimeout(() => socket.destroy(new Error(`no TLS within ${DIAL_MS / 1_000} s`)), DIAL_MS);
+    const deadline = setTimeout(
+      () => socket.destroy(new Error(`no TLS handshake within ${DIAL_MS / 1_000} s`)),
+      DIAL_MS,
+    );
     const fail = (error: Error): void => {
       clearTimeout(deadline);
       reject(error);
@@ -154,7 +157,7 @@ async function dial(
       clearTimeout(deadline);
       socket.off('error', fail).setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
       if (socket.alpnProtocol === channel) resolve(socket);
-      else socket.destroy(new Error('this is no gateway listener of Podgate'));
+      else socket.destroy(new Error('it is not a gateway listener of Podgate'));
     });
   });
 }

@@ -3,7 +3,7 @@ import type { Template } from '../../core/template.ts';
 export const helloTemplate: Template = {
   name: 'podgate/hello',
   aliases: ['hello'],
-  summary: 'A tiny HTTP pod that says hello: to see that all the way works',
+  summary: 'A tiny HTTP pod that says hello, for testing the whole path',
   // Podgate's own, under the name that it is built with (Dockerfile, deploy/).
   image: 'podgate',
   networking: { default: { protocol: 'http', port: 8080, ipAllowList: [] } },

@@ -3,7 +3,7 @@ import type { Template } from '../../core/template.ts';
 export const postgresTemplate: Template = {
   name: 'template/postgres',
   aliases: ['postgres'],
-  summary: 'PostgreSQL with a database, a user and a password of its own',
+  summary: 'PostgreSQL with its own database, user and password',
   image: 'docker.io/library/postgres:18',
   networking: { default: { protocol: 'postgres', port: 5432, ipAllowList: [] } },
   takesCommand: false,

@@ -67,5 +67,5 @@ it('a pair that is broken at the start is told with its file and its reason, and
   });
   const { code, stderr } = await started;
   expect(code).toBe(78);
-  expect(stderr).toContain(`PODGATE_CONFIG certificates: ${file('tls.crt')}: the key is not that of the certificate.`);
+  expect(stderr).toContain(`PODGATE_CONFIG certificates: ${file('tls.crt')}: the key does not match the certificate.`);
 });

@@ -183,9 +183,11 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     expect(stdout).toMatch(/^ok {4}Redis: Version .*, over TLS/m);
     expect(stdout).toMatch(/^ok {4}Redis TLS: Its certificate is valid until/m);
     expect(stdout).toMatch(/^ok {4}Redis memory: \d+ % of maxmemory/m);
-    expect(stdout).toContain('ok    permissions: This account may do all that Podgate needs in podgate-pods.');
-    expect(stdout).toContain('ok    pod security: Pods of podgate-pods must keep to the level restricted.');
-    expect(stdout).toMatch(/^WARN {2}certificate: That for podgate-doctor.pods.example.org .*not trusted here/m);
+    expect(stdout).toContain('ok    permissions: This account has all permissions that Podgate needs in podgate-pods.');
+    expect(stdout).toContain('ok    pod security: Pods in podgate-pods must comply with the level restricted.');
+    expect(stdout).toMatch(
+      /^WARN {2}certificate: The certificate for podgate-doctor.pods.example.org .*not trusted on this machine/m,
+    );
   });
 
   test('of the users of Redis, that of the probes may ping and nothing else, and without a user nobody gets in', async () => {

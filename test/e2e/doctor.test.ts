@@ -27,9 +27,9 @@ describe('podgate doctor on one machine', () => {
     const { code, stdout } = await doctor();
     expect(stdout).toContain('ok    settings: They are valid.');
     expect(stdout).toContain(`ok    store: Records are in ${program.dataDir}.`);
-    expect(stdout).toMatch(/^ok {4}Podgate: It runs and is ready: .*store healthy/m);
-    expect(stdout).toMatch(/^ok {4}certificate: That for localhost is valid until \d{4}-\d\d-\d\d\.$/m);
-    expect(stdout).toMatch(/^ok {4}certificate: That for podgate-doctor\.pods\.localhost is valid until/m);
+    expect(stdout).toMatch(/^ok {4}Podgate: Podgate is running and ready: .*store healthy/m);
+    expect(stdout).toMatch(/^ok {4}certificate: The certificate for localhost is valid until \d{4}-\d\d-\d\d\.$/m);
+    expect(stdout).toMatch(/^ok {4}certificate: The certificate for podgate-doctor\.pods\.localhost is valid until/m);
     expect(stdout).toMatch(/\n\d+ ok, \d+ to look at, 0 failed\n$/);
     expect(code).toBe(0);
   });
@@ -37,15 +37,15 @@ describe('podgate doctor on one machine', () => {
   it('needs the data directory alone: the running program has noted its ports there', async () => {
     const env = { PODGATE_DATA_DIR: program.dataDir };
     const { code, stdout } = await run(process.execPath, [CLI, 'doctor'], { env });
-    expect(stdout).toMatch(/^ok {4}Podgate: It runs and is ready/m);
-    expect(stdout).toMatch(/^ok {4}certificate: That for localhost is valid until/m);
+    expect(stdout).toMatch(/^ok {4}Podgate: Podgate is running and ready/m);
+    expect(stdout).toMatch(/^ok {4}certificate: The certificate for localhost is valid until/m);
     expect(stdout).toContain(`port ${program.httpsPort} is open there.`);
     expect(code).toBe(0);
     const other = await run(process.execPath, [CLI, 'doctor'], {
       env: { ...env, PODGATE_BASE_HOST: 'other.localhost' },
     });
     expect(other.stdout).toContain(
-      'WARN  settings: The running Podgate has other settings: its base host is localhost.',
+      'WARN  settings: The running Podgate has different settings: its base host is localhost.',
     );
   });
 
@@ -57,8 +57,8 @@ describe('podgate doctor on one machine', () => {
     expect((await doctor('--help')).stdout).toMatch(/^Usage: podgate doctor /);
     await program.stop();
     const { code, stdout } = await doctor();
-    expect(stdout).toMatch(/^FAIL {2}Podgate: Nothing answers at/m);
-    expect(stdout).toMatch(/^FAIL {2}gateway: There is no TLS answer for localhost/m);
+    expect(stdout).toMatch(/^FAIL {2}Podgate: No response from/m);
+    expect(stdout).toMatch(/^FAIL {2}gateway: No TLS response for localhost/m);
     expect(code).toBe(1);
   });
 });

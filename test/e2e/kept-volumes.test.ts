@@ -50,7 +50,7 @@ it('a volume that a deletion keeps counts until the operator removes it', async 
   expect(await keptVolumes('remove', 'dev/none/none')).toMatchObject({ code: 1 });
   const [key = ''] = kept.split(' ');
   expect(await keptVolumes('remove', key)).toMatchObject({ code: 0, stdout: `${key} was removed with its data\n` });
-  expect((await keptVolumes()).stdout).toBe('no volumes of deleted pods are kept\n');
+  expect((await keptVolumes()).stdout).toBe('No volumes of deleted pods are kept.\n');
   expect((await create('second')).status).toBe(200);
   // What a deletion gives back is taken off by the next pass of the health loop.
   const metrics = await until('the tenant uses one volume', async () => {

@@ -61,7 +61,7 @@ it('every listener serves every protocol, in every worker', async () => {
 
 it('doctor looks at each', async () => {
   const { stdout } = await podgateCommand(program, ['doctor'], { PODGATE_CONFIG: configPath });
-  for (const port of ports) expect(stdout).toContain(`Port ${port} is served, too.`);
+  for (const port of ports) expect(stdout).toContain(`Port ${port} is served as well.`);
 });
 
 it('they go on over a restart, which cannot change them and says so', async () => {
@@ -88,5 +88,5 @@ it('one whose port is taken keeps Podgate from starting, by name', async () => {
     cwd: directory,
   });
   expect(code).toBe(78);
-  expect(stderr).toContain(`PODGATE_CONFIG listeners: port ${port} is taken on 127.0.0.1`);
+  expect(stderr).toContain(`PODGATE_CONFIG listeners: port ${port} is already in use on 127.0.0.1`);
 }, 60_000);

@@ -55,17 +55,17 @@ test('an installation moves from SQLite to Redis with its pods, credentials and 
   expect(await podgateCommand(program, ['psql', 'database', '-c', insert])).toMatchObject({ code: 0 });
 
   const running = await migrate();
-  expect([running.code, running.stderr]).toEqual([1, expect.stringContaining('end it first')]);
+  expect([running.code, running.stderr]).toEqual([1, expect.stringContaining('stop it first')]);
   await program.stop();
 
   const plan = await migrate('--dry-run');
   expect(plan).toMatchObject({ code: 0, stderr: '' });
-  expect(plan.stdout).toMatch(/^\d+ records, 1 traces of deleted ones.* would be moved\. Nothing was done\.\n$/);
+  expect(plan.stdout).toMatch(/^\d+ records, 1 tombstones.* would be migrated\. Nothing was changed\.\n$/);
   expect(await cli('KEYS', '*:records')).toBe('');
   const done = await migrate();
   expect(done).toMatchObject({ code: 0, stderr: '' });
-  expect(done.stdout).toContain('1 traces of deleted ones');
-  expect((await migrate()).stdout).toContain('already: there is nothing to move');
+  expect(done.stdout).toContain('1 tombstones');
+  expect((await migrate()).stdout).toContain('already in that Redis; there is nothing to migrate');
 
   const { dataDir, httpsPort, httpPort, controlPort } = program;
   program = await Program.start({ dataDir, ports: [httpsPort, httpPort, controlPort], env: redis() });
@@ -77,7 +77,7 @@ test('an installation moves from SQLite to Redis with its pods, credentials and 
   expect((await actionsOf('database')).slice(0, logs.length)).toEqual(logs);
   // Judged by the first pass, which may come after the first calls.
   await until('the store is judged', async () =>
-    ((await result('/readyz')) as { store: string }).store === 'not yet looked at' ? null : true,
+    ((await result('/readyz')) as { store: string }).store === 'not yet checked' ? null : true,
   );
   expect(await result('/readyz')).toMatchObject({ store: 'healthy' });
   const { stdout } = await podgateCommand(program, ['psql', 'database', '-Atc', 'SELECT a FROM t'], redis());

@@ -128,7 +128,7 @@ describe.skipIf(!hasUserNamespaces)(
 
     it('says so, and lets in users who are no administrators', async () => {
       expect(program.output).toMatch(
-        /Pods run as processes .*, in a network of its own that leads to the gateway alone/,
+        /Pods run as processes .*, each with its own network that reaches only the gateway/,
       );
       const token = spawnSync(process.execPath, ['cli/podgate.ts', 'token', '--user', 'bob'], {
         ...user,

@@ -98,7 +98,7 @@ test('an older copy of Redis: records, credentials and sessions come back, what 
 
   const done = await podgate('recover', '--yes');
   expect(done).toMatchObject({ code: 0, stderr: '' });
-  expect(done.stdout).toContain('Recovered: the store is believed again.');
+  expect(done.stdout).toContain('Recovered: the store is trusted again.');
   await program.podStatus('database', 'RUNNING');
   await program.podStatus('first', 'RUNNING');
   await program.podStatus('deleted', 'STOPPED');

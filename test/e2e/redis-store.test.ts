@@ -65,7 +65,7 @@ test('a Redis that could lose records is refused with what to change', async () 
     env: { ...ports, PODGATE_DATA_DIR: program.dataDir, PODGATE_REDIS_URL: url() },
   });
   expect(code).toBe(78);
-  expect(stderr).toContain('podgate: it does not start: The Redis at redis://127.0.0.1');
+  expect(stderr).toContain('podgate: cannot start: The Redis at redis://127.0.0.1');
   expect(stderr).toContain('appendfsync is everysec and must be always');
   expect(stdout + stderr).not.toMatch(/geheim/);
 });

@@ -127,7 +127,7 @@ describe('the listener for gateways', () => {
       await until('the refusal is in both logs', () => {
         return (
           stranger.output.includes('no control plane can be reached') &&
-          control.output.includes('its certificate is for none of the names in gatewayListener.gateways')
+          control.output.includes('its certificate contains none of the names in gatewayListener.gateways')
         );
       });
       // The process that answers probes may start later than the refusal comes.
@@ -160,7 +160,7 @@ describe('the listener for gateways', () => {
     // A file that is only half written changes nothing: the listener keeps what it has.
     const certificate = readFileSync(file(`${CONTROL_NAME}.crt`), 'utf8');
     writeFileSync(file(`${CONTROL_NAME}.crt`), certificate.slice(0, certificate.length / 2));
-    await until('the log says so', () => control.output.includes('are not usable'), { timeoutMs: 30_000 });
+    await until('the log says so', () => control.output.includes('are unusable'), { timeoutMs: 30_000 });
     expect(await firstBytes(former)).toContain('"kind":"hello"');
 
     const made = await run('bash', ['-euc', pageBlock(page, 'certificates')], { cwd: folder });

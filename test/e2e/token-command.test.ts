@@ -49,9 +49,9 @@ it('another key, none, and a file that is not there are told apart', async () =>
   expect((await token('--key', file('other.key'))).stderr).toContain(
     'does not belong to the public key of tenant example',
   );
-  expect((await token()).stderr).toContain('if that is you: --key FILE');
+  expect((await token()).stderr).toContain('pass it with --key FILE');
   expect(await token('--key', file('none'))).toMatchObject({
     code: 2,
-    stderr: expect.stringContaining('there is no file') as string,
+    stderr: expect.stringContaining('does not exist') as string,
   });
 });

@@ -90,7 +90,7 @@ describe.skipIf(mountProblem !== null)(`Redis${mountProblem === null ? '' : ` ($
     await redis.kill();
     program.launch();
     const kubelet = await waitsUnharmed(program, ({ store }) =>
-      expect(store).toBe('waiting for Redis, which does not answer'),
+      expect(store).toBe('waiting for Redis, which does not respond'),
     );
     expect(program.output).toMatch(/ENOTFOUND/);
     // The name is there before the server is, as that of a Service.
@@ -140,7 +140,7 @@ describe.skipIf(mountProblem !== null)(`Redis${mountProblem === null ? '' : ` ($
     await redis.start(['requirepass another']);
     await program.ended();
     expect(program.output).toMatch(
-      /podgate: it does not start: The Redis at redis:\/\/podgate-store.podgate.test:\d+ refuses the user of PODGATE_REDIS_URL \(WRONGPASS/,
+      /podgate: cannot start: The Redis at redis:\/\/podgate-store.podgate.test:\d+ refuses the user of PODGATE_REDIS_URL \(WRONGPASS/,
     );
   });
 
@@ -150,7 +150,7 @@ describe.skipIf(mountProblem !== null)(`Redis${mountProblem === null ? '' : ` ($
     await until('it waits', () => program.output.includes('waiting for Redis'));
     expect(await podgateCommand(program, ['recover'])).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('it is starting, or waits for Redis') as string,
+      stderr: expect.stringContaining('it is starting or waiting for Redis') as string,
     });
     const tookMs = await took(() => program.stop());
     expect(tookMs).toBeLessThan(4_000);
@@ -173,7 +173,7 @@ describe.skipIf(problem !== null)(`the API server of Kubernetes${problem === nul
       program.launch();
       await until('it has asked', async () => 'orchestrator' in (await readiness(program)).detail);
       const kubelet = await waitsUnharmed(program, ({ orchestrator }) =>
-        expect(orchestrator).toBe('does not answer; pods are as last seen'),
+        expect(orchestrator).toBe('does not respond; pods are as last observed'),
       );
       await cluster.controlPlane.startApiServer();
       expect(await took(() => program.ready())).toBeLessThan(2 * BACK_MS);

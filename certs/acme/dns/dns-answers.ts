@@ -93,7 +93,7 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
       return (await lookup.textsAt(address, name, signal)).includes(value) ? 'shown' : 'missing';
     } catch (error) {
       signal.throwIfAborted();
-      log.debug({ server: address, name, error: errorText(error) }, 'a name server does not answer');
+      log.debug({ server: address, name, error: errorText(error) }, 'a name server does not respond');
       return 'silent';
     }
   }
@@ -118,7 +118,7 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
         present.delete(answer);
         // What fails here is tried again as a leftover: the certificate does not wait for it.
         await takeAway(record, signal).catch((error: unknown) => {
-          log.warn({ name: record.name, error: errorText(error) }, 'a text could not be taken from the DNS yet');
+          log.warn({ name: record.name, error: errorText(error) }, 'failed to remove a DNS record; will retry');
         });
       }
     },
@@ -140,7 +140,9 @@ export function createDnsAnswers(options: DnsAnswersOptions): DnsAnswers {
       const [first] = failed;
       if (first === undefined || isAborted(signal)) return;
       const names = [...new Set(failed.map(({ name }) => name))].join(', ');
-      throw new AcmeError('refused', `texts are left at ${names}: ${errorText(first.error)}`, { cause: first.error });
+      throw new AcmeError('refused', `DNS records are left at ${names}: ${errorText(first.error)}`, {
+        cause: first.error,
+      });
     },
   };
 }

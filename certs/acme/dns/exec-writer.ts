@@ -59,7 +59,7 @@ function run(command: string, args: readonly string[], path: string, signal: Abo
     };
     child.once('error', (error) => done(error.message));
     child.once('close', (code) => {
-      if (signal.aborted) done('it took too long');
+      if (signal.aborted) done('it timed out');
       else done(code === 0 ? null : `exit code ${code ?? 'none'}; run it by hand to see why`);
     });
   });

@@ -34,7 +34,7 @@ export function createHttpWriter(options: {
     }
     // Without what may be a secret: of some services the path is.
     const { origin } = new URL(url);
-    throw new AcmeError('refused', `the service at ${origin} does not ${action} the text of ${name}: ${problem}`);
+    throw new AcmeError('refused', `the service at ${origin} failed to ${action} the record of ${name}: ${problem}`);
   };
   return {
     add: (name, text, signal) => call('add', name, text, signal),
@@ -68,7 +68,7 @@ function post(
       answer.once('data', () => answer.destroy());
     });
     outgoing.on('error', (error) => {
-      resolve(error.name === 'AbortError' ? 'no answer in time' : (errorCode(error) ?? error.message));
+      resolve(error.name === 'AbortError' ? 'timed out' : (errorCode(error) ?? error.message));
     });
     outgoing.end(body);
   });

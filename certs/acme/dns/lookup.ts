@@ -30,14 +30,13 @@ export function createLookup(resolvers: readonly string[]): Lookup {
       const seen = new Set<string>();
       let at = name.toLowerCase();
       while (seen.size < CNAMES_MAX) {
-        if (seen.has(at))
-          throw new AcmeError('refused', `the CNAMEs from ${name} go in a circle: ${[...seen].join(', ')}`);
+        if (seen.has(at)) throw new AcmeError('refused', `the CNAMEs of ${name} form a loop: ${[...seen].join(', ')}`);
         seen.add(at);
         const [next] = await ask(resolvers, `the CNAME of ${at}`, (resolver) => resolver.resolveCname(at), signal);
         if (next === undefined) return at;
         at = plain(next);
       }
-      throw new AcmeError('refused', `there are more than ${CNAMES_MAX} CNAMEs from ${name} on`);
+      throw new AcmeError('refused', `${name} has more than ${CNAMES_MAX} chained CNAMEs`);
     },
 
     async zoneOf(name, signal) {
@@ -50,7 +49,7 @@ export function createLookup(resolvers: readonly string[]): Lookup {
         );
         if (found !== undefined) return at;
       }
-      throw new AcmeError('refused', `no zone is found that ${name} is in: does the domain exist?`);
+      throw new AcmeError('refused', `found no zone that contains ${name}: does the domain exist?`);
     },
 
     async serversOf(zone, signal) {
@@ -67,7 +66,7 @@ export function createLookup(resolvers: readonly string[]): Lookup {
         }),
       );
       if (found.flat().length === 0)
-        throw new AcmeError('refused', `the zone ${zone} names no name server that has an address`);
+        throw new AcmeError('refused', `no name server of the zone ${zone} has an address`);
       const reached = await Promise.all(found.map((addresses) => filterRoutable(addresses)));
       const servers = reached.filter((addresses) => addresses.length > 0);
       if (servers.length === 0)
@@ -106,7 +105,7 @@ async function ask<T>(
     signal.throwIfAborted();
     const code = errorCode(error) ?? 'unknown error';
     if (kindOfError(error) === 'no-such-name') return [];
-    throw new AcmeError('refused', `the DNS does not tell ${what} (${code})`, { cause: error });
+    throw new AcmeError('refused', `the DNS lookup of ${what} failed (${code})`, { cause: error });
   } finally {
     signal.removeEventListener('abort', onAbort);
   }

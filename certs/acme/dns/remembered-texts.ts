@@ -21,7 +21,7 @@ export function createRememberedTexts(store: Pick<Store, 'get' | 'list' | 'commi
         puts: [{ kind: 'challenge-text', key: value.uid, expected: 'absent', value, tenant: '', indexes: [] }],
       });
       if (result.kind === 'committed') return value;
-      throw new PodgateError('store.unavailable', { detail: 'a text for the DNS could not be noted' });
+      throw new PodgateError('store.unavailable', { detail: 'failed to store a DNS record to remove later' });
     },
     async forget(uid) {
       const present = await store.get('challenge-text', uid);

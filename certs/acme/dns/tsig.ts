@@ -33,10 +33,10 @@ export function sign(message: Buffer, key: TsigKey, seconds: number): Signed {
  */
 export function problemOfSignature(answer: Buffer, requestMac: Buffer, key: TsigKey, seconds: number): string | null {
   const found = findTsig(answer);
-  if (found === null) return 'its answer is not signed';
+  if (found === null) return 'its response is not signed';
   const { start, name, algorithm, time, fudge, mac, originalId, errorAndOther } = found;
   if (name !== key.name.toLowerCase().replace(/\.$/, '') || algorithm !== key.algorithm)
-    return 'its answer is signed with another key';
+    return 'its response is signed with another key';
   const unsigned = withAdditional(answer.subarray(0, start), answer.readUInt16BE(10) - 1);
   originalId.copy(unsigned, 0);
   const expected = createHmac(hashOf(key), key.secret)
@@ -46,8 +46,11 @@ export function problemOfSignature(answer: Buffer, requestMac: Buffer, key: Tsig
     .update(variables(key, timersOf(time, fudge), errorAndOther))
     .digest();
   // One cut short would be allowed by RFC 8945 5.2.2.1; nobody sends it unless it is asked for.
-  if (mac.length !== expected.length || !timingSafeEqual(mac, expected)) return 'the signature of its answer is wrong';
-  return Math.abs(seconds - time) > Math.min(fudge, FUDGE_SECONDS) ? 'its answer was signed at another time' : null;
+  if (mac.length !== expected.length || !timingSafeEqual(mac, expected))
+    return 'the signature of its response is invalid';
+  return Math.abs(seconds - time) > Math.min(fudge, FUDGE_SECONDS)
+    ? 'its response was signed at a different time'
+    : null;
 }
 
 interface FoundTsig {

@@ -32,7 +32,7 @@ export function updateMessage(update: TextUpdate, id: number): Buffer {
 /** The words of RFC 1035, 2136 and 8945 for what an answer says; null = it was done. Not an answer to this: a sentence, too. */
 export function problemOfAnswer(answer: Buffer, id: number): string | null {
   if (answer.length < 12 || answer.readUInt16BE(0) !== id || ((answer[2] ?? 0) & 0x80) === 0)
-    return 'no answer to the update';
+    return 'it sent no response to the update';
   const code = (answer[3] ?? 0) & 0x0f;
   return code === 0 ? null : (CODES[code] ?? `code ${code}`);
 }
@@ -40,8 +40,8 @@ export function problemOfAnswer(answer: Buffer, id: number): string | null {
 const CODES: Readonly<Record<number, string>> = {
   1: 'FORMERR',
   2: 'SERVFAIL',
-  4: 'NOTIMP: it takes no dynamic updates',
-  5: 'REFUSED: its configuration does not let this key change this name',
-  9: 'NOTAUTH: it is not in charge of that zone, or does not know the key, or the clocks are five minutes apart',
+  4: 'NOTIMP: it does not support dynamic updates',
+  5: 'REFUSED: its configuration does not allow this key to change this name',
+  9: 'NOTAUTH: it is not authoritative for that zone, or does not know the key, or the clocks differ by five minutes or more',
   10: 'NOTZONE: the name is not in this zone',
 };

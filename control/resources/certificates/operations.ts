@@ -14,7 +14,7 @@ const CertificateAnswer = z.object({
   issuer: z.string().nullable(),
   serial: z.string().nullable(),
   not_before: time,
-  not_after: time.describe('null: there is none yet, and the best other one is served.'),
+  not_after: time.describe('null: not yet issued, and the best other one is served.'),
   next_renewal: time,
   lapse: z.enum(['no', 'soon', 'expired']).describe('soon: renewal was due long ago.'),
   ordering: z.boolean(),

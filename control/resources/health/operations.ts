@@ -79,13 +79,13 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
 async function withDeadline(readiness: () => Promise<Readiness>, log: Logger): Promise<Readiness> {
   const late = Promise.withResolvers<Readiness>();
   const timer = setTimeout(() => {
-    late.resolve({ ok: false, detail: { readiness: 'no answer in time' } });
+    late.resolve({ ok: false, detail: { readiness: 'timed out' } });
   }, READINESS_DEADLINE_MS);
   try {
     return await Promise.race([readiness(), late.promise]);
   } catch (error) {
-    log.warn({ error: errorText(error) }, 'readiness could not be told');
-    return { ok: false, detail: { readiness: 'could not be told' } };
+    log.warn({ error: errorText(error) }, 'readiness could not be determined');
+    return { ok: false, detail: { readiness: 'could not be determined' } };
   } finally {
     clearTimeout(timer);
   }

@@ -14,7 +14,7 @@ export function clientCaProblem(pem: string): string | null {
   if (certificates.length === 0 || pem.replace(CERTIFICATE, '').includes('-----')) {
     return 'must be one or more certificates in PEM form (-----BEGIN CERTIFICATE-----)';
   }
-  if (certificates.length > CERTIFICATES_MAX) return `must hold at most ${CERTIFICATES_MAX} certificates`;
+  if (certificates.length > CERTIFICATES_MAX) return `must contain at most ${CERTIFICATES_MAX} certificates`;
   for (const [index, certificate] of certificates.entries()) {
     const problem = authorityProblem(certificate);
     if (problem !== null) return `certificate ${index + 1} ${problem}`;

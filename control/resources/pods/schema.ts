@@ -32,7 +32,7 @@ const PROTOCOLS = ['http', 'tcp', 'postgres', 'local_only'] as const;
 const noNul = (text: string): boolean => !text.includes('\0');
 const bytesOf = (texts: readonly string[]): number => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 
-const text = boundedText(TEXT_MAX_LENGTH).refine(noNul, 'must hold no NUL');
+const text = boundedText(TEXT_MAX_LENGTH).refine(noNul, 'must not contain NUL bytes');
 
 const words = (what: string) =>
   boundedList(text, WORDS_MAX)
@@ -43,7 +43,7 @@ const words = (what: string) =>
 const environment = boundedRecord(
   boundedText(VARIABLE_NAME_MAX_LENGTH).regex(
     /^[-._a-zA-Z][-._a-zA-Z0-9]*$/,
-    'must hold only letters, digits, "_", "-" and "." and not begin with a digit',
+    'must contain only letters, digits, "_", "-" and "." and must not start with a digit',
   ),
   text,
   { most: VARIABLES_MAX },
@@ -61,13 +61,13 @@ const description = z
     error: `description field must be less than ${DESCRIPTION_MAX_LENGTH} characters (${DESCRIPTION_MAX_LENGTH} at most)`,
     abort: true,
   })
-  .regex(/^[\x20-\x7e\t\r\n]*$/, 'must hold only ASCII characters');
+  .regex(/^[\x20-\x7e\t\r\n]*$/, 'must contain only ASCII characters');
 
 const storedList = (what: string) => boundedList(boundedText(256), STORED_LIST_MAX).describe(what);
 
 const templateName = (what: string) =>
   boundedText(TEMPLATE_MAX_LENGTH)
-    .regex(/^[\x21-\x7e]*$/, 'must hold only printable ASCII characters and no space')
+    .regex(/^[\x21-\x7e]*$/, 'must contain only printable ASCII characters and no spaces')
     .describe(what);
 
 const port = z.int().min(PORT_MIN).max(PORT_MAX);

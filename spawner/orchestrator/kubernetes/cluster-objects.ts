@@ -150,6 +150,6 @@ function bodyOf(response: KubeResponse, what: string): JsonRecord {
   const body = parseJson(response.text);
   if (response.status >= 200 && response.status < 300 && isRecord(body)) return body;
   throw new PodgateError('orchestrator.unavailable', {
-    detail: `${what}: the API server answers ${response.status}: ${refusalOf(response).message}`,
+    detail: `${what}: the API server responded with ${response.status}: ${refusalOf(response).message}`,
   });
 }

@@ -115,7 +115,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
       .catch((error: unknown) => {
         log.warn(
           { ...unfinished.ref, error: errorText(error) },
-          'what a pod leaves could not be removed; the health loop will',
+          'failed to remove what a pod left behind; the health loop will retry',
         );
       })
       .finally(() => {
@@ -188,7 +188,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
   }
 
   function glimpse(ref: WorkloadRef): Observation {
-    if (!pods.isFresh()) return { kind: 'unknown', reason: 'the watch of the pods is not fresh' };
+    if (!pods.isFresh()) return { kind: 'unknown', reason: 'the pod watch is stale' };
     const pod = pods.items.get(objectName(site, ref));
     if (pod?.uid === ref.uid) return seenAs(pod);
     return services.items.get(objectName(site, ref))?.uid === ref.uid
@@ -198,7 +198,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
 
   async function list(signal: AbortSignal): Promise<readonly WorkloadObservation[]> {
     await untilComplete(signal);
-    if (!pods.isFresh() || !services.isFresh()) throw unavailable('the watch of the cluster is not fresh');
+    if (!pods.isFresh() || !services.isFresh()) throw unavailable('the cluster watch is stale');
     const seen = [...pods.items.values()].map(seenAs);
     const remains = [...services.items.values()].filter(({ name }) => !pods.items.has(name));
     return [...seen, ...remains.map((service) => remainsOf(service, 0))];
@@ -209,7 +209,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     await Promise.race([
       Promise.all([pods.complete, services.complete]),
       new Promise<never>((_, reject) => {
-        const onAbort = (): void => reject(unavailable('the first list of the cluster is not complete yet'));
+        const onAbort = (): void => reject(unavailable('the initial list of the cluster is not complete yet'));
         if (deadline.aborted) onAbort();
         else deadline.addEventListener('abort', onAbort, { once: true });
       }),

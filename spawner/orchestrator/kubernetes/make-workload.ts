@@ -121,9 +121,9 @@ async function makeObject(
   if (created.kind === 'created') return null;
   if (created.kind === 'refused') return { kind: 'failed', ...createFailure(created.refusal, what) };
   const found = await objects.read(collection, name, signal);
-  if (found.kind === 'none') return { kind: 'wait', reason: `its former ${what} has only just gone` };
+  if (found.kind === 'none') return { kind: 'wait', reason: `its former ${what} was only just removed` };
   if (found.kind === 'strange') {
-    const reason = `Something in the cluster that is not Podgate's has the name ${name}: an operator must remove it.`;
+    const reason = `An object in the cluster that is not managed by Podgate has the name ${name}: an operator must remove it.`;
     return { kind: 'failed', reason, retryable: true };
   }
   const standing = standingOf(found.object, workload, collection === 'persistentvolumeclaims');
@@ -134,7 +134,7 @@ async function makeObject(
       return standing;
     case 'older':
       await removeOlder(found.object, signal);
-      return { kind: 'wait', reason: 'an older workload of this pod is being ended' };
+      return { kind: 'wait', reason: 'an older workload of this pod is being stopped' };
   }
 }
 
@@ -145,12 +145,12 @@ export function standingOf(present: OwnedObject, wanted: WorkloadSpec, isData: b
   if (present.isDeleting) {
     return {
       kind: 'wait',
-      reason: isData ? 'its data is being deleted' : 'an older workload of this pod is being ended',
+      reason: isData ? 'its data is being deleted' : 'an older workload of this pod is being stopped',
     };
   }
   if (isSame) return { kind: 'same' };
   const isLaterRun = present.uid === uid && present.run > run;
   const isLaterCommit = present.storeId === annotations.storeId && present.commit > annotations.commit;
-  if (isLaterRun || isLaterCommit) return { kind: 'wait', reason: 'a newer workload of this pod is there' };
+  if (isLaterRun || isLaterCommit) return { kind: 'wait', reason: 'a newer workload of this pod exists' };
   return { kind: 'older' };
 }

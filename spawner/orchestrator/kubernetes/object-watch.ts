@@ -75,7 +75,7 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
       } catch (error) {
         if (isAborted(signal)) return;
         if (error instanceof HistoryLost) {
-          log.info({ path }, 'the watch of the cluster has missed something; listing again');
+          log.info({ path }, 'the cluster watch missed events; listing again');
           version = null;
           // At once, but never in a tight loop.
           if (failures === 0) {
@@ -84,8 +84,7 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
           }
         } else {
           isBroken = true;
-          if (failures === 0)
-            log.warn({ path, error: errorText(error) }, 'the watch of the cluster broke; going on soon');
+          if (failures === 0) log.warn({ path, error: errorText(error) }, 'the cluster watch broke; reconnecting');
         }
         failures += 1;
         await pause(backoffMs(failures, { firstMs: limits.watchRetryMs, maxMs: limits.watchRetryMaxMs }), signal);
@@ -137,7 +136,7 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
       };
       const stream = await api.stream(path, query, AbortSignal.any([signal, silent.signal]));
       if (stream.status === GONE) throw new HistoryLost();
-      if (stream.status !== 200) throw broken(`the watch of ${path} is answered with ${stream.status}`);
+      if (stream.status !== 200) throw broken(`the watch of ${path} returned ${stream.status}`);
       options.serverTime(stream.serverTimeMs);
       alive();
       const events = new JsonLines(LINE_MAX_LENGTH);
@@ -165,12 +164,12 @@ export function watchObjects<T extends OwnedObject>(options: ObjectWatchOptions<
 
   /** The version that the event brings. */
   function apply(event: unknown): string | null {
-    if (!isRecord(event)) throw broken(`the watch of ${path} says what is no JSON`);
+    if (!isRecord(event)) throw broken(`the watch of ${path} sent invalid JSON`);
     const object = recordAt(event, 'object');
     const type = textAt(event, 'type');
     if (type === 'ERROR') {
       if (numberAt(object, 'code') !== GONE)
-        log.warn({ path, message: textAt(object, 'message') }, 'the watch says that it failed');
+        log.warn({ path, message: textAt(object, 'message') }, 'the watch reported an error');
       throw new HistoryLost();
     }
     const version = textAt(recordAt(object, 'metadata'), 'resourceVersion');

@@ -8,7 +8,7 @@ const CRASHING_AFTER_RESTARTS = 2;
 const RECOVERED_AFTER_MS = 10 * 60_000;
 const SAID_MAX_LENGTH = 500;
 const NODE_SILENT =
-  'The node of this pod has stopped reporting, so this status may be out of date. Connections go on as long as the pod responds.';
+  'The node of this pod has stopped reporting, so this status may be out of date. Connections work as long as the pod responds.';
 /** The kubelet's words (pkg/kubelet/eviction/helpers.go, 1.34) for a pod that is over a limit of its own. */
 const EXCESS = /ephemeral storage limit|ephemeral local storage usage exceeds|Usage of EmptyDir volume/;
 /** The scheduler's (plugins/volumebinding), before 1.34 and since. */
@@ -60,7 +60,7 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
     case 'Failed':
       return ofFailure(pod, end);
     case 'Unknown':
-      return { phase: 'starting', message: 'The node of this pod does not answer: its state is not known.' };
+      return { phase: 'starting', message: 'The node of this pod does not respond: its state is unknown.' };
     case 'Pending':
     case 'Running':
       return pod.container === null ? unstarted(pod) : ofContainer(pod, pod.container, end);
@@ -69,10 +69,10 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
 
 function deletionMessage(pod: PodView): string {
   if (isNodeSilent(pod)) {
-    const unknown = 'The node of this pod has stopped reporting, so nobody knows whether the pod has ended.';
+    const unknown = 'The node of this pod has stopped reporting, so it is unknown whether the pod has stopped.';
     return pod.hasData
       ? `${unknown} Its volume must not be used twice: Podgate waits until the node reports again, is deleted or is marked out of service.`
-      : `${unknown} Podgate gives it up soon.`;
+      : `${unknown} Podgate will give it up soon.`;
   }
   if (pod.disruption === null) return '';
   return `The cluster ends this pod (${pod.disruption.reason}): ${said(pod.disruption.message)} It starts again by itself.`;
@@ -84,14 +84,14 @@ function ofFailure(pod: PodView, end: ContainerEnd | null): Judged {
   if (reason === 'Evicted' && EXCESS.test(pod.message)) {
     return {
       phase: 'exceeded',
-      message: `The pod used more space than it may, and its node ended it: ${said(pod.message)}`,
+      message: `The pod exceeded its storage limit, and its node evicted it: ${said(pod.message)}`,
     };
   }
   if (reason === 'Evicted')
     return evicted(`The node was short of a resource and evicted this pod: ${said(pod.message)}`);
   if (disruption !== null)
     return evicted(`The cluster has ended this pod (${disruption.reason}): ${said(disruption.message)}`);
-  if (reason !== '') return evicted(`The cluster has given this pod up (${reason}): ${said(pod.message)}`);
+  if (reason !== '') return evicted(`The cluster has given up this pod (${reason}): ${said(pod.message)}`);
   return { phase: 'failed', message: end === null ? 'The pod has failed.' : endMessage(end) };
 }
 
@@ -102,7 +102,7 @@ function evicted(why: string): Judged {
 /** No word from a node about its container yet. */
 function unstarted(pod: PodView): Judged {
   if (pod.hasData && VOLUME_ELSEWHERE.test(pod.unscheduled)) {
-    const message = `The volume of this pod can be used on one node alone, which takes no pods now; the pod waits for it: ${said(pod.unscheduled)}`;
+    const message = `The volume of this pod can be used on one node only, which accepts no pods now; the pod waits for it: ${said(pod.unscheduled)}`;
     return { phase: 'pending', message };
   }
   if (pod.unscheduled !== '')
@@ -156,7 +156,7 @@ function waiting(
     case 'RegistryUnavailable':
       return { phase: 'crashing', message: `The node cannot pull ${image}: ${pullError(state.message)}` };
     case 'ErrImageNeverPull':
-      return { phase: 'crashing', message: `The node does not have ${image} and may not pull it.` };
+      return { phase: 'crashing', message: `The node does not have ${image} and is not allowed to pull it.` };
     case 'InvalidImageName':
       return { phase: 'failed', message: `The name of ${image} is not valid.` };
     case 'SignatureValidationFailed':
@@ -182,15 +182,15 @@ function waiting(
 
 function configError(message: string): string {
   if (/runAsNonRoot|run as root|non-numeric user/.test(message)) {
-    return 'The image runs as root, which this cluster does not allow: use one that names a user by its number (USER 1000).';
+    return 'The image runs as root, which this cluster does not allow: use an image with a numeric user (USER 1000).';
   }
   return `The node cannot set the pod up: ${said(message)}`;
 }
 
 function pullError(message: string): string {
-  if (/not found|manifest unknown|does not exist/i.test(message)) return `there is none of this name. ${said(message)}`;
+  if (/not found|manifest unknown|does not exist/i.test(message)) return `it does not exist. ${said(message)}`;
   if (/unauthorized|denied|forbidden/i.test(message)) return `the registry does not allow it. ${said(message)}`;
-  return message === '' ? 'the registry has not given a reason.' : said(message);
+  return message === '' ? 'the registry gave no reason.' : said(message);
 }
 
 /** How its program last ended: now, or before the present start. */
@@ -200,13 +200,13 @@ function endOf(container: ContainerView): ContainerEnd | null {
 
 function endMessage(end: ContainerEnd): string {
   if (end.reason === 'OOMKilled') return 'The program used more memory than its limit and was killed.';
-  if (end.reason === 'ContainerStatusUnknown') return 'Nobody knows how the program ended: its node was lost.';
+  if (end.reason === 'ContainerStatusUnknown') return 'It is unknown how the program ended: its node was lost.';
   const detail = end.message === '' ? '.' : `: ${said(end.message)}`;
   if (end.reason === 'ContainerCannotRun' || end.reason === 'StartError')
     return `The program could not be started${detail}`;
   const signal = signalOf(end);
   if (signal !== null) return `The program was killed by ${signal}${detail}`;
-  if (end.exitCode === 0) return `The program ended by itself${detail}`;
+  if (end.exitCode === 0) return `The program exited${detail}`;
   return `The program exited with code ${end.exitCode ?? 'unknown'}${detail}`;
 }
 

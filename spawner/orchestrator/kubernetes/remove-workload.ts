@@ -63,7 +63,7 @@ async function removePod(
     const deleted = await objects.delete('pods', pod, signal);
     if (deleted === 'accepted') return { kind: 'ending' };
   }
-  throw new PodgateError('orchestrator.unavailable', { detail: 'the pod changes faster than it can be deleted' });
+  throw new PodgateError('orchestrator.unavailable', { detail: 'the pod keeps changing while it is being deleted' });
 }
 
 async function removeData(objects: ClusterObjects, ref: WorkloadRef, signal: AbortSignal): Promise<void> {

@@ -109,7 +109,7 @@ export function openCgroups(installation: string, asRoot: boolean, log?: Logger)
       if (version === 2) writeFileSync(join(base, 'cgroup.subtree_control'), passOn);
       hierarchies.push({ version, controllers, base });
     } catch (error) {
-      log?.debug({ directory, error: errorText(error) }, 'no limits can be set here');
+      log?.debug({ directory, error: errorText(error) }, 'limits cannot be set on this machine');
     }
   }
   return new Cgroups(hierarchies);

@@ -103,7 +103,7 @@ export class DiskWatch {
     const nowMs = performance.now();
     const tookMs = nowMs - beganMs;
     const last = this.#checks.get(user);
-    if (measured === null) this.#log.warn({ home, tookMs }, 'the disk space that a pod uses could not be measured');
+    if (measured === null) this.#log.warn({ home, tookMs }, 'failed to measure the disk space that a pod uses');
     const [ofHome, ofVolume] = measured ?? [];
     const use: DiskUse =
       ofHome === undefined

@@ -59,7 +59,7 @@ export async function endProcesses(options: EndOptions): Promise<void> {
     if (members.length === 0 && isSwept) return;
     if (performance.now() - killedMs > KILL_DEADLINE_MS) {
       throw new Error(
-        `processes ${members.map((each) => each.pid).join(', ') || 'that cannot be seen'} outlive SIGKILL`,
+        `processes ${members.map((each) => each.pid).join(', ') || 'that cannot be seen'} survive SIGKILL`,
       );
     }
     await signalEach(table, members, 'SIGKILL');
@@ -74,7 +74,7 @@ export async function endProcesses(options: EndOptions): Promise<void> {
  */
 async function killAllOf(uid: number): Promise<boolean> {
   // For these it would be the end of us, or of the machine.
-  if (uid === 0 || uid === process.getuid?.()) throw new Error(`user ${uid} is no user of a pod`);
+  if (uid === 0 || uid === process.getuid?.()) throw new Error(`user ${uid} does not belong to a pod`);
   const options = { cwd: '/', environment: {}, user: { uid, gid: uid }, timeoutMs: KILL_ALL_TIMEOUT_MS };
   return runTool('/bin/sh', ['-c', 'kill -s KILL -- -1'], options, new AbortController().signal).then(
     () => true,

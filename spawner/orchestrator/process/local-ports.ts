@@ -25,9 +25,7 @@ export class LocalPorts {
     this.#servers = ports.map((port) => {
       const server = createServer({ allowHalfOpen: true }, (outside) => this.#join(outside, connect(port)));
       server.maxConnections = CONNECTIONS_MAX;
-      server.on('error', (error) =>
-        this.#log.debug({ port, error: errorText(error) }, 'a local port cannot be opened'),
-      );
+      server.on('error', (error) => this.#log.debug({ port, error: errorText(error) }, 'failed to open a local port'));
       return server.listen(port, '127.0.0.1').unref();
     });
   }

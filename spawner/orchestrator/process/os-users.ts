@@ -31,13 +31,13 @@ export function userRange(uidMap: string): { readonly first: number; readonly la
 /** A user id that no workload, volume or process has. */
 export async function allocateOsUser(isTaken: (uid: number) => boolean): Promise<OsUser> {
   const range = userRange(await readFile('/proc/self/uid_map', 'utf8').catch(() => '0 0 4294967295'));
-  if (range === null) throw new Error('this container maps too few users for pods to run as their own');
+  if (range === null) throw new Error('this container maps too few user IDs to give each pod its own');
   for (let tries = 0; tries < 1_000; tries += 1) {
     const uid = randomInt(range.first, range.last);
     // The group has the same number: pods share no group either.
     if (!isTaken(uid)) return { uid, gid: uid };
   }
-  throw new Error('found no free user id');
+  throw new Error('no free user ID');
 }
 
 /** The unprivileged user of the system, for the few programs that insist on a name in /etc/passwd. */

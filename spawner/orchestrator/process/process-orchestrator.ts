@@ -187,7 +187,9 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
 
   function untilKnown(signal: AbortSignal, unavailable: (detail: string) => PodgateError): Promise<Paths> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(limits.firstLookMs)]);
-    return untilAborted(firstLook.promise, deadline, () => unavailable('what runs on this machine is not known yet'));
+    return untilAborted(firstLook.promise, deadline, () =>
+      unavailable('the workloads on this machine are not known yet'),
+    );
   }
 
   async function ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult> {
@@ -196,16 +198,16 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     const inMaking = making.get(name);
     if (inMaking !== undefined) {
       if (isSameIdentity(inMaking.workload, workload)) return inMaking.result;
-      return { kind: 'wait', reason: 'another workload of this pod is being made' };
+      return { kind: 'wait', reason: 'another workload of this pod is being created' };
     }
     for (const present of new Set([byUid.get(workload.uid), byName.get(name)])) {
       if (present === undefined) continue;
       if (!present.isStopping && isSameIdentity(present.record.workload, workload)) return { kind: 'ensured' };
       if (isNewer(present.record.workload, workload)) {
-        return { kind: 'wait', reason: 'a newer workload of this pod runs' };
+        return { kind: 'wait', reason: 'a newer workload of this pod is running' };
       }
       if (!present.isStopping) await guarded(() => present.end('keep'));
-      return { kind: 'wait', reason: 'an older workload of this pod is being ended' };
+      return { kind: 'wait', reason: 'an older workload of this pod is being stopped' };
     }
     if (deletingVolumes.has(workload.uid)) return { kind: 'wait', reason: 'its data is being deleted' };
     const result = make(workload, paths, lifeSignal).finally(() => making.delete(name));
@@ -237,9 +239,13 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       });
       register(record, paths).begin(workload.credentials, lifeSignal);
     } catch (error) {
-      log.warn({ podId: workload.podId, uid: workload.uid, error: errorText(error) }, 'a workload could not be made');
+      log.warn({ podId: workload.podId, uid: workload.uid, error: errorText(error) }, 'failed to create a workload');
       await removeTree(paths.workload(workload.uid));
-      return { kind: 'failed', reason: 'This machine could not make the workload; the log says why.', retryable: true };
+      return {
+        kind: 'failed',
+        reason: 'The workload could not be created on this machine; see the log for the reason.',
+        retryable: true,
+      };
     }
     watchers.changed(workload);
     const unlimited = unlimitedText(cgroups);
@@ -259,7 +265,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     const recipe = template === null ? undefined : recipes.get(template.name);
     if (recipe === undefined) {
       return (
-        `Pods run as processes of this machine here, and that cannot run "${workload.spec.writtenTemplate}". ` +
+        `This installation runs pods as processes, which cannot run "${workload.spec.writtenTemplate}". ` +
         `Choose one of ${[...recipes.keys()].join(', ')}.`
       );
     }
@@ -281,7 +287,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     }
     if (how.data === 'keep' || !isPlainName(ref.uid) || deletingVolumes.has(ref.uid)) return;
     const deleting = removeTree(paths.volume(ref.uid))
-      .catch((error: unknown) => log.warn({ uid: ref.uid, error: errorText(error) }, 'data could not be deleted'))
+      .catch((error: unknown) => log.warn({ uid: ref.uid, error: errorText(error) }, 'failed to delete data'))
       .finally(() => {
         deletingVolumes.delete(ref.uid);
         watchers.changed(ref);
@@ -299,7 +305,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
 
   /** Whether there is data is for those to ask who decide about it: that takes a look at the disk. */
   function glimpse(ref: WorkloadRef): Observation {
-    if (known === null) return { kind: 'unknown', reason: 'what runs on this machine is not known yet' };
+    if (known === null) return { kind: 'unknown', reason: 'the workloads on this machine are not known yet' };
     return byUid.get(ref.uid)?.observation() ?? { kind: 'absent', data: false };
   }
 
@@ -359,7 +365,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       try {
         await lookOnce(signal);
       } catch (error) {
-        log.error({ error: errorText(error) }, 'cannot tell what runs on this machine; looking again');
+        log.error({ error: errorText(error) }, 'failed to find the workloads on this machine; retrying');
         await pause(FIRST_LOOK_RETRY_MS, signal);
       }
     }
@@ -374,7 +380,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     const { adopt, end } = await lookAtLeftBehind({ paths, table, installation, instance });
     for (const record of adopt) await register(record, paths).adopt(signal);
     for (const record of end) {
-      log.info({ podId: record.workload.podId, uid: record.workload.uid }, 'ending what an earlier run has left');
+      log.info({ podId: record.workload.podId, uid: record.workload.uid }, 'stopping processes left by an earlier run');
       await register(record, paths).end(record.data);
     }
     cgroups.removeOthers(new Set(byUid.keys()));
@@ -395,7 +401,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         }),
       );
     };
-    await untilAborted(all(), signal, () => new Error('not all pods have ended in time'));
+    await untilAborted(all(), signal, () => new Error('some pods did not stop in time'));
     cgroups.close();
   }
 

@@ -75,7 +75,7 @@ export async function watchPorts(options: {
 /** Why a program that runs is not ready, for its user. `listeners`: its own. */
 export function silenceText(listeners: readonly Listener[], { stanza, port }: WatchedPort): string {
   const wanted = `port ${port} ($${stanza === DEFAULT_STANZA ? 'PORT' : portVariable(stanza)})`;
-  if (listeners.some((each) => each.port === port)) return `listens on ${wanted}, and does not answer as ready yet`;
+  if (listeners.some((each) => each.port === port)) return `listens on ${wanted}, but is not ready yet`;
   const places = listeners.map(({ address, port }) =>
     isIPv6(address) ? `[${address}]:${port}` : `${address}:${port}`,
   );

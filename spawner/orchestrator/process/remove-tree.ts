@@ -42,7 +42,7 @@ async function empty(top: FileHandle): Promise<void> {
       for (const names of moved) waiting.push(...names);
     }
   }
-  throw new Error('a directory is being filled faster than it is emptied');
+  throw new Error('a directory is being filled faster than it can be emptied');
 }
 
 /** Removes one entry of the top; the directories that were in it are in the top now: answers their names. */

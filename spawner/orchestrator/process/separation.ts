@@ -26,19 +26,19 @@ export function protectionText(protection: Protection): string {
   const { network, files } = protection;
   const unlimited = unlimitedText(protection);
   if (files === 'none') {
-    return `Nothing separates pods here: each can read Podgate's keys and the other pods' files. Create none that you do not trust, or start Podgate as root. ${unlimited}`.trim();
+    return `Pods are not isolated on this machine: each can read Podgate's keys and the other pods' files. Create only pods that you trust, or run Podgate as root. ${unlimited}`.trim();
   }
   const who =
     files === 'user'
-      ? 'each under a user id of its own'
-      : "with your rights, apart from the files of Podgate and of other pods, which they don't see";
+      ? 'each with its own user ID'
+      : 'with your rights, except that they cannot see the files of Podgate and of other pods';
   const where =
     network === 'network-namespace'
-      ? 'in a network of its own that leads to the gateway alone'
+      ? 'each with its own network that reaches only the gateway'
       : files === 'user'
-        ? 'on the network of this machine; who owns a port is checked at each dial'
-        : 'on the network of this machine, where they reach each other: only administrators are let in';
-  return `Pods run as processes of this machine, ${who}, ${where}. ${unlimited}`.trim();
+        ? 'on the network of this machine; the owner of a port is checked on each dial'
+        : 'on the network of this machine, where they can reach each other: only administrators are admitted';
+  return `Pods run as processes on this machine, ${who}, ${where}. ${unlimited}`.trim();
 }
 
 /** Which limits are not enforced, as a sentence; '' when all are. */
@@ -46,7 +46,7 @@ export function unlimitedText({ limits }: Pick<Protection, 'limits'>): string {
   const missing = (Object.keys(LIMITS) as LimitedResource[]).filter((limit) => !limits.includes(limit));
   return missing.length === 0
     ? ''
-    : `Limits that are not enforced here: ${missing.map((each) => LIMITS[each]).join(', ')}.`;
+    : `Limits that are not enforced on this machine: ${missing.map((each) => LIMITS[each]).join(', ')}.`;
 }
 
 /**

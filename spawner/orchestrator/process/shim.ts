@@ -129,7 +129,5 @@ export function exitOfShellCode(code: number): Exit {
 
 export function exitText(exit: Exit): string {
   const ended = exit.kind === 'code' ? `exited with code ${exit.code}` : `killed by ${exit.signal}`;
-  return exit.outOfMemoryMiB === undefined
-    ? ended
-    : `${ended}: out of memory, of which it may use ${exit.outOfMemoryMiB} MiB`;
+  return exit.outOfMemoryMiB === undefined ? ended : `${ended}: out of memory (limit ${exit.outOfMemoryMiB} MiB)`;
 }

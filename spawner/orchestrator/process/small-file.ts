@@ -8,7 +8,7 @@ import { constants, open } from 'node:fs/promises';
 export async function readSmallFile(path: string, maxBytes: number): Promise<string> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
-    if (!(await file.stat()).isFile()) throw new Error(`${path} is no plain file`);
+    if (!(await file.stat()).isFile()) throw new Error(`${path} is not a regular file`);
     const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes), 0, maxBytes, 0);
     return buffer.toString('utf8', 0, bytesRead);
   } finally {

@@ -286,7 +286,7 @@ export class Workload implements DiskUser {
         await removeTree(paths.workload(uid));
         break;
       } catch (error) {
-        this.#log.warn({ error: errorText(error) }, 'a workload could not be ended; it is tried again');
+        this.#log.warn({ error: errorText(error) }, 'failed to stop a workload; retrying');
         await sleep(END_RETRY_MS);
       }
     }
@@ -351,21 +351,21 @@ export class Workload implements DiskUser {
       const running = adopted ?? (await this.#start(credentials, signal));
       const exit = await this.#accompany(running, signal);
       if (isAborted(signal)) return null;
-      if (exit === null) return { kind: 'not-started', reason: 'ended while nobody saw how' };
+      if (exit === null) return { kind: 'not-started', reason: 'exited while it was not being observed' };
       const isOutOfMemory = cgroups.memoryKills(uid) > killsBefore && !(exit.kind === 'code' && exit.code === 0);
       return isOutOfMemory ? { ...exit, outOfMemoryMiB: spec.resources.memLimit } : exit;
     } catch (error) {
       if (isAborted(signal)) return null;
-      this.#log.warn({ error: errorText(error) }, 'the program of a pod could not be started');
+      this.#log.warn({ error: errorText(error) }, 'failed to start the program of a pod');
       // The error names paths of this machine: users are told that it happened, operators what.
-      return { kind: 'not-started', reason: "could not be started, for a reason that is in Podgate's own log" };
+      return { kind: 'not-started', reason: "could not be started; see Podgate's log for the reason" };
     }
   }
 
   /** For what must not end a workload's life: a full disk has room again some day. */
   async #tryTo(work: () => Promise<void>): Promise<void> {
     await work().catch((error: unknown) => {
-      this.#log.warn({ error: errorText(error) }, 'a workload could not be kept in order; it goes on');
+      this.#log.warn({ error: errorText(error) }, 'reconciling a workload failed; will retry');
     });
   }
 
@@ -373,7 +373,7 @@ export class Workload implements DiskUser {
   async #start(credentials: Credentials | null, signal: AbortSignal): Promise<Running> {
     const recipe = this.#recipe;
     const { walls } = this.#parts;
-    if (recipe === null) throw new Error(`nothing here can run ${this.#record.workload.spec.template}`);
+    if (recipe === null) throw new Error(`this installation cannot run ${this.#record.workload.spec.template}`);
     await this.#untilProvided(recipe, signal);
     if (this.#record.state === 'preparing') {
       await recipe.prepare(await this.#context(), credentials, signal);
@@ -478,11 +478,11 @@ export class Workload implements DiskUser {
           : async (probed, over) => (await login(probed, credentials, over)) !== 'unavailable',
       answers: (stanza, address) => {
         void this.#answers({ stanza, address }, readiness.stanza).catch((error: unknown) => {
-          this.#log.warn({ error: errorText(error) }, 'the record of a workload could not be written');
+          this.#log.warn({ error: errorText(error) }, 'failed to write the record of a workload');
         });
       },
       strange: (port) => {
-        this.#say(`port ${port} is answered by a program that is not the pod's`);
+        this.#say(`port ${port} is used by a program that does not belong to the pod`);
       },
       signal,
     });
@@ -568,7 +568,7 @@ export class Workload implements DiskUser {
         sinceBootMs: before?.isReady === true ? before.sinceBootMs : this.#parts.bootClock.nowMs(),
       },
       ...(isReady ? { isCrashing: false, message: '' } : {}),
-      ...(isIPv6(address) ? { message: `listens on IPv6 alone ([${address}]), and is dialed there` } : {}),
+      ...(isIPv6(address) ? { message: `listens on IPv6 only ([${address}]), and is dialed there` } : {}),
     });
   }
 

@@ -277,7 +277,7 @@ test('with the store away every call is a 503 that says so, and says when to try
       method,
       path,
       503,
-      'The store does not answer. Try again soon.',
+      'The store does not respond. Try again soon.',
     ]);
     expect(answer.headers.get('retry-after')).toBe('2');
   }

@@ -176,7 +176,7 @@ describe('an order that was begun before', () => {
 
   test.each([
     ['reading its challenges', (path: string) => path.startsWith('/authZ/')],
-    ['asking for validation', (path: string) => path.startsWith('/chalZ/')],
+    ['requesting validation', (path: string) => path.startsWith('/chalZ/')],
     ['finalizing', (path: string) => path.startsWith('/finalize-order/')],
     ['downloading', (path: string) => path.startsWith('/certZ/')],
   ])('and killed when %s goes on from there', async (_step, isThere) => {
@@ -250,7 +250,7 @@ describe('an ACME server that', () => {
   test('offers nothing that is set up here', async () => {
     const { session } = await open();
     await expect(order(session, ['*.pods.example.org'])).rejects.toThrow(
-      'pods.example.org: the ACME server offers dns-01, and none of it is set up here',
+      'pods.example.org: the ACME server offers dns-01, and none of these is configured',
     );
   });
 

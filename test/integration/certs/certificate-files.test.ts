@@ -40,13 +40,13 @@ describe('a pair of texts', () => {
       const read = readCertificatePair(certificate, key);
       return read.kind === 'bad' ? read.reason : 'good';
     };
-    expect(reasonOf('', one.key)).toBe('the file holds no certificate in PEM form');
-    expect(reasonOf(one.certificate.slice(0, 300), one.key)).toBe('the file holds no certificate in PEM form');
+    expect(reasonOf('', one.key)).toBe('the file contains no certificate in PEM format');
+    expect(reasonOf(one.certificate.slice(0, 300), one.key)).toBe('the file contains no certificate in PEM format');
     expect(reasonOf(one.certificate.replace(/M/g, 'N'), one.key)).toMatch('certificate 1 of the file cannot be read');
-    expect(reasonOf(one.certificate, other.key)).toBe('the key is not that of the certificate');
+    expect(reasonOf(one.certificate, other.key)).toBe('the key does not match the certificate');
     expect(reasonOf(one.certificate, one.key.slice(0, 100))).toMatch('holds no private key');
-    expect(reasonOf(one.ca + one.certificate, one.key)).toMatch('was not issued by the one behind it');
-    expect(reasonOf(one.ca, one.key)).toBe('the key is not that of the certificate');
+    expect(reasonOf(one.ca + one.certificate, one.key)).toMatch('was not issued by the next one');
+    expect(reasonOf(one.ca, one.key)).toBe('the key does not match the certificate');
   });
 });
 
@@ -81,7 +81,7 @@ describe('an operator’s files', () => {
     await writeFile(join(directory, 'first.key'), other.key);
     await until('the problem is seen', async () => (await certificateFileProblems(files)).length === 1);
     expect(await certificateFileProblems(files)).toEqual([
-      `${join(directory, 'tls.crt')}: the key is not that of the certificate`,
+      `${join(directory, 'tls.crt')}: the key does not match the certificate`,
     ]);
     await rm(join(directory, 'first.crt'));
     await new Promise((resolve) => setTimeout(resolve, 100));

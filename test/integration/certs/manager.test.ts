@@ -365,7 +365,7 @@ test('an imported certificate is served and never renewed; any one is given out 
   const { key: otherKey } = await createTestAuthority([host]);
   expect(await stand.manager.import({ certificatePem, privateKeyPem: otherKey })).toEqual({
     kind: 'refused',
-    reason: 'the key is not that of the certificate',
+    reason: 'the key does not match the certificate',
   });
   stand.manager.wanted(host);
   await looks();

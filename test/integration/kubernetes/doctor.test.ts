@@ -60,17 +60,17 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
   it('finds what deploy/ sets up in order, and says what its account cannot see', async () => {
     const findings = await examine();
     expect(about(findings, 'API server')).toEqual([expect.stringMatching(/^ok: Kubernetes v1\.\d+\.\d+ answers\.$/)]);
-    expect(about(findings, 'clock')).toEqual(['ok: This clock and that of the API server are 0 s apart.']);
-    expect(about(findings, 'nodes')).toEqual(['warn: Nodes cannot be seen by this account.']);
+    expect(about(findings, 'clock')).toEqual(['ok: This clock and that of the API server differ by 0 s.']);
+    expect(about(findings, 'nodes')).toEqual(['warn: This account cannot list nodes.']);
     expect(about(findings, 'permissions')).toEqual([
-      `ok: This account may do all that Podgate needs in ${PODS}.`,
-      'ok: It may do nothing else there.',
+      `ok: This account has all permissions that Podgate needs in ${PODS}.`,
+      'ok: It has no other permissions there.',
     ]);
-    expect(about(findings, 'pod security')).toEqual([`ok: Pods of ${PODS} must keep to the level restricted.`]);
-    expect(about(findings, 'storage')).toEqual(['warn: Storage classes cannot be seen by this account.']);
+    expect(about(findings, 'pod security')).toEqual([`ok: Pods in ${PODS} must comply with the level restricted.`]);
+    expect(about(findings, 'storage')).toEqual(['warn: This account cannot list storage classes.']);
     expect(about(findings, 'network policies')).toEqual([
-      `ok: Pods of ${PODS} are cut off unless a policy of their own says otherwise.`,
-      'warn: Whether they hold cannot be seen by this account.',
+      `ok: Pods in ${PODS} are isolated unless a policy of their own allows traffic.`,
+      'warn: This account cannot see whether they are enforced.',
     ]);
   });
 
@@ -91,7 +91,9 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     await kubectl('-n', PODS, 'delete', 'rolebinding', 'podgate');
     try {
       const [missing] = about(await examine(), 'permissions');
-      expect(missing).toMatch(/^fail: This account may not do in podgate-pods: get pods, list pods, .*networkpolicies/);
+      expect(missing).toMatch(
+        /^fail: This account lacks permissions in podgate-pods: get pods, list pods, .*networkpolicies/,
+      );
     } finally {
       await kubectl('apply', '--kustomize', DEPLOY);
     }
@@ -104,7 +106,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     );
     try {
       const [, surplus] = about(await examine(), 'permissions');
-      expect(surplus).toMatch(/^warn: This account may also: .*list nodes/);
+      expect(surplus).toMatch(/^warn: This account has more permissions than needed: .*list nodes/);
     } finally {
       await kubectl('delete', 'clusterrolebinding', 'too-many');
     }
@@ -116,9 +118,9 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
       return about(await examine(), 'pod security');
     };
     try {
-      expect(await level('baseline')).toEqual([`warn: Pods of ${PODS} must keep to the level baseline only.`]);
-      expect(await level('privileged')).toEqual([`warn: Nothing keeps a pod of ${PODS} from the node it runs on.`]);
-      expect(await level('')).toEqual([`warn: Nothing keeps a pod of ${PODS} from the node it runs on.`]);
+      expect(await level('baseline')).toEqual([`warn: Pods in ${PODS} only have to comply with the level baseline.`]);
+      expect(await level('privileged')).toEqual([`warn: Nothing protects the nodes from pods in ${PODS}.`]);
+      expect(await level('')).toEqual([`warn: Nothing protects the nodes from pods in ${PODS}.`]);
     } finally {
       await level('restricted');
     }
@@ -131,9 +133,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     const kubeconfig = cluster.controlPlane.adminKubeconfigPath;
     const findings = await examine({ kubeconfig });
     expect(about(findings, 'permissions')[1]).toMatch(/^warn: This account may do everything/);
-    expect(about(findings, 'network policies')[1]).toMatch(
-      /^warn: The network of this cluster is not one that is known/,
-    );
+    expect(about(findings, 'network policies')[1]).toMatch(/^warn: The network of this cluster is not known/);
     expect(about(await examine({ kubeconfig, storageClass: 'none-such' }), 'storage')).toEqual([
       'fail: There is no storage class none-such.',
     ]);
@@ -145,17 +145,17 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
       provisioner: 'example.org/none',
     });
     expect(about(await examine({ kubeconfig, storageClass: 'fast' }), 'storage')).toEqual([
-      'ok: Volumes are made by the storage class fast (example.org/none).',
-      expect.stringMatching(/^warn: fast makes volumes before/),
+      'ok: Volumes are created by the storage class fast (example.org/none).',
+      expect.stringMatching(/^warn: fast creates volumes before/),
       expect.stringMatching(/^warn: Volumes of fast cannot be enlarged/),
-      expect.stringMatching(/^warn: fast is not made by a CSI driver/),
+      expect.stringMatching(/^warn: fast does not use a CSI driver/),
     ]);
   });
 
   it('tries with pods whether policies hold: here nothing enforces them, and nothing of the trial is left', async () => {
     const findings = await examine({ probeImage: 'podgate.test/command' });
     expect(about(findings, 'network policies')[1]).toMatch(
-      /^fail: They do not hold: a pod reaches another pod.*, still 15 s after its start\.$/,
+      /^fail: They are not enforced: 15 s after its start, a pod still reaches another pod.*\.$/,
     );
     expect(about(findings, 'name servers')).toHaveLength(1);
     expect(about(findings, 'cgroups')).toHaveLength(1);

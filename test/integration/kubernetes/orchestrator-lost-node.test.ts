@@ -84,7 +84,7 @@ describe.skipIf(problem !== null)(`pods of a node that is away${problem === null
     const lost = await madeOnNodeAway(workload);
     await deletedByCluster(workload);
     const stopping = await becomes(handle.orchestrator, workload, 'stopping');
-    expect(stopping.message).toMatch(/has stopped reporting.* gives it up soon\.$/);
+    expect(stopping.message).toMatch(/has stopped reporting.* will give it up soon\.$/);
     expect(stopping.addresses['default']).toMatchObject({ address: '10.9.9.9' });
     expect((await becomes(handle.orchestrator, workload, 'lost')).addresses).toEqual(stopping.addresses);
     await handle.orchestrator.remove(workload, { data: 'keep', run: 1 }, never());

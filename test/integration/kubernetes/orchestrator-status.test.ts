@@ -52,7 +52,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
   it('an image that is not to be had is an error with its reason, and the kubelet goes on trying', async () => {
     const workload = await made(workloadSpec(imageSpec('registry.example/no/such:1')));
     const seen = await saying(workload, 'crashing', 'The node cannot pull the image registry.example/no/such:1');
-    expect(seen.message).toContain('there is none of this name');
+    expect(seen.message).toContain('it does not exist');
     expect(seen.addresses).toEqual({});
     await remove(workload);
   });
@@ -170,7 +170,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await becomes(handle.orchestrator, next, 'ready');
     const excess = 'Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ';
     await cluster.kubelet.evict(NAMESPACE, nameOf(workload), excess);
-    await saying(next, 'exceeded', 'used more space than it may');
+    await saying(next, 'exceeded', 'exceeded its storage limit');
     await remove(next);
   });
 
@@ -220,7 +220,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
       .toMatchObject({
         kind: 'failed',
         retryable: true,
-        reason: expect.stringContaining('no room for this pod by its quota') as string,
+        reason: expect.stringContaining('exceeds a quota of the cluster') as string,
       });
     await cluster.controlPlane.client.call('DELETE', `/api/v1/namespaces/${NAMESPACE}/resourcequotas/none`);
     await remove(workload);

@@ -64,7 +64,7 @@ it('what was in the one store is in the other, with revisions, lists, tombstones
   expect((await migrateStore({ path, database: filling, act: false })).isMoved).toBe(false);
   expect(await filling.imports.count()).toEqual({ records: 0, tombstones: 0 });
   const report = await migrateStore({ path, database: filling, act: true });
-  expect(report.text).toContain(`${PODS} records, 1 traces of deleted ones, logs of 1 pods moved`);
+  expect(report.text).toContain(`${PODS} records, 1 tombstones, logs of 1 pods migrated`);
 
   const { store, logs, queue } = await stage.open();
   expect(await contents(store)).toEqual(before);
@@ -108,7 +108,9 @@ it('a Redis with records of its own, or with a replica at work, is left as it is
   const work = other.replicas.run(running.signal);
   const filling = await stage.open({ isBeingFilled: true, deadlineMs: 20_000 });
   await expect.poll(() => other.replicas.live().length).toBe(1);
-  await expect(migrateStore({ path, database: filling, act: true })).rejects.toThrow('a Podgate uses that Redis');
+  await expect(migrateStore({ path, database: filling, act: true })).rejects.toThrow(
+    'a running Podgate uses that Redis',
+  );
   running.abort();
   await work;
   await stage.admin('DEL', 'podgate:{test}:replicas');

@@ -51,7 +51,7 @@ test('a replica with another keyring is refused at start, with a sentence that s
   const stranger = await replica('three', [newKey]);
   await expect(checkKeyring(stranger)).rejects.toMatchObject({
     code: 'config.invalid',
-    publicMessages: [expect.stringContaining('Give every replica the same keyring')],
+    publicMessages: [expect.stringContaining('Use the same keyring in every replica')],
   });
 });
 

@@ -49,7 +49,7 @@ describe.skipIf(limits.length < 3)('limits of pods', () => {
       const now = await running.orchestrator.observe(pod, never());
       return now.kind === 'workload' && now.message !== '' ? now : null;
     });
-    expect(seen.message).toMatch(/out of memory, of which it may use 256 MiB/);
+    expect(seen.message).toMatch(/out of memory \(limit 256 MiB\)/);
     await removed(pod);
   });
 

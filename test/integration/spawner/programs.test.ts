@@ -345,7 +345,7 @@ describe('programs run as processes', () => {
         const now = await becomes(orchestrator(), pod, 'starting');
         return now.message === '' ? null : now;
       });
-      expect(seen.message).toBe(`port ${port} is answered by a program that is not the pod's`);
+      expect(seen.message).toBe(`port ${port} is used by a program that does not belong to the pod`);
       expect(seen.addresses).toEqual({});
       await removed(pod);
     });

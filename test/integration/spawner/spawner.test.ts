@@ -194,7 +194,7 @@ describe('the spawner', () => {
   });
 
   it('asks again soon while an older workload is in the way', async () => {
-    const wait: Answer = { kind: 'wait', reason: 'an older one is being ended' };
+    const wait: Answer = { kind: 'wait', reason: 'an older one is being stopped' };
     answers.set('mypod', [wait, wait, wait]);
     start();
     const begunMs = performance.now();
@@ -232,8 +232,8 @@ describe('the spawner', () => {
       const record = await read('poison');
       return record?.statusContainer?.phase === 'parked' ? record : null;
     });
-    expect(aside.statusContainer?.message).toMatch(/^Starting it failed again and again.*ten minutes/);
-    expect((await actionsOf('poison')).at(-1)).toContain('spawner put the pod aside');
+    expect(aside.statusContainer?.message).toMatch(/^It failed to start repeatedly.*ten minutes/);
+    expect((await actionsOf('poison')).at(-1)).toContain('spawner parked the pod');
     expect(JSON.stringify([aside, await actionsOf('poison')])).not.toContain('secret detail');
     // What the health loop does every few seconds changes nothing.
     await database.queue.add(queueKey('pod', keyOf('poison')));
@@ -278,7 +278,7 @@ describe('the spawner', () => {
     answers.set('mypod', [
       async () => {
         const stored = await database.store.get('pod', keyOf('mypod'));
-        if (stored === null) throw new Error('the record is gone');
+        if (stored === null) throw new Error('the record no longer exists');
         await database.store.commit({ puts: [podPut({ ...stored.value, wish: 'OFF' }, stored.revision)] });
         return { kind: 'ensured' };
       },

@@ -90,7 +90,7 @@ test.each([
   // Half of them come to the queue of the one that hangs.
   const sessions = await Promise.all(Array.from({ length: 16 }, open));
   await replaced('worker', victim);
-  expect(program.output).toContain('gives no sign of life');
+  expect(program.output).toContain('does not respond');
   const alive = await Promise.all(sessions.map(echoes));
   expect(alive).toEqual(sessions.map(() => true));
 });

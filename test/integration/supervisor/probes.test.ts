@@ -43,7 +43,7 @@ test('probes are answered while the control process does nothing but compute, an
   expect((await program.get('/healthz')).status).toBe(200);
   await until(
     'its silence shows',
-    async () => JSON.stringify((await program.get('/readyz')).body.result).includes('silent for'),
+    async () => JSON.stringify((await program.get('/readyz')).body.result).includes('no report for'),
     { timeoutMs: 30_000 },
   );
   expect((await program.get('/healthz')).status).toBe(200);

@@ -205,7 +205,7 @@ describe('a second instance', () => {
       expect(answer.code).toBe(78);
       const { httpsPort, httpPort, controlPort } = program;
       for (const [name, port] of Object.entries({ HTTPS: httpsPort, HTTP: httpPort, CONTROL: controlPort }))
-        expect(answer.stderr).toContain(`PODGATE_${name}_PORT: port ${port} is taken on 127.0.0.1`);
+        expect(answer.stderr).toContain(`PODGATE_${name}_PORT: port ${port} is already in use on 127.0.0.1`);
       expect(existsSync(join(dataDir, 'supervisor.pid'))).toBe(false);
     } finally {
       rmSync(dataDir, { recursive: true, force: true });
@@ -272,7 +272,7 @@ describe('Ctrl-C', () => {
     expect(performance.now() - started).toBeLessThan(5_000);
     for (const pid of pids) expect(processInfo(pid)).toBeNull();
     expect(processTable().filter(({ commandLine }) => commandLine.includes(ECHO))).toEqual([]);
-    expect(program.output).not.toContain('ending at once');
+    expect(program.output).not.toContain('stopping immediately');
   });
 
   test('leaves the ports free and the record in place: it starts again with the pod', async () => {

@@ -92,8 +92,8 @@ test('files that are not what they should be are told, and nothing of a secret',
 `);
   expect(problems).toEqual([
     'PODGATE_CONFIG acme.tenants[1]: there is no such tenant; correct its id.',
-    'PODGATE_CONFIG acme.caFile: the file contains a certificate that is not of a CA.',
-    'PODGATE_CONFIG acme.eab.hmacKeyFile: the file must hold the key as the ACME server gave it, in base64url, and nothing else.',
+    'PODGATE_CONFIG acme.caFile: the file contains a certificate that is not a CA certificate.',
+    'PODGATE_CONFIG acme.eab.hmacKeyFile: the file must contain only the key, in base64url, as issued by the ACME server.',
   ]);
   expect(problemsOf('acme: { directoryUrl: "https://a.test", termsOfServiceAgreed: true, caFile: none.pem }')).toEqual([
     'PODGATE_CONFIG acme.caFile: the file cannot be read (ENOENT).',
@@ -128,13 +128,13 @@ test('texts for dns-01 are written in one of three ways', () => {
 test('mistakes about dns-01 are told with their keys, and no secret is quoted', () => {
   writeFileSync(join(directory, 'bad.key'), 'key "x" { algorithm hmac-md5; secret "dG9wLXNlY3JldA=="; };');
   const problems = (section: string) => problemsOf(`acme: { ${ACME}, dns: { ${section} } }`).join('\n');
-  expect(problems('')).toContain('PODGATE_CONFIG acme.dns: give exactly one of update, exec and http');
+  expect(problems('')).toContain('PODGATE_CONFIG acme.dns: must have exactly one of update, exec and http');
   expect(problems('exec: { command: a }, resolvers: [ns.example.org]')).toContain(
     'acme.dns.resolvers[0]: must be an IP',
   );
   expect(problems('http: { url: "http://dns.test/", tokenFile: t }')).toContain('acme.dns.http.url: must be a URL');
   const said = problems('update: { server: "a b", keyFile: bad.key }');
   expect(said).toContain('acme.dns.update.server: must be a host name');
-  expect(said).toContain('acme.dns.update.keyFile: the file must hold one key as tsig-keygen writes it');
+  expect(said).toContain('acme.dns.update.keyFile: the file must contain one key as written by tsig-keygen');
   expect(said).not.toContain('dG9w');
 });

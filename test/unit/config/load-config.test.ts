@@ -92,7 +92,7 @@ describe('the API', () => {
     ).join('\n');
     expect(problems).toMatch(/PODGATE_CONFIG api: callsPerUser must not exceed callsPerTenant/);
     expect(problems).toMatch(/PODGATE_CONFIG api: inFlightMiBPerUser must not exceed inFlightMiBPerTenant/);
-    expect(problems).toMatch(/PODGATE_CONFIG api.metricsTokenFile: the file must contain a token/);
+    expect(problems).toMatch(/PODGATE_CONFIG api.metricsTokenFile: the file must contain only a token/);
     expect(problems).not.toContain('short\n');
     expect(problemsOf({}, 'api: {controlHosts: ["a.example:8000"]}').join()).toMatch(
       /api.controlHosts\[0\]: must be a host name or an IP address, without a port/,
@@ -210,10 +210,10 @@ describe('variables', () => {
     const name = fileURLToPath(new URL('../../../package.json', import.meta.url));
     const [plain, tls] = ['redis://h', 'rediss://h'].map((url) => ({ PODGATE_REDIS_URL: url }));
     expect(problemsOf({ ...plain, PODGATE_REDIS_CA_FILE: name })).toEqual([
-      expect.stringMatching(/^PODGATE_REDIS_CA_FILE: is for TLS only/),
+      expect.stringMatching(/^PODGATE_REDIS_CA_FILE: is used with TLS only/),
     ]);
     expect(problemsOf({ ...tls, PODGATE_REDIS_CA_FILE: name })).toEqual([
-      'PODGATE_REDIS_CA_FILE: the file contains no certificate in PEM form.',
+      'PODGATE_REDIS_CA_FILE: the file contains no certificate in PEM format.',
     ]);
     expect(problemsOf({ ...tls, PODGATE_REDIS_CA_FILE: '/none/such' })).toEqual([
       'PODGATE_REDIS_CA_FILE: the file cannot be read (ENOENT).',
@@ -223,7 +223,7 @@ describe('variables', () => {
 
   test('an unknown PODGATE_ variable is a mistake, others are none of our business', () => {
     expect(problemsOf({ PODGATE_HTTPS_PROT: '1', PODGATE_X: '1', OTHER: '1' })).toEqual([
-      expect.stringMatching(/^PODGATE_HTTPS_PROT, PODGATE_X: no such setting.*PODGATE_HTTPS_PORT/),
+      expect.stringMatching(/^PODGATE_HTTPS_PROT, PODGATE_X: unknown setting.*PODGATE_HTTPS_PORT/),
     ]);
   });
 
@@ -338,11 +338,16 @@ describe('a cluster', () => {
   });
 
   test.each([
-    ['no way to it', { PODGATE_ORCHESTRATOR: 'kubernetes' }, '', 'PODGATE_ORCHESTRATOR: kubernetes needs KUBECONFIG'],
-    ['two kubeconfigs', { ...CLUSTER, KUBECONFIG: 'a:b' }, '', 'KUBECONFIG: must be the path of one file'],
+    [
+      'no way to it',
+      { PODGATE_ORCHESTRATOR: 'kubernetes' },
+      '',
+      'PODGATE_ORCHESTRATOR: kubernetes requires KUBECONFIG',
+    ],
+    ['two kubeconfigs', { ...CLUSTER, KUBECONFIG: 'a:b' }, '', 'KUBECONFIG: must be the path of a single file'],
     ['a bad namespace', { ...CLUSTER, PODGATE_NAMESPACE: 'a.b' }, '', 'PODGATE_NAMESPACE: '],
-    ['a namespace without it', { PODGATE_NAMESPACE: 'pods' }, '', 'PODGATE_NAMESPACE: belongs to'],
-    ['a section without it', {}, 'kubernetes: {}', 'PODGATE_CONFIG kubernetes: belongs to'],
+    ['a namespace without it', { PODGATE_NAMESPACE: 'pods' }, '', 'PODGATE_NAMESPACE: requires'],
+    ['a section without it', {}, 'kubernetes: {}', 'PODGATE_CONFIG kubernetes: requires'],
     [
       'gateways that are every pod',
       CLUSTER,
@@ -371,7 +376,7 @@ describe('a cluster', () => {
       'seconds of an effect that has none',
       CLUSTER,
       'kubernetes: {tolerations: [{key: a, effect: NoSchedule, tolerationSeconds: 5}]}',
-      'PODGATE_CONFIG kubernetes.tolerations[0]: tolerationSeconds belongs to effect NoExecute',
+      'PODGATE_CONFIG kubernetes.tolerations[0]: tolerationSeconds requires the effect NoExecute',
     ],
     ['no size', CLUSTER, 'kubernetes: {volumeSizeMiB: 0}', 'PODGATE_CONFIG kubernetes.volumeSizeMiB: '],
     [
@@ -437,8 +442,12 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     ['a private key', `key: |\n      ${indented(PRIVATE_PEM)}`, 'tenants[0].key: is a private key'],
     ['a key that is not RSA', `key: |\n      ${indented(EC_PEM)}`, 'tenants[0].key: must be an RSA'],
     ['no key at all', 'key: nothing', 'tenants[0].key: must be an RSA'],
-    ['key and jwks', `jwks: { keys: [{}] }\n    key: |\n      ${indented(PUBLIC_PEM)}`, 'tenants[0]: give key or jwks'],
-    ['a key it does not know', 'color: red', 'tenants[0]: no such key: color'],
+    [
+      'key and jwks',
+      `jwks: { keys: [{}] }\n    key: |\n      ${indented(PUBLIC_PEM)}`,
+      'tenants[0]: must not have both key and jwks',
+    ],
+    ['a key it does not know', 'color: red', 'tenants[0]: unknown key: color'],
     ['a service of no tenant', 'services: [jobs@none]', 'tenants[0].services: jobs is signed by the tenant none'],
     ['a service that is no name', 'services: ["a b"]', 'tenants[0].services[0]: must be the name of a service'],
   ])('a tenant with %s is refused', (_, line, problem) => {
@@ -495,7 +504,9 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     const tenant = (id: string, baseHost: string): string =>
       `  - { id: ${id}, baseHost: ${baseHost}, jwks: { keys: [{}] } }\n`;
     const yaml = (second: string): string => `tenants:\n${tenant('one', 'a.org')}${second}`;
-    expect(problemsOf({}, yaml(tenant('one', 'b.org')))).toEqual([expect.stringContaining('tenants[1].id: is taken')]);
+    expect(problemsOf({}, yaml(tenant('one', 'b.org')))).toEqual([
+      expect.stringContaining('tenants[1].id: is already used'),
+    ]);
     expect(problemsOf({}, yaml(tenant('two', 'a.org')))).toHaveLength(1);
     expect(problemsOf({}, yaml(tenant('two', 'x.pods.a.org')))).toHaveLength(1);
     expect(problemsOf({}, yaml(tenant('two', 'x.a.org')))).toEqual([]);
@@ -508,7 +519,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
 
   test('keys of later releases are unknown until they exist', () => {
     expect(problemsOf({}, 'extraListeners: []\nsecrets: {}\n')).toEqual([
-      expect.stringContaining('no such key: extraListeners, secrets'),
+      expect.stringContaining('unknown key: extraListeners, secrets'),
     ]);
   });
 
@@ -522,7 +533,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     const problems = problemsOf({}, 'images: [a\npassword: "geheim\n');
     expect(problems.length).toBeGreaterThan(0);
     for (const problem of problems) {
-      expect(problem).toMatch(/^PODGATE_CONFIG line \d+ column \d+: this is no YAML/);
+      expect(problem).toMatch(/^PODGATE_CONFIG line \d+ column \d+: invalid YAML/);
       expect(problem).not.toContain('geheim');
     }
   });
@@ -545,8 +556,8 @@ describe('listeners', () => {
     expect(load({}, 'listeners: [{port: 5432}, {port: 7687}]').listeners).toEqual([{ port: 5432 }, { port: 7687 }]);
     expect(load({}).listeners).toEqual([]);
     expect(problemsOf({}, 'listeners: [{port: 8443}, {port: 5432}, {port: 5432}]')).toEqual([
-      'PODGATE_CONFIG listeners[0].port: 8443 is used already; give each its own.',
-      'PODGATE_CONFIG listeners[2].port: 5432 is used already; give each its own.',
+      'PODGATE_CONFIG listeners[0].port: 8443 is already used; use a different port for each.',
+      'PODGATE_CONFIG listeners[2].port: 5432 is already used; use a different port for each.',
     ]);
   });
 

@@ -42,10 +42,10 @@ describe('PODGATE_ROLES', () => {
 
   test.each([
     ['gateway', {}, 'controlPlane: is missing'],
-    ['all', { controlPlane }, 'controlPlane: is for PODGATE_ROLES=gateway'],
-    ['gateway', { controlPlane, gatewayListener }, 'gatewayListener: is for replicas with the role control'],
-    ['gateway,spawner', {}, 'gateway goes with control'],
-    ['control', { store: 'sqlite' }, 'only where they share a store'],
+    ['all', { controlPlane }, 'controlPlane: requires PODGATE_ROLES=gateway'],
+    ['gateway', { controlPlane, gatewayListener }, 'gatewayListener: requires the role control'],
+    ['gateway,spawner', {}, 'gateway must be combined with control'],
+    ['control', { store: 'sqlite' }, 'only if they share a store'],
     ['control,spawner,health', { store: 'sqlite' }, 'gatewayListener: is missing'],
     [
       'gateway',

@@ -155,7 +155,7 @@ describe('a token', () => {
     [
       'of a:ADMIN',
       { 'tapis/username': 'a:ADMIN' },
-      'The claim "tapis/username" must hold no white space, control character, ":" or "/".',
+      'The claim "tapis/username" must not contain whitespace, control characters, ":" or "/".',
     ],
     ['of __proto__', { 'tapis/username': '__proto__' }, 'The claim "tapis/username" is reserved.'],
   ])('that is %s is refused', async (_, claims, sentence) => {
@@ -372,13 +372,13 @@ describe('the key pair of this installation', () => {
     });
     await expect(
       signToken({ username: 'a:b', tenant: 'default', issuer: ISSUER, lifetimeSeconds: 60, key }),
-    ).rejects.toThrow('The user name must hold');
+    ).rejects.toThrow('The user name must not contain');
   });
 
   test('is refused when others may read it or when it is something else, and never quoted', async () => {
     const open = join(directory, 'open.pem');
     writeFileSync(open, readFileSync(join(directory, 'deep', 'token-key.pem')), { mode: 0o644 });
-    await expect(makeTokenKey(open)).rejects.toThrow('may be read by others');
+    await expect(makeTokenKey(open)).rejects.toThrow('can be read by others');
     const garbage = join(directory, 'garbage.pem');
     writeFileSync(garbage, 'not a key but a secret', { mode: 0o600 });
     const error: unknown = await makeTokenKey(garbage).catch((thrown: unknown) => thrown);

@@ -49,7 +49,7 @@ test('ready is who has a recent report and accepts on all sockets', () => {
     detail: { store: 'healthy', gateway: '2 of 2 accept' },
   });
   expect(judgeReadiness(state({ controlAgeMs: 14_000 }), 900).ok).toBe(true);
-  expect(judgeReadiness(state({ controlAgeMs: 14_500 }), 900).detail).toMatchObject({ control: 'silent for 15 s' });
+  expect(judgeReadiness(state({ controlAgeMs: 14_500 }), 900).detail).toMatchObject({ control: 'no report for 15 s' });
   expect(judgeReadiness(state({ gateway: { ...GATEWAY, accepting: 1 } }), 0).ok).toBe(false);
   expect(judgeReadiness(state({ gateway: { ...GATEWAY, isDraining: true } }), 0).ok).toBe(false);
   expect(judgeReadiness(state({ control: { ok: false, detail: {} } }), 0).ok).toBe(false);
@@ -57,7 +57,7 @@ test('ready is who has a recent report and accepts on all sockets', () => {
     control: 'starting',
   });
   expect(judgeReadiness(null, 100).ok).toBe(false);
-  expect(judgeReadiness(state({}), 10_500).detail).toMatchObject({ supervisor: 'silent for 11 s' });
+  expect(judgeReadiness(state({}), 10_500).detail).toMatchObject({ supervisor: 'no report for 11 s' });
 });
 
 test('alive is who hears from the supervisor, whatever the control process does', () => {

@@ -21,7 +21,7 @@ test('it names the token file and never a token, and its commands are for this d
   expect(text).toContain('curl --cacert .podgate/ca.pem https://hello.pods.localhost:8443/');
   expect(text).toContain(`\n  ${ROOT}/podgate psql mypg`);
   expect(text).not.toContain('npx');
-  expect(text).toContain('Pods run as processes of this machine, with your rights');
+  expect(text).toContain('Pods run as processes on this machine, with your rights');
   expect(text).not.toContain('libnss-myhostname');
 });
 
@@ -29,13 +29,13 @@ test('with a cluster it says where pods run, and that they outlive it', () => {
   const text = said({ PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_NAMESPACE: 'users', KUBECONFIG: '/k' });
   expect(text).toContain('Pods run in the namespace users of the cluster.');
   expect(text).toContain('Ctrl-C ends it; pods go on');
-  expect(text).not.toContain('processes of this machine');
+  expect(text).not.toContain('processes on this machine');
 });
 
 test('it says what helps where the pods’ names do not resolve', () => {
   expect(said({}, false)).toContain('sudo apt-get install libnss-myhostname');
   const elsewhere = said({ PODGATE_BASE_HOST: 'a.org' }, false);
-  expect(elsewhere).toContain('a DNS entry *.pods.a.org');
+  expect(elsewhere).toContain('a DNS record *.pods.a.org');
   expect(elsewhere).not.toContain('by themselves');
   expect(elsewhere).toContain('--resolve hello.pods.a.org:8443:127.0.0.1 https://hello.pods.a.org:8443/');
   expect(said({}, false)).not.toContain('--resolve');
@@ -50,11 +50,11 @@ test('in the checkout the command is ./podgate', () => {
 test('it says where else everything is', () => {
   const config = { ...loadConfig({}, '/home/u/podgate'), listeners: [{ port: 5432 }, { port: 7687 }] };
   const options = { config, version: '1', tookMs: 1, cwd: '/home/u/podgate', asRoot: false, resolvesNames: true };
-  expect(greetingOf(options)).toContain('Everything is also at ports 5432 and 7687.\n');
+  expect(greetingOf(options)).toContain('Everything is also available on ports 5432 and 7687.\n');
   expect(greetingOf({ ...options, config: { ...config, listeners: [{ port: 5432 }] } })).toContain(
-    'also at port 5432.\n',
+    'also available on port 5432.\n',
   );
-  expect(said({})).not.toContain('also at');
+  expect(said({})).not.toContain('also available on');
 });
 
 test('a data directory elsewhere is quoted for the shell and named to the command', () => {

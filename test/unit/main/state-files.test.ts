@@ -53,7 +53,7 @@ test.runIf(process.getuid?.() === 0)(
 test.each([0o777, 0o1777])('a directory that everybody may write to is refused: mode %o', async (mode) => {
   chmodSync(directory, mode);
   await expect(openDataDirectory(directory)).rejects.toMatchObject({
-    publicMessages: [expect.stringMatching(/others may write to .*; say: chmod go-w /)],
+    publicMessages: [expect.stringMatching(/other users can write to .*; run chmod go-w /)],
   });
   expect(existsSync(join(directory, 'installation.id'))).toBe(false);
 });
@@ -64,7 +64,7 @@ test.runIf(process.getuid?.() === 0)(
     chownSync(directory, 0, 12_345);
     chmodSync(directory, 0o2775);
     await expect(openDataDirectory(directory)).rejects.toMatchObject({
-      publicMessages: [expect.stringContaining('others may write to')],
+      publicMessages: [expect.stringContaining('other users can write to')],
     });
     chownSync(directory, 0, process.getgid?.() ?? 0);
     chmodSync(directory, 0o2775);
@@ -87,8 +87,8 @@ test('pods live only where nobody but us can exchange a directory', () => {
 
 test.each([
   ['a file', (file: string) => file, 'it is not a directory'],
-  ['below a file', (file: string) => join(file, 'x'), 'a part of the path is not a directory'],
-  ['where nothing can be made', () => '/proc/self/podgate/x', 'no directory can be made there'],
+  ['below a file', (file: string) => join(file, 'x'), 'part of the path is not a directory'],
+  ['where nothing can be made', () => '/proc/self/podgate/x', 'the directory cannot be created'],
 ])('a path that is %s is refused with the reason', async (what, pathOf, reason) => {
   if (what.startsWith('where') && !existsSync('/proc/self')) return;
   const file = join(directory, 'file');

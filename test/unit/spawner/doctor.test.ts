@@ -79,7 +79,7 @@ describe('what the doctor says of network policies', () => {
     expect(fence(880, 'pod', 'api')).toEqual({
       level: 'ok',
       subject: 'network policies',
-      message: 'They hold from 0.9 s after the start of a pod; until then it reaches another pod, the API server.',
+      message: 'They are enforced 0.9 s after the start of a pod; until then, it reaches another pod, the API server.',
       remedy: '',
     });
     expect(fence(9_800, 'metadata')).toMatchObject({
@@ -88,7 +88,7 @@ describe('what the doctor says of network policies', () => {
     });
     expect(fence(null, 'pod', 'api')).toMatchObject({
       level: 'fail',
-      message: 'They do not hold: a pod reaches another pod, the API server, still 15 s after its start.',
+      message: 'They are not enforced: 15 s after its start, a pod still reaches another pod, the API server.',
     });
     expect(judgeFence(null).level).toBe('warn');
   });
@@ -113,7 +113,7 @@ describe('what the doctor says of network policies', () => {
       level: 'fail',
       remedy: expect.stringContaining('kubernetes.nameServers: [10.96.0.10/32, fd00::a/128]') as unknown,
     });
-    expect(judgeNameServers(silent, false).remedy).toContain('No policy is in the way');
+    expect(judgeNameServers(silent, false).remedy).toContain('No policy blocks it');
     expect(judgeNameServers(report({ nameServers: [] }), true).level).toBe('warn');
   });
 
@@ -150,7 +150,7 @@ describe('what the doctor says of nodes', () => {
     expect(judgeNodeClocks([lease('a', now - 8_000), lease('b', now - 9_999)], now)[0]?.level).toBe('ok');
     expect(judgeNodeClocks([lease('a', now), lease('b', now + 7_000)], now)[0]).toMatchObject({
       level: 'warn',
-      message: 'This clock and that of the node b are 7 s apart.',
+      message: 'This clock and that of the node b differ by 7 s.',
     });
     expect(judgeNodeClocks([lease('a', now + 90_000)], now)[0]?.level).toBe('fail');
     // A node that is away says nothing.
@@ -178,7 +178,7 @@ describe('what the doctor says of storage', () => {
   const judged = (...args: Parameters<typeof judgeStorage>) =>
     judgeStorage(...args).map(({ level, message }) => `${level}: ${message}`);
   const csi = ['ebs.csi.aws.com'];
-  const fine = 'ok: Volumes are made by the storage class fast (ebs.csi.aws.com).';
+  const fine = 'ok: Volumes are created by the storage class fast (ebs.csi.aws.com).';
 
   it('by the default class, or the one that is set', () => {
     expect(judged([storageClass('slow', {}, false), storageClass('fast')], null, csi)).toEqual([fine]);

@@ -465,7 +465,7 @@ describe('what cannot run is refused with a sentence', () => {
       'a template for processes',
       { template: 'podgate/process', writtenTemplate: 'podgate/process' },
       {},
-      'for pods that are processes',
+      'requires pods that are processes',
     ],
     [
       'what is no image',

@@ -82,7 +82,7 @@ describe('the status of a Pod', () => {
       'no such image',
       waiting('ErrImagePull', 'nginx:9: not found'),
       'crashing',
-      'The node cannot pull the image nginx:9: there is none of this name. nginx:9: not found.',
+      'The node cannot pull the image nginx:9: it does not exist. nginx:9: not found.',
     ],
     [
       'image refused',
@@ -94,14 +94,14 @@ describe('the status of a Pod', () => {
       'image that may not be pulled',
       waiting('ErrImageNeverPull'),
       'crashing',
-      'The node does not have the image nginx:9 and may not pull it.',
+      'The node does not have the image nginx:9 and is not allowed to pull it.',
     ],
     ['name that is none', waiting('InvalidImageName'), 'failed', 'The name of the image nginx:9 is not valid.'],
     [
       'image of root',
       waiting('CreateContainerConfigError', 'container has runAsNonRoot and image will run as root'),
       'crashing',
-      'The image runs as root, which this cluster does not allow: use one that names a user by its number (USER 1000).',
+      'The image runs as root, which this cluster does not allow: use an image with a numeric user (USER 1000).',
     ],
     [
       'missing secret',
@@ -181,7 +181,7 @@ describe('the status of a Pod', () => {
         conditions: [SCHEDULED, { type: 'Ready', status: 'False' }, { type: 'ContainersReady', status: 'True' }],
       },
       'ready',
-      'The node of this pod has stopped reporting, so this status may be out of date. Connections go on as long as the pod responds.',
+      'The node of this pod has stopped reporting, so this status may be out of date. Connections work as long as the pod responds.',
     ],
     [
       'readiness probe failing, by a kubelet that reports',
@@ -192,7 +192,7 @@ describe('the status of a Pod', () => {
       'starting',
       '',
     ],
-    ['unknown', { phase: 'Unknown' }, 'starting', 'The node of this pod does not answer: its state is not known.'],
+    ['unknown', { phase: 'Unknown' }, 'starting', 'The node of this pod does not respond: its state is unknown.'],
   ])('%s', (_what, status, phase, message) => {
     expect(statusOf(status)).toMatchObject({ phase, message });
   });
@@ -204,7 +204,7 @@ describe('the status of a Pod', () => {
   ])('is a limit of its own where the kubelet says: %s', (message) => {
     expect(statusOf({ phase: 'Failed', reason: 'Evicted', message })).toMatchObject({
       phase: 'exceeded',
-      message: `The pod used more space than it may, and its node ended it: ${message.trim()}`,
+      message: `The pod exceeded its storage limit, and its node evicted it: ${message.trim()}`,
     });
   });
 
@@ -229,7 +229,7 @@ describe('the status of a Pod', () => {
   it('of one whose node is silent and that the cluster gives up says what it waits for', () => {
     const status = { ...silenced, conditions: [SCHEDULED, SILENCED, byTaint] };
     expect(statusOf(status, DELETED).phase).toBe('stopping');
-    expect(statusOf(status, DELETED).message).toMatch(/gives it up soon\.$/);
+    expect(statusOf(status, DELETED).message).toMatch(/will give it up soon\.$/);
     expect(statusOf(status, DELETED, WITH_DATA).message).toMatch(
       /must not be used twice: Podgate waits until the node reports again, is deleted or is marked out of service\.$/,
     );
@@ -247,7 +247,7 @@ describe('the status of a Pod', () => {
       const conditions = [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: words }];
       expect(statusOf({ phase: 'Pending', conditions }, {}, WITH_DATA)).toMatchObject({
         phase: 'pending',
-        message: `The volume of this pod can be used on one node alone, which takes no pods now; the pod waits for it: ${words}`,
+        message: `The volume of this pod can be used on one node only, which accepts no pods now; the pod waits for it: ${words}`,
       });
     }
   });
@@ -309,7 +309,7 @@ describe('a refusal to make an object', () => {
       'Forbidden',
       'pods "p" is forbidden: exceeded quota: q, requested: cpu=2',
       true,
-      'no room for this pod by its quota: exceeded quota: q, requested: cpu=2.',
+      'exceeds a quota of the cluster: exceeded quota: q, requested: cpu=2.',
     ],
     [
       403,
@@ -318,7 +318,7 @@ describe('a refusal to make an object', () => {
       false,
       'security rules do not allow this pod',
     ],
-    [403, 'Forbidden', 'pods is forbidden: User "u" cannot create resource "pods"', true, 'an operator must mend that'],
+    [403, 'Forbidden', 'pods is forbidden: User "u" cannot create resource "pods"', true, 'an operator must fix this'],
     [404, 'NotFound', 'namespaces "x" not found', true, 'namespace for pods does not exist'],
     [422, 'Invalid', 'Pod "p" is invalid: spec.x: Required value', false, '(Invalid): spec.x: Required value.'],
     [413, 'RequestEntityTooLarge', 'limit is 3145728', false, 'too large'],

@@ -134,7 +134,7 @@ describe('who listens on a port', () => {
       'listens on 127.0.0.1:3000, [::1]:3000, not on port 20000 ($PORT)',
     );
     expect(silenceText([at('0.0.0.0', 20_000)], { ...watched, stanza: 'web' })).toBe(
-      'listens on port 20000 ($PORT_WEB), and does not answer as ready yet',
+      'listens on port 20000 ($PORT_WEB), but is not ready yet',
     );
     expect(
       silenceText(

@@ -14,13 +14,13 @@ describe('what separates process pods', () => {
   it('is said at the start, in one line', () => {
     for (const each of [asRoot, rootOnly, userNamespace, nothing]) expect(protectionText(each)).not.toContain('\n');
     expect(protectionText(asRoot)).toMatch(
-      /^Pods run .* under a user id of its own, in a network of its own .* alone\.$/,
+      /^Pods run .* with its own user ID, each with its own network .* only the gateway\.$/,
     );
     expect(protectionText(rootOnly)).toMatch(
-      /checked at each dial\. Limits that are not enforced here: memory, CPU, processes\.$/,
+      /checked on each dial\. Limits that are not enforced on this machine: memory, CPU, processes\.$/,
     );
-    expect(protectionText(userNamespace)).toContain("which they don't see");
-    expect(protectionText(nothing)).toMatch(/^Nothing separates pods here:/);
+    expect(protectionText(userNamespace)).toContain('except that they cannot see');
+    expect(protectionText(nothing)).toMatch(/^Pods are not isolated on this machine:/);
   });
 
   it('is judged by doctor: what separates nothing fails, what is weaker warns', () => {

@@ -89,7 +89,7 @@ async function act(
 async function purge(parts: ReconcileParts, stored: Stored<'pod'>, observation: Observation): Promise<Outcome> {
   const { uid } = stored.value;
   const credential = await parts.store.get('credential', stored.key);
-  // Logs first: once the record is gone nothing leads to them any more.
+  // Logs first: once the record no longer exists nothing leads to them any more.
   await parts.logs.remove(uid);
   await parts.store.commit({
     puts: keptVolumePuts(stored.value, observation, parts.clock.now()),

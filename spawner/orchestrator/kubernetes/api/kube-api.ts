@@ -67,14 +67,14 @@ export function openKubeConfig(kubeconfig: string | null): KubeConfig {
     else config.loadFromFile(kubeconfig);
   } catch (error) {
     // Without the error's text, and without the error: they quote the file, which holds secrets.
-    const code = errorCode(error) ?? 'it is no kubeconfig';
+    const code = errorCode(error) ?? 'it is not a kubeconfig';
     throw new PodgateError('config.invalid', {
-      publicMessages: [`KUBECONFIG: the file cannot be read (${code}); name a good one.`],
+      publicMessages: [`KUBECONFIG: the file cannot be read (${code}); set it to a valid file.`],
     });
   }
   if (config.getCurrentCluster() === null) {
     throw new PodgateError('config.invalid', {
-      publicMessages: ['KUBECONFIG: names no cluster in its current context; correct it.'],
+      publicMessages: ['KUBECONFIG: its current context has no cluster; correct it.'],
     });
   }
   return config;
@@ -147,11 +147,11 @@ export function createKubeApi({ config, clock, deadlineMs = DEADLINE_MS }: KubeA
         const waitMs = retryAfterMs(response);
         if (waitMs === null) throw unavailable(wanted, `answers ${status}: ${text.slice(0, 300)}`);
         await pause(waitMs, both);
-        if (isAborted(both)) throw unavailable(wanted, `answers ${status} all the time`);
+        if (isAborted(both)) throw unavailable(wanted, `keeps responding with ${status}`);
       } catch (cause) {
         if (cause instanceof PodgateError) throw cause;
         if (deadline.aborted) distrustConnections();
-        throw unavailable(wanted, deadline.aborted ? `does not answer within ${deadlineMs} ms` : textOf(cause), cause);
+        throw unavailable(wanted, deadline.aborted ? `does not respond within ${deadlineMs} ms` : textOf(cause), cause);
       }
     }
   }

@@ -30,14 +30,14 @@ export function createFailure({ code, reason, message }: Refusal, what: string):
   const said = sentence(plain(message));
   if (code === 403) {
     if (/exceeded quota/.test(message)) {
-      return { reason: `The cluster has no room for this pod by its quota: ${said}`, retryable: true };
+      return { reason: `This pod exceeds a quota of the cluster: ${said}`, retryable: true };
     }
     if (/violates PodSecurity/.test(message)) {
       return { reason: `The cluster's security rules do not allow this pod: ${said}`, retryable: false };
     }
     if (/cannot create resource/.test(message)) {
       return {
-        reason: `Podgate's account in the cluster may not make a ${what}: an operator must mend that.`,
+        reason: `Podgate's account in the cluster is not allowed to create a ${what}: an operator must fix this.`,
         retryable: true,
       };
     }
@@ -45,7 +45,7 @@ export function createFailure({ code, reason, message }: Refusal, what: string):
     return { reason: `The cluster does not allow this pod: ${said}`, retryable: true };
   }
   if (code === 404) {
-    return { reason: 'The namespace for pods does not exist: an operator must make it.', retryable: true };
+    return { reason: 'The namespace for pods does not exist: an operator must create it.', retryable: true };
   }
   if (code === 409) return { reason: `The cluster is busy with this pod: ${said}`, retryable: true };
   if (code === 413) return { reason: `The pod's description is too large for the cluster: ${said}`, retryable: false };

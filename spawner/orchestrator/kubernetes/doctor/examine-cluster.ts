@@ -19,7 +19,7 @@ import { judgeStorage } from './storage.ts';
 /** Of minor versions of Kubernetes 1: policies and pods as they are made here were not all there before. */
 const LEAST_MINOR = 30;
 const SHOWN = 6;
-const AS_ADMINISTRATOR = 'Run it as an administrator of the cluster, too: npx podgate doctor with your KUBECONFIG.';
+const AS_ADMINISTRATOR = 'Also run npx podgate doctor as a cluster administrator, with your KUBECONFIG.';
 
 export interface ClusterToExamine {
   /** Null = the account of the pod that we run in. */
@@ -48,7 +48,7 @@ export async function* examineCluster(options: ClusterToExamine, signal: AbortSi
     yield fail(
       'API server',
       reasonOf(error),
-      'Podgate can neither make pods nor see them; see its log and KUBECONFIG.',
+      'Podgate can neither create nor observe pods; check its log and KUBECONFIG.',
     );
     return;
   }
@@ -64,7 +64,7 @@ export async function* examineCluster(options: ClusterToExamine, signal: AbortSi
     try {
       yield* part;
     } catch (error) {
-      yield fail('API server', reasonOf(error), 'Look again when it answers.');
+      yield fail('API server', reasonOf(error), 'Run the doctor again when it responds.');
     }
   }
 }
@@ -75,12 +75,12 @@ async function* examineServer(api: KubeApi, clock: Clock, signal: AbortSignal): 
   const response = await api.request({ method: 'GET', path: '/version' }, signal);
   const version = parseJson(response.text);
   if (!isRecord(version) || textAt(version, 'gitVersion') === '') {
-    throw new PodgateError('orchestrator.unavailable', { detail: `it answers ${response.status} to /version` });
+    throw new PodgateError('orchestrator.unavailable', { detail: `it responds with ${response.status} to /version` });
   }
   const shown = `Kubernetes ${textAt(version, 'gitVersion')} answers.`;
   const minor = Number.parseInt(textAt(version, 'minor'), 10);
   yield textAt(version, 'major') === '1' && minor < LEAST_MINOR
-    ? warn('API server', shown, `Podgate is made for 1.${LEAST_MINOR} and later; upgrade the cluster.`)
+    ? warn('API server', shown, `Podgate requires 1.${LEAST_MINOR} or later; upgrade the cluster.`)
     : ok('API server', shown);
   if (response.serverTimeMs === null) return minor;
   // Between asking and the answer, and then the second that the stamp does not tell.
@@ -100,10 +100,10 @@ async function* examinePermissions(api: KubeApi, namespace: string, signal: Abor
   const missing: string[] = [];
   for (const permission of NEEDED) if (!(await review(permission))) missing.push(permissionName(permission));
   yield missing.length === 0
-    ? ok('permissions', `This account may do all that Podgate needs in ${namespace}.`)
+    ? ok('permissions', `This account has all permissions that Podgate needs in ${namespace}.`)
     : fail(
         'permissions',
-        `This account may not do in ${namespace}: ${missing.join(', ')}.`,
+        `This account lacks permissions in ${namespace}: ${missing.join(', ')}.`,
         'Apply the Role and RoleBinding of deploy/base/account.yaml.',
       );
 
@@ -112,15 +112,19 @@ async function* examinePermissions(api: KubeApi, namespace: string, signal: Abor
   if (surplus.some((name) => name.startsWith('* *'))) {
     yield warn(
       'permissions',
-      'This account may do everything: it is an administrator’s.',
-      'That is well for looking; Podgate itself should run as the ServiceAccount of deploy/base/account.yaml.',
+      'This account is an administrator and can do everything.',
+      'That is fine for running the doctor; Podgate itself should run as the ServiceAccount in deploy/base/account.yaml.',
     );
   } else if (surplus.length > 0) {
     const shown = surplus.slice(0, SHOWN).join(', ');
     const more = surplus.length > SHOWN ? ` and ${surplus.length - SHOWN} more` : '';
-    yield warn('permissions', `This account may also: ${shown}${more}.`, 'Take away what you did not mean to give.');
+    yield warn(
+      'permissions',
+      `This account has more permissions than needed: ${shown}${more}.`,
+      'Revoke those that you did not mean to grant.',
+    );
   } else {
-    yield ok('permissions', 'It may do nothing else there.');
+    yield ok('permissions', 'It has no other permissions there.');
   }
 }
 
@@ -151,15 +155,15 @@ async function* examinePodSecurity(
     if (response.status < 300) continue;
     const { message } = refusalOf(response);
     if (!message.includes('PodSecurity')) {
-      yield warn(subject, `It could not be tried: ${message}`, `Mend that, then look again.`);
+      yield warn(subject, `It could not be tested: ${message}`, `Fix this, then run the doctor again.`);
       return;
     }
     yield level === podSecurity || level === 'restricted'
-      ? ok(subject, `Pods of ${namespace} must keep to the level ${level}.`)
-      : warn(subject, `Pods of ${namespace} must keep to the level ${level} only.`, remedy);
+      ? ok(subject, `Pods in ${namespace} must comply with the level ${level}.`)
+      : warn(subject, `Pods in ${namespace} only have to comply with the level ${level}.`, remedy);
     return;
   }
-  yield warn(subject, `Nothing keeps a pod of ${namespace} from the node it runs on.`, remedy);
+  yield warn(subject, `Nothing protects the nodes from pods in ${namespace}.`, remedy);
 }
 
 async function* examineNodes(
@@ -169,7 +173,7 @@ async function* examineNodes(
 ): AsyncGenerator<Finding> {
   const nodes = await listed(api, '/api/v1/nodes', signal);
   if (nodes === null) {
-    yield warn('nodes', 'Nodes cannot be seen by this account.', AS_ADMINISTRATOR);
+    yield warn('nodes', 'This account cannot list nodes.', AS_ADMINISTRATOR);
     return;
   }
   yield* judgeKubelets(nodes, serverMinor);
@@ -180,7 +184,7 @@ async function* examineNodes(
 async function* examineStorage(api: KubeApi, wanted: string | null, signal: AbortSignal): AsyncGenerator<Finding> {
   const classes = await listed(api, '/apis/storage.k8s.io/v1/storageclasses', signal);
   if (classes === null) {
-    yield warn('storage', 'Storage classes cannot be seen by this account.', AS_ADMINISTRATOR);
+    yield warn('storage', 'This account cannot list storage classes.', AS_ADMINISTRATOR);
     return;
   }
   const drivers = await listed(api, '/apis/storage.k8s.io/v1/csidrivers', signal);
@@ -195,10 +199,10 @@ async function* examineNetwork(
   const subject = 'network policies';
   const policies = (await listed(api, collectionPath(namespace, 'networkpolicies'), signal)) ?? [];
   yield policies.some(deniesAll)
-    ? ok(subject, `Pods of ${namespace} are cut off unless a policy of their own says otherwise.`)
+    ? ok(subject, `Pods in ${namespace} are isolated unless a policy of their own allows traffic.`)
     : warn(
         subject,
-        `Nothing cuts off pods of ${namespace} that have no policy of their own.`,
+        `Nothing isolates pods in ${namespace} that have no policy of their own.`,
         'Apply deploy/base/network-policies.yaml.',
       );
   if (probeImage !== null) {

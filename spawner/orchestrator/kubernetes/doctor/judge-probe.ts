@@ -4,7 +4,7 @@ import { FENCE_DEADLINE_MS } from './probe-script.ts';
 
 const POLICIES = 'network policies';
 const NAME_SERVERS = 'name servers';
-const TRY_IT = 'Run it with the image of Podgate, and see the log of the pod podgate-doctor-*.';
+const TRY_IT = 'Use the image of Podgate, and check the log of the pod podgate-doctor-*.';
 /** A pod that can talk for longer than this after its start is worth a warning. */
 const SLOW_FENCE_MS = 2_000;
 
@@ -46,24 +46,24 @@ const listed = (reached: readonly string[]): string => reached.map((name) => NAM
 /** Of a pod without a policy of its own, which the policy for all must cut off. Pure. */
 export function judgeFence(report: ProbeReport | null): Finding {
   if (report === null)
-    return warn(POLICIES, 'They could not be tried: the pod printed nothing that is understood.', TRY_IT);
+    return warn(POLICIES, 'They could not be tested: the output of the pod was not understood.', TRY_IT);
   const { afterMs, reached } = report.fence;
   if (afterMs === null) {
     return fail(
       POLICIES,
-      `They do not hold: a pod reaches ${listed(reached)}, still ${FENCE_DEADLINE_MS / 1_000} s after its start.`,
-      'Apply deploy/base/network-policies.yaml; if it is, the network of this cluster does not enforce policies: replace it, or run only pods that you trust.',
+      `They are not enforced: ${FENCE_DEADLINE_MS / 1_000} s after its start, a pod still reaches ${listed(reached)}.`,
+      'Apply deploy/base/network-policies.yaml. If it is applied, the network of this cluster does not enforce policies: replace it, or run only pods that you trust.',
     );
   }
   if (reached.length === 0)
-    return ok(POLICIES, 'They hold from the start: a pod without one of its own reaches nothing.');
-  const message = `They hold from ${seconds(afterMs)} s after the start of a pod; until then it reaches ${listed(reached)}.`;
+    return ok(POLICIES, 'They are enforced from the start: a pod without its own policy reaches nothing.');
+  const message = `They are enforced ${seconds(afterMs)} s after the start of a pod; until then, it reaches ${listed(reached)}.`;
   return afterMs <= SLOW_FENCE_MS
     ? ok(POLICIES, message)
     : warn(
         POLICIES,
         message,
-        'That is long: every new pod can talk to them meanwhile. Ask the vendor of your network; docs/operations.md, "The first moments of a pod".',
+        'That is long: every new pod can connect to them until then. Ask the vendor of your network; see docs/operations.md, "The first moments of a pod".',
       );
 }
 
@@ -73,10 +73,10 @@ export function judgeFenceOfUsersPods(report: ProbeReport | null): Finding | nul
   const { reached } = report.fence;
   return fail(
     POLICIES,
-    `The policy of users' pods lets them reach ${listed(reached)}.`,
+    `The policy of users' pods allows them to reach ${listed(reached)}.`,
     reached.includes('api')
       ? 'Its address is public: add it to kubernetes.egressExcept (kubectl get endpointslices -l kubernetes.io/service-name=kubernetes).'
-      : 'Look for another policy in that namespace that allows it: policies add up.',
+      : 'Find the policy in that namespace that allows it: policies add up.',
   );
 }
 
@@ -84,32 +84,32 @@ export function judgeFenceOfUsersPods(report: ProbeReport | null): Finding | nul
 export function judgeNameServers(report: ProbeReport | null, isEnforced: boolean): Finding {
   const servers = report?.nameServers ?? [];
   if (report === null || servers.length === 0)
-    return warn(NAME_SERVERS, 'It could not be tried whether pods reach them.', TRY_IT);
+    return warn(NAME_SERVERS, 'It could not be tested whether pods reach them.', TRY_IT);
   const silent = servers.filter(({ afterMs }) => afterMs === null).map(({ address }) => address);
   if (silent.length === 0) {
     const slowestMs = Math.max(...servers.map(({ afterMs }) => afterMs ?? 0));
     const shown = servers.map(({ address }) => address).join(', ');
-    return ok(NAME_SERVERS, `Pods ask ${shown}, and get an answer ${seconds(slowestMs)} s after their start.`);
+    return ok(NAME_SERVERS, `Pods use ${shown}, and get a response ${seconds(slowestMs)} s after their start.`);
   }
   const blocks = silent.map((address) => `${address}/${address.includes(':') ? 128 : 32}`).join(', ');
   return fail(
     NAME_SERVERS,
-    `Pods ask ${silent.join(', ')}, and get no answer.`,
+    `Pods use ${silent.join(', ')}, and get no response.`,
     isEnforced
-      ? `Add kubernetes.nameServers: [${blocks}] to podgate.yaml, then start pods again; docs/operations.md, "Cluster DNS".`
-      : 'No policy is in the way: look at the cluster DNS and the network.',
+      ? `Add kubernetes.nameServers: [${blocks}] to podgate.yaml, then restart the pods; see docs/operations.md, "Cluster DNS".`
+      : 'No policy blocks it: check the cluster DNS and the network.',
   );
 }
 
 /** Pure. */
 export function judgeCgroup(version: number | null, whose: string): Finding {
   const subject = 'cgroups';
-  if (version === 2) return ok(subject, `${whose} has version 2.`);
-  if (version === null) return warn(subject, `${whose} shows no control groups.`, 'See how its node enforces limits.');
+  if (version === 2) return ok(subject, `${whose} uses version 2.`);
+  if (version === null) return warn(subject, `${whose} has no visible cgroups.`, 'Check how its node enforces limits.');
   return warn(
     subject,
-    `${whose} has version ${version}.`,
-    'Kubelets from 1.35 on do not start with it unless failCgroupV1 is false; change the node to version 2.',
+    `${whose} uses version ${version}.`,
+    'Kubelets 1.35 and later do not start with it unless failCgroupV1 is false; switch the node to version 2.',
   );
 }
 

@@ -10,19 +10,18 @@ export function judgeDnsPrograms(seen: {
   readonly labeledPods: number;
   readonly nameServers: readonly string[];
 }): Finding {
-  const tryIt = 'Let it try: podgate doctor --probe IMAGE; docs/operations.md, "Cluster DNS", has what to set.';
+  const tryIt = 'Test it with podgate doctor --probe IMAGE; for settings, see docs/operations.md, "Cluster DNS".';
   const nodeLocal = seen.daemonSets.find((name) => /^(node-local-dns|nodelocaldns)$/.test(name));
   if (nodeLocal !== undefined && seen.nameServers.length === 0) {
     return warn(
       SUBJECT,
-      `${nodeLocal} (NodeLocal DNSCache) runs: policies allow its usual address 169.254.20.10; with another one pods resolve nothing.`,
+      `${nodeLocal} (NodeLocal DNSCache) is running: policies allow its usual address 169.254.20.10; with a different address, pods cannot resolve names.`,
       tryIt,
     );
   }
   if (nodeLocal !== undefined)
-    return ok(SUBJECT, `${nodeLocal} runs, and kubernetes.nameServers names ${seen.nameServers.join(', ')}.`);
-  if (seen.daemonSets.includes('dns-default'))
-    return ok(SUBJECT, 'Those of OpenShift (dns-default), which the policies allow.');
+    return ok(SUBJECT, `${nodeLocal} is running, and kubernetes.nameServers contains ${seen.nameServers.join(', ')}.`);
+  if (seen.daemonSets.includes('dns-default')) return ok(SUBJECT, 'OpenShift’s dns-default, which the policies allow.');
   if (seen.labeledPods > 0) return ok(SUBJECT, 'Pods with the label k8s-app: kube-dns, which the policies allow.');
   return warn(SUBJECT, 'No pod has the label k8s-app: kube-dns that the policies allow.', tryIt);
 }

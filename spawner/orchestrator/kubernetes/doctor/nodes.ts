@@ -26,7 +26,7 @@ export function judgeKubelets(nodes: readonly JsonRecord[], serverMinor: number)
       : warn(
           SUBJECT,
           shown,
-          `Kubelet ${unfit.join(', ')} does not go with this API server (none newer, none more than ${SKEW_MINORS} minor versions older): upgrade the nodes.`,
+          `Kubelet ${unfit.join(', ')} is not compatible with this API server (kubelets must not be newer, nor more than ${SKEW_MINORS} minor versions older): upgrade the nodes.`,
         ),
   ];
 }

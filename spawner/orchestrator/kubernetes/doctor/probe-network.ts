@@ -77,8 +77,8 @@ export async function* probeNetwork(probe: Probe, signal: AbortSignal): AsyncGen
     const why = error instanceof Error ? error.message : String(error);
     yield warn(
       'network policies',
-      `They could not be tried: ${why}.`,
-      'Name an image that has Node and can be pulled: that of Podgate.',
+      `They could not be tested: ${why}.`,
+      'Use an image that contains Node and can be pulled, such as that of Podgate.',
     );
   } finally {
     const cleaning = AbortSignal.timeout(CLEAN_UP_MS);
@@ -198,7 +198,7 @@ async function becomes(
     lookedMs = askedMs;
     await pause(LOOK_MS, deadline);
   }
-  throw new PodgateError('orchestrator.unavailable', { detail: `the pod ${name} does not come up (${last})` });
+  throw new PodgateError('orchestrator.unavailable', { detail: `the pod ${name} does not start (${last})` });
 }
 
 function addressWhenReady(pod: JsonRecord): string | null {

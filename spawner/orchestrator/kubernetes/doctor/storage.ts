@@ -19,20 +19,20 @@ export function judgeStorage(
       wanted === null
         ? fail(
             SUBJECT,
-            'The cluster has no default storage class: pods with volumes, and Redis, never start.',
-            'Mark one as the default, or name one under kubernetes.storageClass.',
+            'The cluster has no default storage class: Redis and pods with volumes never start.',
+            'Mark one as the default, or set kubernetes.storageClass.',
           )
         : fail(SUBJECT, `There is no storage class ${wanted}.`, 'Correct kubernetes.storageClass.'),
     ];
   }
   const name = nameOf(found);
-  const findings = [ok(SUBJECT, `Volumes are made by the storage class ${name} (${textAt(found, 'provisioner')}).`)];
+  const findings = [ok(SUBJECT, `Volumes are created by the storage class ${name} (${textAt(found, 'provisioner')}).`)];
   if (wanted === null && defaults.length > 1) {
     findings.push(
       warn(
         SUBJECT,
-        `${defaults.length} storage classes are marked as the default; the cluster takes the newest, ${name}.`,
-        'Unmark the others, or name one under kubernetes.storageClass.',
+        `${defaults.length} storage classes are marked as the default; the cluster uses the newest, ${name}.`,
+        'Unmark the others, or set kubernetes.storageClass.',
       ),
     );
   }
@@ -40,8 +40,8 @@ export function judgeStorage(
     findings.push(
       warn(
         SUBJECT,
-        `${name} makes volumes before it is known where their pod runs (volumeBindingMode Immediate).`,
-        'In a cluster of several zones a pod may never fit: use a class with WaitForFirstConsumer.',
+        `${name} creates volumes before their pod is scheduled (volumeBindingMode Immediate).`,
+        'In a cluster with several zones, a pod may never be schedulable: use a class with WaitForFirstConsumer.',
       ),
     );
   }
@@ -68,8 +68,8 @@ export function judgeStorage(
     findings.push(
       warn(
         SUBJECT,
-        `${name} is not made by a CSI driver: nothing enforces ReadWriteOncePod there.`,
-        'Two pods on one node could mount the same volume; Podgate never starts them so, but others may.',
+        `${name} does not use a CSI driver: nothing enforces ReadWriteOncePod there.`,
+        'Two pods on one node could mount the same volume; Podgate never does this, but others may.',
       ),
     );
   }

@@ -100,7 +100,7 @@ export function postgresRecipe({ workload, image, secretName }: RecipeContext): 
   if (credentials === null) return { kind: 'refused', reason: 'A Postgres needs credentials; this pod has none.' };
   const { username, password } = credentials;
   if (IMPOSSIBLE_ROLES.has(username)) {
-    return { kind: 'refused', reason: `Postgres allows no user named "${username}": choose another pod_id.` };
+    return { kind: 'refused', reason: `Postgres does not allow a user named "${username}": choose another pod_id.` };
   }
   return {
     kind: 'recipe',

@@ -40,7 +40,7 @@ export function recipeOf(
   if (template.image === null || recipe === undefined) {
     return {
       kind: 'refused',
-      reason: `Pods run as containers here, and "${spec.writtenTemplate}" is for pods that are processes of a machine.`,
+      reason: `This installation runs pods as containers, and "${spec.writtenTemplate}" requires pods that are processes.`,
     };
   }
   return recipe(context(template.image));

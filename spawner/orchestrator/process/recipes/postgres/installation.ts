@@ -58,7 +58,7 @@ async function copyPrograms(packageDirectory: string, made: string): Promise<voi
 /** `native/lib/x` as a path below `made`. */
 function inside(made: string, path: string): string {
   const full = resolve(made, path.replace(/^native\//, ''));
-  if (!full.startsWith(made + sep)) throw new Error(`a link of the Postgres package leads outside: ${path}`);
+  if (!full.startsWith(made + sep)) throw new Error(`a link in the Postgres package points outside it: ${path}`);
   return full;
 }
 

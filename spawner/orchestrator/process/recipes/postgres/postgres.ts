@@ -42,7 +42,9 @@ export function createPostgresRecipe(
       }
       const username = workload.credentials?.username ?? workload.podId;
       return Promise.resolve(
-        IMPOSSIBLE_ROLES.has(username) ? `Postgres allows no user named "${username}": choose another pod_id.` : null,
+        IMPOSSIBLE_ROLES.has(username)
+          ? `Postgres does not allow a user named "${username}": choose another pod_id.`
+          : null,
       );
     },
     prepare: async (context, credentials, signal) => {
@@ -118,7 +120,7 @@ async function ownerStatements({ username, password }: Credentials): Promise<rea
  * was put there by the pod's user. The directory is opened, so that nobody can exchange it for another pod's meanwhile.
  */
 async function removeStaleLock(data: string): Promise<void> {
-  if ((await realpath(data)) !== data) throw new Error('the data directory has been moved away');
+  if ((await realpath(data)) !== data) throw new Error('the data directory has been moved');
   if (process.platform !== 'linux') return;
   const directory = await open(data, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
