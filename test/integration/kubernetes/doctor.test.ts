@@ -132,7 +132,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
   it('sees more as an administrator: storage classes, and that this account may do everything', async () => {
     const kubeconfig = cluster.controlPlane.adminKubeconfigPath;
     const findings = await examine({ kubeconfig });
-    expect(about(findings, 'permissions')[1]).toMatch(/^warn: This account may do everything/);
+    expect(about(findings, 'permissions')[1]).toMatch(/^warn: This account is an administrator and can do everything/);
     expect(about(findings, 'network policies')[1]).toMatch(/^warn: The network of this cluster is not known/);
     expect(about(await examine({ kubeconfig, storageClass: 'none-such' }), 'storage')).toEqual([
       'fail: There is no storage class none-such.',
@@ -171,7 +171,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
 
   it('says that an image for the trial cannot be pulled', async () => {
     const findings = await examine({ probeImage: 'example.invalid/none' });
-    expect(about(findings, 'network policies')[1]).toMatch(/^warn: They could not be tried: .*ImagePullBackOff/);
+    expect(about(findings, 'network policies')[1]).toMatch(/^warn: They could not be tested: .*ImagePullBackOff/);
   });
 
   it('says that there is no API server, or no account', async () => {

@@ -28,7 +28,7 @@ test('it names the token file and never a token, and its commands are for this d
 test('with a cluster it says where pods run, and that they outlive it', () => {
   const text = said({ PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_NAMESPACE: 'users', KUBECONFIG: '/k' });
   expect(text).toContain('Pods run in the namespace users of the cluster.');
-  expect(text).toContain('Ctrl-C ends it; pods go on');
+  expect(text).toContain('Ctrl-C stops Podgate; pods keep running');
   expect(text).not.toContain('processes on this machine');
 });
 
