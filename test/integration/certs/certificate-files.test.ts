@@ -44,7 +44,7 @@ describe('a pair of texts', () => {
     expect(reasonOf(one.certificate.slice(0, 300), one.key)).toBe('the file contains no certificate in PEM format');
     expect(reasonOf(one.certificate.replace(/M/g, 'N'), one.key)).toMatch('certificate 1 of the file cannot be read');
     expect(reasonOf(one.certificate, other.key)).toBe('the key does not match the certificate');
-    expect(reasonOf(one.certificate, one.key.slice(0, 100))).toMatch('holds no private key');
+    expect(reasonOf(one.certificate, one.key.slice(0, 100))).toMatch('contains no private key');
     expect(reasonOf(one.ca + one.certificate, one.key)).toMatch('was not issued by the next one');
     expect(reasonOf(one.ca, one.key)).toBe('the key does not match the certificate');
   });

@@ -355,9 +355,9 @@ describe('an answer to an update', () => {
     expect(problemOfSignature(answer, mac, key(), now - 301)).toBe('its response was signed at a different time');
     expect(problemOfSignature(answer, mac, { ...key(), name: 'other' }, now)).toContain('another key');
     expect(problemOfSignature(answer, mac, { ...key(), algorithm: 'hmac-sha512' }, now)).toContain('another key');
-    expect(problemOfSignature(answer, mac, { ...key(), secret: Buffer.alloc(32) }, now)).toContain('wrong');
+    expect(problemOfSignature(answer, mac, { ...key(), secret: Buffer.alloc(32) }, now)).toContain('invalid');
     // Another request's, such as an earlier one that is played back.
-    expect(problemOfSignature(answer, Buffer.alloc(mac.length), key(), now)).toContain('wrong');
+    expect(problemOfSignature(answer, Buffer.alloc(mac.length), key(), now)).toContain('invalid');
     for (let bit = 0; bit < answer.length * 8; bit++) {
       const changed = Buffer.from(answer);
       changed.writeUInt8((changed[bit >> 3] ?? 0) ^ (1 << (bit & 7)), bit >> 3);

@@ -10,7 +10,8 @@ import { until } from '../../support/until.ts';
 const ROOT = join(import.meta.dirname, '../../..');
 const PODGATE = join(ROOT, 'podgate');
 /** Runs a command on a terminal of its own; what is on stdin is typed. */
-const ON_A_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+// Without CI, in which Node takes no terminal for one with colors.
+const ON_A_TERMINAL = 'import os, pty, sys; os.environ.pop("CI", None); sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
 const ANSI_COLOR = '\u001b[3';
 
 const directory = mkdtempSync(join(tmpdir(), 'podgate-cli-'));
@@ -102,6 +103,19 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['list', '--quiet'])).stdout).toContain('ticker');
     expect((await onTerminal(['delete', 'ticker'], local, 'y')).stdout).toContain('ticker is being deleted');
     expect((await podgate(['list', '--quiet'])).stdout).toBe('mypg\n');
+  });
+
+  it('links itself into a directory of the PATH, and replaces nothing else there', async () => {
+    const programs = join(directory, 'programs');
+    for (let turn = 0; turn < 2; turn++) {
+      expect((await podgate(['install', 'command', '--directory', programs])).stdout).toContain('to your PATH');
+    }
+    const linked = await run(join(programs, 'podgate'), ['list', '--quiet'], { env: local });
+    expect(linked, linked.stderr).toMatchObject({ code: 0 });
+    rmSync(join(programs, 'podgate'));
+    writeFileSync(join(programs, 'podgate'), 'of somebody else');
+    const refused = await podgate(['install', 'command', '--directory', programs]);
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('belongs to something else')]);
   });
 
   it('shows the way of a pod on one live line of a terminal', async () => {

@@ -242,7 +242,7 @@ it('refuses where this replica does not lead, and unknown options', async () => 
   await morePasses();
   const refused = await confirm();
   expect(refused.code).toBe(1);
-  expect(refused.stderr).toContain('this replica does not lead');
+  expect(refused.stderr).toContain('this replica is not the leader');
   expect(await confirm('--yes')).toMatchObject({ code: 2 });
   expect(await confirm('--all')).toMatchObject({ code: 2 });
   const help = await confirm('--help');
