@@ -25,7 +25,7 @@ describe('podgate doctor on one machine', () => {
 
   it('finds a running program in order: ready, with certificates for its names that its authority has signed', async () => {
     const { code, stdout } = await doctor();
-    expect(stdout).toContain('ok    settings: They are valid.');
+    expect(stdout).toContain('ok    settings: The settings are valid.');
     expect(stdout).toContain(`ok    store: Records are in ${program.dataDir}.`);
     expect(stdout).toMatch(/^ok {4}Podgate: Podgate is running and ready: .*store healthy/m);
     expect(stdout).toMatch(/^ok {4}certificate: The certificate for localhost is valid until \d{4}-\d\d-\d\d\.$/m);

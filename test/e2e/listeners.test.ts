@@ -69,7 +69,7 @@ it('they go on over a restart, which cannot change them and says so', async () =
   for (const port of ports) expect(await curl(port)).toBe('200');
   await writeFile(configPath, 'listeners: []\n');
   const refused = await podgateCommand(program, ['restart'], { PODGATE_CONFIG: configPath });
-  expect(refused.stderr).toContain('PODGATE_CONFIG listeners cannot be changed while Podgate runs');
+  expect(refused.stderr).toContain('PODGATE_CONFIG listeners cannot be changed while Podgate is running');
   for (const port of ports) expect(await curl(port)).toBe('200');
 }, 60_000);
 
