@@ -28,7 +28,7 @@ function findSymbols(): OnreadSymbols | null {
  * `readOn`. The end and errors are events of the stream as ever. False: this Node cannot, and nothing has changed.
  */
 export function readIntoSharedBuffer(socket: Socket, taken: (bytes: Buffer) => boolean): boolean {
-  symbols ??= findSymbols();
+  if (symbols === undefined) symbols = findSymbols();
   const { _handle: handle } = socket as unknown as { _handle: { useUserBuffer?(buffer: Buffer): void } | null };
   if (symbols === null || handle?.useUserBuffer === undefined) return false;
   const own = socket as unknown as Record<symbol, unknown>;

@@ -129,7 +129,8 @@ function pass(source: Socket, sink: Socket, observer: Observer | null, follower?
   let batch: BatchedWrites | null = null;
   const flush = (): void => batch?.flush();
   const passInBatches = (): void => {
-    if (source.destroyed) return;
+    // Asked for again when a short record came in between, all in one turn.
+    if (source.destroyed || batch !== null) return;
     if (readIntoSharedBuffer(source, give)) {
       batch = createBatchedWrites(sink);
       write = batch.add;

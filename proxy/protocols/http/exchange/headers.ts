@@ -59,9 +59,9 @@ export function requestHeaders(raw: readonly string[], client: ForwardedFor): st
     const name = raw[index] ?? '';
     const lower = name.toLowerCase();
     if (lower === 'host' || HOP_BY_HOP.has(lower) || named?.has(lower) === true || isOurs(lower)) continue;
-    const value = raw[index + 1] ?? '';
-    if (lower !== 'cookie' || !mayHoldToken(value)) headers.push(name, value);
-    else if (withoutToken(value) !== '') headers.push(name, withoutToken(value));
+    const sent = raw[index + 1] ?? '';
+    const value = lower === 'cookie' && mayHoldToken(sent) ? withoutToken(sent) : sent;
+    if (value !== '' || sent === '') headers.push(name, value);
   }
   const { passedOn, remoteAddress, hostHeader, port } = client;
   headers.push('x-forwarded-for', passedOn?.forwardedFor ?? remoteAddress);
