@@ -1,4 +1,5 @@
 import { Configuration, MiscApi, PermissionsApi, PodsApi } from 'tapis-pods-1.8';
+import { waitForStatus } from './wait-for-status.ts';
 
 /**
  * Usage: tapis-client-1.8.ts ORIGIN, the token in PODS_TOKEN. One life of a pod through the generated client of API 1.8.4, as
@@ -21,14 +22,8 @@ async function say(operation: string, call: Promise<unknown>): Promise<void> {
   console.log(JSON.stringify([operation, (response as { status: unknown }).status]));
 }
 
-async function reaches(status: string): Promise<void> {
-  for (let turn = 0; turn < 400; turn += 1) {
-    const { result } = await pods.getPod({ podId });
-    if (result.status === status) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`not ${status}`);
-}
+const reaches = (status: string): Promise<void> =>
+  waitForStatus(async () => (await pods.getPod({ podId })).result.status, status);
 
 await say(
   'healthcheck',

@@ -1,4 +1,5 @@
 import { Configuration, CredentialsApi, LogsApi, MiscApi, PermissionsApi, PodsApi } from '@tapis/tapis-typescript-pods';
+import { waitForStatus } from './wait-for-status.ts';
 
 /**
  * Usage: tapis-client.ts ORIGIN, the token in PODS_TOKEN. Uses the generated client of the Tapis Pods API 1.6.0 as it is
@@ -21,14 +22,8 @@ async function say(operation: string, call: Promise<unknown>): Promise<void> {
   console.log(JSON.stringify({ operation, ...answer }));
 }
 
-async function reaches(status: string): Promise<void> {
-  for (let turn = 0; turn < 400; turn += 1) {
-    const { result } = await pods.getPod({ podId });
-    if ((result as { status?: string } | undefined)?.status === status) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`not ${status}`);
-}
+const reaches = (status: string): Promise<void> =>
+  waitForStatus(async () => ((await pods.getPod({ podId })).result as { status?: string } | undefined)?.status, status);
 
 await say(
   'healthcheck',
