@@ -10,8 +10,9 @@ import { until } from '../../support/until.ts';
 const ROOT = join(import.meta.dirname, '../../..');
 const PODGATE = join(ROOT, 'podgate');
 /** Runs a command on a terminal of its own; what is on stdin is typed. */
-// Without CI, in which Node takes no terminal for one with colors.
-const ON_A_TERMINAL = 'import os, pty, sys; os.environ.pop("CI", None); sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+const ON_A_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
+/** What Node looks at for colors. The checks run with NO_COLOR and often with CI, so a person's terminal has neither. */
+const COLOR_VARIABLES = ['CI', 'NO_COLOR', 'FORCE_COLOR', 'NODE_DISABLE_COLORS', 'COLORTERM', 'TMUX', 'TERM_PROGRAM'];
 const ANSI_COLOR = '\u001b[3';
 
 const directory = mkdtempSync(join(tmpdir(), 'podgate-cli-'));
@@ -31,8 +32,10 @@ afterAll(async () => {
 
 const podgate = (args: readonly string[], env = local, input = ''): Promise<RunResult> =>
   run(PODGATE, args, { env, input, cwd: directory });
-const onTerminal = (args: readonly string[], env = local, input = ''): Promise<RunResult> =>
-  run('python3', ['-c', ON_A_TERMINAL, PODGATE, ...args], { env, input, cwd: directory });
+const onTerminal = (args: readonly string[], env = local, input = ''): Promise<RunResult> => {
+  const without = COLOR_VARIABLES.filter((name) => !(name in env)).flatMap((name) => ['-u', name]);
+  return run('env', [...without, 'python3', '-c', ON_A_TERMINAL, PODGATE, ...args], { env, input, cwd: directory });
+};
 
 describe('podgate with the installation of a data directory', () => {
   it('creates a Postgres with plain lines of progress, and its connection strings work', async () => {

@@ -104,7 +104,7 @@ test('a worker whose streams have taken the descriptors stops accepting, serves 
   const waiting = openSession(running, 'echo');
   for (const client of clients) client.destroy();
   await echoes(await waiting, 'after the wait');
-  expect(running.output).toContain('available again');
+  await until('it says that it accepts again', () => running.output.includes('available again'));
   expect(running.children('worker').map(({ pid }) => pid)).toEqual([worker]);
 });
 
