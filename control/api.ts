@@ -16,6 +16,7 @@ import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
 import { PodAnswer } from './resources/pods/response.ts';
 import { podSchemas } from './resources/pods/schema.ts';
+import { unavailableOperations } from './resources/tapis/unavailable-operations.ts';
 import { tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
@@ -53,7 +54,6 @@ export function createApi(options: ApiOptions): Api {
   });
   const baseHosts = new Map(options.tenants.map(({ id, baseHost }) => [id, baseHost]));
   const operations = [
-    // Before the paths of pods, none of which may have this id.
     ...(options.certificates === undefined ? [] : [certificatesOperation(options.certificates)]),
     ...podOperations({
       pods,
@@ -80,7 +80,8 @@ export function createApi(options: ApiOptions): Api {
       Certificates: CertificatesAnswer,
     },
   });
-  const application = createApplication([...operations, openApiOperation(openApi)], {
+  const served = [...operations, openApiOperation(openApi)];
+  const application = createApplication([...served, ...unavailableOperations(served)], {
     ...options,
     reserved: { collection: 'pods', ids: RESERVED_POD_IDS, notFound: podNotFound },
     controlHosts: controlHostNames([...baseHosts.values(), ...(options.controlHosts ?? [])]),

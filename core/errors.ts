@@ -63,6 +63,7 @@ export const ERRORS = {
   'api.timeout': { fault: 'client', retryable: true, message: 'The body did not arrive in time.' },
   'api.too-many-requests': { fault: 'client', retryable: true, message: 'Too many requests.' },
   'api.overloaded': { fault: 'gateway', retryable: true, message: 'The API is at its limit. Try again in a moment.' },
+  'api.not-available': { fault: 'gateway', retryable: false, message: 'This release does not have this operation.' },
   'api.unavailable': { fault: 'gateway', retryable: true, message: 'The API does not answer at the moment.' },
   'api.unknown-host': { fault: 'client', retryable: false, message: 'This port does not serve that host name.' },
   'api.internal': {

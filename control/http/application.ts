@@ -15,6 +15,7 @@ import { type RateLimit, RatePerAddress } from './limits/rate-per-address.ts';
 import { DEFAULT_SLOW_READER_LIMITS, type SlowReaderLimits, SlowReaders } from './limits/slow-readers.ts';
 import { DEFAULT_OPERATION_LIMITS, type Operation, type OperationLimits } from './operation.ts';
 import { type ReservedIds, reservedPaths } from './reserved-paths.ts';
+import { bySpecificity, routerPath } from './path-patterns.ts';
 import { serve } from './serve.ts';
 import { serverOptionsFor } from './server-options.ts';
 
@@ -68,10 +69,13 @@ export function createApplication(operations: readonly Operation[], options: App
   const { authenticator, log, version, controlHosts, monotonicMs } = options;
   const defaults = options.operationLimits ?? DEFAULT_OPERATION_LIMITS;
   const router = new Router({ sensitive: true });
-  for (const operation of operations) {
-    const path = operation.path.replaceAll(/\{(\w+)\}/g, ':$1');
+  for (const operation of operations.toSorted(bySpecificity)) {
     const methods = operation.methods.map((method) => method.toUpperCase());
-    router.register(path, methods, serve(operation, { authenticator, limits: defaults, version }));
+    router.register(
+      routerPath(operation.path),
+      methods,
+      serve(operation, { authenticator, limits: defaults, version }),
+    );
   }
 
   const admission = new CallAdmission(options.calls ?? DEFAULT_CALL_LIMITS);

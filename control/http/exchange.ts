@@ -194,8 +194,9 @@ function answerUnserved(context: ParameterizedContext, version: string): void {
 function answerError(context: ParameterizedContext, thrown: unknown, version: string, log: Logger): void {
   const error = thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
   const status = httpStatusOf(error.code);
-  // Overload is counted, not logged: it comes in floods.
-  if (status >= 500 && error.code !== 'api.overloaded') logFailure(log, error, thrown);
+  // Overload is counted, not logged: it comes in floods. What this release does not have (501) is no failure.
+  if (ERRORS[error.code].fault !== 'client' && status >= 500 && error.code !== 'api.overloaded')
+    logFailure(log, error, thrown);
   context.status = status;
   context.body = errorEnvelope(error, version);
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');

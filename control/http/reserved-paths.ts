@@ -2,6 +2,7 @@ import type { Middleware } from 'koa';
 
 import type { PodgateError } from '../../core/errors.ts';
 import type { Operation } from './operation.ts';
+import { pathPattern } from './path-patterns.ts';
 
 export interface ReservedIds {
   /** The first segment of the paths, such as `pods`. */
@@ -22,7 +23,7 @@ export function reservedPaths(
   const served = operations
     .filter(({ path }) => ids.has(path.split('/')[2] ?? ''))
     .map(({ path, methods }) => ({
-      pattern: new RegExp(`^${path.replaceAll(/\{\w+\}/g, '[^/]+')}$`),
+      pattern: pathPattern(path),
       methods: methods.flatMap((method) => (method === 'get' ? ['HEAD', 'GET'] : [method.toUpperCase()])),
     }));
   return async (context, next) => {

@@ -25,6 +25,7 @@ export const HTTP_STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'api.overloaded': 503,
   'api.unavailable': 503,
   'api.unknown-host': 421,
+  'api.not-available': 501,
   'api.internal': 500,
   'store.unavailable': 503,
   'store.suspect': 503,

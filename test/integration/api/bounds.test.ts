@@ -226,7 +226,7 @@ test('an address that fails to log in again and again gets 429, leaves few lines
   expect(stand.logLines.at(-1)).toMatch(/"username":"alice","unloggedLines":\d+/);
 });
 
-test.each(['volumes', 'snapshots', 'templates', 'images', 'secrets', 'catalog', 'admin', 'docs', 'nodes'])(
+test.each(['catalog', 'admin', 'docs', 'nodes'])(
   '/pods/%s is nothing this release has, whatever the method',
   async (id) => {
     await start();

@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { TAPIS_OPERATIONS } from '../../../control/resources/tapis/tapis-operations.ts';
+import { ApiStand } from './api-stand.ts';
+
+/** The rows of the table in docs/tapis-compatibility.md, by operation id. */
+const PAGE = readFileSync(join(import.meta.dirname, '../../../docs/tapis-compatibility.md'), 'utf8');
+const DOCUMENTED = new Map(
+  [...PAGE.matchAll(/^\| `(\w+)` \| ([A-Z]+) `(\S+)` \| ([\w ]+) \| (yes|501) \|$/gm)].map(
+    ([, operationId = '', method = '', path = '', level = '', served = '']) => [
+      operationId,
+      { method, path, level, isServed: served === 'yes' },
+    ],
+  ),
+);
+
+let stand: ApiStand;
+beforeAll(async () => {
+  // Each call is made without a token, too.
+  stand = await ApiStand.start({ failedLogins: { perMinute: 1_000, burst: 1_000 } });
+});
+afterAll(async () => {
+  await stand.close();
+});
+
+test('the page lists the 74 operations of 26Q1.1, each once, and the program knows the same', () => {
+  const known = TAPIS_OPERATIONS.map(({ operationId, method, path }) => [operationId, method.toUpperCase(), path]);
+  expect(new Set(known.map(([operationId]) => operationId)).size).toBe(74);
+  expect([...DOCUMENTED].map(([operationId, { method, path }]) => [operationId, method, path])).toEqual(known);
+});
+
+test.each(TAPIS_OPERATIONS)('$operationId is served, or refused with 501, as the page says', async (operation) => {
+  const { operationId, method, path, isOpen } = operation;
+  const { isServed, level } = DOCUMENTED.get(operationId) ?? {};
+  const called = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => PARAMETERS[name] ?? 'nothere');
+  for (const prefix of ['', '/v3']) {
+    const answer = await stand.call('alice', method.toUpperCase(), `${prefix}${called}`);
+    if (isServed === true) {
+      expect([405, 501]).not.toContain(answer.status);
+      expect(answer.body.message).not.toMatch(/nothing at this path/);
+    } else {
+      expect([answer.status, answer.body.message]).toEqual([
+        501,
+        expect.stringContaining(`(operation ${operationId})`),
+      ]);
+    }
+    const anonymous = await stand.call(null, method.toUpperCase(), `${prefix}${called}`);
+    expect(anonymous.status === 401).toBe(isOpen !== true);
+    expect(level === 'no token').toBe(isOpen === true);
+  }
+});
+
+const PARAMETERS: Readonly<Record<string, string>> = {
+  status: '503',
+  path: 'a/b%2Fc.txt',
+  url_path: '%2Ftmp%2Fx',
+  image_id: 'org%2Fimage',
+};
+
+test('below a reserved word, other methods are 405 and other paths 404', async () => {
+  const patched = await stand.call('alice', 'PATCH', '/v3/pods/jupyter/ensure', {});
+  expect([patched.status, patched.body.message]).toEqual([405, 'This path takes HEAD, GET.']);
+  const elsewhere = await stand.call('alice', 'GET', '/v3/pods/jupyter/start');
+  expect([elsewhere.status, elsewhere.body.message]).toEqual([404, expect.stringContaining('is a reserved word')]);
+});
+
+test('HEAD of the list of pods, the one call that only 1.6.0 names, is there', async () => {
+  expect((await stand.call('alice', 'HEAD', '/v3/pods')).status).toBe(200);
+});
+
+test('what this release does not have is no part of its OpenAPI document', async () => {
+  const { paths } = stand.api.openApi as { paths: Record<string, Record<string, unknown>> };
+  const shapes = new Set(
+    Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => shapeOf(method, path))),
+  );
+  for (const { operationId, method, path } of TAPIS_OPERATIONS) {
+    expect([operationId, shapes.has(shapeOf(method, path))]).toEqual([
+      operationId,
+      DOCUMENTED.get(operationId)?.isServed,
+    ]);
+  }
+});
+
+function shapeOf(method: string, path: string): string {
+  return `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`;
+}
