@@ -1,11 +1,7 @@
 import { podKey } from './ids.ts';
+import { permissionIndexes } from './permissions.ts';
 import type { PodRecord } from './pod.ts';
 import type { Expected, Put } from './store.ts';
-
-/** Index entry under which a user finds every pod on which they have a permission. */
-export function userIndex(username: string): string {
-  return `user:${username}`;
-}
 
 /** Index entry of the pods a user has created: they count against that user's quota, whoever may use them. */
 export function ownerIndex(username: string): string {
@@ -18,7 +14,7 @@ export function ownerIndex(username: string): string {
  * it is invisible to its users, and still counts for whoever created it.
  */
 export function podPut(record: PodRecord, expected: Expected): Put {
-  const users = record.deleting === null ? Object.keys(record.permissions).map(userIndex) : [];
+  const users = record.deleting === null ? permissionIndexes(record.permissions, record.tenant) : [];
   return {
     kind: 'pod',
     key: podKey(record.tenant, record.podId),

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { Middleware, ParameterizedContext } from 'koa';
 
-import { ERRORS, errorText, PodgateError } from '../../core/errors.ts';
+import { type ErrorCode, ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import { clientAddress, type Listener } from './client-address.ts';
 import { errorEnvelope, replyEnvelope } from './envelope.ts';
@@ -48,6 +48,8 @@ export interface ExchangeOptions {
   readonly monotonicMs: () => number;
 }
 
+/** Overload comes in floods, and is counted. What this release does not have is no failure. */
+const UNLOGGED: ReadonlySet<ErrorCode> = new Set(['api.overloaded', 'api.not-available']);
 const REQUEST_ID = /^[\w.-]{1,64}$/;
 const JSON_TYPE = 'application/json';
 const RETRY_AFTER_SECONDS = '2';
@@ -194,9 +196,7 @@ function answerUnserved(context: ParameterizedContext, version: string): void {
 function answerError(context: ParameterizedContext, thrown: unknown, version: string, log: Logger): void {
   const error = thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
   const status = httpStatusOf(error.code);
-  // Overload is counted, not logged: it comes in floods. What this release does not have (501) is no failure.
-  if (ERRORS[error.code].fault !== 'client' && status >= 500 && error.code !== 'api.overloaded')
-    logFailure(log, error, thrown);
+  if (status >= 500 && !UNLOGGED.has(error.code)) logFailure(log, error, thrown);
   context.status = status;
   context.body = errorEnvelope(error, version);
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');

@@ -3,11 +3,17 @@ import { PERMISSION_LEVELS, type PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import type { ObjectKind, ObjectRecord, StoredObject } from './object-kind.ts';
 
-type Shared = Pick<ObjectRecord, 'permissions'>;
+type Shared = Pick<ObjectRecord, 'permissions' | 'tenant'>;
 
-/** The level a user has been given on an object, or null. */
-export function levelOf({ permissions }: Shared, username: string): PermissionLevel | null {
-  return Object.hasOwn(permissions, username) ? (permissions[username] ?? null) : null;
+/** The level a user of the object's tenant has on it, by name or as one of all; null = none. */
+export function levelOf({ permissions, tenant }: Shared, username: string): PermissionLevel | null {
+  const levels = [username, '*', `tenant.${tenant}`].map((grantee) => grantOf(permissions, grantee));
+  return PERMISSION_LEVELS.findLast((level) => levels.includes(level)) ?? null;
+}
+
+/** The level that has been given to exactly this grantee, or null. */
+export function grantOf(permissions: ObjectRecord['permissions'], grantee: string): PermissionLevel | null {
+  return Object.hasOwn(permissions, grantee) ? (permissions[grantee] ?? null) : null;
 }
 
 /** May this caller do what needs that level? Administrators may do everything. */

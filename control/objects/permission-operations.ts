@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { PodgateError } from '../../core/errors.ts';
 import { PERMISSION_LEVELS } from '../../core/pod.ts';
-import { userNameProblem } from '../auth/user-name.ts';
+import { granteeProblem } from '../auth/user-name.ts';
 import { ruled } from '../http/bounded.ts';
 import { checkFields } from '../http/field-checks.ts';
 import type { AuthenticatedCall, JsonReply, Operation } from '../http/operation.ts';
@@ -10,7 +10,10 @@ import type { ObjectRecord } from './object-kind.ts';
 import type { ObjectPermissions } from './permissions.ts';
 
 export const SetPermission = z.strictObject({
-  user: z.string().check(ruled(userNameProblem)),
+  user: z
+    .string()
+    .check(ruled(granteeProblem))
+    .describe('A user name, or for READ alone: * or tenant.<id> for all users of the tenant.'),
   level: z.enum(PERMISSION_LEVELS),
 });
 

@@ -1,7 +1,8 @@
 import { PodgateError } from '../../core/errors.ts';
+import { isEveryone, tenantOfGrantee } from '../../core/permissions.ts';
 import type { PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
-import { levelOf, readObject } from './access.ts';
+import { grantOf, readObject } from './access.ts';
 import { changeObject, type ChangeParts, type ObjectChange } from './change.ts';
 import type { ObjectKind, ObjectRecord } from './object-kind.ts';
 
@@ -57,17 +58,17 @@ export function createObjectPermissions<R extends ObjectRecord>(
       return (await readObject(kind, request)).value.permissions;
     },
     set: (caller, id, { user, level }) =>
-      change({ caller, id, act: 'Setting permissions' }, (before) =>
-        levelOf({ permissions: before }, user) === level
-          ? null
-          : {
-              permissions: { ...before, [user]: level },
-              log: `'${caller.username}' set permission for '${user}' to ${level}`,
-            },
-      ),
+      change({ caller, id, act: 'Setting permissions' }, (before) => {
+        requireGrantable(kind.noun, caller.tenant, user, level);
+        if (grantOf(before, user) === level) return null;
+        return {
+          permissions: { ...before, [user]: level },
+          log: `'${caller.username}' set permission for '${user}' to ${level}`,
+        };
+      }),
     delete: (caller, id, user) =>
       change({ caller, id, act: 'Deleting permissions' }, (before) => {
-        if (levelOf({ permissions: before }, user) === null) {
+        if (grantOf(before, user) === null) {
           throw new PodgateError('api.not-found', {
             publicMessages: [`User ${JSON.stringify(user.slice(0, 128))} has no permission on ${kind.noun} ${id}.`],
           });
@@ -83,4 +84,17 @@ function requireAdmin(noun: string, permissions: Permissions): void {
   throw new PodgateError('api.invalid', {
     publicMessages: [`level: at least one user must stay ADMIN of the ${noun}`],
   });
+}
+
+/** What all users of a tenant get is READ, of their own tenant's objects: no caller finds those of another. */
+function requireGrantable(noun: string, tenant: string, grantee: string, level: PermissionLevel): void {
+  const problems: string[] = [];
+  const named = tenantOfGrantee(grantee);
+  if (named !== null && named !== tenant) {
+    problems.push(`user: a ${noun} can be shared within its own tenant only, by * or tenant.${tenant}`);
+  }
+  if ((named !== null || isEveryone(grantee)) && level !== 'READ') {
+    problems.push('level: must be READ for all users of a tenant');
+  }
+  if (problems.length > 0) throw new PodgateError('api.invalid', { publicMessages: problems });
 }

@@ -6,10 +6,10 @@ import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { LogsOptions } from '../../../core/orchestrator.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../../core/pod.ts';
 import { podKey } from '../../../core/ids.ts';
-import { userIndex } from '../../../core/pod-put.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { hasLevel, levelOf } from '../../objects/access.ts';
+import { listShared } from '../../objects/list-shared.ts';
 import { readPod } from './pod-objects.ts';
 import { listPages } from '../../../core/list-all.ts';
 import type { PodParts } from './pod-parts.ts';
@@ -37,7 +37,7 @@ export interface ListOptions {
 
 /**
  * Every pod on which the caller has a permission, in the order of their ids, a page at a time; administrators see no more
- * unless they ask, as in Tapis. No more than one page is in memory.
+ * unless they ask, as in Tapis. No more than two pages are in memory.
  */
 export async function* listPods(
   parts: PodParts,
@@ -45,8 +45,10 @@ export async function* listPods(
   { all = false }: ListOptions = {},
 ): AsyncGenerator<readonly PodRecord[]> {
   const { tenant, username } = caller;
-  const query = { tenant, ...(all ? {} : { index: userIndex(username) }), pageSize: PAGE };
-  for await (const page of listPages(parts.store, 'pod', query)) {
+  const pages = all
+    ? listPages(parts.store, 'pod', { tenant, pageSize: PAGE })
+    : listShared(parts.store, 'pod', caller, PAGE);
+  for await (const page of pages) {
     yield page
       .map(({ value }) => value)
       .filter((record) => record.deleting === null && (all || levelOf(record, username) !== null));

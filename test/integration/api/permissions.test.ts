@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
+import type { PermissionLevel } from '../../../core/pod.ts';
 import { ApiStand } from './api-stand.ts';
 
 let stand: ApiStand;
@@ -152,3 +153,54 @@ async function rawStatus(host: string, token: string): Promise<number> {
       .end();
   });
 }
+
+test.each(['*', 'tenant.default'])('%s gives READ to every user of the tenant, and nothing more', async (grantee) => {
+  await stand.create('carol', 'another');
+  expect((await give('alice', grantee, 'READ')).body.result).toEqual({
+    permissions: ['alice:ADMIN', `${grantee}:READ`],
+  });
+  await give('alice', 'bob', 'USER');
+  const listed = async (user: string) =>
+    ((await stand.call(user, 'GET', '/v3/pods')).body.result as { pod_id: string }[]).map(({ pod_id: id }) => id);
+  // Each once, in order, whether it was shared by name, with all, or both.
+  expect(await listed('zoe')).toEqual(['mypod']);
+  expect(await listed('bob')).toEqual(['mypod']);
+  expect(await listed('carol')).toEqual(['another', 'mypod']);
+  expect((await stand.call('zoe', 'GET', '/v3/pods/mypod')).status).toBe(200);
+  expect((await stand.call('bob', 'GET', '/v3/pods/mypod/credentials')).status).toBe(200);
+  const refused = await stand.call('zoe', 'GET', '/v3/pods/mypod/credentials');
+  expect([refused.status, refused.body.message]).toEqual([403, expect.stringContaining('you have READ')]);
+  const path = `/v3/pods/mypod/permissions/${encodeURIComponent(grantee)}`;
+  expect((await stand.call('alice', 'DELETE', path)).status).toBe(200);
+  expect(await listed('zoe')).toEqual([]);
+  expect((await stand.call('zoe', 'GET', '/v3/pods/mypod')).status).toBe(403);
+});
+
+test.each([
+  ['*', 'USER', ['level: must be READ for all users of a tenant']],
+  ['tenant.default', 'ADMIN', ['level: must be READ for all users of a tenant']],
+  ['tenant.other', 'READ', ['user: a pod can be shared within its own tenant only, by * or tenant.default']],
+  ['tenant.', 'READ', ['user: a pod can be shared within its own tenant only, by * or tenant.default']],
+  ['**', 'ADMIN', ['user: is reserved']],
+])('giving %s the level %s is refused where it would reach too far', async (user, level, problems) => {
+  const answer = await give('alice', user, level);
+  expect([answer.status, answer.body.message]).toEqual([400, problems]);
+});
+
+test('nobody logs in under a name that stands for all users', async () => {
+  await expect(stand.token('*')).rejects.toThrow('is reserved');
+  await expect(stand.token('tenant.default')).rejects.toThrow('is reserved');
+});
+
+test('a list of several pages of what is shared with all, by name or both has each once and in order', async () => {
+  const ids = Array.from({ length: 45 }, (_, index) => `pod${String(index).padStart(2, '0')}`);
+  for (const [index, id] of ids.entries()) {
+    await stand.create(`owner${index % 3}`, id, { status_requested: 'OFF' });
+    const permissions: Record<string, PermissionLevel> = { dora: 'ADMIN' };
+    if (index % 2 === 0) permissions['*'] = 'READ';
+    if (index % 3 === 0) permissions['zoe'] = 'USER';
+    await stand.overwrite(id, { permissions });
+  }
+  const listed = (await stand.call('zoe', 'GET', '/v3/pods')).body.result as { pod_id: string }[];
+  expect(listed.map(({ pod_id: id }) => id)).toEqual(ids.filter((_, index) => index % 2 === 0 || index % 3 === 0));
+});
