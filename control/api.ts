@@ -3,15 +3,23 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { CertificateAdmin } from '../core/certificate-admin.ts';
 import { RESERVED_POD_IDS } from '../core/ids.ts';
 import type { StatusNames } from '../core/pod.ts';
-import { type Application, type ApplicationOptions, createApplication } from './http/application.ts';
+import {
+  type Application,
+  type ApplicationNumbers,
+  type ApplicationOptions,
+  createApplication,
+} from './http/application.ts';
 import { controlHostNames } from './http/known-hosts.ts';
 import { openApiOf, openApiOperation } from './http/open-api.ts';
+import { eventsOperation, ObjectEvent } from './objects/events/events-operation.ts';
+import { EventStreams, type EventStreamOptions } from './objects/events/event-streams.ts';
 import { permissionOperations, SetPermission } from './objects/permission-operations.ts';
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
 import { miscOperations, type Readiness } from './resources/health/operations.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
-import { podOperations } from './resources/pods/operations.ts';
+import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
+import { podEvents } from './resources/pods/pod-events.ts';
 import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
 import { PodAnswer } from './resources/pods/response.ts';
@@ -33,12 +41,22 @@ export interface ApiOptions
   readonly statusNames?: StatusNames;
   /** Host names of the control port beside those of loopback and its own addresses. Default: none. */
   readonly controlHosts?: readonly string[];
+  /** Bounds and times of streams of events, where they differ from those that are usual. */
+  readonly events?: Pick<EventStreamOptions, 'limits' | 'queueBytes' | 'heartbeatMs' | 'lifetimeMs'>;
   /** Default: node:crypto. */
   readonly randomBytes?: (size: number) => Uint8Array;
   readonly newUid?: () => string;
 }
 
-export interface Api extends Application {
+export interface ApiNumbers extends ApplicationNumbers {
+  /** Streams of events that are open. */
+  readonly eventStreams: number;
+  /** Streams of events ended so far because their client was too slow. */
+  readonly slowEventStreams: number;
+}
+
+export interface Api extends Omit<Application, 'numbers'> {
+  readonly numbers: () => ApiNumbers;
   /** The OpenAPI 3.1 document. */
   readonly openApi: object;
 }
@@ -53,13 +71,23 @@ export function createApi(options: ApiOptions): Api {
     newUid: options.newUid ?? randomUUID,
   });
   const baseHosts = new Map(options.tenants.map(({ id, baseHost }) => [id, baseHost]));
+  const statusNames = options.statusNames ?? 'seed';
+  const streams = new EventStreams({
+    ...{ store: options.store, log: options.log, kinds: [podEvents(pods)] },
+    ...options.events,
+  });
   const operations = [
     ...(options.certificates === undefined ? [] : [certificatesOperation(options.certificates)]),
+    eventsOperation({
+      streams,
+      statusNames: STATUS_NAMES,
+      statusNamesOf: (query) => statusNamesOf(query, statusNames),
+    }),
     ...podOperations({
       pods,
       schemas,
       templates: options.templates,
-      statusNames: options.statusNames ?? 'seed',
+      statusNames,
       placeOf: (tenant) => ({
         baseHost: baseHosts.get(tenant) ?? 'localhost',
         publicHttpsPort: options.publicHttpsPort,
@@ -78,6 +106,7 @@ export function createApi(options: ApiOptions): Api {
       Pod: PodAnswer,
       PodConnections: PodConnectionsAnswer,
       Certificates: CertificatesAnswer,
+      ObjectEvent,
     },
   });
   const served = [...operations, openApiOperation(openApi)];
@@ -87,5 +116,10 @@ export function createApi(options: ApiOptions): Api {
     controlHosts: controlHostNames([...baseHosts.values(), ...(options.controlHosts ?? [])]),
     monotonicMs: () => options.clock.monotonicMs(),
   });
-  return { ...application, openApi };
+  const numbers = (): ApiNumbers => ({
+    ...application.numbers(),
+    eventStreams: streams.count,
+    slowEventStreams: streams.tooSlow,
+  });
+  return { ...application, numbers, openApi };
 }

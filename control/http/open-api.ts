@@ -13,7 +13,9 @@ export function openApiOf(operations: readonly Operation[], { version, named }: 
   const registry = z.registry<{ id: string }>();
   for (const [id, schema] of Object.entries(named)) registry.add(schema, { id });
   const results = new Map<string, z.ZodType>();
-  for (const { operationId, result } of operations) {
+  for (const { operationId, result, replies } of operations) {
+    // Each event has its data as it is.
+    if (replies === 'events') continue;
     const id = `${pascalCase(operationId)}Response`;
     results.set(operationId, envelopeOf(result));
     registry.add(results.get(operationId) ?? result, { id });
@@ -106,7 +108,13 @@ function operationOf(operation: Operation, method: string, schemas: Schemas): ob
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(schemas.body === null ? {} : { requestBody: { required: true, content: json(schemas.body) } }),
     responses: {
-      200: { description: 'Done.', content: json(schemas.result) },
+      200:
+        operation.replies === 'events'
+          ? {
+              description: 'Events; the schema is that of their data.',
+              content: { 'text/event-stream': { schema: schemas.result } },
+            }
+          : { description: 'Done.', content: json(schemas.result) },
       default: { description: 'Refused; the message says why.', content: json(schemas.error) },
     },
     security: operation.access === 'open' ? [] : [{ TapisJWT: [] }, { Bearer: [] }],

@@ -11,6 +11,8 @@ export interface Call {
   readonly host: string;
   /** The If-Match header. */
   readonly ifMatch: string | undefined;
+  /** The Last-Event-ID header: where a stream of events is to go on. */
+  readonly lastEventId: string | undefined;
   /** Parsed JSON, for operations with a body; not checked yet. */
   readonly body: unknown;
   /**
@@ -55,6 +57,16 @@ export interface JsonPiecesReply extends EnvelopeHead {
   readonly pieces: AsyncIterable<string>;
 }
 
+/**
+ * A stream of server-sent events that goes on until the client leaves: texts of whole events (event-text.ts), made as
+ * they happen. Until the first one is there, an error still gets a response of its own. The call then gives its place
+ * back: whoever makes the stream bounds the number of streams and what each holds.
+ */
+export interface EventsReply {
+  readonly kind: 'events';
+  readonly events: AsyncIterable<string>;
+}
+
 /** A document as it is, without the envelope. */
 export interface DocumentReply {
   readonly kind: 'document';
@@ -64,7 +76,7 @@ export interface DocumentReply {
 }
 
 /** What an operation returns. A kind that is added here gets a case in respond.ts. */
-export type Reply = JsonReply | JsonPiecesReply | DocumentReply;
+export type Reply = JsonReply | JsonPiecesReply | EventsReply | DocumentReply;
 
 export interface QueryParameter {
   readonly name: string;
@@ -101,8 +113,10 @@ export type Operation = {
   readonly summary: string;
   readonly query?: readonly QueryParameter[];
   readonly body?: z.ZodObject;
-  /** Schema of `result`. */
+  /** Schema of `result`; of the data of each event where the reply is a stream of events. */
   readonly result: z.ZodType;
+  /** What a successful reply is. Default: 'json', an envelope with the result. */
+  readonly replies?: 'json' | 'events';
   /** Where they differ from DEFAULT_OPERATION_LIMITS. */
   readonly limits?: Partial<OperationLimits>;
 } & (

@@ -6,7 +6,7 @@ import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
 import { entityTag } from './if-match.ts';
-import type { JsonPiecesReply, JsonReply, Reply } from './operation.ts';
+import type { EventsReply, JsonPiecesReply, JsonReply, Reply } from './operation.ts';
 
 /** A larger body is handed to the socket in pieces of this size, so that it is seen how much the client has taken. */
 const PIECE_BYTES = 64 * 1024;
@@ -31,6 +31,9 @@ export async function respond(
       break;
     case 'json-pieces':
       await respondPieces(context, reply, options);
+      break;
+    case 'events':
+      await respondEvents(context, reply);
       break;
     case 'document':
       context.body = Buffer.from(reply.bytes.buffer, reply.bytes.byteOffset, reply.bytes.byteLength);
@@ -62,6 +65,18 @@ async function respondPieces(
   setHead(context, reply);
   context.body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), context.state.turn));
   context.type = 'json';
+}
+
+/**
+ * Each event leaves at once: nothing on the way may gather them, which X-Accel-Buffering says to nginx. Koa destroys the
+ * body when the response is over, also that of a HEAD, which nobody reads: so the stream always ends.
+ */
+async function respondEvents(context: RouterContext<ExchangeState>, { events }: EventsReply): Promise<void> {
+  const pieces = await withFirst(events);
+  context.state.call.leave();
+  context.set('X-Accel-Buffering', 'no');
+  context.body = Readable.from(pieces);
+  context.type = 'text/event-stream';
 }
 
 function setHead(context: RouterContext<ExchangeState>, { status, generation }: JsonReply | JsonPiecesReply): void {

@@ -35,6 +35,7 @@ export function serve(
       query: state.query,
       host: context.request.headers.host ?? '',
       ifMatch: context.request.headers['if-match'],
+      lastEventId: textOf(context.request.headers['last-event-id']),
       body,
       reserve: (bytes) => state.call.reserve(bytes),
       signal: state.signal,

@@ -1,5 +1,5 @@
 import { byLabel, gauge, type MetricFamily } from '../../core/metrics.ts';
-import type { ApplicationNumbers } from '../http/application.ts';
+import type { ApiNumbers } from '../api.ts';
 
 /** What calls of the API hold, and who was kept from more. */
 export function apiMetrics({
@@ -8,7 +8,9 @@ export function apiMetrics({
   waiting,
   refused,
   slowReaders,
-}: ApplicationNumbers): readonly MetricFamily[] {
+  eventStreams,
+  slowEventStreams,
+}: ApiNumbers): readonly MetricFamily[] {
   return [
     gauge('podgate_api_calls_active', 'Calls of the API in progress.', calls),
     gauge('podgate_api_bytes_in_flight', 'Bytes that calls are counted with: bodies and responses.', bytes),
@@ -19,6 +21,13 @@ export function apiMetrics({
       help: 'Clients disconnected because they took their response too slowly.',
       kind: 'counter',
       samples: [{ labels: {}, value: slowReaders }],
+    },
+    gauge('podgate_api_event_streams', 'Streams of events that are open.', eventStreams),
+    {
+      name: 'podgate_api_slow_event_streams_total',
+      help: 'Streams of events ended because their client was too slow.',
+      kind: 'counter',
+      samples: [{ labels: {}, value: slowEventStreams }],
     },
   ];
 }

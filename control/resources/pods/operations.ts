@@ -34,7 +34,7 @@ export interface PodOperationParts {
   readonly statusNames: StatusNames;
 }
 
-const STATUS_NAMES: QueryParameter = {
+export const STATUS_NAMES: QueryParameter = {
   name: 'status_names',
   description: 'seed: RUNNING, CREATING_CONTAINER, ...; tapis: AVAILABLE, CREATING, ... Default: set by the operator.',
 };
@@ -330,7 +330,8 @@ export function podIdOf(call: AuthenticatedCall): string {
   return call.params['pod_id'] ?? '';
 }
 
-function statusNamesOf(query: URLSearchParams, otherwise: StatusNames): StatusNames {
+/** Throws 'api.invalid'. */
+export function statusNamesOf(query: URLSearchParams, otherwise: StatusNames): StatusNames {
   const names = query.get('status_names') ?? otherwise;
   if (names === 'seed' || names === 'tapis') return names;
   throw new PodgateError('api.invalid', { publicMessages: ['status_names: must be seed or tapis'] });
