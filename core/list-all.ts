@@ -7,10 +7,10 @@ const PAGE = 500;
 export async function* listPages<K extends RecordKind>(
   store: Pick<Store, 'list'>,
   kind: K,
-  query: Pick<ListQuery, 'tenant' | 'index'> & { readonly pageSize?: number } = {},
+  query: Pick<ListQuery, 'tenant' | 'index' | 'after'> & { readonly pageSize?: number } = {},
 ): AsyncGenerator<readonly Stored<K>[]> {
-  const { pageSize: limit = PAGE, ...rest } = query;
-  let after: string | undefined;
+  const { pageSize: limit = PAGE, after: start, ...rest } = query;
+  let after = start;
   for (;;) {
     const page = await store.list(kind, { ...rest, limit, ...(after === undefined ? {} : { after }) });
     yield page;

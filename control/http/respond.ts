@@ -84,25 +84,50 @@ function setHead(context: RouterContext<ExchangeState>, { status, generation }: 
   if (generation !== undefined) context.set('ETag', entityTag(generation));
 }
 
-/** The same pieces; fails when one takes longer than `idleMs` to make. */
+/**
+ * The same pieces; fails when one takes longer than `idleMs` to make. One timer for all of them: a list of 10,000 pods
+ * has hundreds of pieces.
+ */
 function neverIdle(pieces: AsyncIterable<string>, idleMs: number): AsyncIterable<string> {
   const iterator = pieces[Symbol.asyncIterator]();
+  /** Of the piece that is being made. */
+  let making: { readonly sinceMs: number; readonly fail: (error: unknown) => void } | null = null;
+  let timer: NodeJS.Timeout | null = null;
+  const check = (): void => {
+    timer = null;
+    if (making === null) return;
+    const leftMs = making.sinceMs + idleMs - performance.now();
+    if (leftMs > 0) {
+      timer = setTimeout(check, Math.ceil(leftMs));
+      return;
+    }
+    // Takes effect once the piece that is late has been made: nobody waits for that.
+    void iterator.return?.();
+    making.fail(new PodgateError('api.internal', { detail: `no piece of the response within ${idleMs} ms` }));
+  };
+  const stop = (): void => {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+  };
   return {
     [Symbol.asyncIterator]: () => ({
-      async next() {
-        const late = Promise.withResolvers<never>();
-        const timer = setTimeout(() => {
-          // Takes effect once the piece that is late has been made: nobody waits for that.
-          void iterator.return?.();
-          late.reject(new PodgateError('api.internal', { detail: `no piece of the response within ${idleMs} ms` }));
-        }, idleMs);
-        try {
-          return await Promise.race([iterator.next(), late.promise]);
-        } finally {
-          clearTimeout(timer);
-        }
-      },
+      next: () =>
+        new Promise<IteratorResult<string>>((resolve, reject) => {
+          const fail = (error: unknown): void => {
+            making = null;
+            stop();
+            reject(error instanceof Error ? error : new PodgateError('api.internal', { cause: error }));
+          };
+          making = { sinceMs: performance.now(), fail };
+          timer ??= setTimeout(check, idleMs);
+          iterator.next().then((result) => {
+            making = null;
+            if (result.done === true) stop();
+            resolve(result);
+          }, fail);
+        }),
       async return() {
+        stop();
         await iterator.return?.();
         return { done: true, value: undefined };
       },

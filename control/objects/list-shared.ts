@@ -5,16 +5,16 @@ import type { Caller } from '../auth/authenticator.ts';
 
 /**
  * The records of a kind on which the caller has a permission, by name or as one of all users of the tenant: each once, in
- * the order of keys. At most two pages are in memory.
+ * the order of keys, from those greater than `after`. At most two pages are in memory.
  */
 export async function* listShared<K extends RecordKind>(
   store: Pick<Store, 'list'>,
   kind: K,
   { tenant, username }: Caller,
-  pageSize: number,
+  { pageSize, after }: { readonly pageSize: number; readonly after?: string },
 ): AsyncGenerator<readonly Stored<K>[]> {
   const pagesOf = (index: string): AsyncGenerator<readonly Stored<K>[]> =>
-    listPages(store, kind, { tenant, index, pageSize });
+    listPages(store, kind, { tenant, index, pageSize, ...(after === undefined ? {} : { after }) });
   yield* mergePages([pagesOf(userIndex(username)), pagesOf(EVERYONE_INDEX)]);
 }
 

@@ -8,6 +8,7 @@ import type { ChangedPod } from './pod-objects.ts';
 import type { PodService } from './pod-service.ts';
 import { WAIT_MAX_MS } from './wait-routable.ts';
 import { preconditionOf } from '../../http/if-match.ts';
+import { cursorOf, LIST_RANGE, type ListRange, listRangeOf } from '../../http/list-range.ts';
 import { jsonList, jsonText } from '../../http/json-pieces.ts';
 import type { AuthenticatedCall, JsonReply, Operation, QueryParameter, Reply } from '../../http/operation.ts';
 import { PodAnswer, podAnswer, type PublicPlace } from './response.ts';
@@ -73,14 +74,44 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       statusNamesOf(query, parts.statusNames),
     );
   /** Counted page by page: the pods of one page are held in memory until the client has taken the page before. */
-  async function* answers(call: AuthenticatedCall): AsyncGenerator<PodAnswerBody> {
-    for await (const page of pods.list(call.caller, { all: call.isAdminView })) {
-      call.reserve(
-        Math.max(LIST_BYTES, AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0)),
-      );
+  async function* answers(
+    call: AuthenticatedCall,
+    pages: AsyncIterable<readonly PodRecord[]> | Iterable<readonly PodRecord[]>,
+  ): AsyncGenerator<PodAnswerBody> {
+    for await (const page of pages) {
+      call.reserve(Math.max(LIST_BYTES, bytesOf(page)));
       yield* await Promise.all(page.map((record) => answer(call, record)));
     }
   }
+  /** The pages that make up the range, and where the next one begins; all of it is not read ahead. */
+  const pagesOf = async (
+    call: AuthenticatedCall,
+    { limit, afterId }: ListRange,
+  ): Promise<{
+    readonly pages: AsyncIterable<readonly PodRecord[]> | readonly (readonly PodRecord[])[];
+    readonly metadata: object;
+  }> => {
+    const all = pods.list(call.caller, { all: call.isAdminView, ...(afterId === undefined ? {} : { afterId }) });
+    if (limit === null) return { pages: all, metadata: {} };
+    const pages: (readonly PodRecord[])[] = [];
+    let left = limit;
+    let bytes = 0;
+    for await (const page of all) {
+      if (left === 0 && page.length > 0) {
+        const last = pages.at(-1)?.at(-1);
+        return { pages, metadata: { next_cursor: last === undefined ? null : cursorOf(last.podId) } };
+      }
+      const taken = page.slice(0, left);
+      if (taken.length === 0) continue;
+      call.reserve(Math.max(LIST_BYTES, (bytes += bytesOf(taken))));
+      pages.push(taken);
+      left -= taken.length;
+      if (taken.length < page.length) {
+        return { pages, metadata: { next_cursor: cursorOf(taken.at(-1)?.podId ?? '') } };
+      }
+    }
+    return { pages, metadata: { next_cursor: null } };
+  };
   const accessibleIds = async (caller: Caller): Promise<readonly string[]> => {
     const ids: string[] = [];
     for await (const page of pods.list(caller)) for (const { podId } of page) ids.push(podId);
@@ -146,19 +177,23 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       summary:
         'The pods on which you have READ or more; with X-Pods-Admin, all of the tenant. metadata.quota says what the pods ' +
         'you created use, and your limits.',
-      query: [ignored('derived_lite')],
+      query: [...LIST_RANGE, ignored('derived_lite')],
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
-      handle: async (call) => ({
-        kind: 'json-pieces',
-        message: 'Pods retrieved successfully.',
-        metadata: {
-          quota: quotaAnswer(await pods.quota(call.caller)),
-          ...(call.isAdminView && { admin_context: { user_accessible_ids: await accessibleIds(call.caller) } }),
-        },
-        pieces: jsonList(answers(call)),
-      }),
+      handle: async (call) => {
+        const { pages, metadata } = await pagesOf(call, listRangeOf(call.query));
+        return {
+          kind: 'json-pieces',
+          message: 'Pods retrieved successfully.',
+          metadata: {
+            quota: quotaAnswer(await pods.quota(call.caller)),
+            ...metadata,
+            ...(call.isAdminView && { admin_context: { user_accessible_ids: await accessibleIds(call.caller) } }),
+          },
+          pieces: jsonList(answers(call, pages)),
+        };
+      },
     },
     {
       operationId: 'create_pod',
@@ -324,6 +359,11 @@ async function* logsPieces(output: Uint8Array, actions: readonly string[]): Asyn
   yield ',"action_logs":';
   yield* jsonList(actions);
   yield '}';
+}
+
+/** Of what is held of them, and of the responses made from it. */
+function bytesOf(page: readonly PodRecord[]): number {
+  return AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0);
 }
 
 export function podIdOf(call: AuthenticatedCall): string {

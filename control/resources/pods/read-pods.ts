@@ -33,6 +33,8 @@ export async function getPod(parts: PodParts, caller: Caller, podId: string): Pr
 export interface ListOptions {
   /** Every pod of the tenant: for administrators who ask for it. Default: false. */
   readonly all?: boolean;
+  /** Pods whose ids come behind this one. Default: from the first on. */
+  readonly afterId?: string;
 }
 
 /**
@@ -42,13 +44,16 @@ export interface ListOptions {
 export async function* listPods(
   parts: PodParts,
   caller: Caller,
-  { all = false }: ListOptions = {},
+  { all = false, afterId }: ListOptions = {},
 ): AsyncGenerator<readonly PodRecord[]> {
   const { tenant, username } = caller;
+  const range = { pageSize: PAGE, ...(afterId === undefined ? {} : { after: podKey(tenant, afterId) }) };
   const pages = all
-    ? listPages(parts.store, 'pod', { tenant, pageSize: PAGE })
-    : listShared(parts.store, 'pod', caller, PAGE);
+    ? listPages(parts.store, 'pod', { tenant, ...range })
+    : listShared(parts.store, 'pod', caller, range);
   for await (const page of pages) {
+    // The embedded store answers at once: without this, a reader of all pages would hold the event loop until the last.
+    await nextLoop();
     yield page
       .map(({ value }) => value)
       .filter((record) => record.deleting === null && (all || levelOf(record, username) !== null));

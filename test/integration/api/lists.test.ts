@@ -1,0 +1,63 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { quotasOf } from '../../unit/control/limits.ts';
+import { ApiStand } from './api-stand.ts';
+
+let stand: ApiStand;
+beforeEach(async () => {
+  stand = await ApiStand.start();
+});
+afterEach(async () => {
+  await stand.close();
+});
+
+const idsOf = (result: unknown): readonly string[] => (result as { pod_id: string }[]).map(({ pod_id: id }) => id);
+
+test('a list is read in pages that hold every pod once, in the order of ids', async () => {
+  for (const podId of ['e', 'b', 'd', 'a', 'c']) await stand.create('alice', `pod${podId}`);
+  await stand.create('bob', 'podaa');
+  const ids: string[] = [];
+  const sizes: number[] = [];
+  let cursor: string | null = '';
+  while (cursor !== null) {
+    const query: string = cursor === '' ? 'limit=2' : `limit=2&cursor=${cursor}`;
+    const { body } = await stand.call('alice', 'GET', `/v3/pods?${query}`);
+    sizes.push(idsOf(body.result).length);
+    ids.push(...idsOf(body.result));
+    cursor = body.metadata['next_cursor'] as string | null;
+  }
+  expect(ids).toEqual(['poda', 'podb', 'podc', 'podd', 'pode']);
+  expect(sizes).toEqual([2, 2, 1]);
+});
+
+test('a page across several reads of the store, and one that ends with the list, have the right cursor', async () => {
+  await stand.close();
+  stand = await ApiStand.start({ quotas: quotasOf({ pods: 100 }) });
+  const all = Array.from({ length: 45 }, (_, at) => `pod${String(at).padStart(2, '0')}`);
+  for (const podId of all) await stand.create('alice', podId);
+  for (const limit of [1, 19, 20, 21, 40, 44]) {
+    const { body } = await stand.call('alice', 'GET', `/v3/pods?limit=${limit}`);
+    expect(idsOf(body.result)).toEqual(all.slice(0, limit));
+    const next = await stand.call('alice', 'GET', `/v3/pods?cursor=${String(body.metadata['next_cursor'])}`);
+    expect(idsOf(next.body.result)).toEqual(all.slice(limit));
+  }
+  for (const limit of [45, 500]) {
+    const { body } = await stand.call('alice', 'GET', `/v3/pods?limit=${limit}`);
+    expect([idsOf(body.result).length, body.metadata['next_cursor']]).toEqual([45, null]);
+  }
+});
+
+test('without a limit the list is whole, and says nothing of a cursor', async () => {
+  await stand.create('alice', 'mypod');
+  const { body } = await stand.call('alice', 'GET', '/v3/pods');
+  expect(idsOf(body.result)).toEqual(['mypod']);
+  expect(Object.keys(body.metadata)).toEqual(['quota']);
+});
+
+test.each(['limit=0', 'limit=501', 'limit=x', 'limit=', 'limit=-1', 'cursor=', 'cursor=%00', 'cursor=a'])(
+  '%s is a 400 that names the parameter',
+  async (query) => {
+    const { status, body } = await stand.call('alice', 'GET', `/v3/pods?${query}`);
+    expect([status, String(body.message).split(':')[0]]).toEqual([400, query.split('=')[0]]);
+  },
+);
