@@ -24,6 +24,8 @@ const bounds = (unit: string) =>
 
 const SERVICE_RULE = 'must be the name of a service, or name@tenant if another tenant signs its tokens';
 
+const KEY_URL_RULE = 'must be an https URL (http only on a loopback address), without credentials';
+
 const publicKey = z.string().superRefine((pem, context) => {
   const problem = publicKeyProblem(pem);
   if (problem !== null) context.addIssue({ code: 'custom', message: problem });
@@ -36,10 +38,16 @@ const tenant = z
     issuer: z.string().min(1).optional(),
     key: publicKey.optional(),
     jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1) }).optional(),
+    jwksFile: z.string().min(1).optional(),
+    jwksUrl: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }).optional(),
     administrators: z.array(z.string().min(1)).default([]),
     services: z.array(z.string().regex(/^[^\s@]+(@[^\s@]+)?$/, { error: SERVICE_RULE })).default([]),
   })
-  .refine(({ key, jwks }) => key === undefined || jwks === undefined, { error: 'must not have both key and jwks' });
+  .refine(
+    ({ key, jwks, jwksFile, jwksUrl }) =>
+      [key, jwks, jwksFile, jwksUrl].filter((given) => given !== undefined).length <= 1,
+    { error: 'must have only one of key, jwks, jwksFile and jwksUrl' },
+  );
 
 const addressRange = z.string().refine((text) => parseAddressRange(text) !== null, { error: ADDRESS_RANGE_RULE });
 
@@ -155,6 +163,13 @@ function sentenceOf(issue: z.core.$ZodIssue): string {
     return `${where}: unknown key: ${issue.keys.join(', ')}; remove it or correct its name.`;
   }
   return `${where}: ${issue.message.replace(/^Invalid input: /, '')}.`;
+}
+
+function isKeyUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  const isLoopback = hostname === 'localhost' || hostname.startsWith('127.') || hostname === '[::1]';
+  return (protocol === 'https:' || (protocol === 'http:' && isLoopback)) && username === '' && password === '';
 }
 
 function publicKeyProblem(pem: string): string | null {

@@ -157,8 +157,8 @@ export interface TenantConfig {
   readonly baseHost: string;
   /** The `iss` its tokens must have. */
   readonly issuer: string;
-  /** Its public key as PEM or JWKS; null = this installation signs its tokens itself. */
-  readonly key: string | JwksConfig | null;
+  /** Its public key as PEM or JWKS, or where it publishes that; null = this installation signs its tokens itself. */
+  readonly key: string | JwksConfig | JwksSourceConfig | null;
   readonly administrators: readonly string[];
   /** Services that may act on behalf of this tenant's users, each with the tenant whose key signs its tokens. */
   readonly services: readonly { readonly name: string; readonly tenant: string }[];
@@ -167,6 +167,9 @@ export interface TenantConfig {
 export interface JwksConfig {
   readonly keys: readonly Readonly<Record<string, unknown>>[];
 }
+
+/** A file (absolute path) or a URL, read again while Podgate runs. */
+export type JwksSourceConfig = { readonly file: string } | { readonly url: string };
 
 export interface BoundsConfig {
   readonly minimum: number;

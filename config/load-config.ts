@@ -70,7 +70,7 @@ function combine(
   if (hasPods) hostProblems(environment, problems);
   const dataDir = dataDirectoryOf(environment, cwd);
   const host = environment.PODGATE_HOST;
-  const tenants = tenantsOf(environment, file, problems);
+  const tenants = tenantsOf(environment, file, cwd, problems);
   const kubernetes = kubernetesConfigOf(
     {
       orchestrator: environment.PODGATE_ORCHESTRATOR,
@@ -212,13 +212,13 @@ function isLoopback(host: string): boolean {
   return isIP(host) === 4 ? host.startsWith('127.') : host === '::1';
 }
 
-function tenantsOf(environment: Environment, file: ConfigFile, problems: string[]): Config['tenants'] {
+function tenantsOf(environment: Environment, file: ConfigFile, cwd: string, problems: string[]): Config['tenants'] {
   const [first, ...others] = file.tenants ?? [];
   if (first === undefined) {
     const baseHost = environment.PODGATE_BASE_HOST ?? DEFAULT_BASE_HOST;
     return [{ id: DEFAULT_TENANT, baseHost, issuer: issuerOf(baseHost), key: null, administrators: [], services: [] }];
   }
-  const tenants: Config['tenants'] = [tenantOf(first), ...others.map(tenantOf)];
+  const tenants: Config['tenants'] = [tenantOf(first, cwd), ...others.map((tenant) => tenantOf(tenant, cwd))];
   if (environment.PODGATE_BASE_HOST !== undefined && environment.PODGATE_BASE_HOST !== first.baseHost) {
     problems.push(
       'PODGATE_BASE_HOST: differs from tenants[0].baseHost of PODGATE_CONFIG, the default tenant; unset one of them.',
@@ -233,7 +233,7 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
     const where = `PODGATE_CONFIG tenants[${index}]`;
     if (index > 0 && tenant.key === null) {
       problems.push(
-        `${where}: has neither key nor jwks; only the first tenant's tokens are signed by this installation.`,
+        `${where}: has no key (key, jwks, jwksFile or jwksUrl); only the first tenant's tokens are signed by this installation.`,
       );
     }
     const before = tenants.slice(0, index);
@@ -253,7 +253,15 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
   }
 }
 
-function tenantOf(tenant: NonNullable<ConfigFile['tenants']>[number]): TenantConfig {
+type WrittenTenant = NonNullable<ConfigFile['tenants']>[number];
+
+function keyOf({ key, jwks, jwksFile, jwksUrl }: WrittenTenant, cwd: string): TenantConfig['key'] {
+  if (jwksFile !== undefined) return { file: resolve(cwd, jwksFile) };
+  if (jwksUrl !== undefined) return { url: jwksUrl };
+  return key ?? jwks ?? null;
+}
+
+function tenantOf(tenant: WrittenTenant, cwd: string): TenantConfig {
   const { id, baseHost, administrators } = tenant;
   const services = tenant.services.map((written) => {
     const [name = '', ofTenant = id] = written.split('@');
@@ -263,7 +271,7 @@ function tenantOf(tenant: NonNullable<ConfigFile['tenants']>[number]): TenantCon
     id,
     baseHost,
     issuer: tenant.issuer ?? issuerOf(baseHost),
-    key: tenant.key ?? tenant.jwks ?? null,
+    key: keyOf(tenant, cwd),
     administrators,
     services,
   };

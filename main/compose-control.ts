@@ -424,7 +424,10 @@ function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null):
   const key = tenant.key ?? tokenKey?.publicKeyPem;
   // The configuration refuses it already: no tenant but the first goes without a key.
   if (key === undefined) throw new PodgateError('config.invalid', { detail: `tenant ${tenant.id} has no key` });
-  return { ...tenant, key: typeof key === 'string' ? key : { keys: key.keys.map((jwk) => ({ ...jwk })) } };
+  return {
+    ...tenant,
+    key: typeof key === 'object' && 'keys' in key ? { keys: key.keys.map((jwk) => ({ ...jwk })) } : key,
+  };
 }
 
 /** Outside host name of each routed stanza. */

@@ -6,12 +6,14 @@ import {
   errors,
   type JWK,
   type JWTPayload,
+  type JWTVerifyGetKey,
   jwtVerify,
   type JWTVerifyOptions,
 } from 'jose';
 
 import type { Clock } from '../../core/clock.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
+import { type KeySource, RotatingKeys } from './rotating-keys.ts';
 import { userNameProblem } from './user-name.ts';
 
 /** The role whose holders pass every object check of their tenant. */
@@ -27,8 +29,8 @@ export interface TenantTokens {
   readonly baseHost: string;
   /** The `iss` its tokens must have. */
   readonly issuer: string;
-  /** Its public key: PEM (an RSA public key or a certificate), or a set of JWKs (RFC 7517). */
-  readonly key: string | PublicKeySet;
+  /** Its public key: PEM (an RSA public key or a certificate), a set of JWKs (RFC 7517), or where it publishes that. */
+  readonly key: string | PublicKeySet | KeySource;
   /** User names that are administrators without the role. */
   readonly administrators: readonly string[];
   /** Services that may act on behalf of this tenant's users. Default: none. */
@@ -102,7 +104,10 @@ interface Tenant extends TenantTokens {
  * tenant's key cannot be read.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
-  const tenants: readonly Tenant[] = options.tenants.map((tenant) => ({ ...tenant, verify: verifierOf(tenant) }));
+  const tenants: readonly Tenant[] = options.tenants.map((tenant) => ({
+    ...tenant,
+    verify: verifierOf(tenant, options.clock),
+  }));
   const byHost = new Map(tenants.map((tenant) => [tenant.baseHost.toLowerCase(), tenant]));
   const fallback = tenants.find((tenant) => tenant.id === options.defaultTenant);
   if (fallback === undefined) {
@@ -166,7 +171,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
   };
 }
 
-function verifierOf(tenant: TenantTokens): Verify {
+function verifierOf(tenant: TenantTokens, clock: Clock): Verify {
   const common = { algorithms: ['RS256'], issuer: tenant.issuer, requiredClaims: ['exp', 'iss'] };
   const at = (nowMs: number) => ({ ...common, currentDate: new Date(nowMs) });
   const { key } = tenant;
@@ -176,13 +181,19 @@ function verifierOf(tenant: TenantTokens): Verify {
       if (publicKey.asymmetricKeyType !== 'rsa') throw new Error('it is no RSA key');
       return async (token, nowMs) => (await jwtVerify(token, publicKey, at(nowMs))).payload;
     }
-    const keys = createLocalJWKSet({ keys: key.keys.map((one): JWK => ({ ...one })) });
+    if ('keys' in key) {
+      const keys = createLocalJWKSet({ keys: key.keys.map((one): JWK => ({ ...one })) });
+      return (token, nowMs) => verifyWithSet(token, keys, at(nowMs));
+    }
+    const published = new RotatingKeys(key, clock);
     return async (token, nowMs) => {
       try {
-        return (await jwtVerify(token, keys, at(nowMs))).payload;
+        return await verifyWithSet(token, await published.current(), at(nowMs));
       } catch (error) {
-        if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
-        return await verifyWithAny(token, error, at(nowMs));
+        if (!isOfUnknownKey(error)) throw error;
+        const keys = await published.newer();
+        if (keys === null) throw error;
+        return await verifyWithSet(token, keys, at(nowMs));
       }
     };
   } catch (error) {
@@ -191,6 +202,19 @@ function verifierOf(tenant: TenantTokens): Verify {
       cause: error,
     });
   }
+}
+
+async function verifyWithSet(token: string, keys: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTPayload> {
+  try {
+    return (await jwtVerify(token, keys, options)).payload;
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    return await verifyWithAny(token, error, options);
+  }
+}
+
+function isOfUnknownKey(error: unknown): boolean {
+  return error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWSSignatureVerificationFailed;
 }
 
 /** A token that names no key, while the tenant changes from one to the next: any of them may be meant. */
@@ -241,6 +265,7 @@ async function claimsOf(token: string, tenant: Tenant, nowMs: number): Promise<J
   try {
     return await tenant.verify(token, nowMs);
   } catch (error) {
+    if (error instanceof PodgateError) throw error;
     throw unauthenticated(sentenceOf(error, token, tenant), error);
   }
 }

@@ -445,8 +445,11 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     [
       'key and jwks',
       `jwks: { keys: [{}] }\n    key: |\n      ${indented(PUBLIC_PEM)}`,
-      'tenants[0]: must not have both key and jwks',
+      'tenants[0]: must have only one of key, jwks, jwksFile and jwksUrl',
     ],
+    ['two sources of keys', 'jwksFile: a.json\n    jwksUrl: https://b.org', 'tenants[0]: must have only one of'],
+    ['keys without TLS', 'jwksUrl: http://idp.example.org/jwks', 'tenants[0].jwksUrl: must be an https URL'],
+    ['keys with a password', 'jwksUrl: https://a:b@idp.example.org/', 'tenants[0].jwksUrl: must be an https URL'],
     ['a key it does not know', 'color: red', 'tenants[0]: unknown key: color'],
     ['a service of no tenant', 'services: [jobs@none]', 'tenants[0].services: jobs is signed by the tenant none'],
     ['a service that is no name', 'services: ["a b"]', 'tenants[0].services[0]: must be the name of a service'],
@@ -512,9 +515,21 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     expect(problemsOf({}, yaml(tenant('two', 'x.a.org')))).toEqual([]);
   });
 
+  test('a tenant publishes its keys in a file or at a URL', () => {
+    const yaml =
+      'tenants:\n  - { id: one, baseHost: a.org, jwksFile: keys/jwks.json }\n' +
+      '  - { id: two, baseHost: b.org, jwksUrl: "https://idp.example.org/jwks" }\n';
+    expect(load({}, yaml).tenants.map(({ key }) => key)).toEqual([
+      { file: expect.stringMatching(/^\/.*\/keys\/jwks\.json$/) as string },
+      { url: 'https://idp.example.org/jwks' },
+    ]);
+  });
+
   test('only the first tenant may leave the signing to this installation', () => {
     const yaml = 'tenants:\n  - { id: one, baseHost: a.org }\n  - { id: two, baseHost: b.org }\n';
-    expect(problemsOf({}, yaml)).toEqual([expect.stringContaining('tenants[1]: has neither key nor jwks')]);
+    expect(problemsOf({}, yaml)).toEqual([
+      expect.stringContaining('tenants[1]: has no key (key, jwks, jwksFile or jwksUrl)'),
+    ]);
   });
 
   test('keys of later releases are unknown until they exist', () => {
