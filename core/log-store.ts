@@ -11,6 +11,8 @@ export interface LogStore {
   actions(uid: string, last?: number): Promise<readonly string[]>;
   /** Replaces the kept output of a run, e.g. when its workload is removed. `mark`: see Orchestrator.printedSince. */
   saveOutput(uid: string, run: number, text: string, mark?: string): Promise<void>;
+  /** Adds to the kept output of a run, at the cost of what is added. What is kept then goes up to `mark`. */
+  appendOutput(uid: string, run: number, text: string, mark: string): Promise<void>;
   /** The kept output of the newest run, of those up to `upToRun` where that is given; or ''. */
   output(uid: string, upToRun?: number): Promise<string>;
   /** Of exactly this run; null when nothing of it is kept. */

@@ -127,6 +127,8 @@ export interface WorkloadObservation extends WorkloadIdentity {
   readonly exitCode: number | null;
   readonly signal: string | null;
   readonly restarts: number;
+  /** Where it runs, where there are several places: what is bounded for each of them. */
+  readonly node?: string;
   /** By stanza name; what is not there cannot be dialled. Of one that is 'stopping' or 'lost': while it still takes connections. */
   readonly addresses: Readonly<Record<string, StanzaAddress>>;
   readonly storeId: string;
@@ -171,6 +173,8 @@ export interface PrintedPart {
   readonly mark: string;
   /** False: there is more already. */
   readonly isAll: boolean;
+  /** Where the program was restarted since the mark: how much of the text (UTF-16) was printed before. */
+  readonly previousLength?: number;
 }
 
 /**

@@ -27,6 +27,7 @@ export function actingParts<P extends ReconcileParts>(parts: P, term: Term): P {
       ...logs,
       appendAction: (uid, line) => act(() => logs.appendAction(uid, line)),
       saveOutput: (uid, run, text, mark) => act(() => logs.saveOutput(uid, run, text, mark)),
+      appendOutput: (uid, run, text, mark) => act(() => logs.appendOutput(uid, run, text, mark)),
       remove: (uid) => act(() => logs.remove(uid)),
     },
     orchestrator: {

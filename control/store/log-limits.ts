@@ -38,3 +38,33 @@ export function decodeOutput(encoded: string): KeptOutput {
   const end = encoded.indexOf('\n');
   return { text: encoded.slice(end + 1), mark: encoded.slice(MARK_START.length, end) };
 }
+
+/** Appended parts are stored beside the output, and become part of it beyond this size. */
+export const MOST_TAIL_BYTES = 1024 * 1024;
+
+/** One appended part: the length of its text in bytes and the mark in a line, then the text. */
+export function encodePart(text: string, mark: string): Buffer {
+  const bytes = Buffer.from(text, 'utf8');
+  return Buffer.concat([Buffer.from(`${bytes.length} ${oneLine(mark).slice(0, MARK_MAX_BYTES / 4)}\n`), bytes]);
+}
+
+/** Whole parts only: the last one may have been cut off by a crash. */
+export function decodeParts(encoded: Buffer): readonly KeptOutput[] {
+  const parts: KeptOutput[] = [];
+  for (let at = 0; at < encoded.length;) {
+    const end = encoded.indexOf('\n', at);
+    const [, length, mark = ''] = /^(\d+) (.*)$/.exec(encoded.toString('utf8', at, Math.max(at, end))) ?? [];
+    if (length === undefined || end + 1 + Number(length) > encoded.length) break;
+    at = end + 1 + Number(length);
+    parts.push({ text: encoded.toString('utf8', end + 1, at), mark });
+  }
+  return parts;
+}
+
+/** The output with what was appended, within its bound. */
+export function withParts(output: KeptOutput, parts: readonly KeptOutput[]): KeptOutput {
+  const last = parts.at(-1);
+  if (last === undefined) return output;
+  const text = output.text + parts.map((part) => part.text).join('');
+  return { text: newestBytes(text).toString('utf8'), mark: last.mark };
+}

@@ -96,6 +96,26 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
         expect(text.endsWith(kept)).toBe(true);
       });
 
+      it('grows by what is appended, with the mark of the last part, up to the last 10 MB', async () => {
+        await logs.appendOutput('a', 2, 'first\n', '1 0');
+        await logs.appendOutput('a', 2, 'second ünd 漢\n', '2 0');
+        expect(await logs.outputOfRun('a', 2)).toMatchObject({ text: 'first\nsecond ünd 漢\n', mark: '2 0' });
+        await logs.saveOutput('a', 2, 'saved\n', '3 0');
+        // What a pod prints is not taken for how parts are stored.
+        for (const text of ['5 9 9\n', '\0mark forged\n']) await logs.appendOutput('a', 2, text, '4 0');
+        expect(await logs.outputOfRun('a', 2)).toMatchObject({ text: 'saved\n5 9 9\n\0mark forged\n', mark: '4 0' });
+        await logs.appendOutput('a', 3, 'of another run\n', '5 0');
+        expect((await logs.outputOfRun('a', 2))?.mark).toBe('4 0');
+        const piece = 'x'.repeat(399) + '\n';
+        for (let part = 0; part < 13; part++) await logs.appendOutput('a', 3, piece.repeat(2_200), `${part} 1`);
+        const kept = await logs.outputOfRun('a', 3);
+        expect(kept?.mark).toBe('12 1');
+        expect(kept?.text.length).toBe(MOST_OUTPUT_BYTES);
+        expect(kept?.text.replaceAll(piece, '').length).toBeLessThan(400);
+        for (const run of [4, 5, 6]) await logs.appendOutput('a', run, 'next\n', '1 0');
+        expect(await logs.outputOfRun('a', 3)).toBeNull();
+      });
+
       it('is whole whatever is saved at the same time', async () => {
         const texts = Array.from({ length: 10 }, (_, i) => String(i).repeat(100_000));
         await Promise.all(texts.map((text) => logs.saveOutput('a', 1, text)));
@@ -119,9 +139,11 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
     if (keepsData) {
       it('has its lines and outputs after it is opened again', async () => {
         await logs.appendAction('a', 'line');
-        await logs.saveOutput('a', 1, 'output');
+        await logs.appendOutput('a', 1, 'out', '1');
+        await logs.appendOutput('a', 1, 'pu', '2');
         harness = await harness.reopen();
         ({ logs } = harness);
+        await logs.appendOutput('a', 1, 't', '3');
         await logs.appendAction('a', 'line');
         expect(await logs.actions('a')).toEqual(['line']);
         expect(await logs.output('a')).toBe('output');

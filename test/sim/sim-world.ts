@@ -55,6 +55,8 @@ export function simLogs(logs: LogStore, scheduler: Scheduler, process: SimProces
     actions: (uid, last) => logs.actions(uid, last),
     saveOutput: (uid, run, text, mark) =>
       scheduler.call(process, 'save output', () => logs.saveOutput(uid, run, text, mark)),
+    appendOutput: (uid, run, text, mark) =>
+      scheduler.call(process, 'append output', () => logs.appendOutput(uid, run, text, mark)),
     outputOfRun: (uid, run) => logs.outputOfRun(uid, run),
     output: (uid) => logs.output(uid),
     remove: (uid) => scheduler.call(process, 'remove logs', () => logs.remove(uid)),

@@ -4,6 +4,7 @@ import type { PodConnectionsReport } from '../../../core/pod-connections-reader.
 import { hideEnvironment, openEnvironment } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { LogsOptions } from '../../../core/orchestrator.ts';
+import { advance, positionOf } from './reconcile/run-output.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../../core/pod.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { Caller } from '../../auth/authenticator.ts';
@@ -153,12 +154,18 @@ async function readLive(
   const live = await orchestrator.logs(record, how, signal);
   const { printedSince } = orchestrator;
   const isEnough = Buffer.byteLength(live) >= how.tailBytes;
-  if (how.isPrevious === true || isEnough || printedSince === undefined || record.applied === null) return live;
+  if (isEnough || printedSince === undefined || record.applied === null) return live;
   const kept = await logs.outputOfRun(record.uid, record.applied.run);
   if (kept === null || kept.mark === '') return live;
   reserve(AS_TEXT * (Buffer.byteLength(kept.text) + KEPT_READ_BYTES));
-  const { text } = await printedSince(record, { mark: kept.mark, mostBytes: KEPT_READ_BYTES }, signal);
-  return kept.text + text;
+  const from = positionOf(kept);
+  const part = await printedSince(record, { mark: from.mark, mostBytes: KEPT_READ_BYTES }, signal);
+  const text = kept.text + part.text;
+  if (how.isPrevious !== true) return text;
+  const { previousLength, currentLength } = advance(from, part);
+  const end = Math.max(0, text.length - currentLength);
+  const previous = text.slice(Math.max(0, end - previousLength), end);
+  return previous.length > live.length ? previous : live;
 }
 
 function lastBytes(text: string, most: number): Uint8Array {

@@ -43,6 +43,7 @@ const SCRIPTS = {
   forget: ['writes'],
   'append-action': ['writes'],
   'save-output': ['writes'],
+  'append-output': ['writes'],
   'newest-output': ['reads'],
   'remove-logs': ['writes'],
   'begin-import': ['bare', 'age'],

@@ -1,5 +1,4 @@
-import { decodeOutput } from '../log-limits.ts';
-import type { OutputOfRun } from './output-files.ts';
+import { joinTail, type OutputOfRun } from './output-files.ts';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { kindOfError } from '../../../core/error-code.ts';
@@ -88,10 +87,12 @@ export function openSqliteExport(path: string): SqliteExport {
     *outputs() {
       const folder = `${path}-output`;
       for (const uid of namesIn(folder)) {
-        for (const name of namesIn(join(folder, uid))) {
+        const names = namesIn(join(folder, uid));
+        for (const name of names) {
           const run = /^(\d+)\.log$/.exec(name)?.[1];
           if (run === undefined) continue;
-          yield { uid, run: Number(run), ...decodeOutput(readFileSync(join(folder, uid, name), 'utf8')) };
+          const tail = names.includes(`${run}.tail`) ? readFileSync(join(folder, uid, `${run}.tail`)) : Buffer.alloc(0);
+          yield { uid, run: Number(run), ...joinTail(readFileSync(join(folder, uid, name), 'utf8'), tail) };
         }
       }
     },

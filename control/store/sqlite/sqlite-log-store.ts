@@ -39,6 +39,10 @@ export function createSqliteLogStore(options: {
       session.assertTrusted('saveOutput');
       await outputFiles.save(uid, run, text, mark);
     },
+    async appendOutput(uid, run, text, mark) {
+      session.assertTrusted('appendOutput');
+      await outputFiles.append(uid, run, text, mark);
+    },
     output: async (uid, upToRun = Infinity) => (await outputFiles.newest(uid, upToRun))?.text ?? '',
     async outputOfRun(uid, run) {
       const newest = await outputFiles.newest(uid, run);

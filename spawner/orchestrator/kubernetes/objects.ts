@@ -133,6 +133,8 @@ export interface PodView extends OwnedObject {
   readonly reason: string;
   readonly message: string;
   readonly isScheduled: boolean;
+  /** '' before it is scheduled. */
+  readonly node: string;
   /** Why it is not, in the scheduler's words. */
   readonly unscheduled: string;
   /** The condition Ready: that of the container, but False also when the node has stopped reporting. */
@@ -168,6 +170,7 @@ export function parsePod(object: JsonRecord): PodView | null {
     reason: textAt(status, 'reason'),
     message: textAt(status, 'message'),
     isScheduled: textAt(scheduled, 'status') === 'True' || textAt(recordAt(object, 'spec'), 'nodeName') !== '',
+    node: textAt(recordAt(object, 'spec'), 'nodeName'),
     unscheduled: textAt(scheduled, 'status') === 'False' ? textAt(scheduled, 'message') : '',
     isReady: textAt(ready, 'status') === 'True',
     disruption:

@@ -20,6 +20,7 @@ export function observationOf(
     exitCode,
     signal,
     restarts,
+    node: pod.node,
     addresses: isServing ? addressesOf(pod, service) : {},
   };
 }

@@ -58,16 +58,18 @@ export async function readPrintedSince(
     return { text, mark: until, isAll };
   };
   let before: PrintedPart = { text: '', mark: after, isAll: true };
-  if (restartsThen !== undefined && Number(restartsThen) < restarts) {
+  const isRestarted = restartsThen !== undefined && Number(restartsThen) < restarts;
+  if (isRestarted) {
     before = await read(after, { previous: 'true' });
     if (!before.isAll) return { ...before, mark: `${before.mark} ${restartsThen}` };
   }
   const now = await read(before.mark, {});
-  return { text: before.text + now.text, mark: `${now.mark} ${restarts}`, isAll: now.isAll };
+  const part = { text: before.text + now.text, mark: `${now.mark} ${restarts}`, isAll: now.isAll };
+  return isRestarted ? { ...part, previousLength: before.text.length } : part;
 }
 
 /** Of a line that does not end: passed on in parts. */
-const LINE_MAX_LENGTH = 1024 * 1024;
+const LINE_MAX_LENGTH = 128 * 1024;
 
 /** The kubelet reads a file to its end before it goes on with the next: nothing is lost when it rotates. */
 export async function* followPrinted(

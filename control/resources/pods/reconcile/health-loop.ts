@@ -10,7 +10,8 @@ import { KeyedWork } from '../../../objects/keyed-work.ts';
 import { listAll } from '../../../../core/list-all.ts';
 import type { Store } from '../../../../core/store.ts';
 import type { UsageAudit } from '../../../objects/quota/usage-audit.ts';
-import { OutputRounds, type RunningWorkload } from './output-rounds.ts';
+import { OutputRounds } from './output-rounds.ts';
+import type { RunningWorkload } from './run-output.ts';
 import { type HeldBackRemovals, OrphanWatch } from './orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from './reconcile-pod.ts';
 import type { StoreJudge } from '../../../store/store-judge.ts';
@@ -113,7 +114,9 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     const work = new KeyedWork({
       work: async (key) => {
         if (acting?.term !== term || !acting.isOpened || judge.trust()?.kind !== 'healthy' || term.isOver()) return;
-        const lookAgainMs = await reconcilePod(parts, key, term.signal).catch((error: unknown) => {
+        const keepWatched = rounds?.keepNow;
+        const acts = keepWatched === undefined ? parts : { ...parts, keepWatched };
+        const lookAgainMs = await reconcilePod(acts, key, term.signal).catch((error: unknown) => {
           // What a term's end interrupts, the next leader does.
           if (term.isOver()) return null;
           throw error;

@@ -2,6 +2,8 @@ import { errorText } from '../../../../core/errors.ts';
 import type { LogStore } from '../../../../core/log-store.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import type { Orchestrator, WorkloadRef } from '../../../../core/orchestrator.ts';
+import type { OutputRounds } from './output-rounds.ts';
+import { RunOutput } from './run-output.ts';
 
 const KEPT_BYTES = 10 * 1024 * 1024;
 
@@ -9,6 +11,8 @@ export interface KeepOutputParts {
   readonly logs: LogStore;
   readonly orchestrator: Pick<Orchestrator, 'logs' | 'printedSince'>;
   readonly log: Logger;
+  /** Of a run whose output is being kept while it runs; false for any other. */
+  readonly keepWatched?: OutputRounds['keepNow'];
 }
 
 /**
@@ -16,14 +20,16 @@ export interface KeepOutputParts {
  * be read or written keeps no pod from stopping: on a full disk, stopping is the way to room. Never throws.
  */
 export async function keepOutput(
-  { logs, orchestrator, log }: KeepOutputParts,
+  { logs, orchestrator, log, keepWatched }: KeepOutputParts,
   workload: WorkloadRef & { readonly run: number },
   signal: AbortSignal,
 ): Promise<void> {
   const { tenant, podId, uid, run } = workload;
   try {
-    if (orchestrator.printedSince !== undefined) {
-      await addToKept({ logs, printedSince: orchestrator.printedSince }, workload, signal);
+    if ((await keepWatched?.(workload, signal)) === true) return;
+    const { printedSince } = orchestrator;
+    if (printedSince !== undefined) {
+      await new RunOutput({ logs, printedSince }, workload).catchUp(signal);
       return;
     }
     const output = await orchestrator.logs(workload, { tailBytes: KEPT_BYTES }, signal);
@@ -31,34 +37,6 @@ export async function keepOutput(
   } catch (error) {
     log.warn({ tenant, podId, uid, run, error: errorText(error) }, 'what a pod printed could not be kept');
   }
-}
-
-/** A read of the orchestrator, with its times of lines, and how many it takes at most for all that a node has. */
-const READ_BYTES = 16 * 1024 * 1024;
-const READS_MAX = 3;
-
-/**
- * Adds what a run has printed since it was last kept: no line is missing that the orchestrator still has, none comes twice.
- * Returns the mark of what is kept.
- */
-export async function addToKept(
-  { logs, printedSince }: { readonly logs: LogStore; readonly printedSince: NonNullable<Orchestrator['printedSince']> },
-  workload: WorkloadRef & { readonly run: number },
-  signal: AbortSignal,
-): Promise<string> {
-  const { uid, run } = workload;
-  const kept = await logs.outputOfRun(uid, run);
-  const texts = [kept?.text ?? ''];
-  let mark = kept?.mark ?? '';
-  for (let reads = 0; reads < READS_MAX; reads++) {
-    const part = await printedSince(workload, { mark, mostBytes: READ_BYTES }, signal);
-    texts.push(part.text);
-    ({ mark } = part);
-    if (part.isAll) break;
-  }
-  const text = texts.join('');
-  if (texts.slice(1).some((each) => each !== '')) await logs.saveOutput(uid, run, text, mark);
-  return mark;
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Queue } from '../../../../core/queue.ts';
 import { keptVolumeKey } from '../../../../core/quota.ts';
 import type { Put, Store, Stored } from '../../../../core/store.ts';
 import { podEnqueue } from '../pod-objects.ts';
-import { keepOutput } from './keep-output.ts';
+import { keepOutput, type KeepOutputParts } from './keep-output.ts';
 
 /** Steps in one go before the key is put off: no plan needs as many, so more would be a loop. */
 const STEPS_MAX = 12;
@@ -23,6 +23,7 @@ export interface ReconcileParts {
   readonly orchestrator: Pick<Orchestrator, 'observe' | 'remove' | 'logs' | 'printedSince'>;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly keepWatched?: NonNullable<KeepOutputParts['keepWatched']>;
   /** Told of every fresh observation, before the plan acts on it: the route feed lives on these. */
   readonly observed: (key: string, uid: string, observation: Observation) => void;
 }

@@ -24,7 +24,7 @@ export interface ContainerLog {
 /** The end of a log, as a termination message. */
 export const lastWords = (log: ContainerLog): string => log.read(MESSAGE).toString('utf8').slice(-MESSAGE_MAX_LENGTH);
 
-export function createContainerLog(): ContainerLog {
+export function createContainerLog(bytesMax = BYTES_MAX): ContainerLog {
   let lines: { readonly atNs: bigint; readonly text: string }[] = [];
   let bytes = 0;
   let unfinished = '';
@@ -37,7 +37,7 @@ export function createContainerLog(): ContainerLog {
     lastNs = nowNs > lastNs ? nowNs : lastNs + 1n;
     lines.push({ atNs: lastNs, text });
     bytes += Buffer.byteLength(text) + LINE_OVERHEAD_BYTES;
-    if (bytes >= BYTES_MAX) {
+    if (bytes >= bytesMax) {
       lines = [];
       bytes = 0;
     }
