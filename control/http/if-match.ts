@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import { PodgateError } from '../../core/errors.ts';
 
 /** Whether the generation of what is stored is one the caller has named. */
@@ -25,4 +27,15 @@ export function preconditionOf(header: string | undefined): Precondition {
     if (match[1] === undefined) strong.add(match[2] ?? '');
   }
   return (generation) => strong.has(String(generation));
+}
+
+/** Weak, from the content of a response: for what has no generation. No update takes it. */
+export function contentTag(body: Uint8Array): string {
+  return `W/"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`;
+}
+
+/** Has the client, by its If-None-Match (RFC 9110 section 13.1.2), this content already? '' = it names none. */
+export function isNoneMatch(header: string, tag: string): boolean {
+  const opaque = (text: string): string => text.trim().replace(/^W\//, '');
+  return header.split(',').some((each) => opaque(each) === opaque(tag));
 }

@@ -5,7 +5,7 @@ import type { RouterContext } from '@koa/router';
 import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
-import { entityTag } from './if-match.ts';
+import { contentTag, entityTag, isNoneMatch } from './if-match.ts';
 import type { EventsReply, JsonPiecesReply, JsonReply, Reply } from './operation.ts';
 
 /** A larger body is handed to the socket in pieces of this size, so that it is seen how much the client has taken. */
@@ -51,6 +51,15 @@ function respondJson(
   if (isSafe) call.reserve(body.length);
   else call.hold(body.length);
   setHead(context, reply);
+  if (isSafe && reply.generation === undefined) {
+    const tag = contentTag(body);
+    context.set('ETag', tag);
+    if (isNoneMatch(context.get('If-None-Match'), tag)) {
+      context.status = 304;
+      context.body = null;
+      return;
+    }
+  }
   context.body = body.length > PIECE_BYTES ? Readable.from(piecesOf(body)) : body;
   context.length = body.length;
   context.type = 'json';

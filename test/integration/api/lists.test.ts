@@ -61,3 +61,18 @@ test.each(['limit=0', 'limit=501', 'limit=x', 'limit=', 'limit=-1', 'cursor=', '
     expect([status, String(body.message).split(':')[0]]).toEqual([400, query.split('=')[0]]);
   },
 );
+
+test('a small response without a generation has an ETag of its content, by which a client gets it only when it is new', async () => {
+  await stand.create('alice', 'mypod');
+  const read = (headers: Record<string, string> = {}) =>
+    stand.call('alice', 'GET', '/v3/pods/mypod/permissions', undefined, headers);
+  const first = await read();
+  const tag = first.headers.get('etag') ?? '';
+  expect(tag).toMatch(/^W\/"[\w-]{22}"$/);
+  const same = await read({ 'If-None-Match': `"x", ${tag}` });
+  expect([same.status, same.headers.get('etag'), same.body]).toEqual([304, tag, {}]);
+  await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'READ' });
+  const changed = await read({ 'If-None-Match': tag });
+  expect([changed.status, changed.headers.get('etag') === tag]).toEqual([200, false]);
+  expect((await read({ 'If-None-Match': '*' })).status).toBe(200);
+});
