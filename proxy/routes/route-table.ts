@@ -1,4 +1,5 @@
 import type { Route } from '../../core/route.ts';
+import { DEFAULT_ROUTE_WAITER_LIMITS, type RouteWait, type RouteWaiterLimits, RouteWaiters } from './route-waiters.ts';
 import { SharedTexts } from './shared-texts.ts';
 
 /**
@@ -11,9 +12,11 @@ export class RouteTable {
   readonly #authorities = new SharedTexts();
   /** Made once for each route: what is known of a route is kept by its object. */
   readonly #byService = new WeakMap<Route, Route>();
+  readonly #waiters: RouteWaiters;
 
-  constructor(isFresh: () => boolean = () => true) {
+  constructor(isFresh: () => boolean = () => true, limits: RouteWaiterLimits = DEFAULT_ROUTE_WAITER_LIMITS) {
     this.#isFresh = isFresh;
+    this.#waiters = new RouteWaiters(limits);
   }
 
   /** `host` in lower case, without a trailing dot or port. */
@@ -21,6 +24,17 @@ export class RouteTable {
     const route = this.#routes.get(host);
     const service = route?.backend?.service ?? null;
     return service === null || route === undefined || this.#isFresh() ? route : this.#viaService(route);
+  }
+
+  /**
+   * Ends once the route of this host has a backend (`live`), or there is none (any more) (`gone`): the caller then locates
+   * the pod anew. At once with `full` when too many wait already. Rejects with the signal's reason when it aborts, so a
+   * caller's deadline belongs in the signal.
+   */
+  whenRouted(host: string, signal: AbortSignal): Promise<RouteWait> {
+    const outcome = this.#outcomeOf(host);
+    if (outcome === null || signal.aborted) return this.#waiters.wait(host, signal);
+    return Promise.resolve(outcome);
   }
 
   get size(): number {
@@ -34,6 +48,7 @@ export class RouteTable {
       this.#remove(route.host);
       this.#routes.set(route.host, shared);
     }
+    this.#settleWaiters();
   }
 
   /** Takes a whole snapshot's place at once: a reader sees the old table or the new one. */
@@ -43,11 +58,28 @@ export class RouteTable {
     for (const route of routes) next.set(route.host, this.#withSharedAuthorities(route));
     this.#routes = next;
     for (const { clientCa } of former.values()) if (clientCa !== undefined) this.#authorities.drop(clientCa);
+    this.#settleWaiters();
   }
 
   /** Texts of authorities that are kept, whatever the number of routes. */
   get authorities(): number {
     return this.#authorities.size;
+  }
+
+  /** Of the hosts that are waited for: mostly there are none. */
+  #settleWaiters(): void {
+    if (this.#waiters.size === 0) return;
+    for (const host of [...this.#waiters.hosts()]) {
+      const outcome = this.#outcomeOf(host);
+      if (outcome !== null) this.#waiters.settle(host, outcome);
+    }
+  }
+
+  /** Null = it is worth waiting for. */
+  #outcomeOf(host: string): 'live' | 'gone' | null {
+    const route = this.#routes.get(host);
+    if (route === undefined) return 'gone';
+    return route.backend === null ? null : 'live';
   }
 
   #remove(host: string): void {

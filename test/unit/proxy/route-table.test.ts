@@ -37,3 +37,73 @@ describe('RouteTable', () => {
     expect(table.get(ROUTE.host)?.backend).toBeNull();
   });
 });
+
+describe('waiting for a route', () => {
+  const ASLEEP: Route = { ...ROUTE, backend: null };
+  const never = new AbortController().signal;
+
+  function asleepTable(limits?: ConstructorParameters<typeof RouteTable>[1]): RouteTable {
+    const table = new RouteTable(() => true, limits);
+    table.replace([ASLEEP, { ...ASLEEP, host: 'b.pods.localhost' }]);
+    return table;
+  }
+
+  it('ends at once for a pod that has a backend, and for a host without a route', async () => {
+    const table = new RouteTable();
+    table.replace([ROUTE]);
+    expect(await table.whenRouted(ROUTE.host, never)).toBe('live');
+    expect(await table.whenRouted('other.pods.localhost', never)).toBe('gone');
+  });
+
+  it.each([
+    ['a change', (table: RouteTable) => table.apply([ROUTE], [])],
+    ['a snapshot', (table: RouteTable) => table.replace([ROUTE])],
+  ])('ends for every waiter of the host when %s gives it a backend', async (_, route) => {
+    const table = asleepTable();
+    const waits = [table.whenRouted(ROUTE.host, never), table.whenRouted(ROUTE.host, never)];
+    // A change that brings no backend ends no wait.
+    table.apply([{ ...ASLEEP, status: 'CREATING_CONTAINER' }], []);
+    route(table);
+    const seen = waits.map(() => table.get(ROUTE.host)?.backend?.uid);
+    expect(await Promise.all(waits)).toEqual(['live', 'live']);
+    expect(seen).toEqual(['uid-1', 'uid-1']);
+  });
+
+  it.each([
+    ['a change', (table: RouteTable) => table.apply([], [ROUTE.host])],
+    ['a snapshot', (table: RouteTable) => table.replace([])],
+  ])('ends when %s takes the route away', async (_, remove) => {
+    const table = asleepTable();
+    const wait = table.whenRouted(ROUTE.host, never);
+    remove(table);
+    expect(await wait).toBe('gone');
+  });
+
+  it('rejects with the reason of the signal, before and while it waits, and gives its place back', async () => {
+    const table = asleepTable({ perHost: 1, inTotal: 1 });
+    await expect(table.whenRouted(ROUTE.host, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late');
+    const client = new AbortController();
+    const wait = table.whenRouted(ROUTE.host, client.signal);
+    client.abort(new Error('the client is gone'));
+    await expect(wait).rejects.toThrow('the client is gone');
+    const next = table.whenRouted(ROUTE.host, never);
+    table.apply([ROUTE], []);
+    expect(await next).toBe('live');
+  });
+
+  it('lets no more wait than it may, for a host and in total', async () => {
+    const table = asleepTable({ perHost: 2, inTotal: 3 });
+    const [a, b] = [ROUTE.host, 'b.pods.localhost'];
+    const waits = [table.whenRouted(a, never), table.whenRouted(a, never)];
+    expect(await table.whenRouted(a, never)).toBe('full');
+    waits.push(table.whenRouted(b, never));
+    expect(await table.whenRouted(b, never)).toBe('full');
+    table.replace([ROUTE, { ...ROUTE, host: b }]);
+    expect(await Promise.all(waits)).toEqual(['live', 'live', 'live']);
+    // Their places are free again.
+    table.replace([ASLEEP]);
+    const again = table.whenRouted(a, never);
+    table.replace([]);
+    expect(await again).toBe('gone');
+  });
+});
