@@ -345,6 +345,7 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
     }
     if (current.body.isDone) {
       current.isBodyDone = true;
+      this.#deadline.clear();
       exchange.endBody(current.body.trailers);
     } else if (slow.isPod) this.#isHeld = true;
     return end;
@@ -388,25 +389,21 @@ export class ClientConnection implements HttpConnection, ExchangeClient, Persist
       this.#answer(this.#currentOf(head, framing, telemetry), problem);
       return;
     }
-    this.#deadline.set(limits.requestTimeoutMs > 0 ? 'request' : 'none', limits.requestTimeoutMs);
+    const isTimed = limits.requestTimeoutMs > 0 && framing.kind !== 'none';
+    this.#deadline.set(isTimed ? 'request' : 'none', limits.requestTimeoutMs);
+    const waiting = { ...this.#currentOf(head, framing, telemetry), accepted: verdict, upgrade };
+    this.#current = waiting;
     this.#parts.acquire(verdict, this.#info, 'connection', this.#cut, (outcome) => {
       // The place may have been asked for elsewhere.
       if (this.#isOver()) {
         if (typeof outcome === 'function') outcome();
-        this.#parts.ended(telemetry);
       } else if (typeof outcome === 'string') {
-        this.#answer(this.#currentOf(head, framing, telemetry), judge.full(verdict, outcome));
+        this.#answer(waiting, judge.full(verdict, outcome));
       } else {
         const request = forwardedRequest(head, verdict, this.#info, upgrade);
         const client = { info: this.#info, socket: this.#socket };
         const exchange = new Exchange({ request, poolNow: () => this.#parts.poolNow(verdict, client) }, this);
-        this.#current = {
-          ...this.#currentOf(head, framing, telemetry),
-          upgrade,
-          exchange,
-          accepted: verdict,
-          release: outcome,
-        };
+        this.#current = { ...waiting, exchange, release: outcome };
         exchange.start();
       }
     });

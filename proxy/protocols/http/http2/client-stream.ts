@@ -4,7 +4,7 @@ import { StallWatch } from '../../../limits/stall-watch.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import { whenFlushed } from '../../../bytes/linger.ts';
-import { acceptOf, upgradeOf } from '../wire/connection-header.ts';
+import { acceptOf, expectsContinue, upgradeOf } from '../wire/connection-header.ts';
 import type { ConnectionParts, HttpClient } from '../exchange/connection-parts.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from '../exchange/exchange.ts';
 import { forwardedRequest } from '../exchange/forwarded-request.ts';
@@ -63,6 +63,8 @@ export class ClientStream implements ExchangeClient {
   /** It is a WebSocket by now. */
   #isTunnel = false;
   #cutTunnel: ((reason: CutReason) => void) | null = null;
+  /** The client has been told to send its body (100). */
+  #hasContinued = false;
   #deadlineMs = Infinity;
   readonly #stall = new StallWatch();
 
@@ -110,8 +112,10 @@ export class ClientStream implements ExchangeClient {
     // Also for the last of an answer.
     const isAnswerPending = writableLength > 0 || (writableEnded && (this.#isBodyDone || this.#isAnswered));
     const takesBody = this.#exchange?.takesBody === true && !stream.isPaused();
+    // A client that expects 100 (Continue) waits for it.
+    const maySend = this.#hasContinued || !expectsContinue(this.#head);
     // Calls of gRPC may be silent in both directions for as long as they like.
-    const isBodyWaitedFor = !this.#isBodyDone && takesBody && !this.hasAnswered && !isGrpc(this.#head);
+    const isBodyWaitedFor = !this.#isBodyDone && takesBody && maySend && !this.hasAnswered && !isGrpc(this.#head);
     const progress = this.#telemetry.bytesIn + this.#telemetry.bytesOut - writableLength;
     return this.#stall.isStalled(
       nowMs,
@@ -126,6 +130,7 @@ export class ClientStream implements ExchangeClient {
   }
 
   onInterim(head: ResponseHead): void {
+    if (head.status === 100) this.#hasContinued = true;
     this.#answer?.interim(head);
   }
 

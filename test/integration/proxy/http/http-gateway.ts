@@ -36,6 +36,8 @@ export class HttpGateway {
   onSocket: (socket: tls.TLSSocket, accept: () => void) => void = (_socket, accept) => accept();
   /** To the other workers. */
   notifyWorkers: (waiting: WaitingPod) => void = () => undefined;
+  /** Called before a place at a pod is counted, which may be later. */
+  onAcquire: (count: () => void) => void = (count) => count();
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
@@ -58,12 +60,14 @@ export class HttpGateway {
       isStale: () => this.stale,
       acquirePod: (places, done) => {
         const uid = uidOf(places);
-        if (this.full.has(uid)) {
-          done('route.full');
-          return;
-        }
-        this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
-        done(null);
+        this.onAcquire(() => {
+          if (this.full.has(uid)) {
+            done('route.full');
+            return;
+          }
+          this.held.set(uid, (this.held.get(uid) ?? 0) + 1);
+          done(null);
+        });
       },
       sessions: new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY),
       releasePod: (places) => this.held.set(uidOf(places), (this.held.get(uidOf(places)) ?? 0) - 1),
