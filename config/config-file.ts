@@ -6,6 +6,7 @@ import { acmeSection } from './acme-section.ts';
 import { corsSection } from './cors-section.ts';
 import { apiSection } from './api-section.ts';
 import { kubernetesSection } from './kubernetes-section.ts';
+import { isLoopback } from './loopback.ts';
 import { processSection } from './process-section.ts';
 import { controlPlaneSection, gatewayListenerSection } from './roles.ts';
 import { quotasSection } from './quotas-section.ts';
@@ -168,8 +169,8 @@ function sentenceOf(issue: z.core.$ZodIssue): string {
 function isKeyUrl(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname, username, password } = new URL(text);
-  const isLoopback = hostname === 'localhost' || hostname.startsWith('127.') || hostname === '[::1]';
-  return (protocol === 'https:' || (protocol === 'http:' && isLoopback)) && username === '' && password === '';
+  const isHere = hostname === 'localhost' || isLoopback(hostname.replace(/^\[|\]$/g, ''));
+  return (protocol === 'https:' || (protocol === 'http:' && isHere)) && username === '' && password === '';
 }
 
 function publicKeyProblem(pem: string): string | null {

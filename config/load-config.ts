@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { errorCode } from '../core/error-code.ts';
@@ -13,6 +12,7 @@ import { type ConfigFile, readConfigFile } from './config-file.ts';
 import { dataDirectoryOf } from './data-directory.ts';
 import { type Environment, readEnvironment } from './environment.ts';
 import { kubernetesConfigOf } from './kubernetes-section.ts';
+import { isLoopback } from './loopback.ts';
 import { processSection } from './process-section.ts';
 import { isInside } from './names.ts';
 import { caProblem, checkFile } from './named-file.ts';
@@ -206,10 +206,6 @@ function hostProblems(environment: Environment, problems: string[]): void {
     'PODGATE_HOST: is not a loopback address, so anyone who can reach it could run pods as processes on this machine; ' +
       'unset it, or set PODGATE_ALLOW_REMOTE_PROCESS_PODS=yes if that is what you want.',
   );
-}
-
-function isLoopback(host: string): boolean {
-  return isIP(host) === 4 ? host.startsWith('127.') : host === '::1';
 }
 
 function tenantsOf(environment: Environment, file: ConfigFile, cwd: string, problems: string[]): Config['tenants'] {

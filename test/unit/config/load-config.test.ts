@@ -449,6 +449,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     ],
     ['two sources of keys', 'jwksFile: a.json\n    jwksUrl: https://b.org', 'tenants[0]: must have only one of'],
     ['keys without TLS', 'jwksUrl: http://idp.example.org/jwks', 'tenants[0].jwksUrl: must be an https URL'],
+    ['keys of a name like loopback', 'jwksUrl: http://127.example.org/', 'tenants[0].jwksUrl: must be an https URL'],
     ['keys with a password', 'jwksUrl: https://a:b@idp.example.org/', 'tenants[0].jwksUrl: must be an https URL'],
     ['a key it does not know', 'color: red', 'tenants[0]: unknown key: color'],
     ['a service of no tenant', 'services: [jobs@none]', 'tenants[0].services: jobs is signed by the tenant none'],
