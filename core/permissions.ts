@@ -16,9 +16,14 @@ export function tenantOfGrantee(grantee: string): string | null {
   return grantee.startsWith(TENANT_PREFIX) ? grantee.slice(TENANT_PREFIX.length) : null;
 }
 
-/** Does this grantee stand for all users of the tenant? */
-export function isWholeTenant(grantee: string, tenant: string): boolean {
-  return isEveryone(grantee) || tenantOfGrantee(grantee) === tenant;
+/** Does this grantee stand for all users of some tenant? */
+export function isForAll(grantee: string): boolean {
+  return isEveryone(grantee) || tenantOfGrantee(grantee) !== null;
+}
+
+/** Under which names a user of the tenant may have been given a permission. */
+export function granteesOf(tenant: string, username: string): readonly string[] {
+  return [username, EVERYONE, `${TENANT_PREFIX}${tenant}`];
 }
 
 /** Index entry under which a user finds what they have been given a permission on by name. */
@@ -32,7 +37,7 @@ export const EVERYONE_INDEX = userIndex(EVERYONE);
 /** The index entries of an object of that tenant with these permissions, each once. */
 export function permissionIndexes(permissions: Permissions, tenant: string): readonly string[] {
   const entries = Object.keys(permissions).map((grantee) =>
-    isWholeTenant(grantee, tenant) ? EVERYONE_INDEX : userIndex(grantee),
+    isEveryone(grantee) || tenantOfGrantee(grantee) === tenant ? EVERYONE_INDEX : userIndex(grantee),
   );
   return [...new Set(entries)];
 }

@@ -34,6 +34,10 @@ export const TAPIS_STATUS_NAMES = {
 /** Which of the two a response uses. */
 export type StatusNames = 'seed' | 'tapis';
 
+export function statusName(status: PodStatus, names: StatusNames): PodStatus | (typeof TAPIS_STATUS_NAMES)[PodStatus] {
+  return names === 'tapis' ? TAPIS_STATUS_NAMES[status] : status;
+}
+
 export type StanzaProtocol = 'http' | 'tcp' | 'postgres' | 'local_only';
 
 /** How a stanza differs from what most need; what is not there has its default. All of it acts at once. */

@@ -1,4 +1,4 @@
-import { isEveryone, tenantOfGrantee } from '../../core/permissions.ts';
+import { isEveryone, isForAll } from '../../core/permissions.ts';
 
 const NAME_MAX_LENGTH = 128;
 /** No white space, control or invisible characters; no colon and no slash, which part a name from what follows it. */
@@ -10,7 +10,7 @@ const RESERVED: ReadonlySet<string> = new Set(['**', '__proto__', 'constructor',
  * paths and in action_logs: one with a colon made every later read of the permissions fail in the seed.
  */
 export function userNameProblem(name: string): string | null {
-  if (isEveryone(name) || tenantOfGrantee(name) !== null) return 'is reserved: it stands for all users of a tenant';
+  if (isForAll(name)) return 'is reserved: it stands for all users of a tenant';
   return nameProblem(name);
 }
 

@@ -1,4 +1,5 @@
 import { PodgateError } from '../../core/errors.ts';
+import { granteesOf } from '../../core/permissions.ts';
 import { PERMISSION_LEVELS, type PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import type { ObjectKind, ObjectRecord, StoredObject } from './object-kind.ts';
@@ -7,7 +8,7 @@ type Shared = Pick<ObjectRecord, 'permissions' | 'tenant'>;
 
 /** The level a user of the object's tenant has on it, by name or as one of all; null = none. */
 export function levelOf({ permissions, tenant }: Shared, username: string): PermissionLevel | null {
-  const levels = [username, '*', `tenant.${tenant}`].map((grantee) => grantOf(permissions, grantee));
+  const levels = granteesOf(tenant, username).map((grantee) => grantOf(permissions, grantee));
   return PERMISSION_LEVELS.findLast((level) => levels.includes(level)) ?? null;
 }
 

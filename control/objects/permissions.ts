@@ -1,5 +1,5 @@
 import { PodgateError } from '../../core/errors.ts';
-import { isEveryone, tenantOfGrantee } from '../../core/permissions.ts';
+import { isForAll, tenantOfGrantee } from '../../core/permissions.ts';
 import type { PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
 import { grantOf, readObject } from './access.ts';
@@ -93,7 +93,7 @@ function requireGrantable(noun: string, tenant: string, grantee: string, level: 
   if (named !== null && named !== tenant) {
     problems.push(`user: a ${noun} can be shared within its own tenant only, by * or tenant.${tenant}`);
   }
-  if ((named !== null || isEveryone(grantee)) && level !== 'READ') {
+  if (isForAll(grantee) && level !== 'READ') {
     problems.push('level: must be READ for all users of a tenant');
   }
   if (problems.length > 0) throw new PodgateError('api.invalid', { publicMessages: problems });

@@ -1,4 +1,4 @@
-import { TAPIS_STATUS_NAMES } from '../../../core/pod.ts';
+import { statusName } from '../../../core/pod.ts';
 import type { ObservedKind } from '../../objects/events/observed-kind.ts';
 import { entityTag } from '../../http/if-match.ts';
 import type { PodService } from './pod-service.ts';
@@ -10,7 +10,7 @@ export function podEvents(pods: Pick<PodService, 'list'>): ObservedKind {
     noun: 'pod',
     idOf: ({ podId }) => podId,
     summaryOf: (record, { statusNames }) => ({
-      status: statusNames === 'tapis' ? TAPIS_STATUS_NAMES[record.status] : record.status,
+      status: statusName(record.status, statusNames),
       status_requested: record.wish,
       etag: entityTag(record.generation),
       update_ts: new Date(record.updatedAtMs).toISOString(),

@@ -1,4 +1,5 @@
 import { isAborted, pause } from '../../../../core/abort.ts';
+import { backoffMs } from '../../../../core/backoff.ts';
 import { errorText } from '../../../../core/errors.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import type { WorkloadRef } from '../../../../core/orchestrator.ts';
@@ -13,8 +14,8 @@ const STARTS_AT_A_TIME = 16;
 const SILENT_MS = 60_000;
 /** Then a stream is begun anew: one that is dead says nothing either. The HTTP client gives up after 5 minutes of silence. */
 const STREAM_SILENT_MS = 4 * 60_000;
-const FOLLOW_AGAIN_MIN_MS = 250;
-const FOLLOW_AGAIN_MAX_MS = 5_000;
+/** After a stream that brought nothing; one that did is begun anew after the first wait. */
+const FOLLOW_AGAIN = { firstMs: 250, maxMs: 5_000 };
 /** What is read from a stream is saved after this time. */
 const SAVE_AFTER_MS = 2_000;
 const SAVE_AGAIN_MS = 5_000;
@@ -221,14 +222,14 @@ export class OutputRounds {
     const stop = new AbortController();
     watched.stop = stop;
     const isOver = AbortSignal.any([signal, stop.signal]);
-    let againMs = FOLLOW_AGAIN_MIN_MS;
+    let waits = 1;
     while (!isOver.aborted) {
-      againMs = Math.min(FOLLOW_AGAIN_MAX_MS, againMs * 2);
+      waits += 1;
       const silence = new AbortController();
       const timer = setTimeout(() => silence.abort(), STREAM_SILENT_MS);
       const printed = (): void => {
         timer.refresh();
-        againMs = FOLLOW_AGAIN_MIN_MS;
+        waits = 1;
         watched.printedMs = this.#options.monotonicMs();
       };
       try {
@@ -238,7 +239,7 @@ export class OutputRounds {
       } finally {
         clearTimeout(timer);
       }
-      await pause(againMs, isOver);
+      await pause(backoffMs(waits, FOLLOW_AGAIN), isOver);
     }
     watched.stop = null;
     watched.lookedMs = this.#options.monotonicMs();
