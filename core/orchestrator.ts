@@ -1,11 +1,8 @@
 import type { Credentials, PodSpec, WorkloadIdentity } from './pod.ts';
+import type { Shell } from './shell.ts';
+import type { WorkloadRef } from './workload-ref.ts';
 
-/** Which pod's workload. The name of a workload is made from site, tenant and pod id; the uid tells whose it is. */
-export interface WorkloadRef {
-  readonly tenant: string;
-  readonly podId: string;
-  readonly uid: string;
-}
+export type { WorkloadRef } from './workload-ref.ts';
 
 /** Everything needed to make one workload. */
 export interface WorkloadSpec extends WorkloadRef, WorkloadIdentity {
@@ -190,8 +187,6 @@ export interface PrintedPart {
  * 'changed' for everything. `glimpse` answers at once from memory, as the watch last told, 'unknown' while that is not
  * to be believed: it is for routes, and never the ground for a removal. `run` does the background work until the signal
  * aborts. All but `glimpse` throw PodgateError 'orchestrator.unavailable' within their deadline.
- *
- * Running a program in a workload and copying files to and from it will be further methods, by `WorkloadRef`.
  */
 export interface Orchestrator {
   ensure(workload: WorkloadSpec, signal: AbortSignal): Promise<EnsureResult>;
@@ -210,5 +205,6 @@ export interface Orchestrator {
   readonly printedSince?: (ref: WorkloadRef, options: PrintedOptions, signal: AbortSignal) => Promise<PrintedPart>;
   /** The same as it is printed, also across what the orchestrator drops; ends with the program, and may end or throw at any time. */
   readonly followPrinted?: (ref: WorkloadRef, mark: string, signal: AbortSignal) => AsyncIterable<PrintedPart>;
+  readonly shell: Shell;
   run(signal: AbortSignal): Promise<void>;
 }

@@ -15,6 +15,7 @@ import {
   type OrchestratorHarness,
   workloadSpec,
 } from './orchestrator-harness.ts';
+import { describeShell } from './shell.suite.ts';
 
 /** The laws of `Orchestrator` (core/orchestrator.ts), for every implementation. */
 export function describeOrchestrator(name: string, open: OpenOrchestratorHarness): void {
@@ -334,6 +335,14 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
       });
     });
 
+    describe('shell', () => {
+      const greeted = () => {
+        const { environmentVariables, ...spec } = harness.specOf({ kind: 'serves' });
+        return workloadSpec({ ...spec, environmentVariables: { ...environmentVariables, GREETING: "it's me" } });
+      };
+      describeShell(() => ({ orchestrator, serving: greeted }));
+    });
+
     it('says that it is unavailable, within its deadline, while it cannot know', async () => {
       const workload = serving();
       const { idle } = harness;
@@ -344,6 +353,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         () => idle.list(never()),
         () => idle.records(never()),
         () => idle.logs(workload, { tailBytes: 10 }, never()),
+        () => idle.shell.exec(workload, { command: ['true'], outputMaxBytes: 10, deadlineMs: 30_000 }, never()),
       ];
       for (const ask of asks) {
         const error = await ask().catch((thrown: unknown) => thrown);

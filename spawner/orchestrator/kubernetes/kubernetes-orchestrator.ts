@@ -14,10 +14,12 @@ import type {
   WorkloadRef,
   WorkloadSpec,
 } from '../../../core/orchestrator.ts';
+import type { Shell } from '../../../core/shell.ts';
 import { Watchers } from '../watchers.ts';
 import { recordAt, textAt } from './api/json.ts';
 import { createClusterObjects } from './cluster-objects.ts';
 import { createEvictionEvents } from './eviction-events.ts';
+import { execInPod } from './exec-in-pod.ts';
 import { makeWorkload } from './make-workload.ts';
 import { watchObjects } from './object-watch.ts';
 import {
@@ -279,7 +281,23 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     await Promise.all([pods.run(signal), services.run(signal)]);
   }
 
-  return { ensure, remove, observe, glimpse, list, records, watch, logs, printedSince, followPrinted: follow, run };
+  const shell: Shell = {
+    exec: (ref, how, signal) => execInPod({ api, objects, namespace }, ref, how, signal),
+  };
+  return {
+    ensure,
+    remove,
+    observe,
+    glimpse,
+    list,
+    records,
+    watch,
+    logs,
+    printedSince,
+    followPrinted: follow,
+    shell,
+    run,
+  };
 }
 
 function unavailable(detail: string): PodgateError {

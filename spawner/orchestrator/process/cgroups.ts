@@ -63,6 +63,11 @@ export class Cgroups {
     });
   }
 
+  /** The files to which a process writes 0 to join the groups that `make` has made. */
+  groupsOf(uid: string): readonly string[] {
+    return this.#hierarchies.map(({ base }) => join(base, uid, 'cgroup.procs'));
+  }
+
   /** How many of its processes were killed since it was made because it was out of memory. */
   memoryKills(uid: string): number {
     const memory = this.#hierarchies.find(({ controllers }) => controllers.includes('memory'));

@@ -16,9 +16,12 @@ import type {
   WorkloadRef,
   WorkloadSpec,
 } from '../../../core/orchestrator.ts';
+import type { ExecOptions, ExecResult } from '../../../core/shell.ts';
+import { NOT_RUNNING, refuseCommand } from '../exec/refuse-command.ts';
 import { createBootClock } from './boot-clock.ts';
 import { openCgroups } from './cgroups.ts';
 import { DiskWatch } from './disk-watch.ts';
+import { execBeside } from './exec-beside.ts';
 import { lookAtLeftBehind } from './first-look.ts';
 import { measureDisk } from './measure-disk.ts';
 import { chooseOsUser, createUsersInUse, makeDirectories, recordOf } from './new-workload.ts';
@@ -339,6 +342,14 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return guarded(async () => byUid.get(ref.uid)?.output.tail(Math.min(tailBytes, limits.outputMaxBytes)) ?? '');
   }
 
+  async function exec(ref: WorkloadRef, how: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
+    await ready(signal);
+    const refusal = refuseCommand(how);
+    if (refusal !== null) return { kind: 'refused', reason: refusal };
+    const place = await guarded(async () => (await byUid.get(ref.uid)?.execPlace()) ?? null);
+    return place === null ? { kind: 'refused', reason: NOT_RUNNING } : execBeside(place, how, signal);
+  }
+
   async function run(signal: AbortSignal): Promise<void> {
     life = signal;
     looking = look(signal);
@@ -414,7 +425,21 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   };
 
   const protection = protectionOf(options.walls, asRoot, cgroups.limits);
-  return { podNetworks, protection, ensure, remove, observe, glimpse, list, records, watch, logs, run, stopAll };
+  return {
+    podNetworks,
+    protection,
+    ensure,
+    remove,
+    observe,
+    glimpse,
+    list,
+    records,
+    watch,
+    logs,
+    shell: { exec },
+    run,
+    stopAll,
+  };
 }
 
 function nameOf(pod: { readonly tenant: string; readonly podId: string }): string {

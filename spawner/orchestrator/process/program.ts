@@ -94,8 +94,11 @@ export async function startProgram(
   return { leader: { pid, start }, namespace: walls.hasNamespaces ? await untilOwnNamespace(pid, exit) : null, exit };
 }
 
-/** Opens a file that has no name any more. */
-function openEnvironment(place: ProgramPlace, environment: Readonly<Record<string, string>>): number {
+/** Opens a file that has no name any more, for the last shell before a program to read. */
+export function openEnvironment(
+  place: Pick<ProgramPlace, 'environmentPath' | 'osUser'>,
+  environment: Readonly<Record<string, string>>,
+): number {
   const { environmentPath, osUser } = place;
   rmSync(environmentPath, { force: true });
   writeFileSync(environmentPath, environmentScript(environment), { mode: 0o400, flag: 'wx' });

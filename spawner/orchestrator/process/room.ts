@@ -1,3 +1,4 @@
+import { EXEC_SCRIPT } from '../exec/exec-script.ts';
 import { PROCESSES_MAX } from './cgroups.ts';
 import type { OsUser } from './os-users.ts';
 
@@ -13,6 +14,12 @@ shift
 exec 4>&-
 `;
 const LAUNCH = `${PREPARE}exec "$@"`;
+/** The same for a command beside the program. $1: its working directory. It inherits no namespaces. */
+const LAUNCH_BESIDE = `${PREPARE}unset OLDPWD
+exec 5>&- 6>&- 7>&- 8>&- 9>&-
+cd "$1" || exit 126
+shift
+${EXEC_SCRIPT}`;
 /**
  * The program as a child of process 1 of a pid namespace: that process would ignore signals, and has to reap what others
  * leave. Its traps keep it alive until the program has ended (traps are reset in children).
@@ -71,6 +78,9 @@ export interface Walls {
   readonly hasSetpriv: boolean;
 }
 
+/** Namespaces, as the options of nsenter(1) call them. */
+export type NamespaceKind = 'user' | 'net' | 'ipc' | 'pid' | 'mount';
+
 /** What pods that run as ourselves must not see, and what they need of it nevertheless. */
 export interface HiddenFiles {
   readonly directories: readonly string[];
@@ -98,8 +108,6 @@ export function roomFor(
   const { hasNamespaces, hasUserNamespaces, hasSetpriv } = walls;
   const isContained = hasNamespaces || hasUserNamespaces;
   const launch = isContained ? LAUNCH_IN_NAMESPACE : LAUNCH;
-  // A fork bomb must not take all pids of the machine. Without a user of the pod's own, ours would count too.
-  const processes = osUser === null ? '' : String(PROCESSES_MAX);
   const { readOnly } = program;
   const kept = [...hide.kept, ...readOnly];
   const lists = [hide.directories, hide.files, kept, readOnly].map((paths) => paths.join('\n'));
@@ -113,11 +121,41 @@ export function roomFor(
           ? [...PID_NAMESPACE, '/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm]
           : []),
       ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
-      ...['/bin/sh', '-c', launch, 'podgate-pod', processes, ...program.command],
+      ...['/bin/sh', '-c', launch, 'podgate-pod', processesOf(osUser), ...program.command],
     ],
     shimUser: hasSetpriv ? null : osUser,
     isContained,
   };
+}
+
+/** First of the descriptors through which a command finds the namespaces of its pod. */
+export const NAMESPACE_FD = 5;
+
+/**
+ * Puts a command into the room of a program that runs: its namespaces (those of `pod-namespaces.ts`, in that order, from
+ * descriptor 5 on), user and limits. A session of its own keeps its signals from what is outside.
+ */
+export function roomBeside(
+  walls: Walls,
+  osUser: OsUser | null,
+  namespaces: readonly NamespaceKind[],
+  { command, cwd }: { readonly command: readonly string[]; readonly cwd: string },
+): Pick<Room, 'command' | 'shimUser'> {
+  const { hasUserNamespaces, hasSetpriv } = walls;
+  const enter = namespaces.map((kind, index) => `--${kind}=/proc/self/fd/${NAMESPACE_FD + index}`);
+  return {
+    command: [
+      ...(enter.length === 0 ? [] : ['nsenter', ...enter, '--preserve-credentials', '--', 'setsid']),
+      ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
+      ...['/bin/sh', '-c', LAUNCH_BESIDE, 'podgate-exec', processesOf(osUser), cwd, ...command],
+    ],
+    shimUser: hasSetpriv ? null : osUser,
+  };
+}
+
+/** A fork bomb must not take all pids of the machine. Without a user of the pod's own, ours would count too. */
+function processesOf(osUser: OsUser | null): string {
+  return osUser === null ? '' : String(PROCESSES_MAX);
 }
 
 /** Its user has all rights in it until `setpriv` takes them away, and may mount. */

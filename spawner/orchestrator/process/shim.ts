@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { constants } from 'node:os';
+import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { parseStat } from './process-table.ts';
 
 /**
@@ -119,12 +119,6 @@ export function parseShimStatus(text: string): ShimStatus {
     // A line that was not written to its end says nothing.
     exit: exited === null || !text.endsWith('\n') ? null : exitOfShellCode(Number(exited[1])),
   };
-}
-
-/** A shell answers 128 + n for a program that signal n ended (POSIX 2.8.2). */
-export function exitOfShellCode(code: number): Exit {
-  const signal = Object.entries(constants.signals).find(([, number]) => number === code - 128);
-  return code > 128 && signal !== undefined ? { kind: 'signal', signal: signal[0] } : { kind: 'code', code };
 }
 
 export function exitText(exit: Exit): string {

@@ -23,6 +23,8 @@ export interface WorkloadRecord {
   readonly volumeBytesBefore?: number;
   /** Wall clock ms of the last start of its program, for display. */
   readonly startedAtMs: number | null;
+  /** What the template adds to the environment of its program; no secrets. Not written by earlier releases. */
+  readonly launchEnvironment?: Readonly<Record<string, string>>;
   /** Which stanzas of the running program answer; whether, and since when, it is ready. Null: none answers yet. */
   readonly ready: {
     readonly stanzas: readonly string[];

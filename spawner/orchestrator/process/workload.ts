@@ -14,6 +14,7 @@ import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import type { DiskVerdict } from './disk-plan.ts';
 import type { DiskUser } from './disk-watch.ts';
+import type { ExecPlace } from './exec-beside.ts';
 import { endProcesses } from './end-processes.ts';
 import { decidingListeners, type Listener, readListeners, socketInodes } from './listeners.ts';
 import { LocalPorts } from './local-ports.ts';
@@ -389,7 +390,11 @@ export class Workload implements DiskUser {
     const launch = await recipe.launch(context, signal);
     signal.throwIfAborted();
     // On disk before it runs: whoever comes after us finds it.
-    await this.#update({ startedAtMs: this.#parts.clock.now(), ready: null });
+    await this.#update({
+      startedAtMs: this.#parts.clock.now(),
+      ready: null,
+      launchEnvironment: launch.environment,
+    });
     signal.throwIfAborted();
     const { workload } = this.#record;
     const running = await startProgram(this.#place(), {
@@ -398,13 +403,7 @@ export class Workload implements DiskUser {
       memLimitMiB: workload.spec.resources.memLimit,
       cwd: context.home,
       groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
-      environment: {
-        ...context.environment,
-        ...this.#parts.openEnvironment(workload.uid, workload.spec.environmentVariables),
-        // After the user's: what the template itself needs stays as it is.
-        ...launch.environment,
-        ...portVariables(this.#record.ports),
-      },
+      environment: this.#programEnvironment(context),
     });
     this.#leader = running.leader;
     this.#setNamespace(running.namespace);
@@ -421,6 +420,31 @@ export class Workload implements DiskUser {
     signal.throwIfAborted();
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-condition -- set by the recipe
     if (hasWaited) await this.#update({ message: '', isCrashing: false });
+  }
+
+  #programEnvironment({ environment, workload }: RecipeContext): Readonly<Record<string, string>> {
+    const { launchEnvironment, ports } = this.#record;
+    return {
+      ...environment,
+      ...this.#parts.openEnvironment(workload.uid, workload.spec.environmentVariables),
+      // After the user's: what the template itself needs stays as it is.
+      ...launchEnvironment,
+      ...portVariables(ports),
+    };
+  }
+
+  /** For a command beside its program; null while that does not run. */
+  async execPlace(): Promise<ExecPlace | null> {
+    const leader = this.#leader;
+    if (leader === null || !this.isLive || this.#ruledOut !== null) return null;
+    const { uid } = this.#record.workload;
+    return {
+      ...this.#place(),
+      leader,
+      groups: this.#parts.cgroups.groupsOf(uid),
+      cwd: this.home,
+      environment: this.#programEnvironment(await this.#context()),
+    };
   }
 
   /** From the start of the program to its end: watches its ports meanwhile. */

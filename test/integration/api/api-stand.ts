@@ -24,6 +24,7 @@ import { podPut } from '../../../core/pod-put.ts';
 import type { Quotas } from '../../../core/quota.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 export const TENANTS = [
   { id: 'default', baseHost: 'localhost' },
@@ -218,6 +219,7 @@ export class ApiStand {
       records: unused,
       watch: unused,
       run: unused,
+      shell: noShell,
       logs: () => this.workloadLogs(),
     };
   }

@@ -24,6 +24,7 @@ import { podRecord, workloadOf } from '../../support/pod-records.ts';
 import { run } from '../../support/run.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 const CLI = join(import.meta.dirname, '../../../bin/podgate.mjs');
 const ELEVEN_MINUTES_MS = 11 * 60_000;
@@ -73,6 +74,7 @@ beforeEach(async () => {
     watch: (signal) => untilAborted(signal),
     logs: async () => '',
     run: async () => undefined,
+    shell: noShell,
   };
   judge = createStoreJudge({ store, guard: database.guard, orchestrator });
   leadership = createLeadership({ lock, name: 'health', clock, log: silentLog, retryMs: 20 });

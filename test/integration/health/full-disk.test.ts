@@ -15,6 +15,7 @@ import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const full = (): never => {
@@ -59,6 +60,7 @@ function start(): void {
     },
     logs: async () => 'what it printed',
     run: async () => undefined,
+    shell: noShell,
   };
   const { store, queue, lock } = database;
   const loop = createHealthLoop({

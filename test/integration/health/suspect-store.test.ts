@@ -21,6 +21,7 @@ import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 const PASS_MS = 20;
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
@@ -57,6 +58,7 @@ class ControlPlane {
       watch: (signal) => untilAborted(signal),
       logs: async () => '',
       run: async () => undefined,
+      shell: noShell,
     };
     this.judge = createStoreJudge({ store, guard: this.database.guard, orchestrator });
     const health = createHealthLoop({

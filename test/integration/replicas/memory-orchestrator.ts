@@ -8,6 +8,7 @@ import type {
   WorkloadRef,
 } from '../../../core/orchestrator.ts';
 import { podRecord, workloadOf } from '../../support/pod-records.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 type Call = 'ensure' | 'remove' | 'observe' | 'list';
 
@@ -59,6 +60,7 @@ export class MemoryOrchestrator {
       watch: (signal) => this.#watch(signal),
       logs: async () => '',
       run: async () => undefined,
+      shell: noShell,
     };
   }
 

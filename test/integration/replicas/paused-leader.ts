@@ -12,6 +12,7 @@ import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 export interface PausedLeaderOptions {
   readonly url: string;
@@ -59,6 +60,7 @@ const orchestrator: Orchestrator = {
   },
   logs: async () => '',
   run: async () => undefined,
+  shell: noShell,
 };
 const leadership = createLeadership({
   lock,

@@ -18,6 +18,7 @@ import { silentLog } from '../../support/silent-log.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
+import { noShell } from '../../support/no-shell.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const usageOf = createUsageOf(({ persistentVolume }) => persistentVolume);
@@ -64,6 +65,7 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
   const orchestrator = {
     ...{ ensure: unused, remove: unused, observe: unused, glimpse: unused, list: unused, records: unused },
     ...{ watch: unused, logs: unused, run: unused },
+    shell: noShell,
   };
   return createPodService({
     store,

@@ -10,6 +10,7 @@ import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { kubernetesSettings } from '../kubernetes-orchestrator.ts';
 import type { Image, RunningContainer } from './kubelet/image.ts';
 import type { Container, Pod } from './kubelet/objects.ts';
+import { execProbe } from './kubelet/process-container.ts';
 
 export interface RecipeContainer extends RunningContainer {
   /** Exit code of a probe, asked once. */
@@ -85,7 +86,7 @@ export function createRecipePod(workload: WorkloadSpec, image: Image): RecipePod
       });
       const probe = (kind: 'startup' | 'readiness') => {
         const asked = kind === 'startup' ? container.startupProbe : container.readinessProbe;
-        return running.exec(asked?.exec?.command ?? [], PROBE_TIMEOUT_MS);
+        return execProbe(running, asked?.exec?.command ?? [], PROBE_TIMEOUT_MS);
       };
       const becomesReady = async () => {
         for (const kind of ['startup', 'readiness'] as const) {

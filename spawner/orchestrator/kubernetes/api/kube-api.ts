@@ -9,6 +9,7 @@ import { isAborted, pause } from '../../../../core/abort.ts';
 import type { Clock } from '../../../../core/clock.ts';
 import { errorCode } from '../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
+import { openChannels, type OpenedChannels } from './kube-channels.ts';
 
 const DEADLINE_MS = 5_000;
 /** Tokens of an account are replaced long before they expire; the kubelet writes new ones about every hour. */
@@ -47,6 +48,13 @@ export interface KubeApi {
   request(request: KubeRequest, signal: AbortSignal): Promise<KubeResponse>;
   /** Has its deadline for the beginning of the answer only: whoever reads on knows how long silence may be. */
   stream(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<KubeStream>;
+  /** A connection of several channels, such as exec takes, within the same deadline. `received` gets what comes on them. */
+  openChannels(
+    path: string,
+    query: readonly (readonly [string, string])[],
+    received: (channel: number, bytes: Buffer) => void,
+    signal: AbortSignal,
+  ): Promise<OpenedChannels>;
   /** What is open may be dead without anybody having said so: further requests go over new connections. */
   distrustConnections(): void;
   /** By method and the kind of object, for measurements. */
@@ -128,7 +136,7 @@ export function createKubeApi({ config, clock, deadlineMs = DEADLINE_MS }: KubeA
 
   function count({ method, path, query }: KubeRequest): void {
     const kind = path.split('/').find((part) => KINDS.has(part)) ?? 'other';
-    const name = `${query?.['watch'] === undefined ? method : 'WATCH'} ${path.endsWith('/log') ? 'log' : kind}`;
+    const name = `${query?.['watch'] === undefined ? method : 'WATCH'} ${/\/(log|exec)$/.exec(path)?.[1] ?? kind}`;
     calls.set(name, (calls.get(name) ?? 0) + 1);
   }
 
@@ -176,12 +184,29 @@ export function createKubeApi({ config, clock, deadlineMs = DEADLINE_MS }: KubeA
     }
   }
 
+  async function open(
+    path: string,
+    query: readonly (readonly [string, string])[],
+    received: (channel: number, bytes: Buffer) => void,
+    signal: AbortSignal,
+  ): Promise<OpenedChannels> {
+    const wanted: KubeRequest = { method: 'GET', path };
+    const url = new URL(server + path);
+    for (const [name, value] of query) url.searchParams.append(name, value);
+    count(wanted);
+    try {
+      return await openChannels(config, url, deadlineMs, received, signal);
+    } catch (cause) {
+      throw unavailable(wanted, textOf(cause), cause);
+    }
+  }
+
   function distrustConnections(): void {
     letGo(connections?.dispatcher);
     connections = null;
   }
 
-  return { request, stream, distrustConnections, calls };
+  return { request, stream, openChannels: open, distrustConnections, calls };
 }
 
 const KINDS = new Set(['pods', 'services', 'secrets', 'persistentvolumeclaims', 'networkpolicies']);

@@ -13,6 +13,7 @@ const of = (group: string, resource: string, verbs: readonly string[]): readonly
 export const NEEDED: readonly Permission[] = [
   ...of('', 'pods', ['get', 'list', 'watch', 'create', 'delete']),
   ...of('', 'pods/log', ['get']),
+  ...of('', 'pods/exec', ['get', 'create']),
   ...of('', 'services', ['get', 'list', 'watch', 'create', 'delete']),
   ...of('', 'secrets', ['get', 'create', 'delete']),
   ...of('', 'persistentvolumeclaims', ['get', 'list', 'create', 'delete']),

@@ -38,6 +38,7 @@ export interface ContainerRunner {
   view(): ContainerView;
   log(previous: boolean): ContainerLog | null;
   pid(): number | null;
+  running(): RunningContainer | null;
   /** Until it ends for good (by its restart policy) or `stop` is called. */
   run(): Promise<void>;
   /** SIGTERM, and SIGKILL after the grace; resolves when nothing of it runs. */
@@ -211,6 +212,7 @@ export function createContainerRunner(options: RunnerOptions): ContainerRunner {
     view: () => ({ container, state, last, restarts, started, ready }),
     log: (previous) => (previous ? previousLog : log),
     pid: () => running?.pid ?? null,
+    running: () => running,
     run: () => (finished ??= run()),
     async stop(graceMs) {
       stopping.abort();

@@ -1,3 +1,4 @@
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import type { Container, Pod } from './objects.ts';
 
 /** How a container ended, in the words of a container status. */
@@ -35,8 +36,8 @@ export interface RunningContainer {
   readonly pid: number | null;
   readonly ended: Promise<ContainerEnd>;
   signal(name: NodeJS.Signals): void;
-  /** Of an exec probe: its exit code. */
-  exec(command: readonly string[], timeoutMs: number): Promise<number>;
+  /** Starts a command beside its program, as leader of a process group; null when that has ended. */
+  startBeside(command: readonly string[]): ChildProcessWithoutNullStreams | null;
 }
 
 /** How the stand-in runs what a real node would get from an image of that name. */
@@ -56,5 +57,5 @@ export const endAtOnce = (exitCode: number): RunningContainer => ({
   pid: null,
   ended: Promise.resolve(endOfCode(exitCode)),
   signal: () => undefined,
-  exec: () => Promise.resolve(126),
+  startBeside: () => null,
 });

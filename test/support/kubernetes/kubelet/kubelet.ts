@@ -8,7 +8,7 @@ import { createAddresses } from './addresses.ts';
 import { bindClaim, isProtected, isUsed, unprotectClaim } from './claims.ts';
 import type { Timings } from './container-runner.ts';
 import type { Image } from './image.ts';
-import { startLogServer } from './log-server.ts';
+import { startKubeletServer } from './kubelet-server.ts';
 import { furnishNamespace } from './namespaces.ts';
 import { registerNode } from './node-object.ts';
 import { type Claim, type KubeItem, type Pod, type Service } from './objects.ts';
@@ -185,7 +185,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
 
   const findWorker = (namespace: string, name: string): PodWorker | undefined =>
     [...workers.values()].filter(({ pod }) => isNamed(pod, namespace, name)).at(-1);
-  const logServer = await startLogServer({
+  const server = await startKubeletServer({
     address: hostAddress,
     ca: options.ca,
     tls: options.tls,
@@ -193,6 +193,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       const worker = findWorker(namespace, name);
       return worker === undefined ? `pod "${name}" not found` : worker.log(container, previous);
     },
+    running: (namespace, name, container) => findWorker(namespace, name)?.running(container) ?? null,
   });
   await registerNode(client, node, hostAddress);
   await Promise.all([claims, pods, namespaces, services].map(({ synced }) => synced));
@@ -225,7 +226,7 @@ export async function startKubelet(options: KubeletOptions): Promise<Kubelet> {
       over.abort();
       forwarder.close();
       await Promise.all([...workers.values()].map((worker) => worker.gone()));
-      await logServer.close();
+      await server.close();
       client.close();
       await network.release();
       await rm(root, { recursive: true, force: true });

@@ -1,6 +1,6 @@
 import { isKubeError, type KubeClient, STRATEGIC_MERGE } from '../kube-client.ts';
 import { nowText } from './container-state.ts';
-import { KUBELET_PORT } from './log-server.ts';
+import { KUBELET_PORT } from './kubelet-server.ts';
 import type { NodeShape } from './scheduler.ts';
 
 /** Registers the node, ready, with the address where the stand-in serves logs. */

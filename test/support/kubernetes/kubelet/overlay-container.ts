@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { expand } from './environment.ts';
 import { type ContainerContext, endOfCode, type RunningContainer } from './image.ts';
-import { atAddress, exec, startProcess } from './process-container.ts';
+import { atAddress, startBeside, startProcess } from './process-container.ts';
 
 /** An image whose files lie above those of this machine, so that commands of pods find their paths. Takes root. */
 export interface OverlayImage {
@@ -87,12 +87,12 @@ export async function startOverlayContainer(image: OverlayImage, context: Contai
       if (first === null) running.signal('SIGKILL');
       else sendTo(first, name === 'SIGTERM' ? image.stopSignal : name);
     },
-    exec: async (words, timeoutMs) => {
+    startBeside: (words) => {
       const first = firstProcess(running.pid);
-      if (first === null) return 126;
+      if (first === null) return null;
       const inside = ['nsenter', `--target=${first}`, '--mount', '--pid', '--root', '--wd', '--', ...as];
       const how = { environment, cwd: '/', user: null };
-      return exec([...inside, ...words.map((word) => atAddress(word, address))], how, timeoutMs);
+      return startBeside([...inside, ...words.map((word) => atAddress(word, address))], how);
     },
   };
 }

@@ -5,7 +5,7 @@ import type { ContainerLog } from './container-log.ts';
 import { type ContainerRunner, createContainerRunner, type Timings } from './container-runner.ts';
 import { nowText } from './container-state.ts';
 import { createReferences, environmentOf } from './environment.ts';
-import type { Image } from './image.ts';
+import type { Image, RunningContainer } from './image.ts';
 import { type Claim, type Container, keyOf, type Pod, podPath } from './objects.ts';
 import { createTransitionTimes, phaseOf, podStatus, type PodView } from './pod-status.ts';
 import { createStatusWriter } from './status-writer.ts';
@@ -41,6 +41,8 @@ export interface PodWorker {
   pids(): readonly number[];
   /** A sentence when there is none. */
   log(container: string, previous: boolean): ContainerLog | string;
+  /** What runs in that container now. */
+  running(container: string): RunningContainer | null;
 }
 
 const DELETE_RETRY_MS = 300;
@@ -206,6 +208,7 @@ export function startPodWorker(pod: Pod, options: PodWorkerOptions): PodWorker {
       }
     },
     pids: () => containers.map((runner: ContainerRunner) => runner.pid()).filter((pid) => pid !== null),
+    running: (name) => containers.find((runner) => runner.view().container.name === name)?.running() ?? null,
     log(name, previous) {
       const runner = [...containers, ...inits].find((candidate) => candidate.view().container.name === name);
       const log = runner?.log(previous) ?? null;

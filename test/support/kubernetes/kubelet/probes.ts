@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunningContainer } from './image.ts';
 import type { Container, Probe } from './objects.ts';
+import { execProbe } from './process-container.ts';
 
 export interface ProbeTarget {
   readonly container: Container;
@@ -43,7 +44,7 @@ export async function runProbe(
 export async function probeOnce(probe: Probe, target: ProbeTarget, signal: AbortSignal): Promise<boolean> {
   const timeoutMs = (probe.timeoutSeconds ?? 1) * 1_000;
   const { exec, httpGet, tcpSocket } = probe;
-  if (exec !== undefined) return (await target.running.exec(exec.command ?? [], timeoutMs)) === 0;
+  if (exec !== undefined) return (await execProbe(target.running, exec.command ?? [], timeoutMs)) === 0;
   if (tcpSocket !== undefined) {
     const port = portOf(tcpSocket.port, target.container);
     return port !== null && (await connects(tcpSocket.host ?? target.address, port, timeoutMs));

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { type ContainerEnd, endOfCode, type RunningContainer } from './image.ts';
 
@@ -47,7 +47,7 @@ export function startProcess(options: ProcessOptions): RunningContainer {
     pid: child.pid ?? null,
     ended,
     signal: (name) => signal(name === 'SIGTERM' ? stopSignal : name),
-    exec: (probe, timeoutMs) => exec(options.execCommand?.(probe) ?? probe, { environment, cwd, user }, timeoutMs),
+    startBeside: (words) => startBeside(options.execCommand?.(words) ?? words, { environment, cwd, user }),
   };
 }
 
@@ -56,22 +56,34 @@ const guard = (user: ProcessOptions['user']): readonly string[] => [
   ...['--pdeathsig', 'KILL', '--'],
 ];
 
-/** Runs a command beside a container, with its environment. Answers the exit code; 124 after the time-out. */
-export function exec(
+/** Starts a command with the environment of a container. */
+export function startBeside(
   command: readonly string[],
   { environment, cwd, user }: Pick<ProcessOptions, 'environment' | 'cwd' | 'user'>,
-  timeoutMs: number,
-): Promise<number> {
+): ChildProcessWithoutNullStreams {
+  return spawn('setpriv', [...guard(user), ...command], {
+    cwd,
+    env: { ...environment },
+    detached: true,
+    stdio: 'pipe',
+  });
+}
+
+/** Of an exec probe: the exit code; 124 after the time-out, 126 when the container has ended. */
+export function execProbe(running: RunningContainer, command: readonly string[], timeoutMs: number): Promise<number> {
+  const child = running.startBeside(command);
+  if (child === null) return Promise.resolve(126);
   return new Promise((resolve) => {
-    const child = spawn('setpriv', [...guard(user), ...command], {
-      cwd,
-      env: { ...environment },
-      stdio: 'ignore',
-      timeout: timeoutMs,
-      killSignal: 'SIGKILL',
-    });
-    child.on('error', () => resolve(127));
-    child.on('exit', (code) => resolve(code ?? 124));
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const settle = (code: number): void => {
+      clearTimeout(timer);
+      resolve(code);
+    };
+    child.on('error', () => settle(127));
+    child.on('exit', (code) => settle(code ?? 124));
+    child.stdin.on('error', () => undefined).end();
+    child.stdout.resume();
+    child.stderr.resume();
   });
 }
 

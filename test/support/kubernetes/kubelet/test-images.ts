@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { type Behaviour, BEHAVIOURS, type BehaviourInput } from './behaviours.ts';
 import { type ContainerContext, endOfCode, type Image, type RunningContainer } from './image.ts';
-import { exec, startProcess } from './process-container.ts';
+import { startBeside, startProcess } from './process-container.ts';
 
 /** Like the `nonroot` user of many images. */
 const NON_ROOT = 65_532;
@@ -37,7 +37,7 @@ function startInside(behaviour: Behaviour, context: ContainerContext): RunningCo
       }
       told.abort();
     },
-    exec: (command, timeoutMs) => exec(command, execOptions(context), timeoutMs),
+    startBeside: (command) => startBeside(command, execOptions(context)),
   };
 }
 

@@ -3,18 +3,21 @@ import { createServer } from 'node:https';
 import type { ServerResponse } from 'node:http';
 import type { KeyAndCertificate } from '../certificates.ts';
 import type { ContainerLog, LogQuery } from './container-log.ts';
+import { serveExec } from './exec-server.ts';
+import type { RunningContainer } from './image.ts';
 
 export const KUBELET_PORT = 10_250;
 
-export interface LogServerOptions {
+export interface KubeletServerOptions {
   readonly address: string;
   readonly ca: string;
   readonly tls: KeyAndCertificate;
   readonly find: (namespace: string, pod: string, container: string, previous: boolean) => ContainerLog | string;
+  readonly running: (namespace: string, pod: string, container: string) => RunningContainer | null;
 }
 
-/** What the API server asks a kubelet when somebody reads pods/log. Only who has a certificate of the CA is answered. */
-export async function startLogServer(options: LogServerOptions): Promise<{ close(): Promise<void> }> {
+/** What the API server asks a kubelet for pods/log and pods/exec. Only who has a certificate of the CA is answered. */
+export async function startKubeletServer(options: KubeletServerOptions): Promise<{ close(): Promise<void> }> {
   const { address, ca, tls, find } = options;
   const server = createServer(
     { ca, cert: tls.certificate, key: tls.key, requestCert: true, rejectUnauthorized: true },
@@ -22,7 +25,7 @@ export async function startLogServer(options: LogServerOptions): Promise<{ close
       const url = new URL(incoming.url ?? '/', `https://${address}`);
       const [, kind, namespace, pod, container] = url.pathname.split('/').map(decodeURIComponent);
       if (kind !== 'containerLogs' || namespace === undefined || pod === undefined || container === undefined) {
-        refuse(response, 404, 'the stand-in serves containerLogs only');
+        refuse(response, 404, 'the stand-in serves containerLogs and exec only');
         return;
       }
       const log = find(namespace, pod, container, url.searchParams.get('previous') === 'true');
@@ -40,12 +43,15 @@ export async function startLogServer(options: LogServerOptions): Promise<{ close
       response.on('close', stop);
     },
   );
+  const exec = serveExec(options.running);
+  server.on('upgrade', (request, socket, head: Buffer) => exec.upgrade(request, socket, head));
   server.listen({ host: address, port: KUBELET_PORT, exclusive: true });
   await once(server, 'listening');
   return {
     async close() {
       const closed = once(server, 'close');
       server.close();
+      exec.close();
       server.closeAllConnections();
       await closed;
     },

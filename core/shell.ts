@@ -1,0 +1,46 @@
+import type { WorkloadRef } from './workload-ref.ts';
+
+/** Program and arguments together, with one byte more for each. */
+export const EXEC_COMMAND_MAX_BYTES = 64 * 1024;
+export const EXEC_INPUT_MAX_BYTES = 1024 * 1024;
+
+export interface ExecOptions {
+  /** Program and arguments: no shell reads them. A program without a slash is looked up on the pod's PATH. */
+  readonly command: readonly string[];
+  /** Its standard input; default: empty. */
+  readonly input?: Uint8Array;
+  /** Of standard output and of standard error, each. A command that prints more is ended. */
+  readonly outputMaxBytes: number;
+  /** A command that takes longer is ended. */
+  readonly deadlineMs: number;
+}
+
+export interface ExecOutput {
+  readonly stdout: Uint8Array;
+  readonly stderr: Uint8Array;
+}
+
+export type ExecExit =
+  /** As a shell reports it: 127 for a program that was not found, 126 for one that cannot be run. */
+  { readonly kind: 'code'; readonly code: number } | { readonly kind: 'signal'; readonly signal: string };
+
+export type ExecResult =
+  | (ExecOutput & { readonly kind: 'ended'; readonly exit: ExecExit })
+  /** It was ended: it took too long, or printed too much. With what it printed until then, up to the bound. */
+  | (ExecOutput & { readonly kind: 'stopped'; readonly reason: 'deadline' | 'output' })
+  /** Nothing has run. `reason` is a sentence for the user. */
+  | { readonly kind: 'refused'; readonly reason: string };
+
+/**
+ * Runs commands in running pods: as the pod's user, with its environment, files, network and limits, and nothing beyond
+ * them. Who may do so is for the caller to check.
+ *
+ * Laws: a command runs in the workload of `ref.uid` or not at all. When it ends, when its deadline passes, when `signal`
+ * aborts and when this process dies, it is ended with what it has started; only what has made itself a daemon (a session
+ * of its own, and no trace of where it comes from) may live on, at most until the pod stops. `exec` rejects with the
+ * signal's reason once it has aborted, else with PodgateError 'orchestrator.unavailable' when the orchestrator cannot be
+ * asked, or is lost while the command runs: then nobody knows how it ended.
+ */
+export interface Shell {
+  exec(ref: WorkloadRef, options: ExecOptions, signal: AbortSignal): Promise<ExecResult>;
+}

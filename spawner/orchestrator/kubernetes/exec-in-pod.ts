@@ -1,0 +1,119 @@
+import { PodgateError } from '../../../core/errors.ts';
+import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
+import { BoundedOutput } from '../exec/bounded-output.ts';
+import { EXEC_SCRIPT, goAhead } from '../exec/exec-script.ts';
+import { NOT_RUNNING, refuseCommand } from '../exec/refuse-command.ts';
+import { exitOfShellCode } from '../exec/shell-exit.ts';
+import { armStop } from '../exec/stop.ts';
+import { isRecord, listAt, parseJson, recordAt, textAt } from './api/json.ts';
+import type { KubeApi } from './api/kube-api.ts';
+import { CHANNEL, type OpenedChannels } from './api/kube-channels.ts';
+import type { ClusterObjects } from './cluster-objects.ts';
+import { CONTAINER } from './manifests/pod.ts';
+import { collectionPath, type PodView } from './objects.ts';
+
+const NO_SHELL = 'The image of this pod has no /bin/sh, which takes commands into it.';
+const FORBIDDEN =
+  "Podgate's account in the cluster may not run commands in pods: an operator must allow it (pods/exec, docs/operations.md).";
+
+export interface ExecParts {
+  readonly api: KubeApi;
+  readonly objects: Pick<ClusterObjects, 'readPod'>;
+  readonly namespace: string;
+}
+
+type Channels = Extract<OpenedChannels, { kind: 'open' }>;
+
+/** Runs a command in the container of a pod: see `Shell`. Whatever ends the connection ends the command (exec-script.ts). */
+export async function execInPod(
+  { api, objects, namespace }: ExecParts,
+  ref: WorkloadRef,
+  options: ExecOptions,
+  signal: AbortSignal,
+): Promise<ExecResult> {
+  const refusal = refuseCommand(options);
+  if (refusal !== null) return { kind: 'refused', reason: refusal };
+  const stop = armStop(options.deadlineMs, signal);
+  const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
+  const status = Promise.withResolvers<Buffer>();
+  const received = (channel: number, bytes: Buffer): void => {
+    if (channel === CHANNEL.stdout && bytes.length > 0) output.add('stdout', bytes);
+    else if (channel === CHANNEL.stderr) output.add('stderr', bytes);
+    else if (channel === CHANNEL.status) status.resolve(bytes);
+  };
+  let channels: OpenedChannels | null = null;
+  try {
+    const pod = await objects.readPod(ref, stop.signal);
+    if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
+    const path = `${collectionPath(namespace, 'pods')}/${pod.name}/exec`;
+    channels = await api.openChannels(path, execQuery(options.command), received, stop.signal);
+    if (channels.kind === 'refused') return refusedBy(path, channels);
+    // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
+    const now = await objects.readPod(ref, stop.signal);
+    if (now?.objectUid !== pod.objectUid) return { kind: 'refused', reason: NOT_RUNNING };
+    channels.send(CHANNEL.stdin, goAhead(options.input));
+    const result = resultOf(await statusOf(status.promise, channels, stop.signal));
+    return result.kind === 'ended' ? { ...result, ...output.collected() } : result;
+  } catch (error) {
+    const reason = stop.reason();
+    if (reason === 'aborted') throw signal.reason;
+    if (reason !== null) return { kind: 'stopped', reason, ...output.collected() };
+    throw error;
+  } finally {
+    stop.disarm();
+    if (channels?.kind === 'open') channels.close();
+  }
+}
+
+function isRunning(pod: PodView): boolean {
+  return pod.phase === 'Running' && !pod.isDeleting && pod.container?.state.kind === 'running';
+}
+
+function execQuery(command: readonly string[]): readonly (readonly [string, string])[] {
+  const words = ['/bin/sh', '-c', EXEC_SCRIPT, 'podgate-exec', ...command];
+  return [
+    ['container', CONTAINER],
+    ['stdin', 'true'],
+    ['stdout', 'true'],
+    ['stderr', 'true'],
+    ...words.map((word) => ['command', word] as const),
+  ];
+}
+
+function refusedBy(path: string, { status, text }: Extract<OpenedChannels, { kind: 'refused' }>): ExecResult {
+  if (status === 404) return { kind: 'refused', reason: NOT_RUNNING };
+  if (status === 403) return { kind: 'refused', reason: FORBIDDEN };
+  throw new PodgateError('orchestrator.unavailable', { detail: `${path}: the API server answers ${status}: ${text}` });
+}
+
+/** Rejects when the connection ends, or the signal aborts, before the kubelet has told how the command ended. */
+function statusOf(status: Promise<Buffer>, { closed }: Channels, signal: AbortSignal): Promise<Buffer> {
+  const lost = closed.then((why): never => {
+    throw new PodgateError('orchestrator.unavailable', { detail: `the connection to a command was lost: ${why}` });
+  });
+  const stopped = new Promise<never>((_, reject) => {
+    const onAbort = (): void => reject(new Error('the command is stopped'));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+  });
+  return Promise.race([status, lost, stopped]);
+}
+
+/** Of the Status object that a kubelet sends at the end. */
+function resultOf(
+  status: Buffer,
+): { readonly kind: 'ended'; readonly exit: ExecExit } | Extract<ExecResult, { kind: 'refused' }> {
+  const parsed = parseJson(status.toString('utf8'));
+  const body = isRecord(parsed) ? parsed : {};
+  if (textAt(body, 'status') === 'Success') return { kind: 'ended', exit: { kind: 'code', code: 0 } };
+  const causes = listAt(recordAt(body, 'details'), 'causes');
+  const code = causes.find((cause) => textAt(cause, 'reason') === 'ExitCode');
+  if (code !== undefined) return { kind: 'ended', exit: exitOfShellCode(Number(textAt(code, 'message'))) };
+  const message = textAt(body, 'message');
+  // The container runtime's words; the script itself is among them.
+  if (/\/bin\/sh.*(no such file|not found)/is.test(message)) return { kind: 'refused', reason: NO_SHELL };
+  throw new PodgateError('orchestrator.unavailable', {
+    detail: `a command could not be run: ${message.slice(0, 1_000)}`,
+  });
+}

@@ -1,0 +1,118 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { closeSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { errorText, PodgateError } from '../../../core/errors.ts';
+import type { ExecOptions, ExecResult } from '../../../core/shell.ts';
+import { BoundedOutput } from '../exec/bounded-output.ts';
+import { goAhead } from '../exec/exec-script.ts';
+import { NOT_RUNNING } from '../exec/refuse-command.ts';
+import { exitOfShellCode } from '../exec/shell-exit.ts';
+import { armStop } from '../exec/stop.ts';
+import type { ProcessName } from './belonging.ts';
+import { endProcesses } from './end-processes.ts';
+import { namespacesOf, openNamespaces } from './pod-namespaces.ts';
+import { MARKER_VARIABLE } from './process-table.ts';
+import { openEnvironment, type ProgramPlace } from './program.ts';
+import { type NamespaceKind, roomBeside } from './room.ts';
+import { SHIM_PATH } from './shim.ts';
+
+/** What has been printed is read this long after the end of the command: something it has left may keep its output open. */
+const DRAIN_MS = 500;
+/** $1: files to which a process writes 0 to join a control group. The rest is run. */
+const JOIN = 'for group in $1; do echo 0 >"$group" || exit 125; done; shift; exec "$@"';
+
+/** Where a command runs: beside the program of a workload. */
+export interface ExecPlace extends Pick<ProgramPlace, 'table' | 'walls' | 'osUser' | 'marker' | 'environmentPath'> {
+  readonly leader: ProcessName;
+  readonly groups: readonly string[];
+  readonly cwd: string;
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+type ExecChild = ChildProcessByStdio<Writable, Readable, Readable>;
+
+/** Runs a command in the room of a program that runs: see `Shell`. */
+export async function execBeside(place: ExecPlace, options: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
+  const kinds = namespacesOf(place.walls);
+  const namespaces =
+    kinds.length === 0 ? { fds: [], close: () => undefined } : await openNamespaces(place.table, place.leader, kinds);
+  if (namespaces === null) return { kind: 'refused', reason: NOT_RUNNING };
+  // Below the workload's own: what ends the workload ends the command.
+  const marker = `${place.marker}/exec-${randomUUID()}`;
+  let child: ExecChild;
+  try {
+    signal.throwIfAborted();
+    child = start(place, { ...options, kinds, fds: namespaces.fds, marker });
+  } finally {
+    namespaces.close();
+  }
+  const stop = armStop(options.deadlineMs, signal);
+  const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
+  child.stdout.on('data', (chunk: Buffer) => output.add('stdout', chunk));
+  child.stderr.on('data', (chunk: Buffer) => output.add('stderr', chunk));
+  // It may end before it has read all of its input.
+  child.stdin.on('error', () => undefined).write(goAhead(options.input));
+  const closed = once(child, 'close').catch(() => undefined);
+  const ended = once(child, 'exit', { signal: stop.signal }) as Promise<[number | null, NodeJS.Signals | null]>;
+  const exit = await ended.catch((error: unknown) => {
+    if (stop.signal.aborted) return null;
+    throw new PodgateError('orchestrator.unavailable', { detail: 'a command could not be started', cause: error });
+  });
+  stop.disarm();
+  await endAll(place, marker, child);
+  await Promise.race([closed, sleep(DRAIN_MS)]);
+  child.stdout.destroy();
+  child.stderr.destroy();
+  const reason = stop.reason();
+  if (reason === 'aborted') throw signal.reason;
+  const collected = output.collected();
+  if (reason !== null) return { kind: 'stopped', reason, ...collected };
+  const [code, killedBy] = exit ?? [null, null];
+  return {
+    kind: 'ended',
+    exit: killedBy === null ? exitOfShellCode(code ?? 0) : { kind: 'signal', signal: killedBy },
+    ...collected,
+  };
+}
+
+function start(
+  place: ExecPlace,
+  exec: {
+    readonly command: readonly string[];
+    readonly kinds: readonly NamespaceKind[];
+    readonly fds: readonly number[];
+    readonly marker: string;
+  },
+): ExecChild {
+  const { walls, osUser, cwd, groups } = place;
+  const marker = { [MARKER_VARIABLE]: exec.marker };
+  const { command, shimUser } = roomBeside(walls, osUser, exec.kinds, { command: exec.command, cwd });
+  // Last: nothing may hide the marker.
+  const environmentFd = openEnvironment(place, { ...place.environment, ...marker });
+  try {
+    return spawn('/bin/sh', ['-c', JOIN, 'podgate-exec', groups.join(' '), ...command], {
+      cwd: '/',
+      env: { PATH: SHIM_PATH, ...marker },
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe', 'ignore', environmentFd, ...exec.fds],
+      ...(shimUser ?? {}),
+    }) as ExecChild;
+  } finally {
+    closeSync(environmentFd);
+  }
+}
+
+/** The command and all that it has started and that still carries its marker. */
+async function endAll({ table }: ExecPlace, markerPrefix: string, child: ExecChild): Promise<void> {
+  const leader = child.pid === undefined ? null : await table.read(child.pid);
+  child.stdin.destroy();
+  const belonging = { markerPrefix, osUid: null, leader, known: new Map<number, string>(), recognises: null };
+  try {
+    await endProcesses({ table, belonging, stopSignal: 'SIGTERM', graceMs: 0 });
+  } catch (cause) {
+    throw new PodgateError('orchestrator.unavailable', { detail: errorText(cause), cause });
+  }
+}

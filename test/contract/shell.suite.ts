@@ -1,0 +1,162 @@
+import { randomUUID } from 'node:crypto';
+import { expect, it } from 'vitest';
+import type { Orchestrator, WorkloadSpec } from '../../core/orchestrator.ts';
+import type { ExecOptions, ExecResult } from '../../core/shell.ts';
+import { until } from '../support/until.ts';
+import { becomes, becomesAbsent, ensured, never } from './orchestrator-harness.ts';
+
+/** The laws of `Shell` (core/shell.ts). Its pods serve, with the variable GREETING in their environment. */
+export function describeShell(harness: () => { orchestrator: Orchestrator; serving: () => WorkloadSpec }): void {
+  const started = async (): Promise<Pod> => {
+    const { orchestrator, serving } = harness();
+    const workload = serving();
+    await ensured(orchestrator, workload);
+    await becomes(orchestrator, workload, 'ready');
+    return {
+      workload,
+      exec: async (command, change = {}, signal = never()) =>
+        textsOf(
+          await orchestrator.shell.exec(
+            workload,
+            { command, outputMaxBytes: 64 * 1024, deadlineMs: 60_000, ...change },
+            signal,
+          ),
+        ),
+      end: async () => {
+        await orchestrator.remove(workload, { data: 'delete', run: workload.run }, never());
+        await becomesAbsent(orchestrator, workload);
+      },
+    };
+  };
+
+  it('runs a command and tells its exit code, with what it printed apart', async () => {
+    const pod = await started();
+    const script = 'echo "to $GREETING"; echo "and $1" >&2; exit 7';
+    expect(await pod.exec(['sh', '-c', script, 'sh', 'a "b" $c'])).toEqual({
+      kind: 'ended',
+      exit: { kind: 'code', code: 7 },
+      stdout: "to it's me\n",
+      stderr: 'and a "b" $c\n',
+    });
+    expect(await pod.exec(['true'])).toMatchObject({ exit: { kind: 'code', code: 0 }, stdout: '', stderr: '' });
+    expect(await pod.exec(['no-such-program'])).toMatchObject({ exit: { kind: 'code', code: 127 }, stdout: '' });
+    expect(await pod.exec(['sh', '-c', 'kill -9 $$'])).toMatchObject({ exit: { kind: 'signal', signal: 'SIGKILL' } });
+    await pod.end();
+  });
+
+  it('gives it its input, byte for byte, and then the end of it', async () => {
+    const pod = await started();
+    const input = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
+    const copied = await pod.exec(['sh', '-c', 'cat | od -An -v -tu1 | tail -n 1'], { input });
+    expect(copied).toMatchObject({ kind: 'ended', stderr: '' });
+    expect(copied.stdout.trim().split(/\s+/).map(Number)).toEqual([
+      ...input.subarray(-copied.stdout.trim().split(/\s+/).length),
+    ]);
+    expect(await pod.exec(['wc', '-c'], { input })).toMatchObject({
+      stdout: expect.stringContaining('100000') as string,
+    });
+    expect(await pod.exec(['cat'])).toMatchObject({ kind: 'ended', stdout: '' });
+    // One that does not read it.
+    expect(await pod.exec(['true'], { input })).toMatchObject({ exit: { kind: 'code', code: 0 } });
+    await pod.end();
+  });
+
+  it('ends a command that prints too much, and keeps what it printed up to the bound', async () => {
+    const pod = await started();
+    expect(await pod.exec(['yes', 'no'], { outputMaxBytes: 10 })).toEqual({
+      kind: 'stopped',
+      reason: 'output',
+      stdout: 'no\nno\nno\nn',
+      stderr: '',
+    });
+    expect(
+      await pod.exec(['sh', '-c', 'printf 0123456789; printf 0123456789 >&2'], { outputMaxBytes: 10 }),
+    ).toMatchObject({
+      kind: 'ended',
+      stdout: '0123456789',
+      stderr: '0123456789',
+    });
+    await pod.end();
+  });
+
+  it('ends a command with all that it has started at its deadline, and when its caller gives up', async () => {
+    const pod = await started();
+    const forking = (mark: string) => ['sh', '-c', `echo begun; (sleep ${mark}; true) & sleep ${mark}`];
+    const runsOn = async (mark: string) => {
+      const ps = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$p" 2>/dev/null; echo; done; true';
+      return (await pod.exec(['sh', '-c', ps])).stdout.split('\n').some((line) => line.startsWith(`sleep ${mark}`));
+    };
+    const [late, given] = ['86301', '86302'];
+    expect(await pod.exec(forking(late), { deadlineMs: 1_500 })).toMatchObject({
+      kind: 'stopped',
+      reason: 'deadline',
+      stdout: 'begun\n',
+    });
+    await until('nothing of it runs', async () => !(await runsOn(late)));
+
+    const caller = new AbortController();
+    const waiting = pod.exec(forking(given), {}, caller.signal);
+    await until('it runs', () => runsOn(given));
+    caller.abort(new Error('given up'));
+    await expect(waiting).rejects.toThrow('given up');
+    await until('nothing of it runs', async () => !(await runsOn(given)));
+    await pod.end();
+  });
+
+  it('ends what a command leaves behind', async () => {
+    const pod = await started();
+    expect(await pod.exec(['sh', '-c', 'sleep 86303 & echo gone'], { deadlineMs: 30_000 })).toMatchObject({
+      kind: 'ended',
+      stdout: 'gone\n',
+    });
+    await pod.end();
+  });
+
+  it('runs nothing in a pod of another uid, in one that is not there, and in one that has ended', async () => {
+    const { orchestrator } = harness();
+    const pod = await started();
+    const exec = (uid: string) =>
+      orchestrator.shell.exec(
+        { ...pod.workload, uid },
+        { command: ['true'], outputMaxBytes: 1_000, deadlineMs: 30_000 },
+        never(),
+      );
+    expect(await exec(randomUUID())).toEqual({ kind: 'refused', reason: 'The pod is not running.' });
+    await pod.end();
+    expect(await exec(pod.workload.uid)).toEqual({ kind: 'refused', reason: 'The pod is not running.' });
+  });
+
+  it('refuses, with a sentence, what it can never run', async () => {
+    const { orchestrator, serving } = harness();
+    const how = { outputMaxBytes: 1_000, deadlineMs: 30_000 };
+    const cases: readonly Pick<ExecOptions, 'command' | 'input'>[] = [
+      { command: [] },
+      { command: [''] },
+      { command: ['echo', 'a\0b'] },
+      { command: ['echo', 'x'.repeat(65_536)] },
+      { command: ['cat'], input: new Uint8Array(1024 * 1024 + 1) },
+    ];
+    for (const each of cases) {
+      const result = await orchestrator.shell.exec(serving(), { ...each, ...how }, never());
+      expect(result).toEqual({
+        kind: 'refused',
+        reason: expect.stringMatching(/^The (command|input) .*\.$/) as string,
+      });
+    }
+  });
+}
+
+interface Pod {
+  readonly workload: WorkloadSpec;
+  readonly exec: (
+    command: readonly string[],
+    change?: Partial<ExecOptions>,
+    signal?: AbortSignal,
+  ) => Promise<ReturnType<typeof textsOf>>;
+  readonly end: () => Promise<void>;
+}
+
+function textsOf(result: ExecResult) {
+  if (result.kind === 'refused') throw new Error(result.reason);
+  return { ...result, stdout: Buffer.from(result.stdout).toString(), stderr: Buffer.from(result.stderr).toString() };
+}
