@@ -1,6 +1,6 @@
 import type { CancelAnswer } from './cancel-answer.ts';
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
-import type { NetworkNamespace } from './orchestrator.ts';
+import type { NetworkNamespace } from './pod-network.ts';
 import type { PodConnections } from './pod-connections.ts';
 import type { PackedRoutes } from './packed-routes.ts';
 import type { Route } from './route.ts';

@@ -9,7 +9,7 @@ export interface LogStore {
   appendAction(uid: string, line: string): Promise<void>;
   /** Oldest first. */
   actions(uid: string, last?: number): Promise<readonly string[]>;
-  /** Replaces the kept output of a run, e.g. when its workload is removed. `mark`: see Orchestrator.printedSince. */
+  /** Replaces the kept output of a run, e.g. when its workload is removed. `mark`: see WorkloadLogs.printedSince. */
   saveOutput(uid: string, run: number, text: string, mark?: string): Promise<void>;
   /** Adds to the kept output of a run, at the cost of what is added. What is kept then goes up to `mark`. */
   appendOutput(uid: string, run: number, text: string, mark: string): Promise<void>;

@@ -1,6 +1,7 @@
 import type { ErrorCode } from './errors.ts';
 import { podHost } from './ids.ts';
-import type { DialGuard, NetworkAddress, Observation, WorkloadPhase } from './orchestrator.ts';
+import type { DialGuard, NetworkAddress } from './pod-network.ts';
+import type { Observation, WorkloadPhase } from './workloads.ts';
 import type { PodRecord, PodStatus, StanzaOptions } from './pod.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */

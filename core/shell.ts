@@ -3,15 +3,21 @@ import type { WorkloadRef } from './workload-ref.ts';
 /** Program and arguments together, with one byte more for each. */
 export const EXEC_COMMAND_MAX_BYTES = 64 * 1024;
 export const EXEC_INPUT_MAX_BYTES = 1024 * 1024;
+/** Of each of the two outputs. */
+export const EXEC_OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
+export const EXEC_DEADLINE_MAX_MS = 60 * 60 * 1_000;
+/** Commands that run at a time, in one pod and in all pods together, of one control child. */
+export const EXEC_PER_POD_MAX = 8;
+export const EXEC_TOTAL_MAX = 32;
 
 export interface ExecOptions {
   /** Program and arguments: no shell reads them. A program without a slash is looked up on the pod's PATH. */
   readonly command: readonly string[];
   /** Its standard input; default: empty. */
   readonly input?: Uint8Array;
-  /** Of standard output and of standard error, each. A command that prints more is ended. */
+  /** Of standard output and of standard error, each; at most EXEC_OUTPUT_MAX_BYTES. A command that prints more is ended. */
   readonly outputMaxBytes: number;
-  /** A command that takes longer is ended. */
+  /** A command that takes longer is ended; at most EXEC_DEADLINE_MAX_MS. */
   readonly deadlineMs: number;
 }
 
@@ -29,11 +35,14 @@ export type ExecResult =
   /** It was ended: it took too long, or printed too much. With what it printed until then, up to the bound. */
   | (ExecOutput & { readonly kind: 'stopped'; readonly reason: 'deadline' | 'output' })
   /** Nothing has run. `reason` is a sentence for the user. */
-  | { readonly kind: 'refused'; readonly reason: string };
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** Nothing has run, since too many commands run already: try again. `reason` is a sentence for the user. */
+  | { readonly kind: 'busy'; readonly reason: string };
 
 /**
  * Runs commands in running pods: as the pod's user, with its environment, files, network and limits, and nothing beyond
- * them. Who may do so is for the caller to check.
+ * them. What a command uses counts against the limits of its pod. Who may do so is for the caller to check. The words of a
+ * command are no place for secrets: other processes of the pod see them, and a cluster may write them to its audit log.
  *
  * Laws: a command runs in the workload of `ref.uid` or not at all. When it ends, when its deadline passes, when `signal`
  * aborts and when this process dies, it is ended with what it has started; only what has made itself a daemon (a session

@@ -42,7 +42,7 @@ import { openEnvironment } from '../core/environment.ts';
 import { PodgateError } from '../core/errors.ts';
 import { podHost } from '../core/ids.ts';
 import type { Logger } from '../core/logger.ts';
-import type { WorkloadRef } from '../core/orchestrator.ts';
+import type { WorkloadRef } from '../core/workload-ref.ts';
 import type { PodRecord } from '../core/pod.ts';
 import { createSpawner } from '../spawner/spawner.ts';
 import { keepAdminToken, writeAdminToken } from './admin-token.ts';

@@ -4,7 +4,7 @@ import { ERRORS, PodgateError } from '../core/errors.ts';
 import type { LifecycleChange } from '../core/lifecycle/plan.ts';
 import { planSpawn, planSpawnResult } from '../core/lifecycle/spawn.ts';
 import type { LogStore } from '../core/log-store.ts';
-import type { EnsureResult, Orchestrator } from '../core/orchestrator.ts';
+import type { EnsureResult, Workloads } from '../core/workloads.ts';
 import type { Credentials, PodRecord } from '../core/pod.ts';
 import { podPut } from '../core/pod-put.ts';
 import type { Store, Stored } from '../core/store.ts';
@@ -17,7 +17,7 @@ const CONFLICTS_MAX = 10;
 export interface SpawnParts {
   readonly store: Store;
   readonly logs: LogStore;
-  readonly orchestrator: Pick<Orchestrator, 'ensure'>;
+  readonly orchestrator: Pick<Workloads, 'ensure'>;
   readonly vault: Vault;
   readonly templates: TemplateCatalog;
   readonly clock: Clock;

@@ -11,7 +11,7 @@ import {
 } from '../../core/lifecycle/recover.ts';
 import { listAll } from '../../core/list-all.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { Orchestrator } from '../../core/orchestrator.ts';
+import type { Workloads } from '../../core/workloads.ts';
 import type { CredentialRecord, PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import type { Batch, Put, Store, Stored } from '../../core/store.ts';
@@ -32,7 +32,7 @@ export interface RecoverParts {
     readonly guard: Pick<StoreGuard, 'mark'>;
     forRecovery(): Promise<RecoveryView>;
   };
-  readonly orchestrator: Pick<Orchestrator, 'list' | 'records'>;
+  readonly orchestrator: Pick<Workloads, 'list' | 'records'>;
   readonly judge: StoreJudge;
   readonly clock: Clock;
   readonly log: Logger;

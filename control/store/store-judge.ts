@@ -1,13 +1,13 @@
 import { isAborted } from '../../core/abort.ts';
 import { judgeStore, type StoreTrust } from '../../core/lifecycle/clean-up.ts';
-import type { Orchestrator, WorkloadObservation } from '../../core/orchestrator.ts';
+import type { WorkloadObservation, Workloads } from '../../core/workloads.ts';
 import type { Store } from '../../core/store.ts';
 import type { StoreGuard } from './store-guard.ts';
 
 export interface StoreJudgeOptions {
   readonly store: Pick<Store, 'identity'>;
   readonly guard: StoreGuard;
-  readonly orchestrator: Pick<Orchestrator, 'list'>;
+  readonly orchestrator: Pick<Workloads, 'list'>;
 }
 
 export interface Judgement {

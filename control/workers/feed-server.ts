@@ -5,7 +5,7 @@ import { type ControlMessage, FEED_ALIVE_MS, SNAPSHOT_PIECE, type WorkerMessage 
 import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import { JsonLines } from '../../core/json-lines.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { PodNetworks } from '../../core/orchestrator.ts';
+import type { PodNetworks } from '../../core/pod-network.ts';
 import { packRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';

@@ -1,4 +1,4 @@
-import type { WorkloadObservation } from '../orchestrator.ts';
+import type { WorkloadObservation } from '../workloads.ts';
 import type { StoreIdentity } from '../store.ts';
 
 /** An orphan of a healthy store is left alone for this long. */

@@ -1,4 +1,4 @@
-import type { Observation, WorkloadObservation } from '../orchestrator.ts';
+import type { Observation, WorkloadObservation } from '../workloads.ts';
 import type { PodRecord, PodStatus, StatusContainer } from '../pod.ts';
 import { isCurrentWorkload } from '../route.ts';
 import {

@@ -1,5 +1,5 @@
 import { podKey } from '../ids.ts';
-import type { AnnotatedWorkload, WorkloadPhase } from '../orchestrator.ts';
+import type { AnnotatedWorkload, WorkloadPhase } from '../workloads.ts';
 import type { CredentialRecord, PodRecord } from '../pod.ts';
 import type { Adoption, StoreIdentity, StoreMark } from '../store.ts';
 

@@ -1,4 +1,4 @@
-import type { EnsureResult } from '../orchestrator.ts';
+import type { EnsureResult } from '../workloads.ts';
 import type { PodRecord } from '../pod.ts';
 import { isSpawnDue, SPAWN_ATTEMPTS_MAX, spawnBackoffMs } from './backoff.ts';
 import type { LifecycleChange } from './plan.ts';

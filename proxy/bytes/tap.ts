@@ -1,5 +1,5 @@
 import { type NetConnectOpts, Socket } from 'node:net';
-import type { DialGuard } from '../../core/orchestrator.ts';
+import type { DialGuard } from '../../core/pod-network.ts';
 import { connectGuarded } from '../socket/connect-guarded.ts';
 import { surviveFailedWrites } from './write-failures.ts';
 

@@ -1,6 +1,6 @@
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { NetworkNamespace } from '../../core/orchestrator.ts';
+import type { NetworkNamespace } from '../../core/pod-network.ts';
 import { listenerWithin } from '../socket/network-namespace.ts';
 
 /** Loopback: names of pods below `localhost` lead there, in a pod as anywhere. */

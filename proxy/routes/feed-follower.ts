@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { CancelAnswer } from '../../core/cancel-answer.ts';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
-import type { NetworkNamespace } from '../../core/orchestrator.ts';
+import type { NetworkNamespace } from '../../core/pod-network.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
 import { type PackedRoutes, unpackRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';

@@ -1,5 +1,5 @@
 import { connect, type NetConnectOpts, Socket } from 'node:net';
-import type { DialGuard } from '../../core/orchestrator.ts';
+import type { DialGuard } from '../../core/pod-network.ts';
 import { socketWithin } from './network-namespace.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import type { NetworkNamespace } from '../../core/orchestrator.ts';
+import type { NetworkNamespace } from '../../core/pod-network.ts';
 
 /** sched.h, sys/socket.h */
 const CLONE_NEWNET = 0x4000_0000;

@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import type { NetworkNamespace } from '../../core/orchestrator.ts';
+import type { NetworkNamespace } from '../../core/pod-network.ts';
 import type { NamespaceCalls, SocketMade } from './namespace-calls.ts';
 
 /** What the two threads share: `call` changes with each request, `answer` says what came of it. */

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import type { NetworkNamespace } from '../../core/orchestrator.ts';
+import type { NetworkNamespace } from '../../core/pod-network.ts';
 import { hasSysAdmin } from './capabilities.ts';
 import { type NamespaceCalls, openNamespaceCalls } from './namespace-calls.ts';
 import { openNamespaceThread } from './namespace-thread.ts';

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { DialGuard } from '../../core/orchestrator.ts';
+import type { DialGuard } from '../../core/pod-network.ts';
 import { isPeerOwnedBy } from './peer-owner.ts';
 
 /** Calls `connected` once the socket is connected to whom it should be; one that is not is destroyed with an error. */

@@ -1,4 +1,4 @@
-import type { WorkloadEvent } from '../../core/orchestrator.ts';
+import type { WorkloadEvent } from '../../core/workloads.ts';
 
 /** Tells every watcher which workloads changed. What a slow watcher has not read yet is kept once per pod, so none is lost. */
 export class Watchers {

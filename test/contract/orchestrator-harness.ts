@@ -1,5 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { Observation, Orchestrator, StanzaAddress, WorkloadRef, WorkloadSpec } from '../../core/orchestrator.ts';
+import type { Orchestrator } from '../../core/orchestrator.ts';
+import type { StanzaAddress } from '../../core/pod-network.ts';
+import type { WorkloadRef } from '../../core/workload-ref.ts';
+import type { Observation, WorkloadSpec } from '../../core/workloads.ts';
 import type { PodSpec } from '../../core/pod.ts';
 import { podSpec } from '../support/pod-records.ts';
 import { until } from '../support/until.ts';

@@ -1,7 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PodgateError } from '../../core/errors.ts';
-import type { Orchestrator, StanzaAddress, WorkloadEvent, WorkloadSpec } from '../../core/orchestrator.ts';
+import type { Orchestrator } from '../../core/orchestrator.ts';
+import type { StanzaAddress } from '../../core/pod-network.ts';
+import type { WorkloadEvent, WorkloadSpec } from '../../core/workloads.ts';
 import { connectGuarded } from '../../proxy/socket/connect-guarded.ts';
 import { onConnected } from '../../proxy/socket/on-connected.ts';
 import { until } from '../support/until.ts';

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
-import type { Orchestrator, WorkloadSpec } from '../../core/orchestrator.ts';
-import type { ExecOptions, ExecResult } from '../../core/shell.ts';
+import type { Orchestrator } from '../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../core/workloads.ts';
+import { EXEC_OUTPUT_MAX_BYTES, EXEC_PER_POD_MAX, type ExecOptions, type ExecResult } from '../../core/shell.ts';
 import { until } from '../support/until.ts';
 import { becomes, becomesAbsent, ensured, never } from './orchestrator-harness.ts';
 
@@ -103,6 +104,18 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await pod.end();
   });
 
+  it('runs only so many commands in a pod at a time, and others once they have ended', async () => {
+    const pod = await started();
+    const caller = new AbortController();
+    const running = Array.from({ length: EXEC_PER_POD_MAX }, () => pod.exec(['sleep', '86304'], {}, caller.signal));
+    await expect(pod.exec(['true'])).rejects.toThrow('8 commands are running in this pod');
+    caller.abort(new Error('given up'));
+    const ended = await Promise.allSettled(running);
+    expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
+    expect(await pod.exec(['true'])).toMatchObject({ exit: { kind: 'code', code: 0 } });
+    await pod.end();
+  });
+
   it('ends what a command leaves behind', async () => {
     const pod = await started();
     expect(await pod.exec(['sh', '-c', 'sleep 86303 & echo gone'], { deadlineMs: 30_000 })).toMatchObject({
@@ -129,18 +142,21 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
   it('refuses, with a sentence, what it can never run', async () => {
     const { orchestrator, serving } = harness();
     const how = { outputMaxBytes: 1_000, deadlineMs: 30_000 };
-    const cases: readonly Pick<ExecOptions, 'command' | 'input'>[] = [
+    const cases: readonly (Partial<ExecOptions> & Pick<ExecOptions, 'command'>)[] = [
       { command: [] },
       { command: [''] },
       { command: ['echo', 'a\0b'] },
       { command: ['echo', 'x'.repeat(65_536)] },
       { command: ['cat'], input: new Uint8Array(1024 * 1024 + 1) },
+      { command: ['cat'], outputMaxBytes: EXEC_OUTPUT_MAX_BYTES + 1 },
+      { command: ['cat'], outputMaxBytes: Number.NaN },
+      { command: ['cat'], deadlineMs: 2 ** 31 },
     ];
     for (const each of cases) {
-      const result = await orchestrator.shell.exec(serving(), { ...each, ...how }, never());
+      const result = await orchestrator.shell.exec(serving(), { ...how, ...each }, never());
       expect(result).toEqual({
         kind: 'refused',
-        reason: expect.stringMatching(/^The (command|input) .*\.$/) as string,
+        reason: expect.stringMatching(/^The (command|input|output limit|deadline) .*\.$/) as string,
       });
     }
   });
@@ -157,6 +173,6 @@ interface Pod {
 }
 
 function textsOf(result: ExecResult) {
-  if (result.kind === 'refused') throw new Error(result.reason);
+  if (result.kind === 'refused' || result.kind === 'busy') throw new Error(result.reason);
   return { ...result, stdout: Buffer.from(result.stdout).toString(), stderr: Buffer.from(result.stderr).toString() };
 }

@@ -1,6 +1,6 @@
 import neo4j from 'neo4j-driver';
 import pg from 'pg';
-import type { WorkloadSpec } from '../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../core/workloads.ts';
 import { neo4jTemplate } from '../../spawner/templates/neo4j.ts';
 import { postgresTemplate } from '../../spawner/templates/postgres.ts';
 import { workloadSpec } from '../contract/orchestrator-harness.ts';

@@ -1,12 +1,12 @@
+import type { WorkloadRef } from '../../core/workload-ref.ts';
 import type {
   AnnotatedWorkload,
   EnsureResult,
   Observation,
   WorkloadAnnotations,
   WorkloadObservation,
-  WorkloadRef,
   WorkloadSpec,
-} from '../../core/orchestrator.ts';
+} from '../../core/workloads.ts';
 import { podKey } from '../../core/ids.ts';
 import type { Chance } from './scheduler.ts';
 

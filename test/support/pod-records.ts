@@ -1,5 +1,5 @@
 import type { OpenEnvironment } from '../../core/environment.ts';
-import type { WorkloadObservation } from '../../core/orchestrator.ts';
+import type { WorkloadObservation } from '../../core/workloads.ts';
 import type { PodRecord, PodSpec } from '../../core/pod.ts';
 
 /** A valid spec: one http stanza, everything else at its default. */

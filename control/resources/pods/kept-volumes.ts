@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import type { Clock } from '../../../core/clock.ts';
-import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { Workloads } from '../../../core/workloads.ts';
 import type { KeptVolumeRecord } from '../../../core/quota.ts';
 import type { Store } from '../../../core/store.ts';
 import { listAll } from '../../../core/list-all.ts';
@@ -23,7 +23,7 @@ export type KeptVolumeRemoval =
 
 export interface KeptVolumeParts {
   readonly store: Store;
-  readonly orchestrator: Pick<Orchestrator, 'observe' | 'remove'>;
+  readonly orchestrator: Pick<Workloads, 'observe' | 'remove'>;
   readonly clock: Clock;
 }
 

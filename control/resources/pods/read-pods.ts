@@ -3,7 +3,7 @@ import { setImmediate as nextLoop } from 'node:timers/promises';
 import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
 import { hideEnvironment, openEnvironment } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
-import type { LogsOptions } from '../../../core/orchestrator.ts';
+import type { LogsOptions } from '../../../core/workload-logs.ts';
 import { advance, positionOf } from './reconcile/run-output.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../../core/pod.ts';
 import { podKey } from '../../../core/ids.ts';

@@ -7,23 +7,24 @@
  * died or has given up, and the whole group is killed: it works without anybody who could send a signal.
  *
  * The reader of standard input must not be trapping TERM when it is told to end, so it says when it is ready. The shell's
- * own remarks ("Killed") are not the command's output.
+ * own remarks ("Killed") are not the command's output. The script's variables have names that no pod's environment uses: to
+ * assign an exported variable would change it for the command.
  */
 export const EXEC_SCRIPT = `
 exec 3>&2 2>/dev/null
 trap : TERM
-read -r size || exit 125
-if [ "$size" != 0 ] && ! command -v head >/dev/null; then
+read -r _podgate_size || exit 125
+if [ "$_podgate_size" != 0 ] && ! command -v head >/dev/null; then
   echo 'podgate: this image has no head(1), which passes on the input of a command' >&3
   exit 126
 fi
-{ trap - TERM; echo; [ "$size" = 0 ] || head -c "$size"; exec >&-; read -r end; kill -s KILL 0; } | {
+{ trap - TERM; echo; [ "$_podgate_size" = 0 ] || head -c "$_podgate_size"; exec >&-; read -r _podgate_end; kill -s KILL 0; } | {
   trap : TERM
-  read -r ready
+  read -r _podgate_ready
   ( exec 2>&3 3>&-; exec "$@" )
-  code=$?
+  _podgate_code=$?
   kill -s TERM 0
-  exit "$code"
+  exit "$_podgate_code"
 }
 exit "$?"
 `;

@@ -1,5 +1,5 @@
 import { PodgateError } from '../../../core/errors.ts';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { isRecord, type JsonRecord, listAt, parseJson, recordAt, textAt } from './api/json.ts';
 import type { KubeApi, KubeRequest, KubeResponse } from './api/kube-api.ts';
 import { type Refusal, refusalOf } from './api/refusal.ts';

@@ -1,9 +1,9 @@
 import { PodgateError } from '../../../core/errors.ts';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
 import { EXEC_SCRIPT, goAhead } from '../exec/exec-script.ts';
-import { NOT_RUNNING, refuseCommand } from '../exec/refuse-command.ts';
+import { NOT_RUNNING } from '../exec/refuse-command.ts';
 import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { armStop } from '../exec/stop.ts';
 import { isRecord, listAt, parseJson, recordAt, textAt } from './api/json.ts';
@@ -32,8 +32,6 @@ export async function execInPod(
   options: ExecOptions,
   signal: AbortSignal,
 ): Promise<ExecResult> {
-  const refusal = refuseCommand(options);
-  if (refusal !== null) return { kind: 'refused', reason: refusal };
   const stop = armStop(options.deadlineMs, signal);
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
   const status = Promise.withResolvers<Buffer>();
@@ -43,14 +41,20 @@ export async function execInPod(
     else if (channel === CHANNEL.status) status.resolve(bytes);
   };
   let channels: OpenedChannels | null = null;
+  // Not aborted with its caller, who may be many at once: undici (8.12) then throws where nobody catches. It has a deadline.
+  const readPod = async (): Promise<PodView | null> => {
+    const pod = await objects.readPod(ref, new AbortController().signal);
+    stop.signal.throwIfAborted();
+    return pod;
+  };
   try {
-    const pod = await objects.readPod(ref, stop.signal);
+    const pod = await readPod();
     if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
     const path = `${collectionPath(namespace, 'pods')}/${pod.name}/exec`;
     channels = await api.openChannels(path, execQuery(options.command), received, stop.signal);
     if (channels.kind === 'refused') return refusedBy(path, channels);
     // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
-    const now = await objects.readPod(ref, stop.signal);
+    const now = await readPod();
     if (now?.objectUid !== pod.objectUid) return { kind: 'refused', reason: NOT_RUNNING };
     channels.send(CHANNEL.stdin, goAhead(options.input));
     const result = resultOf(await statusOf(status.promise, channels, stop.signal));
@@ -113,7 +117,7 @@ function resultOf(
   const message = textAt(body, 'message');
   // The container runtime's words; the script itself is among them.
   if (/\/bin\/sh.*(no such file|not found)/is.test(message)) return { kind: 'refused', reason: NO_SHELL };
-  throw new PodgateError('orchestrator.unavailable', {
-    detail: `a command could not be run: ${message.slice(0, 1_000)}`,
-  });
+  // Up to the words of the command, which may follow: they are not for the log.
+  const reason = message.split(/podgate-exec|\/bin\/sh/, 1)[0]?.slice(0, 300);
+  throw new PodgateError('orchestrator.unavailable', { detail: `a command could not be run: ${reason}` });
 }

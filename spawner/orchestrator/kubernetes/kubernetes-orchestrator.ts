@@ -1,20 +1,18 @@
 import { isAborted, untilAborted } from '../../../core/abort.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { LogsOptions, PrintedOptions, PrintedPart } from '../../../core/workload-logs.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type {
   AnnotatedWorkload,
   EnsureResult,
-  LogsOptions,
   Observation,
-  Orchestrator,
-  PrintedOptions,
-  PrintedPart,
   RemoveOptions,
   WorkloadEvent,
   WorkloadObservation,
-  WorkloadRef,
   WorkloadSpec,
-} from '../../../core/orchestrator.ts';
-import type { Shell } from '../../../core/shell.ts';
+} from '../../../core/workloads.ts';
+import { limitShell } from '../exec/limited-shell.ts';
 import { Watchers } from '../watchers.ts';
 import { recordAt, textAt } from './api/json.ts';
 import { createClusterObjects } from './cluster-objects.ts';
@@ -281,9 +279,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     await Promise.all([pods.run(signal), services.run(signal)]);
   }
 
-  const shell: Shell = {
-    exec: (ref, how, signal) => execInPod({ api, objects, namespace }, ref, how, signal),
-  };
+  const shell = limitShell((ref, how, signal) => execInPod({ api, objects, namespace }, ref, how, signal));
   return {
     ensure,
     remove,

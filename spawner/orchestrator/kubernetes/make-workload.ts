@@ -1,5 +1,5 @@
 import { type OpenEnvironment, UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
-import type { EnsureResult, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { EnsureResult, WorkloadSpec } from '../../../core/workloads.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import { createFailure } from './api/refusal.ts';
 import type { ClusterObjects } from './cluster-objects.ts';

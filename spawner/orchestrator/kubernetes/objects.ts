@@ -1,5 +1,5 @@
 import { workloadName } from '../../../core/ids.ts';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type { WorkloadIdentity } from '../../../core/pod.ts';
 import { isRecord, type JsonRecord, listAt, numberAt, parseJson, recordAt, textAt, timeAt } from './api/json.ts';
 

@@ -1,4 +1,5 @@
-import type { StanzaAddress, WorkloadObservation } from '../../../core/orchestrator.ts';
+import type { StanzaAddress } from '../../../core/pod-network.ts';
+import type { WorkloadObservation } from '../../../core/workloads.ts';
 import type { OwnedObject, PodView, ServiceView } from './objects.ts';
 import { podStatus } from './pod-status.ts';
 

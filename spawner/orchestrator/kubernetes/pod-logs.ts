@@ -1,5 +1,6 @@
 import { PodgateError } from '../../../core/errors.ts';
-import type { LogsOptions, PrintedOptions, PrintedPart, WorkloadRef } from '../../../core/orchestrator.ts';
+import type { LogsOptions, PrintedOptions, PrintedPart } from '../../../core/workload-logs.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type { KubeApi } from './api/kube-api.ts';
 import { refusalOf } from './api/refusal.ts';
 import { CONTAINER } from './manifests/pod.ts';

@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import type { WorkloadPhase } from '../../../core/orchestrator.ts';
+import type { WorkloadPhase } from '../../../core/workloads.ts';
 import type { ContainerEnd, ContainerView, PodView } from './objects.ts';
 
 /** Fewer failures than this are no crash loop yet: the first restart comes at once, and often all is well then. */

@@ -1,5 +1,6 @@
 import { PodgateError } from '../../../core/errors.ts';
-import type { RemoveOptions, WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
+import type { RemoveOptions } from '../../../core/workloads.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import type { Collection, OwnedObject, PodView } from './objects.ts';
 

@@ -5,7 +5,7 @@ import { closeSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, PodgateError } from '../../../core/errors.ts';
-import type { ExecOptions, ExecResult } from '../../../core/shell.ts';
+import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
 import { goAhead } from '../exec/exec-script.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
@@ -53,29 +53,35 @@ export async function execBeside(place: ExecPlace, options: ExecOptions, signal:
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
   child.stdout.on('data', (chunk: Buffer) => output.add('stdout', chunk));
   child.stderr.on('data', (chunk: Buffer) => output.add('stderr', chunk));
-  // It may end before it has read all of its input.
-  child.stdin.on('error', () => undefined).write(goAhead(options.input));
-  const closed = once(child, 'close').catch(() => undefined);
-  const ended = once(child, 'exit', { signal: stop.signal }) as Promise<[number | null, NodeJS.Signals | null]>;
-  const exit = await ended.catch((error: unknown) => {
-    if (stop.signal.aborted) return null;
-    throw new PodgateError('orchestrator.unavailable', { detail: 'a command could not be started', cause: error });
-  });
-  stop.disarm();
-  await endAll(place, marker, child);
-  await Promise.race([closed, sleep(DRAIN_MS)]);
-  child.stdout.destroy();
-  child.stderr.destroy();
-  const reason = stop.reason();
-  if (reason === 'aborted') throw signal.reason;
-  const collected = output.collected();
-  if (reason !== null) return { kind: 'stopped', reason, ...collected };
-  const [code, killedBy] = exit ?? [null, null];
-  return {
-    kind: 'ended',
-    exit: killedBy === null ? exitOfShellCode(code ?? 0) : { kind: 'signal', signal: killedBy },
-    ...collected,
-  };
+  try {
+    // It may end before it has read all of its input.
+    child.stdin.on('error', () => undefined).write(goAhead(options.input));
+    const closed = once(child, 'close').catch(() => undefined);
+    const exit = await exitOf(child, stop.signal);
+    stop.disarm();
+    await endAll(place, marker, child);
+    await Promise.race([closed, sleep(DRAIN_MS)]);
+    const reason = stop.reason();
+    if (reason === 'aborted') throw signal.reason;
+    if (reason !== null) return { kind: 'stopped', reason, ...output.collected() };
+    return { kind: 'ended', exit, ...output.collected() };
+  } finally {
+    stop.disarm();
+    child.stdin.destroy();
+    child.stdout.destroy();
+    child.stderr.destroy();
+  }
+}
+
+/** When the signal aborts before: as it ends then. */
+async function exitOf(child: ExecChild, signal: AbortSignal): Promise<ExecExit> {
+  try {
+    const [code, killedBy] = (await once(child, 'exit', { signal })) as [number | null, NodeJS.Signals | null];
+    return killedBy === null ? exitOfShellCode(code ?? 0) : { kind: 'signal', signal: killedBy };
+  } catch (cause) {
+    if (signal.aborted) return { kind: 'signal', signal: 'SIGKILL' };
+    throw new PodgateError('orchestrator.unavailable', { detail: 'a command could not be started', cause });
+  }
 }
 
 function start(

@@ -1,6 +1,6 @@
 import { chown, mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { allocateOsUser, type OsUser } from './os-users.ts';
 import type { Paths } from './paths.ts';
 import type { ProcessTable } from './process-table.ts';

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import type { DialGuard, NetworkAddress } from '../../../core/orchestrator.ts';
+import type { DialGuard, NetworkAddress } from '../../../core/pod-network.ts';
 import type { Readiness } from '../../../core/template.ts';
 
 /** One question to a workload must be answered within this time. */

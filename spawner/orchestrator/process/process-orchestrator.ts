@@ -3,21 +3,22 @@ import { dirname } from 'node:path';
 import { pause } from '../../../core/abort.ts';
 import { UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { PodNetworks } from '../../../core/pod-network.ts';
+import type { LogsOptions } from '../../../core/workload-logs.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type {
   AnnotatedWorkload,
   EnsureResult,
-  LogsOptions,
   Observation,
-  Orchestrator,
-  PodNetworks,
   RemoveOptions,
   WorkloadEvent,
   WorkloadObservation,
-  WorkloadRef,
   WorkloadSpec,
-} from '../../../core/orchestrator.ts';
+} from '../../../core/workloads.ts';
 import type { ExecOptions, ExecResult } from '../../../core/shell.ts';
-import { NOT_RUNNING, refuseCommand } from '../exec/refuse-command.ts';
+import { limitShell } from '../exec/limited-shell.ts';
+import { NOT_RUNNING } from '../exec/refuse-command.ts';
 import { createBootClock } from './boot-clock.ts';
 import { openCgroups } from './cgroups.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -344,8 +345,6 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
 
   async function exec(ref: WorkloadRef, how: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
     await ready(signal);
-    const refusal = refuseCommand(how);
-    if (refusal !== null) return { kind: 'refused', reason: refusal };
     const place = await guarded(async () => (await byUid.get(ref.uid)?.execPlace()) ?? null);
     return place === null ? { kind: 'refused', reason: NOT_RUNNING } : execBeside(place, how, signal);
   }
@@ -436,7 +435,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     records,
     watch,
     logs,
-    shell: { exec },
+    shell: limitShell(exec),
     run,
     stopAll,
   };

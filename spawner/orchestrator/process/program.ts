@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { chownSync, closeSync, constants, mkdirSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { NetworkNamespace } from '../../../core/orchestrator.ts';
+import type { NetworkNamespace } from '../../../core/pod-network.ts';
 import type { ProcessName } from './belonging.ts';
 import { isAlive } from './end-processes.ts';
 import type { OsUser } from './os-users.ts';

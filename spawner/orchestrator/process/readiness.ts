@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net';
 import { isAborted, pause } from '../../../core/abort.ts';
 import { DEFAULT_STANZA } from '../../../core/ids.ts';
-import type { NetworkAddress } from '../../../core/orchestrator.ts';
+import type { NetworkAddress } from '../../../core/pod-network.ts';
 import type { Readiness } from '../../../core/template.ts';
 import type { Listener } from './listeners.ts';
 import { portVariable } from './ports.ts';

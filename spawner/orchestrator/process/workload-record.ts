@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import type { OsUser } from './os-users.ts';
 
 /**

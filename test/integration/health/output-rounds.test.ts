@@ -4,7 +4,8 @@ import { OutputRounds } from '../../../control/resources/pods/reconcile/output-r
 import { positionOf, RunOutput } from '../../../control/resources/pods/reconcile/run-output.ts';
 import { untilAborted } from '../../../core/abort.ts';
 import type { LogStore } from '../../../core/log-store.ts';
-import type { PrintedOptions, WorkloadRef } from '../../../core/orchestrator.ts';
+import type { PrintedOptions } from '../../../core/workload-logs.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { linesAfter } from '../../../spawner/orchestrator/kubernetes/printed-lines.ts';
 import { until } from '../../support/until.ts';
 import { silentLog } from '../../support/silent-log.ts';

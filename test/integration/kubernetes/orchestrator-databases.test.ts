@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import neo4j from 'neo4j-driver';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Observation, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { Observation, WorkloadSpec } from '../../../core/workloads.ts';
 import type { PodSpec } from '../../../core/pod.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { controlPlaneProblem, startTestCluster, type TestCluster } from '../../support/kubernetes/index.ts';

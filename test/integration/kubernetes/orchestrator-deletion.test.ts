@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { createClusterObjects } from '../../../spawner/orchestrator/kubernetes/cluster-objects.ts';
 import { removeWorkload } from '../../../spawner/orchestrator/kubernetes/remove-workload.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { becomes, ensured, never, observed, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { controlPlaneProblem, startTestCluster, type TestCluster } from '../../support/kubernetes/index.ts';
 import { STRATEGIC_MERGE } from '../../support/kubernetes/kube-client.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Observation, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { Observation, WorkloadSpec } from '../../../core/workloads.ts';
 import type { PodSpec } from '../../../core/pod.ts';
 import { becomes, ensured, isPhase, never, observed, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';

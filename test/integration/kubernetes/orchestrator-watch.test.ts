@@ -1,6 +1,6 @@
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { WorkloadEvent, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadEvent, WorkloadSpec } from '../../../core/workloads.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { controlPlaneProblem, startTestCluster, type TestCluster } from '../../support/kubernetes/index.ts';
 import {

@@ -1,12 +1,7 @@
 import { podKey } from '../../../core/ids.ts';
-import type {
-  Observation,
-  Orchestrator,
-  WorkloadEvent,
-  WorkloadObservation,
-  WorkloadPhase,
-  WorkloadRef,
-} from '../../../core/orchestrator.ts';
+import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
+import type { Observation, WorkloadEvent, WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
 import { podRecord, workloadOf } from '../../support/pod-records.ts';
 import { noShell } from '../../support/no-shell.ts';
 

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { becomes, becomesAbsent, ensured, never } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
 import {

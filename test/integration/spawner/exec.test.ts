@@ -1,6 +1,6 @@
 import { readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { becomes, ensured, never } from '../../contract/orchestrator-harness.ts';
 import {
   asRoot,
@@ -13,6 +13,8 @@ import {
   walls,
 } from './process-harness.ts';
 
+/** Some names that a script around the command might want for itself. */
+const VARIABLES = { size: '10', code: '11', ready: '12', end: '13', group: '14' };
 const SURROUNDINGS = `
   const { readlinkSync, readFileSync } = require('node:fs');
   const ns = (name) => readlinkSync('/proc/self/ns/' + name);
@@ -25,6 +27,7 @@ const SURROUNDINGS = `
     cwd: process.cwd(),
     home: process.env.HOME,
     port: process.env.PORT,
+    variables: ${JSON.stringify(Object.keys(VARIABLES))}.map((name) => process.env[name]),
   }));
 `;
 
@@ -34,7 +37,7 @@ describe('a command in a process pod', () => {
   let pod: WorkloadSpec;
   beforeAll(async () => {
     running = runProcessOrchestrator(processOptions(root));
-    pod = scriptPod(SURROUNDINGS + SERVE);
+    pod = scriptPod(SURROUNDINGS + SERVE, { environmentVariables: VARIABLES });
     await ensured(running.orchestrator, pod);
     await becomes(running.orchestrator, pod, 'ready');
   });

@@ -15,7 +15,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { removeTree } from '../../../spawner/orchestrator/process/remove-tree.ts';
 import { readSmallFile } from '../../../spawner/orchestrator/process/small-file.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';

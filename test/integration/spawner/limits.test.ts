@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { openCgroups } from '../../../spawner/orchestrator/process/cgroups.ts';
 import { becomes, becomesAbsent, ensured, never } from '../../contract/orchestrator-harness.ts';
 import { podSpec } from '../../support/pod-records.ts';

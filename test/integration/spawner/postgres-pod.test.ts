@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { NetworkAddress, WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { NetworkAddress } from '../../../core/pod-network.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { probePostgresLogin } from '../../../spawner/orchestrator/process/postgres-login.ts';
 import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';

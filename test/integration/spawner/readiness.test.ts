@@ -1,6 +1,6 @@
 import { connect as connectTo, createServer, type AddressInfo, type Server } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { NetworkAddress } from '../../../core/orchestrator.ts';
+import type { NetworkAddress } from '../../../core/pod-network.ts';
 import { judgeBoltAnswers, probeBoltLogin } from '../../../spawner/orchestrator/process/bolt-probe.ts';
 import { watchPorts } from '../../../spawner/orchestrator/process/readiness.ts';
 import { until } from '../../support/until.ts';

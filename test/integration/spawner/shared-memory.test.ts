@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { WorkloadRef } from '../../../core/orchestrator.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { becomes, becomesAbsent, ensured, never } from '../../contract/orchestrator-harness.ts';
 import { podSpec } from '../../support/pod-records.ts';
 import {

@@ -2,7 +2,7 @@ import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { V1Pod } from '@kubernetes/client-node';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { podManifest } from '../../../spawner/orchestrator/kubernetes/manifests/pod.ts';
 import type { Recipe } from '../../../spawner/orchestrator/kubernetes/recipes/recipe.ts';
 import { recipeOf } from '../../../spawner/orchestrator/kubernetes/recipes/recipes.ts';

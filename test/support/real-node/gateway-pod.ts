@@ -1,4 +1,4 @@
-import type { StanzaAddress } from '../../../core/orchestrator.ts';
+import type { StanzaAddress } from '../../../core/pod-network.ts';
 import { programPath } from '../kubernetes/control-plane.ts';
 import { must } from './cluster-network.ts';
 import { PROGRAMS_IMAGE } from './images.ts';

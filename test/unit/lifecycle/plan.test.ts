@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { SPAWN_ATTEMPTS_MAX } from '../../../core/lifecycle/backoff.ts';
 import { planPod } from '../../../core/lifecycle/plan.ts';
 import { planSpawn, planSpawnResult } from '../../../core/lifecycle/spawn.ts';
-import type { EnsureResult, Observation, WorkloadObservation, WorkloadPhase } from '../../../core/orchestrator.ts';
-import { WORKLOAD_PHASES } from '../../../core/orchestrator.ts';
+import type { EnsureResult, Observation, WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
+import { WORKLOAD_PHASES } from '../../../core/workloads.ts';
 import { POD_STATUSES, type PodRecord, WISHES } from '../../../core/pod.ts';
 import { podRecord, workloadOf } from '../../support/pod-records.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { judgeStore } from '../../../core/lifecycle/clean-up.ts';
 import { planRecover, type RecoverableWorkload } from '../../../core/lifecycle/recover.ts';
-import type { WorkloadPhase } from '../../../core/orchestrator.ts';
+import type { WorkloadPhase } from '../../../core/workloads.ts';
 import type { PodRecord, VolumeMount } from '../../../core/pod.ts';
 import type { StoreIdentity } from '../../../core/store.ts';
 import { recordOfAnnotation } from '../../../control/store/record-schema.ts';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import type { WorkloadSpec } from '../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../core/workloads.ts';
 import type { PodSpec } from '../../../core/pod.ts';
 import { standingOf, wantedObjects } from '../../../spawner/orchestrator/kubernetes/make-workload.ts';
 import { nameServerRules } from '../../../spawner/orchestrator/kubernetes/manifests/network-policy.ts';

@@ -1,7 +1,9 @@
 import { errorText } from '../../../../core/errors.ts';
 import type { LogStore } from '../../../../core/log-store.ts';
 import type { Logger } from '../../../../core/logger.ts';
-import type { Orchestrator, WorkloadRef } from '../../../../core/orchestrator.ts';
+import type { WorkloadLogs } from '../../../../core/workload-logs.ts';
+import type { Workloads } from '../../../../core/workloads.ts';
+import type { WorkloadRef } from '../../../../core/workload-ref.ts';
 import type { OutputRounds } from './output-rounds.ts';
 import { RunOutput } from './run-output.ts';
 
@@ -9,7 +11,7 @@ const KEPT_BYTES = 10 * 1024 * 1024;
 
 export interface KeepOutputParts {
   readonly logs: LogStore;
-  readonly orchestrator: Pick<Orchestrator, 'logs' | 'printedSince'>;
+  readonly orchestrator: Pick<WorkloadLogs, 'logs' | 'printedSince'>;
   readonly log: Logger;
   /** Of a run whose output is being kept while it runs; false for any other. */
   readonly keepWatched?: OutputRounds['keepNow'];
@@ -44,7 +46,7 @@ export async function keepOutput(
  * signal aborts, which it then throws. One after the other, since each may be ten megabytes.
  */
 export async function keepAllOutput(
-  parts: KeepOutputParts & { readonly orchestrator: Pick<Orchestrator, 'list'> },
+  parts: KeepOutputParts & { readonly orchestrator: Pick<Workloads, 'list'> },
   signal: AbortSignal,
 ): Promise<void> {
   const workloads = await parts.orchestrator.list(signal);

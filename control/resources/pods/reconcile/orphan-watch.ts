@@ -9,7 +9,7 @@ import {
   type StoreTrust,
 } from '../../../../core/lifecycle/clean-up.ts';
 import type { Logger } from '../../../../core/logger.ts';
-import type { Orchestrator, WorkloadObservation } from '../../../../core/orchestrator.ts';
+import type { WorkloadObservation, Workloads } from '../../../../core/workloads.ts';
 import type { Store } from '../../../../core/store.ts';
 
 /** An operator's confirmation holds for this long. */
@@ -39,7 +39,7 @@ const NOTHING_HELD_BACK: HeldBackRemovals = { code: codeOf([]), limit: cleanUpLi
 /** Remembers since when a workload has had no record, and removes it when clean-up's rules allow. Lives for one term. */
 export class OrphanWatch {
   readonly #store: Store;
-  readonly #orchestrator: Pick<Orchestrator, 'remove'>;
+  readonly #orchestrator: Pick<Workloads, 'remove'>;
   readonly #clock: Clock;
   readonly #log: Logger;
   #firstSeen = new Map<string, number>();
@@ -49,7 +49,7 @@ export class OrphanWatch {
   readonly #confirmed = new Map<string, number>();
   #heldBack = NOTHING_HELD_BACK;
 
-  constructor(parts: { store: Store; orchestrator: Pick<Orchestrator, 'remove'>; clock: Clock; log: Logger }) {
+  constructor(parts: { store: Store; orchestrator: Pick<Workloads, 'remove'>; clock: Clock; log: Logger }) {
     this.#store = parts.store;
     this.#orchestrator = parts.orchestrator;
     this.#clock = parts.clock;

@@ -1,6 +1,8 @@
 import { isAborted } from '../../../../core/abort.ts';
 import type { KeptOutput, LogStore } from '../../../../core/log-store.ts';
-import type { Orchestrator, PrintedPart, WorkloadRef } from '../../../../core/orchestrator.ts';
+import type { Orchestrator } from '../../../../core/orchestrator.ts';
+import type { PrintedPart, WorkloadLogs } from '../../../../core/workload-logs.ts';
+import type { WorkloadRef } from '../../../../core/workload-ref.ts';
 
 /** From this size on, a run's output is kept: a kubelet may rotate a log of 256 KiB, and serves the newest file alone. */
 export const KEEP_AT_BYTES = 128 * 1024;
@@ -12,7 +14,7 @@ export type RunningWorkload = WorkloadRef & { readonly run: number; readonly nod
 
 export interface RunOutputOptions {
   readonly logs: LogStore;
-  readonly printedSince: NonNullable<Orchestrator['printedSince']>;
+  readonly printedSince: NonNullable<WorkloadLogs['printedSince']>;
   readonly followPrinted?: Orchestrator['followPrinted'];
 }
 

@@ -2,7 +2,7 @@ import type net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../../../../core/backoff.ts';
 import { kindOfError } from '../../../../core/error-code.ts';
-import type { DialGuard } from '../../../../core/orchestrator.ts';
+import type { DialGuard } from '../../../../core/pod-network.ts';
 import { onConnected } from '../../../socket/on-connected.ts';
 import { connectTappable } from '../../../bytes/tap.ts';
 

@@ -1,4 +1,4 @@
-import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import { ANNOTATION, LABEL, MANAGED_BY } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
 

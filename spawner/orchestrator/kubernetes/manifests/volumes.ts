@@ -1,5 +1,5 @@
 import type { V1PersistentVolumeClaim, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
-import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import { claimName, LABEL } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
 import type { Recipe } from '../recipes/recipe.ts';

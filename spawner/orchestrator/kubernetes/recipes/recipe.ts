@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { V1EnvVar, V1Probe } from '@kubernetes/client-node';
-import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../../core/workloads.ts';
 
 /** How an image is run: what its Pod needs beyond what all have. */
 export interface Recipe {

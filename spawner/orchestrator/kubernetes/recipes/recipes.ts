@@ -1,4 +1,4 @@
-import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import type { TemplateCatalog } from '../../../../core/template.ts';
 import { secretName } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';

@@ -1,4 +1,4 @@
-import type { WorkloadSpec } from '../../../../core/orchestrator.ts';
+import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import type { Credentials } from '../../../../core/pod.ts';
 import type { OsUser } from '../os-users.ts';
 
