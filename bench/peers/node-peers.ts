@@ -31,7 +31,7 @@ export const configurableHttpProxy: Peer = {
     const rest = ['--default-target', `http://127.0.0.1:${backends.web}`, '--no-prepend-path', '--log-level', 'error'];
     const env = { CONFIGPROXY_AUTH_TOKEN: 'bench' };
     const server = await startServer([process.execPath, program, ...where, ...tls, ...rest], web, env);
-    return { ...server, ports: { web } };
+    return { ...server, ports: { web }, hasHttp2: false };
   },
 };
 
@@ -56,6 +56,6 @@ httpProxy.createServer({
 `,
     );
     const server = await startServer([process.execPath, '--no-deprecation', file], web);
-    return { ...server, ports: { web } };
+    return { ...server, ports: { web }, hasHttp2: false };
   },
 };

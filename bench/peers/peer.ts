@@ -27,6 +27,8 @@ export interface Setting {
 export interface RunningPeer extends StartedServer {
   /** Where it serves what; a service it cannot serve is not there. */
   readonly ports: Readonly<Partial<Record<Service, number>>>;
+  /** Absent: it has. */
+  readonly hasHttp2?: boolean;
 }
 
 export interface Peer {

@@ -1,10 +1,13 @@
-import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { freePorts } from '../../test/support/free-ports.ts';
 import { Program } from '../../test/support/program.ts';
 import { run } from '../../test/support/run.ts';
+import { until } from '../../test/support/until.ts';
 import { HOSTS, type Service } from './peer.ts';
-import { LOAD_CORE, PEER_CORE, pinTo, withDescendants } from './processes.ts';
+import { LOAD_CORE, PEER_CORE, pinTo, startServer, withDescendants } from './processes.ts';
+
+const BACKEND = join(import.meta.dirname, 'backend.mjs');
 
 export interface PodgateWithBackends {
   readonly port: number;
@@ -12,10 +15,15 @@ export interface PodgateWithBackends {
   readonly postgres: { readonly user: string; readonly password: string };
   /** Of the worker alone: control and supervisor do nothing for a connection. */
   readonly pids: () => readonly number[];
+  /** The worker alone. */
+  readonly restart: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
-/** The whole program with one worker, which has the core of what is measured; its pods are everybody's backends. */
+/**
+ * The whole program with one worker, which has the core of what is measured. Others cannot dial its pods, which have networks
+ * of their own, so they get the same backend outside of it; only Postgres they reach by the relay for programs of this machine.
+ */
 export async function startPodgate(setting: {
   readonly directory: string;
   readonly certificateFile: string;
@@ -25,14 +33,17 @@ export async function startPodgate(setting: {
   const config = join(directory, 'podgate.yaml');
   await writeFile(
     config,
-    `certificates: [{certificateFile: ${certificateFile}, keyFile: ${keyFile}}]\naccessLog: {to: off}\n`,
+    `certificates: [{certificateFile: ${certificateFile}, keyFile: ${keyFile}}]
+accessLog: {to: off}
+# All clients have one address here.
+limits: {connectionsPerAddress: 10000, connectionsPerPod: 10000, connectionsPerAddressAtPod: 10000}
+`,
   );
   const program = await Program.start({ workers: 1, env: { PODGATE_CONFIG: config } });
   await program.createPod({
     pod_id: 'bench',
     pod_template: 'podgate/process',
-    command: ['node', join(import.meta.dirname, 'backend.mjs')],
-    environment_variables: { TELL: 'ports' },
+    command: ['node', BACKEND],
     networking: {
       default: { protocol: 'tcp', port: 5000 },
       web: { protocol: 'http', port: 5001 },
@@ -43,28 +54,34 @@ export async function startPodgate(setting: {
   const { body } = await program.get('/v3/pods/benchpg/credentials');
   const { user_username: user, user_password: password } = body.result as Record<string, string>;
   const workers = (): readonly number[] => program.children('worker').map(({ pid }) => pid);
-  await pinTo(LOAD_CORE, withDescendants(program.pid));
+  const outside = await backendOutside();
+  await pinTo(LOAD_CORE, [...withDescendants(program.pid), ...outside.pids()]);
   await pinTo(PEER_CORE, workers());
   return {
     port: program.httpsPort,
-    backends: { ...portsOf(program), postgres: await postgresPort(program, user ?? '', password ?? '') },
+    backends: { ...outside.ports, postgres: await postgresPort(program, user ?? '', password ?? '') },
     postgres: { user: user ?? '', password: password ?? '' },
     pids: workers,
-    stop: () => program.dispose(),
+    restart: async () => {
+      const [before] = workers();
+      if (before === undefined) throw new Error('there is no worker');
+      process.kill(before, 'SIGKILL');
+      await until('another worker is there', () => workers().some((pid) => pid !== before));
+      await program.ready();
+      await pinTo(PEER_CORE, workers());
+    },
+    stop: async () => {
+      await outside.stop();
+      await program.dispose();
+    },
   };
 }
 
-/** The ports that were allotted to the stanzas, from the environment of the pod's process. */
-function portsOf(program: Program): { echo: number; web: number; bulk: number } {
-  const pod = withDescendants(program.pid).find((pid) => variableOf(pid, 'TELL') === 'ports');
-  if (pod === undefined) throw new Error('the pod is not found');
-  const port = (name: string): number => Number(variableOf(pod, name));
-  return { echo: port('PORT'), web: port('PORT_WEB'), bulk: port('PORT_BULK') };
-}
-
-function variableOf(pid: number, name: string): string | null {
-  const entries = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-  return entries.find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1) ?? null;
+async function backendOutside() {
+  const [echo = 0, web = 0, bulk = 0] = await freePorts(3);
+  const ports = { PORT: String(echo), PORT_WEB: String(web), PORT_BULK: String(bulk) };
+  const server = await startServer([process.execPath, BACKEND], bulk, ports);
+  return { ...server, ports: { echo, web, bulk } };
 }
 
 async function postgresPort(program: Program, user: string, password: string): Promise<number> {

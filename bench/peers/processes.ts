@@ -42,6 +42,8 @@ export async function pinTo(core: string, pids: readonly number[]): Promise<void
 
 export interface StartedServer {
   readonly pids: () => readonly number[];
+  /** What serves afterwards has just been started, on the same ports. */
+  readonly restart: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -51,18 +53,26 @@ export async function startServer(
   port: number,
   env: Readonly<Record<string, string>> = {},
 ): Promise<StartedServer> {
-  const child = spawn('taskset', ['-c', PEER_CORE, ...command], {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  const keep = (text: string): void => void (output = (output + text).slice(-10_000));
-  child.stdout.setEncoding('utf8').on('data', keep);
-  child.stderr.setEncoding('utf8').on('data', keep);
-  await until(`${command[0] ?? ''} takes connections`, () => child.exitCode !== null || takesConnections(port));
-  if (child.exitCode !== null) throw new Error(`${command.join(' ')} ended:\n${output}`);
+  const start = async (): Promise<ChildProcess> => {
+    const child = spawn('taskset', ['-c', PEER_CORE, ...command], {
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    const keep = (text: string): void => void (output = (output + text).slice(-10_000));
+    child.stdout.setEncoding('utf8').on('data', keep);
+    child.stderr.setEncoding('utf8').on('data', keep);
+    await until(`${command[0] ?? ''} takes connections`, () => child.exitCode !== null || takesConnections(port));
+    if (child.exitCode !== null) throw new Error(`${command.join(' ')} ended:\n${output}`);
+    return child;
+  };
+  let child = await start();
   return {
     pids: () => withDescendants(child.pid ?? 0),
+    restart: async () => {
+      await ended(child);
+      child = await start();
+    },
     stop: () => ended(child),
   };
 }

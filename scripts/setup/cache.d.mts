@@ -14,3 +14,4 @@ export function preparedRealNodeHome(hash: string): string;
 export function preparedRealNodeImages(): string;
 export const TAPIPY_VERSION: string;
 export function preparedTapipy(): string;
+export function preparedNewerDebian(): string;

@@ -83,3 +83,8 @@ export function preparedNodePeers() {
 export function preparedH2spec() {
   return join(cacheRoot(), `h2spec-${H2SPEC_VERSION}`);
 }
+
+/** Programs of a newer Debian that `bench/peers.ts` unpacks to be compared with; they may not be there (yet). */
+export function preparedNewerDebian() {
+  return join(cacheRoot(), 'bench-debian-trixie');
+}
