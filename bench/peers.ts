@@ -78,10 +78,7 @@ async function main(): Promise<number> {
     }
     console.error(`${machine()}; load before ${loadavg()[0]?.toFixed(1) ?? '?'}`);
     const bench = { directory, caFile: files.caFile, postgres: podgate.postgres };
-    const measured: Measured[] = [];
-    for (const scenario of SCENARIOS.filter(({ letter }) => options.letters.includes(letter))) {
-      measured.push(await measure(scenario, running, bench, options));
-    }
+    const measured = await Promise.race([measureAll(running, bench, options), interrupted()]);
     console.log(
       `\n${machine()}; load at the end ${loadavg()[0]?.toFixed(1) ?? '?'}\n\n${tableOf(measured, [...running.keys()])}`,
     );
@@ -136,6 +133,25 @@ async function certificateFiles(directory: string) {
   await writeFile(files.keyFile, key, { mode: 0o600 });
   await writeFile(bothFile, certificate + key, { mode: 0o600 });
   return { ...files, bothFile };
+}
+
+/** So that Ctrl-C stops what was started, too. */
+function interrupted(): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => reject(new Error(signal)));
+  });
+}
+
+async function measureAll(
+  running: ReadonlyMap<string, RunningPeer>,
+  bench: Bench,
+  options: Options,
+): Promise<readonly Measured[]> {
+  const measured: Measured[] = [];
+  for (const scenario of SCENARIOS.filter(({ letter }) => options.letters.includes(letter))) {
+    measured.push(await measure(scenario, running, bench, options));
+  }
+  return measured;
 }
 
 /** In turn, round after round: what the machine does meanwhile meets them all. The first round warms up, and is dropped. */

@@ -73,10 +73,10 @@ export class ClientStream implements ExchangeClient {
     this.#stream = options.stream;
     this.#isBodyDone = options.endsHere;
     this.#stream.on('error', ignore).once('aborted', this.#onAborted).once('close', this.#onClose);
-    // One that was never read is reset by the library as soon as it is answered, in the middle of what a slow client has
-    // not yet taken.
-    if (options.endsHere) this.#stream.resume();
-    else this.#stream.pause();
+    // Paused also without a body: a stream that was never touched is reset by the library as soon as it is answered, in the
+    // middle of what a slow client has not yet taken; and one that is read to its end is destroyed before the callback of its
+    // last write, for which the library makes an error with a stack trace that nobody sees.
+    this.#stream.pause();
     this.#telemetry = options.parts.began(options.client.info, 'h2');
     this.#telemetry.id = this.#requestId;
     this.#begin();
