@@ -19,7 +19,7 @@ Prints CPU per operation as a table for bench/RESULTS.md: median of the rounds, 
 same round (median, smallest to largest), then median / p99 of the time that an operation takes.
 
   node bench/peers.ts [--seconds 4] [--rounds 3] [--only a,b] [--peers nginx,HAProxy]
-  node bench/peers.ts --quick   a minute or two beside nginx 1.26; fails when a ratio is more than twice the recorded one
+  node bench/peers.ts --quick   a minute or two beside nginx 1.26; fails on a ratio above twice the recorded one
 
 ${SCENARIOS.map(({ letter, title, connections, unit }) => `  ${letter}  ${title}, ${connections} connections (${unit})`).join('\n')}
 
@@ -54,7 +54,13 @@ interface Measured {
 }
 
 async function main(): Promise<number> {
-  const options = optionsOf();
+  let options: Options | null;
+  try {
+    options = optionsOf();
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    return 2;
+  }
   if (options === null) return 2;
   const directory = await mkdtemp(join(tmpdir(), 'podgate-peers-'));
   const running = new Map<string, RunningPeer>();
@@ -78,11 +84,17 @@ async function main(): Promise<number> {
     }
     console.error(`${machine()}; load before ${loadavg()[0]?.toFixed(1) ?? '?'}`);
     const bench = { directory, caFile: files.caFile, postgres: podgate.postgres };
-    const measured = await Promise.race([measureAll(running, bench, options), interrupted()]);
+    const interruption = interrupted();
+    const measured = await Promise.race([measureAll(running, bench, options), interruption]);
     console.log(
       `\n${machine()}; load at the end ${loadavg()[0]?.toFixed(1) ?? '?'}\n\n${tableOf(measured, [...running.keys()])}`,
     );
-    return options.isQuick ? await tooExpensive(measured) : 0;
+    if (!options.isQuick) return 0;
+    const suspects = await tooExpensive(measured);
+    if (suspects.length === 0) return 0;
+    console.log(`\nOnce more, in case another program took the time: ${suspects.join(', ')}`);
+    const again = await Promise.race([measureAll(running, bench, { ...options, letters: suspects }), interruption]);
+    return (await tooExpensive(again)).length === 0 ? 0 : 1;
   } catch (error) {
     console.error(error instanceof Error ? (error.stack ?? error.message) : error);
     return 1;
@@ -207,17 +219,16 @@ function ratiosOf(name: string, samples: Measured['samples']): readonly number[]
   });
 }
 
-async function tooExpensive(measured: readonly Measured[]): Promise<number> {
+/** The letters of what costs more than it may. */
+async function tooExpensive(measured: readonly Measured[]): Promise<readonly string[]> {
   const recorded = JSON.parse(await readFile(RECORDED_FILE, 'utf8')) as Readonly<Record<string, number>>;
-  let code = 0;
-  for (const { scenario, samples } of measured) {
+  return measured.flatMap(({ scenario: { letter, title }, samples }) => {
     const { median: ratio } = quantiles(ratiosOf('podgate', samples));
-    const usual = recorded[scenario.letter];
-    if (usual !== undefined && ratio <= usual * TOO_MUCH) continue;
-    console.log(`\n${scenario.title}: ${ratio.toFixed(2)} of nginx, recorded is ${usual?.toFixed(2) ?? 'nothing'}`);
-    code = 1;
-  }
-  return code;
+    const usual = recorded[letter];
+    if (usual !== undefined && ratio <= usual * TOO_MUCH) return [];
+    console.log(`\n${title}: ${ratio.toFixed(2)} of nginx, recorded is ${usual?.toFixed(2) ?? 'nothing'}`);
+    return [letter];
+  });
 }
 
 process.exitCode = await main();
