@@ -17,6 +17,7 @@ import { permissionOperations, SetPermission } from './objects/permission-operat
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
 import { miscOperations, type Readiness } from './resources/health/operations.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
+import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
 import { podEvents } from './resources/pods/pod-events.ts';
@@ -94,6 +95,7 @@ export function createApi(options: ApiOptions): Api {
       }),
     }),
     connectionsOperation(pods),
+    execOperation(pods),
     ...permissionOperations('pod', pods.permissions),
     ...tenantOperations(options),
     ...miscOperations(options.readiness, options.log),
@@ -103,6 +105,7 @@ export function createApi(options: ApiOptions): Api {
     named: {
       ...schemas,
       SetPermission,
+      ExecutePodCommands,
       Pod: PodAnswer,
       PodConnections: PodConnectionsAnswer,
       Certificates: CertificatesAnswer,

@@ -1,13 +1,13 @@
 import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
 import { heartbeatText, openingText } from '../../http/event-text.ts';
+import { type PlaceLimits, Places } from '../../http/limits/places.ts';
 import { ChangeHub } from './change-hub.ts';
 import { EventQueue } from './event-queue.ts';
 import { EventSelection } from './event-selection.ts';
 import { placeText } from './feed-place.ts';
 import type { ChangesView, ObservedKind } from './observed-kind.ts';
 import { Replay } from './replay.ts';
-import { DEFAULT_STREAM_LIMITS, type StreamLimits, StreamPlaces } from './stream-places.ts';
 
 /** Well below what proxies call silence. */
 const HEARTBEAT_MS = 15_000;
@@ -16,12 +16,13 @@ const LIFETIME_MS = 15 * 60_000;
 /** After which clients reconnect. */
 const RETRY_MS = 2_000;
 const QUEUE_BYTES = 128 * 1024;
+const LIMITS: PlaceLimits = { all: 1_024, perTenant: 512, perUser: 16 };
 
 export interface EventStreamOptions {
   readonly store: Pick<Store, 'changes' | 'identity'>;
   readonly kinds: readonly ObservedKind[];
   readonly log: Logger;
-  readonly limits?: StreamLimits;
+  readonly limits?: PlaceLimits;
   /** Of events that a client has not taken yet. Beyond it, its stream ends. */
   readonly queueBytes?: number;
   readonly heartbeatMs?: number;
@@ -37,13 +38,18 @@ export interface StreamRequest extends ChangesView {
 export class EventStreams {
   readonly #options: EventStreamOptions;
   readonly #hub: ChangeHub;
-  readonly #places: StreamPlaces;
+  readonly #places: Places;
   #tooSlow = 0;
 
   constructor(options: EventStreamOptions) {
     this.#options = options;
     this.#hub = new ChangeHub(options);
-    this.#places = new StreamPlaces(options.limits ?? DEFAULT_STREAM_LIMITS);
+    this.#places = new Places({
+      limits: options.limits ?? LIMITS,
+      what: 'streams of events open',
+      remedy: 'Close one of them.',
+      full: 'All streams of events are in use.',
+    });
   }
 
   get count(): number {

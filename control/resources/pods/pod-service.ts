@@ -7,6 +7,8 @@ import { type ChangedPod, podObjects } from './pod-objects.ts';
 import { createPod } from './create-pod.ts';
 import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import { createExecPlaces } from './exec/exec-places.ts';
+import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-commands.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
   getPod,
@@ -50,6 +52,7 @@ export interface PodService {
   credentials(caller: Caller, podId: string): Promise<Credentials>;
   readonly permissions: ObjectPermissions;
   connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
+  runCommands(caller: Caller, request: CommandsRequest): Promise<RunCommands>;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
   /** What the caller's own pods use, and may use, by the quota of a user. */
@@ -61,6 +64,7 @@ export interface PodService {
 
 export function createPodService(parts: PodParts): PodService {
   const mutex = new KeyedMutex();
+  const execPlaces = createExecPlaces();
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
     list: (caller, options) => listPods(parts, caller, options),
@@ -77,6 +81,7 @@ export function createPodService(parts: PodParts): PodService {
       mutex,
     }),
     connections: (caller, podId) => readConnections(parts, caller, podId),
+    runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
     environment: (caller, record) => readEnvironment(parts, caller, record),

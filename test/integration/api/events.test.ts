@@ -134,7 +134,7 @@ test('a stream ends after its lifetime, so that a token that has expired shows n
 
 test('a user has a bounded number of streams, and gets their places back', async () => {
   await stand.close();
-  stand = await ApiStand.start({ events: { limits: { streams: 3, streamsPerTenant: 3, streamsPerUser: 2 } } });
+  stand = await ApiStand.start({ events: { limits: { all: 3, perTenant: 3, perUser: 2 } } });
   const first = await open('alice');
   await open('alice');
   expect((await stand.call('alice', 'GET', '/v3/pods/events')).status).toBe(429);

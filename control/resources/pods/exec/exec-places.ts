@@ -1,0 +1,14 @@
+import { type PlaceLimits, Places } from '../../../http/limits/places.ts';
+
+/** In all, as many as the orchestrator runs at a time (EXEC_TOTAL_MAX): nobody can take them all. */
+const LIMITS: PlaceLimits = { all: 32, perTenant: 16, perUser: 4 };
+
+/** What users run in pods through this replica, whichever operation runs it. */
+export function createExecPlaces(): Places {
+  return new Places({
+    limits: LIMITS,
+    what: 'commands or transfers running in pods',
+    remedy: 'Wait until one of them ends.',
+    full: 'Too many commands are running in pods.',
+  });
+}
