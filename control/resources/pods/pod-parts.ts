@@ -6,6 +6,7 @@ import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { WorkloadLogs } from '../../../core/workload-logs.ts';
 import type { Resources } from '../../../core/pod.ts';
 import type { Store } from '../../../core/store.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
@@ -36,7 +37,7 @@ export interface PodLimits {
 export interface PodParts {
   readonly store: Store;
   readonly logs: LogStore;
-  readonly orchestrator: Orchestrator;
+  readonly orchestrator: WorkloadLogs & Pick<Orchestrator, 'shell'>;
   readonly vault: Vault;
   readonly templates: TemplateCatalog;
   readonly feed: RouteFeed;

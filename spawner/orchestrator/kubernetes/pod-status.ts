@@ -1,5 +1,5 @@
-import { constants } from 'node:os';
 import type { WorkloadPhase } from '../../../core/workloads.ts';
+import { signalName } from '../exec/shell-exit.ts';
 import type { ContainerEnd, ContainerView, PodView } from './objects.ts';
 
 /** Fewer failures than this are no crash loop yet: the first restart comes at once, and often all is well then. */
@@ -214,8 +214,7 @@ function endMessage(end: ContainerEnd): string {
 function signalOf({ signal, exitCode }: ContainerEnd): string | null {
   const number = signal ?? (exitCode !== null && (exitCode === 137 || exitCode === 143) ? exitCode - 128 : null);
   if (number === null || number === 0) return null;
-  const name = Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
-  return name ?? `signal ${number}`;
+  return signalName(number) ?? `signal ${number}`;
 }
 
 function said(message: string): string {

@@ -18,7 +18,6 @@ import type { PodConnectionsReader } from '../../../core/pod-connections-reader.
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import type { Quotas } from '../../../core/quota.ts';
@@ -76,7 +75,7 @@ export class ApiStand {
     this.api = createApi({
       store: this.database.store,
       logs: this.database.logs,
-      orchestrator: this.#orchestrator(),
+      orchestrator: { logs: () => this.workloadLogs(), shell: noShell },
       vault: openKeyringVault(join(directory, 'keyring.json')),
       templates: createTemplateCatalog(),
       feed: { waitRoutable: (...asked) => this.routable(...asked) },
@@ -204,24 +203,6 @@ export class ApiStand {
       puts: [podPut({ ...stored.value, ...change }, stored.revision)],
     });
     if (result.kind !== 'committed') throw new Error(result.kind);
-  }
-
-  #orchestrator(): Orchestrator {
-    const unused = (): never => {
-      throw new Error('the API never asks for this');
-    };
-    return {
-      ensure: unused,
-      remove: unused,
-      observe: unused,
-      glimpse: unused,
-      list: unused,
-      records: unused,
-      watch: unused,
-      run: unused,
-      shell: noShell,
-      logs: () => this.workloadLogs(),
-    };
   }
 
   #logger(): Logger {

@@ -2,7 +2,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createHealthLoop, type HealthLoop } from '../../../control/resources/pods/reconcile/health-loop.ts';
+import {
+  createHealthLoop,
+  type HealthLoop,
+  type HealthLoopOptions,
+} from '../../../control/resources/pods/reconcile/health-loop.ts';
 import { createLeadership } from '../../../control/leadership/leadership.ts';
 import { createStoreJudge, type StoreJudge } from '../../../control/store/store-judge.ts';
 import { confirmRemovals } from '../../../control/operator/confirm-removals.ts';
@@ -15,7 +19,6 @@ import type { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import type { CertificateReport } from '../../../core/certificate-admin.ts';
 import type { Leadership } from '../../../core/leadership.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { WorkloadObservation } from '../../../core/workloads.ts';
 import type { Replicas } from '../../../core/replicas.ts';
 import { createOperatorServer, type OperatorServer } from '../../../main/operator-server.ts';
@@ -25,7 +28,6 @@ import { podRecord, workloadOf } from '../../support/pod-records.ts';
 import { run } from '../../support/run.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
-import { noShell } from '../../support/no-shell.ts';
 
 const CLI = join(import.meta.dirname, '../../../bin/podgate.mjs');
 const ELEVEN_MINUTES_MS = 11 * 60_000;
@@ -57,7 +59,7 @@ beforeEach(async () => {
   database = openSqliteDatabase({ path, clock, log: silentLog, memory: createStoreMemory() });
   const { store, queue, lock, logs } = database;
   const log: Logger = { ...silentLog, warn: (...args) => void logged.push(JSON.stringify(args)) };
-  const orchestrator: Orchestrator = {
+  const orchestrator: HealthLoopOptions['orchestrator'] = {
     ensure: async () => ({ kind: 'ensured' }),
     remove: async ({ uid }, { data }) => {
       expect(data).toBe('keep');
@@ -74,8 +76,6 @@ beforeEach(async () => {
     },
     watch: (signal) => untilAborted(signal),
     logs: async () => '',
-    run: async () => undefined,
-    shell: noShell,
   };
   judge = createStoreJudge({ store, guard: database.guard, orchestrator });
   leadership = createLeadership({ lock, name: 'health', clock, log: silentLog, retryMs: 20 });

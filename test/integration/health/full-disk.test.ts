@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createHealthLoop } from '../../../control/resources/pods/reconcile/health-loop.ts';
+import { createHealthLoop, type HealthLoopOptions } from '../../../control/resources/pods/reconcile/health-loop.ts';
 import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
 import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
 import { createLeadership } from '../../../control/leadership/leadership.ts';
@@ -8,14 +8,12 @@ import { keepAllOutput } from '../../../control/resources/pods/reconcile/keep-ou
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { LogStore } from '../../../core/log-store.ts';
-import type { Orchestrator } from '../../../core/orchestrator.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { Chance } from '../../sim/scheduler.ts';
 import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
-import { noShell } from '../../support/no-shell.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const full = (): never => {
@@ -45,7 +43,7 @@ afterEach(async () => {
 
 /** A health loop where the output of pods cannot be written. */
 function start(): void {
-  const orchestrator: Orchestrator = {
+  const orchestrator: HealthLoopOptions['orchestrator'] = {
     ensure: async (workload) => workloads.ensure(workload),
     remove: async (ref, options) => workloads.remove(ref, options),
     observe: async (ref) => workloads.observe(ref),
@@ -59,8 +57,6 @@ function start(): void {
       // The regular pass is enough here.
     },
     logs: async () => 'what it printed',
-    run: async () => undefined,
-    shell: noShell,
   };
   const { store, queue, lock } = database;
   const loop = createHealthLoop({

@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { createHealthLoop } from '../../../control/resources/pods/reconcile/health-loop.ts';
+import { createHealthLoop, type HealthLoopOptions } from '../../../control/resources/pods/reconcile/health-loop.ts';
 import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
 import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
 import { createLeadership } from '../../../control/leadership/leadership.ts';
@@ -12,7 +12,6 @@ import { createStoreMemory } from '../../../control/store/store-guard.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../../core/ids.ts';
 import { startRunChange } from '../../../core/lifecycle/plan.ts';
-import type { Orchestrator } from '../../../core/orchestrator.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import type { StoreMemory } from '../../../core/store.ts';
 import { createSpawner } from '../../../spawner/spawner.ts';
@@ -21,7 +20,6 @@ import { SimOrchestrator } from '../../sim/sim-orchestrator.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
-import { noShell } from '../../support/no-shell.ts';
 
 const PASS_MS = 20;
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
@@ -43,7 +41,7 @@ class ControlPlane {
     this.database = openSqliteDatabase({ path: join(directory, file), clock, log: silentLog, memory });
     const { store, queue, lock, logs } = this.database;
     this.feed = new ControlRouteFeed({ store, log: silentLog, baseHostOf: () => 'localhost' });
-    const orchestrator: Orchestrator = {
+    const orchestrator: HealthLoopOptions['orchestrator'] = {
       ensure: async (workload) => workloads.ensure(workload),
       remove: async (ref, options) => workloads.remove(ref, options),
       observe: async (ref) => workloads.observe(ref),
@@ -57,8 +55,6 @@ class ControlPlane {
       // Nothing is told: what these tests look at comes by the regular pass.
       watch: (signal) => untilAborted(signal),
       logs: async () => '',
-      run: async () => undefined,
-      shell: noShell,
     };
     this.judge = createStoreJudge({ store, guard: this.database.guard, orchestrator });
     const health = createHealthLoop({

@@ -2,17 +2,15 @@
  * A process with one health loop, for paused-leader.test.ts, which stops it (SIGSTOP) in the middle of its work: while
  * it observes a workload, between the reading of the record and what follows from it.
  */
-import { createHealthLoop } from '../../../control/resources/pods/reconcile/health-loop.ts';
+import { createHealthLoop, type HealthLoopOptions } from '../../../control/resources/pods/reconcile/health-loop.ts';
 import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
 import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
 import { createLeadership } from '../../../control/leadership/leadership.ts';
 import { createStoreJudge } from '../../../control/store/store-judge.ts';
 import { openRedisDatabase } from '../../../control/store/redis/redis-database.ts';
-import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
-import { noShell } from '../../support/no-shell.ts';
 
 export interface PausedLeaderOptions {
   readonly url: string;
@@ -42,7 +40,7 @@ const { record } = options;
 const { storeId } = await store.identity();
 const present = workloadOf(record, { storeId, commit: 1 });
 
-const orchestrator: Orchestrator = {
+const orchestrator: HealthLoopOptions['orchestrator'] = {
   ensure: async () => ({ kind: 'wait', reason: 'not here' }),
   remove: async () => say('removed'),
   async observe() {
@@ -59,8 +57,6 @@ const orchestrator: Orchestrator = {
     await new Promise((resolve) => signal.addEventListener('abort', resolve));
   },
   logs: async () => '',
-  run: async () => undefined,
-  shell: noShell,
 };
 const leadership = createLeadership({
   lock,

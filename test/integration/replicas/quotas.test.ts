@@ -18,7 +18,6 @@ import { silentLog } from '../../support/silent-log.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
-import { noShell } from '../../support/no-shell.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const usageOf = createUsageOf(({ persistentVolume }) => persistentVolume);
@@ -62,11 +61,7 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
   const unused = (): never => {
     throw new Error('not asked for here');
   };
-  const orchestrator = {
-    ...{ ensure: unused, remove: unused, observe: unused, glimpse: unused, list: unused, records: unused },
-    ...{ watch: unused, logs: unused, run: unused },
-    shell: noShell,
-  };
+  const orchestrator = { logs: unused, shell: { exec: unused } };
   return createPodService({
     store,
     logs,

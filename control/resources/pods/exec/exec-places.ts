@@ -1,7 +1,8 @@
+import { EXEC_TOTAL_MAX } from '../../../../core/shell.ts';
 import { type PlaceLimits, Places } from '../../../http/limits/places.ts';
 
-/** In all, as many as the orchestrator runs at a time (EXEC_TOTAL_MAX): nobody can take them all. */
-const LIMITS: PlaceLimits = { all: 32, perTenant: 16, perUser: 4 };
+/** In all, as many as the orchestrator runs at a time: nobody can take them all. */
+const LIMITS: PlaceLimits = { all: EXEC_TOTAL_MAX, perTenant: 16, perUser: 4 };
 
 /** What users run in pods through this replica, whichever operation runs it. */
 export function createExecPlaces(): Places {

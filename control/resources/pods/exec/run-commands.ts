@@ -98,10 +98,10 @@ async function runAll(
 }
 
 /** Throws what keeps a command from running. */
-export function requireRun(result: Pick<ExecResult, 'kind'> & { readonly reason?: string }): void {
-  const publicMessages = result.reason === undefined ? {} : { publicMessages: [result.reason] };
-  if (result.kind === 'refused') throw new PodgateError('api.conflict', publicMessages);
-  if (result.kind === 'busy') throw new PodgateError('api.too-many-requests', publicMessages);
+function requireRun(result: ExecResult): void {
+  if (result.kind !== 'refused' && result.kind !== 'busy') return;
+  const code = result.kind === 'refused' ? 'api.conflict' : 'api.too-many-requests';
+  throw new PodgateError(code, { publicMessages: [result.reason] });
 }
 
 function outcomeOf(
@@ -125,7 +125,7 @@ function outcomeOf(
 }
 
 /** POSIX 2.8.2. */
-export function shellCodeOf(exit: ExecExit): number {
+function shellCodeOf(exit: ExecExit): number {
   if (exit.kind === 'code') return exit.code;
   return 128 + (Object.entries(constants.signals).find(([name]) => name === exit.signal)?.[1] ?? 0);
 }

@@ -4,8 +4,8 @@ import { podKey } from '../../../../core/ids.ts';
 import type { Leadership, Term } from '../../../../core/leadership.ts';
 import { planPod } from '../../../../core/lifecycle/plan.ts';
 import type { Logger } from '../../../../core/logger.ts';
-import type { Orchestrator } from '../../../../core/orchestrator.ts';
-import type { Observation, WorkloadObservation } from '../../../../core/workloads.ts';
+import type { WorkloadLogs } from '../../../../core/workload-logs.ts';
+import type { Observation, WorkloadObservation, Workloads } from '../../../../core/workloads.ts';
 import { actingParts } from '../../../leadership/acting-parts.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
 import { listAll } from '../../../../core/list-all.ts';
@@ -26,7 +26,7 @@ const RESEAL_EVERY_MS = 3_600_000;
 const STREAM_RETRY_MS = 500;
 
 export interface HealthLoopOptions extends ReconcileParts {
-  readonly orchestrator: Orchestrator;
+  readonly orchestrator: Workloads & WorkloadLogs;
   readonly judge: StoreJudge;
   readonly leadership: Leadership;
   /** Of every replica: the watch has told something of this workload; its route may be another. */

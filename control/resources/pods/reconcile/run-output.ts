@@ -1,6 +1,5 @@
 import { isAborted } from '../../../../core/abort.ts';
 import type { KeptOutput, LogStore } from '../../../../core/log-store.ts';
-import type { Orchestrator } from '../../../../core/orchestrator.ts';
 import type { PrintedPart, WorkloadLogs } from '../../../../core/workload-logs.ts';
 import type { WorkloadRef } from '../../../../core/workload-ref.ts';
 
@@ -15,7 +14,7 @@ export type RunningWorkload = WorkloadRef & { readonly run: number; readonly nod
 export interface RunOutputOptions {
   readonly logs: LogStore;
   readonly printedSince: NonNullable<WorkloadLogs['printedSince']>;
-  readonly followPrinted?: Orchestrator['followPrinted'];
+  readonly followPrinted?: WorkloadLogs['followPrinted'];
 }
 
 /** How far the output of a run was read; what its newest program printed, and the one before, in UTF-16 code units. */
