@@ -205,7 +205,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
       ['get', '', 'nodes'],
       ['list', '', 'nodes'],
       ['list', '', 'namespaces'],
-      ['create', '', 'pods/exec'],
+      ['create', '', 'pods/proxy'],
       ['create', '', 'pods/attach'],
       ['create', '', 'pods/portforward'],
       ['create', '', 'pods/eviction'],
