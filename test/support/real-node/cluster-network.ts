@@ -89,6 +89,8 @@ async function furnish(holder: GuardedProcess): Promise<ClusterNetwork> {
     async attachNode(index, pid) {
       const node = async (...args: readonly string[]) => must('nsenter', [`--net=/proc/${pid}/ns/net`, 'ip', ...args]);
       const peer = ['peer', 'name', 'eth0', 'netns', String(pid)];
+      // Of the same node before a reboot: the kernel takes a network apart some time after its last process has ended.
+      await run(...enter('ip', ['link', 'delete', cable(index)]));
       await inside('link', 'add', cable(index), 'type', 'veth', ...peer);
       await inside('link', 'set', cable(index), 'master', SWITCH, 'up');
       await node('link', 'set', 'lo', 'up');
