@@ -21,7 +21,7 @@ const PROXY_LAYERS = [
   ['proxy-protocol', 'telemetry'],
   ['sniff', 'session'],
   ['protocols/http/wire', 'protocols/postgres/cancel', 'protocols/postgres', 'protocols/bolt', 'protocols/tcp'],
-  ['protocols/http/responses', 'protocols/passthrough'],
+  ['protocols/http/responses', 'protocols/passthrough', 'protocols/egress'],
   ['protocols/http/exchange'],
   ['protocols/http/http1', 'protocols/http/http2'],
   ['protocols/http'],

@@ -1,3 +1,5 @@
+import type { EgressRules } from '../core/egress.ts';
+
 /**
  * All settings, checked and with defaults filled in. Made once, by the supervisor, and handed to its children as JSON:
  * plain values only, and no secret among them (files that hold secrets are named, tenants' keys are public).
@@ -220,10 +222,17 @@ export interface ProcessConfig {
   readonly ephemeralStorage: { readonly limitMiB: number | null };
   /** Files and directories of home and volume. */
   readonly files: number | null;
+  /** What pods reach beside the gateway; null = nothing. Only for pods with a network namespace of their own. */
+  readonly egress: EgressConfig | null;
   /** `auto`: a program that a template needs and this machine lacks is downloaded for the first pod of that template. */
   readonly install: 'auto' | 'never';
   /** Where from; null = what Maven on this machine uses (see maven-repository.ts). */
   readonly mavenRepository: string | null;
+}
+
+export interface EgressConfig extends EgressRules {
+  /** Address and port. Empty = those of the system. */
+  readonly nameServers: readonly string[];
 }
 
 /** How pods are made in a cluster. */

@@ -3,11 +3,9 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import type { AcmeDnsConfig } from './config.ts';
 import { caProblem, checkFile } from './named-file.ts';
+import { DNS_PORT, SERVER_ADDRESS_RULE, withDnsPort } from './server-address.ts';
 
-const DNS_PORT = 53;
-const serverAddress = z.string().refine((text) => addressAndPort(text) !== null, {
-  error: 'must be an IP address with an optional port: 192.0.2.1, 192.0.2.1:53, [2001:db8::1]:53',
-});
+const serverAddress = z.string().refine((text) => withDnsPort(text) !== null, { error: SERVER_ADDRESS_RULE });
 const timeout = (fallback: number) => z.int().min(1_000).max(600_000).default(fallback);
 
 /** The section `acme.dns` of the YAML file: how the text records of dns-01 are written. */
@@ -48,8 +46,8 @@ export function dnsConfigOf(
 ): AcmeDnsConfig {
   const { update, exec, http, propagationTimeoutMs } = section;
   const shared = {
-    resolvers: section.resolvers.map(withPort),
-    nameServers: section.nameServers.map(withPort),
+    resolvers: section.resolvers.map(serverOf),
+    nameServers: section.nameServers.map(serverOf),
     propagationTimeoutMs,
   };
   if (update !== undefined) {
@@ -102,14 +100,9 @@ function isAllowedUrl(text: string): boolean {
   return protocol === 'https:' || (protocol === 'http:' && ['localhost', '127.0.0.1', '[::1]'].includes(hostname));
 }
 
-function addressAndPort(text: string): string | null {
-  if (isIP(text) !== 0) return isIP(text) === 6 ? `[${text}]:${DNS_PORT}` : `${text}:${DNS_PORT}`;
-  const [, address = '', port = ''] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(text) ?? [];
-  return isIP(address) !== 0 && Number(port) > 0 && Number(port) < 65_536 ? text : null;
-}
-
-function withPort(text: string): string {
-  return addressAndPort(text) ?? text;
+/** Of one that the schema has accepted. */
+function serverOf(text: string): string {
+  return withDnsPort(text) ?? text;
 }
 
 function hostAndPort(text: string): { readonly host: string; readonly port: number } | null {

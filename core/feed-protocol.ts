@@ -1,6 +1,6 @@
 import type { CancelAnswer } from './cancel-answer.ts';
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
-import type { NetworkNamespace } from './pod-network.ts';
+import type { PodNetwork } from './pod-network.ts';
 import type { PodConnections } from './pod-connections.ts';
 import type { PackedRoutes } from './packed-routes.ts';
 import type { Route } from './route.ts';
@@ -52,7 +52,7 @@ export type ControlMessage =
    */
   | { readonly kind: 'alive'; readonly isWatchFresh: boolean; readonly replicas?: number }
   /** All network namespaces of pods there are, each time: the gateway is reached from inside them, too. */
-  | { readonly kind: 'pod-networks'; readonly networks: readonly NetworkNamespace[] }
+  | { readonly kind: 'pod-networks'; readonly networks: readonly PodNetwork[] }
   /** What has been seen of this pod? Answered by `pod-told` with the same id. */
   | { readonly kind: 'pod-asked'; readonly id: number; readonly uid: string }
   | CancelMessage

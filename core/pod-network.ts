@@ -1,3 +1,5 @@
+import type { WorkloadRef } from './workload-ref.ts';
+
 export interface NetworkAddress {
   readonly address: string;
   readonly port: number;
@@ -12,9 +14,15 @@ export interface NetworkNamespace {
   readonly inode: number;
 }
 
+/** The network namespace of one pod. */
+export interface PodNetwork extends NetworkNamespace, WorkloadRef {
+  /** Absent for a workload of an earlier release. */
+  readonly createdBy?: string;
+}
+
 /** The network namespaces that pods of this machine have now. */
 export interface PodNetworks {
-  all(): readonly NetworkNamespace[];
+  all(): readonly PodNetwork[];
   /** Calls `changed` after every change, until the answer is called. */
   follow(changed: () => void): () => void;
 }

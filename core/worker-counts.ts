@@ -22,6 +22,9 @@ export interface WorkerCounts {
   readonly sessionsOf: Readonly<Record<string, number>>;
   readonly bytes: Readonly<Record<string, number>>;
   readonly limited: Readonly<Record<string, number>>;
+  /** What pods asked for that want to connect to the outside, by outcome; absent in what an earlier release tells. */
+  readonly egress?: Readonly<Record<string, number>>;
+  readonly egressNow?: number;
   readonly durations: Durations;
   readonly process: ProcessNumbers;
 }
@@ -47,7 +50,8 @@ export function parseWorkerCounts(value: unknown): WorkerCounts | null {
   if (typeof value !== 'object' || value === null) return null;
   const given = value as Readonly<Record<string, unknown>>;
   const areNumbers = NUMBERS.every((name) => typeof given[name] === 'number');
-  const areGroups = GROUPS.every((name) => isGroup(given[name]));
+  const { egress = {}, egressNow = 0 } = given;
+  const areGroups = GROUPS.every((name) => isGroup(given[name])) && isGroup(egress) && typeof egressNow === 'number';
   return areNumbers && areGroups && areDurations(given['durations']) ? (value as WorkerCounts) : null;
 }
 

@@ -5,6 +5,8 @@ import type { WorkloadRef } from './workload-ref.ts';
 /** Everything needed to make one workload. */
 export interface WorkloadSpec extends WorkloadRef, WorkloadIdentity {
   readonly spec: PodSpec;
+  /** Who created the pod: its connections count for this user of the tenant. */
+  readonly createdBy?: string;
   readonly credentials: Credentials | null;
   /** Outside host name of each routed stanza and the port clients dial: Neo4j advertises them. */
   readonly hosts: Readonly<Record<string, string>>;

@@ -2,6 +2,7 @@ import { createGateway } from '../proxy/gateway.ts';
 import { DEFAULT_GATEWAY_LIMITS, type Gateway, type ListenKind, type Listening } from '../proxy/gateway-options.ts';
 import { LeasedPlaces } from '../proxy/limits/leased-places.ts';
 import { DEFAULT_HTTP_LIMITS } from '../proxy/protocols/http/http-protocol.ts';
+import { EGRESS_PORT } from '../core/egress.ts';
 import { errorText } from '../core/errors.ts';
 import type { Config } from '../config/config.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
@@ -58,6 +59,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     apiUrl: `https://${config.tenants[0].baseHost}:${config.publicHttpsPort}`,
     publicHttpsPort: config.publicHttpsPort,
     podListeners: podListenersOf(config),
+    ...(config.process.egress === null ? {} : { egress: config.process.egress }),
     limits: limitsOf(config, Math.max(1, config.workers), descriptors.maxConnections),
     notifyWorkers: (waiting) => link.send({ kind: 'waiting', waiting }),
     descriptorTaken: (descriptor) => pausing.taken(descriptor),
@@ -151,11 +153,12 @@ function limitsOf(
 }
 
 /** As on the machine itself; and under the port that clients dial, which may be that of a load balancer. */
-function podListenersOf(config: Config) {
+function podListenersOf({ process: { egress }, ...config }: Config) {
   const { httpsPort, httpPort, publicHttpsPort, publicHttpPort, listeners } = config;
   const tlsPorts = [httpsPort, publicHttpsPort, ...listeners.map(({ port }) => port)];
   return [
     ...Array.from(new Set(tlsPorts), (port) => ({ kind: 'https', port }) as const),
+    ...(egress === null ? [] : [{ kind: 'egress', port: EGRESS_PORT } as const]),
     ...Array.from(new Set([httpPort, publicHttpPort]), (port) => ({ kind: 'http', port }) as const),
   ];
 }

@@ -110,6 +110,7 @@ async function openProcesses({
       lock: acquireExclusiveLock,
     },
     environment: config.podEnvironment,
+    hasEgress: config.process.egress !== null,
     openEnvironment,
     asRoot,
     walls,

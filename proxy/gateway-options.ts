@@ -1,4 +1,5 @@
 import type { WorkerName } from '../core/worker-name.ts';
+import type { EgressRules } from '../core/egress.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/logger.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
@@ -49,6 +50,8 @@ export interface GatewayOptions extends WorkerName {
   readonly publicHttpsPort: number;
   /** Where pods with a network of their own reach the gateway. Default: nowhere. */
   readonly podListeners?: readonly PodListener<ListenKind>[];
+  /** What pods reach through the door out of their networks; `nameServers` with ports, none = those of the system. Default: nothing. */
+  readonly egress?: EgressRules & { readonly nameServers: readonly string[] };
   readonly limits: GatewayLimits;
   /** What becomes of sessions whose route changes. Default: DEFAULT_SESSION_POLICY. */
   readonly sessions?: SessionPolicy;
@@ -74,7 +77,8 @@ export interface GatewayOptions extends WorkerName {
   readonly log: Logger;
 }
 
-export type ListenKind = 'https' | 'http';
+/** 'egress' is the door out of the networks of pods, and only ever within them. */
+export type ListenKind = 'https' | 'http' | 'egress';
 
 /**
  * A handle made by another process, as it came over IPC (or anything else that holds one, such as a net.Server), a file

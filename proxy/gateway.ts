@@ -1,14 +1,17 @@
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { untilAborted } from '../core/abort.ts';
+import type { EgressRules } from '../core/egress.ts';
 import { workerNameOf } from '../core/worker-name.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { PodNetwork } from '../core/pod-network.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters } from './telemetry/counters.ts';
 import { ConnectionCounts } from './limits/connection-counts.ts';
 import { PodListeners } from './listener/pod-listeners.ts';
 import { HttpsFront } from './listener/https-front.ts';
+import { EgressDoor } from './protocols/egress/egress-door.ts';
 import { ConnectionRegistry } from './listener/connection-registry.ts';
 import { compileAddressList } from './policy/ip-allow-list.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
@@ -25,6 +28,7 @@ import { createWantedCertificates } from './tls/wanted-certificates.ts';
 import type { GatewayOptions, ListenKind, ListenTarget, Listening, Gateway } from './gateway-options.ts';
 
 const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
+const NO_EGRESS: EgressRules = { allow: [], deny: ['0.0.0.0/0', '::/0'], ports: [] };
 const DRAIN_CHECK_MS = 50;
 /** How soon a client that is gone is noticed, once the kernel knows. */
 const PROBE_MS = 5_000;
@@ -51,7 +55,7 @@ class GatewayWorker implements Gateway {
   readonly #sessions: RunningSessions;
   readonly #feed: FeedClient;
   readonly #http: ReturnType<typeof createHttpProtocol>;
-  readonly #accept: Readonly<Record<ListenKind, (raw: Socket) => void>>;
+  readonly #accept: Readonly<Record<ListenKind, (raw: Socket, network: PodNetwork | null) => void>>;
   readonly #servers = new Set<Server>();
   readonly #podListeners: PodListeners<ListenKind>;
   #drainEndMs: number | null = null;
@@ -145,10 +149,25 @@ class GatewayWorker implements Gateway {
       telemetry,
       log,
     });
+    const door = new EgressDoor({
+      rules: options.egress ?? NO_EGRESS,
+      nameServers: options.egress?.nameServers ?? [],
+      counts,
+      counters,
+      clock,
+      close: (connection, reason) => this.#registry.close(connection, reason),
+      handshakeTimeoutMs: limits.handshakeTimeoutMs,
+      halfClosedMs: limits.halfClosedMs,
+    });
     this.#accept = {
-      https: (raw) => front.accept(raw),
-      http: (raw) => {
-        this.#registry.receive(raw, (connection) => {
+      https: (raw, network) => front.accept(raw, network),
+      egress: (raw, network) => {
+        // It is of use to pods alone: elsewhere it would be an open proxy.
+        if (network === null) raw.destroy();
+        else this.#registry.receive(raw, network, (connection) => door.accept(connection, network));
+      },
+      http: (raw, network) => {
+        this.#registry.receive(raw, network, (connection) => {
           connection.phase = 'served';
           connection.isHttp = true;
           // A server that never listens does not watch its own timeouts.
@@ -161,7 +180,7 @@ class GatewayWorker implements Gateway {
     };
     this.#podListeners = new PodListeners({
       listeners: options.podListeners ?? [],
-      listen: (kind, handle) => this.listen(kind, handle),
+      listen: (kind, handle, network) => this.#listen(kind, handle, network),
       log,
     });
     this.#feed = new FeedClient({
@@ -215,9 +234,14 @@ class GatewayWorker implements Gateway {
   }
 
   listen(kind: ListenKind, target: ListenTarget): Promise<Listening> {
+    return this.#listen(kind, target, null);
+  }
+
+  /** `network`: of the pod that the socket is in. */
+  #listen(kind: ListenKind, target: ListenTarget, network: PodNetwork | null): Promise<Listening> {
     const server = createServer(
       { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#options.limits.keepAliveMs },
-      (raw) => this.#take(kind, raw),
+      (raw) => this.#take(kind, raw, network),
     );
     this.#servers.add(server);
     const close = (): void => {
@@ -237,11 +261,11 @@ class GatewayWorker implements Gateway {
   }
 
   /** What a connection's first steps throw ends that connection alone. */
-  #take(kind: ListenKind, raw: Socket): void {
+  #take(kind: ListenKind, raw: Socket, network: PodNetwork | null): void {
     const { descriptorTaken, log } = this.#options;
     const descriptor = descriptorOf(raw);
     try {
-      this.#accept[kind](raw);
+      this.#accept[kind](raw, network);
     } catch (error) {
       raw.destroy();
       log.error({ error: error instanceof Error ? error.stack : String(error) }, 'a new connection failed');

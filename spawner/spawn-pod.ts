@@ -114,6 +114,7 @@ async function ensure(
       generation: applied.generation,
       run: applied.run,
       spec: applied.spec,
+      createdBy: record.createdBy,
       credentials,
       hosts: parts.hostsOf(record),
       publicHttpsPort: parts.publicHttpsPort,

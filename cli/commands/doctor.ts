@@ -27,10 +27,11 @@ run by a cluster administrator, it can check more. Each line is ok, warn or fail
       '--probe <image>',
       "start three pods of that image (Podgate's own will do) to test whether network policies hold, how soon after a pod's start, and whether pods reach their name servers; then remove them",
     )
-    .action(async ({ probe, json = false }: OutputOptions & { probe?: string }) => {
+    .option('--egress <host:port>', 'connect to this target as a process pod would (process.egress)')
+    .action(async ({ probe, egress, json = false }: OutputOptions & { probe?: string; egress?: string }) => {
       const counts = { ok: 0, warn: 0, fail: 0 };
       const findings: Finding[] = [];
-      for await (const finding of examine(probe ?? null)) {
+      for await (const finding of examine(probe ?? null, egress ?? null)) {
         counts[finding.level] += 1;
         findings.push(finding);
         // As it is found: a check may take a while.
@@ -46,7 +47,7 @@ export function lineOf({ level, subject, message, remedy }: Finding): string {
   return `${MARKS[level]}  ${subject}: ${message}${remedy === '' ? '' : ` ${remedy}`}\n`;
 }
 
-async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
+async function* examine(probeImage: string | null, egressTarget: string | null): AsyncGenerator<Finding> {
   let config: Config;
   let redis: { readonly url: string | null; readonly ca: string | null };
   try {
@@ -83,6 +84,8 @@ async function* examine(probeImage: string | null): AsyncGenerator<Finding> {
   if (config.kubernetes === null) {
     const { examineProcessPods } = await import('../doctor/examine-process-pods.ts');
     yield* examineProcessPods(config);
+    const { examineEgress } = await import('../doctor/examine-egress.ts');
+    yield* examineEgress(config, egressTarget);
   }
   const { endpointsOf } = await import('../doctor/endpoints.ts');
   const running = endpointsOf(config);

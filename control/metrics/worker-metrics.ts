@@ -104,6 +104,18 @@ function workerMetrics(name: WorkerName, counts: WorkerCounts): readonly MetricF
       counts.cancels,
     ),
   ];
+  if (counts.egress !== undefined) {
+    families.push(
+      byLabel(
+        'counter',
+        'podgate_egress_tunnels_total',
+        'Tunnels to the outside that pods asked for, by outcome.',
+        'outcome',
+        counts.egress,
+      ),
+      single('gauge', 'podgate_egress_tunnels_active', 'Tunnels of pods to the outside now.', counts.egressNow ?? 0),
+    );
+  }
   return [
     ...families.map((family) => ({
       ...family,

@@ -7,6 +7,7 @@ import type { ClosedReason } from './ends.ts';
 import type { Admission } from '../limits/connection-counts.ts';
 import { StallWatch } from '../limits/stall-watch.ts';
 import { VanishedWatch } from '../limits/vanished-watch.ts';
+import type { EgressTelemetry } from './egress-telemetry.ts';
 import type { SessionTelemetry } from './session-telemetry.ts';
 
 /** A client's connection from accept to close, whatever is spoken on it. */
@@ -14,6 +15,8 @@ export class Connection {
   readonly raw: Socket;
   readonly admission: Exclude<Admission, 'none'>;
   readonly acceptedMs: number;
+  /** What its place is counted for: its address, or the pod that it comes from. */
+  readonly countedFor: string;
   info: ConnectionInfo;
   /** 'served' from the moment the handshake, or a refusal in plaintext, makes it more than an attempt. */
   phase: 'sniffing' | 'handshake' | 'served' = 'sniffing';
@@ -25,6 +28,8 @@ export class Connection {
   refusedRoute: Route | null = null;
   /** What became of it, where it is a session of TCP or Postgres. */
   session: SessionTelemetry | null = null;
+  /** Of a pod's connection to the door out of its network. */
+  egress: EgressTelemetry | null = null;
   /** What its client's bytes are read from, once it is known: the TLS socket, or the raw one. */
   client: Socket | null = null;
   /** Of the raw socket: when its counts of bytes last changed, and what they were. */
@@ -52,19 +57,21 @@ export class Connection {
 
   constructor(options: {
     readonly raw: Socket;
-    readonly remoteAddress: string;
-    readonly remotePort: number;
+    readonly address: string;
+    readonly port: number;
     readonly isProbe: boolean;
+    readonly countedFor: string;
     readonly admission: Exclude<Admission, 'none'>;
     readonly acceptedMs: number;
   }) {
-    const { raw, remoteAddress, remotePort } = options;
+    const { raw, address, port } = options;
     this.raw = raw;
+    this.countedFor = options.countedFor;
     this.admission = options.admission;
     this.acceptedMs = options.acceptedMs;
     this.isProbe = options.isProbe;
     const id = randomBytes(9).toString('base64url');
-    this.info = { id, remoteAddress, remotePort, serverName: null, tls: null, proof: null };
+    this.info = { id, remoteAddress: address, remotePort: port, serverName: null, tls: null, proof: null };
   }
 
   /** Replaces the deadline before: a connection always has one until it is established. */

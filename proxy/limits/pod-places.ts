@@ -32,8 +32,18 @@ export function podPlacesOf(route: Route, address: string): PodPlaces {
   return places;
 }
 
+/**
+ * The places that a connection takes which this pod has made to the outside. They are those of connections to it; what it
+ * makes itself takes no more of them than a single address may.
+ */
+export function egressPlacesOf(pod: PodOwner): PodPlaces {
+  return makePlaces(pod, 'egress');
+}
+
+type PodOwner = Pick<Route, 'uid' | 'tenant' | 'createdBy'>;
+
 /** Neither tenants nor users contain a slash; the first word keeps the kinds apart. */
-function makePlaces({ uid, tenant, createdBy }: Route, address: string): PodPlaces {
+function makePlaces({ uid, tenant, createdBy }: PodOwner, address: string): PodPlaces {
   return [
     { limit: 'pod-address', key: `pod ${uid} ${addressKey(address)}` },
     { limit: 'pod', key: `pod ${uid}` },

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
 import type { Logger } from '../../core/logger.ts';
+import type { PodNetwork } from '../../core/pod-network.ts';
 import type { Route } from '../../core/route.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { ClosedReason } from '../connection/ends.ts';
@@ -28,6 +29,14 @@ export interface ConnectionRegistryOptions {
   readonly maxUnintroduced: number;
 }
 
+interface Client {
+  readonly address: string;
+  readonly port: number;
+  readonly isProbe: boolean;
+  /** What its place is counted for: its address, or the pod that it comes from. */
+  readonly countedFor: string;
+}
+
 /** Gives every accepted socket its place and takes it back, both here and nowhere else. */
 export class ConnectionRegistry {
   readonly #options: ConnectionRegistryOptions;
@@ -44,16 +53,25 @@ export class ConnectionRegistry {
     this.#options = options;
   }
 
-  /** Calls back once it is known whose connection it is, at once for most; never when there is no place for it. */
-  receive(raw: Socket, onReceived: (connection: Connection) => void): void {
+  /**
+   * `network`: the pod's from inside which the connection comes; it counts for that pod then, since all of them have the
+   * same address. Calls back once it is known whose connection it is, at once for most; never when there is no place for it.
+   */
+  receive(raw: Socket, network: PodNetwork | null, onReceived: (connection: Connection) => void): void {
     const { counters, introductions } = this.#options;
     counters.accepted++;
     // Resets and timeouts are common, and a plain socket is closed after each. (One of TLS is, too: see TlsTerminator.)
     raw.on('error', ignore);
     const address = plainAddress(raw.remoteAddress);
     if (address === null) raw.destroy();
-    else if (introductions?.isTrusted(address) === true) this.#introduce(introductions, raw, address, onReceived);
-    else this.#admit(raw, address, raw.remotePort ?? 0, false, onReceived);
+    else if (network !== null) {
+      const countedFor = `from pod ${network.uid}`;
+      this.#admit(raw, { address, port: raw.remotePort ?? 0, isProbe: false, countedFor }, onReceived);
+    } else if (introductions?.isTrusted(address) === true) this.#introduce(introductions, raw, address, onReceived);
+    else {
+      const port = raw.remotePort ?? 0;
+      this.#admit(raw, { address, port, isProbe: false, countedFor: address }, onReceived);
+    }
   }
 
   #introduce(
@@ -80,7 +98,7 @@ export class ConnectionRegistry {
       this.#unintroduced.delete(raw);
       if (introduced.kind === 'introduced') {
         const { address, port } = introduced.client ?? { address: sender, port: raw.remotePort ?? 0 };
-        this.#admit(raw, address, port, introduced.isProbe, onReceived);
+        this.#admit(raw, { address, port, isProbe: introduced.isProbe, countedFor: address }, onReceived);
         return;
       }
       const reason = isLate ? 'deadline' : introduced.kind === 'probed' ? 'probe' : 'proxy-header';
@@ -90,25 +108,20 @@ export class ConnectionRegistry {
     });
   }
 
-  #admit(
-    raw: Socket,
-    address: string,
-    remotePort: number,
-    isProbe: boolean,
-    onReceived: (connection: Connection) => void,
-  ): void {
+  #admit(raw: Socket, client: Client, onReceived: (connection: Connection) => void): void {
     const { counts, counters, clock } = this.#options;
-    if (counts.lacksRoom(address)) this.#pushOut();
+    const { countedFor } = client;
+    if (counts.lacksRoom(countedFor)) this.#pushOut();
     this.#admitting.add(raw);
-    counts.admit(address, (admission) => {
+    counts.admit(countedFor, (admission) => {
       this.#admitting.delete(raw);
       if (admission === 'none') {
         counters.closed['too-many-connections']++;
         raw.resetAndDestroy();
-      } else if (raw.destroyed) counts.release(address, admission);
+      } else if (raw.destroyed) counts.release(countedFor, admission);
       else {
         const acceptedMs = clock.monotonicMs();
-        const connection = new Connection({ raw, remoteAddress: address, remotePort, isProbe, admission, acceptedMs });
+        const connection = new Connection({ raw, ...client, admission, acceptedMs });
         this.#connections.set(raw, connection);
         if (admission === 'admitted') this.#attempts.add(connection);
         raw.once('close', () => this.#release(connection));
@@ -135,14 +148,14 @@ export class ConnectionRegistry {
   #giveBack(connection: Connection): void {
     if (connection.isReleased) return;
     connection.isReleased = true;
-    this.#options.counts.release(connection.info.remoteAddress, connection.admission);
+    this.#options.counts.release(connection.countedFor, connection.admission);
   }
 
   /** Closes sessions in which nothing has moved for longer than `idleMs`. To be called now and then. */
   closeIdle(idleMs: number): void {
     const nowMs = this.#options.clock.monotonicMs();
     for (const connection of this.#connections.values()) {
-      const { backend = null } = connection.session ?? {};
+      const { backend = null } = connection.session ?? connection.egress ?? {};
       if (backend === null) continue;
       const moved = backend.bytesRead + backend.bytesWritten;
       if (connection.idle.isStalled(nowMs, true, moved, { limitMs: idleMs, least: 1 })) this.close(connection, 'idle');

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { RefusalCode } from '../../core/errors.ts';
+import type { PodNetwork } from '../../core/pod-network.ts';
 import type { Route } from '../../core/route.ts';
 import type { ClosedReason } from '../connection/ends.ts';
 import type { HttpProtocol } from '../protocols/http/http-protocol.ts';
@@ -54,9 +55,10 @@ export class HttpsFront {
     this.#options = options;
   }
 
-  accept(raw: Socket): void {
+  /** `network`: as for ConnectionRegistry.receive. */
+  accept(raw: Socket, network: PodNetwork | null): void {
     const { registry, handshakeTimeoutMs } = this.#options;
-    registry.receive(raw, (connection) => {
+    registry.receive(raw, network, (connection) => {
       connection.setDeadline(handshakeTimeoutMs, () => this.close(connection, 'deadline'));
       sniff(raw, (sniffed) => this.#onSniffed(connection, sniffed));
     });

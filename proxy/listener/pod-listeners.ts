@@ -1,6 +1,6 @@
 import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
-import type { NetworkNamespace } from '../../core/pod-network.ts';
+import type { PodNetwork } from '../../core/pod-network.ts';
 import { listenerWithin } from '../socket/network-namespace.ts';
 
 /** Loopback: names of pods below `localhost` lead there, in a pod as anywhere. */
@@ -14,7 +14,7 @@ export interface PodListener<Kind> {
 export interface PodListenersOptions<Kind> {
   /** What is listened on in each network namespace. */
   readonly listeners: readonly PodListener<Kind>[];
-  readonly listen: (kind: Kind, handle: object) => Promise<{ close(): void }>;
+  readonly listen: (kind: Kind, handle: object, network: PodNetwork) => Promise<{ close(): void }>;
   readonly log: Logger;
 }
 
@@ -31,7 +31,7 @@ export class PodListeners<Kind> {
   }
 
   /** All namespaces there are: opens what is missing, closes what is left over. An open socket keeps a namespace alive. */
-  set(networks: readonly NetworkNamespace[]): void {
+  set(networks: readonly PodNetwork[]): void {
     const wanted = new Set(networks.map(({ inode }) => inode));
     for (const [inode, listening] of this.#open) {
       if (wanted.has(inode)) continue;
@@ -43,13 +43,13 @@ export class PodListeners<Kind> {
     }
   }
 
-  async #openIn(network: NetworkNamespace): Promise<readonly { close(): void }[]> {
+  async #openIn(network: PodNetwork): Promise<readonly { close(): void }[]> {
     const { listeners, listen, log } = this.#options;
     const opened: { close(): void }[] = [];
     for (const { kind, port } of listeners) {
       for (const address of ADDRESSES) {
         try {
-          opened.push(await listen(kind, listenerWithin(network, address, port)));
+          opened.push(await listen(kind, listenerWithin(network, address, port), network));
         } catch (error) {
           // The pod has the port itself, has ended, or there is no IPv6.
           log.debug({ port, address, error: errorText(error) }, 'cannot listen in the network of a pod');

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { CancelAnswer } from '../../core/cancel-answer.ts';
 import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
-import type { NetworkNamespace } from '../../core/pod-network.ts';
+import type { PodNetwork } from '../../core/pod-network.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
 import { type PackedRoutes, unpackRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
@@ -24,7 +24,7 @@ export interface FeedSink {
   /** How many there are now, this one included. */
   setReplicas(replicas: number): void;
   /** All there are: the gateway is reached from inside them, too. */
-  setPodNetworks(networks: readonly NetworkNamespace[]): void;
+  setPodNetworks(networks: readonly PodNetwork[]): void;
   reportPod(uid: string): PodConnections | null;
 }
 

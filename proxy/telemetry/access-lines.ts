@@ -1,4 +1,5 @@
 import type { Connection } from '../connection/connection.ts';
+import type { EgressTelemetry } from '../connection/egress-telemetry.ts';
 import type { ConnectionInfo } from '../connection/connection-info.ts';
 import type { Route } from '../../core/route.ts';
 import { jsonText } from './json-text.ts';
@@ -50,6 +51,26 @@ export function sessionLine(connection: Connection, { worker, time, endMs }: Lin
     `"connectMs":${since(beganMs, session?.connectedMs ?? null)},` +
     `"firstByteMs":${since(beganMs, session?.firstByteMs ?? null)},"totalMs":${since(acceptedMs, endMs)},` +
     `"end":"${endOf(connection)}","refused":${textOrNull(refusedFor, NAME_MAX)}}\n`
+  );
+}
+
+/** One line for a pod's connection to the door out of its network. */
+export function egressLine(
+  connection: Connection,
+  egress: EgressTelemetry,
+  { worker, time, endMs }: LineOptions,
+): string {
+  const { info } = connection;
+  const { pod, target, address, outcome, backend, beganMs, connectedMs } = egress;
+  const isRefused = outcome !== null && outcome !== 'connected';
+  const end = isRefused ? 'refused' : (connection.closedFor ?? egress.end ?? 'client');
+  return (
+    `{"time":"${time}","kind":"egress","id":${jsonText(info.id, NAME_MAX)},"worker":${worker},` +
+    `"tenant":${jsonText(pod.tenant, NAME_MAX)},"pod":${jsonText(pod.podId, NAME_MAX)},` +
+    `"target":${textOrNull(target, PATH_MAX)},"targetAddress":${textOrNull(address, NAME_MAX)},` +
+    `"bytesIn":${backend?.bytesWritten ?? 0},"bytesOut":${backend?.bytesRead ?? 0},` +
+    `"connectMs":${since(beganMs, connectedMs)},"totalMs":${since(beganMs, endMs)},` +
+    `"end":"${end}","refused":${isRefused ? `"egress.${outcome}"` : 'null'}}\n`
   );
 }
 

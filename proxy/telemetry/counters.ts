@@ -1,3 +1,4 @@
+import type { EgressOutcome } from '../../core/egress.ts';
 import type { AnswerCode, ErrorCode, RefusalCode } from '../../core/errors.ts';
 import type { ClosedReason, SessionEnd } from '../connection/ends.ts';
 import type { Limit } from '../limits/connection-counts.ts';
@@ -14,8 +15,8 @@ export type HandshakeKind = 'TLSv1.3 full' | 'TLSv1.3 resumed' | 'TLSv1.2 full' 
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx' | 'none';
 /** Which limit kept a connection or a request from its place. */
 export type LimitName = Limit | 'proxy-header' | 'descriptors';
-/** From clients to pods, and back: what is inside TLS. */
-export type ByteCount = `${'http' | 'tcp' | 'postgres'} ${'in' | 'out'}`;
+/** From clients to pods, and back: what is inside TLS. Of egress: from pods to the outside, and back. */
+export type ByteCount = `${'http' | 'tcp' | 'postgres' | 'egress'} ${'in' | 'out'}`;
 
 /** Plain numbers, counted in place: the names are closed sets, so that metrics made of them stay bounded. */
 export interface Counters {
@@ -31,6 +32,9 @@ export interface Counters {
   readonly limited: Record<LimitName, number>;
   readonly ended: Record<SessionEnd, number>;
   readonly cancels: Record<CancelOutcome, number>;
+  /** What pods have asked for that want to connect to the outside. */
+  readonly egress: Record<EgressOutcome, number>;
+  egressNow: number;
 }
 
 export function createCounters(): Counters {
@@ -81,7 +85,16 @@ export function createCounters(): Counters {
     handshakes: { 'TLSv1.3 full': 0, 'TLSv1.3 resumed': 0, 'TLSv1.2 full': 0, 'TLSv1.2 resumed': 0 },
     requests: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },
     sessionsOf: { tcp: 0, postgres: 0 },
-    bytes: { 'http in': 0, 'http out': 0, 'tcp in': 0, 'tcp out': 0, 'postgres in': 0, 'postgres out': 0 },
+    bytes: {
+      'http in': 0,
+      'http out': 0,
+      'tcp in': 0,
+      'tcp out': 0,
+      'postgres in': 0,
+      'postgres out': 0,
+      'egress in': 0,
+      'egress out': 0,
+    },
     limited: {
       connections: 0,
       address: 0,
@@ -102,6 +115,18 @@ export function createCounters(): Counters {
       drained: 0,
     },
     cancels: { delivered: 0, failed: 0, forbidden: 0, unknown: 0, slowed: 0, unregistered: 0 },
+    egress: {
+      connected: 0,
+      malformed: 0,
+      method: 0,
+      port: 0,
+      address: 0,
+      unresolved: 0,
+      unreachable: 0,
+      full: 0,
+      'no-descriptors': 0,
+    },
+    egressNow: 0,
   };
 }
 

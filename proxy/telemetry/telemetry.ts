@@ -6,7 +6,7 @@ import type { Route } from '../../core/route.ts';
 import type { ConnectionInfo, TlsFacts } from '../connection/connection-info.ts';
 import { type Counters, type HandshakeKind, type RequestCode, statusClass } from './counters.ts';
 import type { Connection } from '../connection/connection.ts';
-import { requestLine, sessionLine } from './access-lines.ts';
+import { egressLine, requestLine, sessionLine } from './access-lines.ts';
 import { createPodStatistics, type PodStatistics } from './pod-statistics.ts';
 import { newRequestTelemetry, type RequestTelemetry } from './request-telemetry.ts';
 import type { SessionTelemetry } from '../connection/session-telemetry.ts';
@@ -149,10 +149,11 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       observe(durations, `connect ${protocol}`, session.connectedMs - session.beganMs);
     },
     connectionEnded(connection) {
-      const { session } = connection;
+      const { session, egress } = connection;
       if (session !== null) sessionEnded(session);
       if (connection.isHttp || connection.closedFor === 'probe' || saidNothing(connection)) return;
-      accessLog?.write(sessionLine(connection, { worker, time: timeStamp(clock.now()), endMs: clock.monotonicMs() }));
+      const options = { worker, time: timeStamp(clock.now()), endMs: clock.monotonicMs() };
+      accessLog?.write(egress === null ? sessionLine(connection, options) : egressLine(connection, egress, options));
     },
   };
 }

@@ -68,10 +68,13 @@ export function recordOf(
   workload: WorkloadSpec,
   made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt' | 'volumeBytesBefore'>,
 ): WorkloadRecord {
-  const { tenant, podId, uid, generation, run, spec, hosts, publicHttpsPort, annotations } = workload;
+  const { tenant, podId, uid, generation, run, spec, createdBy, hosts, publicHttpsPort, annotations } = workload;
   return {
     version: 1,
-    workload: { tenant, podId, uid, generation, run, spec, hosts, publicHttpsPort, annotations },
+    workload: {
+      ...{ tenant, podId, uid, generation, run, spec, hosts, publicHttpsPort, annotations },
+      ...(createdBy === undefined ? {} : { createdBy }),
+    },
     ...made,
     state: 'preparing',
     startedAtMs: null,

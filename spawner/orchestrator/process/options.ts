@@ -27,6 +27,8 @@ export interface ProcessOrchestratorOptions {
   readonly neo4j: Omit<Neo4jSettings & Neo4jInstallSettings, 'path'>;
   /** What pods get of the program's own environment. */
   readonly environment: { readonly path: string; readonly lang: string | null; readonly timeZone: string | null };
+  /** Pods with a network of their own find a way out of it on EGRESS_PORT. */
+  readonly hasEgress: boolean;
   readonly openEnvironment: OpenEnvironment;
   /** Pods run as users of their own. */
   readonly asRoot: boolean;

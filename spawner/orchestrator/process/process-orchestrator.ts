@@ -1,6 +1,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../../../core/abort.ts';
+import { EGRESS_PORT } from '../../../core/egress.ts';
 import { UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
@@ -47,6 +48,18 @@ const DEFAULT_LIMITS: ProcessLimits = {
   portRange: DEFAULT_PORT_RANGE,
   firstLookMs: 10_000,
   stopAllGraceMs: 3_000,
+};
+/** What HTTP clients look for; curl reads http_proxy in lower case alone, and Node only where it is told to. */
+const PROXY = `http://127.0.0.1:${EGRESS_PORT}`;
+const NO_PROXY = 'localhost,.localhost,127.0.0.1,::1,[::1]';
+const PROXY_VARIABLES = {
+  HTTPS_PROXY: PROXY,
+  https_proxy: PROXY,
+  HTTP_PROXY: PROXY,
+  http_proxy: PROXY,
+  NO_PROXY,
+  no_proxy: NO_PROXY,
+  NODE_USE_ENV_PROXY: '1',
 };
 const FIRST_LOOK_RETRY_MS = 1_000;
 
@@ -108,6 +121,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       log,
       limits,
       walls: options.walls,
+      doorPort: options.hasEgress ? EGRESS_PORT : null,
       hide: options.hide,
       runtimeRoot,
       cgroups,
@@ -141,7 +155,12 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       dirname(await reachableNode({ nodePath, runtimeRoot, asRoot })),
       asRoot,
     );
-    return { PATH: path, ...(lang === null ? {} : { LANG: lang }), ...(timeZone === null ? {} : { TZ: timeZone }) };
+    return {
+      PATH: path,
+      ...(lang === null ? {} : { LANG: lang }),
+      ...(timeZone === null ? {} : { TZ: timeZone }),
+      ...(options.hasEgress && options.walls.hasNamespaces ? PROXY_VARIABLES : {}),
+    };
   }
 
   function inTurn<T>(choose: () => Promise<T>): Promise<T> {
@@ -416,7 +435,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   }
 
   const podNetworks: PodNetworks = {
-    all: () => [...byUid.values()].flatMap(({ namespace }) => namespace ?? []),
+    all: () => [...byUid.values()].flatMap(({ network }) => network ?? []),
     follow: (changed) => {
       networkFollowers.add(changed);
       return () => networkFollowers.delete(changed);

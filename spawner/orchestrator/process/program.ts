@@ -31,6 +31,8 @@ export interface ProgramPlace {
   /** Exists for a moment only. */
   readonly environmentPath: string;
   readonly osUser: OsUser | null;
+  /** See ShimOptions; without a network of its own there is none. */
+  readonly doorPort: number | null;
   readonly marker: string;
 }
 
@@ -75,6 +77,7 @@ export async function startProgram(
       logDirectory: place.logDirectory,
       logFileMaxBytes: place.logFileMaxBytes,
       hasOwnNetwork: walls.hasNamespaces,
+      doorPort: walls.hasNamespaces ? place.doorPort : null,
       pipeOwner: room.shimUser === null ? (osUser?.uid ?? null) : null,
       statusFd,
       environmentFd,

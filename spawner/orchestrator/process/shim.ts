@@ -13,7 +13,8 @@ import { parseStat } from './process-table.ts';
  *
  * Arguments: directory of the log, blocks, `lo` to bring up the loopback interface of a new network namespace, the user
  * who may open the pipe by name (/dev/stdout), `contained` when nothing of the program can outlive it, the files of its
- * control groups. The rest is run.
+ * control groups, and the port (in hexadecimal) of the way out that somebody is about to open in its network: the program
+ * starts when it is there, or after two seconds. The rest is run.
  */
 const SHIM = `
 trap : TERM INT HUP QUIT USR1 USR2
@@ -21,8 +22,13 @@ if [ "$3" = lo ]; then ip link set lo up || exit 125; fi
 stat=
 read -r stat </proc/$$/stat
 printf 'started %d %s\\n' "$$" "$stat" >&3
-log=$1 blocks=$2 owner=$4 contained=$5 groups=$6
-shift 6
+log=$1 blocks=$2 owner=$4 contained=$5 groups=$6 door=$7
+shift 7
+turns=0
+while [ -n "$door" ] && [ "$turns" -lt 200 ] && ! grep -q ":$door 00000000:0000 0A" /proc/net/tcp; do
+  sleep 0.01
+  turns=$((turns + 1))
+done
 {
   trap : TERM INT HUP QUIT USR1 USR2
   if [ -n "$owner" ]; then chown "$owner" /dev/fd/1; fi
@@ -62,6 +68,8 @@ export interface ShimOptions {
   /** Bound of each of the two files. */
   readonly logFileMaxBytes: number;
   readonly hasOwnNetwork: boolean;
+  /** A port that somebody else opens in this network, and which the program may use at once; null: there is none. */
+  readonly doorPort: number | null;
   /** Who may open the pipe by name; null: whoever the shim runs as. */
   readonly pipeOwner: number | null;
   /** Nothing of the program outlives it. */
@@ -86,6 +94,7 @@ export function spawnShim(options: ShimOptions): ChildProcess {
     options.pipeOwner === null ? '' : String(options.pipeOwner),
     options.isContained ? 'contained' : '',
     options.groups.join(' '),
+    options.doorPort === null ? '' : options.doorPort.toString(16).toUpperCase().padStart(4, '0'),
     ...options.command,
   ];
   return spawn(program, args, {

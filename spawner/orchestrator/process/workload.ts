@@ -6,7 +6,7 @@ import { untilAborted } from '../../../core/abort.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { DialGuard, NetworkNamespace } from '../../../core/pod-network.ts';
+import type { DialGuard, NetworkNamespace, PodNetwork } from '../../../core/pod-network.ts';
 import type { WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
 import type { Credentials } from '../../../core/pod.ts';
 import type { Readiness } from '../../../core/template.ts';
@@ -61,6 +61,7 @@ export interface WorkloadParts {
   readonly log: Logger;
   readonly limits: ProcessLimits;
   readonly walls: Walls;
+  readonly doorPort: number | null;
   readonly cgroups: Cgroups;
   readonly hide: Omit<HiddenFiles, 'kept'>;
   readonly runtimeRoot: string;
@@ -187,8 +188,10 @@ export class Workload implements DiskUser {
     return ready?.addresses?.[stanza] ?? '127.0.0.1';
   }
 
-  get namespace(): NetworkNamespace | null {
-    return this.#namespace;
+  get network(): PodNetwork | null {
+    const { tenant, podId, uid, createdBy } = this.#record.workload;
+    if (this.#namespace === null) return null;
+    return { ...this.#namespace, tenant, podId, uid, ...(createdBy === undefined ? {} : { createdBy }) };
   }
 
   /** Its ports are ports of this machine, which other programs may take. */
@@ -657,6 +660,7 @@ export class Workload implements DiskUser {
       statusPath: paths.status(uid),
       environmentPath: paths.environment(uid),
       osUser: this.#record.osUser,
+      doorPort: this.#parts.doorPort,
       marker: this.#marker(),
     };
   }

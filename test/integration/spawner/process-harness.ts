@@ -70,6 +70,7 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
       lock: acquireExclusiveLock,
       ...change.neo4j,
     },
+    hasEgress: false,
     environment: { path: change.path ?? process.env['PATH'] ?? '/usr/bin:/bin', lang: 'C.UTF-8', timeZone: 'UTC' },
     openEnvironment: plainEnvironment,
     asRoot,
