@@ -158,7 +158,8 @@ function podListenersOf({ process: { egress }, ...config }: Config) {
   const tlsPorts = [httpsPort, publicHttpsPort, ...listeners.map(({ port }) => port)];
   return [
     ...Array.from(new Set(tlsPorts), (port) => ({ kind: 'https', port }) as const),
-    ...(egress === null ? [] : [{ kind: 'egress', port: EGRESS_PORT } as const]),
     ...Array.from(new Set([httpPort, publicHttpPort]), (port) => ({ kind: 'http', port }) as const),
+    // Last: a program starts when this one is open, and then finds the others.
+    ...(egress === null ? [] : [{ kind: 'egress', port: EGRESS_PORT } as const]),
   ];
 }
