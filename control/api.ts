@@ -15,7 +15,7 @@ import { eventsOperation, ObjectEvent } from './objects/events/events-operation.
 import { EventStreams, type EventStreamOptions } from './objects/events/event-streams.ts';
 import { permissionOperations, SetPermission } from './objects/permission-operations.ts';
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
-import { miscOperations, type Readiness } from './resources/health/operations.ts';
+import { ErrorStatus, miscOperations, type Readiness } from './resources/health/operations.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
@@ -102,6 +102,13 @@ export function createApi(options: ApiOptions): Api {
   ];
   const openApi = openApiOf(operations, {
     version,
+    pathParameters: {
+      pod_id: { example: 'mypg' },
+      user: { example: 'bob' },
+      status: { example: '503', schema: ErrorStatus },
+      tenant_id: { example: options.tenants[0]?.id ?? '' },
+      site_id: { example: options.site },
+    },
     named: {
       ...schemas,
       SetPermission,

@@ -1,3 +1,5 @@
+import { z } from 'zod';
+
 import { PodgateError } from '../../core/errors.ts';
 import type { QueryParameter } from './operation.ts';
 
@@ -15,6 +17,7 @@ export const LIST_RANGE: readonly QueryParameter[] = [
   {
     name: 'limit',
     description: `At most so many, 1 to ${LIMIT_MAX}; metadata.next_cursor then says where to go on. Default: all.`,
+    schema: z.int().min(1).max(LIMIT_MAX),
   },
   { name: 'cursor', description: 'metadata.next_cursor of the page before.' },
 ];

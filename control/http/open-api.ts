@@ -1,15 +1,31 @@
 import { z } from 'zod';
 
-import type { Operation } from './operation.ts';
+import { documentedRefusals, REFUSAL_DESCRIPTIONS } from './documented-refusals.ts';
+import type { Operation, OperationHeader } from './operation.ts';
 
 interface OpenApiOptions {
   readonly version: string;
   /** Schemas that get a name of their own among the components. */
   readonly named: Readonly<Record<string, z.ZodType>>;
+  /** Parameters of paths, by their names. */
+  readonly pathParameters: PathParameters;
 }
 
+type PathParameters = Readonly<
+  Record<string, { readonly example: string; /** Default: any text. */ readonly schema?: z.ZodType }>
+>;
+
+const HEADERS: Readonly<Record<OperationHeader, string>> = {
+  'If-Match': 'ETag of the object as you have read it: a change that came in between refuses the call with 412.',
+  'Last-Event-ID': 'id of the last event that you have.',
+  'X-Pods-Admin': 'true: also what belongs to others of the tenant; for administrators.',
+};
+
 /** The OpenAPI 3.1 document, made from the operations the router serves and the schemas that check their bodies. */
-export function openApiOf(operations: readonly Operation[], { version, named }: OpenApiOptions): object {
+export function openApiOf(
+  operations: readonly Operation[],
+  { version, named, pathParameters }: OpenApiOptions,
+): object {
   const registry = z.registry<{ id: string }>();
   for (const [id, schema] of Object.entries(named)) registry.add(schema, { id });
   const results = new Map<string, z.ZodType>();
@@ -37,11 +53,12 @@ export function openApiOf(operations: readonly Operation[], { version, named }: 
     const methods = (paths[operation.path] ??= {});
     const result = results.get(operation.operationId) ?? operation.result;
     for (const method of operation.methods) {
-      methods[method] = operationOf(operation, method, {
+      const refs: Schemas = {
         result: { $ref: reference(nameOf(result)) },
         error: { $ref: reference('Error') },
         body: operation.body === undefined ? null : { $ref: reference(nameOf(operation.body)) },
-      });
+      };
+      methods[method] = operationOf(operation, method, refs, pathParameters);
     }
   }
   return {
@@ -84,41 +101,88 @@ interface Schemas {
   readonly body: object | null;
 }
 
-function operationOf(operation: Operation, method: string, schemas: Schemas): object {
-  const json = (schema: object) => ({ 'application/json': { schema } });
-  const inPath = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+function operationOf(operation: Operation, method: string, schemas: Schemas, named: PathParameters): object {
+  const inPath = [...operation.path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => ({
     name,
     in: 'path',
     required: true,
-    schema: { type: 'string' },
+    schema: jsonSchemaOf(named[name]?.schema ?? z.string()),
+    ...(named[name] === undefined ? {} : { example: named[name].example }),
   }));
-  const inQuery = (operation.query ?? []).map(({ name, description }) => ({
+  const inQuery = (operation.query ?? []).map(({ name, description, schema }) => ({
     name,
     in: 'query',
     required: false,
     description,
+    schema: jsonSchemaOf(schema ?? z.string()),
+  }));
+  const inHeader = (operation.headers ?? []).map((name) => ({
+    name,
+    in: 'header',
+    required: false,
+    description: HEADERS[name],
     schema: { type: 'string' },
   }));
-  const parameters = [...inPath, ...inQuery];
+  const parameters = [...inPath, ...inQuery, ...inHeader];
+  const [example] = (operation.body?.meta()?.['examples'] as readonly unknown[] | undefined) ?? [];
   return {
     // Where a path answers to GET and POST alike, GET has the name that the clients know.
     operationId: operation.methods[0] === method ? operation.operationId : `${operation.operationId}_by_${method}`,
     tags: [operation.tag],
     summary: operation.summary,
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(schemas.body === null ? {} : { requestBody: { required: true, content: json(schemas.body) } }),
-    responses: {
-      200:
+    ...(schemas.body === null
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: schemas.body, example } } } }),
+    responses: responsesOf(operation, method, {
+      done:
         operation.replies === 'events'
           ? {
               description: 'Events; the schema is that of their data.',
               content: { 'text/event-stream': { schema: schemas.result } },
             }
           : { description: 'Done.', content: json(schemas.result) },
-      default: { description: 'Refused; the message says why.', content: json(schemas.error) },
-    },
+      refused: schemas.error,
+      result: schemas.result,
+    }),
     security: operation.access === 'open' ? [] : [{ TapisJWT: [] }, { Bearer: [] }],
   };
+}
+
+interface Contents {
+  readonly done: object;
+  readonly refused: object;
+  readonly result: object;
+}
+
+/** Every status that the operation returns: a client that knows them all needs no case for others. */
+function responsesOf(operation: Operation, method: string, { done, refused, result }: Contents): object {
+  const { otherStatuses = {} } = operation;
+  const either = (description: string): object => ({ description, content: json({ anyOf: [result, refused] }) });
+  if (otherStatuses === 'any') return { default: either('The status that the path names.') };
+  const refusals = documentedRefusals(operation).map((status): readonly [number, object] => [
+    status,
+    { description: REFUSAL_DESCRIPTIONS[status] ?? '', content: json(refused) },
+  ]);
+  const others = Object.entries(otherStatuses).map(([status, description]): readonly [string, object] => [
+    status,
+    either(description),
+  ]);
+  const isCached = method === 'get' && operation.methods.length === 1 && operation.replies === undefined;
+  return {
+    200: done,
+    ...(isCached ? { 304: { description: 'It is what If-None-Match names.' } } : {}),
+    ...Object.fromEntries(refusals),
+    ...Object.fromEntries(others),
+  };
+}
+
+function json(schema: object): object {
+  return { 'application/json': { schema } };
+}
+
+function jsonSchemaOf(schema: z.ZodType): object {
+  return withoutIdentity(z.toJSONSchema(schema, { io: 'output' }));
 }
 
 function envelopeOf(result: z.ZodType): z.ZodType {

@@ -81,7 +81,12 @@ export type Reply = JsonReply | JsonPiecesReply | EventsReply | DocumentReply;
 export interface QueryParameter {
   readonly name: string;
   readonly description: string;
+  /** What it may be, for the OpenAPI document; operations check for themselves. Default: any text. */
+  readonly schema?: z.ZodType;
 }
+
+/** Headers that change what an operation does, and that not every operation reads. */
+export type OperationHeader = 'If-Match' | 'Last-Event-ID' | 'X-Pods-Admin';
 
 export interface OperationLimits {
   /** Of the request's body. */
@@ -112,11 +117,15 @@ export type Operation = {
   readonly tag: string;
   readonly summary: string;
   readonly query?: readonly QueryParameter[];
+  readonly headers?: readonly OperationHeader[];
+  /** Its metadata has an example: `.meta({ examples: [...] })`. */
   readonly body?: z.ZodObject;
   /** Schema of `result`; of the data of each event where the reply is a stream of events. */
   readonly result: z.ZodType;
   /** What a successful reply is. Default: 'json', an envelope with the result. */
   readonly replies?: 'json' | 'events';
+  /** Statuses of replies beside 200, and why; 'any': the caller chooses. */
+  readonly otherStatuses?: Readonly<Record<number, string>> | 'any';
   /** Where they differ from DEFAULT_OPERATION_LIMITS. */
   readonly limits?: Partial<OperationLimits>;
 } & (

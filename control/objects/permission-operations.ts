@@ -9,13 +9,15 @@ import type { AuthenticatedCall, JsonReply, Operation } from '../http/operation.
 import type { ObjectRecord } from './object-kind.ts';
 import type { ObjectPermissions } from './permissions.ts';
 
-export const SetPermission = z.strictObject({
-  user: z
-    .string()
-    .check(ruled(granteeProblem))
-    .describe('A user name, or for READ alone: * or tenant.<id> for all users of the tenant.'),
-  level: z.enum(PERMISSION_LEVELS),
-});
+export const SetPermission = z
+  .strictObject({
+    user: z
+      .string()
+      .check(ruled(granteeProblem))
+      .describe('A user name, or for READ alone: * or tenant.<id> for all users of the tenant.'),
+    level: z.enum(PERMISSION_LEVELS),
+  })
+  .meta({ examples: [{ user: 'bob', level: 'READ' }] });
 
 const PermissionsAnswer = z.object({
   permissions: z.array(z.string()).describe('user:LEVEL, with the levels READ, USER and ADMIN.'),

@@ -26,6 +26,7 @@ export function eventsOperation({ streams, statusNames, statusNamesOf }: EventsO
       'Server-sent events: changes of what you have READ or more on; with X-Pods-Admin, of all in the tenant. Goes on ' +
       'behind the event that Last-Event-ID names. See docs/events.md.',
     query: [statusNames],
+    headers: ['Last-Event-ID', 'X-Pods-Admin'],
     result: ObjectEvent,
     replies: 'events',
     access: 'token',

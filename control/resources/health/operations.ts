@@ -4,6 +4,9 @@ import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Operation } from '../../http/operation.ts';
 
+/** In the path of error_handler. */
+export const ErrorStatus = z.string().regex(/^[45]\d\d$/);
+
 const READINESS_DEADLINE_MS = 5_000;
 
 /** Whether this process can do its work, and what it found. */
@@ -43,6 +46,7 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
       tag: 'Misc',
       summary: 'This process can do its work: 503 and what is missing, otherwise.',
       result: z.record(z.string(), z.unknown()),
+      otherStatuses: { 503: 'It cannot.' },
       access: 'open',
       handle: async () => {
         const { ok, detail } = await withDeadline(readiness, log);
@@ -58,10 +62,11 @@ export function miscOperations(readiness: () => Promise<Readiness>, log: Logger)
       tag: 'Misc',
       summary: 'An error envelope with that HTTP status, for proxies in front.',
       result: z.string(),
+      otherStatuses: 'any',
       access: 'open',
       handle: async ({ params }) => {
         const status = Number(params['status']);
-        if (!/^[45]\d\d$/.test(params['status'] ?? '')) {
+        if (!ErrorStatus.safeParse(params['status']).success) {
           throw new PodgateError('api.invalid', { publicMessages: ['status: must be from 400 to 599'] });
         }
         return {

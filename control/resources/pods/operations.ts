@@ -38,6 +38,7 @@ export interface PodOperationParts {
 export const STATUS_NAMES: QueryParameter = {
   name: 'status_names',
   description: 'seed: RUNNING, CREATING_CONTAINER, ...; tapis: AVAILABLE, CREATING, ... Default: set by the operator.',
+  schema: z.enum(['seed', 'tapis']),
 };
 const ignored = (name: string): QueryParameter => ({
   name,
@@ -47,17 +48,25 @@ const ignored = (name: string): QueryParameter => ({
 const WAIT: QueryParameter = {
   name: 'wait',
   description: `routable: answers when every gateway routes to the pod; after ${WAIT_MAX_MS / 1000} s, 202.`,
+  schema: z.enum(['routable']),
 };
-const KEEP_VOLUME: QueryParameter = { name: 'keep_volume', description: 'true: the persistent volume stays.' };
+const NOT_ROUTABLE = { 202: 'Done, but the pod was not routable in time (wait=routable).' } as const;
+const KEEP_VOLUME: QueryParameter = {
+  name: 'keep_volume',
+  description: 'true: the persistent volume stays.',
+  schema: z.boolean(),
+};
 const TAIL_BYTES: QueryParameter = {
   name: 'tail_bytes',
   description: `How much of the end of the logs, in bytes: at most ${TAIL_MAX_BYTES}, ${TAIL_DEFAULT_BYTES} unless told.`,
+  schema: z.int().min(1).max(TAIL_MAX_BYTES),
 };
 
 const PREVIOUS: QueryParameter = {
   name: 'previous',
   description:
     'true: what was printed before the last restart of the program, or in the run before; false unless told.',
+  schema: z.boolean(),
 };
 
 /** Everything under /pods but permissions. */
@@ -158,7 +167,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     path: `/pods/{pod_id}/${name}`,
     tag: 'Pods',
     summary,
-    ...(name === 'stop' ? {} : { query: [WAIT] }),
+    ...(name === 'stop' ? {} : { query: [WAIT], otherStatuses: NOT_ROUTABLE }),
     result: PodAnswer,
     access: 'token',
     handle: async (call) => {
@@ -178,6 +187,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
         'The pods on which you have READ or more; with X-Pods-Admin, all of the tenant. metadata.quota says what the pods ' +
         'you created use, and your limits.',
       query: [...LIST_RANGE, ignored('derived_lite')],
+      headers: ['X-Pods-Admin'],
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
@@ -202,6 +212,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       tag: 'Pods',
       summary: 'Creates a pod, of which you become ADMIN, and starts it unless status_requested is OFF.',
       query: [WAIT],
+      otherStatuses: NOT_ROUTABLE,
       body: schemas.NewPod,
       result: PodAnswer,
       access: 'token',
@@ -243,6 +254,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       tag: 'Pods',
       summary:
         'Changes the fields that are sent. USER. metadata.note says what acts at once and what at the next start.',
+      headers: ['If-Match'],
       body: schemas.UpdatePod,
       result: PodAnswer,
       access: 'token',
@@ -268,6 +280,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       tag: 'Pods',
       summary: 'Deletes a pod and its data. ADMIN. The id is free again once everything is gone.',
       query: [KEEP_VOLUME],
+      headers: ['If-Match'],
       result: z.string(),
       access: 'token',
       handle: async (call) => {

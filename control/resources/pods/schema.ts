@@ -178,30 +178,34 @@ export function podSchemas(limits: PodLimits) {
     resources: resources.optional(),
     ...idlePodFields,
   };
-  const UpdatePod = z.strictObject({
-    ...fields,
-    description: nullAsAbsent(fields.description),
-    environment_variables: nullAsAbsent(fields.environment_variables),
-    status_requested: nullAsAbsent(fields.status_requested),
-    volume_mounts: nullAsAbsent(fields.volume_mounts),
-    time_to_stop_default: nullAsAbsent(fields.time_to_stop_default),
-    networking: nullAsAbsent(fields.networking),
-    resources: nullAsAbsent(fields.resources),
-    pod_template: sentTemplate,
-    template: sentTemplate,
-    image: sentTemplate,
-  });
+  const UpdatePod = z
+    .strictObject({
+      ...fields,
+      description: nullAsAbsent(fields.description),
+      environment_variables: nullAsAbsent(fields.environment_variables),
+      status_requested: nullAsAbsent(fields.status_requested),
+      volume_mounts: nullAsAbsent(fields.volume_mounts),
+      time_to_stop_default: nullAsAbsent(fields.time_to_stop_default),
+      networking: nullAsAbsent(fields.networking),
+      resources: nullAsAbsent(fields.resources),
+      pod_template: sentTemplate,
+      template: sentTemplate,
+      image: sentTemplate,
+    })
+    .meta({ examples: [{ description: 'A database for tests.', time_to_stop_default: 86_400 }] });
 
-  const NewPod = z.strictObject({
-    pod_id: z
-      .string()
-      .meta({ minLength: 3, maxLength: 63, pattern: '^[a-z][a-z0-9]+$' })
-      .describe('Name of the pod, and the first label of its host name.'),
-    ...fields,
-    pod_template: templateName('A template, such as neo4j, or an image on the allow list.').optional(),
-    template: templateName('The newer name of pod_template.').optional(),
-    image: templateName('The newer name of pod_template.').optional(),
-  });
+  const NewPod = z
+    .strictObject({
+      pod_id: z
+        .string()
+        .meta({ minLength: 3, maxLength: 63, pattern: '^[a-z][a-z0-9]+$' })
+        .describe('Name of the pod, and the first label of its host name.'),
+      ...fields,
+      pod_template: templateName('A template, such as neo4j, or an image on the allow list.').optional(),
+      template: templateName('The newer name of pod_template.').optional(),
+      image: templateName('The newer name of pod_template.').optional(),
+    })
+    .meta({ examples: [{ pod_id: 'mypg', template: 'template/postgres', description: 'A database.' }] });
 
   return { NewPod, UpdatePod };
 }

@@ -26,26 +26,28 @@ const command = boundedList(word, WORDS_MAX).refine(
   'must name a program',
 );
 
-export const ExecutePodCommands = z.strictObject({
-  commands: z
-    .preprocess(
-      (value) => (Array.isArray(value) && typeof value[0] === 'string' ? [value] : value),
-      boundedList(command, COMMANDS_MAX).refine((all) => all.length > 0, 'must have at least one command'),
-    )
-    .describe('Commands, each a program and its arguments; or the words of a single one. No shell reads them.'),
-  total_timeout: seconds(`For all commands, in seconds. Default: ${TOTAL_TIMEOUT_SECONDS}.`),
-  command_timeout: seconds(`For each command, in seconds. Default: ${COMMAND_TIMEOUT_SECONDS}.`),
-  fail_on_non_success: z.boolean().nullish().describe('Run no further commands after one that fails. Default: true.'),
-  stdin: z
-    .string()
-    .max(EXEC_INPUT_MAX_BYTES, { abort: true })
-    .refine(
-      (text) => Buffer.byteLength(text) <= EXEC_INPUT_MAX_BYTES,
-      `must have at most ${EXEC_INPUT_MAX_BYTES} bytes`,
-    )
-    .optional()
-    .describe('Standard input of each command: the place for secrets. Default: empty.'),
-});
+export const ExecutePodCommands = z
+  .strictObject({
+    commands: z
+      .preprocess(
+        (value) => (Array.isArray(value) && typeof value[0] === 'string' ? [value] : value),
+        boundedList(command, COMMANDS_MAX).refine((all) => all.length > 0, 'must have at least one command'),
+      )
+      .describe('Commands, each a program and its arguments; or the words of a single one. No shell reads them.'),
+    total_timeout: seconds(`For all commands, in seconds. Default: ${TOTAL_TIMEOUT_SECONDS}.`),
+    command_timeout: seconds(`For each command, in seconds. Default: ${COMMAND_TIMEOUT_SECONDS}.`),
+    fail_on_non_success: z.boolean().nullish().describe('Run no further commands after one that fails. Default: true.'),
+    stdin: z
+      .string()
+      .max(EXEC_INPUT_MAX_BYTES, { abort: true })
+      .refine(
+        (text) => Buffer.byteLength(text) <= EXEC_INPUT_MAX_BYTES,
+        `must have at most ${EXEC_INPUT_MAX_BYTES} bytes`,
+      )
+      .optional()
+      .describe('Standard input of each command: the place for secrets. Default: empty.'),
+  })
+  .meta({ examples: [{ commands: [['echo', 'hello']] }] });
 
 const ExecutionResults = z.object({
   execution_results: z.array(

@@ -1,0 +1,41 @@
+import type { Operation } from './operation.ts';
+import { type ApiErrorCode, HTTP_STATUS } from './status-codes.ts';
+
+/** Whatever the call is. */
+const ALWAYS: readonly ApiErrorCode[] = [
+  'request.malformed',
+  'api.unknown-host',
+  'api.too-many-requests',
+  'api.overloaded',
+];
+
+/** The statuses, in ascending order, with which a call of this operation may be refused. 500 is a defect: never promised. */
+export function documentedRefusals(operation: Operation): readonly number[] {
+  const codes = new Set<ApiErrorCode>(ALWAYS);
+  const add = (...more: readonly ApiErrorCode[]): void => {
+    for (const code of more) codes.add(code);
+  };
+  if (operation.access === 'token') add('api.unauthenticated', 'api.forbidden');
+  if (operation.path.includes('{')) add('api.not-found');
+  if (operation.body !== undefined) add('api.unsupported-media-type', 'api.too-large', 'api.timeout');
+  if (operation.methods.some((method) => method !== 'get')) add('api.conflict');
+  if (operation.headers?.includes('If-Match') === true) add('api.precondition-failed');
+  return [...new Set([...codes].map((code) => HTTP_STATUS[code]))].sort((a, b) => a - b);
+}
+
+/** What the statuses of refusals mean, in the words of the API. */
+export const REFUSAL_DESCRIPTIONS: Readonly<Record<number, string>> = {
+  400: 'The request is not valid. For a body, `message` is a list with a sentence for each problem.',
+  401: 'No valid token.',
+  403: 'Your permission is too low, or a quota is reached.',
+  404: 'There is no such object.',
+  408: 'The body did not arrive in time.',
+  409: 'It already exists, or was modified concurrently.',
+  412: 'The object has changed since you read it (If-Match).',
+  413: 'The body is too large.',
+  415: 'The body has the wrong media type.',
+  416: 'The object has no bytes in that range.',
+  421: 'This port does not serve that host name.',
+  429: 'Too many requests. Try again after Retry-After.',
+  503: 'Overloaded, or the store or the orchestrator does not respond. Try again after Retry-After.',
+};

@@ -1,0 +1,68 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { type DocumentedOperation, OpenApiDocument } from '../support/openapi-document.ts';
+import { Program } from '../support/program.ts';
+
+/** Fresh for each try: the examples end with a pod that is being deleted. */
+let program: Program;
+let document: OpenApiDocument;
+beforeEach(async () => {
+  program = await Program.start({ workers: 1 });
+  const response = await fetch(`http://127.0.0.1:${program.controlPort}/openapi.json`);
+  document = new OpenApiDocument((await response.json()) as object);
+});
+afterEach(() => program.dispose());
+
+/** The examples are about the same objects: they are made, used, changed, started and stopped, and deleted. */
+function rankOf({ method, path, operationId }: DocumentedOperation): number {
+  if (method === 'delete') return 100 - path.split('/').length;
+  if (/\/(start|stop|restart)$/.test(path)) return 50;
+  const depth = path.split('/').length;
+  const order = ['post', 'get', 'put'].indexOf(method);
+  return operationId.startsWith('create_') || operationId.startsWith('add_') ? 0 : order * 10 + depth;
+}
+
+function exampleOf({ path, parameters = [] }: DocumentedOperation): string {
+  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+    const found = parameters.find((parameter) => parameter.in === 'path' && parameter.name === name);
+    expect(found?.example, `an example of {${name}} in ${path}`).toBeTypeOf('string');
+    return encodeURIComponent(String(found?.example));
+  });
+}
+
+test('the example of every operation does what the document says', async () => {
+  const operations = document.operations.toSorted((a, b) => rankOf(a) - rankOf(b));
+  expect(operations.length).toBeGreaterThan(25);
+  for (const operation of operations) {
+    const { operationId, method, requestBody, responses } = operation;
+    const body = requestBody?.content['application/json'];
+    if (body !== undefined)
+      expect([operationId, document.problemOf(body.schema, body.example)]).toEqual([operationId, '']);
+    const leave = new AbortController();
+    const response = await fetch(`http://127.0.0.1:${program.controlPort}/v3${exampleOf(operation)}`, {
+      method: method.toUpperCase(),
+      headers: { 'X-Tapis-Token': program.token, 'Content-Type': 'application/json' },
+      ...(body === undefined ? {} : { body: JSON.stringify(body.example) }),
+      signal: leave.signal,
+    });
+    const documented = responses[String(response.status)] ?? responses['default'];
+    const [type = ''] = (response.headers.get('content-type') ?? '').split(';');
+    if (type === 'text/event-stream') {
+      expect(Object.keys(documented?.content ?? {})).toEqual([type]);
+      leave.abort();
+      continue;
+    }
+    const received: unknown = await response.json();
+    // The one example that is an error says so in its path.
+    const isDone = response.status === 200 || operationId === 'error_handler';
+    expect([operationId, isDone, response.status], JSON.stringify(received)).toEqual([
+      operationId,
+      true,
+      response.status,
+    ]);
+    const schema = documented?.content?.[type]?.schema;
+    expect([operationId, type, schema === undefined]).toEqual([operationId, type, false]);
+    expect([operationId, document.problemOf(schema ?? {}, received)]).toEqual([operationId, '']);
+    if (operationId === 'create_pod') await program.podStatus('mypg', 'RUNNING');
+  }
+});
