@@ -98,6 +98,7 @@ const CONFIG_FILE = z.strictObject({
   cors: corsSection,
   status_names: z.enum(['seed', 'tapis']).default('seed'),
   kubernetes: kubernetesSection.optional(),
+  volumes: z.strictObject({ maxSizeMiB: z.int().min(1).max(1_000_000).default(10_240) }).prefault({}),
   process: processSection.optional(),
   certificates: z.array(z.strictObject({ certificateFile: z.string().min(1), keyFile: z.string().min(1) })).default([]),
   acme: acmeSection.optional(),

@@ -31,6 +31,8 @@ export interface Config extends RoleSettings {
   readonly allowsSharedUid: boolean;
   /** Of the orchestrator `kubernetes`; null with the other. */
   readonly kubernetes: KubernetesConfig | null;
+  /** Of named volumes: the greatest size_limit. */
+  readonly volumes: { readonly maxSizeMiB: number };
   /** Of the orchestrator `process`. A bound that is null: none. */
   readonly process: ProcessConfig;
   /** Where records, queue and logs are. The URL of Redis is no part of this: it may hold a password (see secrets.ts). */

@@ -101,6 +101,7 @@ function combine(
     orchestrator: environment.PODGATE_ORCHESTRATOR,
     allowsSharedUid: environment.PODGATE_ALLOW_SHARED_UID === 'yes',
     kubernetes,
+    volumes: file.volumes,
     process: file.process ?? processSection.parse({}),
     store,
     cacheDir: cacheDirOf(env, process.getuid?.() === 0),

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { CertificateAdmin } from '../core/certificate-admin.ts';
 import { RESERVED_POD_IDS } from '../core/ids.ts';
 import type { StatusNames } from '../core/pod.ts';
+import type { VolumeFiles } from '../core/volume.ts';
 import {
   type Application,
   type ApplicationNumbers,
@@ -13,6 +14,7 @@ import { controlHostNames } from './http/known-hosts.ts';
 import { openApiOf, openApiOperation } from './http/open-api.ts';
 import { eventsOperation, ObjectEvent } from './objects/events/events-operation.ts';
 import { EventStreams, type EventStreamOptions } from './objects/events/event-streams.ts';
+import { KeyedMutex } from './objects/keyed-mutex.ts';
 import { permissionOperations, SetPermission } from './objects/permission-operations.ts';
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
 import { ErrorStatus, miscOperations, type Readiness } from './resources/health/operations.ts';
@@ -25,6 +27,8 @@ import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
 import { PodAnswer } from './resources/pods/response.ts';
 import { podSchemas } from './resources/pods/schema.ts';
+import { volumeOperations } from './resources/volumes/operations.ts';
+import { VolumeAnswer, volumeSchemas } from './resources/volumes/schema.ts';
 import { unavailableOperations } from './resources/tapis/unavailable-operations.ts';
 import { tenantOperations } from './resources/tenants/operations.ts';
 
@@ -38,6 +42,8 @@ export interface ApiOptions
   /** Default: nobody is told of any. */
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
+  /** Volumes; absent: the orchestrator has none. `maxSizeMiB`: of the greatest size_limit. */
+  readonly volumes?: { readonly files: VolumeFiles; readonly maxSizeMiB: number };
   /** By which names statuses are returned unless a call says otherwise. Default: seed. */
   readonly statusNames?: StatusNames;
   /** Host names of the control port beside those of loopback and its own addresses. Default: none. */
@@ -71,6 +77,11 @@ export function createApi(options: ApiOptions): Api {
     randomBytes: options.randomBytes ?? randomBytes,
     newUid: options.newUid ?? randomUUID,
   });
+  const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
+  const filesParts = {
+    ...{ store: options.store, clock: options.clock, admission: options.admission, mutex: new KeyedMutex() },
+    newUid: options.newUid ?? randomUUID,
+  };
   const baseHosts = new Map(options.tenants.map(({ id, baseHost }) => [id, baseHost]));
   const statusNames = options.statusNames ?? 'seed';
   const streams = new EventStreams({
@@ -97,6 +108,9 @@ export function createApi(options: ApiOptions): Api {
     connectionsOperation(pods),
     execOperation(pods),
     ...permissionOperations('pod', pods.permissions),
+    ...(options.volumes === undefined
+      ? []
+      : volumeOperations({ ...filesParts, ...options.volumes, schemas: ofVolumes })),
     ...tenantOperations(options),
     ...miscOperations(options.readiness, options.log),
   ];
@@ -104,6 +118,8 @@ export function createApi(options: ApiOptions): Api {
     version,
     pathParameters: {
       pod_id: { example: 'mypg' },
+      volume_id: { example: 'myfiles' },
+      path: { example: 'data.csv' },
       user: { example: 'bob' },
       status: { example: '503', schema: ErrorStatus },
       tenant_id: { example: options.tenants[0]?.id ?? '' },
@@ -111,6 +127,7 @@ export function createApi(options: ApiOptions): Api {
     },
     named: {
       ...schemas,
+      ...(options.volumes === undefined ? {} : { ...ofVolumes, Volume: VolumeAnswer }),
       SetPermission,
       ExecutePodCommands,
       Pod: PodAnswer,

@@ -60,6 +60,7 @@ export const ERRORS = {
   'api.precondition-failed': { fault: 'client', retryable: false, message: 'The pod has changed since you read it.' },
   'api.unsupported-media-type': { fault: 'client', retryable: false, message: 'The body must be JSON.' },
   'api.too-large': { fault: 'client', retryable: false, message: 'The body is too large.' },
+  'api.range': { fault: 'client', retryable: false, message: 'The file has no bytes in this range.' },
   'api.timeout': { fault: 'client', retryable: true, message: 'The body did not arrive in time.' },
   'api.too-many-requests': { fault: 'client', retryable: true, message: 'Too many requests.' },
   'api.overloaded': { fault: 'gateway', retryable: true, message: 'The API is at its limit. Try again in a moment.' },

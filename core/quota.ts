@@ -1,4 +1,5 @@
 import type { PodRecord } from './pod.ts';
+import type { VolumeRecord } from './volume.ts';
 
 /** What quotas count. Connections are counted where they are: in the gateway. */
 export const QUOTA_RESOURCES = ['pods', 'cpu', 'memory', 'volumes', 'recordBytes'] as const;
@@ -77,6 +78,10 @@ export function usageOfPod(record: PodRecord, volumes: number): Usage {
 
 export function usageOfKeptVolume({ volumes }: KeptVolumeRecord): Usage {
   return { ...NO_USAGE, volumes };
+}
+
+export function usageOfFiles({ description, permissions }: VolumeRecord): Usage {
+  return { ...NO_USAGE, volumes: 1, recordBytes: RECORD_BYTES + bytesOf(description) + bytesOf(permissions) };
 }
 
 export function addUsage(a: Usage, b: Usage): Usage {

@@ -8,6 +8,7 @@ import type {
 import type { Fence } from './lock.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
 import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
+import type { VolumeRecord } from './volume.ts';
 
 /** The kinds of record and what each holds. */
 export interface RecordTypes {
@@ -20,6 +21,7 @@ export interface RecordTypes {
   readonly 'challenge-text': ChallengeTextRecord;
   readonly usage: UsageRecord;
   readonly 'kept-volume': KeptVolumeRecord;
+  readonly volume: VolumeRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

@@ -244,6 +244,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     controlHosts: config.api.controlHosts,
     certificates: certificates.manager,
     readiness,
+    ...(opened.files === null ? {} : { volumes: { files: opened.files, ...config.volumes } }),
   });
   const counts = createWorkerMetrics();
   const numbers = watchProcessNumbers();

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Config } from '../config/config.ts';
 import type { Clock } from '../core/clock.ts';
 import type { OpenEnvironment } from '../core/environment.ts';
@@ -5,6 +6,7 @@ import type { Logger } from '../core/logger.ts';
 import type { Orchestrator } from '../core/orchestrator.ts';
 import type { PodNetworks } from '../core/pod-network.ts';
 import type { TemplateCatalog } from '../core/template.ts';
+import type { VolumeFiles } from '../core/volume.ts';
 import { connectGuarded } from '../proxy/socket/connect-guarded.ts';
 import { canEnterNamespaces } from '../proxy/socket/network-namespace.ts';
 import type { DiskLimits } from '../spawner/orchestrator/process/disk-plan.ts';
@@ -24,6 +26,8 @@ export interface OpenedOrchestrator {
   readonly protection: string | null;
   /** Null: pods have no network namespace of this machine. */
   readonly podNetworks: PodNetworks | null;
+  /** Of volumes; null: it has none. */
+  readonly files: VolumeFiles | null;
   /** Ends all pods, where they end with Podgate; null where they outlive it. */
   readonly stopAll: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -67,6 +71,7 @@ async function openKubernetes(
     arePodsSeparated: true,
     protection: null,
     podNetworks: null,
+    files: null,
     stopAll: null,
   };
 }
@@ -81,6 +86,7 @@ async function openProcesses({
   openEnvironment,
 }: OpenOrchestratorOptions) {
   const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
+  const { createDirectoryFiles } = await import('../spawner/orchestrator/process/volumes/directory-files.ts');
   const { arePodsSeparated, protectionText } = await import('../spawner/orchestrator/process/separation.ts');
   const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
   const templates = createTemplateCatalog();
@@ -88,8 +94,9 @@ async function openProcesses({
   keepDescriptorsFromChildren();
   const asRoot = process.getuid?.() === 0;
   const walls = tryWalls({ asRoot, canEnter: canEnterNamespaces() });
+  const podsRoot = podsRootOf({ dataDir: config.dataDir, installation, asRoot });
   const orchestrator = createProcessOrchestrator({
-    ...podsRootOf({ dataDir: config.dataDir, installation, asRoot }),
+    ...podsRoot,
     installation,
     instance,
     clock,
@@ -125,6 +132,7 @@ async function openProcesses({
     arePodsSeparated: arePodsSeparated(orchestrator.protection),
     protection: protectionText(orchestrator.protection),
     podNetworks: orchestrator.podNetworks,
+    files: createDirectoryFiles({ root: join(podsRoot.root, 'files'), asRoot }),
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
   };
 }

@@ -79,12 +79,15 @@ async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<B
     if (outcome === 'timeout') throw new PodgateError('api.timeout');
     if (outcome === 'end') return Buffer.concat(chunks);
   }
-  let drained = 0;
-  if (declared <= DRAIN_MAX_BYTES) {
-    const within = { timeoutMs: DRAIN_TIMEOUT_MS, idleMs: DRAIN_TIMEOUT_MS };
-    await receive(request, within, (chunk) => (drained += chunk.length) <= DRAIN_MAX_BYTES);
-  }
+  if (declared <= DRAIN_MAX_BYTES) await drain(request);
   throw new PodgateError('api.too-large', { publicMessages: [`The body is larger than ${maxBytes} bytes.`] });
+}
+
+/** Reads and throws away a little of a body, so that its sender gets to read the response. */
+export async function drain(request: IncomingMessage): Promise<void> {
+  let drained = 0;
+  const within = { timeoutMs: DRAIN_TIMEOUT_MS, idleMs: DRAIN_TIMEOUT_MS };
+  await receive(request, within, (chunk) => (drained += chunk.length) <= DRAIN_MAX_BYTES);
 }
 
 /** Reads until the end, the timeout, a pause that is too long, or until `take` returns that it has had enough. */

@@ -17,7 +17,10 @@ export function documentedRefusals(operation: Operation): readonly number[] {
   };
   if (operation.access === 'token') add('api.unauthenticated', 'api.forbidden');
   if (operation.path.includes('{')) add('api.not-found');
-  if (operation.body !== undefined) add('api.unsupported-media-type', 'api.too-large', 'api.timeout');
+  if (operation.body !== undefined || operation.takesFile === true) {
+    add('api.unsupported-media-type', 'api.too-large', 'api.timeout');
+  }
+  if (operation.headers?.includes('Range') === true) add('api.range');
   if (operation.methods.some((method) => method !== 'get')) add('api.conflict');
   if (operation.headers?.includes('If-Match') === true) add('api.precondition-failed');
   return [...new Set([...codes].map((code) => HTTP_STATUS[code]))].sort((a, b) => a - b);
@@ -32,7 +35,7 @@ export const REFUSAL_DESCRIPTIONS: Readonly<Record<number, string>> = {
   408: 'The body did not arrive in time.',
   409: 'It already exists, or was modified concurrently.',
   412: 'The object has changed since you read it (If-Match).',
-  413: 'The body is too large.',
+  413: 'The body is too large, or there is no room for it.',
   415: 'The body has the wrong media type.',
   416: 'The object has no bytes in that range.',
   421: 'This port does not serve that host name.',

@@ -18,6 +18,7 @@ type PathParameters = Readonly<
 const HEADERS: Readonly<Record<OperationHeader, string>> = {
   'If-Match': 'ETag of the object as you have read it: a change that came in between refuses the call with 412.',
   'Last-Event-ID': 'id of the last event that you have.',
+  Range: 'bytes=0-99: only these. Several ranges at once are answered with the whole.',
   'X-Pods-Admin': 'true: also what belongs to others of the tenant; for administrators.',
 };
 
@@ -32,6 +33,7 @@ export function openApiOf(
   for (const { operationId, result, replies } of operations) {
     // Each event has its data as it is.
     if (replies === 'events') continue;
+    if (replies === 'bytes') continue;
     const id = `${pascalCase(operationId)}Response`;
     results.set(operationId, envelopeOf(result));
     registry.add(results.get(operationId) ?? result, { id });
@@ -95,6 +97,12 @@ export function openApiOperation(document: object): Operation {
   };
 }
 
+const FILE_FORM = {
+  'multipart/form-data': {
+    schema: { type: 'object', properties: { file: { type: 'string', format: 'binary' } }, required: ['file'] },
+  },
+} as const;
+
 interface Schemas {
   readonly result: object;
   readonly error: object;
@@ -131,6 +139,7 @@ function operationOf(operation: Operation, method: string, schemas: Schemas, nam
     tags: [operation.tag],
     summary: operation.summary,
     ...(parameters.length === 0 ? {} : { parameters }),
+    ...(operation.takesFile === true ? { requestBody: { required: true, content: FILE_FORM } } : {}),
     ...(schemas.body === null
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: schemas.body, example } } } }),
@@ -141,7 +150,9 @@ function operationOf(operation: Operation, method: string, schemas: Schemas, nam
               description: 'Events; the schema is that of their data.',
               content: { 'text/event-stream': { schema: schemas.result } },
             }
-          : { description: 'Done.', content: json(schemas.result) },
+          : operation.replies === 'bytes'
+            ? { description: 'The bytes.', content: { 'application/octet-stream': {}, 'application/zip': {} } }
+            : { description: 'Done.', content: json(schemas.result) },
       refused: schemas.error,
       result: schemas.result,
     }),
@@ -171,6 +182,7 @@ function responsesOf(operation: Operation, method: string, { done, refused, resu
   const isCached = method === 'get' && operation.methods.length === 1 && operation.replies === undefined;
   return {
     200: done,
+    ...(operation.headers?.includes('Range') === true ? { 206: done } : {}),
     ...(isCached ? { 304: { description: 'It is what If-None-Match names.' } } : {}),
     ...Object.fromEntries(refusals),
     ...Object.fromEntries(others),

@@ -13,8 +13,15 @@ export interface Call {
   readonly ifMatch: string | undefined;
   /** The Last-Event-ID header: where a stream of events is to go on. */
   readonly lastEventId: string | undefined;
+  /** The Range header. */
+  readonly range: string | undefined;
   /** Parsed JSON, for operations with a body; not checked yet. */
   readonly body: unknown;
+  /**
+   * Hands the bytes of the file in a multipart body to `use` as they arrive, once, for operations that take one. They end
+   * where the file ends, and throw when the client leaves before. What `use` throws is what this throws.
+   */
+  readonly receiveFile: <T>(use: (bytes: AsyncIterable<Uint8Array>) => Promise<T>) => Promise<T>;
   /**
    * Announces that the call is about to hold so many bytes in memory until its response is sent. Throws
    * 'api.too-many-requests' or 'api.overloaded' when that exceeds a limit.
@@ -75,8 +82,23 @@ export interface DocumentReply {
   readonly bytes: Uint8Array;
 }
 
+/** Bytes as they are, made as the client takes them: of a file, or of an archive. */
+export interface BytesReply {
+  readonly kind: 'bytes';
+  /** Default: 200. */
+  readonly status?: number;
+  /** Media type. */
+  readonly type: string;
+  /** How many there are; null: not known yet. */
+  readonly length: number | null;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** Called once, when no more bytes are taken, even if none ever were. */
+  readonly release: () => Promise<void>;
+}
+
 /** What an operation returns. A kind that is added here gets a case in respond.ts. */
-export type Reply = JsonReply | JsonPiecesReply | EventsReply | DocumentReply;
+export type Reply = JsonReply | JsonPiecesReply | EventsReply | BytesReply | DocumentReply;
 
 export interface QueryParameter {
   readonly name: string;
@@ -86,7 +108,7 @@ export interface QueryParameter {
 }
 
 /** Headers that change what an operation does, and that not every operation reads. */
-export type OperationHeader = 'If-Match' | 'Last-Event-ID' | 'X-Pods-Admin';
+export type OperationHeader = 'If-Match' | 'Last-Event-ID' | 'Range' | 'X-Pods-Admin';
 
 export interface OperationLimits {
   /** Of the request's body. */
@@ -120,10 +142,12 @@ export type Operation = {
   readonly headers?: readonly OperationHeader[];
   /** Its metadata has an example: `.meta({ examples: [...] })`. */
   readonly body?: z.ZodObject;
+  /** Instead of JSON, the body is a form with a file in the field `file`. */
+  readonly takesFile?: true;
   /** Schema of `result`; of the data of each event where the reply is a stream of events. */
   readonly result: z.ZodType;
   /** What a successful reply is. Default: 'json', an envelope with the result. */
-  readonly replies?: 'json' | 'events';
+  readonly replies?: 'json' | 'events' | 'bytes';
   /** Statuses of replies beside 200, and why; 'any': the caller chooses. */
   readonly otherStatuses?: Readonly<Record<number, string>> | 'any';
   /** Where they differ from DEFAULT_OPERATION_LIMITS. */

@@ -6,7 +6,7 @@ import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
 import { contentTag, entityTag, isNoneMatch } from './if-match.ts';
-import type { EventsReply, JsonPiecesReply, JsonReply, Reply } from './operation.ts';
+import type { BytesReply, EventsReply, JsonPiecesReply, JsonReply, Reply } from './operation.ts';
 
 /** A larger body is handed to the socket in pieces of this size, so that it is seen how much the client has taken. */
 const PIECE_BYTES = 64 * 1024;
@@ -34,6 +34,9 @@ export async function respond(
       break;
     case 'events':
       await respondEvents(context, reply);
+      break;
+    case 'bytes':
+      respondBytes(context, reply);
       break;
     case 'document':
       context.body = Buffer.from(reply.bytes.buffer, reply.bytes.byteOffset, reply.bytes.byteLength);
@@ -86,6 +89,19 @@ async function respondEvents(context: RouterContext<ExchangeState>, { events }: 
   context.set('X-Accel-Buffering', 'no');
   context.body = Readable.from(pieces);
   context.type = 'text/event-stream';
+}
+
+/** Whatever becomes of the response, the file behind it is closed. */
+function respondBytes(context: RouterContext<ExchangeState>, reply: BytesReply): void {
+  const { status, type, length, headers, bytes, release } = reply;
+  const body = Readable.from(bytes, { objectMode: false, highWaterMark: PIECE_BYTES });
+  // Koa destroys it when the response has ended, also where nothing of it was taken (HEAD).
+  body.once('close', () => void release());
+  context.status = status ?? 200;
+  context.set(headers);
+  context.body = body;
+  context.type = type;
+  if (length !== null) context.length = length;
 }
 
 function setHead(context: RouterContext<ExchangeState>, { status, generation }: JsonReply | JsonPiecesReply): void {

@@ -4,6 +4,7 @@ import { PodgateError } from '../../core/errors.ts';
 import type { Authenticator, Caller } from '../auth/authenticator.ts';
 import { announcedBytes, readJsonBody } from './body.ts';
 import type { ExchangeState } from './exchange.ts';
+import { receiveFile } from './multipart.ts';
 import type { Call, Operation, OperationLimits, Reply } from './operation.ts';
 import { respond } from './respond.ts';
 
@@ -36,7 +37,9 @@ export function serve(
       host: context.request.headers.host ?? '',
       ifMatch: context.request.headers['if-match'],
       lastEventId: textOf(context.request.headers['last-event-id']),
+      range: context.request.headers.range,
       body,
+      receiveFile: (use) => receiveFile(req, limits, use),
       reserve: (bytes) => state.call.reserve(bytes),
       signal: state.signal,
     };

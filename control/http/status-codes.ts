@@ -20,6 +20,7 @@ export const HTTP_STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'api.precondition-failed': 412,
   'api.unsupported-media-type': 415,
   'api.too-large': 413,
+  'api.range': 416,
   'api.timeout': 408,
   'api.too-many-requests': 429,
   'api.overloaded': 503,

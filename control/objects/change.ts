@@ -56,7 +56,7 @@ export async function changeObject<R extends ObjectRecord>(
     const commit = async (): Promise<CommitResult> =>
       await store.commit({
         puts: [kind.put(record, stored.revision), ...(await admission.admit(record, before, after))],
-        ...(enqueue === true ? { enqueue: [kind.enqueue(record)] } : {}),
+        ...(enqueue === true && kind.enqueue !== undefined ? { enqueue: [kind.enqueue(record)] } : {}),
       });
     const result = isGrowing(usageDifference(before, after))
       ? await mutex.run(admissionLane(record), commit)

@@ -25,8 +25,8 @@ export interface ObjectKind<R extends ObjectRecord> {
   readonly idOf: (record: R) => string;
   readonly get: (key: string) => Promise<StoredObject<R> | null>;
   readonly put: (record: R, expected: Expected) => Put;
-  /** Its entry in the queue. */
-  readonly enqueue: (record: R) => Enqueue;
+  /** Its entry in the queue. Absent: there is nothing to be done about objects of this kind. */
+  readonly enqueue?: (record: R) => Enqueue;
   readonly usageOf: (record: R) => Usage;
   /** Adds a line to its log of actions; never fails. */
   readonly note: (record: R, line: string) => Promise<void>;

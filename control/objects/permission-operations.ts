@@ -23,9 +23,12 @@ const PermissionsAnswer = z.object({
   permissions: z.array(z.string()).describe('user:LEVEL, with the levels READ, USER and ADMIN.'),
 });
 
-/** Who may do what with the objects of a kind. `noun`: `pod`, in paths (`/pods/{pod_id}`) and sentences. */
-export function permissionOperations(noun: string, permissions: ObjectPermissions): readonly Operation[] {
-  const path = `/${noun}s/{${noun}_id}/permissions`;
+/**
+ * Who may do what with the objects of a kind. `noun`: `pod`, in paths (`/pods/{pod_id}`) and sentences. `under`: what their
+ * paths begin with; that of secrets is `/pods`.
+ */
+export function permissionOperations(noun: string, permissions: ObjectPermissions, under = ''): readonly Operation[] {
+  const path = `${under}/${noun}s/{${noun}_id}/permissions`;
   const title = `${noun.charAt(0).toUpperCase()}${noun.slice(1)}`;
   const idOf = ({ params }: AuthenticatedCall): string => params[`${noun}_id`] ?? '';
   const reply = (message: string, given: ObjectRecord['permissions']): JsonReply => ({

@@ -36,6 +36,7 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   'challenge-text': { version: 1, upgrades: {} },
   usage: { version: 1, upgrades: {} },
   'kept-volume': { version: 1, upgrades: {} },
+  volume: { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

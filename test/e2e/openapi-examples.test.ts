@@ -38,11 +38,18 @@ test('the example of every operation does what the document says', async () => {
     const body = requestBody?.content['application/json'];
     if (body !== undefined)
       expect([operationId, document.problemOf(body.schema, body.example)]).toEqual([operationId, '']);
+    const file = new FormData();
+    file.set('file', new Blob(['a,b\n']), 'data.csv');
+    const takesFile = requestBody?.content['multipart/form-data'] !== undefined;
     const leave = new AbortController();
     const response = await fetch(`http://127.0.0.1:${program.controlPort}/v3${exampleOf(operation)}`, {
       method: method.toUpperCase(),
-      headers: { 'X-Tapis-Token': program.token, 'Content-Type': 'application/json' },
+      headers: {
+        'X-Tapis-Token': program.token,
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      },
       ...(body === undefined ? {} : { body: JSON.stringify(body.example) }),
+      ...(takesFile ? { body: file } : {}),
       signal: leave.signal,
     });
     const documented = responses[String(response.status)] ?? responses['default'];
@@ -50,6 +57,10 @@ test('the example of every operation does what the document says', async () => {
     if (type === 'text/event-stream') {
       expect(Object.keys(documented?.content ?? {})).toEqual([type]);
       leave.abort();
+      continue;
+    }
+    if (type === 'application/octet-stream') {
+      expect([operationId, response.status, await response.text()]).toEqual([operationId, 200, 'a,b\n']);
       continue;
     }
     const received: unknown = await response.json();

@@ -1,5 +1,5 @@
 import { listAll } from '../../../core/list-all.ts';
-import { addUsage, NO_USAGE, type Usage, usageOfKeptVolume, usageOfPod } from '../../../core/quota.ts';
+import { addUsage, NO_USAGE, type Usage, usageOfFiles, usageOfKeptVolume, usageOfPod } from '../../../core/quota.ts';
 import type { PodRecord, PodSpec } from '../../../core/pod.ts';
 import { ownerIndex } from '../../../core/pod-put.ts';
 import type { Store } from '../../../core/store.ts';
@@ -32,5 +32,6 @@ export async function countUsage(
   let used = NO_USAGE;
   for await (const { value } of listAll(store, 'pod', query)) used = addUsage(used, usageOf(value));
   for await (const { value } of listAll(store, 'kept-volume', query)) used = addUsage(used, usageOfKeptVolume(value));
+  for await (const { value } of listAll(store, 'volume', query)) used = addUsage(used, usageOfFiles(value));
   return used;
 }

@@ -11,7 +11,8 @@ const RESOURCES: Readonly<
   volumes: {
     unit: 'volumes',
     setting: 'volumes',
-    remedy: 'delete a pod together with its volume (without keep_volume), or have an operator remove a kept volume',
+    remedy:
+      'delete a volume, or a pod together with its volume (without keep_volume), or have an operator remove a kept volume',
   },
   recordBytes: {
     unit: 'bytes of records',

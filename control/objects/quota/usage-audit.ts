@@ -1,5 +1,13 @@
 import { listAll } from '../../../core/list-all.ts';
-import { addUsage, isUsageEqual, NO_USAGE, type Usage, usageKey, usageOfKeptVolume } from '../../../core/quota.ts';
+import {
+  addUsage,
+  isUsageEqual,
+  NO_USAGE,
+  type Usage,
+  usageKey,
+  usageOfFiles,
+  usageOfKeptVolume,
+} from '../../../core/quota.ts';
 import type { Store, Stored } from '../../../core/store.ts';
 import { usagePut } from './admission.ts';
 import type { UsageOf } from './count-usage.ts';
@@ -60,6 +68,9 @@ export function createUsageAudit(usageOf: UsageOf): UsageAudit {
           known = seen;
           for await (const { value } of listAll(store, 'kept-volume')) {
             count(value.tenant, value.createdBy, usageOfKeptVolume(value));
+          }
+          for await (const { value } of listAll(store, 'volume')) {
+            count(value.tenant, value.createdBy, usageOfFiles(value));
           }
           for (const [key, { tenant, user, used }] of counted) {
             const stored = recorded.get(key) ?? null;

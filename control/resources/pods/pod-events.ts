@@ -4,7 +4,7 @@ import { entityTag } from '../../http/if-match.ts';
 import type { PodService } from './pod-service.ts';
 
 /** Changes of pods, as events: enough to show a list; the rest is read when it is wanted. */
-export function podEvents(pods: Pick<PodService, 'list'>): ObservedKind {
+export function podEvents(pods: Pick<PodService, 'list'>): ObservedKind<'pod'> {
   return {
     kind: 'pod',
     noun: 'pod',

@@ -21,6 +21,7 @@ import type { Logger } from '../../../core/logger.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import type { Quotas } from '../../../core/quota.ts';
+import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
 import { noShell } from '../../support/no-shell.ts';
@@ -109,6 +110,7 @@ export class ApiStand {
       allowsImages: false,
       imageAllowList: [],
       readiness: () => this.readiness(),
+      volumes: { files: createDirectoryFiles({ root: join(directory, 'files'), asRoot: false }), maxSizeMiB: 4_096 },
       ...change,
     });
     this.server = createServer(this.api.serverOptions, this.api.listenerFor('control-port'));

@@ -45,7 +45,7 @@ describe('record schemas', () => {
     const decode = (schema: number) => () => decodeRecord(schemas, 'pod', 'dev/a', { schema, json: '{}' });
     expect(decode(3)).toThrow('The pod record dev/a was written by a newer release (version 3, here 2).');
     expect(decode(1)).toThrow('too old');
-    expect(() => recordKind(schemas, 'snapshot')).toThrow('unknown kind snapshot');
+    expect(() => recordKind(schemas, 'nothing')).toThrow('unknown kind nothing');
     expect(() => recordKind(schemas, 'toString')).toThrow('unknown kind toString');
   });
 

@@ -1,0 +1,101 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { Busboy, type BusboyFileStream } from '@fastify/busboy';
+
+import { PodgateError } from '../../core/errors.ts';
+import { type BodyLimits, drain } from './body.ts';
+
+/** Name of the field that holds the file, as in Tapis. */
+const FIELD = 'file';
+/** Of the head of a part. */
+const HEADERS_MAX_BYTES = 8 * 1024;
+const PARTS_MAX = 8;
+
+/**
+ * Hands the bytes of the one file in a multipart/form-data body (RFC 7578) to `use`, as they arrive: what `use` does not
+ * take keeps the client waiting, and no more than a few pieces are in memory. Other fields are skipped. Throws PodgateError
+ * 'api.unsupported-media-type', 'api.too-large', 'api.timeout' or 'api.invalid', or what `use` throws.
+ */
+export async function receiveFile<T>(
+  request: IncomingMessage,
+  { bodyBytes, bodyTimeoutMs, idleMs }: BodyLimits,
+  use: (bytes: AsyncIterable<Uint8Array>) => Promise<T>,
+): Promise<T> {
+  const form = formOf(request);
+  const found = Promise.withResolvers<Readable>();
+  const ended = Promise.withResolvers<never>();
+  // Nobody may wait for them when they fail.
+  found.promise.catch(() => undefined);
+  ended.promise.catch(() => undefined);
+  let file: Readable | null = null;
+  let bytes = 0;
+  const fail = (error: PodgateError): void => {
+    found.reject(error);
+    ended.reject(error);
+    file?.destroy(error);
+  };
+  const timer = setTimeout(() => fail(new PodgateError('api.timeout')), bodyTimeoutMs);
+  const idle = setTimeout(() => fail(new PodgateError('api.timeout')), idleMs);
+  const onData = (chunk: Buffer): void => {
+    idle.refresh();
+    bytes += chunk.length;
+    if (bytes > bodyBytes) fail(new PodgateError('api.too-large'));
+  };
+  const onClose = (): void => {
+    if (!request.complete) fail(malformed('The client left before the end of the file.'));
+  };
+  form.on('file', (field: string, stream: BusboyFileStream) => {
+    // What is wrong with the part is said by the form, too; without a listener it would end the process.
+    stream.on('error', () => undefined);
+    if (field !== FIELD || file !== null) {
+      stream.resume();
+      return;
+    }
+    file = stream;
+    found.resolve(stream);
+  });
+  form.on('error', (error: unknown) => fail(malformed('The body is not valid multipart/form-data.', error)));
+  form.on('finish', () => found.reject(invalid(`${FIELD}: the form needs a file in the field "${FIELD}"`)));
+  request.on('data', onData).on('close', onClose);
+  request.pipe(form);
+  let isTaken = false;
+  try {
+    const result = await Promise.race([use(await found.promise), ended.promise]);
+    isTaken = true;
+    return result;
+  } finally {
+    clearTimeout(timer);
+    clearTimeout(idle);
+    request.unpipe(form).off('data', onData).off('close', onClose);
+    (file as Readable | null)?.destroy();
+    if (isTaken) request.resume();
+    else if (!request.destroyed) await drain(request).catch(() => undefined);
+  }
+}
+
+function formOf(request: IncomingMessage): InstanceType<typeof Busboy> {
+  const { 'content-type': type = '', 'content-encoding': encoding = 'identity' } = request.headers;
+  if (!/^multipart\/form-data\s*;/i.test(type) || encoding.toLowerCase() !== 'identity') {
+    throw new PodgateError('api.unsupported-media-type', {
+      publicMessages: [
+        `The body must be multipart/form-data, not compressed, with the file in the field "${FIELD}": curl -F ${FIELD}=@NAME`,
+      ],
+    });
+  }
+  try {
+    return new Busboy({
+      headers: { ...request.headers, 'content-type': type },
+      limits: { files: 1, fields: PARTS_MAX, parts: PARTS_MAX, headerSize: HEADERS_MAX_BYTES, fieldSize: 64 * 1024 },
+    });
+  } catch (error) {
+    throw malformed('The body is multipart/form-data without a valid boundary.', error);
+  }
+}
+
+function malformed(sentence: string, cause?: unknown): PodgateError {
+  return new PodgateError('request.malformed', { publicMessages: [sentence], cause });
+}
+
+function invalid(sentence: string): PodgateError {
+  return new PodgateError('api.invalid', { publicMessages: [sentence] });
+}

@@ -1,0 +1,63 @@
+import { usageOfFiles } from '../../../core/quota.ts';
+import { PodgateError } from '../../../core/errors.ts';
+import { levelOf } from '../access.ts';
+import { listPages } from '../../../core/list-all.ts';
+import { userIndex } from '../../../core/permissions.ts';
+import type { Store } from '../../../core/store.ts';
+import type { VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
+import { volumeKey, volumePut } from '../../../core/volume-put.ts';
+import type { Caller } from '../../auth/authenticator.ts';
+import type { ObjectKind } from '../object-kind.ts';
+
+const MIB = 1024 * 1024;
+const PAGE = 50;
+
+export function volumeObjects(store: Pick<Store, 'get'>): ObjectKind<VolumeRecord> {
+  return {
+    noun: 'volume',
+    keyOf: volumeKey,
+    idOf: ({ volumeId }) => volumeId,
+    get: (key) => store.get('volume', key),
+    put: volumePut,
+    usageOf: usageOfFiles,
+    note: async () => undefined,
+    notFound: (id) =>
+      new PodgateError('api.not-found', {
+        publicMessages: [`There is no volume ${JSON.stringify(id.slice(0, 128))}.`],
+      }),
+  };
+}
+
+/** Those on which the caller has a permission; all of the tenant for an administrator who asks for them. */
+export async function* listFilesRecords(
+  store: Pick<Store, 'list'>,
+  kind: 'volume',
+  { tenant, username }: Caller,
+  { all }: { readonly all: boolean },
+): AsyncGenerator<VolumeRecord> {
+  const query = { tenant, ...(all ? {} : { index: userIndex(username) }), pageSize: PAGE };
+  for await (const page of listPages(store, kind, query)) {
+    for (const { value } of page) {
+      if (value.deleting === null && (all || levelOf(value, username) !== null)) yield value;
+    }
+  }
+}
+
+/** In MB, as responses say it. */
+export async function sizeOf(files: VolumeFiles, kind: 'volume', uid: string): Promise<number> {
+  const { bytes } = await files.usage({ kind, uid });
+  return Math.ceil(bytes / MIB);
+}
+
+/** Removes the files of one that is being deleted, then its record. May be interrupted and repeated. */
+export async function purgeFilesRecord(
+  { store, files }: { readonly store: Pick<Store, 'get' | 'commit'>; readonly files: VolumeFiles },
+  kind: 'volume',
+  key: string,
+): Promise<void> {
+  const stored = await store.get(kind, key);
+  if (stored === null || stored.value.deleting === null) return;
+  const { uid } = stored.value;
+  await files.remove({ kind, uid });
+  await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }] });
+}

@@ -1,0 +1,33 @@
+import { z } from 'zod';
+
+import { description, filesId, SIZE_LIMIT_DEFAULT_MIB, sizeLimit } from '../../objects/files/fields.ts';
+
+/** `maxSizeMiB`: the greatest size_limit. */
+export function volumeSchemas({ maxSizeMiB }: { readonly maxSizeMiB: number }) {
+  const NewVolume = z
+    .strictObject({
+      volume_id: filesId('Name of the volume.'),
+      description: description.default(''),
+      size_limit: sizeLimit(maxSizeMiB).default(Math.min(SIZE_LIMIT_DEFAULT_MIB, maxSizeMiB)),
+    })
+    .meta({ examples: [{ volume_id: 'myfiles', description: 'Measurements of May.' }] });
+  const UpdateVolume = z
+    .strictObject({
+      description: description.nullish(),
+      size_limit: sizeLimit(maxSizeMiB).nullish(),
+    })
+    .meta({ examples: [{ description: 'Measurements of May and June.' }] });
+  return { NewVolume, UpdateVolume };
+}
+
+export type VolumeSchemas = ReturnType<typeof volumeSchemas>;
+
+export const VolumeAnswer = z.object({
+  volume_id: z.string(),
+  description: z.string(),
+  size_limit: z.int().describe('MB.'),
+  size: z.int().describe('MB in use, rounded up.'),
+  status: z.literal('AVAILABLE'),
+  creation_ts: z.iso.datetime(),
+  update_ts: z.iso.datetime(),
+});

@@ -1,0 +1,96 @@
+import type { PermissionLevel } from './pod.ts';
+
+/** A named volume: a directory of files that users own and share. It is made when it is first used. */
+export interface VolumeRecord {
+  readonly volumeId: string;
+  readonly uid: string;
+  readonly tenant: string;
+  readonly createdBy: string;
+  /** New at every change that its user makes. */
+  readonly generation: number;
+  readonly description: string;
+  /** MiB. */
+  readonly sizeLimit: number;
+  readonly permissions: Readonly<Record<string, PermissionLevel>>;
+  /** Not null: its files are being removed; the record goes last. */
+  readonly deleting: object | null;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
+/** Which files: a directory belongs to a uid, never to a name. */
+export interface FilesRef {
+  /** For messages. */
+  readonly kind: 'volume';
+  readonly uid: string;
+}
+
+export type FileType = 'file' | 'dir' | 'symbolic_link' | 'other';
+
+export interface FileEntry {
+  readonly name: string;
+  readonly type: FileType;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+/** A regular file, open. Whoever has it closes it. */
+export interface OpenedFile {
+  readonly kind: 'file';
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly modifiedMs: number;
+  /** The bytes from `start` (included) to `end` (excluded), once. */
+  read(start: number, end: number): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+/** A file below a directory; `path` is relative to that, with slashes. Directories have no bytes. */
+export interface WalkedEntry {
+  readonly path: string;
+  readonly modifiedMs: number;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Null: a directory. Taken before the next entry is asked for. */
+  readonly bytes: AsyncIterable<Uint8Array> | null;
+}
+
+export interface OpenedDirectory {
+  readonly kind: 'directory';
+  readonly name: string;
+  /** Everything below it, but links and devices. Throws 'api.invalid' when there are more than `most`. */
+  walk(most: number): AsyncIterable<WalkedEntry>;
+  close(): Promise<void>;
+}
+
+export interface FilesUsage {
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/**
+ * The files of volumes.
+ *
+ * Laws: paths are relative to the root of their files, with `/` between names; whatever they contain, and whatever links
+ * the files contain, no call reads or writes anything outside. Links are never followed; devices, sockets and pipes are
+ * never opened. A write is there as a whole or not at all. All throw PodgateError: 'api.invalid' for a path that cannot
+ * be, 'api.not-found' for one that is not there, 'api.too-large' beyond a limit, 'orchestrator.unavailable' when the disk
+ * fails.
+ */
+export interface VolumeFiles {
+  /** One level of a directory. */
+  list(ref: FilesRef, path: string): AsyncIterable<FileEntry>;
+  open(ref: FilesRef, path: string): Promise<OpenedFile | OpenedDirectory>;
+  /** Makes the directories above, too; replaces a file of that name. */
+  write(
+    ref: FilesRef,
+    path: string,
+    source: AsyncIterable<Uint8Array>,
+    limits: { readonly sizeLimitMiB: number },
+  ): Promise<void>;
+  usage(ref: FilesRef): Promise<FilesUsage>;
+  /** Idempotent. */
+  remove(ref: FilesRef): Promise<void>;
+}

@@ -1,0 +1,341 @@
+import { randomBytes } from 'node:crypto';
+import { chown, type FileHandle, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errorText, PodgateError } from '../../../../core/errors.ts';
+import type {
+  FileEntry,
+  FilesRef,
+  FilesUsage,
+  OpenedDirectory,
+  OpenedFile,
+  VolumeFiles,
+  WalkedEntry,
+} from '../../../../core/volume.ts';
+import { allocateOsUser, type OsUser } from '../os-users.ts';
+import { isPlainName } from '../paths.ts';
+import { removeTree } from '../remove-tree.ts';
+import {
+  entriesOf,
+  invalid,
+  namedFailure,
+  namesOf,
+  openDirectory,
+  openFile,
+  openRoot,
+  readPieces,
+  within,
+} from './walk-safely.ts';
+
+const MIB = 1024 * 1024;
+/** As process.files of a pod. */
+const FILES_MAX = 1_000_000;
+/** Uploads make no deeper ones. */
+const DEPTH_MAX = 64;
+
+export interface DirectoryFilesOptions {
+  /** Made when first used; only this uses it. */
+  readonly root: string;
+  /** Each volume gets a user of its own, whose files these are. */
+  readonly asRoot: boolean;
+}
+
+interface Place {
+  /** What users see. */
+  readonly data: string;
+  /** Beside it, on the same file system: what is not complete yet. */
+  readonly incoming: string;
+}
+
+/**
+ * Volumes as directories: `<root>/<uid>/data`. An upload is written beside it under a name of its own and
+ * renamed when it is complete. What is in a directory is not trusted (see walk-safely.ts).
+ */
+export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): VolumeFiles {
+  const known = new Map<string, FilesUsage>();
+  /** Bytes of uploads that are not complete, by uid. */
+  const arriving = new Map<string, number>();
+  /** One at a time: two must not choose the same user. */
+  let making: Promise<unknown> = Promise.resolve();
+
+  function placeOf({ uid }: FilesRef): Place {
+    if (!isPlainName(uid)) throw new Error('this uid cannot name a directory');
+    const own = join(root, uid);
+    return { data: join(own, 'data'), incoming: join(own, 'incoming') };
+  }
+
+  /** Its directories are there afterwards. */
+  async function made(ref: FilesRef): Promise<Place & { readonly owner: OsUser | null }> {
+    const place = placeOf(ref);
+    const turn = making.then(async () => {
+      await mkdir(join(root, ref.uid), { recursive: true, mode: 0o711 });
+      // Last: it is what says that the rest is there.
+      await mkdir(place.incoming, { recursive: true, mode: 0o700 });
+      await makeOwned(place.data);
+    });
+    making = turn.catch(() => undefined);
+    await turn;
+    return { ...place, owner: await ownerOf(place.data) };
+  }
+
+  async function makeOwned(directory: string): Promise<void> {
+    const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
+    if (asRoot && (isNew || (await stat(directory)).uid === 0)) {
+      const { uid, gid } = await newOwner();
+      await chown(directory, uid, gid);
+    }
+  }
+
+  async function newOwner(): Promise<OsUser> {
+    const taken = new Set<number>();
+    for (const name of await readdir(root)) {
+      const owner = await lstat(join(root, name, 'data')).catch(() => null);
+      if (owner !== null) taken.add(owner.uid);
+    }
+    return await allocateOsUser((candidate) => taken.has(candidate));
+  }
+
+  async function ownerOf(directory: string): Promise<OsUser | null> {
+    if (!asRoot) return null;
+    const { uid, gid } = await stat(directory);
+    return { uid, gid };
+  }
+
+  async function* list(ref: FilesRef, path: string): AsyncGenerator<FileEntry> {
+    const names = namesOf(path);
+    const top = await openRoot((await guarded(made(ref))).data);
+    let directory: FileHandle;
+    try {
+      directory = await openDirectory(top, names);
+    } finally {
+      await top.close();
+    }
+    try {
+      for await (const { name, stats } of entriesOf(directory)) {
+        yield {
+          name,
+          type: stats.isFile()
+            ? 'file'
+            : stats.isDirectory()
+              ? 'dir'
+              : stats.isSymbolicLink()
+                ? 'symbolic_link'
+                : 'other',
+          sizeBytes: stats.size,
+          modifiedMs: stats.mtimeMs,
+          mode: stats.mode & 0o777,
+        };
+      }
+    } finally {
+      await directory.close();
+    }
+  }
+
+  async function openPath(ref: FilesRef, path: string): Promise<OpenedFile | OpenedDirectory> {
+    const names = namesOf(path);
+    const { data } = await made(ref);
+    const { uid: ownerUid } = await stat(data);
+    const top = await openRoot(data);
+    try {
+      const name = names.at(-1);
+      if (name === undefined) return opened(await openDirectory(top, []), '', ownerUid);
+      const parent = await openDirectory(top, names.slice(0, -1));
+      try {
+        const found = await lstat(within(parent, name)).catch((error: unknown) => {
+          throw namedFailure(error, name);
+        });
+        if (found.isDirectory()) return opened(await openDirectory(parent, [name]), name, ownerUid);
+        const { file, stats } = await openFile(parent, name, ownerUid);
+        return {
+          kind: 'file',
+          name,
+          sizeBytes: stats.size,
+          modifiedMs: stats.mtimeMs,
+          read: (start, end) => readPieces(file, start, end),
+          close: () => file.close(),
+        };
+      } finally {
+        await parent.close();
+      }
+    } finally {
+      await top.close();
+    }
+  }
+
+  async function write(
+    ref: FilesRef,
+    path: string,
+    source: AsyncIterable<Uint8Array>,
+    { sizeLimitMiB }: { readonly sizeLimitMiB: number },
+  ): Promise<void> {
+    const names = namesOf(path);
+    const name = names.at(-1);
+    if (name === undefined) throw invalid('path: must name a file; it is empty');
+    const { data, incoming, owner } = await made(ref);
+    const used = await usage(ref);
+    if (used.files >= FILES_MAX) {
+      throw new PodgateError('api.too-large', {
+        publicMessages: [`The ${ref.kind} has ${FILES_MAX} files, the most.`],
+      });
+    }
+    let bytes = 0;
+    const take = (length: number): void => {
+      bytes += length;
+      const all = (arriving.get(ref.uid) ?? 0) + length;
+      arriving.set(ref.uid, all);
+      if (used.bytes + all > sizeLimitMiB * MIB) throw beyondLimit(ref, sizeLimitMiB);
+    };
+    const top = await openRoot(data);
+    const temporary = join(incoming, randomBytes(12).toString('hex'));
+    try {
+      await writeFile(temporary, source, { owner, take });
+      const directory = await openDirectory(top, names.slice(0, -1), { owner });
+      try {
+        const before = await lstat(within(directory, name)).catch(() => null);
+        await rename(temporary, within(directory, name)).catch((error: unknown) => {
+          throw namedFailure(error, name);
+        });
+        await directory.sync();
+        const now = known.get(ref.uid);
+        // What was replaced is measured anew.
+        if (before !== null) known.delete(ref.uid);
+        else if (now !== undefined) known.set(ref.uid, { bytes: now.bytes + bytes, files: now.files + names.length });
+      } finally {
+        await directory.close();
+      }
+    } finally {
+      await top.close();
+      const left = (arriving.get(ref.uid) ?? 0) - bytes;
+      if (left > 0) arriving.set(ref.uid, left);
+      else arriving.delete(ref.uid);
+      await unlink(temporary).catch(() => undefined);
+    }
+  }
+
+  async function usage(ref: FilesRef): Promise<FilesUsage> {
+    const present = known.get(ref.uid);
+    if (present !== undefined) return present;
+    const top = await openRoot((await made(ref)).data);
+    const measured = { bytes: 0, files: 0 };
+    try {
+      for await (const { sizeBytes } of walk(top, '', { most: Infinity, ownerUid: -1 })) {
+        measured.bytes += sizeBytes;
+        measured.files += 1;
+      }
+    } finally {
+      await top.close();
+    }
+    known.set(ref.uid, measured);
+    return measured;
+  }
+
+  async function remove(ref: FilesRef): Promise<void> {
+    placeOf(ref);
+    known.delete(ref.uid);
+    await removeTree(join(root, ref.uid));
+  }
+
+  return {
+    list,
+    open: (ref, path) => guarded(openPath(ref, path)),
+    write: (...request) => guarded(write(...request)),
+    usage: (ref) => guarded(usage(ref)),
+    remove: (ref) => guarded(remove(ref)),
+  };
+}
+
+function opened(handle: FileHandle, name: string, ownerUid: number): OpenedDirectory {
+  return {
+    kind: 'directory',
+    name,
+    walk: (most) => walk(handle, '', { most, ownerUid }),
+    close: () => handle.close(),
+  };
+}
+
+interface MeasuredEntry extends WalkedEntry {
+  readonly sizeBytes: number;
+}
+
+/** Depth first; as many directories are open at a time as the walk is deep. */
+async function* walk(
+  directory: FileHandle,
+  prefix: string,
+  bound: { most: number; readonly ownerUid: number },
+  depth = 0,
+): AsyncGenerator<MeasuredEntry> {
+  if (depth > DEPTH_MAX) throw invalid(`path: there are more than ${DEPTH_MAX} directories in each other`);
+  for await (const { name, stats } of entriesOf(directory)) {
+    if (!stats.isFile() && !stats.isDirectory()) continue;
+    bound.most -= 1;
+    if (bound.most < 0) throw invalid('path: there are too many files below it; ask for fewer at a time');
+    const entry = {
+      path: `${prefix}${name}`,
+      modifiedMs: stats.mtimeMs,
+      mode: stats.mode & 0o777,
+      sizeBytes: stats.isFile() ? stats.size : 0,
+    };
+    if (stats.isFile()) {
+      yield { ...entry, bytes: fileBytes(directory, name, bound.ownerUid) };
+      continue;
+    }
+    yield { ...entry, bytes: null };
+    const inner = await openDirectory(directory, [name]);
+    try {
+      yield* walk(inner, `${prefix}${name}/`, bound, depth + 1);
+    } finally {
+      await inner.close();
+    }
+  }
+}
+
+async function* fileBytes(directory: FileHandle, name: string, ownerUid: number): AsyncGenerator<Uint8Array> {
+  const { file, stats } = await openFile(directory, name, ownerUid);
+  try {
+    yield* readPieces(file, 0, stats.size);
+  } finally {
+    await file.close();
+  }
+}
+
+interface WriteOptions {
+  readonly owner: OsUser | null;
+  /** Called before so many bytes are written; throws to refuse. */
+  readonly take: (bytes: number) => void;
+}
+
+/** A new file with these bytes, on the disk when it returns. */
+async function writeFile(
+  path: string,
+  source: AsyncIterable<Uint8Array>,
+  { owner, take }: WriteOptions,
+): Promise<void> {
+  const file = await open(path, 'wx', 0o640);
+  try {
+    for await (const piece of source) {
+      take(piece.length);
+      for (let at = 0; at < piece.length;) at += (await file.write(piece, at)).bytesWritten;
+    }
+    if (owner !== null) await file.chown(owner.uid, owner.gid);
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
+function beyondLimit({ kind }: FilesRef, sizeLimitMiB: number): PodgateError {
+  return new PodgateError('api.too-large', {
+    publicMessages: [
+      `The ${kind} would exceed its size_limit of ${sizeLimitMiB} MB. Nothing was written; raise size_limit, or store less.`,
+    ],
+  });
+}
+
+/** Disks fail in many ways; to the callers they are all one. */
+async function guarded<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof PodgateError || (error instanceof Error && error.name === 'AbortError')) throw error;
+    throw new PodgateError('orchestrator.unavailable', { detail: errorText(error), cause: error });
+  }
+}

@@ -1,0 +1,119 @@
+import { existsSync, linkSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { fileProblem } from '../../../spawner/orchestrator/process/volumes/walk-safely.ts';
+import { ApiStand } from './api-stand.ts';
+
+const MIB = 1024 * 1024;
+let stand: ApiStand;
+beforeAll(async () => {
+  stand = await ApiStand.start();
+});
+afterAll(() => stand.close());
+
+async function upload(user: string, path: string, content: string | Uint8Array<ArrayBuffer>): Promise<Response> {
+  const form = new FormData();
+  form.set('file', new Blob([content]), 'any.bin');
+  return await fetch(`${stand.url}/v3/pods/volumes/${path}`, {
+    method: 'POST',
+    headers: { 'X-Tapis-Token': await stand.token(user) },
+    body: form,
+  });
+}
+async function get(user: string, path: string, headers: Record<string, string> = {}): Promise<Response> {
+  return await fetch(`${stand.url}/v3/pods/volumes/${path}`, {
+    headers: { 'X-Tapis-Token': await stand.token(user), ...headers },
+  });
+}
+const create = (volumeId: string, change: object = {}) =>
+  stand.call('alice', 'POST', '/v3/pods/volumes', { volume_id: volumeId, ...change });
+/** Of the volume that was made last. */
+function dataOf(marker: string): string {
+  const root = join(stand.directory, 'files');
+  const uid = readdirSync(root).find((name) => existsSync(join(root, name, 'data', marker)));
+  return join(root, uid ?? 'none', 'data');
+}
+
+test('a volume is created, listed, updated and deleted, with the messages of Tapis', async () => {
+  const made = await create('basic', { description: 'mine' });
+  expect([made.status, made.body.message]).toEqual([200, 'Volume created successfully.']);
+  expect(made.body.result).toMatchObject({ volume_id: 'basic', status: 'AVAILABLE', size: 0, size_limit: 1024 });
+  expect((await create('basic')).status).toBe(409);
+  expect((await stand.call('bob', 'GET', '/v3/pods/volumes/basic')).status).toBe(403);
+  const listed = await stand.call('alice', 'GET', '/v3/pods/volumes');
+  expect(listed.body.result).toContainEqual(expect.objectContaining({ volume_id: 'basic' }));
+  const updated = await stand.call('alice', 'PUT', '/v3/pods/volumes/basic', { description: 'new' });
+  expect(updated.body.message).toBe('Volume updated successfully.');
+  const same = await stand.call('alice', 'PUT', '/v3/pods/volumes/basic', { description: 'new' });
+  expect([same.status, same.body.status, same.body.message]).toEqual([
+    200,
+    'error',
+    'Incoming data made no changes to volume. Is incoming data equal to current data?',
+  ]);
+  const gone = await stand.call('alice', 'DELETE', '/v3/pods/volumes/basic');
+  expect(gone.body.message).toBe('Volume successfully deleted.');
+  expect((await stand.call('alice', 'GET', '/v3/pods/volumes/basic')).status).toBe(404);
+  expect((await create('basic')).status).toBe(200);
+});
+
+test('a file is uploaded, listed, read, read in part, and fetched as a ZIP archive', async () => {
+  await create('files');
+  const sent = await upload('alice', 'files/upload/a%2Fb.txt', 'hello world');
+  expect([sent.status, await sent.json()]).toEqual([
+    200,
+    expect.objectContaining({ message: 'Volume file upload successful.' }),
+  ]);
+  const listed = await stand.call('alice', 'GET', '/v3/pods/volumes/files/list?path=a');
+  expect(listed.body.result).toEqual([expect.objectContaining({ path: '/a/b.txt', type: 'file', size: 11 })]);
+  expect(await (await get('alice', 'files/contents/a/b.txt')).text()).toBe('hello world');
+  const part = await get('alice', 'files/download/a%2Fb.txt', { Range: 'bytes=6-' });
+  expect([part.status, part.headers.get('content-range'), await part.text()]).toEqual([206, 'bytes 6-10/11', 'world']);
+  expect((await get('alice', 'files/download/a%2Fb.txt', { Range: 'bytes=99-' })).status).toBe(416);
+  const zip = await get('alice', 'files/contents/a?zip=true');
+  const archive = join(stand.directory, 'a.zip');
+  writeFileSync(archive, new Uint8Array(await zip.arrayBuffer()));
+  const read = 'import sys,zipfile;z=zipfile.ZipFile(sys.argv[1]);print(z.testzip(),z.read("a/b.txt").decode())';
+  expect(execFileSync('python3', ['-c', read, archive]).toString().trim()).toBe('None hello world');
+  expect((await get('bob', 'files/contents/a%2Fb.txt')).status).toBe(403);
+});
+
+test('what exceeds size_limit is refused while it arrives, and leaves nothing', async () => {
+  await create('small', { size_limit: 1 });
+  const refused = await upload('alice', 'small/upload/big.bin', new Uint8Array(2 * MIB));
+  expect([refused.status, await refused.json()]).toEqual([
+    413,
+    expect.objectContaining({ message: expect.stringContaining('size_limit of 1 MB') as string }),
+  ]);
+  expect((await stand.call('alice', 'GET', '/v3/pods/volumes/small/list')).body.result).toEqual([]);
+  expect((await upload('alice', 'small/upload/fits.bin', new Uint8Array(MIB))).status).toBe(200);
+});
+
+test('no path and no link leads out of a volume', async () => {
+  await create('walled');
+  await upload('alice', 'walled/upload/marker-walled', 'x');
+  const data = dataOf('marker-walled');
+  const outside = join(stand.directory, 'outside');
+  mkdirSync(outside);
+  writeFileSync(join(outside, 'secret'), 'secret');
+  symlinkSync(outside, join(data, 'link'));
+  symlinkSync(join(outside, 'secret'), join(data, 'filelink'));
+  execFileSync('mkfifo', [join(data, 'pipe')]);
+  for (const path of ['..%2Fx', 'a%2F..%2F..%2Fx', 'link%2Fsecret', 'filelink', 'pipe', 'a%00b']) {
+    expect([path, (await get('alice', `walled/download/${path}`)).status]).toEqual([path, 400]);
+  }
+  for (const path of ['..%2Fx', 'link%2Fnew', 'a%00b']) {
+    expect([path, (await upload('alice', `walled/upload/${path}`, 'x')).status]).toEqual([path, 400]);
+  }
+  expect(readdirSync(outside)).toEqual(['secret']);
+  // A link in the place of the file is replaced itself.
+  expect((await upload('alice', 'walled/upload/filelink', 'mine')).status).toBe(200);
+  expect(await (await get('alice', 'walled/contents/filelink')).text()).toBe('mine');
+  linkSync(join(outside, 'secret'), join(data, 'hard'));
+  expect((await upload('alice', 'walled/upload/hard', 'other')).status).toBe(200);
+  expect(execFileSync('cat', [join(outside, 'secret')]).toString()).toBe('secret');
+  rmSync(outside, { recursive: true });
+  const hard = { isFile: () => true, nlink: 2, uid: 1 };
+  expect([fileProblem(hard, 1), fileProblem(hard, 2)]).toEqual([null, expect.stringContaining('hard link')]);
+});
