@@ -10,7 +10,16 @@ export interface CorsOptions {
 
 const METHODS = 'GET,HEAD,POST,PUT,DELETE';
 const REQUEST_HEADERS = [
-  ...['Authorization', 'Content-Type', 'If-Match', 'If-None-Match', 'Last-Event-ID', 'Range', 'X-Pods-Admin', 'X-Request-Id'],
+  ...[
+    'Authorization',
+    'Content-Type',
+    'If-Match',
+    'If-None-Match',
+    'Last-Event-ID',
+    'Range',
+    'X-Pods-Admin',
+    'X-Request-Id',
+  ],
   ...['X-Tapis-Tenant', 'X-Tapis-Token', 'X-Tapis-Tracking-ID', 'X-Tapis-User'],
 ];
 const RESPONSE_HEADERS = ['ETag', 'Retry-After', 'X-Request-Id'];

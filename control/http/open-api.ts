@@ -31,9 +31,8 @@ export function openApiOf(
   for (const [id, schema] of Object.entries(named)) registry.add(schema, { id });
   const results = new Map<string, z.ZodType>();
   for (const { operationId, result, replies } of operations) {
-    // Each event has its data as it is.
-    if (replies === 'events') continue;
-    if (replies === 'bytes') continue;
+    // Neither has an envelope: each event has its data as it is.
+    if (replies === 'events' || replies === 'bytes') continue;
     const id = `${pascalCase(operationId)}Response`;
     results.set(operationId, envelopeOf(result));
     registry.add(results.get(operationId) ?? result, { id });
@@ -48,8 +47,15 @@ export function openApiOf(
   registry.add(error, { id: 'Error' });
 
   const reference = (id: string): string => `#/components/schemas/${id}`;
-  const { schemas } = z.toJSONSchema(registry, { uri: reference, io: 'output' });
   const nameOf = (schema: z.ZodType): string => registry.get(schema)?.id ?? '';
+  const { schemas } = z.toJSONSchema(registry, { uri: reference, io: 'output' });
+  // What has a default may be left out of a body.
+  const { schemas: ofBodies } = z.toJSONSchema(registry, { uri: reference, io: 'input' });
+  for (const { body } of operations) {
+    const id = body === undefined ? '' : nameOf(body);
+    const schema = ofBodies[id];
+    if (schema !== undefined) schemas[id] = schema;
+  }
   const paths: Record<string, Record<string, object>> = {};
   for (const operation of operations) {
     const methods = (paths[operation.path] ??= {});
