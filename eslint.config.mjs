@@ -43,6 +43,20 @@ export default tseslint.config(
     },
   },
   {
+    files: ['console/**/*.js'],
+    extends: [js.configs.recommended],
+    languageOptions: {
+      globals: Object.fromEntries(
+        (
+          'AbortController Map addEventListener clearTimeout document fetch history innerHeight localStorage location ' +
+          'navigator removeEventListener requestAnimationFrame TextDecoderStream scrollTo setTimeout'
+        )
+          .split(' ')
+          .map((name) => [name, 'readonly']),
+      ),
+    },
+  },
+  {
     files: ['**/*.mjs', '**/*.cjs'],
     extends: [js.configs.recommended],
     languageOptions: {

@@ -111,6 +111,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/logout.ts')).logoutCommand(),
   },
   {
+    name: 'console',
+    group: 'Operate this installation',
+    summary: 'print a link that opens the console in your browser',
+    load: async () => (await import('./commands/console.ts')).consoleCommand(),
+  },
+  {
     name: 'token',
     group: 'Operate this installation',
     summary: 'print a token for a user of the default tenant',

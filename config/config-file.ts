@@ -95,6 +95,7 @@ const CONFIG_FILE = z.strictObject({
     .max(LISTENERS_MAX)
     .default([]),
   api: apiSection,
+  console: z.enum(['auto', 'off']).default('auto'),
   cors: corsSection,
   status_names: z.enum(['seed', 'tapis']).default('seed'),
   kubernetes: kubernetesSection.optional(),

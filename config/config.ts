@@ -61,6 +61,8 @@ export interface Config extends RoleSettings {
   readonly sessions: SessionsConfig;
   /** By which names the API returns statuses, unless a call says otherwise. */
   readonly statusNames: 'seed' | 'tapis';
+  /** auto: the console is served at the base hosts and on the control port. */
+  readonly console: 'auto' | 'off';
   /** Null: the API answers no cross-origin request. */
   readonly cors: CorsConfig | null;
   readonly api: ApiConfig;

@@ -124,6 +124,7 @@ function combine(
     accessLog: accessLogOf(file.accessLog, environment.PODGATE_ORCHESTRATOR, dataDir, cwd),
     sessions: file.sessions,
     statusNames: file.status_names,
+    console: file.console,
     cors: corsConfigOf(file.cors, problems),
     api: apiConfigOf(
       {

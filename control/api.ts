@@ -17,6 +17,7 @@ import { EventStreams, type EventStreamOptions } from './objects/events/event-st
 import { KeyedMutex } from './objects/keyed-mutex.ts';
 import { permissionOperations, SetPermission } from './objects/permission-operations.ts';
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
+import { type ConsoleParts, consoleOperations } from './resources/console/operations.ts';
 import { ErrorStatus, miscOperations, type Readiness } from './resources/health/operations.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
@@ -35,7 +36,7 @@ import { tenantOperations } from './resources/tenants/operations.ts';
 export interface ApiOptions
   extends
     Omit<PodParts, 'randomBytes' | 'newUid'>,
-    Omit<ApplicationOptions, 'reserved' | 'controlHosts' | 'monotonicMs' | 'log'> {
+    Omit<ApplicationOptions, 'reserved' | 'controlHosts' | 'monotonicMs' | 'log' | 'sessions'> {
   readonly tenants: readonly { readonly id: string; readonly baseHost: string }[];
   /** The port clients dial. */
   readonly publicHttpsPort: number;
@@ -44,6 +45,8 @@ export interface ApiOptions
   readonly readiness: () => Promise<Readiness>;
   /** Volumes; absent: the orchestrator has none. `maxSizeMiB`: of the greatest size_limit. */
   readonly volumes?: { readonly files: VolumeFiles; readonly maxSizeMiB: number };
+  /** Of the console. Default: there is none. */
+  readonly console?: ConsoleParts;
   /** By which names statuses are returned unless a call says otherwise. Default: seed. */
   readonly statusNames?: StatusNames;
   /** Host names of the control port beside those of loopback and its own addresses. Default: none. */
@@ -136,9 +139,12 @@ export function createApi(options: ApiOptions): Api {
       ObjectEvent,
     },
   });
-  const served = [...operations, openApiOperation(openApi)];
+  const { console } = options;
+  const ofConsole = console === undefined ? [] : consoleOperations({ ...options, ...console });
+  const served = [...operations, openApiOperation(openApi), ...ofConsole];
   const application = createApplication([...served, ...unavailableOperations(served)], {
     ...options,
+    ...(console === undefined ? {} : { sessions: console.sessions }),
     reserved: { collection: 'pods', ids: RESERVED_POD_IDS, notFound: podNotFound },
     controlHosts: controlHostNames([...baseHosts.values(), ...(options.controlHosts ?? [])]),
     monotonicMs: () => options.clock.monotonicMs(),

@@ -49,6 +49,7 @@ import { keepAdminToken, writeAdminToken } from './admin-token.ts';
 import { type Agreeing, agreeOnFiles, checkKeyring, settleFiles } from './agree-on-files.ts';
 import { callApiSocket } from './call-api.ts';
 import { composeCertificates } from './compose-certificates.ts';
+import { composeConsole, createLoginCode } from './compose-console.ts';
 import { CONTROL_SOCKET } from './control-port/client-line.ts';
 import { createControlServer } from './control-servers.ts';
 import { openLastSeenFile } from './last-seen-file.ts';
@@ -216,6 +217,16 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const report = () =>
     controlReport({ link, judge, leadership, health, feed, replicas, exercise, certificates: certificates.manager });
   const readiness = async () => readinessOf(link, report());
+  const console = await composeConsole({
+    config,
+    tokenKey,
+    vault,
+    clock,
+    operator: {
+      queue,
+      metrics: () => collectMetrics(metricSources, log),
+    },
+  });
   const api = createApi({
     store,
     logs,
@@ -245,6 +256,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
     certificates: certificates.manager,
     readiness,
     ...(opened.files === null ? {} : { volumes: { files: opened.files, ...config.volumes } }),
+    ...(console ?? {}),
   });
   const counts = createWorkerMetrics();
   const numbers = watchProcessNumbers();
@@ -282,6 +294,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       keptVolumes: () => listKeptVolumes({ store }),
       removeKeptVolume: (key) => removeKeptVolume({ store, orchestrator, clock }, key, working.signal),
       certificates: certificates.manager,
+      loginCode: () => createLoginCode(console),
     }),
     log,
   });
@@ -353,7 +366,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
       const { runGateway } = await import('./gateway-role.ts');
       work.push(keep(runGateway(link, log, signal)));
     }
-    link.send({ kind: 'ready', protection: opened.protection });
+    link.send({ kind: 'ready', protection: opened.protection, loginCode: createLoginCode(console) });
     const reporting = reportReadiness(link, report, log);
     try {
       await Promise.race([untilAborted(ending), failed.promise]);

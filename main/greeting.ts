@@ -16,6 +16,8 @@ export interface GreetingOptions {
   readonly asRoot: boolean;
   /** What separates process pods, in one line. Default: what holds everywhere. */
   readonly protection?: string | null;
+  /** Of the console's login link; null or absent: it is not mentioned. */
+  readonly loginCode?: string | null;
   /** Does this machine's resolver know the pods' names? */
   readonly resolvesNames: boolean;
 }
@@ -51,7 +53,7 @@ export function greetingOf(options: GreetingOptions): string {
   return `
 Podgate ${version} is ready (${(tookMs / 1000).toFixed(1)} s). API: ${origin(baseHost)}/v3/pods, pods: ${origin(`<pod>.pods.${baseHost}`)}
 ${also}${where}
-
+${consoleLines(options)}
 A Postgres, and SQL through the gateway:
   ${create({ pod_id: 'mypg', pod_template: 'postgres' })}
   ${environment}${podgateScript(cwd)} psql mypg -c 'SELECT version()'
@@ -70,7 +72,7 @@ export function greetingFields({
   version,
   tookMs,
   protection = null,
-}: Omit<GreetingOptions, 'cwd' | 'asRoot' | 'resolvesNames'>) {
+}: Omit<GreetingOptions, 'cwd' | 'asRoot' | 'resolvesNames' | 'loginCode'>) {
   const { baseHost } = config.tenants[0];
   const { httpsPort, httpPort, controlPort, controlPlane, kubernetes } = config;
   return {
@@ -88,6 +90,15 @@ export function greetingFields({
       ? {}
       : { controlPlane: controlPlane.addresses.map(({ host, port }) => `${host}:${port}`) }),
   };
+}
+
+/** The link is of no use to readers of a log: it is good once, and for minutes. */
+function consoleLines({ config, loginCode = null, cwd }: GreetingOptions): string {
+  if (loginCode === null) return '';
+  return `
+The console, logged in (the link works once, for 15 minutes; for another: ${podgateScript(cwd)} console):
+  http://127.0.0.1:${config.controlPort}/#login=${loginCode}
+`;
 }
 
 function originOf(host: string, port: number): string {

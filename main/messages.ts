@@ -56,6 +56,8 @@ export type ChildMessage =
       readonly kind: 'ready';
       /** What separates pods, in one line for the operator; null: nothing of this machine. */
       readonly protection: string | null;
+      /** For the login link of the greeting; null: there is none. */
+      readonly loginCode: string | null;
     }
   /** What the control child would say to a probe; every second. */
   | { readonly kind: 'readiness'; readonly report: ControlReport }

@@ -95,6 +95,7 @@ class Supervisor {
   #controlReport: ControlReport | null = null;
   #reportedMs = -Infinity;
   #protection: string | null = null;
+  #loginCode: string | null = null;
   #isControlReady = false;
   #wasControlReady = false;
   #hasGreeted = false;
@@ -208,6 +209,7 @@ class Supervisor {
       case 'ready':
         this.#isControlReady = true;
         this.#protection = message.protection;
+        this.#loginCode = message.loginCode;
         this.#wasControlReady = true;
         this.#controlDecided?.(true);
         break;
@@ -300,7 +302,9 @@ class Supervisor {
     this.#log.info({ ms: Math.round(tookMs) }, 'ready');
     void resolvesPodNames(config.tenants[0].baseHost).then((resolvesNames) => {
       const asRoot = process.getuid?.() === 0;
-      process.stdout.write(greetingOf({ ...said, cwd: process.cwd(), asRoot, resolvesNames }));
+      process.stdout.write(
+        greetingOf({ ...said, loginCode: this.#loginCode, cwd: process.cwd(), asRoot, resolvesNames }),
+      );
     });
   }
 

@@ -14,10 +14,12 @@ import { FairTurns } from './limits/fair-turns.ts';
 import { type RateLimit, RatePerAddress } from './limits/rate-per-address.ts';
 import { DEFAULT_SLOW_READER_LIMITS, type SlowReaderLimits, SlowReaders } from './limits/slow-readers.ts';
 import { DEFAULT_OPERATION_LIMITS, type Operation, type OperationLimits } from './operation.ts';
+import { type Pages, servePages } from './pages.ts';
 import { type ReservedIds, reservedPaths } from './reserved-paths.ts';
 import { bySpecificity, routerPath } from './path-patterns.ts';
 import { serve } from './serve.ts';
 import { serverOptionsFor } from './server-options.ts';
+import type { SessionReader } from './session-reader.ts';
 
 const DEFAULT_FAILED_LOGINS: RateLimit = { perMinute: 120, burst: 120 };
 /** A client that is refused again and again leaves a line every two seconds. */
@@ -35,6 +37,10 @@ export interface ApplicationOptions {
   /** Of operations that state none of their own. Default: DEFAULT_OPERATION_LIMITS. */
   readonly operationLimits?: OperationLimits;
   readonly slowReaders?: SlowReaderLimits;
+  /** Sessions that calls may hold in place of a token. Default: none. */
+  readonly sessions?: SessionReader;
+  /** Files served beside the operations. Default: none. */
+  readonly pages?: Pages;
   /** 401s an address gets; further ones are 429. */
   readonly failedLogins?: RateLimit;
   /** Host names under which the control port is asked; lower case. */
@@ -68,14 +74,14 @@ export interface Application {
 export function createApplication(operations: readonly Operation[], options: ApplicationOptions): Application {
   const { authenticator, log, version, controlHosts, monotonicMs } = options;
   const defaults = options.operationLimits ?? DEFAULT_OPERATION_LIMITS;
+  const serving = {
+    ...{ authenticator, limits: defaults, version },
+    ...(options.sessions === undefined ? {} : { sessions: options.sessions }),
+  };
   const router = new Router({ sensitive: true });
   for (const operation of operations.toSorted(bySpecificity)) {
     const methods = operation.methods.map((method) => method.toUpperCase());
-    router.register(
-      routerPath(operation.path),
-      methods,
-      serve(operation, { authenticator, limits: defaults, version }),
-    );
+    router.register(routerPath(operation.path), methods, serve(operation, serving));
   }
 
   const admission = new CallAdmission(options.calls ?? DEFAULT_CALL_LIMITS);
@@ -91,6 +97,7 @@ export function createApplication(operations: readonly Operation[], options: App
       const app = new Koa();
       if (options.cors !== undefined && options.cors !== null) app.use(corsFor(options.cors));
       app.use(exchange({ ...shared, listener }));
+      if (options.pages !== undefined) app.use(servePages(options.pages));
       app.use(reservedPaths(operations, options.reserved));
       app.use(router.routes());
       app.use(router.allowedMethods());

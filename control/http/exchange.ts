@@ -28,6 +28,7 @@ export interface ExchangeState {
   /** Lets the work go on when it is this party's turn. */
   turn: () => Promise<void>;
   call: AdmittedCall;
+  listener: Listener;
   /** Aborts when the client has gone. */
   signal: AbortSignal;
 }
@@ -71,6 +72,7 @@ export function exchange(options: ExchangeOptions): Middleware {
     const remoteAddress = clientAddress(context.req, listener);
     const method = context.method;
     options.slowReaders.watch(context.res);
+    state.listener = listener;
     state.party = remoteAddress;
     state.turn = () => turns.next(state.party);
     const call = callOf(options, context.req, remoteAddress);

@@ -1,6 +1,9 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
 import type { z } from 'zod';
 
 import type { Caller } from '../auth/authenticator.ts';
+import type { Listener } from './client-address.ts';
 
 /** A request as the operations see it: who asks, and what for. */
 export interface Call {
@@ -9,6 +12,9 @@ export interface Call {
   readonly query: URLSearchParams;
   /** The Host header, as it was sent; '' without one. */
   readonly host: string;
+  /** All header fields, for what an operation reads beside the others here. */
+  readonly headers: IncomingHttpHeaders;
+  readonly listener: Listener;
   /** The If-Match header. */
   readonly ifMatch: string | undefined;
   /** The Last-Event-ID header: where a stream of events is to go on. */
@@ -47,6 +53,8 @@ interface EnvelopeHead {
   readonly outcome?: 'success' | 'error';
   /** Generation of the object in the response, for the ETag. */
   readonly generation?: number;
+  /** The Set-Cookie header. */
+  readonly setCookie?: string;
 }
 
 /** A result in the envelope. It is small: it is serialized at once. */

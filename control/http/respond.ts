@@ -104,9 +104,11 @@ function respondBytes(context: RouterContext<ExchangeState>, reply: BytesReply):
   if (length !== null) context.length = length;
 }
 
-function setHead(context: RouterContext<ExchangeState>, { status, generation }: JsonReply | JsonPiecesReply): void {
+function setHead(context: RouterContext<ExchangeState>, reply: JsonReply | JsonPiecesReply): void {
+  const { status, generation, setCookie } = reply;
   context.status = status ?? 200;
   if (generation !== undefined) context.set('ETag', entityTag(generation));
+  if (setCookie !== undefined) context.set('Set-Cookie', setCookie);
 }
 
 /**

@@ -7,18 +7,21 @@ import type { ExchangeState } from './exchange.ts';
 import { receiveFile } from './multipart.ts';
 import type { Call, Operation, OperationLimits, Reply } from './operation.ts';
 import { respond } from './respond.ts';
+import type { SessionReader } from './session-reader.ts';
 
 export interface ServeOptions {
   readonly authenticator: Authenticator;
   /** Of operations that state none of their own. */
   readonly limits: OperationLimits;
   readonly version: string;
+  /** Default: none; calls bring their token in a header. */
+  readonly sessions?: SessionReader;
 }
 
 /** One operation on the wire: who asks is known before a byte of the body is read. */
 export function serve(
   operation: Operation,
-  { authenticator, limits: defaults, version }: ServeOptions,
+  { authenticator, limits: defaults, version, sessions }: ServeOptions,
 ): (context: RouterContext<ExchangeState>) => Promise<void> {
   const limits = { ...defaults, ...operation.limits };
   // start and stop are GETs, too.
@@ -35,6 +38,8 @@ export function serve(
       params: context.params,
       query: state.query,
       host: context.request.headers.host ?? '',
+      headers: context.request.headers,
+      listener: state.listener,
       ifMatch: context.request.headers['if-match'],
       lastEventId: textOf(context.request.headers['last-event-id']),
       range: context.request.headers.range,
@@ -48,7 +53,7 @@ export function serve(
     const { headers } = request;
     const caller = await authenticator.authenticate({
       host: headers.host,
-      tapisToken: textOf(headers['x-tapis-token']),
+      tapisToken: textOf(headers['x-tapis-token']) ?? sessions?.tokenOf(headers, state.listener),
       authorization: headers.authorization,
       onBehalfOfUser: textOf(headers['x-tapis-user']),
       onBehalfOfTenant: textOf(headers['x-tapis-tenant']),

@@ -28,6 +28,8 @@ export interface OperatorCalls {
     readonly key: string;
   }): Promise<{ readonly answer: Awaited<ReturnType<CertificateAdmin['renew']>> }>;
   importCertificate(argument: CertificatePems): Promise<ImportAnswer>;
+  /** For a login link of the console; null: this installation has none. */
+  loginCode(argument: Record<string, never>): Promise<{ readonly code: string | null }>;
   /** Gives out a private key: whoever can open the socket could read the keyring, too. */
   exportCertificate(argument: { readonly key: string }): Promise<{ readonly pems: CertificatePems | null }>;
   rollOverAccountKey(
@@ -57,6 +59,7 @@ export function operatorCalls(parts: {
   readonly keptVolumes: () => Promise<readonly KeptVolume[]>;
   readonly removeKeptVolume: (key: string) => Promise<KeptVolumeRemoval>;
   readonly certificates: CertificateAdmin;
+  readonly loginCode: () => string | null;
 }): OperatorCalls {
   const { queue, recover, backup, certificates } = parts;
   return {
@@ -75,6 +78,7 @@ export function operatorCalls(parts: {
     removeKeptVolume: ({ key }) => parts.removeKeptVolume(key),
     certificates: async () => certificates.report(),
     renewCertificate: async ({ key }) => ({ answer: await certificates.renew(key) }),
+    loginCode: async () => ({ code: parts.loginCode() }),
     importCertificate: (pems) => certificates.import(pems),
     exportCertificate: async ({ key }) => ({ pems: await certificates.export(key) }),
     rollOverAccountKey: async () => ({ answer: await certificates.rollOverAccountKey() }),

@@ -48,7 +48,7 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
   });
   const work = [uplink.run(link.ending)];
   await server.listen({ controlSocketPath: join(runDir, CONTROL_SOCKET) });
-  link.send({ kind: 'ready', protection: null });
+  link.send({ kind: 'ready', protection: null, loginCode: null });
   const reporting = reportReadiness(link, report, log);
   if (config.workers === 0) {
     const { runGateway } = await import('../gateway-role.ts');

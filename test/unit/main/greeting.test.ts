@@ -82,3 +82,10 @@ test('in a log for programs it says what an operator needs, without commands, ke
   });
   expect(JSON.stringify(fields)).not.toMatch(/npx|curl|Ctrl|\$|\/srv/);
 });
+
+test('it links to the console where there are login links', () => {
+  const config = loadConfig({}, ROOT);
+  const options = { config, version: '1', tookMs: 1, cwd: ROOT, asRoot: false, resolvesNames: true };
+  expect(greetingOf({ ...options, loginCode: 'c0de' })).toContain('\n  http://127.0.0.1:8000/#login=c0de\n');
+  expect(greetingOf(options)).not.toContain('#login');
+});

@@ -1,0 +1,102 @@
+/** The key of the session, beside the cookie that the page cannot read; it belongs to this origin, port included. */
+const KEY = 'podgate.session';
+
+export class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+let onSignedOut = () => undefined;
+export function whenSignedOut(act) {
+  onSignedOut = act;
+}
+
+export function hasSession() {
+  return localStorage.getItem(KEY) !== null;
+}
+
+/** The envelope of a response. Throws ApiError with the sentence to show. */
+export async function call(method, path, body) {
+  const key = localStorage.getItem(KEY);
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: {
+        ...(key === null ? {} : { 'X-Podgate-Session': key }),
+        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch {
+    throw new ApiError(0, 'Podgate does not respond. The page tries again.');
+  }
+  const envelope = await response.json().catch(() => ({ message: `HTTP status ${response.status}` }));
+  if (response.status === 401 && key !== null) {
+    localStorage.removeItem(KEY);
+    onSignedOut();
+  }
+  // Not ready is a state to show.
+  if (!response.ok && path !== '/readyz') {
+    const { message } = envelope;
+    throw new ApiError(response.status, Array.isArray(message) ? message.join('. ') : message);
+  }
+  return envelope;
+}
+
+export const get = async (path) => (await call('GET', path)).result;
+export const podPath = (podId, rest = '') => `/v3/pods/${encodeURIComponent(podId)}${rest}`;
+
+/** `{token}` or `{code}`. */
+export async function logIn(credentials) {
+  const { result } = await call('POST', '/console/session', credentials);
+  localStorage.setItem(KEY, result.key);
+}
+
+export async function logOut() {
+  await call('DELETE', '/console/session').catch(() => undefined);
+  localStorage.removeItem(KEY);
+  onSignedOut();
+}
+
+/** The server-sent events of a response (HTML standard, section 9.2): EventSource cannot send the session's header. */
+export async function* eventStream(path, { lastId, silenceMs, signal }) {
+  const ending = new AbortController();
+  signal.addEventListener('abort', () => ending.abort(), { once: true });
+  let silence = setTimeout(() => ending.abort(), silenceMs);
+  try {
+    const response = await fetch(path, {
+      headers: {
+        'X-Podgate-Session': localStorage.getItem(KEY) ?? '',
+        ...(lastId === null ? {} : { 'Last-Event-ID': lastId }),
+      },
+      signal: ending.signal,
+    });
+    if (!response.ok) throw new ApiError(response.status, (await response.json()).message);
+    let text = '';
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { value: piece, done } = await reader.read();
+      if (done) return;
+      clearTimeout(silence);
+      silence = setTimeout(() => ending.abort(), silenceMs);
+      const blocks = (text + piece).split('\n\n');
+      text = blocks.pop();
+      for (const block of blocks) yield eventOf(block);
+    }
+  } finally {
+    clearTimeout(silence);
+    ending.abort();
+  }
+}
+
+function eventOf(block) {
+  const event = { id: null, event: 'message', data: '' };
+  for (const line of block.split('\n')) {
+    const [, name, value] = /^(id|event|data): ?(.*)$/.exec(line) ?? [];
+    if (name !== undefined) event[name] = name === 'data' ? event.data + value : value;
+  }
+  return event;
+}

@@ -1,0 +1,284 @@
+import { call, get, podPath } from '/console/api.js';
+import { ConnectBox } from '/console/connect.js';
+import { ago, bytes, cpu, duration, localTime, memory, number } from '/console/format.js';
+import { followEvents } from '/console/live.js';
+import { Logs } from '/console/logs.js';
+import { Action, Confirm, html, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
+
+const CONNECTIONS_EVERY_MS = 3_000;
+const IDLE = new Set(['STOPPED', 'COMPLETE', 'ERROR']);
+
+/** The pod, read again at each of its events. */
+function usePod(podId) {
+  const [state, setState] = useState({ pod: null, problem: null });
+  useEffect(() => {
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    const fail = (problem) => {
+      if (!signal.aborted) setState(({ pod }) => ({ pod, problem }));
+    };
+    const read = () =>
+      get(podPath(podId)).then(
+        (pod) => signal.aborted || setState({ pod, problem: null }),
+        (error) => fail(error.message),
+      );
+    void followEvents({
+      signal,
+      onTrouble: (problem) => problem !== null && fail(problem),
+      onOpen: () => void read(),
+      onEvent: (name, { pod_id: id }) => {
+        if (name === 'pod' && id === podId) void read();
+      },
+    });
+    return () => leaving.abort();
+  }, [podId]);
+  return state;
+}
+
+export function PodPage({ podId, session }) {
+  const { pod, problem } = usePod(podId);
+  const [failure, setFailure] = useState(null);
+  const [isDeleting, setDeleting] = useState(false);
+  if (pod === null) {
+    return html`<p class="crumb"><a href="#/pods">Pods</a></p>
+      <h1>${podId}</h1>
+      ${problem === null ? html`<p class="waiting" role="status">Loading</p>` : html`<${Problem} text=${problem} />`}`;
+  }
+  const { status } = pod;
+  const send = (act) => () => call('POST', podPath(podId, `/${act}`));
+  const remove = async () => {
+    await call('DELETE', podPath(podId));
+    location.hash = '#/pods';
+  };
+  return html`<p class="crumb"><a href="#/pods">Pods</a></p>
+    <div class="head">
+      <h1>${podId}</h1>
+      <span role="status"><${Status} status=${status} /></span>
+      <span class="space"></span>
+      ${
+        IDLE.has(status)
+          ? html`<${Action} kind="primary" label="Start" act=${send('start')} onError=${setFailure} />`
+          : html`<${Action}
+                label="Stop"
+                disabled=${status === 'SHUTTING_DOWN'}
+                act=${send('stop')}
+                onError=${setFailure}
+              />
+              <${Action}
+                label="Restart"
+                disabled=${status === 'SHUTTING_DOWN'}
+                act=${send('restart')}
+                onError=${setFailure}
+              />`
+      }
+      <button type="button" class="danger" onClick=${() => setDeleting(true)}>Delete</button>
+    </div>
+    ${pod.description !== '' && html`<p class="description">${pod.description}</p>`}
+    <${Problem} text=${failure ?? problem} onClose=${failure === null ? undefined : () => setFailure(null)} />
+    ${status === 'ERROR' && html`<${Problem} text=${pod.status_container.message ?? 'The pod failed. The action log says more.'} />`}
+    ${
+      isDeleting &&
+      html`<${Confirm}
+        title="Delete ${podId}?"
+        text="The pod and the data of its persistent volume are deleted. Named volumes are kept. This cannot be undone."
+        label="Delete ${podId}"
+        act=${remove}
+        onClose=${() => setDeleting(false)}
+      />`
+    }
+    <section aria-labelledby="connect">
+      <h2 id="connect">Connect</h2>
+      <${ConnectBox} pod=${pod} session=${session} />
+    </section>
+    <section aria-labelledby="logs">
+      <h2 id="logs">Logs</h2>
+      <${Logs} podId=${podId} />
+    </section>
+    <section aria-labelledby="connections">
+      <h2 id="connections">Connections</h2>
+      <${Connections} podId=${podId} />
+    </section>
+    <section aria-labelledby="permissions">
+      <h2 id="permissions">Permissions</h2>
+      <${Permissions} podId=${podId} />
+    </section>
+    <section aria-labelledby="settings">
+      <h2 id="settings">Settings</h2>
+      <${Settings} pod=${pod} />
+    </section>`;
+}
+
+function countsText({ sessions_now: sessions, requests_now: requests }) {
+  return `${number(sessions)} ${sessions === 1 ? 'session' : 'sessions'} and ${number(requests)} ${requests === 1 ? 'request' : 'requests'} now.`;
+}
+
+function Connections({ podId }) {
+  const { value, problem } = useLive(() => get(podPath(podId, '/connections')), CONNECTIONS_EVERY_MS, [podId]);
+  if (value === null) return html`<${Problem} text=${problem} />`;
+  const stanzas = Object.entries(value.stanzas);
+  return html`<${Problem} text=${problem} />
+    <p>${countsText(value)}</p>
+    ${
+      stanzas.length > 0 &&
+      html`<div class="scroll" tabindex="0" role="region" aria-label="Traffic">
+        <table>
+          <thead>
+            <tr>
+              <th>Entry</th>
+              <th class="number">Sessions</th>
+              <th class="number">Requests</th>
+              <th class="number">Refused</th>
+              <th class="number">Received</th>
+              <th class="number">Sent</th>
+            </tr>
+          </thead>
+          <tbody>
+            ${stanzas.map(
+              ([name, counts]) =>
+                html`<tr>
+                  <th scope="row">${name}</th>
+                  <td class="number">${number(counts.sessions_total)}</td>
+                  <td class="number">${number(counts.requests_total)}</td>
+                  <td class="number">${number(counts.refusals_total)}</td>
+                  <td class="number">${bytes(counts.bytes_in)}</td>
+                  <td class="number">${bytes(counts.bytes_out)}</td>
+                </tr>`,
+            )}
+          </tbody>
+        </table>
+      </div>`
+    }
+    ${
+      value.refusals.length > 0 &&
+      html`<h3>Refused</h3>
+        <ol class="refusals">
+          ${value.refusals.map(
+            (refusal) =>
+              html`<li>
+                <p>${refusal.message}</p>
+                <p class="minor">
+                  <time datetime=${refusal.time} title=${localTime(refusal.time)}>${ago(refusal.time)}</time> ·
+                  ${refusal.address} · ${refusal.protocol} · <code>${refusal.request_id}</code>
+                </p>
+              </li>`,
+          )}
+        </ol>`
+    }`;
+}
+
+const LEVELS = ['READ', 'USER', 'ADMIN'];
+
+function Permissions({ podId }) {
+  const [version, setVersion] = useState(0);
+  const [problem, setProblem] = useState(null);
+  const [user, setUser] = useState('');
+  const [level, setLevel] = useState('USER');
+  const { value, problem: unread } = useLive(() => get(podPath(podId, '/permissions')), 15_000, [podId, version]);
+  const change = async (method, path, body) => {
+    await call(method, podPath(podId, path), body);
+    setProblem(null);
+    setVersion(version + 1);
+  };
+  const add = async (event) => {
+    event.preventDefault();
+    try {
+      await change('POST', '/permissions', { user, level });
+      setUser('');
+    } catch (error) {
+      setProblem(error.message);
+    }
+  };
+  return html`<${Problem} text=${problem ?? unread} />
+    <ul class="rows">
+      ${(value?.permissions ?? []).map((text) => {
+        const [name, given] = text.split(':');
+        return html`<li>
+          <span>${name}</span><span class="minor">${given}</span>
+          <${Action}
+            kind="quiet"
+            label="Remove"
+            title="Remove ${name}"
+            onError=${setProblem}
+            act=${() => change('DELETE', `/permissions/${encodeURIComponent(name)}`)}
+          />
+        </li>`;
+      })}
+    </ul>
+    <form class="bar" onSubmit=${add}>
+      <label class="inline"
+        ><span class="hidden">User</span
+        ><input
+          required
+          placeholder="User name"
+          autocomplete="off"
+          value=${user}
+          onInput=${(event) => setUser(event.target.value)}
+      /></label>
+      <label class="inline"
+        ><span class="hidden">Level</span
+        ><select value=${level} onChange=${(event) => setLevel(event.target.value)}>
+          ${LEVELS.map((each) => html`<option>${each}</option>`)}
+        </select></label
+      >
+      <button type="submit">Share</button>
+    </form>`;
+}
+
+function timesText({ creation_ts: created, start_instance_ts: started }) {
+  return `Created ${localTime(created)}${started === null ? '' : `, started ${localTime(started)}`}.`;
+}
+
+/** As docs say: a change of these acts on a running pod at once, of the others at its next start. */
+function Settings({ pod }) {
+  const { resources } = pod;
+  const allowed = Object.entries(pod.networking)
+    .filter(([, { ip_allow_list: list }]) => list.length > 0)
+    .map(([name, { ip_allow_list: list }]) => `${name}: ${list.join(', ')}`);
+  const groups = [
+    [
+      'Changes act at once',
+      [
+        [
+          'Stops',
+          pod.time_to_stop_ts === null
+            ? duration(pod.time_to_stop_instance ?? pod.time_to_stop_default)
+            : localTime(pod.time_to_stop_ts),
+        ],
+        ['Allowed addresses', allowed.length === 0 ? 'all' : allowed.join('; ')],
+        ['Description', pod.description || 'none'],
+      ],
+    ],
+    [
+      'Changes act at the next start',
+      [
+        ['Template', pod.pod_template],
+        ['Command', [...(pod.command ?? []), ...(pod.arguments ?? [])].join(' ') || 'of the template'],
+        ['Memory', `${memory(resources.mem_request)} to ${memory(resources.mem_limit)}`],
+        ['CPU', `${cpu(resources.cpu_request)} to ${cpu(resources.cpu_limit)}`],
+        [
+          'Networking',
+          Object.entries(pod.networking)
+            .map(([name, { protocol, port }]) => `${name}: ${protocol} ${port}`)
+            .join(', '),
+        ],
+        ['Persistent volume', pod.persistent_volume ? 'yes' : 'no'],
+        ['Volumes', Object.keys(pod.volume_mounts).join(', ') || 'none'],
+        ['Variables', Object.keys(pod.environment_variables).join(', ') || 'none'],
+      ],
+    ],
+  ];
+  return html`${groups.map(
+      ([title, items]) =>
+        html`<h3>${title}</h3>
+          <dl>
+            ${items.map(
+              ([name, value]) =>
+                html`<div>
+                  <dt>${name}</dt>
+                  <dd>${value}</dd>
+                </div>`,
+            )}
+          </dl>`,
+    )}
+    <p class="minor">${timesText(pod)}</p>`;
+}
