@@ -48,8 +48,11 @@ export type SupervisorMessage =
   /** End for good, pods included. */
   | { readonly kind: 'stop'; /** It is killed after so long. */ readonly graceMs: number };
 
+/** How often a child sends 'alive'. */
+export const ALIVE_EVERY_MS = 1_000;
+
 export type ChildMessage =
-  /** Every second, from the event loop. `isDebugged`: a debugger can stop it. */
+  /** Every `ALIVE_EVERY_MS`, from the event loop. `isDebugged`: a debugger can stop it. */
   | { readonly kind: 'alive'; readonly isDebugged: boolean }
   /** The control child has opened all it needs and accepts calls. */
   | {

@@ -1,9 +1,8 @@
 import { url as inspectorUrl } from 'node:inspector';
-import { ALIVE_EVERY_MS } from './hang-supervision.ts';
 import type { ToWorker } from '../proxy/limits/place-messages.ts';
 import type { WaitingPod } from '../proxy/protocols/http/upstream-pools.ts';
 import type { ProbeState } from './control-port/probe-state.ts';
-import type { ChildMessage, SocketKind, SupervisorMessage } from './messages.ts';
+import { ALIVE_EVERY_MS, type ChildMessage, type SocketKind, type SupervisorMessage } from './messages.ts';
 
 type Start = Extract<SupervisorMessage, { kind: 'start' }>;
 type GatewayState = Omit<Extract<SupervisorMessage, { kind: 'gateway' }>, 'kind'>;

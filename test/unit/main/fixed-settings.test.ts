@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../../config/load-config.ts';
-import { fixedSettings } from '../../../main/next-settings.ts';
+import { fixedSettings } from '../../../main/supervisor/next-settings.ts';
 
 const load = (env: NodeJS.ProcessEnv) => loadConfig({ PODGATE_WORKERS: '2', ...env }, '/srv');
 const current = load({ PODGATE_HTTPS_PORT: '9443' });

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../../config/load-config.ts';
-import { greetingFields, greetingOf } from '../../../main/greeting.ts';
+import { greetingFields, greetingOf } from '../../../main/supervisor/greeting.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 

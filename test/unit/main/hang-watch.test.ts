@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { HangWatch, type SilentProcess } from '../../../main/hang-watch.ts';
+import { HangWatch, type SilentProcess } from '../../../main/supervisor/hang-watch.ts';
 
 const LIMITS = { silentAfterMs: 3_000, hungAfterMs: 10_000, startMs: 60_000 };
 const IDLE: SilentProcess = { waitedMs: 0, isTraced: false, isBlocked: false };

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { deathsInARow, restartDelayMs } from '../../../main/restart-backoff.ts';
+import { deathsInARow, restartDelayMs } from '../../../main/supervisor/restart-backoff.ts';
 
 test('the first death is followed by a start at once, those that follow young by longer and longer waits', () => {
   expect([1, 2, 3, 4, 7, 8, 100].map(restartDelayMs)).toEqual([0, 100, 200, 400, 3200, 5000, 5000]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SlotAssignments } from '../../../main/slot-assignments.ts';
+import { SlotAssignments } from '../../../main/supervisor/slot-assignments.ts';
 
 function twoWorkers(): SlotAssignments {
   const slots = new SlotAssignments(2);

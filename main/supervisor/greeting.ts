@@ -1,9 +1,9 @@
 import { lookup } from 'node:dns/promises';
 import { join, relative } from 'node:path';
-import type { Config } from '../config/config.ts';
-import { shellWord } from '../core/shell-word.ts';
+import type { Config } from '../../config/config.ts';
+import { shellWord } from '../../core/shell-word.ts';
 
-const ROOT = join(import.meta.dirname, '..');
+const ROOT = join(import.meta.dirname, '..', '..');
 
 /** A resolver that is away must not hold up the greeting. */
 const LOOKUP_DEADLINE_MS = 1_000;

@@ -1,29 +1,29 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { certificateFileProblems } from '../certs/files/certificate-files.ts';
-import type { Config } from '../config/config.ts';
-import { loadConfig } from '../config/load-config.ts';
-import { pause } from '../core/abort.ts';
-import { PodgateError } from '../core/errors.ts';
-import { setGuardedInterval } from '../core/guarded-timer.ts';
+import { certificateFileProblems } from '../../certs/files/certificate-files.ts';
+import type { Config } from '../../config/config.ts';
+import { loadConfig } from '../../config/load-config.ts';
+import { pause } from '../../core/abort.ts';
+import { PodgateError } from '../../core/errors.ts';
+import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import { SupervisedChild } from './supervised-child.ts';
-import type { ControlReport } from './control-port/probe-state.ts';
-import { type DataDirectory, openDataDirectory } from './data-directory.ts';
-import { descriptorLimit, descriptorShortage } from './descriptor-limit.ts';
+import type { ControlReport } from '../control-port/probe-state.ts';
+import { type DataDirectory, openDataDirectory } from '../data-directory.ts';
+import { descriptorLimit, descriptorShortage } from '../descriptor-limit.ts';
 import { HangSupervision } from './hang-supervision.ts';
 import { greetingFields, greetingOf, resolvesPodNames } from './greeting.ts';
 import { type BoundSocket, type ListeningSockets, openListeningSockets } from './listening-sockets.ts';
-import { createLogger } from './logging.ts';
-import { type ChildMessage, type ChildRole, EXIT_CONFIG, type Settings } from './messages.ts';
+import { createLogger } from '../logging.ts';
+import { type ChildMessage, type ChildRole, EXIT_CONFIG, type Settings } from '../messages.ts';
 import { readNextSettings } from './next-settings.ts';
-import { enterOwnUserNamespace } from './own-user-namespace.ts';
+import { enterOwnUserNamespace } from '../own-user-namespace.ts';
 import { noteRestart } from './restart-note.ts';
 import { lookAtSilentProcess } from './silent-process.ts';
 import { PlacesOfWorkers } from './places-of-workers.ts';
 import { SlotAssignments, type SlotAction } from './slot-assignments.ts';
-import { outliveUncaught } from './uncaught.ts';
-import { readVersion } from './version.ts';
+import { outliveUncaught } from '../uncaught.ts';
+import { readVersion } from '../version.ts';
 
 /** The setting of each role. */
 const HUNG_AFTER = {

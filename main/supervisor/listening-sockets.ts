@@ -1,10 +1,10 @@
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { getSystemErrorName } from 'node:util';
-import { errorCode, kindOfError } from '../core/error-code.ts';
-import { PodgateError } from '../core/errors.ts';
-import type { Config } from '../config/config.ts';
-import type { SocketKind } from './messages.ts';
+import { errorCode, kindOfError } from '../../core/error-code.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { Config } from '../../config/config.ts';
+import type { SocketKind } from '../messages.ts';
 
 /** libuv's flags of bind (uv.h): IPv6 sockets that leave IPv4 alone, and SO_REUSEPORT. */
 const UV_TCP_IPV6ONLY = 1;

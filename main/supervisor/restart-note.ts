@@ -1,6 +1,6 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RESTART_NOTE } from './messages.ts';
+import { RESTART_NOTE } from '../messages.ts';
 
 /** What came of the last restart, for the command that asked for it. */
 export function noteRestart(dataDir: string, problems: readonly string[]): void {

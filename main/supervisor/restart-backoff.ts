@@ -1,4 +1,4 @@
-import { backoffMs } from '../core/backoff.ts';
+import { backoffMs } from '../../core/backoff.ts';
 
 const RESTART_BACKOFF = { firstMs: 100, maxMs: 5_000 };
 /** Who lived this long had a death of its own, not one of starting. */

@@ -1,12 +1,12 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { join } from 'node:path';
-import { errorText } from '../core/errors.ts';
-import type { Logger } from '../core/logger.ts';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
 import type { BoundSocket } from './listening-sockets.ts';
-import type { ChildMessage, ChildRole, SupervisorMessage } from './messages.ts';
+import type { ChildMessage, ChildRole, SupervisorMessage } from '../messages.ts';
 import { deathsInARow, restartDelayMs } from './restart-backoff.ts';
 
-const MAIN = join(import.meta.dirname, '..', 'main.ts');
+const MAIN = join(import.meta.dirname, '..', '..', 'main.ts');
 
 /** Node's FFI, by which sockets of other network namespaces are made, would announce that it is experimental. */
 const NODE_OPTIONS = `${process.env['NODE_OPTIONS'] ?? ''} --disable-warning=ExperimentalWarning`.trim();

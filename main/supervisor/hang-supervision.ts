@@ -1,10 +1,9 @@
-import type { Logger } from '../core/logger.ts';
-import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { Logger } from '../../core/logger.ts';
+import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { SupervisedChild } from './supervised-child.ts';
 import { type HangLimits, HangWatch, type SilentProcess } from './hang-watch.ts';
-import type { ChildRole } from './messages.ts';
+import { ALIVE_EVERY_MS, type ChildRole } from '../messages.ts';
 
-export const ALIVE_EVERY_MS = 1_000;
 const WATCH_EVERY_MS = 500;
 /** Between two ticks of ours lies no more than this, whatever the clock says: for the rest of the time we stood still. */
 const TICK_MOST_MS = 2 * WATCH_EVERY_MS;

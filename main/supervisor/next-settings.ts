@@ -1,9 +1,9 @@
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
-import type { Config } from '../config/config.ts';
-import { CHILDREN_PROTOCOL, type SettingsAnswer } from './messages.ts';
+import type { Config } from '../../config/config.ts';
+import { CHILDREN_PROTOCOL, type SettingsAnswer } from '../messages.ts';
 
-const MAIN = join(import.meta.dirname, '..', 'main.ts');
+const MAIN = join(import.meta.dirname, '..', '..', 'main.ts');
 const READ_MS = 60_000;
 
 export type NextSettings =

@@ -1,9 +1,9 @@
-import { setGuardedInterval } from '../core/guarded-timer.ts';
-import type { Logger } from '../core/logger.ts';
-import { PlaceAllocator } from '../proxy/limits/place-allocator.ts';
-import type { ToAllocator } from '../proxy/limits/place-messages.ts';
+import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import type { Logger } from '../../core/logger.ts';
+import { PlaceAllocator } from '../../proxy/limits/place-allocator.ts';
+import type { ToAllocator } from '../../proxy/limits/place-messages.ts';
 import type { SupervisedChild } from './supervised-child.ts';
-import type { SupervisorMessage } from './messages.ts';
+import type { SupervisorMessage } from '../messages.ts';
 
 const LOOK_MS = 50;
 
