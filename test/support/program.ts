@@ -147,8 +147,7 @@ export class Program {
   /** Its children with this role (`control`, `worker`, `probe`). */
   children(role: 'control' | 'worker' | 'probe'): readonly ProcessInfo[] {
     return processTable().filter(
-      ({ parent, state, commandLine }) =>
-        parent === this.pid && state !== 'Z' && commandLine.some((part) => part.includes(role)),
+      ({ parent, state, commandLine }) => parent === this.pid && state !== 'Z' && commandLine.includes(role),
     );
   }
 
