@@ -15,7 +15,7 @@ switch (role) {
     await (await import('./main/supervisor/supervisor.ts')).runSupervisor();
     break;
   case 'control':
-    await (await import('./main/control-child.ts')).runControlChild();
+    await (await import('./main/control/control-child.ts')).runControlChild();
     break;
   case 'worker':
     await (await import('./main/gateway-worker.ts')).runGatewayWorker();

@@ -5,7 +5,7 @@ import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { stringify } from 'yaml';
 import { signToken } from '../../control/auth/sign-token.ts';
 import { makeTokenKey } from '../../control/auth/token-key.ts';
-import { podsRootOf } from '../../main/pods-root.ts';
+import { podsRootOf } from '../../main/control/pods-root.ts';
 import { EchoSessions } from '../kill/echo-sessions.ts';
 import { type ApiAnswer, Program } from '../support/program.ts';
 import type { ProgramSettings } from './attack.ts';

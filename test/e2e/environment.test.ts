@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { get } from 'node:https';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { podsRootOf } from '../../main/pods-root.ts';
+import { podsRootOf } from '../../main/control/pods-root.ts';
 import { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';
 

@@ -4,7 +4,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { podsRootOf } from '../../main/pods-root.ts';
+import { podsRootOf } from '../../main/control/pods-root.ts';
 import { type ProcessInfo, processTable } from './process-table.ts';
 import { until } from './until.ts';
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { makeTokenKey } from '../../../control/auth/token-key.ts';
-import { type AdminTokenOptions, keepAdminToken, writeAdminToken } from '../../../main/admin-token.ts';
+import { type AdminTokenOptions, keepAdminToken, writeAdminToken } from '../../../main/control/admin-token.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
 let directory: string;

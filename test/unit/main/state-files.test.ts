@@ -14,8 +14,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openDataDirectory } from '../../../main/data-directory.ts';
 import { acquireExclusiveLock } from '../../../main/exclusive-lock.ts';
-import { openLastSeenFile } from '../../../main/last-seen-file.ts';
-import { isUsable } from '../../../main/pods-root.ts';
+import { openLastSeenFile } from '../../../main/control/last-seen-file.ts';
+import { isUsable } from '../../../main/control/pods-root.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
 

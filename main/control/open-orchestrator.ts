@@ -1,18 +1,18 @@
 import { join } from 'node:path';
-import type { Config } from '../config/config.ts';
-import type { Clock } from '../core/clock.ts';
-import type { OpenEnvironment } from '../core/environment.ts';
-import type { Logger } from '../core/logger.ts';
-import type { Orchestrator } from '../core/orchestrator.ts';
-import type { PodNetworks } from '../core/pod-network.ts';
-import type { TemplateCatalog } from '../core/template.ts';
-import type { VolumeFiles } from '../core/volume.ts';
-import { connectGuarded } from '../proxy/socket/connect-guarded.ts';
-import { canEnterNamespaces } from '../proxy/socket/network-namespace.ts';
-import type { DiskLimits } from '../spawner/orchestrator/process/disk-plan.ts';
-import { createTemplateCatalog } from '../spawner/templates/catalog.ts';
-import { acquireExclusiveLock } from './exclusive-lock.ts';
-import { keepDescriptorsFromChildren } from './inherited-descriptors.ts';
+import type { Config } from '../../config/config.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { OpenEnvironment } from '../../core/environment.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Orchestrator } from '../../core/orchestrator.ts';
+import type { PodNetworks } from '../../core/pod-network.ts';
+import type { TemplateCatalog } from '../../core/template.ts';
+import type { VolumeFiles } from '../../core/volume.ts';
+import { connectGuarded } from '../../proxy/socket/connect-guarded.ts';
+import { canEnterNamespaces } from '../../proxy/socket/network-namespace.ts';
+import type { DiskLimits } from '../../spawner/orchestrator/process/disk-plan.ts';
+import { createTemplateCatalog } from '../../spawner/templates/catalog.ts';
+import { acquireExclusiveLock } from '../exclusive-lock.ts';
+import { keepDescriptorsFromChildren } from '../inherited-descriptors.ts';
 import { podsRootOf } from './pods-root.ts';
 
 export interface OpenedOrchestrator {
@@ -52,9 +52,9 @@ async function openKubernetes(
   { config, clock, log, openEnvironment }: OpenOrchestratorOptions,
   { kubeconfig, templateImages, ...settings }: NonNullable<Config['kubernetes']>,
 ): Promise<OpenedOrchestrator> {
-  const { createKubeApi, openKubeConfig } = await import('../spawner/orchestrator/kubernetes/api/kube-api.ts');
+  const { createKubeApi, openKubeConfig } = await import('../../spawner/orchestrator/kubernetes/api/kube-api.ts');
   const { createKubernetesOrchestrator } =
-    await import('../spawner/orchestrator/kubernetes/kubernetes-orchestrator.ts');
+    await import('../../spawner/orchestrator/kubernetes/kubernetes-orchestrator.ts');
   const templates = createTemplateCatalog(templateImages);
   const orchestrator = createKubernetesOrchestrator({
     api: createKubeApi({ config: openKubeConfig(kubeconfig), clock }),
@@ -85,12 +85,12 @@ async function openProcesses({
   log,
   openEnvironment,
 }: OpenOrchestratorOptions) {
-  const { createProcessOrchestrator } = await import('../spawner/orchestrator/process/process-orchestrator.ts');
-  const { createDirectoryFiles } = await import('../spawner/orchestrator/process/volumes/directory-files.ts');
-  const { arePodsSeparated, protectionText } = await import('../spawner/orchestrator/process/separation.ts');
-  const { findPostgresPackage } = await import('../spawner/orchestrator/process/recipes/recipes.ts');
+  const { createProcessOrchestrator } = await import('../../spawner/orchestrator/process/process-orchestrator.ts');
+  const { createDirectoryFiles } = await import('../../spawner/orchestrator/process/volumes/directory-files.ts');
+  const { arePodsSeparated, protectionText } = await import('../../spawner/orchestrator/process/separation.ts');
+  const { findPostgresPackage } = await import('../../spawner/orchestrator/process/recipes/recipes.ts');
   const templates = createTemplateCatalog();
-  const { tryWalls } = await import('../spawner/orchestrator/process/walls.ts');
+  const { tryWalls } = await import('../../spawner/orchestrator/process/walls.ts');
   keepDescriptorsFromChildren();
   const asRoot = process.getuid?.() === 0;
   const walls = tryWalls({ asRoot, canEnter: canEnterNamespaces() });
@@ -111,7 +111,7 @@ async function openProcesses({
       install: config.process.install,
       // Its XML parser is loaded only when something is downloaded.
       source: async () => {
-        const { readMavenRepository } = await import('../config/maven-repository.ts');
+        const { readMavenRepository } = await import('../../config/maven-repository.ts');
         return readMavenRepository(config.process.mavenRepository, process.env);
       },
       lock: acquireExclusiveLock,

@@ -1,10 +1,10 @@
-import { errorText, isStoreFailure, PodgateError } from '../core/errors.ts';
+import { errorText, isStoreFailure, PodgateError } from '../../core/errors.ts';
 import { join } from 'node:path';
-import { acquireExclusiveLock } from './exclusive-lock.ts';
-import { createLogger } from './logging.ts';
-import { EXIT_CONFIG } from './messages.ts';
-import { openSupervisorLink } from './supervisor-link.ts';
-import { endOnUncaught } from './uncaught.ts';
+import { acquireExclusiveLock } from '../exclusive-lock.ts';
+import { createLogger } from '../logging.ts';
+import { EXIT_CONFIG } from '../messages.ts';
+import { openSupervisorLink } from '../supervisor-link.ts';
+import { endOnUncaught } from '../uncaught.ts';
 
 /** A control child of a supervisor that was killed ends its pods first: the store is free within this time. */
 const PREDECESSOR_MS = 10_000;
@@ -23,8 +23,7 @@ export async function runControlChild(): Promise<void> {
   // Kept until the end: a lock that nothing refers to is given back when its memory is.
   process.once('exit', () => lock.release());
   try {
-    if (settings.config.controlPlane !== null)
-      await (await import('./remote/gateway-alone.ts')).runGatewayAlone(link, log);
+    if (settings.config.controlPlane !== null) await (await import('./gateway-alone.ts')).runGatewayAlone(link, log);
     else await (await (await import('./compose-control.ts')).composeControl(link, log)).run(link.ending);
     process.exit(0);
   } catch (error) {

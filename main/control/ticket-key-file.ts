@@ -1,5 +1,5 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import type { TicketKeyFile } from '../control/tickets/ticket-keys.ts';
+import type { TicketKeyFile } from '../../control/tickets/ticket-keys.ts';
 
 /** Keeps sealed ticket keys in a file, so that sessions are resumed after a restart also where no store is shared. */
 export function openTicketKeyFile(path: string): TicketKeyFile {

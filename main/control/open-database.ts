@@ -1,16 +1,16 @@
-import type { Config } from '../config/config.ts';
-import { readSecrets } from '../config/secrets.ts';
-import type { RecoveryView } from '../control/store/recovery-view.ts';
-import type { StoreGuard } from '../control/store/store-guard.ts';
-import { openSqliteDatabase } from '../control/store/sqlite/sqlite-database.ts';
-import type { Clock } from '../core/clock.ts';
-import { PodgateError } from '../core/errors.ts';
-import type { Lock } from '../core/lock.ts';
-import type { LogStore } from '../core/log-store.ts';
-import type { Logger } from '../core/logger.ts';
-import type { Replicas } from '../core/replicas.ts';
-import type { Queue } from '../core/queue.ts';
-import type { Store, StoreMemory } from '../core/store.ts';
+import type { Config } from '../../config/config.ts';
+import { readSecrets } from '../../config/secrets.ts';
+import type { RecoveryView } from '../../control/store/recovery-view.ts';
+import type { StoreGuard } from '../../control/store/store-guard.ts';
+import { openSqliteDatabase } from '../../control/store/sqlite/sqlite-database.ts';
+import type { Clock } from '../../core/clock.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { Lock } from '../../core/lock.ts';
+import type { LogStore } from '../../core/log-store.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Replicas } from '../../core/replicas.ts';
+import type { Queue } from '../../core/queue.ts';
+import type { Store, StoreMemory } from '../../core/store.ts';
 
 export interface Database {
   readonly store: Store;
@@ -56,7 +56,7 @@ export async function openDatabase(options: {
       const { redisUrl, redisCa: ca, redisReplicas } = readSecrets(options.env);
       // The supervisor has decided by the same environment.
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is no longer set' });
-      const { openRedisDatabase } = await import('../control/store/redis/redis-database.ts');
+      const { openRedisDatabase } = await import('../../control/store/redis/redis-database.ts');
       const copies = redisReplicas === null ? {} : { copies: redisReplicas };
       return openRedisDatabase({
         url: redisUrl,

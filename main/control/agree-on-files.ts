@@ -1,7 +1,7 @@
 import { readFile, rename, writeFile } from 'node:fs/promises';
-import { isStoreFailure, PodgateError } from '../core/errors.ts';
-import type { Replicas } from '../core/replicas.ts';
-import type { Vault } from '../core/vault.ts';
+import { isStoreFailure, PodgateError } from '../../core/errors.ts';
+import type { Replicas } from '../../core/replicas.ts';
+import type { Vault } from '../../core/vault.ts';
 
 export interface Agreeing {
   readonly replicas: Pick<Replicas, 'agree' | 'settle'>;

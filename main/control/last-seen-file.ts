@@ -1,9 +1,9 @@
 import { constants, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { kindOfError } from '../core/error-code.ts';
-import { errorText } from '../core/errors.ts';
-import type { Logger } from '../core/logger.ts';
-import type { StoreMark, StoreMemory } from '../core/store.ts';
+import { kindOfError } from '../../core/error-code.ts';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { StoreMark, StoreMemory } from '../../core/store.ts';
 
 /** A mark is about 150 bytes. */
 const SLOT_BYTES = 512;

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
-import { createOperatorHandler, type OperatorCalls } from '../control/operator/operator-handler.ts';
-import { listenOnUnixSocket } from '../control/sockets/unix-listener.ts';
-import type { Logger } from '../core/logger.ts';
+import { createOperatorHandler, type OperatorCalls } from '../../control/operator/operator-handler.ts';
+import { listenOnUnixSocket } from '../../control/sockets/unix-listener.ts';
+import type { Logger } from '../../core/logger.ts';
 
 export interface OperatorServer {
   /** On a Unix socket of the run directory, which only our own user may enter. */

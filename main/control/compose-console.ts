@@ -1,17 +1,17 @@
 import { join } from 'node:path';
-import type { Config } from '../config/config.ts';
-import type { ApiOptions } from '../control/api.ts';
-import { ADMINISTRATOR_ROLE } from '../control/auth/authenticator.ts';
-import { signToken } from '../control/auth/sign-token.ts';
-import type { TokenKey } from '../control/auth/token-key.ts';
-import { openConsolePages } from '../control/resources/console/console-pages.ts';
-import { LoginLinks } from '../control/resources/console/login-links.ts';
-import type { OperatorView } from '../control/resources/console/operations.ts';
-import { Sessions } from '../control/resources/console/sessions.ts';
-import type { Clock } from '../core/clock.ts';
-import type { Vault } from '../core/vault.ts';
+import type { Config } from '../../config/config.ts';
+import type { ApiOptions } from '../../control/api.ts';
+import { ADMINISTRATOR_ROLE } from '../../control/auth/authenticator.ts';
+import { signToken } from '../../control/auth/sign-token.ts';
+import type { TokenKey } from '../../control/auth/token-key.ts';
+import { openConsolePages } from '../../control/resources/console/console-pages.ts';
+import { LoginLinks } from '../../control/resources/console/login-links.ts';
+import type { OperatorView } from '../../control/resources/console/operations.ts';
+import { Sessions } from '../../control/resources/console/sessions.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { Vault } from '../../core/vault.ts';
 
-const FILES = join(import.meta.dirname, '../console');
+const FILES = join(import.meta.dirname, '../../console');
 /** As long as a session of the console. */
 const TOKEN_LIFETIME_SECONDS = 12 * 3600;
 

@@ -1,15 +1,15 @@
-import type { Readiness } from '../control/resources/health/operations.ts';
-import type { HealthLoop } from '../control/resources/pods/reconcile/health-loop.ts';
-import type { ReadinessExercise } from '../control/resources/health/readiness-exercise.ts';
-import type { StoreJudge } from '../control/store/store-judge.ts';
-import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
-import type { CertificateAdmin, CertificateReport } from '../core/certificate-admin.ts';
-import type { Leadership } from '../core/leadership.ts';
-import type { Replicas } from '../core/replicas.ts';
-import { setGuardedInterval } from '../core/guarded-timer.ts';
-import type { Logger } from '../core/logger.ts';
-import { type ControlReport, judgeReadiness } from './control-port/probe-state.ts';
-import type { SupervisorLink } from './supervisor-link.ts';
+import type { Readiness } from '../../control/resources/health/operations.ts';
+import type { HealthLoop } from '../../control/resources/pods/reconcile/health-loop.ts';
+import type { ReadinessExercise } from '../../control/resources/health/readiness-exercise.ts';
+import type { StoreJudge } from '../../control/store/store-judge.ts';
+import type { ControlRouteFeed } from '../../control/routes/route-feed.ts';
+import type { CertificateAdmin, CertificateReport } from '../../core/certificate-admin.ts';
+import type { Leadership } from '../../core/leadership.ts';
+import type { Replicas } from '../../core/replicas.ts';
+import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import type { Logger } from '../../core/logger.ts';
+import { type ControlReport, judgeReadiness } from '../control-port/probe-state.ts';
+import type { SupervisorLink } from '../supervisor-link.ts';
 
 const REPORT_EVERY_MS = 1_000;
 /** For so long after a change another one is looked for this often. */

@@ -1,6 +1,6 @@
 import { accessSync, constants, lstatSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { PodgateError } from '../core/errors.ts';
+import { PodgateError } from '../../core/errors.ts';
 
 export interface PodsRoot {
   /** Workloads and volumes of this installation. */

@@ -1,16 +1,16 @@
 import { createServer, type RequestListener, type Server } from 'node:http';
-import { readMetricsToken } from '../config/api-section.ts';
-import type { Config } from '../config/config.ts';
-import type { Api } from '../control/api.ts';
-import { answerClientError } from '../control/http/client-error.ts';
-import { CONNECTIONS_MAX } from '../control/http/server-options.ts';
-import { controlHostNames } from '../control/http/known-hosts.ts';
-import { metricsEndpoint } from '../control/metrics/metrics-endpoint.ts';
-import { listenOnUnixSocket } from '../control/sockets/unix-listener.ts';
-import type { Logger } from '../core/logger.ts';
-import { expectClientLine } from './control-port/client-line.ts';
-import { descriptorLimit } from './descriptor-limit.ts';
-import { planDescriptors } from './descriptor-plan.ts';
+import { readMetricsToken } from '../../config/api-section.ts';
+import type { Config } from '../../config/config.ts';
+import type { Api } from '../../control/api.ts';
+import { answerClientError } from '../../control/http/client-error.ts';
+import { CONNECTIONS_MAX } from '../../control/http/server-options.ts';
+import { controlHostNames } from '../../control/http/known-hosts.ts';
+import { metricsEndpoint } from '../../control/metrics/metrics-endpoint.ts';
+import { listenOnUnixSocket } from '../../control/sockets/unix-listener.ts';
+import type { Logger } from '../../core/logger.ts';
+import { expectClientLine } from '../control-port/client-line.ts';
+import { descriptorLimit } from '../descriptor-limit.ts';
+import { planDescriptors } from '../descriptor-plan.ts';
 
 /** Answers under way get this long once it is told to end. */
 const CLOSE_GRACE_MS = 500;

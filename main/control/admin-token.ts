@@ -1,11 +1,11 @@
 import { rename, writeFile } from 'node:fs/promises';
-import type { Config } from '../config/config.ts';
-import { ADMINISTRATOR_ROLE } from '../control/auth/authenticator.ts';
-import { signToken } from '../control/auth/sign-token.ts';
-import type { TokenKey } from '../control/auth/token-key.ts';
-import { pause } from '../core/abort.ts';
-import { errorText } from '../core/errors.ts';
-import type { Logger } from '../core/logger.ts';
+import type { Config } from '../../config/config.ts';
+import { ADMINISTRATOR_ROLE } from '../../control/auth/authenticator.ts';
+import { signToken } from '../../control/auth/sign-token.ts';
+import type { TokenKey } from '../../control/auth/token-key.ts';
+import { pause } from '../../core/abort.ts';
+import { errorText } from '../../core/errors.ts';
+import type { Logger } from '../../core/logger.ts';
 
 const LIFETIME_SECONDS = 30 * 24 * 3600;
 const RENEW_EVERY_MS = 24 * 3600 * 1000;

@@ -1,11 +1,11 @@
 import type { RequestListener } from 'node:http';
-import type { Config } from '../config/config.ts';
-import type { Api } from '../control/api.ts';
-import { errorEnvelope, replyEnvelope } from '../control/http/envelope.ts';
-import { requireKnownHost } from '../control/http/known-hosts.ts';
-import type { Readiness } from '../control/resources/health/operations.ts';
-import { httpStatusOf } from '../control/http/status-codes.ts';
-import { PodgateError } from '../core/errors.ts';
+import type { Config } from '../../config/config.ts';
+import type { Api } from '../../control/api.ts';
+import { errorEnvelope, replyEnvelope } from '../../control/http/envelope.ts';
+import { requireKnownHost } from '../../control/http/known-hosts.ts';
+import type { Readiness } from '../../control/resources/health/operations.ts';
+import { httpStatusOf } from '../../control/http/status-codes.ts';
+import { PodgateError } from '../../core/errors.ts';
 import { controlHostsOf } from './control-servers.ts';
 
 /** The control port of a replica without the role control: probes, and nothing of the API. */

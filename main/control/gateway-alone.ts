@@ -9,13 +9,13 @@ import type { Logger } from '../../core/logger.ts';
 import { gauge } from '../../core/metrics.ts';
 import { CONTROL_SOCKET } from '../control-port/client-line.ts';
 import type { ControlReport } from '../control-port/probe-state.ts';
-import { createControlServer } from '../control-servers.ts';
-import { probesAlone } from '../probes-alone.ts';
-import { readinessOf, reportReadiness } from '../readiness.ts';
+import { createControlServer } from './control-servers.ts';
+import { probesAlone } from './probes-alone.ts';
+import { readinessOf, reportReadiness } from './readiness.ts';
 import { watchProcessNumbers } from '../process-numbers.ts';
 import type { SupervisorLink } from '../supervisor-link.ts';
 import { systemClock as clock } from '../system-clock.ts';
-import { createUplink, type UplinkState } from './uplink.ts';
+import { createUplink, type UplinkState } from '../remote/uplink.ts';
 
 /**
  * What runs in place of the control plane on a replica with the role gateway alone: the way to one elsewhere, and probes

@@ -1,19 +1,19 @@
 import { readFile } from 'node:fs/promises';
-import { composeDnsAnswers } from '../certs/acme/dns/compose-dns-answers.ts';
-import { type DnsSettings, TSIG_ALGORITHMS } from '../certs/acme/dns/dns-settings.ts';
-import type { AcmeSettings } from '../certs/manager/acme-settings.ts';
-import { type CertificateManager, createCertificateManager } from '../certs/manager/certificate-manager.ts';
-import type { AcmeDnsConfig, Config } from '../config/config.ts';
-import { tsigKeyOf } from '../config/dns-section.ts';
-import { createLeadership } from '../control/leadership/leadership.ts';
-import { ServedCertificates } from '../control/workers/served-certificates.ts';
-import { createChallengesEverywhere } from '../control/workers/challenges-everywhere.ts';
-import type { ControlRouteFeed } from '../control/routes/route-feed.ts';
-import type { WantedName } from '../core/certificates.ts';
-import type { Clock } from '../core/clock.ts';
-import type { Logger } from '../core/logger.ts';
-import type { Store } from '../core/store.ts';
-import type { Vault } from '../core/vault.ts';
+import { composeDnsAnswers } from '../../certs/acme/dns/compose-dns-answers.ts';
+import { type DnsSettings, TSIG_ALGORITHMS } from '../../certs/acme/dns/dns-settings.ts';
+import type { AcmeSettings } from '../../certs/manager/acme-settings.ts';
+import { type CertificateManager, createCertificateManager } from '../../certs/manager/certificate-manager.ts';
+import type { AcmeDnsConfig, Config } from '../../config/config.ts';
+import { tsigKeyOf } from '../../config/dns-section.ts';
+import { createLeadership } from '../../control/leadership/leadership.ts';
+import { ServedCertificates } from '../../control/workers/served-certificates.ts';
+import { createChallengesEverywhere } from '../../control/workers/challenges-everywhere.ts';
+import type { ControlRouteFeed } from '../../control/routes/route-feed.ts';
+import type { WantedName } from '../../core/certificates.ts';
+import type { Clock } from '../../core/clock.ts';
+import type { Logger } from '../../core/logger.ts';
+import type { Store } from '../../core/store.ts';
+import type { Vault } from '../../core/vault.ts';
 import type { Database } from './open-database.ts';
 
 export interface Certificates {
