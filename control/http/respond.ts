@@ -75,7 +75,10 @@ async function respondPieces(
 ): Promise<void> {
   const pieces = await withFirst(neverIdle(reply.pieces, idleMs));
   setHead(context, reply);
-  context.body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), context.state.turn));
+  const body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), context.state.turn));
+  // For HEAD the generators above are never begun, and then do not end the one behind them.
+  body.once('close', () => void endOf(pieces));
+  context.body = body;
   context.type = 'json';
 }
 
@@ -179,6 +182,13 @@ async function withFirst(pieces: AsyncIterable<string>): Promise<AsyncIterable<s
       },
     }),
   };
+}
+
+/** Lets a source of pieces release what it holds. It may have failed; whoever took its pieces knows. */
+async function endOf(pieces: AsyncIterable<string>): Promise<void> {
+  await pieces[Symbol.asyncIterator]()
+    .return?.()
+    .catch(() => undefined);
 }
 
 /** Each piece is made in a turn of its own. */

@@ -1,9 +1,20 @@
-import { existsSync, linkSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { execFileSync } from 'node:child_process';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { fileProblem } from '../../../spawner/orchestrator/process/volumes/walk-safely.ts';
+import { until } from '../../support/until.ts';
 import { ApiStand } from './api-stand.ts';
 
 const MIB = 1024 * 1024;
@@ -29,7 +40,31 @@ async function get(user: string, path: string, headers: Record<string, string> =
 }
 const create = (volumeId: string, change: object = {}) =>
   stand.call('alice', 'POST', '/v3/pods/volumes', { volume_id: volumeId, ...change });
-/** Of the volume that was made last. */
+/** A client that takes the beginning of the response, at most, and leaves. */
+async function leaveAfterHead(user: string, method: string, path: string): Promise<void> {
+  const socket = connect(stand.port, '127.0.0.1');
+  const head = [
+    `${method} /v3/pods/volumes/${path} HTTP/1.1`,
+    'Host: localhost',
+    `X-Tapis-Token: ${await stand.token(user)}`,
+  ];
+  socket.write(`${head.join('\r\n')}\r\n\r\n`);
+  await new Promise((resolve, reject) => socket.once('data', resolve).once('error', reject));
+  socket.destroy();
+}
+/** Of volumes, in this process. */
+function openFiles(): readonly string[] {
+  const root = join(stand.directory, 'files');
+  return readdirSync('/proc/self/fd').flatMap((descriptor) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${descriptor}`);
+      return path.startsWith(root) ? [path] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+/** Of the volume in whose root there is this name. */
 function dataOf(marker: string): string {
   const root = join(stand.directory, 'files');
   const uid = readdirSync(root).find((name) => existsSync(join(root, name, 'data', marker)));
@@ -116,4 +151,18 @@ test('no path and no link leads out of a volume', async () => {
   rmSync(outside, { recursive: true });
   const hard = { isFile: () => true, nlink: 2, uid: 1 };
   expect([fileProblem(hard, 1), fileProblem(hard, 2)]).toEqual([null, expect.stringContaining('hard link')]);
+});
+
+test('a client that leaves in the middle, or asks for the head alone, leaves no file open', async () => {
+  await create('left');
+  await upload('alice', 'left/upload/deep/er/marker', 'x');
+  const data = dataOf('deep');
+  writeFileSync(join(data, 'deep/er/big'), Buffer.alloc(32 * MIB));
+  for (let count = 0; count < 2_000; count += 1) writeFileSync(join(data, `file${count}`), '');
+  for (const method of ['GET', 'HEAD']) {
+    for (const path of ['left/contents/deep?zip=true', 'left/list', 'left/contents/deep%2Fer%2Fbig']) {
+      await leaveAfterHead('alice', method, path);
+      await until(`${method} ${path} leaves nothing open`, () => openFiles().length === 0);
+    }
+  }
 });

@@ -275,7 +275,13 @@ async function* walk(
       sizeBytes: stats.isFile() ? stats.size : 0,
     };
     if (stats.isFile()) {
-      yield { ...entry, bytes: fileBytes(directory, name, bound.ownerUid) };
+      const bytes = fileBytes(directory, name, bound.ownerUid);
+      try {
+        yield { ...entry, bytes };
+      } finally {
+        // A consumer that gave up in the middle of the file does not end it; a file that is left open ends the process.
+        await bytes.return(undefined);
+      }
       continue;
     }
     yield { ...entry, bytes: null };
@@ -288,7 +294,11 @@ async function* walk(
   }
 }
 
-async function* fileBytes(directory: FileHandle, name: string, ownerUid: number): AsyncGenerator<Uint8Array> {
+async function* fileBytes(
+  directory: FileHandle,
+  name: string,
+  ownerUid: number,
+): AsyncGenerator<Uint8Array, undefined> {
   const { file, stats } = await openFile(directory, name, ownerUid);
   try {
     yield* readPieces(file, 0, stats.size);
