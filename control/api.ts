@@ -31,6 +31,9 @@ import { podSchemas } from './resources/pods/schema.ts';
 import { volumeOperations } from './resources/volumes/operations.ts';
 import { VolumeAnswer, volumeSchemas } from './resources/volumes/schema.ts';
 import { unavailableOperations } from './resources/tapis/unavailable-operations.ts';
+import { secretOperations } from './resources/secrets/operations.ts';
+import { NewSecret, SecretAnswer, UpdateSecret } from './resources/secrets/schema.ts';
+import { createSecretService } from './resources/secrets/secret-service.ts';
 import { tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
@@ -75,15 +78,13 @@ export interface Api extends Omit<Application, 'numbers'> {
 export function createApi(options: ApiOptions): Api {
   const { version } = options;
   const schemas = podSchemas(options.limits);
-  const pods = createPodService({
-    ...options,
-    randomBytes: options.randomBytes ?? randomBytes,
-    newUid: options.newUid ?? randomUUID,
-  });
+  const newUid = options.newUid ?? randomUUID;
+  const pods = createPodService({ ...options, randomBytes: options.randomBytes ?? randomBytes, newUid });
+  const mutex = new KeyedMutex();
+  const secrets = createSecretService({ ...options, newUid, mutex });
   const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
   const filesParts = {
-    ...{ store: options.store, clock: options.clock, admission: options.admission, mutex: new KeyedMutex() },
-    newUid: options.newUid ?? randomUUID,
+    ...{ store: options.store, clock: options.clock, admission: options.admission, mutex, newUid },
   };
   const baseHosts = new Map(options.tenants.map(({ id, baseHost }) => [id, baseHost]));
   const statusNames = options.statusNames ?? 'seed';
@@ -98,6 +99,7 @@ export function createApi(options: ApiOptions): Api {
       statusNames: STATUS_NAMES,
       statusNamesOf: (query) => statusNamesOf(query, statusNames),
     }),
+    ...secretOperations(secrets),
     ...podOperations({
       pods,
       schemas,
@@ -122,6 +124,7 @@ export function createApi(options: ApiOptions): Api {
     pathParameters: {
       pod_id: { example: 'mypg' },
       volume_id: { example: 'myfiles' },
+      secret_id: { example: 'apikey' },
       path: { example: 'data.csv' },
       user: { example: 'bob' },
       status: { example: '503', schema: ErrorStatus },
@@ -133,6 +136,9 @@ export function createApi(options: ApiOptions): Api {
       ...(options.volumes === undefined ? {} : { ...ofVolumes, Volume: VolumeAnswer }),
       SetPermission,
       ExecutePodCommands,
+      NewSecret,
+      UpdateSecret,
+      Secret: SecretAnswer,
       Pod: PodAnswer,
       PodConnections: PodConnectionsAnswer,
       Certificates: CertificatesAnswer,

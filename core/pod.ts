@@ -1,4 +1,5 @@
 import type { StoredEnvironment } from './environment.ts';
+import type { SecretMap } from './secret-map.ts';
 
 /** The pod as its user knows it: a record with a wish and a state. What runs is a workload (see orchestrator.ts). */
 
@@ -106,6 +107,8 @@ export interface PodSpec {
   readonly command: readonly string[] | null;
   readonly arguments: readonly string[] | null;
   readonly environmentVariables: StoredEnvironment;
+  /** What `${pods:secrets:KEY}` stands for in variables, command and arguments. Not there: nothing. */
+  readonly secretMap?: SecretMap;
   readonly networking: Readonly<Record<string, Stanza>>;
   readonly persistentVolume: boolean;
   readonly volumeMounts: readonly VolumeMount[];

@@ -84,6 +84,11 @@ export function usageOfFiles({ description, permissions }: VolumeRecord): Usage 
   return { ...NO_USAGE, volumes: 1, recordBytes: RECORD_BYTES + bytesOf(description) + bytesOf(permissions) };
 }
 
+/** Of what is a record and nothing else: secrets. */
+export function usageOfObject(record: object): Usage {
+  return { ...NO_USAGE, recordBytes: RECORD_BYTES + bytesOf(record) };
+}
+
 export function addUsage(a: Usage, b: Usage): Usage {
   return combine(a, b, (x, y) => x + y);
 }

@@ -9,6 +9,7 @@ import type { Fence } from './lock.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
 import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
 import type { VolumeRecord } from './volume.ts';
+import type { SecretRecord } from './secret.ts';
 
 /** The kinds of record and what each holds. */
 export interface RecordTypes {
@@ -22,6 +23,7 @@ export interface RecordTypes {
   readonly usage: UsageRecord;
   readonly 'kept-volume': KeptVolumeRecord;
   readonly volume: VolumeRecord;
+  readonly secret: SecretRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

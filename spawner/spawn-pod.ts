@@ -7,6 +7,7 @@ import type { LogStore } from '../core/log-store.ts';
 import type { EnsureResult, Workloads } from '../core/workloads.ts';
 import type { Credentials, PodRecord } from '../core/pod.ts';
 import { podPut } from '../core/pod-put.ts';
+import { resolveSpec } from '../core/resolve-secrets.ts';
 import type { Store, Stored } from '../core/store.ts';
 import type { TemplateCatalog } from '../core/template.ts';
 import type { Vault } from '../core/vault.ts';
@@ -49,7 +50,7 @@ export async function spawnPod(parts: SpawnParts, key: string, signal: AbortSign
   const result: EnsureResult =
     credentials.kind === 'failed'
       ? credentials
-      : await ensure(parts, { record, revision }, applied, credentials, signal);
+      : await ensureResolved(parts, { record, revision }, applied, credentials, signal);
   if (result.kind === 'wait') return result;
   return note(parts, key, attempted, result);
 }
@@ -95,6 +96,20 @@ async function write(
   if (result.kind !== 'committed') return null;
   await parts.logs.appendAction(record.uid, actionLine(nowMs, log));
   return { record, revision: result.commit };
+}
+
+/** Secrets are put into the workload's spec alone: the record, and its copies in annotations, have references. */
+async function ensureResolved(
+  parts: SpawnParts,
+  revised: Revised,
+  applied: NonNullable<PodRecord['applied']>,
+  credentials: OpenedCredentials,
+  signal: AbortSignal,
+): Promise<EnsureResult> {
+  const { record } = revised;
+  const resolved = await resolveSpec(parts, record, applied.spec, { hosts: parts.hostsOf(record) });
+  if (resolved.kind === 'failed') return { ...resolved, retryable: false };
+  return await ensure(parts, revised, { ...applied, spec: resolved.spec }, credentials, signal);
 }
 
 async function ensure(

@@ -3,7 +3,7 @@ import type { PermissionLevel } from '../../core/pod.ts';
 import type { QuotaOwner, Usage } from '../../core/quota.ts';
 import type { Enqueue, Expected, Put } from '../../core/store.ts';
 
-/** What records have in common that users own and share: pods now, others later. */
+/** What records have in common that users own and share: pods, secrets, templates. */
 export interface ObjectRecord extends QuotaOwner {
   readonly permissions: Readonly<Record<string, PermissionLevel>>;
   /** Not null: it is on its way out, and nobody sees it. */

@@ -37,6 +37,7 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   usage: { version: 1, upgrades: {} },
   'kept-volume': { version: 1, upgrades: {} },
   volume: { version: 1, upgrades: {} },
+  secret: { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

@@ -2,15 +2,18 @@ import { resealEnvironment } from '../../core/environment.ts';
 import { errorText } from '../../core/errors.ts';
 import type { Term } from '../../core/leadership.ts';
 import type { Logger } from '../../core/logger.ts';
+import { secretContext } from '../../core/secret.ts';
+import { mappedSecretContext, type SecretMap } from '../../core/secret-map.ts';
 import type { PodRecord, PodSpec } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import type { Put, Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
+import { secretPut } from '../../core/secret-put.ts';
 import { listAll } from '../../core/list-all.ts';
 
 /**
  * Seals with the first key of the keyring what an older one has sealed, so that the older one can be taken out of it, and
- * what an earlier release has left as plain text: environment variables and credentials of pods. A record that changes
+ * what an earlier release has left as plain text: environment variables and credentials of pods, and secrets. A record that changes
  * meanwhile, or that no key opens, is left to the next time. Throws when the store does not answer.
  */
 export async function resealPods(
@@ -46,6 +49,14 @@ export async function resealPods(
       return { kind: 'credential', key, expected: revision, value: { ...value, sealed }, tenant, indexes: [] };
     });
   }
+  for await (const { revision, key, value } of listAll(store, 'secret')) {
+    if (term.isOver()) return;
+    await write(key, () => {
+      if (vault.isOfFirstKey(value.sealed)) return null;
+      const context = secretContext(value);
+      return secretPut({ ...value, sealed: vault.seal(vault.open(value.sealed, context), context) }, revision);
+    });
+  }
   if (count > 0) log.info({ count }, 'secrets of pods were sealed with the first key of the keyring');
 }
 
@@ -53,7 +64,13 @@ export async function resealPods(
 function resealPod(vault: Vault, record: PodRecord): PodRecord | null {
   const resealed = (spec: PodSpec): PodSpec => {
     const environmentVariables = resealEnvironment(vault, record.uid, spec.environmentVariables);
-    return environmentVariables === null ? spec : { ...spec, environmentVariables };
+    const secretMap = resealSecretMap(vault, record.uid, spec.secretMap ?? {});
+    if (environmentVariables === null && secretMap === null) return spec;
+    return {
+      ...spec,
+      ...(environmentVariables === null ? {} : { environmentVariables }),
+      ...(secretMap === null ? {} : { secretMap }),
+    };
   };
   const { applied } = record;
   const spec = resealed(record.spec);
@@ -64,4 +81,16 @@ function resealPod(vault: Vault, record: PodRecord): PodRecord | null {
     spec,
     applied: applied === null || appliedSpec === null ? null : { ...applied, spec: appliedSpec },
   };
+}
+
+/** The random values of a secret map. Null: none needs another seal. */
+function resealSecretMap(vault: Vault, uid: string, present: SecretMap): SecretMap | null {
+  const isCurrent = ({ sealed }: SecretMap[string]): boolean => sealed === undefined || vault.isOfFirstKey(sealed);
+  if (Object.values(present).every(isCurrent)) return null;
+  const entries = Object.entries(present).map(([key, mapped]): [string, SecretMap[string]] => {
+    if (mapped.sealed === undefined || isCurrent(mapped)) return [key, mapped];
+    const context = mappedSecretContext(uid, key);
+    return [key, { ...mapped, sealed: vault.seal(vault.open(mapped.sealed, context), context) }];
+  });
+  return Object.fromEntries(entries);
 }

@@ -11,7 +11,7 @@ const SECRET = 'a-secret-that-nobody-else-has-7f3b';
 /** Says which start this is and what it was given; ends when it is asked to. */
 const SCRIPT = `const start = require('node:crypto').randomUUID();
 require('node:http').createServer((request, answer) => {
-  answer.end(JSON.stringify({ start, secret: process.env.SECRET }));
+  answer.end(JSON.stringify({ start, secret: process.env.SECRET, word: process.argv[1] }));
   if (request.url === '/end') answer.on('close', () => process.exit(1));
 }).listen(process.env.PORT, '127.0.0.1')`;
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => program.dispose());
 
-async function page(path = '/'): Promise<{ start: string; secret: string }> {
+async function page(path = '/'): Promise<{ start: string; secret: string; word?: string }> {
   const text = await new Promise<string>((resolve, reject) => {
     const options = {
       host: '127.0.0.1',
@@ -41,7 +41,7 @@ async function page(path = '/'): Promise<{ start: string; secret: string }> {
       });
     }).on('error', reject);
   });
-  return JSON.parse(text) as { start: string; secret: string };
+  return JSON.parse(text) as { start: string; secret: string; word?: string };
 }
 
 /** Files below these directories that hold the secret. */
@@ -80,4 +80,32 @@ it('a variable reaches its program, also when that starts anew under another con
   });
   expect(second.secret).toBe(SECRET);
   expect(leaks()).toBe('');
+});
+
+it('a secret reaches the variables and arguments of its pod, a new value at the next start, and no file or log has it', async () => {
+  const secrets = '/v3/pods/secrets';
+  expect((await program.api('POST', secrets, { secret_id: 'pass', secret_value: SECRET })).status).toBe(200);
+  const created = await program.api('PUT', '/v3/pods/vars', {
+    secret_map: { PASS: '${secret:pass}' },
+    environment_variables: { SECRET: '<${pods:secrets:PASS}> at ${pods:url}' },
+    arguments: ['word: ${pods:secrets:PASS}'],
+  });
+  expect(created.body).toMatchObject({ status: 'success', result: { secret_map: { PASS: '${secret:pass}' } } });
+  await program.api('POST', '/v3/pods/vars/restart');
+  const resolved = { secret: `<${SECRET}> at vars.pods.localhost`, word: `word: ${SECRET}` };
+  await until('the pod has the secret', async () => (await page()).word !== undefined, { timeoutMs: 60_000 });
+  expect(await page()).toMatchObject(resolved);
+  expect(leaks()).toBe('');
+  expect(program.output).not.toContain(SECRET);
+  const logs = await program.get('/v3/pods/vars/logs');
+  expect(JSON.stringify(logs.body)).not.toContain(SECRET);
+
+  await program.api('DELETE', `${secrets}/pass`);
+  await program.api('POST', '/v3/pods/vars/restart');
+  const failed = await program.podStatus('vars', 'ERROR', 60_000);
+  expect(failed).toMatchObject({
+    status_container: {
+      message: expect.stringContaining('secret_map.PASS: there is no secret pass any more') as unknown,
+    },
+  });
 });

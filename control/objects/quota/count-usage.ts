@@ -1,8 +1,19 @@
 import { listAll } from '../../../core/list-all.ts';
-import { addUsage, NO_USAGE, type Usage, usageOfFiles, usageOfKeptVolume, usageOfPod } from '../../../core/quota.ts';
+import {
+  addUsage,
+  NO_USAGE,
+  type Usage,
+  usageOfFiles,
+  usageOfKeptVolume,
+  usageOfObject,
+  usageOfPod,
+} from '../../../core/quota.ts';
 import type { PodRecord, PodSpec } from '../../../core/pod.ts';
 import { ownerIndex } from '../../../core/pod-put.ts';
-import type { Store } from '../../../core/store.ts';
+import type { RecordKind, Store } from '../../../core/store.ts';
+
+/** The kinds that are counted by the bytes of their records alone. */
+export const PLAIN_KINDS = ['secret'] as const satisfies readonly RecordKind[];
 
 /** How a pod is counted. */
 export type UsageOf = (record: PodRecord) => Usage;
@@ -33,5 +44,8 @@ export async function countUsage(
   for await (const { value } of listAll(store, 'pod', query)) used = addUsage(used, usageOf(value));
   for await (const { value } of listAll(store, 'kept-volume', query)) used = addUsage(used, usageOfKeptVolume(value));
   for await (const { value } of listAll(store, 'volume', query)) used = addUsage(used, usageOfFiles(value));
+  for (const kind of PLAIN_KINDS) {
+    for await (const { value } of listAll(store, kind, query)) used = addUsage(used, usageOfObject(value));
+  }
   return used;
 }

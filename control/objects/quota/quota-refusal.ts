@@ -17,7 +17,7 @@ const RESOURCES: Readonly<
   recordBytes: {
     unit: 'bytes of records',
     setting: 'recordKiB',
-    remedy: 'delete a pod, or shorten what its fields, environment variables and permissions hold',
+    remedy: 'delete pods or secrets, or shorten what their fields, environment variables and permissions hold',
   },
 };
 

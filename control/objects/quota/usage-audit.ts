@@ -7,10 +7,11 @@ import {
   usageKey,
   usageOfFiles,
   usageOfKeptVolume,
+  usageOfObject,
 } from '../../../core/quota.ts';
 import type { Store, Stored } from '../../../core/store.ts';
 import { usagePut } from './admission.ts';
-import type { UsageOf } from './count-usage.ts';
+import { PLAIN_KINDS, type UsageOf } from './count-usage.ts';
 
 /** One count of all pods, beside a pass of the health loop over them. */
 export interface UsageCount {
@@ -71,6 +72,11 @@ export function createUsageAudit(usageOf: UsageOf): UsageAudit {
           }
           for await (const { value } of listAll(store, 'volume')) {
             count(value.tenant, value.createdBy, usageOfFiles(value));
+          }
+          for (const kind of PLAIN_KINDS) {
+            for await (const { value } of listAll(store, kind)) {
+              count(value.tenant, value.createdBy, usageOfObject(value));
+            }
           }
           for (const [key, { tenant, user, used }] of counted) {
             const stored = recorded.get(key) ?? null;

@@ -12,6 +12,7 @@ import { admissionLane, ATTEMPTS_MAX, tooManyConflicts } from '../../objects/cha
 import { podEnqueue } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
+import { requireSecrets } from './map-secrets.ts';
 import { specOfNewPod } from './rules.ts';
 import { ruleContext } from './rule-context.ts';
 import type { WrittenPod } from './written-pod.ts';
@@ -30,10 +31,11 @@ export async function createPod(
   written: WrittenPod,
 ): Promise<PodRecord> {
   const uid = parts.newUid();
-  const ruled = specOfNewPod(written, ruleContext(parts, { tenant: caller.tenant, uid }));
+  const ruled = specOfNewPod(written, ruleContext(parts, { tenant: caller.tenant, uid }, caller.username));
   if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
   const { podId, spec } = ruled.value;
   const record = newRecord(parts, caller, { uid, podId, spec }, written);
+  await requireSecrets(parts, record, spec, caller.username);
   const key = podKey(caller.tenant, podId);
 
   const credential = credentialPut(parts, record);

@@ -11,7 +11,7 @@ import { preconditionOf } from '../../http/if-match.ts';
 import { cursorOf, LIST_RANGE, type ListRange, listRangeOf } from '../../http/list-range.ts';
 import { jsonList, jsonText } from '../../http/json-pieces.ts';
 import type { AuthenticatedCall, JsonReply, Operation, QueryParameter, Reply } from '../../http/operation.ts';
-import { PodAnswer, podAnswer, type PublicPlace } from './response.ts';
+import { outsideHosts, PodAnswer, podAnswer, type PublicPlace } from './response.ts';
 import { quotaAnswer } from '../../objects/quota/quota-response.ts';
 import type { PodSchemas } from './schema.ts';
 import { writtenPodOf } from './written-pod.ts';
@@ -45,6 +45,10 @@ const ignored = (name: string): QueryParameter => ({
   description: 'Accepted for clients of the newer API; changes nothing in this release.',
 });
 
+const RESOLVE_SECRETS: QueryParameter = {
+  name: 'resolve_secrets',
+  description: 'true: environment variables have the values of secrets, as the pod gets them. ADMIN.',
+};
 const WAIT: QueryParameter = {
   name: 'wait',
   description: `routable: answers when every gateway routes to the pod; after ${WAIT_MAX_MS / 1000} s, 202.`,
@@ -241,11 +245,17 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       tag: 'Pods',
       summary:
         'A pod with what its template adds. In this release a pod shows that already: the same as get_pod. READ.',
-      query: [ignored('include_configs'), ignored('resolve_secrets')],
+      query: [ignored('include_configs'), RESOLVE_SECRETS],
       result: PodAnswer,
       access: 'token',
-      handle: async (call) =>
-        await reply(call, await pods.get(call.caller, podIdOf(call)), 'Final derived pod retrieved successfully.'),
+      handle: async (call) => {
+        const record = await pods.get(call.caller, podIdOf(call));
+        const derived = await reply(call, record, 'Final derived pod retrieved successfully.');
+        if (!flagOf(call, 'resolve_secrets')) return derived;
+        const { baseHost } = parts.placeOf(record.tenant);
+        const variables = await pods.resolvedEnvironment(call.caller, record, outsideHosts(record, baseHost));
+        return { ...derived, result: { ...(await answer(call, record)), environment_variables: variables } };
+      },
     },
     {
       operationId: 'update_pod',
@@ -397,7 +407,8 @@ function wantsRoutable({ query }: AuthenticatedCall): boolean {
 }
 
 function flagOf({ query }: AuthenticatedCall, name: string): boolean {
-  const value = query.get(name);
+  // Python's clients send True.
+  const value = query.get(name)?.toLowerCase() ?? null;
   if (value === null || value === 'true' || value === 'false') return value === 'true';
   throw new PodgateError('api.invalid', { publicMessages: [`${name}: must be true or false`] });
 }

@@ -21,6 +21,7 @@ import {
   readCredentials,
   readEnvironment,
   readLogs,
+  readResolvedEnvironment,
 } from './read-pods.ts';
 import type { Precondition } from '../../http/if-match.ts';
 import { type UpdatedPod, updatePod } from './update-pod.ts';
@@ -59,6 +60,12 @@ export interface PodService {
   quota(caller: Caller): Promise<QuotaStanding>;
   /** With values for USER and above, otherwise masked. For records a call above has answered. */
   environment(caller: Caller, record: PodRecord): Readonly<Record<string, string>>;
+  /** As the pod gets them at its next start, with the values of secrets. ADMIN. `hosts`: by stanza. */
+  resolvedEnvironment(
+    caller: Caller,
+    record: PodRecord,
+    hosts: Readonly<Record<string, string>>,
+  ): Promise<Readonly<Record<string, string>>>;
   waitRoutable(record: PodRecord, timeoutMs: number, signal: AbortSignal): Promise<Waited>;
 }
 
@@ -85,6 +92,7 @@ export function createPodService(parts: PodParts): PodService {
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
     environment: (caller, record) => readEnvironment(parts, caller, record),
+    resolvedEnvironment: (caller, record, hosts) => readResolvedEnvironment(parts, caller, record, hosts),
     waitRoutable: (record, timeoutMs, signal) => waitRoutable(parts, record, timeoutMs, signal),
   };
 }

@@ -1,15 +1,16 @@
 import { setImmediate as nextLoop } from 'node:timers/promises';
 
 import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
-import { hideEnvironment, openEnvironment } from '../../../core/environment.ts';
+import { HIDDEN_VALUE, hideEnvironment, openEnvironment } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { LogsOptions } from '../../../core/workload-logs.ts';
 import { advance, positionOf } from './reconcile/run-output.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../../core/pod.ts';
 import { podKey } from '../../../core/ids.ts';
+import { filledEnvironment, openSecrets } from '../../../core/resolve-secrets.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
-import { hasLevel, levelOf } from '../../objects/access.ts';
+import { hasLevel, levelOf, requireLevel } from '../../objects/access.ts';
 import { listShared } from '../../objects/list-shared.ts';
 import { readPod } from './pod-objects.ts';
 import { listPages } from '../../../core/list-all.ts';
@@ -84,6 +85,33 @@ export function readEnvironment(parts: PodParts, caller: Caller, record: PodReco
     parts.log.warn({ podId: record.podId, error: errorText(error) }, 'environment variables could not be opened');
     return hideEnvironment(environmentVariables);
   }
+}
+
+/**
+ * The environment variables as the pod gets them at its next start, with the values of secrets. ADMIN; those of secrets
+ * that are not readable are masked. Throws 'api.conflict' with the reason when one cannot be resolved.
+ */
+export async function readResolvedEnvironment(
+  parts: PodParts,
+  caller: Caller,
+  record: PodRecord,
+  hosts: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, string>>> {
+  requireLevel(caller, record, 'ADMIN', { act: 'Resolving secrets', what: `pod ${record.podId}` });
+  const opened = await openSecrets(parts, record, record.spec);
+  if (opened.kind === 'failed') throw unresolved(opened.reason);
+  const secrets = Object.fromEntries(
+    Object.entries(opened.values).map(([key, { value, isReadable }]) => [key, isReadable ? value : HIDDEN_VALUE]),
+  );
+  const filled = filledEnvironment(readEnvironment(parts, caller, record), record.spec, { hosts }, secrets);
+  if (filled.kind === 'failed') throw unresolved(filled.reason);
+  return filled.values;
+}
+
+function unresolved(reason: string): PodgateError {
+  return new PodgateError('api.conflict', {
+    publicMessages: [`The secrets of this pod cannot be resolved: ${reason}`],
+  });
 }
 
 export interface PodLogs {

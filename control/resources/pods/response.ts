@@ -86,8 +86,8 @@ export const PodAnswer = z.object({
   update_ts: time,
   start_instance_ts: time.nullable(),
   action_logs: z.array(z.string()).describe('The last 10.'),
-  // What clients of the newer API read; there is nothing behind them in this release.
-  secret_map: z.object({}),
+  secret_map: z.record(z.string(), z.string()).describe('References, as they were written. Values are nowhere here.'),
+  // What clients of the newer API read; there is nothing behind it in this release.
   compute_queue: z.literal('default'),
 });
 
@@ -135,9 +135,17 @@ export function podAnswer(
     update_ts: isoTime(record.updatedAtMs),
     start_instance_ts: record.startInstanceMs === null ? null : isoTime(record.startInstanceMs),
     action_logs: [...actions],
-    secret_map: {},
+    secret_map: Object.fromEntries(
+      Object.entries(spec.secretMap ?? {}).map(([key, { reference }]) => [key, reference]),
+    ),
     compute_queue: 'default',
   };
+}
+
+/** Host name of each stanza that has a route. */
+export function outsideHosts({ podId, spec }: PodRecord, baseHost: string): Readonly<Record<string, string>> {
+  const routed = Object.entries(spec.networking).filter(([, { protocol }]) => protocol !== 'local_only');
+  return Object.fromEntries(routed.map(([name]) => [name, podHost(podId, name, baseHost)]));
 }
 
 function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeof PodAnswer>['networking'] {

@@ -1,10 +1,15 @@
 import { sealEnvironment } from '../../../core/environment.ts';
 import type { PodRecord } from '../../../core/pod.ts';
+import { mapSecrets } from './map-secrets.ts';
 import type { PodParts } from './pod-parts.ts';
 import type { RuleContext } from './rules.ts';
 
-/** What the rules need to know, for a pod of that tenant. */
-export function ruleContext(parts: PodParts, { tenant, uid }: Pick<PodRecord, 'tenant' | 'uid'>): RuleContext {
+/** What the rules need to know, for a pod of that tenant. `writer`: who writes. */
+export function ruleContext(
+  parts: PodParts,
+  { tenant, uid }: Pick<PodRecord, 'tenant' | 'uid'>,
+  writer: string,
+): RuleContext {
   return {
     place: { site: parts.site, tenant },
     templates: parts.templates,
@@ -12,5 +17,6 @@ export function ruleContext(parts: PodParts, { tenant, uid }: Pick<PodRecord, 't
     imageAllowList: parts.imageAllowList,
     defaultResources: parts.limits.defaultResources,
     sealEnvironment: (values, present) => sealEnvironment(parts.vault, uid, values, present),
+    mapSecrets: (references, present) => mapSecrets(parts, { uid, writer }, references, present),
   };
 }

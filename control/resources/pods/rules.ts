@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../../core/ids.ts';
 import type { StoredEnvironment } from '../../../core/environment.ts';
 import type { PodSpec, Resources, Stanza } from '../../../core/pod.ts';
+import type { SecretMap } from '../../../core/secret-map.ts';
 import type { Template, TemplateCatalog } from '../../../core/template.ts';
 import {
   networkingProblems,
@@ -11,6 +12,7 @@ import {
   writtenLink,
   writtenOptions,
 } from './stanza-rules.ts';
+import { placeholderProblems, secretMapOf } from './secret-rules.ts';
 import { volumeMountsOf } from './volume-rules.ts';
 import { wireName } from './wire-names.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
@@ -29,6 +31,8 @@ export interface RuleContext {
   readonly defaultResources: Resources;
   /** `present`: as stored so far. */
   readonly sealEnvironment: (values: Readonly<Record<string, string>>, present: StoredEnvironment) => StoredEnvironment;
+  /** The same for a secret map: by its writer, with a value for each that is random. */
+  readonly mapSecrets: (references: Readonly<Record<string, string>>, present: SecretMap) => SecretMap;
 }
 
 export type Ruled<T> =
@@ -176,6 +180,7 @@ function specOf(
       fields.environmentVariables === undefined
         ? (present?.environmentVariables ?? {})
         : context.sealEnvironment(fields.environmentVariables, present?.environmentVariables ?? {}),
+    ...secretMapOf(fields, present, context),
     networking: networkingOf(fields, present, template, written.refused, problems),
     persistentVolume: fields.persistentVolume ?? present?.persistentVolume ?? false,
     volumeMounts:
@@ -187,6 +192,7 @@ function specOf(
   };
   if (runs !== null) checkAgainstTemplate(spec, fields, runs, written.refused, problems);
   checkVolumes(spec, fields, context, problems);
+  problems.push(...placeholderProblems(fields, spec, written.refused));
   return spec;
 }
 

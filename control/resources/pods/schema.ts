@@ -2,9 +2,11 @@ import { z } from 'zod';
 
 import { parseAddressRange } from '../../../core/address-range.ts';
 import { stanzaProblem } from '../../../core/ids.ts';
+import { parseSecretReference, SECRET_KEY } from '../../../core/placeholders.ts';
 import { WISHES } from '../../../core/pod.ts';
 import { clientCaProblem } from './client-ca.ts';
 import type { PodLimits } from './pod-parts.ts';
+import { asciiText } from '../../http/ascii-text.ts';
 import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
 import { idlePodFields, idleStanzaFields, linkFields, nullAsAbsent, numeric, zeroAsNull } from './tapis-fields.ts';
 
@@ -23,6 +25,8 @@ const VARIABLE_NAME_MAX_LENGTH = 256;
 /** Of all words of a command, and of all variables with their names. */
 const TOTAL_MAX_BYTES = 65_536;
 const STORED_LIST_MAX = 100;
+const SECRETS_MAX = 64;
+const SECRET_REFERENCE_MAX_LENGTH = 1_024;
 const PATH_MAX_LENGTH = 255;
 const MOUNTS_MAX = 10;
 const TIME_TO_STOP_MAX_SECONDS = 10 * 365 * 86_400;
@@ -54,14 +58,16 @@ const environment = boundedRecord(
   )
   .describe('Environment of the pod; for templates that take a command.');
 
-// The first words are those that Tapis clients look for.
-const description = z
-  .string()
-  .refine((value) => value.length <= DESCRIPTION_MAX_LENGTH, {
-    error: `description field must be less than ${DESCRIPTION_MAX_LENGTH} characters (${DESCRIPTION_MAX_LENGTH} at most)`,
-    abort: true,
-  })
-  .regex(/^[\x20-\x7e\t\r\n]*$/, 'must contain only ASCII characters');
+const description = asciiText('description', DESCRIPTION_MAX_LENGTH);
+
+const secretMap = boundedRecord(
+  boundedText(128).regex(SECRET_KEY, 'must contain only letters, digits and "_" and must not start with a digit'),
+  boundedText(SECRET_REFERENCE_MAX_LENGTH).refine(
+    (value) => parseSecretReference(value) !== null,
+    'must be ${secret:name}, ${secret:user:name}, ${pods:default:value} or ${pods:random:N} with N from 8 to 128',
+  ),
+  { most: SECRETS_MAX },
+).describe('What ${pods:secrets:KEY} stands for in environment variables, command and arguments: ${secret:name}.');
 
 const storedList = (what: string) => boundedList(boundedText(256), STORED_LIST_MAX).describe(what);
 
@@ -154,6 +160,7 @@ export function podSchemas(limits: PodLimits) {
     command: words('Overrides the command of the image; what a podgate/process pod runs.').optional(),
     arguments: words('Arguments of the command.').optional(),
     environment_variables: environment.optional(),
+    secret_map: secretMap.optional(),
     data_requests: storedList('Stored and given back.').optional(),
     roles_required: storedList('Stored and given back.').optional(),
     status_requested: z.enum(WISHES).optional().describe('Default: ON. Changing it later needs ADMIN.'),
@@ -183,6 +190,7 @@ export function podSchemas(limits: PodLimits) {
       ...fields,
       description: nullAsAbsent(fields.description),
       environment_variables: nullAsAbsent(fields.environment_variables),
+      secret_map: nullAsAbsent(fields.secret_map),
       status_requested: nullAsAbsent(fields.status_requested),
       volume_mounts: nullAsAbsent(fields.volume_mounts),
       time_to_stop_default: nullAsAbsent(fields.time_to_stop_default),

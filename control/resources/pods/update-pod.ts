@@ -3,7 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { PodgateError } from '../../../core/errors.ts';
 import type { PodRecord, PodSpec, Stanza, Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
-import { changePod, type ChangedPod, type PodChange } from './pod-objects.ts';
+import { requireSecrets } from './map-secrets.ts';
+import { changePod, type ChangedPod, type PodChange, readPod } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { requireLevel } from '../../objects/access.ts';
 import type { PodParts } from './pod-parts.ts';
@@ -23,7 +24,7 @@ const AT_ONCE = [
   'rolesRequired',
 ] as const satisfies readonly (keyof PodSpec)[];
 const AT_START = [
-  ...['command', 'arguments', 'environmentVariables', 'networking'],
+  ...['command', 'arguments', 'environmentVariables', 'secretMap', 'networking'],
   ...['persistentVolume', 'volumeMounts', 'resources'],
 ] as const satisfies readonly (keyof PodSpec)[];
 
@@ -46,6 +47,12 @@ export async function updatePod(
   precondition: Precondition,
 ): Promise<UpdatedPod> {
   let notes: readonly string[] = [];
+  if (written.fields.secretMap !== undefined) {
+    const { value } = await readPod(parts, caller, podId, 'USER', 'Updating');
+    const ruled = specOfUpdate(written, podId, value.spec, ruleContext(parts, value, caller.username));
+    // A reference that others write meanwhile is theirs: it is checked with their permission, not with this one's.
+    if (ruled.kind === 'accepted') await requireSecrets(parts, value, ruled.value, caller.username);
+  }
   const changed = await changePod(parts, mutex, {
     caller,
     id: podId,
@@ -53,7 +60,7 @@ export async function updatePod(
     act: 'Updating',
     decide: (record) => {
       requireGeneration(record, precondition);
-      const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, record));
+      const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, record, caller.username));
       if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
       const decided = decideUpdate(record, ruled.value, written, caller);
       notes = decided.notes;

@@ -9,6 +9,7 @@ import type { Logger } from '../../../core/logger.ts';
 import type { DialGuard, NetworkNamespace, PodNetwork } from '../../../core/pod-network.ts';
 import type { WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
 import type { Credentials } from '../../../core/pod.ts';
+import { expandSecretVariables } from '../../../core/resolve-secrets.ts';
 import type { Readiness } from '../../../core/template.ts';
 import type { Cgroups } from './cgroups.ts';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
@@ -401,13 +402,14 @@ export class Workload implements DiskUser {
     });
     signal.throwIfAborted();
     const { workload } = this.#record;
+    const environment = this.#programEnvironment(context);
     const running = await startProgram(this.#place(), {
-      command: launch.command,
+      command: launch.command.map((word) => expandSecretVariables(word, environment)),
       readOnly: launch.readOnly ?? [],
       memLimitMiB: workload.spec.resources.memLimit,
       cwd: context.home,
       groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
-      environment: this.#programEnvironment(context),
+      environment,
     });
     this.#leader = running.leader;
     this.#setNamespace(running.namespace);

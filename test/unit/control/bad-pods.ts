@@ -146,7 +146,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
   ['half a second', { time_to_stop_default: 300.5 }, 'time_to_stop_default: must be a whole number'],
   ['a text as time to stop', { time_to_stop_default: '5 min' }, 'time_to_stop_default: must be a'],
   ['digits that are too few as time to stop', { time_to_stop_default: '299' }, 'time_to_stop_default: must be -1'],
-  ['a map of secrets', { secret_map: { a: 'b' } }, 'secret_map: using secrets is not available'],
+  ['a map of plain text', { secret_map: { a: 'b' } }, 'secret_map.a: must be ${secret:name}'],
   [
     'overrides of a template',
     { template_overrides: { a: 1 } },

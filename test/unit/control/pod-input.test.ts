@@ -16,6 +16,8 @@ const context: RuleContext = {
   imageAllowList: ['nginx', 'org/tool:1.0', 'registry.example:5000/a/b'],
   defaultResources: LIMITS.defaultResources,
   sealEnvironment: (values) => values,
+  mapSecrets: (references) =>
+    Object.fromEntries(Object.entries(references).map(([key, reference]) => [key, { reference, by: 'alice' }])),
 };
 const GOOD = { pod_id: 'mypod', pod_template: 'podgate/process', command: ['node', 'server.js'] };
 

@@ -15,6 +15,8 @@ const context: RuleContext = {
   imageAllowList: ['nginx'],
   defaultResources: LIMITS.defaultResources,
   sealEnvironment: (values) => values,
+  mapSecrets: (references) =>
+    Object.fromEntries(Object.entries(references).map(([key, reference]) => [key, { reference, by: 'alice' }])),
 };
 const ruled = (volumeMounts: object, change: object = {}) =>
   specOfNewPod(
