@@ -1,4 +1,4 @@
-import { rename, writeFile } from 'node:fs/promises';
+import { rename, rm, writeFile } from 'node:fs/promises';
 import type { Config } from '../../config/config.ts';
 import { ADMINISTRATOR_ROLE } from '../../control/auth/authenticator.ts';
 import { signToken } from '../../control/auth/sign-token.ts';
@@ -39,6 +39,22 @@ export async function writeAdminToken({ path, tenant, key, log }: AdminTokenOpti
     log.error({ path, error: errorText(error) }, 'failed to write the token file; retrying');
     return false;
   }
+}
+
+/**
+ * Writes the token file and returns the loop that keeps it fresh. Without a key, the tenant signs its own tokens: a file of
+ * earlier is removed, and there is nothing to keep (null).
+ */
+export async function prepareAdminToken(
+  options: Omit<AdminTokenOptions, 'key'> & { readonly key: TokenKey | null },
+): Promise<((signal: AbortSignal) => Promise<void>) | null> {
+  const { key, path } = options;
+  if (key === null) {
+    await rm(path, { force: true });
+    return null;
+  }
+  const isWritten = await writeAdminToken({ ...options, key });
+  return (signal) => keepAdminToken({ ...options, key }, isWritten, signal);
 }
 
 /** Renews it long before it ends, until the signal aborts. `isWritten`: it has just been. */

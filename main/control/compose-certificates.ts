@@ -3,6 +3,7 @@ import { composeDnsAnswers } from '../../certs/acme/dns/compose-dns-answers.ts';
 import { type DnsSettings, TSIG_ALGORITHMS } from '../../certs/acme/dns/dns-settings.ts';
 import type { AcmeSettings } from '../../certs/manager/acme-settings.ts';
 import { type CertificateManager, createCertificateManager } from '../../certs/manager/certificate-manager.ts';
+import { runCertificateFiles } from '../../certs/files/certificate-files.ts';
 import type { AcmeDnsConfig, Config } from '../../config/config.ts';
 import { tsigKeyOf } from '../../config/dns-section.ts';
 import { createLeadership } from '../../control/leadership/leadership.ts';
@@ -10,43 +11,34 @@ import { ServedCertificates } from '../../control/workers/served-certificates.ts
 import { createChallengesEverywhere } from '../../control/workers/challenges-everywhere.ts';
 import type { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import type { WantedName } from '../../core/certificates.ts';
-import type { Clock } from '../../core/clock.ts';
-import type { Logger } from '../../core/logger.ts';
-import type { Store } from '../../core/store.ts';
-import type { Vault } from '../../core/vault.ts';
-import type { Database } from './open-database.ts';
+import type { ControlBase } from './control-base.ts';
 
 export interface Certificates {
-  /** What the workers get, from all sources. */
+  /** What the workers get: from files, by ACME, and from the development CA. */
   readonly served: ServedCertificates;
   readonly manager: CertificateManager;
+  /** Loads, orders and renews them. */
   run(signal: AbortSignal): Promise<void>;
 }
 
-/** Puts together what looks after certificates. Throws what reading the named files does. */
-export async function composeCertificates(parts: {
-  readonly config: Config;
-  readonly database: Pick<Database, 'lock' | 'replicas'>;
-  /** Refuses commits while it is suspect. */
-  readonly store: Store;
-  readonly vault: Vault;
-  readonly feed: ControlRouteFeed;
-  readonly isStoreHealthy: (signal: AbortSignal) => Promise<boolean>;
-  readonly clock: Clock;
-  readonly log: Logger;
-}): Promise<Certificates> {
-  const { config, database, feed, clock, log } = parts;
-  const { lock, replicas } = database;
+/** Throws as reading the files that the configuration names does. */
+export async function composeCertificates(base: ControlBase): Promise<Certificates> {
+  const { config, database, keys, isStoreHealthy, feed, clock, log } = base;
+  const { store, lock, replicas } = database;
   const dnsSettings = await dnsSettingsOf(config.acme?.dns ?? null, config.podEnvironment.path);
   const served = new ServedCertificates(['files', 'wildcard', 'per-host', 'development']);
   const challenges = createChallengesEverywhere({ served, replicas, clock });
   const manager = createCertificateManager({
-    ...parts,
+    store,
+    vault: keys.vault,
+    isStoreHealthy,
+    clock,
+    log,
     settings: await acmeSettingsOf(config),
     sink: served,
     leadership: createLeadership({ lock, name: 'certificates', clock, log }),
     everywhere: (uids, timeoutMs, signal) => challenges.wait(uids, timeoutMs, signal),
-    dns: dnsSettings === null ? null : composeDnsAnswers({ settings: dnsSettings, store: parts.store, clock, log }),
+    dns: dnsSettings === null ? null : composeDnsAnswers({ settings: dnsSettings, store, clock, log }),
     nameOf: (host) => nameOf(config, feed, host),
     isTableComplete: () => feed.isReady,
     served: () => served.all(),
@@ -56,7 +48,13 @@ export async function composeCertificates(parts: {
     served,
     manager,
     async run(signal) {
-      await Promise.all([challenges.run(signal), manager.run(signal)]);
+      const files = { files: config.certificates, clock, log };
+      await Promise.all([
+        challenges.run(signal),
+        manager.run(signal),
+        runCertificateFiles(files, (read) => served.replace('files', read), signal),
+        keys.developmentCa.run((made) => served.replace('development', made), signal),
+      ]);
     },
   };
 }

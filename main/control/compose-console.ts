@@ -1,34 +1,23 @@
 import { join } from 'node:path';
-import type { Config } from '../../config/config.ts';
 import type { ApiOptions } from '../../control/api.ts';
 import { ADMINISTRATOR_ROLE } from '../../control/auth/authenticator.ts';
 import { signToken } from '../../control/auth/sign-token.ts';
 import type { TokenKey } from '../../control/auth/token-key.ts';
 import { openConsolePages } from '../../control/resources/console/console-pages.ts';
 import { LoginLinks } from '../../control/resources/console/login-links.ts';
-import type { OperatorView } from '../../control/resources/console/operations.ts';
 import { Sessions } from '../../control/resources/console/sessions.ts';
-import type { Clock } from '../../core/clock.ts';
-import type { Vault } from '../../core/vault.ts';
+import type { ControlBase } from './control-base.ts';
 
 const FILES = join(import.meta.dirname, '../../console');
 /** As long as a session of the console. */
 const TOKEN_LIFETIME_SECONDS = 12 * 3600;
 
-export interface ComposeConsoleOptions {
-  readonly config: Config;
-  /** Null: a tenant's own key signs its tokens, so there are no login links. */
-  readonly tokenKey: TokenKey | null;
-  readonly vault: Vault;
-  readonly clock: Clock;
-  readonly operator: OperatorView;
-}
-
 export type Console = Required<Pick<ApiOptions, 'console' | 'pages'>>;
 
-/** Null: the configuration turns it off. */
-export async function composeConsole(options: ComposeConsoleOptions): Promise<Console | null> {
-  const { config, tokenKey, vault, clock, operator } = options;
+/** Null: the configuration turns it off. Without a token key, a tenant's own key signs its tokens: there are no login links. */
+export async function composeConsole(base: ControlBase, metrics: () => Promise<string>): Promise<Console | null> {
+  const { config, database, keys, clock } = base;
+  const { tokenKey, vault } = keys;
   if (config.console === 'off') return null;
   const [tenant] = config.tenants;
   const issueToken = async (key: TokenKey): Promise<string> =>
@@ -47,7 +36,7 @@ export async function composeConsole(options: ComposeConsoleOptions): Promise<Co
       links: new LoginLinks(() => clock.monotonicMs()),
       issueToken: tokenKey === null ? null : () => issueToken(tokenKey),
       caPath: isDevelopmentCa ? join(config.dataDir, 'ca.pem') : null,
-      operator,
+      operator: { queue: database.queue, metrics },
     },
     pages: await openConsolePages(FILES),
   };

@@ -1,0 +1,73 @@
+import type { Config } from '../../config/config.ts';
+import { type Api, createApi } from '../../control/api.ts';
+import { createAuthenticator, type TenantTokens } from '../../control/auth/authenticator.ts';
+import type { TokenKey } from '../../control/auth/token-key.ts';
+import type { Readiness } from '../../control/resources/health/operations.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { Certificates } from './compose-certificates.ts';
+import type { Console } from './compose-console.ts';
+import type { ComposedQuotas } from './compose-quotas.ts';
+import type { WorkerChannel } from './compose-worker-channel.ts';
+import type { ControlBase } from './control-base.ts';
+
+export interface ApiSources {
+  readonly certificates: Certificates;
+  readonly workers: WorkerChannel;
+  readonly quotas: ComposedQuotas;
+  /** Null: the configuration turns it off. */
+  readonly console: Console | null;
+  readonly readiness: () => Promise<Readiness>;
+}
+
+/** The API, with the settings and the parts that its operations need. */
+export function composeApi(base: ControlBase, sources: ApiSources): Api {
+  const { link, config, database, keys, opened, clock, log } = base;
+  const { certificates, workers, quotas, console, readiness } = sources;
+  const authenticator = createAuthenticator({
+    tenants: config.tenants.map((tenant) => tokensOf(tenant, keys.tokenKey)),
+    defaultTenant: config.tenants[0].id,
+    site: config.site,
+    arePodsSeparated: opened.arePodsSeparated || config.allowsSharedUid,
+    clock,
+  });
+  return createApi({
+    store: database.store,
+    logs: database.logs,
+    orchestrator: opened.orchestrator,
+    vault: keys.vault,
+    templates: opened.templates,
+    feed: workers.routable,
+    connections: workers.connections,
+    clock,
+    log,
+    authenticator,
+    site: config.site,
+    tenants: config.tenants,
+    limits: config.pods,
+    ...quotas,
+    allowsImages: opened.allowsImages,
+    imageAllowList: config.images,
+    publicHttpsPort: config.publicHttpsPort,
+    statusNames: config.statusNames,
+    cors: config.cors,
+    version: link.start.settings.version,
+    calls: config.api.calls,
+    slowReaders: config.api.slowReaders,
+    failedLogins: { perMinute: config.api.failedLoginsPerMinute, burst: config.api.failedLoginsPerMinute },
+    controlHosts: config.api.controlHosts,
+    certificates: certificates.manager,
+    readiness,
+    ...(opened.files === null ? {} : { volumes: { files: opened.files, ...config.volumes } }),
+    ...(console ?? {}),
+  });
+}
+
+function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null): TenantTokens {
+  const key = tenant.key ?? tokenKey?.publicKeyPem;
+  // The configuration already requires a key of every tenant but the first.
+  if (key === undefined) throw new PodgateError('config.invalid', { detail: `tenant ${tenant.id} has no key` });
+  return {
+    ...tenant,
+    key: typeof key === 'object' && 'keys' in key ? { keys: key.keys.map((jwk) => ({ ...jwk })) } : key,
+  };
+}
