@@ -6,7 +6,7 @@ import type { Middleware, ParameterizedContext } from 'koa';
 import { type ErrorCode, ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import { clientAddress, type Listener } from './client-address.ts';
-import { errorEnvelope, replyEnvelope } from './envelope.ts';
+import { type Envelope, errorEnvelope, replyEnvelope } from './envelope.ts';
 import { requireKnownHost } from './known-hosts.ts';
 import type { AdmittedCall, CallAdmission } from './limits/call-admission.ts';
 import type { FairTurns } from './limits/fair-turns.ts';
@@ -31,6 +31,8 @@ export interface ExchangeState {
   listener: Listener;
   /** Aborts when the client has gone. */
   signal: AbortSignal;
+  /** Logs what went wrong, unless it is that the client has gone, and returns what the client reads. */
+  failed: (thrown: unknown) => Envelope;
 }
 
 export interface ExchangeOptions {
@@ -78,6 +80,11 @@ export function exchange(options: ExchangeOptions): Middleware {
     const call = callOf(options, context.req, remoteAddress);
     const settled = leaveAtEnd(call, context.res);
     state.signal = goneSignal(context.res);
+    state.failed = (thrown) => {
+      const error = errorOf(thrown);
+      if (!state.signal.aborted) logFailure(log.child({ requestId }), error, thrown);
+      return errorEnvelope(error, version);
+    };
     try {
       const target = parseRequestTarget(context.req.url ?? '/');
       state.query = target.query;
@@ -92,7 +99,7 @@ export function exchange(options: ExchangeOptions): Middleware {
       // Nothing has answered: no operation has this path, or none with this method.
       if (context.body === undefined || context.body === '') answerUnserved(context, version);
     } catch (error) {
-      answerError(context, boundedFailure(options, remoteAddress, error), version, log.child({ requestId }));
+      answerError(context, boundedFailure(options, remoteAddress, error));
     } finally {
       settled();
     }
@@ -195,17 +202,20 @@ function answerUnserved(context: ParameterizedContext, version: string): void {
   throw new PodgateError('api.method-not-allowed', { publicMessages: [`This path takes ${allow}.`] });
 }
 
-function answerError(context: ParameterizedContext, thrown: unknown, version: string, log: Logger): void {
-  const error = thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
-  const status = httpStatusOf(error.code);
-  if (status >= 500 && !UNLOGGED.has(error.code)) logFailure(log, error, thrown);
+function answerError(context: ParameterizedContext<ExchangeState>, thrown: unknown): void {
+  const status = httpStatusOf(errorOf(thrown).code);
   context.status = status;
-  context.body = errorEnvelope(error, version);
+  context.body = context.state.failed(thrown);
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');
   if (status === 503 || status === 429) context.set('Retry-After', RETRY_AFTER_SECONDS);
 }
 
+function errorOf(thrown: unknown): PodgateError {
+  return thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
+}
+
 function logFailure(log: Logger, error: PodgateError, thrown: unknown): void {
+  if (httpStatusOf(error.code) < 500 || UNLOGGED.has(error.code)) return;
   const fields = {
     code: error.code,
     error: errorText(thrown),

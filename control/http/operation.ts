@@ -73,6 +73,16 @@ export interface JsonPiecesReply extends EnvelopeHead {
 }
 
 /**
+ * A reply that may be made longer than a gateway or a client waits for a response. When it is not there after
+ * `OperationLimits.silenceMs`, the response begins: a 200 with white space before its JSON, and more of it at that interval.
+ * An error from then on is an envelope with status 'error' in that 200.
+ */
+export interface LateReply {
+  readonly kind: 'late';
+  readonly reply: Promise<Omit<JsonPiecesReply, 'status' | 'generation' | 'setCookie'>>;
+}
+
+/**
  * A stream of server-sent events that goes on until the client leaves: texts of whole events (event-text.ts), made as
  * they happen. Until the first one is there, an error still gets a response of its own. The call then gives its place
  * back: whoever makes the stream bounds the number of streams and what each holds.
@@ -106,7 +116,7 @@ export interface BytesReply {
 }
 
 /** What an operation returns. A kind that is added here gets a case in respond.ts. */
-export type Reply = JsonReply | JsonPiecesReply | EventsReply | BytesReply | DocumentReply;
+export type Reply = JsonReply | JsonPiecesReply | LateReply | EventsReply | BytesReply | DocumentReply;
 
 export interface QueryParameter {
   readonly name: string;
@@ -125,6 +135,8 @@ export interface OperationLimits {
   readonly bodyTimeoutMs: number;
   /** The longest pause between two pieces of the request's body, or of a response that is made piece by piece. */
   readonly idleMs: number;
+  /** The longest silence before, and within, a reply of the kind 'late': below `idleMs`. */
+  readonly silenceMs: number;
   /** What the call is counted with before the size of its response is known. */
   readonly responseBytes: number;
 }
@@ -134,6 +146,8 @@ export const DEFAULT_OPERATION_LIMITS: OperationLimits = {
   bodyBytes: 512 * 1024,
   bodyTimeoutMs: 10_000,
   idleMs: 60_000,
+  // Below what gateways and most clients wait for a response.
+  silenceMs: 30_000,
   // A pod as it usually is.
   responseBytes: 64 * 1024,
 };

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { RouterContext } from '@koa/router';
 
@@ -6,7 +7,7 @@ import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
 import { contentTag, entityTag, isNoneMatch } from './if-match.ts';
-import type { BytesReply, EventsReply, JsonPiecesReply, JsonReply, Reply } from './operation.ts';
+import type { BytesReply, EventsReply, JsonPiecesReply, JsonReply, LateReply, Reply } from './operation.ts';
 
 /** A larger body is handed to the socket in pieces of this size, so that it is seen how much the client has taken. */
 const PIECE_BYTES = 64 * 1024;
@@ -17,6 +18,8 @@ export interface RespondOptions {
   readonly isSafe: boolean;
   /** The longest time that a piece of the response takes to be made. */
   readonly idleMs: number;
+  /** See LateReply. */
+  readonly silenceMs: number;
 }
 
 /** Sets the response. Rejects with what kept the first piece from being made. */
@@ -31,6 +34,9 @@ export async function respond(
       break;
     case 'json-pieces':
       await respondPieces(context, reply, options);
+      break;
+    case 'late':
+      await respondLate(context, reply, options);
       break;
     case 'events':
       await respondEvents(context, reply);
@@ -80,6 +86,50 @@ async function respondPieces(
   body.once('close', () => void endOf(pieces));
   context.body = body;
   context.type = 'json';
+}
+
+async function respondLate(
+  context: RouterContext<ExchangeState>,
+  { reply }: LateReply,
+  options: RespondOptions,
+): Promise<void> {
+  const { idleMs, silenceMs } = options;
+  const early = await within(reply, silenceMs);
+  if (early !== null) {
+    await respondPieces(context, early, options);
+    return;
+  }
+  context.status = 200;
+  context.body = Readable.from(paced(neverIdle(latePieces(context.state, reply, options), idleMs), context.state.turn));
+  context.type = 'json';
+}
+
+async function* latePieces(
+  { failed }: ExchangeState,
+  reply: LateReply['reply'],
+  { silenceMs, version }: RespondOptions,
+): AsyncGenerator<string> {
+  let made: JsonPiecesReply | null = null;
+  while (made === null) {
+    yield ' ';
+    try {
+      made = await within(reply, silenceMs);
+    } catch (error) {
+      yield JSON.stringify(failed(error));
+      return;
+    }
+  }
+  yield* envelopePieces(made, version);
+}
+
+/** Null: it is not there in time. */
+async function within<T>(promise: Promise<T>, timeMs: number): Promise<T | null> {
+  const over = new AbortController();
+  try {
+    return await Promise.race([promise, sleep(timeMs, null, { signal: over.signal })]);
+  } finally {
+    over.abort();
+  }
 }
 
 /**

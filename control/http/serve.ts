@@ -70,7 +70,7 @@ export function serve(
     return await operation.handle({ ...(await callOf(context)), caller, isAdminView });
   };
   return async (context) => {
-    await respond(context, await replyOf(context), { version, isSafe, idleMs: limits.idleMs });
+    await respond(context, await replyOf(context), { ...limits, version, isSafe });
   };
 }
 

@@ -1,9 +1,16 @@
+import { createServer } from 'node:http';
+
 import { afterAll, beforeAll, expect, test } from 'vitest';
+
+import { DEFAULT_OPERATION_LIMITS } from '../../../control/http/operation.ts';
+import { PodgateError } from '../../../core/errors.ts';
+import type { Shell } from '../../../core/shell.ts';
 
 import { until } from '../../support/until.ts';
 import { becomes, ensured } from '../../contract/orchestrator-harness.ts';
 import { processOptions, runProcessOrchestrator, scriptPod, SERVE, temporaryRoot } from '../spawner/process-harness.ts';
 import type { RunningOrchestrator } from '../spawner/process-harness.ts';
+import { HttpGateway } from '../proxy/http/http-gateway.ts';
 import { ApiStand } from './api-stand.ts';
 
 interface Results {
@@ -23,10 +30,25 @@ interface Results {
 const { root, remove } = temporaryRoot();
 let running: RunningOrchestrator;
 let stand: ApiStand;
+/** Of the one command whose connection to its pod breaks off. */
+const BREAKS = 'breaks-off';
+const SILENCE_MS = 200;
+const API_ANSWER_MS = 2_000;
 
 beforeAll(async () => {
   running = runProcessOrchestrator(processOptions(root));
-  stand = await ApiStand.start({ orchestrator: running.orchestrator });
+  const { orchestrator } = running;
+  const shell: Shell = {
+    exec: async (ref, options, signal) => {
+      const result = await orchestrator.shell.exec(ref, options, signal);
+      if (options.command.includes(BREAKS)) throw new PodgateError('orchestrator.unavailable');
+      return result;
+    },
+  };
+  stand = await ApiStand.start({
+    orchestrator: { logs: (...asked) => orchestrator.logs(...asked), shell },
+    operationLimits: { ...DEFAULT_OPERATION_LIMITS, silenceMs: SILENCE_MS },
+  });
   await stand.create('alice', 'mypod');
   const { tenant, podId, uid } = await stand.record('mypod');
   const workload = scriptPod(SERVE, { environmentVariables: { GREETING: 'hello' } }, { tenant, podId, uid });
@@ -146,4 +168,40 @@ test('a user runs so many at a time, and what runs ends when its caller leaves',
   leaving.abort();
   await Promise.all(calls);
   await until('there is room again', async () => (await exec('alice', { commands: ['true'] })).status === 200);
+});
+
+test('through the gateway, commands may take longer than it waits for a silent API', async () => {
+  const gateway = await HttpGateway.start({ apiAnswerMs: API_ANSWER_MS });
+  const server = createServer(stand.api.serverOptions, stand.api.listenerFor('gateway'));
+  try {
+    await new Promise<void>((resolve) => server.listen(gateway.apiSocketPath, resolve));
+    const headers = {
+      host: 'localhost',
+      'x-tapis-token': await stand.token('alice'),
+      'content-type': 'application/json',
+    };
+    const call = (body: object) =>
+      gateway.request({
+        ...{ serverName: 'localhost', method: 'POST', path: '/v3/pods/mypod/exec', headers },
+        body: JSON.stringify(body),
+      });
+    const slow = ['sh', '-c', `sleep ${(2 * API_ANSWER_MS) / 1_000}; echo done`];
+    const done = await call({ commands: slow });
+    expect(done.status).toBe(200);
+    expect(done.body).toMatch(/^ +\{"message":"All commands completed\."/);
+    expect(JSON.parse(done.body)).toMatchObject({
+      status: 'success',
+      result: { execution_results: [{ stdout: 'done\n' }] },
+    });
+    // What goes wrong after the beginning of the response is said in its envelope.
+    const lost = await call({ commands: [...slow, BREAKS] });
+    expect([lost.status, JSON.parse(lost.body)]).toMatchObject([200, { status: 'error', result: null }]);
+    expect(stand.logLines.join('\n')).toContain('orchestrator.unavailable');
+    // What is refused at once has its own status.
+    expect((await call({ commands: [] })).status).toBe(400);
+  } finally {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+    await gateway.close();
+  }
 });

@@ -79,14 +79,16 @@ export function execOperation(pods: Pick<PodService, 'runCommands'>): Operation 
     access: 'token',
     // The last command may print as much again.
     limits: { bodyBytes: BODY_MAX_BYTES, responseBytes: 2 * OUTPUTS_MAX_BYTES },
-    handle: async (call) => {
+    handle: (call) => {
       const asked = requestOf(call);
-      const run = await pods.runCommands(call.caller, asked);
-      return {
-        kind: 'json-pieces',
+      const reply = pods.runCommands(call.caller, asked).then((run) => ({
+        kind: 'json-pieces' as const,
         message: messageOf(run),
         pieces: resultPieces(run, asked.commands.length),
-      };
+      }));
+      // Its client may leave before it is waited for again.
+      reply.catch(() => undefined);
+      return Promise.resolve({ kind: 'late', reply });
     },
   };
 }
