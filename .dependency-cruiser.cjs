@@ -17,7 +17,7 @@ const part = (name) => ({
 const PROXY_LAYERS = [
   ['socket', 'tls', 'routes'],
   ['bytes', 'limits', 'policy'],
-  ['connection', 'goodbye'],
+  ['connection', 'goodbye', 'dial'],
   ['proxy-protocol', 'telemetry'],
   ['sniff', 'session'],
   ['protocols/http/wire', 'protocols/postgres/cancel', 'protocols/postgres', 'protocols/bolt', 'protocols/tcp'],

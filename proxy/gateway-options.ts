@@ -11,7 +11,7 @@ import type { HttpLimits, WaitingPod } from './protocols/http/http-protocol.ts';
 import type { ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import type { RouteTable } from './routes/route-table.ts';
 import type { LineSink } from './telemetry/telemetry.ts';
-import { KEEP_ALIVE_MS } from './session/dial.ts';
+import { KEEP_ALIVE_MS } from './dial/connect.ts';
 import type { SessionPolicy } from './session/running-sessions.ts';
 import { DEFAULT_HALF_CLOSED_MS } from './session/splice.ts';
 

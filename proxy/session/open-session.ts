@@ -12,7 +12,7 @@ import { locate, type TlsEnd } from '../policy/locate.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { dialBackend } from './dial.ts';
+import { dialBackend } from './dial-backend.ts';
 import type { RunningSessions } from './running-sessions.ts';
 import { type Observer, splice } from './splice.ts';
 
@@ -110,9 +110,9 @@ function openOnPlace(
     // The place was taken with one pod; another of the same name is for the client's next try.
     return typeof backend === 'string' || backend.uid === uid ? backend : 'route.unreachable';
   };
-  dialBackend(client, locateSamePod, clock, (dialled) => {
-    if (dialled.kind === 'refused') giveUp(dialled.code);
-    else if (dialled.kind === 'connected') greetAndBegin(dialled.backend);
+  void dialBackend(client, locateSamePod).then((dialed) => {
+    if (dialed.kind === 'refused') giveUp(dialed.code);
+    else if (dialed.kind === 'connected') greetAndBegin(dialed.backend);
   });
 
   function greetAndBegin(backend: Socket): void {

@@ -1,12 +1,10 @@
 import type { Socket } from 'node:net';
 import { kindOfError } from '../../../core/error-code.ts';
-import { connectTappable } from '../../bytes/tap.ts';
-import { KEEP_ALIVE_MS } from '../../session/dial.ts';
+import { connect, CONNECT_TIMEOUT_MS } from '../../dial/connect.ts';
 
-/** Of one address. The system would wait for minutes. */
-const ATTEMPT_MS = 5_000;
 /** Addresses that are dialed, one after the other: a name can have any number. */
 const ATTEMPTS_MAX = 4;
+const CONNECT = { timeoutMs: CONNECT_TIMEOUT_MS, allowHalfOpen: true };
 
 export type DialedTarget =
   | { readonly kind: 'connected'; readonly socket: Socket; readonly address: string }
@@ -14,41 +12,27 @@ export type DialedTarget =
   /** The pod's connection was closed meanwhile. */
   | { readonly kind: 'abandoned' };
 
-/** Connects to the first of these addresses that accepts. Their order and what is allowed are the caller's matter. */
+/** Connects to the first of these addresses that accepts. The caller chooses their order and which are allowed. */
 export async function dialTarget(addresses: readonly string[], port: number, client: Socket): Promise<DialedTarget> {
-  let outcome: 'unreachable' | 'no-descriptors' = 'unreachable';
-  for (const address of addresses.slice(0, ATTEMPTS_MAX)) {
-    if (client.destroyed) return { kind: 'abandoned' };
-    const dialed = await dial(address, port, client);
-    if (dialed.kind !== 'failed') return dialed;
-    outcome = dialed.outcome;
-  }
-  return { kind: 'failed', outcome };
-}
-
-function dial(address: string, port: number, client: Socket): Promise<DialedTarget> {
-  return new Promise((resolve) => {
+  const leaving = new AbortController();
+  const onClosed = (): void => leaving.abort();
+  client.once('close', onClosed);
+  try {
     let outcome: 'unreachable' | 'no-descriptors' = 'unreachable';
-    const socket = connectTappable({ host: address, port, allowHalfOpen: true });
-    socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS);
-    const abandon = (): void => void socket.destroy();
-    const late = setTimeout(abandon, ATTEMPT_MS);
-    client.once('close', abandon);
-    const settle = (dialed: DialedTarget): void => {
-      clearTimeout(late);
-      client.off('close', abandon);
-      socket.off('close', onClosed).off('error', onError);
-      resolve(dialed);
-    };
-    const onError = (error: Error): void => {
-      if (kindOfError(error) === 'no-descriptors') outcome = 'no-descriptors';
-    };
-    const onClosed = (): void => settle(client.destroyed ? { kind: 'abandoned' } : { kind: 'failed', outcome });
-    socket.on('error', onError).once('close', onClosed);
-    socket.once('connect', () => {
-      // An address is its own peer on this machine alone: one that it got a moment ago, or that only its routes know.
-      if (socket.localAddress === socket.remoteAddress) socket.destroy();
-      else settle({ kind: 'connected', socket, address });
-    });
-  });
+    for (const address of addresses.slice(0, ATTEMPTS_MAX)) {
+      if (client.destroyed) break;
+      try {
+        const socket = await connect({ kind: 'address', address, port }, CONNECT, leaving.signal);
+        // Only this machine connects to itself from the same address: one assigned a moment ago, or known only to its routes.
+        if (socket.localAddress !== socket.remoteAddress) return { kind: 'connected', socket, address };
+        socket.destroy();
+        outcome = 'unreachable';
+      } catch (error) {
+        outcome = kindOfError(error) === 'no-descriptors' ? 'no-descriptors' : 'unreachable';
+      }
+    }
+    return client.destroyed ? { kind: 'abandoned' } : { kind: 'failed', outcome };
+  } finally {
+    client.off('close', onClosed);
+  }
 }

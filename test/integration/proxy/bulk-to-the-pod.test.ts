@@ -4,6 +4,7 @@ import { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { FULL_RECORD_BYTES, readIntoSharedBuffer } from '../../../proxy/bytes/user-buffer.ts';
+import { until } from '../../support/until.ts';
 import { runningRoute } from './support/gateway-fixture.ts';
 import { createStage } from './support/stage.ts';
 import { openPlain, startBackend } from './support/streams.ts';
@@ -89,6 +90,7 @@ it('a pod that reads nothing holds its client back', async () => {
   const before = process.memoryUsage();
   const bytes = Buffer.alloc(128 * 1024 * 1024, 1);
   client.end(bytes);
+  await until('the pod is connected to', () => stalled.length > 0);
   let last = -1;
   // Until nothing moves any more: what is left waits in the client.
   while (client.bytesWritten - client.writableLength !== last) {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
-import { type Dialled, dialBackend } from '../../../proxy/session/dial.ts';
+import { type DialedBackend, dialBackend } from '../../../proxy/session/dial-backend.ts';
 import { HttpGateway, POD_HOST, readUntil } from './http/http-gateway.ts';
 
 const RLIMIT_NOFILE = 7;
@@ -30,11 +30,7 @@ async function withoutDescriptors<T>(work: () => Promise<T>): Promise<T> {
 
 test('a dial without a free descriptor is not blamed on the pod: TCP and Postgres', async () => {
   const backend = { uid: 'uid-1', address: '127.0.0.1', port: 1, service: null };
-  let nowMs = 0;
-  // The time for further attempts is over after the first.
-  const clock = { now: () => 0, monotonicMs: () => (nowMs += 60_000) };
-  const dial = (): Promise<Dialled> =>
-    new Promise((resolve) => dialBackend(new PassThrough(), () => backend, clock, resolve));
+  const dial = (): Promise<DialedBackend> => dialBackend(new PassThrough(), () => backend, 0);
   expect(await withoutDescriptors(dial)).toEqual({ kind: 'refused', code: 'route.no-descriptors' });
   expect(await dial()).toEqual({ kind: 'refused', code: 'route.unreachable' });
 });

@@ -10,7 +10,7 @@ import { Exchange } from '../../../proxy/protocols/http/exchange/exchange.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../proxy/protocols/http/exchange/limits.ts';
 import { ConnectionPool } from '../../../proxy/protocols/http/http1/connection-pool.ts';
 import { forwardedRequest } from '../../../proxy/protocols/http/exchange/forwarded-request.ts';
-import { dialBackend, type Dialled } from '../../../proxy/session/dial.ts';
+import { dialBackend } from '../../../proxy/session/dial-backend.ts';
 import { until } from '../../support/until.ts';
 import { runningRoute, systemClock, type GatewayFixture } from './support/gateway-fixture.ts';
 import { createStage } from './support/stage.ts';
@@ -115,9 +115,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
   it('writes nothing, and the client is told so', async () => {
     const { backend, received } = await listening();
     const answers: (Backend | 'route.stopped')[] = [backend];
-    const dialled = await new Promise<Dialled>((resolve) => {
-      dialBackend(new PassThrough(), () => answers.shift() ?? 'route.stopped', systemClock, resolve);
-    });
+    const dialled = await dialBackend(new PassThrough(), () => answers.shift() ?? 'route.stopped');
     expect(dialled).toEqual({ kind: 'refused', code: 'route.stopped' });
     expect(await received).toHaveLength(0);
   });
@@ -125,9 +123,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
   it('writes nothing to an address that is another pod’s now', async () => {
     const { backend, received } = await listening();
     const answers: Backend[] = [backend, { ...backend, uid: 'uid-2' }];
-    const dialled = await new Promise<Dialled>((resolve) => {
-      dialBackend(new PassThrough(), () => answers.shift() ?? 'route.stopped', systemClock, resolve);
-    });
+    const dialled = await dialBackend(new PassThrough(), () => answers.shift() ?? 'route.stopped');
     expect(dialled.kind).toBe('refused');
     expect(await received).toHaveLength(0);
   });

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { errorCode } from '../../../../core/error-code.ts';
+import { dial } from '../../../dial/dial.ts';
 import { trailerFields } from './headers.ts';
 import type { ResponseSink, Failure, OutgoingRequest, Upstream, UpstreamPool } from './upstream.ts';
 import type { Framing } from '../wire/body-reader.ts';
@@ -16,8 +16,8 @@ const UNPROCESSED_MAX = 3;
 /** What is kept of a body for that; a longer one is not sent again. */
 const REPLAYED_BYTES = 64 * 1024;
 
-/** A pod that moves again while it is dialled a third time does not answer. */
-const DIALS_MAX = 3;
+/** The route does not lead to the pod any more. */
+const GONE = { kind: 'refused', code: 'route.unreachable' } as const;
 
 /** Why there is no answer, or no whole one. */
 export interface ExchangeFailure {
@@ -52,8 +52,7 @@ export interface ExchangeClient extends Pick<
 export interface ExchangeOptions {
   readonly request: OutgoingRequest;
   /**
-   * Of the address at which the very same pod is to be dialled now; null when the route leads to it no more. Asked before
-   * every dial, and after it, before a byte is sent.
+   * Of the address at which the very same pod is to be dialled now; null when the route leads to it no more. See Dial.
    */
   readonly poolNow: () => UpstreamPool | null;
 }
@@ -62,7 +61,7 @@ export interface ExchangeOptions {
 export class Exchange implements ResponseSink {
   readonly #options: ExchangeOptions;
   readonly #client: ExchangeClient;
-  #dialling: AbortController | null = null;
+  #dialing: AbortController | null = null;
   #upstream: Upstream | null = null;
   #isOver = false;
   #wasRepeated = false;
@@ -128,7 +127,7 @@ export class Exchange implements ResponseSink {
   abandon(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#dialling?.abort();
+    this.#dialing?.abort();
     this.#upstream?.abandon();
   }
 
@@ -142,33 +141,28 @@ export class Exchange implements ResponseSink {
 
   async #dial(): Promise<void> {
     const { poolNow, request } = this.#options;
-    const dialling = new AbortController();
-    this.#dialling = dialling;
+    const dialing = new AbortController();
+    this.#dialing = dialing;
     this.#usesKept = false;
-    try {
-      for (let dials = 0; dials < DIALS_MAX; dials++) {
-        const pool = poolNow();
-        if (pool === null) break;
-        const upstream = await pool.open(dialling.signal, request.upgrade !== null);
-        // After whatever of the route feed has come in the same turn of the event loop.
-        await nextTurn();
-        if (this.#isOver) {
-          upstream.close();
-          return;
-        }
-        if (poolNow() === pool) {
-          this.#send(upstream);
-          return;
-        }
-        // The address may be another pod's by now; or it is the pod's service that is to be dialled, and was not before.
-        upstream.close();
-      }
+    const dialed = await dial<UpstreamPool, Upstream>(
+      {
+        locate: () => {
+          const pool = poolNow();
+          return pool === null ? GONE : { kind: 'place', place: pool };
+        },
+        isSame: (a, b) => a === b,
+        retryUntilMs: (pool) => pool.retryUntilMs,
+        open: (pool, signal) => pool.open(signal, request.upgrade !== null),
+        close: (upstream) => upstream.close(),
+      },
+      dialing.signal,
+    );
+    if (this.#isOver) {
+      if (dialed.kind === 'connected') dialed.connection.close();
+    } else if (dialed.kind === 'connected') this.#send(dialed.connection);
+    else {
       this.#isOver = true;
-      this.#fail(notSent('MOVED'));
-    } catch (error) {
-      if (this.#isOver) return;
-      this.#isOver = true;
-      this.#fail(notSent(errorCode(error) ?? 'UNKNOWN'));
+      this.#fail(notSent(dialed.kind === 'failed' ? (errorCode(dialed.error) ?? 'UNKNOWN') : 'MOVED'));
     }
   }
 

@@ -4,6 +4,7 @@ import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/erro
 import { type Backend, type Route, refusalOfStatus } from '../../../../core/route.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import type { FullCode } from '../../../limits/pod-places.ts';
+import { refusalOfFailure } from '../../../dial/dial.ts';
 import { barrierOf } from '../../../policy/locate.ts';
 import { describeRefusal } from '../../../connection/refusal.ts';
 import { GOODBYE_SENTENCES } from '../../../goodbye/goodbye.ts';
@@ -114,8 +115,7 @@ export class Judge {
     }
     if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
     if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
-    const refusal = kindOfError(code) === 'no-descriptors' ? 'route.no-descriptors' : 'route.unreachable';
-    return this.#refused(refusal, accepted, accepted.request.host, accepted.route);
+    return this.#refused(refusalOfFailure(code), accepted, accepted.request.host, accepted.route);
   }
 
   /** It is cut before an answer has begun, since the route has changed or this gateway ends. */

@@ -1,3 +1,5 @@
+import { CONNECT_TIMEOUT_MS } from '../../../dial/connect.ts';
+import { DIAL_RETRY_MS } from '../../../dial/dial.ts';
 import type { Pace } from '../../../limits/stall-watch.ts';
 import { DEFAULT_HALF_CLOSED_MS } from '../../../session/splice.ts';
 
@@ -22,10 +24,10 @@ export interface HttpLimits {
   readonly maxRequestsPerConnection: number;
   /** Requests at a time on one connection of HTTP/2. */
   readonly maxStreams: number;
-  /** How long the dial to a backend may take. */
+  /** How long one attempt to connect to a backend may take. */
   readonly connectTimeoutMs: number;
-  /** How long after its first use a backend that refuses connections is asked again: kube-proxy lags behind "ready". */
-  readonly refusedRetryMs: number;
+  /** How long after the first use of a backend failed attempts to connect to it are repeated. */
+  readonly dialRetryMs: number;
   /** How long the API may think before it answers, and be silent within an answer: longer than any call of it waits. */
   readonly apiAnswerMs: number;
   /** How long a kept connection to a backend may be silent. Below the 5 s after which Node and uvicorn servers close. */
@@ -45,8 +47,8 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   keepAliveTimeoutMs: 75_000,
   maxRequestsPerConnection: 10_000,
   maxStreams: 100,
-  connectTimeoutMs: 5_000,
-  refusedRetryMs: 3_000,
+  connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  dialRetryMs: DIAL_RETRY_MS,
   apiAnswerMs: 90_000,
   upstreamIdleMs: 4_000,
 };

@@ -69,7 +69,9 @@ export interface UpstreamPool {
   readonly isRetired: boolean;
   /** A place on a connection that is there already, or null. */
   take(): Upstream | null;
-  /** A place on a new connection. A refusal right after "ready" is tried again for a while. Rejects when the signal aborts. */
+  /** performance.now() until which failed attempts to connect are repeated. */
+  readonly retryUntilMs: number;
+  /** A place on a new connection, by one attempt: see Dial. */
   open(signal: AbortSignal, allowHalfOpen: boolean): Promise<Upstream>;
   /** Closes what has been idle for too long. */
   sweep(): void;

@@ -1,4 +1,4 @@
-import { type Destination, dial } from '../exchange/dial.ts';
+import { connect, type Destination } from '../../../dial/connect.ts';
 import type { HttpLimits } from '../exchange/limits.ts';
 import { UnansweredConnections } from './unanswered-connections.ts';
 import { UpstreamConnection } from './upstream-connection.ts';
@@ -11,10 +11,9 @@ import type { UpstreamPool } from '../exchange/upstream.ts';
 export class ConnectionPool implements UpstreamPool {
   readonly key: string;
   readonly destination: Destination;
+  readonly retryUntilMs: number;
   readonly #limits: HttpLimits;
   readonly #preamble: Buffer | null;
-  /** performance.now() until which a refused connection is tried again: kube-proxy lags behind "ready". */
-  readonly #retryUntilMs: number;
   readonly #idle: UpstreamConnection[] = [];
   readonly #unanswered: UnansweredConnections;
   #isRetired = false;
@@ -36,7 +35,7 @@ export class ConnectionPool implements UpstreamPool {
     this.destination = destination;
     this.#limits = limits;
     this.lastUsedMs = performance.now();
-    this.#retryUntilMs = this.lastUsedMs + (destination.kind === 'unix' ? 0 : limits.refusedRetryMs);
+    this.retryUntilMs = this.lastUsedMs + (destination.kind === 'unix' ? 0 : limits.dialRetryMs);
   }
 
   take(): UpstreamConnection | null {
@@ -49,11 +48,10 @@ export class ConnectionPool implements UpstreamPool {
   }
 
   async open(signal: AbortSignal, allowHalfOpen: boolean): Promise<UpstreamConnection> {
-    const { connectTimeoutMs } = this.#limits;
-    const options = { connectTimeoutMs, allowHalfOpen, retryUntilMs: this.#retryUntilMs };
+    const options = { timeoutMs: this.#limits.connectTimeoutMs, allowHalfOpen };
     const unanswered = this.#unanswered.add();
     try {
-      const socket = await dial(this.destination, options, signal);
+      const socket = await connect(this.destination, options, signal);
       if (this.#preamble !== null) socket.write(this.#preamble);
       return new UpstreamConnection(socket, {
         onFirstByte: () => this.#unanswered.delete(unanswered),

@@ -1,4 +1,4 @@
-import { type Destination, dial } from '../exchange/dial.ts';
+import { connect, type Destination } from '../../../dial/connect.ts';
 import type { HttpLimits } from '../exchange/limits.ts';
 import type { UpstreamPool } from '../exchange/upstream.ts';
 import { UpstreamStream } from './upstream-stream.ts';
@@ -13,11 +13,10 @@ const CLOSED_MAX = 3;
  */
 export class SessionPool implements UpstreamPool {
   readonly key: string;
+  readonly retryUntilMs: number;
   readonly #destination: Destination;
   readonly #limits: HttpLimits;
   readonly #preamble: Buffer | null;
-  /** performance.now() until which a refused connection is tried again. */
-  readonly #retryUntilMs: number;
   readonly #sessions: UpstreamSession[] = [];
   readonly #retiring = new AbortController();
   /** One that is made serves all who wait for one. */
@@ -31,7 +30,7 @@ export class SessionPool implements UpstreamPool {
     this.#limits = limits;
     this.#preamble = preamble;
     this.lastUsedMs = performance.now();
-    this.#retryUntilMs = this.lastUsedMs + limits.refusedRetryMs;
+    this.retryUntilMs = this.lastUsedMs + limits.dialRetryMs;
   }
 
   take(): UpstreamStream | null {
@@ -68,8 +67,8 @@ export class SessionPool implements UpstreamPool {
   async #openSession(): Promise<UpstreamSession> {
     try {
       const { connectTimeoutMs } = this.#limits;
-      const options = { connectTimeoutMs, allowHalfOpen: false, retryUntilMs: this.#retryUntilMs };
-      const socket = await dial(this.#destination, options, this.#retiring.signal);
+      const options = { timeoutMs: connectTimeoutMs, allowHalfOpen: false };
+      const socket = await connect(this.#destination, options, this.#retiring.signal);
       if (this.#preamble !== null) socket.write(this.#preamble);
       const session = new UpstreamSession(await openSession(socket, connectTimeoutMs), (gone) => {
         const at = this.#sessions.indexOf(gone);

@@ -14,7 +14,7 @@ let pod: Awaited<ReturnType<typeof startBackend>>;
 let reached: string[];
 
 beforeEach(async () => {
-  gateway = await HttpGateway.start({ headersTimeoutMs: 1_000, keepAliveTimeoutMs: 500, refusedRetryMs: 3_000 });
+  gateway = await HttpGateway.start({ headersTimeoutMs: 1_000, keepAliveTimeoutMs: 500, dialRetryMs: 3_000 });
   reached = [];
   pod = await startBackend((request, response) => {
     let body = '';

@@ -34,7 +34,7 @@ describe('gRPC', () => {
   const clients: grpc.Client[] = [];
 
   beforeAll(async () => {
-    gateway = await HttpGateway.start({ refusedRetryMs: 0 });
+    gateway = await HttpGateway.start({ dialRetryMs: 0 });
     server = new grpc.Server();
     server.addService(SERVICE, {
       unary: (call: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import type { IncomingHttpHeaders } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../../../support/until.ts';
 import { HttpGateway, POD_HOST } from '../http/http-gateway.ts';
@@ -13,7 +13,7 @@ let gateway: HttpGateway;
 let pod: H2cPod;
 
 beforeEach(async () => {
-  gateway = await HttpGateway.start({ refusedRetryMs: 0 });
+  gateway = await HttpGateway.start({ dialRetryMs: 0 });
   pod = await startH2cPod();
   gateway.route(pod.port, H2C);
 });
@@ -264,9 +264,11 @@ describe('a pod that speaks h2c', () => {
     await pod.close();
     pod = await startH2cPod({ maxConcurrentStreams: 5 });
     gateway.route(pod.port, { ...H2C, uid: 'uid-2' });
+    // No response ends before all requests are there, however slowly they come.
+    const held: ServerHttp2Stream[] = [];
     pod.handle = (stream) => {
       stream.respond({ ':status': 200 });
-      setTimeout(() => stream.end('pod'), 100);
+      if (held.push(stream) === 40) for (const each of held) each.end('pod');
     };
     const session = await gateway.connectHttp2();
     const replies = await Promise.all(Array.from({ length: 40 }, () => exchange(session, { ':authority': POD_HOST })));

@@ -196,7 +196,7 @@ describe('a connection of HTTP/2', () => {
   });
 
   it('whose pod cannot be reached says so to each request', async () => {
-    await start({ refusedRetryMs: 0 });
+    await start({ dialRetryMs: 0 });
     gateway.route(1, { uid: 'uid-2' });
     const session = await gateway.connectHttp2();
     const replies = await Promise.all([1, 2].map(() => exchange(session, { ':authority': POD_HOST })));

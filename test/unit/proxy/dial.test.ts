@@ -1,0 +1,198 @@
+import { describe, expect, it } from 'vitest';
+import type { Route } from '../../../core/route.ts';
+import { ConnectFailed } from '../../../proxy/dial/connect.ts';
+import { dial, type Dial, type Dialed } from '../../../proxy/dial/dial.ts';
+import { RouteTable } from '../../../proxy/routes/route-table.ts';
+
+const refused = new ConnectFailed(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }));
+const NEVER = new AbortController().signal;
+
+/** Dials places that are names, and notes what is done. */
+class Stage {
+  readonly steps: string[] = [];
+  /** What `locate` names: one after the other, then the last. */
+  places: string[] = ['a'];
+  /** Why attempts fail: one after the other, then they succeed. */
+  failures: Error[] = [];
+  changes: Partial<Dial<string, string>> = {};
+  retryMs = 3_000;
+
+  run(signal: AbortSignal = NEVER): Promise<Dialed<string>> {
+    const retryUntilMs = performance.now() + this.retryMs;
+    return dial<string, string>(
+      {
+        locate: () => {
+          const place = (this.places.length > 1 ? this.places.shift() : this.places[0]) ?? '';
+          return place === 'stopped' ? { kind: 'refused', code: 'route.stopped' } : { kind: 'place', place };
+        },
+        isSame: (a, b) => a === b,
+        retryUntilMs: () => retryUntilMs,
+        open: (place) => {
+          this.steps.push(`open ${place}`);
+          const failure = this.failures.shift();
+          return failure === undefined ? Promise.resolve(`to ${place}`) : Promise.reject(failure);
+        },
+        close: (connection) => void this.steps.push(`close ${connection}`),
+        ...this.changes,
+      },
+      signal,
+    );
+  }
+}
+
+describe('dial', () => {
+  it('repeats attempts that made no connection, whatever the reason, and locates the pod before each', async () => {
+    const stage = new Stage();
+    stage.failures = [refused, new ConnectFailed(new Error('closed'))];
+    stage.places = ['a', 'b', 'c'];
+    expect(await stage.run()).toEqual({ kind: 'connected', connection: 'to c' });
+    expect(stage.steps).toEqual(['open a', 'open b', 'open c']);
+  });
+
+  it('gives up with the last failure once the time for further attempts is over', async () => {
+    const stage = new Stage();
+    stage.failures = [refused];
+    stage.retryMs = 0;
+    expect(await stage.run()).toEqual({ kind: 'failed', error: refused });
+    expect(stage.steps).toEqual(['open a']);
+  });
+
+  it('does not repeat an attempt on whose connection the pod has said something', async () => {
+    const stage = new Stage();
+    const said = Object.assign(new Error('no HTTP/2 is spoken there'), { code: 'NOT_H2C' });
+    stage.failures = [said];
+    expect(await stage.run()).toEqual({ kind: 'failed', error: said });
+    expect(stage.steps).toEqual(['open a']);
+  });
+
+  it('closes a connection to a place that is not that of the pod any more, unused, and dials the new one', async () => {
+    const stage = new Stage();
+    stage.places = ['a', 'b', 'b'];
+    expect(await stage.run()).toEqual({ kind: 'connected', connection: 'to b' });
+    expect(stage.steps).toEqual(['open a', 'close to a', 'open b']);
+  });
+
+  it('gives up on a pod that moves a third time', async () => {
+    const stage = new Stage();
+    stage.places = ['a', 'b', 'c', 'd', 'e', 'f'];
+    expect(await stage.run()).toEqual({ kind: 'moved' });
+    expect(stage.steps.filter((step) => step.startsWith('open'))).toHaveLength(3);
+    expect(stage.steps.filter((step) => step.startsWith('close'))).toHaveLength(3);
+  });
+
+  it('closes a connection, unused, when the pod was stopped meanwhile', async () => {
+    const stage = new Stage();
+    stage.places = ['a', 'stopped'];
+    expect(await stage.run()).toEqual({ kind: 'refused', code: 'route.stopped' });
+    expect(stage.steps).toEqual(['open a', 'close to a']);
+  });
+
+  it('repeats an attempt whose connection has ended already', async () => {
+    const stage = new Stage();
+    const gone = [true, false];
+    stage.changes = { isGone: () => gone.shift() ?? false };
+    expect(await stage.run()).toEqual({ kind: 'connected', connection: 'to a' });
+    expect(stage.steps).toEqual(['open a', 'open a']);
+  });
+
+  it('ends with the signal: before an attempt, between two, and with the connection that came of one', async () => {
+    expect(await new Stage().run(AbortSignal.abort())).toEqual({ kind: 'aborted' });
+
+    const between = new Stage();
+    const stopping = new AbortController();
+    between.failures = [refused];
+    const pausing = between.run(stopping.signal);
+    setImmediate(() => stopping.abort());
+    expect(await pausing).toEqual({ kind: 'aborted' });
+
+    const late = new Stage();
+    const leaving = new AbortController();
+    late.changes = {
+      open: () => {
+        leaving.abort();
+        return Promise.resolve('to a');
+      },
+    };
+    expect(await late.run(leaving.signal)).toEqual({ kind: 'aborted' });
+    expect(late.steps).toEqual(['close to a']);
+  });
+
+  it('takes what locating or opening throws for a failed attempt, and never rejects', async () => {
+    const thrown = new Error('a fault of ours');
+    const stage = new Stage();
+    stage.changes = {
+      locate: () => {
+        throw thrown;
+      },
+    };
+    expect(await stage.run()).toEqual({ kind: 'failed', error: thrown });
+  });
+});
+
+describe('a dial that is told "not yet"', () => {
+  const HOST = 'a.pods.localhost';
+  const asleep: Route = {
+    host: HOST,
+    tenant: 'default',
+    podId: 'a',
+    uid: 'uid-1',
+    stanza: 'default',
+    protocol: 'tcp',
+    status: 'STOPPED',
+    backend: null,
+    ipAllowList: [],
+  };
+  const awake: Route = {
+    ...asleep,
+    status: 'RUNNING',
+    backend: { uid: 'uid-1', address: '127.0.0.1', port: 1, service: null },
+  };
+
+  function waiting(table: RouteTable): Stage {
+    const stage = new Stage();
+    stage.changes = {
+      locate: () => {
+        const address = table.get(HOST)?.backend?.address;
+        if (address !== undefined) return { kind: 'place', place: address };
+        const whenChanged = async (signal: AbortSignal): Promise<'route.unknown' | 'route.full' | null> => {
+          const wait = await table.whenRouted(HOST, signal);
+          if (wait === 'live') return null;
+          return wait === 'gone' ? 'route.unknown' : 'route.full';
+        };
+        return { kind: 'not-yet', whenChanged };
+      },
+    };
+    return stage;
+  }
+
+  it('waits for the route, and dials what it names then', async () => {
+    const table = new RouteTable();
+    table.apply([asleep], []);
+    const stage = waiting(table);
+    const dialing = stage.run();
+    expect(stage.steps).toEqual([]);
+    table.apply([awake], []);
+    expect(await dialing).toEqual({ kind: 'connected', connection: 'to 127.0.0.1' });
+  });
+
+  it('is refused with the reason when waiting is in vain', async () => {
+    const table = new RouteTable();
+    table.apply([asleep], []);
+    const dialing = waiting(table).run();
+    table.apply([], [HOST]);
+    expect(await dialing).toEqual({ kind: 'refused', code: 'route.unknown' });
+
+    const full = new RouteTable(() => true, { perHost: 0, inTotal: 0 });
+    full.apply([asleep], []);
+    expect(await waiting(full).run()).toEqual({ kind: 'refused', code: 'route.full' });
+  });
+
+  it('ends with the signal', async () => {
+    const table = new RouteTable();
+    table.apply([asleep], []);
+    const leaving = new AbortController();
+    const dialing = waiting(table).run(leaving.signal);
+    leaving.abort();
+    expect(await dialing).toEqual({ kind: 'aborted' });
+  });
+});
