@@ -120,7 +120,7 @@ module.exports = {
     sdk('acme', 'acme-client', '^(certs|test)/'),
     sdk('public-suffix', 'tldts|tldts-core', '^certs/'),
     sdk('pg', 'pg', '^(cli|spawner/orchestrator/process|test|bench)/'),
-    sdk('kubernetes', '@kubernetes/client-node', '^(spawner/orchestrator/kubernetes|test)/'),
+    sdk('kubernetes', '@kubernetes/client-node|undici', '^(spawner/orchestrator/kubernetes|test)/'),
     sdk('command-line', 'commander|@clack/[a-z]+|neo4j-driver', '^(cli|test)/'),
     sdk('grpc', '@grpc/grpc-js', '^test/'),
     sdk('redis', 'redis|@redis/[a-z-]+', '^(control/store/redis|test)/'),

@@ -41,20 +41,14 @@ export async function execInPod(
     else if (channel === CHANNEL.status) status.resolve(bytes);
   };
   let channels: OpenedChannels | null = null;
-  // Not aborted with its caller, who may be many at once: undici (8.12) then throws where nobody catches. It has a deadline.
-  const readPod = async (): Promise<PodView | null> => {
-    const pod = await objects.readPod(ref, new AbortController().signal);
-    stop.signal.throwIfAborted();
-    return pod;
-  };
   try {
-    const pod = await readPod();
+    const pod = await objects.readPod(ref, stop.signal);
     if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
     const path = `${collectionPath(namespace, 'pods')}/${pod.name}/exec`;
     channels = await api.openChannels(path, execQuery(options.command), received, stop.signal);
     if (channels.kind === 'refused') return refusedBy(path, channels);
     // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
-    const now = await readPod();
+    const now = await objects.readPod(ref, stop.signal);
     if (now?.objectUid !== pod.objectUid) return { kind: 'refused', reason: NOT_RUNNING };
     channels.send(CHANNEL.stdin, goAhead(options.input));
     const result = resultOf(await statusOf(status.promise, channels, stop.signal));

@@ -5,6 +5,7 @@ import {
   RequestContext,
   type ResponseContext,
 } from '@kubernetes/client-node';
+import { Agent, type Dispatcher } from 'undici';
 import { isAborted, pause } from '../../../../core/abort.ts';
 import type { Clock } from '../../../../core/clock.ts';
 import { errorCode } from '../../../../core/error-code.ts';
@@ -88,8 +89,6 @@ export function openKubeConfig(kubeconfig: string | null): KubeConfig {
   return config;
 }
 
-type Dispatcher = NonNullable<ReturnType<RequestContext['getDispatcher']>>;
-
 /**
  * The request layer of the client library, with what it lacks: it opens a new connection for every request, knows no
  * deadline, and its typed client hides the headers that tell the server's time.
@@ -108,14 +107,13 @@ export function createKubeApi({ config, clock, deadlineMs = DEADLINE_MS }: KubeA
     if (areHeadersOld || connections === null || nowMs - connections.sinceMs > CONNECTIONS_KEPT_MS) {
       await config.applySecurityAuthentication(context);
       headers = { all: context.getHeaders(), sinceMs: nowMs };
-      const made = context.getDispatcher();
-      if (made !== undefined && (connections === null || nowMs - connections.sinceMs > CONNECTIONS_KEPT_MS)) {
+      if (connections === null || nowMs - connections.sinceMs > CONNECTIONS_KEPT_MS) {
         letGo(connections?.dispatcher);
-        connections = { dispatcher: made, sinceMs: nowMs };
+        connections = { dispatcher: overHttp1(context.getDispatcher() ?? new Agent()), sinceMs: nowMs };
       }
     }
     for (const [name, value] of Object.entries(headers?.all ?? {})) context.setHeaderParam(name, value);
-    if (connections !== null) context.setDispatcher(connections.dispatcher);
+    context.setDispatcher(connections.dispatcher);
     return context;
   }
 
@@ -210,6 +208,18 @@ export function createKubeApi({ config, clock, deadlineMs = DEADLINE_MS }: KubeA
 }
 
 const KINDS = new Set(['pods', 'services', 'secrets', 'persistentvolumeclaims', 'networkpolicies']);
+
+/**
+ * HTTP/2 has every call on one connection. When many calls are aborted at once, an API server of 1.34 closes it with
+ * ENHANCE_YOUR_CALM, which cuts every watch, and undici (8.12 and 8.13) throws the error of an aborted stream where nothing
+ * can catch it (ClientDestroyedError, ERR_HTTP2_SESSION_ERROR). Over HTTP/1.1, an abort ends its own connection alone.
+ */
+function overHttp1(dispatcher: Dispatcher): Dispatcher {
+  return dispatcher.compose((dispatch) => (options, handler) => {
+    const http1: Dispatcher.DispatchOptions & { readonly allowH2: false } = { ...options, allowH2: false };
+    return dispatch(http1, handler);
+  });
+}
 
 /** Those that are in use end first. */
 function letGo(dispatcher: Dispatcher | undefined): void {
