@@ -12,7 +12,7 @@ process.umask(0o022);
 const role = process.argv[2];
 switch (role) {
   case undefined:
-    await (await import('./main/supervisor/supervisor.ts')).runSupervisor();
+    await (await import('./main/supervisor/run-supervisor.ts')).runSupervisor();
     break;
   case 'control':
     await (await import('./main/control/control-child.ts')).runControlChild();

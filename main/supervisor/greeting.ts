@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { join, relative } from 'node:path';
 import type { Config } from '../../config/config.ts';
+import type { Logger } from '../../core/logger.ts';
 import { shellWord } from '../../core/shell-word.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -20,6 +21,19 @@ export interface GreetingOptions {
   readonly loginCode?: string | null;
   /** Does this machine's resolver know the pods' names? */
   readonly resolvesNames: boolean;
+}
+
+/** Logs that Podgate is ready and, on a terminal, prints what to type next. */
+export function greet(said: Omit<GreetingOptions, 'cwd' | 'asRoot' | 'resolvesNames'>, log: Logger): void {
+  if (!process.stdout.isTTY) {
+    log.info(greetingFields(said), 'ready');
+    return;
+  }
+  log.info({ ms: Math.round(said.tookMs) }, 'ready');
+  void resolvesPodNames(said.config.tenants[0].baseHost).then((resolvesNames) => {
+    const asRoot = process.getuid?.() === 0;
+    process.stdout.write(greetingOf({ ...said, cwd: process.cwd(), asRoot, resolvesNames }));
+  });
 }
 
 /** What to type next: every indented line works when pasted, in this directory. The token itself is never printed. */
@@ -138,7 +152,7 @@ function resolveHint(baseHost: string, asRoot: boolean): string {
 }
 
 /** Does the system's resolver (getaddrinfo, as used by drivers) know names of pods? */
-export async function resolvesPodNames(baseHost: string): Promise<boolean> {
+async function resolvesPodNames(baseHost: string): Promise<boolean> {
   const found = lookup(`hello.pods.${baseHost}`).then(
     () => true,
     () => false,

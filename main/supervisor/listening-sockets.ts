@@ -86,6 +86,18 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
   }
 }
 
+/** The configuration with the ports that were really bound. */
+export function withBoundPorts(config: Config, ports: ListeningSockets['ports']): Config {
+  return {
+    ...config,
+    httpsPort: ports.https,
+    httpPort: ports.http,
+    controlPort: ports.control,
+    publicHttpsPort: config.publicHttpsPort === 0 ? ports.https : config.publicHttpsPort,
+    publicHttpPort: config.publicHttpPort === 0 ? ports.http : config.publicHttpPort,
+  };
+}
+
 /** The key of the YAML file. */
 const LISTENERS = 'PODGATE_CONFIG listeners';
 

@@ -11,6 +11,9 @@ const MAIN = join(import.meta.dirname, '..', '..', 'main.ts');
 /** Node's FFI, by which sockets of other network namespaces are made, would announce that it is experimental. */
 const NODE_OPTIONS = `${process.env['NODE_OPTIONS'] ?? ''} --disable-warning=ExperimentalWarning`.trim();
 
+/** Everything, pods included, is gone 5 s after Ctrl-C: children have this long before they are killed. */
+export const STOP_GRACE_MS = 4_500;
+
 export interface SupervisedChildOptions {
   readonly role: ChildRole;
   readonly number: number;
