@@ -7,9 +7,12 @@ import { type BodyLimits, drain } from './body.ts';
 
 /** Name of the field that holds the file, as in Tapis. */
 const FIELD = 'file';
+/** A client that the form waits for sends so much on average over each `idleMs`; as for readers of responses. */
+const LEAST_BYTES_PER_SECOND = 4_096;
 /** Of the head of a part. */
 const HEADERS_MAX_BYTES = 8 * 1024;
 const PARTS_MAX = 8;
+const INVALID_FORM = 'The body is not valid multipart/form-data.';
 
 /**
  * Hands the bytes of the one file in a multipart/form-data body (RFC 7578) to `use`, as they arrive: what `use` does not
@@ -29,18 +32,44 @@ export async function receiveFile<T>(
   ended.promise.catch(() => undefined);
   let file: Readable | null = null;
   let bytes = 0;
+  /** Since the client was last waited for anew. */
+  let paceBytes = 0;
   const fail = (error: PodgateError): void => {
     found.reject(error);
     ended.reject(error);
     file?.destroy(error);
   };
   const timer = setTimeout(() => fail(new PodgateError('api.timeout')), bodyTimeoutMs);
-  const idle = setTimeout(() => fail(new PodgateError('api.timeout')), idleMs);
-  const onData = (chunk: Buffer): void => {
-    idle.refresh();
-    bytes += chunk.length;
-    if (bytes > bodyBytes) fail(new PodgateError('api.too-large'));
+  const pace = setTimeout(() => {
+    if (!form.writableNeedDrain && paceBytes < (LEAST_BYTES_PER_SECOND * idleMs) / 1_000) {
+      fail(new PodgateError('api.timeout'));
+      return;
+    }
+    waitAnew();
+  }, idleMs);
+  const waitAnew = (): void => {
+    paceBytes = 0;
+    pace.refresh();
   };
+  const onData = (chunk: Buffer): void => {
+    bytes += chunk.length;
+    paceBytes += chunk.length;
+    if (bytes > bodyBytes) {
+      fail(new PodgateError('api.too-large'));
+      return;
+    }
+    try {
+      if (!form.write(chunk)) request.pause();
+    } catch (error) {
+      request.off('data', onData);
+      fail(error instanceof PodgateError ? error : malformed(INVALID_FORM, error));
+    }
+  };
+  const onDrain = (): void => {
+    waitAnew();
+    request.resume();
+  };
+  const onEnd = (): void => void form.end();
   const onClose = (): void => {
     if (!request.complete) fail(malformed('The client left before the end of the file.'));
   };
@@ -54,22 +83,31 @@ export async function receiveFile<T>(
     file = stream;
     found.resolve(stream);
   });
-  form.on('error', (error: unknown) => fail(malformed('The body is not valid multipart/form-data.', error)));
+  // Thrown through `write`, since nothing else stops the parser in the middle of a piece: it may hold a thousand parts.
+  form.on('partsLimit', () => {
+    throw invalid(`${FIELD}: the form must not have more than ${PARTS_MAX} parts`);
+  });
+  form.on('error', (error: unknown) => fail(malformed(INVALID_FORM, error)));
   form.on('finish', () => found.reject(invalid(`${FIELD}: the form needs a file in the field "${FIELD}"`)));
-  request.on('data', onData).on('close', onClose);
-  request.pipe(form);
+  form.on('drain', onDrain);
+  request.on('data', onData).on('end', onEnd).on('close', onClose);
+  const using = found.promise.then(use);
   let isTaken = false;
   try {
-    const result = await Promise.race([use(await found.promise), ended.promise]);
+    const result = await Promise.race([using, ended.promise]);
     isTaken = true;
     return result;
   } finally {
     clearTimeout(timer);
-    clearTimeout(idle);
-    request.unpipe(form).off('data', onData).off('close', onClose);
+    clearTimeout(pace);
+    request.off('data', onData).off('end', onEnd).off('close', onClose);
+    form.off('drain', onDrain);
     (file as Readable | null)?.destroy();
-    if (isTaken) request.resume();
-    else if (!request.destroyed) await drain(request).catch(() => undefined);
+    // Whoever leaves at once must not leave more work behind than whoever waits.
+    await using.catch(() => undefined);
+    // What is left of the body; it may have been paused for the file.
+    request.resume();
+    if (!isTaken && !request.destroyed) await drain(request).catch(() => undefined);
   }
 }
 

@@ -9,8 +9,16 @@ import { parseByteRange } from '../../http/byte-range.ts';
 import { jsonList } from '../../http/json-pieces.ts';
 import type { AuthenticatedCall, BytesReply, Operation } from '../../http/operation.ts';
 
-/** Each takes some 100 bytes of memory until the archive is complete. */
 const ZIP_ENTRIES_MAX = 50_000;
+/**
+ * Counted for every archive: of a user's 64 MiB in flight, four archives leave some for other calls. It bounds how many
+ * descriptors archives hold, too: two for each level of directories.
+ */
+const ZIP_LEAST_BYTES = 15 * 1024 * 1024;
+/** Of memory, beside its name, that each entry takes until the archive is complete. */
+const ZIP_ENTRY_BYTES = 1_024;
+/** Entries after which it is counted again. */
+const ZIP_RESERVE_EVERY = 256;
 /** A few pieces of a file. */
 const STREAM_BYTES = 512 * 1024;
 
@@ -77,7 +85,7 @@ export function fileOperations({ noun, files, refOf }: FileOperationParts): read
       handle: async (call) => {
         const isZip = flagOf(call, 'zip');
         const found = await opened(call, 'Reading files');
-        if (isZip) return zipReply(found);
+        if (isZip) return await zipReply(found, call);
         if (found.kind === 'file') return await fileReply(found, call, {});
         await found.close();
         throw invalid('path: is a directory; add ?zip=true to get it as a ZIP archive');
@@ -146,24 +154,36 @@ async function fileReply(
 }
 
 /** Stored, not compressed: what is large is compressed already, and a gateway has better uses for its CPU. */
-function zipReply(found: OpenedFile | OpenedDirectory): BytesReply {
+async function zipReply(found: OpenedFile | OpenedDirectory, { reserve }: AuthenticatedCall): Promise<BytesReply> {
+  try {
+    reserve(ZIP_LEAST_BYTES);
+  } catch (error) {
+    await found.close();
+    throw error;
+  }
   return {
     kind: 'bytes',
     type: 'application/zip',
     length: null,
     headers: { 'Content-Disposition': attachment(`${found.name}.zip`) },
-    bytes: makeZip(zipEntries(found)),
+    bytes: makeZip(zipEntries(found, reserve)),
     release: () => found.close(),
   };
 }
 
-async function* zipEntries(found: OpenedFile | OpenedDirectory) {
+/** The list at the end of an archive is kept in memory until then: `reserve` is told how much that is. */
+async function* zipEntries(found: OpenedFile | OpenedDirectory, reserve: AuthenticatedCall['reserve']) {
   if (found.kind === 'file') {
     const { name, modifiedMs, sizeBytes } = found;
     yield { name, lastModified: new Date(modifiedMs), input: found.read(0, sizeBytes) };
     return;
   }
+  let entries = 0;
+  let heldBytes = 0;
   for await (const { path, modifiedMs, bytes } of found.walk(ZIP_ENTRIES_MAX)) {
+    entries += 1;
+    heldBytes += ZIP_ENTRY_BYTES + 3 * path.length;
+    if (entries % ZIP_RESERVE_EVERY === 0) reserve(Math.max(ZIP_LEAST_BYTES, heldBytes));
     const name = `${found.name}/${path}`;
     const lastModified = new Date(modifiedMs);
     yield bytes === null ? { name: `${name}/`, lastModified } : { name, lastModified, input: bytes };

@@ -14,6 +14,7 @@ import type {
 import { allocateOsUser, type OsUser } from '../os-users.ts';
 import { isPlainName } from '../paths.ts';
 import { removeTree } from '../remove-tree.ts';
+import { requireRoom, ROOM_CHECK_BYTES } from './disk-room.ts';
 import {
   entriesOf,
   invalid,
@@ -31,6 +32,8 @@ const MIB = 1024 * 1024;
 const FILES_MAX = 1_000_000;
 /** Uploads make no deeper ones. */
 const DEPTH_MAX = 64;
+/** An upload that is under way writes all the time: the API ends slow ones. */
+const ABANDONED_MS = 3_600_000;
 
 export interface DirectoryFilesOptions {
   /** Made when first used; only this uses it. */
@@ -54,8 +57,12 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
   const known = new Map<string, FilesUsage>();
   /** Bytes of uploads that are not complete, by uid. */
   const arriving = new Map<string, number>();
+  /** One at a time for each volume, by uid. */
+  const measuring = new Map<string, Promise<FilesUsage>>();
   /** One at a time: two must not choose the same user. */
   let making: Promise<unknown> = Promise.resolve();
+  /** One at a time: two must not count the same file as replaced. */
+  let settling: Promise<unknown> = Promise.resolve();
 
   function placeOf({ uid }: FilesRef): Place {
     if (!isPlainName(uid)) throw new Error('this uid cannot name a directory');
@@ -177,12 +184,38 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
         publicMessages: [`The ${ref.kind} has ${FILES_MAX} files, the most.`],
       });
     }
+    await requireRoom(root);
+    /** Of this upload, as long as it is not complete. */
     let bytes = 0;
-    const take = (length: number): void => {
+    let checkedBytes = 0;
+    const arrived = (length: number): void => {
       bytes += length;
       const all = (arriving.get(ref.uid) ?? 0) + length;
-      arriving.set(ref.uid, all);
-      if (used.bytes + all > sizeLimitMiB * MIB) throw beyondLimit(ref, sizeLimitMiB);
+      if (all > 0) arriving.set(ref.uid, all);
+      else arriving.delete(ref.uid);
+    };
+    const take = async (length: number): Promise<void> => {
+      arrived(length);
+      // Others may have been completed since this one began.
+      const now = known.get(ref.uid) ?? used;
+      if (now.bytes + (arriving.get(ref.uid) ?? 0) > sizeLimitMiB * MIB) throw beyondLimit(ref, sizeLimitMiB);
+      if (bytes - checkedBytes < ROOM_CHECK_BYTES) return;
+      checkedBytes = bytes;
+      await requireRoom(root);
+    };
+    const settle = async (directory: FileHandle): Promise<void> => {
+      const before = await lstat(within(directory, name)).catch(() => null);
+      await rename(temporary, within(directory, name)).catch((error: unknown) => {
+        throw namedFailure(error, name);
+      });
+      const now = known.get(ref.uid);
+      if (now !== undefined) {
+        known.set(ref.uid, {
+          bytes: Math.max(0, now.bytes + bytes - (before?.size ?? 0)),
+          files: now.files + (before === null ? names.length : 0),
+        });
+      }
+      arrived(-bytes);
     };
     const top = await openRoot(data);
     const temporary = join(incoming, randomBytes(12).toString('hex'));
@@ -190,23 +223,16 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
       await writeFile(temporary, source, { owner, take });
       const directory = await openDirectory(top, names.slice(0, -1), { owner });
       try {
-        const before = await lstat(within(directory, name)).catch(() => null);
-        await rename(temporary, within(directory, name)).catch((error: unknown) => {
-          throw namedFailure(error, name);
-        });
+        const turn = settling.then(() => settle(directory));
+        settling = turn.catch(() => undefined);
+        await turn;
         await directory.sync();
-        const now = known.get(ref.uid);
-        // What was replaced is measured anew.
-        if (before !== null) known.delete(ref.uid);
-        else if (now !== undefined) known.set(ref.uid, { bytes: now.bytes + bytes, files: now.files + names.length });
       } finally {
         await directory.close();
       }
     } finally {
       await top.close();
-      const left = (arriving.get(ref.uid) ?? 0) - bytes;
-      if (left > 0) arriving.set(ref.uid, left);
-      else arriving.delete(ref.uid);
+      arrived(-bytes);
       await unlink(temporary).catch(() => undefined);
     }
   }
@@ -214,7 +240,15 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
   async function usage(ref: FilesRef): Promise<FilesUsage> {
     const present = known.get(ref.uid);
     if (present !== undefined) return present;
-    const top = await openRoot((await made(ref)).data);
+    const underWay = measuring.get(ref.uid) ?? measure(ref).finally(() => measuring.delete(ref.uid));
+    measuring.set(ref.uid, underWay);
+    return await underWay;
+  }
+
+  async function measure(ref: FilesRef): Promise<FilesUsage> {
+    const { data, incoming } = await made(ref);
+    await removeAbandoned(incoming);
+    const top = await openRoot(data);
     const measured = { bytes: 0, files: 0 };
     try {
       for await (const { sizeBytes } of walk(top, '', { most: Infinity, ownerUid: -1 })) {
@@ -309,8 +343,8 @@ async function* fileBytes(
 
 interface WriteOptions {
   readonly owner: OsUser | null;
-  /** Called before so many bytes are written; throws to refuse. */
-  readonly take: (bytes: number) => void;
+  /** Called before so many bytes are written; rejects to refuse. */
+  readonly take: (bytes: number) => Promise<void>;
 }
 
 /** A new file with these bytes, on the disk when it returns. */
@@ -322,13 +356,22 @@ async function writeFile(
   const file = await open(path, 'wx', 0o640);
   try {
     for await (const piece of source) {
-      take(piece.length);
+      await take(piece.length);
       for (let at = 0; at < piece.length;) at += (await file.write(piece, at)).bytesWritten;
     }
     if (owner !== null) await file.chown(owner.uid, owner.gid);
     await file.datasync();
   } finally {
     await file.close();
+  }
+}
+
+/** What an upload has left whose process ended. */
+async function removeAbandoned(incoming: string): Promise<void> {
+  for (const name of await readdir(incoming)) {
+    const path = join(incoming, name);
+    const stats = await lstat(path).catch(() => null);
+    if (stats !== null && Date.now() - stats.mtimeMs > ABANDONED_MS) await unlink(path).catch(() => undefined);
   }
 }
 
