@@ -4,6 +4,10 @@ import type { Logger } from '../core/logger.ts';
 import type { DescriptorPlan } from './descriptor-plan.ts';
 
 const CHECK_EVERY_MS = 100;
+/** While few descriptors are in use. */
+const CALM_CHECK_EVERY_MS = 500;
+/** Few: below this part of those at which it stops accepting. */
+const CALM_PART = 1 / 4;
 
 export interface AcceptPauseOptions {
   readonly plan: Pick<DescriptorPlan, 'pauseAt' | 'resumeAt'>;
@@ -31,8 +35,11 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
   const { plan, lowestFree, count, pause, resume, log } = options;
   let isPaused = false;
   let isCounting = false;
+  let checkMs = 0;
+  let checking: NodeJS.Timeout | undefined;
 
   function taken(descriptor: number): void {
+    if (descriptor >= plan.pauseAt * CALM_PART) checkEvery(CHECK_EVERY_MS);
     if (isPaused || descriptor < plan.pauseAt) return;
     isPaused = true;
     log.warn(
@@ -58,16 +65,25 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
     }
   }
 
-  const checking = setGuardedInterval({
-    everyMs: CHECK_EVERY_MS,
-    work() {
-      // With holes among the numbers the lowest free one says little: only a count tells that there is room again.
-      if (isPaused) void resumeWhenFree();
-      else taken(lowestFree());
-    },
-    name: 'file descriptors',
-    log,
-  });
+  function check(): void {
+    // With holes among the numbers the lowest free one says little: only a count tells that there is room again.
+    if (isPaused) {
+      void resumeWhenFree();
+      return;
+    }
+    const free = lowestFree();
+    if (free < plan.pauseAt * CALM_PART) checkEvery(CALM_CHECK_EVERY_MS);
+    taken(free);
+  }
+
+  function checkEvery(everyMs: number): void {
+    if (checkMs === everyMs) return;
+    checkMs = everyMs;
+    clearInterval(checking);
+    checking = setGuardedInterval({ everyMs, work: check, name: 'file descriptors', log });
+  }
+
+  checkEvery(CHECK_EVERY_MS);
   return {
     taken,
     get isPaused() {

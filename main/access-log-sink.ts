@@ -58,8 +58,12 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
   let inode: number | null = null;
   let isOpen = !isFile;
   let complainedMs = -Infinity;
+  /** While there are lines to hand over. */
+  let gathering: NodeJS.Timeout | undefined;
 
   const handOver = (): void => {
+    clearTimeout(gathering);
+    gathering = undefined;
     if (gatheredLines === 0) return;
     const bytes = Buffer.from(gathered.subarray(0, gatheredBytes));
     writing = gatheredLines;
@@ -108,17 +112,16 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     }
   }
 
-  const name = 'the access log';
-  const gathering = setGuardedInterval({ everyMs: GATHER_MS, work: handOver, name, log });
-  const looking = isFile ? setGuardedInterval({ everyMs: LOOK_MS, work: () => void look(), name, log }) : undefined;
-  gathering.unref();
-  looking?.unref();
+  const looking = isFile
+    ? setGuardedInterval({ everyMs: LOOK_MS, work: () => void look(), name: 'the access log', log }).unref()
+    : undefined;
 
   return {
     write(line) {
       if (gatheredBytes + line.length > writeBytes) handOver();
       gatheredBytes += gathered.write(line, gatheredBytes, 'latin1');
       gatheredLines++;
+      gathering ??= setTimeout(handOver, GATHER_MS).unref();
     },
     get dropped() {
       return dropped;
@@ -126,7 +129,6 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     async close() {
       // The last connections are told of in this turn of the event loop.
       await nextTurn();
-      clearInterval(gathering);
       clearInterval(looking);
       handOver();
       const closed = new AbortController();

@@ -1,33 +1,56 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createHistogram } from 'node:perf_hooks';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 
-const RESOLUTION_MS = 20;
+/** How often the event loop is looked at, in a process that has work. */
+const LOOK_EVERY_MS = 20;
+/** In an idle one, where each look is a wake-up of its own, and they would cost more than all else that it does. */
+const IDLE_LOOK_EVERY_MS = 200;
+/** An idle process uses at most this part of a core. */
+const IDLE_CPU = 0.03;
+const ADJUST_EVERY_MS = 2_000;
 
 /** Returns what this process uses; the delay is that since the last call. Never throws. */
 export function watchProcessNumbers(): () => ProcessNumbers {
-  const delay = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-  delay.enable();
+  const lateNs = createHistogram();
   let residentBytes = 0;
+  let usedMs = cpuMs();
+  let lookEveryMs = LOOK_EVERY_MS;
+  let adjustedMs = performance.now();
+
+  const adjust = (nowMs: number): void => {
+    const beforeMs = usedMs;
+    usedMs = cpuMs();
+    // By CPU time: on a machine that others keep busy, an idle process waits long for its turn.
+    const isIdle = usedMs - beforeMs < IDLE_CPU * (nowMs - adjustedMs);
+    lookEveryMs = isIdle ? IDLE_LOOK_EVERY_MS : LOOK_EVERY_MS;
+    adjustedMs = nowMs;
+  };
+  const lookLater = (): void => {
+    const dueMs = performance.now() + lookEveryMs;
+    setTimeout(() => {
+      const nowMs = performance.now();
+      lateNs.record(Math.max(1, Math.round((nowMs - dueMs) * 1e6)));
+      if (nowMs - adjustedMs >= ADJUST_EVERY_MS) adjust(nowMs);
+      lookLater();
+    }, lookEveryMs).unref();
+  };
+  lookLater();
+
   return () => {
-    const { user, system } = process.cpuUsage();
-    const lateNs = delay.count === 0 ? 0 : delay.percentile(99);
-    const latestNs = delay.count === 0 ? 0 : delay.max;
-    delay.reset();
+    const seconds = (ns: number): number => (lateNs.count === 0 ? 0 : ns / 1e9);
+    const eventLoopDelaySeconds = seconds(lateNs.percentile(99));
+    const eventLoopDelayMaxSeconds = seconds(lateNs.max);
+    lateNs.reset();
     try {
       residentBytes = process.memoryUsage.rss();
     } catch {
       // It opens a file in /proc. Without a descriptor left, the last number stands.
     }
-    return {
-      cpuSeconds: (user + system) / 1e6,
-      residentBytes,
-      eventLoopDelaySeconds: delaySeconds(lateNs),
-      eventLoopDelayMaxSeconds: delaySeconds(latestNs),
-    };
+    return { cpuSeconds: cpuMs() / 1e3, residentBytes, eventLoopDelaySeconds, eventLoopDelayMaxSeconds };
   };
 }
 
-/** The histogram counts the time between two of its own timers. */
-function delaySeconds(betweenNs: number): number {
-  return Math.max(0, betweenNs / 1e9 - RESOLUTION_MS / 1e3);
+function cpuMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e3;
 }

@@ -49,13 +49,13 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
   const work = [uplink.run(link.ending)];
   await server.listen({ controlSocketPath: join(runDir, CONTROL_SOCKET) });
   link.send({ kind: 'ready', protection: null, loginCode: null });
-  const reporting = reportReadiness(link, report, log);
+  const stopReporting = reportReadiness(link, report, log);
   if (config.workers === 0) {
     const { runGateway } = await import('../gateway-role.ts');
     work.push(runGateway(link, log, link.ending));
   }
   await Promise.race([untilAborted(link.ending), ...work]);
-  clearInterval(reporting);
+  stopReporting();
   await Promise.all([server.close(), ...work]);
 }
 

@@ -18,24 +18,41 @@ const LOOK_EVERY_MS = 50;
 
 /**
  * Sends `report` to the supervisor now and every second: probes are answered from it (control-port/). While it changes,
- * as in a start, it is sent sooner.
+ * as in a start, it is sent sooner. Returns how to stop.
  */
-export function reportReadiness(link: SupervisorLink, report: () => ControlReport, log: Logger): NodeJS.Timeout {
+export function reportReadiness(link: SupervisorLink, report: () => ControlReport, log: Logger): () => void {
   let sent = '';
-  let sentMs = -Infinity;
-  let changedMs = performance.now();
-  const work = (): void => {
-    const isDue = performance.now() - sentMs >= REPORT_EVERY_MS;
-    if (!isDue && performance.now() - changedMs > CHANGING_MS) return;
+  let changedMs = -Infinity;
+  let looking: NodeJS.Timeout | undefined;
+  const every = (everyMs: number, work: () => void): NodeJS.Timeout =>
+    setGuardedInterval({ everyMs, work, name: 'readiness', log });
+  const send = (next: ControlReport, text: string): void => {
+    link.send({ kind: 'readiness', report: next });
+    if (text === sent) return;
+    sent = text;
+    changedMs = performance.now();
+    looking ??= every(LOOK_EVERY_MS, look);
+  };
+  const look = (): void => {
+    if (performance.now() - changedMs > CHANGING_MS) {
+      clearInterval(looking);
+      looking = undefined;
+      return;
+    }
     const next = report();
     const text = JSON.stringify(next);
-    if (!isDue && text === sent) return;
-    if (text !== sent) changedMs = performance.now();
-    [sent, sentMs] = [text, performance.now()];
-    link.send({ kind: 'readiness', report: next });
+    if (text !== sent) send(next, text);
+  };
+  const work = (): void => {
+    const next = report();
+    send(next, JSON.stringify(next));
   };
   work();
-  return setGuardedInterval({ everyMs: LOOK_EVERY_MS, work, name: 'readiness', log });
+  const reporting = every(REPORT_EVERY_MS, work);
+  return () => {
+    clearInterval(reporting);
+    clearInterval(looking);
+  };
 }
 
 export interface WaitReports {
@@ -53,13 +70,13 @@ export interface WaitReports {
 export function createWaitReports(link: SupervisorLink, log: Logger): WaitReports {
   const ok = link.start.settings.config.roles.includes('gateway');
   let store = '';
-  let reporting: NodeJS.Timeout | undefined;
+  let stopReporting: (() => void) | undefined;
   return {
     waitingFor(what) {
       store = `waiting for ${what}`;
-      reporting ??= reportReadiness(link, () => ({ ok, detail: { store } }), log);
+      stopReporting ??= reportReadiness(link, () => ({ ok, detail: { store } }), log);
     },
-    end: () => clearInterval(reporting),
+    end: () => stopReporting?.(),
   };
 }
 

@@ -70,11 +70,11 @@ export async function runControl(base: ControlBase, parts: RunningParts, ending:
     work.push(supervise(runGateway(link, log, signal)));
   }
   link.send({ kind: 'ready', protection: opened.protection, loginCode: createLoginCode(console) });
-  const reporting = reportReadiness(link, () => readiness.report(), log);
+  const stopReporting = reportReadiness(link, () => readiness.report(), log);
   try {
     await Promise.race([untilAborted(ending), failed.promise]);
   } finally {
-    clearInterval(reporting);
+    stopReporting();
     working.abort();
     const closed = Promise.all([server.close(), operator.close()]);
     await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);

@@ -13,15 +13,18 @@ export class PlacesOfWorkers {
   /** By child, anew with each of its processes. */
   readonly #numbers = new Map<SupervisedChild, number>();
   readonly #children = new Map<number, SupervisedChild>();
+  readonly #log: Logger;
+  /** Only while something is counted: most of the time nothing is. */
+  #looking: NodeJS.Timeout | undefined;
   #next = 0;
 
   constructor(workers: number, log: Logger) {
+    this.#log = log;
     this.#allocator = new PlaceAllocator({
       workers: Math.max(1, workers),
       send: (worker, message) => this.#children.get(worker)?.send({ kind: 'places', message }),
       nowMs: () => performance.now(),
     });
-    setGuardedInterval({ everyMs: LOOK_MS, work: () => this.#allocator.look(), name: 'places', log }).unref();
   }
 
   started(child: SupervisedChild): void {
@@ -47,6 +50,18 @@ export class PlacesOfWorkers {
 
   receive(child: SupervisedChild, message: ToAllocator): void {
     const number = this.#numbers.get(child);
-    if (number !== undefined) this.#allocator.receive(number, message);
+    if (number === undefined) return;
+    this.#allocator.receive(number, message);
+    if (this.#allocator.size > 0) this.#lookOften();
+  }
+
+  #lookOften(): void {
+    const work = (): void => {
+      this.#allocator.look();
+      if (this.#allocator.size > 0) return;
+      clearInterval(this.#looking);
+      this.#looking = undefined;
+    };
+    this.#looking ??= setGuardedInterval({ everyMs: LOOK_MS, work, name: 'places', log: this.#log }).unref();
   }
 }

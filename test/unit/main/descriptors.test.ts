@@ -57,10 +57,20 @@ test('accepting pauses once, at the first number too high, and resumes when a co
     open = 80;
     await vi.advanceTimersByTimeAsync(1_000);
     expect(said).toEqual(['pause', 'resume']);
-    // Backends take descriptors too; nobody reports those.
-    lowest = Infinity;
-    await vi.advanceTimersByTimeAsync(100);
+    // Backends take descriptors too; nobody reports those. While few are in use, it looks less often.
+    lowest = 5;
+    await vi.advanceTimersByTimeAsync(500);
+    [open, lowest] = [100, Infinity];
+    await vi.advanceTimersByTimeAsync(500);
     expect(said).toEqual(['pause', 'resume', 'pause']);
+    [open, lowest] = [5, 5];
+    await vi.advanceTimersByTimeAsync(500);
+    expect(said.slice(3)).toEqual(['resume']);
+    // A client that gets a number that is not low makes it look often again.
+    pausing.taken(23);
+    [open, lowest] = [100, Infinity];
+    await vi.advanceTimersByTimeAsync(100);
+    expect(said.slice(4)).toEqual(['pause']);
     pausing.close();
   } finally {
     vi.useRealTimers();
