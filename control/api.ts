@@ -34,6 +34,16 @@ import { unavailableOperations } from './resources/tapis/unavailable-operations.
 import { secretOperations } from './resources/secrets/operations.ts';
 import { NewSecret, SecretAnswer, UpdateSecret } from './resources/secrets/schema.ts';
 import { createSecretService } from './resources/secrets/secret-service.ts';
+import { templateOperations } from './resources/templates/operations.ts';
+import {
+  NewTemplate,
+  TemplateAnswer,
+  templateSchemas,
+  TemplateTagAnswer,
+  UpdateTemplate,
+} from './resources/templates/schema.ts';
+import { createTagService } from './resources/templates/tag-service.ts';
+import { createTemplateService } from './resources/templates/template-service.ts';
 import { tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
@@ -82,6 +92,10 @@ export function createApi(options: ApiOptions): Api {
   const pods = createPodService({ ...options, randomBytes: options.randomBytes ?? randomBytes, newUid });
   const mutex = new KeyedMutex();
   const secrets = createSecretService({ ...options, newUid, mutex });
+  const templateParts = { ...options, newUid, mutex, catalog: options.templates };
+  const templates = createTemplateService(templateParts);
+  const tags = createTagService(templateParts);
+  const ofTemplates = templateSchemas(schemas.PodDefinition);
   const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
   const filesParts = {
     ...{ store: options.store, clock: options.clock, admission: options.admission, mutex, newUid },
@@ -100,6 +114,7 @@ export function createApi(options: ApiOptions): Api {
       statusNamesOf: (query) => statusNamesOf(query, statusNames),
     }),
     ...secretOperations(secrets),
+    ...templateOperations({ ...templateParts, templates, tags, schemas: ofTemplates }),
     ...podOperations({
       pods,
       schemas,
@@ -125,6 +140,8 @@ export function createApi(options: ApiOptions): Api {
       pod_id: { example: 'mypg' },
       volume_id: { example: 'myfiles' },
       secret_id: { example: 'apikey' },
+      template_id: { example: 'mytemplate' },
+      tag_id: { example: 'latest' },
       path: { example: 'data.csv' },
       user: { example: 'bob' },
       status: { example: '503', schema: ErrorStatus },
@@ -139,6 +156,11 @@ export function createApi(options: ApiOptions): Api {
       NewSecret,
       UpdateSecret,
       Secret: SecretAnswer,
+      NewTemplate,
+      UpdateTemplate,
+      ...ofTemplates,
+      Template: TemplateAnswer,
+      TemplateTag: TemplateTagAnswer,
       Pod: PodAnswer,
       PodConnections: PodConnectionsAnswer,
       Certificates: CertificatesAnswer,

@@ -84,7 +84,7 @@ export function usageOfFiles({ description, permissions }: VolumeRecord): Usage 
   return { ...NO_USAGE, volumes: 1, recordBytes: RECORD_BYTES + bytesOf(description) + bytesOf(permissions) };
 }
 
-/** Of what is a record and nothing else: secrets. */
+/** Of what is a record and nothing else: secrets, templates and their tags. */
 export function usageOfObject(record: object): Usage {
   return { ...NO_USAGE, recordBytes: RECORD_BYTES + bytesOf(record) };
 }

@@ -10,6 +10,7 @@ import type { CredentialRecord, PodRecord } from './pod.ts';
 import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
 import type { VolumeRecord } from './volume.ts';
 import type { SecretRecord } from './secret.ts';
+import type { TemplateRecord, TemplateTagRecord } from './template-record.ts';
 
 /** The kinds of record and what each holds. */
 export interface RecordTypes {
@@ -24,6 +25,8 @@ export interface RecordTypes {
   readonly 'kept-volume': KeptVolumeRecord;
   readonly volume: VolumeRecord;
   readonly secret: SecretRecord;
+  readonly template: TemplateRecord;
+  readonly 'template-tag': TemplateTagRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

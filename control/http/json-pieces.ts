@@ -22,6 +22,19 @@ export async function* jsonList(items: AsyncIterable<unknown> | Iterable<unknown
   yield `${piece}]`;
 }
 
+/** A JSON object. */
+export async function* jsonObject(
+  entries: AsyncIterable<readonly [name: string, value: unknown]>,
+): AsyncGenerator<string> {
+  let isFirst = true;
+  yield '{';
+  for await (const [name, value] of entries) {
+    yield `${isFirst ? '' : ','}${JSON.stringify(name)}:${JSON.stringify(value)}`;
+    isFirst = false;
+  }
+  yield '}';
+}
+
 /** A JSON string of UTF-8 text. Half a character at either end becomes U+FFFD. */
 export function* jsonText(utf8: Uint8Array): Generator<string> {
   yield '"';

@@ -38,6 +38,8 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   'kept-volume': { version: 1, upgrades: {} },
   volume: { version: 1, upgrades: {} },
   secret: { version: 1, upgrades: {} },
+  template: { version: 1, upgrades: {} },
+  'template-tag': { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

@@ -9,12 +9,13 @@ import { podPut } from '../../core/pod-put.ts';
 import type { Put, Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
 import { secretPut } from '../../core/secret-put.ts';
+import { templateTagPut } from '../../core/template-put.ts';
 import { listAll } from '../../core/list-all.ts';
 
 /**
  * Seals with the first key of the keyring what an older one has sealed, so that the older one can be taken out of it, and
- * what an earlier release has left as plain text: environment variables and credentials of pods, and secrets. A record that changes
- * meanwhile, or that no key opens, is left to the next time. Throws when the store does not answer.
+ * what an earlier release has left as plain text: environment variables and credentials of pods, secrets, and variables of
+ * template tags. A record that changes meanwhile, or that no key opens, is left to the next time. Throws when the store does not answer.
  */
 export async function resealPods(
   { store, vault, log }: { readonly store: Store; readonly vault: Vault; readonly log: Logger },
@@ -55,6 +56,13 @@ export async function resealPods(
       if (vault.isOfFirstKey(value.sealed)) return null;
       const context = secretContext(value);
       return secretPut({ ...value, sealed: vault.seal(vault.open(value.sealed, context), context) }, revision);
+    });
+  }
+  for await (const { revision, key, value } of listAll(store, 'template-tag')) {
+    if (term.isOver()) return;
+    await write(key, () => {
+      const environmentVariables = resealEnvironment(vault, value.uid, value.environmentVariables);
+      return environmentVariables === null ? null : templateTagPut({ ...value, environmentVariables }, revision);
     });
   }
   if (count > 0) log.info({ count }, 'secrets of pods were sealed with the first key of the keyring');

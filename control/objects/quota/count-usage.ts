@@ -13,7 +13,7 @@ import { ownerIndex } from '../../../core/pod-put.ts';
 import type { RecordKind, Store } from '../../../core/store.ts';
 
 /** The kinds that are counted by the bytes of their records alone. */
-export const PLAIN_KINDS = ['secret'] as const satisfies readonly RecordKind[];
+export const PLAIN_KINDS = ['secret', 'template', 'template-tag'] as const satisfies readonly RecordKind[];
 
 /** How a pod is counted. */
 export type UsageOf = (record: PodRecord) => Usage;

@@ -17,7 +17,8 @@ const RESOURCES: Readonly<
   recordBytes: {
     unit: 'bytes of records',
     setting: 'recordKiB',
-    remedy: 'delete pods or secrets, or shorten what their fields, environment variables and permissions hold',
+    remedy:
+      'delete pods, secrets or templates, or shorten what their fields, environment variables and permissions hold',
   },
 };
 

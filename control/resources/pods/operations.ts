@@ -7,6 +7,7 @@ import type { Caller } from '../../auth/authenticator.ts';
 import type { ChangedPod } from './pod-objects.ts';
 import type { PodService } from './pod-service.ts';
 import { WAIT_MAX_MS } from './wait-routable.ts';
+import { flagOf } from '../../http/flag.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { cursorOf, LIST_RANGE, type ListRange, listRangeOf } from '../../http/list-range.ts';
 import { jsonList, jsonText } from '../../http/json-pieces.ts';
@@ -404,13 +405,6 @@ function wantsRoutable({ query }: AuthenticatedCall): boolean {
   const wait = query.get('wait');
   if (wait === null || wait === 'routable') return wait !== null;
   throw new PodgateError('api.invalid', { publicMessages: ['wait: must be routable'] });
-}
-
-function flagOf({ query }: AuthenticatedCall, name: string): boolean {
-  // Python's clients send True.
-  const value = query.get(name)?.toLowerCase() ?? null;
-  if (value === null || value === 'true' || value === 'false') return value === 'true';
-  throw new PodgateError('api.invalid', { publicMessages: [`${name}: must be true or false`] });
 }
 
 function isPreviousAsked({ query }: AuthenticatedCall): boolean {

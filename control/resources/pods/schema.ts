@@ -215,7 +215,24 @@ export function podSchemas(limits: PodLimits) {
     })
     .meta({ examples: [{ pod_id: 'mypg', template: 'template/postgres', description: 'A database.' }] });
 
-  return { NewPod, UpdatePod };
+  const PodDefinition = z.strictObject({
+    template: nullAsAbsent(templateName('The template that this one is based on.').optional()),
+    image: nullAsAbsent(templateName('An image on the allow list.').optional()),
+    description: nullAsAbsent(fields.description),
+    command: nullAsAbsent(fields.command),
+    arguments: nullAsAbsent(fields.arguments),
+    environment_variables: nullAsAbsent(fields.environment_variables),
+    secret_map: nullAsAbsent(fields.secret_map),
+    volume_mounts: nullAsAbsent(fields.volume_mounts),
+    time_to_stop_default: nullAsAbsent(fields.time_to_stop_default),
+    time_to_stop_instance: nullAsAbsent(fields.time_to_stop_instance),
+    networking: nullAsAbsent(fields.networking),
+    persistent_volume: nullAsAbsent(fields.persistent_volume),
+    resources: nullAsAbsent(fields.resources),
+    compute_queue: nullAsAbsent(idlePodFields.compute_queue),
+  });
+
+  return { NewPod, UpdatePod, PodDefinition };
 }
 
 export type PodSchemas = ReturnType<typeof podSchemas>;
