@@ -1,3 +1,5 @@
+import type { Replies } from './questions.ts';
+
 /** What came of a Postgres cancel request with whoever was asked about its key: a worker, or all of a replica. */
 export interface CancelAnswer {
   /** The key is known, and each of its sessions' pods has closed the connection that brought the cancel (or had its time). */
@@ -8,6 +10,14 @@ export interface CancelAnswer {
    */
   readonly passedThrough: readonly string[] | null;
 }
+
+/**
+ * How long the asker of a question about a cancel waits. Longer than a worker waits for a pod (CANCEL_SEND_MS), so that a
+ * pod that is merely slow still counts.
+ */
+export const CANCEL_ANSWER_MS = 6_000;
+/** From dialing the pod to its end of the connection. */
+export const CANCEL_SEND_MS = 5_000;
 
 /** Two already mean that it could be either. */
 export const PASSED_THROUGH_MAX = 2;
@@ -28,7 +38,13 @@ export function mergeCancelAnswers(answers: readonly CancelAnswer[]): CancelAnsw
   };
 }
 
-/** Of another process: null when it is none. */
+/** Parties that did not answer count as not asked. */
+export function cancelAnswerOf({ answers, missing, isPartial }: Replies<unknown, CancelAnswer>): CancelAnswer {
+  const all = [...answers.values()];
+  return mergeCancelAnswers(missing.length > 0 || isPartial ? [...all, NOT_ASKED] : all);
+}
+
+/** From another process. Null: not such an answer. */
 export function parseCancelAnswer(value: unknown): CancelAnswer | null {
   if (typeof value !== 'object' || value === null || !('isFound' in value && 'passedThrough' in value)) return null;
   const { isFound, passedThrough } = value;

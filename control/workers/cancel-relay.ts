@@ -1,19 +1,24 @@
-import { type CancelAnswer, mergeCancelAnswers, NOT_ASKED } from '../../core/cancel-answer.ts';
-import { CancelQuestions } from '../../core/cancel-questions.ts';
+import {
+  CANCEL_ANSWER_MS,
+  type CancelAnswer,
+  cancelAnswerOf,
+  NOT_ASKED,
+  parseCancelAnswer,
+} from '../../core/cancel-answer.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { CancelMessage } from '../../core/feed-protocol.ts';
-import type { Json, Replicas } from '../../core/replicas.ts';
-import { parseCancel, parseCancelAnswered } from './cancel-message.ts';
+import type { Replicas } from '../../core/replicas.ts';
+import { ReplicaQuestions } from './ask-replicas.ts';
+import { parseCancelQuestion } from './cancel-message.ts';
 
 export type CancelQuestion = Pick<CancelMessage, 'key' | 'address'>;
-type Done = (answer: CancelAnswer) => void;
 
 /** Where cancels go that no worker of this replica knows, and where those of the others come from. */
 export interface CancelRelay {
-  /** `done` is called once: at once where there is nobody to ask. */
-  ask(question: CancelQuestion, done: Done): void;
-  /** Whoever listens calls `done` once. Answers how to stop listening. */
-  listen(onQuestion: (question: CancelQuestion, done: Done) => void): () => void;
+  /** Resolves at once when there is no other replica. */
+  ask(question: CancelQuestion): Promise<CancelAnswer>;
+  /** Returns how to stop listening. */
+  listen(onQuestion: (question: CancelQuestion) => Promise<CancelAnswer>): () => void;
 }
 
 /**
@@ -22,6 +27,7 @@ export interface CancelRelay {
  */
 const MOST_AT_ONCE = 1_000;
 const MOST_PER_SECOND = 400;
+const ANSWERING_MAX = 10_000;
 
 export function createCancelRelay({
   replicas,
@@ -31,44 +37,22 @@ export function createCancelRelay({
   readonly clock: Clock;
 }): CancelRelay {
   const [sending, receiving] = [createBucket(clock), createBucket(clock)];
-  const questions = new CancelQuestions<string>();
+  const questions = new ReplicaQuestions<CancelQuestion, CancelAnswer>({
+    replicas,
+    topic: 'cancel',
+    parseQuestion: parseCancelQuestion,
+    parseAnswer: parseCancelAnswer,
+    answeringMax: ANSWERING_MAX,
+    isEnough: ({ isFound }) => isFound,
+  });
   return {
-    ask(question, done) {
-      const others = replicas.live().flatMap(({ id }) => (id === replicas.id ? [] : [id]));
-      if (others.length === 0) done(mergeCancelAnswers([]));
-      else if (!sending()) done(NOT_ASKED);
-      else {
-        let isPublished = false;
-        const publish = (id: number): boolean => {
-          // One message reaches all of them.
-          if (!isPublished) replicas.publish('cancel', { id, ...question });
-          isPublished = true;
-          return true;
-        };
-        questions.ask(others, publish, done);
-      }
+    async ask({ key, address }) {
+      const isAlone = replicas.live().every(({ id }) => id === replicas.id);
+      if (!isAlone && !sending()) return NOT_ASKED;
+      return cancelAnswerOf(await questions.ask({ key, address }, { timeoutMs: CANCEL_ANSWER_MS }));
     },
-    listen(onQuestion) {
-      return replicas.listen('cancel', (message, from) => {
-        const answered = isFor(message, replicas.id) ? parseCancelAnswered(message) : null;
-        if (answered !== null) {
-          questions.answered(from, answered.id, { isFound: answered.isFound, passedThrough: answered.passedThrough });
-          return;
-        }
-        const cancel = parseCancel(message);
-        if (cancel === null || !receiving()) return;
-        const { id, key, address } = cancel;
-        onQuestion({ key, address }, ({ isFound, passedThrough }) => {
-          replicas.publish('cancel', { to: from, id, isFound, passedThrough });
-        });
-      });
-    },
+    listen: (onQuestion) => questions.listen(async (question) => (receiving() ? onQuestion(question) : null)),
   };
-}
-
-function isFor(message: Json, replica: string): boolean {
-  if (typeof message !== 'object' || message === null || Array.isArray(message)) return false;
-  return (message as { readonly [name: string]: Json })['to'] === replica;
 }
 
 /** Answers whether there is one left. */

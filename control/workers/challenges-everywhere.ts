@@ -1,13 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import { isAborted, pause, untilAborted } from '../../core/abort.ts';
-import type { Clock } from '../../core/clock.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
+import { ReplicaQuestions } from './ask-replicas.ts';
 import type { ServedCertificates } from './served-certificates.ts';
 
 /** Questions and answers may be lost; a question costs next to nothing. */
 const REPEAT_MS = 100;
 const UIDS_MAX = 200;
-const ID_MAX_LENGTH = 100;
+const UID_MAX_LENGTH = 100;
+/** Every question is answered at once. */
+const ANSWERING_MAX = 1_000;
 
 export interface ChallengesEverywhere {
   /**
@@ -23,61 +24,43 @@ export interface ChallengesEverywhere {
 export function createChallengesEverywhere(options: {
   readonly served: Pick<ServedCertificates, 'answersChallenges'>;
   readonly replicas: Replicas;
-  readonly clock: Clock;
 }): ChallengesEverywhere {
-  const { served, replicas, clock } = options;
-  /** By question: who has answered. */
-  const asked = new Map<string, Set<string>>();
+  const { served, replicas } = options;
+  const questions = new ReplicaQuestions<readonly string[], true>({
+    replicas,
+    topic: 'challenges',
+    parseQuestion: parseUids,
+    parseAnswer: (value) => (value === true ? value : null),
+    answeringMax: ANSWERING_MAX,
+    repeatMs: REPEAT_MS,
+  });
 
-  function heard(message: Json, from: string): void {
-    const { id, uids, to } = parseMessage(message);
-    if (id === null) return;
-    if (to === replicas.id) asked.get(id)?.add(from);
-    else if (uids !== null && served.answersChallenges(uids)) replicas.publish('challenges', { id, to: from });
+  async function isLateHere(uids: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+    const endMs = performance.now() + timeoutMs;
+    while (!served.answersChallenges(uids)) {
+      if (performance.now() >= endMs || isAborted(signal)) return true;
+      await pause(REPEAT_MS, signal);
+    }
+    return false;
   }
 
   return {
     async wait(uids, timeoutMs, signal) {
-      const id = randomUUID();
-      const answered = new Set<string>();
-      const deadlineMs = clock.monotonicMs() + timeoutMs;
-      const late = (): readonly string[] => {
-        if (served.answersChallenges(uids)) answered.add(replicas.id);
-        return replicas
-          .live()
-          .map((replica) => replica.id)
-          .filter((replica) => !answered.has(replica));
-      };
-      asked.set(id, answered);
-      try {
-        for (;;) {
-          const missing = late();
-          if (missing.length === 0 || clock.monotonicMs() >= deadlineMs || isAborted(signal)) return missing;
-          if (missing.some((replica) => replica !== replicas.id)) replicas.publish('challenges', { id, uids });
-          await pause(REPEAT_MS, signal);
-        }
-      } finally {
-        asked.delete(id);
-      }
+      const asking = questions.ask(uids, { timeoutMs, signal });
+      const isLate = await isLateHere(uids, timeoutMs, signal);
+      const { missing } = await asking;
+      return isLate ? [replicas.id, ...missing] : missing;
     },
     async run(signal) {
-      const stop = replicas.listen('challenges', heard);
+      const stop = questions.listen(async (uids) => (served.answersChallenges(uids) ? true : null));
       await untilAborted(signal);
       stop();
     },
   };
 }
 
-function parseMessage(message: Json) {
-  const { id, uids, to } = (typeof message === 'object' && message !== null ? message : {}) as {
-    readonly id?: unknown;
-    readonly uids?: unknown;
-    readonly to?: unknown;
-  };
-  const isText = (value: unknown): value is string => typeof value === 'string' && value.length <= ID_MAX_LENGTH;
-  return {
-    id: isText(id) ? id : null,
-    to: isText(to) ? to : null,
-    uids: Array.isArray(uids) && uids.length <= UIDS_MAX && uids.every(isText) ? uids : null,
-  };
+function parseUids(value: Json): readonly string[] | null {
+  if (!Array.isArray(value) || value.length > UIDS_MAX) return null;
+  const uids = value.filter((uid): uid is string => typeof uid === 'string' && uid.length <= UID_MAX_LENGTH);
+  return uids.length === value.length ? uids : null;
 }

@@ -1,5 +1,4 @@
-import { randomUUID } from 'node:crypto';
-import { pause, untilAborted } from '../../core/abort.ts';
+import { untilAborted } from '../../core/abort.ts';
 import type { Clock } from '../../core/clock.ts';
 import type {
   PodConnectionsReader,
@@ -9,6 +8,7 @@ import type {
 import { mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { parseWorkerName, workerText } from '../../core/worker-name.ts';
+import { fieldOf, ReplicaQuestions } from './ask-replicas.ts';
 import type { WorkerQuestions } from './worker-questions.ts';
 
 /** The workers of another replica have a second of it. */
@@ -23,12 +23,6 @@ interface HeardAnswer {
   readonly missing: readonly string[];
 }
 
-interface Asked {
-  readonly waitsFor: Set<string>;
-  readonly answers: HeardAnswer[];
-  readonly answered: AbortController;
-}
-
 /** Asks the workers of this replica over the feed, those of the others by way of the bus between replicas. */
 export function createPodConnectionsReader({
   questions,
@@ -39,8 +33,13 @@ export function createPodConnectionsReader({
   readonly replicas: Replicas;
   readonly clock: Clock;
 }): PodConnectionsReader & { run(signal: AbortSignal): Promise<void> } {
-  const open = new Map<string, Asked>();
-  let answering = 0;
+  const others = new ReplicaQuestions<string, HeardAnswer>({
+    replicas,
+    topic: 'connections',
+    parseQuestion: (value) => (typeof value === 'string' ? value : null),
+    parseAnswer,
+    answeringMax: ANSWERING_MAX,
+  });
 
   async function lookHere(uid: string): Promise<HeardAnswer> {
     const { answers, missing } = await questions.ask(uid);
@@ -56,61 +55,28 @@ export function createPodConnectionsReader({
     };
   }
 
-  async function answer(to: string, id: string, uid: string): Promise<void> {
-    if (answering >= ANSWERING_MAX) return;
-    answering++;
-    try {
-      const { seen, missing } = await lookHere(uid);
-      // As JSON, which is what the bus takes.
-      replicas.publish('connections', JSON.parse(JSON.stringify({ to, id, seen, missing })) as Json);
-    } finally {
-      answering--;
-    }
-  }
-
-  function heard(message: Json, from: string): void {
-    if (!isFields(message) || typeof message['id'] !== 'string') return;
-    const { id, uid, to, seen, missing } = message;
-    if (typeof uid === 'string') void answer(from, id, uid);
-    else if (to === replicas.id) {
-      const asked = open.get(id);
-      const parsed = parseAnswer(seen, missing, from);
-      if (parsed === null || asked?.waitsFor.delete(from) !== true) return;
-      asked.answers.push(parsed);
-      if (asked.waitsFor.size === 0) asked.answered.abort();
-    }
-  }
-
   return {
     async read(uid): Promise<PodConnectionsReport> {
-      const others = replicas.live().filter(({ id }) => id !== replicas.id);
-      const id = randomUUID();
-      const asked: Asked = {
-        waitsFor: new Set(others.map((other) => other.id)),
-        answers: [],
-        answered: new AbortController(),
-      };
-      open.set(id, asked);
-      if (others.length > 0) replicas.publish('connections', { id, uid });
+      const asking = others.ask(uid, { timeoutMs: ANSWER_MS });
       const here = await lookHere(uid);
-      if (asked.waitsFor.size > 0) await pause(ANSWER_MS, asked.answered.signal);
-      open.delete(id);
-      const all = [here, ...asked.answers];
+      const { answers, missing } = await asking;
+      const all = [here, ...answers.values()];
       return {
         replicas: all.map(({ seen }) => seen).toSorted((a, b) => (a.replica < b.replica ? -1 : 1)),
-        missing: [...all.flatMap(({ missing }) => missing), ...[...asked.waitsFor].map((other) => `replica ${other}`)],
+        missing: [...all.flatMap((each) => each.missing), ...missing.map((replica) => `replica ${replica}`)],
       };
     },
 
     async run(signal) {
-      const stop = replicas.listen('connections', heard);
+      const stop = others.listen(lookHere);
       await untilAborted(signal);
       stop();
     },
   };
 }
 
-function parseAnswer(seen: Json | undefined, missing: Json | undefined, from: string): HeardAnswer | null {
+function parseAnswer(value: Json, from: string): HeardAnswer | null {
+  const [seen, missing] = [fieldOf(value, 'seen'), fieldOf(value, 'missing')];
   const connections = parsePodConnections(seen);
   if (connections === null || !isFields(seen) || !Array.isArray(missing)) return null;
   const { workers } = seen;

@@ -1,6 +1,6 @@
-import { type CancelAnswer, mergeCancelAnswers } from '../../core/cancel-answer.ts';
-import { CancelQuestions } from '../../core/cancel-questions.ts';
+import { CANCEL_ANSWER_MS, type CancelAnswer, cancelAnswerOf, mergeCancelAnswers } from '../../core/cancel-answer.ts';
 import type { CancelAnswerMessage, CancelMessage, ControlMessage } from '../../core/feed-protocol.ts';
+import { Questions } from '../../core/questions.ts';
 import type { CancelQuestion, CancelRelay } from './cancel-relay.ts';
 
 /** One connection of a worker to the feed. */
@@ -20,15 +20,15 @@ export interface CancellingWorker {
 export class WorkerCancels {
   readonly #relay: CancelRelay | null;
   readonly #followers = new Set<Follower>();
-  readonly #questions = new CancelQuestions<Follower>();
+  readonly #questions = new Questions<Follower, CancelAnswer>();
 
   constructor(relay: CancelRelay | null) {
     this.#relay = relay;
   }
 
-  /** Answers how to stop listening to the other replicas. */
+  /** Returns how to stop listening to the other replicas. */
   listen(): () => void {
-    return this.#relay?.listen((question, done) => this.#askWorkers([...this.#followers], question, done)) ?? nothing;
+    return this.#relay?.listen((question) => this.#askWorkers([...this.#followers], question)) ?? nothing;
   }
 
   join(send: (message: ControlMessage) => void): CancellingWorker {
@@ -36,7 +36,9 @@ export class WorkerCancels {
     this.#followers.add(follower);
     return {
       asked: ({ id, key, address }) => {
-        this.#askAll(follower, { key, address }, (answer) => send({ kind: 'cancel-answered', id, ...answer }));
+        void this.#askAll(follower, { key, address }).then((answer) => {
+          send({ kind: 'cancel-answered', id, ...answer });
+        });
       },
       answered: ({ id, isFound, passedThrough }) => this.#questions.answered(follower, id, { isFound, passedThrough }),
       left: () => {
@@ -46,27 +48,28 @@ export class WorkerCancels {
     };
   }
 
-  /** As soon as one has found it, or when this replica and all others have answered. */
-  #askAll(asker: Follower, question: CancelQuestion, done: (answer: CancelAnswer) => void): void {
-    const answers: CancelAnswer[] = [];
-    const answered = (answer: CancelAnswer): void => {
-      if (answers.some(({ isFound }) => isFound)) return;
-      answers.push(answer);
-      if (answer.isFound) done(answer);
-      else if (answers.length === 2) done(mergeCancelAnswers(answers));
-    };
+  /** Resolves as soon as one has found it, or when this replica and all others have answered. */
+  #askAll(asker: Follower, question: CancelQuestion): Promise<CancelAnswer> {
     const others = [...this.#followers].filter((follower) => follower !== asker);
-    this.#askWorkers(others, question, answered);
-    if (this.#relay === null) answered(mergeCancelAnswers([]));
-    else this.#relay.ask(question, answered);
+    const asked = [this.#askWorkers(others, question)];
+    if (this.#relay !== null) asked.push(this.#relay.ask(question));
+    return new Promise((resolve) => {
+      for (const each of asked) void each.then((answer) => (answer.isFound ? resolve(answer) : undefined));
+      void Promise.all(asked).then((answers) => resolve(mergeCancelAnswers(answers)));
+    });
   }
 
-  #askWorkers(workers: readonly Follower[], question: CancelQuestion, done: (answer: CancelAnswer) => void): void {
-    const say = (id: number, { send }: Follower): boolean => {
-      send({ kind: 'cancel', id, ...question });
-      return true;
-    };
-    this.#questions.ask(workers, say, done);
+  async #askWorkers(workers: readonly Follower[], question: CancelQuestion): Promise<CancelAnswer> {
+    const replies = await this.#questions.ask({
+      parties: () => workers,
+      say(id, followers) {
+        for (const { send } of followers) send({ kind: 'cancel', id, ...question });
+        return true;
+      },
+      timeoutMs: CANCEL_ANSWER_MS,
+      isEnough: ({ isFound }) => isFound,
+    });
+    return cancelAnswerOf(replies);
   }
 }
 

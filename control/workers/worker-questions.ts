@@ -1,5 +1,5 @@
-import { pause } from '../../core/abort.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
+import { Questions } from '../../core/questions.ts';
 import type { WorkerName } from '../../core/worker-name.ts';
 
 /** A worker answers from memory: one that does not by then is busy with something else, or gone. */
@@ -30,52 +30,35 @@ interface Follower {
   readonly ask: (id: number, uid: string) => void;
 }
 
-interface Asked {
-  readonly waitsFor: Set<Follower>;
-  readonly answers: Map<Follower, PodConnections | null>;
-  readonly answered: AbortController;
-}
-
 export function createWorkerQuestions(): WorkerQuestions {
   const followers = new Set<Follower>();
-  const open = new Map<number, Asked>();
-  let lastId = 0;
-
-  function settle(asked: Asked, follower: Follower): void {
-    asked.waitsFor.delete(follower);
-    if (asked.waitsFor.size === 0) asked.answered.abort();
-  }
-
+  const questions = new Questions<Follower, PodConnections | null>();
   return {
     join(worker, ask) {
       const follower: Follower = { worker, ask };
       followers.add(follower);
       return {
-        told(id, connections) {
-          const asked = open.get(id);
-          if (asked?.waitsFor.has(follower) !== true) return;
-          asked.answers.set(follower, connections);
-          settle(asked, follower);
-        },
+        told: (id, connections) => questions.answered(follower, id, connections),
         leave() {
           followers.delete(follower);
-          for (const asked of open.values()) settle(asked, follower);
+          questions.left(follower);
         },
       };
     },
     async ask(uid) {
-      const id = ++lastId;
-      const asked: Asked = {
-        waitsFor: new Set(followers),
-        answers: new Map(),
-        answered: new AbortController(),
+      const asked = [...followers];
+      const { answers, missing } = await questions.ask({
+        parties: () => asked,
+        say(id, parties) {
+          for (const { ask } of parties) ask(id, uid);
+          return true;
+        },
+        timeoutMs: ANSWER_MS,
+      });
+      return {
+        answers: [...answers].map(([{ worker }, connections]) => ({ worker, connections })),
+        missing: missing.map(({ worker }) => worker),
       };
-      open.set(id, asked);
-      for (const { ask } of followers) ask(id, uid);
-      if (asked.waitsFor.size > 0) await pause(ANSWER_MS, asked.answered.signal);
-      open.delete(id);
-      const answers = [...asked.answers].map(([{ worker }, connections]) => ({ worker, connections }));
-      return { answers, missing: [...asked.waitsFor].map(({ worker }) => worker) };
     },
   };
 }

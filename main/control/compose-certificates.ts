@@ -27,7 +27,7 @@ export async function composeCertificates(base: ControlBase): Promise<Certificat
   const { store, lock, replicas } = database;
   const dnsSettings = await dnsSettingsOf(config.acme?.dns ?? null, config.podEnvironment.path);
   const served = new ServedCertificates(['files', 'wildcard', 'per-host', 'development']);
-  const challenges = createChallengesEverywhere({ served, replicas, clock });
+  const challenges = createChallengesEverywhere({ served, replicas });
   const manager = createCertificateManager({
     store,
     vault: keys.vault,

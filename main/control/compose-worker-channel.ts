@@ -26,7 +26,7 @@ export function composeWorkerChannel(base: ControlBase, certificates: Certificat
   const { link, config, database, keys, opened, feed, clock, log } = base;
   const { replicas } = database;
   const { orchestrator, podNetworks } = opened;
-  const routable = createRoutableEverywhere({ feed, replicas, clock });
+  const routable = createRoutableEverywhere({ feed, replicas });
   const questions = createWorkerQuestions();
   const connections = createPodConnectionsReader({ questions, replicas, clock });
   const counts = createWorkerMetrics();

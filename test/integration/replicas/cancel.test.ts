@@ -13,7 +13,7 @@ import { serveFeed } from '../../../control/workers/feed-server.ts';
 import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
-import { CANCEL_ANSWER_MS } from '../../../core/cancel-questions.ts';
+import { CANCEL_ANSWER_MS } from '../../../core/cancel-answer.ts';
 import { podKey } from '../../../core/ids.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { createGateway } from '../../../proxy/gateway.ts';

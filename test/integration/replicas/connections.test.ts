@@ -180,7 +180,11 @@ test('refusals show with reason, address and request id, in the order of time - 
 test('a replica that does not answer is named; rubbish on the bus is passed over', async () => {
   const { replicas } = two.database;
   const topic: ReplicaTopic = 'connections';
-  for (const message of [null, 7, 'x', [], {}, { id: 1 }, { id: 'x', to: 'one', seen: {} }, { id: 'x', uid: 3 }]) {
+  const rubbish = [
+    ...[null, 7, 'x', [], {}, { questions: 1 }, { questions: [null, 'x', { id: 'x', value: 'uid' }] }],
+    ...[{ questions: [{ id: 1, value: { uid: 3 } }] }, { to: 'one', answers: [{ id: 1, value: { seen: {} } }] }],
+  ];
+  for (const message of rubbish) {
     replicas.publish(topic, message);
   }
   const ghost = await openRedisDatabase({ url: redis.url, site: 'test', replicaId: 'ghost', log });

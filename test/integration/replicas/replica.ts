@@ -147,7 +147,7 @@ export class Replica {
       isStoreHealthy: async (signal) => (await this.judge.judge(signal)).trust.kind === 'healthy',
     });
     this.leadership = createLeadership({ lock, name: 'health', clock, log: silentLog, ...LEASE });
-    this.routable = createRoutableEverywhere({ feed: this.feed, replicas, clock });
+    this.routable = createRoutableEverywhere({ feed: this.feed, replicas });
     const health = createHealthLoop({
       usageAudit: createUsageAudit(createUsageOf(() => false)),
       reseal: async () => undefined,

@@ -143,9 +143,17 @@ test('nonsense on the bus is passed over', async () => {
     '{}',
     JSON.stringify({ from: 'x', topic: 'other', message: 1 }),
     JSON.stringify({ from: 'x', topic: 'routable', message: null }),
-    JSON.stringify({ from: 'x', topic: 'routable', message: { questions: [null, 1, {}, { id: 'i', run: 'r' }] } }),
-    JSON.stringify({ from: 'x', topic: 'routable', message: { to: 'one', answers: [null, { id: 'i', late: 3 }] } }),
-    JSON.stringify({ from: 'x', topic: 'cancel', message: { key: 1, address: 'localhost' } }),
+    JSON.stringify({
+      from: 'x',
+      topic: 'routable',
+      message: { questions: [null, 1, {}, { id: 1, value: { run: 'r' } }] },
+    }),
+    JSON.stringify({ from: 'x', topic: 'routable', message: { to: 'one', answers: [null, { id: 1, value: 3 }] } }),
+    JSON.stringify({
+      from: 'x',
+      topic: 'cancel',
+      message: { questions: [{ id: 1, value: { key: 1, address: 'localhost' } }] },
+    }),
     'x'.repeat(100_000),
   ];
   for (const text of nonsense) await admin.send('PUBLISH', 'podgate:{test}:bus', text);

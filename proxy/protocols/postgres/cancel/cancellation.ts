@@ -1,7 +1,12 @@
 import type { Socket } from 'node:net';
-import { type CancelAnswer, mergeCancelAnswers } from '../../../../core/cancel-answer.ts';
-import { CancelQuestions } from '../../../../core/cancel-questions.ts';
+import {
+  CANCEL_ANSWER_MS,
+  type CancelAnswer,
+  cancelAnswerOf,
+  mergeCancelAnswers,
+} from '../../../../core/cancel-answer.ts';
 import type { Clock } from '../../../../core/clock.ts';
+import { Questions } from '../../../../core/questions.ts';
 import type { Route } from '../../../../core/route.ts';
 import type { Counters } from '../../../telemetry/counters.ts';
 import { introduceCanceller } from '../../../proxy-protocol/introduce-client.ts';
@@ -41,7 +46,7 @@ const OTHERS = ['others'] as const;
 export class Cancellation {
   readonly keys = new CancelKeys();
   readonly #passedThrough = new PassedThroughSessions();
-  readonly #asked = new CancelQuestions<(typeof OTHERS)[number]>();
+  readonly #asked = new Questions<(typeof OTHERS)[number], CancelAnswer>();
   readonly #options: CancellationOptions;
   readonly #limit: GuessLimit;
   readonly #underWay = new Map<string, number>();
@@ -106,14 +111,12 @@ export class Cancellation {
     } else if (!this.#cancel(key, address, done)) {
       if (this.#limit.missed(address)) {
         counters.cancels.unknown++;
-        this.#asked.ask(
-          OTHERS,
-          (id) => ask(id, key, address),
-          (answer) => {
-            if (answer.isFound) done();
-            else this.#passOn(key, address, mergeCancelAnswers([answer, this.#notFound(address)]), done);
-          },
-        );
+        const say = (id: number): boolean => ask(id, key, address);
+        void this.#asked.ask({ parties: () => OTHERS, say, timeoutMs: CANCEL_ANSWER_MS }).then((replies) => {
+          const answer = cancelAnswerOf(replies);
+          if (answer.isFound) done();
+          else this.#passOn(key, address, mergeCancelAnswers([answer, this.#notFound(address)]), done);
+        });
       } else {
         counters.cancels.slowed++;
         done();

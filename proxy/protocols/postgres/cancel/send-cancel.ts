@@ -1,4 +1,4 @@
-import { CANCEL_SEND_MS } from '../../../../core/cancel-questions.ts';
+import { CANCEL_SEND_MS } from '../../../../core/cancel-answer.ts';
 import type { Backend } from '../../../../core/route.ts';
 import { connectGuarded } from '../../../socket/connect-guarded.ts';
 import { onConnected } from '../../../socket/on-connected.ts';

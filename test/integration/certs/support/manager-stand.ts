@@ -41,7 +41,7 @@ export class Stand {
     const { store, lock, replicas } = database;
     const clock = { now: () => Date.now() + this.offsetMs, monotonicMs: () => performance.now() };
     const log = keepLines(this.lines);
-    const challenges = createChallengesEverywhere({ served: this.certificates, replicas, clock });
+    const challenges = createChallengesEverywhere({ served: this.certificates, replicas });
     const leadership = createLeadership({
       ...{ lock, name: 'certificates', clock, log },
       ...{ leaseMs: 2_000, renewEveryMs: 500, retryMs: 100 },
