@@ -141,25 +141,20 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     const info = { id: 'id', remoteAddress: '127.0.0.1', remotePort: 1, serverName: 'a.b', proof: null, tls: null };
     const pools = [pool, pool];
     const code = await new Promise<string>((resolve) => {
-      const exchange = new Exchange(
-        {
-          request: forwardedRequest(head, accepted, info, null),
-          // There when a kept connection is looked for and when it is dialled; gone after that.
-          poolNow: () => pools.shift() ?? null,
-        },
-        {
-          hasAnswered: false,
-          wantsBody: () => undefined,
-          onInterim: () => resolve('interim'),
-          onHead: () => resolve('answered'),
-          onData: () => true,
-          onFlush: () => undefined,
-          onEnd: () => resolve('answered'),
-          onUnreachable: ({ code }) => resolve(code),
-          onBroken: ({ code }) => resolve(code),
-          onUpgraded: () => resolve('upgraded'),
-        },
-      );
+      const exchange = new Exchange(forwardedRequest(head, accepted, info, null), {
+        hasAnswered: false,
+        // There when a kept connection is looked for and when it is dialed; gone after that.
+        poolNow: () => pools.shift() ?? null,
+        wantsBody: () => undefined,
+        onInterim: () => resolve('interim'),
+        onHead: () => resolve('answered'),
+        onData: () => true,
+        onFlush: () => undefined,
+        onEnd: () => resolve('answered'),
+        onUnreachable: ({ code }) => resolve(code),
+        onBroken: ({ code }) => resolve(code),
+        onUpgraded: () => resolve('upgraded'),
+      });
       exchange.start();
     });
     expect(code).toBe('MOVED');

@@ -28,7 +28,7 @@ export interface HttpConnection {
 export interface ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
-  /** See ExchangeOptions. */
+  /** See ExchangeClient. */
   poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
   /**
    * Takes a place at the pod. `done` gets what gives it back, or why there is none. A 'stream' beside others of

@@ -27,9 +27,12 @@ export type Examination =
  * 3.2, 6.1). The Host must be the server name the TLS connection was opened for: a wildcard certificate must not let one
  * connection walk into another pod.
  */
-export function examineRequest(head: RequestHead, serverName: string): Examination {
+export function examineRequest(
+  head: RequestHead,
+  serverName: string,
+  framing: Framing | string = requestFraming(head),
+): Examination {
   if (head.method === 'CONNECT' || head.method === 'TRACE') return { kind: 'bad-method' };
-  const framing = requestFraming(head);
   if (typeof framing === 'string') return { kind: 'malformed', reason: framing };
 
   const hosts = hostsOf(head.rawHeaders);

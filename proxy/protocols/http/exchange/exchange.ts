@@ -40,6 +40,8 @@ export interface ExchangeClient extends Pick<
 > {
   /** A byte of the answer is on its way to the client. */
   readonly hasAnswered: boolean;
+  /** Of the address at which the very same pod is to be dialed now; null when the route no longer leads to it. See Dial. */
+  poolNow(): UpstreamPool | null;
   /** More of the request's body can be taken (again). */
   wantsBody(): void;
   /** Nothing was answered yet: say so with a page. */
@@ -49,17 +51,9 @@ export interface ExchangeClient extends Pick<
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void;
 }
 
-export interface ExchangeOptions {
-  readonly request: OutgoingRequest;
-  /**
-   * Of the address at which the very same pod is to be dialled now; null when the route leads to it no more. See Dial.
-   */
-  readonly poolNow: () => UpstreamPool | null;
-}
-
 /** One request and its answer, between a client and a backend. */
 export class Exchange implements ResponseSink {
-  readonly #options: ExchangeOptions;
+  readonly #request: OutgoingRequest;
   readonly #client: ExchangeClient;
   #dialing: AbortController | null = null;
   #upstream: Upstream | null = null;
@@ -79,8 +73,8 @@ export class Exchange implements ResponseSink {
   /** performance.now() when a connection made for it was there; null while there is none, and when a kept one is used. */
   connectedMs: number | null = null;
 
-  constructor(options: ExchangeOptions, client: ExchangeClient) {
-    this.#options = options;
+  constructor(request: OutgoingRequest, client: ExchangeClient) {
+    this.#request = request;
     this.#client = client;
   }
 
@@ -91,13 +85,12 @@ export class Exchange implements ResponseSink {
 
   /** Cut now, the request may have been carried out, and it changes something. */
   get mayHaveHappened(): boolean {
-    return this.#upstream !== null && !SAFE.has(this.#options.request.method);
+    return this.#upstream !== null && !SAFE.has(this.#request.method);
   }
 
   start(): void {
-    const { poolNow, request } = this.#options;
     // An upgrade keeps its connection, half-close included: it gets one of its own.
-    const kept = request.upgrade === null ? (poolNow()?.take() ?? null) : null;
+    const kept = this.#request.upgrade === null ? (this.#client.poolNow()?.take() ?? null) : null;
     if (kept === null) void this.#dial();
     else {
       this.#usesKept = true;
@@ -140,19 +133,18 @@ export class Exchange implements ResponseSink {
   }
 
   async #dial(): Promise<void> {
-    const { poolNow, request } = this.#options;
     const dialing = new AbortController();
     this.#dialing = dialing;
     this.#usesKept = false;
     const dialed = await dial<UpstreamPool, Upstream>(
       {
         locate: () => {
-          const pool = poolNow();
+          const pool = this.#client.poolNow();
           return pool === null ? GONE : { kind: 'place', place: pool };
         },
         isSame: (a, b) => a === b,
         retryUntilMs: (pool) => pool.retryUntilMs,
-        open: (pool, signal) => pool.open(signal, request.upgrade !== null),
+        open: (pool, signal) => pool.open(signal, this.#request.upgrade !== null),
         close: (upstream) => upstream.close(),
       },
       dialing.signal,
@@ -167,7 +159,7 @@ export class Exchange implements ResponseSink {
   }
 
   #send(upstream: Upstream): void {
-    const { request } = this.#options;
+    const request = this.#request;
     this.#upstream = upstream;
     this.lastActivityMs = performance.now();
     if (!this.#usesKept) this.connectedMs = this.lastActivityMs;
@@ -259,7 +251,7 @@ export class Exchange implements ResponseSink {
 
   /** Most likely a kept connection was closed by the pod at this very moment. */
   #mayTryAgain(): boolean {
-    const { framing, method } = this.#options.request;
+    const { framing, method } = this.#request;
     if (this.#wasRepeated || !this.#usesKept || framing.kind !== 'none' || !IDEMPOTENT.has(method)) return false;
     this.#wasRepeated = true;
     return true;

@@ -16,7 +16,9 @@ import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
 import type { ExchangeFailure } from './exchange.ts';
 import { CHECK_FIRST, type Problem, problemOfApi, problemOfCode, problemOfRefusal } from '../responses/problem.ts';
 import { type RealClient, realClient } from './real-client.ts';
+import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead } from '../wire/head.ts';
+import { requestFraming } from '../wire/request-framing.ts';
 
 export interface JudgeOptions {
   readonly table: RouteTable;
@@ -63,11 +65,14 @@ export class Judge {
     this.#options = options;
   }
 
-  /** `number` counts the requests of the connection, from 1. */
-  judge(head: RequestHead, info: ConnectionInfo, number: number): Verdict {
+  judge(
+    head: RequestHead,
+    info: ConnectionInfo,
+    requestId: string,
+    framing: Framing | string = requestFraming(head),
+  ): Verdict {
     const { table, baseHosts, isStale, trustedProxies } = this.#options;
     const client = realClient(head.rawHeaders, info.remoteAddress, trustedProxies);
-    const requestId = number === 1 ? info.id : `${info.id}-${String(number)}`;
     const problem = (value: Problem, route: Route | null = null): Verdict => ({
       kind: 'problem',
       problem: value,
@@ -78,7 +83,7 @@ export class Judge {
       problem(this.#refused(code, { requestId, client }, host, route, info.proof), route);
 
     if (info.serverName === null) return refusal('route.unknown', null, null);
-    const request = examineRequest(head, info.serverName);
+    const request = examineRequest(head, info.serverName, framing);
     if (request.kind === 'malformed') return problem(problemOfCode('request.malformed', requestId, request.reason));
     if (request.kind === 'misdirected') return refusal('route.misdirected', info.serverName, null);
     if (request.kind === 'bad-method') {

@@ -1,7 +1,7 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
-import type { ConnectionParts, HttpConnection } from '../exchange/connection-parts.ts';
+import type { ConnectionParts, HttpClient, HttpConnection } from '../exchange/connection-parts.ts';
 import type { Problem } from '../responses/problem.ts';
 import { ClientStream } from './client-stream.ts';
 
@@ -29,6 +29,7 @@ const COUNT_MS = 10_000;
 export class ClientSession implements HttpConnection {
   readonly #socket: TLSSocket;
   readonly #info: ConnectionInfo;
+  readonly #client: HttpClient;
   readonly #parts: ConnectionParts;
   readonly #refusal: Problem | null;
   readonly #session: ServerHttp2Session;
@@ -41,6 +42,7 @@ export class ClientSession implements HttpConnection {
   constructor(socket: TLSSocket, info: ConnectionInfo, parts: ConnectionParts, refusal: Problem | null) {
     this.#socket = socket;
     this.#info = info;
+    this.#client = { info, socket };
     this.#parts = parts;
     this.#refusal = refusal;
     this.#deadlineMs = performance.now() + parts.limits.headersTimeoutMs;
@@ -95,7 +97,7 @@ export class ClientSession implements HttpConnection {
       endsHere: (flags & NGHTTP2_FLAG_END_STREAM) !== 0,
       number: this.#requests,
       isAlone: this.#streams.size === 0,
-      client: { info: this.#info, socket: this.#socket },
+      client: this.#client,
       parts: this.#parts,
       refusal: this.#refusal,
       onClosed: this.#onStreamClosed,
