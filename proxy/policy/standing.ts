@@ -1,5 +1,5 @@
 import type { Route } from '../../core/route.ts';
-import { barrierOf, type ClientIdentity, type TlsEnd } from './locate.ts';
+import { type ClientIdentity, refusalByPolicy, type TlsEnd } from './policies.ts';
 
 /** Whether a session that runs may go on, as the route is now. */
 export type Standing = 'stays' | 'route-gone' | 'client-refused';
@@ -22,7 +22,7 @@ export function standingOf(route: Route | undefined, { uid, identity, tlsEnd }: 
   if (route === undefined || route.uid !== uid) return 'route-gone';
   // Where TLS ends is a matter of the next connection, and no reason against this client.
   const isSameTls = (route.tls === 'passthrough') === (tlsEnd === 'pod');
-  if (isSameTls && barrierOf(route, identity, tlsEnd) !== null) return 'client-refused';
+  if (isSameTls && refusalByPolicy(route, identity, tlsEnd) !== null) return 'client-refused';
   switch (route.status) {
     case 'SHUTTING_DOWN':
     case 'STOPPED':

@@ -126,8 +126,6 @@ class Protocol implements HttpProtocol, ConnectionParts {
     const { address, passedOn } = verdict.client;
     telemetry.head = head;
     if (passedOn !== null) telemetry.clientAddress = address;
-    if (verdict.kind === 'problem') telemetry.id = verdict.problem.requestId;
-    else telemetry.id = verdict.requestId;
     if (verdict.kind === 'api') telemetry.isForApi = true;
     else if (verdict.route !== null) this.#options.telemetry.requestRouted(telemetry, verdict.route);
   }

@@ -4,7 +4,8 @@ import { addressKey } from '../../../core/address-key.ts';
 import { type Admission, ConnectionCounts } from '../../../proxy/limits/connection-counts.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../../proxy/limits/pod-places.ts';
 import { isAddressAllowed } from '../../../proxy/policy/ip-allow-list.ts';
-import { type ClientIdentity, locate } from '../../../proxy/policy/locate.ts';
+import { locate } from '../../../proxy/policy/locate.ts';
+import type { ClientIdentity } from '../../../proxy/policy/policies.ts';
 import type { ClientProof } from '../../../proxy/tls/client-proof.ts';
 import { chooseAlpn } from '../../../proxy/tls/alpn.ts';
 

@@ -5,7 +5,7 @@ import { type Backend, type Route, refusalOfStatus } from '../../../../core/rout
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import type { FullCode } from '../../../limits/pod-places.ts';
 import { refusalOfFailure } from '../../../dial/dial.ts';
-import { barrierOf } from '../../../policy/locate.ts';
+import { refusalByPolicy } from '../../../policy/policies.ts';
 import { describeRefusal } from '../../../connection/refusal.ts';
 import { GOODBYE_SENTENCES } from '../../../goodbye/goodbye.ts';
 import type { CutReason } from '../../../policy/standing.ts';
@@ -14,8 +14,10 @@ import type { Telemetry } from '../../../telemetry/telemetry.ts';
 import type { ClientProof } from '../../../tls/client-proof.ts';
 import { type GoodRequest, examineRequest, isMetricsPath } from './examine.ts';
 import type { ExchangeFailure } from './exchange.ts';
+import type { OwnResponse } from '../responses/own-response.ts';
 import { CHECK_FIRST, type Problem, problemOfApi, problemOfCode, problemOfRefusal } from '../responses/problem.ts';
 import { type RealClient, realClient } from './real-client.ts';
+import type { RequestPolicy } from './request-policy.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead } from '../wire/head.ts';
 import { requestFraming } from '../wire/request-framing.ts';
@@ -31,7 +33,11 @@ export interface JudgeOptions {
   /** Proxies whose X-Forwarded-For is believed; null = nobody's is. */
   readonly trustedProxies: BlockList | null;
   readonly telemetry: Pick<Telemetry, 'refused'>;
+  /** In this order, after the policies of all protocols. Default: none. */
+  readonly policies?: readonly RequestPolicy[];
 }
+
+const NO_POLICIES: readonly RequestPolicy[] = [];
 
 export type Accepted =
   | {
@@ -48,14 +54,15 @@ export type Accepted =
       readonly route: Route;
       readonly backend: Backend;
     };
-export interface Rejected {
-  readonly kind: 'problem';
-  readonly problem: Problem;
+/** The gateway responds in the pod's place. */
+export interface Refused {
+  readonly kind: 'refused';
+  readonly response: OwnResponse;
   readonly client: RealClient;
   /** Of the pod it was meant for, where that is known. */
   readonly route: Route | null;
 }
-export type Verdict = Rejected | Accepted;
+export type Verdict = Refused | Accepted;
 
 /** Where a request goes, or why it gets no further. Every request is judged by itself: kept connections see pods stop and move. */
 export class Judge {
@@ -71,35 +78,39 @@ export class Judge {
     requestId: string,
     framing: Framing | string = requestFraming(head),
   ): Verdict {
-    const { table, baseHosts, isStale, trustedProxies } = this.#options;
+    const { table, baseHosts, isStale, trustedProxies, policies = NO_POLICIES } = this.#options;
     const client = realClient(head.rawHeaders, info.remoteAddress, trustedProxies);
-    const problem = (value: Problem, route: Route | null = null): Verdict => ({
-      kind: 'problem',
-      problem: value,
+    const refused = (response: OwnResponse, route: Route | null = null): Verdict => ({
+      kind: 'refused',
+      response,
       client,
       route,
     });
     const refusal = (code: RefusalCode, host: string | null, route: Route | null): Verdict =>
-      problem(this.#refused(code, { requestId, client }, host, route, info.proof), route);
+      refused(this.#refused(code, { requestId, client }, host, route, info.proof), route);
 
     if (info.serverName === null) return refusal('route.unknown', null, null);
     const request = examineRequest(head, info.serverName, framing);
-    if (request.kind === 'malformed') return problem(problemOfCode('request.malformed', requestId, request.reason));
+    if (request.kind === 'malformed') return refused(problemOfCode('request.malformed', requestId, request.reason));
     if (request.kind === 'misdirected') return refusal('route.misdirected', info.serverName, null);
     if (request.kind === 'bad-method') {
-      return problem(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not served.'));
+      return refused(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not served.'));
     }
     if (baseHosts().has(request.host)) {
       if (!isMetricsPath(request.target)) return { kind: 'api', request, requestId, client };
       const hint = 'Metrics are for the inside of the installation only.';
-      return problem({ ...problemOfCode('api.not-found', requestId, hint), style: 'envelope' });
+      return refused({ ...problemOfCode('api.not-found', requestId, hint), style: 'envelope' });
     }
     const route = table.get(request.host);
     if (route === undefined) return refusal('route.unknown', request.host, null);
     // The stanza's protocol was changed while this connection was kept: a new one is read anew.
     if (route.protocol !== 'http') return refusal('route.misdirected', request.host, route);
-    const barrier = barrierOf(route, { remoteAddress: client.address, proof: info.proof }, 'gateway');
+    const barrier = refusalByPolicy(route, { remoteAddress: client.address, proof: info.proof }, 'gateway');
     if (barrier !== null) return refusal(barrier, request.host, route);
+    for (const policy of policies) {
+      const response = policy({ head, request, requestId, client, route });
+      if (response !== null) return refused(response, route);
+    }
     if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
     if (isStale()) return refusal('route.unreachable', request.host, route);
     return { kind: 'pod', request, requestId, client, route, backend: route.backend };
@@ -124,8 +135,8 @@ export class Judge {
   }
 
   /** It is cut before an answer has begun, since the route has changed or this gateway ends. */
-  cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean): Problem {
-    if (verdict.kind === 'problem') return verdict.problem;
+  cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean): OwnResponse {
+    if (verdict.kind === 'refused') return verdict.response;
     const problem = this.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened });
     if (reason !== 'drained' || mayHaveHappened) return problem;
     return { ...problem, ...GOODBYE_SENTENCES.drained };

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
-import type { Problem } from '../responses/problem.ts';
+import type { OwnResponse } from '../responses/own-response.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
 import type { HttpClient } from './connection-parts.ts';
@@ -54,7 +54,7 @@ export interface RequestCarrier<R extends ResponseWriter> {
   /** The pod takes (more of) the body. */
   wantsBody(): void;
   /** Sends a complete response of the gateway. */
-  respond(problem: Problem): void;
+  respond(response: OwnResponse): void;
   /** The pod's response is complete. */
   onResponseEnd(): void;
   /** The pod's response broke off: what there is of it is delivered, and must not look complete. */

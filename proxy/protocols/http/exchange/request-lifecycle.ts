@@ -3,7 +3,8 @@ import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import { StallWatch } from '../../../limits/stall-watch.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
-import { noteProblem, type Problem, problemOfCode } from '../responses/problem.ts';
+import { noteResponse, type OwnResponse } from '../responses/own-response.ts';
+import { problemOfCode } from '../responses/problem.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import { expectsContinue } from '../wire/connection-header.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
@@ -110,8 +111,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     const { info } = this.#carrier.client;
     const verdict = judge.judge(this.head, info, this.telemetry.id, framing);
     this.#parts.judged(this.telemetry, this.head, verdict);
-    if (verdict.kind === 'problem') {
-      this.refuse(verdict.problem);
+    if (verdict.kind === 'refused') {
+      this.refuse(verdict.response);
       return;
     }
     const objection = this.#carrier.accept(verdict, this.head);
@@ -164,11 +165,11 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   }
 
   /** Responds in the pod's place, if the client can still be sent a response. */
-  refuse(problem: Problem): void {
+  refuse(response: OwnResponse): void {
     if (!this.#carrier.canRespond) return;
-    noteProblem(this.telemetry, problem);
+    noteResponse(this.telemetry, response);
     this.#leave(REFUSED);
-    this.#carrier.respond(problem);
+    this.#carrier.respond(response);
   }
 
   /** The response has been handed over, or the carrier is gone: gives the place back and reports the request. Once. */

@@ -10,8 +10,9 @@ import { type Accepted, speaksH2c } from '../exchange/judge.ts';
 import type { CarrierTraits, RequestCarrier } from '../exchange/request-carrier.ts';
 import { RequestLifecycle } from '../exchange/request-lifecycle.ts';
 import type { OutgoingRequest } from '../exchange/upstream.ts';
+import { noteResponse, type OwnResponse, renderResponse } from '../responses/own-response.ts';
 import { rawResponse, renderProblem } from '../responses/page.ts';
-import { type HttpErrorCode, noteProblem, type Problem, problemOfCode } from '../responses/problem.ts';
+import { type HttpErrorCode, problemOfCode } from '../responses/problem.ts';
 import { createBodyReader, type Framing } from '../wire/body-reader.ts';
 import { acceptOf, persists, upgradeOf } from '../wire/connection-header.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
@@ -216,12 +217,12 @@ export class ClientConnection implements HttpConnection, RequestHandler, Request
     this.#reader.resume();
   }
 
-  respond(problem: Problem): void {
+  respond(response: OwnResponse): void {
     const state = this.#state;
     if (state.phase !== 'request') return;
     const { request, framing } = state;
     const { head, telemetry } = request;
-    const rendered = renderProblem(problem, acceptOf(head), this.#parts.version);
+    const rendered = renderResponse(response, acceptOf(head), this.#parts.version);
     if (head.method !== 'HEAD') telemetry.bytesOut = rendered.body.length;
     if (isFinalResponse(rendered.status, head, this.#reader.isBodyRead ? null : framing)) this.#keepsAlive = false;
     const bytes = ownResponse(rendered, head, this.#keepsAlive);
@@ -317,7 +318,7 @@ export class ClientConnection implements HttpConnection, RequestHandler, Request
   #refuse(code: HttpErrorCode): void {
     const problem = problemOfCode(code, this.#info.id, 'The connection is closed.');
     const telemetry = this.#parts.began(this.#info, 'http/1.1');
-    noteProblem(telemetry, problem);
+    noteResponse(telemetry, problem);
     this.#parts.ended(telemetry);
     this.#end(rawResponse(renderProblem(problem, '', this.#parts.version)));
   }

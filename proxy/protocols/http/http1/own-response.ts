@@ -1,4 +1,4 @@
-import { type RenderedProblem } from '../responses/page.ts';
+import type { RenderedResponse } from '../responses/page.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import { expectsContinue } from '../wire/connection-header.ts';
 import type { RequestHead } from '../wire/head.ts';
@@ -11,7 +11,7 @@ const FINAL_STATUSES: ReadonlySet<number> = new Set([400, 408, 421]);
 
 /** The bytes of a response of the gateway to a request whose head was read. */
 export function ownResponse(
-  { status, headers, body }: RenderedProblem,
+  { status, headers, body }: RenderedResponse,
   { method }: RequestHead,
   keepsAlive: boolean,
 ): Buffer {

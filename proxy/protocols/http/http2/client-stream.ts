@@ -8,7 +8,7 @@ import { type Accepted, speaksH2c } from '../exchange/judge.ts';
 import type { CarrierTraits, RequestCarrier } from '../exchange/request-carrier.ts';
 import { RequestLifecycle } from '../exchange/request-lifecycle.ts';
 import type { OutgoingRequest } from '../exchange/upstream.ts';
-import { renderProblem } from '../responses/page.ts';
+import { type OwnResponse, renderResponse } from '../responses/own-response.ts';
 import { type Problem, problemOfCode } from '../responses/problem.ts';
 import { acceptOf, upgradeOf } from '../wire/connection-header.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
@@ -175,14 +175,14 @@ export class ClientStream implements RequestCarrier<Http2Response> {
     this.#stream.resume();
   }
 
-  respond(problem: Problem): void {
+  respond(response: OwnResponse): void {
     const stream = this.#stream;
     const { head, telemetry } = this.#request;
-    if (isGrpc(head)) {
+    if (response.kind === 'problem' && isGrpc(head)) {
       const options = { endStream: true, sendDate: false };
-      stream.respond(grpcRefusal(problem), options);
+      stream.respond(grpcRefusal(response), options);
     } else {
-      const { status, headers, body } = renderProblem(problem, acceptOf(head), this.#parts.version);
+      const { status, headers, body } = renderResponse(response, acceptOf(head), this.#parts.version);
       const fields = headers.map((part, index) => (index % 2 === 0 ? part.toLowerCase() : part));
       const options = { endStream: false, sendDate: false };
       stream.respond([':status', String(status), ...fields], options);

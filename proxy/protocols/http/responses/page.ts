@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import { headText, statusLine } from '../wire/write-head.ts';
 import type { Problem } from './problem.ts';
 
-export interface RenderedProblem {
+export interface RenderedResponse {
   readonly status: number;
   /** Flat name, value list, Content-Length included. */
   readonly headers: readonly string[];
@@ -13,7 +13,7 @@ export interface RenderedProblem {
  * An error page as HTML or JSON by what the client accepts (HTML only when it asks for it by name: programs mostly send
  * no Accept or any type). `version` is the API's, for its envelope.
  */
-export function renderProblem(problem: Problem, accept: string, version: string | null): RenderedProblem {
+export function renderProblem(problem: Problem, accept: string, version: string | null): RenderedResponse {
   const html = problem.style === 'page' && /\btext\/html\b/i.test(accept);
   const body = Buffer.from(html ? htmlOf(problem) : jsonOf(problem, version), 'utf8');
   const headers = [
@@ -35,7 +35,7 @@ export function renderProblem(problem: Problem, accept: string, version: string 
 }
 
 /** A whole HTTP/1.1 response that ends its connection, for a socket that no HTTP server looks after. */
-export function rawResponse({ status, headers, body }: RenderedProblem): Buffer {
+export function rawResponse({ status, headers, body }: RenderedResponse): Buffer {
   return Buffer.concat([
     Buffer.from(headText(statusLine(status), [...headers, 'Connection', 'close']), 'latin1'),
     body,

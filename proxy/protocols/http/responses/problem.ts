@@ -1,6 +1,5 @@
 import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/errors.ts';
 import type { Refusal } from '../../../connection/refusal.ts';
-import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 
 /** The codes an HTTP client of the gateway can meet. */
 export type HttpErrorCode =
@@ -46,6 +45,7 @@ const RETRY_AFTER_S: Readonly<Partial<Record<HttpErrorCode, number>>> = {
 
 /** One error answer, not yet in a wire format. */
 export interface Problem {
+  readonly kind: 'problem';
   readonly status: number;
   readonly code: HttpErrorCode | 'api.unavailable';
   /** What happened and why. */
@@ -60,15 +60,9 @@ export interface Problem {
   readonly style: 'page' | 'envelope';
 }
 
-/** That is how the request was answered. */
-export function noteProblem(telemetry: RequestTelemetry, { status, code }: Problem): void {
-  telemetry.status = status;
-  telemetry.code = code;
-  telemetry.end = 'refused';
-}
-
 export function problemOfRefusal(refusal: Refusal): Problem {
   return {
+    kind: 'problem',
     status: HTTP_STATUS[refusal.code],
     code: refusal.code,
     message: refusal.message,
@@ -82,6 +76,7 @@ export function problemOfRefusal(refusal: Refusal): Problem {
 
 export function problemOfCode(code: HttpErrorCode, requestId: string, hint: string): Problem {
   return {
+    kind: 'problem',
     status: HTTP_STATUS[code],
     code,
     message: ERRORS[code].message,
@@ -99,6 +94,7 @@ export const CHECK_FIRST = 'It may have carried out the request: check before yo
 /** The control child is away (it restarts by itself) or broke off: nothing a client did. */
 export function problemOfApi(status: 502 | 503, requestId: string, mayHaveHappened: boolean): Problem {
   return {
+    kind: 'problem',
     status,
     code: 'api.unavailable',
     message: ERRORS['api.unavailable'].message,

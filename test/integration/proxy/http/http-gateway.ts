@@ -17,6 +17,7 @@ import {
   type WaitingPod,
   createHttpProtocol,
 } from '../../../../proxy/protocols/http/http-protocol.ts';
+import type { RequestPolicy } from '../../../../proxy/protocols/http/exchange/request-policy.ts';
 import { DEFAULT_SESSION_POLICY, RunningSessions } from '../../../../proxy/session/running-sessions.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 import { silentLog } from '../../../support/silent-log.ts';
@@ -38,6 +39,7 @@ export class HttpGateway {
   notifyWorkers: (waiting: WaitingPod) => void = () => undefined;
   /** Called before a place at a pod is counted, which may be later. */
   onAcquire: (count: () => void) => void = (count) => count();
+  readonly policies: RequestPolicy[] = [];
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
@@ -74,6 +76,7 @@ export class HttpGateway {
       acquireAddress: (_address, done) => done(true),
       releaseAddress: () => undefined,
       trustedProxies: null,
+      policies: this.policies,
       notifyWorkers: (waiting) => this.notifyWorkers(waiting),
       telemetry: createTelemetry({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
       log: silentLog,
