@@ -173,7 +173,7 @@ class GatewayWorker implements Gateway {
           // A server that never listens does not watch its own timeouts.
           connection.setDeadline(REDIRECT_CONNECTION_MS, () => this.#registry.close(connection, 'deadline'));
           redirect.emit('connection', raw);
-          // Whoever looked at the first bytes may have left the socket paused.
+          // The reader of the first bytes may have left the socket paused.
           if (raw.readableFlowing === false) raw.resume();
         });
       },

@@ -35,9 +35,9 @@ export function lends(socket: Socket): boolean {
 }
 
 /**
- * From now on what is read goes to `tap`, and past the stream: what that does at each read for readers that may come and
- * go costs a fifth of a session's CPU time (measured). Node hands each read to `push`, which belongs to whoever implements
- * a stream. Ends and errors are told by the stream's events as ever. What the stream has in store is to be read before.
+ * From now on what is read goes to `tap` and bypasses the stream, whose work at each read costs a fifth of a session's CPU
+ * time (measured). Node hands each read to `push`, which is a method for implementations of streams. Ends and errors are
+ * still reported by the stream's events. What the stream has buffered must be read before.
  */
 export function tap(socket: Socket, taken: Tap): void {
   if (taps.has(socket)) taps.set(socket, taken);

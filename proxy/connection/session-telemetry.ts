@@ -3,7 +3,7 @@ import type { StanzaConnections } from '../../core/pod-connections.ts';
 import type { Route } from '../../core/route.ts';
 import type { SessionEnd } from './ends.ts';
 
-/** Changed in place, by whoever has something under way at the stanza. */
+/** Changed in place, by everything in progress at the stanza. */
 export type StanzaCounts = { -readonly [Name in keyof StanzaConnections]: StanzaConnections[Name] };
 
 /** What is recorded of a session of TCP or Postgres, from its dial on. Times are of the gateway's monotonic clock. */

@@ -21,7 +21,7 @@ interface Account {
   readonly leases: Map<number, number>;
   readonly asked: Map<number, Asked>;
   askedMs: number;
-  /** Who wants one more, in turn. */
+  /** Those that wait for one more, in turn. */
   readonly waiting: number[];
   /** All leases are what is really held: nobody has a place that it does not need. */
   isExact: boolean;

@@ -5,7 +5,7 @@
 export type ToAllocator =
   /** One more is wanted than the worker has.. */
   | { readonly kind: 'ask'; readonly key: string; readonly limit: number; readonly held: number }
-  /** Answers the 'count' of that round. */
+  /** The reply to the 'count' of that round. */
   | { readonly kind: 'held'; readonly key: string; readonly round: number; readonly held: number }
   /** It has so many fewer. */
   | { readonly kind: 'give'; readonly key: string; readonly places: number };

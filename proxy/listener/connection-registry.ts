@@ -131,8 +131,8 @@ export class ConnectionRegistry {
   }
 
   /**
-   * A flood of connections that come no further must not keep others out: the oldest of them makes room. Who does his
-   * handshake in earnest is through long before it is his turn.
+   * A flood of connections that come no further must not keep others out: the oldest of them makes room.
+   * Genuine handshakes finish before they become the oldest.
    */
   #pushOut(): void {
     for (const connection of this.#attempts) {

@@ -26,7 +26,7 @@ import type { ConnectionRegistry } from './connection-registry.ts';
 
 /** TLS alert: fatal, illegal_parameter. What OpenSSL sends for a ClientHello that is too large for it. */
 const ALERT_TOO_LARGE = Buffer.from([0x15, 3, 3, 0, 2, 2, 47]);
-/** Who waits to be spoken to first (some protocols do) is refused without words after this. */
+/** A client that waits for the server to speak first (as in some protocols) is disconnected without a message after this. */
 const GUESS_MS = 3_000;
 
 export interface HttpsFrontOptions extends SessionOptions {
@@ -174,7 +174,7 @@ export class HttpsFront {
 
   #startTls(connection: Connection, hello: ClientHello): void {
     const route = this.#routeOf(hello.serverName);
-    // For one that is refused for want of a place the handshake is ours: he would read nothing otherwise.
+    // The gateway does the handshake of a client that gets no place: otherwise it could not read why.
     if (route?.tls === 'passthrough' && connection.admission === 'admitted') {
       this.#passThrough(connection, hello, route.host);
       return;
@@ -186,7 +186,7 @@ export class HttpsFront {
     }
     if (route !== null) this.#wantCertificate(route.host);
     connection.clientCa = route?.clientCa ?? null;
-    // Who has no place is only told so: in the plainer protocol, where there is a choice.
+    // A client without a place is only told so: in the plainer protocol, where there is a choice.
     const target = connection.admission === 'surplus' ? 'unknown' : this.#targetOf(hello.serverName);
     this.#shakeHands(connection, hello, target);
   }
@@ -201,8 +201,8 @@ export class HttpsFront {
   }
 
   /**
-   * Challenges of ACME servers go the same way: the pod looks after its certificate itself. One whose pod cannot be
-   * reached gets the best certificate there is here, and reads why if he goes on with it.
+   * Challenges of ACME servers go the same way: the pod manages its certificate itself. If the pod cannot be
+   * reached, the client gets the best certificate there is here, and reads why if it accepts that.
    */
   #passThrough(connection: Connection, hello: ClientHello, host: string): void {
     connection.phase = 'served';

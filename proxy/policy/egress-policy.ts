@@ -3,8 +3,8 @@ import { type AddressRange, parseAddressRange } from '../../core/address-range.t
 import type { EgressRules } from '../../core/egress.ts';
 
 /**
- * What no rule opens: what leads to this machine, to its link, to whoever gives it an identity, or to an address that is
- * hidden within another one. IPv4 mapped to IPv6 is judged as IPv4.
+ * What no rule opens: addresses of this machine and its link, metadata services, which give a machine its identity, and
+ * addresses that hide another one. IPv4 mapped to IPv6 is judged as IPv4.
  */
 const NEVER: readonly string[] = [
   // RFC 6890: "this network", loopback, link-local (with the metadata address of most clouds), IETF, multicast, reserved.

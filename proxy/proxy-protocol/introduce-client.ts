@@ -30,8 +30,8 @@ function certificateOf({ proof }: ConnectionInfo): ClientCertificate | null {
 }
 
 /**
- * The same for one who asks to cancel a session: his connection may be another worker's, and is closed, so that his
- * address is all that is known of it.
+ * The same for a client that cancels a session: its connection may be another worker's, and is closed, so only its
+ * address is known.
  */
 export function introduceCanceller(route: Route, address: string): Buffer | null {
   if (route.sendProxyProtocol === undefined) return null;

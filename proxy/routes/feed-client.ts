@@ -67,7 +67,7 @@ export class FeedClient {
     return this.#options.clock.monotonicMs() - this.#lastActivityMs <= FEED_FRESH_MS;
   }
 
-  /** Drops it while there is no control child, or while that does not read; answers whether it is on its way. */
+  /** Drops it while there is no control child, or while that does not read. Returns whether it was sent. */
   send(
     message: Extract<WorkerMessage, { kind: 'cancel' | 'cancel-answered' | 'counts' | 'certificate-wanted' }>,
   ): boolean {

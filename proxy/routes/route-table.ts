@@ -3,8 +3,9 @@ import { DEFAULT_ROUTE_WAITER_LIMITS, type RouteWait, type RouteWaiterLimits, Ro
 import { SharedTexts } from './shared-texts.ts';
 
 /**
- * Host name -> route, in memory, O(1). Only the feed client writes it. While what is known of pods' addresses is not
- * fresh, the routes it gives lead to the pods' services: whoever asks anew before he dials never meets another pod.
+ * Host name -> route, in memory, O(1). Only the feed client writes it. While what is known of pods' addresses is not fresh,
+ * the routes it returns lead to the pods' services: a caller that gets the route again before it dials never reaches
+ * another pod.
  */
 export class RouteTable {
   readonly #isFresh: () => boolean;

@@ -38,7 +38,7 @@ export interface SessionSteps {
    * used, or null. A client that goes away meanwhile has the backend destroyed.
    */
   readonly greet?: (backend: Socket, done: (problem: RefusalCode | null) => void) => void;
-  /** Who looks on from the backend's first byte; called right before bytes are passed on. */
+  /** Returns what observes the backend's bytes, from the first one; called right before bytes are passed on. */
   readonly watch?: (backend: Socket) => Observer | null;
   /** See splice. Default: there is none. */
   readonly goodbyes?: () => Goodbyes;

@@ -40,7 +40,7 @@ export class RunningSessions {
     this.#policy = policy;
   }
 
-  /** Answers what is to be called when the session has ended by itself; also after a cut, and more than once. */
+  /** Returns what is to be called when the session has ended by itself; also after a cut, and more than once. */
   add(session: RunningSession): () => void {
     const entry: Entry = { session, standing: 'stays', timer: undefined };
     let entries = this.#byHost.get(session.host);

@@ -33,7 +33,7 @@ export interface SpliceOptions {
 /**
  * Passes bytes both ways until both ends are done. The end of one direction is passed on and leaves the other open; a
  * slow reader slows its writer; what one side aborts is aborted on the other, so that a broken transfer never looks
- * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed. Answers how to cut it:
+ * whole. Owns both sockets from here on, `done` is called once, when the client's socket is closed. Returns how to cut it:
  * with the goodbyes of its protocol, or so that both sides see that it did not come to its end.
  */
 export function splice(
@@ -144,7 +144,7 @@ function pass(source: Socket, sink: Socket, observer: Observer | null, follower?
     return give(bytes);
   };
   tap(source, source instanceof TLSSocket && !usesAtOnce ? giveUntilBulk : give);
-  // Whoever had it before may have stopped reading.
+  // Its previous reader may have stopped reading.
   readOn(source);
   sink.on('drain', () => readOn(source));
   const passEnd = (): void => {

@@ -34,11 +34,11 @@ export function isOwnedIn(
       if (state === LISTEN) listeners.push(Number(uid));
       else if (remotePort === ours && LOOPBACK.has(address) && LOOPBACK.has(remote)) accepted = Number(uid);
     }
-    // Whoever listens on IPv4 gets the connection, whatever listens on IPv6 beside it.
+    // The listener on IPv4 gets the connection, whatever listens on IPv6 next to it.
     if (accepted !== null || listeners.length > 0) break;
   }
   if (accepted === connection.uid) return true;
-  // Until the program accepts it, some kernels say 0: then it waits at whoever listens.
+  // Until the program accepts the connection, some kernels report 0: then it is queued at the listener.
   return accepted === 0 && listeners.length > 0 && listeners.every((owner) => owner === connection.uid);
 }
 

@@ -5,7 +5,7 @@ const PLAIN = /^[ !#-[\]-~]*$/;
 const ESCAPED_LENGTH = 6;
 
 /**
- * A string as JSON in ASCII, cut to about `most` characters: whoever sent it can neither begin a line nor steer a
+ * A string as JSON in ASCII, cut to about `most` characters: its sender can neither begin a line nor control a
  * terminal, nor make it long.
  */
 export function jsonText(text: string, most: number): string {

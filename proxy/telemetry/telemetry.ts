@@ -48,7 +48,7 @@ export interface Telemetry {
   /** It is known which pod's it is. */
   requestRouted(request: RequestTelemetry, route: Route): void;
   requestEnded(request: RequestTelemetry): void;
-  /** The pod is about to be dialled. */
+  /** The pod is about to be dialed. */
   sessionBegan(route: Route): SessionTelemetry;
   /** The pod has taken the connection. */
   sessionConnected(session: SessionTelemetry, backend: NonNullable<SessionTelemetry['backend']>): void;

@@ -37,7 +37,7 @@ export class CertificateIndex {
     this.#defaultNames = names;
   }
 
-  /** Answers the entries that are gone. */
+  /** Returns the entries that are gone. */
   replace(certificates: readonly ServedCertificate[]): readonly CertificateEntry[] {
     const kept = new Set(certificates.map(({ id }) => id));
     return this.change(
@@ -46,7 +46,7 @@ export class CertificateIndex {
     );
   }
 
-  /** Answers the entries that are gone. */
+  /** Returns the entries that are gone. */
   change(set: readonly ServedCertificate[], removed: readonly string[]): readonly CertificateEntry[] {
     const gone = [...removed, ...set.map(({ id }) => id)].flatMap((id) => this.#remove(id) ?? []);
     for (const certificate of set) this.#add(certificate);

@@ -17,7 +17,7 @@ const CONTEXTS_READY_MAX = 4_096;
 /** RFC 8737 6.2. */
 export const ACME_TLS = 'acme-tls/1';
 
-/** Whoever asks on behalf of an ACME server asks for nothing else (RFC 8737 3). */
+/** Requested by ACME servers alone, which request nothing else (RFC 8737 3). */
 export function isAcmeValidation(offered: readonly string[]): boolean {
   return offered.length === 1 && offered[0] === ACME_TLS;
 }

@@ -67,7 +67,7 @@ export interface ConversationStep {
 
 /**
  * A Bolt server that refuses. Pure: bytes in, bytes out, whatever the bytes; knows no socket and no clock.
- * `address` (host:port) is where the refused name is dialled: the routing table says it in every role.
+ * `address` (host:port) is where the refused name is dialed: the routing table says it in every role.
  */
 export class BoltConversation {
   readonly #refusal: Refusal;
@@ -98,7 +98,7 @@ export class BoltConversation {
     return this.#phase.kind === 'over';
   }
 
-  /** Answers what follows the handshake. */
+  /** Returns what follows the handshake. */
   #shakeHands(bytes: Buffer): Buffer {
     const missing = HANDSHAKE_BYTES - this.#handshake.length;
     this.#handshake = Buffer.concat([this.#handshake, bytes.subarray(0, missing)]);

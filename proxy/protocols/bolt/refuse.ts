@@ -27,7 +27,7 @@ export function refuseBolt(socket: Duplex, refusal: Refusal, { deadlineMs, addre
       socket.off('data', onData);
       endWith(socket, step.bytes);
     } else if (step.bytes.length > 0 && !socket.write(step.bytes)) {
-      // Who does not read its answers is not read either.
+      // A client that does not read its responses is not read either.
       socket.pause();
       socket.once('drain', () => socket.resume());
     }

@@ -34,7 +34,7 @@ export function createRedirectServer(options: RedirectOptions): http.Server {
     {
       maxHeaderSize: DEFAULT_HTTP_LIMITS.headerBytes,
       headersTimeout: 10_000,
-      // Nothing here reads a body: whoever sends a slow one is cut.
+      // Nothing here reads a body: a client that sends a slow one is disconnected.
       requestTimeout: 10_000,
       keepAliveTimeout: 5_000,
       connectionsCheckingInterval: 2_000,

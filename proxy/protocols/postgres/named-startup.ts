@@ -40,7 +40,7 @@ export function parseNamedStartup(bytes: Buffer, isPostgres: (host: string) => b
   if (parsed.kind === 'reject') return reject('malformed');
   const { length, parameters } = parsed.value;
   const [options, users] = ['options', 'user'].map((name) => parameters.filter((one) => one.name === name));
-  // A server takes the last of two; whoever reads the first would be told apart from it.
+  // A server uses the last of two; a reader that uses the first would disagree with it.
   if ((options?.length ?? 0) > 1 || users?.length !== 1) return reject('malformed');
   const named = nameByOptions(parameters, options?.[0]) ?? nameByUser(parameters, users[0]?.value ?? '', isPostgres);
   if (typeof named === 'string') return reject(named);

@@ -9,18 +9,18 @@ import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
 import type { RequestHead } from '../wire/head.ts';
 
-/** Who asks. */
+/** The client of a connection. */
 export interface HttpClient {
   readonly info: ConnectionInfo;
-  /** His TLS socket. */
+  /** The TLS socket. */
   readonly socket: Socket;
 }
 
 /** A client's connection, whatever version of HTTP it speaks. */
 export interface HttpConnection {
-  /** Called now and then: who is late is let go. */
+  /** Called at intervals: clients that are late are disconnected. */
   checkDeadlines(nowMs: number): void;
-  /** Ends a connection on which nothing is under way; another ends with its last answer. */
+  /** Ends an idle connection; another ends with its last response. */
   close(): void;
 }
 
@@ -44,9 +44,9 @@ export interface ConnectionParts {
   ): void;
   /** No further request is taken. */
   isClosing(): boolean;
-  /** A request, or a tunnel, is under way; and no more. */
+  /** A request or tunnel has begun; `ended`: it is over. */
   began(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry;
-  /** Notes whose it is, or why it is refused. */
+  /** Records whose it is. */
   judged(telemetry: RequestTelemetry, head: RequestHead, verdict: Verdict): void;
   ended(telemetry: RequestTelemetry): void;
   gone(connection: HttpConnection, info: ConnectionInfo): void;

@@ -9,24 +9,24 @@ import type { ResponseHead } from '../wire/head.ts';
 /** RFC 9110 9.2.2: what may be sent again after a kept connection turned out to be closed. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
-/** RFC 9110 9.2.1: whoever asks changes nothing. */
+/** RFC 9110 9.2.1: such a request changes nothing. */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
-/** How often a request is sent again that the pod says it did nothing with. */
+/** How often a request is sent again that the pod says it did not process. */
 const UNPROCESSED_MAX = 3;
-/** What is kept of a body for that; a longer one is not sent again. */
+/** How much of a body is kept for that; a longer one is not sent again. */
 const REPLAYED_BYTES = 64 * 1024;
 
 /** The route does not lead to the pod any more. */
 const GONE = { kind: 'refused', code: 'route.unreachable' } as const;
 
-/** Why there is no answer, or no whole one. */
+/** Why there is no response, or no complete one. */
 export interface ExchangeFailure {
   readonly code: string;
-  /** The rule of HTTP that the answer breaks, as a sentence; null when it did not come, or broke off. */
+  /** The rule of HTTP that the response breaks, as a sentence; null when it did not come, or broke off. */
   readonly rule: string | null;
   /** The backend may have carried out the request, and the request changes something. */
   readonly mayHaveHappened: boolean;
-  /** The backend has said that it did nothing with the request. */
+  /** The backend has said that it did not process the request. */
   readonly isUnprocessed: boolean;
 }
 
@@ -38,20 +38,20 @@ export interface ExchangeClient extends Pick<
   ResponseSink,
   'onInterim' | 'onHead' | 'takesLentBytes' | 'onData' | 'onFlush' | 'onEnd'
 > {
-  /** A byte of the answer is on its way to the client. */
+  /** A byte of the response was written to the client. */
   readonly hasAnswered: boolean;
   /** Of the address at which the very same pod is to be dialed now; null when the route no longer leads to it. See Dial. */
   poolNow(): UpstreamPool | null;
   /** More of the request's body can be taken (again). */
   wantsBody(): void;
-  /** Nothing was answered yet: say so with a page. */
+  /** No response has begun: the client is to get an error page. */
   onUnreachable(failure: ExchangeFailure): void;
-  /** The answer broke off. */
+  /** The response broke off. */
   onBroken(failure: ExchangeFailure): void;
   onUpgraded(head: ResponseHead, backend: Socket, rest: Buffer): void;
 }
 
-/** One request and its answer, between a client and a backend. */
+/** One request and its response, between a client and a backend. */
 export class Exchange implements ResponseSink {
   readonly #request: OutgoingRequest;
   readonly #client: ExchangeClient;
@@ -68,7 +68,7 @@ export class Exchange implements ResponseSink {
   #bodyEnd: readonly string[] | null = null;
   #unprocessed = 0;
   #isRepeating = false;
-  /** performance.now() of the last word of the backend. */
+  /** performance.now() when the backend last sent something. */
   lastActivityMs = performance.now();
   /** performance.now() when a connection made for it was there; null while there is none, and when a kept one is used. */
   connectedMs: number | null = null;
@@ -98,7 +98,7 @@ export class Exchange implements ResponseSink {
     }
   }
 
-  /** False = the pod is slow: `wantsBody` tells when it takes more. */
+  /** False = the pod is slow: `wantsBody` is called when it takes more. */
   writeBody(piece: Buffer): boolean {
     this.#hasSentBody = true;
     if (this.#replay !== null) this.#keepForReplay(piece);
@@ -111,12 +111,12 @@ export class Exchange implements ResponseSink {
     this.#upstream?.endBody(this.#bodyEnd);
   }
 
-  /** The client takes more of the answer. */
-  resumeAnswer(): void {
+  /** The client takes more of the response. */
+  resumeResponse(): void {
     this.#upstream?.resume();
   }
 
-  /** The client is gone, or waits no longer. */
+  /** The client is gone, or no longer waits. */
   abandon(): void {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -208,7 +208,7 @@ export class Exchange implements ResponseSink {
   }
 
   onFlush(): void {
-    // Also behind the last of an answer.
+    // Also called after the last byte of a response.
     if (!this.#isOver) this.#client.onFlush();
   }
 
@@ -244,7 +244,7 @@ export class Exchange implements ResponseSink {
     this.#client.wantsBody();
   }
 
-  /** The backend did nothing with it, and nothing of it is lost. */
+  /** The backend did not process it, and nothing of it is lost. */
   #maySendAgain(): boolean {
     return (!this.#hasSentBody || this.#replay !== null) && ++this.#unprocessed <= UNPROCESSED_MAX;
   }

@@ -23,7 +23,7 @@ export interface PassedOn {
 const HOPS_MAX = 16;
 
 /**
- * Who asks: the one who holds the connection, unless that is a trusted proxy. Then X-Forwarded-For is read from its end,
+ * The client: the peer of the connection, unless that is a trusted proxy. Then X-Forwarded-For is read from its end,
  * which the nearest proxy wrote: the first address in it that is not a trusted proxy's is the client's.
  */
 export function realClient(raw: readonly string[], peer: string, trusted: BlockList | null): RealClient {

@@ -156,7 +156,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
 
   /** The client takes more of the response. */
   resumeResponse(): void {
-    if (this.#state.phase === 'forwarded') this.#state.exchange.resumeAnswer();
+    if (this.#state.phase === 'forwarded') this.#state.exchange.resumeResponse();
   }
 
   /** The pod need not go on with it. */

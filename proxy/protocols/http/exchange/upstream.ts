@@ -10,36 +10,36 @@ export interface OutgoingRequest {
   /** Flat name, value list, Host first; neither framing nor what belongs to one connection. */
   readonly fields: readonly string[];
   readonly framing: Framing;
-  /** The protocol to change to, or null: 101 is an answer to it. */
+  /** The protocol to change to, or null: 101 accepts it. */
   readonly upgrade: string | null;
   readonly expectsContinue: boolean;
 }
 
-/** Why a backend has not answered. */
+/** Why there is no response of a backend. */
 export interface Failure {
   readonly code: string;
-  /** The rule of HTTP that its answer breaks, as a sentence; null when the answer did not come, or broke off. */
+  /** The rule of HTTP that its response breaks, as a sentence; null when the response did not come, or broke off. */
   readonly rule: string | null;
-  /** Not a byte of an answer has come. */
+  /** No byte of a response has arrived. */
   readonly isFresh: boolean;
-  /** The backend has said that it did nothing with the request: whatever it was, it may be sent again. */
+  /** The backend has said that it did not process the request: whatever it is, it may be sent again. */
   readonly isUnprocessed: boolean;
 }
 
-/** Who gets the answer. Exactly one of `onEnd`, `onFailed` and `onUpgraded` is the last call. */
+/** Gets the response. Exactly one of `onEnd`, `onFailed` and `onUpgraded` is the last call. */
 export interface ResponseSink {
-  /** A 1xx answer. */
+  /** A 1xx response. */
   onInterim(head: ResponseHead): void;
   onHead(head: ResponseHead, framing: Framing): void;
-  /** It uses, or copies, what `onData` gives it before that returns; others get bytes of their own. Default: no. */
+  /** It uses or copies the bytes that `onData` gets before that returns; others get bytes of their own. Default: no. */
   readonly takesLentBytes?: boolean;
   /** False = enough for now: `resume` asks for more. */
   onData(piece: Buffer): boolean;
-  /** What was read so far is handed over: nothing more comes at once. */
+  /** What was read so far was handed over: nothing more comes in this turn of the event loop. */
   onFlush(): void;
   onEnd(trailers: readonly string[]): void;
   onFailed(failure: Failure): void;
-  /** 101: the connection is the caller's from now on, with what the pod has said behind its head. */
+  /** 101: the connection is the caller's from now on, with what the pod has sent after its head. */
   onUpgraded(head: ResponseHead, socket: Socket, rest: Buffer): void;
   /** The pod takes more of the request's body. */
   onDrain(): void;
@@ -47,7 +47,7 @@ export interface ResponseSink {
 
 /** A place for one request at a backend: a connection of HTTP/1.1, or a stream of HTTP/2. */
 export interface Upstream {
-  /** It may say that it did nothing with a request (`isUnprocessed`). */
+  /** It may say that it did not process a request (`isUnprocessed`). */
   readonly reportsUnprocessed: boolean;
   /** Sends a request; its body follows by `writeBody` and `endBody`. */
   send(request: OutgoingRequest, sink: ResponseSink): void;
@@ -55,17 +55,17 @@ export interface Upstream {
   writeBody(piece: Buffer): boolean;
   endBody(trailers: readonly string[]): void;
   resume(): void;
-  /** Nobody waits for the answer any more. */
+  /** Nobody waits for the response any more. */
   abandon(): void;
   /** It was not used. */
   close(): void;
 }
 
-/** What is kept to one backend. */
+/** The connections to one backend. */
 export interface UpstreamPool {
   readonly key: string;
   lastUsedMs: number;
-  /** Nothing is kept any more. */
+  /** No connection is kept any more. */
   readonly isRetired: boolean;
   /** A place on a connection that is there already, or null. */
   take(): Upstream | null;
@@ -75,6 +75,6 @@ export interface UpstreamPool {
   open(signal: AbortSignal, allowHalfOpen: boolean): Promise<Upstream>;
   /** Closes what has been idle for too long. */
   sweep(): void;
-  /** Nothing is kept from now on; requests under way end in peace. */
+  /** No connection is kept from now on; requests in progress are completed. */
   retire(): void;
 }

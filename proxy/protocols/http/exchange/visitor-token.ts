@@ -1,6 +1,6 @@
 /**
- * The web interface of Tapis keeps its user's token in this cookie, for every host below the tenant's. A browser would hand
- * it to each pod that its user visits, and so to whoever runs that pod.
+ * The web interface of Tapis keeps its user's token in this cookie, for every host below the tenant's. A browser would send
+ * it to each pod that its user visits, and so to the owner of that pod.
  */
 const TOKEN_COOKIE = 'x-tapis-token';
 

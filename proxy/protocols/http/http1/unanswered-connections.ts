@@ -13,7 +13,7 @@ export interface UnansweredConnection {
 /**
  * New connections to one pod on which it has not answered yet. A server that serves one connection at a time, or has as many
  * workers as connections are kept, does not accept the next before a kept one is closed: reusing the kept ones, or only
- * keeping them, would starve whoever is waiting.
+ * keeping them, would starve those that wait.
  */
 export class UnansweredConnections {
   readonly #all = new Set<UnansweredConnection>();

@@ -21,7 +21,7 @@ const OF_CONNECTIONS: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 const PSEUDO: ReadonlySet<string> = new Set([':method', ':scheme', ':authority', ':path', ':protocol']);
-/** Whoever reads such a request expects to be told that it has no body. */
+/** Servers expect such a request to say that it has no body. */
 const MEANS_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
 
 /**

@@ -74,7 +74,7 @@ export class SessionPool implements UpstreamPool {
         const at = this.#sessions.indexOf(gone);
         if (at >= 0) this.#sessions.splice(at, 1);
       });
-      // Who waits for it still gets his answer from a pool that is retired; nobody after him.
+      // Requests that wait for it are still served by a retired pool; later ones are not.
       if (this.isRetired) session.close();
       else this.#sessions.push(session);
       return session;

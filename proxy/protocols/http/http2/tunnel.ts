@@ -35,7 +35,7 @@ export function tunnel(
     },
   });
   stream.once('close', () => {
-    // The library ends what it resets: its code tells.
+    // The library also ends what it resets: only the code shows it.
     if (stream.rstCode !== constants.NGHTTP2_NO_ERROR || !isDone(stream)) backend.resetAndDestroy();
     else {
       backend.setTimeout(halfClosedMs, () => backend.destroy());
@@ -74,11 +74,11 @@ export function tunnel(
   };
 }
 
-/** Both directions came to their proper end. */
+/** Both directions ended properly. */
 function isDone(side: ServerHttp2Stream | Socket): boolean {
   return side.readableEnded && side.writableFinished && !(side instanceof Socket && endsByReset(side));
 }
 
 function ignore(): void {
-  // The 'close' that follows tells.
+  // 'close' follows.
 }

@@ -37,7 +37,7 @@ export class UpstreamSession {
     return this.session.closed || this.session.destroyed;
   }
 
-  /** Takes a place on it. Answers what gives it back. */
+  /** Takes a place on it. Returns what gives it back. */
   take(): () => void {
     let isTaken = true;
     this.#places++;

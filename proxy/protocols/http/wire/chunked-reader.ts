@@ -27,8 +27,8 @@ type State =
   | 'done';
 
 /**
- * Reads a chunked body (RFC 9112 7.1) from pieces of any size, strictly: sizes of hexadecimal digits, behind which white
- * space stands only before an extension, every line end CRLF. The framing is taken off; whoever passes the body on writes his own.
+ * Reads a chunked body (RFC 9112 7.1) from pieces of any size, strictly: sizes are hexadecimal digits, white space may
+ * follow them only before an extension, and every line ends with CRLF. The framing is removed; a forwarder writes its own.
  */
 export class ChunkedReader {
   #state: State = 'size';
@@ -68,7 +68,7 @@ export class ChunkedReader {
   }
 
   /**
-   * Reads `bytes` from `at` on and hands over each piece of the body. Answers where it stopped - at the end of `bytes`, or
+   * Reads `bytes` from `at` on and hands over each piece of the body. Returns where it stopped - at the end of `bytes`, or
    * behind the body - or -1 for what is no chunked body.
    */
   read(bytes: Buffer, at: number, onPiece: (piece: Buffer) => void): number {

@@ -52,7 +52,7 @@ export class GuessLimit {
         break;
       }
     }
-    // In this order: who has used up his own takes nothing away from the others.
+    // In this order: an address that has used up its own guesses uses none of the others'.
     return this.#take(bucket, GUESSES_PER_ADDRESS) && this.#take(this.#worker, GUESSES_PER_WORKER);
   }
 

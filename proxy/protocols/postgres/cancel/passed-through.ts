@@ -8,7 +8,7 @@ export class PassedThroughSessions {
   /** Address -> host -> how many. */
   readonly #hosts = new Map<string, Map<string, number>>();
 
-  /** Answers how to take it back, once. */
+  /** Returns how to take it back, once. */
   add(address: string, host: string): () => void {
     let hosts = this.#hosts.get(address);
     if (hosts === undefined) {

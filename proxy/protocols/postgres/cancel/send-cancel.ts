@@ -24,7 +24,7 @@ export function sendCancel({ backend, key, introduction }: OutgoingCancel, done:
     socket.destroy();
   }, CANCEL_SEND_MS);
   socket.on('error', () => {
-    // The 'close' that follows tells.
+    // 'close' follows.
   });
   socket.once('close', () => {
     clearTimeout(deadline);
