@@ -13,6 +13,8 @@ import {
   type VolumeMount,
   WISHES,
 } from '../../../core/pod.ts';
+import { type CamelCase, camelCase } from '../../http/camel-fields.ts';
+import { storedFields } from './schema.ts';
 import { wireFields } from './wire-names.ts';
 
 const time = z.iso.datetime();
@@ -46,21 +48,15 @@ export const PodAnswer = z.object({
   pod_template: z.string().describe('As it was written.'),
   template: z.string().describe('The template behind it; empty for an image.'),
   image: z.string().describe('The image; empty for a template.'),
-  description: z.string(),
-  command: z.array(z.string()).nullable(),
-  arguments: z.array(z.string()).nullable(),
+  ...storedFields,
   environment_variables: z
     .record(z.string(), z.string())
     .describe(`Values are ${HIDDEN_VALUE} for callers below USER.`),
-  data_requests: z.array(z.string()),
-  roles_required: z.array(z.string()),
   status_requested: z.enum(WISHES),
   volume_mounts: z.record(z.string(), VolumeMountAnswer).describe('In the shape in which they were written.'),
-  time_to_stop_default: z.int(),
   time_to_stop_instance: z.int().nullable(),
   networking: z.record(z.string(), StanzaAnswer),
   routing_port: z.int().nullable().describe('Where networking is no more than a routing_port could say; else null.'),
-  persistent_volume: z.boolean(),
   resources: z.object({
     cpu_request: z.int(),
     cpu_limit: z.int(),
@@ -112,19 +108,13 @@ export function podAnswer(
     pod_template: spec.writtenTemplate,
     template: isImage ? '' : spec.template,
     image: isImage ? spec.template : '',
-    description: spec.description,
-    command: copy(spec.command),
-    arguments: copy(spec.arguments),
+    ...storedAnswer(spec),
     environment_variables: { ...environment },
-    data_requests: [...spec.dataRequests],
-    roles_required: [...spec.rolesRequired],
     status_requested: record.wish,
     volume_mounts: Object.fromEntries(spec.volumeMounts.map(volumeMountAnswer)),
-    time_to_stop_default: spec.timeToStopDefault,
     time_to_stop_instance: record.timeToStopInstance,
     networking: networkingAnswer(record, place),
     routing_port: routingPortOf(spec),
-    persistent_volume: spec.persistentVolume,
     resources: wireFields(spec.resources),
     time_to_stop_ts: timeToStopTs(record),
     status: statusName(record.status, statusNames),
@@ -140,6 +130,15 @@ export function podAnswer(
     ),
     compute_queue: 'default',
   };
+}
+
+type StoredAnswer = z.output<z.ZodObject<typeof storedFields>>;
+/** A field of `storedFields` that the record lacks, or has with another type, does not compile. */
+type StoredSpec = { readonly [K in keyof StoredAnswer as CamelCase<K>]: Readonly<StoredAnswer[K]> };
+const STORED = Object.keys(storedFields).map((name) => [name, camelCase(name) as keyof StoredSpec] as const);
+
+function storedAnswer(spec: StoredSpec): StoredAnswer {
+  return Object.fromEntries(STORED.map(([name, field]) => [name, spec[field]])) as StoredAnswer;
 }
 
 /** Host name of each stanza that has a route. */
@@ -187,10 +186,6 @@ function timeToStopTs(record: PodRecord): string | null {
 function statusContainerAnswer({ statusContainer }: PodRecord): z.output<typeof PodAnswer>['status_container'] {
   if (statusContainer === null) return {};
   return wireFields(statusContainer);
-}
-
-function copy(list: readonly string[] | null): string[] | null {
-  return list === null ? null : [...list];
 }
 
 /** ISO 8601 with `Z`: clients read times without a zone as local ones. */

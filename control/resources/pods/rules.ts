@@ -20,6 +20,25 @@ import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 const DEFAULT_TIME_TO_STOP_SECONDS = 43_200;
 const DEFAULT_NETWORKING_STANZA: Stanza = { protocol: 'http', port: 5000, ipAllowList: [] };
 
+/**
+ * When a change of a field takes effect. Ports and protocols of networking are at the next start, its policy at once (see
+ * changedPolicy). The template never changes.
+ */
+export const TAKES_EFFECT = {
+  description: 'at once',
+  timeToStopDefault: 'at once',
+  dataRequests: 'at once',
+  rolesRequired: 'at once',
+  command: 'at start',
+  arguments: 'at start',
+  environmentVariables: 'at start',
+  secretMap: 'at start',
+  networking: 'at start',
+  persistentVolume: 'at start',
+  volumeMounts: 'at start',
+  resources: 'at start',
+} as const satisfies Readonly<Record<Exclude<keyof PodSpec, 'template' | 'writtenTemplate'>, 'at once' | 'at start'>>;
+
 /** What the rules need to know of the installation. */
 export interface RuleContext {
   readonly place: Place;

@@ -137,6 +137,20 @@ const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount, { 
 
 const sentTemplate = templateName('Accepted if it is what the pod runs: it cannot be changed.').optional();
 
+/**
+ * Fields that responses return as they are stored, with their types there. A field is returned only if it is here, or in
+ * PodAnswer (response.ts), where the fields are that are stored in another form.
+ */
+export const storedFields = {
+  description: z.string(),
+  command: z.array(z.string()).nullable(),
+  arguments: z.array(z.string()).nullable(),
+  data_requests: z.array(z.string()),
+  roles_required: z.array(z.string()),
+  time_to_stop_default: z.int(),
+  persistent_volume: z.boolean(),
+};
+
 /** The bodies of the seed-era API with every bound. Each field is checked by itself (see checkFields). */
 export function podSchemas(limits: PodLimits) {
   const minimum = limits.minTimeToStopSeconds;

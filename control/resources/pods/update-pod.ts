@@ -8,7 +8,7 @@ import { changePod, type ChangedPod, type PodChange, readPod } from './pod-objec
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { requireLevel } from '../../objects/access.ts';
 import type { PodParts } from './pod-parts.ts';
-import { specOfUpdate, specsEqual } from './rules.ts';
+import { specOfUpdate, specsEqual, TAKES_EFFECT } from './rules.ts';
 import { ruleContext } from './rule-context.ts';
 import { POLICY_FIELDS } from './stanza-rules.ts';
 import { wireName } from './wire-names.ts';
@@ -16,17 +16,7 @@ import type { Precondition } from '../../http/if-match.ts';
 import { wishChange } from './start-stop.ts';
 import type { WrittenPod } from './written-pod.ts';
 
-/** What of a spec takes effect at once, and at the next start. Networking has some of both: see changedPolicy. */
-const AT_ONCE = [
-  'description',
-  'timeToStopDefault',
-  'dataRequests',
-  'rolesRequired',
-] as const satisfies readonly (keyof PodSpec)[];
-const AT_START = [
-  ...['command', 'arguments', 'environmentVariables', 'secretMap', 'networking'],
-  ...['persistentVolume', 'volumeMounts', 'resources'],
-] as const satisfies readonly (keyof PodSpec)[];
+const EFFECTS = Object.entries(TAKES_EFFECT) as [keyof typeof TAKES_EFFECT, 'at once' | 'at start'][];
 
 export interface UpdatedPod extends ChangedPod {
   /** Sentences that say what acts at once and what at the next start. */
@@ -84,7 +74,9 @@ function decideUpdate(
   caller: Caller,
 ): PodChange & { readonly notes: readonly string[] } {
   const atNextStart: string[] = changedAtStart(record.spec, spec);
-  const atOnce: string[] = AT_ONCE.filter((field) => !isDeepStrictEqual(record.spec[field], spec[field])).map(wireName);
+  const atOnce = EFFECTS.filter(
+    ([field, when]) => when === 'at once' && !isDeepStrictEqual(record.spec[field], spec[field]),
+  ).map(([field]) => wireName(field));
   const policy = changedPolicy(record.spec, spec);
   if (policy.length > 0) atOnce.push(`networking (${policy.join(', ')})`);
   const timeToStopInstance =
@@ -129,11 +121,11 @@ function newWish(record: PodRecord, wish: Wish | undefined): Wish | null {
 
 /** Names, as on the wire, of what has changed and takes effect at the next start. */
 function changedAtStart(before: PodSpec, after: PodSpec): string[] {
-  const isSame = (field: (typeof AT_START)[number]): boolean =>
+  const isSame = (field: keyof typeof TAKES_EFFECT): boolean =>
     field === 'networking'
       ? isDeepStrictEqual(portsOf(before), portsOf(after))
       : isDeepStrictEqual(before[field], after[field]);
-  return AT_START.filter((field) => !isSame(field)).map(wireName);
+  return EFFECTS.filter(([field, when]) => when === 'at start' && !isSame(field)).map(([field]) => wireName(field));
 }
 
 function portsOf(spec: PodSpec): readonly (readonly [string, string, number])[] {
