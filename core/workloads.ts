@@ -59,18 +59,6 @@ export type WorkloadPhase =
   | 'stopping'
   /** Being deleted, long overdue, and no data is at stake if it still runs somewhere: `remove` stops waiting for it. */
   | 'lost';
-export const WORKLOAD_PHASES: readonly WorkloadPhase[] = [
-  'pending',
-  'starting',
-  'ready',
-  'crashing',
-  'failed',
-  'completed',
-  'evicted',
-  'exceeded',
-  'stopping',
-  'lost',
-];
 
 export interface WorkloadObservation extends WorkloadIdentity {
   readonly kind: 'workload';

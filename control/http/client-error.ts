@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { errorCode } from '../../core/error-code.ts';
 import { ERRORS } from '../../core/errors.ts';
 import type { Envelope } from './envelope.ts';
+import { HTTP_STATUS } from './status-codes.ts';
 
 /**
  * Listener for 'clientError' of the server: bytes that are no HTTP request, headers that are too large or too slow. It
@@ -35,12 +36,12 @@ export function answerClientError(version: string): (error: Error, socket: Duple
 function answerOf(code: unknown): { readonly status: number; readonly message: string } {
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return { status: 408, message: ERRORS['request.timeout'].message };
+      return { status: HTTP_STATUS['api.timeout'], message: ERRORS['request.timeout'].message };
     case 'HPE_HEADER_OVERFLOW':
       return { status: 431, message: 'The headers are too large.' };
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return { status: 413, message: ERRORS['request.too-large'].message };
+      return { status: HTTP_STATUS['api.too-large'], message: ERRORS['request.too-large'].message };
     default:
-      return { status: 400, message: ERRORS['request.malformed'].message };
+      return { status: HTTP_STATUS['request.malformed'], message: ERRORS['request.malformed'].message };
   }
 }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { actingParts } from '../../control/leadership/acting-parts.ts';
+import { actingParts } from '../../control/resources/pods/reconcile/acting-parts.ts';
 import { reconcilePod } from '../../control/resources/pods/reconcile/reconcile-pod.ts';
 import { createStoreGuard, createStoreMemory, type StoreGuard } from '../../control/store/store-guard.ts';
 import { guardSession } from '../../control/store/sqlite/guarded-session.ts';

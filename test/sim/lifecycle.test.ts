@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { actingParts } from '../../control/leadership/acting-parts.ts';
+import { actingParts } from '../../control/resources/pods/reconcile/acting-parts.ts';
 import { OrphanWatch } from '../../control/resources/pods/reconcile/orphan-watch.ts';
 import { reconcilePod, type ReconcileParts } from '../../control/resources/pods/reconcile/reconcile-pod.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';

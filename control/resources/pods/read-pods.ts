@@ -4,7 +4,7 @@ import type { PodConnectionsReport } from '../../../core/pod-connections-reader.
 import { HIDDEN_VALUE, hideEnvironment, openEnvironment } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { LogsOptions } from '../../../core/workload-logs.ts';
-import { advance, positionOf } from './reconcile/run-output.ts';
+import { advance, positionOf } from './run-output.ts';
 import type { Credentials, PodRecord, PodStatus } from '../../../core/pod.ts';
 import { podKey } from '../../../core/ids.ts';
 import { filledEnvironment, openSecrets } from '../../../core/resolve-secrets.ts';

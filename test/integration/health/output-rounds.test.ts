@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { keepOutput } from '../../../control/resources/pods/reconcile/keep-output.ts';
 import { OutputRounds } from '../../../control/resources/pods/reconcile/output-rounds.ts';
-import { positionOf, RunOutput } from '../../../control/resources/pods/reconcile/run-output.ts';
+import { positionOf, RunOutput } from '../../../control/resources/pods/run-output.ts';
 import { untilAborted } from '../../../core/abort.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { PrintedOptions } from '../../../core/workload-logs.ts';

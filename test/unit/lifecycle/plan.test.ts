@@ -3,9 +3,15 @@ import { SPAWN_ATTEMPTS_MAX } from '../../../core/lifecycle/backoff.ts';
 import { planPod } from '../../../core/lifecycle/plan.ts';
 import { planSpawn, planSpawnResult } from '../../../core/lifecycle/spawn.ts';
 import type { EnsureResult, Observation, WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
-import { WORKLOAD_PHASES } from '../../../core/workloads.ts';
 import { POD_STATUSES, type PodRecord, WISHES } from '../../../core/pod.ts';
 import { podRecord, workloadOf } from '../../support/pod-records.ts';
+
+/** Total: a phase that is added must be here. */
+const PHASES: Readonly<Record<WorkloadPhase, true>> = {
+  ...{ pending: true, starting: true, ready: true, crashing: true, failed: true },
+  ...{ completed: true, evicted: true, exceeded: true, stopping: true, lost: true },
+};
+const WORKLOAD_PHASES = Object.keys(PHASES) as WorkloadPhase[];
 
 /** How the world treats a workload from now on. */
 type Fate = 'runs' | 'completes' | 'crashes' | 'cannot be spawned' | 'uses too much';

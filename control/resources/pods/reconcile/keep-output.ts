@@ -5,7 +5,7 @@ import type { WorkloadLogs } from '../../../../core/workload-logs.ts';
 import type { Workloads } from '../../../../core/workloads.ts';
 import type { WorkloadRef } from '../../../../core/workload-ref.ts';
 import type { OutputRounds } from './output-rounds.ts';
-import { RunOutput } from './run-output.ts';
+import { RunOutput } from '../run-output.ts';
 
 const KEPT_BYTES = 10 * 1024 * 1024;
 

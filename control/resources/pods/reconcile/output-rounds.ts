@@ -3,7 +3,7 @@ import { backoffMs } from '../../../../core/backoff.ts';
 import { errorText } from '../../../../core/errors.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import type { WorkloadRef } from '../../../../core/workload-ref.ts';
-import { KEEP_AT_BYTES, RunOutput, type RunningWorkload, type RunOutputOptions } from './run-output.ts';
+import { KEEP_AT_BYTES, RunOutput, type RunningWorkload, type RunOutputOptions } from '../run-output.ts';
 
 /** Streams that are open at a time: each is a connection to the API server, and one from there to a kubelet. */
 const FOLLOWED_MOST = 256;

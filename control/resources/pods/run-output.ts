@@ -1,7 +1,7 @@
-import { isAborted } from '../../../../core/abort.ts';
-import type { KeptOutput, LogStore } from '../../../../core/log-store.ts';
-import type { PrintedPart, WorkloadLogs } from '../../../../core/workload-logs.ts';
-import type { WorkloadRef } from '../../../../core/workload-ref.ts';
+import { isAborted } from '../../../core/abort.ts';
+import type { KeptOutput, LogStore } from '../../../core/log-store.ts';
+import type { PrintedPart, WorkloadLogs } from '../../../core/workload-logs.ts';
+import type { WorkloadRef } from '../../../core/workload-ref.ts';
 
 /** From this size on, a run's output is kept: a kubelet may rotate a log of 256 KiB, and serves the newest file alone. */
 export const KEEP_AT_BYTES = 128 * 1024;

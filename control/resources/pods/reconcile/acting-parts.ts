@@ -1,5 +1,5 @@
-import type { Term } from '../../core/leadership.ts';
-import type { ReconcileParts } from '../resources/pods/reconcile/reconcile-pod.ts';
+import type { Term } from '../../../../core/leadership.ts';
+import type { ReconcileParts } from './reconcile-pod.ts';
 
 /**
  * The parts as the leader uses them: nothing is done once its term is over, and every commit carries its fence, which
