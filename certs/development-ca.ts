@@ -38,9 +38,8 @@ export interface DevelopmentCa extends Issuer {
 }
 
 /**
- * A certificate authority of this installation's own, made once, for machines without a name of their own. Name
- * constraints limit it to the base hosts: whoever trusts it, and whoever steals its key, gets no other name
- * (RFC 5280 4.2.1.10).
+ * This installation's own certificate authority, created once, for machines without a public name. Name constraints limit
+ * it to the base hosts: those who trust it, and those who steal its key, get no other name (RFC 5280 4.2.1.10).
  */
 export async function openDevelopmentCa(options: DevelopmentCaOptions): Promise<DevelopmentCa> {
   const { baseHosts, clock, log } = options;

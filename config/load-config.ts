@@ -199,7 +199,7 @@ function redisCaProblems(environment: Environment, cwd: string, problems: string
   checkFile(resolve(cwd, file), 'PODGATE_REDIS_CA_FILE', caProblem, problems);
 }
 
-/** Pods of the process orchestrator run as this machine's processes: whoever reaches the API runs programs here. */
+/** Process pods run on this machine: anyone who can reach the API can run programs here. */
 function hostProblems(environment: Environment, problems: string[]): void {
   const host = environment.PODGATE_HOST;
   if (environment.PODGATE_ORCHESTRATOR !== 'process') return;

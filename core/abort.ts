@@ -1,4 +1,4 @@
-/** A function, since the compiler takes what it has seen of a signal for its state for ever. */
+/** A function, because the compiler narrows `signal.aborted` once and assumes that it never changes. */
 export function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
@@ -11,7 +11,7 @@ export function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Resolves after `ms`, or at once when the signal aborts: loops look at the signal, not at an error. */
+/** Resolves after `ms`, or immediately when the signal aborts: loops check the signal instead of catching an error. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) {

@@ -1,12 +1,12 @@
 import type { Replies } from './questions.ts';
 
-/** What came of a Postgres cancel request with whoever was asked about its key: a worker, or all of a replica. */
+/** The outcome of a Postgres cancel request at one worker, or at all workers of a replica. */
 export interface CancelAnswer {
   /** The key is known, and each of its sessions' pods has closed the connection that brought the cancel (or had its time). */
   readonly isFound: boolean;
   /**
    * Hosts of Postgres routes with `tls: passthrough` to which the canceller's address has a session, at most
-   * PASSED_THROUGH_MAX of them; null = somebody was not asked, or has not answered. Of no interest where `isFound`.
+   * PASSED_THROUGH_MAX of them; null = a party was not asked, or has not answered. Meaningless where `isFound`.
    */
   readonly passedThrough: readonly string[] | null;
 }

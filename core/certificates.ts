@@ -48,8 +48,7 @@ export interface WantedName {
 }
 
 /**
- * A certificate in the store, or the wish for one. Whoever works on it has the lease 'certificates' and commits with its
- * fence.
+ * A certificate in the store, or a request for one. Only the holder of the lease 'certificates' changes it, with its fence.
  */
 export interface CertificateRecord {
   readonly uid: string;

@@ -9,7 +9,7 @@ import type { WorkerCounts } from './worker-counts.ts';
 import type { WorkerName } from './worker-name.ts';
 
 /**
- * What control child and gateway workers say to each other over the feed socket: JSON objects, one a line.
+ * Messages between the control child and the gateway workers over the feed socket: JSON objects, one per line.
  *
  * A worker connects and says `hello`. Control answers `hello` with its epoch (new at every start of the control child),
  * then a snapshot in pieces (`snapshot-begin`, `routes`..., `snapshot-end`), then changes in order. A worker applies a
@@ -63,11 +63,11 @@ export type WorkerMessage =
   /** A client has come for a name of the table that has no certificate but the development CA's. At most now and then. */
   | { readonly kind: 'certificate-wanted'; readonly host: string }
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
-  /** Whoever asks this worker for the challenges of that number gets them. */
+  /** This worker now serves the challenges of that number. */
   | { readonly kind: 'challenges-applied'; readonly number: number }
   /** Now and then. */
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
-  /** Null = nothing was seen of it. */
+  /** Null = this worker has had no connection to it. */
   | { readonly kind: 'pod-told'; readonly id: number; readonly connections: PodConnections | null }
   | CancelMessage
   | CancelAnswerMessage;

@@ -1,21 +1,21 @@
 import { pause } from './abort.ts';
 import type { Clock } from './clock.ts';
 
-/** So much before a lease ends its holder stops: its clock and the store's need not run alike. */
+/** The holder stops this long before its lease ends: its clock and the store's may run at different rates. */
 const MARGIN_MS = 1_000;
 
 export interface HoldLeaseOptions {
-  /** Renews it by `leaseMs`. False: another may have it. Throws when the store does not answer. */
+  /** Renews it by `leaseMs`. False: another may have it. Throws when the store does not respond. */
   readonly renew: () => Promise<boolean>;
   readonly leaseMs: number;
-  /** When it was asked for (`monotonicMs`): its time counts from there. */
+  /** When it was requested (`monotonicMs`): its time counts from then. */
   readonly askedAtMs: number;
   readonly renewEveryMs: number;
-  /** After a renewal without an answer. */
+  /** After a renewal that got no response. */
   readonly retryMs: number;
   readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly onUnanswered: (error: unknown) => void;
-  /** Called once, when it is over before `stop`. */
+  /** Called once, if it ends before `stop`. */
   readonly onEnd?: (reason: string) => void;
 }
 
@@ -24,12 +24,12 @@ export interface HeldLease {
   /** Aborts when it is over. */
   readonly signal: AbortSignal;
   /**
-   * To be asked before every act: a process that was paused wakes up in the middle of its work, and its timers, which
-   * would abort the signal, come later than that.
+   * Check this before every action: a process that was paused wakes up in the middle of its work, before its timers abort
+   * the signal.
    */
   readonly isOver: () => boolean;
   readonly end: (reason: string) => void;
-  /** Renews it no more. Resolves when no renewal is on its way; to give it back is the caller's business. */
+  /** Stops renewing it. Resolves when no renewal is in flight; the caller releases the lease. */
   stop(): Promise<void>;
 }
 
@@ -63,7 +63,7 @@ export function holdLease(options: HoldLeaseOptions): HeldLease {
     }
   }
 
-  /** An answer that does not come while the lease lasts is none. */
+  /** A response that arrives after the lease has ended does not count. */
   async function renewBy(leftMs: number): Promise<'renewed' | 'lost' | 'no answer'> {
     const renewal = options.renew().then(
       (isHeld) => (isHeld ? ('renewed' as const) : ('lost' as const)),

@@ -1,4 +1,4 @@
-/** What a part counts, as it tells whoever asks (Prometheus' words: a counter only grows, a gauge goes either way). */
+/** Metrics of one part, in Prometheus' terms: a counter only grows, a gauge goes up and down. */
 export interface MetricFamily {
   /** `podgate_...`; a counter ends in `_total`, and a unit is said in full: `_seconds`, `_bytes`. */
   readonly name: string;

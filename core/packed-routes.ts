@@ -22,7 +22,7 @@ export function packRoutes(routes: readonly Route[]): PackedRoutes {
   return { routes: packed, authorities: [...places.keys()] };
 }
 
-/** Null when a route refers to a bundle that is not there: whoever knows no bundle must not let its clients in. */
+/** Null when a route refers to a missing bundle: without the bundle, its clients must not be let in. */
 export function unpackRoutes({ routes, authorities }: PackedRoutes): readonly Route[] | null {
   if (authorities === undefined) return routes;
   const unpacked: Route[] = [];

@@ -10,7 +10,7 @@ export type SecretReference =
   | { readonly kind: 'secret'; readonly owner: string | null; readonly name: string }
   /** `${pods:default:value}` or `${pods:default:value:?description}`: not a secret, and replaceable in a template. */
   | { readonly kind: 'default'; readonly value: string; readonly description: string }
-  /** `${:?description}`: whoever uses the template must give a value. */
+  /** `${:?description}`: users of the template must provide a value. */
   | { readonly kind: 'required'; readonly description: string }
   /** `${pods:random:N}`: made once for each pod; letters and digits. */
   | { readonly kind: 'random'; readonly length: number };

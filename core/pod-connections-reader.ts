@@ -1,7 +1,7 @@
 import type { PodConnections } from './pod-connections.ts';
 import type { WorkerName } from './worker-name.ts';
 
-/** What one replica's gateway workers have seen of a pod, together. */
+/** Connections of a pod at all gateway workers of one replica. */
 export interface ReplicaConnections extends PodConnections {
   readonly replica: string;
   readonly workers: readonly (WorkerName & {
@@ -12,12 +12,12 @@ export interface ReplicaConnections extends PodConnections {
 
 export interface PodConnectionsReport {
   readonly replicas: readonly ReplicaConnections[];
-  /** Who did not answer in time: `worker 1 of replica a`, `replica b`. */
+  /** Workers and replicas that did not answer in time: `worker 1 of replica a`, `replica b`. */
   readonly missing: readonly string[];
 }
 
 /** Asks every gateway worker of every live replica what it has seen of a pod. */
 export interface PodConnectionsReader {
-  /** Answers within two seconds or so, with what has been told by then. `uid`: of the pod, never of another of its name. */
+  /** Resolves within about two seconds, with the answers received by then. `uid`: of this pod, not of another with its name. */
   read(uid: string): Promise<PodConnectionsReport>;
 }

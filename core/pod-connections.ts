@@ -1,4 +1,4 @@
-/** What a gateway worker has seen of one pod since it started, for whoever may ask about that pod. */
+/** What a gateway worker has seen of one pod since it started. Readable by those who may read the pod. */
 export interface PodConnections {
   /** Wall-clock ms since when this was counted. */
   readonly sinceMs: number;

@@ -3,15 +3,15 @@ import { permissionIndexes } from './permissions.ts';
 import type { PodRecord } from './pod.ts';
 import type { Expected, Put } from './store.ts';
 
-/** Index entry of the pods a user has created: they count against that user's quota, whoever may use them. */
+/** Index entry of the pods that a user has created: they count against that user's quota, no matter who uses them. */
 export function ownerIndex(username: string): string {
   return `owner:${username}`;
 }
 
 /**
- * The one way to write a pod record, for the API, the health loop and the spawner alike: a put replaces the index
- * entries, so that a writer who made them differently would hide the pod from its users. A pod being deleted has none of them:
- * it is invisible to its users, and still counts for whoever created it.
+ * The only way to write a pod record, for the API, the health loop and the spawner: a put replaces the index entries, so a
+ * writer that computed them differently would hide the pod from its users. A pod that is being deleted has no user entries:
+ * it is invisible to its users, and still counts against its creator's quota.
  */
 export function podPut(record: PodRecord, expected: Expected): Put {
   const users = record.deleting === null ? permissionIndexes(record.permissions, record.tenant) : [];

@@ -1,13 +1,13 @@
 import type { StoredEnvironment } from './environment.ts';
 import type { SecretMap } from './secret-map.ts';
 
-/** The pod as its user knows it: a record with a wish and a state. What runs is a workload (see orchestrator.ts). */
+/** The pod as users know it: a record with a desired and an observed state. What runs is a workload (see workloads.ts). */
 
-/** What the user wants. */
+/** The desired state. */
 export type Wish = 'ON' | 'OFF' | 'RESTART';
 export const WISHES: readonly Wish[] = ['ON', 'OFF', 'RESTART'];
 
-/** What is the case. The words are the seed's. */
+/** The observed state, in the seed's terms. */
 export type PodStatus =
   'STOPPED' | 'REQUESTED' | 'SPAWNER_SETUP' | 'CREATING_CONTAINER' | 'RUNNING' | 'ERROR' | 'COMPLETE' | 'SHUTTING_DOWN';
 export const POD_STATUSES: readonly PodStatus[] = [
@@ -21,7 +21,7 @@ export const POD_STATUSES: readonly PodStatus[] = [
   'SHUTTING_DOWN',
 ];
 
-/** What clients of the Tapis Pods API since 1.3.1 call the same statuses. */
+/** The names of these statuses in the Tapis Pods API since 1.3.1. */
 export const TAPIS_STATUS_NAMES = {
   STOPPED: 'STOPPED',
   REQUESTED: 'REQUESTED',
@@ -41,13 +41,13 @@ export function statusName(status: PodStatus, names: StatusNames): PodStatus | (
 
 export type StanzaProtocol = 'http' | 'tcp' | 'postgres' | 'local_only';
 
-/** How a stanza differs from what most need; what is not there has its default. All of it acts at once. */
+/** Options of a stanza; an absent one has its default. Changes take effect at once. */
 export interface StanzaOptions {
-  /** TLS is the pod's own: the gateway reads the server name and forwards every byte. Default: it ends TLS. */
+  /** The pod terminates TLS: the gateway reads the server name and forwards every byte. Default: the gateway terminates TLS. */
   readonly tls?: 'passthrough';
   /** What the pod speaks behind an http route: HTTP/2 without TLS and without asking (gRPC). Default: HTTP/1.1. */
   readonly backendProtocol?: 'h2c';
-  /** The pod is told the client's own address by a PROXY header of this version. Default: it is not. */
+  /** Sends the client's address to the pod in a PROXY header of this version. Default: no header. */
   readonly sendProxyProtocol?: 'v1' | 'v2';
   /** PEM: clients must show a certificate that one of these authorities issued. Default: none is asked for. */
   readonly clientCa?: string;
@@ -81,7 +81,7 @@ export interface VolumeMount {
   /** Directory within the volume, relative; '' = all of it. */
   readonly subPath: string;
   readonly readOnly: boolean;
-  /** What the key was when it was written: the volume's name (as in the seed) or the path (newer). Answers keep it. */
+  /** What the user used as the key: the volume's name (as in the seed) or the path (newer). Responses use the same. */
   readonly keyedBy: 'name' | 'path';
 }
 
@@ -101,7 +101,7 @@ export interface Resources {
 export interface PodSpec {
   /** Name of a template of the catalog (`template/neo4j`), or an image on the allow list. */
   readonly template: string;
-  /** `template` as the user wrote it (`neo4j`): answers give it back. */
+  /** `template` as the user wrote it (`neo4j`): returned in responses. */
   readonly writtenTemplate: string;
   readonly description: string;
   readonly command: readonly string[] | null;
@@ -113,7 +113,7 @@ export interface PodSpec {
   readonly persistentVolume: boolean;
   readonly volumeMounts: readonly VolumeMount[];
   readonly resources: Resources;
-  /** Stored and given back, never used (as in the seed). */
+  /** Stored and returned, never used (as in the seed). */
   readonly dataRequests: readonly string[];
   readonly rolesRequired: readonly string[];
   /** Seconds from the start of an instance to its stop; -1 = never. */
@@ -124,7 +124,7 @@ export interface PodSpec {
 export type PermissionLevel = 'READ' | 'USER' | 'ADMIN';
 export const PERMISSION_LEVELS: readonly PermissionLevel[] = ['READ', 'USER', 'ADMIN'];
 
-/** What the orchestrator last said about the workload's container, for the user to read. */
+/** What the orchestrator last reported about the workload's container, for users to read. */
 export interface StatusContainer {
   readonly phase: string;
   readonly message: string;
@@ -147,7 +147,7 @@ export interface PodRecord {
   readonly uid: string;
   readonly tenant: string;
   readonly podId: string;
-  /** Against whose quota it counts: nobody can use up another's by giving them permissions. Never changes. */
+  /** The user whose quota it counts against, so that permissions given to others do not use up theirs. Never changes. */
   readonly createdBy: string;
   /** Grows with every change of the spec. It is the ETag. */
   readonly generation: number;

@@ -6,7 +6,7 @@ export interface Claim {
   readonly token: string;
 }
 
-/** A key that was put aside because its work failed again and again. */
+/** A key that was set aside because its work kept failing. */
 export interface ParkedKey {
   readonly key: string;
   /** For the operator. */
@@ -29,12 +29,12 @@ export interface QueueStats {
  *
  * Laws: a key is in the queue at most once. A claimed key is not given out again before its lease ends, unless `add`
  * came meanwhile: then it is due again once the claim is settled (acknowledged, retried or expired). `acknowledge`,
- * `retry`, `park` and `extend` with a token that no longer holds the lease do nothing and answer false. Due keys are
+ * `retry`, `park` and `extend` with a token that no longer holds the lease do nothing and return false. Due keys are
  * given out in the order in which they became due, fairly between shares: first between their groups (tenants), then
  * between the shares (users) of one group. The group of a share is what stands before its first slash; a share without
  * one is a group of its own. See `shareOf`.
  *
- * A parked key is due again after `forMs`, so that nothing is stuck for ever; sooner by `unpark`, or when a commit
+ * A parked key is due again after `forMs`, so that nothing is stuck forever; sooner by `unpark`, or when a commit
  * enqueues it: its record has changed. `add` alone, being the hint that is repeated every few seconds, does not bring it
  * forward. A commit that enqueued the key during the claim wins over `park`: then it is due at once.
  *
@@ -52,7 +52,7 @@ export interface Queue {
   park(claim: Claim, reason: string, forMs: number): Promise<boolean>;
   /** Longest parked first. */
   parked(limit: number): Promise<readonly ParkedKey[]>;
-  /** Makes this parked key (null: all of them) due. Answers how many there were. */
+  /** Makes this parked key (null: all of them) due. Returns how many there were. */
   unpark(key: string | null): Promise<number>;
   stats(): Promise<QueueStats>;
 }
@@ -66,7 +66,7 @@ export interface QueuedRecord {
   /** A newer release may have added kinds that this one does not know. */
   readonly kind: string;
   readonly key: string;
-  /** Added by a release that knew nothing but pods: without the kind. */
+  /** Enqueued by an earlier release, which knew only pods: without the kind. */
   readonly isWithoutKind: boolean;
 }
 

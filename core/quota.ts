@@ -42,7 +42,7 @@ export interface UsageRecord {
   readonly used: Usage;
 }
 
-/** What is left of a pod that was deleted with `?keep_volume=true`: its volumes still count for whoever created it. */
+/** What remains of a pod deleted with `?keep_volume=true`: its volumes still count against its creator's quota. */
 export interface KeptVolumeRecord {
   readonly uid: string;
   readonly tenant: string;

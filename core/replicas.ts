@@ -1,42 +1,42 @@
 /** JSON, as it comes back from JSON.parse. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
 
-/** What replicas say to each other about. */
+/** What messages between replicas are about. */
 export type ReplicaTopic = 'routable' | 'cancel' | 'connections' | 'challenges';
 export const REPLICA_TOPICS: readonly ReplicaTopic[] = ['routable', 'cancel', 'connections', 'challenges'];
 
 /** In bytes of JSON. */
 export const REPLICA_MESSAGE_MAX_BYTES = 32 * 1024;
 
-/** A replica that was heard of lately. */
+/** A replica that has sent a heartbeat recently. */
 export interface LiveReplica {
   readonly id: string;
-  /** What it must have in common with the others, such as its tenants: equal text, or they do not fit together. */
+  /** A digest of what all replicas must share, such as their tenants. Replicas with another text are misconfigured. */
   readonly shared: string;
 }
 
-/** `message` is what another has sent, of whatever release: whoever listens checks its shape. */
+/** `message` may come from a replica of any release: listeners check its shape. */
 export type ReplicaListener = (message: Json, from: string) => void;
 
 /**
- * The whole Podgates that share one store, and a small bus between them.
+ * The replicas that share one store, and a small message bus between them.
  *
- * Laws: `live` answers from memory, at once: itself and every replica heard of within REPLICA_SILENCE_MS, also one that
- * has begun within the last two seconds; one that ends in order is no longer there soon after. `publish` reaches the
- * listeners of all other live replicas, never its own: it neither waits nor throws, unless the message is too large; a
- * message may be lost, come twice or out of order, and is kept nowhere. Listeners do not throw. `agree` answers what
- * was said first under this name, by whichever replica, and keeps it as long as the store; `settle` replaces it; after
- * `forget` the name is as if it had never been. `run` does the background work until the signal aborts, and throws nothing
- * before. `agree`, `settle` and `forget` throw PodgateError 'store.unavailable' within their deadline.
+ * Laws: `live` returns from memory: itself and every replica heard within REPLICA_SILENCE_MS, including one that started
+ * within the last two seconds; one that shuts down in order disappears soon after. `publish` reaches the
+ * listeners of all other live replicas, never its own. It does not wait, and throws only if the message is too large; a
+ * message may be lost, duplicated or reordered, and is not stored. Listeners do not throw. `agree` returns the first value
+ * that any replica has set under this name, which lasts as long as the store; `settle` replaces it; `forget` removes it.
+ * `run` does the background work until the signal aborts, and never rejects. `agree`, `settle` and `forget` throw
+ * PodgateError 'store.unavailable' within their deadline.
  *
- * On a store that lacks what this process has seen (see Store) `agree` answers what is recorded there, and `agree` of a
- * new name, `settle` and `forget` throw PodgateError 'store.suspect'; `live` stays as it was heard last.
+ * On a store that lacks what this process has seen (see Store), `agree` returns what is recorded there; `agree` of a new
+ * name, `settle` and `forget` throw PodgateError 'store.suspect', and `live` does not change.
  */
 export interface Replicas {
   readonly id: string;
   live(): readonly LiveReplica[];
   publish(topic: ReplicaTopic, message: Json): void;
-  /** Answers how to stop listening. */
+  /** Returns a function that stops listening. */
   listen(topic: ReplicaTopic, listener: ReplicaListener): () => void;
   agree(name: string, value: string): Promise<string>;
   settle(name: string, value: string): Promise<void>;
@@ -44,5 +44,5 @@ export interface Replicas {
   run(signal: AbortSignal): Promise<void>;
 }
 
-/** After this long without a word a replica counts as dead. */
+/** A replica that is silent for this long counts as dead. */
 export const REPLICA_SILENCE_MS = 5_000;

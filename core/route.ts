@@ -25,7 +25,7 @@ export interface Route extends StanzaOptions {
   readonly tenant: string;
   readonly podId: string;
   /**
-   * Whoever created the pod: connections to it count for this user of the tenant. Absent in what a control plane of an
+   * The user who created the pod: connections to it count against this user of the tenant. Absent in what a control plane of an
    * earlier release sends to a gateway elsewhere.
    */
   readonly createdBy?: string;

@@ -38,7 +38,7 @@ export interface Stored<K extends RecordKind = RecordKind> {
   readonly value: RecordTypes[K];
 }
 
-/** What is left of a deleted record. Kept for at least seven days, so that clean-up can prove a deletion. */
+/** The remainder of a deleted record. Kept for at least seven days, so that clean-up can prove the deletion. */
 export interface Tombstone {
   readonly kind: RecordKind;
   readonly key: string;
@@ -69,7 +69,7 @@ export interface Delete {
   readonly uid: string;
 }
 
-/** A queue key, and on whose account it waits (see Queue). */
+/** A queue key, and the share that it waits in (see Queue). */
 export interface Enqueue {
   readonly key: string;
   readonly share?: string;
@@ -101,7 +101,7 @@ export interface StoreIdentity {
   readonly storeId: string;
   /** Number of commits so far. */
   readonly commits: number;
-  /** Ids of stores in whose place this one has been put by `adopt`: what they made counts as made by this one. */
+  /** IDs of stores that this one has replaced by `adopt`: what they created counts as created by this one. */
   readonly replaces?: readonly string[];
 }
 
@@ -129,14 +129,14 @@ export interface StoreMemory {
   note(mark: StoreMark): void;
 }
 
-/** As what a store goes on that has been put in the place of another: see `npx podgate recover`. */
+/** The identity under which a store continues that replaces another one: see `npx podgate recover`. */
 export interface Adoption {
   readonly storeId: string;
-  /** The counter goes on at least behind this number; it never goes down. */
+  /** The counter continues above this number; it never decreases. */
   readonly commits: number;
   /** Every fence given from now on is greater than this. */
   readonly fence: number;
-  /** Other stores whose place it takes as well. */
+  /** Other stores that it replaces, too. */
   readonly replaces: readonly string[];
 }
 

@@ -36,7 +36,7 @@ export interface FileEntry {
   readonly mode: number;
 }
 
-/** A regular file, open. Whoever has it closes it. */
+/** An open regular file. The caller closes it. */
 export interface OpenedFile {
   readonly kind: 'file';
   readonly name: string;

@@ -34,8 +34,9 @@ export interface AccessLogSinkOptions {
 }
 
 /**
- * Takes the lines of the access log, in ASCII, and writes them by and by: neither the event loop nor memory pays for a slow
- * disk. Whoever moves the file away (logrotate, or the process that rotates) has it made anew within a second by all.
+ * Buffers the lines of the access log (ASCII) and writes them in the background: a slow disk costs neither event-loop time
+ * nor memory. When the file is moved away (by logrotate, or by the process that rotates), every process reopens it within a
+ * second.
  */
 export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions): AccessLogSink {
   const { file, maxFileBytes, keepFiles } = config;

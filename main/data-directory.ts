@@ -91,8 +91,8 @@ function refuseForeign(path: string): void {
 }
 
 /**
- * Whoever may write to it can put a key that he knows in the place of ours, and sign himself any token. A group of ours
- * is whom the operator has put in it: Kubernetes gives volumes to one (fsGroup).
+ * A user who can write here can replace our key by a known one and sign any token. A group that we belong to is fine: the
+ * operator decides on its members, and Kubernetes gives volumes to one (fsGroup).
  */
 function refuseShared(path: string): void {
   const { mode, gid } = statSync(path);

@@ -9,8 +9,8 @@ import { descriptorsFor, planDescriptors } from './descriptor-plan.ts';
 const OWN_DESCRIPTORS_DIR = process.platform === 'linux' ? '/proc/self/fd' : '/dev/fd';
 
 /**
- * RLIMIT_NOFILE of this process, which its children inherit; NaN where it is unknown. Node has raised the soft limit to
- * the hard one when it started. To go beyond that one takes privileges, and whoever set it may have had a reason.
+ * RLIMIT_NOFILE of this process, which its children inherit; NaN if unknown. Node raises the soft limit to the hard limit
+ * at startup. Raising the hard limit needs privileges, and it may have been set on purpose.
  */
 export function descriptorLimit(): number {
   const report = process.report as typeof process.report & { excludeNetwork: boolean };

@@ -3,8 +3,8 @@ const CLOSE_RANGE_CLOEXEC = 4;
 const LAST = 0xffff_ffff;
 
 /**
- * No program that this process starts inherits a descriptor that whoever started Podgate left open: a pod could read from
- * it. Node itself looks after its own, and after inherited ones up to the first gap.
+ * Programs that this process starts do not inherit descriptors that were open when Podgate was started: a pod could read
+ * from them. Node takes care of its own descriptors, and of inherited ones up to the first gap.
  */
 export function keepDescriptorsFromChildren(): void {
   if (process.platform !== 'linux') return;

@@ -10,7 +10,7 @@ export function createLogger(part: string, isTerminal: boolean): Logger {
   const options = { base: { part, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime };
   if (isTerminal) return pino(options, forPeople());
   const destination = pino.destination({ fd: 2, sync: true });
-  // Whoever read it is gone: no reason to stop working.
+  // The reader of our output is gone: no reason to stop working.
   destination.on('error', () => undefined);
   return pino(options, destination);
 }

@@ -9,7 +9,7 @@ export type SocketKind = 'https' | 'http' | 'control';
 /** The kinds of process that the supervisor keeps alive. */
 export type ChildRole = 'control' | 'worker' | 'probe';
 
-/** What every child needs to know, decided once by the supervisor: a restarted child gets the same. */
+/** What every child needs, decided once by the supervisor: a restarted child gets the same. */
 export interface Settings {
   /** With the ports that were really bound. */
   readonly config: Config;
@@ -26,7 +26,7 @@ export type SupervisorMessage =
   | { readonly kind: 'start'; readonly settings: Settings; readonly worker: number }
   /** Comes with the handle of a bound socket: accept on it. */
   | { readonly kind: 'listen'; readonly slot: number; readonly socket: SocketKind; readonly isLast: boolean }
-  /** Stop accepting on this slot: its own worker does so again. */
+  /** Stop accepting on this slot: its own worker accepts again. */
   | { readonly kind: 'release'; readonly slot: number }
   /** For the control child: how many slots are accepted on, of how many; draining = it is to look unready. */
   | {
@@ -43,10 +43,10 @@ export type SupervisorMessage =
   | { readonly kind: 'places'; readonly message: ToWorker }
   /** A connection of another worker to this pod may be waiting for one that this worker keeps. */
   | { readonly kind: 'make-room'; readonly waiting: WaitingPod }
-  /** A new worker has this one's sockets: take no connection any more, and end when those that run have had their time. */
+  /** A new worker has this one's sockets: accept no more connections, and end when the present ones have had their time. */
   | { readonly kind: 'retire' }
   /** End for good, pods included. */
-  | { readonly kind: 'stop'; /** It is killed after so long. */ readonly graceMs: number };
+  | { readonly kind: 'stop'; /** SIGKILL follows after this time. */ readonly graceMs: number };
 
 /** How often a child sends 'alive'. */
 export const ALIVE_EVERY_MS = 1_000;
@@ -75,22 +75,21 @@ export type ChildMessage =
   | { readonly kind: 'places'; readonly message: ToAllocator }
   /** For the other workers: 'make-room'. */
   | { readonly kind: 'waiting'; readonly waiting: WaitingPod }
-  /** A worker has met an error that nothing caught: it needs a successor, and drains. */
+  /** A worker had an uncaught error: it drains, and needs a successor. */
   | { readonly kind: 'failing' };
 
 /**
- * Of these messages, and of what may be in Settings: a newer release whose children do not go with an older supervisor
- * raises it.
+ * Version of these messages and of Settings. Increase it when new children no longer work with an older supervisor.
  */
 export const CHILDREN_PROTOCOL = 3;
 
-/** What the settings child answers. */
+/** The reply of the settings child. */
 export type SettingsAnswer =
   | { readonly kind: 'settings'; readonly config: Config; readonly version: string; readonly protocol: number }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
 
-/** The file of the data directory in which a restart leaves what came of it. */
+/** The file in the data directory to which a restart writes its outcome. */
 export const RESTART_NOTE = 'restarted.json';
 
-/** How a child ends when it is the operator who has to mend something: trying again cannot help (sysexits.h). */
+/** Exit code when the operator has to fix the configuration: starting again does not help (sysexits.h). */
 export const EXIT_CONFIG = 78;

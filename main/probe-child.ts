@@ -10,7 +10,7 @@ import { createLogger } from './logging.ts';
 import { openSupervisorLink } from './supervisor-link.ts';
 import { endOnUncaught } from './uncaught.ts';
 
-/** Answers probes on the control port, whatever the control process is busy with, and passes on everything else. */
+/** Answers probes on the control port even while the control process is busy, and forwards everything else to it. */
 export async function runProbeChild(): Promise<void> {
   const link = await openSupervisorLink();
   const { settings } = link.start;

@@ -11,30 +11,30 @@ export type ListenOrder = Extract<SupervisorMessage, { kind: 'listen' }> & { rea
 /** A child's side of the channel to its supervisor. */
 export interface SupervisorLink {
   readonly start: Start;
-  /** Aborts when this process is to end: told so, asked by a signal, or left by its supervisor. */
+  /** Aborts when this process is to end: by message, by signal, or because its supervisor is gone. */
   readonly ending: AbortSignal;
-  /** Told to end for good, or left alone: nobody will go on with the pods. */
+  /** It ends for good, or its supervisor is gone: no successor will take over the pods. */
   isForGood(): boolean;
   /** False: the supervisor is gone. */
   send(message: ChildMessage): boolean;
-  /** Told when `ending` aborts, with what for, and how long it has; a process that is 'replaced' may be told 'for-good' later. */
+  /** Called when `ending` aborts, with the reason and the time left; 'for-good' can follow 'replaced'. */
   onEnding(listener: (why: 'replaced' | 'for-good', graceMs: number) => void): void;
-  /** Orders that came before are given at once. */
+  /** Orders that arrived earlier are delivered immediately. */
   onListen(kinds: readonly SocketKind[], listener: (order: ListenOrder) => void): void;
   onRelease(listener: (slot: number) => void): void;
-  /** What came before is given at once. */
+  /** Messages that arrived earlier are delivered immediately. */
   onPlaces(listener: (message: ToWorker) => void): void;
-  /** Another worker waits for a connection that this one may keep; what came before is over. */
+  /** Another worker waits for a connection that this one may hold. Earlier messages are obsolete and not delivered. */
   onMakeRoom(listener: (waiting: WaitingPod) => void): void;
-  /** The last one that came before is given at once. */
+  /** The latest earlier state is delivered immediately. */
   onProbeState(listener: (state: ProbeState) => void): void;
-  /** How many of the gateway's socket sets are accepted on, of how many; and which children have hung. */
+  /** On how many of the gateway's socket sets a child accepts, of how many; and how many children have hung. */
   gateway(): GatewayState;
 }
 
 /**
- * Waits for the first message of the supervisor. Signals of the terminal reach every process of the group; children
- * leave them to the supervisor, which ends all in order.
+ * Waits for the supervisor's first message. Signals from the terminal reach every process of the group; children ignore
+ * them, because the supervisor ends all of them in order.
  */
 export function openSupervisorLink(): Promise<SupervisorLink> {
   const ending = new AbortController();
@@ -58,7 +58,7 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   };
   const endForGood = (): void => end('for-good');
   const send = (message: ChildMessage): boolean => {
-    // The supervisor may have gone this moment; 'disconnect' tells.
+    // The supervisor may just have exited; 'disconnect' reports that.
     if (!process.connected) return false;
     process.send?.(message, undefined, undefined, () => undefined);
     return true;

@@ -18,7 +18,7 @@ export interface ChallengeAnswer {
 
 /** Where answers are put for the ACME server to find. */
 export interface ChallengeAnswers {
-  /** Resolves when whoever asks, wherever, gets it. */
+  /** Resolves when every replica serves it. */
   present(answers: readonly ChallengeAnswer[], signal: AbortSignal): Promise<void>;
   withdraw(answers: readonly ChallengeAnswer[], signal: AbortSignal): Promise<void>;
 }

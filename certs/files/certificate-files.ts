@@ -35,7 +35,7 @@ const FILE_MAX_BYTES = 256 * 1024;
 const LAPSES_SOON_MS = 21 * 86_400_000;
 const REMIND_EVERY_MS = 86_400_000;
 
-/** What is wrong with each pair now, as sentences: for whoever starts the program. */
+/** What is wrong with each pair now, as sentences for the operator. */
 export async function certificateFileProblems(files: readonly CertificateFiles[]): Promise<readonly string[]> {
   const reads = await Promise.all(files.map(readPair));
   return reads.flatMap((read, at) =>

@@ -38,7 +38,7 @@ export interface CertificateAdminOptions {
 export function createCertificateAdmin(options: CertificateAdminOptions): CertificateAdmin {
   const { settings, store, vault, view, counts, clock } = options;
 
-  /** Answers false when there is none, or `change` has nothing to do. */
+  /** Returns false when there is no such certificate, or `change` has nothing to do. */
   async function change(
     key: string,
     change: (record: CertificateRecord) => CertificateRecord | null,

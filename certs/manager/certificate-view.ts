@@ -44,19 +44,19 @@ export interface CertificateView {
   readonly accounts: ReadonlyMap<string, AcmeAccountRecord>;
   readonly challenges: ReadonlyMap<string, Stored<'challenge'>>;
   budget(): CertificateBudgetRecord;
-  /** By key: certificates whose private key the keyring does not open. */
+  /** By key: certificates whose private key the keyring cannot decrypt. */
   readonly unopened: ReadonlySet<string>;
   /** Everything has been read once. */
   isComplete(): boolean;
-  /** Answers how to stop. */
+  /** Returns a function that stops following. */
   follow(changed: () => void): () => void;
   /** Until the signal aborts; never rejects. */
   run(signal: AbortSignal): Promise<void>;
 }
 
 /**
- * Keeps what is served as the store says: every replica does, whoever writes. While the store is away, or is not to be
- * believed, what is served stays.
+ * Serves what the store has, in every replica, whichever replica writes. While the store is unavailable or suspect, what is
+ * served does not change.
  */
 export function createCertificateView({
   store,

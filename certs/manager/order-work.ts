@@ -48,8 +48,8 @@ export interface OrderWork {
 }
 
 /**
- * One certificate at a time: each step is in its record before it is taken, so that whoever comes after a kill goes on
- * from there - with the order that was begun, if the server still knows it.
+ * One certificate at a time. Each step is recorded before it is taken, so that the next holder continues from there after a
+ * kill, with the same order if the server still has it.
  */
 export function createOrderWork(options: OrderWorkOptions): OrderWork {
   const { settings, records, account, answers, vault, term, clock, log } = options;

@@ -56,7 +56,7 @@ export function createStoredAnswers({ store, everywhere, clock, log }: StoredAns
   };
 }
 
-/** Removes what was left behind by whoever was killed. */
+/** Removes what a killed process left behind. */
 export async function removeExpiredChallenges(
   store: Store,
   challenges: Iterable<{ readonly key: string; readonly revision: number; readonly value: ChallengeRecord }>,

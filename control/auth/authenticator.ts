@@ -317,7 +317,7 @@ async function userCaller(token: string, tenant: Tenant, credentials: Credential
   if (accountType !== undefined && accountType !== 'user') {
     throw unauthenticated('The claim "tapis/account_type" of the token must be user or service.');
   }
-  // Whoever sends these expects to act as somebody else: never do another thing than what was asked.
+  // A client that sends these expects to act as another user: never do anything else instead.
   const { onBehalfOfUser = username, onBehalfOfTenant = tenant.id } = credentials;
   if (onBehalfOfUser !== username || onBehalfOfTenant !== tenant.id) {
     throw unauthenticated('X-Tapis-User and X-Tapis-Tenant are for services: a user cannot act on behalf of another.');

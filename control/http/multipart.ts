@@ -103,7 +103,7 @@ export async function receiveFile<T>(
     request.off('data', onData).off('end', onEnd).off('close', onClose);
     form.off('drain', onDrain);
     (file as Readable | null)?.destroy();
-    // Whoever leaves at once must not leave more work behind than whoever waits.
+    // A client that disconnects early must not cause more work than one that waits.
     await using.catch(() => undefined);
     // What is left of the body; it may have been paused for the file.
     request.resume();

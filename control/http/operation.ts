@@ -85,7 +85,7 @@ export interface LateReply {
 /**
  * A stream of server-sent events that goes on until the client leaves: texts of whole events (event-text.ts), made as
  * they happen. Until the first one is there, an error still gets a response of its own. The call then gives its place
- * back: whoever makes the stream bounds the number of streams and what each holds.
+ * back: the operation itself bounds the number of streams and what each holds.
  */
 export interface EventsReply {
   readonly kind: 'events';

@@ -234,7 +234,7 @@ async function withFirst(pieces: AsyncIterable<string>): Promise<AsyncIterable<s
   };
 }
 
-/** Lets a source of pieces release what it holds. It may have failed; whoever took its pieces knows. */
+/** Lets a source of pieces release what it holds. It may have failed; its consumer knows that already. */
 async function endOf(pieces: AsyncIterable<string>): Promise<void> {
   await pieces[Symbol.asyncIterator]()
     .return?.()

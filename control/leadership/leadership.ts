@@ -23,9 +23,9 @@ export interface LeadershipOptions {
 }
 
 /**
- * One of many leads: whoever holds the lease. `lead` ends soon after its term's signal aborts. The time of a lease is
- * counted from before it was asked for, on the clock of this process that never jumps. A term that ends gives its
- * lease back, so that the next leader need not wait.
+ * One of many replicas leads: the one that holds the lease. `lead` ends soon after its term's signal aborts. The time of a
+ * lease counts from before it was requested, on this process's monotonic clock. A term that ends releases its lease, so that
+ * the next leader need not wait.
  */
 export function createLeadership(options: LeadershipOptions): Leadership {
   const { lock, name, clock, log } = options;

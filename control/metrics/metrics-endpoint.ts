@@ -18,8 +18,8 @@ export interface MetricsEndpointOptions {
 }
 
 /**
- * `/metrics` on the control port: for whoever has the token, and without one for programs on this machine that name a known
- * host. Pods in a cluster may reach the port, and browsers can be led to it.
+ * `/metrics` on the control port: with the token if one is set, and otherwise for programs on this machine that send a known
+ * Host. Pods in a cluster may reach the port, and a web page can make a browser request it.
  */
 export function metricsEndpoint({ metrics, controlHosts, token, version }: MetricsEndpointOptions): RequestListener {
   return (request, response) => {

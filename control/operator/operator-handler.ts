@@ -16,7 +16,7 @@ import type { RecoverOptions, RecoverReport } from './recover-store.ts';
 export interface OperatorCalls {
   recover(options: RecoverOptions): Promise<RecoverReport>;
   queue(argument: Record<string, never>): Promise<QueueReport>;
-  /** Makes parked keys due at once: one, or (null) all. Answers how many there were. */
+  /** Makes parked keys due at once: one, or (null) all. Returns how many there were. */
   retry(argument: { readonly key: string | null }): Promise<{ readonly count: number }>;
   /** Writes a copy of the embedded store to a file that does not exist yet. */
   backup(argument: { readonly path: string }): Promise<{ readonly bytes: number }>;
@@ -30,7 +30,7 @@ export interface OperatorCalls {
   importCertificate(argument: CertificatePems): Promise<ImportAnswer>;
   /** For a login link of the console; null: this installation has none. */
   loginCode(argument: Record<string, never>): Promise<{ readonly code: string | null }>;
-  /** Gives out a private key: whoever can open the socket could read the keyring, too. */
+  /** Returns a private key: anyone who can open the socket can read the keyring, too. */
   exportCertificate(argument: { readonly key: string }): Promise<{ readonly pems: CertificatePems | null }>;
   rollOverAccountKey(
     argument: Record<string, never>,
@@ -92,8 +92,8 @@ function shownKey(text: string): string {
 }
 
 /**
- * Answers on the operator's socket, which only the user that runs Podgate can open: whoever could is trusted, as
- * someone who can read the data directory anyway. Details of errors are for the log, here as elsewhere.
+ * Serves the operator's socket. Only the user that runs Podgate can open it, who can read the data directory anyway and is
+ * trusted. Details of errors go to the log, as elsewhere.
  */
 export function createOperatorHandler(calls: OperatorCalls, log: Logger): RequestListener {
   return (request, response) => {

@@ -148,7 +148,7 @@ async function makePlan(parts: RecoverParts, store: Store, signal: AbortSignal):
   });
 }
 
-/** Answers the keys that somebody else wrote meanwhile. */
+/** Returns the keys that were modified concurrently. */
 async function carryOut(
   parts: RecoverParts,
   { store, logs }: RecoveryView,

@@ -121,7 +121,7 @@ export class ControlRouteFeed implements RouteFeed {
     };
   }
 
-  /** A follower has applied something, or has left: whoever waits looks again. */
+  /** A follower has applied something or has left: waiters check again. */
   applied(): void {
     for (const waiter of this.#waiters) this.#ask(waiter);
   }

@@ -20,13 +20,13 @@ export interface Judgement {
  * Every replica judges for itself: each has its own memory.
  */
 export interface StoreJudge {
-  /** Throws when store or orchestrator do not answer. */
+  /** Throws when the store or the orchestrator does not respond. */
   judge(signal: AbortSignal): Promise<Judgement>;
   /** As of the last answer of the store, which may be newer than the last judgement; null before the first of either. */
   trust(): StoreTrust | null;
   /** Of the present period of trust: aborts when it ends. */
   trusted(): AbortSignal;
-  /** What did not answer at the last judgement; null = both did, or nobody has judged yet. */
+  /** What did not respond at the last judgement; null = both did, or there has been none yet. */
   unanswered(): 'orchestrator' | 'store' | null;
 }
 

@@ -34,7 +34,7 @@ export interface TicketKeysOptions {
 export interface TicketKeys {
   /** The one that seals first; every one opens. Empty before `open`. */
   keys(): readonly TicketKey[];
-  /** Answers how to stop. */
+  /** Returns a function that stops following. */
   follow(changed: () => void): () => void;
   /** Agrees on the first. Throws PodgateError 'store.unavailable' or 'vault.cannot-open'. */
   open(): Promise<void>;

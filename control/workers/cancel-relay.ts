@@ -55,7 +55,7 @@ export function createCancelRelay({
   };
 }
 
-/** Answers whether there is one left. */
+/** Each call takes one, and returns whether there was one left. */
 function createBucket(clock: Clock): () => boolean {
   let left = MOST_AT_ONCE;
   let atMs = clock.monotonicMs();

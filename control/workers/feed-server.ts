@@ -22,7 +22,7 @@ import type { ServedCertificates } from './served-certificates.ts';
 import type { ControlRouteFeed, Follower, TableChange } from '../routes/route-feed.ts';
 import { type CancellingWorker, WorkerCancels } from './worker-cancels.ts';
 
-/** A worker that lets this much pile up does not read any more: it is cut off and starts again from a snapshot. */
+/** A worker with this much unread data no longer reads: it is disconnected and starts again from a snapshot. */
 const BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
 const LINE_MAX_LENGTH = 64 * 1024;
 
@@ -36,17 +36,17 @@ export interface FeedServerOptions {
   readonly certificates: ServedCertificates;
   /** Default: each worker has its own. */
   readonly tickets?: Pick<TicketKeys, 'keys' | 'follow'>;
-  /** A client has come for this name, and no certificate the world trusts is for it. Default: nobody cares. */
+  /** A client has connected to this name, which has no publicly trusted certificate. Default: ignored. */
   readonly certificateWanted?: (host: string) => void;
-  /** Told what the workers have counted. */
+  /** Receives what the workers have counted. */
   readonly counts?: Pick<WorkerMetrics, 'tell' | 'forget'>;
-  /** Asks the workers what they have seen of a pod. Default: nobody does. */
+  /** Asks the workers about connections of a pod. Default: never. */
   readonly questions?: Pick<WorkerQuestions, 'join'>;
   /** Default: pods have none. */
   readonly podNetworks?: PodNetworks;
   /** To and from the other replicas; default: there are none. */
   readonly cancels?: CancelRelay;
-  /** Is what the orchestrator's watch tells to be believed? Default: always. */
+  /** Is the orchestrator's watch up to date? Default: always. */
   readonly isWatchFresh?: () => boolean;
   /** How many replicas are live, this one included. Default: it is the only one. */
   readonly replicas?: () => number;

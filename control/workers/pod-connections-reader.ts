@@ -11,7 +11,7 @@ import { parseWorkerName, workerText } from '../../core/worker-name.ts';
 import { fieldOf, ReplicaQuestions } from './ask-replicas.ts';
 import type { WorkerQuestions } from './worker-questions.ts';
 
-/** The workers of another replica have a second of it. */
+/** Workers have one second of this. */
 const ANSWER_MS = 2_000;
 /** Others' questions that are being answered; one beyond is not. */
 const ANSWERING_MAX = 200;

@@ -62,7 +62,7 @@ export class ServedCertificates {
     return this.#certificates.values();
   }
 
-  /** Answers for which names these sources have one that has not expired. */
+  /** Returns a check whether these sources have an unexpired certificate for a name. */
   coverage(sources: readonly CertificateSource[], nowMs: number): (host: string) => boolean {
     const covered = new Set<string>();
     for (const { names, source, notAfterMs } of this.#certificates.values()) {

@@ -9,14 +9,14 @@ interface Follower {
 }
 
 export interface CancellingWorker {
-  /** Its client wants a session cancelled that it does not know. */
+  /** Its client asks to cancel a session that this worker does not know. */
   asked(message: CancelMessage): void;
   answered(message: CancelAnswerMessage): void;
-  /** It follows no more. */
+  /** It has disconnected. */
   left(): void;
 }
 
-/** Carries cancels and what came of them between the workers of this replica, and to and from the other replicas. */
+/** Passes cancels and their outcomes between the workers of this replica, and to and from other replicas. */
 export class WorkerCancels {
   readonly #relay: CancelRelay | null;
   readonly #followers = new Set<Follower>();

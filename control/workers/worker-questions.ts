@@ -2,25 +2,25 @@ import type { PodConnections } from '../../core/pod-connections.ts';
 import { Questions } from '../../core/questions.ts';
 import type { WorkerName } from '../../core/worker-name.ts';
 
-/** A worker answers from memory: one that does not by then is busy with something else, or gone. */
+/** A worker answers from memory: if it has not by then, it is busy or gone. */
 const ANSWER_MS = 1_000;
 
 export interface WorkerAnswers {
-  /** Null = it has seen nothing of the pod. */
+  /** Null = it has had no connection to the pod. */
   readonly answers: readonly { readonly worker: WorkerName; readonly connections: PodConnections | null }[];
   readonly missing: readonly WorkerName[];
 }
 
 /** Questions about pods to the gateway workers of this replica, and of gateways that follow it. */
 export interface WorkerQuestions {
-  /** A worker follows the feed. In a restart the old one and the new one of a number both do for a while. */
+  /** A worker has connected. During a restart, the old and the new worker of a number are both connected for a while. */
   join(worker: WorkerName, ask: (id: number, uid: string) => void): JoinedWorker;
   ask(uid: string): Promise<WorkerAnswers>;
 }
 
 export interface JoinedWorker {
   told(id: number, connections: PodConnections | null): void;
-  /** It follows no more. */
+  /** It has disconnected. */
   leave(): void;
 }
 

@@ -1,7 +1,7 @@
 /** What the control process last said of itself. */
 export interface ControlReport {
   readonly ok: boolean;
-  /** Shown to whoever asks: no secret, no address. */
+  /** Public: contains no secret and no address. */
   readonly detail: Readonly<Record<string, unknown>>;
 }
 

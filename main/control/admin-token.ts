@@ -19,8 +19,8 @@ export interface AdminTokenOptions {
 }
 
 /**
- * Writes a fresh administrator's token into a file for this user alone; it appears whole. Answers whether it could: on a
- * full disk the one that is there is good for weeks, and no reason to end anything.
+ * Writes a new administrator token to a file that only this user can read, atomically. Returns whether it succeeded: if the
+ * disk is full, the present token remains valid for weeks, so that is no reason to exit.
  */
 export async function writeAdminToken({ path, tenant, key, log }: AdminTokenOptions): Promise<boolean> {
   const token = await signToken({
@@ -42,8 +42,8 @@ export async function writeAdminToken({ path, tenant, key, log }: AdminTokenOpti
 }
 
 /**
- * Writes the token file and returns the loop that keeps it fresh. Without a key, the tenant signs its own tokens: a file of
- * earlier is removed, and there is nothing to keep (null).
+ * Writes the token file and returns the loop that keeps it fresh. Without a key, the tenant signs its own tokens: a
+ * leftover file is removed, and there is no loop (null).
  */
 export async function prepareAdminToken(
   options: Omit<AdminTokenOptions, 'key'> & { readonly key: TokenKey | null },
@@ -57,7 +57,7 @@ export async function prepareAdminToken(
   return (signal) => keepAdminToken({ ...options, key }, isWritten, signal);
 }
 
-/** Renews it long before it ends, until the signal aborts. `isWritten`: it has just been. */
+/** Renews it long before it expires, until the signal aborts. `isWritten`: it has just been written. */
 export async function keepAdminToken(
   options: AdminTokenOptions,
   isWritten: boolean,

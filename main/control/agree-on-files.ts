@@ -11,8 +11,8 @@ export interface Agreeing {
 }
 
 /**
- * Throws PodgateError 'config.invalid' when the keyring does not open what replicas of this store seal: better now than
- * with the first pod. What it opens it seals anew, so that a key that went first everywhere is the one that is asked for.
+ * Throws PodgateError 'config.invalid' when the keyring cannot decrypt what other replicas of this store encrypt: better now
+ * than with the first pod. Encrypts it again with the first key, so that an old key can be removed once it is first nowhere.
  */
 export async function checkKeyring({ replicas, vault, keyringPath }: Agreeing): Promise<void> {
   const context = 'the keyring of all replicas';
@@ -24,9 +24,9 @@ export async function checkKeyring({ replicas, vault, keyringPath }: Agreeing): 
 }
 
 /**
- * Files with keys that this installation has made for itself, and that all replicas must have alike: the first one's are
- * kept in the store, sealed, and the others take them. Answers whether the files here were replaced. Throws as
- * `checkKeyring` does.
+ * Files with keys that this installation has generated and that all replicas must share: those of the first replica are kept
+ * in the store, encrypted, and the others take them. Returns whether the files here were replaced. Throws as `checkKeyring`
+ * does.
  */
 export async function agreeOnFiles(
   { replicas, vault, keyringPath }: Agreeing,
@@ -49,7 +49,7 @@ export async function agreeOnFiles(
   return true;
 }
 
-/** The files here are to be everybody's from now on, because those that were agreed on are no longer any good. */
+/** Replaces the files of all replicas by those here, because the ones agreed on have expired. */
 export async function settleFiles(
   { replicas, vault }: Agreeing,
   name: string,
@@ -60,8 +60,8 @@ export async function settleFiles(
 }
 
 /**
- * A suspect store takes nothing new, and is no reason not to start: `podgate recover` needs a process that runs. What was
- * agreed on before lies in the files here, and the next start says it again.
+ * A suspect store takes no writes, which is no reason not to start: `podgate recover` needs a running process. The files
+ * here have what was agreed on before, and the next start tries again.
  */
 async function agreedOrOwn(replicas: Pick<Replicas, 'agree'>, name: string, own: string): Promise<string> {
   try {
@@ -72,7 +72,7 @@ async function agreedOrOwn(replicas: Pick<Replicas, 'agree'>, name: string, own:
   }
 }
 
-/** A Redis that is full takes nothing new, and is no reason not to start: the next start says it again. */
+/** A full Redis takes no writes, which is no reason not to start: the next start tries again. */
 async function settled(settling: Promise<void>): Promise<void> {
   await settling.catch((error: unknown) => {
     if (!isStoreFailure(error)) throw error;

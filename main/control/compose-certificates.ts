@@ -64,7 +64,7 @@ function nameOf({ tenants }: Config, feed: ControlRouteFeed, host: string): Want
   return tenant === undefined ? null : feed.nameOf(tenant.id, host);
 }
 
-/** With the secrets of the files that the configuration names. */
+/** With the secrets from the configured files. */
 async function acmeSettingsOf({ acme, tenants }: Config): Promise<AcmeSettings | null> {
   if (acme === null) return null;
   const { externalAccount, caFile } = acme;
@@ -90,7 +90,7 @@ async function acmeSettingsOf({ acme, tenants }: Config): Promise<AcmeSettings |
   };
 }
 
-/** With the key or the token of the file that is named. */
+/** With the key or token from the configured file. */
 async function dnsSettingsOf(config: AcmeDnsConfig | null, path: string): Promise<DnsSettings | null> {
   if (config === null) return null;
   const { writer } = config;
@@ -105,7 +105,7 @@ async function dnsSettingsOf(config: AcmeDnsConfig | null, path: string): Promis
     case 'update': {
       const key = tsigKeyOf(await readFile(writer.keyFile, 'utf8'));
       const algorithm = TSIG_ALGORITHMS.find((one) => one === key?.algorithm);
-      // It was there, and good, when the configuration was read.
+      // It was valid when the configuration was read.
       if (key === null || algorithm === undefined) throw new Error(`${writer.keyFile} no longer contains a key`);
       const secret = Buffer.from(key.secret, 'base64');
       return {

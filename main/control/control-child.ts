@@ -6,7 +6,7 @@ import { EXIT_CONFIG } from '../messages.ts';
 import { openSupervisorLink } from '../supervisor-link.ts';
 import { endOnUncaught } from '../uncaught.ts';
 
-/** A control child of a supervisor that was killed ends its pods first: the store is free within this time. */
+/** When a supervisor was killed, its control child ends its pods first and then frees the store, within this time. */
 const PREDECESSOR_MS = 10_000;
 
 /** The control plane: API, health loop, spawner, certificates. Pods are its children's children and outlive it. */
@@ -20,7 +20,7 @@ export async function runControlChild(): Promise<void> {
     log.error({}, 'another control process is still using the data directory');
     process.exit(1);
   }
-  // Kept until the end: a lock that nothing refers to is given back when its memory is.
+  // Keep a reference until the end: the lock would be released when it is garbage-collected.
   process.once('exit', () => lock.release());
   try {
     if (settings.config.controlPlane !== null) await (await import('./gateway-alone.ts')).runGatewayAlone(link, log);
@@ -31,7 +31,7 @@ export async function runControlChild(): Promise<void> {
       for (const message of error.publicMessages) process.stderr.write(`podgate: cannot start: ${message}\n`);
       process.exit(EXIT_CONFIG);
     }
-    // Told to end while it waited for a store that does not answer.
+    // Shutdown while waiting for a store that does not respond.
     if (link.ending.aborted && isStoreFailure(error)) process.exit(0);
     log.error({ error: error instanceof Error ? error.stack : errorText(error) }, 'the control process failed');
     process.exit(1);

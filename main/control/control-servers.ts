@@ -12,13 +12,13 @@ import { expectClientLine } from '../control-port/client-line.ts';
 import { descriptorLimit } from '../descriptor-limit.ts';
 import { planDescriptors } from '../descriptor-plan.ts';
 
-/** Answers under way get this long once it is told to end. */
+/** Responses in flight have this long to finish at shutdown. */
 const CLOSE_GRACE_MS = 500;
 
 export interface ControlServer {
   /**
-   * A Unix socket: `api.sock`, through which the gateway's workers bring strangers' calls, or what comes to the control
-   * port, for the inside only: /metrics is answered there alone.
+   * A Unix socket: `api.sock`, to which the gateway workers forward calls from outside, or the socket behind the control
+   * port, which is for this machine only: only it serves /metrics.
    */
   listen(target: string | { readonly controlSocketPath: string }): Promise<void>;
   close(): Promise<void>;
@@ -29,12 +29,12 @@ export function controlHostsOf({ api, tenants }: Pick<Config, 'api' | 'tenants'>
   return controlHostNames([...tenants.map(({ baseHost }) => baseHost), ...api.controlHosts]);
 }
 
-/** The API's HTTP server. Who listens on what is the composition root's business, so it stands here. */
+/** The API's HTTP server. It is here because the composition root decides who listens on what. */
 export function createControlServer(options: {
   readonly config: Pick<Config, 'api' | 'tenants'>;
   readonly listenerFor: Api['listenerFor'];
   readonly serverOptions: Api['serverOptions'];
-  /** Prometheus' text, made at every scrape. */
+  /** In Prometheus text format, collected at each scrape. */
   readonly metrics: () => Promise<string>;
   readonly version: string;
   readonly log: Logger;

@@ -18,8 +18,8 @@ import { systemClock as clock } from '../system-clock.ts';
 import { createUplink, type UplinkState } from '../remote/uplink.ts';
 
 /**
- * What runs in place of the control plane on a replica with the role gateway alone: the way to one elsewhere, and probes
- * and metrics on the control port. There is no store, no queue and no secret key here.
+ * Runs in place of the control plane on a replica that is only a gateway: connects to a control plane elsewhere, and serves
+ * probes and metrics on the control port. Has no store, queue or secret key.
  */
 export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promise<void> {
   const { config, version, runDir } = link.start.settings;
@@ -59,7 +59,7 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
   await Promise.all([server.close(), ...work]);
 }
 
-/** Workers accept only with a whole table, and keep it while the control plane is away: that is no reason to be unready. */
+/** Workers accept only with a complete table and keep it while the control plane is away, so that does not make it unready. */
 function reportOf(state: UplinkState): ControlReport {
   return {
     ok: true,

@@ -21,21 +21,21 @@ export interface Database {
   readonly guard: StoreGuard;
   /** The store as it stands, for an operator's recovery. */
   forRecovery(): Promise<RecoveryView>;
-  /** Of the embedded store alone: what has been read that was damaged, for the log; null = nothing. */
+  /** SQLite only: damage found while reading, for the log; null = none. */
   damage?: (() => string | null) | undefined;
-  /** Of the embedded store alone: what is damaged in its files, for the log; null = nothing that was found. */
+  /** SQLite only: checks the files for damage, for the log; null = none found. */
   examine?: (() => Promise<string | null>) | undefined;
-  /** Of the embedded store alone: a whole copy in a new file; answers its bytes. */
+  /** SQLite only: writes a complete copy to a new file and returns its size in bytes. */
   copyTo?(path: string): Promise<number>;
   close(): void;
 }
 
-/** The store that the configuration names, with its queue, lock and logs. */
+/** The configured store, with its queue, lock and logs. */
 export async function openDatabase(options: {
   readonly config: Config;
   /** Of the embedded store. */
   readonly path: string;
-  /** Of this replica, for people too; without spaces. */
+  /** Names this replica in logs and metrics; no spaces. */
   readonly replicaId: string;
   /** What replicas must have in common; see core/replicas.ts. */
   readonly shared: string;
@@ -43,9 +43,9 @@ export async function openDatabase(options: {
   readonly env: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Logger;
-  /** A Redis that does not answer is waited for until it does, or until this aborts. */
+  /** Waits for a Redis that does not respond until it does, or until this aborts. */
   readonly signal: AbortSignal;
-  /** Called when that wait begins, and again whenever it is for another reason. */
+  /** Called when that wait begins, and whenever its reason changes. */
   readonly onWaiting: (error: PodgateError) => void;
 }): Promise<Database> {
   const { config, path, replicaId, shared, memory, clock, log, signal, onWaiting } = options;
@@ -54,7 +54,7 @@ export async function openDatabase(options: {
       return openSqliteDatabase({ path, replicaId, memory, clock, log });
     case 'redis': {
       const { redisUrl, redisCa: ca, redisReplicas } = readSecrets(options.env);
-      // The supervisor has decided by the same environment.
+      // The supervisor validated the same environment.
       if (redisUrl === null) throw new PodgateError('config.invalid', { detail: 'PODGATE_REDIS_URL is no longer set' });
       const { openRedisDatabase } = await import('../../control/store/redis/redis-database.ts');
       const copies = redisReplicas === null ? {} : { copies: redisReplicas };

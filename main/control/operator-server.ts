@@ -9,7 +9,7 @@ export interface OperatorServer {
   close(): Promise<void>;
 }
 
-/** Where the commands of `npx podgate` reach the running program. */
+/** The server that `npx podgate` commands call. */
 export function createOperatorServer(options: { readonly calls: OperatorCalls; readonly log: Logger }): OperatorServer {
   const server = createServer(createOperatorHandler(options.calls, options.log));
   let stopChecking: () => void = () => undefined;

@@ -8,7 +8,7 @@ import { httpStatusOf } from '../../control/http/status-codes.ts';
 import { PodgateError } from '../../core/errors.ts';
 import { controlHostsOf } from './control-servers.ts';
 
-/** The control port of a replica without the role control: probes, and nothing of the API. */
+/** The control port of a replica without the role control: probes only, no API. */
 export function probesAlone(
   config: Pick<Config, 'api' | 'tenants'>,
   readiness: () => Promise<Readiness>,

@@ -56,16 +56,16 @@ export function reportReadiness(link: SupervisorLink, report: () => ControlRepor
 }
 
 export interface WaitReports {
-  /** Probes are told from now on that the control process waits for this; no address, no secret. */
+  /** From now on, probes report that the control process waits for this. Contains no address and no secret. */
   waitingFor(what: string): void;
   /** It waits no longer. */
   end(): void;
 }
 
 /**
- * Reports of a control process that cannot work before something outside answers. As with a store that is away later, that
- * alone makes no replica unready: workers accept once they have a whole table, which they keep while the control process is
- * started again. In a new replica they have none yet.
+ * Reports while the control process waits for something outside before it can start. As with a store that is unavailable
+ * later, that alone does not make a replica unready: workers keep their route table while the control process restarts. In
+ * a new replica they have none yet, so they do not accept.
  */
 export function createWaitReports(link: SupervisorLink, log: Logger): WaitReports {
   const ok = link.start.settings.config.roles.includes('gateway');
@@ -142,7 +142,7 @@ function heldBackRemovals(count: number) {
 }
 
 /**
- * Said early, and no reason to be unready. How many, and not which: the answer is shown to whoever asks, and names are
+ * Reported early, and no reason to be unready. Counts only: the response is public, and names are
  * in the log and in GET /v3/pods/certificates.
  */
 function certificateTroubles({ certificates, accounts }: CertificateReport) {

@@ -76,7 +76,7 @@ export async function listenForGateways(options: GatewayListenerOptions, signal:
   await new Promise<void>((resolve) => server.close(() => resolve()));
 }
 
-/** Answers what is in force. Files that are half written, or do not fit each other, change nothing. */
+/** Returns the material in force. Files that are incomplete or do not match each other change nothing. */
 function applyIfNew(
   read: TlsMaterial | string,
   current: TlsMaterial,

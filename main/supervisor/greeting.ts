@@ -6,7 +6,7 @@ import { shellWord } from '../../core/shell-word.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
-/** A resolver that is away must not hold up the greeting. */
+/** A resolver that does not respond must not delay the greeting. */
 const LOOKUP_DEADLINE_MS = 1_000;
 
 export interface GreetingOptions {
@@ -36,7 +36,7 @@ export function greet(said: Omit<GreetingOptions, 'cwd' | 'asRoot' | 'resolvesNa
   });
 }
 
-/** What to type next: every indented line works when pasted, in this directory. The token itself is never printed. */
+/** What to type next. Every indented line works when pasted in this directory. The token itself is never printed. */
 export function greetingOf(options: GreetingOptions): string {
   const { config, version, tookMs, cwd, asRoot, resolvesNames } = options;
   if (!config.roles.includes('gateway') || !config.roles.includes('control')) return greetingOfRoles(options);
@@ -151,7 +151,7 @@ function resolveHint(baseHost: string, asRoot: boolean): string {
     : `${what}. To fix this, create a DNS record *.pods.${baseHost} that points to this machine's address.`;
 }
 
-/** Does the system's resolver (getaddrinfo, as used by drivers) know names of pods? */
+/** Does the system's resolver (getaddrinfo, which drivers use) resolve names of pods? */
 async function resolvesPodNames(baseHost: string): Promise<boolean> {
   const found = lookup(`hello.pods.${baseHost}`).then(
     () => true,

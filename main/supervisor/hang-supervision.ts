@@ -5,11 +5,11 @@ import { type HangLimits, HangWatch, type SilentProcess } from './hang-watch.ts'
 import { ALIVE_EVERY_MS, type ChildRole } from '../messages.ts';
 
 const WATCH_EVERY_MS = 500;
-/** Between two ticks of ours lies no more than this, whatever the clock says: for the rest of the time we stood still. */
+/** The most that counts as elapsed between two ticks: for the rest of the time, this process itself was stopped. */
 const TICK_MOST_MS = 2 * WATCH_EVERY_MS;
 const SILENT_MOST_MS = 3_000;
 const START_MS = 60_000;
-/** Between two kills, of whatever child: when everything hangs at once, the machine is the likelier cause. */
+/** Minimum time between two kills: when everything hangs at once, the machine is the likelier cause. */
 const KILLS_APART_MS = 2_000;
 /** A child that hangs again within this time gets twice the time, up to eight times. */
 const REPEATED_WITHIN_MS = 10 * 60_000;
@@ -20,7 +20,7 @@ export interface HangSupervisionOptions {
   readonly hungAfterMs: (role: ChildRole) => number;
   readonly look: (pid: number) => SilentProcess | null;
   readonly onSilent: (child: SupervisedChild) => void;
-  /** It was silent, and gives signs of life again. */
+  /** It was silent and has sent a heartbeat again. */
   readonly onRecovered: (child: SupervisedChild) => void;
   readonly onKilled: (child: SupervisedChild) => void;
   readonly nowMs: () => number;
@@ -82,7 +82,7 @@ export class HangSupervision {
     const elapsedMs = Math.min(now - this.#lastTickMs, TICK_MOST_MS);
     this.#lastTickMs = now;
     for (const [child, watched] of this.#watched) {
-      // One that was heard a moment ago needs no reading in /proc.
+      // A process that has just sent a heartbeat needs no look at /proc.
       const verdict = watched.watch.tick(elapsedMs, () =>
         watched.watch.silentMs < ALIVE_EVERY_MS ? null : look(watched.pid),
       );

@@ -38,8 +38,8 @@ export interface ListeningSockets {
 
 /**
  * Binds all sockets, once, in the process that outlives the others: it never listens, but gives each worker a socket of
- * its own on the same port (SO_REUSEPORT: the kernel spreads connections evenly). Whoever dies leaves its socket, with
- * the connections that wait in it, to a sibling. Measured against node:cluster and against reusePort in the workers:
+ * its own on the same port (SO_REUSEPORT: the kernel spreads connections evenly). When a worker dies, a sibling takes over
+ * its socket, with the connections that wait in it. Measured against node:cluster and against reusePort in the workers:
  * those lose connections when a worker is killed. Throws PodgateError 'config.invalid' naming every port that is taken.
  */
 export async function openListeningSockets(config: Config): Promise<ListeningSockets> {
@@ -101,7 +101,7 @@ export function withBoundPorts(config: Config, ports: ListeningSockets['ports'])
 /** The key of the YAML file. */
 const LISTENERS = 'PODGATE_CONFIG listeners';
 
-/** The children of a supervisor that was killed end within a moment: a port that is theirs is waited for. */
+/** Children of a killed supervisor end within moments: wait this long for a port that they still hold. */
 const TAKEN_WAIT_MS = 3_000;
 const TAKEN_LOOK_MS = 100;
 
@@ -169,7 +169,7 @@ interface Wanted {
   readonly socket: SocketKind;
   readonly host: string;
   readonly port: number;
-  /** Whoever reads of a problem changes this. */
+  /** Named in error messages: the setting to change. */
   readonly variable: string;
 }
 

@@ -10,7 +10,7 @@ export type NextSettings =
   | { readonly kind: 'settings'; readonly config: Config; readonly version: string }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
 
-/** The configuration as the code on the disk reads it now, or why it cannot take the place of what runs (`current`). */
+/** The configuration as the code on disk reads it now, or why it cannot replace the running one (`current`). */
 export async function readNextSettings(current: Config): Promise<NextSettings> {
   const answer = await askSettingsChild();
   if (answer.kind === 'problems') return answer;
@@ -29,19 +29,19 @@ function askSettingsChild(): Promise<SettingsAnswer> {
     const child = fork(MAIN, ['settings'], { stdio: 'inherit', timeout: READ_MS, killSignal: 'SIGKILL' });
     let answer: SettingsAnswer = { kind: 'problems', problems: ['The configuration could not be read; see the log.'] };
     child.on('message', (message) => (answer = message as SettingsAnswer));
-    // One that could not be made is followed by no 'exit'.
+    // No 'exit' follows when the process could not be created.
     child.on('error', () => resolve(answer));
     child.once('exit', () => resolve(answer));
   });
 }
 
-/** The names of settings that differ and are the supervisor's own: its sockets, its directory, its number of workers. */
+/** Names of changed settings that the supervisor itself uses: sockets, data directory, number of workers. */
 export function fixedSettings(current: Config, next: Config): readonly string[] {
   const names: string[] = [];
   const compare = (name: string, before: unknown, after: unknown): void => {
     if (JSON.stringify(before) !== JSON.stringify(after)) names.push(name);
   };
-  // 0 = whatever was free: what it has is good.
+  // 0 = any free port, so the present one is fine.
   const port = (name: string, before: number, after: number): void =>
     compare(name, before, after === 0 ? before : after);
   compare('PODGATE_HOST', [current.listenHosts, current.controlHost], [next.listenHosts, next.controlHost]);

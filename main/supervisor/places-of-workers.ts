@@ -7,7 +7,7 @@ import type { SupervisorMessage } from '../messages.ts';
 
 const LOOK_MS = 50;
 
-/** The allocator of places in the supervisor (decision 0035): it knows at once which workers there are, and outlives them all. */
+/** The allocator of connection places (decision 0035). It is in the supervisor, which knows all workers and outlives them. */
 export class PlacesOfWorkers {
   readonly #allocator: PlaceAllocator;
   /** By child, anew with each of its processes. */

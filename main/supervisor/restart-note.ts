@@ -2,7 +2,7 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RESTART_NOTE } from '../messages.ts';
 
-/** What came of the last restart, for the command that asked for it. */
+/** The outcome of the last restart, for the command that asked for it. */
 export function noteRestart(dataDir: string, problems: readonly string[]): void {
   const path = join(dataDir, RESTART_NOTE);
   try {

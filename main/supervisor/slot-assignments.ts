@@ -11,7 +11,7 @@ export type SlotAction =
 export class SlotAssignments {
   readonly #slots: readonly { readonly givenTo: Set<number>; readonly accepting: Set<number> }[];
   readonly #able = new Set<number>();
-  /** Those without a sign of life, with the slots they had accepted on. */
+  /** Silent children, with the slots they had accepted on. */
   readonly #silent = new Map<number, ReadonlySet<number>>();
 
   constructor(slots: number) {
@@ -23,7 +23,7 @@ export class SlotAssignments {
     this.#able.add(child);
     const actions: SlotAction[] = [];
     for (const slot of this.#slots.keys()) {
-      // Also what was orphaned while nobody was able.
+      // Also slots that were orphaned while no child was able to accept.
       if (slot === child || this.#isOrphaned(slot)) actions.push(this.#give(slot, child));
     }
     return actions;
@@ -44,10 +44,7 @@ export class SlotAssignments {
     return guests.map((guest) => ({ kind: 'release', slot, child: guest }));
   }
 
-  /**
-   * This child goes by another number from now on, since its successor is about to start. It accepts until that does, and
-   * gets no further slot.
-   */
+  /** This child gets another number, since its successor is about to start. It accepts until then, and gets no further slot. */
   renamed(child: number, to: number): void {
     this.#able.delete(child);
     for (const { givenTo, accepting } of this.#slots) {
@@ -70,7 +67,7 @@ export class SlotAssignments {
     return actions;
   }
 
-  /** This child gives no sign of life: its slots go to a sibling as well, and are its own again if it recovers. */
+  /** This child does not respond: a sibling gets its slots too, and gives them back if it recovers. */
   silent(child: number): readonly SlotAction[] {
     if (!this.#able.delete(child)) return [];
     const held = [...this.#slots.entries()].filter(([, { accepting }]) => accepting.delete(child));
@@ -90,7 +87,7 @@ export class SlotAssignments {
     return [...released, ...orphaned.map((slot) => this.#give(slot, child))];
   }
 
-  /** Slots that somebody accepts on. */
+  /** Slots that some child accepts on. */
   get accepting(): number {
     return this.#slots.filter(({ accepting }) => accepting.size > 0).length;
   }
@@ -107,7 +104,7 @@ export class SlotAssignments {
   /** Before its first child listens, nothing waits in a slot. */
   readonly #wasOpen = new Set<number>();
 
-  /** Connections wait in it, and nobody who gives signs of life has it. */
+  /** Connections wait in it, and no responsive child has it. */
   #isOrphaned(slot: number): boolean {
     const givenTo = this.#slots[slot]?.givenTo ?? [];
     return this.#wasOpen.has(slot) && [...givenTo].every((child) => this.#silent.has(child));

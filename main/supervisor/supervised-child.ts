@@ -104,7 +104,7 @@ export class SupervisedChild {
     this.#retry = setTimeout(() => this.start(), delayMs);
   }
 
-  /** Without effect when it is gone: whoever waits for an answer learns by onEnded. */
+  /** Has no effect when the process is gone; onEnded reports that. */
   send(message: SupervisorMessage, socket?: BoundSocket): void {
     if (this.#process?.connected !== true) return;
     // Node's types know net.Server and net.Socket only; its native handles pass as well.
@@ -128,12 +128,12 @@ export class SupervisedChild {
     clearTimeout(this.#retry);
   }
 
-  /** Lets it end in peace. Resolves when it is gone, after `graceMs` by SIGKILL. */
+  /** Ends it when its sessions have ended. Resolves when it is gone; SIGKILL after `graceMs`. */
   retire(graceMs: number): Promise<void> {
     return this.#end({ kind: 'retire' }, graceMs);
   }
 
-  /** Ends it: a word, and SIGKILL after `graceMs`. Resolves when it is gone. */
+  /** Tells it to end, and sends SIGKILL after `graceMs`. Resolves when it is gone. */
   stop(graceMs: number): Promise<void> {
     return this.#end({ kind: 'stop', graceMs }, graceMs);
   }
@@ -144,7 +144,7 @@ export class SupervisedChild {
     const child = this.#process;
     if (child === null) return;
     const gone = new Promise<void>((resolve) => this.#ended.add(resolve));
-    // One that is paused would be killed with its work undone: pods would be left running.
+    // A paused process would be killed with its work undone, and pods would keep running.
     child.kill('SIGCONT');
     this.send(message);
     const killer = setTimeout(() => child.kill('SIGKILL'), graceMs);
@@ -152,7 +152,7 @@ export class SupervisedChild {
     clearTimeout(killer);
   }
 
-  /** It does not react any more: whatever it was told, the next one follows as after any other end. */
+  /** Kills a process that hangs; it is started again, as after any other exit. */
   killHung(): void {
     this.#process?.kill('SIGKILL');
   }

@@ -1,6 +1,6 @@
 /**
- * Lets work in one at a time, in turn between parties: whoever waits with a hundred pieces of work gets no more of the
- * event loop than whoever waits with one. Between two turns the event loop does everything else (sockets, timers, the
+ * Admits work one piece at a time, in turn between parties: a party with a hundred pieces waiting gets no more of the event
+ * loop than a party with one. Between two turns the event loop does everything else (sockets, timers, the
  * route feed). A turn lasts until the work that was let in awaits something else.
  *
  * It has no bound of its own: a call waits for one turn at most, and calls are bounded (CallAdmission).

@@ -47,10 +47,10 @@ export interface Admission {
 export function createAdmission(parts: AdmissionParts): Admission {
   const { store, quotas, usageOf, monotonicMs } = parts;
   const refusals = { user: new Map<QuotaResource, number>(), tenant: new Map<QuotaResource, number>() };
-  /** By tenant: when its pods were last counted in vain. */
+  /** By tenant: when its pods were last counted without finding room. */
   const fullTenants = new Map<string, { readonly used: Usage; readonly untilMs: number }>();
 
-  /** The revision is read before the pods are: whoever is let in after that makes the commit fail. */
+  /** Reads the revision before the pods: anything admitted after that makes the commit fail. */
   async function room(scope: QuotaScope, owner: QuotaOwner, change: Usage): Promise<Put> {
     const { tenant } = owner;
     const user = scope === 'user' ? owner.createdBy : null;

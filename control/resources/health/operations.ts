@@ -12,7 +12,7 @@ const READINESS_DEADLINE_MS = 5_000;
 /** Whether this process can do its work, and what it found. */
 export interface Readiness {
   readonly ok: boolean;
-  /** Shown to whoever asks: no secret, no address. */
+  /** Public: contains no secret and no address. */
   readonly detail: Readonly<Record<string, unknown>>;
 }
 

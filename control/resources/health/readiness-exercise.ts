@@ -27,14 +27,14 @@ export interface ReadinessExerciseOptions {
   readonly everyMs?: number;
 }
 
-/** What failed when it was last tried, in words for whoever asks: no name, no address. Null = nothing. */
+/** What failed at the last attempt, as a public text: no name, no address. Null = nothing. */
 export interface ReadinessExercise {
   store(): string | null;
   api(): string | null;
   run(signal: AbortSignal): Promise<void>;
 }
 
-/** Does, now and then, what readiness promises: a write to the store, and a call of the API through its socket. */
+/** Regularly tests what readiness promises: a write to the store, and an API call through its socket. */
 export function createReadinessExercise(options: ReadinessExerciseOptions): ReadinessExercise {
   const { store, isTrusted, examine, callApi, log } = options;
   const problems: { store: string | null; damage: string | null; api: string | null } = {

@@ -7,7 +7,7 @@ import { requireGeneration } from './update-pod.ts';
 
 /**
  * Marks the pod: from now on it is invisible and without a route. The health loop removes workload and data and purges
- * the record; until then its id is taken. Volumes that are kept stay on the account of whoever created the pod. Throws
+ * the record; until then its id is taken. Volumes that are kept still count against the quota of the pod's creator. Throws
  * 'api.forbidden' when they are more than the quota already.
  */
 export async function deletePod(

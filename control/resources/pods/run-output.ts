@@ -49,7 +49,7 @@ export function advance(from: OutputPosition, { text, mark, previousLength }: Pr
 
 /**
  * The output of one run while it is being kept. Nothing is kept of a run that has printed little: no log of it has been
- * rotated. From then on everything is, each part once: whoever reads on ends the stream that was open, and what that
+ * rotated. From then on everything is, each part once: a new reader ends the stream that was open, and what that
  * yields late is dropped.
  */
 export class RunOutput {
@@ -70,7 +70,7 @@ export class RunOutput {
     this.#workload = workload;
   }
 
-  /** Text that a rotation could take from whoever reads the kept output and the newest file. */
+  /** Text that a rotation could hide from a reader of the kept output and the newest file. */
   hasUnsaved(): boolean {
     return this.#text !== '' && this.#isKept();
   }

@@ -6,7 +6,7 @@ const DEFAULT_MOUNT_PATH = '/tapis_volume_mount';
 /** With a uid before it, the name of a claim stays within 63 characters. */
 const NAME_MAX_LENGTH = 20;
 const NAME = /^[a-z][a-z0-9]*$/;
-/** Whoever mounts over these has no program left, or one of somebody else. */
+/** A mount over one of these would hide or replace the pod's programs. */
 const SYSTEM_PATHS = ['/bin', '/dev', '/etc', '/lib', '/lib64', '/proc', '/sbin', '/sys', '/usr'];
 
 /**

@@ -26,7 +26,7 @@ interface Cursor {
 const PAGE = 100;
 /** The greatest second half of a stream's id: this place is behind every change of its commit. */
 const END_OF_COMMIT = '18446744073709551615';
-/** Of another store than any: whoever reads on from there has a gap. */
+/** Belongs to no store: reading on from there yields a gap. */
 const NOWHERE: Cursor = { commit: 0, position: END_OF_COMMIT, stamp: '', storeId: 'none' };
 
 /** See Store.changes. A reader slower than the feed is trimmed gets a gap, like one that comes too late. */

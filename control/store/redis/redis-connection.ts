@@ -39,7 +39,7 @@ export interface RedisConnection {
   ): Promise<Reply>;
   /** The server is no longer the one to speak to: the connection is made anew, to wherever that is now. */
   moveTo(address: RedisAddress): void;
-  /** Whatever is asked for later gets 'store.unavailable'. Answers under way still come, unless 'at once'. */
+  /** Later commands get 'store.unavailable'. Replies in flight still arrive, unless 'at once'. */
   close(how?: 'gently' | 'at once'): void;
 }
 
@@ -112,7 +112,7 @@ export async function openRedisConnection(
   }
 
   function onLost(client: RedisClient, error: unknown): void {
-    // During the check it was never up, and whoever checks is told.
+    // During the check it was never up, and the check reports the error.
     if (state.phase !== 'up' || state.client !== client) return;
     state = { phase: 'away', reason: safeText(error) };
     log.error({ redis: shown, error: safeText(error) }, 'the connection to Redis is lost');

@@ -99,7 +99,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
   const scripts = readScripts();
   const feedChanged = createWakeup();
   const queueChanged = createWakeup();
-  /** Whoever waits looks again, and learns what has become of the store. */
+  /** Wakes all waiters, which then check the store again. */
   const wakeAll = (): void => {
     feedChanged.wake();
     queueChanged.wake();

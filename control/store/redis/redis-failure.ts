@@ -8,7 +8,7 @@ const UNAVAILABLE = new Set(
     'UNKILLABLE'
   ).split(' '),
 );
-/** Error replies that no waiting cures: whoever runs Podgate has to change something. */
+/** Error replies that waiting does not cure: the operator has to change something. */
 const REFUSED = new Set(['NOAUTH', 'NOPERM', 'WRONGPASS']);
 
 /** The first word of an error reply, such as OOM; null for other errors. */

@@ -21,7 +21,7 @@ interface Cursor {
 const PAGE = 100;
 /** Positions start at 0: this place is behind every change of its commit. */
 const END_OF_COMMIT = Number.MAX_SAFE_INTEGER;
-/** Before every feed: whoever reads on from there has a gap. */
+/** Before every feed: reading on from there yields a gap. */
 const NOWHERE: Cursor = { commit: -1, position: END_OF_COMMIT };
 /** How often a reader of a suspect store looks whether it is believed again. */
 const SUSPECT_WAIT_MS = 500;

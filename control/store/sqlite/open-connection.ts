@@ -9,9 +9,9 @@ import { MIGRATIONS, migrate } from './sqlite-schema.ts';
 export const IN_MEMORY = ':memory:';
 
 /**
- * Opens, or makes, the database and brings its schema up to date. From then on this process owns the file: SQLite's
- * exclusive mode keeps a lock on it which the kernel drops when the process dies, however it dies. So whoever gets the
- * file open knows that no former owner lives, and there is no shared-memory file that a crash could leave behind.
+ * Opens or creates the database and brings its schema up to date. From then on this process owns the file: SQLite's exclusive
+ * mode keeps a lock on it, which the kernel drops when the process dies. So a process that opens the file knows that no
+ * previous owner is alive, and there is no shared-memory file that a crash could leave behind.
  *
  * Throws PodgateError 'config.invalid' for a file that is not ours, of a newer release, owned by a living process, or put
  * beside the write-ahead log of another, 'store.unavailable' when the disk or the file is broken.

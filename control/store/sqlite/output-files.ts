@@ -143,7 +143,7 @@ function nothingIfAbsent(error: unknown): Buffer {
 }
 
 function ignore(): void {
-  // Whoever asked has been told.
+  // The caller has got the error.
 }
 
 /** Newest first. */

@@ -7,7 +7,7 @@ export type Row = Readonly<Record<string, SQLOutputValue>>;
 export interface Connection {
   get(sql: string, ...values: SQLInputValue[]): Row | undefined;
   all(sql: string, ...values: SQLInputValue[]): readonly Row[];
-  /** Answers the number of rows changed. */
+  /** Returns the number of rows changed. */
   run(sql: string, ...values: SQLInputValue[]): number;
   /** Several statements, without values. */
   exec(sql: string): void;

@@ -115,7 +115,7 @@ export function createSqliteDatabase(
     examine: async () => examineDatabase(session),
     close() {
       session.close();
-      // Whoever waits looks again, and learns that the store is closed.
+      // Waiters check again and find the store closed.
       wakeups.queueChanged.wake();
       wakeups.feedChanged.wake();
     },

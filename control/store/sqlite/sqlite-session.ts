@@ -107,7 +107,7 @@ export function createSqliteSession(options: {
     for (const settle of writeGroup(group)) settle();
   }
 
-  /** One transaction. Answers how each job ends. */
+  /** Runs one transaction. Returns the outcome of each job. */
   function writeGroup(group: readonly Job[]): readonly (() => void)[] {
     try {
       assertOurs(files.changed());

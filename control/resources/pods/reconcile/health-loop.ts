@@ -29,21 +29,21 @@ export interface HealthLoopOptions extends ReconcileParts {
   readonly orchestrator: Workloads & WorkloadLogs;
   readonly judge: StoreJudge;
   readonly leadership: Leadership;
-  /** Of every replica: the watch has told something of this workload; its route may be another. */
+  /** In every replica: the watch has reported something about this workload, so its route may have changed. */
   readonly look: (key: string) => void;
-  /** Of those who do not lead, now and then: whatever was missed. */
+  /** In replicas that do not lead, now and then: catches up on what was missed. */
   readonly lookAtAll: () => void;
   /** A full pass over a healthy store is done: what was observed is complete. */
   readonly passed: () => void;
   /** Counts the pods of each pass for the quotas. */
   readonly usageAudit: UsageAudit;
-  /** Seals what pods keep secret with the key that seals now: at the begin of each term, and once an hour. */
+  /** Encrypts the secrets of pods with the current key: at the start of each term, and once an hour. */
   readonly reseal: (store: Store, term: Term) => Promise<void>;
   readonly passEveryMs?: number;
 }
 
 export interface HealthLoop {
-  /** Takes pods towards their wishes, whenever it is this replica that leads, until the signal aborts. */
+  /** Moves pods toward their desired state while this replica leads, until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
   /** What the last pass held back for an operator to confirm; null when this replica does not lead. */
   heldBack(): HeldBackRemovals | null;
@@ -64,7 +64,7 @@ interface Acting {
   told: Map<string, string>;
   /** Null where the orchestrator keeps all that a run prints. */
   readonly rounds: OutputRounds | null;
-  /** Its fence has been used: whoever led before writes no more. */
+  /** Its fence has been used: the previous leader can no longer write. */
   isOpened: boolean;
   /** As of Clock. */
   nextResealMs: number;
@@ -183,7 +183,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     options.passed();
   }
 
-  /** Answers false when another leads already. */
+  /** Returns false when another replica leads already. */
   async function act(present: Acting, workloads: readonly WorkloadObservation[]): Promise<boolean> {
     const { term, parts, work, orphans, told } = present;
     if (!present.isOpened) {
