@@ -81,7 +81,7 @@ async function makeAuthority(baseHosts: readonly string[], nowMs: number) {
   const keys = await crypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify']);
   const { notBeforeMs, notAfterMs } = validityAt(nowMs, AUTHORITY_LIFETIME_MS);
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    // The hosts are in the name, so that two installations' CAs in one trust store are told apart.
+    // The hosts are in the name, to distinguish the CAs of two installations in one trust store.
     name: [{ O: ['Podgate'] }, { CN: [`Podgate development CA (${baseHosts.join(', ').slice(0, 30)})`] }],
     notBefore: new Date(notBeforeMs),
     notAfter: new Date(notAfterMs),

@@ -28,7 +28,7 @@ export interface DevelopmentCertificate extends Certificate {
 }
 
 export interface DevelopmentCa extends Issuer {
-  /** What clients are told to trust. */
+  /** What clients should trust. */
   readonly caPath: string;
   /**
    * Publishes one certificate for each base host - itself and `*.pods.<base host>` - at once and again before it ends,

@@ -69,7 +69,7 @@ export function acmeConfigOf(
   return config;
 }
 
-/** Nothing of the text is said: it is a secret. */
+/** The message does not quote the text: it is a secret. */
 function hmacKeyProblem(text: string): string | null {
   return HMAC_KEY.test(text) ? null : 'must contain only the key, in base64url, as issued by the ACME server';
 }

@@ -74,7 +74,7 @@ export function apiConfigOf(
   };
 }
 
-/** The token that lets in who asks for metrics from elsewhere. A file that has become unreadable lets in nobody. */
+/** The token that metrics require. If the file becomes unreadable, no request is allowed. */
 export function readMetricsToken(path: string): string | null {
   try {
     const token = readFileSync(path, 'utf8').trim();

@@ -13,7 +13,7 @@ export interface Config extends RoleSettings {
   /** What clients dial. 0 = the same as the gateway's. */
   readonly publicHttpsPort: number;
   readonly publicHttpPort: number;
-  /** More ports with the same front as `httpsPort`, such as 5432 and 7687: protocols are told apart by their first bytes. */
+  /** More ports with the same front as `httpsPort`, such as 5432 and 7687: protocols are recognized by their first bytes. */
   readonly listeners: readonly { readonly port: number }[];
   /** The API in plaintext, at `controlHost`. */
   readonly controlPort: number;
@@ -55,7 +55,7 @@ export interface Config extends RoleSettings {
   readonly proxyProtocol: ProxyProtocolConfig;
   readonly drain: DrainConfig;
   readonly supervision: SupervisionConfig;
-  /** Addresses and CIDRs of proxies whose X-Forwarded-For is believed; empty = nobody's. */
+  /** Addresses and CIDRs of proxies whose X-Forwarded-For is trusted; empty = none. */
   readonly trustedProxies: readonly string[];
   readonly accessLog: AccessLogConfig;
   readonly sessions: SessionsConfig;
@@ -319,7 +319,7 @@ export interface ApiConfig {
   readonly failedLoginsPerMinute: number;
   /** Host names of the control port beside those of loopback, its own addresses and the base hosts. */
   readonly controlHosts: readonly string[];
-  /** Absolute. Holds the token that lets others than loopback read /metrics; null = nobody else may. */
+  /** Absolute path of the token with which clients other than loopback read /metrics; null = loopback only. */
   readonly metricsTokenFile: string | null;
 }
 
@@ -344,7 +344,7 @@ export interface SessionsConfig {
 
 /** Whose PROXY headers are believed. */
 export interface ProxyProtocolConfig {
-  /** Addresses and CIDRs; empty = nobody's. */
+  /** Addresses and CIDRs; empty = none. */
   readonly from: readonly string[];
   readonly policy: 'ignore' | 'use' | 'require';
 }

@@ -80,7 +80,7 @@ const TSIG_RULE =
   'must contain one key as written by tsig-keygen: key "name" { algorithm hmac-sha256; secret "..."; };';
 const TOKEN_RULE = 'must contain only a token of printable ASCII characters';
 
-/** A key file of BIND: name, algorithm and secret; null when it is none. */
+/** A BIND key file: name, algorithm and secret; null if it is not one. */
 export function tsigKeyOf(
   text: string,
 ): { readonly name: string; readonly algorithm: string; readonly secret: string } | null {

@@ -47,7 +47,7 @@ function settingsFiles(env: NodeJS.ProcessEnv): readonly string[] {
   ];
 }
 
-/** Null: there is none, or it is not for us to read. */
+/** Null: there is none, or we may not read it. */
 function readSettings(file: string): string | null {
   try {
     const text = readFileSync(file, 'utf8');

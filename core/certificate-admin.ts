@@ -19,7 +19,7 @@ export interface CertificateStatus {
   } | null;
   /** `soon`: renewal was due long ago, and has failed ever since. */
   readonly lapse: 'no' | 'soon' | 'expired';
-  /** When it is due; null: never, or nobody knows yet. */
+  /** When it is due; null: never, or not yet known. */
   readonly nextRenewalMs: number | null;
   readonly isOrdering: boolean;
   /** In a row. */

@@ -46,9 +46,9 @@ export type ControlMessage =
       readonly removed: readonly string[];
     }
   /**
-   * After `hello` and every FEED_ALIVE_MS. `isWatchFresh`: what the orchestrator's watch tells is to be believed. A
-   * worker dials the addresses of pods only while it was told so within FEED_FRESH_MS; otherwise those of their services.
-   * `replicas`: how many there are, which divide the quotas of connections; absent in what an earlier release sends.
+   * After `hello` and every FEED_ALIVE_MS. `isWatchFresh`: the orchestrator's watch is up to date. A worker
+   * dials the addresses of pods only if it received that within FEED_FRESH_MS, and those of their services otherwise.
+   * `replicas`: how many share the quotas of connections; absent in messages of an earlier release.
    */
   | { readonly kind: 'alive'; readonly isWatchFresh: boolean; readonly replicas?: number }
   /** All network namespaces of pods there are, each time: the gateway is reached from inside them, too. */
@@ -97,7 +97,7 @@ export const CANCEL_KEY_MAX_LENGTH = 348;
 export const FEED_ALIVE_MS = 1_000;
 /** Two words are missing then. A pod's address may soon be another's. */
 export const FEED_FRESH_MS = 3_000;
-/** Longer: a new snapshot is dear, and a control child that is only slow comes back. */
+/** Longer: a new snapshot is expensive, and a control child that is only slow recovers. */
 export const FEED_SILENCE_MS = 35_000;
 
 /** Certificates in one piece: some 400 KB. */
@@ -123,9 +123,9 @@ export type RoutableAnswer =
 export interface RouteFeed {
   /**
    * Resolves when every connected worker has applied the present routes of the pod and the pod is RUNNING with a
-   * backend, in this run or a later one; answers the laggards after `timeoutMs`. `kind: 'ended'` when it reached ERROR
-   * or COMPLETE, is no longer wished ON, or is being deleted. When `signal` aborts (nobody waits any more), it resolves at
-   * once as at the end of the time.
+   * backend, in this run or a later one; returns the laggards after `timeoutMs`. `kind: 'ended'` when it has reached
+   * ERROR or COMPLETE, its desired state is no longer ON, or it is being deleted. When `signal` aborts (the caller is gone),
+   * it resolves as after the timeout.
    */
   waitRoutable(question: RoutableQuestion, timeoutMs: number, signal?: AbortSignal): Promise<RoutableAnswer>;
 }

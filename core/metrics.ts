@@ -1,6 +1,6 @@
 /** Metrics of one part, in Prometheus' terms: a counter only grows, a gauge goes up and down. */
 export interface MetricFamily {
-  /** `podgate_...`; a counter ends in `_total`, and a unit is said in full: `_seconds`, `_bytes`. */
+  /** `podgate_...`; a counter ends in `_total`, and units are spelled out: `_seconds`, `_bytes`. */
   readonly name: string;
   readonly help: string;
   readonly kind: 'counter' | 'gauge' | 'histogram';

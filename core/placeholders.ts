@@ -23,7 +23,7 @@ export const SECRET_KEY = /^(?!__proto__$)[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 /** Ids of secrets. */
 export const SECRET_ID = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
 
-/** Null: it is none of them. */
+/** Null: not a reference. */
 export function parseSecretReference(text: string): SecretReference | null {
   if (!text.startsWith('${') || !text.endsWith('}')) return null;
   const inner = text.slice(2, -1);
@@ -58,7 +58,7 @@ export type Placeholder =
 const NETWORKING_FIELDS = ['url', 'hostname', 'port', 'protocol'] as const;
 export type NetworkingField = (typeof NETWORKING_FIELDS)[number];
 
-/** A part of a text: as it stands, a placeholder, or one that nobody knows. */
+/** A part of a text: literal text, a placeholder, or an unknown placeholder. */
 export type TextPart =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'placeholder'; readonly placeholder: Placeholder }

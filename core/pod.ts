@@ -172,7 +172,7 @@ export interface PodRecord {
   readonly statusContainer: StatusContainer | null;
   /** Times in a row that the cluster ended its workload (phases 'evicted' and 'exceeded'). */
   readonly evictions?: {
-    /** The run that was begun after the last of them: a start by the user has another, and counts anew. */
+    /** The run that was started after the last eviction: a start by the user has another run and resets the count. */
     readonly run: number;
     readonly count: number;
     /** How many of them in a row were for more than the pod may use. */

@@ -16,7 +16,7 @@ export interface Quotas {
   readonly perTenant: QuotaLimits;
 }
 
-/** On whose account a pod is: nobody can use up another's quota by giving them permissions. */
+/** Whose quota an object counts against. Permissions given to other users do not use up theirs. */
 export interface QuotaOwner {
   readonly tenant: string;
   readonly createdBy: string;

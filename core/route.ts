@@ -86,7 +86,7 @@ function backendOf(record: PodRecord, observation: Observation | null, stanza: s
   return address === undefined ? null : { uid: record.uid, ...address };
 }
 
-/** One that somebody else ends, such as a node that is drained, takes connections until it has ended. */
+/** A workload that is ended from outside, such as by a node drain, accepts connections until it has ended. */
 function hasBackend(phase: WorkloadPhase): boolean {
   return phase === 'ready' || phase === 'stopping' || phase === 'lost';
 }

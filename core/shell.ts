@@ -48,7 +48,7 @@ export type ExecResult =
  * aborts and when this process dies, it is ended with what it has started; only what has made itself a daemon (a session
  * of its own, and no trace of where it comes from) may live on, at most until the pod stops. `exec` rejects with the
  * signal's reason once it has aborted, else with PodgateError 'orchestrator.unavailable' when the orchestrator cannot be
- * asked, or is lost while the command runs: then nobody knows how it ended.
+ * asked, or is lost while the command runs: then its outcome is unknown.
  */
 export interface Shell {
   exec(ref: WorkloadRef, options: ExecOptions, signal: AbortSignal): Promise<ExecResult>;

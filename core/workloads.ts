@@ -92,7 +92,7 @@ export type Observation =
   | { readonly kind: 'unknown'; readonly reason: string };
 
 export type WorkloadEvent =
-  /** Something about this pod's workload changed: look at it. */
+  /** Something about this pod's workload has changed: observe it. */
   { readonly kind: 'changed'; readonly tenant: string; readonly podId: string };
 
 export interface RemoveOptions {

@@ -128,7 +128,7 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
       return dropped;
     },
     async close() {
-      // The last connections are told of in this turn of the event loop.
+      // The last connections are logged in this turn of the event loop.
       await nextTurn();
       clearInterval(looking);
       handOver();

@@ -32,8 +32,8 @@ export interface DataDirectory {
 }
 
 /**
- * Makes the data directory ready and holds it: nobody else may use it until `release`. Throws PodgateError
- * 'config.invalid' with a sentence when another instance has it or it cannot be written.
+ * Prepares the data directory and locks it until `release`. Throws PodgateError 'config.invalid' with the reason when another
+ * instance uses it or it cannot be written.
  */
 export async function openDataDirectory(path: string): Promise<DataDirectory> {
   let lock: ExclusiveLock | null;

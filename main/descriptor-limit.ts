@@ -35,7 +35,7 @@ export function lowestFreeDescriptor(): number {
   }
 }
 
-/** Descriptors this process has open. Throws when there is none left to count them with. */
+/** Number of open descriptors of this process. Throws when none is left to read the directory with. */
 export async function openDescriptors(): Promise<number> {
   return (await readdir(OWN_DESCRIPTORS_DIR)).length;
 }

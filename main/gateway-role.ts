@@ -76,7 +76,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   void gateway.synchronized.then(() => link.send({ kind: 'synchronized' }));
   link.onListen(['https', 'http'], ({ socket, slot, isLast, handle }) => {
     if (socket === 'control') return;
-    // The order and our word that we are full have crossed: the supervisor gives the slot anew.
+    // The order crossed our message that we are full: the supervisor assigns the slot again.
     if (pausing.isPaused) {
       (handle as { close(): void }).close();
       return;
@@ -106,7 +106,7 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     // The counts are its successor's from now on.
     if (why === 'replaced') clearInterval(telling);
     const { replacedMs, sessionsMs } = config.drain;
-    // Those who are still here at the end are told so, and that takes a moment.
+    // Sessions that remain at the end get a goodbye, which takes a moment.
     gateway.drainFor(why === 'replaced' ? replacedMs : Math.max(0, Math.min(sessionsMs, graceMs - FAREWELL_MS)));
   });
   await gateway.run(signal);

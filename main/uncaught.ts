@@ -18,8 +18,8 @@ export function endOnUncaught(log: Logger): void {
 }
 
 /**
- * A worker asks for a successor and drains: the error belongs to one connection in nearly every case, and the others
- * need not be cut for it. One that goes on failing ends at once.
+ * A worker asks for a successor and drains: nearly always the error concerns one connection, and the others need not be cut.
+ * A worker that keeps failing ends at once.
  */
 export function drainOnUncaught(link: SupervisorLink, log: Logger): void {
   let errors = 0;

@@ -44,7 +44,7 @@ const OF_ACCOUNT: ReadonlySet<string> = new Set([
 ]);
 const DETAIL_MAX = 500;
 
-/** What an answer of 400 and above means. `step` is said first: "ordering", say. */
+/** What a response with status 400 or above means. `step` comes first in the message, such as "ordering". */
 export function errorOfAnswer(step: string, answer: AcmeAnswer, nowMs: number): AcmeError {
   const { problem, detail } = parseProblem(answer.body);
   const retryAfterMs = parseRetryAfter(answer.retryAfter, nowMs);

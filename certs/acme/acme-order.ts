@@ -45,8 +45,8 @@ const POLL_BACKOFF = { firstMs: 200, maxMs: 5_000, factor: 1.5 };
 const WITHDRAW_MS = 30_000;
 
 /**
- * Carries an order to its end, from wherever it stands: each step looks at what the server says and does what is next,
- * so that a process that was killed at any point goes on from there. Throws AcmeError, or the signal's reason.
+ * Completes an order from its present state: each step reads the state at the server and does what is next, so that an order
+ * whose process was killed continues from there. Throws AcmeError, or the signal's reason.
  */
 export async function carryOutOrder(options: OrderOptions, signal: AbortSignal): Promise<IssuedCertificate> {
   let order = options.url === null ? await beginOrder(options, signal) : await readOrder(options, options.url, signal);

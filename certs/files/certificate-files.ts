@@ -27,8 +27,8 @@ export interface CertificateFilesOptions {
 }
 
 /**
- * The files are read anew this often, which costs microseconds: a notification would have to follow the links that
- * Kubernetes exchanges (`..data`), and directories that come and go.
+ * The files are read again at this interval, which costs microseconds. File notifications would have to follow the links that
+ * Kubernetes swaps (`..data`), and directories that come and go.
  */
 const LOOK_EVERY_MS = 1_000;
 const FILE_MAX_BYTES = 256 * 1024;
@@ -45,7 +45,7 @@ export async function certificateFileProblems(files: readonly CertificateFiles[]
 
 /**
  * Publishes the operator's certificates at once and whenever their files change, until the signal aborts. A pair that is
- * broken - half written, of another key, gone - is told once with its reason, and the one before stays in its place.
+ * broken (incomplete, mismatched, missing) is logged once with the reason, and the previous one stays in use.
  */
 export async function runCertificateFiles(
   { files, clock, log, lookEveryMs = LOOK_EVERY_MS }: CertificateFilesOptions,

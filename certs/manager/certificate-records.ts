@@ -15,7 +15,7 @@ export class LostOwnership extends Error {
 }
 
 export interface CertificateRecords {
-  /** The record as it is now; made when there is none. */
+  /** The present record; created if there is none. */
   read(planned: PlannedCertificate): Promise<Stored<'certificate'>>;
   /** What `change` makes of the record as it is now; null leaves it. Throws LostOwnership. */
   change(
@@ -112,7 +112,7 @@ export function fencedOff(term: Term): LostOwnership {
   return new LostOwnership(reason);
 }
 
-/** The wish for a certificate. */
+/** The request for a certificate. */
 export function wishOf(
   { names, tenant, user }: Pick<PlannedCertificate, 'names' | 'tenant' | 'user'>,
   nowMs: number,

@@ -120,7 +120,7 @@ export function createOrderWork(options: OrderWorkOptions): OrderWork {
     const nowMs = clock.now();
     const sealedKey = vault.seal(makePrivateKey(), record.uid);
     const order = { url: null, sealedKey, startedAtMs: nowMs };
-    // Renewals of the same names are counted by nobody.
+    // Renewals of the same names do not count.
     const isNew = record.held === null || planned.names.some((name) => !record.names.includes(name));
     if (!isNew) return records.change(record, planned.key, (now) => ({ ...now, order }));
     const { key, tenant, user } = planned;

@@ -38,7 +38,7 @@ export interface ReconcileCertificatesOptions {
   readonly nameOf: (host: string) => WantedName | null;
   /** The table is complete: what is not there does not exist. */
   readonly isTableComplete: () => boolean;
-  /** Does the operator's own certificate cover it? Asked anew at each look. */
+  /** Does the operator's own certificate cover it? Checked at each reconciliation. */
   readonly coverage: (nowMs: number) => (host: string) => boolean;
   readonly clock: Clock;
   readonly log: Logger;
@@ -113,7 +113,7 @@ export async function reconcileCertificates(options: ReconcileCertificatesOption
     }
   }
 
-  /** What nobody needs any more, and what killed ones have left. */
+  /** Removes what is no longer needed, and what killed processes left behind. */
   async function sweep(nowMs: number): Promise<void> {
     if (clock.monotonicMs() - sweptMs < SWEEP_EVERY_MS) return;
     sweptMs = clock.monotonicMs();
@@ -184,7 +184,7 @@ function plan(options: ReconcileCertificatesOptions, nowMs: number): ReadonlyMap
   return new Map(planCertificates(settings.tenants, asked, isCovered).map((one) => [one.key, one]));
 }
 
-/** Wishes for names that are gone, and what has expired and is wanted by nobody. */
+/** Requests for names that are gone, and expired certificates that are no longer requested. */
 async function removeUnneeded(
   options: ReconcileCertificatesOptions,
   running: ReadonlyMap<string, unknown>,

@@ -16,7 +16,7 @@ import type { AcmeSettings } from './acme-settings.ts';
 import { fencedOff, LostOwnership } from './certificate-records.ts';
 
 export interface StoredAccount {
-  /** A session of the account, which is made first where there is none. Throws what `openAccount` does, and LostOwnership. */
+  /** A session of the account; creates the account first if there is none. Throws as `openAccount` does, and LostOwnership. */
   session(signal: AbortSignal): Promise<AcmeSession>;
   /** Nothing is tried before; wall clock ms, 0 = now. */
   pausedUntilMs(): Promise<number>;

@@ -47,7 +47,7 @@ export function createStoredAnswers({ store, everywhere, clock, log }: StoredAns
         const key = keyOf(recordOf(answer, 0));
         const present = await store.get('challenge', key);
         if (present === null) continue;
-        // One that has changed is another's, and a conflict nothing to mend.
+        // A record that has changed belongs to another process, so a conflict needs no repair.
         await store.commit({
           deletes: [{ kind: 'challenge', key, expected: present.revision, uid: present.value.uid }],
         });

@@ -1,6 +1,6 @@
 const WEEK_MS = 7 * 24 * 60 * 60_000;
 
-/** New certificates a week. Renewals of the same names are counted by nobody: issuers exempt them. */
+/** New certificates per week. Renewals of the same names do not count: issuers exempt them. */
 export interface BudgetLimits {
   /** Of one registered domain: what the issuer allows. */
   readonly perDomain: number;

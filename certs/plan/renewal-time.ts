@@ -36,9 +36,9 @@ export function renewalTimeMs(life: CertificateLife, window: RenewalWindow | nul
 }
 
 /**
- * Is it time? One that was fetched a moment ago is not renewed whatever the clock says: a clock that is off by days
- * makes every new certificate look old, and would make orders without end. A certificate that is not valid yet comes
- * from an issuer whose clock is ahead of ours: another one would be no better.
+ * Is it time to renew? A certificate that was fetched a moment ago is not renewed, whatever the clock says: with a clock that
+ * is days off, every new certificate looks old, and orders would never end. A certificate that is not valid yet comes from an
+ * issuer whose clock is ahead of ours: another one would be no better.
  */
 export function isRenewalTime(
   life: CertificateLife,

@@ -14,7 +14,7 @@ import {
 export const START_DEADLINE_MS = 15 * 60_000;
 /** A workload that was ready this long has shown that its spawn succeeded: earlier attempts are forgotten. */
 export const STEADY_AFTER_MS = 10_000;
-/** How soon to look again at something that is on its way. Events usually come first. */
+/** How soon to check again what is in progress. Events usually come first. */
 export const LOOK_AGAIN_MS = 3_000;
 
 /** What a plan may change in a record. */
@@ -35,7 +35,7 @@ export type LifecycleChange = Partial<
 >;
 
 export type Step =
-  /** Nothing to do now; look again after that long (null: an event or the regular pass will do). */
+  /** Nothing to do now; check again after this time (null: an event or the regular pass is enough). */
   | { readonly kind: 'none'; readonly lookAgainMs: number | null }
   /** Compare-and-set this change. `log` is a line for action_logs or null; `enqueue` makes the key due for the spawner. */
   | { readonly kind: 'write'; readonly change: LifecycleChange; readonly log: string | null; readonly enqueue: boolean }
@@ -112,7 +112,7 @@ function planDeletion(record: PodRecord, keepVolume: boolean, evidence: Evidence
   }
 }
 
-/** Wish OFF or RESTART: towards STOPPED, whatever is going on. */
+/** Desired state OFF or RESTART: toward STOPPED, from any status. */
 function planOff(record: PodRecord, evidence: Evidence): Step {
   const present = evidence.kind !== 'unknown' && evidence.kind !== 'gone';
   if (record.status === 'STOPPED') {
@@ -125,7 +125,7 @@ function planOff(record: PodRecord, evidence: Evidence): Step {
   return evidence.kind === 'gone' ? stopped() : nothing(LOOK_AGAIN_MS);
 }
 
-/** Wish ON: towards RUNNING, COMPLETE or - attempts used up - ERROR. */
+/** Desired state ON: toward RUNNING, COMPLETE or, when all attempts are used up, ERROR. */
 function planOn(record: PodRecord, evidence: Evidence, nowMs: number): Step {
   switch (record.status) {
     case 'STOPPED':
@@ -139,7 +139,7 @@ function planOn(record: PodRecord, evidence: Evidence, nowMs: number): Step {
     case 'SPAWNER_SETUP':
       return { kind: 'spawn' };
     case 'SHUTTING_DOWN':
-      // The wish came while it was going down: it goes down first, and up again from STOPPED.
+      // The desired state changed during shutdown: it stops first, and starts again from STOPPED.
       if (evidence.kind === 'unknown') return nothing(LOOK_AGAIN_MS);
       return evidence.kind === 'gone' ? stopped() : { kind: 'remove', data: 'keep' };
     case 'CREATING_CONTAINER':
@@ -278,7 +278,7 @@ function planReady(record: PodRecord, workload: WorkloadObservation, container: 
     );
   }
   const stopAfterMs = timeToStopMs(record);
-  // By the workload's age, which no clock can move: a jump of the wall clock stops nobody's pod.
+  // By the workload's age: a jump of the wall clock must not stop a pod.
   if (stopAfterMs !== null && workload.ageMs >= stopAfterMs) {
     return write({ wish: 'OFF' }, 'health set pod to OFF due to time_to_stop trigger');
   }

@@ -7,11 +7,11 @@ import type { Adoption, StoreIdentity, StoreMark } from '../store.ts';
 type LastSeen = Omit<StoreMark, 'stamp'>;
 
 /**
- * A store counts on behind every number that is known, by this much: other replicas may have seen commits of the last
- * seconds that nobody else knows of.
+ * The store's counter continues this far above every known number: other replicas may have seen commits of the last seconds
+ * that this one does not know.
  */
 export const COMMITS_AHEAD = 1_000_000;
-/** And fences behind every one that is known: what another replica was given last, nobody else knows either. */
+/** The same for fences: another replica may have been given one that this one does not know. */
 const FENCES_AHEAD = 1_000_000;
 
 /** What runs, as recovery sees it. */
@@ -38,7 +38,7 @@ export type RecoverStep =
   | { readonly kind: 'take'; readonly key: string; readonly record: PodRecord; readonly sealed: string | null }
   /** The record stays; its credential was lost. */
   | { readonly kind: 'credential'; readonly key: string; readonly record: PodRecord; readonly sealed: string }
-  /** It wishes ON and nothing of it runs: it may have been deleted since, so it is not started by itself. */
+  /** Its desired state is ON, but nothing of it runs: it may have been deleted since, so it is not started automatically. */
   | { readonly kind: 'turn-off'; readonly key: string; readonly record: PodRecord }
   /** The workload's pod was deleted, or its id belongs to a later pod: clean-up removes it, its data stays. */
   | { readonly kind: 'leave'; readonly key: string; readonly uid: string; readonly reason: string }

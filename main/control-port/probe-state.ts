@@ -6,7 +6,7 @@ export interface ControlReport {
 }
 
 export interface GatewayAcceptance {
-  /** Sets of listening sockets that somebody accepts on, of how many; none without the role gateway. */
+  /** On how many sets of listening sockets a child accepts, of how many; 0 without the role gateway. */
   readonly accepting: number;
   readonly slots: number;
   readonly isDraining: boolean;

@@ -78,7 +78,7 @@ function readSlots(path: string): { readonly mark: StoreMark | null; readonly tu
   return others.reduce((newest, slot) => (slot.turn > newest.turn ? slot : newest), first);
 }
 
-/** Null for what is none, or was cut off. What an older release has written has neither stamp nor fence. */
+/** Null for a malformed or truncated line. Lines of an older release have neither stamp nor fence. */
 function parseSlot(line: string): { readonly mark: StoreMark; readonly turn: number } | null {
   try {
     // A slot that was never written holds NUL bytes.

@@ -39,7 +39,7 @@ export async function openSharedStore(options: {
   return database;
 }
 
-/** A digest of the settings that all replicas must have in common. The operator is told of replicas that differ. */
+/** A digest of the settings that all replicas must have in common. Readiness names replicas that differ. */
 function sharedSettings({ tenants, orchestrator }: Config, installation: string): string {
   // Process pods are children of one machine: no other replica can look after them.
   const machine = orchestrator === 'process' ? installation : null;

@@ -113,7 +113,7 @@ export function controlReport(parts: {
     if (trust.kind === 'suspect') return `suspect: ${trust.reason}`;
     return exercise.store() ?? 'healthy';
   };
-  // Nobody writes to a suspect one: that is said, and what runs is served.
+  // A suspect store takes no writes: the detail says so, and running pods are served.
   const isStoreUsable = isStoreShared || trust?.kind === 'suspect' || exercise.store() === null;
   // Workers that accept have a whole table from before: what they serve needs no judgement.
   const isJudged = trust !== null || (unanswered !== null && hasGateway);

@@ -28,9 +28,9 @@ export type UplinkState =
   | { readonly kind: 'away'; readonly sinceMs: number };
 
 /**
- * The way from this gateway's workers to a control plane elsewhere: they connect to the Unix sockets they always do, and
- * each connection is passed on over a TLS connection of its own to one replica. One that is away is passed over; workers
- * whose connection breaks connect again, and go on with the routes they have meanwhile.
+ * Connects this gateway's workers to a control plane elsewhere. They use the same Unix sockets as ever, and each connection is
+ * forwarded over its own TLS connection to one replica, skipping replicas that do not respond. Workers whose connection
+ * breaks connect again, and keep their routes meanwhile.
  */
 export function createUplink(options: {
   readonly config: ControlPlaneConfig;

@@ -119,7 +119,7 @@ function originOf(host: string, port: number): string {
   return `https://${host}${port === 443 ? '' : `:${port}`}`;
 }
 
-/** Of a replica that is one part of an installation: what to type next is said where the others are. */
+/** For a replica with only some of the roles: what to type next is printed by the others. */
 function greetingOfRoles({ config, version, tookMs }: GreetingOptions): string {
   const { controlPlane } = config;
   const where =

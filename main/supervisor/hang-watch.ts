@@ -42,7 +42,7 @@ export class HangWatch {
     return this.#silentMs;
   }
 
-  /** A sign of life. `isDebugged`: a debugger may stop it at any time, for as long as somebody thinks. */
+  /** A heartbeat. `isDebugged`: a debugger may pause it at any time, for any length of time. */
   heard(isDebugged: boolean): void {
     this.#silentMs = 0;
     this.#waitedMs = null;

@@ -10,7 +10,7 @@ import type { SocketKind } from '../messages.ts';
 const UV_TCP_IPV6ONLY = 1;
 const UV_TCP_REUSEPORT = 2;
 
-/** A bound socket that nobody listens on yet; it can be sent to a child. */
+/** A bound socket that is not listening yet; it can be sent to a child. */
 export interface BoundSocket {
   readonly socket: SocketKind;
   readonly address: string;

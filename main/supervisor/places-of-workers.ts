@@ -10,7 +10,7 @@ const LOOK_MS = 50;
 /** The allocator of connection places (decision 0035). It is in the supervisor, which knows all workers and outlives them. */
 export class PlacesOfWorkers {
   readonly #allocator: PlaceAllocator;
-  /** By child, anew with each of its processes. */
+  /** By child; each new process of a child gets a new number. */
   readonly #numbers = new Map<SupervisedChild, number>();
   readonly #children = new Map<number, SupervisedChild>();
   readonly #log: Logger;

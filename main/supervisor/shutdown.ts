@@ -80,7 +80,7 @@ export class Shutdown {
     reports.send();
     log.info({ readinessDelayMs, sessionsMs }, 'draining');
     await pause(readinessDelayMs, this.#impatience.signal);
-    // A socket that only we still have would take connections that nobody accepts.
+    // Connections to a socket that only this process still holds would never be accepted.
     sockets.closeGateway();
     await Promise.all(gateway.workers.map((worker) => worker.stop(sessionsMs + STOP_GRACE_MS)));
   }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { SilentProcess } from './hang-watch.ts';
 
-/** What /proc says of a process; null where there is none. Never throws. */
+/** What /proc says about a process; null without /proc. Never throws. */
 export function lookAtSilentProcess(pid: number): SilentProcess | null {
   try {
     const status = readFileSync(`/proc/${pid}/status`, 'latin1');

@@ -26,8 +26,8 @@ export interface DnsAnswersOptions {
 /** Answers to dns-01 (RFC 8555 8.4). */
 export interface DnsAnswers extends ChallengeAnswers {
   /**
-   * Takes away what was written and not taken away again: by this process, unless it is at it, or by one that was killed. One that cannot be
-   * taken away does not hold up the others; rejects at the end with the names of those that are left.
+   * Removes records that were left behind by a killed process, or by this one, except those of orders in progress. A record
+   * that cannot be removed does not hold up the others; rejects at the end with the names of those that remain.
    */
   removeLeftovers(signal: AbortSignal): Promise<void>;
 }

@@ -5,9 +5,9 @@ import type { TextWriter } from './dns-settings.ts';
 const KILL_AFTER_MS = 2_000;
 
 /**
- * Writes texts by a program of the operator's: called without a shell as `command ...arguments add|remove NAME TEXT`, with
- * exit code 0 for success, also when there is nothing to do any more. What it prints is read by nobody: with `set -x`, or in
- * the error of an HTTP client, it has the provider's token, and an error goes into logs, records and answers.
+ * Writes texts by running the operator's program, without a shell, as `command ...arguments add|remove NAME TEXT`. It exits
+ * with 0 on success, including when there is nothing left to do. Its output is not read: with `set -x`, or in the error of an
+ * HTTP client, it contains the provider's token, and errors go into logs, records and responses.
  */
 export function createExecWriter(options: {
   readonly command: string;

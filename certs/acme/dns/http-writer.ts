@@ -42,7 +42,7 @@ export function createHttpWriter(options: {
   };
 }
 
-/** The status, or why there is none. */
+/** The status, or why there was no response. */
 function post(
   { url, token, ca }: { readonly url: string; readonly token: string; readonly ca: string | null },
   body: string,

@@ -11,9 +11,9 @@ import { problemOfAnswer, type TextUpdate, updateMessage } from './update-messag
 const ANSWER_MS = 10_000;
 
 /**
- * Writes texts by dynamic updates over TCP (RFC 2136), signed both ways (RFC 8945): an answer that says it was done must be
- * signed with our key, over our request. One that says no may be unsigned - who does not know the key cannot sign - and is
- * taken for what it says: nothing but a failure comes of it.
+ * Writes texts by dynamic updates over TCP (RFC 2136), signed both ways (RFC 8945): a response that reports
+ * success must be signed with our key, over our request. A refusal may be unsigned, because a server that does not know the
+ * key cannot sign; it can only cause a failure.
  */
 export function createUpdateWriter(options: {
   readonly server: { readonly host: string; readonly port: number };
