@@ -11,7 +11,7 @@ export function volumePut(record: VolumeRecord, expected: Expected): Put {
   return { kind: 'volume', key: volumeKey(record.tenant, record.volumeId), expected, value: record, ...places(record) };
 }
 
-/** A volume that is being deleted is invisible to its users, and still counts against its creator's quota. */
+/** One that is being deleted is invisible to its users, and still counts for whoever created it. */
 function places({ tenant, permissions, deleting, createdBy }: VolumeRecord): Pick<Put, 'tenant' | 'indexes'> {
   const users = deleting === null ? permissionIndexes(permissions, tenant) : [];
   return { tenant, indexes: [...users, ownerIndex(createdBy)] };

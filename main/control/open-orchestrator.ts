@@ -18,7 +18,7 @@ import { podsRootOf } from './pods-root.ts';
 export interface OpenedOrchestrator {
   readonly orchestrator: Orchestrator;
   readonly templates: TemplateCatalog;
-  /** It can run container images, not only its templates. */
+  /** It runs container images, and not its templates alone. */
   readonly allowsImages: boolean;
   /** No pod can read what belongs to another pod or to Podgate itself. */
   readonly arePodsSeparated: boolean;
@@ -28,7 +28,7 @@ export interface OpenedOrchestrator {
   readonly podNetworks: PodNetworks | null;
   /** Of volumes; null: it has none. */
   readonly files: VolumeFiles | null;
-  /** Ends all pods, if they end with Podgate; null if they outlive it. */
+  /** Ends all pods, where they end with Podgate; null where they outlive it. */
   readonly stopAll: ((signal: AbortSignal) => Promise<void>) | null;
 }
 
@@ -42,7 +42,7 @@ export interface OpenOrchestratorOptions {
   readonly openEnvironment: OpenEnvironment;
 }
 
-/** Opens the configured orchestrator. Loads its modules only then: the Kubernetes client library alone is 30 MB. */
+/** What the configuration names. Its modules are loaded only then: the client library of Kubernetes alone is 30 MB. */
 export function openOrchestrator(options: OpenOrchestratorOptions): Promise<OpenedOrchestrator> {
   const { kubernetes } = options.config;
   return kubernetes === null ? openProcesses(options) : openKubernetes(options, kubernetes);
@@ -141,7 +141,7 @@ function diskLimitsOf({ process: { volumeSizeMiB, ephemeralStorage, files } }: C
   return { volumeMiB: volumeSizeMiB, homeMiB: ephemeralStorage.limitMiB, files };
 }
 
-/** Hidden from pods that run as the same user: keys, tokens, sockets, and that user's own session. */
+/** What pods must not see that run as the same user: keys, tokens and sockets, and the way to that user's own session. */
 function hiddenFilesOf(config: Config, runDir: string) {
   const keyFiles = [config.secretKeyFile, ...config.certificates.map(({ keyFile }) => keyFile)];
   const isBelow = (path: string): boolean => path.startsWith(`${config.dataDir}/`);
