@@ -132,15 +132,6 @@ export function podAnswer(
   };
 }
 
-type StoredAnswer = z.output<z.ZodObject<typeof storedFields>>;
-/** A field of `storedFields` that the record lacks, or has with another type, does not compile. */
-type StoredSpec = { readonly [K in keyof StoredAnswer as CamelCase<K>]: Readonly<StoredAnswer[K]> };
-const STORED = Object.keys(storedFields).map((name) => [name, camelCase(name) as keyof StoredSpec] as const);
-
-function storedAnswer(spec: StoredSpec): StoredAnswer {
-  return Object.fromEntries(STORED.map(([name, field]) => [name, spec[field]])) as StoredAnswer;
-}
-
 /** Host name of each stanza that has a route. */
 export function outsideHosts({ podId, spec }: PodRecord, baseHost: string): Readonly<Record<string, string>> {
   const routed = Object.entries(spec.networking).filter(([, { protocol }]) => protocol !== 'local_only');
@@ -186,6 +177,15 @@ function timeToStopTs(record: PodRecord): string | null {
 function statusContainerAnswer({ statusContainer }: PodRecord): z.output<typeof PodAnswer>['status_container'] {
   if (statusContainer === null) return {};
   return wireFields(statusContainer);
+}
+
+type StoredAnswer = z.output<z.ZodObject<typeof storedFields>>;
+/** A field of `storedFields` that the record lacks, or has with another type, does not compile. */
+type StoredSpec = { readonly [K in keyof StoredAnswer as CamelCase<K>]: Readonly<StoredAnswer[K]> };
+const STORED = Object.keys(storedFields).map((name) => [name, camelCase(name) as keyof StoredSpec] as const);
+
+function storedAnswer(spec: StoredSpec): StoredAnswer {
+  return Object.fromEntries(STORED.map(([name, field]) => [name, spec[field]])) as StoredAnswer;
 }
 
 /** ISO 8601 with `Z`: clients read times without a zone as local ones. */

@@ -37,7 +37,9 @@ export const TAKES_EFFECT = {
   persistentVolume: 'at start',
   volumeMounts: 'at start',
   resources: 'at start',
-} as const satisfies Readonly<Record<Exclude<keyof PodSpec, 'template' | 'writtenTemplate'>, 'at once' | 'at start'>>;
+} as const satisfies Readonly<
+  Record<Exclude<keyof PodSpec, 'template' | 'writtenTemplate' | 'fromTemplate'>, 'at once' | 'at start'>
+>;
 
 /** What the rules need to know of the installation. */
 export interface RuleContext {
