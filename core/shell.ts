@@ -2,8 +2,9 @@ import type { WorkloadRef } from './workload-ref.ts';
 
 /** Program and arguments together, with one byte more for each. */
 export const EXEC_COMMAND_MAX_BYTES = 64 * 1024;
+/** Of input that is given as a whole. */
 export const EXEC_INPUT_MAX_BYTES = 1024 * 1024;
-/** Of each of the two outputs. */
+/** Of each of the two outputs in the result. */
 export const EXEC_OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
 export const EXEC_DEADLINE_MAX_MS = 60 * 60 * 1_000;
 /** Commands that run at a time, in one pod and in all pods together, of one control child. */
@@ -13,9 +14,17 @@ export const EXEC_TOTAL_MAX = 32;
 export interface ExecOptions {
   /** Program and arguments: no shell reads them. A program without a slash is looked up on the pod's PATH. */
   readonly command: readonly string[];
-  /** Its standard input; default: empty. */
-  readonly input?: Uint8Array;
-  /** Of standard output and of standard error, each; at most EXEC_OUTPUT_MAX_BYTES. A command that prints more is ended. */
+  /**
+   * Its standard input; default: empty. Pieces of unknown number are taken as the command reads them; when they throw, the
+   * command is ended and `exec` rejects with what they threw.
+   */
+  readonly input?: Uint8Array | AsyncIterable<Uint8Array>;
+  /**
+   * Takes standard output piece by piece, in place of the result, in which it is empty then. The command waits until a piece
+   * is taken; when it is refused by a rejection, the command is ended and `exec` rejects with that.
+   */
+  readonly output?: (bytes: Uint8Array) => Promise<void>;
+  /** Of each output in the result; at most EXEC_OUTPUT_MAX_BYTES. A command that prints more is ended. */
   readonly outputMaxBytes: number;
   /** A command that takes longer is ended; at most EXEC_DEADLINE_MAX_MS. */
   readonly deadlineMs: number;

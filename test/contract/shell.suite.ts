@@ -62,6 +62,64 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await pod.end();
   });
 
+  it('takes input in pieces and hands over output in pieces, byte for byte, beyond what a result may hold', async () => {
+    const pod = await started();
+    const sizes = [1, 70_000, 300_000, 0, 2_000_000, 4_000_000, 17];
+    const pieces = sizes.map((size) => Buffer.from(Array.from({ length: size }, (_, index) => index % 251)));
+    const taken: Buffer[] = [];
+    const output = async (bytes: Uint8Array): Promise<void> => void taken.push(Buffer.from(bytes));
+    const result = await pod.exec(['sh', '-c', 'cat; echo to stderr >&2; exit 3'], {
+      input: piecesOf(pieces),
+      output,
+      outputMaxBytes: 1_000,
+    });
+    expect(result).toEqual({ kind: 'ended', exit: { kind: 'code', code: 3 }, stdout: '', stderr: 'to stderr\n' });
+    expect(Buffer.concat(taken).equals(Buffer.concat(pieces))).toBe(true);
+    // One that ends before it has read all of it.
+    const some = await pod.exec(['head', '-c', '10'], { input: piecesOf(pieces) });
+    expect(some).toMatchObject({ kind: 'ended', exit: { kind: 'code', code: 0 } });
+    expect(some.stdout).toHaveLength(10);
+    await pod.end();
+  });
+
+  it('lets a command wait while its output is not taken, and loses nothing when it has ended by then', async () => {
+    const pod = await started();
+    const written = `/tmp/${randomUUID()}`;
+    const first = Promise.withResolvers<undefined>();
+    const going = Promise.withResolvers<undefined>();
+    let bytes = 0;
+    const output = async (piece: Uint8Array): Promise<void> => {
+      bytes += piece.length;
+      first.resolve(undefined);
+      await going.promise;
+    };
+    const script = `head -c 50000000 /dev/zero; echo >${written}; printf end`;
+    const running = pod.exec(['sh', '-c', script], { output });
+    await first.promise;
+    for (let times = 0; times < 3; times++) {
+      expect(await pod.exec(['test', '-e', written])).toMatchObject({ exit: { kind: 'code', code: 1 } });
+    }
+    going.resolve(undefined);
+    expect(await running).toMatchObject({ kind: 'ended', exit: { kind: 'code', code: 0 } });
+    expect(bytes).toBe(50_000_003);
+    await pod.exec(['rm', written]);
+    await pod.end();
+  });
+
+  it('ends a command whose input or output breaks off, and says why', async () => {
+    const pod = await started();
+    const breaking = async function* () {
+      yield Buffer.alloc(300_000);
+      throw new Error('the input broke off');
+    };
+    await expect(pod.exec(['wc', '-c'], { input: breaking() })).rejects.toThrow('the input broke off');
+    const refusing = (): Promise<void> => Promise.reject(new Error('the output is not taken'));
+    await expect(pod.exec(['sh', '-c', 'echo a; sleep 86305'], { output: refusing })).rejects.toThrow(
+      'the output is not taken',
+    );
+    await pod.end();
+  });
+
   it('ends a command that prints too much, and keeps what it printed up to the bound', async () => {
     const pod = await started();
     expect(await pod.exec(['yes', 'no'], { outputMaxBytes: 10 })).toEqual({
@@ -160,6 +218,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
       });
     }
   });
+}
+
+async function* piecesOf(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* pieces;
 }
 
 interface Pod {

@@ -2,8 +2,8 @@
  * Runs the command `"$@"` on behalf of a caller who is at the other end of standard input. POSIX sh, for every image that
  * has one; the process must lead a process group of its own.
  *
- * The caller sends the size of the command's input as a line, and then the input. Nothing runs before that line has come:
- * it is the caller's go-ahead. Standard input stays open until the command has ended. When it ends before, the caller has
+ * The caller sends the command's input in frames: the size as a line, and so many bytes; a size of 0 ends them
+ * (send-input.ts). Nothing runs before the first line has come: it is the caller's go-ahead. Standard input stays open until the command has ended. When it ends before, the caller has
  * died or has given up, and the whole group is killed: it works without anybody who could send a signal.
  *
  * The reader of standard input must not be trapping TERM when it is told to end, so it says when it is ready. The shell's
@@ -18,7 +18,14 @@ if [ "$_podgate_size" != 0 ] && ! command -v head >/dev/null; then
   echo 'podgate: this image has no head(1), which passes on the input of a command' >&3
   exit 126
 fi
-{ trap - TERM; echo; [ "$_podgate_size" = 0 ] || head -c "$_podgate_size"; exec >&-; read -r _podgate_end; kill -s KILL 0; } | {
+{
+  trap - TERM
+  echo
+  while [ "$_podgate_size" != 0 ]; do head -c "$_podgate_size"; read -r _podgate_size || kill -s KILL 0; done
+  exec >&-
+  read -r _podgate_end
+  kill -s KILL 0
+} | {
   trap : TERM
   read -r _podgate_ready
   ( exec 2>&3 3>&-; exec "$@" )
@@ -28,8 +35,3 @@ fi
 }
 exit "$?"
 `;
-
-/** What starts the command of an EXEC_SCRIPT. */
-export function goAhead(input: Uint8Array = new Uint8Array()): Buffer {
-  return Buffer.concat([Buffer.from(`${input.length}\n`), input]);
-}

@@ -15,7 +15,7 @@ export function refuseCommand({ command, input, outputMaxBytes, deadlineMs }: Ex
   if (bytes > EXEC_COMMAND_MAX_BYTES) {
     return `The command has ${bytes} bytes; at most ${EXEC_COMMAND_MAX_BYTES} are allowed.`;
   }
-  const inputBytes = input?.length ?? 0;
+  const inputBytes = input instanceof Uint8Array ? input.length : 0;
   if (inputBytes > EXEC_INPUT_MAX_BYTES) {
     return `The input has ${inputBytes} bytes; at most ${EXEC_INPUT_MAX_BYTES} are allowed.`;
   }

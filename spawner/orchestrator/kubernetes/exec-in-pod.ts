@@ -1,9 +1,12 @@
+import { Readable } from 'node:stream';
 import { PodgateError } from '../../../core/errors.ts';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
-import { EXEC_SCRIPT, goAhead } from '../exec/exec-script.ts';
+import { EXEC_SCRIPT } from '../exec/exec-script.ts';
+import { handOver } from '../exec/hand-over.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
+import { sendInput } from '../exec/send-input.ts';
 import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { armStop } from '../exec/stop.ts';
 import { isRecord, listAt, parseJson, recordAt, textAt } from './api/json.ts';
@@ -13,6 +16,8 @@ import type { ClusterObjects } from './cluster-objects.ts';
 import { CONTAINER } from './manifests/pod.ts';
 import { collectionPath, type PodView } from './objects.ts';
 
+/** Nothing more can come after the status. */
+const DRAIN_MS = 500;
 const NO_SHELL = 'The image of this pod has no /bin/sh, which takes commands into it.';
 const FORBIDDEN =
   "Podgate's account in the cluster may not run commands in pods: an operator must allow it (pods/exec, docs/operations.md).";
@@ -35,12 +40,17 @@ export async function execInPod(
   const stop = armStop(options.deadlineMs, signal);
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
   const status = Promise.withResolvers<Buffer>();
+  let channels: OpenedChannels | null = null;
+  const printed = options.output === undefined ? null : new Readable({ read: () => resume(channels) });
   const received = (channel: number, bytes: Buffer): void => {
-    if (channel === CHANNEL.stdout && bytes.length > 0) output.add('stdout', bytes);
-    else if (channel === CHANNEL.stderr) output.add('stderr', bytes);
+    if (channel === CHANNEL.stdout && bytes.length > 0) {
+      if (printed === null) output.add('stdout', bytes);
+      else if (!printed.push(bytes)) pause(channels);
+    } else if (channel === CHANNEL.stderr) output.add('stderr', bytes);
     else if (channel === CHANNEL.status) status.resolve(bytes);
   };
-  let channels: OpenedChannels | null = null;
+  const handed =
+    printed === null || options.output === undefined ? null : handOver(printed, options.output, stop.failed);
   try {
     const pod = await objects.readPod(ref, stop.signal);
     if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
@@ -50,18 +60,32 @@ export async function execInPod(
     // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
     const now = await objects.readPod(ref, stop.signal);
     if (now?.objectUid !== pod.objectUid) return { kind: 'refused', reason: NOT_RUNNING };
-    channels.send(CHANNEL.stdin, goAhead(options.input));
+    const { send } = channels;
+    void sendInput(options.input ?? new Uint8Array(), (bytes) => send(CHANNEL.stdin, bytes), stop.failed);
     const result = resultOf(await statusOf(status.promise, channels, stop.signal));
+    // The status comes after the last piece.
+    printed?.push(null);
+    await handed?.rest(DRAIN_MS, stop.signal);
+    stop.signal.throwIfAborted();
     return result.kind === 'ended' ? { ...result, ...output.collected() } : result;
   } catch (error) {
     const reason = stop.reason();
-    if (reason === 'aborted') throw signal.reason;
+    if (reason === 'aborted' || reason === 'failed') throw stop.error();
     if (reason !== null) return { kind: 'stopped', reason, ...output.collected() };
     throw error;
   } finally {
     stop.disarm();
     if (channels?.kind === 'open') channels.close();
+    printed?.destroy();
   }
+}
+
+function pause(channels: OpenedChannels | null): void {
+  if (channels?.kind === 'open') channels.pause();
+}
+
+function resume(channels: OpenedChannels | null): void {
+  if (channels?.kind === 'open') channels.resume();
 }
 
 function isRunning(pod: PodView): boolean {

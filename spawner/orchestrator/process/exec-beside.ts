@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
-import { goAhead } from '../exec/exec-script.ts';
+import { handOver } from '../exec/hand-over.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
+import { sendInput } from '../exec/send-input.ts';
 import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { armStop } from '../exec/stop.ts';
 import type { ProcessName } from './belonging.ts';
@@ -51,18 +52,21 @@ export async function execBeside(place: ExecPlace, options: ExecOptions, signal:
   }
   const stop = armStop(options.deadlineMs, signal);
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
-  child.stdout.on('data', (chunk: Buffer) => output.add('stdout', chunk));
+  const handed = options.output === undefined ? null : handOver(child.stdout, options.output, stop.failed);
+  if (handed === null) child.stdout.on('data', (chunk: Buffer) => output.add('stdout', chunk));
   child.stderr.on('data', (chunk: Buffer) => output.add('stderr', chunk));
   try {
     // It may end before it has read all of its input.
-    child.stdin.on('error', () => undefined).write(goAhead(options.input));
+    child.stdin.on('error', () => undefined);
+    void sendInput(options.input ?? new Uint8Array(), (bytes) => written(child.stdin, bytes), stop.failed);
     const closed = once(child, 'close').catch(() => undefined);
     const exit = await exitOf(child, stop.signal);
+    await handed?.rest(DRAIN_MS, stop.signal);
     stop.disarm();
     await endAll(place, marker, child);
     await Promise.race([closed, sleep(DRAIN_MS)]);
     const reason = stop.reason();
-    if (reason === 'aborted') throw signal.reason;
+    if (reason === 'aborted' || reason === 'failed') throw stop.error();
     if (reason !== null) return { kind: 'stopped', reason, ...output.collected() };
     return { kind: 'ended', exit, ...output.collected() };
   } finally {
@@ -70,6 +74,18 @@ export async function execBeside(place: ExecPlace, options: ExecOptions, signal:
     child.stdin.destroy();
     child.stdout.destroy();
     child.stderr.destroy();
+  }
+}
+
+/** Resolves when there is room for more; rejects once it has been closed. */
+async function written(stream: Writable, bytes: Uint8Array): Promise<void> {
+  if (stream.write(bytes)) return;
+  const over = new AbortController();
+  try {
+    const closed = once(stream, 'close', { signal: over.signal }).then(() => Promise.reject(new Error('closed')));
+    await Promise.race([once(stream, 'drain', { signal: over.signal }), closed]);
+  } finally {
+    over.abort();
   }
 }
 

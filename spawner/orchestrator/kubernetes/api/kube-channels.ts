@@ -18,7 +18,11 @@ export const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3 } as const;
 export type OpenedChannels =
   | {
       readonly kind: 'open';
-      send(channel: number, bytes: Uint8Array): void;
+      /** Resolves when it has been handed to the network; rejects when the connection has ended. */
+      send(channel: number, bytes: Uint8Array): Promise<void>;
+      /** Lets the other side wait before it sends more, until `resume`. What is on its way still comes. */
+      pause(): void;
+      resume(): void;
       /** Resolves when the connection has ended, with the reason. */
       readonly closed: Promise<string>;
       close(): void;
@@ -57,7 +61,9 @@ export async function openChannels(
   });
   const close = (): void => socket.terminate();
   const opened = new Promise<OpenedChannels>((resolve, reject) => {
-    socket.once('open', () => resolve({ kind: 'open', send, closed, close }));
+    const pause = (): void => socket.pause();
+    const resume = (): void => socket.resume();
+    socket.once('open', () => resolve({ kind: 'open', send, pause, resume, closed, close }));
     socket.once('unexpected-response', (_, response) => {
       const { statusCode: status = 0 } = response;
       let text = '';
@@ -73,9 +79,12 @@ export async function openChannels(
   signal.addEventListener('abort', onAbort, { once: true });
   return opened.finally(() => signal.removeEventListener('abort', onAbort));
 
-  function send(channel: number, bytes: Uint8Array): void {
+  async function send(channel: number, bytes: Uint8Array): Promise<void> {
     for (let at = 0; at < bytes.length; at += FRAME_MAX_BYTES) {
-      socket.send(Buffer.concat([Buffer.from([channel]), bytes.subarray(at, at + FRAME_MAX_BYTES)]));
+      const message = Buffer.concat([Buffer.from([channel]), bytes.subarray(at, at + FRAME_MAX_BYTES)]);
+      await new Promise<void>((resolve, reject) => {
+        socket.send(message, (error) => (error === undefined || error === null ? resolve() : reject(error)));
+      });
     }
   }
 }
