@@ -21,6 +21,7 @@ import { type ConsoleParts, consoleOperations } from './resources/console/operat
 import { ErrorStatus, miscOperations, type Readiness } from './resources/health/operations.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
+import { podFileOperations } from './resources/pods/files/operations.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
 import { podEvents } from './resources/pods/pod-events.ts';
@@ -127,6 +128,7 @@ export function createApi(options: ApiOptions): Api {
     }),
     connectionsOperation(pods),
     execOperation(pods),
+    ...podFileOperations(pods),
     ...permissionOperations('pod', pods.permissions),
     ...(options.volumes === undefined
       ? []
@@ -143,6 +145,7 @@ export function createApi(options: ApiOptions): Api {
       template_id: { example: 'mytemplate' },
       tag_id: { example: 'latest' },
       path: { example: 'data.csv' },
+      url_path: { example: '/data.csv' },
       user: { example: 'bob' },
       status: { example: '503', schema: ErrorStatus },
       tenant_id: { example: options.tenants[0]?.id ?? '' },

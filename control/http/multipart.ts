@@ -13,23 +13,37 @@ const LEAST_BYTES_PER_SECOND = 4_096;
 const HEADERS_MAX_BYTES = 8 * 1024;
 const PARTS_MAX = 8;
 const INVALID_FORM = 'The body is not valid multipart/form-data.';
+const FIELD_MAX_BYTES = 64 * 1024;
+
+/** What a form says beside the bytes of its file. */
+export interface ReceivedForm {
+  /** As the client named the file; '' if it did not. */
+  readonly filename: string;
+  /** Values of the fields before the file. */
+  readonly fields: ReadonlyMap<string, string>;
+  /** Those of all fields, once the bytes of the file have been taken. */
+  readonly allFields: () => Promise<ReadonlyMap<string, string>>;
+}
 
 /**
  * Hands the bytes of the one file in a multipart/form-data body (RFC 7578) to `use`, as they arrive: what `use` does not
- * take keeps the client waiting, and no more than a few pieces are in memory. Other fields are skipped. Throws PodgateError
+ * take keeps the client waiting, and no more than a few pieces are in memory. Throws PodgateError
  * 'api.unsupported-media-type', 'api.too-large', 'api.timeout' or 'api.invalid', or what `use` throws.
  */
 export async function receiveFile<T>(
   request: IncomingMessage,
   { bodyBytes, bodyTimeoutMs, idleMs }: BodyLimits,
-  use: (bytes: AsyncIterable<Uint8Array>) => Promise<T>,
+  use: (bytes: AsyncIterable<Uint8Array>, form: ReceivedForm) => Promise<T>,
 ): Promise<T> {
   const form = formOf(request);
-  const found = Promise.withResolvers<Readable>();
+  const found = Promise.withResolvers<{ readonly bytes: Readable; readonly filename: string }>();
+  const fields = new Map<string, string>();
+  const finished = Promise.withResolvers<ReadonlyMap<string, string>>();
   const ended = Promise.withResolvers<never>();
   // Nobody may wait for them when they fail.
   found.promise.catch(() => undefined);
   ended.promise.catch(() => undefined);
+  finished.promise.catch(() => undefined);
   let file: Readable | null = null;
   let bytes = 0;
   /** Since the client was last waited for anew. */
@@ -37,10 +51,12 @@ export async function receiveFile<T>(
   const fail = (error: PodgateError): void => {
     found.reject(error);
     ended.reject(error);
+    finished.reject(error);
     file?.destroy(error);
   };
   const timer = setTimeout(() => fail(new PodgateError('api.timeout')), bodyTimeoutMs);
   const pace = setTimeout(() => {
+    if (request.readableEnded) return;
     if (!form.writableNeedDrain && paceBytes < (LEAST_BYTES_PER_SECOND * idleMs) / 1_000) {
       fail(new PodgateError('api.timeout'));
       return;
@@ -73,7 +89,8 @@ export async function receiveFile<T>(
   const onClose = (): void => {
     if (!request.complete) fail(malformed('The client left before the end of the file.'));
   };
-  form.on('file', (field: string, stream: BusboyFileStream) => {
+  form.on('field', (field: string, value: string) => fields.set(field, value));
+  form.on('file', (field: string, stream: BusboyFileStream, filename: string | undefined) => {
     // What is wrong with the part is said by the form, too; without a listener it would end the process.
     stream.on('error', () => undefined);
     if (field !== FIELD || file !== null) {
@@ -81,17 +98,22 @@ export async function receiveFile<T>(
       return;
     }
     file = stream;
-    found.resolve(stream);
+    found.resolve({ bytes: stream, filename: filename ?? '' });
   });
   // Thrown through `write`, since nothing else stops the parser in the middle of a piece: it may hold a thousand parts.
   form.on('partsLimit', () => {
     throw invalid(`${FIELD}: the form must not have more than ${PARTS_MAX} parts`);
   });
   form.on('error', (error: unknown) => fail(malformed(INVALID_FORM, error)));
-  form.on('finish', () => found.reject(invalid(`${FIELD}: the form needs a file in the field "${FIELD}"`)));
+  form.on('finish', () => {
+    found.reject(invalid(`${FIELD}: the form needs a file in the field "${FIELD}"`));
+    finished.resolve(fields);
+  });
   form.on('drain', onDrain);
   request.on('data', onData).on('end', onEnd).on('close', onClose);
-  const using = found.promise.then(use);
+  const using = found.promise.then(({ filename, ...file }) =>
+    use(file.bytes, { filename, fields, allFields: () => finished.promise }),
+  );
   let isTaken = false;
   try {
     const result = await Promise.race([using, ended.promise]);
@@ -123,7 +145,13 @@ function formOf(request: IncomingMessage): InstanceType<typeof Busboy> {
   try {
     return new Busboy({
       headers: { ...request.headers, 'content-type': type },
-      limits: { files: 1, fields: PARTS_MAX, parts: PARTS_MAX, headerSize: HEADERS_MAX_BYTES, fieldSize: 64 * 1024 },
+      limits: {
+        files: 1,
+        fields: PARTS_MAX,
+        parts: PARTS_MAX,
+        headerSize: HEADERS_MAX_BYTES,
+        fieldSize: FIELD_MAX_BYTES,
+      },
     });
   } catch (error) {
     throw malformed('The body is multipart/form-data without a valid boundary.', error);

@@ -103,11 +103,12 @@ export function openApiOperation(document: object): Operation {
   };
 }
 
-const FILE_FORM = {
-  'multipart/form-data': {
-    schema: { type: 'object', properties: { file: { type: 'string', format: 'binary' } }, required: ['file'] },
-  },
-} as const;
+function fileForm(fields: Readonly<Record<string, string>>): object {
+  const properties: Record<string, object> = {};
+  for (const [name, description] of Object.entries(fields)) properties[name] = { type: 'string', description };
+  properties['file'] = { type: 'string', format: 'binary' };
+  return { 'multipart/form-data': { schema: { type: 'object', properties, required: Object.keys(properties) } } };
+}
 
 interface Schemas {
   readonly result: object;
@@ -145,7 +146,9 @@ function operationOf(operation: Operation, method: string, schemas: Schemas, nam
     tags: [operation.tag],
     summary: operation.summary,
     ...(parameters.length === 0 ? {} : { parameters }),
-    ...(operation.takesFile === true ? { requestBody: { required: true, content: FILE_FORM } } : {}),
+    ...(operation.takesFile === true
+      ? { requestBody: { required: true, content: fileForm(operation.formFields ?? {}) } }
+      : {}),
     ...(schemas.body === null
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: schemas.body, example } } } }),

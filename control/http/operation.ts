@@ -4,6 +4,7 @@ import type { z } from 'zod';
 
 import type { Caller } from '../auth/authenticator.ts';
 import type { Listener } from './client-address.ts';
+import type { ReceivedForm } from './multipart.ts';
 
 /** A request as the operations see it: who asks, and what for. */
 export interface Call {
@@ -27,7 +28,7 @@ export interface Call {
    * Hands the bytes of the file in a multipart body to `use` as they arrive, once, for operations that take one. They end
    * where the file ends, and throw when the client leaves before. What `use` throws is what this throws.
    */
-  readonly receiveFile: <T>(use: (bytes: AsyncIterable<Uint8Array>) => Promise<T>) => Promise<T>;
+  readonly receiveFile: <T>(use: (bytes: AsyncIterable<Uint8Array>, form: ReceivedForm) => Promise<T>) => Promise<T>;
   /**
    * Announces that the call is about to hold so many bytes in memory until its response is sent. Throws
    * 'api.too-many-requests' or 'api.overloaded' when that exceeds a limit.
@@ -166,6 +167,8 @@ export type Operation = {
   readonly body?: z.ZodObject;
   /** Instead of JSON, the body is a form with a file in the field `file`. */
   readonly takesFile?: true;
+  /** Text fields of that form that are required, and what they are. */
+  readonly formFields?: Readonly<Record<string, string>>;
   /** Schema of `result`; of the data of each event where the reply is a stream of events. */
   readonly result: z.ZodType;
   /** What a successful reply is. Default: 'json', an envelope with the result. */

@@ -205,12 +205,13 @@ async function* modelsOf(path: string, entries: AsyncIterable<FileEntry>): Async
   }
 }
 
-function permissionText(mode: number): string {
+/** Such as rw-r-----. */
+export function permissionText(mode: number): string {
   return Array.from('rwxrwxrwx', (letter, index) => ((mode >> (8 - index)) & 1 ? letter : '-')).join('');
 }
 
 /** RFC 6266 and 8187: any name, and no way out of the header. */
-function attachment(name: string): string {
+export function attachment(name: string): string {
   const encoded = encodeURIComponent(name).replaceAll(/['()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
   return `attachment; filename*=UTF-8''${encoded}`;
 }

@@ -9,6 +9,7 @@ import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { createExecPlaces } from './exec/exec-places.ts';
 import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-commands.ts';
+import { createPodFiles, type PodFiles } from './files/pod-files.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
   getPod,
@@ -54,6 +55,7 @@ export interface PodService {
   readonly permissions: ObjectPermissions;
   connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
   runCommands(caller: Caller, request: CommandsRequest): Promise<RunCommands>;
+  readonly files: PodFiles;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
   /** What the caller's own pods use, and may use, by the quota of a user. */
@@ -89,6 +91,7 @@ export function createPodService(parts: PodParts): PodService {
     }),
     connections: (caller, podId) => readConnections(parts, caller, podId),
     runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
+    files: createPodFiles(parts, execPlaces),
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
     environment: (caller, record) => readEnvironment(parts, caller, record),

@@ -30,7 +30,7 @@ export function armStop(deadlineMs: number, caller: AbortSignal): Stop {
   return {
     signal: controller.signal,
     reason: () => reason,
-    error: () => (reason === 'failed' ? failure : caller.reason),
+    error: () => (reason === 'failed' ? failure : (caller.reason as unknown)),
     tooMuchOutput: () => stop('output'),
     failed: (error) => {
       failure ??= error;

@@ -50,7 +50,9 @@ export async function execInPod(
     else if (channel === CHANNEL.status) status.resolve(bytes);
   };
   const handed =
-    printed === null || options.output === undefined ? null : handOver(printed, options.output, stop.failed);
+    printed === null || options.output === undefined
+      ? null
+      : handOver(printed, options.output, (error) => stop.failed(error));
   try {
     const pod = await objects.readPod(ref, stop.signal);
     if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
@@ -60,8 +62,13 @@ export async function execInPod(
     // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
     const now = await objects.readPod(ref, stop.signal);
     if (now?.objectUid !== pod.objectUid) return { kind: 'refused', reason: NOT_RUNNING };
-    const { send } = channels;
-    void sendInput(options.input ?? new Uint8Array(), (bytes) => send(CHANNEL.stdin, bytes), stop.failed);
+    const { input = new Uint8Array() } = options;
+    const open = channels;
+    void sendInput(
+      input,
+      (bytes) => open.send(CHANNEL.stdin, bytes),
+      (error) => stop.failed(error),
+    );
     const result = resultOf(await statusOf(status.promise, channels, stop.signal));
     // The status comes after the last piece.
     printed?.push(null);

@@ -52,13 +52,19 @@ export async function execBeside(place: ExecPlace, options: ExecOptions, signal:
   }
   const stop = armStop(options.deadlineMs, signal);
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
-  const handed = options.output === undefined ? null : handOver(child.stdout, options.output, stop.failed);
+  const handed =
+    options.output === undefined ? null : handOver(child.stdout, options.output, (error) => stop.failed(error));
   if (handed === null) child.stdout.on('data', (chunk: Buffer) => output.add('stdout', chunk));
   child.stderr.on('data', (chunk: Buffer) => output.add('stderr', chunk));
   try {
     // It may end before it has read all of its input.
     child.stdin.on('error', () => undefined);
-    void sendInput(options.input ?? new Uint8Array(), (bytes) => written(child.stdin, bytes), stop.failed);
+    const { input = new Uint8Array() } = options;
+    void sendInput(
+      input,
+      (bytes) => written(child.stdin, bytes),
+      (error) => stop.failed(error),
+    );
     const closed = once(child, 'close').catch(() => undefined);
     const exit = await exitOf(child, stop.signal);
     await handed?.rest(DRAIN_MS, stop.signal);
