@@ -33,6 +33,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/logs.ts')).logsCommand(),
   },
   {
+    name: 'exec',
+    group: 'Pods',
+    summary: 'run a command in a pod',
+    load: async () => (await import('./commands/exec.ts')).execCommand(),
+  },
+  {
+    name: 'cp',
+    group: 'Pods',
+    summary: 'copy a file to or from a pod',
+    load: async () => (await import('./commands/cp.ts')).cpCommand(),
+  },
+  {
     name: 'start',
     group: 'Pods',
     summary: 'start pods',

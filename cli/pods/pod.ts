@@ -48,7 +48,9 @@ export async function listPods(target: Target): Promise<readonly Pod[]> {
 /** `result` of a call about one pod. Throws CliError; where there is no such pod, with the name that was probably meant. */
 export async function callForPod(target: Target, podId: string, call: ApiCall): Promise<unknown> {
   const reply = await callApi(target, call);
-  if (reply.status >= 200 && reply.status < 300) return reply.result;
+  if (reply.status >= 200 && reply.status < 300 && (reply.outcome === 'success' || reply.result !== null)) {
+    return reply.result;
+  }
   if (reply.status !== 404) throw refusalOf(target, reply);
   const listed = await callApi(target, { method: 'GET', path: '/v3/pods' });
   const ids = listed.status === 200 ? (listed.result as readonly Pod[]).map((pod) => pod.pod_id) : [];

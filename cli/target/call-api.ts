@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import type { IncomingMessage, RequestOptions } from 'node:http';
+import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
 import { errorCode } from '../../core/error-code.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
 import { addressOf, type Target } from './target.ts';
@@ -14,6 +14,8 @@ export interface ApiCall {
   readonly path: string;
   readonly body?: unknown;
   readonly signal?: AbortSignal;
+  /** Default: 90 s. */
+  readonly deadlineMs?: number;
 }
 
 /** The envelope of a response, whatever its status. */
@@ -22,12 +24,19 @@ export interface ApiReply {
   readonly message: string;
   readonly result: unknown;
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** What the envelope says, which may be an error in a response that began as a success. */
+  readonly outcome: 'success' | 'error';
 }
 
 /** Throws CliError when there is no response, or one that is not of this API. */
 export async function callApi(target: Target, call: ApiCall): Promise<ApiReply> {
   const { status, text } = await send(target, call);
-  let body: { message?: unknown; result?: unknown; metadata?: unknown };
+  return parseReply(target, status, text);
+}
+
+/** Throws CliError for what is no envelope. */
+export function parseReply(target: Target, status: number, text: string): ApiReply {
+  let body: { message?: unknown; result?: unknown; metadata?: unknown; status?: unknown };
   try {
     body = JSON.parse(text) as typeof body;
   } catch {
@@ -39,6 +48,7 @@ export async function callApi(target: Target, call: ApiCall): Promise<ApiReply> 
     message: Array.isArray(body.message) ? body.message.join(' ') : String(body.message),
     result: body.result ?? null,
     metadata: typeof metadata === 'object' && metadata !== null ? { ...metadata } : {},
+    outcome: body.status === 'error' ? 'error' : 'success',
   };
 }
 
@@ -49,39 +59,51 @@ export async function callForResult(target: Target, call: ApiCall): Promise<unkn
   throw refusalOf(target, reply);
 }
 
-export function refusalOf(target: Target, { status, message }: ApiReply): CliError {
+export function refusalOf(target: Target, { status, message }: Pick<ApiReply, 'status' | 'message'>): CliError {
   if (status !== 401) return new CliError(EXIT_FAILED, message);
   const remedy = target.profile === 'local' ? '' : ` Log in again: podgate login ${target.origin}`;
   return new CliError(EXIT_FAILED, `${target.origin} refuses the token: ${message}${remedy}`);
 }
 
-async function send(target: Target, call: ApiCall): Promise<{ status: number; text: string }> {
+/** A request that is still to be sent: its `response` and `error` are the caller's, as is its end. */
+export async function openRequest(
+  target: Target,
+  call: Pick<ApiCall, 'method' | 'path'> & {
+    readonly headers: Readonly<Record<string, string>>;
+    readonly signal?: AbortSignal;
+  },
+): Promise<ClientRequest> {
   const { origin, token, caPath } = target;
   const { protocol, hostname, port } = new URL(origin);
   const isTls = protocol === 'https:';
   const { request } = isTls ? await import('node:https') : await import('node:http');
-  const text = call.body === undefined ? null : JSON.stringify(call.body);
-  const deadline = AbortSignal.timeout(DEADLINE_MS);
   const options: RequestOptions & { ca?: string; servername?: string } = {
     host: addressOf(target, hostname) ?? hostname,
     port: port === '' ? (isTls ? 443 : 80) : port,
     method: call.method,
     path: call.path,
     agent: false,
-    signal: call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]),
-    headers: {
-      host: new URL(origin).host,
-      'x-tapis-token': token,
-      ...(text === null
-        ? {}
-        : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) }),
-    },
+    ...(call.signal === undefined ? {} : { signal: call.signal }),
+    headers: { host: new URL(origin).host, 'x-tapis-token': token, ...call.headers },
     ...(isTls ? { servername: hostname } : {}),
     ...(isTls && caPath !== null ? { ca: readFileSync(caPath, 'utf8') } : {}),
   };
+  return request(options);
+}
+
+async function send(target: Target, call: ApiCall): Promise<{ status: number; text: string }> {
+  const text = call.body === undefined ? null : JSON.stringify(call.body);
+  const deadline = AbortSignal.timeout(call.deadlineMs ?? DEADLINE_MS);
+  const outgoing = await openRequest(target, {
+    method: call.method,
+    path: call.path,
+    signal: call.signal === undefined ? deadline : AbortSignal.any([call.signal, deadline]),
+    headers:
+      text === null ? {} : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(text)) },
+  });
   return await new Promise((resolve, reject) => {
     const fail = (error: Error): void => reject(noResponse(target, error, call.signal?.aborted === true));
-    const outgoing = request(options, (response: IncomingMessage) => {
+    outgoing.on('response', (response: IncomingMessage) => {
       let received = '';
       response.setEncoding('utf8');
       response.on('data', (chunk: string) => {
@@ -105,7 +127,8 @@ const UNKNOWN_ISSUER: ReadonlySet<string> = new Set([
   'DEPTH_ZERO_SELF_SIGNED_CERT',
 ]);
 
-function noResponse({ profile, origin }: Target, error: Error, isAborted: boolean): CliError {
+/** Why there is no response. */
+export function noResponse({ profile, origin }: Target, error: Error, isAborted: boolean): CliError {
   if (isAborted) return new CliError(EXIT_FAILED, 'interrupted');
   const code = errorCode(error) ?? '';
   if (UNKNOWN_ISSUER.has(code)) {

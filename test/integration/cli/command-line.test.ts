@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -106,6 +107,41 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['list', '--quiet'])).stdout).toContain('ticker');
     expect((await onTerminal(['delete', 'ticker'], local, 'y')).stdout).toContain('ticker is being deleted');
     expect((await podgate(['list', '--quiet'])).stdout).toBe('mypg\n');
+  });
+
+  it('runs commands in a pod with their exit code, and copies files to it and back', async () => {
+    expect(await podgate(['exec', 'mypg', '--', 'sh', '-c', 'echo out; echo err >&2; exit 7'])).toEqual({
+      ...{ code: 7, stdout: 'out\n', stderr: 'err\n' },
+    });
+    const piped = await podgate(['exec', '-i', 'mypg', '--json', '--', 'wc', '-c'], local, '12345');
+    expect(JSON.parse(piped.stdout)).toMatchObject({ stdout: expect.stringContaining('5') as string, exit_code: 0 });
+    const ended = await podgate(['exec', 'mypg', '--timeout', '1s', '--', 'sleep', '60']);
+    expect(ended).toMatchObject({ code: 124, stderr: expect.stringMatching(/^podgate: Ended after 1 s/) as string });
+    expect(await podgate(['exec', 'mypq', '--', 'true'])).toMatchObject({
+      code: 1,
+      stderr: 'podgate: there is no pod mypq; did you mean mypg?\n',
+    });
+
+    const bytes = randomBytes(3_000_000);
+    writeFileSync(join(directory, 'some "data".bin'), bytes);
+    const there = await podgate(['cp', 'some "data".bin', 'mypg:copies/', '--json']);
+    expect(JSON.parse(there.stdout)).toMatchObject({ size: bytes.length });
+    const { path } = JSON.parse(there.stdout) as { path: string };
+    expect(await podgate(['cp', `mypg:${path}`, 'back.bin'])).toMatchObject({ code: 0 });
+    expect(readFileSync(join(directory, 'back.bin')).equals(bytes)).toBe(true);
+    expect(await podgate(['cp', `mypg:${path}`, '.'])).toMatchObject({ code: 0 });
+    writeFileSync(join(directory, 'empty'), '');
+    expect(await podgate(['cp', 'empty', 'mypg:copies/empty'])).toMatchObject({ code: 0 });
+    expect(await podgate(['cp', 'mypg:copies/empty', '-'])).toEqual({ code: 0, stdout: '', stderr: '' });
+    for (const [args, code, said] of [
+      [['cp', 'a', 'b'], 2, /name one file of a pod/],
+      [['cp', 'none', 'mypg:x'], 1, /^podgate: there is no file none\n$/],
+      [['cp', '.', 'mypg:x'], 1, /is not a file/],
+      [['cp', 'mypg:none', 'x'], 1, /There is no file "none" in the pod/],
+    ] as const) {
+      expect(await podgate(args)).toEqual({ code, stdout: '', stderr: expect.stringMatching(said) as string });
+    }
+    expect(readdirSync(directory).filter((name) => name.startsWith('.podgate-'))).toEqual([]);
   });
 
   it('links itself into a directory of the PATH, and replaces nothing else there', async () => {
