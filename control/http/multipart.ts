@@ -4,6 +4,7 @@ import { Busboy, type BusboyFileStream } from '@fastify/busboy';
 
 import { PodgateError } from '../../core/errors.ts';
 import { type BodyLimits, drain } from './body.ts';
+import type { ReceivedForm } from './received-form.ts';
 
 /** Name of the field that holds the file, as in Tapis. */
 const FIELD = 'file';
@@ -14,16 +15,6 @@ const HEADERS_MAX_BYTES = 8 * 1024;
 const PARTS_MAX = 8;
 const INVALID_FORM = 'The body is not valid multipart/form-data.';
 const FIELD_MAX_BYTES = 64 * 1024;
-
-/** What a form says beside the bytes of its file. */
-export interface ReceivedForm {
-  /** As the client named the file; '' if it did not. */
-  readonly filename: string;
-  /** Values of the fields before the file. */
-  readonly fields: ReadonlyMap<string, string>;
-  /** Those of all fields, once the bytes of the file have been taken. */
-  readonly allFields: () => Promise<ReadonlyMap<string, string>>;
-}
 
 /**
  * Hands the bytes of the one file in a multipart/form-data body (RFC 7578) to `use`, as they arrive: what `use` does not

@@ -4,7 +4,7 @@ import type { z } from 'zod';
 
 import type { Caller } from '../auth/authenticator.ts';
 import type { Listener } from './client-address.ts';
-import type { ReceivedForm } from './multipart.ts';
+import type { ReceivedForm } from './received-form.ts';
 
 /** A request as the operations see it: who asks, and what for. */
 export interface Call {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { PodgateError } from '../../../../core/errors.ts';
 import { EXEC_DEADLINE_MAX_MS } from '../../../../core/shell.ts';
 import type { Caller } from '../../../auth/authenticator.ts';
-import type { ReceivedForm } from '../../../http/multipart.ts';
+import type { ReceivedForm } from '../../../http/received-form.ts';
 import type { Places } from '../../../http/limits/places.ts';
 import { readPod } from '../pod-objects.ts';
 import { noteAction, type PodParts } from '../pod-parts.ts';
