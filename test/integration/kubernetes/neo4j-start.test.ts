@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import neo4j from 'neo4j-driver';
@@ -41,6 +41,8 @@ describe.skipIf(problem !== null)(`the start of a Neo4j in a cluster${problem ==
       await sleep(new Chance(seed).next() * 10_000);
       killed.signal('SIGKILL');
       await killed.ended;
+      // The moment in which it is there and not yet written is short.
+      writeFileSync(join(pod.data, 'server_id'), '');
       const run = await pod.start();
       await run.becomesReady();
       expect(marker()).toBe(false);

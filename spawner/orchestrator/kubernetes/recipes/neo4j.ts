@@ -10,11 +10,13 @@ const REFUSED = '/logs/podgate-login-refused';
 /**
  * Runs the official entrypoint. A first start that was killed before anybody was let in is started over: its password may
  * not be set, or its system database may be half made. A volume of an earlier release has no such file, and is used as it is.
+ * Killed before it wrote its server_id, Neo4j leaves an empty one, with which none starts again (EOFException).
  */
 const START = `
 ${lockVolume('/data')}
 trap 'exit 143' TERM
 rm -f ${REFUSED}
+[ -s /data/server_id ] || rm -f /data/server_id
 if [ -e ${FIRST_START} ]; then
   rm -rf /data/databases /data/transactions /data/dbms
 elif [ ! -e /data/databases ] && [ ! -e /data/transactions ]; then

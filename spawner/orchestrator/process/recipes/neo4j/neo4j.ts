@@ -25,6 +25,11 @@ const JAVA_OPTIONS = [
   '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
   '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED',
 ];
+/**
+ * Neo4j makes the file `server_id` first of all, and writes it a moment later. A first start that is killed in between
+ * leaves an empty one, with which no Neo4j starts again (EOFException); without it, it makes another.
+ */
+const WITHOUT_EMPTY_SERVER_ID = '[ -s "$0" ] || command -p rm -f "$0"; exec "$@"';
 const MAIN_CLASS = 'org.neo4j.server.CommunityEntryPoint';
 
 /** Runs the Neo4j of this machine, each pod with a configuration, data and logs of its own. */
@@ -60,7 +65,9 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
       if (lookup.kind !== 'found') throw new Error(lookup.reason);
       const home = await reachableHome(lookup.home, runtimeRoot, asRoot);
       await writeFile(join(context.config, 'neo4j.conf'), neo4jConf(context), { mode: 0o644 });
-      const command = [lookup.java, '-cp', join(home, 'lib', '*'), ...JAVA_OPTIONS, MAIN_CLASS];
+      const serverId = join(String(context.volume), 'data', 'server_id');
+      const java = ['/bin/sh', '-c', WITHOUT_EMPTY_SERVER_ID, serverId, lookup.java];
+      const command = [...java, '-cp', join(home, 'lib', '*'), ...JAVA_OPTIONS, MAIN_CLASS];
       return {
         command: [...command, `--home-dir=${context.home}`, `--config-dir=${context.config}`, '--console-mode'],
         environment: {},
