@@ -502,10 +502,11 @@ export class Workload implements DiskUser {
       readiness,
       connect: (place) => this.#parts.connect(namespace === null ? place : { ...place, namespace }),
       isOwned: async (place) => this.#areOwn(decidingListeners(await this.#listeners(), place)),
-      letsIn:
-        login === undefined || credentials === null
-          ? null
-          : async (probed, over) => (await login(probed, credentials, over)) !== 'unavailable',
+      letsIn: async (probed, over) => {
+        const canLogIn = login !== undefined && credentials !== null;
+        if (canLogIn && (await login(probed, credentials, over)) === 'unavailable') return false;
+        return this.#letIn();
+      },
       answers: (stanza, address) => {
         void this.#answers({ stanza, address }, readiness.stanza).catch((error: unknown) => {
           this.#log.warn({ error: errorText(error) }, 'failed to write the record of a workload');
@@ -516,6 +517,16 @@ export class Workload implements DiskUser {
       },
       signal,
     });
+  }
+
+  async #letIn(): Promise<boolean> {
+    try {
+      await this.#recipe?.letIn?.(await this.#context());
+      return true;
+    } catch (error) {
+      this.#log.warn({ error: errorText(error) }, 'a workload that is up could not be made ready; will retry');
+      return false;
+    }
   }
 
   /** While the program runs and is not ready: where it listens instead, which is what most users get wrong. */

@@ -90,13 +90,16 @@ describe('a Neo4j pod where something is missing', () => {
     await until('it runs', async () =>
       (await running.orchestrator.logs(pod, { tailBytes: 10_000 }, never())).includes('CommunityEntryPoint'),
     );
-    // As a first start leaves it that is killed before Neo4j has written it.
-    const serverId = join(root, 'pods', 'volumes', pod.uid, 'data', 'server_id');
-    writeFileSync(serverId, '');
+    // It has let nobody in: what it leaves is started over, whatever state it is in.
+    const data = join(root, 'pods', 'volumes', pod.uid, 'data');
+    mkdirSync(join(data, 'databases'));
+    writeFileSync(join(data, 'server_id'), '');
     await running.orchestrator.remove(pod, { data: 'keep', run: 1 }, never());
     await becomesAbsent(running.orchestrator, pod);
     await ensured(running.orchestrator, { ...pod, run: 2 });
-    await until('the next start does without it', () => !existsSync(serverId));
+    await until('the next start begins anew', () => !existsSync(join(data, 'server_id')));
+    await until('all of it', () => !existsSync(join(data, 'databases')));
+    expect(existsSync(join(data, 'dbms', 'auth.ini'))).toBe(true);
     await running.close();
   });
 });
@@ -152,6 +155,8 @@ describe('a Neo4j pod run as a process', () => {
     expect(commandLines.filter((line) => line.includes(PASSWORD))).toEqual([]);
 
     const port = await portTo((await becomes(running.orchestrator, pod, 'ready')).addresses['default']);
+    // From now on, its data is never taken for that of a first start.
+    expect(existsSync(join(root, 'pods', 'volumes', pod.uid, 'data', 'podgate-first-start'))).toBe(false);
     const probed = {
       connect: ({ address, port: at }: NetworkAddress) => connect(at, address),
       place: { address: '127.0.0.1', port },

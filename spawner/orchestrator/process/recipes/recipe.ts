@@ -53,6 +53,8 @@ export interface Recipe {
   prepare(context: RecipeContext, credentials: Credentials | null, signal: AbortSignal): Promise<void>;
   /** What to start now, with the ports of now. Also asked by a later control child, which has no credentials. */
   launch(context: RecipeContext, signal: AbortSignal): Promise<Launch>;
+  /** Called each time before it is ready: from then on, data there may be a user's. A rejection keeps it from being ready. */
+  letIn?(context: RecipeContext): Promise<void>;
   /** Is this a process of that workload, for programs that overwrite their environment? */
   recognises?(pid: number, volume: string): boolean;
 }

@@ -25,11 +25,17 @@ const JAVA_OPTIONS = [
   '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
   '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED',
 ];
+/** In the data directory, from its making until somebody has been let in: nothing there is a user's yet. */
+const FIRST_START = 'podgate-first-start';
 /**
- * Neo4j makes the file `server_id` first of all, and writes it a moment later. A first start that is killed in between
- * leaves an empty one, with which no Neo4j starts again (EOFException); without it, it makes another.
+ * A first start that was killed is started over, with the password of its `dbms/auth.ini`. Neo4j does not go on with what it
+ * leaves at some moments: a `server_id` that is made and not yet written (EOFException), or a database that has no
+ * transaction logs yet ("recovery is not possible"). As the pod's user, in its data directory.
  */
-const WITHOUT_EMPTY_SERVER_ID = '[ -s "$0" ] || command -p rm -f "$0"; exec "$@"';
+const START = `
+[ ! -e "$0/${FIRST_START}" ] || command -p rm -rf "$0/server_id" "$0/databases" "$0/transactions" || exit
+exec "$@"
+`;
 const MAIN_CLASS = 'org.neo4j.server.CommunityEntryPoint';
 
 /** Runs the Neo4j of this machine, each pod with a configuration, data and logs of its own. */
@@ -41,33 +47,34 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
     refuse: () => Promise.resolve(null),
     provide: (say, signal) => provider.provide(say, signal),
     prepare: async (context, credentials) => {
-      const { volume, osUser } = context;
-      if (volume === null) throw new Error('a Neo4j needs a volume');
-      const data = join(volume, 'data');
+      const { osUser } = context;
+      const data = dataOf(context);
       if (await exists(data)) return;
       if (credentials === null) throw new Error('a new Neo4j needs credentials');
       // The directory appears with its password or not at all: a Neo4j without that file lets in a known one.
       const made = join(context.staging, randomBytes(16).toString('hex'));
       const file = join(made, 'dbms', 'auth.ini');
+      const mark = join(made, FIRST_START);
       try {
         await mkdir(join(made, 'dbms'), { recursive: true, mode: 0o700 });
         await writeFile(file, initialAuth(credentials.username, credentials.password), { mode: 0o600 });
+        await writeFile(mark, '', { mode: 0o600 });
         if (osUser !== null) {
-          for (const path of [made, join(made, 'dbms'), file]) await chown(path, osUser.uid, osUser.gid);
+          for (const path of [made, join(made, 'dbms'), file, mark]) await chown(path, osUser.uid, osUser.gid);
         }
         await rename(made, data);
       } finally {
         await rm(made, { recursive: true, force: true });
       }
     },
+    letIn: (context) => rm(join(dataOf(context), FIRST_START), { force: true }),
     launch: async (context) => {
       const lookup = await provider.find();
       if (lookup.kind !== 'found') throw new Error(lookup.reason);
       const home = await reachableHome(lookup.home, runtimeRoot, asRoot);
       await writeFile(join(context.config, 'neo4j.conf'), neo4jConf(context), { mode: 0o644 });
-      const serverId = join(String(context.volume), 'data', 'server_id');
-      const java = ['/bin/sh', '-c', WITHOUT_EMPTY_SERVER_ID, serverId, lookup.java];
-      const command = [...java, '-cp', join(home, 'lib', '*'), ...JAVA_OPTIONS, MAIN_CLASS];
+      const start = ['/bin/sh', '-c', START, dataOf(context)];
+      const command = [...start, lookup.java, '-cp', join(home, 'lib', '*'), ...JAVA_OPTIONS, MAIN_CLASS];
       return {
         command: [...command, `--home-dir=${context.home}`, `--config-dir=${context.config}`, '--console-mode'],
         environment: {},
@@ -75,6 +82,11 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
       };
     },
   };
+}
+
+function dataOf({ volume }: RecipeContext): string {
+  if (volume === null) throw new Error('a Neo4j needs a volume');
+  return join(volume, 'data');
 }
 
 async function reachableHome(home: string, runtimeRoot: string, asRoot: boolean): Promise<string> {
