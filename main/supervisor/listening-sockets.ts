@@ -176,7 +176,9 @@ interface Wanted {
 function bind({ socket, host, port, variable }: Wanted, reusePort: boolean): BoundSocket | null {
   const create = (net as unknown as { _createServerHandle: CreateServerHandle })._createServerHandle;
   const family = net.isIPv6(host) ? 6 : 4;
-  const flags = (family === 6 ? UV_TCP_IPV6ONLY : 0) | (reusePort ? UV_TCP_REUSEPORT : 0);
+  // `::` is every address, those of IPv4 too: a pod of a dual-stack cluster has one of each. ::1 leaves 127.0.0.1 alone.
+  const isIpv6Only = family === 6 && host !== '::';
+  const flags = (isIpv6Only ? UV_TCP_IPV6ONLY : 0) | (reusePort ? UV_TCP_REUSEPORT : 0);
   const handle = create(host, port, family, -1, flags);
   if (typeof handle === 'number') {
     const code = getSystemErrorName(handle);

@@ -14,11 +14,18 @@ interface Resources {
   readonly requests: Readonly<Record<'cpu' | 'memory', string>>;
 }
 
+interface Container {
+  readonly image: string;
+  readonly resources: Resources;
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+}
+
 interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace: string };
   readonly spec?: {
     readonly replicas?: number;
+    readonly ipFamilyPolicy?: string;
     readonly minReplicas?: number;
     readonly podSelector?: unknown;
     readonly policyTypes?: readonly string[];
@@ -26,7 +33,7 @@ interface Manifest {
     readonly strategy?: { readonly rollingUpdate: { readonly maxSurge: number; readonly maxUnavailable: number } };
     readonly metrics?: readonly { readonly resource: { readonly target: Readonly<Record<string, unknown>> } }[];
     readonly template?: {
-      readonly spec: { readonly containers: readonly [{ readonly image: string; readonly resources: Resources }] };
+      readonly spec: { readonly containers: readonly [Container] };
     };
   };
 }
@@ -97,6 +104,20 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect(await names()).toContain('gateway-egress');
   });
 
+  it('serve IPv6 too with one line more', async () => {
+    const served = async () => {
+      const all = await rendered(overlay);
+      const named = (kind: string) => all.find(({ kind: is, metadata }) => is === kind && metadata.name === 'podgate');
+      const env = named('Deployment')?.spec?.template?.spec.containers[0].env ?? [];
+      const hosts = env.filter(({ name }) => name === 'PODGATE_HOST').map(({ value }) => value);
+      return { hosts, families: named('Service')?.spec?.ipFamilyPolicy };
+    };
+    expect(await served()).toEqual({ hosts: ['0.0.0.0'], families: undefined });
+    const more = read('kustomization.yaml').replace(/^components:\n/m, '$&  - ../../components/ipv6\n');
+    writeFileSync(join(overlay, 'kustomization.yaml'), more);
+    expect(await served()).toEqual({ hosts: ['::'], families: 'PreferDualStack' });
+  });
+
   it('pin Redis by digest, and with one command the images of an overlay too', async () => {
     const imagesOf = async (path: string) =>
       (await rendered(path)).flatMap(({ spec }) => spec?.template?.spec.containers.map(({ image }) => image) ?? []);
@@ -118,9 +139,13 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect(pinned.every((image) => DIGEST.test(image))).toBe(true);
     expect(pinned[0]).toMatch(/^registry\.example\.org\/podgate@/);
     expect(pinned[1]).toBe(redis);
-    expect(read('podgate.yaml')).toMatch(
-      /podgate\/hello: registry\.example\.org\/podgate:0\.1\.0@sha256:[0-9a-f]{64}$/m,
-    );
+    for (const image of [
+      'podgate/hello: registry.example.org/podgate:0.1.0',
+      'template/postgres: docker.io/library/postgres:18',
+      'template/neo4j: docker.io/library/neo4j:5.26-community',
+    ]) {
+      expect(read('podgate.yaml').split(`${image}@`)[1]).toMatch(/^sha256:[0-9a-f]{64}\n/);
+    }
     const once = [read('kustomization.yaml'), read('podgate.yaml')];
     expect(await pin()).toMatchObject({ code: 0, stdout: '' });
     expect([read('kustomization.yaml'), read('podgate.yaml')]).toEqual(once);
