@@ -17,6 +17,7 @@ const OTHER_PROGRAMS = {
   coredns: '.',
   'kube-router': 'github.com/cloudnativelabs/kube-router/v2/cmd/kube-router',
   'local-path-provisioner': 'github.com/rancher/local-path-provisioner',
+  'metrics-server': 'sigs.k8s.io/metrics-server/cmd/metrics-server',
   pause: '.',
 };
 

@@ -17,6 +17,11 @@ import { until } from '../support/until.ts';
 const START_MS = 180_000;
 /** The node controller has not heard from a kubelet for 50 s, and looks every 5 s. */
 const NOT_READY = { timeoutMs: 120_000, everyMs: 500 };
+/** A kubelet rotates the log of a container beyond that, and serves the newest file alone. */
+const LOG_FILE = '256Ki';
+/** More than such a file: 90 bytes each. */
+const BURST_LINES = 3_500;
+const BURSTS = 4;
 const OPERATIONS = join(import.meta.dirname, '../../docs/operations.md');
 const PODS = ['hello', 'trial', 'mypg', 'graph'];
 
@@ -27,7 +32,11 @@ const passwords = new Map<string, string>();
 
 /** As docs/operations.md says: two replicas, Redis over TLS, policies; and one pod of each kind. */
 beforeAll(async () => {
-  cluster = await startRealCluster({ images: ['redis', 'podgate', 'postgres', 'neo4j', 'programs'] });
+  cluster = await startRealCluster({
+    images: ['redis', 'podgate', 'postgres', 'neo4j', 'programs'],
+    kubelet: { containerLogMaxSize: LOG_FILE, containerLogMonitorInterval: '3s' },
+    metrics: true,
+  });
   podgate = await deployPodgate(cluster);
   outside = await createOutsideClient(podgate, cluster.folder, PODS);
   await create({ pod_id: 'hello', pod_template: 'podgate/hello' });
@@ -83,6 +92,14 @@ const sql = async (statement: string): Promise<string> => {
 
 const isServed = async (url: string): Promise<boolean> => (await outside.get(url, 5_000)).status === 200;
 
+/** What the kubelet serves of the log of a pod: the newest file. */
+const kubeletLog = (id: string): Promise<string> =>
+  podgate.kubectl('-n', 'podgate-pods', 'logs', `pods-prod-example-${id}`);
+
+/** Of the lines that /noise has printed. */
+const numbersOf = (log: string): readonly number[] =>
+  [...log.matchAll(/line (\d+) n/g)].map(([, number = '']) => Number(number));
+
 /** Names of all pods that the API knows. */
 async function podIds(): Promise<readonly string[]> {
   const { status, body, result } = await outside.api('GET', '/pods');
@@ -117,6 +134,59 @@ test('the client keeps its address, and pods are closed to everything but gatewa
     `https://trial.pods.example.org/fetch?url=${encodeURIComponent(`http://podgate-control.podgate.svc.cluster.local:8000/healthz`)}`,
   );
   expect(between.status).toBe(500);
+});
+
+test('what a pod prints is returned whole while the kubelet rotates its log', async () => {
+  for (let burst = 0; burst < BURSTS; burst += 1) {
+    expect(await isServed(`https://trial.pods.example.org/noise?lines=${BURST_LINES}`)).toBe(true);
+    const isRotated = async () => numbersOf(await kubeletLog('trial')).length < BURST_LINES;
+    await until('the log is rotated', isRotated, { timeoutMs: 60_000, everyMs: 500 });
+  }
+  const wanted = BURST_LINES * BURSTS;
+  let lines: readonly number[] = [];
+  const isWhole = async () => {
+    lines = numbersOf((await outside.api('GET', '/pods/trial/logs?tail_bytes=4194304')).body);
+    return lines.length >= wanted && lines.at(-1) === BURST_LINES - 1;
+  };
+  await until('all of it is returned', isWhole, { timeoutMs: 60_000, everyMs: 500 }).catch((error: unknown) => {
+    throw new Error(`${String(error)}; ${lines.length} of ${wanted} lines, the last one ${lines.at(-1)}`);
+  });
+  expect(lines.filter((line, at) => line !== at % BURST_LINES)).toEqual([]);
+  expect(numbersOf(await kubeletLog('trial')).length).toBeLessThan(wanted);
+});
+
+test('a second container on the volume of a database waits until the first has ended', async () => {
+  const other = JSON.parse(
+    await podgate.kubectl('-n', 'podgate-pods', 'get', 'pod', 'pods-prod-example-mypg', '-o', 'json'),
+  ) as { metadata: { name: string }; spec: object };
+  // As a kubelet that was away would still run it: the same program on the same volume, in a Pod that nobody manages.
+  const name = 'second-on-the-volume';
+  const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name }, spec: other.spec };
+  await cluster.controlPlane.client.call('POST', '/api/v1/namespaces/podgate-pods/pods', { body: pod });
+  const log = () => podgate.kubectl('-n', 'podgate-pods', 'logs', name).catch(() => '');
+  try {
+    await until('it waits', async () => (await log()).includes('still uses the volume'), { timeoutMs: 60_000 });
+    expect(await sql('select 6 * 7')).toBe('42');
+    await podgate.kubectl('-n', 'podgate-pods', 'delete', 'pod', 'pods-prod-example-mypg', '--grace-period=20');
+    await until('it goes on', async () => /ready to accept connections/.test(await log()), { timeoutMs: 60_000 });
+  } finally {
+    await podgate.kubectl('-n', 'podgate-pods', 'delete', 'pod', name, '--grace-period=20');
+  }
+  // Podgate makes its own Pod again, which waits for this one in turn.
+  await isRunning('mypg');
+  expect(await until('Postgres answers', () => sql('select 6 * 7'), { timeoutMs: START_MS })).toBe('42');
+});
+
+test('the HorizontalPodAutoscaler knows what the replicas use', async () => {
+  const path =
+    'jsonpath={.status.conditions[?(@.type=="ScalingActive")].status} {.status.currentMetrics[0].resource.current}';
+  const seen = () => podgate.kubectl('-n', 'podgate', 'get', 'hpa', 'podgate', '-o', path);
+  // Metrics are read every 15 s, and so is what the autoscaler makes of them.
+  await until('it has a value', async () => /^True .*averageValue/.test(await seen()), {
+    timeoutMs: 120_000,
+    everyMs: 1_000,
+  });
+  console.log(`the HorizontalPodAutoscaler: ${await seen()}`);
 });
 
 test('a Redis that is killed and one that moves lose no acknowledged record, and the API is back with it', async () => {

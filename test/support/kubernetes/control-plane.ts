@@ -13,6 +13,7 @@ import { claimLoopbackNetwork, CONTROL_PLANE_NETWORKS, POSSIBLE_NODE_ADDRESSES }
 const READY_TIMEOUT_MS = 60_000;
 /** The name in the certificate of the stand-in for the kubelet; see --kubelet-preferred-address-types. */
 export const NODE_NAME = 'node-1';
+const FRONT_PROXY = 'front-proxy';
 
 /** Where a control plane runs: on loopback addresses of its own, or in a network of its own (test/support/real-node). */
 export interface ControlPlanePlace {
@@ -78,7 +79,7 @@ export async function startControlPlane(where?: ControlPlanePlace): Promise<Cont
   const problem = controlPlaneProblem();
   if (problem !== null) throw new Error(problem);
   const place = where ?? (await placeOnLoopback());
-  const server = `https://${place.address}:6443`;
+  const server = `https://${place.address.includes(':') ? `[${place.address}]` : place.address}:6443`;
   const etcdUrl = `http://${place.etcdAddress}:2379`;
   const folder = await mkdtemp(join(tmpdir(), 'podgate-kubernetes-'));
   const certificates = await makeClusterCertificates({
@@ -176,6 +177,7 @@ async function placeOnLoopback(): Promise<ControlPlanePlace> {
 /** Answers the path of the administrator's kubeconfig. */
 async function writeFiles(folder: string, certificates: ClusterCertificates, adminKubeconfig: string): Promise<string> {
   const { server, kubeletClient, kubelet, serviceAccounts } = certificates;
+  const frontProxy = await certificates.issue(`CN=${FRONT_PROXY}`, 'client');
   const files: Readonly<Record<string, string>> = {
     'ca.crt': certificates.ca,
     'server.crt': server.certificate,
@@ -184,6 +186,8 @@ async function writeFiles(folder: string, certificates: ClusterCertificates, adm
     'kubelet-client.key': kubeletClient.key,
     'kubelet.crt': kubelet.certificate,
     'kubelet.key': kubelet.key,
+    'front-proxy.crt': frontProxy.certificate,
+    'front-proxy.key': frontProxy.key,
     'service-accounts.key': serviceAccounts.key,
     'service-accounts.pub': serviceAccounts.publicKey,
     'admin.kubeconfig': adminKubeconfig,
@@ -220,6 +224,11 @@ function apiServerArguments(folder: string, place: ControlPlanePlace): readonly 
     `--kubelet-client-key=${file('kubelet-client.key')}`,
     `--kubelet-certificate-authority=${file('ca.crt')}`,
     '--kubelet-preferred-address-types=InternalIP',
+    // Aggregated APIs (test/support/real-node/metrics-server.ts) believe the API server about who asks.
+    ...[`--proxy-client-cert-file=${file('front-proxy.crt')}`, `--proxy-client-key-file=${file('front-proxy.key')}`],
+    ...[`--requestheader-client-ca-file=${file('ca.crt')}`, `--requestheader-allowed-names=${FRONT_PROXY}`],
+    ...['--requestheader-username-headers=X-Remote-User', '--requestheader-group-headers=X-Remote-Group'],
+    '--requestheader-extra-headers-prefix=X-Remote-Extra-',
     ...['--profiling=false', '-v=0'],
   ];
 }

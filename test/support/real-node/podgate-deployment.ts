@@ -54,14 +54,14 @@ export async function deployPodgate(cluster: RealCluster, options: DeploymentOpt
   await kubectl('apply', '-k', overlay);
   await controlPlane.client.call('PATCH', `/api/v1/namespaces/${NAMESPACE}/services/podgate/status`, {
     contentType: MERGE,
-    body: { status: { loadBalancer: { ingress: [{ ip: network.loadBalancerAddress }] } } },
+    body: { status: { loadBalancer: { ingress: network.loadBalancerAddresses.map((ip) => ({ ip })) } } },
   });
   await rollout();
   const podgate = (...args: readonly string[]) =>
     kubectl('-n', NAMESPACE, 'exec', 'deploy/podgate', '--', 'podgate', ...args);
   return {
     overlay,
-    address: network.loadBalancerAddress,
+    address: network.loadBalancerAddresses[0] ?? '',
     caPath: join(overlay, 'secrets/tls.crt'),
     kubectl,
     podgate,

@@ -8,8 +8,9 @@ import { type GuardedProcess, startGuarded } from '../kubernetes/guarded-process
 import { kubeconfigOf } from '../kubernetes/kubeconfig.ts';
 import { until } from '../until.ts';
 import { addOns } from './add-ons.ts';
-import { type ClusterNetwork, makeClusterNetwork } from './cluster-network.ts';
+import { type ClusterNetwork, type IpFamilies, makeClusterNetwork } from './cluster-network.ts';
 import { IMAGE_NAMES, type ImageName, prepareImages } from './images.ts';
+import { startMetricsServer } from './metrics-server.ts';
 import { cgroupOf, removeCgroups, startWorkerNode, type WorkerNode } from './worker-node.ts';
 
 /** Without these no cluster works: DNS, volumes, and what every pod has. */
@@ -31,6 +32,10 @@ export interface RealClusterOptions {
   readonly nodes?: number;
   /** Over each node's KubeletConfiguration. */
   readonly kubelet?: Readonly<Record<string, unknown>>;
+  /** IPv4 alone unless given. */
+  readonly families?: IpFamilies;
+  /** With metrics-server: what a HorizontalPodAutoscaler asks. */
+  readonly metrics?: boolean;
   /** One line for each step. */
   readonly say?: (line: string) => void;
 }
@@ -62,7 +67,7 @@ export async function startRealCluster(options: RealClusterOptions = {}): Promis
   const images = new Map(await prepareImages(names, say));
   await removeLeftovers();
   const folder = await mkdtemp(join(tmpdir(), FOLDER_PREFIX));
-  const network = await makeClusterNetwork();
+  const network = await makeClusterNetwork(options.families);
   const claim = (controlPlaneFolder: string | null): Promise<void> => {
     const owner: Owner = { pid: process.pid, network: network.number, controlPlaneFolder };
     return writeFile(join(folder, OWNER_FILE), JSON.stringify(owner));
@@ -80,7 +85,7 @@ export async function startRealCluster(options: RealClusterOptions = {}): Promis
     const controlPlane = await startControlPlane({
       address: network.controlPlaneAddress,
       etcdAddress: '127.0.0.1',
-      serviceRange: network.serviceRange,
+      serviceRange: network.serviceRanges.join(),
       kubernetesServiceAddress: network.kubernetesServiceAddress,
       apiServerArguments: ['--enable-aggregator-routing=true'],
       enter: network.enter,
@@ -122,6 +127,10 @@ export async function startRealCluster(options: RealClusterOptions = {}): Promis
     for (const object of addOns(network)) await controlPlane.apply(object);
     await isAvailable(controlPlane, 'kube-system', 'coredns');
     await isAvailable(controlPlane, 'local-path-storage', 'local-path-provisioner');
+    if (options.metrics === true) {
+      const metricsServer = await startMetricsServer(controlPlane, network, folder);
+      closers.push(() => metricsServer.end());
+    }
     return {
       controlPlane,
       network,
@@ -178,7 +187,7 @@ async function startControllers(
     start('kube-controller-manager', 'kube-controller-manager', [
       ...['--use-service-account-credentials', `--root-ca-file=${join(secrets, 'ca.crt')}`],
       `--service-account-private-key-file=${join(secrets, 'service-accounts.key')}`,
-      ...[`--cluster-cidr=${network.podRange}`, '--allocate-node-cidrs=false'],
+      ...[`--cluster-cidr=${network.podRanges.join()}`, '--allocate-node-cidrs=false'],
     ]),
   ]);
 }

@@ -25,6 +25,8 @@ which enforces NetworkPolicies; CoreDNS and local-path-provisioner. What is miss
 --podgate   installs Podgate of this checkout as docs/operations.md says, with two replicas and Redis
 --nodes N   how many nodes (1)
 --images    which images nodes get: ${IMAGE_NAMES.join(', ')} (all)
+--families  of addresses: ipv4 (the default), dual, ipv6
+--metrics   with metrics-server, for \`kubectl top\` and the HorizontalPodAutoscaler
 --name      of the cluster, where you have more than one (main)
 --detach    answers when it is ready; otherwise it stays, until Ctrl-C. Either way it is gone when that process is
 
@@ -47,6 +49,7 @@ interface State {
 }
 
 const PLACE = join(tmpdir(), 'podgate-real-nodes');
+const FAMILIES = ['ipv4', 'dual', 'ipv6'] as const;
 const DONE = 'done';
 const FAILED = 'failed: ';
 
@@ -57,6 +60,8 @@ const { values, positionals } = parseArgs({
     nodes: { type: 'string', default: '1' },
     images: { type: 'string', default: IMAGE_NAMES.join(',') },
     podgate: { type: 'boolean', default: false },
+    families: { type: 'string', default: 'ipv4' },
+    metrics: { type: 'boolean', default: false },
     detach: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -142,7 +147,13 @@ async function up(): Promise<number> {
     console.error(`no such image: ${unknown.join(', ')}`);
     return 2;
   }
-  const cluster = await startRealCluster({ images, nodes: Number(values.nodes), say });
+  const families = FAMILIES.find((known) => known === values.families);
+  if (families === undefined) {
+    console.error(`--families is one of ${FAMILIES.join(', ')}`);
+    return 2;
+  }
+  const { nodes, metrics } = values;
+  const cluster = await startRealCluster({ images, nodes: Number(nodes), families, metrics, say });
   const ended = Promise.withResolvers<null>();
   let podgate: PodgateDeployment | null = null;
   const note = (): void => writeState(cluster, podgate);
@@ -172,17 +183,21 @@ async function up(): Promise<number> {
 function writeState(cluster: RealCluster, podgate: PodgateDeployment | null): void {
   const { controlPlane, network, folder, nodes } = cluster;
   const of = podgate === null ? {} : { PODGATE_ADDRESS: podgate.address, PODGATE_CA: podgate.caPath };
-  const curl = podgate === null ? {} : { CURL: `--cacert ${podgate.caPath} --connect-to ::${podgate.address}:` };
+  const curl = podgate === null ? {} : { CURL: `--cacert ${podgate.caPath} --connect-to ::${inUrl(podgate.address)}:` };
   const environment = {
     KUBECONFIG: controlPlane.adminKubeconfigPath,
     PATH: `${dirname(programPath('kubectl'))}:${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`,
     CLUSTER_FOLDER: folder,
-    CLUSTER_NETWORK: `10.${network.number}.0.0/16`,
+    CLUSTER_NETWORK: network.podRanges.join(),
     NODE_PIDS: nodes.map((node) => node.pid()).join(' '),
     ...of,
     ...curl,
   };
   writeFileSync(statePath, JSON.stringify({ pid: process.pid, folder, environment } satisfies State), { mode: 0o600 });
+}
+
+function inUrl(address: string): string {
+  return address.includes(':') ? `[${address}]` : address;
 }
 
 interface Control {

@@ -9,7 +9,7 @@ import { isKubeError } from '../kubernetes/kube-client.ts';
 import { kubeconfigOf } from '../kubernetes/kubeconfig.ts';
 import { until } from '../until.ts';
 import { type ImageName, referenceOf } from './images.ts';
-import { childOf, type ClusterNetwork, must } from './cluster-network.ts';
+import { childOf, type ClusterNetwork, type IpFamilies, must } from './cluster-network.ts';
 
 const SOCKET = '/run/containerd/containerd.sock';
 const PAUSE_IMAGE = 'registry.k8s.io/pause:3.10';
@@ -72,7 +72,7 @@ export async function startWorkerNode(options: NodeOptions): Promise<WorkerNode>
   const { controlPlane, network, index, folder } = options;
   const name = `node-${index + 1}`;
   const cgroup = cgroupOf(network.number, index);
-  const address = network.nodeAddress(index);
+  const [address = ''] = network.nodeAddresses(index);
   await writeConfiguration(options, name, cgroup);
   const programs = new Map<NodeProgram, GuardedProcess>();
   let machine: GuardedProcess | null = null;
@@ -141,7 +141,7 @@ export async function startWorkerNode(options: NodeOptions): Promise<WorkerNode>
   }
 
   try {
-    await registerNode(controlPlane, name, network.podRangeOfNode(index));
+    await registerNode(controlPlane, name, network.podRangesOfNode(index));
     await powerOn();
   } catch (error) {
     await powerOff();
@@ -172,12 +172,12 @@ export async function startWorkerNode(options: NodeOptions): Promise<WorkerNode>
 }
 
 /** The range of its pods is ours to give: nothing allocates them. */
-async function registerNode({ client }: ControlPlane, name: string, podRange: string): Promise<void> {
+async function registerNode({ client }: ControlPlane, name: string, podRanges: readonly string[]): Promise<void> {
   const node = {
     apiVersion: 'v1',
     kind: 'Node',
     metadata: { name },
-    spec: { podCIDR: podRange, podCIDRs: [podRange] },
+    spec: { podCIDR: podRanges[0], podCIDRs: podRanges },
   };
   try {
     await client.call('POST', '/api/v1/nodes', { body: node });
@@ -218,7 +218,7 @@ function commandOf(
         bin('kubelet'),
         [
           ...[`--config=${file('kubelet.yaml')}`, `--kubeconfig=${file('kubelet.kubeconfig')}`],
-          ...[`--hostname-override=${name}`, `--node-ip=${network.nodeAddress(index)}`, '-v=1'],
+          ...[`--hostname-override=${name}`, `--node-ip=${network.nodeAddresses(index).join()}`, '-v=1'],
         ],
       ];
     case 'kube-proxy':
@@ -226,7 +226,7 @@ function commandOf(
         bin('kube-proxy'),
         [
           ...[`--kubeconfig=${file('kube-proxy.kubeconfig')}`, `--hostname-override=${name}`, '--proxy-mode=iptables'],
-          ...[`--cluster-cidr=${network.podRange}`, '--conntrack-max-per-core=0'],
+          ...[`--cluster-cidr=${network.podRanges.join()}`, '--conntrack-max-per-core=0'],
           ...['--conntrack-tcp-timeout-established=0s', '--conntrack-tcp-timeout-close-wait=0s', '--oom-score-adj=0'],
         ],
       ];
@@ -236,7 +236,9 @@ function commandOf(
         [
           ...['--run-firewall=true', '--run-router=false', '--run-service-proxy=false'],
           ...[`--kubeconfig=${file('kube-router.kubeconfig')}`, `--hostname-override=${name}`],
-          ...[`--service-cluster-ip-range=${network.serviceRange}`, '--service-node-port-range=30000-32767'],
+          ...network.serviceRanges.map((range) => `--service-cluster-ip-range=${range}`),
+          ...[`--enable-ipv4=${network.families !== 'ipv6'}`, `--enable-ipv6=${network.families !== 'ipv4'}`],
+          '--service-node-port-range=30000-32767',
           ...['--iptables-sync-period=60s', '--metrics-port=0', '--health-port=0'],
         ],
       ];
@@ -254,7 +256,7 @@ async function writeConfiguration(options: NodeOptions, name: string, cgroup: st
   }
   const kubeconfig = async (subject: string): Promise<string> =>
     kubeconfigOf(server, certificates.ca, { kind: 'certificate', pair: await certificates.issue(subject, 'client') });
-  const names = { dns: [name], addresses: [network.nodeAddress(index)] };
+  const names = { dns: [name], addresses: network.nodeAddresses(index) };
   const pair = await certificates.issue(`CN=system:node:${name}, O=system:nodes`, 'server', names);
   const files: Readonly<Record<string, string>> = {
     'ca.crt': certificates.ca,
@@ -265,10 +267,10 @@ async function writeConfiguration(options: NodeOptions, name: string, cgroup: st
     'kube-router.kubeconfig': await kubeconfig('O=system:masters, CN=kube-router'),
     'kubelet.yaml': stringify({ ...kubeletConfiguration(options, cgroup), ...options.kubelet }),
     'containerd.toml': containerdConfiguration(folder),
-    'cni/10-bridge.conflist': JSON.stringify(cniConfiguration(network.podRangeOfNode(index))),
+    'cni/10-bridge.conflist': JSON.stringify(cniConfiguration(network.podRangesOfNode(index))),
     // Nothing outside can be resolved: there is nothing outside.
     'resolv.conf': `nameserver ${network.controlPlaneAddress}\n`,
-    'init.sh': initScript(folder, name),
+    'init.sh': initScript(folder, name, network.families),
   };
   for (const [path, text] of Object.entries(files)) await writeFile(join(folder, path), text, { mode: 0o600 });
   await appendFile(join(folder, 'logs', 'init.log'), '');
@@ -289,6 +291,7 @@ function kubeletConfiguration({ network, folder }: NodeOptions, cgroup: string):
     tlsCertFile: file('kubelet.crt'),
     tlsPrivateKeyFile: file('kubelet.key'),
     containerRuntimeEndpoint: `unix://${SOCKET}`,
+    ...(network.families === 'ipv6' ? { address: '::', healthzBindAddress: '::1' } : {}),
     volumePluginDir: file('plugins'),
     cgroupDriver: 'cgroupfs',
     cgroupRoot: `/${cgroup}`,
@@ -333,7 +336,7 @@ oom_score = 0
 `;
 
 /** Nothing is masqueraded: every address of the cluster is routed everywhere, and policies see who asks. */
-const cniConfiguration = (podRange: string): unknown => ({
+const cniConfiguration = (podRanges: readonly string[]): unknown => ({
   cniVersion: '0.4.0',
   name: 'pods',
   plugins: [
@@ -343,7 +346,11 @@ const cniConfiguration = (podRange: string): unknown => ({
       isGateway: true,
       ipMasq: false,
       hairpinMode: true,
-      ipam: { type: 'host-local', ranges: [[{ subnet: podRange }]], routes: [{ dst: '0.0.0.0/0' }] },
+      ipam: {
+        type: 'host-local',
+        ranges: podRanges.map((subnet) => [{ subnet }]),
+        routes: podRanges.map((range) => ({ dst: range.includes(':') ? '::/0' : '0.0.0.0/0' })),
+      },
     },
     { type: 'portmap', capabilities: { portMappings: true } },
   ],
@@ -353,7 +360,7 @@ const cniConfiguration = (podRange: string): unknown => ({
  * Process 1 of the node, until all is mounted. The usual places are the node's own; and settings of the kernel that are
  * the whole machine's, which a kubelet writes, are hidden behind files.
  */
-const initScript = (folder: string, name: string): string => `set -eu
+const initScript = (folder: string, name: string, families: IpFamilies): string => `set -eu
 hostname ${name}
 mount --make-rshared /
 mount -t tmpfs -o mode=0755 tmpfs /run
@@ -364,7 +371,7 @@ for setting in vm/overcommit_memory kernel/panic kernel/panic_on_oops kernel/key
   cat "/proc/sys/$setting" > "$file"
   mount --bind "$file" "/proc/sys/$setting"
 done
-sysctl --quiet --write net.ipv4.ip_forward=1
+sysctl --quiet --write net.ipv4.ip_forward=1${families === 'ipv4' ? '' : ' net.ipv6.conf.all.forwarding=1'}
 exec "$1"
 `;
 
