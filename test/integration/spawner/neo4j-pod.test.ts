@@ -202,5 +202,5 @@ describe('a Neo4j pod run as a process', () => {
     await running.orchestrator.remove(pod, { data: 'delete', run: 2 }, never());
     expect(await becomesAbsent(running.orchestrator, pod)).toEqual({ kind: 'absent', data: false });
     rmSync(root, { recursive: true, force: true });
-  }, 3 * START_MS);
+  }, 720_000);
 });

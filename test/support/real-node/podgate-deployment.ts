@@ -50,6 +50,7 @@ export async function deployPodgate(cluster: RealCluster, options: DeploymentOpt
   const overlay = copyOverlay(folder);
   await makeSecrets(overlay);
   await allowTestImages(join(overlay, 'podgate.yaml'));
+  if (network.families !== 'ipv4') await serveIpv6(join(overlay, 'kustomization.yaml'));
   await aliasPinnedImages(cluster, await kubectl('kustomize', overlay));
   await kubectl('apply', '-k', overlay);
   await controlPlane.client.call('PATCH', `/api/v1/namespaces/${NAMESPACE}/services/podgate/status`, {
@@ -79,6 +80,12 @@ async function allowTestImages(path: string): Promise<void> {
   const settings = parseDocument(await readFile(path, 'utf8'));
   settings.addIn(['images'], PROGRAMS_IMAGE.split(':')[0]);
   await writeFile(path, settings.toString());
+}
+
+async function serveIpv6(path: string): Promise<void> {
+  const overlay = parseDocument(await readFile(path, 'utf8'));
+  overlay.addIn(['components'], '../../components/ipv6');
+  await writeFile(path, overlay.toString());
 }
 
 /** What is pinned by a digest, or named by another tag, is one of ours under that name: there is no registry here. */
