@@ -1,3 +1,4 @@
+import { leadFiles } from '../../control/objects/files/lead-files.ts';
 import { createLeadership } from '../../control/leadership/leadership.ts';
 import { createUsageAudit } from '../../control/objects/quota/usage-audit.ts';
 import { createHealthLoop, type HealthLoop } from '../../control/resources/pods/reconcile/health-loop.ts';
@@ -22,7 +23,7 @@ export interface ComposedPods {
 export function composePods(base: ControlBase, { usageOf }: ComposedQuotas): ComposedPods {
   const { config, database, keys, opened, judge, feed, baseHostOf, clock, log } = base;
   const { store, queue, logs } = database;
-  const { orchestrator, templates } = opened;
+  const { orchestrator, templates, files } = opened;
   const { vault } = keys;
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
   const health = createHealthLoop({
@@ -40,6 +41,7 @@ export function composePods(base: ControlBase, { usageOf }: ComposedQuotas): Com
     passed: () => feed.observationsComplete(),
     usageAudit: createUsageAudit(usageOf),
     reseal: (ofTerm, term) => resealPods({ store: ofTerm, vault, log }, term),
+    ...(files === null ? {} : { alsoLead: (ofTerm, term) => leadFiles({ files, log }, ofTerm, term) }),
   });
   const spawner = createSpawner({
     store,

@@ -1,11 +1,13 @@
 import { usageOfFiles } from '../../../core/quota.ts';
-import { PodgateError } from '../../../core/errors.ts';
+import { errorText, PodgateError } from '../../../core/errors.ts';
 import { levelOf } from '../access.ts';
 import { listPages } from '../../../core/list-all.ts';
 import { userIndex } from '../../../core/permissions.ts';
+import type { Term } from '../../../core/leadership.ts';
+import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
 import type { VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
-import { volumeKey, volumePut } from '../../../core/volume-put.ts';
+import { DELETING_INDEX, volumeKey, volumePut } from '../../../core/volume-put.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { ObjectKind } from '../object-kind.ts';
 
@@ -49,9 +51,29 @@ export async function sizeOf(files: VolumeFiles, kind: 'volume', uid: string): P
   return Math.ceil(bytes / MIB);
 }
 
+interface PurgeParts {
+  readonly store: Pick<Store, 'get' | 'list' | 'commit'>;
+  readonly files: VolumeFiles;
+}
+
+/** Finishes deletions that were interrupted. Of one that fails, the next call tries again. */
+export async function purgeFilesRecords(
+  parts: PurgeParts & { readonly log: Logger },
+  term: Pick<Term, 'isOver'>,
+): Promise<void> {
+  for await (const page of listPages(parts.store, 'volume', { index: DELETING_INDEX, pageSize: PAGE })) {
+    for (const { key } of page) {
+      if (term.isOver()) return;
+      await purgeFilesRecord(parts, 'volume', key).catch((error: unknown) => {
+        parts.log.warn({ key, error: errorText(error) }, 'failed to finish the deletion of a volume; will retry');
+      });
+    }
+  }
+}
+
 /** Removes the files of one that is being deleted, then its record. May be interrupted and repeated. */
 export async function purgeFilesRecord(
-  { store, files }: { readonly store: Pick<Store, 'get' | 'commit'>; readonly files: VolumeFiles },
+  { store, files }: Omit<PurgeParts, 'store'> & { readonly store: Pick<Store, 'get' | 'commit'> },
   kind: 'volume',
   key: string,
 ): Promise<void> {

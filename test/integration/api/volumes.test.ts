@@ -13,7 +13,11 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { leadFiles } from '../../../control/objects/files/lead-files.ts';
+import { volumeKey, volumePut } from '../../../core/volume-put.ts';
+import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { fileProblem } from '../../../spawner/orchestrator/process/volumes/walk-safely.ts';
+import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
 import { ApiStand } from './api-stand.ts';
 
@@ -165,4 +169,46 @@ test('a client that leaves in the middle, or asks for the head alone, leaves no 
       await until(`${method} ${path} leaves nothing open`, () => openFiles().length === 0);
     }
   }
+test('the size of a volume counts files at any depth and of any name', async () => {
+  await create('deep');
+  await upload('alice', 'deep/upload/marker-deep', 'x');
+  const data = dataOf('marker-deep');
+  const script = [
+    'import os,sys',
+    'os.chdir(sys.argv[1])',
+    'open(b"\\xff\\xfe","wb").write(b"x"*1048576)',
+    'for _ in range(1_500):',
+    '  os.mkdir("d"*60); os.chdir("d"*60)',
+    'open("file","wb").write(b"x"*1048576)',
+  ];
+  execFileSync('python3', ['-c', script.join('\n'), data]);
+  // Measured anew after what replaces a file.
+  await upload('alice', 'deep/upload/marker-deep', 'y');
+  const answer = await stand.call('alice', 'GET', '/v3/pods/volumes/deep');
+  expect([answer.status, answer.body.result]).toEqual([200, expect.objectContaining({ size: 3 })]);
+  expect((await stand.call('alice', 'DELETE', '/v3/pods/volumes/deep')).status).toBe(200);
+  expect(existsSync(data)).toBe(false);
+});
+
+test('a deletion that was interrupted is finished by the leader', async () => {
+  await create('broken');
+  await upload('alice', 'broken/upload/marker-broken', 'x');
+  const data = dataOf('marker-broken');
+  const { store } = stand.database;
+  const stored = await store.get('volume', volumeKey('default', 'broken'));
+  if (stored === null) throw new Error('no record');
+  await store.commit({ puts: [volumePut({ ...stored.value, deleting: {} }, stored.revision)] });
+  const over = new AbortController();
+  const files = createDirectoryFiles({ root: join(stand.directory, 'files'), asRoot: false });
+  const term = {
+    fence: { lease: 'health', number: 1 },
+    signal: over.signal,
+    isOver: () => over.signal.aborted,
+    end: () => over.abort(),
+  };
+  const leading = leadFiles({ files, log: silentLog }, store, term);
+  await until('the record to be gone', async () => (await store.get('volume', stored.key)) === null);
+  expect(existsSync(data)).toBe(false);
+  over.abort();
+  await leading;
 });

@@ -39,6 +39,8 @@ export interface HealthLoopOptions extends ReconcileParts {
   readonly usageAudit: UsageAudit;
   /** Encrypts the secrets of pods with the current key: at the start of each term, and once an hour. */
   readonly reseal: (store: Store, term: Term) => Promise<void>;
+  /** What else the leader does about records. Called once in each term, with the term's store; runs until that is over. */
+  readonly alsoLead?: (store: Store, term: Term) => Promise<void>;
   readonly passEveryMs?: number;
 }
 
@@ -66,6 +68,7 @@ interface Acting {
   readonly rounds: OutputRounds | null;
   /** Its fence has been used: the previous leader can no longer write. */
   isOpened: boolean;
+  readonly opened: () => void;
   /** As of Clock. */
   nextResealMs: number;
 }
@@ -137,7 +140,10 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
         ? null
         : new OutputRounds({ logs: parts.logs, printedSince, followPrinted, monotonicMs, log });
     const keeping = rounds?.run(term.signal);
-    acting = { term, parts, work, orphans, told, rounds, isOpened: false, nextResealMs: -Infinity };
+    const opening = Promise.withResolvers<undefined>();
+    const opened = (): void => opening.resolve(undefined);
+    acting = { term, parts, work, orphans, told, rounds, isOpened: false, opened, nextResealMs: -Infinity };
+    const also = opening.promise.then(() => (term.isOver() ? undefined : options.alsoLead?.(parts.store, term)));
     // What was read of a store that is no longer believed is not acted on, not even when it is believed again soon after.
     const trusted = judge.trusted();
     const onSuspect = (): void => term.end('the store is suspect');
@@ -147,7 +153,8 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     await untilAborted(term.signal);
     trusted.removeEventListener('abort', onSuspect);
     acting = null;
-    await keeping;
+    opened();
+    await Promise.all([keeping, also]);
     await work.close();
   }
 
@@ -190,6 +197,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       // Not while the store is suspect: a commit of ours would make one that was restored look newer than it is.
       if ((await parts.store.commit({})).kind !== 'committed') return false;
       present.isOpened = true;
+      present.opened();
     }
     const byUid = new Map<string, WorkloadObservation>(workloads.map((workload) => [workload.uid, workload]));
     const known = new Set<string>();

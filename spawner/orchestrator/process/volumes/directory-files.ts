@@ -15,6 +15,7 @@ import { allocateOsUser, type OsUser } from '../os-users.ts';
 import { isPlainName } from '../paths.ts';
 import { removeTree } from '../remove-tree.ts';
 import { requireRoom, ROOM_CHECK_BYTES } from './disk-room.ts';
+import { measureTree } from './measure-tree.ts';
 import {
   entriesOf,
   invalid,
@@ -248,16 +249,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
   async function measure(ref: FilesRef): Promise<FilesUsage> {
     const { data, incoming } = await made(ref);
     await removeAbandoned(incoming);
-    const top = await openRoot(data);
-    const measured = { bytes: 0, files: 0 };
-    try {
-      for await (const { sizeBytes } of walk(top, '', { most: Infinity, ownerUid: -1 })) {
-        measured.bytes += sizeBytes;
-        measured.files += 1;
-      }
-    } finally {
-      await top.close();
-    }
+    const measured = await measureTree(data);
     known.set(ref.uid, measured);
     return measured;
   }
@@ -286,17 +278,13 @@ function opened(handle: FileHandle, name: string, ownerUid: number): OpenedDirec
   };
 }
 
-interface MeasuredEntry extends WalkedEntry {
-  readonly sizeBytes: number;
-}
-
 /** Depth first; as many directories are open at a time as the walk is deep. */
 async function* walk(
   directory: FileHandle,
   prefix: string,
   bound: { most: number; readonly ownerUid: number },
   depth = 0,
-): AsyncGenerator<MeasuredEntry> {
+): AsyncGenerator<WalkedEntry> {
   if (depth > DEPTH_MAX) throw invalid(`path: there are more than ${DEPTH_MAX} directories in each other`);
   for await (const { name, stats } of entriesOf(directory)) {
     if (!stats.isFile() && !stats.isDirectory()) continue;
@@ -306,7 +294,6 @@ async function* walk(
       path: `${prefix}${name}`,
       modifiedMs: stats.mtimeMs,
       mode: stats.mode & 0o777,
-      sizeBytes: stats.isFile() ? stats.size : 0,
     };
     if (stats.isFile()) {
       const bytes = fileBytes(directory, name, bound.ownerUid);

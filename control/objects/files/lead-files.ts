@@ -1,0 +1,24 @@
+import { pause } from '../../../core/abort.ts';
+import { errorText } from '../../../core/errors.ts';
+import type { Term } from '../../../core/leadership.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { Store } from '../../../core/store.ts';
+import type { VolumeFiles } from '../../../core/volume.ts';
+import { purgeFilesRecords } from './files-record.ts';
+
+const EVERY_MS = 60_000;
+
+export interface FilesWork {
+  readonly files: VolumeFiles;
+  readonly log: Logger;
+}
+
+/** What the leader does about volumes, with the store of its term, until that is over. A failed turn is followed by others. */
+export async function leadFiles({ files, log }: FilesWork, store: Store, term: Term): Promise<void> {
+  while (!term.isOver()) {
+    await purgeFilesRecords({ store, files, log }, term).catch((error: unknown) => {
+      if (!term.isOver()) log.warn({ error: errorText(error) }, 'failed to look for interrupted deletions; will retry');
+    });
+    await pause(EVERY_MS, term.signal);
+  }
+}
