@@ -25,6 +25,19 @@ export interface FilesRef {
   readonly uid: string;
 }
 
+/** Files that a pod mounts, as decided at its start: its record has names alone. */
+export interface MountedFiles {
+  readonly ref: FilesRef;
+  /** For messages. */
+  readonly name: string;
+  /** Absolute and plain. */
+  readonly mountPath: string;
+  /** Directory within the files, relative and plain; '' = all of it. */
+  readonly subPath: string;
+  readonly isReadOnly: boolean;
+  readonly sizeLimitMiB: number;
+}
+
 export type FileType = 'file' | 'dir' | 'symbolic_link' | 'other';
 
 export interface FileEntry {

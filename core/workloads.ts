@@ -1,5 +1,6 @@
 import type { Credentials, PodSpec, WorkloadIdentity } from './pod.ts';
 import type { StanzaAddress } from './pod-network.ts';
+import type { MountedFiles } from './volume.ts';
 import type { WorkloadRef } from './workload-ref.ts';
 
 /** Everything needed to make one workload. */
@@ -8,6 +9,8 @@ export interface WorkloadSpec extends WorkloadRef, WorkloadIdentity {
   /** Who created the pod: its connections count for this user of the tenant. */
   readonly createdBy?: string;
   readonly credentials: Credentials | null;
+  /** Named volumes, in the order of their paths in the spec. Absent: it mounts none. */
+  readonly mounts?: readonly MountedFiles[];
   /** Outside host name of each routed stanza and the port clients dial: Neo4j advertises them. */
   readonly hosts: Readonly<Record<string, string>>;
   readonly publicHttpsPort: number;

@@ -28,6 +28,8 @@ export interface OpenedOrchestrator {
   readonly podNetworks: PodNetworks | null;
   /** Of volumes; null: it has none. */
   readonly files: VolumeFiles | null;
+  /** Why pods cannot mount volumes, for users; null: they can. */
+  readonly mountProblem: string | null;
   /** Ends all pods, where they end with Podgate; null where they outlive it. */
   readonly stopAll: ((signal: AbortSignal) => Promise<void>) | null;
 }
@@ -72,6 +74,7 @@ async function openKubernetes(
     protection: null,
     podNetworks: null,
     files: null,
+    mountProblem: 'Named volumes are not available on Kubernetes in this release.',
     stopAll: null,
   };
 }
@@ -95,7 +98,9 @@ async function openProcesses({
   const asRoot = process.getuid?.() === 0;
   const walls = tryWalls({ asRoot, canEnter: canEnterNamespaces() });
   const podsRoot = podsRootOf({ dataDir: config.dataDir, installation, asRoot });
+  const files = createDirectoryFiles({ root: join(podsRoot.root, 'files'), asRoot });
   const orchestrator = createProcessOrchestrator({
+    volumes: files.mounts,
     ...podsRoot,
     installation,
     instance,
@@ -132,7 +137,8 @@ async function openProcesses({
     arePodsSeparated: arePodsSeparated(orchestrator.protection),
     protection: protectionText(orchestrator.protection),
     podNetworks: orchestrator.podNetworks,
-    files: createDirectoryFiles({ root: join(podsRoot.root, 'files'), asRoot }),
+    files,
+    mountProblem: orchestrator.mountProblem,
     stopAll: (signal: AbortSignal) => orchestrator.stopAll(signal),
   };
 }

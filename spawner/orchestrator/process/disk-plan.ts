@@ -4,6 +4,14 @@ export interface DiskUse {
   readonly volumeBytes: number;
   /** Files and directories of both. */
   readonly files: number;
+  /** Of named volumes that it can write to. Absent: there are none. */
+  readonly shared?: readonly SharedUse[];
+}
+
+export interface SharedUse {
+  readonly name: string;
+  readonly bytes: number;
+  readonly limitMiB: number;
 }
 
 /** Null: no bound. */
@@ -90,7 +98,11 @@ export function isCheckDueEarly(check: {
   return lostBytes >= Math.max(EARLY_BYTES, room.bytes / 2) || lostFiles >= Math.max(EARLY_FILES, room.files / 2);
 }
 
-function partsOf({ homeBytes, volumeBytes, files }: DiskUse, limits: DiskLimits, volumeBytesBefore: number) {
+function partsOf(
+  { homeBytes, volumeBytes, files, shared = [] }: DiskUse,
+  limits: DiskLimits,
+  volumeBytesBefore: number,
+) {
   const bytes = (what: string, used: number, limitMiB: number | null, before: number) => {
     if (limitMiB === null) return [];
     const limit = limitMiB * MIB;
@@ -101,6 +113,7 @@ function partsOf({ homeBytes, volumeBytes, files }: DiskUse, limits: DiskLimits,
   return [
     ...bytes('its home uses', homeBytes, limits.homeMiB, 0),
     ...bytes('its volume uses', volumeBytes, limits.volumeMiB, volumeBytesBefore),
+    ...shared.flatMap(({ name, bytes: used, limitMiB }) => bytes(`volume ${name} has`, used, limitMiB, 0)),
     ...(limits.files === null
       ? []
       : [

@@ -17,9 +17,17 @@ export interface DiskUser {
   readonly home: string;
   /** Null: it has none. */
   readonly volume: string | null;
+  /** Named volumes that it can write to. */
+  readonly shared: readonly SharedVolume[];
   /** Bytes of the volume before this run. */
   readonly volumeBytesBefore: number;
   diskJudged(verdict: DiskVerdict): void;
+}
+
+export interface SharedVolume {
+  readonly name: string;
+  readonly path: string;
+  readonly limitMiB: number;
 }
 
 interface Check {
@@ -61,10 +69,11 @@ export class DiskWatch {
   /** `users`: those that run now. Returns when the signal aborts. */
   async run(users: () => readonly DiskUser[], everyMs: number, signal: AbortSignal): Promise<void> {
     const { homeMiB, volumeMiB, files } = this.#limits;
-    if (homeMiB === null && volumeMiB === null && files === null) return;
+    const isUnlimited = homeMiB === null && volumeMiB === null && files === null;
+    const watched = (): readonly DiskUser[] => users().filter(({ shared }) => !isUnlimited || shared.length > 0);
     while (!signal.aborted) {
       const free = await this.#free();
-      const due = users().filter((user) => free !== null && this.#isDue(user, free));
+      const due = watched().filter((user) => free !== null && this.#isDue(user, free));
       for (const user of due) if (free !== null) await this.#check(user, signal);
       await pause(everyMs, signal);
     }
@@ -93,9 +102,10 @@ export class DiskWatch {
   async #check(user: DiskUser, signal: AbortSignal): Promise<void> {
     const free = await this.#free();
     const beganMs = performance.now();
-    const { home, volume } = user;
+    const { home, volume, shared } = user;
+    const own = volume === null ? [home] : [home, volume];
     const measured = await measureDisk(
-      volume === null ? [home] : [home, volume],
+      [...own, ...shared.map(({ path }) => path)],
       { hasUserNamespaces: this.#hasUserNamespaces },
       signal,
     );
@@ -104,7 +114,8 @@ export class DiskWatch {
     const tookMs = nowMs - beganMs;
     const last = this.#checks.get(user);
     if (measured === null) this.#log.warn({ home, tookMs }, 'failed to measure the disk space that a pod uses');
-    const [ofHome, ofVolume] = measured ?? [];
+    const [ofHome, ofVolume] = measured?.slice(0, own.length) ?? [];
+    const ofShared = measured?.slice(own.length) ?? [];
     const use: DiskUse =
       ofHome === undefined
         ? (last?.use ?? { homeBytes: 0, volumeBytes: 0, files: 0 })
@@ -112,11 +123,17 @@ export class DiskWatch {
             homeBytes: ofHome.bytes,
             volumeBytes: ofVolume?.bytes ?? 0,
             files: ofHome.files + (ofVolume?.files ?? 0),
+            shared: shared.map(({ name, limitMiB }, index) => ({
+              name,
+              limitMiB,
+              bytes: ofShared[index]?.bytes ?? 0,
+            })),
           };
     const before = last?.use ?? { homeBytes: 0, volumeBytes: user.volumeBytesBefore, files: 0 };
+    const sharedGrowth = (use.shared ?? []).map(({ bytes }, index) => bytes - (before.shared?.[index]?.bytes ?? bytes));
     const waitMs = nextCheckMs({
       room: roomOf(use, this.#limits, user.volumeBytesBefore),
-      grewBytes: Math.max(use.homeBytes - before.homeBytes, use.volumeBytes - before.volumeBytes),
+      grewBytes: Math.max(use.homeBytes - before.homeBytes, use.volumeBytes - before.volumeBytes, ...sharedGrowth),
       grewFiles: use.files - before.files,
       sinceMs: Math.max(1, beganMs - (last?.atMs ?? beganMs - 1_000)),
       tookMs,

@@ -31,6 +31,8 @@ export interface ExecPlace extends Pick<ProgramPlace, 'table' | 'walls' | 'osUse
   readonly groups: readonly string[];
   readonly cwd: string;
   readonly environment: Readonly<Record<string, string>>;
+  /** Of the named volumes that the pod mounts; null: it mounts none. */
+  readonly volumeGroups: readonly number[] | null;
 }
 
 type ExecChild = ChildProcessByStdio<Writable, Readable, Readable>;
@@ -117,7 +119,11 @@ function start(
 ): ExecChild {
   const { walls, osUser, cwd, groups } = place;
   const marker = { [MARKER_VARIABLE]: exec.marker };
-  const { command, shimUser } = roomBeside(walls, osUser, exec.kinds, { command: exec.command, cwd });
+  const { command, shimUser } = roomBeside(walls, osUser, exec.kinds, {
+    command: exec.command,
+    cwd,
+    groups: place.volumeGroups,
+  });
   // Last: nothing may hide the marker.
   const environmentFd = openEnvironment(place, { ...place.environment, ...marker });
   try {

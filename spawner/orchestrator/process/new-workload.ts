@@ -68,12 +68,14 @@ export function recordOf(
   workload: WorkloadSpec,
   made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt' | 'volumeBytesBefore'>,
 ): WorkloadRecord {
-  const { tenant, podId, uid, generation, run, spec, createdBy, hosts, publicHttpsPort, annotations } = workload;
+  const { tenant, podId, uid, generation, run, spec, createdBy, hosts, publicHttpsPort, annotations, mounts } =
+    workload;
   return {
     version: 1,
     workload: {
       ...{ tenant, podId, uid, generation, run, spec, hosts, publicHttpsPort, annotations },
       ...(createdBy === undefined ? {} : { createdBy }),
+      ...(mounts === undefined ? {} : { mounts }),
     },
     ...made,
     state: 'preparing',

@@ -8,6 +8,7 @@ import type { Connect } from './probes.ts';
 import type { Neo4jSettings } from './recipes/neo4j/neo4j-home.ts';
 import type { Neo4jInstallSettings } from './recipes/neo4j/neo4j-provider.ts';
 import type { HiddenFiles, Walls } from './room.ts';
+import type { VolumeMounts } from './volumes/volume-mounts.ts';
 
 export interface ProcessOrchestratorOptions {
   /** Workloads and volumes. Under root other users must be able to reach it. */
@@ -38,6 +39,8 @@ export interface ProcessOrchestratorOptions {
   readonly connect: Connect;
   /** Of each pod. */
   readonly disk: DiskLimits;
+  /** Named volumes that pods mount. */
+  readonly volumes: VolumeMounts;
   readonly limits?: Partial<ProcessLimits>;
 }
 

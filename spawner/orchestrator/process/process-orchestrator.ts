@@ -26,6 +26,8 @@ import { DiskWatch } from './disk-watch.ts';
 import { execBeside } from './exec-beside.ts';
 import { lookAtLeftBehind } from './first-look.ts';
 import { measureDisk } from './measure-disk.ts';
+import { planMounts } from './mount-plan.ts';
+import { MOUNTS_MAX } from './mount-script.ts';
 import { chooseOsUser, createUsersInUse, makeDirectories, recordOf } from './new-workload.ts';
 import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
 import { isPlainName, type Paths, pathsBelow } from './paths.ts';
@@ -61,11 +63,15 @@ const PROXY_VARIABLES = {
   no_proxy: NO_PROXY,
   NODE_USE_ENV_PROXY: '1',
 };
+const NO_MOUNTS =
+  'Pods cannot mount named volumes on this machine, which gives pods no mount namespaces of their own (unshare, mount, pivot_root and setpriv of util-linux, as root or with user namespaces).';
 const FIRST_LOOK_RETRY_MS = 1_000;
 
 export interface ProcessOrchestrator extends Orchestrator {
   readonly podNetworks: PodNetworks;
   readonly protection: Protection;
+  /** Why pods cannot mount named volumes on this machine, for users; null: they can. */
+  readonly mountProblem: string | null;
   /**
    * Ends every workload and keeps its data; nothing new is accepted from now on, and nothing is reported any more.
    * Resolves when all are gone or the signal aborts.
@@ -123,6 +129,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       walls: options.walls,
       doorPort: options.hasEgress ? EGRESS_PORT : null,
       hide: options.hide,
+      keptDirectories: keptDirectories(paths),
+      volumes: options.volumes,
       runtimeRoot,
       cgroups,
       connect: options.connect,
@@ -143,6 +151,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         if (byUid.get(uid) === workload) byUid.delete(uid);
         if (byName.get(name) === workload) byName.delete(name);
         releasePorts(workload.record.ports);
+        for (const { ref } of workload.record.workload.mounts ?? []) options.volumes.detach(ref, uid);
         watchers.changed(workload.record.workload);
       },
     };
@@ -190,6 +199,9 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     });
     byUid.set(record.workload.uid, workload);
     byName.set(nameOf(record.workload), workload);
+    for (const { ref, isReadOnly } of record.workload.mounts ?? []) {
+      if (!isReadOnly) options.volumes.attach(ref, record.workload.uid);
+    }
     for (const port of Object.values(record.ports)) takenPorts.add(port);
     return workload;
   }
@@ -297,7 +309,20 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     } catch {
       return UNREADABLE_ENVIRONMENT;
     }
-    return recipe.refuse(workload);
+    return (await mountRefusalOf(workload)) ?? (await recipe.refuse(workload));
+  }
+
+  function keptDirectories({ workloads }: Paths): readonly string[] {
+    return [dirname(workloads), runtimeRoot, ...options.hide.directories];
+  }
+
+  async function mountRefusalOf({ mounts = [] }: WorkloadSpec): Promise<string | null> {
+    if (mounts.length === 0 || known === null) return null;
+    if (!options.walls.canMount) return NO_MOUNTS;
+    if (mounts.length > MOUNTS_MAX) return `A pod mounts at most ${MOUNTS_MAX} named volumes here.`;
+    const targets = mounts.map(({ mountPath }) => mountPath);
+    const plan = await planMounts(targets, keptDirectories(known));
+    return plan.kind === 'refused' ? plan.reason : null;
   }
 
   async function remove(ref: WorkloadRef, how: RemoveOptions, signal: AbortSignal) {
@@ -446,6 +471,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   return {
     podNetworks,
     protection,
+    mountProblem: options.walls.canMount ? null : NO_MOUNTS,
     ensure,
     remove,
     observe,

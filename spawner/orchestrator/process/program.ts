@@ -6,6 +6,7 @@ import type { NetworkNamespace } from '../../../core/pod-network.ts';
 import type { ProcessName } from './belonging.ts';
 import { isAlive } from './end-processes.ts';
 import type { OsUser } from './os-users.ts';
+import type { OpenedMounts } from './volumes/open-mounts.ts';
 import { MARKER_VARIABLE, type ProcessInfo, type ProcessTable } from './process-table.ts';
 import { environmentScript, type HiddenFiles, roomFor, type Walls } from './room.ts';
 import { type Exit, parseShimStatus, type ShimStatus, spawnShim } from './shim.ts';
@@ -52,6 +53,8 @@ export async function startProgram(
     readonly command: readonly string[];
     readonly readOnly: readonly string[];
     readonly memLimitMiB: number;
+    /** Named volumes; null: none. */
+    readonly mounts: OpenedMounts | null;
     readonly cwd: string;
     readonly environment: Readonly<Record<string, string>>;
     /** Of its control groups. */
@@ -60,7 +63,8 @@ export async function startProgram(
 ): Promise<Running> {
   const { osUser, walls } = place;
   const marker = { [MARKER_VARIABLE]: place.marker };
-  const room = roomFor(walls, osUser, place.hide, program);
+  const groups = program.mounts?.groups ?? [];
+  const room = roomFor(walls, osUser, place.hide, { ...program, groups });
   mkdirSync(place.logDirectory, { recursive: true, mode: 0o700 });
   if (room.shimUser !== null) chownSync(place.logDirectory, room.shimUser.uid, room.shimUser.gid);
   const statusFd = openSync(place.statusPath, O_WRONLY | O_TRUNC | O_CREAT | O_NOFOLLOW, 0o600);
@@ -81,6 +85,7 @@ export async function startProgram(
       pipeOwner: room.shimUser === null ? (osUser?.uid ?? null) : null,
       statusFd,
       environmentFd,
+      mountFds: program.mounts?.fds ?? [],
     });
   } finally {
     closeSync(statusFd);

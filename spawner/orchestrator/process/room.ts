@@ -1,5 +1,6 @@
 import { EXEC_SCRIPT } from '../exec/exec-script.ts';
 import { PROCESSES_MAX } from './cgroups.ts';
+import { mountingCommand, type PodMounts } from './mount-script.ts';
 import type { OsUser } from './os-users.ts';
 
 /**
@@ -74,6 +75,8 @@ export interface Walls {
   readonly hasNamespaces: boolean;
   /** Without root: each pod has a user namespace, with pid and mount namespaces. */
   readonly hasUserNamespaces: boolean;
+  /** Each pod can have a root directory of its own, with volumes in it. */
+  readonly canMount: boolean;
   /** util-linux's setpriv: changes the user and sets no_new_privs. */
   readonly hasSetpriv: boolean;
 }
@@ -103,7 +106,15 @@ export function roomFor(
   walls: Walls,
   osUser: OsUser | null,
   hide: HiddenFiles,
-  program: { readonly command: readonly string[]; readonly memLimitMiB: number; readonly readOnly: readonly string[] },
+  program: {
+    readonly command: readonly string[];
+    readonly memLimitMiB: number;
+    readonly readOnly: readonly string[];
+    /** Null: it mounts no named volumes. */
+    readonly mounts: PodMounts | null;
+    /** Of the volumes it mounts. */
+    readonly groups: readonly number[];
+  },
 ): Room {
   const { hasNamespaces, hasUserNamespaces, hasSetpriv } = walls;
   const isContained = hasNamespaces || hasUserNamespaces;
@@ -112,15 +123,18 @@ export function roomFor(
   const kept = [...hide.kept, ...readOnly];
   const lists = [hide.directories, hide.files, kept, readOnly].map((paths) => paths.join('\n'));
   const shm = String(program.memLimitMiB);
+  const { mounts, groups } = program;
+  const mounting = mounts === null ? [] : mountingCommand(mounts);
   return {
     prefix: hasNamespaces ? ['unshare', '--net', '--ipc', '--'] : [],
     command: [
       ...(hasUserNamespaces
-        ? [...USER_NAMESPACE, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists, shm]
+        ? [...USER_NAMESPACE, ...mounting, '/bin/sh', '-c', HIDE, 'podgate-pod', ...lists, shm]
         : hasNamespaces
-          ? [...PID_NAMESPACE, '/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm]
+          ? [...PID_NAMESPACE, ...mounting, '/bin/sh', '-c', WITH_SHARED_MEMORY, 'podgate-pod', shm]
           : []),
-      ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
+      ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces, groups), '--'] : []),
+      ...sharing(mounts !== null),
       ...['/bin/sh', '-c', launch, 'podgate-pod', processesOf(osUser), ...program.command],
     ],
     shimUser: hasSetpriv ? null : osUser,
@@ -139,14 +153,24 @@ export function roomBeside(
   walls: Walls,
   osUser: OsUser | null,
   namespaces: readonly NamespaceKind[],
-  { command, cwd }: { readonly command: readonly string[]; readonly cwd: string },
+  {
+    command,
+    cwd,
+    groups,
+  }: {
+    readonly command: readonly string[];
+    readonly cwd: string;
+    /** Of the volumes that the pod mounts; null: it mounts none. */
+    readonly groups: readonly number[] | null;
+  },
 ): Pick<Room, 'command' | 'shimUser'> {
   const { hasUserNamespaces, hasSetpriv } = walls;
   const enter = namespaces.map((kind, index) => `--${kind}=/proc/self/fd/${NAMESPACE_FD + index}`);
   return {
     command: [
       ...(enter.length === 0 ? [] : ['nsenter', ...enter, '--preserve-credentials', '--', 'setsid']),
-      ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces), '--'] : []),
+      ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces, groups ?? []), '--'] : []),
+      ...sharing(groups !== null),
       ...['/bin/sh', '-c', LAUNCH_BESIDE, 'podgate-exec', processesOf(osUser), cwd, ...command],
     ],
     shimUser: hasSetpriv ? null : osUser,
@@ -165,8 +189,14 @@ export const USER_NAMESPACE: readonly string[] = [
 const PID_NAMESPACE: readonly string[] = ['unshare', '--pid', '--fork', '--mount-proc', '--'];
 const NO_CAPABILITIES = ['--inh-caps=-all', '--ambient-caps=-all', '--bounding-set=-all'];
 
-function privileges(osUser: OsUser | null, hasUserNamespaces: boolean): readonly string[] {
-  const user = osUser === null ? [] : [`--reuid=${osUser.uid}`, `--regid=${osUser.gid}`, '--clear-groups'];
+/** Pods that share a volume share the files in it: they have its group, and let the group write. */
+function sharing(hasVolumes: boolean): readonly string[] {
+  return hasVolumes ? ['/bin/sh', '-c', 'umask 002\nexec "$@"', 'podgate-pod'] : [];
+}
+
+function privileges(osUser: OsUser | null, hasUserNamespaces: boolean, groups: readonly number[]): readonly string[] {
+  const others = groups.length === 0 ? '--clear-groups' : `--groups=${groups.join(',')}`;
+  const user = osUser === null ? [] : [`--reuid=${osUser.uid}`, `--regid=${osUser.gid}`, others];
   return [...user, '--no-new-privs', ...(osUser !== null || hasUserNamespaces ? NO_CAPABILITIES : [])];
 }
 

@@ -41,7 +41,7 @@ done
   [ -n "$contained" ] || kill -s KILL $$
 } 2>&1 | {
   trap '' TERM INT HUP QUIT USR1 USR2 XFSZ
-  exec 3>&- 4>&- 2>/dev/null
+  exec 3>&- 4>&- 5<&- 6<&- 7<&- 8<&- 9<&- 2>/dev/null
   cd "$log" || exit
   while :; do
     ( ulimit -f "$blocks" && exec dd bs=4k >>output.log ) && break
@@ -78,6 +78,8 @@ export interface ShimOptions {
   readonly groups: readonly string[];
   readonly statusFd: number;
   readonly environmentFd: number;
+  /** Directories of volumes, from MOUNT_FD on. */
+  readonly mountFds: readonly number[];
 }
 
 /** Starts the shim as leader of a session and a process group of its own. */
@@ -101,7 +103,7 @@ export function spawnShim(options: ShimOptions): ChildProcess {
     cwd: options.cwd,
     env: { PATH: SHIM_PATH, ...options.environment },
     detached: true,
-    stdio: ['ignore', 'ignore', 'ignore', options.statusFd, options.environmentFd],
+    stdio: ['ignore', 'ignore', 'ignore', options.statusFd, options.environmentFd, ...options.mountFds],
     ...(options.user ?? {}),
   });
 }

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { SHIM_PATH } from './shim.ts';
+import { MOUNT_TRIAL } from './mount-script.ts';
 import { USER_NAMESPACE, type Walls } from './room.ts';
 
 const TRIAL_TIMEOUT_MS = 5_000;
@@ -33,7 +34,10 @@ export function tryWalls({ asRoot, canEnter, prefix = [] }: WallsTrial): Walls {
     canEnter &&
     (asRoot || hasUserNamespaces) &&
     works('unshare', '--net', '--ipc', '--', 'sh', '-c', LOOPBACK_UP, 'sh', ...inner);
-  return { hasSetpriv, hasNamespaces, hasUserNamespaces };
+  const isContained = hasNamespaces || hasUserNamespaces;
+  const inMountNamespace = asRoot ? ['unshare', '--pid', '--fork', '--mount-proc', '--'] : USER_NAMESPACE;
+  const canMount = isContained && works(...inMountNamespace, 'sh', '-c', MOUNT_TRIAL);
+  return { hasSetpriv, hasNamespaces, hasUserNamespaces, canMount };
 }
 
 function succeeds([program = 'false', ...args]: readonly string[]): boolean {

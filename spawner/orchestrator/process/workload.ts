@@ -3,7 +3,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { untilAborted } from '../../../core/abort.ts';
-import { errorText } from '../../../core/errors.ts';
+import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { DialGuard, NetworkNamespace, PodNetwork } from '../../../core/pod-network.ts';
@@ -11,11 +11,12 @@ import type { WorkloadObservation, WorkloadPhase } from '../../../core/workloads
 import type { Credentials } from '../../../core/pod.ts';
 import { expandSecretVariables } from '../../../core/resolve-secrets.ts';
 import type { Readiness } from '../../../core/template.ts';
+import type { MountedFiles } from '../../../core/volume.ts';
 import type { Cgroups } from './cgroups.ts';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import type { DiskVerdict } from './disk-plan.ts';
-import type { DiskUser } from './disk-watch.ts';
+import type { DiskUser, SharedVolume } from './disk-watch.ts';
 import type { ExecPlace } from './exec-beside.ts';
 import { endProcesses } from './end-processes.ts';
 import { decidingListeners, type Listener, readListeners, socketInodes } from './listeners.ts';
@@ -35,6 +36,8 @@ import { removeTree } from './remove-tree.ts';
 import { planAfterExit } from './restart-policy.ts';
 import type { HiddenFiles, Walls } from './room.ts';
 import type { Exit } from './shim.ts';
+import { type OpenedMounts, openMounts } from './volumes/open-mounts.ts';
+import type { VolumeMounts } from './volumes/volume-mounts.ts';
 import { type WorkloadRecord, writeWorkloadRecord } from './workload-record.ts';
 
 /** What a program leaves behind when it ends gets this long to end as well. */
@@ -65,6 +68,9 @@ export interface WorkloadParts {
   readonly doorPort: number | null;
   readonly cgroups: Cgroups;
   readonly hide: Omit<HiddenFiles, 'kept'>;
+  /** Directories of Podgate, where pods mount nothing. */
+  readonly keptDirectories: readonly string[];
+  readonly volumes: VolumeMounts;
   readonly runtimeRoot: string;
   readonly connect: Connect;
   /** PATH, LANG, TZ. */
@@ -111,6 +117,8 @@ export class Workload implements DiskUser {
   /** Why its program is being ended for good. */
   #ruledOut: string | null = null;
   #isEndingProgram = false;
+  /** Null: not known since this process began. */
+  #volumeGroups: readonly number[] | null = null;
   /** In memory alone: what was begun by an earlier control child has none. */
   #credentials: Credentials | null = null;
 
@@ -206,6 +214,16 @@ export class Workload implements DiskUser {
 
   get volume(): string | null {
     return this.#hasVolume ? this.#parts.paths.volume(this.#record.workload.uid) : null;
+  }
+
+  get shared(): readonly SharedVolume[] {
+    return this.#mounts.flatMap(({ ref, name, isReadOnly, sizeLimitMiB }) =>
+      isReadOnly ? [] : [{ name, path: this.#parts.volumes.pathOf(ref), limitMiB: sizeLimitMiB }],
+    );
+  }
+
+  get #mounts(): readonly MountedFiles[] {
+    return this.#record.workload.mounts ?? [];
   }
 
   get volumeBytesBefore(): number {
@@ -363,6 +381,10 @@ export class Workload implements DiskUser {
     } catch (error) {
       if (isAborted(signal)) return null;
       this.#log.warn({ error: errorText(error) }, 'failed to start the program of a pod');
+      // About its volumes: written for users.
+      if (error instanceof PodgateError && this.#mounts.length > 0) {
+        return { kind: 'not-started', reason: `could not be started: ${error.publicMessages.join(' ')}` };
+      }
       // The error names paths of this machine: users are told that it happened, operators what.
       return { kind: 'not-started', reason: "could not be started; see Podgate's log for the reason" };
     }
@@ -403,17 +425,31 @@ export class Workload implements DiskUser {
     signal.throwIfAborted();
     const { workload } = this.#record;
     const environment = this.#programEnvironment(context);
-    const running = await startProgram(this.#place(), {
-      command: launch.command.map((word) => expandSecretVariables(word, environment)),
-      readOnly: launch.readOnly ?? [],
-      memLimitMiB: workload.spec.resources.memLimit,
-      cwd: context.home,
-      groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
-      environment,
-    });
+    const mounts = await this.#openMounts();
+    let running: Running;
+    try {
+      running = await startProgram(this.#place(), {
+        command: launch.command.map((word) => expandSecretVariables(word, environment)),
+        readOnly: launch.readOnly ?? [],
+        memLimitMiB: workload.spec.resources.memLimit,
+        mounts,
+        cwd: context.home,
+        groups: this.#parts.cgroups.make(workload.uid, workload.spec.resources),
+        environment,
+      });
+    } finally {
+      await mounts?.close();
+    }
+    this.#volumeGroups = mounts?.groups ?? null;
     this.#leader = running.leader;
     this.#setNamespace(running.namespace);
     return running;
+  }
+
+  async #openMounts(): Promise<OpenedMounts | null> {
+    const { volumes, keptDirectories } = this.#parts;
+    if (this.#mounts.length === 0) return null;
+    return await openMounts(volumes, this.#mounts, { home: this.home, kept: keptDirectories });
   }
 
   /** Shows what it waits for; a crash loop stays one when there is nothing to wait for. */
@@ -450,7 +486,18 @@ export class Workload implements DiskUser {
       groups: this.#parts.cgroups.groupsOf(uid),
       cwd: this.home,
       environment: this.#programEnvironment(await this.#context()),
+      volumeGroups: this.#mounts.length === 0 ? null : await this.#groupsOfVolumes(),
     };
+  }
+
+  /** A program of an earlier control child has them as well. */
+  async #groupsOfVolumes(): Promise<readonly number[]> {
+    if (this.#volumeGroups === null) {
+      const mounts = await this.#openMounts();
+      await mounts?.close();
+      this.#volumeGroups = mounts?.groups ?? [];
+    }
+    return this.#volumeGroups;
   }
 
   /** From the start of the program to its end: watches its ports meanwhile. */

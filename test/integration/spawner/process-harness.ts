@@ -18,6 +18,7 @@ import {
 import { findPostgresPackage } from '../../../spawner/orchestrator/process/recipes/recipes.ts';
 import type { Connect } from '../../../spawner/orchestrator/process/probes.ts';
 import type { Walls } from '../../../spawner/orchestrator/process/room.ts';
+import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { tryWalls } from '../../../spawner/orchestrator/process/walls.ts';
 import { connectGuarded } from '../../../proxy/socket/connect-guarded.ts';
 import { canEnterNamespaces } from '../../../proxy/socket/network-namespace.ts';
@@ -48,6 +49,7 @@ export interface ProcessOrchestratorChange {
   readonly path?: string;
   readonly walls?: Walls;
   readonly disk?: DiskLimits;
+  readonly volumes?: ProcessOrchestratorOptions['volumes'];
 }
 
 export function processOptions(root: string, change: ProcessOrchestratorChange = {}): ProcessOrchestratorOptions {
@@ -77,6 +79,7 @@ export function processOptions(root: string, change: ProcessOrchestratorChange =
     walls: change.walls ?? walls,
     hide: { directories: [root], files: [] },
     connect: connectPlace,
+    volumes: change.volumes ?? createDirectoryFiles({ root: join(root, 'pods', 'files'), asRoot }).mounts,
     disk: change.disk ?? { homeMiB: null, volumeMiB: null, files: null },
     // The first wait is short, so that a crash loop is seen in a blink.
     limits: { restartDelayMs: 50, ...change.limits },

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { judgeProtection } from '../../../cli/doctor/examine-process-pods.ts';
 import { protectionOf, protectionText } from '../../../spawner/orchestrator/process/separation.ts';
 
-const NONE = { hasNamespaces: false, hasUserNamespaces: false, hasSetpriv: true };
+const NONE = { hasNamespaces: false, hasUserNamespaces: false, hasSetpriv: true, canMount: false };
 const ALL_LIMITS = ['memory', 'cpu', 'processes'] as const;
 
 describe('what separates process pods', () => {

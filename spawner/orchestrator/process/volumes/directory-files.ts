@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chown, type FileHandle, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import { chmod, chown, type FileHandle, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
 import type {
@@ -15,9 +15,12 @@ import { allocateOsUser, type OsUser } from '../os-users.ts';
 import { isPlainName } from '../paths.ts';
 import { removeTree } from '../remove-tree.ts';
 import { requireRoom, ROOM_CHECK_BYTES } from './disk-room.ts';
+import type { OpenedSource, VolumeMounts } from './volume-mounts.ts';
 import { measureTree } from './measure-tree.ts';
 import {
+  DIRECTORY_MODE,
   entriesOf,
+  FILE_MODE,
   invalid,
   namedFailure,
   namesOf,
@@ -35,6 +38,9 @@ const FILES_MAX = 1_000_000;
 const DEPTH_MAX = 64;
 /** An upload that is under way writes all the time: the API ends slow ones. */
 const ABANDONED_MS = 3_600_000;
+/** While pods write to a volume its size is measured anew after this time, and takes at most this part of a core. */
+const FRESH_MIN_MS = 1_000;
+const MEASURING_COST = 1 / 20;
 
 export interface DirectoryFilesOptions {
   /** Made when first used; only this uses it. */
@@ -50,12 +56,23 @@ interface Place {
   readonly incoming: string;
 }
 
+export interface DirectoryFiles extends VolumeFiles {
+  readonly mounts: VolumeMounts;
+}
+
+interface Measured extends FilesUsage {
+  /** As of performance.now(). */
+  readonly untilMs: number;
+}
+
 /**
  * Volumes as directories: `<root>/<uid>/data`. An upload is written beside it under a name of its own and
  * renamed when it is complete. What is in a directory is not trusted (see walk-safely.ts).
  */
-export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): VolumeFiles {
-  const known = new Map<string, FilesUsage>();
+export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): DirectoryFiles {
+  const known = new Map<string, Measured>();
+  /** The workloads that write to a volume, by its uid. */
+  const writers = new Map<string, Set<string>>();
   /** Bytes of uploads that are not complete, by uid. */
   const arriving = new Map<string, number>();
   /** One at a time for each volume, by uid. */
@@ -75,7 +92,9 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
   async function made(ref: FilesRef): Promise<Place & { readonly owner: OsUser | null }> {
     const place = placeOf(ref);
     const turn = making.then(async () => {
-      await mkdir(join(root, ref.uid), { recursive: true, mode: 0o711 });
+      await mkdir(join(root, ref.uid), { recursive: true, mode: 0o700 });
+      // Pods come to their volumes by mounts alone: they have the groups of those.
+      await chmod(root, 0o700);
       // Last: it is what says that the rest is there.
       await mkdir(place.incoming, { recursive: true, mode: 0o700 });
       await makeOwned(place.data);
@@ -90,6 +109,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
     if (asRoot && (isNew || (await stat(directory)).uid === 0)) {
       const { uid, gid } = await newOwner();
       await chown(directory, uid, gid);
+      await chmod(directory, DIRECTORY_MODE);
     }
   }
 
@@ -212,6 +232,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
       const now = known.get(ref.uid);
       if (now !== undefined) {
         known.set(ref.uid, {
+          ...now,
           bytes: Math.max(0, now.bytes + bytes - (before?.size ?? 0)),
           files: now.files + (before === null ? names.length : 0),
         });
@@ -240,7 +261,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
 
   async function usage(ref: FilesRef): Promise<FilesUsage> {
     const present = known.get(ref.uid);
-    if (present !== undefined) return present;
+    if (present !== undefined && performance.now() < present.untilMs) return present;
     const underWay = measuring.get(ref.uid) ?? measure(ref).finally(() => measuring.delete(ref.uid));
     measuring.set(ref.uid, underWay);
     return await underWay;
@@ -249,10 +270,43 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
   async function measure(ref: FilesRef): Promise<FilesUsage> {
     const { data, incoming } = await made(ref);
     await removeAbandoned(incoming);
+    const beganMs = performance.now();
     const measured = await measureTree(data);
-    known.set(ref.uid, measured);
+    const nowMs = performance.now();
+    const freshMs = writers.has(ref.uid) ? Math.max(FRESH_MIN_MS, (nowMs - beganMs) / MEASURING_COST) : Infinity;
+    known.set(ref.uid, { ...measured, untilMs: nowMs + freshMs });
     return measured;
   }
+
+  async function openSource(
+    ref: FilesRef,
+    subPath: string,
+    { isReadOnly }: { readonly isReadOnly: boolean },
+  ): Promise<OpenedSource> {
+    const { data, owner } = await made(ref);
+    const top = await openRoot(data);
+    try {
+      const handle = await openDirectory(top, namesOf(subPath), ...(isReadOnly ? [] : [{ owner }]));
+      return { path: join(data, subPath), handle, gid: owner?.gid ?? null };
+    } finally {
+      await top.close();
+    }
+  }
+
+  const mounts: VolumeMounts = {
+    open: (...request) => guarded(openSource(...request)),
+    pathOf: (ref) => placeOf(ref).data,
+    attach({ uid }, by) {
+      writers.set(uid, new Set([...(writers.get(uid) ?? []), by]));
+      known.delete(uid);
+    },
+    detach({ uid }, by) {
+      const others = writers.get(uid);
+      others?.delete(by);
+      if (others?.size === 0) writers.delete(uid);
+      known.delete(uid);
+    },
+  };
 
   async function remove(ref: FilesRef): Promise<void> {
     placeOf(ref);
@@ -264,6 +318,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): V
     list,
     open: (ref, path) => guarded(openPath(ref, path)),
     write: (...request) => guarded(write(...request)),
+    mounts,
     usage: (ref) => guarded(usage(ref)),
     remove: (ref) => guarded(remove(ref)),
   };
@@ -340,13 +395,16 @@ async function writeFile(
   source: AsyncIterable<Uint8Array>,
   { owner, take }: WriteOptions,
 ): Promise<void> {
-  const file = await open(path, 'wx', 0o640);
+  const file = await open(path, 'wx', FILE_MODE);
   try {
     for await (const piece of source) {
       await take(piece.length);
       for (let at = 0; at < piece.length;) at += (await file.write(piece, at)).bytesWritten;
     }
-    if (owner !== null) await file.chown(owner.uid, owner.gid);
+    if (owner !== null) {
+      await file.chown(owner.uid, owner.gid);
+      await file.chmod(FILE_MODE);
+    }
     await file.datasync();
   } finally {
     await file.close();

@@ -13,6 +13,9 @@ import type { OsUser } from '../os-users.ts';
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** Without O_NONBLOCK a pipe would hold one of the few threads for files until somebody writes to it. */
 const FILE = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+/** Pods that mount a volume are in its group, and so is what they make in it. */
+export const DIRECTORY_MODE = 0o2770;
+export const FILE_MODE = 0o660;
 const COPY_BYTES = 64 * 1024;
 
 /** The path of an entry of an open directory, for one system call. `name` is a single name. */
@@ -71,7 +74,10 @@ async function openStep(
   const made = await open(path, DIRECTORY).catch((error: unknown) => {
     throw namedFailure(error, name);
   });
-  if (make.owner !== null) await made.chown(make.owner.uid, make.owner.gid);
+  if (make.owner !== null) {
+    await made.chown(make.owner.uid, make.owner.gid);
+    await made.chmod(DIRECTORY_MODE);
+  }
   return made;
 }
 
