@@ -1,11 +1,21 @@
 import { podKey } from './ids.ts';
 import { permissionIndexes } from './permissions.ts';
-import type { PodRecord } from './pod.ts';
+import type { PodRecord, VolumeMount } from './pod.ts';
 import type { Expected, Put } from './store.ts';
 
 /** Index entry of the pods that a user has created: they count against that user's quota, no matter who uses them. */
 export function ownerIndex(username: string): string {
   return `owner:${username}`;
+}
+
+/** Index entry of the pods that mount shared files, or have at their last start. */
+export function mountIndex({ type, name }: Pick<VolumeMount, 'type' | 'name'>): string {
+  return `mounts:${type}:${name}`;
+}
+
+function mountIndexes({ spec, applied }: PodRecord): readonly string[] {
+  const mounts = [...spec.volumeMounts, ...(applied?.spec.volumeMounts ?? [])];
+  return [...new Set(mounts.filter(({ type }) => type !== 'pvc').map(mountIndex))];
 }
 
 /**
@@ -21,6 +31,6 @@ export function podPut(record: PodRecord, expected: Expected): Put {
     expected,
     value: record,
     tenant: record.tenant,
-    indexes: [...users, ownerIndex(record.createdBy)],
+    indexes: [...users, ownerIndex(record.createdBy), ...mountIndexes(record)],
   };
 }

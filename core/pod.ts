@@ -69,12 +69,12 @@ export interface Stanza extends StanzaOptions, StanzaLink {
 }
 
 /**
- * A directory of the workload that is kept while the pod is stopped and goes with it when it is deleted: a volume of the
- * pod's own, never mounted by another uid.
+ * A directory of the workload. Of type pvc: a volume of the pod's own, which is kept while the pod is stopped, goes with it
+ * when it is deleted, and is never mounted by another uid. Of other types: files of their own that pods share.
  */
 export interface VolumeMount {
-  readonly type: 'pvc';
-  /** Which of the pod's volumes; several mounts may show parts of one. Lower-case letters and digits. */
+  readonly type: 'pvc' | 'tapisvolume';
+  /** Of the volume; several mounts may show parts of one. Lower-case letters and digits. */
   readonly name: string;
   /** Absolute and plain: no `..`, no trailing slash. */
   readonly mountPath: string;
@@ -83,6 +83,13 @@ export interface VolumeMount {
   readonly readOnly: boolean;
   /** What the user used as the key: the volume's name (as in the seed) or the path (newer). Responses use the same. */
   readonly keyedBy: 'name' | 'path';
+  /** Of shared files: by whose permission they are mounted, at each start. */
+  readonly mountedBy?: string;
+}
+
+/** Names of the pod's own volumes. */
+export function ownVolumesOf({ volumeMounts }: Pick<PodSpec, 'volumeMounts'>): readonly string[] {
+  return volumeMounts.flatMap(({ type, name }) => (type === 'pvc' ? [name] : []));
 }
 
 /** Millicpu, MiB and whole GPUs. */

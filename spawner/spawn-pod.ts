@@ -4,9 +4,10 @@ import { ERRORS, PodgateError } from '../core/errors.ts';
 import type { LifecycleChange } from '../core/lifecycle/plan.ts';
 import { planSpawn, planSpawnResult } from '../core/lifecycle/spawn.ts';
 import type { LogStore } from '../core/log-store.ts';
-import type { EnsureResult, Workloads } from '../core/workloads.ts';
+import type { EnsureResult, Workloads, WorkloadSpec } from '../core/workloads.ts';
 import type { Credentials, PodRecord } from '../core/pod.ts';
 import { podPut } from '../core/pod-put.ts';
+import { resolveMounts } from '../core/resolve-mounts.ts';
 import { resolveSpec } from '../core/resolve-secrets.ts';
 import type { Store, Stored } from '../core/store.ts';
 import type { TemplateCatalog } from '../core/template.ts';
@@ -109,13 +110,15 @@ async function ensureResolved(
   const { record } = revised;
   const resolved = await resolveSpec(parts, record, applied.spec, { hosts: parts.hostsOf(record) });
   if (resolved.kind === 'failed') return { ...resolved, retryable: false };
-  return await ensure(parts, revised, { ...applied, spec: resolved.spec }, credentials, signal);
+  const mounted = await resolveMounts(parts.store, record.tenant, applied.spec);
+  if (mounted.kind === 'failed') return { ...mounted, retryable: false };
+  return await ensure(parts, revised, { ...applied, spec: resolved.spec, mounts: mounted.mounts }, credentials, signal);
 }
 
 async function ensure(
   parts: SpawnParts,
   { record, revision }: Revised,
-  applied: NonNullable<PodRecord['applied']>,
+  applied: NonNullable<PodRecord['applied']> & Required<Pick<WorkloadSpec, 'mounts'>>,
   { credentials, sealed }: OpenedCredentials,
   signal: AbortSignal,
 ): Promise<EnsureResult> {
@@ -131,6 +134,7 @@ async function ensure(
       spec: applied.spec,
       createdBy: record.createdBy,
       credentials,
+      ...(applied.mounts.length === 0 ? {} : { mounts: applied.mounts }),
       hosts: parts.hostsOf(record),
       publicHttpsPort: parts.publicHttpsPort,
       annotations: { storeId, commit: revision, record: JSON.stringify(record), credential: sealed },

@@ -9,6 +9,7 @@ import type { Store } from '../../../core/store.ts';
 import type { VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
 import { DELETING_INDEX, volumeKey, volumePut } from '../../../core/volume-put.ts';
 import type { Caller } from '../../auth/authenticator.ts';
+import { mountingPods } from './mounting-pods.ts';
 import type { ObjectKind } from '../object-kind.ts';
 
 const MIB = 1024 * 1024;
@@ -71,15 +72,26 @@ export async function purgeFilesRecords(
   }
 }
 
-/** Removes the files of one that is being deleted, then its record. May be interrupted and repeated. */
-export async function purgeFilesRecord(
-  { store, files }: Omit<PurgeParts, 'store'> & { readonly store: Pick<Store, 'get' | 'commit'> },
-  kind: 'volume',
-  key: string,
-): Promise<void> {
+/**
+ * Removes the files of one that is being deleted, then its record. May be interrupted and repeated. One that a pod mounts is
+ * no longer being deleted afterwards: a start that comes at the same time has either seen the mark, and been refused, or is
+ * seen here. Throws 'api.conflict' then.
+ */
+export async function purgeFilesRecord({ store, files }: PurgeParts, kind: 'volume', key: string): Promise<void> {
   const stored = await store.get(kind, key);
   if (stored === null || stored.value.deleting === null) return;
-  const { uid } = stored.value;
+  const { uid, tenant, volumeId: id } = stored.value;
+  const pods = await mountingPods(store, { tenant, type: 'tapisvolume', id });
+  if (pods !== null) {
+    await store.commit({ puts: [volumePut({ ...stored.value, deleting: null }, stored.revision)] });
+    throw mounted(kind, id, pods);
+  }
   await files.remove({ kind, uid });
   await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }] });
+}
+
+function mounted(noun: string, id: string, pods: string): PodgateError {
+  return new PodgateError('api.conflict', {
+    publicMessages: [`The ${noun} ${id} is mounted by ${pods}: remove it from volume_mounts first.`],
+  });
 }

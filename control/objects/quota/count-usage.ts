@@ -8,7 +8,7 @@ import {
   usageOfObject,
   usageOfPod,
 } from '../../../core/quota.ts';
-import type { PodRecord, PodSpec } from '../../../core/pod.ts';
+import { ownVolumesOf, type PodRecord, type PodSpec } from '../../../core/pod.ts';
 import { ownerIndex } from '../../../core/pod-put.ts';
 import type { RecordKind, Store } from '../../../core/store.ts';
 
@@ -26,10 +26,7 @@ export function createUsageOf(hasOwnVolume: (spec: PodSpec) => boolean): UsageOf
 /** Of the spec, of what runs, and of earlier runs: a volume stays until its pod is deleted, mounted or not. */
 function volumeCount(record: PodRecord, hasOwnVolume: (spec: PodSpec) => boolean): number {
   const specs = [record.spec, ...(record.applied === null ? [] : [record.applied.spec])];
-  const mounted = new Set([
-    ...(record.formerVolumes ?? []),
-    ...specs.flatMap(({ volumeMounts }) => volumeMounts.map(({ name }) => name)),
-  ]);
+  const mounted = new Set([...(record.formerVolumes ?? []), ...specs.flatMap(ownVolumesOf)]);
   return mounted.size + (specs.some(hasOwnVolume) ? 1 : 0);
 }
 

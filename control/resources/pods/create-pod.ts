@@ -13,6 +13,7 @@ import { podEnqueue } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
 import { requireSecrets } from './map-secrets.ts';
+import { requireMounts } from './named-mounts.ts';
 import { specOfNewPod } from './rules.ts';
 import { ruleContext } from './rule-context.ts';
 import type { WrittenPod } from './written-pod.ts';
@@ -36,6 +37,7 @@ export async function createPod(
   const { podId, spec } = ruled.value;
   const record = newRecord(parts, caller, { uid, podId, spec }, written);
   await requireSecrets(parts, record, spec, caller.username);
+  await requireMounts(parts, record, spec, caller.username);
   const key = podKey(caller.tenant, podId);
 
   const credential = credentialPut(parts, record);

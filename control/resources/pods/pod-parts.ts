@@ -49,6 +49,8 @@ export interface PodParts {
   readonly admission: Admission;
   readonly usageOf: UsageOf;
   readonly allowsImages: boolean;
+  /** Why pods cannot mount named volumes, for users; null: they can. Default: there are none. */
+  readonly mountProblem?: string | null;
   readonly imageAllowList: readonly string[];
   readonly randomBytes: (size: number) => Uint8Array;
   readonly newUid: () => string;

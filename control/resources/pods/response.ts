@@ -40,6 +40,7 @@ const VolumeMountAnswer = z.object({
   source_id: z.string().optional(),
   sub_path: z.string(),
   read_only: z.boolean().optional(),
+  mounted_by: z.string().optional().describe('Of a named volume: by whose permission it is mounted.'),
 });
 
 /** A pod as every operation answers it: the fields of the seed, and those of the newer API that this release knows. */
@@ -155,10 +156,11 @@ function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeo
 }
 
 function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeMountAnswer>] {
-  const { type, name, mountPath, subPath, readOnly, keyedBy } = mount;
+  const { type, name, mountPath, subPath, readOnly, keyedBy, mountedBy } = mount;
+  const by = mountedBy === undefined ? {} : { mounted_by: mountedBy };
   return keyedBy === 'name'
-    ? [name, { type, mount_path: mountPath, sub_path: subPath }]
-    : [mountPath, { type, source_id: name, sub_path: subPath, read_only: readOnly }];
+    ? [name, { type, mount_path: mountPath, sub_path: subPath, ...by, ...(readOnly ? { read_only: true } : {}) }]
+    : [mountPath, { type, source_id: name, sub_path: subPath, read_only: readOnly, ...by }];
 }
 
 function routingPortOf({ networking }: PodSpec): number | null {

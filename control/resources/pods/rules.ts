@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../../core/ids.ts';
 import type { StoredEnvironment } from '../../../core/environment.ts';
-import type { PodSpec, Resources, Stanza } from '../../../core/pod.ts';
+import { ownVolumesOf, type PodSpec, type Resources, type Stanza, type VolumeMount } from '../../../core/pod.ts';
 import type { SecretMap } from '../../../core/secret-map.ts';
 import type { Template, TemplateCatalog } from '../../../core/template.ts';
 import {
@@ -50,6 +50,10 @@ export interface RuleContext {
   /** Images users may run, with or without a tag; a name without one allows every tag. */
   readonly imageAllowList: readonly string[];
   readonly defaultResources: Resources;
+  /** Why pods cannot mount named volumes here; null: they can. */
+  readonly mountProblem: string | null;
+  /** Mounts with the name of who has written each of them. `present`: as stored so far. */
+  readonly mountsBy: (mounts: readonly VolumeMount[], present: readonly VolumeMount[]) => readonly VolumeMount[];
   /** `present`: as stored so far. */
   readonly sealEnvironment: (values: Readonly<Record<string, string>>, present: StoredEnvironment) => StoredEnvironment;
   /** The same for a secret map: by its writer, with a value for each that is random. */
@@ -205,7 +209,9 @@ function specOf(
     networking: networkingOf(fields, present, template, written.refused, problems),
     persistentVolume: fields.persistentVolume ?? present?.persistentVolume ?? false,
     volumeMounts:
-      fields.volumeMounts === undefined ? (present?.volumeMounts ?? []) : volumeMountsOf(fields.volumeMounts, problems),
+      fields.volumeMounts === undefined
+        ? (present?.volumeMounts ?? [])
+        : context.mountsBy(volumeMountsOf(fields.volumeMounts, problems), present?.volumeMounts ?? []),
     resources: resourcesOf(fields, present, context, problems),
     dataRequests: fields.dataRequests ?? present?.dataRequests ?? [],
     rolesRequired: fields.rolesRequired ?? present?.rolesRequired ?? [],
@@ -240,8 +246,13 @@ function checkAgainstTemplate(
 
 function checkVolumes(spec: PodSpec, fields: PodFields, context: RuleContext, problems: string[]): void {
   if (spec.volumeMounts.length === 0) return;
-  if (!context.allowsImages && fields.volumeMounts !== undefined) {
-    problems.push('volume_mounts: pods are processes here and have no paths of their own; use persistent_volume');
+  const isWritten = fields.volumeMounts !== undefined;
+  const hasOwn = ownVolumesOf(spec).length > 0;
+  if (!context.allowsImages && isWritten && hasOwn) {
+    problems.push('volume_mounts: pods are processes here and have no volumes of type pvc; use persistent_volume');
+  }
+  if (context.mountProblem !== null && isWritten && spec.volumeMounts.some(({ type }) => type !== 'pvc')) {
+    problems.push(`volume_mounts: ${context.mountProblem}`);
   }
   if (spec.persistentVolume && (fields.volumeMounts !== undefined || fields.persistentVolume !== undefined)) {
     problems.push("persistent_volume: is short for a mount at the template's data path; give it or volume_mounts");

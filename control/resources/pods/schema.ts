@@ -8,7 +8,15 @@ import { clientCaProblem } from './client-ca.ts';
 import type { PodLimits } from './pod-parts.ts';
 import { asciiText } from '../../http/ascii-text.ts';
 import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
-import { idlePodFields, idleStanzaFields, linkFields, nullAsAbsent, numeric, zeroAsNull } from './tapis-fields.ts';
+import {
+  idlePodFields,
+  idleStanzaFields,
+  idleMountFields,
+  linkFields,
+  nullAsAbsent,
+  numeric,
+  zeroAsNull,
+} from './tapis-fields.ts';
 
 const STANZAS_MAX = 3;
 const PORT_MIN = 10;
@@ -122,13 +130,19 @@ const networking = boundedRecord(z.string().check(ruled(stanzaProblem)), stanza,
 }).describe('By stanza name; "default" is reached at <pod_id>.pods.<base host>, others at <pod_id>-<name>.pods...');
 
 const volumeMount = z.strictObject({
-  type: z.enum(['pvc', 'tapisvolume', 'tapissnapshot', 'ephemeral']).describe("pvc: a volume of the pod's own."),
+  type: z
+    .enum(['pvc', 'tapisvolume', 'tapissnapshot', 'ephemeral'])
+    .describe("tapisvolume: a named volume. pvc: a volume of the pod's own, with orchestrators that run containers."),
   mount_path: boundedText(PATH_MAX_LENGTH)
     .optional()
     .describe('Where the key is a name. Default: /tapis_volume_mount.'),
-  source_id: boundedText(63).optional().describe('Name of the volume, where the key is a path.'),
+  source_id: boundedText(128).nullish().describe('Name of the volume, where the key is a path.'),
   sub_path: boundedText(PATH_MAX_LENGTH).optional().describe('Directory within the volume. Default: all of it.'),
-  read_only: z.boolean().optional(),
+  read_only: nullAsAbsent(z.boolean().optional()).describe(
+    'Default: false. Of a named volume, a read-only mount needs READ, any other USER.',
+  ),
+  mounted_by: boundedText(255).nullish().describe('Set by the service; what is sent is ignored.'),
+  ...idleMountFields,
 });
 
 const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount, { most: MOUNTS_MAX }).describe(

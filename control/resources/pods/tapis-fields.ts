@@ -47,6 +47,14 @@ export const idlePodFields = {
   compute_queue: notBuilt('choosing a compute queue', 'default', ''),
 };
 
+/** Of an entry of volume_mounts. */
+export const idleMountFields = {
+  config_content: notBuilt('writing configuration files', ''),
+  config_permissions: notBuilt('writing configuration files', '0644'),
+  config_filename: notBuilt('writing configuration files', ''),
+  config_update_mode: notBuilt('writing configuration files', 'always'),
+};
+
 /** Of an entry of networking. */
 export const idleStanzaFields = {
   tapis_auth: notBuilt('a Tapis login in front of the pod', false),

@@ -1,9 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { PodgateError } from '../../../core/errors.ts';
-import type { PodRecord, PodSpec, Stanza, Wish } from '../../../core/pod.ts';
+import { ownVolumesOf, type PodRecord, type PodSpec, type Stanza, type Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { requireSecrets } from './map-secrets.ts';
+import { requireMounts, requireOwnMounts } from './named-mounts.ts';
 import { changePod, type ChangedPod, type PodChange, readPod } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { requireLevel } from '../../objects/access.ts';
@@ -38,11 +39,14 @@ export async function updatePod(
   precondition: Precondition,
 ): Promise<UpdatedPod> {
   let notes: readonly string[] = [];
-  if (written.fields.secretMap !== undefined) {
+  if (written.fields.secretMap !== undefined || written.fields.volumeMounts !== undefined) {
     const { value } = await readPod(parts, caller, podId, 'USER', 'Updating');
     const ruled = specOfUpdate(written, podId, value.spec, ruleContext(parts, value, caller.username));
     // A reference that others write meanwhile is theirs: it is checked with their permission, not with this one's.
-    if (ruled.kind === 'accepted') await requireSecrets(parts, value, ruled.value, caller.username);
+    if (ruled.kind === 'accepted') {
+      await requireSecrets(parts, value, ruled.value, caller.username);
+      await requireMounts(parts, value, ruled.value, caller.username);
+    }
   }
   const changed = await changePod(parts, mutex, {
     caller,
@@ -53,6 +57,7 @@ export async function updatePod(
       requireGeneration(record, precondition);
       const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, record, caller.username));
       if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
+      requireOwnMounts(caller, record, ruled.value);
       const decided = decideUpdate(record, ruled.value, written, caller);
       notes = decided.notes;
       return decided;
@@ -109,10 +114,9 @@ function decideUpdate(
 /** Volumes that a run may have made: whatever the new spec says, they are there until the pod is deleted. */
 function formerVolumesOf(record: PodRecord, spec: PodSpec): Pick<PodRecord, 'formerVolumes'> {
   if (record.run === 0) return {};
-  const namesOf = ({ volumeMounts }: PodSpec): readonly string[] => volumeMounts.map(({ name }) => name);
-  const made = new Set([...(record.formerVolumes ?? []), ...namesOf(record.spec)]);
-  if (record.applied !== null) for (const name of namesOf(record.applied.spec)) made.add(name);
-  for (const name of namesOf(spec)) made.delete(name);
+  const made = new Set([...(record.formerVolumes ?? []), ...ownVolumesOf(record.spec)]);
+  if (record.applied !== null) for (const name of ownVolumesOf(record.applied.spec)) made.add(name);
+  for (const name of ownVolumesOf(spec)) made.delete(name);
   return made.size === 0 && record.formerVolumes === undefined ? {} : { formerVolumes: [...made].sort() };
 }
 

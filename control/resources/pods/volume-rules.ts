@@ -4,7 +4,8 @@ import type { WrittenVolumeMount } from './written-pod.ts';
 /** The seed's. */
 const DEFAULT_MOUNT_PATH = '/tapis_volume_mount';
 /** With a uid before it, the name of a claim stays within 63 characters. */
-const NAME_MAX_LENGTH = 20;
+const OWN_NAME_MAX_LENGTH = 20;
+const SHARED_NAME_MAX_LENGTH = 128;
 const NAME = /^[a-z][a-z0-9]*$/;
 /** A mount over one of these would hide or replace the pod's programs. */
 const SYSTEM_PATHS = ['/bin', '/dev', '/etc', '/lib', '/lib64', '/proc', '/sbin', '/sys', '/usr'];
@@ -29,10 +30,11 @@ export function volumeMountsOf(
 }
 
 function mountOfName(name: string, entry: WrittenVolumeMount): VolumeMount | string {
-  if (entry.type !== 'pvc') return laterType(entry.type);
-  if (entry.sourceId !== undefined) return 'source_id is for keys that are a path; here the key is the name';
+  const { type } = entry;
+  if (!isBuilt(type)) return laterType(type);
+  if ((entry.sourceId ?? null) !== null) return 'source_id is for keys that are a path; here the key is the name';
   return {
-    type: 'pvc',
+    type,
     name,
     mountPath: entry.mountPath ?? DEFAULT_MOUNT_PATH,
     subPath: entry.subPath ?? '',
@@ -42,12 +44,13 @@ function mountOfName(name: string, entry: WrittenVolumeMount): VolumeMount | str
 }
 
 function mountAtPath(path: string, entry: WrittenVolumeMount): VolumeMount | string {
-  if (entry.type !== 'pvc') return laterType(entry.type);
+  const { type } = entry;
+  if (!isBuilt(type)) return laterType(type);
   if (entry.mountPath !== undefined) return 'mount_path is for keys that are a name; here the key is the path';
-  if (entry.sourceId === undefined) return 'needs a source_id: the name of the volume';
+  if ((entry.sourceId ?? null) === null) return 'needs a source_id: the name of the volume';
   return {
-    type: 'pvc',
-    name: entry.sourceId,
+    type,
+    name: entry.sourceId ?? '',
     mountPath: path,
     subPath: entry.subPath ?? '',
     readOnly: entry.readOnly ?? false,
@@ -55,13 +58,18 @@ function mountAtPath(path: string, entry: WrittenVolumeMount): VolumeMount | str
   };
 }
 
-function laterType(type: string): string {
-  return `type ${type} comes in a later release; pvc is a volume of the pod's own`;
+function isBuilt(type: WrittenVolumeMount['type']): type is VolumeMount['type'] {
+  return type === 'pvc' || type === 'tapisvolume';
 }
 
-function mountProblem({ name, mountPath, subPath }: VolumeMount): string | null {
-  if (!NAME.test(name) || name.length > NAME_MAX_LENGTH) {
-    return `the name of a volume must start with a lower-case letter, hold only lower-case letters and digits, and have at most ${NAME_MAX_LENGTH} characters`;
+function laterType(type: string): string {
+  return `type ${type} comes in a later release; tapisvolume is a named volume, pvc a volume of the pod's own`;
+}
+
+function mountProblem({ type, name, mountPath, subPath }: VolumeMount): string | null {
+  const longest = type === 'pvc' ? OWN_NAME_MAX_LENGTH : SHARED_NAME_MAX_LENGTH;
+  if (!NAME.test(name) || name.length > longest) {
+    return `the name of a volume must start with a lower-case letter, hold only lower-case letters and digits, and have at most ${longest} characters`;
   }
   if (!mountPath.startsWith('/') || !isPlainPath(mountPath.slice(1))) {
     return 'the path must be absolute, without empty parts, "." and "..", ":" and control characters';

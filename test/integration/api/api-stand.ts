@@ -108,6 +108,7 @@ export class ApiStand {
       }),
       usageOf,
       allowsImages: false,
+      mountProblem: null,
       imageAllowList: [],
       readiness: () => this.readiness(),
       volumes: { files: createDirectoryFiles({ root: join(directory, 'files'), asRoot: false }), maxSizeMiB: 4_096 },

@@ -119,8 +119,8 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
   ['true as wish', { status_requested: true }, 'status_requested: must be one of'],
   [
     'a volume of a kind to come',
-    { volume_mounts: { data: { type: 'tapisvolume' } } },
-    'volume_mounts.data: type tapisvolume comes in a later release',
+    { volume_mounts: { data: { type: 'ephemeral' } } },
+    'volume_mounts.data: type ephemeral comes in a later release',
   ],
   [
     'a volume where pods are processes',

@@ -15,6 +15,8 @@ const context: RuleContext = {
   allowsImages: false,
   imageAllowList: ['nginx', 'org/tool:1.0', 'registry.example:5000/a/b'],
   defaultResources: LIMITS.defaultResources,
+  mountProblem: null,
+  mountsBy: (mounts) => mounts,
   sealEnvironment: (values) => values,
   mapSecrets: (references) =>
     Object.fromEntries(Object.entries(references).map(([key, reference]) => [key, { reference, by: 'alice' }])),

@@ -14,6 +14,8 @@ const context: RuleContext = {
   allowsImages: true,
   imageAllowList: ['nginx'],
   defaultResources: LIMITS.defaultResources,
+  mountProblem: null,
+  mountsBy: (mounts) => mounts,
   sealEnvironment: (values) => values,
   mapSecrets: (references) =>
     Object.fromEntries(Object.entries(references).map(([key, reference]) => [key, { reference, by: 'alice' }])),

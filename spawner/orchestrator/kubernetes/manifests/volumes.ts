@@ -1,4 +1,5 @@
 import type { V1PersistentVolumeClaim, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
+import { ownVolumesOf } from '../../../../core/pod.ts';
 import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import { claimName, LABEL } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
@@ -11,7 +12,7 @@ const SHARED_MEMORY = '/dev/shm';
 
 /** The pod's volumes by name; '' is that of persistent_volume, at the template's data path. */
 export function claimedVolumes(workload: WorkloadSpec, recipe: Pick<Recipe, 'dataPath'>): readonly string[] {
-  const names = workload.spec.volumeMounts.map(({ name }) => name);
+  const names = ownVolumesOf(workload.spec);
   return [...new Set([...(workload.spec.persistentVolume && recipe.dataPath !== null ? [''] : []), ...names])];
 }
 
@@ -49,12 +50,18 @@ export function podVolumes(workload: WorkloadSpec, recipe: Recipe, settings: Kub
     name: volumeName(name),
     persistentVolumeClaim: { claimName: claimName(settings.site, workload, name) },
   }));
-  const mounts: V1VolumeMount[] = spec.volumeMounts.map(({ name, mountPath, subPath, readOnly }) => ({
-    name: volumeName(name),
-    mountPath,
-    ...(subPath === '' ? {} : { subPath }),
-    ...(readOnly ? { readOnly } : {}),
-  }));
+  const mounts: V1VolumeMount[] = spec.volumeMounts.flatMap(({ type, name, mountPath, subPath, readOnly }) =>
+    type === 'pvc'
+      ? [
+          {
+            name: volumeName(name),
+            mountPath,
+            ...(subPath === '' ? {} : { subPath }),
+            ...(readOnly ? { readOnly } : {}),
+          },
+        ]
+      : [],
+  );
   const isMounted = (path: string): boolean => mounts.some(({ mountPath }) => mountPath === path);
   let scratchMiB = 0;
   const addScratch = (name: string, sizeMiB: number): void => {

@@ -1,0 +1,57 @@
+import { granteesOf } from './permissions.ts';
+import type { PermissionLevel, PodSpec, VolumeMount } from './pod.ts';
+import type { Store } from './store.ts';
+import type { MountedFiles, VolumeRecord } from './volume.ts';
+import { volumeKey } from './volume-put.ts';
+
+/** A mount of what is shared, and by whose permission. */
+export type NamedMount = VolumeMount & { readonly type: 'tapisvolume'; readonly mountedBy: string };
+
+export function isNamedMount(mount: VolumeMount): mount is NamedMount {
+  return mount.type !== 'pvc' && mount.mountedBy !== undefined;
+}
+
+export type ResolvedMounts =
+  | { readonly kind: 'resolved'; readonly mounts: readonly MountedFiles[] }
+  /** A sentence for the user of the pod. */
+  | { readonly kind: 'failed'; readonly reason: string };
+
+/** What a spec mounts, with the permissions of now. Throws when the store does not answer. */
+export async function resolveMounts(
+  store: Pick<Store, 'get'>,
+  tenant: string,
+  { volumeMounts }: Pick<PodSpec, 'volumeMounts'>,
+): Promise<ResolvedMounts> {
+  const mounts: MountedFiles[] = [];
+  for (const mount of volumeMounts) {
+    if (!isNamedMount(mount)) continue;
+    const resolved = await resolveMount(store, tenant, mount);
+    if (typeof resolved === 'string') return { kind: 'failed', reason: `volume_mounts: ${resolved}` };
+    mounts.push(resolved);
+  }
+  return { kind: 'resolved', mounts };
+}
+
+/** A sentence on why the mount is not possible, or what it shows. */
+export async function resolveMount(
+  store: Pick<Store, 'get'>,
+  tenant: string,
+  mount: NamedMount,
+): Promise<MountedFiles | string> {
+  const { name, mountPath, subPath, readOnly: isReadOnly } = mount;
+  const record = (await store.get('volume', volumeKey(tenant, name)))?.value ?? null;
+  if (record === null || record.deleting !== null || !mayMount(record, mount)) {
+    return `there is no volume ${name} on which ${mount.mountedBy} has ${isReadOnly ? 'READ' : 'USER; with READ, set read_only to true'}.`;
+  }
+  const { uid, sizeLimit: sizeLimitMiB } = record;
+  return { ref: { kind: 'volume', uid }, ...{ name, mountPath, subPath, isReadOnly, sizeLimitMiB } };
+}
+
+/** READ for a read-only mount, USER for others: by a permission of their own, since no token is there at later starts. */
+function mayMount({ permissions, tenant }: VolumeRecord, { mountedBy, readOnly }: NamedMount): boolean {
+  const enough: readonly PermissionLevel[] = readOnly ? ['READ', 'USER', 'ADMIN'] : ['USER', 'ADMIN'];
+  return granteesOf(tenant, mountedBy).some((grantee) => {
+    const level = Object.hasOwn(permissions, grantee) ? permissions[grantee] : undefined;
+    return level !== undefined && enough.includes(level);
+  });
+}
