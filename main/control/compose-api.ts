@@ -46,6 +46,7 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     limits: config.pods,
     ...quotas,
     allowsImages: opened.allowsImages,
+    mountProblem: opened.mountProblem,
     imageAllowList: config.images,
     publicHttpsPort: config.publicHttpsPort,
     statusNames: config.statusNames,
