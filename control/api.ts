@@ -29,6 +29,9 @@ import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
 import { PodAnswer } from './resources/pods/response.ts';
 import { podSchemas } from './resources/pods/schema.ts';
+import type { SnapshotCopies } from './resources/snapshots/copies.ts';
+import { snapshotOperations } from './resources/snapshots/operations.ts';
+import { SnapshotAnswer, snapshotSchemas } from './resources/snapshots/schema.ts';
 import { volumeOperations } from './resources/volumes/operations.ts';
 import { VolumeAnswer, volumeSchemas } from './resources/volumes/schema.ts';
 import { unavailableOperations } from './resources/tapis/unavailable-operations.ts';
@@ -57,8 +60,8 @@ export interface ApiOptions
   /** Default: nobody is told of any. */
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
-  /** Volumes; absent: the orchestrator has none. `maxSizeMiB`: of the greatest size_limit. */
-  readonly volumes?: { readonly files: VolumeFiles; readonly maxSizeMiB: number };
+  /** Volumes and snapshots; absent: the orchestrator has none. `maxSizeMiB`: of the greatest size_limit. */
+  readonly volumes?: { readonly files: VolumeFiles; readonly copies: SnapshotCopies; readonly maxSizeMiB: number };
   /** Of the console. Default: there is none. */
   readonly console?: ConsoleParts;
   /** By which names statuses are returned unless a call says otherwise. Default: seed. */
@@ -98,6 +101,7 @@ export function createApi(options: ApiOptions): Api {
   const tags = createTagService(templateParts);
   const ofTemplates = templateSchemas(schemas.PodDefinition);
   const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
+  const ofSnapshots = snapshotSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
   const filesParts = {
     ...{ store: options.store, clock: options.clock, admission: options.admission, mutex, newUid },
   };
@@ -132,7 +136,10 @@ export function createApi(options: ApiOptions): Api {
     ...permissionOperations('pod', pods.permissions),
     ...(options.volumes === undefined
       ? []
-      : volumeOperations({ ...filesParts, ...options.volumes, schemas: ofVolumes })),
+      : [
+          ...volumeOperations({ ...filesParts, ...options.volumes, schemas: ofVolumes }),
+          ...snapshotOperations({ ...filesParts, ...options.volumes, schemas: ofSnapshots }),
+        ]),
     ...tenantOperations(options),
     ...miscOperations(options.readiness, options.log),
   ];
@@ -141,6 +148,7 @@ export function createApi(options: ApiOptions): Api {
     pathParameters: {
       pod_id: { example: 'mypg' },
       volume_id: { example: 'myfiles' },
+      snapshot_id: { example: 'mysnapshot' },
       secret_id: { example: 'apikey' },
       template_id: { example: 'mytemplate' },
       tag_id: { example: 'latest' },
@@ -153,7 +161,9 @@ export function createApi(options: ApiOptions): Api {
     },
     named: {
       ...schemas,
-      ...(options.volumes === undefined ? {} : { ...ofVolumes, Volume: VolumeAnswer }),
+      ...(options.volumes === undefined
+        ? {}
+        : { ...ofVolumes, Volume: VolumeAnswer, ...ofSnapshots, Snapshot: SnapshotAnswer }),
       SetPermission,
       ExecutePodCommands,
       NewSecret,

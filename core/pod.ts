@@ -73,7 +73,7 @@ export interface Stanza extends StanzaOptions, StanzaLink {
  * when it is deleted, and is never mounted by another uid. Of other types: files of their own that pods share.
  */
 export interface VolumeMount {
-  readonly type: 'pvc' | 'tapisvolume';
+  readonly type: 'pvc' | 'tapisvolume' | 'tapissnapshot';
   /** Of the volume; several mounts may show parts of one. Lower-case letters and digits. */
   readonly name: string;
   /** Absolute and plain: no `..`, no trailing slash. */

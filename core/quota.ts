@@ -1,5 +1,5 @@
 import type { PodRecord } from './pod.ts';
-import type { VolumeRecord } from './volume.ts';
+import type { SnapshotRecord, VolumeRecord } from './volume.ts';
 
 /** What quotas count. Connections are counted where they are: in the gateway. */
 export const QUOTA_RESOURCES = ['pods', 'cpu', 'memory', 'volumes', 'recordBytes'] as const;
@@ -80,7 +80,8 @@ export function usageOfKeptVolume({ volumes }: KeptVolumeRecord): Usage {
   return { ...NO_USAGE, volumes };
 }
 
-export function usageOfFiles({ description, permissions }: VolumeRecord): Usage {
+/** Volumes and snapshots count alike: each has files of its own. */
+export function usageOfFiles({ description, permissions }: VolumeRecord | SnapshotRecord): Usage {
   return { ...NO_USAGE, volumes: 1, recordBytes: RECORD_BYTES + bytesOf(description) + bytesOf(permissions) };
 }
 

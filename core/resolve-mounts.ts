@@ -1,11 +1,17 @@
 import { granteesOf } from './permissions.ts';
 import type { PermissionLevel, PodSpec, VolumeMount } from './pod.ts';
 import type { Store } from './store.ts';
-import type { MountedFiles, VolumeRecord } from './volume.ts';
+import type { FilesRef, MountedFiles, SnapshotRecord, VolumeRecord } from './volume.ts';
 import { volumeKey } from './volume-put.ts';
 
+/** Types of mounts, by what they show. */
+export const SHARED_KINDS = { tapisvolume: 'volume', tapissnapshot: 'snapshot' } as const satisfies Partial<
+  Record<VolumeMount['type'], FilesRef['kind']>
+>;
+export type SharedType = keyof typeof SHARED_KINDS;
+
 /** A mount of what is shared, and by whose permission. */
-export type NamedMount = VolumeMount & { readonly type: 'tapisvolume'; readonly mountedBy: string };
+export type NamedMount = VolumeMount & { readonly type: SharedType; readonly mountedBy: string };
 
 export function isNamedMount(mount: VolumeMount): mount is NamedMount {
   return mount.type !== 'pvc' && mount.mountedBy !== undefined;
@@ -39,16 +45,23 @@ export async function resolveMount(
   mount: NamedMount,
 ): Promise<MountedFiles | string> {
   const { name, mountPath, subPath, readOnly: isReadOnly } = mount;
-  const record = (await store.get('volume', volumeKey(tenant, name)))?.value ?? null;
+  const kind = SHARED_KINDS[mount.type];
+  const record = (await store.get(kind, volumeKey(tenant, name)))?.value ?? null;
   if (record === null || record.deleting !== null || !mayMount(record, mount)) {
-    return `there is no volume ${name} on which ${mount.mountedBy} has ${isReadOnly ? 'READ' : 'USER; with READ, set read_only to true'}.`;
+    return `there is no ${kind} ${name} on which ${mount.mountedBy} has ${isReadOnly ? 'READ' : 'USER; with READ, set read_only to true'}.`;
+  }
+  if ('status' in record && record.status !== 'AVAILABLE') {
+    return `snapshot ${name} is ${record.status}${record.status === 'CREATING' ? '; start the pod again later' : ''}.`;
   }
   const { uid, sizeLimit: sizeLimitMiB } = record;
-  return { ref: { kind: 'volume', uid }, ...{ name, mountPath, subPath, isReadOnly, sizeLimitMiB } };
+  return { ref: { kind, uid }, ...{ name, mountPath, subPath, isReadOnly, sizeLimitMiB } };
 }
 
 /** READ for a read-only mount, USER for others: by a permission of their own, since no token is there at later starts. */
-function mayMount({ permissions, tenant }: VolumeRecord, { mountedBy, readOnly }: NamedMount): boolean {
+function mayMount(
+  { permissions, tenant }: VolumeRecord | SnapshotRecord,
+  { mountedBy, readOnly }: NamedMount,
+): boolean {
   const enough: readonly PermissionLevel[] = readOnly ? ['READ', 'USER', 'ADMIN'] : ['USER', 'ADMIN'];
   return granteesOf(tenant, mountedBy).some((grantee) => {
     const level = Object.hasOwn(permissions, grantee) ? permissions[grantee] : undefined;

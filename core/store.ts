@@ -8,7 +8,7 @@ import type {
 import type { Fence } from './lock.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
 import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
-import type { VolumeRecord } from './volume.ts';
+import type { SnapshotRecord, VolumeRecord } from './volume.ts';
 import type { SecretRecord } from './secret.ts';
 import type { TemplateRecord, TemplateTagRecord } from './template-record.ts';
 
@@ -24,6 +24,7 @@ export interface RecordTypes {
   readonly usage: UsageRecord;
   readonly 'kept-volume': KeptVolumeRecord;
   readonly volume: VolumeRecord;
+  readonly snapshot: SnapshotRecord;
   readonly secret: SecretRecord;
   readonly template: TemplateRecord;
   readonly 'template-tag': TemplateTagRecord;

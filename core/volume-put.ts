@@ -1,8 +1,9 @@
 import { permissionIndexes } from './permissions.ts';
 import { ownerIndex } from './pod-put.ts';
 import type { Expected, Put } from './store.ts';
-import type { VolumeRecord } from './volume.ts';
+import type { SnapshotRecord, VolumeRecord } from './volume.ts';
 
+/** Key of a volume or of a snapshot. */
 export function volumeKey(tenant: string, id: string): string {
   return `${tenant}/${id}`;
 }
@@ -11,11 +12,44 @@ export function volumePut(record: VolumeRecord, expected: Expected): Put {
   return { kind: 'volume', key: volumeKey(record.tenant, record.volumeId), expected, value: record, ...places(record) };
 }
 
+/** Index entry of snapshots that have a schedule. */
+export const SCHEDULE_INDEX = 'schedule';
+/** Index entry of snapshots whose files are being copied. */
+export const CREATING_INDEX = 'creating';
+
+/** Index entry of the snapshots that the schedule of another has made. */
+export function scheduledByIndex(snapshotId: string): string {
+  return `scheduled-by:${snapshotId}`;
+}
+
+export function snapshotPut(record: SnapshotRecord, expected: Expected): Put {
+  const { tenant, snapshotId, deleting, cron, status, scheduledBy } = record;
+  const { indexes } = places(record);
+  const work = [
+    ...(cron === '' ? [] : [SCHEDULE_INDEX]),
+    ...(status === 'CREATING' ? [CREATING_INDEX] : []),
+    ...(scheduledBy === null ? [] : [scheduledByIndex(scheduledBy)]),
+  ];
+  return {
+    kind: 'snapshot',
+    key: volumeKey(tenant, snapshotId),
+    expected,
+    value: record,
+    tenant,
+    indexes: [...indexes, ...(deleting === null ? work : [])],
+  };
+}
+
 /** Index entry of what is being deleted: should that be interrupted, it is found and finished. */
 export const DELETING_INDEX = 'deleting';
 
 /** One that is being deleted is invisible to its users, and still counts for whoever created it. */
-function places({ tenant, permissions, deleting, createdBy }: VolumeRecord): Pick<Put, 'tenant' | 'indexes'> {
+function places({
+  tenant,
+  permissions,
+  deleting,
+  createdBy,
+}: VolumeRecord | SnapshotRecord): Pick<Put, 'tenant' | 'indexes'> {
   const users = deleting === null ? permissionIndexes(permissions, tenant) : [DELETING_INDEX];
   return { tenant, indexes: [...users, ownerIndex(createdBy)] };
 }

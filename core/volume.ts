@@ -1,8 +1,7 @@
 import type { PermissionLevel } from './pod.ts';
 
-/** A named volume: a directory of files that users own and share. It is made when it is first used. */
-export interface VolumeRecord {
-  readonly volumeId: string;
+/** What volumes and snapshots have in common: a directory of files that users own and share. */
+interface FilesRecord {
   readonly uid: string;
   readonly tenant: string;
   readonly createdBy: string;
@@ -18,10 +17,41 @@ export interface VolumeRecord {
   readonly updatedAtMs: number;
 }
 
+/** A named volume. Its directory is made when it is first used. */
+export interface VolumeRecord extends FilesRecord {
+  readonly volumeId: string;
+}
+
+/** CREATING: its files are being copied. ERROR: they could not be, see `message`. */
+export type SnapshotStatus = 'CREATING' | 'AVAILABLE' | 'ERROR';
+
+/** A copy of a path of a volume. */
+export interface SnapshotRecord extends FilesRecord {
+  readonly snapshotId: string;
+  readonly sourceVolumeId: string;
+  /** Another volume of the same id is none of its source. */
+  readonly sourceVolumeUid: string;
+  /** Absolute, within the volume. */
+  readonly sourceVolumePath: string;
+  /** Where in the snapshot; '' = its root. */
+  readonly destinationPath: string;
+  /** When further snapshots are made like this one, in UTC; '' = never. */
+  readonly cron: string;
+  /** Which of those are kept, as written; '' = all. */
+  readonly retentionPolicy: string;
+  /** The snapshot whose `cron` has made this one; null: a user has. */
+  readonly scheduledBy: string | null;
+  /** Wall clock ms: times of `cron` up to this one have been served. */
+  readonly servedUntilMs: number;
+  readonly status: SnapshotStatus;
+  /** A sentence on what went wrong with its copy or its schedule, or ''. */
+  readonly message: string;
+}
+
 /** Which files: a directory belongs to a uid, never to a name. */
 export interface FilesRef {
   /** For messages. */
-  readonly kind: 'volume';
+  readonly kind: 'volume' | 'snapshot';
   readonly uid: string;
 }
 
@@ -84,7 +114,7 @@ export interface FilesUsage {
 }
 
 /**
- * The files of volumes.
+ * The files of volumes and snapshots.
  *
  * Laws: paths are relative to the root of their files, with `/` between names; whatever they contain, and whatever links
  * the files contain, no call reads or writes anything outside. Links are never followed; devices, sockets and pipes are
@@ -102,6 +132,12 @@ export interface VolumeFiles {
     path: string,
     source: AsyncIterable<Uint8Array>,
     limits: { readonly sizeLimitMiB: number },
+  ): Promise<void>;
+  /** Replaces everything in `to` by a copy, which appears as a whole. May be interrupted and repeated. */
+  copy(
+    from: { readonly ref: FilesRef; readonly path: string },
+    to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
+    signal: AbortSignal,
   ): Promise<void>;
   usage(ref: FilesRef): Promise<FilesUsage>;
   /** Idempotent. */

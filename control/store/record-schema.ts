@@ -37,6 +37,7 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   usage: { version: 1, upgrades: {} },
   'kept-volume': { version: 1, upgrades: {} },
   volume: { version: 1, upgrades: {} },
+  snapshot: { version: 1, upgrades: {} },
   secret: { version: 1, upgrades: {} },
   template: { version: 1, upgrades: {} },
   'template-tag': { version: 1, upgrades: {} },

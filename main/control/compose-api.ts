@@ -21,7 +21,7 @@ export interface ApiSources {
 
 /** The API, with the settings and the parts that its operations need. */
 export function composeApi(base: ControlBase, sources: ApiSources): Api {
-  const { link, config, database, keys, opened, clock, log } = base;
+  const { link, config, database, keys, opened, copies, clock, log } = base;
   const { certificates, workers, quotas, console, readiness } = sources;
   const authenticator = createAuthenticator({
     tenants: config.tenants.map((tenant) => tokensOf(tenant, keys.tokenKey)),
@@ -58,7 +58,9 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     controlHosts: config.api.controlHosts,
     certificates: certificates.manager,
     readiness,
-    ...(opened.files === null ? {} : { volumes: { files: opened.files, ...config.volumes } }),
+    ...(opened.files === null || copies === null
+      ? {}
+      : { volumes: { files: opened.files, copies, ...config.volumes } }),
     ...(console ?? {}),
   });
 }

@@ -1,7 +1,8 @@
-import { leadFiles } from '../../control/objects/files/lead-files.ts';
+import { type FilesWork, leadFiles } from '../../control/objects/files/lead-files.ts';
 import { createLeadership } from '../../control/leadership/leadership.ts';
 import { createUsageAudit } from '../../control/objects/quota/usage-audit.ts';
 import { createHealthLoop, type HealthLoop } from '../../control/resources/pods/reconcile/health-loop.ts';
+import { turnSchedules } from '../../control/resources/snapshots/schedule.ts';
 import { resealPods } from '../../control/vault/reseal-pods.ts';
 import { podHost } from '../../core/ids.ts';
 import type { Leadership } from '../../core/leadership.ts';
@@ -20,8 +21,8 @@ export interface ComposedPods {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export function composePods(base: ControlBase, { usageOf }: ComposedQuotas): ComposedPods {
-  const { config, database, keys, opened, judge, feed, baseHostOf, clock, log } = base;
+export function composePods(base: ControlBase, { usageOf, admission }: ComposedQuotas): ComposedPods {
+  const { config, database, keys, opened, copies, judge, feed, baseHostOf, clock, log } = base;
   const { store, queue, logs } = database;
   const { orchestrator, templates, files } = opened;
   const { vault } = keys;
@@ -41,7 +42,15 @@ export function composePods(base: ControlBase, { usageOf }: ComposedQuotas): Com
     passed: () => feed.observationsComplete(),
     usageAudit: createUsageAudit(usageOf),
     reseal: (ofTerm, term) => resealPods({ store: ofTerm, vault, log }, term),
-    ...(files === null ? {} : { alsoLead: (ofTerm, term) => leadFiles({ files, log }, ofTerm, term) }),
+    ...(files === null || copies === null
+      ? {}
+      : {
+          alsoLead: (ofTerm, term) => {
+            const schedules = { files, copies, admission, clock, log };
+            const turn: FilesWork['turn'] = (inTerm) => turnSchedules({ ...schedules, store: inTerm }, term);
+            return leadFiles({ files, log, turn }, ofTerm, term);
+          },
+        }),
   });
   const spawner = createSpawner({
     store,

@@ -1,4 +1,5 @@
 import type { Config } from '../../config/config.ts';
+import { createSnapshotCopies, type SnapshotCopies } from '../../control/resources/snapshots/copies.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import { createStoreJudge, type StoreJudge } from '../../control/store/store-judge.ts';
 import type { Clock } from '../../core/clock.ts';
@@ -18,6 +19,8 @@ export interface ControlBase {
   readonly database: Database;
   readonly keys: SharedKeys;
   readonly opened: OpenedOrchestrator;
+  /** Null: the orchestrator has no volumes. */
+  readonly copies: SnapshotCopies | null;
   readonly judge: StoreJudge;
   /** Judges the store now. Throws when the store or the orchestrator does not respond. */
   readonly isStoreHealthy: (signal: AbortSignal) => Promise<boolean>;
@@ -45,6 +48,7 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
     openEnvironment: (uid, stored) => openEnvironment(keys.vault, uid, stored),
   });
   const { orchestrator } = opened;
+  const copies = opened.files === null ? null : createSnapshotCopies({ store, files: opened.files, clock, log });
   const judge = createStoreJudge({ store, guard: database.guard, orchestrator });
   const isStoreHealthy = async (signal: AbortSignal): Promise<boolean> =>
     (await judge.judge(signal)).trust.kind === 'healthy';
@@ -55,5 +59,5 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
     glimpse: (ref) => orchestrator.glimpse(ref),
     isStoreHealthy,
   });
-  return { link, config, database, keys, opened, judge, isStoreHealthy, feed, baseHostOf, clock, log };
+  return { link, config, database, keys, opened, copies, judge, isStoreHealthy, feed, baseHostOf, clock, log };
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 const DESCRIPTION_MAX_LENGTH = 255;
-const ID_MAX_LENGTH = 128;
+export const ID_MAX_LENGTH = 128;
 
 /** The messages are those that Tapis clients look for. */
 export const description = z

@@ -23,7 +23,7 @@ const ZIP_RESERVE_EVERY = 256;
 const STREAM_BYTES = 512 * 1024;
 
 export const FileModel = z.object({
-  path: z.string().describe('Absolute, within the volume.'),
+  path: z.string().describe('Absolute, within the volume or snapshot.'),
   name: z.string(),
   type: z.enum(['file', 'dir', 'symbolic_link', 'other']),
   size: z.int().describe('Bytes.'),
@@ -33,13 +33,13 @@ export const FileModel = z.object({
 
 export interface FileOperationParts {
   /** `volume`, in paths (`/pods/volumes/{volume_id}`) and sentences. */
-  readonly noun: 'volume';
+  readonly noun: 'volume' | 'snapshot';
   readonly files: VolumeFiles;
   /** Throws 'api.not-found' or 'api.forbidden'. */
   readonly refOf: (call: AuthenticatedCall, needed: PermissionLevel, act: string) => Promise<FilesRef>;
 }
 
-/** What can be done with the files of a volume without changing them. */
+/** What can be done with the files of a volume or a snapshot without changing them. */
 export function fileOperations({ noun, files, refOf }: FileOperationParts): readonly Operation[] {
   const title = `${noun.charAt(0).toUpperCase()}${noun.slice(1)}`;
   const under = `/pods/${noun}s/{${noun}_id}`;

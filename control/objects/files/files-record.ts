@@ -2,18 +2,21 @@ import { usageOfFiles } from '../../../core/quota.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import { levelOf } from '../access.ts';
 import { listPages } from '../../../core/list-all.ts';
-import { userIndex } from '../../../core/permissions.ts';
 import type { Term } from '../../../core/leadership.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { Store } from '../../../core/store.ts';
-import type { VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
-import { DELETING_INDEX, volumeKey, volumePut } from '../../../core/volume-put.ts';
+import type { RecordTypes, Store } from '../../../core/store.ts';
+import type { SnapshotRecord, VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
+import { DELETING_INDEX, snapshotPut, volumeKey, volumePut } from '../../../core/volume-put.ts';
 import type { Caller } from '../../auth/authenticator.ts';
+import { listShared } from '../list-shared.ts';
+import { FILES_KINDS } from '../quota/count-usage.ts';
 import { mountingPods } from './mounting-pods.ts';
 import type { ObjectKind } from '../object-kind.ts';
 
 const MIB = 1024 * 1024;
 const PAGE = 50;
+
+export type FilesKind = (typeof FILES_KINDS)[number];
 
 export function volumeObjects(store: Pick<Store, 'get'>): ObjectKind<VolumeRecord> {
   return {
@@ -24,30 +27,48 @@ export function volumeObjects(store: Pick<Store, 'get'>): ObjectKind<VolumeRecor
     put: volumePut,
     usageOf: usageOfFiles,
     note: async () => undefined,
-    notFound: (id) =>
-      new PodgateError('api.not-found', {
-        publicMessages: [`There is no volume ${JSON.stringify(id.slice(0, 128))}.`],
-      }),
+    notFound: (id) => notFound('volume', id),
   };
 }
 
+export function snapshotObjects(store: Pick<Store, 'get'>): ObjectKind<SnapshotRecord> {
+  return {
+    noun: 'snapshot',
+    keyOf: volumeKey,
+    idOf: ({ snapshotId }) => snapshotId,
+    get: (key) => store.get('snapshot', key),
+    put: snapshotPut,
+    usageOf: usageOfFiles,
+    note: async () => undefined,
+    notFound: (id) => notFound('snapshot', id),
+  };
+}
+
+function notFound(noun: string, id: string): PodgateError {
+  return new PodgateError('api.not-found', {
+    publicMessages: [`There is no ${noun} ${JSON.stringify(id.slice(0, 128))}.`],
+  });
+}
+
 /** Those on which the caller has a permission; all of the tenant for an administrator who asks for them. */
-export async function* listFilesRecords(
+export async function* listFilesRecords<K extends FilesKind>(
   store: Pick<Store, 'list'>,
-  kind: 'volume',
-  { tenant, username }: Caller,
+  kind: K,
+  caller: Caller,
   { all }: { readonly all: boolean },
-): AsyncGenerator<VolumeRecord> {
-  const query = { tenant, ...(all ? {} : { index: userIndex(username) }), pageSize: PAGE };
-  for await (const page of listPages(store, kind, query)) {
+): AsyncGenerator<RecordTypes[K]> {
+  const pages = all
+    ? listPages(store, kind, { tenant: caller.tenant, pageSize: PAGE })
+    : listShared(store, kind, caller, { pageSize: PAGE });
+  for await (const page of pages) {
     for (const { value } of page) {
-      if (value.deleting === null && (all || levelOf(value, username) !== null)) yield value;
+      if (value.deleting === null && (all || levelOf(value, caller.username) !== null)) yield value;
     }
   }
 }
 
 /** In MB, as responses say it. */
-export async function sizeOf(files: VolumeFiles, kind: 'volume', uid: string): Promise<number> {
+export async function sizeOf(files: VolumeFiles, kind: FilesKind, uid: string): Promise<number> {
   const { bytes } = await files.usage({ kind, uid });
   return Math.ceil(bytes / MIB);
 }
@@ -62,12 +83,14 @@ export async function purgeFilesRecords(
   parts: PurgeParts & { readonly log: Logger },
   term: Pick<Term, 'isOver'>,
 ): Promise<void> {
-  for await (const page of listPages(parts.store, 'volume', { index: DELETING_INDEX, pageSize: PAGE })) {
-    for (const { key } of page) {
-      if (term.isOver()) return;
-      await purgeFilesRecord(parts, 'volume', key).catch((error: unknown) => {
-        parts.log.warn({ key, error: errorText(error) }, 'failed to finish the deletion of a volume; will retry');
-      });
+  for (const kind of FILES_KINDS) {
+    for await (const page of listPages(parts.store, kind, { index: DELETING_INDEX, pageSize: PAGE })) {
+      for (const { key } of page) {
+        if (term.isOver()) return;
+        await purgeFilesRecord(parts, kind, key).catch((error: unknown) => {
+          parts.log.warn({ kind, key, error: errorText(error) }, 'failed to finish a deletion of files; will retry');
+        });
+      }
     }
   }
 }
@@ -77,13 +100,16 @@ export async function purgeFilesRecords(
  * no longer being deleted afterwards: a start that comes at the same time has either seen the mark, and been refused, or is
  * seen here. Throws 'api.conflict' then.
  */
-export async function purgeFilesRecord({ store, files }: PurgeParts, kind: 'volume', key: string): Promise<void> {
+export async function purgeFilesRecord({ store, files }: PurgeParts, kind: FilesKind, key: string): Promise<void> {
   const stored = await store.get(kind, key);
   if (stored === null || stored.value.deleting === null) return;
-  const { uid, tenant, volumeId: id } = stored.value;
-  const pods = await mountingPods(store, { tenant, type: 'tapisvolume', id });
+  const { uid, tenant } = stored.value;
+  const id = 'volumeId' in stored.value ? stored.value.volumeId : stored.value.snapshotId;
+  const pods = await mountingPods(store, { tenant, kind, id });
   if (pods !== null) {
-    await store.commit({ puts: [volumePut({ ...stored.value, deleting: null }, stored.revision)] });
+    const kept = { ...stored.value, deleting: null };
+    const put = 'volumeId' in kept ? volumePut(kept, stored.revision) : snapshotPut(kept, stored.revision);
+    await store.commit({ puts: [put] });
     throw mounted(kind, id, pods);
   }
   await files.remove({ kind, uid });

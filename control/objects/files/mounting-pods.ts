@@ -2,6 +2,7 @@ import { listAll } from '../../../core/list-all.ts';
 import type { PodRecord, PodSpec } from '../../../core/pod.ts';
 import { mountIndex } from '../../../core/pod-put.ts';
 import type { Store } from '../../../core/store.ts';
+import type { FilesRef } from '../../../core/volume.ts';
 
 /** Of those that are named in a sentence. */
 const NAMED_MAX = 5;
@@ -9,9 +10,10 @@ const NAMED_MAX = 5;
 /** The pods that mount these files, or will at their next start, as the end of a sentence; null: none does. */
 export async function mountingPods(
   store: Pick<Store, 'list'>,
-  { tenant, type, id }: { readonly tenant: string; readonly type: 'tapisvolume'; readonly id: string },
+  { tenant, kind, id }: { readonly tenant: string; readonly kind: FilesRef['kind']; readonly id: string },
 ): Promise<string | null> {
   const names: string[] = [];
+  const type = kind === 'volume' ? 'tapisvolume' : 'tapissnapshot';
   for await (const { value } of listAll(store, 'pod', { tenant, index: mountIndex({ type, name: id }) })) {
     if (!isMounting(value, type, id)) continue;
     names.push(value.podId);

@@ -15,6 +15,9 @@ import type { RecordKind, Store } from '../../../core/store.ts';
 /** The kinds that are counted by the bytes of their records alone. */
 export const PLAIN_KINDS = ['secret', 'template', 'template-tag'] as const satisfies readonly RecordKind[];
 
+/** The kinds with files of their own, each counted as a volume. */
+export const FILES_KINDS = ['volume', 'snapshot'] as const satisfies readonly RecordKind[];
+
 /** How a pod is counted. */
 export type UsageOf = (record: PodRecord) => Usage;
 
@@ -40,7 +43,9 @@ export async function countUsage(
   let used = NO_USAGE;
   for await (const { value } of listAll(store, 'pod', query)) used = addUsage(used, usageOf(value));
   for await (const { value } of listAll(store, 'kept-volume', query)) used = addUsage(used, usageOfKeptVolume(value));
-  for await (const { value } of listAll(store, 'volume', query)) used = addUsage(used, usageOfFiles(value));
+  for (const kind of FILES_KINDS) {
+    for await (const { value } of listAll(store, kind, query)) used = addUsage(used, usageOfFiles(value));
+  }
   for (const kind of PLAIN_KINDS) {
     for await (const { value } of listAll(store, kind, query)) used = addUsage(used, usageOfObject(value));
   }

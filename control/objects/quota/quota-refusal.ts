@@ -12,7 +12,7 @@ const RESOURCES: Readonly<
     unit: 'volumes',
     setting: 'volumes',
     remedy:
-      'delete a volume, or a pod together with its volume (without keep_volume), or have an operator remove a kept volume',
+      'delete a volume, a snapshot, or a pod together with its volume (without keep_volume), or have an operator remove a kept volume',
   },
   recordBytes: {
     unit: 'bytes of records',

@@ -11,7 +11,7 @@ import {
 } from '../../../core/quota.ts';
 import type { Store, Stored } from '../../../core/store.ts';
 import { usagePut } from './admission.ts';
-import { PLAIN_KINDS, type UsageOf } from './count-usage.ts';
+import { FILES_KINDS, PLAIN_KINDS, type UsageOf } from './count-usage.ts';
 
 /** One count of all pods, beside a pass of the health loop over them. */
 export interface UsageCount {
@@ -70,8 +70,10 @@ export function createUsageAudit(usageOf: UsageOf): UsageAudit {
           for await (const { value } of listAll(store, 'kept-volume')) {
             count(value.tenant, value.createdBy, usageOfKeptVolume(value));
           }
-          for await (const { value } of listAll(store, 'volume')) {
-            count(value.tenant, value.createdBy, usageOfFiles(value));
+          for (const kind of FILES_KINDS) {
+            for await (const { value } of listAll(store, kind)) {
+              count(value.tenant, value.createdBy, usageOfFiles(value));
+            }
           }
           for (const kind of PLAIN_KINDS) {
             for await (const { value } of listAll(store, kind)) {

@@ -132,14 +132,16 @@ const networking = boundedRecord(z.string().check(ruled(stanzaProblem)), stanza,
 const volumeMount = z.strictObject({
   type: z
     .enum(['pvc', 'tapisvolume', 'tapissnapshot', 'ephemeral'])
-    .describe("tapisvolume: a named volume. pvc: a volume of the pod's own, with orchestrators that run containers."),
+    .describe(
+      "tapisvolume: a named volume. tapissnapshot: a snapshot. pvc: a volume of the pod's own, with orchestrators that run containers.",
+    ),
   mount_path: boundedText(PATH_MAX_LENGTH)
     .optional()
     .describe('Where the key is a name. Default: /tapis_volume_mount.'),
   source_id: boundedText(128).nullish().describe('Name of the volume, where the key is a path.'),
   sub_path: boundedText(PATH_MAX_LENGTH).optional().describe('Directory within the volume. Default: all of it.'),
   read_only: nullAsAbsent(z.boolean().optional()).describe(
-    'Default: false. Of a named volume, a read-only mount needs READ, any other USER.',
+    'Default: false; true for a snapshot. Of a named volume, a read-only mount needs READ, any other USER.',
   ),
   mounted_by: boundedText(255).nullish().describe('Set by the service; what is sent is ignored.'),
   ...idleMountFields,

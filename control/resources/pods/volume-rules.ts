@@ -38,7 +38,7 @@ function mountOfName(name: string, entry: WrittenVolumeMount): VolumeMount | str
     name,
     mountPath: entry.mountPath ?? DEFAULT_MOUNT_PATH,
     subPath: entry.subPath ?? '',
-    readOnly: entry.readOnly ?? false,
+    readOnly: entry.readOnly ?? type === 'tapissnapshot',
     keyedBy: 'name',
   };
 }
@@ -53,24 +53,25 @@ function mountAtPath(path: string, entry: WrittenVolumeMount): VolumeMount | str
     name: entry.sourceId ?? '',
     mountPath: path,
     subPath: entry.subPath ?? '',
-    readOnly: entry.readOnly ?? false,
+    readOnly: entry.readOnly ?? type === 'tapissnapshot',
     keyedBy: 'path',
   };
 }
 
 function isBuilt(type: WrittenVolumeMount['type']): type is VolumeMount['type'] {
-  return type === 'pvc' || type === 'tapisvolume';
+  return type !== 'ephemeral';
 }
 
 function laterType(type: string): string {
-  return `type ${type} comes in a later release; tapisvolume is a named volume, pvc a volume of the pod's own`;
+  return `type ${type} comes in a later release; tapisvolume is a named volume, tapissnapshot a snapshot, pvc a volume of the pod's own`;
 }
 
-function mountProblem({ type, name, mountPath, subPath }: VolumeMount): string | null {
+function mountProblem({ type, name, mountPath, subPath, readOnly }: VolumeMount): string | null {
   const longest = type === 'pvc' ? OWN_NAME_MAX_LENGTH : SHARED_NAME_MAX_LENGTH;
   if (!NAME.test(name) || name.length > longest) {
     return `the name of a volume must start with a lower-case letter, hold only lower-case letters and digits, and have at most ${longest} characters`;
   }
+  if (type === 'tapissnapshot' && !readOnly) return 'snapshots are mounted read-only; leave read_only out';
   if (!mountPath.startsWith('/') || !isPlainPath(mountPath.slice(1))) {
     return 'the path must be absolute, without empty parts, "." and "..", ":" and control characters';
   }

@@ -8,6 +8,7 @@ import { createAuthenticator } from '../../../control/auth/authenticator.ts';
 import { signToken } from '../../../control/auth/sign-token.ts';
 import { makeTokenKey, type TokenKey } from '../../../control/auth/token-key.ts';
 import { type Api, type ApiOptions, createApi } from '../../../control/api.ts';
+import { createSnapshotCopies, type SnapshotCopies } from '../../../control/resources/snapshots/copies.ts';
 import { answerClientError } from '../../../control/http/client-error.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { createAdmission } from '../../../control/objects/quota/admission.ts';
@@ -20,6 +21,7 @@ import { podKey } from '../../../core/ids.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
+import type { VolumeFiles } from '../../../core/volume.ts';
 import type { Quotas } from '../../../core/quota.ts';
 import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
@@ -54,6 +56,8 @@ export class ApiStand {
   readonly database: SqliteDatabase;
   readonly key: TokenKey;
   readonly api: Api;
+  readonly files: VolumeFiles;
+  readonly copies: SnapshotCopies;
   readonly server: Server;
   readonly directory: string;
   readonly logLines: string[] = [];
@@ -73,6 +77,8 @@ export class ApiStand {
     const clock: Clock = { now: () => this.now, monotonicMs: () => performance.now() };
     const log = this.#logger();
     this.database = openSqliteDatabase({ path: ':memory:', clock, log });
+    this.files = createDirectoryFiles({ root: join(directory, 'files'), asRoot: false });
+    this.copies = createSnapshotCopies({ store: this.database.store, files: this.files, clock, log });
     this.api = createApi({
       store: this.database.store,
       logs: this.database.logs,
@@ -111,7 +117,7 @@ export class ApiStand {
       mountProblem: null,
       imageAllowList: [],
       readiness: () => this.readiness(),
-      volumes: { files: createDirectoryFiles({ root: join(directory, 'files'), asRoot: false }), maxSizeMiB: 4_096 },
+      volumes: { files: this.files, copies: this.copies, maxSizeMiB: 4_096 },
       ...change,
     });
     this.server = createServer(this.api.serverOptions, this.api.listenerFor('control-port'));

@@ -153,7 +153,7 @@ test('no path and no link leads out of a volume', async () => {
   expect((await upload('alice', 'walled/upload/hard', 'other')).status).toBe(200);
   expect(execFileSync('cat', [join(outside, 'secret')]).toString()).toBe('secret');
   rmSync(outside, { recursive: true });
-  const hard = { isFile: () => true, nlink: 2, uid: 1 };
+  const hard = { isFile: () => true, nlink: 2, uid: 1, gid: 1 };
   expect([fileProblem(hard, 1), fileProblem(hard, 2)]).toEqual([null, expect.stringContaining('hard link')]);
 });
 
@@ -207,7 +207,7 @@ test('a deletion that was interrupted is finished by the leader', async () => {
     isOver: () => over.signal.aborted,
     end: () => over.abort(),
   };
-  const leading = leadFiles({ files, log: silentLog }, store, term);
+  const leading = leadFiles({ files, log: silentLog, turn: async () => undefined }, store, term);
   await until('the record to be gone', async () => (await store.get('volume', stored.key)) === null);
   expect(existsSync(data)).toBe(false);
   over.abort();

@@ -54,6 +54,7 @@ interface Place {
   readonly data: string;
   /** Beside it, on the same file system: what is not complete yet. */
   readonly incoming: string;
+  readonly copy: string;
 }
 
 export interface DirectoryFiles extends VolumeFiles {
@@ -66,7 +67,7 @@ interface Measured extends FilesUsage {
 }
 
 /**
- * Volumes as directories: `<root>/<uid>/data`. An upload is written beside it under a name of its own and
+ * Volumes and snapshots as directories: `<root>/<uid>/data`. An upload is written beside it under a name of its own and
  * renamed when it is complete. What is in a directory is not trusted (see walk-safely.ts).
  */
 export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): DirectoryFiles {
@@ -85,7 +86,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
   function placeOf({ uid }: FilesRef): Place {
     if (!isPlainName(uid)) throw new Error('this uid cannot name a directory');
     const own = join(root, uid);
-    return { data: join(own, 'data'), incoming: join(own, 'incoming') };
+    return { data: join(own, 'data'), incoming: join(own, 'incoming'), copy: join(own, 'copy') };
   }
 
   /** Its directories are there afterwards. */
@@ -259,6 +260,46 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
     }
   }
 
+  async function copy(
+    from: { readonly ref: FilesRef; readonly path: string },
+    to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { data, copy: target, owner } = await made(to.ref);
+    await removeTree(target);
+    await mkdir(target, { mode: 0o700 });
+    if (owner !== null) {
+      await chown(target, owner.uid, owner.gid);
+      await chmod(target, DIRECTORY_MODE);
+    }
+    await requireRoom(root);
+    let bytes = 0;
+    let checkedBytes = 0;
+    const take = async (length: number): Promise<void> => {
+      signal.throwIfAborted();
+      bytes += length;
+      if (bytes > to.sizeLimitMiB * MIB) throw beyondLimit(to.ref, to.sizeLimitMiB);
+      if (bytes - checkedBytes < ROOM_CHECK_BYTES) return;
+      checkedBytes = bytes;
+      await requireRoom(root);
+    };
+    const source = await openPath(from.ref, from.path);
+    try {
+      const top = await openRoot(target);
+      try {
+        await copyInto(top, namesOf(to.path), source, { owner, take });
+      } finally {
+        await top.close();
+      }
+    } finally {
+      await source.close();
+    }
+    signal.throwIfAborted();
+    await removeTree(data);
+    await rename(target, data);
+    known.delete(to.ref.uid);
+  }
+
   async function usage(ref: FilesRef): Promise<FilesUsage> {
     const present = known.get(ref.uid);
     if (present !== undefined && performance.now() < present.untilMs) return present;
@@ -318,6 +359,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
     list,
     open: (ref, path) => guarded(openPath(ref, path)),
     write: (...request) => guarded(write(...request)),
+    copy: (...request) => guarded(copy(...request)),
     mounts,
     usage: (ref) => guarded(usage(ref)),
     remove: (ref) => guarded(remove(ref)),
@@ -389,13 +431,41 @@ interface WriteOptions {
   readonly take: (bytes: number) => Promise<void>;
 }
 
+/** Each file is there as a whole or not at all, which is enough in a directory that nobody sees before it is complete. */
+async function copyInto(
+  top: FileHandle,
+  names: readonly string[],
+  source: OpenedFile | OpenedDirectory,
+  options: WriteOptions,
+): Promise<void> {
+  const copyFile = async (path: readonly string[], bytes: AsyncIterable<Uint8Array>, mode: number): Promise<void> => {
+    const parent = await openDirectory(top, path.slice(0, -1), options);
+    try {
+      await writeFile(within(parent, path.at(-1) ?? ''), bytes, { ...options, isExecutable: (mode & 0o111) !== 0 });
+    } finally {
+      await parent.close();
+    }
+  };
+  if (source.kind === 'file') {
+    if (names.length === 0) throw invalid('destination_path: a snapshot of a single file needs one');
+    await copyFile(names, source.read(0, source.sizeBytes), 0);
+    return;
+  }
+  for await (const { path, bytes, mode } of source.walk(FILES_MAX)) {
+    const all = [...names, ...path.split('/')];
+    if (bytes === null) await (await openDirectory(top, all, options)).close();
+    else await copyFile(all, bytes, mode);
+  }
+}
+
 /** A new file with these bytes, on the disk when it returns. */
 async function writeFile(
   path: string,
   source: AsyncIterable<Uint8Array>,
-  { owner, take }: WriteOptions,
+  { owner, take, isExecutable = false }: WriteOptions & { readonly isExecutable?: boolean },
 ): Promise<void> {
-  const file = await open(path, 'wx', FILE_MODE);
+  const mode = isExecutable ? FILE_MODE | 0o110 : FILE_MODE;
+  const file = await open(path, 'wx', mode);
   try {
     for await (const piece of source) {
       await take(piece.length);
@@ -403,7 +473,7 @@ async function writeFile(
     }
     if (owner !== null) {
       await file.chown(owner.uid, owner.gid);
-      await file.chmod(FILE_MODE);
+      await file.chmod(mode);
     }
     await file.datasync();
   } finally {

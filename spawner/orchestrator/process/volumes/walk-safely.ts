@@ -106,11 +106,13 @@ export async function openFile(
 
 /** Why a file that is open must not be read, or null. */
 export function fileProblem(
-  stats: Pick<Stats | BigIntStats, 'isFile'> & { readonly nlink: number; readonly uid: number },
+  stats: Pick<Stats | BigIntStats, 'isFile'> & { readonly nlink: number; readonly uid: number; readonly gid: number },
   ownerUid: number,
 ): string | null {
   if (!stats.isFile()) return 'is not a regular file';
-  if (stats.nlink > 1 && stats.uid !== ownerUid) return 'is a hard link to a file that does not belong to the volume';
+  // The group of a volume has the same number as its user, and pods give it to what they make there.
+  if (stats.nlink > 1 && stats.uid !== ownerUid && stats.gid !== ownerUid)
+    return 'is a hard link to a file that does not belong to the volume';
   return null;
 }
 
