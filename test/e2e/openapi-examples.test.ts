@@ -19,6 +19,9 @@ function rankOf({ method, path, operationId }: DocumentedOperation): number {
   if (/\/(start|stop|restart)$/.test(path)) return 50;
   const depth = path.split('/').length;
   const order = ['post', 'get', 'put'].indexOf(method);
+  // A snapshot is taken of what has been uploaded.
+  if (operationId === 'upload_to_volume') return 1;
+  if (operationId === 'create_snapshot') return 2;
   return operationId.startsWith('create_') || operationId.startsWith('add_') ? 0 : order * 10 + depth;
 }
 
