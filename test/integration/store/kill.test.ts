@@ -83,7 +83,8 @@ async function writeUntilKilled(first: number, afterMs: number, answered: Answer
 /** Every commit is there as a whole, acknowledged or not. Answers the highest n written. */
 async function checkRecords({ store }: SqliteDatabase, answered: Answered): Promise<number> {
   const records = new Map((await store.list('pod', { limit: 100_000 })).map((record) => [record.key, record]));
-  if (answered.commits.size > 10) expect(numbersOf('a', records).length).toBeLessThan(numbersOf('b', records).length);
+  // Deletions come later: on a busy machine a round has a few commits.
+  if (answered.commits.size > 40) expect(numbersOf('a', records).length).toBeLessThan(numbersOf('b', records).length);
   const indexed = await store.list('pod', { index: 'user:alice', limit: 100_000 });
   expect(new Set(indexed.map(({ key }) => key))).toEqual(new Set(records.keys()));
   const numbers = numbersOf('b', records);
