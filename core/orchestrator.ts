@@ -1,5 +1,6 @@
 import type { Shell } from './shell.ts';
 import type { WorkloadLogs } from './workload-logs.ts';
+import type { WorkloadOutput } from './workload-output.ts';
 import type { Workloads } from './workloads.ts';
 
 /**
@@ -9,6 +10,7 @@ import type { Workloads } from './workloads.ts';
  */
 export interface Orchestrator extends Workloads, WorkloadLogs {
   readonly shell: Shell;
+  readonly output: WorkloadOutput;
   /** Does the background work until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }

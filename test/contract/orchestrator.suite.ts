@@ -245,6 +245,18 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         expect(Buffer.byteLength(await orchestrator.logs(workload, { tailBytes: 4 }, never()))).toBeLessThanOrEqual(4);
         await remove(workload);
       });
+
+      it('are read on behind a mark, and nothing comes of what is not there', async () => {
+        const workload = behaving({ kind: 'exits', code: 0, line: 'a line' });
+        const after = (mark: string) => orchestrator.output.after(workload, { mark, mostBytes: 64 * 1024 }, never());
+        expect(await after('')).toEqual({ text: '', mark: '', isAll: true });
+        await ensured(orchestrator, workload);
+        await becomes(orchestrator, workload, 'completed');
+        const all = await after('');
+        expect(all).toMatchObject({ text: 'a line\n', isAll: true });
+        expect(await after(all.mark)).toMatchObject({ text: '', isAll: true });
+        await remove(workload);
+      });
     });
 
     describe('list', () => {

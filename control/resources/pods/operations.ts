@@ -74,6 +74,12 @@ const PREVIOUS: QueryParameter = {
   schema: z.boolean(),
 };
 
+const FOLLOW: QueryParameter = {
+  name: 'follow',
+  description: 'true: events with the end of the logs (tail_bytes), and then with what is printed from now on.',
+  schema: z.boolean(),
+};
+
 /** Everything under /pods but permissions. */
 export function podOperations(parts: PodOperationParts): readonly Operation[] {
   const { pods, schemas } = parts;
@@ -322,17 +328,25 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       methods: ['get'],
       path: '/pods/{pod_id}/logs',
       tag: 'Logs',
-      summary: 'What the pod printed in its newest run, and all that was done to it. READ.',
-      query: [TAIL_BYTES, PREVIOUS],
+      summary:
+        'What the pod printed in its newest run, and all that was done to it. READ. With follow=true server-sent events, ' +
+        'which go on with what it prints: docs/commands-and-files.md.',
+      query: [TAIL_BYTES, PREVIOUS, FOLLOW],
+      headers: ['Last-Event-ID'],
       result: z.object({ logs: z.string(), action_logs: z.array(z.string()) }),
       access: 'token',
       handle: async (call) => {
+        const request = { podId: podIdOf(call), tailBytes: tailBytesOf(call), signal: call.signal };
+        if (flagOf(call, 'follow')) {
+          if (isPreviousAsked(call))
+            throw new PodgateError('api.invalid', { publicMessages: ['previous: goes not with follow'] });
+          const { caller, lastEventId } = call;
+          return { kind: 'events', events: pods.followLogs(caller, { ...request, lastEventId }) };
+        }
         const { output, actions, note } = await pods.logs(call.caller, {
-          podId: podIdOf(call),
-          tailBytes: tailBytesOf(call),
+          ...request,
           isPrevious: isPreviousAsked(call),
           reserve: (bytes) => call.reserve(bytes),
-          signal: call.signal,
         });
         call.reserve(output.length + actions.reduce((sum, line) => sum + line.length, 0));
         return {

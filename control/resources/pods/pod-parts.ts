@@ -37,7 +37,7 @@ export interface PodLimits {
 export interface PodParts {
   readonly store: Store;
   readonly logs: LogStore;
-  readonly orchestrator: WorkloadLogs & Pick<Orchestrator, 'shell'>;
+  readonly orchestrator: WorkloadLogs & Pick<Orchestrator, 'shell' | 'output'>;
   readonly vault: Vault;
   readonly templates: TemplateCatalog;
   readonly feed: RouteFeed;

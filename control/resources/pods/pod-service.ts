@@ -10,6 +10,7 @@ import { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { createExecPlaces } from './exec/exec-places.ts';
 import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-commands.ts';
 import { createPodFiles, type PodFiles } from './files/pod-files.ts';
+import { FollowedLogs, type FollowRequest } from './logs/followed-logs.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
   getPod,
@@ -51,6 +52,8 @@ export interface PodService {
   stop(caller: Caller, podId: string): Promise<ChangedPod>;
   restart(caller: Caller, podId: string): Promise<ChangedPod>;
   logs(caller: Caller, request: LogsRequest): Promise<PodLogs>;
+  /** Texts of server-sent events: see FollowedLogs. */
+  followLogs(caller: Caller, request: FollowRequest): AsyncIterable<string>;
   credentials(caller: Caller, podId: string): Promise<Credentials>;
   readonly permissions: ObjectPermissions;
   connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
@@ -74,6 +77,7 @@ export interface PodService {
 export function createPodService(parts: PodParts): PodService {
   const mutex = new KeyedMutex();
   const execPlaces = createExecPlaces();
+  const followed = new FollowedLogs(parts);
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
     list: (caller, options) => listPods(parts, caller, options),
@@ -84,6 +88,7 @@ export function createPodService(parts: PodParts): PodService {
     stop: (caller, podId) => stopPod(parts, mutex, caller, podId),
     restart: (caller, podId) => restartPod(parts, mutex, caller, podId),
     logs: (caller, request) => readLogs(parts, mutex, caller, request),
+    followLogs: (caller, request) => followed.open(caller, request),
     credentials: (caller, podId) => readCredentials(parts, caller, podId),
     permissions: createObjectPermissions(podObjects(parts), {
       ...{ store: parts.store, clock: parts.clock, admission: parts.admission },

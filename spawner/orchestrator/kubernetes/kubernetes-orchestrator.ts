@@ -292,6 +292,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     printedSince,
     followPrinted: follow,
     shell,
+    output: { after: printedSince },
     run,
   };
 }

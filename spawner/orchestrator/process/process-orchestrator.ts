@@ -6,7 +6,7 @@ import { UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { PodNetworks } from '../../../core/pod-network.ts';
-import type { LogsOptions } from '../../../core/workload-logs.ts';
+import type { LogsOptions, PrintedOptions, PrintedPart } from '../../../core/workload-logs.ts';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type {
   AnnotatedWorkload,
@@ -387,6 +387,11 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return guarded(async () => byUid.get(ref.uid)?.output.tail(Math.min(tailBytes, limits.outputMaxBytes)) ?? '');
   }
 
+  async function after(ref: WorkloadRef, how: PrintedOptions, signal: AbortSignal): Promise<PrintedPart> {
+    await ready(signal);
+    return guarded(async () => byUid.get(ref.uid)?.output.after(how) ?? { text: '', mark: how.mark, isAll: true });
+  }
+
   async function exec(ref: WorkloadRef, how: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
     await ready(signal);
     const place = await guarded(async () => (await byUid.get(ref.uid)?.execPlace()) ?? null);
@@ -480,6 +485,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     records,
     watch,
     logs,
+    output: { after },
     shell: limitShell(exec),
     run,
     stopAll,

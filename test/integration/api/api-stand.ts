@@ -26,7 +26,7 @@ import type { Quotas } from '../../../core/quota.ts';
 import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
-import { noShell } from '../../support/no-shell.ts';
+import { noOutput, noShell } from '../../support/no-shell.ts';
 
 export const TENANTS = [
   { id: 'default', baseHost: 'localhost' },
@@ -82,7 +82,7 @@ export class ApiStand {
     this.api = createApi({
       store: this.database.store,
       logs: this.database.logs,
-      orchestrator: { logs: () => this.workloadLogs(), shell: noShell },
+      orchestrator: { logs: () => this.workloadLogs(), shell: noShell, output: noOutput },
       vault: openKeyringVault(join(directory, 'keyring.json')),
       templates: createTemplateCatalog(),
       feed: { waitRoutable: (...asked) => this.routable(...asked) },

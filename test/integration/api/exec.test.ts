@@ -46,7 +46,7 @@ beforeAll(async () => {
     },
   };
   stand = await ApiStand.start({
-    orchestrator: { logs: (...asked) => orchestrator.logs(...asked), shell },
+    orchestrator: { logs: (...asked) => orchestrator.logs(...asked), shell, output: orchestrator.output },
     operationLimits: { ...DEFAULT_OPERATION_LIMITS, silenceMs: SILENCE_MS },
   });
   await stand.create('alice', 'mypod');

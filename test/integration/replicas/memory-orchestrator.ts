@@ -3,7 +3,7 @@ import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type { Observation, WorkloadEvent, WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
 import { podRecord, workloadOf } from '../../support/pod-records.ts';
-import { noShell } from '../../support/no-shell.ts';
+import { noOutput, noShell } from '../../support/no-shell.ts';
 
 type Call = 'ensure' | 'remove' | 'observe' | 'list';
 
@@ -56,6 +56,7 @@ export class MemoryOrchestrator {
       logs: async () => '',
       run: async () => undefined,
       shell: noShell,
+      output: noOutput,
     };
   }
 

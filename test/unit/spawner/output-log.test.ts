@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -15,13 +15,42 @@ describe('what a workload prints', () => {
   });
   afterEach(() => rmSync(directory, { recursive: true }));
 
-  const write = (name: string, text: string) => writeFileSync(join(directory, name), text);
+  const write = (name: string, text: string | Uint8Array) => writeFileSync(join(directory, name), text);
   const lines = (from: number, to: number) =>
     Array.from({ length: to - from }, (_, index) => `line ${from + index}\n`).join('');
 
   it('is nothing before it prints', () => {
     expect(log.tail(100)).toBe('');
     expect(log.fileMaxBytes).toBe(MAX / 2);
+  });
+
+  it('is read on behind a mark, across what becomes the older file, and from the beginning where that is lost', () => {
+    const read = (mark: string, mostBytes = 1_000) => log.after({ mark, mostBytes });
+    expect(read('')).toEqual({ text: '', mark: '', isAll: true });
+    write('output.log', lines(0, 3));
+    const first = read('');
+    expect(first).toMatchObject({ text: lines(0, 3), isAll: true });
+    expect(read(first.mark)).toMatchObject({ text: '', mark: first.mark, isAll: true });
+    write('output.log', lines(0, 5));
+    renameSync(join(directory, 'output.log'), join(directory, 'output.1.log'));
+    write('output.log', lines(5, 7));
+    const second = read(first.mark);
+    expect(second).toMatchObject({ text: lines(3, 5), isAll: false });
+    const third = read(second.mark);
+    expect(third).toMatchObject({ text: lines(5, 7), isAll: true });
+    expect(read('0:0').text).toBe(lines(0, 5));
+    // Never a part of a character.
+    write('output.log', `${lines(5, 7)}aä€`);
+    const parts: string[] = [];
+    for (let { mark } = third, count = 0; count < 4; count++) {
+      const part = read(mark, 3);
+      parts.push(part.text);
+      mark = part.mark;
+    }
+    expect(parts).toEqual(['aä', '€', '', '']);
+    const [byte] = Buffer.from('€');
+    write('output.log', Buffer.concat([Buffer.from(lines(5, 7)), Buffer.from([byte ?? 0])]));
+    expect(read(third.mark)).toMatchObject({ text: '', mark: third.mark, isAll: true });
   });
 
   it('is its last whole lines, across the two files, never more than was asked for', () => {
