@@ -12,10 +12,10 @@ export interface SharedCall {
 export const CALL = 0;
 export const ANSWERED = 1;
 export const ANSWER = 2;
-export const FAMILY = 3;
-export const INODE_LOW = 4;
-export const INODE_HIGH = 5;
-export const PATH_LENGTH = 6;
+const FAMILY = 3;
+const INODE_LOW = 4;
+const INODE_HIGH = 5;
+const PATH_LENGTH = 6;
 /** Answers that are no descriptor. */
 export const GONE = -1;
 export const REFUSED = -2;

@@ -20,7 +20,7 @@ export async function isPeerOwnedBy(socket: Socket, uid: number): Promise<boolea
 }
 
 /** `texts`: the tables of IPv4 and of IPv6. */
-export function isOwnedIn(
+function isOwnedIn(
   texts: readonly string[],
   connection: { readonly localPort: number; readonly remotePort: number; readonly uid: number },
 ): boolean {

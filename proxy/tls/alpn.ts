@@ -1,8 +1,7 @@
 import type { Route } from '../../core/route.ts';
 
 /** The application protocols a server of ours can choose; null = the client offers none, and none is chosen. */
-export const ALPNS = ['h2', 'http/1.1', 'postgresql', null] as const;
-export type Alpn = (typeof ALPNS)[number];
+export type Alpn = 'h2' | 'http/1.1' | 'postgresql' | null;
 
 /** What the name of a connection stands for, as far as ALPN is concerned. */
 export type AlpnTarget = Route['protocol'] | 'base-host' | 'unknown';

@@ -20,7 +20,7 @@ import { PassedThroughSessions } from './passed-through.ts';
 import { sendCancel } from './send-cancel.ts';
 
 /** Cancels on their way to one pod at a time: a pod that does not take them holds up no other's. */
-export const CANCELS_UNDER_WAY_PER_POD_MAX = 128;
+const CANCELS_UNDER_WAY_PER_POD_MAX = 128;
 
 export interface CancellationOptions {
   readonly table: RouteTable;
