@@ -51,6 +51,11 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     maxLength: UNWRITTEN_MAX_BYTES,
     contentMode: 'buffer',
   });
+  // Pino calls it at the exit of the process, where it throws if the file could never be opened.
+  const flushSync = destination.flushSync.bind(destination);
+  destination.flushSync = () => {
+    if (isOpen) flushSync();
+  };
   const gathered = Buffer.allocUnsafeSlow(writeBytes);
   let gatheredBytes = 0;
   let gatheredLines = 0;

@@ -46,7 +46,7 @@ export interface ExchangeOptions {
   readonly slowReaders: SlowReaders;
   /** Bounds the 401s of an address. */
   readonly failedLogins: RatePerAddress;
-  /** Bounds the log lines of calls that no user has made, or that were refused for their number. */
+  /** Bounds the log lines of calls that no user has made (failures among them), or that were refused for their number. */
   readonly logLines: RatePerAddress;
   readonly monotonicMs: () => number;
 }
@@ -82,7 +82,12 @@ export function exchange(options: ExchangeOptions): Middleware {
     state.signal = goneSignal(context.res);
     state.failed = (thrown) => {
       const error = errorOf(thrown);
-      if (!state.signal.aborted) logFailure(log.child({ requestId }), error, thrown);
+      // Strangers fail as often as they like, for example while the keys of a tenant cannot be read.
+      const mayBeLogged = () =>
+        state.username !== undefined || options.logLines.take(remoteAddress, options.monotonicMs());
+      if (!state.signal.aborted && isFailure(error) && mayBeLogged()) {
+        logFailure(log.child({ requestId }), error, thrown);
+      }
       return errorEnvelope(error, version);
     };
     try {
@@ -214,8 +219,11 @@ function errorOf(thrown: unknown): PodgateError {
   return thrown instanceof PodgateError ? thrown : new PodgateError('api.internal', { cause: thrown });
 }
 
+function isFailure({ code }: PodgateError): boolean {
+  return httpStatusOf(code) >= 500 && !UNLOGGED.has(code);
+}
+
 function logFailure(log: Logger, error: PodgateError, thrown: unknown): void {
-  if (httpStatusOf(error.code) < 500 || UNLOGGED.has(error.code)) return;
   const fields = {
     code: error.code,
     error: errorText(thrown),

@@ -2,12 +2,13 @@ import { parseArgs } from 'node:util';
 import type { Attack, Outcome, ProgramSettings, Scale } from './attack.ts';
 import { CONNECTION_ATTACKS } from './attacks/connections.ts';
 import { MEMORY_ATTACKS } from './attacks/memory.ts';
+import { OPERATION_ATTACKS } from './attacks/operations.ts';
 import { POD_ATTACKS } from './attacks/pods.ts';
 import { Observer, residentMiB } from './observer.ts';
 import { report } from './report.ts';
 import { pause, Stage } from './stage.ts';
 
-const ATTACKS: readonly Attack[] = [...MEMORY_ATTACKS, ...POD_ATTACKS, ...CONNECTION_ATTACKS];
+const ATTACKS: readonly Attack[] = [...MEMORY_ATTACKS, ...OPERATION_ATTACKS, ...POD_ATTACKS, ...CONNECTION_ATTACKS];
 
 const HELP = `attack-trial: starts Podgate with a bystander's sessions and pods, and runs one attack after the other. Checks during each
 that no session of the bystander is cut, its API calls and requests succeed, readiness holds, and no Podgate process exits

@@ -136,3 +136,19 @@ require('node:http').createServer((q, s) => {
   s.setHeader('set-cookie', ['a=1; Domain=localhost; Path=/', 'b=2; path=/;domain=.pods.localhost', 'c=3; DOMAIN = "pods.localhost"', 'd=4; Path=/']);
   s.end('ok');
 }).listen(process.env.PORT, '127.0.0.1');`);
+
+/** Opens so many connections to its way out and keeps them; prints `opened N`. */
+export const DOOR_FLOOD = (count: number): readonly string[] =>
+  node(`
+const net = require('node:net');
+require('node:http').createServer((q, s) => s.end('ok')).listen(process.env.PORT, '127.0.0.1');
+const heads = ['CONNECT a', 'CONNECT nowhere' + Math.random() + '.test:443 HTTP/1.1\\r\\n\\r\\n', 'CONNECT 198.51.100.1:443 HTTP/1.1\\r\\n\\r\\n'];
+let opened = 0;
+const open = (at) => {
+  if (at === ${count}) { console.log('opened', opened); return; }
+  const socket = net.connect(3128, '127.0.0.1', () => { opened += 1; socket.write(heads[at % 3]); });
+  socket.on('error', () => undefined);
+  if (at % 50 === 0) setTimeout(open, 20, at + 1); else setImmediate(open, at + 1);
+};
+open(0);
+setInterval(() => undefined, 60_000);`);

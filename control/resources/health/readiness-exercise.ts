@@ -4,6 +4,8 @@ import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
 
 const EXERCISE_EVERY_MS = 5_000;
+/** One call that is late may be a moment's load, for which no replica leaves the load balancer; so many in a row count. */
+const LATE_CALLS = 2;
 /** Until the store has been looked at, and could be written to for the first time. */
 const FIRST_EVERY_MS = 250;
 const FIRST_TURNS = 40;
@@ -78,11 +80,17 @@ export function createReadinessExercise(options: ReadinessExerciseOptions): Read
     found('damage', damage === null ? null : 'damaged', damage ?? '');
   }
 
+  /** In a row. */
+  let lateCalls = 0;
+
   async function callTheApi(signal: AbortSignal): Promise<void> {
     try {
       await callApi(signal);
+      lateCalls = 0;
       found('api', null, '');
     } catch (error) {
+      lateCalls = isLate(error) ? lateCalls + 1 : LATE_CALLS;
+      if (lateCalls < LATE_CALLS) return;
       found('api', 'calls through the gateway fail', errorText(error));
     }
   }
@@ -111,4 +119,8 @@ export function storeProblem(error: unknown): string {
   if (/SQLITE_CORRUPT|SQLITE_NOTADB/.test(text)) return 'damaged';
   if (/SQLITE_IOERR/.test(text)) return 'writes fail: the disk does not work';
   return 'writes fail';
+}
+
+function isLate(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || error.name === 'TimeoutError');
 }

@@ -11,7 +11,7 @@ import type { ConnectionCounts } from '../../limits/connection-counts.ts';
 import { egressPlacesOf } from '../../limits/pod-places.ts';
 import { EgressPolicy } from '../../policy/egress-policy.ts';
 import { splice } from '../../session/splice.ts';
-import { ownAddresses } from '../../socket/own-addresses.ts';
+import { recentOwnAddresses } from '../../socket/own-addresses.ts';
 import type { Counters } from '../../telemetry/counters.ts';
 import { CONNECTED, refusalAnswer } from './answers.ts';
 import { type ConnectRequest, parseConnectRequest } from './connect-request.ts';
@@ -46,8 +46,11 @@ export class EgressDoor {
 
   constructor(options: EgressDoorOptions) {
     this.#options = options;
-    // Asked at each tunnel: an address that was added a moment ago is its own, too.
-    this.#policy = new EgressPolicy(options.rules, ownAddresses);
+    // An address that was added a moment ago is found when it is dialed (see dialTarget).
+    this.#policy = new EgressPolicy(
+      options.rules,
+      recentOwnAddresses(() => options.clock.monotonicMs()),
+    );
     this.#lookup = new AddressLookup(options.nameServers);
   }
 

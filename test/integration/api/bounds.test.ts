@@ -9,6 +9,7 @@ import { metricsEndpoint } from '../../../control/metrics/metrics-endpoint.ts';
 import { controlHostNames } from '../../../control/http/known-hosts.ts';
 import { pause } from '../../../core/abort.ts';
 import type { RoutableAnswer } from '../../../core/feed-protocol.ts';
+import { PodgateError } from '../../../core/errors.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import { podRecord } from '../../support/pod-records.ts';
 import { until } from '../../support/until.ts';
@@ -224,6 +225,15 @@ test('an address that fails to log in again and again gets 429, leaves few lines
   expect(unlogged).toBeGreaterThan(20);
   expect((await stand.call('alice', 'GET', '/v3/pods')).status).toBe(200);
   expect(stand.logLines.at(-1)).toMatch(/"username":"alice","unloggedLines":\d+/);
+});
+
+test('strangers who make calls fail leave few lines: here the keys of their tenant cannot be read', async () => {
+  const authenticate = () => Promise.reject(new PodgateError('api.unavailable', { detail: 'the keys cannot be read' }));
+  await start({ authenticator: { authenticate } });
+  for (let index = 0; index < 200; index += 1) expect((await stand.call('alice', 'GET', '/v3/pods')).status).toBe(503);
+  const failures = stand.logLines.filter((line) => line.includes('the keys cannot be read')).length;
+  expect(failures).toBeGreaterThan(0);
+  expect(failures).toBeLessThan(100);
 });
 
 test.each(['catalog', 'admin', 'docs', 'nodes'])(

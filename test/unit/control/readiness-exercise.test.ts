@@ -67,3 +67,24 @@ test('a suspect store is not written to, damage is looked for once a minute, and
   stop.abort();
   await running;
 });
+
+test('one call of the API that is late is no failure, two in a row are', async () => {
+  const late = (): Promise<never> => Promise.reject(new DOMException('late', 'AbortError'));
+  const outcomes = [late, async () => undefined, late, late];
+  const shown: (string | null)[] = [];
+  const stop = new AbortController();
+  const exercise = createReadinessExercise({
+    store: { commit: async () => COMMITTED },
+    isTrusted: () => true,
+    callApi: async () => {
+      shown.push(exercise.api());
+      const outcome = outcomes.shift();
+      if (outcome === undefined) stop.abort();
+      else await outcome();
+    },
+    log: silentLog,
+    everyMs: 1,
+  });
+  await exercise.run(stop.signal);
+  expect(shown).toEqual([null, null, null, null, 'calls through the gateway fail']);
+});

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,6 +61,18 @@ describe('the file of the access log', () => {
     });
     await Promise.all(sinks.map((sink) => sink.close()));
     expect(() => statSync(`${file}.3`)).toThrow();
+  });
+
+  it('does not disturb the exit of the process where it could never be opened', () => {
+    const sink = new URL('../../../main/access-log-sink.ts', import.meta.url).href;
+    const config = { to: 'file', file: join(dir, 'nowhere', 'access.log'), maxFileBytes: 1e9, keepFiles: 2 };
+    const source = `
+      import { openAccessLogSink } from ${JSON.stringify(sink)};
+      const log = { warn: () => undefined };
+      openAccessLogSink({ config: ${JSON.stringify(config)}, rotates: false, log }).write('line');
+      setTimeout(() => process.exit(), 400);`;
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', source], { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([0, '']);
   });
 
   it('drops lines, and counts them, when nobody takes them; a place that cannot be written stops nobody', async () => {

@@ -63,6 +63,21 @@ describe('the time that a request has', () => {
     for (const count of places) count();
     await nothingIsUnderWay();
   });
+
+  it('includes the wait for a place at its pod in HTTP/2, too', async () => {
+    await start({ requestTimeoutMs: LIMIT_MS }, (_, response) => response.end('served'));
+    const places: (() => void)[] = [];
+    gateway.onAcquire = (count) => void places.push(count);
+    const session = await gateway.connectHttp2();
+    const stream = session.request({ ':authority': POD_HOST, ':method': 'POST', ':path': '/' }, { endStream: false });
+    const reply = replyOf(stream);
+    stream.write('a');
+    await until('it waits', () => places.length === 1);
+    expect((await reply).status).toBe(408);
+    for (const count of places) count();
+    session.close();
+    await nothingIsUnderWay();
+  });
 });
 
 describe('a client of HTTP/2 that expects 100 (Continue)', () => {

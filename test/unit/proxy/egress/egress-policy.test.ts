@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EgressPolicy } from '../../../../proxy/policy/egress-policy.ts';
+import { recentOwnAddresses } from '../../../../proxy/socket/own-addresses.ts';
 
 const OWN = ['198.51.100.7', '2001:db8:1::7', 'fe80::1'];
 const policyOf = (allow: readonly string[] = [], deny: readonly string[] = []) =>
@@ -81,4 +82,16 @@ describe('the addresses that pods may reach', () => {
   it('only the ports of the list', () => {
     expect([443, 80, 22].map((port) => policyOf().isPortAllowed(port))).toEqual([true, false, false]);
   });
+});
+
+it('the addresses of this machine are asked for once a second, however many tunnels there are', () => {
+  let nowMs = 0;
+  let asked = 0;
+  const recent = recentOwnAddresses(
+    () => nowMs,
+    () => [`192.0.2.${++asked}`],
+  );
+  expect([recent(), recent()]).toEqual([['192.0.2.1'], ['192.0.2.1']]);
+  nowMs = 1_000;
+  expect(recent()).toEqual(['192.0.2.2']);
 });
