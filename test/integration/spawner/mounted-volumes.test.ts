@@ -26,7 +26,8 @@ const MIB = 1024 * 1024;
 const utf8 = (bytes: Uint8Array): string => Buffer.from(bytes).toString();
 
 // Without a mount namespace there is no place for volumes: see the last test.
-describe.skipIf(!walls.canMount)('named volumes in process pods', () => {
+// Each start runs some forty small programs, which takes its time on a loaded machine.
+describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180_000 }, () => {
   const { root, remove: removeRoot } = temporaryRoot();
   let files: DirectoryFiles;
   let running: RunningOrchestrator;
