@@ -204,7 +204,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     await service.delete(alice, 'one', { keepVolume: true, precondition: () => true });
     // Its place is free, its volume is not.
     const isRefused: unknown = expect.stringContaining(
-      '(quotas.volumesPerUser): User alice uses 2 of 2 volumes. This needs 1 more: delete a pod together with its volume',
+      '(quotas.volumesPerUser): User alice uses 2 of 2 volumes. This needs 1 more: delete a volume, a snapshot, or a pod together with its volume',
     );
     expect(await refusalsOf([create(across(services, 1), 'three', withVolume)])).toEqual([isRefused]);
 
@@ -240,7 +240,9 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     const tight = serviceOn(database, quotasOf({ volumes: 1 }));
     const deletion = (keepVolume: boolean) => tight.delete(alice, 'one', { keepVolume, precondition: () => true });
     expect(await refusalsOf([deletion(true)])).toEqual([
-      expect.stringContaining('uses 2 of 1 volumes. To keep volumes, delete a pod together with its volume'),
+      expect.stringContaining(
+        'uses 2 of 1 volumes. To keep volumes, delete a volume, a snapshot, or a pod together with its volume',
+      ),
     ]);
     await deletion(false);
   });
