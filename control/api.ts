@@ -41,18 +41,20 @@ import { createSecretService } from './resources/secrets/secret-service.ts';
 import { templateOperations } from './resources/templates/operations.ts';
 import {
   NewTemplate,
+  NewTemplateTagFromPod,
   TemplateAnswer,
   templateSchemas,
   TemplateTagAnswer,
   UpdateTemplate,
 } from './resources/templates/schema.ts';
+import { saveOperation } from './resources/templates/save-operation.ts';
 import { createTagService } from './resources/templates/tag-service.ts';
 import { createTemplateService } from './resources/templates/template-service.ts';
 import { tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
   extends
-    Omit<PodParts, 'randomBytes' | 'newUid'>,
+    Omit<PodParts, 'randomBytes' | 'newUid' | 'tags' | 'schemas'>,
     Omit<ApplicationOptions, 'reserved' | 'controlHosts' | 'monotonicMs' | 'log' | 'sessions'> {
   readonly tenants: readonly { readonly id: string; readonly baseHost: string }[];
   /** The port clients dial. */
@@ -93,12 +95,12 @@ export function createApi(options: ApiOptions): Api {
   const { version } = options;
   const schemas = podSchemas(options.limits);
   const newUid = options.newUid ?? randomUUID;
-  const pods = createPodService({ ...options, randomBytes: options.randomBytes ?? randomBytes, newUid });
   const mutex = new KeyedMutex();
   const secrets = createSecretService({ ...options, newUid, mutex });
   const templateParts = { ...options, newUid, mutex, catalog: options.templates };
   const templates = createTemplateService(templateParts);
   const tags = createTagService(templateParts);
+  const pods = createPodService({ ...options, randomBytes: options.randomBytes ?? randomBytes, newUid, tags, schemas });
   const ofTemplates = templateSchemas(schemas.PodDefinition);
   const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
   const ofSnapshots = snapshotSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
@@ -120,6 +122,7 @@ export function createApi(options: ApiOptions): Api {
     }),
     ...secretOperations(secrets),
     ...templateOperations({ ...templateParts, templates, tags, schemas: ofTemplates }),
+    saveOperation({ ...templateParts, tags, definition: pods.definition, noteSaved: pods.noteSaved }),
     ...podOperations({
       pods,
       schemas,
@@ -147,6 +150,7 @@ export function createApi(options: ApiOptions): Api {
     version,
     pathParameters: {
       pod_id: { example: 'mypg' },
+      pod_id_net: { example: 'mypg' },
       volume_id: { example: 'myfiles' },
       snapshot_id: { example: 'mysnapshot' },
       secret_id: { example: 'apikey' },
@@ -171,6 +175,7 @@ export function createApi(options: ApiOptions): Api {
       Secret: SecretAnswer,
       NewTemplate,
       UpdateTemplate,
+      NewTemplateTagFromPod,
       ...ofTemplates,
       Template: TemplateAnswer,
       TemplateTag: TemplateTagAnswer,

@@ -2,6 +2,7 @@ import { podKey } from './ids.ts';
 import { permissionIndexes } from './permissions.ts';
 import type { PodRecord, VolumeMount } from './pod.ts';
 import type { Expected, Put } from './store.ts';
+import { basedOnIndex, parseTemplateReference, templateTagKey } from './template-record.ts';
 
 /** Index entry of the pods that a user has created: they count against that user's quota, no matter who uses them. */
 export function ownerIndex(username: string): string {
@@ -31,6 +32,14 @@ export function podPut(record: PodRecord, expected: Expected): Put {
     expected,
     value: record,
     tenant: record.tenant,
-    indexes: [...users, ownerIndex(record.createdBy), ...mountIndexes(record)],
+    indexes: [...users, ownerIndex(record.createdBy), ...mountIndexes(record), ...templateIndexes(record)],
   };
+}
+
+/** By which a tag finds the pods that were made from it. */
+function templateIndexes({ tenant, spec }: PodRecord): readonly string[] {
+  if (spec.fromTemplate === undefined) return [];
+  const { createdAtMs, ...tag } = parseTemplateReference(spec.fromTemplate.reference) ?? { createdAtMs: null };
+  if (createdAtMs === null || !('tag' in tag)) return [];
+  return [basedOnIndex(templateTagKey({ tenant, ...tag, createdAtMs }))];
 }

@@ -1,5 +1,6 @@
 import type { StoredEnvironment } from './environment.ts';
 import type { SecretMap } from './secret-map.ts';
+import type { TemplateOrigin } from './template-record.ts';
 
 /** The pod as users know it: a record with a desired and an observed state. What runs is a workload (see workloads.ts). */
 
@@ -110,6 +111,8 @@ export interface PodSpec {
   readonly template: string;
   /** `template` as the user wrote it (`neo4j`): returned in responses. */
   readonly writtenTemplate: string;
+  /** Not there: it was not made from a template of a user. The fields here have what came of it. */
+  readonly fromTemplate?: TemplateOrigin;
   readonly description: string;
   readonly command: readonly string[] | null;
   readonly arguments: readonly string[] | null;

@@ -1,6 +1,9 @@
 import type { StoredEnvironment } from './environment.ts';
 import type { PermissionLevel } from './pod.ts';
 
+/** Greater than any time: keys count down from it, so that the newest tag comes first. */
+const END_OF_TIME_MS = 9_999_999_999_999;
+
 /** A template made by a user: a name under which definitions of pods are published as tags. */
 export interface TemplateRecord {
   readonly uid: string;
@@ -38,9 +41,43 @@ export interface TemplateTagRecord {
   readonly parent: string | null;
 }
 
+export function templateKey(tenant: string, templateId: string): string {
+  return `${tenant}/${templateId}`;
+}
+
+/** Tags of one template are in the order of their keys, newest first. */
+export function templateTagKey({
+  tenant,
+  templateId,
+  tag,
+  createdAtMs,
+}: Pick<TemplateTagRecord, 'tenant' | 'templateId' | 'tag' | 'createdAtMs'>): string {
+  return `${templateKey(tenant, templateId)}/${String(END_OF_TIME_MS - createdAtMs).padStart(13, '0')}/${tag}`;
+}
+
+/** Index entry of what is based on a tag: pods, and tags of other templates. `key`: of the tag. */
+export function basedOnIndex(key: string): string {
+  return `based-on:${key}`;
+}
+
 /** `tag@YYYY-MM-DD-HH:MM:SS`, as Tapis writes it. */
 export function tagTimestamp({ tag, createdAtMs }: Pick<TemplateTagRecord, 'tag' | 'createdAtMs'>): string {
   return `${tag}@${new Date(createdAtMs).toISOString().slice(0, 19).replace('T', '-')}`;
+}
+
+/** Which tag a pod was made from. */
+export interface TemplateOrigin {
+  /** `id:tag@timestamp`. */
+  readonly reference: string;
+  /** What was changed of it; null: nothing. */
+  readonly overrides: TemplateOverrides | null;
+}
+
+/** By path, and by key. */
+export interface TemplateOverrides {
+  /** Fields of a mount, in camel case. */
+  readonly volumeMounts?: Readonly<Record<string, object>>;
+  readonly secretMap?: Readonly<Record<string, string>>;
 }
 
 /** What a pod names: `id:tag@timestamp`. */

@@ -16,6 +16,7 @@ import { requireSecrets } from './map-secrets.ts';
 import { requireMounts } from './named-mounts.ts';
 import { specOfNewPod } from './rules.ts';
 import { ruleContext } from './rule-context.ts';
+import { expandTemplate } from './template-fields.ts';
 import type { WrittenPod } from './written-pod.ts';
 
 const PASSWORD_LENGTH = 30;
@@ -29,12 +30,14 @@ export async function createPod(
   parts: PodParts,
   mutex: KeyedMutex,
   caller: Caller,
-  written: WrittenPod,
+  body: WrittenPod,
 ): Promise<PodRecord> {
   const uid = parts.newUid();
+  const { written, origin } = await expandTemplate(parts, caller, body);
   const ruled = specOfNewPod(written, ruleContext(parts, { tenant: caller.tenant, uid }, caller.username));
   if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
-  const { podId, spec } = ruled.value;
+  const { podId } = ruled.value;
+  const spec = { ...ruled.value.spec, ...origin };
   const record = newRecord(parts, caller, { uid, podId, spec }, written);
   await requireSecrets(parts, record, spec, caller.username);
   await requireMounts(parts, record, spec, caller.username);

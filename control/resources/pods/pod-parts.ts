@@ -13,6 +13,8 @@ import type { TemplateCatalog } from '../../../core/template.ts';
 import type { Vault } from '../../../core/vault.ts';
 import type { Admission } from '../../objects/quota/admission.ts';
 import type { UsageOf } from '../../objects/quota/count-usage.ts';
+import type { PodSchemas } from './schema.ts';
+import type { TemplateTags } from './template-fields.ts';
 
 /** Smallest and greatest value, both allowed. */
 export interface Bounds {
@@ -39,7 +41,11 @@ export interface PodParts {
   readonly logs: LogStore;
   readonly orchestrator: WorkloadLogs & Pick<Orchestrator, 'shell' | 'output'>;
   readonly vault: Vault;
+  /** Those that come with the program. */
   readonly templates: TemplateCatalog;
+  /** Of the templates that users make. */
+  readonly tags: TemplateTags;
+  readonly schemas: PodSchemas;
   readonly feed: RouteFeed;
   readonly connections: PodConnectionsReader;
   readonly clock: Clock;

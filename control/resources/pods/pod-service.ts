@@ -11,6 +11,7 @@ import { createExecPlaces } from './exec/exec-places.ts';
 import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-commands.ts';
 import { createPodFiles, type PodFiles } from './files/pod-files.ts';
 import { FollowedLogs, type FollowRequest } from './logs/followed-logs.ts';
+import { noteSaved, readDefinition } from './pod-definition.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
   getPod,
@@ -57,6 +58,9 @@ export interface PodService {
   credentials(caller: Caller, podId: string): Promise<Credentials>;
   readonly permissions: ObjectPermissions;
   connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
+  /** As the definition of a tag; `noteSaved` says where it went. ADMIN. */
+  definition(caller: Caller, podId: string): Promise<Readonly<Record<string, unknown>>>;
+  noteSaved(caller: Caller, podId: string, reference: string): Promise<void>;
   runCommands(caller: Caller, request: CommandsRequest): Promise<RunCommands>;
   readonly files: PodFiles;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
@@ -94,6 +98,8 @@ export function createPodService(parts: PodParts): PodService {
       ...{ store: parts.store, clock: parts.clock, admission: parts.admission },
       mutex,
     }),
+    definition: (caller, podId) => readDefinition(parts, caller, podId),
+    noteSaved: (caller, podId, reference) => noteSaved(parts, caller, podId, reference),
     connections: (caller, podId) => readConnections(parts, caller, podId),
     runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
     files: createPodFiles(parts, execPlaces),

@@ -7,6 +7,7 @@ import {
   POD_STATUSES,
   type PodRecord,
   type PodSpec,
+  type Stanza,
   type StatusNames,
   statusName,
   TAPIS_STATUS_NAMES,
@@ -47,7 +48,9 @@ const VolumeMountAnswer = z.object({
 export const PodAnswer = z.object({
   pod_id: z.string(),
   pod_template: z.string().describe('As it was written.'),
-  template: z.string().describe('The template behind it; empty for an image.'),
+  template: z
+    .string()
+    .describe('The template behind it; of a template of a user its tag with the timestamp; empty for an image.'),
   image: z.string().describe('The image; empty for a template.'),
   ...storedFields,
   environment_variables: z
@@ -84,6 +87,7 @@ export const PodAnswer = z.object({
   start_instance_ts: time.nullable(),
   action_logs: z.array(z.string()).describe('The last 10.'),
   secret_map: z.record(z.string(), z.string()).describe('References, as they were written. Values are nowhere here.'),
+  template_overrides: z.record(z.string(), z.unknown()).nullable(),
   // What clients of the newer API read; there is nothing behind it in this release.
   compute_queue: z.literal('default'),
 });
@@ -107,7 +111,7 @@ export function podAnswer(
   return {
     pod_id: record.podId,
     pod_template: spec.writtenTemplate,
-    template: isImage ? '' : spec.template,
+    template: spec.fromTemplate?.reference ?? (isImage ? '' : spec.template),
     image: isImage ? spec.template : '',
     ...storedAnswer(spec),
     environment_variables: { ...environment },
@@ -129,7 +133,18 @@ export function podAnswer(
     secret_map: Object.fromEntries(
       Object.entries(spec.secretMap ?? {}).map(([key, { reference }]) => [key, reference]),
     ),
+    template_overrides: overridesAnswer(spec),
     compute_queue: 'default',
+  };
+}
+
+function overridesAnswer({ fromTemplate }: PodSpec): Record<string, unknown> | null {
+  if (fromTemplate === undefined || fromTemplate.overrides === null) return null;
+  const { volumeMounts, secretMap } = fromTemplate.overrides;
+  const mounts = Object.entries(volumeMounts ?? {}).map(([path, change]) => [path, wireFields(change)] as const);
+  return {
+    ...(volumeMounts === undefined ? {} : { volume_mounts: Object.fromEntries(mounts) }),
+    ...(secretMap === undefined ? {} : { secret_map: { ...secretMap } }),
   };
 }
 
@@ -141,21 +156,19 @@ export function outsideHosts({ podId, spec }: PodRecord, baseHost: string): Read
 
 function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeof PodAnswer>['networking'] {
   return Object.fromEntries(
-    Object.entries(record.spec.networking).map(([name, { protocol, port, ipAllowList, ...options }]) => [
-      name,
-      {
-        protocol,
-        port,
-        url: protocol === 'local_only' ? '' : podHost(record.podId, name, place.baseHost),
-        public_port: place.publicHttpsPort,
-        ip_allow_list: [...ipAllowList],
-        ...wireFields(options),
-      },
-    ]),
+    Object.entries(record.spec.networking).map(([name, stanza]) => {
+      const url = stanza.protocol === 'local_only' ? '' : podHost(record.podId, name, place.baseHost);
+      return [name, { ...stanzaAnswer(stanza), url, public_port: place.publicHttpsPort }];
+    }),
   );
 }
 
-function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeMountAnswer>] {
+/** What a user could have written of it. */
+export function stanzaAnswer({ protocol, port, ipAllowList, ...options }: Stanza) {
+  return { protocol, port, ip_allow_list: [...ipAllowList], ...wireFields(options) };
+}
+
+export function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeMountAnswer>] {
   const { type, name, mountPath, subPath, readOnly, keyedBy, mountedBy } = mount;
   const by = mountedBy === undefined ? {} : { mounted_by: mountedBy };
   return keyedBy === 'name'

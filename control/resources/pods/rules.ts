@@ -118,7 +118,10 @@ function changedTemplateProblems(
     ['image', image],
   ] as const;
   return sent.flatMap(([name, value]) =>
-    value === '' || value === present.writtenTemplate || (templates.find(value)?.name ?? value) === present.template
+    value === '' ||
+    value === present.writtenTemplate ||
+    (templates.find(value)?.name ?? value) === present.template ||
+    value === present.fromTemplate?.reference
       ? []
       : [`${name}: cannot be changed after create (this pod runs ${present.writtenTemplate}); create another pod`],
   );
@@ -178,7 +181,7 @@ function runsOf(
 }
 
 /** An entry without tag and digest allows the image in every version. */
-function isImageAllowed(image: string, allowList: readonly string[]): boolean {
+export function isImageAllowed(image: string, allowList: readonly string[]): boolean {
   const [beforeDigest = ''] = image.split('@');
   const slash = beforeDigest.lastIndexOf('/');
   const colon = beforeDigest.indexOf(':', slash + 1);
@@ -212,6 +215,7 @@ function specOf(
       fields.volumeMounts === undefined
         ? (present?.volumeMounts ?? [])
         : context.mountsBy(volumeMountsOf(fields.volumeMounts, problems), present?.volumeMounts ?? []),
+    ...(present?.fromTemplate === undefined ? {} : { fromTemplate: present.fromTemplate }),
     resources: resourcesOf(fields, present, context, problems),
     dataRequests: fields.dataRequests ?? present?.dataRequests ?? [],
     rolesRequired: fields.rolesRequired ?? present?.rolesRequired ?? [],

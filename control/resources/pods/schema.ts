@@ -147,9 +147,17 @@ const volumeMount = z.strictObject({
   ...idleMountFields,
 });
 
-const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount, { most: MOUNTS_MAX }).describe(
-  'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped.',
+const volumeMounts = boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount.nullable(), { most: MOUNTS_MAX }).describe(
+  'By name of the volume, or by path (keys that start with "/"). They keep their data while the pod is stopped. null: not what a template mounts there.',
 );
+
+const templateOverrides = z
+  .strictObject({
+    volume_mounts: boundedRecord(boundedText(PATH_MAX_LENGTH), volumeMount.partial(), { most: MOUNTS_MAX }).optional(),
+    secret_map: secretMap.optional(),
+  })
+  .nullable()
+  .describe('Changes of what the template says, by path and key of its volume_mounts and secret_map.');
 
 const sentTemplate = templateName('Accepted if it is what the pod runs: it cannot be changed.').optional();
 
@@ -213,6 +221,7 @@ export function podSchemas(limits: PodLimits) {
     routing_port: port.optional().describe('Short for networking.default with protocol http and this port.'),
     persistent_volume: z.boolean().optional().describe("Keep the template's data when the pod stops."),
     resources: resources.optional(),
+    template_overrides: templateOverrides.optional(),
     ...idlePodFields,
   };
   const UpdatePod = z

@@ -43,7 +43,6 @@ function notBuilt(what: string, ...idle: readonly unknown[]) {
 
 /** Of a pod. */
 export const idlePodFields = {
-  template_overrides: notBuilt('overriding parts of a template', {}),
   compute_queue: notBuilt('choosing a compute queue', 'default', ''),
 };
 

@@ -10,6 +10,7 @@ import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { requireLevel } from '../../objects/access.ts';
 import type { PodParts } from './pod-parts.ts';
 import { specOfUpdate, specsEqual } from './rules.ts';
+import { expandUpdate } from './template-fields.ts';
 import { ruleContext } from './rule-context.ts';
 import { POLICY_FIELDS } from './stanza-rules.ts';
 import { wireName } from './wire-names.ts';
@@ -35,10 +36,11 @@ export async function updatePod(
   mutex: KeyedMutex,
   caller: Caller,
   podId: string,
-  written: WrittenPod,
+  body: WrittenPod,
   precondition: Precondition,
 ): Promise<UpdatedPod> {
   let notes: readonly string[] = [];
+  const written = await withTemplate(parts, caller, podId, body);
   if (written.fields.secretMap !== undefined || written.fields.volumeMounts !== undefined) {
     const { value } = await readPod(parts, caller, podId, 'USER', 'Updating');
     const ruled = specOfUpdate(written, podId, value.spec, ruleContext(parts, value, caller.username));
@@ -64,6 +66,25 @@ export async function updatePod(
     },
   });
   return { ...changed, notes };
+}
+
+/** What a template adds to what was written. The pod keeps its template, so that it may be read before. */
+async function withTemplate(parts: PodParts, caller: Caller, podId: string, body: WrittenPod): Promise<WrittenPod> {
+  const { environmentVariables, secretMap, networking, volumeMounts, routingPort, templateOverrides } = body.fields;
+  const written = [environmentVariables, secretMap, networking, volumeMounts, routingPort, templateOverrides];
+  if (written.every((field) => field === undefined)) return body;
+  const { value } = await readPod(parts, caller, podId, 'USER', 'Updating');
+  const { fromTemplate: origin } = value.spec;
+  if (!isDeepStrictEqual(templateOverrides ?? null, origin?.overrides ?? null) && !isIdle(templateOverrides)) {
+    throw new PodgateError('api.invalid', {
+      publicMessages: ['template_overrides: cannot be changed after create; change volume_mounts or secret_map'],
+    });
+  }
+  return origin === undefined ? body : await expandUpdate(parts, { tenant: value.tenant, origin }, body);
+}
+
+function isIdle(overrides: WrittenPod['fields']['templateOverrides']): boolean {
+  return overrides === undefined || overrides === null || Object.keys(overrides).length === 0;
 }
 
 export function requireGeneration(record: PodRecord, precondition: Precondition): void {

@@ -15,11 +15,13 @@ const SYSTEM_PATHS = ['/bin', '/dev', '/etc', '/lib', '/lib64', '/proc', '/sbin'
  * newer one, keys that start with "/"). What is wrong is added to `problems`, after the name of the entry: pure.
  */
 export function volumeMountsOf(
-  written: Readonly<Record<string, WrittenVolumeMount>>,
+  written: Readonly<Record<string, WrittenVolumeMount | null>>,
   problems: string[],
 ): readonly VolumeMount[] {
   const mounts: VolumeMount[] = [];
   for (const [key, entry] of Object.entries(written)) {
+    // Not mounted: takes away what a template mounts there.
+    if (entry === null) continue;
     const where = `volume_mounts.${/^[\w/.-]+$/.test(key) ? key : JSON.stringify(key)}`;
     const mount = key.startsWith('/') ? mountAtPath(key, entry) : mountOfName(key, entry);
     const problem = typeof mount === 'string' ? mount : (mountProblem(mount) ?? overlapProblem(mount, mounts));

@@ -7,7 +7,7 @@ import type { PodSchemas } from './schema.ts';
 /** The fields of a create or an update as the user wrote them: a field that is not there was not written. */
 export type PodFields = CamelFields<Partial<z.output<PodSchemas['NewPod']>>>;
 export type WrittenStanza = NonNullable<PodFields['networking']>[string];
-export type WrittenVolumeMount = NonNullable<PodFields['volumeMounts']>[string];
+export type WrittenVolumeMount = NonNullable<NonNullable<PodFields['volumeMounts']>[string]>;
 
 /**
  * What came of checking the shape of a body: the fields that are as they must be, and a sentence about each that is

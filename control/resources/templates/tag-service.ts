@@ -4,15 +4,11 @@ import { PodgateError } from '../../../core/errors.ts';
 import { listPages } from '../../../core/list-all.ts';
 import { NO_USAGE, usageOfObject } from '../../../core/quota.ts';
 import type { Stored } from '../../../core/store.ts';
+import { tagsIndex, templatePut, templateTagPut } from '../../../core/template-put.ts';
 import {
   basedOnIndex,
-  tagsIndex,
   templateKey,
-  templatePut,
   templateTagKey,
-  templateTagPut,
-} from '../../../core/template-put.ts';
-import {
   type ParsedReference,
   parseTemplateReference,
   tagReference,
@@ -71,6 +67,8 @@ export interface TagService {
    * no such template. Throws 'api.invalid' when the template has no such tag, or a tag below it is gone.
    */
   chain(caller: Caller, reference: string): Promise<readonly TemplateTagRecord[] | null>;
+  /** The same for `id:tag@timestamp` in the name of nobody, for what has been made from it. Null: it was deleted. */
+  read(tenant: string, reference: string): Promise<readonly TemplateTagRecord[] | null>;
 }
 
 export function createTagService(parts: TagParts): TagService {
@@ -246,6 +244,12 @@ export function createTagService(parts: TagParts): TagService {
 
     dependents: dependentsOf,
     chain,
+
+    async read(tenant, reference) {
+      const parsed = parseTemplateReference(reference);
+      const record = parsed === null ? null : await named(tenant, parsed);
+      return record === null ? null : await withParents(record);
+    },
   };
 
   async function dependentsOf(record: TemplateTagRecord): Promise<Dependents> {

@@ -2,8 +2,8 @@ import { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { usageOfObject } from '../../../core/quota.ts';
 import type { Store } from '../../../core/store.ts';
-import { templateKey, templatePut } from '../../../core/template-put.ts';
-import type { TemplateRecord } from '../../../core/template-record.ts';
+import { templatePut } from '../../../core/template-put.ts';
+import { templateKey, type TemplateRecord } from '../../../core/template-record.ts';
 import type { ObjectKind } from '../../objects/object-kind.ts';
 
 /** Templates of users as objects. */

@@ -52,6 +52,7 @@ test('a create answers every field of the seed and is one record, its credential
       update_ts: '2026-11-23T10:20:30.000Z',
       start_instance_ts: null,
       secret_map: {},
+      template_overrides: null,
       compute_queue: 'default',
       action_logs: ["26/11/23 10:20: Pod object created by 'alice'"],
     },

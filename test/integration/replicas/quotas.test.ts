@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import type { Caller } from '../../../control/auth/authenticator.ts';
+import { podSchemas } from '../../../control/resources/pods/schema.ts';
 import { createPodService, type PodService } from '../../../control/resources/pods/pod-service.ts';
 import type { PodFields } from '../../../control/resources/pods/written-pod.ts';
 import { createAdmission } from '../../../control/objects/quota/admission.ts';
@@ -68,6 +69,8 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
     orchestrator,
     vault: { seal: (text) => text, open: (text) => text, isOfFirstKey: () => true },
     templates: createTemplateCatalog(),
+    tags: { chain: async () => null, read: async () => null },
+    schemas: podSchemas(LIMITS),
     feed: { waitRoutable: unused },
     connections: { read: unused },
     clock,

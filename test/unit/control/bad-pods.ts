@@ -147,11 +147,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
   ['a text as time to stop', { time_to_stop_default: '5 min' }, 'time_to_stop_default: must be a'],
   ['digits that are too few as time to stop', { time_to_stop_default: '299' }, 'time_to_stop_default: must be -1'],
   ['a map of plain text', { secret_map: { a: 'b' } }, 'secret_map.a: must be ${secret:name}'],
-  [
-    'overrides of a template',
-    { template_overrides: { a: 1 } },
-    'template_overrides: overriding parts of a template is not',
-  ],
+  ['overrides of a template', { template_overrides: { a: 1 } }, 'template_overrides.a: unknown field'],
   ['another compute queue', { compute_queue: 'gpu' }, 'compute_queue: choosing a compute queue is not available'],
   [
     'a Tapis login',

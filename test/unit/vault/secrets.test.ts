@@ -10,8 +10,8 @@ import { openSecrets } from '../../../core/resolve-secrets.ts';
 import { secretContext, type SecretRecord } from '../../../core/secret.ts';
 import { mappedSecretContext } from '../../../core/secret-map.ts';
 import { secretPut } from '../../../core/secret-put.ts';
-import { templateTagKey, templateTagPut } from '../../../core/template-put.ts';
-import type { TemplateTagRecord } from '../../../core/template-record.ts';
+import { templateTagPut } from '../../../core/template-put.ts';
+import { templateTagKey, type TemplateTagRecord } from '../../../core/template-record.ts';
 import { podRecord, podSpec } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
