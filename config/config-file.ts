@@ -58,6 +58,7 @@ const LISTENERS_MAX = 8;
 const CONFIG_FILE = z.strictObject({
   tenants: z.array(tenant).min(1).optional(),
   images: z.array(z.string().min(1)).default([]),
+  siteAdminTenant: z.string().min(1).optional(),
   resources: z
     .strictObject({
       cpu: bounds('millicpu').default({ minimum: 250, maximum: 6000 }),

@@ -49,6 +49,8 @@ export interface Config extends RoleSettings {
   readonly tenants: readonly [TenantConfig, ...TenantConfig[]];
   /** Images users may run, with or without a tag. */
   readonly images: readonly string[];
+  /** The tenant whose administrators allow images for the others as well; null: none. */
+  readonly siteAdminTenant: string | null;
   readonly pods: PodLimitsConfig;
   readonly quotas: QuotasConfig;
   readonly gateway: GatewayLimitsConfig;

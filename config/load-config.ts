@@ -114,6 +114,7 @@ function combine(
     },
     tenants,
     images: file.images,
+    siteAdminTenant: siteAdminTenantOf(file.siteAdminTenant, tenants, problems),
     pods: podLimitsOf(file, problems),
     quotas: quotasConfigOf(file.quotas),
     gateway: file.limits,
@@ -304,4 +305,17 @@ function podLimitsOf(file: ConfigFile, problems: string[]): PodLimitsConfig {
     defaultResources,
     minTimeToStopSeconds: file.minTimeToStopSeconds,
   };
+}
+
+/** Where there is one tenant, it is the site. */
+function siteAdminTenantOf(
+  written: string | undefined,
+  tenants: readonly { readonly id: string }[],
+  problems: string[],
+): string | null {
+  if (written === undefined) return tenants.length === 1 ? (tenants[0]?.id ?? null) : null;
+  if (!tenants.some(({ id }) => id === written)) {
+    problems.push(`PODGATE_CONFIG siteAdminTenant: must be the id of one of tenants, not ${JSON.stringify(written)}.`);
+  }
+  return written;
 }

@@ -19,6 +19,9 @@ import { permissionOperations, SetPermission } from './objects/permission-operat
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
 import { type ConsoleParts, consoleOperations } from './resources/console/operations.ts';
 import { ErrorStatus, miscOperations, type Readiness } from './resources/health/operations.ts';
+import { imageOperations } from './resources/images/operations.ts';
+import { createImageService } from './resources/images/image-service.ts';
+import { ImageAnswer, NewImage, NewImages, UpdateImage } from './resources/images/schema.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
 import { podFileOperations } from './resources/pods/files/operations.ts';
@@ -121,8 +124,9 @@ export function createApi(options: ApiOptions): Api {
       statusNamesOf: (query) => statusNamesOf(query, statusNames),
     }),
     ...secretOperations(secrets),
+    ...imageOperations(createImageService({ ...options, newUid, mutex })),
     ...templateOperations({ ...templateParts, templates, tags, schemas: ofTemplates }),
-    saveOperation({ ...templateParts, tags, definition: pods.definition, noteSaved: pods.noteSaved }),
+    saveOperation({ ...templateParts, tags, pods }),
     ...podOperations({
       pods,
       schemas,
@@ -156,6 +160,7 @@ export function createApi(options: ApiOptions): Api {
       secret_id: { example: 'apikey' },
       template_id: { example: 'mytemplate' },
       tag_id: { example: 'latest' },
+      image_id: { example: 'library/redis' },
       path: { example: 'data.csv' },
       url_path: { example: '/data.csv' },
       user: { example: 'bob' },
@@ -173,6 +178,10 @@ export function createApi(options: ApiOptions): Api {
       NewSecret,
       UpdateSecret,
       Secret: SecretAnswer,
+      NewImage,
+      NewImages,
+      UpdateImage,
+      Image: ImageAnswer,
       NewTemplate,
       UpdateTemplate,
       NewTemplateTagFromPod,

@@ -85,7 +85,7 @@ export function usageOfFiles({ description, permissions }: VolumeRecord | Snapsh
   return { ...NO_USAGE, volumes: 1, recordBytes: RECORD_BYTES + bytesOf(description) + bytesOf(permissions) };
 }
 
-/** Of what is a record and nothing else: secrets, templates and their tags. */
+/** Of what is a record and nothing else: secrets, templates and their tags, images. */
 export function usageOfObject(record: object): Usage {
   return { ...NO_USAGE, recordBytes: RECORD_BYTES + bytesOf(record) };
 }

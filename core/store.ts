@@ -7,6 +7,7 @@ import type {
 } from './certificates.ts';
 import type { Fence } from './lock.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
+import type { ImageRecord } from './image-record.ts';
 import type { KeptVolumeRecord, UsageRecord } from './quota.ts';
 import type { SnapshotRecord, VolumeRecord } from './volume.ts';
 import type { SecretRecord } from './secret.ts';
@@ -28,6 +29,7 @@ export interface RecordTypes {
   readonly secret: SecretRecord;
   readonly template: TemplateRecord;
   readonly 'template-tag': TemplateTagRecord;
+  readonly image: ImageRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

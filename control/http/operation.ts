@@ -164,7 +164,7 @@ export type Operation = {
   readonly query?: readonly QueryParameter[];
   readonly headers?: readonly OperationHeader[];
   /** Its metadata has an example: `.meta({ examples: [...] })`. */
-  readonly body?: z.ZodObject;
+  readonly body?: z.ZodType;
   /** Instead of JSON, the body is a form with a file in the field `file`. */
   readonly takesFile?: true;
   /** Text fields of that form that are required, and what they are. */

@@ -6,6 +6,7 @@ import type { Operation } from './operation.ts';
  */
 const REST_PARAMETERS: ReadonlyMap<string, readonly [router: string, pattern: string]> = new Map([
   ['path', ['*path', '.+']],
+  ['image_id', ['*image_id', '.+']],
   // May be empty: the path is then in the query.
   ['url_path', ['{*url_path}', '.*']],
 ]);

@@ -41,6 +41,7 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   secret: { version: 1, upgrades: {} },
   template: { version: 1, upgrades: {} },
   'template-tag': { version: 1, upgrades: {} },
+  image: { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

@@ -48,6 +48,7 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     allowsImages: opened.allowsImages,
     mountProblem: opened.mountProblem,
     imageAllowList: config.images,
+    siteAdminTenant: config.siteAdminTenant,
     publicHttpsPort: config.publicHttpsPort,
     statusNames: config.statusNames,
     cors: config.cors,

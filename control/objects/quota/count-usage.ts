@@ -13,7 +13,7 @@ import { ownerIndex } from '../../../core/pod-put.ts';
 import type { RecordKind, Store } from '../../../core/store.ts';
 
 /** The kinds that are counted by the bytes of their records alone. */
-export const PLAIN_KINDS = ['secret', 'template', 'template-tag'] as const satisfies readonly RecordKind[];
+export const PLAIN_KINDS = ['secret', 'template', 'template-tag', 'image'] as const satisfies readonly RecordKind[];
 
 /** The kinds with files of their own, each counted as a volume. */
 export const FILES_KINDS = ['volume', 'snapshot'] as const satisfies readonly RecordKind[];

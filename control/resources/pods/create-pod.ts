@@ -7,6 +7,7 @@ import { podPut } from '../../../core/pod-put.ts';
 import { NO_USAGE } from '../../../core/quota.ts';
 import type { Put } from '../../../core/store.ts';
 import type { Caller } from '../../auth/authenticator.ts';
+import { allowedImages } from './allowed-images.ts';
 import { alphanumericSecret } from './alphanumeric-secret.ts';
 import { admissionLane, ATTEMPTS_MAX, tooManyConflicts } from '../../objects/change.ts';
 import { podEnqueue } from './pod-objects.ts';
@@ -33,8 +34,16 @@ export async function createPod(
   body: WrittenPod,
 ): Promise<PodRecord> {
   const uid = parts.newUid();
-  const { written, origin } = await expandTemplate(parts, caller, body);
-  const ruled = specOfNewPod(written, ruleContext(parts, { tenant: caller.tenant, uid }, caller.username));
+  const { podTemplate } = body.fields;
+  const { written, origin } = await expandTemplate(
+    { ...parts, imageAllowList: await allowedImages(parts, caller.tenant, [podTemplate]) },
+    caller,
+    body,
+  );
+  const runs = [written.fields.podTemplate, written.fields.template, written.fields.image];
+  const imageAllowList = await allowedImages(parts, caller.tenant, runs);
+  const context = ruleContext({ ...parts, imageAllowList }, { tenant: caller.tenant, uid }, caller.username);
+  const ruled = specOfNewPod(written, context);
   if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
   const { podId } = ruled.value;
   const spec = { ...ruled.value.spec, ...origin };

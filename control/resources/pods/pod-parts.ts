@@ -57,7 +57,10 @@ export interface PodParts {
   readonly allowsImages: boolean;
   /** Why pods cannot mount named volumes, for users; null: they can. Default: there are none. */
   readonly mountProblem?: string | null;
+  /** Of the configuration: for every tenant. */
   readonly imageAllowList: readonly string[];
+  /** The tenant whose administrators allow images for the others as well; null: none. */
+  readonly siteAdminTenant: string | null;
   readonly randomBytes: (size: number) => Uint8Array;
   readonly newUid: () => string;
 }

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { DEFAULT_STANZA, podIdMaxLength, podIdProblem, stanzaProblem, type Place } from '../../../core/ids.ts';
+import { imageRepository } from '../../../core/image-record.ts';
 import type { StoredEnvironment } from '../../../core/environment.ts';
 import { ownVolumesOf, type PodSpec, type Resources, type Stanza, type VolumeMount } from '../../../core/pod.ts';
 import type { SecretMap } from '../../../core/secret-map.ts';
@@ -182,11 +183,7 @@ function runsOf(
 
 /** An entry without tag and digest allows the image in every version. */
 export function isImageAllowed(image: string, allowList: readonly string[]): boolean {
-  const [beforeDigest = ''] = image.split('@');
-  const slash = beforeDigest.lastIndexOf('/');
-  const colon = beforeDigest.indexOf(':', slash + 1);
-  const repository = colon === -1 ? beforeDigest : beforeDigest.slice(0, colon);
-  return allowList.includes(image) || allowList.includes(repository);
+  return allowList.includes(image) || allowList.includes(imageRepository(image));
 }
 
 function specOf(

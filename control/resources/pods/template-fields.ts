@@ -59,7 +59,7 @@ export async function expandTemplate(parts: Parts, caller: Caller, written: Writ
   }
   const problems: string[] = [];
   const base = overridden(fieldsOfTags(parts, tags), templateOverrides, problems);
-  const { podTemplate: _, template: __, templateOverrides: ___, ...own } = fields;
+  const own = withoutNames(fields);
   const merged = mergeFields(base, withStanza(own, base));
   problems.push(...missingSources(merged));
   return {
@@ -131,7 +131,12 @@ function mergeFields(below: PodFields, above: PodFields): PodFields {
   for (const map of MAPS) {
     if (below[map] !== undefined || above[map] !== undefined) merged[map] = mergeEntries(below[map], above[map]);
   }
-  return merged as PodFields;
+  return merged;
+}
+
+function withoutNames(fields: PodFields): PodFields {
+  const named: ReadonlySet<string> = new Set(['podTemplate', 'template', 'templateOverrides']);
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !named.has(name)));
 }
 
 function mergeEntries(below: object | undefined, above: object | undefined): object {

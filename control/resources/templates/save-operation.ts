@@ -11,15 +11,17 @@ import type { TagService } from './tag-service.ts';
 
 export interface SaveParts {
   readonly tags: TagService;
-  /** ADMIN on the pod. */
-  readonly definition: (caller: Caller, podId: string) => Promise<Readonly<Record<string, unknown>>>;
-  readonly noteSaved: (caller: Caller, podId: string, reference: string) => Promise<void>;
+  readonly pods: {
+    /** ADMIN on the pod. */
+    definition(caller: Caller, podId: string): Promise<Readonly<Record<string, unknown>>>;
+    noteSaved(caller: Caller, podId: string, reference: string): Promise<void>;
+  };
   readonly vault: Vault;
   readonly site: string;
 }
 
 /** A pod as it is now becomes a tag. */
-export function saveOperation({ tags, definition, noteSaved, vault, site }: SaveParts): Operation {
+export function saveOperation({ tags, pods, vault, site }: SaveParts): Operation {
   return {
     operationId: 'save_pod_as_template_tag',
     methods: ['post'],
@@ -36,9 +38,9 @@ export function saveOperation({ tags, definition, noteSaved, vault, site }: Save
       const podId = params['pod_id_net'] ?? '';
       const saved = await tags.add(caller, templateId, {
         ...{ tag, commitMessage },
-        definition: await definition(caller, podId),
+        definition: await pods.definition(caller, podId),
       });
-      await noteSaved(caller, podId, tagReference(saved));
+      await pods.noteSaved(caller, podId, tagReference(saved));
       return {
         kind: 'json',
         message: 'Template tag added successfully.',

@@ -116,6 +116,7 @@ export class ApiStand {
       allowsImages: false,
       mountProblem: null,
       imageAllowList: [],
+      siteAdminTenant: null,
       readiness: () => this.readiness(),
       volumes: { files: this.files, copies: this.copies, maxSizeMiB: 4_096 },
       ...change,

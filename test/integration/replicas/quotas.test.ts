@@ -81,6 +81,7 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
     usageOf,
     allowsImages: false,
     imageAllowList: [],
+    siteAdminTenant: null,
     randomBytes: (size) => new Uint8Array(size),
     newUid: () => crypto.randomUUID(),
   });

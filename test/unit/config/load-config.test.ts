@@ -49,6 +49,21 @@ test('CORS is off, lists origins exactly, and never allows every page with crede
   expect([load({}).statusNames, load({}, 'status_names: tapis').statusNames]).toEqual(['seed', 'tapis']);
 });
 
+test('the tenant whose administrators allow images for all is the only one, or the one that is named', () => {
+  const tenants = ['one', 'two'].map(
+    (id) => `  - {id: ${id}, baseHost: ${id}.example, issuer: i, jwksUrl: 'https://${id}.example/keys'}`,
+  );
+  const [one = ''] = tenants;
+  const both = tenants.join('\n');
+  expect(load({}).siteAdminTenant).toBe('dev');
+  expect(load({}, `tenants:\n${one}`).siteAdminTenant).toBe('one');
+  expect(load({}, `tenants:\n${both}`).siteAdminTenant).toBeNull();
+  expect(load({}, `tenants:\n${both}\nsiteAdminTenant: two`).siteAdminTenant).toBe('two');
+  expect(problemsOf({}, `tenants:\n${both}\nsiteAdminTenant: three`)).toEqual([
+    expect.stringContaining('siteAdminTenant: must be the id of one of tenants'),
+  ]);
+});
+
 function problemsOf(env: NodeJS.ProcessEnv, yaml?: string): readonly string[] {
   try {
     load(env, yaml);
