@@ -55,6 +55,11 @@ const WAIT: QueryParameter = {
   description: `routable: answers when every gateway routes to the pod; after ${WAIT_MAX_MS / 1000} s, 202.`,
   schema: z.enum(['routable']),
 };
+const NEWEST_TAG: QueryParameter = {
+  name: 'grab_latest_template_tag',
+  description: 'true: with the newest version of the tag of the template that the pod was made from.',
+  schema: z.boolean(),
+};
 const NOT_ROUTABLE = { 202: 'Done, but the pod was not routable in time (wait=routable).' } as const;
 const KEEP_VOLUME: QueryParameter = {
   name: 'keep_volume',
@@ -171,19 +176,19 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     name: 'start' | 'stop' | 'restart',
     summary: string,
     message: string,
-    act: (caller: Caller, podId: string) => Promise<ChangedPod>,
+    act: (caller: Caller, podId: string, call: AuthenticatedCall) => Promise<ChangedPod>,
   ): Operation => ({
     operationId: `${name}_pod`,
     methods: ['get', 'post'],
     path: `/pods/{pod_id}/${name}`,
     tag: 'Pods',
     summary,
-    ...(name === 'stop' ? {} : { query: [WAIT], otherStatuses: NOT_ROUTABLE }),
+    ...(name === 'stop' ? {} : { query: name === 'start' ? [WAIT] : [WAIT, NEWEST_TAG], otherStatuses: NOT_ROUTABLE }),
     result: PodAnswer,
     access: 'token',
     handle: async (call) => {
       const waits = name !== 'stop' && wantsRoutable(call);
-      const { record } = await act(call.caller, podIdOf(call));
+      const { record } = await act(call.caller, podIdOf(call), call);
       return waits ? await replyRoutable(call, record, message) : await reply(call, record, message);
     },
   });
@@ -321,7 +326,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       'restart',
       'Stops a pod and starts it again. ADMIN.',
       "Updated pod's status_requested to RESTART.",
-      (caller, podId) => pods.restart(caller, podId),
+      (caller, podId, call) => pods.restart(caller, podId, { takesNewestTag: flagOf(call, NEWEST_TAG.name) }),
     ),
     {
       operationId: 'get_pod_logs',

@@ -30,7 +30,8 @@ export async function noteSaved(parts: PodParts, caller: Caller, podId: string, 
   await noteAction(parts, value, `'${caller.username}' saved pod as ${reference}`);
 }
 
-function definitionOf({ vault, templates }: PodParts, record: PodRecord): Record<string, unknown> {
+/** Under the names of the wire. Throws as readDefinition does. */
+export function definitionOf({ vault, templates }: PodParts, record: PodRecord): Record<string, unknown> {
   const { spec } = record;
   const secretMap = Object.entries(spec.secretMap ?? {}).map(([key, { reference }]) => [key, reference] as const);
   return {

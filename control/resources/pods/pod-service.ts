@@ -51,7 +51,7 @@ export interface PodService {
   ): Promise<void>;
   start(caller: Caller, podId: string): Promise<ChangedPod>;
   stop(caller: Caller, podId: string): Promise<ChangedPod>;
-  restart(caller: Caller, podId: string): Promise<ChangedPod>;
+  restart(caller: Caller, podId: string, options: { readonly takesNewestTag: boolean }): Promise<ChangedPod>;
   logs(caller: Caller, request: LogsRequest): Promise<PodLogs>;
   /** Texts of server-sent events: see FollowedLogs. */
   followLogs(caller: Caller, request: FollowRequest): AsyncIterable<string>;
@@ -90,7 +90,7 @@ export function createPodService(parts: PodParts): PodService {
     delete: (caller, podId, options) => deletePod(parts, mutex, caller, podId, options),
     start: (caller, podId) => startPod(parts, mutex, caller, podId),
     stop: (caller, podId) => stopPod(parts, mutex, caller, podId),
-    restart: (caller, podId) => restartPod(parts, mutex, caller, podId),
+    restart: (caller, podId, options) => restartPod(parts, mutex, caller, podId, options),
     logs: (caller, request) => readLogs(parts, mutex, caller, request),
     followLogs: (caller, request) => followed.open(caller, request),
     credentials: (caller, podId) => readCredentials(parts, caller, podId),

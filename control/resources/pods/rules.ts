@@ -88,6 +88,12 @@ export function specOfNewPod(written: WrittenPod, context: RuleContext): Ruled<{
   return problems.length > 0 ? { kind: 'refused', problems } : { kind: 'accepted', value: { podId, spec } };
 }
 
+/** The spec that these fields would make, whatever is wrong with them: to compare others with. */
+export function specOfFields(fields: PodFields, context: RuleContext): PodSpec {
+  const written: WrittenPod = { fields, problems: [], refused: new Set() };
+  return specOf(fields, null, runsOf(fields, written.refused, context, []), context, written, []);
+}
+
 /** The spec that an update makes of the present one: pure. Only the fields that were written change. */
 export function specOfUpdate(
   written: WrittenPod,

@@ -3,6 +3,7 @@ import type { PodRecord, Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { changePod, type ChangedPod, type PodChange } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
+import { takeNewestTag } from './newest-tag.ts';
 import type { PodParts } from './pod-parts.ts';
 
 /** What a wish does to the record: ON for what is STOPPED begins a run at once, the rest is the health loop's. */
@@ -35,9 +36,16 @@ export function stopPod(parts: PodParts, mutex: KeyedMutex, caller: Caller, podI
   });
 }
 
-/** OFF, then ON once STOPPED; what is STOPPED already starts. */
-export function restartPod(parts: PodParts, mutex: KeyedMutex, caller: Caller, podId: string): Promise<ChangedPod> {
-  return wishPod(parts, mutex, caller, podId, {
+/** OFF, then ON once STOPPED; what is STOPPED already starts. On request with the newest version of its template's tag. */
+export async function restartPod(
+  parts: PodParts,
+  mutex: KeyedMutex,
+  caller: Caller,
+  podId: string,
+  { takesNewestTag }: { readonly takesNewestTag: boolean },
+): Promise<ChangedPod> {
+  if (takesNewestTag) await takeNewestTag(parts, mutex, caller, podId);
+  return await wishPod(parts, mutex, caller, podId, {
     act: 'Restarting',
     log: 'ran restart_pod, set to RESTART',
     wishOf: () => 'RESTART',

@@ -20,7 +20,7 @@ export interface TemplateTags {
 }
 
 /** Fields whose entries are merged one by one. */
-const MAPS = ['environmentVariables', 'secretMap', 'networking', 'volumeMounts', 'resources'] as const;
+export const MAPS = ['environmentVariables', 'secretMap', 'networking', 'volumeMounts', 'resources'] as const;
 /** A source_id that whoever makes a pod has to give: `${:?what it is}`. */
 const PLACEHOLDER = /^\$\{:\?([^}]*)\}$/;
 
@@ -97,7 +97,7 @@ export async function expandUpdate(
 }
 
 /** Of the tags of a chain, the nearest first. Throws 'api.invalid' when a definition is beyond today's limits. */
-function fieldsOfTags({ vault, schemas }: Parts, tags: readonly TemplateTagRecord[]): PodFields {
+export function fieldsOfTags({ vault, schemas }: Parts, tags: readonly TemplateTagRecord[]): PodFields {
   let merged: PodFields = {};
   for (const tag of tags.toReversed()) {
     const variables = openEnvironment(vault, tag.uid, tag.environmentVariables);
@@ -120,7 +120,7 @@ function fieldsOfTags({ vault, schemas }: Parts, tags: readonly TemplateTagRecor
 }
 
 /** `above` wins. An image takes the place of a template of the program, and the other way round. */
-function mergeFields(below: PodFields, above: PodFields): PodFields {
+export function mergeFields(below: PodFields, above: PodFields): PodFields {
   const { image, template, ...others } = below;
   const isRunSaid = (above.image ?? '') !== '' || (above.template ?? '') !== '';
   const merged: Record<string, unknown> = {
@@ -143,7 +143,8 @@ function mergeEntries(below: object | undefined, above: object | undefined): obj
   return Object.fromEntries(Object.entries({ ...below, ...above }).filter(([, value]) => value !== null));
 }
 
-function overridden(base: PodFields, overrides: TemplateOverrides | null, problems: string[]): PodFields {
+/** With what was changed of the template; what it does not have is a problem. */
+export function overridden(base: PodFields, overrides: TemplateOverrides | null, problems: string[]): PodFields {
   if (overrides === null) return base;
   const mounts: Record<string, unknown> = { ...base.volumeMounts };
   for (const [path, change] of Object.entries(overrides.volumeMounts ?? {})) {

@@ -199,3 +199,35 @@ test('a pod is saved as a tag: with what its template added, references in place
     [expect.stringContaining('there is no secret key on which bob')],
   ]);
 });
+
+test('a restart takes the newest version of the tag on request: what the template said changes, what was written stays', async () => {
+  const first = await publish('alice', 'server', SERVER);
+  await pod('alice', 'mine', {
+    ...{ template: 'server', environment_variables: { COLOR: 'green', OWN: '1' }, resources: { mem_limit: 2_048 } },
+    networking: { admin: { port: 9001, protocol: 'tcp' } },
+  });
+  await publish('alice', 'server', {
+    ...SERVER,
+    ...{ description: 'newer', command: ['node', 'newer.js'] },
+    environment_variables: { COLOR: 'black', SPEED: 'high' },
+    networking: { default: { port: 8081 }, admin: { port: 9002, protocol: 'tcp' } },
+    resources: { mem_limit: 512, cpu_limit: 2_000 },
+  });
+  const plain = await stand.call('alice', 'GET', '/v3/pods/mine/restart');
+  expect(plain.body.result).toMatchObject({ template: `server:${first}`, command: ['node', 'server.js'] });
+  const taken = await stand.call('alice', 'GET', '/v3/pods/mine/restart?grab_latest_template_tag=true');
+  expect(taken.body.result).toMatchObject({
+    ...{ template: 'server:latest@2026-11-23-10:20:31', description: 'newer', command: ['node', 'newer.js'] },
+    networking: { default: { port: 8081 }, admin: { port: 9001 } },
+    resources: { mem_limit: 2_048, cpu_limit: 2_000 },
+  });
+  const { environment_variables: variables } = taken.body.result as { environment_variables: object };
+  expect(variables).toEqual({ COLOR: 'green', OWN: '1', SPEED: 'high' });
+  const { generation } = await stand.record('mine');
+  await stand.call('alice', 'GET', '/v3/pods/mine/restart?grab_latest_template_tag=true');
+  expect((await stand.record('mine')).generation).toBe(generation);
+  expect((await stand.call('alice', 'GET', '/v3/pods/mine/restart?grab_latest_template_tag=x')).status).toBe(400);
+  await publish('alice', 'server', { template: 'podgate/hello' });
+  const other = await stand.call('alice', 'GET', '/v3/pods/mine/restart?grab_latest_template_tag=true');
+  expect([other.status, JSON.stringify(other.body.message)]).toEqual([409, expect.stringContaining('podgate/hello')]);
+});

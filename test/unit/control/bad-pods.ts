@@ -127,7 +127,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     { volume_mounts: { data: { type: 'pvc' } } },
     'volume_mounts: pods are processes here',
   ],
-  ['null as a volume', { volume_mounts: { '/data': null } }, 'volume_mounts."/data": must be an object'],
+  ['a text as a volume', { volume_mounts: { '/data': 'x' } }, 'volume_mounts."/data": must be an object'],
   ['a volume of no type', { volume_mounts: { data: {} } }, 'volume_mounts.data.type: must be one of pvc'],
   [
     'an unknown field of a volume',
