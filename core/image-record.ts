@@ -1,6 +1,3 @@
-import type { Expected, Put } from './store.ts';
-import { ownerIndex } from './pod-put.ts';
-
 /** An entry of the allow list of images, beside those in the configuration. */
 export interface ImageRecord {
   readonly uid: string;
@@ -33,14 +30,6 @@ export function isWithinTenant(tenants: readonly string[], tenant: string): bool
 
 export function imageKey(tenant: string, image: string): string {
   return `${tenant}/${image}`;
-}
-
-export function imagePut(record: ImageRecord, expected: Expected): Put {
-  const { tenant, image, createdBy } = record;
-  return {
-    ...{ kind: 'image', key: imageKey(tenant, image), expected, value: record, tenant },
-    indexes: [ownerIndex(createdBy)],
-  };
 }
 
 /** Without tag and digest. */

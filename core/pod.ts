@@ -1,6 +1,6 @@
 import type { StoredEnvironment } from './environment.ts';
 import type { SecretMap } from './secret-map.ts';
-import type { TemplateOrigin } from './template-record.ts';
+import type { TemplateOrigin } from './template-origin.ts';
 
 /** The pod as users know it: a record with a desired and an observed state. What runs is a workload (see workloads.ts). */
 

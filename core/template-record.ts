@@ -65,21 +65,6 @@ export function tagTimestamp({ tag, createdAtMs }: Pick<TemplateTagRecord, 'tag'
   return `${tag}@${new Date(createdAtMs).toISOString().slice(0, 19).replace('T', '-')}`;
 }
 
-/** Which tag a pod was made from. */
-export interface TemplateOrigin {
-  /** `id:tag@timestamp`. */
-  readonly reference: string;
-  /** What was changed of it; null: nothing. */
-  readonly overrides: TemplateOverrides | null;
-}
-
-/** By path, and by key. */
-export interface TemplateOverrides {
-  /** Fields of a mount, in camel case. */
-  readonly volumeMounts?: Readonly<Record<string, object>>;
-  readonly secretMap?: Readonly<Record<string, string>>;
-}
-
 /** What a pod names: `id:tag@timestamp`. */
 export function tagReference(record: Pick<TemplateTagRecord, 'templateId' | 'tag' | 'createdAtMs'>): string {
   return `${record.templateId}:${tagTimestamp(record)}`;

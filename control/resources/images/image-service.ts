@@ -2,7 +2,8 @@ import type { z } from 'zod';
 
 import { compareAndSet } from '../../../core/compare-and-set.ts';
 import { PodgateError } from '../../../core/errors.ts';
-import { imageKey, imagePut, type ImageRecord, isImageOfTenant, isWithinTenant } from '../../../core/image-record.ts';
+import { imagePut } from '../../../core/image-put.ts';
+import { imageKey, type ImageRecord, isImageOfTenant, isWithinTenant } from '../../../core/image-record.ts';
 import { listAll } from '../../../core/list-all.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { addUsage, NO_USAGE, usageOfObject } from '../../../core/quota.ts';

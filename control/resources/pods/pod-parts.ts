@@ -7,33 +7,14 @@ import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { WorkloadLogs } from '../../../core/workload-logs.ts';
-import type { Resources } from '../../../core/pod.ts';
 import type { Store } from '../../../core/store.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { Vault } from '../../../core/vault.ts';
 import type { Admission } from '../../objects/quota/admission.ts';
 import type { UsageOf } from '../../objects/quota/count-usage.ts';
+import type { PodLimits } from './pod-limits.ts';
 import type { PodSchemas } from './schema.ts';
-import type { TemplateTags } from './template-fields.ts';
-
-/** Smallest and greatest value, both allowed. */
-export interface Bounds {
-  readonly minimum: number;
-  readonly maximum: number;
-}
-
-/** What users may ask for. */
-export interface PodLimits {
-  /** Millicpu. */
-  readonly cpu: Bounds;
-  /** MiB. */
-  readonly memory: Bounds;
-  /** Most GPUs. */
-  readonly gpusMaximum: number;
-  readonly defaultResources: Resources;
-  /** Shortest time to stop, in seconds. */
-  readonly minTimeToStopSeconds: number;
-}
+import type { TemplateTags } from './template-tags.ts';
 
 /** What the use cases work with. */
 export interface PodParts {

@@ -5,7 +5,7 @@ import { stanzaProblem } from '../../../core/ids.ts';
 import { parseSecretReference, SECRET_KEY } from '../../../core/placeholders.ts';
 import { WISHES } from '../../../core/pod.ts';
 import { clientCaProblem } from './client-ca.ts';
-import type { PodLimits } from './pod-parts.ts';
+import type { PodLimits } from './pod-limits.ts';
 import { asciiText } from '../../http/ascii-text.ts';
 import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
 import {

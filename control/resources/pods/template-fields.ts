@@ -1,23 +1,13 @@
 import { openEnvironment } from '../../../core/environment.ts';
 import { PodgateError } from '../../../core/errors.ts';
-import {
-  tagReference,
-  type TemplateOrigin,
-  type TemplateOverrides,
-  type TemplateTagRecord,
-} from '../../../core/template-record.ts';
+import type { TemplateOrigin, TemplateOverrides } from '../../../core/template-origin.ts';
+import { tagReference, type TemplateTagRecord } from '../../../core/template-record.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { camelFields } from '../../http/camel-fields.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import type { PodParts } from './pod-parts.ts';
 import { isImageAllowed } from './rules.ts';
 import type { PodFields, WrittenPod } from './written-pod.ts';
-
-/** What pods need of the templates of users. See TagService. */
-export interface TemplateTags {
-  chain(caller: Caller, reference: string): Promise<readonly TemplateTagRecord[] | null>;
-  read(tenant: string, reference: string): Promise<readonly TemplateTagRecord[] | null>;
-}
 
 /** Fields whose entries are merged one by one. */
 export const MAPS = ['environmentVariables', 'secretMap', 'networking', 'volumeMounts', 'resources'] as const;

@@ -1,4 +1,4 @@
-import type { PodLimits } from '../../../control/resources/pods/pod-parts.ts';
+import type { PodLimits } from '../../../control/resources/pods/pod-limits.ts';
 import type { QuotaLimits, Quotas } from '../../../core/quota.ts';
 
 export const LIMITS: PodLimits = {
