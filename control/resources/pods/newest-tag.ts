@@ -10,6 +10,7 @@ import { camelFields } from '../../http/camel-fields.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import { allowedImages } from './allowed-images.ts';
 import { mapSecrets, requireSecrets } from './map-secrets.ts';
+import { mountsBy, requireMounts } from './named-mounts.ts';
 import { definitionOf } from './pod-definition.ts';
 import { changePod, readPod } from './pod-objects.ts';
 import type { PodParts } from './pod-parts.ts';
@@ -33,6 +34,7 @@ export async function takeNewestTag(parts: PodParts, mutex: KeyedMutex, caller: 
   const spec = await newestSpec(parts, caller, record);
   if (spec === null) return;
   await requireSecrets(parts, record, spec, caller.username);
+  await requireMounts(parts, record, spec, caller.username);
   await changePod(parts, mutex, {
     ...{ caller, id: podId, needed: 'ADMIN', act: 'Restarting' },
     decide: (now) => {
@@ -72,6 +74,7 @@ async function newestSpec(parts: PodParts, caller: Caller, record: PodRecord): P
     ...ruleContext({ ...parts, imageAllowList }, record, caller.username),
     // What stays the same stays as it is stored.
     sealEnvironment: (values) => sealEnvironment(parts.vault, record.uid, values, record.spec.environmentVariables),
+    mountsBy: (mounts) => mountsBy(caller.username, mounts, record.spec.volumeMounts),
     mapSecrets: (references) =>
       mapSecrets(parts, { uid: record.uid, writer: caller.username }, references, record.spec.secretMap ?? {}),
   };

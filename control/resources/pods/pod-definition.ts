@@ -41,7 +41,7 @@ export function definitionOf({ vault, templates }: PodParts, record: PodRecord):
     arguments: spec.arguments,
     environment_variables: variablesOf(vault, record),
     secret_map: Object.fromEntries(secretMap),
-    volume_mounts: Object.fromEntries(spec.volumeMounts.map(volumeMountAnswer)),
+    volume_mounts: Object.fromEntries(spec.volumeMounts.map(mountDefinition)),
     time_to_stop_default: spec.timeToStopDefault,
     networking: Object.fromEntries(
       Object.entries(spec.networking).map(([name, stanza]) => [name, stanzaAnswer(stanza)]),
@@ -49,6 +49,12 @@ export function definitionOf({ vault, templates }: PodParts, record: PodRecord):
     ...(spec.persistentVolume ? { persistent_volume: true } : {}),
     resources: wireFields(spec.resources),
   };
+}
+
+/** Without who mounted it: that is whoever makes a pod from the definition. */
+function mountDefinition(mount: PodRecord['spec']['volumeMounts'][number]): [string, object] {
+  const [key, answer] = volumeMountAnswer(mount);
+  return [key, Object.fromEntries(Object.entries(answer).filter(([field]) => field !== 'mounted_by'))];
 }
 
 function variablesOf(vault: PodParts['vault'], { uid, podId, spec }: PodRecord): Readonly<Record<string, string>> {
