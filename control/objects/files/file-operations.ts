@@ -8,6 +8,7 @@ import { parseVolumePath } from '../../../core/volume-path.ts';
 import { parseByteRange } from '../../http/byte-range.ts';
 import { jsonList } from '../../http/json-pieces.ts';
 import type { AuthenticatedCall, BytesReply, Operation } from '../../http/operation.ts';
+import { fileTime, fileTimeText } from './file-time.ts';
 
 const ZIP_ENTRIES_MAX = 50_000;
 /**
@@ -145,7 +146,7 @@ async function fileReply(
       ...headers,
       'Accept-Ranges': 'bytes',
       'Content-Disposition': attachment(file.name),
-      'Last-Modified': new Date(file.modifiedMs).toUTCString(),
+      'Last-Modified': fileTime(file.modifiedMs).toUTCString(),
       ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${sizeBytes}` } : {}),
     },
     bytes: file.read(start, end),
@@ -175,7 +176,7 @@ async function zipReply(found: OpenedFile | OpenedDirectory, { reserve }: Authen
 async function* zipEntries(found: OpenedFile | OpenedDirectory, reserve: AuthenticatedCall['reserve']) {
   if (found.kind === 'file') {
     const { name, modifiedMs, sizeBytes } = found;
-    yield { name, lastModified: new Date(modifiedMs), input: found.read(0, sizeBytes) };
+    yield { name, lastModified: fileTime(modifiedMs), input: found.read(0, sizeBytes) };
     return;
   }
   let entries = 0;
@@ -185,7 +186,7 @@ async function* zipEntries(found: OpenedFile | OpenedDirectory, reserve: Authent
     heldBytes += ZIP_ENTRY_BYTES + 3 * path.length;
     if (entries % ZIP_RESERVE_EVERY === 0) reserve(Math.max(ZIP_LEAST_BYTES, heldBytes));
     const name = `${found.name}/${path}`;
-    const lastModified = new Date(modifiedMs);
+    const lastModified = fileTime(modifiedMs);
     yield bytes === null ? { name: `${name}/`, lastModified } : { name, lastModified, input: bytes };
   }
 }
@@ -199,7 +200,7 @@ async function* modelsOf(path: string, entries: AsyncIterable<FileEntry>): Async
       name,
       type,
       size: sizeBytes,
-      lastModified: `${new Date(modifiedMs).toISOString().slice(0, 19)}Z`,
+      lastModified: fileTimeText(modifiedMs),
       nativePermissions: permissionText(mode),
     };
   }

@@ -9,7 +9,7 @@ import { changePod, type ChangedPod, type PodChange, readPod } from './pod-objec
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { requireLevel } from '../../objects/access.ts';
 import type { PodParts } from './pod-parts.ts';
-import { specOfUpdate, specsEqual } from './rules.ts';
+import { specOfUpdate, specsEqual, TAKES_EFFECT } from './rules.ts';
 import { expandUpdate } from './template-fields.ts';
 import { ruleContext } from './rule-context.ts';
 import { POLICY_FIELDS } from './stanza-rules.ts';
@@ -17,7 +17,6 @@ import { wireName } from './wire-names.ts';
 import type { Precondition } from '../../http/if-match.ts';
 import { wishChange } from './start-stop.ts';
 import type { WrittenPod } from './written-pod.ts';
-import { TAKES_EFFECT } from './rules.ts';
 
 const EFFECTS = Object.entries(TAKES_EFFECT) as [keyof typeof TAKES_EFFECT, 'at once' | 'at start'][];
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import type { Shell } from '../../../core/shell.ts';
 import { until } from '../../support/until.ts';
 import { becomes, ensured } from '../../contract/orchestrator-harness.ts';
 import { processOptions, runProcessOrchestrator, scriptPod, SERVE, temporaryRoot } from '../spawner/process-harness.ts';
@@ -247,4 +248,45 @@ test('needs ADMIN, and is in action_logs', async () => {
   const actions = (body.result as { action_logs: readonly string[] }).action_logs.join('\n');
   expect(actions).toMatch(/'alice' uploads "noted"/);
   expect(actions).toMatch(/'alice' downloads "noted"/);
+});
+
+/** What runs in a pod is its user's: this shell prints what no `stat` does. */
+test('a pod whose programs lie ends nothing but the call, and takes no memory', async () => {
+  let taken = 0;
+  const shell: Shell = {
+    exec: async (_ref, { output, command }) => {
+      const [isList, mark = ''] = [command[2]?.includes('%Y %n') === true, command.at(-1)];
+      if (!isList) {
+        const piece = Buffer.alloc(64 * 1024, 'x');
+        for (; taken < 1_000; taken += 1) await output?.(piece);
+      }
+      const stdout = Buffer.from(`/home${mark}81a4 1 99999999999999999999 old${mark}81a4 1 -9 young`);
+      return { kind: 'ended', exit: { kind: 'code', code: 0 }, stdout, stderr: Buffer.alloc(0) };
+    },
+  };
+  const { orchestrator } = running;
+  const other = await ApiStand.start({
+    orchestrator: { logs: (...asked) => orchestrator.logs(...asked), shell, output: orchestrator.output },
+  });
+  try {
+    await other.create('alice', 'liar');
+    const downloaded = await other.call('alice', 'GET', '/v3/pods/liar/download_from_pod/x');
+    expect(downloaded).toMatchObject({
+      status: 409,
+      body: { message: expect.stringContaining('size of a file') as string },
+    });
+    expect(taken).toBeLessThan(10);
+    const listed = await other.call('alice', 'GET', '/v3/pods/liar/list_files');
+    expect(listed).toMatchObject({
+      status: 200,
+      body: {
+        result: [
+          { name: 'old', lastModified: '9999-12-31T23:59:59Z' },
+          { name: 'young', lastModified: '1970-01-01T00:00:00Z' },
+        ],
+      },
+    });
+  } finally {
+    await other.close();
+  }
 });

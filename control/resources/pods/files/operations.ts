@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { PodgateError } from '../../../../core/errors.ts';
 import { jsonList } from '../../../http/json-pieces.ts';
 import type { AuthenticatedCall, Operation, QueryParameter } from '../../../http/operation.ts';
+import { fileTimeText } from '../../../objects/files/file-time.ts';
 import { attachment, FileModel, permissionText } from '../../../objects/files/file-operations.ts';
 import type { PodService } from '../pod-service.ts';
 import { podIdOf } from '../operations.ts';
@@ -121,7 +122,7 @@ function modelOf({ name, path, mode, sizeBytes, modifiedMs }: PodFile): z.output
     name,
     type: TYPES[mode >> 12] ?? 'other',
     size: sizeBytes,
-    lastModified: `${new Date(modifiedMs).toISOString().slice(0, 19)}Z`,
+    lastModified: fileTimeText(modifiedMs),
     nativePermissions: permissionText(mode),
   };
 }

@@ -15,6 +15,8 @@ const PATH_MAX_BYTES = 4_095;
 /** Below what a gateway waits for a silent API. */
 const PLACE_DEADLINE_MS = 80_000;
 const UNSTAGE_DEADLINE_MS = 30_000;
+/** The line with a file's size. */
+const SIZE_LINE_MAX_BYTES = 20;
 export const TRANSFER_DEADLINE_MS = EXEC_DEADLINE_MAX_MS;
 
 export interface PodFile {
@@ -192,14 +194,21 @@ function parseListing(text: string, mark: string): readonly PodFile[] {
 async function parseFile(readable: ReadableStream<Uint8Array>): Promise<Omit<OpenedPodFile, 'close'>> {
   const pieces = readable.values();
   let begun: Uint8Array = new Uint8Array();
-  let end: number;
-  while ((end = begun.indexOf(0x0a)) < 0) {
+  while (!begun.includes(0x0a)) {
     const next = await pieces.next();
     if (next.done === true) throw new PodgateError('orchestrator.unavailable', { detail: 'a file without its size' });
     begun = Buffer.concat([begun, next.value]);
+    if (begun.length > SIZE_LINE_MAX_BYTES) break;
   }
-  const stated = Number(Buffer.from(begun.subarray(0, end)).toString());
-  const sizeBytes = stated === 0 ? null : stated;
+  // What runs in a pod is its user's: its `stat` may print anything, without end.
+  const line = Buffer.from(begun.subarray(0, Math.max(0, begun.indexOf(0x0a)))).toString();
+  if (!/^\d{1,15}$/.test(line)) {
+    throw new PodgateError('api.conflict', {
+      publicMessages: ['`stat` in the pod does not print the size of a file.'],
+    });
+  }
+  const end = line.length;
+  const sizeBytes = Number(line) === 0 ? null : Number(line);
   const rest = begun.subarray(end + 1);
   const bytes = async function* (): AsyncGenerator<Uint8Array> {
     let count = rest.length;
