@@ -61,7 +61,8 @@ interface FilePart {
 function readFrom(path: string, inode: number, offset: number, mostBytes: number): readonly FilePart[] {
   return withFile(path, [], (fd) => {
     const { ino, size } = fstatSync(fd);
-    const isMarked = ino === inode && offset <= size;
+    // Marks come back from clients.
+    const isMarked = ino === inode && Number.isInteger(offset) && offset >= 0 && offset <= size;
     const from = isMarked ? offset : 0;
     const buffer = Buffer.alloc(Math.min(size - from, mostBytes));
     const bytes = buffer.subarray(0, readSync(fd, buffer, 0, buffer.length, from));

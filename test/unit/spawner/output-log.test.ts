@@ -53,6 +53,15 @@ describe('what a workload prints', () => {
     expect(read(third.mark)).toMatchObject({ text: '', mark: third.mark, isAll: true });
   });
 
+  it('is read from its beginning where a mark has been made up', () => {
+    write('output.log', lines(0, 3));
+    const [inode = ''] = log.after({ mark: '', mostBytes: 1_000 }).mark.split(':');
+    for (const offset of ['-5', '0.5', '1e9', 'x', '', '1:2']) {
+      const { text } = log.after({ mark: `${inode}:${offset}`, mostBytes: 1_000 });
+      expect([offset, lines(0, 3).endsWith(text)]).toEqual([offset, true]);
+    }
+  });
+
   it('is its last whole lines, across the two files, never more than was asked for', () => {
     write('output.1.log', lines(0, 60));
     write('output.log', lines(60, 70));
