@@ -20,15 +20,15 @@ function rowOf(pod) {
 }
 
 /**
- * Calls `onEvent(name, data)` for the changes of the caller's pods, and `onOpen` whenever changes may have been missed, until
- * `signal` aborts. `onTrouble` gets what keeps the stream away, and null once it is there.
+ * Calls `onEvent(name, data)` for the events of a stream, by default the changes of the caller's pods, and `onOpen` whenever
+ * some may have been missed, until `signal` aborts. `onTrouble` gets what keeps the stream away, and null once it is there.
  */
-export async function followEvents({ onOpen, onEvent, onTrouble, signal }) {
+export async function followEvents({ path = '/v3/pods/events', onOpen, onEvent, onTrouble, signal }) {
   let lastId = null;
   while (!signal.aborted) {
     try {
       const isResumed = lastId !== null;
-      for await (const { id, event, data } of eventStream('/v3/pods/events', {
+      for await (const { id, event, data } of eventStream(path, {
         lastId,
         silenceMs: SILENCE_MS,
         signal,

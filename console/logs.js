@@ -1,18 +1,54 @@
 import { get, podPath } from '/console/api.js';
-import { html, Problem, useEffect, useLive, useMemo, useRef, useState } from '/console/ui.js';
+import { followEvents } from '/console/live.js';
+import { html, Problem, useEffect, useMemo, useRef, useState } from '/console/ui.js';
 
-const EVERY_MS = 1_500;
 const TAIL_BYTES = 256 * 1024;
 /** More would make the page slow, and nobody reads them: search first. */
 const LINES_SHOWN = 1_000;
 
-export function Logs({ podId }) {
+/** What the pod prints, as it prints it, and what was done to it, read again at each of its statuses. */
+function useLogs({ podId, status, isIdle, source }) {
+  const [logs, setLogs] = useState({ output: '', actions: '', problem: null });
+  useEffect(() => {
+    let isOver = false;
+    const take = (next) => isOver || setLogs((before) => ({ ...before, ...next }));
+    get(podPath(podId, `/logs?tail_bytes=${TAIL_BYTES}`)).then(
+      ({ logs: output, action_logs: lines }) =>
+        take({ actions: lines.join('\n'), problem: null, ...(isIdle ? { output } : {}) }),
+      (error) => take({ problem: error.message }),
+    );
+    return () => (isOver = true);
+  }, [podId, status, isIdle, source]);
+  useEffect(() => {
+    if (isIdle) return undefined;
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    let isFirst = true;
+    const take = (next) => signal.aborted || setLogs((before) => ({ ...before, ...next(before) }));
+    void followEvents({
+      path: podPath(podId, `/logs?follow=true&tail_bytes=${TAIL_BYTES}`),
+      signal,
+      onOpen: () => undefined,
+      onTrouble: (problem) => take(() => ({ problem })),
+      onEvent: (name, { text }) => {
+        if (name !== 'output') return;
+        const isTail = isFirst;
+        isFirst = false;
+        take(({ output }) => ({ output: ((isTail ? '' : output) + text).slice(-TAIL_BYTES) }));
+      },
+    });
+    return () => leaving.abort();
+  }, [podId, isIdle]);
+  return logs;
+}
+
+export function Logs({ podId, status, isIdle }) {
   const [source, setSource] = useState('output');
   const [query, setQuery] = useState('');
   const [isFollowing, setFollowing] = useState(true);
   const box = useRef(null);
-  const { value, problem } = useLive(() => get(podPath(podId, `/logs?tail_bytes=${TAIL_BYTES}`)), EVERY_MS, [podId]);
-  const text = value === null ? '' : source === 'output' ? value.logs : value.action_logs.join('\n');
+  const { output, actions, problem } = useLogs({ podId, status, isIdle, source });
+  const text = source === 'output' ? output : actions;
   const lines = useMemo(() => {
     const all = text.replace(/\n$/, '').split('\n');
     const wanted = query.toLowerCase();

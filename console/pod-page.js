@@ -92,7 +92,7 @@ export function PodPage({ podId, session }) {
     </section>
     <section aria-labelledby="logs">
       <h2 id="logs">Logs</h2>
-      <${Logs} podId=${podId} />
+      <${Logs} podId=${podId} status=${status} isIdle=${IDLE.has(status)} />
     </section>
     <section aria-labelledby="connections">
       <h2 id="connections">Connections</h2>

@@ -1,15 +1,19 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { CliError, EXIT_USAGE } from '../cli-error.ts';
+import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
 import { print, printJson } from '../output/print.ts';
 import { appendedText, lastLines } from '../pods/appended-text.ts';
 import { callForPod, podPath } from '../pods/pod.ts';
 import { chooseTarget, type TargetOptions } from '../target/choose-target.ts';
+import { eventStream } from '../target/event-stream.ts';
 import type { Target } from '../target/target.ts';
 
-const FOLLOW_EVERY_MS = 500;
+/** Of what a stream of logs begins with. */
 const FOLLOW_BYTES = 256 * 1024;
+const RETRY_MS = 1_000;
+/** One after the other, before a stream that was lost is given up. */
+const RETRIES_MAX = 10;
 
 interface Logs {
   readonly logs: string;
@@ -76,13 +80,28 @@ async function follow(
     if (json) printJson({ logs });
     else print(logs);
   };
-  let shown = (await readLogs(target, podId, '')).logs;
+  const { logs: shown } = await readLogs(target, podId, '');
   show(cut(shown));
-  for (;;) {
-    await delay(FOLLOW_EVERY_MS);
-    const { logs } = await readLogs(target, podId, `?tail_bytes=${FOLLOW_BYTES}`);
-    show(appendedText(shown, logs).text);
-    shown = logs;
+  const path = podPath(podId, `/logs?follow=true&tail_bytes=${FOLLOW_BYTES}`);
+  let lastEventId: string | null = null;
+  let isFirst = true;
+  for (let failures = 0; ; failures += 1) {
+    try {
+      for await (const { id, event, data } of eventStream(target, { path, lastEventId })) {
+        failures = 0;
+        lastEventId = id ?? lastEventId;
+        if (event !== 'output') continue;
+        const { text } = JSON.parse(data) as { readonly text: string };
+        // It begins with the end of what has been shown.
+        show(isFirst ? appendedText(shown, text).text : text);
+        isFirst = false;
+      }
+    } catch (error) {
+      const isRefused = error instanceof CliError && error.exitCode === EXIT_FAILED;
+      if (isRefused || lastEventId === null || failures >= RETRIES_MAX) throw error;
+    }
+    // It has ended after a while, or was lost: what was printed meanwhile comes behind the last event.
+    await delay(RETRY_MS);
   }
 }
 

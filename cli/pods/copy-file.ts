@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { createReadStream, createWriteStream, statSync } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
 import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { errorText } from '../../core/errors.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
-import { noResponse, openRequest, parseReply, refusalOf } from '../target/call-api.ts';
+import { openRequest, parseReply, refusalOf } from '../target/call-api.ts';
+import { responseOf, textOf } from '../target/response.ts';
 import type { Target } from '../target/target.ts';
 import { podPath } from './pod.ts';
 
@@ -106,23 +105,6 @@ async function copied(work: Promise<void>): Promise<void> {
   } catch (error) {
     throw new CliError(EXIT_FAILED, `the file was not copied: ${errorText(error)}`);
   }
-}
-
-async function responseOf(target: Target, outgoing: Awaited<ReturnType<typeof openRequest>>): Promise<IncomingMessage> {
-  try {
-    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
-    // The rest of a body that is refused may break off.
-    outgoing.on('error', () => undefined);
-    return incoming;
-  } catch (error) {
-    throw noResponse(target, error instanceof Error ? error : new Error(errorText(error)), false);
-  }
-}
-
-async function textOf(incoming: IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const piece of incoming.setEncoding('utf8') as AsyncIterable<string>) text += piece;
-  return text;
 }
 
 function isDirectory(path: string): boolean {
