@@ -83,7 +83,8 @@ export async function openChannels(
     for (let at = 0; at < bytes.length; at += FRAME_MAX_BYTES) {
       const message = Buffer.concat([Buffer.from([channel]), bytes.subarray(at, at + FRAME_MAX_BYTES)]);
       await new Promise<void>((resolve, reject) => {
-        socket.send(message, (error) => (error === undefined ? resolve() : reject(error)));
+        // Its types say undefined for none, and it is null as well.
+        socket.send(message, (error) => (error instanceof Error ? reject(error) : resolve()));
       });
     }
   }
