@@ -111,6 +111,30 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/open.ts')).openCommand(),
   },
   {
+    name: 'volumes',
+    group: 'Volumes, secrets and templates',
+    summary: 'list, create and delete volumes, and copy files to and from them',
+    load: async () => (await import('./commands/volumes.ts')).volumesCommand(),
+  },
+  {
+    name: 'snapshots',
+    group: 'Volumes, secrets and templates',
+    summary: 'list, create and delete snapshots of volumes',
+    load: async () => (await import('./commands/snapshots.ts')).snapshotsCommand(),
+  },
+  {
+    name: 'secrets',
+    group: 'Volumes, secrets and templates',
+    summary: 'list, set and delete secrets',
+    load: async () => (await import('./commands/secrets.ts')).secretsCommand(),
+  },
+  {
+    name: 'templates',
+    group: 'Volumes, secrets and templates',
+    summary: 'list templates, publish and delete your own',
+    load: async () => (await import('./commands/templates.ts')).templatesCommand(),
+  },
+  {
     name: 'login',
     group: 'Log in',
     summary: 'log in to an installation with a token; list logins',

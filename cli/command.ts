@@ -3,7 +3,14 @@ import { Command } from 'commander';
 const EXIT_CODES = '0 success, 1 failed, 2 usage error, 3 Podgate is not running or cannot be reached';
 
 /** As help lists the commands. */
-export const GROUPS = ['Pods', 'Connect', 'Log in', 'Operate this installation', 'Set up'] as const;
+export const GROUPS = [
+  'Pods',
+  'Connect',
+  'Volumes, secrets and templates',
+  'Log in',
+  'Operate this installation',
+  'Set up',
+] as const;
 
 export interface CommandEntry {
   readonly name: string;

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { errorText } from '../../core/errors.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
+import { askSecret } from '../output/ask.ts';
 import { printResult } from '../output/print.ts';
 import { callApi, refusalOf } from '../target/call-api.ts';
 import { isProfileName, readLogins, writeCa, writeLogins } from '../target/logins.ts';
@@ -140,9 +141,8 @@ async function readToken(origin: string): Promise<string> {
 }
 
 async function askForToken(origin: string): Promise<string> {
-  const { isCancel, password } = await import('@clack/prompts');
-  const answer = await password({ message: `Token for ${origin}`, output: process.stderr });
-  if (isCancel(answer)) throw new CliError(EXIT_FAILED, 'not logged in');
+  const answer = await askSecret(`Token for ${origin}`);
+  if (answer === null) throw new CliError(EXIT_FAILED, 'not logged in');
   return answer;
 }
 

@@ -1,119 +1,24 @@
-import { randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream, statSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
-import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { errorText } from '../../core/errors.ts';
-import { CliError, EXIT_FAILED } from '../cli-error.ts';
-import { openRequest, parseReply, refusalOf } from '../target/call-api.ts';
-import { responseOf, textOf } from '../target/response.ts';
+import { basename } from 'node:path';
 import type { Target } from '../target/target.ts';
+import { type CopiedFile, downloadTo, uploadTo } from '../target/transfer.ts';
 import { podPath } from './pod.ts';
 
-export interface CopiedFile {
-  readonly path: string;
-  /** Bytes. */
-  readonly size: number;
-}
-
-/** Throws CliError. `file`: of this machine. */
+/** To a pod. Throws CliError. `file`: of this machine. */
 export async function uploadFile(
   target: Target,
   podId: string,
   { file, path }: { readonly file: string; readonly path: string },
 ): Promise<CopiedFile> {
-  const { size } = fileAt(file);
-  const boundary = `podgate-${randomUUID()}`;
-  const name = basename(file).replaceAll(/["\r\n\\]/g, '_');
-  const disposition = `--${boundary}\r\ncontent-disposition: form-data; name=`;
-  const head = Buffer.from(
-    `${disposition}"dest_path"\r\n\r\n${path}\r\n${disposition}"file"; filename="${name}"\r\n` +
-      'content-type: application/octet-stream\r\n\r\n',
-  );
-  const tail = Buffer.from(`\r\n--${boundary}--\r\n`);
-  const outgoing = await openRequest(target, {
-    method: 'POST',
-    path: podPath(podId, '/upload_to_pod'),
-    headers: {
-      'content-type': `multipart/form-data; boundary=${boundary}`,
-      'content-length': String(head.length + size + tail.length),
-    },
-  });
-  const response = responseOf(target, outgoing);
-  const form = async function* (): AsyncGenerator<Buffer> {
-    yield head;
-    // No more than was announced, should it grow.
-    if (size > 0) yield* createReadStream(file, { end: size - 1 }) as AsyncIterable<Buffer>;
-    yield tail;
-  };
-  // A refusal may come before all of it is sent.
-  const sent = pipeline(Readable.from(form()), outgoing).catch((error: unknown) => {
-    outgoing.destroy(error instanceof Error ? error : new Error(errorText(error)));
-  });
-  const incoming = await response;
-  const reply = parseReply(target, incoming.statusCode ?? 0, await textOf(incoming));
-  outgoing.destroy();
-  await sent;
-  if (reply.status !== 200) throw refusalOf(target, reply);
-  return reply.result as CopiedFile;
+  const { result } = await uploadTo(target, podPath(podId, '/upload_to_pod'), { file, fields: { dest_path: path } });
+  return result as CopiedFile;
 }
 
-/** Throws CliError. `file`: of this machine, a directory of it, or `-` for the standard output. */
+/** From a pod, as downloadTo. */
 export async function downloadFile(
   target: Target,
   podId: string,
   { path, file }: { readonly path: string; readonly file: string },
 ): Promise<CopiedFile> {
-  const outgoing = await openRequest(target, {
-    method: 'GET',
-    path: podPath(podId, `/download_from_pod?path=${encodeURIComponent(path)}`),
-    headers: {},
-  });
-  const response = responseOf(target, outgoing);
-  outgoing.end();
-  const incoming = await response;
-  const { statusCode: status = 0 } = incoming;
-  if (status !== 200) throw refusalOf(target, parseReply(target, status, await textOf(incoming)));
-  let size = 0;
-  const counted = async function* (): AsyncGenerator<Buffer> {
-    for await (const piece of incoming as AsyncIterable<Buffer>) {
-      size += piece.length;
-      yield piece;
-    }
-  };
-  if (file === '-') {
-    await copied(pipeline(Readable.from(counted()), process.stdout, { end: false }));
-    return { path: file, size };
-  }
-  const to = isDirectory(file) ? join(file, basename(path)) : file;
-  // Beside it: it appears once it is complete.
-  const partial = join(dirname(to), `.podgate-${randomUUID()}`);
-  try {
-    await copied(pipeline(Readable.from(counted()), createWriteStream(partial, { flags: 'wx' })));
-    await copied(rename(partial, to));
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-  return { path: to, size };
-}
-
-async function copied(work: Promise<void>): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    throw new CliError(EXIT_FAILED, `the file was not copied: ${errorText(error)}`);
-  }
-}
-
-function isDirectory(path: string): boolean {
-  return path.endsWith('/') || statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
-}
-
-function fileAt(path: string): { readonly size: number } {
-  const found = statSync(path, { throwIfNoEntry: false });
-  if (found === undefined) throw new CliError(EXIT_FAILED, `there is no file ${path}`);
-  if (!found.isFile()) throw new CliError(EXIT_FAILED, `${path} is not a file; podgate cp copies one file at a time`);
-  return found;
+  const call = podPath(podId, `/download_from_pod?path=${encodeURIComponent(path)}`);
+  return await downloadTo(target, call, { file, name: basename(path) });
 }

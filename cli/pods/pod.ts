@@ -1,6 +1,5 @@
-import { CliError, EXIT_FAILED } from '../cli-error.ts';
-import { nearestTo } from '../output/nearest.ts';
-import { type ApiCall, callApi, callForResult, refusalOf } from '../target/call-api.ts';
+import { callForObject, type ObjectKind } from '../objects/call-for-object.ts';
+import { type ApiCall, callForResult } from '../target/call-api.ts';
 import type { Target } from '../target/target.ts';
 
 /** What the commands use of a pod as the API shows it. */
@@ -45,17 +44,11 @@ export async function listPods(target: Target): Promise<readonly Pod[]> {
   return (await callForResult(target, { method: 'GET', path: '/v3/pods' })) as readonly Pod[];
 }
 
+const PODS: ObjectKind = { noun: 'pod', collection: '/v3/pods', idField: 'pod_id' };
+
 /** `result` of a call about one pod. Throws CliError; where there is no such pod, with the name that was probably meant. */
 export async function callForPod(target: Target, podId: string, call: ApiCall): Promise<unknown> {
-  const reply = await callApi(target, call);
-  if (reply.status >= 200 && reply.status < 300 && (reply.outcome === 'success' || reply.result !== null)) {
-    return reply.result;
-  }
-  if (reply.status !== 404) throw refusalOf(target, reply);
-  const listed = await callApi(target, { method: 'GET', path: '/v3/pods' });
-  const ids = listed.status === 200 ? (listed.result as readonly Pod[]).map((pod) => pod.pod_id) : [];
-  const near = nearestTo(podId, ids);
-  throw new CliError(EXIT_FAILED, `there is no pod ${podId}${near === null ? '' : `; did you mean ${near}?`}`);
+  return await callForObject(target, PODS, podId, call);
 }
 
 /** Why a pod is in ERROR, in brackets; '' when it is not, or nobody knows. */

@@ -95,6 +95,36 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['logs', 'ticker', '--tail', '1'])).stdout).toMatch(/^tick \d+\.\n$/);
   });
 
+  it('keeps files in volumes and snapshots, secrets and templates', async () => {
+    const file = join(directory, 'may.csv');
+    writeFileSync(file, 'a,b\n');
+    expect(await podgate(['volumes', 'create', 'mydata', '--size', '100'])).toMatchObject({ code: 0 });
+    expect((await podgate(['volumes', 'put', 'mydata', file, '2026/may.csv'])).stdout).toBe(
+      'mydata: 2026/may.csv (4 bytes)\n',
+    );
+    expect((await podgate(['volumes', 'files', 'mydata', '2026'])).stdout).toMatch(/ 4 +\S+ +\/2026\/may\.csv\n$/);
+    expect((await podgate(['volumes', 'get', 'mydata', '2026/may.csv', '-'])).stdout).toBe('a,b\n');
+    expect((await podgate(['snapshots', 'create', 'before', 'mydata'])).stdout).toBe('before was made\n');
+    expect((await podgate(['volumes', 'delete', 'mydat', '--yes'])).stderr).toContain('did you mean mydata?');
+    expect((await podgate(['volumes', 'delete', 'mydata'])).stderr).toContain('use --yes');
+    expect((await podgate(['volumes', 'delete', 'mydata', '--yes'])).stdout).toBe('mydata was deleted\n');
+    const copied = await podgate(['snapshots', 'get', 'before', '2026/may.csv', directory, '--json']);
+    expect(JSON.parse(copied.stdout)).toEqual({ path: file, size: 4 });
+    expect((await podgate(['snapshots', 'delete', 'before', '--yes', '--json'])).stdout).toBe(
+      '{"snapshot_id":"before","deleted":true}\n',
+    );
+    for (const value of ['one', 'two']) {
+      expect(await podgate(['secrets', 'set', 'pass'], local, `${value}\n`)).toMatchObject({ code: 0 });
+      expect((await podgate(['secrets', 'value', 'pass'])).stdout).toBe(`${value}\n`);
+    }
+    expect(await podgate(['secrets', 'set', 'pass'], local, '')).toMatchObject({ code: 2 });
+    writeFileSync(join(directory, 'pod.json'), '{"template": "podgate/hello"}');
+    const publish = ['templates', 'publish', 'greeter:v1', join(directory, 'pod.json'), '-m', 'First.'];
+    expect((await podgate(publish)).stdout).toMatch(/^greeter:v1@/);
+    expect((await podgate(['templates', 'tags', 'greeter'])).stdout).toContain('First.');
+    expect((await podgate(['templates'])).stdout).toMatch(/^greeter/m);
+  });
+
   it('stops, starts and restarts, shares, and deletes after asking', async () => {
     expect((await podgate(['stop', 'mypg'])).stdout).toMatch(/^mypg is stopped/);
     expect((await podgate(['start', 'mypg'])).stdout).toMatch(/^mypg is ready/);

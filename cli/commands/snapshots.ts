@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import { createCommand, createSubcommand, withJson, withTarget } from '../command.ts';
+import { fileSubcommands } from '../objects/file-commands.ts';
+import {
+  deleteSubcommand,
+  listSubcommand,
+  type ObjectOptions,
+  type ShownKind,
+  textField,
+} from '../objects/object-commands.ts';
+import { printResult } from '../output/print.ts';
+import { callForResult } from '../target/call-api.ts';
+import { chooseTarget } from '../target/choose-target.ts';
+
+const SNAPSHOTS: ShownKind = {
+  noun: 'snapshot',
+  command: 'snapshots',
+  collection: '/v3/pods/snapshots',
+  idField: 'snapshot_id',
+  columns: [
+    ['SNAPSHOT', textField('snapshot_id')],
+    ['STATUS', textField('status')],
+    ['MB', textField('size')],
+    ['CREATED', textField('creation_ts')],
+    ['SCHEDULE', textField('cron')],
+    ['OF', (row) => `${textField('source_volume_id')(row)}:${textField('source_volume_path')(row)}`],
+    ['MESSAGE', textField('message')],
+  ],
+  deleted: 'with its files',
+};
+
+interface CreateOptions extends ObjectOptions {
+  readonly path: string;
+  readonly cron?: string;
+  readonly keep?: string;
+  readonly description?: string;
+}
+
+export function snapshotsCommand(): Command {
+  const create = withTarget(
+    withJson(
+      createSubcommand('create', {
+        description: 'Copies a directory or a file of a volume to a snapshot, once or on a schedule.',
+        examples: [
+          ['snapshots create before mydata', 'all of the volume'],
+          ['snapshots create nightly mydata --cron "30 3 * * *" --keep keep=7', 'every night, the newest seven'],
+        ],
+      }),
+    ),
+  )
+    .argument('<id>', 'lower-case letters and digits')
+    .argument('<volume>')
+    .option('--path <path>', 'of the volume', '/')
+    .option('--cron <schedule>', 'further ones: minute, hour, day of month, month, day of week, in UTC')
+    .option('--keep <policy>', 'of those that --cron makes: keep=N, days=N, or both with a comma')
+    .option('--description <text>')
+    .action(async (id: string, volume: string, options: CreateOptions) => {
+      const { path, cron, keep, description } = options;
+      const body = {
+        ...{ snapshot_id: id, source_volume_id: volume },
+        source_volume_path: path.startsWith('/') ? path : `/${path}`,
+        ...(cron === undefined ? {} : { cron }),
+        ...(keep === undefined ? {} : { retention_policy: keep }),
+        ...(description === undefined ? {} : { description }),
+      };
+      const call = { method: 'POST', path: SNAPSHOTS.collection, body } as const;
+      const created = (await callForResult(chooseTarget(options), call)) as { readonly status: string };
+      const isDone = created.status === 'AVAILABLE';
+      printResult(options, created, isDone ? `${id} was made\n` : `${id} is being made; see: podgate snapshots\n`);
+    });
+  const command = createCommand('snapshots', {
+    description: 'Lists, creates and deletes snapshots of volumes, and copies files from them.',
+    examples: [
+      ['snapshots', 'list'],
+      ['snapshots create before mydata', ''],
+      ['snapshots files before', ''],
+    ],
+  })
+    .addCommand(listSubcommand(SNAPSHOTS), { isDefault: true })
+    .addCommand(create);
+  for (const each of fileSubcommands(SNAPSHOTS)) command.addCommand(each);
+  return command.addCommand(deleteSubcommand(SNAPSHOTS));
+}
