@@ -129,6 +129,8 @@ export class Churn {
   async #write(method: string, path: string, body: unknown, pod: ChurnPod, { mark, wish }: Effect): Promise<void> {
     if (mark !== undefined) this.#promises.attempted(pod.podId, mark);
     if (wish !== undefined) this.#wishes.attempted(pod.podId, wish);
+    // A create may be acknowledged long after its pod has begun to answer, as when the API is paused in between.
+    const before = pod.seen();
     let reply: ApiReply;
     try {
       reply = await this.#options.api.call(method, path, body);
@@ -141,7 +143,7 @@ export class Churn {
       this.acknowledged += 1;
       if (mark !== undefined) this.#promises.acknowledged(pod.podId, mark);
       if (wish !== undefined) this.#wishes.acknowledged(pod.podId, wish);
-      if (method === 'POST') pod.isNew();
+      if (method === 'POST') pod.isNew(before);
     } else if (status >= 500) this.unanswered += 1;
     else if (status !== 404 && status !== 409) this.unexpected.push(`${method} ${path}: ${JSON.stringify(reply)}`);
   }
@@ -165,9 +167,14 @@ class ChurnPod implements Destination {
     this.host = host;
   }
 
-  /** A create was acknowledged: whatever answered before has gone for good. */
-  isNew(): void {
-    for (const uid of this.#seen) this.#past.add(uid);
+  /** All that have answered until now. */
+  seen(): readonly string[] {
+    return [...this.#seen];
+  }
+
+  /** A create was acknowledged: whatever had answered before it was sent has gone for good. */
+  isNew(before: readonly string[]): void {
+    for (const uid of before) this.#past.add(uid);
   }
 
   problem({ uid, name }: Identity): string | null {
