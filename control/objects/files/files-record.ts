@@ -1,14 +1,11 @@
 import { usageOfFiles } from '../../../core/quota.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
-import { levelOf } from '../access.ts';
 import { listPages } from '../../../core/list-all.ts';
 import type { Term } from '../../../core/leadership.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { RecordTypes, Store } from '../../../core/store.ts';
+import type { Store } from '../../../core/store.ts';
 import type { SnapshotRecord, VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
 import { DELETING_INDEX, snapshotPut, volumeKey, volumePut } from '../../../core/volume-put.ts';
-import type { Caller } from '../../auth/authenticator.ts';
-import { listShared } from '../list-shared.ts';
 import { FILES_KINDS } from '../quota/count-usage.ts';
 import { mountingPods } from './mounting-pods.ts';
 import type { ObjectKind } from '../object-kind.ts';
@@ -48,23 +45,6 @@ function notFound(noun: string, id: string): PodgateError {
   return new PodgateError('api.not-found', {
     publicMessages: [`There is no ${noun} ${JSON.stringify(id.slice(0, 128))}.`],
   });
-}
-
-/** Those on which the caller has a permission; all of the tenant for an administrator who asks for them. */
-export async function* listFilesRecords<K extends FilesKind>(
-  store: Pick<Store, 'list'>,
-  kind: K,
-  caller: Caller,
-  { all }: { readonly all: boolean },
-): AsyncGenerator<RecordTypes[K]> {
-  const pages = all
-    ? listPages(store, kind, { tenant: caller.tenant, pageSize: PAGE })
-    : listShared(store, kind, caller, { pageSize: PAGE });
-  for await (const page of pages) {
-    for (const { value } of page) {
-      if (value.deleting === null && (all || levelOf(value, caller.username) !== null)) yield value;
-    }
-  }
 }
 
 /** In MB, as responses say it. */

@@ -3,7 +3,7 @@ import { changePod, readPod } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import type { Precondition } from '../../http/if-match.ts';
 import type { PodParts } from './pod-parts.ts';
-import { requireGeneration } from './update-pod.ts';
+import { requireGeneration } from '../../objects/require-generation.ts';
 
 /**
  * Marks the pod: from now on it is invisible and without a route. The health loop removes workload and data and purges
@@ -27,7 +27,7 @@ export async function deletePod(
     needed: 'ADMIN',
     act: 'Deleting',
     decide: (record) => {
-      requireGeneration(record, options.precondition);
+      requireGeneration(options.precondition, record.generation, `Pod ${podId}`);
       const { volumes } = parts.usageOf(record);
       return {
         change: {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 
 import { PodgateError } from '../../../core/errors.ts';
+import { requireGeneration } from '../../objects/require-generation.ts';
 import { ownVolumesOf, type PodRecord, type PodSpec, type Stanza, type Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { requireSecrets } from './map-secrets.ts';
@@ -55,7 +56,7 @@ export async function updatePod(
     needed: 'USER',
     act: 'Updating',
     decide: (record) => {
-      requireGeneration(record, precondition);
+      requireGeneration(precondition, record.generation, `Pod ${podId}`);
       const ruled = specOfUpdate(written, podId, record.spec, ruleContext(parts, record, caller.username));
       if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
       requireOwnMounts(caller, record, ruled.value);
@@ -84,13 +85,6 @@ async function withTemplate(parts: PodParts, caller: Caller, podId: string, body
 
 function isIdle(overrides: WrittenPod['fields']['templateOverrides']): boolean {
   return overrides === undefined || overrides === null || Object.keys(overrides).length === 0;
-}
-
-export function requireGeneration(record: PodRecord, precondition: Precondition): void {
-  if (precondition(record.generation)) return;
-  throw new PodgateError('api.precondition-failed', {
-    publicMessages: [`Pod ${record.podId} has changed since you read it: its ETag is now "${record.generation}".`],
-  });
 }
 
 function decideUpdate(

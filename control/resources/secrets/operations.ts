@@ -20,7 +20,7 @@ export function secretOperations(secrets: SecretService): readonly Operation[] {
     generation: record.generation,
   });
   async function* answers(call: AuthenticatedCall): AsyncGenerator<z.output<typeof SecretAnswer>> {
-    for await (const page of secrets.list(call.caller, { all: call.isAdminView })) yield* page.map(secretAnswer);
+    for await (const record of secrets.list(call.caller, { all: call.isAdminView })) yield secretAnswer(record);
   }
   const shared = { tag: 'Secrets' } as const;
   return [

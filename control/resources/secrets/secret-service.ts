@@ -2,7 +2,6 @@ import type { z } from 'zod';
 
 import { PodgateError } from '../../../core/errors.ts';
 import { podKey } from '../../../core/ids.ts';
-import { listPages } from '../../../core/list-all.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { usageOfObject } from '../../../core/quota.ts';
 import { secretContext, type SecretRecord } from '../../../core/secret.ts';
@@ -12,17 +11,15 @@ import type { Vault } from '../../../core/vault.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { CamelFields } from '../../http/camel-fields.ts';
 import type { Precondition } from '../../http/if-match.ts';
-import { levelOf, readObject } from '../../objects/access.ts';
+import { readObject } from '../../objects/access.ts';
 import { changeObject, type ChangedObject, type ChangeParts } from '../../objects/change.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
 import { deleteObject } from '../../objects/delete.ts';
-import { listShared } from '../../objects/list-shared.ts';
+import { listVisible } from '../../objects/list-visible.ts';
 import type { ObjectKind } from '../../objects/object-kind.ts';
 import { createObjectPermissions, type ObjectPermissions } from '../../objects/permissions.ts';
+import { requireGeneration } from '../../objects/require-generation.ts';
 import type { NewSecret, UpdateSecret } from './schema.ts';
-
-/** Secrets read at a time. */
-const SECRETS_PAGE = 50;
 
 export type WrittenSecret = CamelFields<z.output<typeof NewSecret>>;
 export type WrittenSecretUpdate = CamelFields<Partial<z.output<typeof UpdateSecret>>>;
@@ -40,8 +37,8 @@ export interface SecretParts extends Omit<ChangeParts, 'store'> {
  */
 export interface SecretService {
   create(caller: Caller, written: WrittenSecret): Promise<SecretRecord>;
-  /** Those on which the caller has READ or more; `all`: every one of the tenant. In pages. */
-  list(caller: Caller, options: { readonly all: boolean }): AsyncIterable<readonly SecretRecord[]>;
+  /** Those on which the caller has READ or more; `all`: every one of the tenant. */
+  list(caller: Caller, options: { readonly all: boolean }): AsyncIterable<SecretRecord>;
   get(caller: Caller, secretId: string): Promise<SecretRecord>;
   /** Throws 'api.forbidden' for one that is not readable. */
   value(caller: Caller, secretId: string): Promise<string>;
@@ -90,15 +87,7 @@ export function createSecretService(parts: SecretParts): SecretService {
       return record;
     },
 
-    async *list(caller, { all }) {
-      const { tenant, username } = caller;
-      const pages = all
-        ? listPages(store, 'secret', { tenant })
-        : listShared(store, 'secret', caller, { pageSize: SECRETS_PAGE });
-      for await (const page of pages) {
-        yield page.map(({ value }) => value).filter((record) => all || levelOf(record, username) !== null);
-      }
-    },
+    list: (caller, { all }) => listVisible(store, 'secret', caller, { all }),
 
     async get(caller, id) {
       return (await readObject(kind, { caller, id, needed: 'READ', act: 'Reading' })).value;
@@ -123,7 +112,7 @@ export function createSecretService(parts: SecretParts): SecretService {
         needed: 'USER',
         act: 'Updating',
         decide: (record) => {
-          requireGeneration(record, precondition);
+          requireGeneration(precondition, record.generation, `Secret ${id}`);
           const change = changeOf(vault, record, description ?? record.description, secretValue ?? null);
           if (change === null) return { change };
           const fields = Object.keys(change).map((field) => (field === 'sealed' ? 'secret_value' : field));
@@ -138,7 +127,7 @@ export function createSecretService(parts: SecretParts): SecretService {
     async delete(caller, id, precondition) {
       const deleted = await deleteObject(kind, store, 'secret', {
         ...{ caller, id, needed: 'ADMIN', act: 'Deleting' },
-        allow: (record) => requireGeneration(record, precondition),
+        allow: (record) => requireGeneration(precondition, record.generation, `Secret ${id}`),
       });
       noteUse(caller, deleted, 'a secret was deleted');
     },
@@ -194,13 +183,6 @@ export function secretObjects(store: Pick<Store, 'get'>, log: Logger): ObjectKin
         publicMessages: [`There is no secret ${JSON.stringify(id.slice(0, 128))}.`],
       }),
   };
-}
-
-function requireGeneration({ secretId, generation }: SecretRecord, precondition: Precondition): void {
-  if (precondition(generation)) return;
-  throw new PodgateError('api.precondition-failed', {
-    publicMessages: [`Secret ${secretId} has changed since you read it: its ETag is now "${generation}".`],
-  });
 }
 
 function invalid(problem: string): PodgateError {

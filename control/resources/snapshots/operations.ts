@@ -1,27 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { z } from 'zod';
+import type { z } from 'zod';
 
 import { PodgateError } from '../../../core/errors.ts';
 import type { Store } from '../../../core/store.ts';
 import type { SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
 import { checkedBody } from '../../http/checked-body.ts';
-import { preconditionOf } from '../../http/if-match.ts';
-import { jsonList } from '../../http/json-pieces.ts';
-import type { AuthenticatedCall, JsonReply, Operation } from '../../http/operation.ts';
+import type { Operation } from '../../http/operation.ts';
 import { readObject } from '../../objects/access.ts';
-import { changeObject, type ChangeParts } from '../../objects/change.ts';
+import type { ChangeParts } from '../../objects/change.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
 import { ID_MAX_LENGTH } from '../../objects/files/fields.ts';
-import { fileOperations } from '../../objects/files/file-operations.ts';
-import {
-  listFilesRecords,
-  purgeFilesRecord,
-  sizeOf,
-  snapshotObjects,
-  volumeObjects,
-} from '../../objects/files/files-record.ts';
-import { permissionOperations } from '../../objects/permission-operations.ts';
-import { createObjectPermissions } from '../../objects/permissions.ts';
+import { purgeFilesRecord, sizeOf, snapshotObjects, volumeObjects } from '../../objects/files/files-record.ts';
+import { filesRecordOperations } from '../../objects/files/record-operations.ts';
 import type { SnapshotCopies } from './copies.ts';
 import { SCHEDULED_ID_LENGTH } from './schedule.ts';
 import { SnapshotAnswer, type SnapshotSchemas } from './schema.ts';
@@ -58,37 +48,18 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
     creation_ts: new Date(record.createdAtMs).toISOString(),
     update_ts: new Date(record.updatedAtMs).toISOString(),
   });
-  const reply = async (record: SnapshotRecord, message: string): Promise<JsonReply> => ({
-    kind: 'json',
-    message,
-    result: await answer(record),
-    generation: record.generation,
+  const common = filesRecordOperations({
+    ...parts,
+    name: 'snapshot',
+    kind,
+    result: SnapshotAnswer,
+    answer,
+    deletionNote: ' Those that its schedule has made stay.',
+    stopWork: (key) => copies.cancel(key),
   });
-  const idOf = ({ params }: AuthenticatedCall): string => params['snapshot_id'] ?? '';
-  const read = async (call: AuthenticatedCall, needed: 'READ' | 'USER', act: string): Promise<SnapshotRecord> =>
-    (await readObject(kind, { caller: call.caller, id: idOf(call), needed, act })).value;
-  async function* answers(call: AuthenticatedCall): AsyncGenerator<z.output<typeof SnapshotAnswer>> {
-    for await (const record of listFilesRecords(store, 'snapshot', call.caller, { all: call.isAdminView })) {
-      yield await answer(record);
-    }
-  }
 
   return [
-    {
-      ...shared,
-      access: 'token',
-      operationId: 'list_snapshots',
-      methods: ['get'],
-      path: '/pods/snapshots',
-      summary: 'The snapshots on which you have READ or more; with X-Pods-Admin, all of the tenant.',
-      headers: ['X-Pods-Admin'],
-      result: z.array(SnapshotAnswer),
-      handle: async (call) => ({
-        kind: 'json-pieces',
-        message: 'Snapshots retrieved successfully.',
-        pieces: jsonList(answers(call)),
-      }),
-    },
+    common.list,
     {
       ...shared,
       access: 'token',
@@ -136,24 +107,16 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
         ]);
         over.abort();
         const made = await kind.get(key);
-        if (made?.value.uid !== record.uid) return await reply(record, 'Snapshot created successfully.');
+        if (made?.value.uid !== record.uid) return await common.reply(record, 'Snapshot created successfully.');
         if (made.value.status === 'ERROR') {
           await store.commit({ puts: [kind.put({ ...made.value, deleting: {} }, made.revision)] });
           await purgeFilesRecord(parts, 'snapshot', key);
           throw new PodgateError('api.invalid', { publicMessages: [made.value.message] });
         }
-        return await reply(made.value, 'Snapshot created successfully.');
+        return await common.reply(made.value, 'Snapshot created successfully.');
       },
     },
-    {
-      ...shared,
-      access: 'token',
-      operationId: 'get_snapshot',
-      methods: ['get'],
-      path: '/pods/snapshots/{snapshot_id}',
-      summary: 'A snapshot. READ.',
-      handle: async (call) => await reply(await read(call, 'READ', 'Reading'), 'Snapshot retrieved successfully.'),
-    },
+    common.get,
     {
       ...shared,
       access: 'token',
@@ -166,69 +129,24 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
       body: schemas.UpdateSnapshot,
       handle: async (call) => {
         const written = checkedBody(schemas.UpdateSnapshot, call.body);
-        const precondition = preconditionOf(call.ifMatch);
-        const { record, isChanged } = await changeObject(kind, parts, {
-          caller: call.caller,
-          id: idOf(call),
-          needed: 'USER',
-          act: 'Updating',
-          decide: (before) => {
-            requireGeneration(precondition, before.generation);
-            const after = {
-              description: written.description ?? before.description,
-              sizeLimit: written.sizeLimit ?? before.sizeLimit,
-              cron: written.cron ?? before.cron,
-              retentionPolicy: written.retentionPolicy ?? before.retentionPolicy,
-            };
-            requireRoomForTime(before.snapshotId, after.cron);
-            const fields = ['description', 'sizeLimit', 'cron', 'retentionPolicy'] as const;
-            if (fields.every((field) => before[field] === after[field])) return { change: null };
-            // A new schedule has no past.
-            const served = after.cron === before.cron ? {} : { servedUntilMs: clock.now() };
-            return { change: { ...after, ...served, generation: before.generation + 1 } };
-          },
+        return await common.update(call, (before) => {
+          const after = {
+            description: written.description ?? before.description,
+            sizeLimit: written.sizeLimit ?? before.sizeLimit,
+            cron: written.cron ?? before.cron,
+            retentionPolicy: written.retentionPolicy ?? before.retentionPolicy,
+          };
+          requireRoomForTime(before.snapshotId, after.cron);
+          const fields = ['description', 'sizeLimit', 'cron', 'retentionPolicy'] as const;
+          if (fields.every((field) => before[field] === after[field])) return null;
+          // A new schedule has no past.
+          const served = after.cron === before.cron ? {} : { servedUntilMs: clock.now() };
+          return { ...after, ...served, generation: before.generation + 1 };
         });
-        if (isChanged) return await reply(record, 'Snapshot updated successfully.');
-        const message = 'Incoming data made no changes to snapshot. Is incoming data equal to current data?';
-        return { ...(await reply(record, message)), outcome: 'error' };
       },
     },
-    {
-      ...shared,
-      access: 'token',
-      operationId: 'delete_snapshot',
-      methods: ['delete'],
-      path: '/pods/snapshots/{snapshot_id}',
-      summary: 'Deletes a snapshot with its files. ADMIN. Those that its schedule has made stay.',
-      headers: ['If-Match'],
-      result: z.string(),
-      handle: async (call) => {
-        const precondition = preconditionOf(call.ifMatch);
-        const { record } = await changeObject(kind, parts, {
-          caller: call.caller,
-          id: idOf(call),
-          needed: 'ADMIN',
-          act: 'Deleting',
-          decide: (before) => {
-            requireGeneration(precondition, before.generation);
-            return { change: { deleting: {} } };
-          },
-        });
-        const key = kind.keyOf(record.tenant, record.snapshotId);
-        await copies.cancel(key);
-        await purgeFilesRecord(parts, 'snapshot', key);
-        return { kind: 'json', message: 'Snapshot successfully deleted.', result: '' };
-      },
-    },
-    ...fileOperations({
-      noun: 'snapshot',
-      files,
-      refOf: async (call, needed, act) => {
-        const { value } = await readObject(kind, { caller: call.caller, id: idOf(call), needed, act });
-        return { kind: 'snapshot', uid: value.uid };
-      },
-    }),
-    ...permissionOperations('snapshot', createObjectPermissions(kind, parts), '/pods'),
+    common.remove,
+    ...common.others,
   ];
 }
 
@@ -238,12 +156,5 @@ function requireRoomForTime(snapshotId: string, cron: string): void {
   if (cron === '' || snapshotId.length <= most) return;
   throw new PodgateError('api.invalid', {
     publicMessages: [`cron: a snapshot with a schedule has a name of at most ${most} characters`],
-  });
-}
-
-function requireGeneration(precondition: (generation: number) => boolean, generation: number): void {
-  if (precondition(generation)) return;
-  throw new PodgateError('api.precondition-failed', {
-    publicMessages: ['The snapshot has changed since you read it.'],
   });
 }

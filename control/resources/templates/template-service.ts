@@ -10,11 +10,12 @@ import { basedOnIndex, templateKey, tagReference, type TemplateRecord } from '..
 import type { Caller } from '../../auth/authenticator.ts';
 import type { CamelFields } from '../../http/camel-fields.ts';
 import type { Precondition } from '../../http/if-match.ts';
-import { levelOf, readObject } from '../../objects/access.ts';
+import { readObject } from '../../objects/access.ts';
 import { changeObject, type ChangedObject, type ChangeParts } from '../../objects/change.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
-import { listShared } from '../../objects/list-shared.ts';
+import { listVisible } from '../../objects/list-visible.ts';
 import { createObjectPermissions, type ObjectPermissions } from '../../objects/permissions.ts';
+import { requireGeneration } from '../../objects/require-generation.ts';
 import type { NewTemplate, UpdateTemplate } from './schema.ts';
 import { templateObjects } from './template-objects.ts';
 
@@ -96,17 +97,7 @@ export function createTemplateService(parts: TemplateParts): TemplateService {
       return record;
     },
 
-    async *list(caller, { all }) {
-      const { tenant, username } = caller;
-      const pages = all
-        ? listPages(store, 'template', { tenant, pageSize: PAGE })
-        : listShared(store, 'template', caller, { pageSize: PAGE });
-      for await (const page of pages) {
-        for (const { value } of page) {
-          if (value.deleting === null && (all || levelOf(value, username) !== null)) yield value;
-        }
-      }
-    },
+    list: (caller, { all }) => listVisible(store, 'template', caller, { all }),
 
     async get(caller, id) {
       const template = catalog.find(id);
@@ -120,7 +111,7 @@ export function createTemplateService(parts: TemplateParts): TemplateService {
       return await changeObject(kind, parts, {
         ...{ caller, id, needed: 'USER', act: 'Updating' },
         decide: (record) => {
-          requireGeneration(record, precondition);
+          requireGeneration(precondition, record.generation, `Template ${id}`);
           const change = {
             description: written.description ?? record.description,
             metatags: written.metatags ?? record.metatags,
@@ -142,7 +133,7 @@ export function createTemplateService(parts: TemplateParts): TemplateService {
       await changeObject(kind, parts, {
         ...{ caller, id, needed: 'ADMIN', act: 'Deleting' },
         decide: (record) => {
-          requireGeneration(record, precondition);
+          requireGeneration(precondition, record.generation, `Template ${id}`);
           return { change: { deleting: {} }, log: `'${caller.username}' deleted template` };
         },
       });
@@ -201,11 +192,4 @@ async function requireNoDependents(store: Store, { tenant, templateId }: Templat
       }
     }
   }
-}
-
-function requireGeneration({ templateId, generation }: TemplateRecord, precondition: Precondition): void {
-  if (precondition(generation)) return;
-  throw new PodgateError('api.precondition-failed', {
-    publicMessages: [`Template ${templateId} has changed since you read it: its ETag is now "${generation}".`],
-  });
 }

@@ -1,18 +1,13 @@
 import { z } from 'zod';
 
-import { PodgateError } from '../../../core/errors.ts';
 import type { VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
-import { checkFields } from '../../http/field-checks.ts';
-import { preconditionOf } from '../../http/if-match.ts';
-import { jsonList } from '../../http/json-pieces.ts';
-import type { AuthenticatedCall, JsonReply, Operation } from '../../http/operation.ts';
-import { readObject } from '../../objects/access.ts';
-import { changeObject, type ChangeParts } from '../../objects/change.ts';
+import { checkedBody } from '../../http/checked-body.ts';
+import type { Operation } from '../../http/operation.ts';
+import type { ChangeParts } from '../../objects/change.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
-import { fileOperations, requireBelowRoot } from '../../objects/files/file-operations.ts';
-import { listFilesRecords, purgeFilesRecord, sizeOf, volumeObjects } from '../../objects/files/files-record.ts';
-import { permissionOperations } from '../../objects/permission-operations.ts';
-import { createObjectPermissions } from '../../objects/permissions.ts';
+import { requireBelowRoot } from '../../objects/files/file-operations.ts';
+import { purgeFilesRecord, sizeOf, volumeObjects } from '../../objects/files/files-record.ts';
+import { filesRecordOperations } from '../../objects/files/record-operations.ts';
 import type { Store } from '../../../core/store.ts';
 import { VolumeAnswer, type VolumeSchemas } from './schema.ts';
 
@@ -46,37 +41,10 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
     creation_ts: new Date(record.createdAtMs).toISOString(),
     update_ts: new Date(record.updatedAtMs).toISOString(),
   });
-  const reply = async (record: VolumeRecord, message: string): Promise<JsonReply> => ({
-    kind: 'json',
-    message,
-    result: await answer(record),
-    generation: record.generation,
-  });
-  const idOf = ({ params }: AuthenticatedCall): string => params['volume_id'] ?? '';
-  const read = async (call: AuthenticatedCall, needed: 'READ' | 'USER', act: string): Promise<VolumeRecord> =>
-    (await readObject(kind, { caller: call.caller, id: idOf(call), needed, act })).value;
-  async function* answers(call: AuthenticatedCall): AsyncGenerator<z.output<typeof VolumeAnswer>> {
-    for await (const record of listFilesRecords(store, 'volume', call.caller, { all: call.isAdminView })) {
-      yield await answer(record);
-    }
-  }
+  const common = filesRecordOperations({ ...parts, name: 'volume', kind, result: VolumeAnswer, answer });
 
   return [
-    {
-      ...shared,
-      access: 'token',
-      operationId: 'list_volumes',
-      methods: ['get'],
-      path: '/pods/volumes',
-      summary: 'The volumes on which you have READ or more; with X-Pods-Admin, all of the tenant.',
-      headers: ['X-Pods-Admin'],
-      result: z.array(VolumeAnswer),
-      handle: async (call) => ({
-        kind: 'json-pieces',
-        message: 'Volumes retrieved successfully.',
-        pieces: jsonList(answers(call)),
-      }),
-    },
+    common.list,
     {
       ...shared,
       access: 'token',
@@ -86,11 +54,7 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
       summary: 'Creates a volume, of which you become ADMIN.',
       body: schemas.NewVolume,
       handle: async ({ caller, body }) => {
-        const { values, problems } = checkFields(schemas.NewVolume, body);
-        const { volume_id: volumeId, description, size_limit: sizeLimit } = values;
-        if (problems.length > 0 || volumeId === undefined || description === undefined || sizeLimit === undefined) {
-          throw new PodgateError('api.invalid', { publicMessages: problems });
-        }
+        const { volumeId, description, sizeLimit } = checkedBody(schemas.NewVolume, body);
         const nowMs = clock.now();
         const record: VolumeRecord = {
           uid: parts.newUid(),
@@ -107,18 +71,10 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
         // One whose deletion was interrupted is finished first.
         await purgeFilesRecord(parts, 'volume', kind.keyOf(caller.tenant, volumeId));
         await createWithinQuota(kind, parts, record);
-        return await reply(record, 'Volume created successfully.');
+        return await common.reply(record, 'Volume created successfully.');
       },
     },
-    {
-      ...shared,
-      access: 'token',
-      operationId: 'get_volume',
-      methods: ['get'],
-      path: '/pods/volumes/{volume_id}',
-      summary: 'A volume. READ.',
-      handle: async (call) => await reply(await read(call, 'READ', 'Reading'), 'Volume retrieved successfully.'),
-    },
+    common.get,
     {
       ...shared,
       access: 'token',
@@ -130,52 +86,16 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
       headers: ['If-Match'],
       body: schemas.UpdateVolume,
       handle: async (call) => {
-        const { values, problems } = checkFields(schemas.UpdateVolume, call.body);
-        if (problems.length > 0) throw new PodgateError('api.invalid', { publicMessages: problems });
-        const precondition = preconditionOf(call.ifMatch);
-        const { record, isChanged } = await changeObject(kind, parts, {
-          caller: call.caller,
-          id: idOf(call),
-          needed: 'USER',
-          act: 'Updating',
-          decide: (before) => {
-            requireGeneration(precondition, before.generation);
-            const description = values.description ?? before.description;
-            const sizeLimit = values.size_limit ?? before.sizeLimit;
-            if (description === before.description && sizeLimit === before.sizeLimit) return { change: null };
-            return { change: { description, sizeLimit, generation: before.generation + 1 } };
-          },
+        const written = checkedBody(schemas.UpdateVolume, call.body);
+        return await common.update(call, (before) => {
+          const description = written.description ?? before.description;
+          const sizeLimit = written.sizeLimit ?? before.sizeLimit;
+          if (description === before.description && sizeLimit === before.sizeLimit) return null;
+          return { description, sizeLimit, generation: before.generation + 1 };
         });
-        if (isChanged) return await reply(record, 'Volume updated successfully.');
-        const message = 'Incoming data made no changes to volume. Is incoming data equal to current data?';
-        return { ...(await reply(record, message)), outcome: 'error' };
       },
     },
-    {
-      ...shared,
-      access: 'token',
-      operationId: 'delete_volume',
-      methods: ['delete'],
-      path: '/pods/volumes/{volume_id}',
-      summary: 'Deletes a volume with its files. ADMIN.',
-      headers: ['If-Match'],
-      result: z.string(),
-      handle: async (call) => {
-        const precondition = preconditionOf(call.ifMatch);
-        const { record } = await changeObject(kind, parts, {
-          caller: call.caller,
-          id: idOf(call),
-          needed: 'ADMIN',
-          act: 'Deleting',
-          decide: (before) => {
-            requireGeneration(precondition, before.generation);
-            return { change: { deleting: {} } };
-          },
-        });
-        await purgeFilesRecord(parts, 'volume', kind.keyOf(record.tenant, record.volumeId));
-        return { kind: 'json', message: 'Volume successfully deleted.', result: '' };
-      },
-    },
+    common.remove,
     {
       ...shared,
       access: 'token',
@@ -195,25 +115,12 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
       handle: async (call) => {
         const path = call.params['path'] ?? '';
         requireBelowRoot(path);
-        const { uid, sizeLimit: sizeLimitMiB } = await read(call, 'USER', 'Uploading');
+        const { uid, sizeLimit: sizeLimitMiB } = await common.read(call, 'USER', 'Uploading');
         await call.receiveFile((bytes) => files.write({ kind: 'volume', uid }, path, bytes, { sizeLimitMiB }));
         // As in Tapis, whose function returns nothing.
         return { kind: 'json', message: 'Volume file upload successful.', result: 'None' };
       },
     },
-    ...fileOperations({
-      noun: 'volume',
-      files,
-      refOf: async (call, needed, act) => {
-        const stored = await readObject(kind, { caller: call.caller, id: idOf(call), needed, act });
-        return { kind: 'volume', uid: stored.value.uid };
-      },
-    }),
-    ...permissionOperations('volume', createObjectPermissions(kind, parts), '/pods'),
+    ...common.others,
   ];
-}
-
-function requireGeneration(precondition: (generation: number) => boolean, generation: number): void {
-  if (precondition(generation)) return;
-  throw new PodgateError('api.precondition-failed', { publicMessages: ['The volume has changed since you read it.'] });
 }
