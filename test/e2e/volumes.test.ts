@@ -26,7 +26,11 @@ describe.skipIf(!walls.canMount)('volumes of pods', () => {
     expect((await program.api('POST', '/v3/pods/volumes', { volume_id: 'mydata' })).status).toBe(200);
     await program.createPod({
       ...{ pod_id: 'writer', pod_template: 'podgate/process', command: [process.execPath, '-e', SCRIPT] },
-      volume_mounts: { '/mydata': { type: 'tapisvolume', source_id: 'mydata' } },
+      volume_mounts: {
+        '/mydata': { type: 'tapisvolume', source_id: 'mydata' },
+        // Beside the directory in which Podgate, started as root, has the pods' own.
+        '/var/lib/podgate-test/data': { type: 'tapisvolume', source_id: 'mydata' },
+      },
     });
     await program.podStatus('writer', 'RUNNING');
     expect(await download('volumes/mydata/contents/starts')).toBe('started\n');

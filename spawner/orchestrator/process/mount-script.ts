@@ -61,7 +61,8 @@ for directory in $expanded; do
   set +f
   mount -t tmpfs -o mode=755,size=1m,nosuid,nodev tmpfs "$new$directory"
   expand "$directory"
-  case $new in "$directory"/*) umount "$new$new" ;; esac
+  # By now others are mounted below its copy.
+  case $new in "$directory"/*) umount -l "$new$new" ;; esac
   set -f
 done
 while [ "$count" -gt 0 ]; do
