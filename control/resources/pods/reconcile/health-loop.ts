@@ -18,6 +18,11 @@ import { reconcilePod, type ReconcileParts } from './reconcile-pod.ts';
 import type { StoreJudge } from '../../../store/store-judge.ts';
 
 const PASS_EVERY_MS = 3_000;
+/** A pass over many pods takes long; the pause after it is so many times as long. */
+const PAUSE_PER_PASS = 100;
+const PASS_EVERY_MOST_MS = 120_000;
+/** What a pod waits for within this time gets a timer: the next pass may come later. */
+const LOOK_AHEAD_MS = 2 * PASS_EVERY_MOST_MS;
 /** Before the first pass that succeeds, this replica serves nothing. */
 const FIRST_PASS_RETRY_MS = 500;
 const CONCURRENCY = 16;
@@ -41,6 +46,7 @@ export interface HealthLoopOptions extends ReconcileParts {
   readonly reseal: (store: Store, term: Term) => Promise<void>;
   /** What else the leader does about records. Called once in each term, with the term's store; runs until that is over. */
   readonly alsoLead?: (store: Store, term: Term) => Promise<void>;
+  /** A pause of this length after every pass, however long that took. */
   readonly passEveryMs?: number;
 }
 
@@ -75,7 +81,7 @@ interface Acting {
 
 /**
  * Level-based: any change of a record or a workload wakes its key, and a regular pass looks at all of them, so that a
- * lost event costs three seconds and nothing else. One replica acts; the others judge the store, keep their routes and
+ * lost event costs the time to the next pass and nothing else: 3 s, up to two minutes where a pass takes long. One replica acts; the others judge the store, keep their routes and
  * are ready to follow. While the store is suspect it only looks.
  */
 export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
@@ -125,8 +131,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
           if (term.isOver()) return null;
           throw error;
         });
-        // What lies further ahead than the next pass is left to it.
-        if (lookAgainMs !== null && lookAgainMs < PASS_EVERY_MS) work.addLater(key, lookAgainMs);
+        if (lookAgainMs !== null && lookAgainMs < LOOK_AHEAD_MS) work.addLater(key, lookAgainMs);
       },
       concurrency: CONCURRENCY,
       retryMs: 1_000,
@@ -163,11 +168,11 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
    * failed with the same error; the next one comes.
    */
   async function passes(signal: AbortSignal): Promise<void> {
-    const everyMs = options.passEveryMs ?? PASS_EVERY_MS;
     let lastError: string | null = null;
     while (!signal.aborted) {
       const waiting = new AbortController();
       passNow = () => waiting.abort();
+      const startedMs = clock.monotonicMs();
       try {
         await pass(signal);
         lastError = null;
@@ -177,8 +182,11 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
           log.warn({ error }, 'a pass of the health loop failed; the next ones follow');
         lastError = error;
       }
-      const pauseMs = judge.trust() === null ? Math.min(FIRST_PASS_RETRY_MS, everyMs) : everyMs;
-      await pause(pauseMs, AbortSignal.any([signal, waiting.signal]));
+      const pauseMs = options.passEveryMs ?? pauseAfterPass(clock.monotonicMs() - startedMs, lastError === null);
+      await pause(
+        judge.trust() === null ? Math.min(FIRST_PASS_RETRY_MS, pauseMs) : pauseMs,
+        AbortSignal.any([signal, waiting.signal]),
+      );
     }
   }
 
@@ -215,7 +223,10 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       const last = told.get(stored.key);
       if (last === undefined) parts.observed(stored.key, record.uid, observation);
       const isNews = last !== undefined && last !== fingerprint(observation);
-      if (isNews || planPod(record, observation, clock.now()).kind !== 'none') work.add(stored.key);
+      const step = planPod(record, observation, clock.now());
+      if (isNews || step.kind !== 'none') work.add(stored.key);
+      else if (step.lookAgainMs !== null && step.lookAgainMs < LOOK_AHEAD_MS)
+        work.addLater(stored.key, step.lookAgainMs);
     }
     for (const key of [...told.keys()]) if (!keys.has(key)) told.delete(key);
     if (term.isOver()) return true;
@@ -241,8 +252,20 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
   return {
     run,
     heldBack: () => leading()?.orphans.heldBack() ?? null,
-    confirmRemovals: (code) => leading()?.orphans.confirm(code) ?? false,
+    confirmRemovals(code) {
+      const isConfirmed = leading()?.orphans.confirm(code) ?? false;
+      if (isConfirmed) passNow();
+      return isConfirmed;
+    },
   };
+}
+
+/**
+ * So that passes take about a hundredth of the time, and what no event has told is noticed within two minutes. A failed
+ * pass says nothing about how long one takes.
+ */
+export function pauseAfterPass(passMs: number, isDone: boolean): number {
+  return isDone ? Math.min(Math.max(PASS_EVERY_MS, PAUSE_PER_PASS * passMs), PASS_EVERY_MOST_MS) : PASS_EVERY_MS;
 }
 
 function fingerprint(observation: Observation): string {
