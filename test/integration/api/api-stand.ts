@@ -27,6 +27,7 @@ import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volu
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
 import { noOutput, noShell } from '../../support/no-shell.ts';
+import { WireCheck } from '../../support/tapis/wire-check.ts';
 
 export const TENANTS = [
   { id: 'default', baseHost: 'localhost' },
@@ -68,6 +69,7 @@ export class ApiStand {
   routable: RouteFeed['waitRoutable'] = async () => ({ kind: 'routable' });
   connections: PodConnectionsReader['read'] = async () => ({ replicas: [], missing: [] });
   readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
+  readonly #wireCheck: WireCheck;
   readonly #tokens = new Map<string, string>();
 
   private constructor(directory: string, key: TokenKey, { quotas = quotasOf({ pods: 20 }), ...change }: StandChange) {
@@ -123,6 +125,7 @@ export class ApiStand {
     });
     this.server = createServer(this.api.serverOptions, this.api.listenerFor('control-port'));
     this.server.on('clientError', answerClientError('1.2.3'));
+    this.#wireCheck = new WireCheck(this.server);
   }
 
   static async start(change: StandChange = {}): Promise<ApiStand> {
@@ -132,11 +135,14 @@ export class ApiStand {
     return stand;
   }
 
+  /** Throws when what went over the wire differs from the documents of Tapis in another way than is intended. */
   async close(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
     this.database.close();
     rmSync(this.directory, { recursive: true, force: true });
+    const differences = this.#wireCheck.unintended;
+    if (differences.length > 0) throw new Error(`differs from the documents of Tapis:\n${differences.join('\n')}`);
   }
 
   get port(): number {
