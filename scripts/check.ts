@@ -22,6 +22,23 @@ interface Count {
 const ENVIRONMENT: NodeJS.ProcessEnv = { ...process.env, PATH: `${BIN}:${process.env['PATH'] ?? ''}`, NO_COLOR: '1' };
 delete ENVIRONMENT['PODGATE_TEST_REQUIRE_ALL'];
 
+const USAGE = `npm test [-- COMMAND...]
+
+Checks types, lint, format and dependency direction, then runs the tests of each project: ${PROJECTS.join(', ')}.
+Each COMMAND is a shell command line that is run after them and counts as one check, as .ci/run does with its trials.
+The last line is "N passed, N failed". Exit code: 0 when nothing failed, 1 otherwise, 2 for an unknown option.
+With PODGATE_TEST_REQUIRE_ALL=1, a skipped test is a failure.
+One test file: npx vitest run --project integration test/integration/api/pods.test.ts (see CONTRIBUTING.md).
+`;
+
+const extras = process.argv.slice(2);
+const option = extras.find((word) => word.startsWith('-'));
+if (option !== undefined) {
+  const isHelp = option === '--help' || option === '-h';
+  (isHelp ? process.stdout : process.stderr).write(isHelp ? USAGE : `Unknown option ${option}.\n\n${USAGE}`);
+  process.exit(isHelp ? 0 : 2);
+}
+
 const total: Count = { passed: 0, failed: 0 };
 
 await check('types', 'tsc', ['--noEmit']);
@@ -30,7 +47,7 @@ await check('format', 'prettier', ['--check', '--log-level', 'warn', '.']);
 await check('dependency direction', 'npm', ['run', '--silent', 'dependency-direction']);
 for (const project of PROJECTS) await runTests(project);
 // Further programs that end with 0 when all is well, such as `.ci/run` asks for: one command line each.
-for (const extra of process.argv.slice(2)) await check(extra, '/bin/sh', ['-c', extra], true);
+for (const extra of extras) await check(extra, '/bin/sh', ['-c', extra], true);
 
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
