@@ -14,6 +14,9 @@ import { createCounters } from '../proxy/telemetry/counters.ts';
 import { createTelemetry, type LineSink } from '../proxy/telemetry/telemetry.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { machine } from './measure.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const requests = Number(process.argv[2] ?? 100_000);
 const ROUNDS = 5;

@@ -1,3 +1,9 @@
+/**
+ * How long a CancelRequest's connection stays open, for keys that are known and keys that are not, and how well one can
+ * be told from the other by that: the best threshold on the time of one cancel.
+ *
+ * usage: node bench/cancel.ts HOST PORT CA_FILE USER PASSWORD [CANCELS]     (a Postgres pod of a running Podgate)
+ */
 import { createConnection } from 'node:net';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -6,13 +12,10 @@ import pg from 'pg';
 import { CANCEL_TAKES_MS } from '../proxy/protocols/postgres/cancel/cancellation.ts';
 import { cancelRequest } from '../proxy/protocols/postgres/cancel/cancel-request.ts';
 import { machine, quantiles, show } from './measure.ts';
+import { helpIfAsked } from '../scripts/help.ts';
 
-/**
- * How long a CancelRequest's connection stays open, for keys that are known and keys that are not, and how well one can
- * be told from the other by that: the best threshold on the time of one cancel.
- *
- * usage: node bench/cancel.ts HOST PORT CA_FILE USER PASSWORD [CANCELS]     (a Postgres pod of a running Podgate)
- */
+helpIfAsked(import.meta.filename);
+
 const [host = '', port = '', caFile = '', user = '', password = '', cancels = '1000'] = process.argv.slice(2);
 
 /** Each with its own limit on unknown keys. */

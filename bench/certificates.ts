@@ -10,6 +10,9 @@ import { TlsTerminator } from '../proxy/tls/tls-terminator.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { createTestAuthority } from '../test/support/test-authority.ts';
 import { machine } from './measure.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const NAMES = Number(process.argv[2] ?? 100_000);
 const CERTIFICATES = Number(process.argv[3] ?? 10_000);

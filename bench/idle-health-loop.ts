@@ -18,6 +18,9 @@ import { podKey } from '../core/ids.ts';
 import { podPut } from '../core/pod-put.ts';
 import { podRecord } from '../test/support/pod-records.ts';
 import { silentLog } from '../test/support/silent-log.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const [pods = 100_000, seconds = 180] = process.argv.slice(2).map(Number);
 const BATCH = 500;

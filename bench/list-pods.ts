@@ -7,6 +7,9 @@ import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { podPut } from '../core/pod-put.ts';
 import { quotasOf } from '../test/unit/control/limits.ts';
 import { ApiStand } from '../test/integration/api/api-stand.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const [pods = 10_000, calls = 300] = process.argv.slice(2).map(Number);
 const BATCH = 500;

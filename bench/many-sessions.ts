@@ -14,6 +14,9 @@ import { Program } from '../test/support/program.ts';
 import { until } from '../test/support/until.ts';
 import { machine, quantiles, show } from './measure.ts';
 import { residentKib } from './peers/processes.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const sessions = Number(process.argv[2] ?? 10_000);
 const halfOpen = Number(process.argv[3] ?? 10_000);

@@ -7,6 +7,9 @@ import { request } from 'node:https';
 import { Program } from '../test/support/program.ts';
 import { until } from '../test/support/until.ts';
 import { machine, quantiles, show } from './measure.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const COUNT = Number(process.argv[2] ?? 100);
 const LISTENER =

@@ -20,6 +20,9 @@ import { silentLog } from '../test/support/silent-log.ts';
 import { until } from '../test/support/until.ts';
 import { machine, quantiles, show } from './measure.ts';
 import { ServedCertificates } from '../control/workers/served-certificates.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const [first, second] = process.argv.slice(2);

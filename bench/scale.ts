@@ -8,6 +8,9 @@
 import { machine } from './measure.ts';
 import { measurePods } from './scale/pods.ts';
 import { measureRoutes } from './scale/routes.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const [what, count, replicas] = process.argv.slice(2);
 console.log(machine());

@@ -13,6 +13,9 @@ import { podRecord } from '../test/support/pod-records.ts';
 import { RedisServer } from '../test/support/redis-server.ts';
 import { silentLog } from '../test/support/silent-log.ts';
 import { machine, quantiles } from './measure.ts';
+import { helpIfAsked } from '../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
 const commits = Number(process.argv[2] ?? 2_000);

@@ -6,6 +6,9 @@
  */
 import { join } from 'node:path';
 import { launch } from 'puppeteer-core';
+import { helpIfAsked } from './help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const [link, podId] = process.argv.slice(2);
 if (link === undefined || podId === undefined) {

@@ -8,6 +8,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { NEO4J_VERSION } from './setup/cache.mjs';
+import { helpIfAsked } from './help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const LIST = join(import.meta.dirname, '..', 'spawner/orchestrator/process/recipes/neo4j/neo4j-files.txt');
 

@@ -1,3 +1,4 @@
+// node test/image/build-and-run.ts
 // Builds the two images of the Dockerfile and runs them as a cluster would: as a user without rights, on a root that
 // cannot be written to. Everything it needs it makes here; see container-engine.ts and base-images.ts.
 import { join } from 'node:path';
@@ -6,6 +7,9 @@ import { isOnPath } from '../../scripts/setup/run-command.mjs';
 import { BUILD, makeBaseImages } from './base-images.ts';
 import { startContainerEngine } from './container-engine.ts';
 import { checkEmbedded, checkFiles, checkRun, checkSize } from './image-checks.ts';
+import { helpIfAsked } from '../../scripts/help.ts';
+
+helpIfAsked(import.meta.filename);
 
 const ROOT = join(import.meta.dirname, '../..');
 const BUILD_MS = 600_000;
