@@ -59,6 +59,11 @@ export const ERRORS = {
   'api.conflict': { fault: 'client', retryable: true, message: 'It already exists, or was modified concurrently.' },
   'api.precondition-failed': { fault: 'client', retryable: false, message: 'The pod has changed since you read it.' },
   'api.unsupported-media-type': { fault: 'client', retryable: false, message: 'The body must be JSON.' },
+  'api.upgrade-required': {
+    fault: 'client',
+    retryable: false,
+    message: 'This path serves WebSockets only: connect with a WebSocket client (version 13).',
+  },
   'api.too-large': { fault: 'client', retryable: false, message: 'The body is too large.' },
   'api.range': { fault: 'client', retryable: false, message: 'The file has no bytes in this range.' },
   'api.timeout': { fault: 'client', retryable: true, message: 'The body did not arrive in time.' },

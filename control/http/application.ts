@@ -1,4 +1,5 @@
-import type { RequestListener, ServerOptions } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerOptions } from 'node:http';
+import type { Duplex } from 'node:stream';
 
 import Router from '@koa/router';
 import Koa from 'koa';
@@ -20,6 +21,7 @@ import { bySpecificity, routerPath } from './path-patterns.ts';
 import { serve } from './serve.ts';
 import { serverOptionsFor } from './server-options.ts';
 import type { SessionReader } from './session-reader.ts';
+import { isWebSocketRequest, Upgrades } from './upgrade.ts';
 
 const DEFAULT_FAILED_LOGINS: RateLimit = { perMinute: 120, burst: 120 };
 /** A client that is refused again and again leaves a line every two seconds. */
@@ -49,6 +51,8 @@ export interface ApplicationOptions {
   readonly log: Logger;
 }
 
+type UpgradeListener = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+
 /** What the application knows of itself. */
 export interface ApplicationNumbers {
   /** In progress. */
@@ -61,11 +65,19 @@ export interface ApplicationNumbers {
   readonly refused: Readonly<Record<string, number>>;
   /** Clients disconnected so far because they took their response too slowly. */
   readonly slowReaders: number;
+  /** Connections that have become WebSockets and are open. */
+  readonly webSockets: number;
 }
 
 export interface Application {
   /** For a server made with `serverOptions`; its 'clientError' is answerClientError's. */
   readonly listenerFor: (listener: Listener) => RequestListener;
+  readonly upgrades: {
+    /** For the event 'upgrade' of a server made with `serverOptions`, which destroys such connections otherwise. */
+    readonly listenerFor: (listener: Listener) => UpgradeListener;
+    /** Ends the connections that have become WebSockets: their server does not know them any more. */
+    readonly close: () => void;
+  };
   readonly serverOptions: ServerOptions;
   readonly numbers: () => ApplicationNumbers;
 }
@@ -74,8 +86,9 @@ export interface Application {
 export function createApplication(operations: readonly Operation[], options: ApplicationOptions): Application {
   const { authenticator, log, version, controlHosts, monotonicMs } = options;
   const defaults = options.operationLimits ?? DEFAULT_OPERATION_LIMITS;
+  const upgrades = new Upgrades();
   const serving = {
-    ...{ authenticator, limits: defaults, version },
+    ...{ authenticator, limits: defaults, version, upgrades },
     ...(options.sessions === undefined ? {} : { sessions: options.sessions }),
   };
   const router = new Router({ sensitive: true });
@@ -92,29 +105,42 @@ export function createApplication(operations: readonly Operation[], options: App
     failedLogins: new RatePerAddress(options.failedLogins ?? DEFAULT_FAILED_LOGINS),
     logLines: new RatePerAddress(REFUSED_LOG_LINES),
   };
+  const handlers = new Map<Listener, RequestListener>();
+  const handlerFor = (listener: Listener): RequestListener => {
+    const made = handlers.get(listener);
+    if (made !== undefined) return made;
+    const app = new Koa();
+    if (options.cors !== undefined && options.cors !== null) app.use(corsFor(options.cors));
+    app.use(exchange({ ...shared, listener }));
+    if (options.pages !== undefined) app.use(servePages(options.pages));
+    app.use(reservedPaths(operations, options.reserved));
+    app.use(router.routes());
+    app.use(router.allowedMethods());
+    // What is left over is a connection that broke while the response was on its way.
+    app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'an answer could not be delivered'));
+    const handle = app.callback();
+    const handler: RequestListener = (request, response) => void handle(request, response);
+    handlers.set(listener, handler);
+    return handler;
+  };
   return {
-    listenerFor: (listener) => {
-      const app = new Koa();
-      if (options.cors !== undefined && options.cors !== null) app.use(corsFor(options.cors));
-      app.use(exchange({ ...shared, listener }));
-      if (options.pages !== undefined) app.use(servePages(options.pages));
-      app.use(reservedPaths(operations, options.reserved));
-      app.use(router.routes());
-      app.use(router.allowedMethods());
-      // What is left over is a connection that broke while the response was on its way.
-      app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'an answer could not be delivered'));
-      const handle = app.callback();
-      return (request, response) => {
-        void handle(request, response);
-      };
+    listenerFor: handlerFor,
+    upgrades: {
+      listenerFor: (listener) => upgrades.listener(handlerFor(listener)),
+      close: () => upgrades.close(),
     },
-    serverOptions: serverOptionsFor(operations.map(({ limits }) => ({ ...defaults, ...limits }))),
+    serverOptions: {
+      ...serverOptionsFor(operations.map(({ limits }) => ({ ...defaults, ...limits }))),
+      // Others are answered as if they had not asked for another protocol.
+      shouldUpgradeCallback: isWebSocketRequest,
+    },
     numbers: () => ({
       calls: admission.calls,
       bytes: admission.bytes,
       waiting: turns.waiting,
       refused: admission.refused(),
       slowReaders: slowReaders.disconnected,
+      webSockets: upgrades.count,
     }),
   };
 }

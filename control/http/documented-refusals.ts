@@ -21,6 +21,7 @@ export function documentedRefusals(operation: Operation): readonly number[] {
     add('api.unsupported-media-type', 'api.too-large', 'api.timeout');
   }
   if (operation.headers?.includes('Range') === true) add('api.range');
+  if (operation.subprotocol !== undefined) add('api.upgrade-required', 'api.conflict');
   if (operation.methods.some((method) => method !== 'get')) add('api.conflict');
   if (operation.headers?.includes('If-Match') === true) add('api.precondition-failed');
   return [...new Set([...codes].map((code) => HTTP_STATUS[code]))].sort((a, b) => a - b);
@@ -38,6 +39,7 @@ export const REFUSAL_DESCRIPTIONS: Readonly<Record<number, string>> = {
   413: 'The body is too large, or there is no room for it.',
   415: 'The body has the wrong media type.',
   416: 'The object has no bytes in that range.',
+  426: 'The request does not ask for a WebSocket.',
   421: 'This port does not serve that host name.',
   429: 'Too many requests. Try again after Retry-After.',
   503: 'Overloaded, or the store or the orchestrator does not respond. Try again after Retry-After.',

@@ -102,7 +102,9 @@ export function exchange(options: ExchangeOptions): Middleware {
       if (call !== UNCOUNTED) await state.turn();
       await next();
       // Nothing has answered: no operation has this path, or none with this method.
-      if (context.body === undefined || context.body === '') answerUnserved(context, version);
+      if (context.respond !== false && (context.body === undefined || context.body === '')) {
+        answerUnserved(context, version);
+      }
     } catch (error) {
       answerError(context, boundedFailure(options, remoteAddress, error));
     } finally {
@@ -211,6 +213,7 @@ function answerError(context: ParameterizedContext<ExchangeState>, thrown: unkno
   const status = httpStatusOf(errorOf(thrown).code);
   context.status = status;
   context.body = context.state.failed(thrown);
+  if (status === 426) context.set('Upgrade', 'websocket');
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');
   if (status === 503 || status === 429) context.set('Retry-After', RETRY_AFTER_SECONDS);
 }

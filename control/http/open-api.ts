@@ -31,8 +31,8 @@ export function openApiOf(
   for (const [id, schema] of Object.entries(named)) registry.add(schema, { id });
   const results = new Map<string, z.ZodType>();
   for (const { operationId, result, replies } of operations) {
-    // Neither has an envelope: each event has its data as it is.
-    if (replies === 'events' || replies === 'bytes') continue;
+    // They have no envelope: each event has its data as it is.
+    if (replies !== undefined && replies !== 'json') continue;
     const id = `${pascalCase(operationId)}Response`;
     results.set(operationId, envelopeOf(result));
     registry.add(results.get(operationId) ?? result, { id });
@@ -153,21 +153,36 @@ function operationOf(operation: Operation, method: string, schemas: Schemas, nam
       ? {}
       : { requestBody: { required: true, content: { 'application/json': { schema: schemas.body, example } } } }),
     responses: responsesOf(operation, method, {
-      done:
-        operation.replies === 'events'
-          ? {
-              description: 'Events; the schema is that of their data.',
-              content: { 'text/event-stream': { schema: schemas.result } },
-            }
-          : operation.replies === 'bytes'
-            ? { description: 'The bytes.', content: { 'application/octet-stream': {}, 'application/zip': {} } }
-            : { description: 'Done.', content: json(schemas.result) },
+      done: doneOf(operation, schemas.result),
       refused: schemas.error,
       result: schemas.result,
     }),
     security: operation.access === 'open' ? [] : [{ TapisJWT: [] }, { Bearer: [] }],
   };
 }
+
+/** The response to a call that succeeds. */
+function doneOf({ replies = 'json' }: Operation, result: object): object {
+  switch (replies) {
+    case 'json':
+      return { description: 'Done.', content: json(result) };
+    case 'events':
+      return {
+        description: 'Events; the schema is that of their data.',
+        content: { 'text/event-stream': { schema: result } },
+      };
+    case 'bytes':
+      return { description: 'The bytes.', content: { 'application/octet-stream': {}, 'application/zip': {} } };
+    case 'html':
+      return { description: 'A page.', content: { 'text/html': {} } };
+    case 'redirect':
+      return { description: 'Go to Location.' };
+    case 'upgrade':
+      return { description: 'The connection is a WebSocket.' };
+  }
+}
+
+const DONE_STATUS = { json: 200, events: 200, bytes: 200, html: 200, redirect: 303, upgrade: 101 } as const;
 
 interface Contents {
   readonly done: object;
@@ -190,7 +205,7 @@ function responsesOf(operation: Operation, method: string, { done, refused, resu
   ]);
   const isCached = method === 'get' && operation.methods.length === 1 && operation.replies === undefined;
   return {
-    200: done,
+    [DONE_STATUS[operation.replies ?? 'json']]: done,
     ...(operation.headers?.includes('Range') === true ? { 206: done } : {}),
     ...(isCached ? { 304: { description: 'It is what If-None-Match names.' } } : {}),
     ...Object.fromEntries(refusals),

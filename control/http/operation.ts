@@ -116,8 +116,69 @@ export interface BytesReply {
   readonly release: () => Promise<void>;
 }
 
+export interface HtmlReply {
+  readonly kind: 'html';
+  /** Default: 200. */
+  readonly status?: number;
+  /** A whole document. It is sent with a policy that allows no script and nothing from elsewhere. */
+  readonly html: string;
+}
+
+/** Sends the client elsewhere. */
+export interface RedirectReply {
+  readonly kind: 'redirect';
+  /** 303: with GET, whatever the method was; 307 and 308: with the same method. */
+  readonly status: 302 | 303 | 307 | 308;
+  /** An absolute URL, or a path of this host. */
+  readonly location: string;
+  /** The Set-Cookie header. */
+  readonly setCookie?: string;
+}
+
+export type Message =
+  { readonly kind: 'text'; readonly text: string } | { readonly kind: 'binary'; readonly bytes: Uint8Array };
+
+export interface MessageSocket {
+  /** What the client sends, until it leaves. It waits when its messages are not taken. To be called once. */
+  messages(): AsyncIterable<Message>;
+  /** Text or bytes. Resolves when it has been handed to the network: who waits for that holds little in memory. */
+  send(message: Uint8Array | string): Promise<void>;
+  /** Aborts when the client has left, or a limit of the operation has ended the connection. */
+  readonly signal: AbortSignal;
+}
+
+/** How a WebSocket is closed. */
+export interface Closing {
+  /** 1000, or 4000 to 4999 (RFC 6455 7.4). */
+  readonly code: number;
+  /** For people. At most 123 bytes are sent. */
+  readonly reason: string;
+}
+
+/**
+ * The connection becomes a WebSocket, which `serve` has for itself until it resolves. The call then gives its place back:
+ * the operation itself bounds the number of such connections and what each holds.
+ */
+export interface UpgradeReply {
+  readonly kind: 'upgrade';
+  /** The subprotocol. */
+  readonly protocol: string;
+  readonly serve: (socket: MessageSocket) => Promise<Closing>;
+  /** Called once instead of `serve` when the connection does not become a WebSocket. */
+  readonly release: () => void;
+}
+
 /** What an operation returns. A kind that is added here gets a case in respond.ts. */
-export type Reply = JsonReply | JsonPiecesReply | LateReply | EventsReply | BytesReply | DocumentReply;
+export type Reply =
+  | JsonReply
+  | JsonPiecesReply
+  | LateReply
+  | EventsReply
+  | BytesReply
+  | DocumentReply
+  | HtmlReply
+  | RedirectReply
+  | UpgradeReply;
 
 export interface QueryParameter {
   readonly name: string;
@@ -134,8 +195,15 @@ export interface OperationLimits {
   readonly bodyBytes: number;
   /** For the whole body to arrive. */
   readonly bodyTimeoutMs: number;
-  /** The longest pause between two pieces of the request's body, or of a response that is made piece by piece. */
+  /**
+   * The longest pause between two pieces of the request's body or of a response that is made piece by piece, and between
+   * two messages of a WebSocket, whichever side sends them.
+   */
   readonly idleMs: number;
+  /** Of a WebSocket, from its beginning to its end. */
+  readonly lifetimeMs: number;
+  /** Of a message that the client sends over a WebSocket. */
+  readonly messageBytes: number;
   /** The longest silence before, and within, a reply of the kind 'late': below `idleMs`. */
   readonly silenceMs: number;
   /** What the call is counted with before the size of its response is known. */
@@ -147,6 +215,8 @@ export const DEFAULT_OPERATION_LIMITS: OperationLimits = {
   bodyBytes: 512 * 1024,
   bodyTimeoutMs: 10_000,
   idleMs: 60_000,
+  lifetimeMs: 15 * 60_000,
+  messageBytes: 64 * 1024,
   // Below what gateways and most clients wait for a response.
   silenceMs: 30_000,
   // A pod as it usually is.
@@ -172,7 +242,9 @@ export type Operation = {
   /** Schema of `result`; of the data of each event where the reply is a stream of events. */
   readonly result: z.ZodType;
   /** What a successful reply is. Default: 'json', an envelope with the result. */
-  readonly replies?: 'json' | 'events' | 'bytes';
+  readonly replies?: 'json' | 'events' | 'bytes' | 'html' | 'redirect' | 'upgrade';
+  /** The subprotocol that a client must offer where the reply is an upgrade. */
+  readonly subprotocol?: string;
   /** Statuses of replies beside 200, and why; 'any': the caller chooses. */
   readonly otherStatuses?: Readonly<Record<number, string>> | 'any';
   /** Where they differ from DEFAULT_OPERATION_LIMITS. */

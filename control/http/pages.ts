@@ -16,7 +16,7 @@ export interface Pages {
 }
 
 /** No inline script or style, no script from text, nothing from elsewhere, in no frame. */
-const HEADERS = {
+export const PAGE_HEADERS = {
   'Content-Security-Policy':
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'; " +
@@ -38,7 +38,7 @@ export function servePages(pages: Pages): Middleware {
       await next();
       return;
     }
-    context.set(HEADERS);
+    context.set(PAGE_HEADERS);
     context.set({ 'Cache-Control': 'no-cache', ETag: page.etag, Vary: 'Accept-Encoding' });
     context.status = 200;
     if (context.fresh) {

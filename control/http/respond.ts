@@ -7,7 +7,20 @@ import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
 import { contentTag, entityTag, isNoneMatch } from './if-match.ts';
-import type { BytesReply, EventsReply, JsonPiecesReply, JsonReply, LateReply, Reply } from './operation.ts';
+import type {
+  BytesReply,
+  EventsReply,
+  HtmlReply,
+  JsonPiecesReply,
+  JsonReply,
+  LateReply,
+  OperationLimits,
+  RedirectReply,
+  Reply,
+  UpgradeReply,
+} from './operation.ts';
+import { PAGE_HEADERS } from './pages.ts';
+import type { Upgrades } from './upgrade.ts';
 
 /** A larger body is handed to the socket in pieces of this size, so that it is seen how much the client has taken. */
 const PIECE_BYTES = 64 * 1024;
@@ -16,10 +29,8 @@ export interface RespondOptions {
   readonly version: string;
   /** The call has changed nothing: it can still be refused for the size of its response. */
   readonly isSafe: boolean;
-  /** The longest time that a piece of the response takes to be made. */
-  readonly idleMs: number;
-  /** See LateReply. */
-  readonly silenceMs: number;
+  readonly limits: OperationLimits;
+  readonly upgrades: Upgrades;
 }
 
 /** Sets the response. Rejects with what kept the first piece from being made. */
@@ -47,6 +58,15 @@ export async function respond(
     case 'document':
       context.body = Buffer.from(reply.bytes.buffer, reply.bytes.byteOffset, reply.bytes.byteLength);
       context.type = reply.type;
+      break;
+    case 'html':
+      respondHtml(context, reply);
+      break;
+    case 'redirect':
+      respondRedirect(context, reply);
+      break;
+    case 'upgrade':
+      respondUpgrade(context, reply, options);
   }
 }
 
@@ -77,9 +97,9 @@ function respondJson(
 async function respondPieces(
   context: RouterContext<ExchangeState>,
   reply: JsonPiecesReply,
-  { version, idleMs }: RespondOptions,
+  { version, limits }: RespondOptions,
 ): Promise<void> {
-  const pieces = await withFirst(neverIdle(reply.pieces, idleMs));
+  const pieces = await withFirst(neverIdle(reply.pieces, limits.idleMs));
   setHead(context, reply);
   const body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), context.state.turn));
   // For HEAD the generators above are never begun, and then do not end the one behind them.
@@ -93,7 +113,7 @@ async function respondLate(
   { reply }: LateReply,
   options: RespondOptions,
 ): Promise<void> {
-  const { idleMs, silenceMs } = options;
+  const { idleMs, silenceMs } = options.limits;
   const early = await within(reply, silenceMs);
   if (early !== null) {
     await respondPieces(context, early, options);
@@ -107,7 +127,7 @@ async function respondLate(
 async function* latePieces(
   { failed }: ExchangeState,
   reply: LateReply['reply'],
-  { silenceMs, version }: RespondOptions,
+  { limits: { silenceMs }, version }: RespondOptions,
 ): AsyncGenerator<string> {
   let made: JsonPiecesReply | null = null;
   while (made === null) {
@@ -155,6 +175,41 @@ function respondBytes(context: RouterContext<ExchangeState>, reply: BytesReply):
   context.body = body;
   context.type = type;
   if (length !== null) context.length = length;
+}
+
+function respondHtml(context: RouterContext<ExchangeState>, { status, html }: HtmlReply): void {
+  context.status = status ?? 200;
+  context.set(PAGE_HEADERS);
+  context.body = html;
+  context.type = 'html';
+}
+
+/** The body is for clients that follow no redirect. */
+function respondRedirect(context: RouterContext<ExchangeState>, reply: RedirectReply): void {
+  const { status, location, setCookie } = reply;
+  context.status = status;
+  context.set('Location', location);
+  if (setCookie !== undefined) context.set('Set-Cookie', setCookie);
+  context.body = `${location}\n`;
+  context.type = 'text';
+}
+
+/** The response is over with its head: what follows is the operation's. */
+function respondUpgrade(
+  context: RouterContext<ExchangeState>,
+  reply: UpgradeReply,
+  { limits, upgrades }: RespondOptions,
+): void {
+  const { state, req, res } = context;
+  const failed = (error: unknown): string => {
+    const { message } = state.failed(error);
+    return typeof message === 'string' ? message : message.join(' ');
+  };
+  upgrades.accept(req, res, reply, { limits, failed });
+  state.call.leave();
+  // For the log: nothing writes it.
+  context.status = 101;
+  context.respond = false;
 }
 
 function setHead(context: RouterContext<ExchangeState>, reply: JsonReply | JsonPiecesReply): void {

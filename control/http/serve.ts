@@ -8,6 +8,7 @@ import { receiveFile } from './multipart.ts';
 import type { Call, Operation, OperationLimits, Reply } from './operation.ts';
 import { respond } from './respond.ts';
 import type { SessionReader } from './session-reader.ts';
+import type { Upgrades } from './upgrade.ts';
 
 export interface ServeOptions {
   readonly authenticator: Authenticator;
@@ -16,18 +17,22 @@ export interface ServeOptions {
   readonly version: string;
   /** Default: none; calls bring their token in a header. */
   readonly sessions?: SessionReader;
+  readonly upgrades: Upgrades;
 }
 
 /** One operation on the wire: who asks is known before a byte of the body is read. */
 export function serve(
   operation: Operation,
-  { authenticator, limits: defaults, version, sessions }: ServeOptions,
+  { authenticator, limits: defaults, version, sessions, upgrades }: ServeOptions,
 ): (context: RouterContext<ExchangeState>) => Promise<void> {
   const limits = { ...defaults, ...operation.limits };
   // start and stop are GETs, too.
   const isSafe = operation.methods.every((method) => method === 'get') && operation.methods.length === 1;
   const callOf = async (context: RouterContext<ExchangeState>): Promise<Call> => {
     const { state, req } = context;
+    if (operation.subprotocol !== undefined) {
+      upgrades.require(req, context.res, operation.subprotocol, state.listener);
+    }
     let body: unknown;
     if (operation.body !== undefined) {
       state.call.reserve(announcedBytes(req, limits.bodyBytes));
@@ -70,7 +75,7 @@ export function serve(
     return await operation.handle({ ...(await callOf(context)), caller, isAdminView });
   };
   return async (context) => {
-    await respond(context, await replyOf(context), { ...limits, version, isSafe });
+    await respond(context, await replyOf(context), { limits, version, isSafe, upgrades });
   };
 }
 

@@ -22,6 +22,7 @@ export const HTTP_STATUS: Readonly<Record<ApiErrorCode, number>> = {
   'api.too-large': 413,
   'api.range': 416,
   'api.timeout': 408,
+  'api.upgrade-required': 426,
   'api.too-many-requests': 429,
   'api.overloaded': 503,
   'api.unavailable': 503,

@@ -10,6 +10,7 @@ export function apiMetrics({
   slowReaders,
   eventStreams,
   slowEventStreams,
+  webSockets,
 }: ApiNumbers): readonly MetricFamily[] {
   return [
     gauge('podgate_api_calls_active', 'Calls of the API in progress.', calls),
@@ -29,5 +30,6 @@ export function apiMetrics({
       kind: 'counter',
       samples: [{ labels: {}, value: slowEventStreams }],
     },
+    gauge('podgate_api_websockets', 'WebSockets of the API that are open.', webSockets),
   ];
 }

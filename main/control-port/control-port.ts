@@ -117,8 +117,6 @@ export function createControlPort(options: ControlPortOptions): ControlPort {
       control.once('error', () => undefined).once('close', retry);
       control.once('connect', () => {
         control.off('close', retry);
-        // Pipes cannot be reset: splice() would throw.
-        control.resetAndDestroy = () => control.destroy();
         control.write(line);
         control.write(head);
         splice(client, control, () => control.destroy());

@@ -43,10 +43,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const sources = metricSources(base, { api, certificates, workers, pods, quotas });
   const server = createControlServer({
     config,
-    listenerFor: config.roles.includes('control')
-      ? api.listenerFor
-      : probesAlone(config, () => readiness.readiness(), version),
-    serverOptions: api.serverOptions,
+    served: config.roles.includes('control') ? api : probesAlone(config, () => readiness.readiness(), version),
     metrics,
     version,
     log,

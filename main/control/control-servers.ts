@@ -24,6 +24,9 @@ export interface ControlServer {
   close(): Promise<void>;
 }
 
+/** What is served. Absent `upgrades`: nothing that a WebSocket could come of. */
+export type Served = Pick<Api, 'listenerFor' | 'serverOptions'> & Partial<Pick<Api, 'upgrades'>>;
+
 /** Host names of the control port. */
 export function controlHostsOf({ api, tenants }: Pick<Config, 'api' | 'tenants'>): ReadonlySet<string> {
   return controlHostNames([...tenants.map(({ baseHost }) => baseHost), ...api.controlHosts]);
@@ -32,17 +35,16 @@ export function controlHostsOf({ api, tenants }: Pick<Config, 'api' | 'tenants'>
 /** The API's HTTP server. It is here because the composition root decides who listens on what. */
 export function createControlServer(options: {
   readonly config: Pick<Config, 'api' | 'tenants'>;
-  readonly listenerFor: Api['listenerFor'];
-  readonly serverOptions: Api['serverOptions'];
+  readonly served: Served;
   /** In Prometheus text format, collected at each scrape. */
   readonly metrics: () => Promise<string>;
   readonly version: string;
   readonly log: Logger;
 }): ControlServer {
-  const { config, listenerFor, version, log } = options;
+  const { config, served, version, log } = options;
   const { metricsTokenFile } = config.api;
-  const viaGateway = listenerFor('gateway');
-  const atControlPort = listenerFor('control-port');
+  const viaGateway = served.listenerFor('gateway');
+  const atControlPort = served.listenerFor('control-port');
   const metrics = metricsEndpoint({
     metrics: options.metrics,
     controlHosts: controlHostsOf(config),
@@ -57,7 +59,9 @@ export function createControlServer(options: {
   const stops: (() => void)[] = [];
   return {
     async listen(target) {
-      const server = createServer(options.serverOptions, typeof target === 'string' ? viaGateway : withMetrics);
+      const listener = typeof target === 'string' ? 'gateway' : 'control-port';
+      const server = createServer(served.serverOptions, listener === 'gateway' ? viaGateway : withMetrics);
+      if (served.upgrades !== undefined) server.on('upgrade', served.upgrades.listenerFor(listener));
       // Both together leave descriptors for the store, the orchestrator and pods' output.
       server.maxConnections = Math.min(CONNECTIONS_MAX, planDescriptors(descriptorLimit()).maxConnections);
       server.on('clientError', answerClientError(version));
@@ -68,6 +72,7 @@ export function createControlServer(options: {
     },
     async close() {
       for (const stop of stops) stop();
+      served.upgrades?.close();
       const late = setTimeout(() => servers.forEach((server) => server.closeAllConnections()), CLOSE_GRACE_MS);
       await Promise.all(
         servers.map((server) => {

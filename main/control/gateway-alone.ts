@@ -3,8 +3,6 @@ import { collectMetrics } from '../../control/metrics/exposition.ts';
 import { processMetrics } from '../../control/metrics/process-metrics.ts';
 import { untilAborted } from '../../core/abort.ts';
 import { PodgateError } from '../../core/errors.ts';
-import { DEFAULT_OPERATION_LIMITS } from '../../control/http/operation.ts';
-import { serverOptionsFor } from '../../control/http/server-options.ts';
 import type { Logger } from '../../core/logger.ts';
 import { gauge } from '../../core/metrics.ts';
 import { CONTROL_SOCKET } from '../control-port/client-line.ts';
@@ -40,8 +38,7 @@ export async function runGatewayAlone(link: SupervisorLink, log: Logger): Promis
   const report = () => reportOf(uplink.state);
   const server = createControlServer({
     config,
-    listenerFor: probesAlone(config, async () => readinessOf(link, report()), version),
-    serverOptions: serverOptionsFor([DEFAULT_OPERATION_LIMITS]),
+    served: probesAlone(config, async () => readinessOf(link, report()), version),
     metrics: () => collectMetrics(metrics, log),
     version,
     log,

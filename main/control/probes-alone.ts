@@ -1,19 +1,20 @@
 import type { RequestListener } from 'node:http';
 import type { Config } from '../../config/config.ts';
-import type { Api } from '../../control/api.ts';
 import { errorEnvelope, replyEnvelope } from '../../control/http/envelope.ts';
 import { requireKnownHost } from '../../control/http/known-hosts.ts';
+import { DEFAULT_OPERATION_LIMITS } from '../../control/http/operation.ts';
+import { serverOptionsFor } from '../../control/http/server-options.ts';
 import type { Readiness } from '../../control/resources/health/operations.ts';
 import { httpStatusOf } from '../../control/http/status-codes.ts';
 import { PodgateError } from '../../core/errors.ts';
-import { controlHostsOf } from './control-servers.ts';
+import { controlHostsOf, type Served } from './control-servers.ts';
 
 /** The control port of a replica without the role control: probes only, no API. */
 export function probesAlone(
   config: Pick<Config, 'api' | 'tenants'>,
   readiness: () => Promise<Readiness>,
   version: string,
-): Api['listenerFor'] {
+): Served {
   const hosts = controlHostsOf(config);
   const answer: RequestListener = (request, response) => {
     const path = request.url?.split('?')[0]?.replace(/^\/v3(?=\/)/, '');
@@ -43,5 +44,5 @@ export function probesAlone(
         reply(404, 'This replica does not have the role control: it serves only /healthz, /readyz and /metrics.', null);
     }
   };
-  return () => answer;
+  return { listenerFor: () => answer, serverOptions: serverOptionsFor([DEFAULT_OPERATION_LIMITS]) };
 }

@@ -25,6 +25,8 @@ export function connectTappable(options: NetConnectOpts, guard: DialGuard = {}):
   };
   const socket: Socket = connectGuarded({ ...options, onread }, guard);
   taps.set(socket, (bytes) => socket.push(Buffer.from(bytes)));
+  // Unix sockets have no reset: Node throws.
+  if ('path' in options) socket.resetAndDestroy = () => socket.destroy();
   surviveFailedWrites(socket);
   return socket;
 }

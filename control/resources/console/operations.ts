@@ -112,6 +112,17 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
       },
     },
     {
+      operationId: 'console_home',
+      methods: ['get'],
+      path: '/console',
+      tag: 'Console',
+      summary: 'Leads to the console, which is at the root of the host.',
+      result: z.unknown(),
+      replies: 'redirect',
+      access: 'open',
+      handle: async () => ({ kind: 'redirect', status: 308, location: '/' }),
+    },
+    {
       operationId: 'console_operator',
       methods: ['get'],
       path: '/console/operator',
