@@ -80,32 +80,67 @@ function respondJson(
   if (isSafe) call.reserve(body.length);
   else call.hold(body.length);
   setHead(context, reply);
-  if (isSafe && reply.generation === undefined) {
-    const tag = contentTag(body);
-    context.set('ETag', tag);
-    if (isNoneMatch(context.get('If-None-Match'), tag)) {
-      context.status = 304;
-      context.body = null;
-      return;
-    }
-  }
+  if (isSafe && reply.generation === undefined && isUnchanged(context, body)) return;
   context.body = body.length > PIECE_BYTES ? Readable.from(piecesOf(body)) : body;
   context.length = body.length;
   context.type = 'json';
 }
 
+/** Tags the response by its content; true: that is what the client has already, and it gets a 304. */
+function isUnchanged(context: RouterContext<ExchangeState>, body: Buffer): boolean {
+  const tag = contentTag(body);
+  context.set('ETag', tag);
+  if (!isNoneMatch(context.get('If-None-Match'), tag)) return false;
+  context.status = 304;
+  context.body = null;
+  return true;
+}
+
 async function respondPieces(
   context: RouterContext<ExchangeState>,
   reply: JsonPiecesReply,
-  { version, limits }: RespondOptions,
+  { version, isSafe, limits }: RespondOptions,
 ): Promise<void> {
   const pieces = await withFirst(neverIdle(reply.pieces, limits.idleMs));
+  const texts = paced(envelopePieces({ ...reply, pieces }, version), context.state.turn);
   setHead(context, reply);
-  const body = Readable.from(paced(envelopePieces({ ...reply, pieces }, version), context.state.turn));
-  // For HEAD the generators above are never begun, and then do not end the one behind them.
-  body.once('close', () => void endOf(pieces));
-  context.body = body;
+  // What is small is made before its head leaves: so it has a tag, and a failure is answered as one.
+  const { whole, rest } = isSafe ? await beginningOf(texts, PIECE_BYTES) : { whole: null, rest: texts };
+  if (whole === null) streamPieces(context, rest, pieces);
+  else if (isUnchanged(context, whole)) return;
+  else context.body = whole;
   context.type = 'json';
+}
+
+function streamPieces(
+  context: RouterContext<ExchangeState>,
+  texts: AsyncIterable<string>,
+  source: AsyncIterable<string>,
+): void {
+  const body = Readable.from(texts);
+  // For HEAD the generators above are never begun, and then do not end the one behind them.
+  body.once('close', () => void endOf(source));
+  context.body = body;
+}
+
+/** `whole`: all of a text that is shorter than so many characters; otherwise all of it is in `rest`. */
+async function beginningOf(
+  texts: AsyncGenerator<string>,
+  characters: number,
+): Promise<
+  { readonly whole: Buffer; readonly rest: null } | { readonly whole: null; readonly rest: AsyncIterable<string> }
+> {
+  let text = '';
+  while (text.length < characters) {
+    const next = await texts.next();
+    if (next.done === true) return { whole: Buffer.from(text), rest: null };
+    text += next.value;
+  }
+  const rest = async function* (): AsyncGenerator<string> {
+    yield text;
+    yield* texts;
+  };
+  return { whole: null, rest: rest() };
 }
 
 async function respondLate(

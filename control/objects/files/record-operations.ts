@@ -4,10 +4,11 @@ import type { RecordTypes, Store } from '../../../core/store.ts';
 import type { VolumeFiles } from '../../../core/volume.ts';
 import type { PermissionLevel } from '../../../core/pod.ts';
 import { preconditionOf } from '../../http/if-match.ts';
-import { jsonList } from '../../http/json-pieces.ts';
+import { type ListFilter, listParameters } from '../../http/list-query.ts';
 import type { AuthenticatedCall, JsonReply, Operation } from '../../http/operation.ts';
 import { readObject } from '../access.ts';
 import { changeObject, type ChangeParts } from '../change.ts';
+import { listDescription, replyList } from '../list-operation.ts';
 import { listVisible } from '../list-visible.ts';
 import type { ObjectKind } from '../object-kind.ts';
 import { permissionOperations } from '../permission-operations.ts';
@@ -15,6 +16,9 @@ import { createObjectPermissions } from '../permissions.ts';
 import { requireGeneration } from '../require-generation.ts';
 import { fileOperations } from './file-operations.ts';
 import { type FilesKind, purgeFilesRecord } from './files-record.ts';
+
+/** Of a record as it is returned. */
+const ENTRY_BYTES = 4 * 1024;
 
 export interface FilesRecordParts<K extends FilesKind> extends Omit<ChangeParts, 'store'> {
   /** Also their noun, in paths and sentences. */
@@ -25,6 +29,9 @@ export interface FilesRecordParts<K extends FilesKind> extends Omit<ChangeParts,
   /** Of what `answer` makes. */
   readonly result: z.ZodType;
   readonly answer: (record: RecordTypes[K]) => Promise<object>;
+  /** Beyond the times. */
+  readonly sorts?: readonly string[];
+  readonly filters?: readonly ListFilter[];
   /** What the summary of the deletion adds. */
   readonly deletionNote?: string;
   /** Between the mark of the deletion and the removal of the files. */
@@ -78,11 +85,17 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
       },
     });
   };
-  async function* answers(call: AuthenticatedCall): AsyncGenerator<object> {
-    for await (const record of listVisible(store, name, call.caller, { all: call.isAdminView })) {
+  async function* answers(call: AuthenticatedCall, afterId: string | undefined): AsyncGenerator<object> {
+    const after = afterId === undefined ? {} : { after: kind.keyOf(call.caller.tenant, afterId) };
+    for await (const record of listVisible(store, name, call.caller, { all: call.isAdminView, ...after })) {
       yield await answer(record);
     }
   }
+  const description = listDescription(
+    `${name}_id`,
+    ['creation_ts', 'update_ts', ...(parts.sorts ?? [])],
+    parts.filters ?? [],
+  );
 
   return {
     reply,
@@ -100,13 +113,17 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
       methods: ['get'],
       path,
       summary: `The ${name}s on which you have READ or more; with X-Pods-Admin, all of the tenant.`,
+      query: listParameters(description),
       headers: ['X-Pods-Admin'],
       result: z.array(result),
-      handle: async (call) => ({
-        kind: 'json-pieces',
-        message: `${title}s retrieved successfully.`,
-        pieces: jsonList(answers(call)),
-      }),
+      handle: (call) =>
+        replyList(call, {
+          description,
+          message: `${title}s retrieved successfully.`,
+          entryBytes: ENTRY_BYTES,
+          isInOrder: true,
+          entries: (afterId) => answers(call, afterId),
+        }),
     },
     get: {
       ...shared,

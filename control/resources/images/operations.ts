@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { PodgateError } from '../../../core/errors.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import { flagOf } from '../../http/flag.ts';
-import { jsonList } from '../../http/json-pieces.ts';
+import { listParameters } from '../../http/list-query.ts';
 import type { AuthenticatedCall, Operation } from '../../http/operation.ts';
+import { listDescription, replyList } from '../../objects/list-operation.ts';
 import type { ImageService, ListedImage } from './image-service.ts';
 import { ImageAnswer, NewImage, NewImages, UpdateImage } from './schema.ts';
 
@@ -13,6 +14,10 @@ const SKIP_DUPLICATES = {
   description: 'true: images that are on the list already are left as they are; otherwise they are refused with 409.',
   schema: z.boolean(),
 };
+
+/** Of an image as it is returned. */
+const ENTRY_BYTES = 8 * 1024;
+const IMAGE_LIST = listDescription('image', ['creation_ts', 'added_by']);
 
 /** Everything under /pods/images. */
 export function imageOperations(images: ImageService): readonly Operation[] {
@@ -30,11 +35,16 @@ export function imageOperations(images: ImageService): readonly Operation[] {
       path: '/pods/images',
       summary: 'The images that your tenant may run in a cluster.',
       result: z.array(ImageAnswer),
-      handle: async (call) => ({
-        kind: 'json-pieces',
-        message: 'Images retrieved successfully.',
-        pieces: jsonList(answers(call)),
-      }),
+      query: listParameters(IMAGE_LIST),
+      handle: (call) =>
+        replyList(call, {
+          description: IMAGE_LIST,
+          message: 'Images retrieved successfully.',
+          entryBytes: ENTRY_BYTES,
+          // Those of the configuration come first, those of the site last.
+          isInOrder: false,
+          entries: () => answers(call),
+        }),
     },
     {
       ...shared,

@@ -9,7 +9,8 @@ import type { PodService } from './pod-service.ts';
 import { WAIT_MAX_MS } from './wait-routable.ts';
 import { flagOf } from '../../http/flag.ts';
 import { preconditionOf } from '../../http/if-match.ts';
-import { cursorOf, LIST_RANGE, type ListRange, listRangeOf } from '../../http/list-range.ts';
+import { listPage, listParameters, listQueryOf } from '../../http/list-query.ts';
+import { POD_LIST } from './pod-list.ts';
 import { jsonList, jsonText } from '../../http/json-pieces.ts';
 import type { AuthenticatedCall, JsonReply, Operation, QueryParameter, Reply } from '../../http/operation.ts';
 import { outsideHosts, PodAnswer, podAnswer, type PublicPlace } from './response.ts';
@@ -108,35 +109,6 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       yield* await Promise.all(page.map((record) => answer(call, record)));
     }
   }
-  /** The pages that make up the range, and where the next one begins; all of it is not read ahead. */
-  const pagesOf = async (
-    call: AuthenticatedCall,
-    { limit, afterId }: ListRange,
-  ): Promise<{
-    readonly pages: AsyncIterable<readonly PodRecord[]> | readonly (readonly PodRecord[])[];
-    readonly metadata: object;
-  }> => {
-    const all = pods.list(call.caller, { all: call.isAdminView, ...(afterId === undefined ? {} : { afterId }) });
-    if (limit === null) return { pages: all, metadata: {} };
-    const pages: (readonly PodRecord[])[] = [];
-    let left = limit;
-    let bytes = 0;
-    for await (const page of all) {
-      if (left === 0 && page.length > 0) {
-        const last = pages.at(-1)?.at(-1);
-        return { pages, metadata: { next_cursor: last === undefined ? null : cursorOf(last.podId) } };
-      }
-      const taken = page.slice(0, left);
-      if (taken.length === 0) continue;
-      call.reserve(Math.max(LIST_BYTES, (bytes += bytesOf(taken))));
-      pages.push(taken);
-      left -= taken.length;
-      if (taken.length < page.length) {
-        return { pages, metadata: { next_cursor: cursorOf(taken.at(-1)?.podId ?? '') } };
-      }
-    }
-    return { pages, metadata: { next_cursor: null } };
-  };
   const accessibleIds = async (caller: Caller): Promise<readonly string[]> => {
     const ids: string[] = [];
     for await (const page of pods.list(caller)) for (const { podId } of page) ids.push(podId);
@@ -202,13 +174,18 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       summary:
         'The pods on which you have READ or more; with X-Pods-Admin, all of the tenant. metadata.quota says what the pods ' +
         'you created use, and your limits.',
-      query: [...LIST_RANGE, ignored('derived_lite')],
+      query: [...listParameters(POD_LIST), ignored('derived_lite')],
       headers: ['X-Pods-Admin'],
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
       handle: async (call) => {
-        const { pages, metadata } = await pagesOf(call, listRangeOf(call.query));
+        const { parts: pages, metadata } = await listPage(listQueryOf(call.query, POD_LIST), {
+          read: (afterId) =>
+            pods.list(call.caller, { all: call.isAdminView, ...(afterId === undefined ? {} : { afterId }) }),
+          isInOrder: true,
+          hold: (page) => call.reserve(Math.max(LIST_BYTES, bytesOf(page))),
+        });
         return {
           kind: 'json-pieces',
           message: 'Pods retrieved successfully.',

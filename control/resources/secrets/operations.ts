@@ -3,11 +3,23 @@ import { z } from 'zod';
 import type { SecretRecord } from '../../../core/secret.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import { preconditionOf } from '../../http/if-match.ts';
-import { jsonList } from '../../http/json-pieces.ts';
+import { listParameters } from '../../http/list-query.ts';
 import type { AuthenticatedCall, JsonReply, Operation } from '../../http/operation.ts';
+import { listDescription, replyList } from '../../objects/list-operation.ts';
 import { permissionOperations } from '../../objects/permission-operations.ts';
 import { NewSecret, SecretAnswer, SecretValueAnswer, UpdateSecret } from './schema.ts';
 import type { SecretService } from './secret-service.ts';
+
+/** Of a secret as it is returned. */
+const ENTRY_BYTES = 4 * 1024;
+const SECRET_LIST = listDescription(
+  'secret_id',
+  ['creation_ts', 'update_ts'],
+  [
+    { name: 'scope', description: 'Only secrets of this scope.', schema: SecretAnswer.shape.scope },
+    { name: 'pod_id', description: 'Only secrets of this pod.' },
+  ],
+);
 
 const idOf = ({ params }: AuthenticatedCall): string => params['secret_id'] ?? '';
 
@@ -19,8 +31,9 @@ export function secretOperations(secrets: SecretService): readonly Operation[] {
     result: secretAnswer(record),
     generation: record.generation,
   });
-  async function* answers(call: AuthenticatedCall): AsyncGenerator<z.output<typeof SecretAnswer>> {
-    for await (const record of secrets.list(call.caller, { all: call.isAdminView })) yield secretAnswer(record);
+  async function* answers(call: AuthenticatedCall, afterId?: string): AsyncGenerator<z.output<typeof SecretAnswer>> {
+    for await (const record of secrets.list(call.caller, { all: call.isAdminView, afterId }))
+      yield secretAnswer(record);
   }
   const shared = { tag: 'Secrets' } as const;
   return [
@@ -32,12 +45,15 @@ export function secretOperations(secrets: SecretService): readonly Operation[] {
       methods: ['get'],
       path: '/pods/secrets',
       summary: 'The secrets on which you have READ or more, without their values.',
+      query: listParameters(SECRET_LIST),
       result: z.array(SecretAnswer),
       handle: (call) =>
-        Promise.resolve({
-          kind: 'json-pieces',
+        replyList(call, {
+          description: SECRET_LIST,
           message: 'Secrets retrieved successfully.',
-          pieces: jsonList(answers(call)),
+          entryBytes: ENTRY_BYTES,
+          isInOrder: true,
+          entries: (afterId) => answers(call, afterId),
         }),
     },
     {

@@ -38,7 +38,11 @@ export interface SecretParts extends Omit<ChangeParts, 'store'> {
 export interface SecretService {
   create(caller: Caller, written: WrittenSecret): Promise<SecretRecord>;
   /** Those on which the caller has READ or more; `all`: every one of the tenant. */
-  list(caller: Caller, options: { readonly all: boolean }): AsyncIterable<SecretRecord>;
+  /** In the order of ids, from behind `afterId` on. */
+  list(
+    caller: Caller,
+    options: { readonly all: boolean; readonly afterId?: string | undefined },
+  ): AsyncIterable<SecretRecord>;
   get(caller: Caller, secretId: string): Promise<SecretRecord>;
   /** Throws 'api.forbidden' for one that is not readable. */
   value(caller: Caller, secretId: string): Promise<string>;
@@ -87,7 +91,11 @@ export function createSecretService(parts: SecretParts): SecretService {
       return record;
     },
 
-    list: (caller, { all }) => listVisible(store, 'secret', caller, { all }),
+    list: (caller, { all, afterId }) =>
+      listVisible(store, 'secret', caller, {
+        all,
+        ...(afterId === undefined ? {} : { after: kind.keyOf(caller.tenant, afterId) }),
+      }),
 
     async get(caller, id) {
       return (await readObject(kind, { caller, id, needed: 'READ', act: 'Reading' })).value;

@@ -54,6 +54,12 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
     kind,
     result: SnapshotAnswer,
     answer,
+    sorts: ['status'],
+    filters: [
+      { name: 'status', description: 'Only snapshots with this status.', schema: SnapshotAnswer.shape.status },
+      { name: 'source_volume_id', description: 'Only snapshots of this volume.' },
+      { name: 'scheduled_by', description: 'Only snapshots that the cron of this one has made.' },
+    ],
     deletionNote: ' Those that its schedule has made stay.',
     stopWork: (key) => copies.cancel(key),
   });

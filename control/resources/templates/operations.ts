@@ -9,7 +9,9 @@ import { checkFields } from '../../http/field-checks.ts';
 import { flagOf } from '../../http/flag.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { jsonList, jsonObject } from '../../http/json-pieces.ts';
+import { listParameters } from '../../http/list-query.ts';
 import type { AuthenticatedCall, JsonReply, Operation, QueryParameter } from '../../http/operation.ts';
+import { listDescription, replyList } from '../../objects/list-operation.ts';
 import { permissionOperations } from '../../objects/permission-operations.ts';
 import {
   builtinAnswer,
@@ -33,6 +35,10 @@ import type { TemplateService } from './template-service.ts';
 
 /** Of a tag with a whole environment, as objects. */
 const TAG_BYTES = 256 * 1024;
+
+/** Of a template as it is returned, without what depends on it. */
+const ENTRY_BYTES = 16 * 1024;
+const TEMPLATE_LIST = listDescription('template_id', ['creation_ts', 'update_ts']);
 
 const FULL: QueryParameter = {
   name: 'full',
@@ -125,12 +131,19 @@ function ofTemplates({ templates, tags, catalog, vault, site }: TemplateOperatio
       methods: ['get'],
       path: '/pods/templates',
       summary: 'The templates that come with Podgate, and those on which you have READ or more.',
-      query: [DEPENDENCIES],
+      query: [DEPENDENCIES, ...listParameters(TEMPLATE_LIST)],
       headers: ['X-Pods-Admin'],
       result: z.array(TemplateAnswer),
-      handle: async (call) => {
+      handle: (call) => {
         wantsDependents(call);
-        return { kind: 'json-pieces', message: 'Templates retrieved successfully.', pieces: jsonList(answers(call)) };
+        return replyList(call, {
+          description: TEMPLATE_LIST,
+          message: 'Templates retrieved successfully.',
+          entryBytes: ENTRY_BYTES,
+          // Those that come with Podgate come first.
+          isInOrder: false,
+          entries: () => answers(call),
+        });
       },
     },
     {

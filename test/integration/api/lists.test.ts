@@ -76,3 +76,23 @@ test('a small response without a generation has an ETag of its content, by which
   expect([changed.status, changed.headers.get('etag') === tag]).toEqual([200, false]);
   expect((await read({ 'If-None-Match': '*' })).status).toBe(200);
 });
+
+test('a list that is not long has an ETag of its content, and so have its pages; it is made in pieces otherwise', async () => {
+  await stand.close();
+  stand = await ApiStand.start({ quotas: quotasOf({ pods: 200 }) });
+  for (let at = 0; at < 3; at += 1) await stand.create('alice', `pod${at}`);
+  for (const path of ['/v3/pods', '/v3/pods?limit=2', '/v3/pods/volumes', '/v3/pods/templates', '/v3/pods/images']) {
+    const first = await stand.call('alice', 'GET', path);
+    const tag = first.headers.get('etag') ?? '';
+    expect([path, tag]).toEqual([path, expect.stringMatching(/^W\/"[\w-]{22}"$/)]);
+    const same = await stand.call('alice', 'GET', path, undefined, { 'If-None-Match': tag });
+    expect([path, same.status, same.body]).toEqual([path, 304, {}]);
+  }
+  const before = (await stand.call('alice', 'GET', '/v3/pods')).headers.get('etag');
+  await stand.call('alice', 'PUT', '/v3/pods/pod1', { description: 'changed' });
+  expect((await stand.call('alice', 'GET', '/v3/pods')).headers.get('etag')).not.toBe(before);
+  for (let at = 3; at < 100; at += 1) await stand.create('alice', `pod${at}`);
+  const long = await stand.call('alice', 'GET', '/v3/pods');
+  expect([idsOf(long.body.result).length, long.headers.get('etag')]).toEqual([100, null]);
+  expect((await stand.call('alice', 'HEAD', '/v3/pods')).status).toBe(200);
+});
