@@ -81,6 +81,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/connections.ts')).connectionsCommand(),
   },
   {
+    name: 'explain',
+    group: 'Pods',
+    summary: 'say why a pod can or cannot be reached',
+    load: async () => (await import('./commands/explain.ts')).explainCommand(),
+  },
+  {
     name: 'psql',
     group: 'Connect',
     summary: 'run psql on a Postgres pod, through the gateway',

@@ -24,13 +24,16 @@ import { createImageService } from './resources/images/image-service.ts';
 import { ImageAnswer, NewImage, NewImages, UpdateImage } from './resources/images/schema.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
+import type { FrontDoor } from './resources/pods/explain/attempt.ts';
+import { explainOperation, PodExplanation } from './resources/pods/explain/explain-operation.ts';
+import { PodExplainer } from './resources/pods/explain/explain-pod.ts';
 import { podFileOperations } from './resources/pods/files/operations.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
 import { podEvents } from './resources/pods/pod-events.ts';
 import type { PodParts } from './resources/pods/pod-parts.ts';
 import { createPodService } from './resources/pods/pod-service.ts';
-import { PodAnswer } from './resources/pods/response.ts';
+import { PodAnswer, type PublicPlace } from './resources/pods/response.ts';
 import { podSchemas } from './resources/pods/schema.ts';
 import type { SnapshotCopies } from './resources/snapshots/copies.ts';
 import { snapshotOperations } from './resources/snapshots/operations.ts';
@@ -65,6 +68,8 @@ export interface ApiOptions
   /** Default: nobody is told of any. */
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
+  /** Where this replica's own gateway is dialed to explain a connection. Default: it has none. */
+  readonly frontDoor?: FrontDoor | null;
   /** Volumes and snapshots; absent: the orchestrator has none. `maxSizeMiB`: of the greatest size_limit. */
   readonly volumes?: { readonly files: VolumeFiles; readonly copies: SnapshotCopies; readonly maxSizeMiB: number };
   /** Of the console. Default: there is none. */
@@ -103,7 +108,8 @@ export function createApi(options: ApiOptions): Api {
   const templateParts = { ...options, newUid, mutex, catalog: options.templates };
   const templates = createTemplateService(templateParts);
   const tags = createTagService(templateParts);
-  const pods = createPodService({ ...options, randomBytes: options.randomBytes ?? randomBytes, newUid, tags, schemas });
+  const podParts = { ...options, randomBytes: options.randomBytes ?? randomBytes, newUid, tags, schemas };
+  const pods = createPodService(podParts);
   const ofTemplates = templateSchemas(schemas.PodDefinition);
   const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
   const ofSnapshots = snapshotSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
@@ -111,6 +117,10 @@ export function createApi(options: ApiOptions): Api {
     ...{ store: options.store, clock: options.clock, admission: options.admission, mutex, newUid },
   };
   const baseHosts = new Map(options.tenants.map(({ id, baseHost }) => [id, baseHost]));
+  const placeOf = (tenant: string): PublicPlace => ({
+    baseHost: baseHosts.get(tenant) ?? 'localhost',
+    publicHttpsPort: options.publicHttpsPort,
+  });
   const statusNames = options.statusNames ?? 'seed';
   const streams = new EventStreams({
     ...{ store: options.store, log: options.log, kinds: [podEvents(pods)] },
@@ -132,12 +142,10 @@ export function createApi(options: ApiOptions): Api {
       schemas,
       templates: options.templates,
       statusNames,
-      placeOf: (tenant) => ({
-        baseHost: baseHosts.get(tenant) ?? 'localhost',
-        publicHttpsPort: options.publicHttpsPort,
-      }),
+      placeOf,
     }),
     connectionsOperation(pods),
+    explainOperation(new PodExplainer(podParts), placeOf),
     execOperation(pods),
     ...podFileOperations(pods),
     ...permissionOperations('pod', pods.permissions),
@@ -190,6 +198,7 @@ export function createApi(options: ApiOptions): Api {
       TemplateTag: TemplateTagAnswer,
       Pod: PodAnswer,
       PodConnections: PodConnectionsAnswer,
+      PodExplanation,
       Certificates: CertificatesAnswer,
       ObjectEvent,
     },

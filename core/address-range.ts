@@ -1,4 +1,4 @@
-import { isIP, SocketAddress } from 'node:net';
+import { BlockList, isIP, SocketAddress } from 'node:net';
 
 /** One IP address, or a network in CIDR notation (RFC 4632 3.1, RFC 4291 2.3). */
 export interface AddressRange {
@@ -46,4 +46,19 @@ export function parseStoredAddressRange(text: string): AddressRange | null {
 /** In CIDR notation, such as `10.0.0.0/8`. */
 export function addressRangeText({ address, prefixLength }: AddressRange): string {
   return `${address}/${prefixLength}`;
+}
+
+/** Addresses and CIDR blocks; an entry that cannot be parsed matches no address. */
+export function compileAddressList(entries: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const entry of entries) {
+    const range = parseStoredAddressRange(entry);
+    if (range !== null) list.addSubnet(range.address, range.prefixLength, range.family);
+  }
+  return list;
+}
+
+export function isListed(list: BlockList, address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }

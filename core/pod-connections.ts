@@ -5,6 +5,8 @@ export interface PodConnections {
   readonly stanzas: Readonly<Record<string, StanzaConnections>>;
   /** The last ones, oldest first. */
   readonly refusals: readonly SeenRefusal[];
+  /** The last sessions and requests, those that were refused included, by when they began. */
+  readonly recent: readonly SeenConnection[];
 }
 
 /** A session is one of TCP or Postgres; a request is HTTP's, tunnels such as WebSocket included. */
@@ -30,8 +32,43 @@ export interface SeenRefusal {
   readonly requestId: string;
 }
 
+/** How long each step took, in ms, in this order. Null: it was not reached, was not needed, or is still under way. */
+export interface ConnectionSteps {
+  /** From accept to the end of the handshake; null for a later request of the same connection. */
+  readonly tlsMs: number | null;
+  /** From there to the dial: the client's first message, the rules of the pod, and its limits. Null for HTTP. */
+  readonly routeMs: number | null;
+  /** Until the pod has accepted; null when a kept connection was used. */
+  readonly dialMs: number | null;
+  /** From there to the pod's first byte. */
+  readonly firstByteMs: number | null;
+  /** From accept, or from the head of the request, to the end. */
+  readonly totalMs: number | null;
+}
+
+/** One session of TCP or Postgres, or one HTTP request. */
+export interface SeenConnection extends ConnectionSteps {
+  /** When it began; wall-clock ms. */
+  readonly atMs: number;
+  readonly requestId: string;
+  readonly address: string;
+  /** The client's, as the gateway sees it. */
+  readonly port: number;
+  readonly protocol: string;
+  readonly stanza: string;
+  /** Of the response; null for a session, or where there was none. */
+  readonly status: number | null;
+  /** Why it was refused: a code of core/errors.ts. */
+  readonly code: string | null;
+  /** How it ended: a word of the access log. Null while it goes on. */
+  readonly end: string | null;
+}
+
 /** In one worker, of one pod. */
 export const REFUSALS_KEPT = 20;
+export const RECENT_KEPT = 50;
+/** Of one replica, so that its answer fits into one message on the bus between replicas, in bytes of JSON. */
+const RECENT_MAX_BYTES = 10_000;
 /** So that what a whole replica tells fits into one message on the bus. */
 const STANZAS_MAX = 30;
 const MESSAGE_MAX_LENGTH = 300;
@@ -47,6 +84,17 @@ const NUMBERS = [
   'bytesOut',
 ] as const satisfies readonly (keyof StanzaConnections)[];
 const TEXTS = ['code', 'message', 'address', 'protocol', 'stanza', 'requestId'] as const;
+
+const STEPS = [
+  'tlsMs',
+  'routeMs',
+  'dialMs',
+  'firstByteMs',
+  'totalMs',
+] as const satisfies readonly (keyof ConnectionSteps)[];
+const RECENT_TEXTS = ['requestId', 'address', 'protocol', 'stanza'] as const;
+const RECENT_NUMBERS_OR_NULL = [...STEPS, 'status'] as const;
+const RECENT_TEXTS_OR_NULL = ['code', 'end'] as const;
 
 /** What a worker or another replica has told, copied field by field; null when it is anything else. */
 export function parsePodConnections(value: unknown): PodConnections | null {
@@ -72,7 +120,27 @@ export function parsePodConnections(value: unknown): PodConnections | null {
     );
     parsedRefusals.push({ atMs: refusal['atMs'], ...cut } as unknown as SeenRefusal);
   }
-  return { sinceMs: value['sinceMs'], stanzas: Object.fromEntries(parsedStanzas), refusals: parsedRefusals };
+  // A worker or replica of an earlier release has none.
+  const recent = Array.isArray(value['recent']) ? value['recent'].slice(-RECENT_KEPT).map(parseSeenConnection) : [];
+  if (recent.includes(null)) return null;
+  return {
+    sinceMs: value['sinceMs'],
+    stanzas: Object.fromEntries(parsedStanzas),
+    refusals: parsedRefusals,
+    recent: recent.filter((each) => each !== null),
+  };
+}
+
+function parseSeenConnection(value: unknown): SeenConnection | null {
+  if (!isFields(value) || !isNumber(value['atMs']) || !isNumber(value['port'])) return null;
+  const isNumberOrNull = (field: unknown): boolean => field === null || isNumber(field);
+  const isTextOrNull = (field: unknown): boolean => field === null || typeof field === 'string';
+  if (!RECENT_TEXTS.every((key) => typeof value[key] === 'string')) return null;
+  if (!RECENT_NUMBERS_OR_NULL.every((key) => isNumberOrNull(value[key]))) return null;
+  if (!RECENT_TEXTS_OR_NULL.every((key) => isTextOrNull(value[key]))) return null;
+  const keys = ['atMs', 'port', ...RECENT_NUMBERS_OR_NULL, ...RECENT_TEXTS, ...RECENT_TEXTS_OR_NULL];
+  const cut = (field: unknown): unknown => (typeof field === 'string' ? field.slice(0, TEXT_MAX_LENGTH) : field);
+  return Object.fromEntries(keys.map((key) => [key, cut(value[key])])) as unknown as SeenConnection;
 }
 
 /** Several of the same pod as one: numbers together, the last refusals of them all. */
@@ -88,7 +156,26 @@ export function mergePodConnections(all: readonly PodConnections[], nowMs: numbe
     sinceMs: Math.min(nowMs, ...all.map(({ sinceMs }) => sinceMs)),
     stanzas: Object.fromEntries(stanzas),
     refusals: refusals.slice(-REFUSALS_KEPT),
+    recent: lastConnections(all),
   };
+}
+
+/** The last ones of several, by when they began. */
+export function lastConnections(all: readonly Pick<PodConnections, 'recent'>[]): readonly SeenConnection[] {
+  return all
+    .flatMap(({ recent }) => recent)
+    .toSorted((a, b) => a.atMs - b.atMs)
+    .slice(-RECENT_KEPT);
+}
+
+/** Without the oldest of the connections that would make it too large for the bus between replicas. */
+export function forBus<C extends PodConnections>(connections: C): C {
+  let leftBytes = RECENT_MAX_BYTES;
+  const first = connections.recent.findLastIndex((each) => {
+    leftBytes -= Buffer.byteLength(JSON.stringify(each)) + 1;
+    return leftBytes < 0;
+  });
+  return { ...connections, recent: connections.recent.slice(first + 1) };
 }
 
 function isFields(value: unknown): value is Readonly<Record<string, unknown>> {

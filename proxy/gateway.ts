@@ -13,7 +13,7 @@ import { PodListeners } from './listener/pod-listeners.ts';
 import { HttpsFront } from './listener/https-front.ts';
 import { EgressDoor } from './protocols/egress/egress-door.ts';
 import { ConnectionRegistry } from './listener/connection-registry.ts';
-import { compileAddressList } from './policy/ip-allow-list.ts';
+import { compileAddressList } from '../core/address-range.ts';
 import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type WaitingPod } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';

@@ -1,6 +1,7 @@
 import type { Config } from '../../config/config.ts';
+import { dialable } from '../../main/dialable.ts';
 import { CliError } from '../cli-error.ts';
-import { dialable, readEndpoints, runningSupervisor } from '../target/installation.ts';
+import { readEndpoints, runningSupervisor } from '../target/installation.ts';
 import type { Ports } from './examine-gateway.ts';
 
 export interface Endpoints extends Ports {

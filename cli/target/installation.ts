@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { kindOfError } from '../../core/error-code.ts';
 import type { Config } from '../../config/config.ts';
 import { dataDirectoryOf, isDataDirectoryNamed } from '../../config/data-directory.ts';
+import { dialable } from '../../main/dialable.ts';
 import { CliError, EXIT_NOT_RUNNING } from '../cli-error.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -59,11 +60,6 @@ export function readEndpoints(dataDir: string): Readonly<Record<string, unknown>
       `no Podgate has run with the data directory ${dataDir}; start it with npm start, or set PODGATE_DATA_DIR`,
     );
   }
-}
-
-/** An address to dial for one that is bound. */
-export function dialable(bound: string): string {
-  return bound === '0.0.0.0' ? '127.0.0.1' : bound === '::' ? '::1' : bound;
 }
 
 /** The process number of the Podgate that runs with that data directory; null = none does. */

@@ -5,7 +5,7 @@ import type {
   ReplicaConnections,
   PodConnectionsReport,
 } from '../../core/pod-connections-reader.ts';
-import { mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
+import { forBus, mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { parseWorkerName, workerText } from '../../core/worker-name.ts';
 import { fieldOf, ReplicaQuestions } from './ask-replicas.ts';
@@ -68,7 +68,10 @@ export function createPodConnectionsReader({
     },
 
     async run(signal) {
-      const stop = others.listen(lookHere);
+      const stop = others.listen(async (uid) => {
+        const { seen, missing } = await lookHere(uid);
+        return { seen: forBus(seen), missing };
+      });
       await untilAborted(signal);
       stop();
     },

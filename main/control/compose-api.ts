@@ -3,7 +3,10 @@ import { type Api, createApi } from '../../control/api.ts';
 import { createAuthenticator, type TenantTokens } from '../../control/auth/authenticator.ts';
 import type { TokenKey } from '../../control/auth/token-key.ts';
 import type { Readiness } from '../../control/resources/health/operations.ts';
+import type { FrontDoor } from '../../control/resources/pods/explain/attempt.ts';
+import { compileAddressList, isListed } from '../../core/address-range.ts';
 import { PodgateError } from '../../core/errors.ts';
+import { dialable } from '../dialable.ts';
 import type { Certificates } from './compose-certificates.ts';
 import type { Console } from './compose-console.ts';
 import type { ComposedQuotas } from './compose-quotas.ts';
@@ -59,11 +62,19 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     controlHosts: config.api.controlHosts,
     certificates: certificates.manager,
     readiness,
+    frontDoor: frontDoorOf(config),
     ...(opened.files === null || copies === null
       ? {}
       : { volumes: { files: opened.files, copies, ...config.volumes } }),
     ...(console ?? {}),
   });
+}
+
+/** Null: the gateway is elsewhere. */
+function frontDoorOf({ roles, listenHosts, httpsPort: port, proxyProtocol }: Config): FrontDoor | null {
+  if (!roles.includes('gateway')) return null;
+  const address = dialable(listenHosts[0] ?? '127.0.0.1');
+  return { address, port, takesHeader: isListed(compileAddressList(proxyProtocol.from), address) };
 }
 
 function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null): TenantTokens {

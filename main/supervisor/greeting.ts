@@ -3,6 +3,7 @@ import { join, relative } from 'node:path';
 import type { Config } from '../../config/config.ts';
 import type { Logger } from '../../core/logger.ts';
 import { shellWord } from '../../core/shell-word.ts';
+import { dialable } from '../dialable.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -137,7 +138,8 @@ function podgateScript(cwd: string): string {
 }
 
 function dialedAddress({ listenHosts: [host = '127.0.0.1'] }: Config): string {
-  return host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '[::1]' : host.includes(':') ? `[${host}]` : host;
+  const address = dialable(host);
+  return address.includes(':') ? `[${address}]` : address;
 }
 
 function isLocal(baseHost: string): boolean {

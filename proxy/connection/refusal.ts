@@ -24,7 +24,10 @@ export interface RefusalOptions {
 
 /** The sentences of a refusal: what happened, why, and what to do next. */
 export function describeRefusal(code: RefusalCode, options: RefusalOptions): Refusal {
-  return { code, requestId: options.requestId, message: messageOf(code, options), hint: hintOf(code, options) };
+  const { requestId, route } = options;
+  // For a user of the pod. Other programs than ours show nothing but these sentences.
+  const details = route === null ? '' : ` Details: podgate explain ${route.podId} --id ${requestId}`;
+  return { code, requestId, message: messageOf(code, options), hint: `${hintOf(code, options)}${details}` };
 }
 
 function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): string {

@@ -17,7 +17,7 @@ import { Connection } from '../connection/connection.ts';
 export interface ConnectionRegistryOptions {
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
-  readonly telemetry: Pick<Telemetry, 'refused' | 'connectionEnded'>;
+  readonly telemetry: Pick<Telemetry, 'connectionRefused' | 'connectionEnded'>;
   readonly clock: Clock;
   readonly log: Logger;
   /** One line at debug level for each connection, when it closes. */
@@ -215,7 +215,7 @@ export class ConnectionRegistry {
   refused(connection: Connection, refusal: Refusal, route: Route | null): void {
     connection.refusedFor = refusal.code;
     connection.refusedRoute = route;
-    this.#options.telemetry.refused(refusal, route, connection.info.remoteAddress);
+    this.#options.telemetry.connectionRefused(refusal, route, connection);
   }
 
   get size(): number {

@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net';
-import { parseStoredAddressRange } from '../../core/address-range.ts';
+import type { BlockList } from 'node:net';
+import { compileAddressList, isListed } from '../../core/address-range.ts';
 import type { Route } from '../../core/route.ts';
 
 /** Compiled once per route object: a changed route is a new object, a withdrawn one takes its list with it. */
@@ -14,19 +14,4 @@ export function isAddressAllowed(route: Route, address: string): boolean {
     compiled.set(route, list);
   }
   return isListed(list, address);
-}
-
-export function isListed(list: BlockList, address: string): boolean {
-  const family = isIP(address);
-  return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
-}
-
-/** Addresses and CIDR blocks; an entry that cannot be parsed matches no address. */
-export function compileAddressList(entries: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const entry of entries) {
-    const range = parseStoredAddressRange(entry);
-    if (range !== null) list.addSubnet(range.address, range.prefixLength, range.family);
-  }
-  return list;
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { compileAddressList, isListed } from '../policy/ip-allow-list.ts';
+import { compileAddressList, isListed } from '../../core/address-range.ts';
 import { peekBytes } from '../bytes/peek-bytes.ts';
 import { parseProxyHeader } from './parse-proxy-header.ts';
 import type { ProxySource } from './proxy-header.ts';

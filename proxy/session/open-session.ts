@@ -140,7 +140,7 @@ function openOnPlace(
   }
 
   function begin(backend: Socket): void {
-    if (session !== null) telemetry.sessionConnected(session, backend);
+    if (session !== null) telemetry.sessionConnected(session, backend, connection);
     const watching = watch?.(backend) ?? null;
     const observer: Observer = (bytes) => {
       if (session !== null) session.firstByteMs ??= clock.monotonicMs();

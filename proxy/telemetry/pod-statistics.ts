@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.ts';
 import { type PodConnections, REFUSALS_KEPT, type SeenRefusal } from '../../core/pod-connections.ts';
 import type { Route } from '../../core/route.ts';
 import type { StanzaCounts } from '../connection/session-telemetry.ts';
+import { type RecentConnection, RecentConnections } from './recent-connections.ts';
 
 /** Pods whose numbers are kept: one with nothing under way goes first. */
 const PODS_MAX = 10_000;
@@ -12,10 +13,12 @@ const REFUSED_PODS_MAX = 500;
 export interface PodStatistics {
   of(route: Route): StanzaCounts;
   refused(route: Route, refusal: Omit<SeenRefusal, 'atMs' | 'protocol' | 'stanza'>): void;
+  /** Where the next connection to it is noted: see RecentConnections. */
+  next(route: Route): RecentConnection;
   /** Null when this pod had no connections. */
   report(uid: string): PodConnections | null;
   /** How much is kept, for tests. */
-  readonly size: { readonly pods: number; readonly refusedPods: number };
+  readonly size: { readonly pods: number; readonly refusedPods: number; readonly recentPods: number };
 }
 
 interface PodRecord {
@@ -23,9 +26,10 @@ interface PodRecord {
   readonly stanzas: Map<string, StanzaCounts>;
 }
 
-export function createPodStatistics(clock: Pick<Clock, 'now'>): PodStatistics {
+export function createPodStatistics(clock: Pick<Clock, 'now' | 'monotonicMs'>): PodStatistics {
   const pods = new Map<string, PodRecord>();
   const refusals = new Map<string, SeenRefusal[]>();
+  const recent = new RecentConnections();
 
   function of({ uid, stanza }: Route): StanzaCounts {
     let pod = pods.get(uid);
@@ -56,14 +60,20 @@ export function createPodStatistics(clock: Pick<Clock, 'now'>): PodStatistics {
       const [first] = refusals.keys();
       if (refusals.size > REFUSED_PODS_MAX && first !== undefined) refusals.delete(first);
     },
+    next: (route) => recent.next(route),
     report(uid) {
       const pod = pods.get(uid);
       if (pod === undefined) return null;
       const stanzas = Object.fromEntries([...pod.stanzas].map(([name, counts]) => [name, { ...counts }]));
-      return { sinceMs: pod.sinceMs, stanzas, refusals: [...(refusals.get(uid) ?? [])] };
+      return {
+        sinceMs: pod.sinceMs,
+        stanzas,
+        refusals: [...(refusals.get(uid) ?? [])],
+        recent: recent.report(uid, clock.now(), clock.monotonicMs()),
+      };
     },
     get size() {
-      return { pods: pods.size, refusedPods: refusals.size };
+      return { pods: pods.size, refusedPods: refusals.size, recentPods: recent.size };
     },
   };
 }

@@ -8,6 +8,7 @@ import { type Counters, type HandshakeKind, type RequestCode, statusClass } from
 import type { Connection } from '../connection/connection.ts';
 import { egressLine, requestLine, sessionLine } from './access-lines.ts';
 import { createPodStatistics, type PodStatistics } from './pod-statistics.ts';
+import { firstByteOfSession, type RecentConnection } from './recent-connections.ts';
 import { newRequestTelemetry, type RequestTelemetry } from './request-telemetry.ts';
 import type { SessionTelemetry } from '../connection/session-telemetry.ts';
 import { createTimeStamps } from './time-stamps.ts';
@@ -44,6 +45,8 @@ export interface Telemetry {
   secured(connection: Connection, secure: TLSSocket): TlsFacts;
   /** With a reason that the client is about to hear. */
   refused(refusal: RefusalEvent, route: Route | null, address: string): void;
+  /** The same, of a connection that is no HTTP's. */
+  connectionRefused(refusal: RefusalEvent, route: Route | null, connection: Connection): void;
   requestBegan(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry;
   /** It is known which pod's it is. */
   requestRouted(request: RequestTelemetry, route: Route): void;
@@ -51,7 +54,11 @@ export interface Telemetry {
   /** The pod is about to be dialed. */
   sessionBegan(route: Route): SessionTelemetry;
   /** The pod has taken the connection. */
-  sessionConnected(session: SessionTelemetry, backend: NonNullable<SessionTelemetry['backend']>): void;
+  sessionConnected(
+    session: SessionTelemetry,
+    backend: NonNullable<SessionTelemetry['backend']>,
+    connection: Connection,
+  ): void;
   /** A client's connection is gone. */
   connectionEnded(connection: Connection): void;
 }
@@ -62,6 +69,52 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
   const timeStamp = createTimeStamps();
   let requestsNow = 0;
   let sessionsNow = 0;
+
+  /** The sessions that go on. One that has been written over since is not there any more. */
+  const running = new WeakMap<SessionTelemetry, RecentConnection>();
+
+  function refused({ code, message, requestId }: RefusalEvent, route: Route | null, address: string): void {
+    counters.refused[code]++;
+    if (route !== null) pods.refused(route, { code, message, requestId, address });
+  }
+
+  function noteRequest(request: RequestTelemetry, route: Route, endMs: number): void {
+    const { info, id, beganMs, connectedMs, firstByteMs } = request;
+    const slot = pods.next(route);
+    slot.beganMs = beganMs;
+    slot.requestId = id;
+    slot.address = request.clientAddress ?? info.remoteAddress;
+    slot.port = info.remotePort;
+    slot.status = request.status;
+    slot.code = request.code;
+    slot.end = request.end;
+    // Later ones of the same connection have an id of their own.
+    slot.tlsMs = id === info.id && info.tls !== null ? info.tls.handshakeMs : NaN;
+    slot.routeMs = NaN;
+    slot.dialMs = connectedMs === null ? NaN : connectedMs - beganMs;
+    slot.firstByteMs = firstByteMs === null ? NaN : firstByteMs - (connectedMs ?? beganMs);
+    slot.totalMs = endMs - beganMs;
+  }
+
+  /** Of a connection that is no HTTP's. Null times are yet to come. */
+  function noteConnection(connection: Connection, route: Route, dialedMs: number | null): RecentConnection {
+    const { info, acceptedMs } = connection;
+    const tlsMs = info.tls?.handshakeMs ?? NaN;
+    const slot = pods.next(route);
+    slot.beganMs = acceptedMs;
+    slot.requestId = info.id;
+    slot.address = info.remoteAddress;
+    slot.port = info.remotePort;
+    slot.status = 0;
+    slot.code = null;
+    slot.end = null;
+    slot.tlsMs = tlsMs;
+    slot.routeMs = dialedMs === null ? NaN : dialedMs - acceptedMs - (info.tls === null ? 0 : tlsMs);
+    slot.dialMs = NaN;
+    slot.firstByteMs = NaN;
+    slot.totalMs = NaN;
+    return slot;
+  }
 
   function sessionEnded(session: SessionTelemetry): void {
     const { route, counts, backend, beganMs } = session;
@@ -76,6 +129,12 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
     counters.bytes[`${protocol} out`] += bytesRead;
     observe(durations, `session ${protocol}`, clock.monotonicMs() - beganMs);
     if (session.firstByteMs !== null) observe(durations, `first-byte ${protocol}`, session.firstByteMs - beganMs);
+    const slot = running.get(session);
+    if (slot?.session !== session) return;
+    slot.firstByteMs = firstByteOfSession(session);
+    slot.totalMs = clock.monotonicMs() - slot.beganMs;
+    slot.end = session.end ?? 'client-failed';
+    slot.session = null;
   }
 
   return {
@@ -98,9 +157,17 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       counters.handshakes[handshakeKind(version, isResumed)]++;
       return { version, cipher, alpn: secure.alpnProtocol || null, isResumed, handshakeMs };
     },
-    refused({ code, message, requestId }, route, address) {
-      counters.refused[code]++;
-      if (route !== null) pods.refused(route, { code, message, requestId, address });
+    refused,
+    connectionRefused(refusal, route, connection) {
+      refused(refusal, route, connection.info.remoteAddress);
+      if (route === null) return;
+      const nowMs = clock.monotonicMs();
+      const { session } = connection;
+      const slot = noteConnection(connection, route, session === null ? nowMs : session.beganMs);
+      if (session !== null) slot.dialMs = nowMs - session.beganMs;
+      slot.totalMs = nowMs - slot.beganMs;
+      slot.code = refusal.code;
+      slot.end = 'refused';
     },
     requestBegan(info, protocol) {
       requestsNow++;
@@ -129,6 +196,7 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       if (connectedMs !== null) observe(durations, 'connect http', connectedMs - beganMs);
       if (firstByteMs !== null) observe(durations, 'first-byte http', firstByteMs - beganMs);
       observe(durations, 'request http', endMs - beganMs);
+      if (request.route !== null) noteRequest(request, request.route, endMs);
       if (isGoodProbe(request)) return;
       accessLog?.write(requestLine(request, { worker, time: timeStamp(clock.now()), endMs }));
     },
@@ -139,7 +207,7 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       const beganMs = clock.monotonicMs();
       return { route, counts, beganMs, backend: null, connectedMs: null, firstByteMs: null, end: null };
     },
-    sessionConnected(session, backend) {
+    sessionConnected(session, backend, connection) {
       const protocol = session.route.protocol === 'postgres' ? 'postgres' : 'tcp';
       session.backend = backend;
       session.connectedMs = clock.monotonicMs();
@@ -147,6 +215,10 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       counters.sessions++;
       counters.sessionsOf[protocol]++;
       observe(durations, `connect ${protocol}`, session.connectedMs - session.beganMs);
+      const slot = noteConnection(connection, session.route, session.beganMs);
+      slot.dialMs = session.connectedMs - session.beganMs;
+      slot.session = session;
+      running.set(session, slot);
     },
     connectionEnded(connection) {
       const { session, egress } = connection;

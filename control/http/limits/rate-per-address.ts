@@ -2,8 +2,8 @@ import { LRUCache } from 'lru-cache';
 
 import { addressKey } from '../../../core/address-key.ts';
 
-/** The address longest unused is forgotten first: it then has its burst again. */
-const ADDRESSES_MAX = 10_000;
+/** The key longest unused is forgotten first: it then has its burst again. */
+const KEYS_MAX = 10_000;
 
 export interface RateLimit {
   readonly perMinute: number;
@@ -16,25 +16,38 @@ interface Bucket {
   atMs: number;
 }
 
-/** A token bucket per client address (IPv6: per /64), in bounded memory. */
-export class RatePerAddress {
+/** A token bucket per key, such as a user, in bounded memory. */
+export class RatePerKey {
   readonly #limit: RateLimit;
-  readonly #buckets = new LRUCache<string, Bucket>({ max: ADDRESSES_MAX });
+  readonly #buckets = new LRUCache<string, Bucket>({ max: KEYS_MAX });
 
   constructor(limit: RateLimit) {
     this.#limit = limit;
   }
 
   /** Counts one. False = it exceeds the rate. */
-  take(address: string, nowMs: number): boolean {
+  take(key: string, nowMs: number): boolean {
     const { perMinute, burst } = this.#limit;
-    const block = addressKey(address);
-    const bucket = this.#buckets.get(block) ?? { left: burst, atMs: nowMs };
+    const bucket = this.#buckets.get(key) ?? { left: burst, atMs: nowMs };
     bucket.left = Math.min(burst, bucket.left + (Math.max(0, nowMs - bucket.atMs) / 60_000) * perMinute);
     bucket.atMs = nowMs;
     const isWithin = bucket.left >= 1;
     if (isWithin) bucket.left -= 1;
-    this.#buckets.set(block, bucket);
+    this.#buckets.set(key, bucket);
     return isWithin;
+  }
+}
+
+/** A token bucket per client address (IPv6: per /64). */
+export class RatePerAddress {
+  readonly #rate: RatePerKey;
+
+  constructor(limit: RateLimit) {
+    this.#rate = new RatePerKey(limit);
+  }
+
+  /** Counts one. False = it exceeds the rate. */
+  take(address: string, nowMs: number): boolean {
+    return this.#rate.take(addressKey(address), nowMs);
   }
 }

@@ -1,12 +1,32 @@
 import { z } from 'zod';
 
 import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
-import { mergePodConnections } from '../../../core/pod-connections.ts';
+import { mergePodConnections, RECENT_KEPT, type SeenConnection } from '../../../core/pod-connections.ts';
 import type { PodService } from './pod-service.ts';
 import type { Operation } from '../../http/operation.ts';
 import { podIdOf } from './operations.ts';
 
 const count = z.int();
+const ms = z.number().nullable();
+
+/** One session or request, with how long each of its steps took. */
+export const RecentConnectionAnswer = z.object({
+  time: z.iso.datetime().describe('When it began.'),
+  request_id: z.string().describe('As refusals show it.'),
+  address: z.string().describe("The client's."),
+  port: z.int(),
+  protocol: z.string(),
+  stanza: z.string(),
+  status: z.int().nullable().describe('Of the HTTP response.'),
+  code: z.string().nullable().describe('Why it was refused.'),
+  end: z.string().nullable().describe('How it ended, as in the access log; null: it goes on.'),
+  tls_ms: ms.describe('From accept to the end of the TLS handshake; null for later requests of a connection.'),
+  route_ms: ms.describe("From there to the dial: the client's first message, rules and limits."),
+  dial_ms: ms.describe('Until the pod has accepted; null: over a kept connection.'),
+  first_byte_ms: ms.describe("From there to the pod's first byte."),
+  total_ms: ms,
+  replica: z.string(),
+});
 
 export const PodConnectionsAnswer = z.object({
   sessions_now: count.describe('Sessions of TCP (Bolt, too) and Postgres.'),
@@ -51,6 +71,9 @@ export const PodConnectionsAnswer = z.object({
       }),
     )
     .describe('The last ones, newest first.'),
+  recent: z
+    .array(RecentConnectionAnswer)
+    .describe(`The last ${RECENT_KEPT} sessions and requests, refused ones included, newest first.`),
 });
 
 const REFUSALS_SHOWN = 50;
@@ -61,7 +84,8 @@ export function connectionsOperation(pods: Pick<PodService, 'connections'>): Ope
     methods: ['get'],
     path: '/pods/{pod_id}/connections',
     tag: 'Pods',
-    summary: 'Who is connected now, and the last who were refused, and why. It shows addresses of clients: USER.',
+    summary:
+      'Who is connected now, the last connections with the times of their steps, and who was refused and why. It shows addresses of clients: USER.',
     result: PodConnectionsAnswer,
     access: 'token',
     handle: async (call) => {
@@ -114,5 +138,32 @@ function answerOf({ replicas }: PodConnectionsReport): z.output<typeof PodConnec
         time: new Date(atMs).toISOString(),
         ...{ code, message, address, protocol, stanza, request_id: requestId, replica },
       })),
+    recent: [...recentAnswers({ replicas })],
+  };
+}
+
+/** Newest first. */
+export function recentAnswers({
+  replicas,
+}: Pick<PodConnectionsReport, 'replicas'>): readonly z.output<typeof RecentConnectionAnswer>[] {
+  return replicas
+    .flatMap(({ recent, replica }) => recent.map((each) => ({ ...each, replica })))
+    .toSorted((a, b) => b.atMs - a.atMs)
+    .slice(0, RECENT_KEPT)
+    .map(recentAnswer);
+}
+
+function recentAnswer(seen: SeenConnection & { readonly replica: string }): z.output<typeof RecentConnectionAnswer> {
+  const { requestId, address, port, protocol, stanza, status, code, end, replica } = seen;
+  return {
+    time: new Date(seen.atMs).toISOString(),
+    request_id: requestId,
+    ...{ address, port, protocol, stanza, status, code, end },
+    tls_ms: seen.tlsMs,
+    route_ms: seen.routeMs,
+    dial_ms: seen.dialMs,
+    first_byte_ms: seen.firstByteMs,
+    total_ms: seen.totalMs,
+    replica,
   };
 }

@@ -24,6 +24,8 @@ const OPERATIONS = [
   ['USER', 'GET', '/credentials'],
   ['USER', 'GET', '/permissions'],
   ['USER', 'GET', '/connections'],
+  ['USER', 'GET', '/explain'],
+  ['USER', 'GET', '/explain?request_id=abc'],
   ['ADMIN', 'PUT', '', { status_requested: 'OFF' }],
   ['ADMIN', 'POST', '/permissions', { user: 'zoe', level: 'READ' }],
   ['ADMIN', 'DELETE', '/permissions/zoe'],

@@ -153,6 +153,17 @@ test('every worker of every replica is asked, whichever replica one asks; number
       { sessionsNow: 3, sessions: 3, requestsNow: 0, refusals: 0 },
       { sessionsNow: 2, sessions: 2 },
     ]);
+    expect(
+      replicas.map(({ recent }) => recent.map(({ end, dialMs, firstByteMs }) => ({ end, dialMs, firstByteMs }))),
+    ).toEqual(
+      [3, 2].map((sessions) =>
+        Array.from({ length: sessions }, () => ({
+          end: null,
+          dialMs: expect.any(Number) as number,
+          firstByteMs: expect.any(Number) as number,
+        })),
+      ),
+    );
   }
 });
 
@@ -168,6 +179,10 @@ test('refusals show with reason, address and request id, in the order of time - 
   const { replicas } = await one.connections.read(others.uid);
   const refusals = replicas.flatMap((each) => each.refusals);
   expect(refusals.map(({ requestId }) => requestId)).toEqual(ids);
+  // A client without a session has no dial; its refusal is among the last connections, too.
+  expect(replicas.flatMap(({ recent }) => recent)).toMatchObject(
+    ids.map((requestId) => ({ requestId, code: 'route.forbidden', dialMs: null, tlsMs: expect.any(Number) as number })),
+  );
   expect(refusals[0]).toMatchObject({
     ...{ code: 'route.forbidden', address: '127.0.0.1', protocol: 'tcp', stanza: 'default' },
     message: 'Your address may not connect to this pod.',

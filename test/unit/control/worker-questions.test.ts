@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { createWorkerQuestions } from '../../../control/workers/worker-questions.ts';
 import type { PodConnections } from '../../../core/pod-connections.ts';
 
-const SEEN: PodConnections = { sinceMs: 1, stanzas: {}, refusals: [] };
+const SEEN: PodConnections = { sinceMs: 1, stanzas: {}, refusals: [], recent: [] };
 
 test('the answers of all workers are put together; who has seen nothing of the pod has answered, too', async () => {
   const questions = createWorkerQuestions();

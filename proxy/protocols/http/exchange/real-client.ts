@@ -1,5 +1,5 @@
 import { type BlockList, isIP } from 'node:net';
-import { isListed } from '../../../policy/ip-allow-list.ts';
+import { isListed } from '../../../../core/address-range.ts';
 import { plainAddress } from '../../../socket/plain-address.ts';
 import { parseHost } from '../wire/host.ts';
 

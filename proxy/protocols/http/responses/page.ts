@@ -63,8 +63,11 @@ footer{margin-top:1.5rem;padding-top:.75rem;border-top:1px solid var(--line);col
 
 /** The hint, its calls set apart from the sentence, and what the page does by itself. */
 function hintOf({ hint, refresh }: Problem): string {
-  const calls = escapeHtml(hint).replaceAll(/GET https?:\/\/\S+?(?=\.?(?:\s|$))/g, '<code>$&</code>');
-  return refresh ? `${calls} This page does so by itself.` : calls;
+  const calls = escapeHtml(hint).replaceAll(
+    /GET https?:\/\/\S+?(?=\.?(?:\s|$))|podgate explain \w+ --id [\w-]+/g,
+    '<code>$&</code>',
+  );
+  return refresh ? `This page tries again by itself. ${calls}` : calls;
 }
 
 function htmlOf(problem: Problem): string {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { compileAddressList } from '../../../../proxy/policy/ip-allow-list.ts';
+import { compileAddressList } from '../../../../core/address-range.ts';
 import { realClient } from '../../../../proxy/protocols/http/exchange/real-client.ts';
 
 const TRUSTED = compileAddressList(['10.0.0.0/8', '2001:db8::/32']);

@@ -15,7 +15,7 @@ const refusal = (requestId: string) => ({ code: 'route.full', message: 'Full.', 
 describe('what is kept of a pod', () => {
   it('are the last refusals, with their stanza and time, and numbers by stanza', () => {
     let nowMs = 1_000;
-    const statistics = createPodStatistics({ now: () => nowMs++ });
+    const statistics = createPodStatistics({ now: () => nowMs++, monotonicMs: () => 0 });
     const counts = statistics.of(routeOf('a'));
     counts.sessions = 3;
     for (let number = 0; number < 30; number++) statistics.refused(routeOf('a', 'other'), refusal(`id-${number}`));
@@ -28,16 +28,16 @@ describe('what is kept of a pod', () => {
   });
 
   it('is nothing for another uid, be its name the same', () => {
-    const statistics = createPodStatistics({ now: () => 0 });
+    const statistics = createPodStatistics({ now: () => 0, monotonicMs: () => 0 });
     statistics.refused(routeOf('former'), refusal('id'));
     expect(statistics.report('later')).toBeNull();
   });
 
   it('is bounded, whoever is refused how often; pods with something under way stay', () => {
-    const statistics = createPodStatistics({ now: () => 0 });
+    const statistics = createPodStatistics({ now: () => 0, monotonicMs: () => 0 });
     statistics.of(routeOf('busy')).sessionsNow = 1;
     for (let number = 0; number < 25_000; number++) statistics.refused(routeOf(`pod-${number}`), refusal('id'));
-    expect(statistics.size).toEqual({ pods: 10_000, refusedPods: 500 });
+    expect(statistics.size).toEqual({ pods: 10_000, refusedPods: 500, recentPods: 0 });
     expect(statistics.report('busy')?.stanzas['default']?.sessionsNow).toBe(1);
     expect(statistics.report('pod-24999')?.refusals).toHaveLength(1);
     expect(statistics.report('pod-0')).toBeNull();
@@ -46,7 +46,7 @@ describe('what is kept of a pod', () => {
 
 describe('what another process tells of a pod', () => {
   it('is copied field by field, and taken for nothing when it is anything else', () => {
-    const statistics = createPodStatistics({ now: () => 5 });
+    const statistics = createPodStatistics({ now: () => 5, monotonicMs: () => 0 });
     statistics.refused(routeOf('a'), refusal('id'));
     const report = statistics.report('a');
     expect(
@@ -59,6 +59,7 @@ describe('what another process tells of a pod', () => {
       {},
       { ...report, stanzas: { a: { sessions: 'x' } } },
       { ...report, refusals: [{}] },
+      { ...report, recent: [{}] },
     ]) {
       expect(parsePodConnections(wrong)).toBeNull();
     }
