@@ -1,5 +1,6 @@
 import { call, get, podPath } from '/console/api.js';
 import { ConnectBox } from '/console/connect.js';
+import { Explain, RecentConnections } from '/console/explain.js';
 import { ago, bytes, cpu, duration, localTime, memory, number } from '/console/format.js';
 import { followEvents } from '/console/live.js';
 import { Logs } from '/console/logs.js';
@@ -96,6 +97,7 @@ export function PodPage({ podId, session }) {
     </section>
     <section aria-labelledby="connections">
       <h2 id="connections">Connections</h2>
+      <${Explain} podId=${podId} />
       <${Connections} podId=${podId} />
     </section>
     <section aria-labelledby="permissions">
@@ -163,7 +165,8 @@ function Connections({ podId }) {
               </li>`,
           )}
         </ol>`
-    }`;
+    }
+    <${RecentConnections} recent=${value.recent} />`;
 }
 
 const LEVELS = ['READ', 'USER', 'ADMIN'];

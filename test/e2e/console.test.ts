@@ -51,6 +51,12 @@ const see = (text: string): Promise<string> =>
     throw new Error(`${String(error)}: ${await textOf()}`);
   });
 
+async function clickButton(label: string): Promise<void> {
+  await page.evaluate(
+    `[...document.querySelectorAll('button')].find((button) => button.textContent.trim() === '${label}').click()`,
+  );
+}
+
 async function loginLink(): Promise<string> {
   const { stdout } = await podgateCommand(program, ['console']);
   return stdout.trim();
@@ -99,12 +105,22 @@ test('a stranger creates a pod, connects, reads its log, and sees why a client w
   expect(await seriousProblems()).toEqual([]);
   await photograph('pod');
 
-  await page.evaluate(
-    `[...document.querySelectorAll('button')].find((button) => button.textContent.trim() === 'Stop').click()`,
-  );
+  await clickButton('Stop');
   await see('Stopped');
   const { refusal } = await refusedRequest('mypod');
   await see(refusal);
+
+  await clickButton('Explain');
+  await see('The status of pod mypod is STOPPED.');
+  await see('Start it: podgate start mypod.');
+  expect(await page.$$eval('.waterfall li', (rows) => rows.length)).toBeGreaterThan(1);
+  // Its refusal is among the last connections, and opens to its steps by the keyboard.
+  await page.focus('.recent summary');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('.recent details[open] .waterfall');
+  expect(await page.evaluate(`document.querySelector('.recent summary').textContent`)).toContain('route.stopped');
+  expect(await seriousProblems()).toEqual([]);
+  await photograph('explained');
 
   await page.goto(`${origin()}/#/pods`);
   await see('mypod');
