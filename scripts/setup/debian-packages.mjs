@@ -26,6 +26,7 @@ const PROGRAMS = [
   ['chromium', 'chromium'],
   ['zsh', 'zsh'],
   ['fish', 'fish'],
+  ['busybox', 'busybox'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
   ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],
 ];

@@ -6,6 +6,11 @@ import { EXEC_OUTPUT_MAX_BYTES, EXEC_PER_POD_MAX, type ExecOptions, type ExecRes
 import { until } from '../support/until.ts';
 import { becomes, becomesAbsent, ensured, never } from './orchestrator-harness.ts';
 
+/** Of a command that ends at once, on a machine that others slow down. */
+const PROMPT_MS = 15_000;
+/** Of an input that nobody reads: what fits into the buffers on the way. */
+const UNREAD_MAX_BYTES = 2_000_000;
+
 /** The laws of `Shell` (core/shell.ts). Its pods serve, with the variable GREETING in their environment. */
 export function describeShell(harness: () => { orchestrator: Orchestrator; serving: () => WorkloadSpec }): void {
   const started = async (): Promise<Pod> => {
@@ -82,6 +87,50 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await pod.end();
   });
 
+  it.each([0, 10_000, 6_000_000, Infinity])(
+    'tells at once how a command ended that did not read its input of %d bytes',
+    async (size) => {
+      const pod = await started();
+      for (const [script, code, stdout] of [
+        ['exit 5', 5, ''],
+        ['head -c 10; exit 6', 6, '.'.repeat(Math.min(size, 10))],
+        ['exec <&-; echo closed; sleep 1; exit 7', 7, 'closed\n'],
+      ] as const) {
+        const input = counted(size);
+        const startedMs = performance.now();
+        expect(await pod.exec(['sh', '-c', script], { input: input.pieces })).toEqual({
+          kind: 'ended',
+          exit: { kind: 'code', code },
+          stdout,
+          stderr: '',
+        });
+        expect(performance.now() - startedMs).toBeLessThan(PROMPT_MS);
+        if (size > 1_000_000) await until('its input is given up', () => input.isGivenUp());
+        expect(input.takenBytes()).toBeLessThan(UNREAD_MAX_BYTES);
+      }
+      await pod.end();
+    },
+  );
+
+  it('ends a command that does not read its endless input at its deadline, and when its caller gives up', async () => {
+    const pod = await started();
+    const [late, given] = ['86308', '86309'];
+    const input = counted(Infinity);
+    expect(await pod.exec(['sleep', late], { input: input.pieces, deadlineMs: 1_500 })).toMatchObject({
+      kind: 'stopped',
+      reason: 'deadline',
+    });
+    await until('nothing of it runs', async () => !(await runsOn(pod, late)));
+    await until('its input is given up', () => input.isGivenUp());
+    const caller = new AbortController();
+    const waiting = pod.exec(['sleep', given], { input: counted(Infinity).pieces }, caller.signal);
+    await until('it runs', () => runsOn(pod, given));
+    caller.abort(new Error('given up'));
+    await expect(waiting).rejects.toThrow('given up');
+    await until('nothing of it runs', async () => !(await runsOn(pod, given)));
+    await pod.end();
+  });
+
   it('lets a command wait while its output is not taken, and loses nothing when it has ended by then', async () => {
     const pod = await started();
     const written = `/tmp/${randomUUID()}`;
@@ -141,24 +190,20 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
   it('ends a command with all that it has started at its deadline, and when its caller gives up', async () => {
     const pod = await started();
     const forking = (mark: string) => ['sh', '-c', `echo begun; (sleep ${mark}; true) & sleep ${mark}`];
-    const runsOn = async (mark: string) => {
-      const ps = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$p" 2>/dev/null; echo; done; true';
-      return (await pod.exec(['sh', '-c', ps])).stdout.split('\n').some((line) => line.startsWith(`sleep ${mark}`));
-    };
     const [late, given] = ['86301', '86302'];
     expect(await pod.exec(forking(late), { deadlineMs: 1_500 })).toMatchObject({
       kind: 'stopped',
       reason: 'deadline',
       stdout: 'begun\n',
     });
-    await until('nothing of it runs', async () => !(await runsOn(late)));
+    await until('nothing of it runs', async () => !(await runsOn(pod, late)));
 
     const caller = new AbortController();
     const waiting = pod.exec(forking(given), {}, caller.signal);
-    await until('it runs', () => runsOn(given));
+    await until('it runs', () => runsOn(pod, given));
     caller.abort(new Error('given up'));
     await expect(waiting).rejects.toThrow('given up');
-    await until('nothing of it runs', async () => !(await runsOn(given)));
+    await until('nothing of it runs', async () => !(await runsOn(pod, given)));
     await pod.end();
   });
 
@@ -176,10 +221,14 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
 
   it('ends what a command leaves behind', async () => {
     const pod = await started();
-    expect(await pod.exec(['sh', '-c', 'sleep 86303 & echo gone'], { deadlineMs: 30_000 })).toMatchObject({
-      kind: 'ended',
-      stdout: 'gone\n',
-    });
+    for (const script of ['sleep 86303 & echo gone', 'trap "" TERM HUP; sleep 86303 & echo gone']) {
+      expect(await pod.exec(['sh', '-c', script], { deadlineMs: 30_000 })).toMatchObject({
+        kind: 'ended',
+        exit: { kind: 'code', code: 0 },
+        stdout: 'gone\n',
+      });
+      await until('nothing of it runs', async () => !(await runsOn(pod, '86303')));
+    }
     await pod.end();
   });
 
@@ -218,6 +267,32 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
       });
     }
   });
+}
+
+/** Pieces of a stream of so many bytes, all dots. */
+function counted(size: number) {
+  const PIECE = Buffer.alloc(100_000, '.');
+  let taken = 0;
+  let isGivenUp = false;
+  const pieces = async function* (): AsyncGenerator<Uint8Array> {
+    try {
+      while (taken < size) {
+        const piece = PIECE.subarray(0, size - taken);
+        taken += piece.length;
+        yield piece;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    } finally {
+      isGivenUp = true;
+    }
+  };
+  return { pieces: pieces(), takenBytes: () => taken, isGivenUp: () => isGivenUp };
+}
+
+async function runsOn(pod: Pod, seconds: string): Promise<boolean> {
+  const ps = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$p" 2>/dev/null; echo; done; true';
+  const { stdout } = await pod.exec(['sh', '-c', ps]);
+  return stdout.split('\n').some((line) => line.startsWith(`sleep ${seconds}`));
 }
 
 async function* piecesOf(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {

@@ -1,12 +1,13 @@
 import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PodgateError } from '../../../core/errors.ts';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
-import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
+import type { ExecExit, ExecOptions, ExecOutput, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
+import { ExecDialogue } from '../exec/exec-dialogue.ts';
 import { EXEC_SCRIPT } from '../exec/exec-script.ts';
 import { handOver } from '../exec/hand-over.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
-import { sendInput } from '../exec/send-input.ts';
 import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { armStop } from '../exec/stop.ts';
 import { isRecord, listAt, parseJson, recordAt, textAt } from './api/json.ts';
@@ -18,6 +19,8 @@ import { collectionPath, type PodView } from './objects.ts';
 
 /** Nothing more can come after the status. */
 const DRAIN_MS = 500;
+/** The container runtime waits for whatever holds the command's outputs open: a daemon may do so until the pod stops. */
+const STATUS_MS = 2_000;
 const NO_SHELL = 'The image of this pod has no /bin/sh, which takes commands into it.';
 const FORBIDDEN =
   "Podgate's account in the cluster may not run commands in pods: an operator must allow it (pods/exec, docs/operations.md).";
@@ -38,21 +41,25 @@ export async function execInPod(
   signal: AbortSignal,
 ): Promise<ExecResult> {
   const stop = armStop(options.deadlineMs, signal);
+  const dialogue = new ExecDialogue();
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
   const status = Promise.withResolvers<Buffer>();
   let channels: OpenedChannels | null = null;
-  const printed = options.output === undefined ? null : new Readable({ read: () => resume(channels) });
+  const taken = options.output === undefined ? null : new Readable({ read: () => resume(channels) });
+  const print = (name: keyof ExecOutput, bytes: Buffer): void => {
+    if (bytes.length === 0) return;
+    if (name === 'stderr' || taken === null) output.add(name, bytes);
+    else if (!taken.push(bytes)) pause(channels);
+  };
   const received = (channel: number, bytes: Buffer): void => {
-    if (channel === CHANNEL.stdout && bytes.length > 0) {
-      if (printed === null) output.add('stdout', bytes);
-      else if (!printed.push(bytes)) pause(channels);
-    } else if (channel === CHANNEL.stderr) output.add('stderr', bytes);
+    if (channel === CHANNEL.stdout) print('stdout', dialogue.printed('stdout', bytes));
+    else if (channel === CHANNEL.stderr) print('stderr', dialogue.printed('stderr', bytes));
     else if (channel === CHANNEL.status) status.resolve(bytes);
   };
   const handed =
-    printed === null || options.output === undefined
+    taken === null || options.output === undefined
       ? null
-      : handOver(printed, options.output, (error) => stop.failed(error));
+      : handOver(taken, options.output, (error) => stop.failed(error));
   try {
     const pod = await objects.readPod(ref, stop.signal);
     if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
@@ -62,18 +69,25 @@ export async function execInPod(
     // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
     const now = await objects.readPod(ref, stop.signal);
     if (now?.objectUid !== pod.objectUid) return { kind: 'refused', reason: NOT_RUNNING };
-    const { input = new Uint8Array() } = options;
     const open = channels;
-    void sendInput(
-      input,
+    void dialogue.start(
+      options.input,
       (bytes) => open.send(CHANNEL.stdin, bytes),
       (error) => stop.failed(error),
     );
-    const result = resultOf(await statusOf(status.promise, channels, stop.signal));
-    // The status comes after the last piece.
-    printed?.push(null);
+    const result = await Promise.race([
+      dialogue.ended.then((code) => ({ kind: 'ended', exit: exitOfShellCode(code) }) as const),
+      statusOf(status.promise, channels, stop.signal).then(resultOf),
+    ]);
+    print('stdout', dialogue.rest('stdout'));
+    print('stderr', dialogue.rest('stderr'));
+    // Nothing more comes: the script's last lines come after what its command printed, and the status comes after both.
+    taken?.push(null);
     await handed?.rest(DRAIN_MS, stop.signal);
     stop.signal.throwIfAborted();
+    stop.disarm();
+    dialogue.finish();
+    await settled([status.promise, channels.closed], STATUS_MS);
     return result.kind === 'ended' ? { ...result, ...output.collected() } : result;
   } catch (error) {
     const reason = stop.reason();
@@ -82,9 +96,18 @@ export async function execInPod(
     throw error;
   } finally {
     stop.disarm();
+    dialogue.finish();
     if (channels?.kind === 'open') channels.close();
-    printed?.destroy();
+    taken?.destroy();
   }
+}
+
+/** Resolves with the first of them, or when the time is over. */
+async function settled(promises: readonly Promise<unknown>[], withinMs: number): Promise<void> {
+  const over = new AbortController();
+  const late = sleep(withinMs, undefined, { signal: over.signal }).catch(() => undefined);
+  await Promise.race([...promises, late]);
+  over.abort();
 }
 
 function pause(channels: OpenedChannels | null): void {

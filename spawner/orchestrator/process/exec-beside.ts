@@ -5,11 +5,11 @@ import { closeSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorText, PodgateError } from '../../../core/errors.ts';
-import type { ExecExit, ExecOptions, ExecResult } from '../../../core/shell.ts';
+import type { ExecExit, ExecOptions, ExecOutput, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
+import { ExecDialogue } from '../exec/exec-dialogue.ts';
 import { handOver } from '../exec/hand-over.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
-import { sendInput } from '../exec/send-input.ts';
 import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { armStop } from '../exec/stop.ts';
 import type { ProcessName } from './belonging.ts';
@@ -54,39 +54,49 @@ export async function execBeside(place: ExecPlace, options: ExecOptions, signal:
   }
   const stop = armStop(options.deadlineMs, signal);
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
+  const dialogue = new ExecDialogue();
+  const print = (name: keyof ExecOutput) => (received: Buffer) => output.add(name, dialogue.printed(name, received));
+  const taken = options.output === undefined ? null : dialogue.printedStream('stdout');
+  if (taken === null) child.stdout.on('data', print('stdout'));
+  else child.stdout.pipe(taken);
+  child.stderr.on('data', print('stderr'));
   const handed =
-    options.output === undefined ? null : handOver(child.stdout, options.output, (error) => stop.failed(error));
-  if (handed === null) child.stdout.on('data', (chunk: Buffer) => output.add('stdout', chunk));
-  child.stderr.on('data', (chunk: Buffer) => output.add('stderr', chunk));
+    taken === null || options.output === undefined
+      ? null
+      : handOver(taken, options.output, (error) => stop.failed(error));
   try {
-    // It may end before it has read all of its input.
+    // It may be killed before it has read all of its input.
     child.stdin.on('error', () => undefined);
-    const { input = new Uint8Array() } = options;
-    void sendInput(
-      input,
+    void dialogue.start(
+      options.input,
       (bytes) => written(child.stdin, bytes),
       (error) => stop.failed(error),
     );
     const closed = once(child, 'close').catch(() => undefined);
-    const exit = await exitOf(child, stop.signal);
+    const exit = await Promise.race([dialogue.ended.then(exitOfShellCode), exitOf(child, stop.signal)]);
     await handed?.rest(DRAIN_MS, stop.signal);
     stop.disarm();
     await endAll(place, marker, child);
     await Promise.race([closed, sleep(DRAIN_MS)]);
+    output.add('stdout', dialogue.rest('stdout'));
+    output.add('stderr', dialogue.rest('stderr'));
     const reason = stop.reason();
     if (reason === 'aborted' || reason === 'failed') throw stop.error();
     if (reason !== null) return { kind: 'stopped', reason, ...output.collected() };
     return { kind: 'ended', exit, ...output.collected() };
   } finally {
     stop.disarm();
+    dialogue.finish();
     child.stdin.destroy();
     child.stdout.destroy();
     child.stderr.destroy();
+    taken?.destroy();
   }
 }
 
 /** Resolves when there is room for more; rejects once it has been closed. */
 async function written(stream: Writable, bytes: Uint8Array): Promise<void> {
+  if (stream.destroyed) throw new Error('closed');
   if (stream.write(bytes)) return;
   const over = new AbortController();
   try {
