@@ -27,6 +27,7 @@ import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-op
 import type { FrontDoor } from './resources/pods/explain/attempt.ts';
 import { explainOperation, PodExplanation } from './resources/pods/explain/explain-operation.ts';
 import { PodExplainer } from './resources/pods/explain/explain-pod.ts';
+import { jupyterOperations } from './resources/pods/jupyter/operations.ts';
 import { podFileOperations } from './resources/pods/files/operations.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
@@ -137,13 +138,8 @@ export function createApi(options: ApiOptions): Api {
     ...imageOperations(createImageService({ ...options, newUid, mutex })),
     ...templateOperations({ ...templateParts, templates, tags, schemas: ofTemplates }),
     saveOperation({ ...templateParts, tags, pods }),
-    ...podOperations({
-      pods,
-      schemas,
-      templates: options.templates,
-      statusNames,
-      placeOf,
-    }),
+    ...podOperations({ ...{ pods, schemas, statusNames, placeOf }, templates: options.templates }),
+    ...jupyterOperations({ pods, tags, schemas, statusNames, placeOf }),
     connectionsOperation(pods),
     explainOperation(new PodExplainer(podParts), placeOf),
     execOperation(pods),

@@ -6,6 +6,7 @@ import * as api18 from 'tapis-pods-1.8';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { preparedTapipy } from '../../scripts/setup/cache.mjs';
+import { publishJupyter } from '../support/jupyter-template.ts';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { type ClientCall, everyCall } from './clients/every-operation.ts';
@@ -27,6 +28,7 @@ beforeEach(async () => {
   const file = join(directory, 'podgate.yaml');
   writeFileSync(file, 'status_names: tapis\n');
   program = await Program.start({ workers: 1, env: { PODGATE_CONFIG: file } });
+  await publishJupyter(program, 'podgate/hello');
 });
 afterEach(async () => {
   await program.dispose();
@@ -99,7 +101,7 @@ test.each([
   for (const call of everyCall(pod)) {
     const operation = operations.get(call.operation) ?? operations.get(OLD_NAMES.get(call.operation) ?? '');
     if (operation === undefined) continue;
-    if (call.when !== undefined) await program.podStatus('everypod', call.when);
+    if (call.when !== undefined) await program.podStatus(String(call.params?.['pod_id'] ?? 'everypod'), call.when);
     called.set(call.operation, await outcomeOf(operation(argumentsOf(call))));
   }
   expect(Object.fromEntries(called)).toEqual(

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
 import { type DocumentedOperation, OpenApiDocument } from '../support/openapi-document.ts';
+import { publishJupyter } from '../support/jupyter-template.ts';
 import { Program } from '../support/program.ts';
 
 /** Fresh for each try: the examples end with a pod that is being deleted. */
@@ -8,6 +9,7 @@ let program: Program;
 let document: OpenApiDocument;
 beforeEach(async () => {
   program = await Program.start({ workers: 1 });
+  await publishJupyter(program, 'podgate/hello');
   const response = await fetch(`http://127.0.0.1:${program.controlPort}/openapi.json`);
   document = new OpenApiDocument((await response.json()) as object);
 });
@@ -22,10 +24,13 @@ function rankOf({ method, path, operationId }: DocumentedOperation): number {
   // A snapshot is taken of what has been uploaded.
   if (operationId === 'upload_to_volume') return 1;
   if (operationId === 'create_snapshot') return 2;
+  if (operationId === 'upload_to_jupyter') return 40;
   return operationId.startsWith('create_') || operationId.startsWith('add_') ? 0 : order * 10 + depth;
 }
 
-function exampleOf({ path, parameters = [] }: DocumentedOperation): string {
+function exampleOf({ operationId, path, parameters = [] }: DocumentedOperation): string {
+  // The one operation for a pod of a certain kind, which ensure_jupyter_pod has made by then.
+  if (operationId === 'upload_to_jupyter') return '/pods/jupyter/adminjupyter/upload';
   return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
     const found = parameters.find((parameter) => parameter.in === 'path' && parameter.name === name);
     expect(found?.example, `an example of {${name}} in ${path}`).toBeTypeOf('string');
@@ -38,12 +43,13 @@ test('the example of every operation does what the document says', async () => {
   expect(operations.length).toBeGreaterThan(25);
   for (const operation of operations) {
     const { operationId, method, requestBody, responses } = operation;
+    if (operationId === 'upload_to_jupyter') await program.podStatus('adminjupyter', 'RUNNING');
     const body = requestBody?.content['application/json'];
     if (body !== undefined)
       expect([operationId, document.problemOf(body.schema, body.example)]).toEqual([operationId, '']);
     const file = new FormData();
-    // The only text field that a form has, of one operation.
-    file.set('dest_path', 'data.csv');
+    // The only text field that a form has, by the names of two operations.
+    file.set(operationId === 'upload_to_jupyter' ? 'path' : 'dest_path', 'data.csv');
     file.set('file', new Blob(['a,b\n']), 'data.csv');
     const takesFile = requestBody?.content['multipart/form-data'] !== undefined;
     const leave = new AbortController();

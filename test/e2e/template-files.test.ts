@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { get } from 'node:https';
+import { get, request } from 'node:https';
 import { join } from 'node:path';
 import { createClient } from 'redis';
+import { WebSocket } from 'ws';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Program } from '../support/program.ts';
 
@@ -75,4 +76,68 @@ test('static-page: the page is what the variable says', async () => {
     }).on('error', reject);
   });
   expect(text).toBe(html);
+});
+
+test('jupyterlab: the one pod of a user, with a file that was uploaded and a kernel that computes', async () => {
+  const ensured = (await program.get('/v3/pods/jupyter/ensure')).body.result as { pod_id: string; url: string };
+  expect(ensured.pod_id).toBe('adminjupyter');
+  const { hostname: servername, port } = new URL(ensured.url);
+  expect([servername, port]).toEqual(['adminjupyter.pods.localhost', String(program.httpsPort)]);
+  await program.podStatus('adminjupyter', 'RUNNING');
+  expect((await program.get('/v3/pods/jupyter/ensure')).body.result).toMatchObject({ status: 'RUNNING' });
+
+  const form = new FormData();
+  form.append('path', 'data/');
+  form.append('file', new Blob(['a,b\n1,2\n']), 'table.csv');
+  const uploaded = await fetch(`http://127.0.0.1:${program.controlPort}/v3/pods/jupyter/adminjupyter/upload`, {
+    ...{ method: 'POST', headers: { 'X-Tapis-Token': program.token }, body: form },
+  });
+  expect([uploaded.status, ((await uploaded.json()) as { result: unknown }).result]).toEqual([
+    200,
+    expect.objectContaining({
+      pod_name: 'adminjupyter',
+      upload_path: expect.stringMatching(/\/data\/table\.csv$/) as string,
+    }),
+  ]);
+
+  const derived = await program.get('/v3/pods/adminjupyter/derived?resolve_secrets=true');
+  const { environment_variables: variables } = derived.body.result as { environment_variables: Record<string, string> };
+  const headers = { host: servername, authorization: `token ${variables['JUPYTER_TOKEN'] ?? ''}` };
+  const place = { host: '127.0.0.1', port: program.httpsPort, servername, ca: program.ca } as const;
+  const call = async (method: string, path: string, withHeaders: object = headers) =>
+    await new Promise<{ status: number | undefined; text: string }>((resolve, reject) => {
+      const sent = request(
+        { ...place, method, path, agent: false, headers: { host: servername, ...withHeaders } },
+        (answer) => {
+          let text = '';
+          answer.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+          answer.on('end', () => resolve({ status: answer.statusCode, text }));
+        },
+      );
+      sent.on('error', reject).end();
+    });
+  expect((await call('GET', '/api/contents/data/table.csv', {})).status).toBe(403);
+  const file = await call('GET', '/api/contents/data/table.csv');
+  expect((JSON.parse(file.text) as { content: string }).content).toBe('a,b\n1,2\n');
+
+  const kernel = JSON.parse((await call('POST', '/api/kernels')).text) as { id: string };
+  const socket = new WebSocket(`wss://127.0.0.1:${port}/api/kernels/${kernel.id}/channels`, {
+    ...{ servername, ca: program.ca, headers },
+  });
+  try {
+    const printed = await new Promise<string>((resolve, reject) => {
+      const header = { msg_id: '1', session: '1', username: '', msg_type: 'execute_request', version: '5.3', date: '' };
+      const content = { code: "print(6 * 7, open('data/table.csv').read())", silent: false, store_history: false };
+      const message = { channel: 'shell', header, parent_header: {}, metadata: {}, content, buffers: [] };
+      socket.on('open', () => socket.send(JSON.stringify(message)));
+      socket.on('error', reject);
+      socket.on('message', (data: Buffer) => {
+        const said = JSON.parse(data.toString('utf8')) as { msg_type: string; content: { text?: string } };
+        if (said.msg_type === 'stream') resolve(said.content.text ?? '');
+      });
+    });
+    expect(printed.trim()).toBe('42 a,b\n1,2');
+  } finally {
+    socket.terminate();
+  }
 });

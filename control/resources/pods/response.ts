@@ -154,7 +154,7 @@ export function outsideHosts({ podId, spec }: PodRecord, baseHost: string): Read
   return Object.fromEntries(routed.map(([name]) => [name, podHost(podId, name, baseHost)]));
 }
 
-function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeof PodAnswer>['networking'] {
+export function networkingAnswer(record: PodRecord, place: PublicPlace): z.output<typeof PodAnswer>['networking'] {
   return Object.fromEntries(
     Object.entries(record.spec.networking).map(([name, stanza]) => {
       const url = stanza.protocol === 'local_only' ? '' : podHost(record.podId, name, place.baseHost);

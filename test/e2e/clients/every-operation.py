@@ -14,6 +14,8 @@ base_url, ca_file = sys.argv[1:3]
 client = Tapis(base_url=base_url, jwt=os.environ["PODS_TOKEN"], verify=ca_file)
 operations = {name for name, value in vars(client.pods).items() if isinstance(value, Operation)}
 
+FORM_FIELDS = {"upload_to_pod": ["dest_path"], "upload_to_jupyter": ["path"]}
+
 
 def arguments_of(call):
     arguments = dict(call.get("params", {}))
@@ -22,9 +24,9 @@ def arguments_of(call):
     arguments.update(body if isinstance(body, dict) else {"request_body": body})
     if "file" in call:
         arguments["file"] = call["file"].encode()
-    if "dest_path" in arguments:
+    for field in FORM_FIELDS.get(call["operation"], ()):
         # tapipy sends each field of a form as a file unless it is told that there is no file name.
-        arguments["dest_path"] = (None, arguments["dest_path"])
+        arguments[field] = (None, arguments[field])
     return arguments
 
 
@@ -37,9 +39,9 @@ def outcome_of(operation, arguments):
     return result.decode() if isinstance(result, bytes) and len(result) < 10 else "success"
 
 
-def wait_for(status):
+def wait_for(pod_id, status):
     for _ in range(600):
-        if client.pods.get_pod(pod_id="everypod").status == status:
+        if client.pods.get_pod(pod_id=pod_id).status == status:
             return
         time.sleep(0.1)
     raise SystemExit(f"not {status}")
@@ -51,6 +53,6 @@ for call in json.load(sys.stdin):
         continue
     operations.discard(name)
     if "when" in call:
-        wait_for(call["when"])
+        wait_for(call.get("params", {}).get("pod_id", "everypod"), call["when"])
     print(json.dumps([name, outcome_of(name, arguments_of(call))]), flush=True)
 print(json.dumps(["not called", sorted(operations)]))

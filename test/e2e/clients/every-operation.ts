@@ -6,11 +6,13 @@ export interface ClientCall {
   readonly body?: readonly [schema: string, content: unknown];
   /** Text of the field `file` of a form. */
   readonly file?: string;
-  /** Before the call: the pod has this status. */
+  /** Before the call: the pod that is named in `params`, or else POD, has this status. */
   readonly when?: 'AVAILABLE' | 'STOPPED';
 }
 
 const POD = { pod_id: 'everypod' };
+/** Which ensure_jupyter_pod creates. */
+const JUPYTER = { pod_id: 'adminjupyter' };
 const VOLUME = { volume_id: 'everyvolume' };
 const SNAPSHOT = { snapshot_id: 'everysnapshot' };
 const TEMPLATE = { template_id: 'everytemplate' };
@@ -32,7 +34,7 @@ export function everyCall(pod: Readonly<Record<string, string>>): readonly Clien
     { operation: 'error_handler', params: { status: '503' } },
     { operation: 'traefik_config' },
     { operation: 'ensure_jupyter_pod' },
-    { operation: 'upload_to_jupyter', params: { ...POD, path: 'a.txt' }, file: 'notes' },
+    { operation: 'upload_to_jupyter', params: { ...JUPYTER, path: 'a.txt' }, file: 'notes', when: 'AVAILABLE' },
     { operation: 'pod_auth', params: { pod_id_net: POD.pod_id } },
     { operation: 'pod_auth_callback', params: { pod_id_net: POD.pod_id } },
 

@@ -13,6 +13,11 @@ const GIB = 1024 ** 3;
 const UPLOAD_MAX_BYTES = 10 * GIB;
 /** Pieces of a file on their way. */
 const STREAM_BYTES = 1024 * 1024;
+export const UPLOAD_LIMITS = {
+  bodyBytes: UPLOAD_MAX_BYTES + STREAM_BYTES,
+  bodyTimeoutMs: TRANSFER_DEADLINE_MS,
+  responseBytes: STREAM_BYTES,
+} as const;
 /** What lists a directory, and the list. */
 const LIST_BYTES = 8 * 1024 * 1024;
 const TYPES: Readonly<Record<number, z.output<typeof FileModel>['type']>> = {
@@ -47,11 +52,7 @@ export function podFileOperations({ files }: Pick<PodService, 'files'>): readonl
           'Best sent before the file, which then need not be moved between file systems.',
       },
       result: UploadedFile,
-      limits: {
-        bodyBytes: UPLOAD_MAX_BYTES + STREAM_BYTES,
-        bodyTimeoutMs: TRANSFER_DEADLINE_MS,
-        responseBytes: STREAM_BYTES,
-      },
+      limits: UPLOAD_LIMITS,
       handle: async (call) => {
         const request = { podId: podIdOf(call), signal: call.signal };
         const { path, sizeBytes } = await files.write(call.caller, request, call.receiveFile);

@@ -50,14 +50,24 @@ interface FileRequest {
   readonly signal: AbortSignal;
 }
 
-/** Files of running pods, each read or written by the pod's own user. All need ADMIN, and throw PodgateError. */
+export interface WriteRequest extends Omit<FileRequest, 'path'> {
+  /** The field of the form that names the path. Default: PATH_FIELD. */
+  readonly pathField?: string;
+  /** USER is enough, and the path must be one below the working directory. Default: false. */
+  readonly isForUsers?: boolean;
+}
+
+/**
+ * Files of running pods, each read or written by the pod's own user. All need ADMIN unless the request says otherwise, and
+ * throw PodgateError.
+ */
 export interface PodFiles {
   list(caller: Caller, request: FileRequest): Promise<readonly PodFile[]>;
   open(caller: Caller, request: FileRequest): Promise<OpenedPodFile>;
   /** `receive` hands over the bytes and the form around them, whose field names the path; it may come after the file. */
   write(
     caller: Caller,
-    request: Omit<FileRequest, 'path'>,
+    request: WriteRequest,
     receive: <T>(use: (bytes: AsyncIterable<Uint8Array>, form: ReceivedForm) => Promise<T>) => Promise<T>,
   ): Promise<WrittenPodFile>;
 }
@@ -114,13 +124,15 @@ export function createPodFiles(parts: PodParts, places: Places): PodFiles {
       }
     },
 
-    async write(caller, { podId, signal }, receive) {
-      const { value: record } = await readPod(parts, caller, podId, 'ADMIN', 'Uploading files');
+    async write(caller, { podId, signal, pathField = PATH_FIELD, isForUsers = false }, receive) {
+      const needed = isForUsers ? 'USER' : 'ADMIN';
+      const { value: record } = await readPod(parts, caller, podId, needed, 'Uploading files');
+      const checked = (path: string): string => scriptPath(path, { field: pathField, isInside: isForUsers });
       const leave = places.enter(caller);
       const staged = `.podgate-upload-${randomUUID()}`;
       const store = async (bytes: AsyncIterable<Uint8Array>, form: ReceivedForm): Promise<WrittenPodFile> => {
-        const early = form.fields.get(PATH_FIELD) ?? '';
-        const args = [early === '' ? '' : scriptPath(early), staged];
+        const early = form.fields.get(pathField) ?? '';
+        const args = [early === '' ? '' : checked(early), staged];
         let sizeBytes = 0;
         const counted = async function* (): AsyncGenerator<Uint8Array> {
           for await (const piece of bytes) {
@@ -131,8 +143,8 @@ export function createPodFiles(parts: PodParts, places: Places): PodFiles {
         try {
           const stage = { script: STAGE, args, deadlineMs: TRANSFER_DEADLINE_MS, path: early, input: counted() };
           const stagedAt = await runScript(parts, record, stage, signal);
-          const path = early === '' ? ((await form.allFields()).get(PATH_FIELD) ?? '') : early;
-          const to = [scriptPath(path), stagedAt, fileNameOf(form.filename)];
+          const path = early === '' ? ((await form.allFields()).get(pathField) ?? '') : early;
+          const to = [checked(path), stagedAt, fileNameOf(form.filename)];
           await noteAction(parts, record, `'${caller.username}' uploads ${shownPath(path)}`);
           const place = { script: PLACE, args: to, deadlineMs: PLACE_DEADLINE_MS, path };
           return { path: await runScript(parts, record, place, signal), sizeBytes };
@@ -151,9 +163,14 @@ export function createPodFiles(parts: PodParts, places: Places): PodFiles {
   };
 }
 
-/** Throws 'api.invalid'. Whatever it is, no program takes it for an option, and it has a directory. */
-function scriptPath(path: string): string {
-  if (path === '') throw invalid(`${PATH_FIELD}: is required`);
+/**
+ * Throws 'api.invalid'. Whatever it is, no program takes it for an option, and it has a directory. `isInside`: it must stay
+ * below the working directory, as far as its words say.
+ */
+function scriptPath(path: string, { field = PATH_FIELD, isInside = false } = {}): string {
+  if (path === '') throw invalid(`${field}: is required`);
+  if (isInside && (path.startsWith('/') || path.split('/').includes('..')))
+    throw invalid(`${field}: must be relative, without '..'`);
   if (path.includes('\0')) throw invalid('path: must not contain NUL bytes');
   if (Buffer.byteLength(path) > PATH_MAX_BYTES) throw invalid(`path: must have at most ${PATH_MAX_BYTES} bytes`);
   return path.startsWith('/') ? path : `./${path}`;
