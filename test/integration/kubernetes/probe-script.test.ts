@@ -18,11 +18,11 @@ describe('the program of a pod that is to be fenced', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  async function listening(onConnection: (server: Server) => void = () => undefined) {
+  async function listening(onConnection: (server: Server) => void = () => undefined, host = '127.0.0.1') {
     const server = createServer((socket) => {
       socket.on('error', () => undefined).end();
       onConnection(server);
-    }).listen(0, '127.0.0.1');
+    }).listen(0, host);
     open.push(server);
     await once(server, 'listening');
     return (server.address() as AddressInfo).port;
@@ -64,6 +64,14 @@ describe('the program of a pod that is to be fenced', () => {
     const port = await listening();
     const found = await report({ TARGETS: JSON.stringify({ pod: ['127.0.0.1', port], api: ['127.0.0.1', 1] }) });
     expect(found?.fence).toEqual({ afterMs: null, reached: ['pod'] });
+  });
+
+  it('says that it still reaches an address of IPv6, where IPv4 is fenced', async () => {
+    const port = await listening(undefined, '::1');
+    const found = await report({
+      TARGETS: JSON.stringify({ 'pod-ipv4': ['127.0.0.1', 1], 'pod-ipv6': ['::1', port] }),
+    });
+    expect(found?.fence).toEqual({ afterMs: null, reached: ['pod-ipv6'] });
   });
 
   it('takes any answer of a name server as one, and says which give none', async () => {

@@ -9,6 +9,7 @@ import {
   judgeNameServers,
   type ProbeReport,
 } from '../../../spawner/orchestrator/kubernetes/doctor/judge-probe.ts';
+import { probeTargets } from '../../../spawner/orchestrator/kubernetes/doctor/probe-script.ts';
 import { judgeDnsPrograms } from '../../../spawner/orchestrator/kubernetes/doctor/name-servers.ts';
 import { judgeNetworkPrograms } from '../../../spawner/orchestrator/kubernetes/doctor/network-programs.ts';
 import { judgeKubelets, judgeNodeClocks } from '../../../spawner/orchestrator/kubernetes/doctor/nodes.ts';
@@ -91,6 +92,21 @@ describe('what the doctor says of network policies', () => {
       message: 'They are not enforced: 15 s after its start, a pod still reaches another pod, the API server.',
     });
     expect(judgeFence(null).level).toBe('warn');
+  });
+
+  it('tries every address of a pod, and says when policies hold for one family alone', () => {
+    expect(probeTargets(['fd00::7'])).toMatchObject({ pod: ['fd00::7', 8080] });
+    expect(probeTargets(['10.1.0.7', 'fd00::7'])).toMatchObject({
+      'pod-ipv4': ['10.1.0.7', 8080],
+      'pod-ipv6': ['fd00::7', 8080],
+    });
+    expect(fence(null, 'pod-ipv6')).toEqual({
+      level: 'fail',
+      subject: 'network policies',
+      message: 'They are enforced over IPv4 alone: 15 s after its start, a pod still reaches another pod over IPv6.',
+      remedy: expect.stringContaining('give pods addresses of IPv4 alone') as unknown,
+    });
+    expect(fence(null, 'pod-ipv4', 'pod-ipv6').message).toContain('They are not enforced');
   });
 
   it('says what to set where users’ pods reach a public API server', () => {

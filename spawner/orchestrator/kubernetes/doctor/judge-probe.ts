@@ -37,8 +37,11 @@ export function parseProbeReport(log: string): ProbeReport | null {
 
 const NAMES: Readonly<Record<string, string>> = {
   pod: 'another pod',
+  'pod-ipv4': 'another pod over IPv4',
+  'pod-ipv6': 'another pod over IPv6',
   api: 'the API server',
   metadata: 'the metadata address of the cloud',
+  'metadata-ipv6': 'the metadata address of the cloud over IPv6',
 };
 
 const listed = (reached: readonly string[]): string => reached.map((name) => NAMES[name] ?? name).join(', ');
@@ -48,6 +51,13 @@ export function judgeFence(report: ProbeReport | null): Finding {
   if (report === null)
     return warn(POLICIES, 'They could not be tested: the output of the pod was not understood.', TRY_IT);
   const { afterMs, reached } = report.fence;
+  if (afterMs === null && reached.length > 0 && reached.every((name) => name.endsWith('-ipv6'))) {
+    return fail(
+      POLICIES,
+      `They are enforced over IPv4 alone: ${FENCE_DEADLINE_MS / 1_000} s after its start, a pod still reaches ${listed(reached)}.`,
+      'The network of this cluster does not enforce policies over IPv6 (kube-router 2.1, for example): replace it, give pods addresses of IPv4 alone, or run only pods that you trust.',
+    );
+  }
   if (afterMs === null) {
     return fail(
       POLICIES,

@@ -16,7 +16,7 @@ import {
   parseProbeReport,
   type ProbeReport,
 } from './judge-probe.ts';
-import { PROBE_PORT, REACH, SERVE } from './probe-script.ts';
+import { PROBE_PORT, probeTargets, REACH, SERVE } from './probe-script.ts';
 
 const READY_MS = 90_000;
 const LOOK_MS = 500;
@@ -52,8 +52,8 @@ export async function* probeNetwork(probe: Probe, signal: AbortSignal): AsyncGen
   try {
     await create(probe, 'networkpolicies', policy(usual, probe.egress), signal);
     await create(probe, 'pods', pod(probe, { name: server, script: SERVE, isServer: true }), signal);
-    const { found: address } = await becomes(probe, server, addressWhenReady, signal);
-    const targets = JSON.stringify({ pod: [address, PROBE_PORT], metadata: ['169.254.169.254', 80] });
+    const { found: addresses } = await becomes(probe, server, addressesWhenReady, signal);
+    const targets = JSON.stringify(probeTargets(addresses));
     for (const [name, names] of [
       [bare, 'no'],
       [usual, 'yes'],
@@ -157,7 +157,7 @@ function pod(
           image,
           command: ['node', '-e', script],
           env: [
-            { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+            { name: 'POD_IPS', valueFrom: { fieldRef: { fieldPath: 'status.podIPs' } } },
             ...Object.entries(environment).map(([name, value]) => ({ name, value })),
           ],
           ports: [{ containerPort: PROBE_PORT }],
@@ -170,18 +170,18 @@ function pod(
   };
 }
 
-interface Seen {
-  readonly found: string;
+interface Seen<T> {
+  readonly found: T;
   /** When we last did not see it, and when we did, by our clock. */
   readonly betweenMs: readonly [number, number];
 }
 
-async function becomes(
+async function becomes<T>(
   { api, clock, namespace }: Probe,
   name: string,
-  answer: (pod: JsonRecord) => string | null,
+  answer: (pod: JsonRecord) => T | null,
   signal: AbortSignal,
-): Promise<Seen> {
+): Promise<Seen<T>> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(READY_MS)]);
   let last = '';
   let lookedMs = clock.now();
@@ -201,12 +201,13 @@ async function becomes(
   throw new PodgateError('orchestrator.unavailable', { detail: `the pod ${name} does not start (${last})` });
 }
 
-function addressWhenReady(pod: JsonRecord): string | null {
+function addressesWhenReady(pod: JsonRecord): readonly string[] | null {
   const status = recordAt(pod, 'status');
   const isReady = listAt(status, 'conditions').some(
     (condition) => textAt(condition, 'type') === 'Ready' && textAt(condition, 'status') === 'True',
   );
-  return isReady && textAt(status, 'podIP') !== '' ? textAt(status, 'podIP') : null;
+  const addresses = listAt(status, 'podIPs').map((each) => textAt(each, 'ip'));
+  return isReady && addresses.length > 0 ? addresses : null;
 }
 
 function stateOf(pod: JsonRecord): string {

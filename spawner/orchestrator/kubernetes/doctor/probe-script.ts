@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+
 /** Where the server pod of a probe listens. */
 export const PROBE_PORT = 8080;
 /** When nothing was reached for so long, the pod is fenced. */
@@ -7,8 +9,27 @@ export const FENCE_DEADLINE_MS = 15_000;
 /** A policy may take as long to let a pod reach its name servers. */
 export const NAMES_DEADLINE_MS = 12_000;
 
-/** Run by `node -e` in the pod that others try to reach. */
-export const SERVE = `require('net').createServer((c) => c.on('error', () => {}).end('podgate\\n')).listen(${PROBE_PORT}, process.env.POD_IP)`;
+/**
+ * What a pod that is to be fenced tries to reach, by name: the pod at these addresses, and the metadata of clouds. A network
+ * may enforce policies for one family of addresses alone. Pure.
+ */
+export function probeTargets(addresses: readonly string[]): Readonly<Record<string, readonly [string, number]>> {
+  const metadata = ['169.254.169.254', 80] as const;
+  const [only] = addresses;
+  if (addresses.length === 1 && only !== undefined) return { pod: [only, PROBE_PORT], metadata };
+  const pods = addresses.map((address) => [`pod-${isIPv6(address) ? 'ipv6' : 'ipv4'}`, [address, PROBE_PORT]] as const);
+  return { ...Object.fromEntries(pods), metadata, 'metadata-ipv6': ['fd00:ec2::254', 80] };
+}
+
+/** Run by `node -e` in the pod that others try to reach. An address of IPv6 can be bound when it has been found unique. */
+export const SERVE = `
+for (const host of process.env.POD_IPS.split(',')) {
+  const server = require('net').createServer((c) => c.on('error', () => {}).end('podgate\\n'));
+  const listen = () => server.listen(${PROBE_PORT}, host);
+  server.on('error', () => setTimeout(listen, 500));
+  listen();
+}
+`;
 
 /**
  * Run by `node -e` in a pod that is to be fenced. It tries every target again and again, since networks fence a new pod

@@ -102,6 +102,7 @@ function fieldOf(path: string, { pod, address, nodeName }: { pod: Pod; address: 
     'spec.nodeName': nodeName,
     'spec.serviceAccountName': spec.serviceAccountName ?? 'default',
     'status.podIP': address,
+    'status.podIPs': address,
     'status.hostIP': address,
   };
   return fields[path] ?? '';
