@@ -8,8 +8,6 @@ export interface FileWatch {
   exchanged(): string | null;
   /** Our own writing is done: what the files are now is what they are to stay. */
   settled(): void;
-  /** Bytes of the write-ahead log. */
-  walBytes(): number;
   /**
    * Keeps the log of the former file from being copied into what is there now: SQLite would do that when it closes, or
    * at the next start. A former file that only lost its name can still be read, and saved by `npx podgate backup`.
@@ -21,7 +19,6 @@ const NOTHING: FileWatch = {
   changed: () => null,
   exchanged: () => null,
   settled: () => undefined,
-  walBytes: () => 0,
   leave: () => undefined,
 };
 
@@ -55,7 +52,6 @@ export function watchFiles(path: string | null): FileWatch {
     changed: () => compare((one, other) => one.size === other.size && one.mtimeNs === other.mtimeNs),
     exchanged: () => compare(() => true),
     settled: () => void ([mainStats, walStats] = [look(path), look(wal)]),
-    walBytes: () => Number(walStats?.size ?? 0n),
     leave() {
       if (walStats === null) return;
       const hasItsName = isSameFile(look(path), mainStats);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { rmSync, statSync } from 'node:fs';
+import { closeSync, existsSync, linkSync, openSync, readSync, renameSync, rmSync, statSync, writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { PodgateError } from '../../../core/errors.ts';
@@ -7,6 +7,12 @@ import type { Connection, Row } from './sqlite-connection.ts';
 import { isFull } from './sqlite-failure.ts';
 
 const NONCE_BYTES = 9;
+/** Of https://sqlite.org/fileformat2.html: the header of a log, and the two bytes of a main file that say it has one. */
+const WAL_MAGIC = 0x377f0682;
+const WAL_MAGIC_BYTES = 4;
+const WAL_HEADER_BYTES = 32;
+const FILE_FORMAT = 18;
+const WAL_FORMAT = 0x0202;
 const STORE = 'SELECT * FROM store';
 
 /**
@@ -14,15 +20,18 @@ const STORE = 'SELECT * FROM store';
  * file has been put in its place. So the first transaction of each log notes the nonce that the main file has
  * (`log_base`), and gives the database another one (`file_nonce`), which reaches the main file with the next checkpoint.
  *
- * To be called while the main file holds all that the connection sees: after a whole checkpoint, or without a log.
+ * To be called once for each log, while the main file holds all that the connection sees: after a whole checkpoint, or
+ * without a log. A second call would note a nonce that the main file does not have yet. Returns false on a full disk.
  */
-export function beginLog(connection: Connection): void {
+export function beginLog(connection: Connection): boolean {
   const nonce = randomBytes(NONCE_BYTES).toString('base64url');
   try {
     connection.run('UPDATE store SET log_base = file_nonce, file_nonce = ?', nonce);
+    return true;
   } catch (error) {
     // The store goes on, so that pods can end: a file put in the place of this one is not noticed then.
     if (!isFull(error)) throw error;
+    return false;
   }
 }
 
@@ -31,9 +40,53 @@ export function renounceLog(copy: Connection): void {
   copy.run("UPDATE store SET log_base = '', file_nonce = 'copy of ' || file_nonce || ' at ' || commits");
 }
 
+/**
+ * Copies the whole log to the main file, and begins a new one in the place of the former. Returns false when it could
+ * not.
+ */
+export function rewindLog(connection: Connection): boolean {
+  const { busy, log: pages, checkpointed } = connection.get('PRAGMA wal_checkpoint(PASSIVE)') ?? {};
+  return busy === 0 && pages === checkpointed && beginLog(connection);
+}
+
 /** Is there a log that a process has left behind? */
 export function hasLog(path: string): boolean {
-  return (statSync(logOf(path), { throwIfNoEntry: false })?.size ?? 0) > 0;
+  const magic = readStart(logOf(path), WAL_MAGIC_BYTES)?.readUInt32BE() ?? 0;
+  // The last bit says in which order the bytes of checksums are.
+  return magic >>> 1 === WAL_MAGIC >>> 1;
+}
+
+/**
+ * When SQLite closes a database it removes the log, and the blocks of the file system with it. This keeps them under
+ * another name, without their contents, until `useKeptLogFile`. Returns false when the file system cannot do that.
+ */
+export function keepLogFile(path: string): boolean {
+  try {
+    rmSync(keptLogOf(path), { force: true });
+    linkSync(logOf(path), keptLogOf(path));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** After the database is closed: what is kept of its log is no longer one. */
+export function forgetLog(path: string): void {
+  const kept = keptLogOf(path);
+  if (!existsSync(kept)) return;
+  // Closing was cut off: this is the log itself.
+  if (existsSync(logOf(path))) rmSync(kept, { force: true });
+  else writeOver(kept, WAL_HEADER_BYTES);
+}
+
+/** Before the database is opened: gives the next log the blocks of the last one. */
+export function useKeptLogFile(path: string): void {
+  forgetLog(path);
+  if (!existsSync(keptLogOf(path))) return;
+  // SQLite would read a database that is in another mode, a copy say, as one with a log.
+  const isWalMode = readStart(path, FILE_FORMAT + 2)?.readUInt16BE(FILE_FORMAT) === WAL_FORMAT;
+  if (isWalMode) renameSync(keptLogOf(path), logOf(path));
+  else rmSync(keptLogOf(path), { force: true });
 }
 
 /**
@@ -61,8 +114,33 @@ export function refuseForeignLog(path: string): void {
   });
 }
 
-function logOf(path: string): string {
+export function logOf(path: string): string {
   return `${path}-wal`;
+}
+
+function keptLogOf(path: string): string {
+  return `${path}-wal-kept`;
+}
+
+/** Null for a file that is shorter, or not there. */
+function readStart(path: string, bytes: number): Buffer | null {
+  if (!existsSync(path)) return null;
+  const file = openSync(path, 'r');
+  try {
+    const start = Buffer.alloc(bytes);
+    return readSync(file, start, 0, bytes, 0) === bytes ? start : null;
+  } finally {
+    closeSync(file);
+  }
+}
+
+function writeOver(path: string, bytes: number): void {
+  const file = openSync(path, 'r+');
+  try {
+    writeSync(file, Buffer.alloc(bytes), 0, bytes, 0);
+  } finally {
+    closeSync(file);
+  }
 }
 
 /** The main file alone: SQLite reads no log of a file that it is told nobody changes. */

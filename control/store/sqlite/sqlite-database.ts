@@ -18,7 +18,7 @@ import { guardSession, type GuardedSession } from './guarded-session.ts';
 import { IN_MEMORY, openConnection } from './open-connection.ts';
 import { createOutputFiles, createOutputsInMemory, type OutputFiles } from './output-files.ts';
 import { beginLog, hasLog, renounceLog } from './log-origin.ts';
-import { createDiskReserve, type DiskReserve, NO_RESERVE } from './disk-reserve.ts';
+import { DiskRoom } from './disk-room.ts';
 import { connect, type Connection, integerOf, textOf } from './sqlite-connection.ts';
 import { storeFailure } from './sqlite-failure.ts';
 import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
@@ -65,15 +65,15 @@ const FEED_COMMITS = 10_000;
  * 'config.invalid' with a sentence for a file that cannot be ours, 'store.unavailable' for a broken one.
  */
 export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDatabase {
-  const reserve = options.path === IN_MEMORY ? NO_RESERVE : createDiskReserve(options.path, options.log);
-  reserve.beforeOpening();
+  const room = options.path === IN_MEMORY ? null : new DiskRoom(options.path, options.log);
+  room?.beforeOpening();
   const isLogNew = !hasLog(options.path);
   const connection = openConnection(options.path);
   try {
-    reserve.afterOpening(connection);
-    return createSqliteDatabase(connection, options, { reserve, isLogNew });
+    return createSqliteDatabase(connection, options, { room, isLogNew });
   } catch (error) {
     connection.close();
+    room?.close();
     throw storeFailure(`opening ${options.path}`, error);
   }
 }
@@ -82,11 +82,11 @@ export function openSqliteDatabase(options: SqliteDatabaseOptions): SqliteDataba
 export function createSqliteDatabase(
   connection: Connection,
   options: SqliteDatabaseOptions,
-  { reserve = NO_RESERVE, isLogNew = false }: { readonly reserve?: DiskReserve; readonly isLogNew?: boolean } = {},
+  { room = null, isLogNew = false }: { readonly room?: DiskRoom | null; readonly isLogNew?: boolean } = {},
 ): SqliteDatabase {
   const { path, clock, log } = options;
   const isInMemory = path === IN_MEMORY;
-  const session = createSqliteSession({ connection, files: watchFiles(isInMemory ? null : path), reserve, clock, log });
+  const session = createSqliteSession({ connection, files: watchFiles(isInMemory ? null : path), room, clock, log });
   const guard = createStoreGuard({ memory: options.memory ?? createStoreMemory(), log });
   const guarded = guardSession(session, guard);
   const outputFiles = isInMemory ? createOutputsInMemory() : createOutputFiles({ dir: `${path}-output`, log });
@@ -98,6 +98,7 @@ export function createSqliteDatabase(
     releaseLeases(connection);
     releaseLocks(connection);
     if (isLogNew) beginLog(connection);
+    room?.afterOpening(connection);
     session.settled();
   }
   return {

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
-import { type DiskReserve, NO_RESERVE } from './disk-reserve.ts';
+import type { DiskRoom } from './disk-room.ts';
 import type { FileWatch } from './file-watch.ts';
-import { beginLog } from './log-origin.ts';
+import { rewindLog } from './log-origin.ts';
 import { addCommit, gatherDelayMs, type DiskDebt } from './gather-delay.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
 import { isDamage, isFull, storeClosed, storeFailure, storeShort } from './sqlite-failure.ts';
@@ -38,7 +38,7 @@ export interface SqliteSession {
 }
 
 export interface WriteOptions {
-  /** It needs room and ends nothing: refused while the disk is full (see disk-reserve.ts). */
+  /** It needs room and ends nothing: refused while the disk is full (see disk-room.ts). */
   readonly needsRoom?: boolean;
 }
 
@@ -53,25 +53,28 @@ interface Job {
 const STAMP_BYTES = 6;
 /** Bounds how long one transaction blocks the loop: about 10 ms of work. */
 const MOST_JOBS_PER_GROUP = 250;
-/** A longer write-ahead log is copied to the main file: as SQLite does it by itself, but when we know of it. */
+/**
+ * A longer write-ahead log is copied to the main file: as SQLite does it by itself, but when we know of it. The next
+ * write begins a new log in the same file, since writing over what is there costs less.
+ */
 const CHECKPOINT_BYTES = 4 * 1024 * 1024;
+/** On a full disk, so that the log never needs more than the file has. */
+const CHECKPOINT_BYTES_WHEN_SHORT = 1024 * 1024;
+/** So often the room for a group that has found none is doubled: it may need up to 31 times the usual growth. */
+const MOST_EXTENSIONS = 5;
 
 export function createSqliteSession(options: {
   readonly connection: Connection;
   readonly files: FileWatch;
-  /** Default: there is none. */
-  readonly reserve?: DiskReserve;
+  /** Null (the default): the database is in memory. */
+  readonly room?: DiskRoom | null;
   readonly clock: Clock;
   readonly log: Logger;
 }): SqliteSession {
-  const { connection, files, reserve = NO_RESERVE, clock, log } = options;
+  const { connection, files, room = null, clock, log } = options;
   let exchangedReason: string | null = null;
   let damage: string | null = null;
-  /**
-   * After a checkpoint SQLite begins the log anew without making its file shorter, since writing over what is there costs
-   * less: it has grown past its former size once it is as long again.
-   */
-  let checkpointOverBytes = CHECKPOINT_BYTES;
+  const pageBytes = integerOf(connection.get('PRAGMA page_size') ?? {}, 'page_size');
   const openedAtMs = clock.monotonicMs();
   const ageAtOpenMs = integerOf(connection.get('SELECT age_ms FROM store') ?? {}, 'age_ms');
   const ageMs = (): number => ageAtOpenMs + Math.floor(clock.monotonicMs() - openedAtMs);
@@ -107,44 +110,62 @@ export function createSqliteSession(options: {
     for (const settle of writeGroup(group)) settle();
   }
 
-  /** Runs one transaction. Returns the outcome of each job. */
-  function writeGroup(group: readonly Job[]): readonly (() => void)[] {
+  /** Runs one transaction. Returns the outcome of each job. `attempt`: the same group has found no room so often. */
+  function writeGroup(group: readonly Job[], attempt = 0): readonly (() => void)[] {
     try {
       assertOurs(files.changed());
       connection.run('BEGIN IMMEDIATE');
       const changesBefore = totalChanges();
       const endings = group.map(runJob);
       // So that the age survives a kill -9: otherwise a key made due now would lie in the future after it.
-      if (totalChanges() !== changesBefore) connection.run('UPDATE store SET age_ms = ?', ageMs());
+      const hasChanged = totalChanges() !== changesBefore;
+      if (hasChanged) connection.run('UPDATE store SET age_ms = ?', ageMs());
       const startedAtMs = clock.monotonicMs();
       connection.run('COMMIT');
       // What has just been written may lie in a file that nobody will ever find again: then it is not acknowledged.
       assertOurs(files.exchanged());
       files.settled();
-      if (files.walBytes() > checkpointOverBytes) checkpoint();
+      if (logBytes() > (room?.isShort === true ? CHECKPOINT_BYTES_WHEN_SHORT : CHECKPOINT_BYTES)) checkpoint();
       const endedAtMs = clock.monotonicMs();
       debt = addCommit(debt, endedAtMs - startedAtMs, endedAtMs);
-      reserve.restore(endedAtMs);
+      if (hasChanged) makeRoom(endedAtMs);
       return endings;
     } catch (error) {
       const failure = failed('commit', error);
       rollBack();
       // A transaction that failed may have written to the log all the same.
       if (exchangedReason === null) files.settled();
-      if (isFull(error)) return writeWithoutRoom(group, failure);
+      if (isFull(error) && room !== null) return writeWithoutRoom(room, group, attempt, failure);
       return group.map((job) => () => job.reject(failure));
     }
   }
 
-  /** What needs no more room than there is, one by one: a write that needs more would take the others with it. */
-  function writeWithoutRoom(group: readonly Job[], failure: PodgateError): readonly (() => void)[] {
-    const wasShort = reserve.isShort;
-    if (!wasShort) {
-      reserve.release(connection);
-      files.settled();
+  /** Once there is more room, or else what needs none, one by one: a write that does would take the others with it. */
+  function writeWithoutRoom(
+    room: DiskRoom,
+    group: readonly Job[],
+    attempt: number,
+    failure: PodgateError,
+  ): readonly (() => void)[] {
+    const reject = (job: Job) => () => job.reject(failure);
+    const wasShort = room.isShort;
+    if (!wasShort && attempt === MOST_EXTENSIONS) return group.map(reject);
+    const isExtended = room.extend(connection, 2 ** attempt);
+    files.settled();
+    if (isExtended) return writeGroup(group, attempt + 1);
+    if (wasShort && attempt > 0) return group.map(reject);
+    checkpoint();
+    return group.flatMap((job) => (job.needsRoom ? [reject(job)] : writeGroup([job], 1)));
+  }
+
+  /** What has been committed stays so, whatever happens here. */
+  function makeRoom(nowMs: number): void {
+    try {
+      room?.afterCommit(connection, nowMs);
+    } catch (error) {
+      failed('reserving disk space', error);
     }
-    if (!reserve.isShort || (wasShort && group.length === 1)) return group.map((job) => () => job.reject(failure));
-    return group.flatMap((job) => (job.needsRoom ? [() => job.reject(failure)] : writeGroup([job])));
+    files.settled();
   }
 
   function noteExchange(reason: string | null): void {
@@ -162,19 +183,20 @@ export function createSqliteSession(options: {
     if (exchangedReason !== null) throw new PodgateError('store.suspect', { detail: exchangedReason });
   }
 
-  /** The log only grows when it fails, on a full disk say, and the next commit tries again. */
+  /** Of the write-ahead log: what its file is long does not count. */
+  function logBytes(): number {
+    const { log: pages } = connection.get('PRAGMA wal_checkpoint(NOOP)') ?? {};
+    return typeof pages === 'number' ? pages * pageBytes : 0;
+  }
+
+  /** The log only grows when it fails, and the next commit tries again. */
   function checkpoint(): void {
-    // Each round the file grows by what the last group was too long: now and then it is cut.
-    const mode = files.walBytes() > 2 * CHECKPOINT_BYTES ? 'TRUNCATE' : 'PASSIVE';
     try {
-      const { busy, log: pages, checkpointed } = connection.get(`PRAGMA wal_checkpoint(${mode})`) ?? {};
-      if (busy === 0 && pages === checkpointed) beginLog(connection);
-      files.settled();
-      checkpointOverBytes = Math.max(CHECKPOINT_BYTES, files.walBytes());
+      if (rewindLog(connection)) room?.cutLogFile();
     } catch (error) {
-      files.settled();
       log.warn({ error: errorText(error) }, 'the write-ahead log of the store could not be checkpointed');
     }
+    files.settled();
   }
 
   function totalChanges(): number {
@@ -235,7 +257,7 @@ export function createSqliteSession(options: {
     },
     write(what, work, { needsRoom = false } = {}) {
       if (closed) return Promise.reject(storeClosed(what));
-      if (needsRoom && reserve.isShort) return Promise.reject(storeShort(what));
+      if (needsRoom && room?.isShort === true) return Promise.reject(storeShort(what));
       return new Promise((resolve, reject) => {
         const run = (): (() => void) => {
           const result = work(connection);
@@ -250,8 +272,9 @@ export function createSqliteSession(options: {
       closed = true;
       cancelScheduled?.();
       while (jobs.length > 0) writeNextGroup();
-      // At the end of a connection SQLite removes its log, and with it the room that the next one will need.
-      if (!reserve.isShort) connection.close();
+      if (exchangedReason === null && room?.beforeClosing() === false) return;
+      connection.close();
+      room?.close();
     },
   };
 }

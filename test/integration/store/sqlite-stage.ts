@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DiskRoom } from '../../../control/store/sqlite/disk-room.ts';
 import { openConnection } from '../../../control/store/sqlite/open-connection.ts';
 import type { Connection } from '../../../control/store/sqlite/sqlite-connection.ts';
 import {
@@ -38,7 +39,11 @@ export function createSqliteStage() {
       return database;
     },
     /** The same over a connection whose statements go through `run` first: it may count, wait or throw. */
-    openWatched(name: string, before: (sql: string, connection: Connection) => void): SqliteDatabase {
+    openWatched(
+      name: string,
+      before: (sql: string, connection: Connection) => void,
+      { hasRoom = false }: { readonly hasRoom?: boolean } = {},
+    ): SqliteDatabase {
       const connection = openConnection(join(folder, name));
       const watched: Connection = {
         ...connection,
@@ -50,8 +55,13 @@ export function createSqliteStage() {
           before(sql, connection);
           return connection.run(sql, ...values);
         },
+        exec(sql) {
+          before(sql, connection);
+          connection.exec(sql);
+        },
       };
-      const database = createSqliteDatabase(watched, optionsFor(name));
+      const room = hasRoom ? new DiskRoom(join(folder, name), silentLog) : null;
+      const database = createSqliteDatabase(watched, optionsFor(name), { room, isLogNew: hasRoom });
       opened.push(database);
       return database;
     },
