@@ -14,6 +14,8 @@ import { controlHostNames } from './http/known-hosts.ts';
 import { openApiOf, openApiOperation } from './http/open-api.ts';
 import { eventsOperation, ObjectEvent } from './objects/events/events-operation.ts';
 import { EventStreams, type EventStreamOptions } from './objects/events/event-streams.ts';
+import { AuditAnswer, auditOperation, objectAuditOperation } from './objects/audit/operations.ts';
+import { snapshotObjects, volumeObjects } from './objects/files/files-record.ts';
 import { KeyedMutex } from './objects/keyed-mutex.ts';
 import { permissionOperations, SetPermission } from './objects/permission-operations.ts';
 import { CertificatesAnswer, certificatesOperation } from './resources/certificates/operations.ts';
@@ -44,7 +46,7 @@ import { VolumeAnswer, volumeSchemas } from './resources/volumes/schema.ts';
 import { unavailableOperations } from './resources/tapis/unavailable-operations.ts';
 import { secretOperations } from './resources/secrets/operations.ts';
 import { NewSecret, SecretAnswer, UpdateSecret } from './resources/secrets/schema.ts';
-import { createSecretService } from './resources/secrets/secret-service.ts';
+import { createSecretService, secretObjects } from './resources/secrets/secret-service.ts';
 import { templateOperations } from './resources/templates/operations.ts';
 import {
   NewTemplate,
@@ -56,6 +58,7 @@ import {
 } from './resources/templates/schema.ts';
 import { saveOperation } from './resources/templates/save-operation.ts';
 import { createTagService } from './resources/templates/tag-service.ts';
+import { templateObjects } from './resources/templates/template-objects.ts';
 import { createTemplateService } from './resources/templates/template-service.ts';
 import { tenantOperations } from './resources/tenants/operations.ts';
 
@@ -127,6 +130,18 @@ export function createApi(options: ApiOptions): Api {
     ...{ store: options.store, log: options.log, kinds: [podEvents(pods)] },
     ...options.events,
   });
+  const auditOperations = [
+    auditOperation(options),
+    objectAuditOperation(pods.objects, options, '/pods'),
+    objectAuditOperation(secretObjects(options.store, options.log), options, '/pods/secrets'),
+    objectAuditOperation(templateObjects(options.store, options.log), options, '/pods/templates'),
+    ...(options.volumes === undefined
+      ? []
+      : [
+          objectAuditOperation(volumeObjects(options.store), options, '/pods/volumes'),
+          objectAuditOperation(snapshotObjects(options.store), options, '/pods/snapshots'),
+        ]),
+  ];
   const operations = [
     ...(options.certificates === undefined ? [] : [certificatesOperation(options.certificates)]),
     eventsOperation({
@@ -151,6 +166,7 @@ export function createApi(options: ApiOptions): Api {
           ...volumeOperations({ ...filesParts, ...options.volumes, schemas: ofVolumes }),
           ...snapshotOperations({ ...filesParts, ...options.volumes, schemas: ofSnapshots }),
         ]),
+    ...auditOperations,
     ...tenantOperations(options),
     ...miscOperations(options.readiness, options.log),
   ];
@@ -197,6 +213,7 @@ export function createApi(options: ApiOptions): Api {
       PodExplanation,
       Certificates: CertificatesAnswer,
       ObjectEvent,
+      AuditEntry: AuditAnswer,
     },
   });
   const { console } = options;

@@ -5,6 +5,7 @@ import type {
   ChallengeRecord,
   ChallengeTextRecord,
 } from './certificates.ts';
+import type { AuditRecord } from './audit.ts';
 import type { Fence } from './lock.ts';
 import type { CredentialRecord, PodRecord } from './pod.ts';
 import type { ImageRecord } from './image-record.ts';
@@ -30,6 +31,7 @@ export interface RecordTypes {
   readonly template: TemplateRecord;
   readonly 'template-tag': TemplateTagRecord;
   readonly image: ImageRecord;
+  readonly audit: AuditRecord;
 }
 export type RecordKind = keyof RecordTypes;
 

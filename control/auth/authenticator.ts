@@ -50,6 +50,15 @@ export interface Caller {
   readonly isAdministrator: boolean;
   /** The service that asks on behalf of this user; absent when the user asks. */
   readonly service?: string;
+  /** The call with which they ask. */
+  readonly origin?: CallOrigin;
+}
+
+export interface CallOrigin {
+  readonly operationId: string;
+  readonly requestId: string;
+  /** Of the client. */
+  readonly address: string;
 }
 
 /** The parts of a request that say who asks; header values as they came. */

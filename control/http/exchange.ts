@@ -21,6 +21,9 @@ const PROBES: ReadonlySet<string> = new Set(['/healthz', '/readyz']);
 /** Kept beside a request while it is served. */
 export interface ExchangeState {
   query: URLSearchParams;
+  requestId: string;
+  /** Of the client. */
+  remoteAddress: string;
   /** Once the token has proved it. */
   username?: string;
   /** Who waits for turns: the address, once it is known the user. */
@@ -75,6 +78,8 @@ export function exchange(options: ExchangeOptions): Middleware {
     const method = context.method;
     options.slowReaders.watch(context.res);
     state.listener = listener;
+    state.requestId = requestId;
+    state.remoteAddress = remoteAddress;
     state.party = remoteAddress;
     state.turn = () => turns.next(state.party);
     const call = callOf(options, context.req, remoteAddress);

@@ -66,7 +66,8 @@ export function serve(
     state.call.identify(caller);
     state.username = caller.username;
     state.party = `${caller.tenant}/${caller.username}`;
-    return caller;
+    const { requestId, remoteAddress: address } = state;
+    return { ...caller, origin: { operationId: operation.operationId, requestId, address } };
   };
   const replyOf = async (context: RouterContext<ExchangeState>): Promise<Reply> => {
     if (operation.access === 'open') return await operation.handle(await callOf(context));

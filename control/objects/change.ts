@@ -4,6 +4,8 @@ import { PodgateError } from '../../core/errors.ts';
 import { isGrowing, usageDifference } from '../../core/quota.ts';
 import type { CommitResult, Store } from '../../core/store.ts';
 import { type AccessRequest, readObject } from './access.ts';
+import { deletionLane } from './audit/audit-writes.ts';
+import { auditObject } from './audit/object-writes.ts';
 import type { KeyedMutex } from './keyed-mutex.ts';
 import type { ObjectKind, ObjectRecord } from './object-kind.ts';
 import type { Admission } from './quota/admission.ts';
@@ -31,7 +33,7 @@ export interface ChangeRequest<R> extends AccessRequest {
 }
 
 export interface ChangeParts {
-  readonly store: Pick<Store, 'commit'>;
+  readonly store: Pick<Store, 'get' | 'commit'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly admission: Pick<Admission, 'admit'>;
   readonly mutex: KeyedMutex;
@@ -53,14 +55,21 @@ export async function changeObject<R extends ObjectRecord>(
     if (change === null) return { record: stored.value, isChanged: false };
     const record: R = { ...stored.value, ...change, updatedAtMs: clock.now() };
     const [before, after] = [kind.usageOf(stored.value), kind.usageOf(record)];
-    const commit = async (): Promise<CommitResult> =>
-      await store.commit({
-        puts: [kind.put(record, stored.revision), ...(await admission.admit(record, before, after))],
+    const commit = async (): Promise<CommitResult> => {
+      const audit = await auditObject(kind, store, {
+        ...{ caller: request.caller, atMs: record.updatedAtMs, before: stored.value, after: record },
+      });
+      return await store.commit({
+        puts: [kind.put(record, stored.revision), ...(await admission.admit(record, before, after)), ...audit.puts],
+        deletes: audit.deletes,
         ...(enqueue === true && kind.enqueue !== undefined ? { enqueue: [kind.enqueue(record)] } : {}),
       });
+    };
     const result = isGrowing(usageDifference(before, after))
       ? await mutex.run(admissionLane(record), commit)
-      : await commit();
+      : record.deleting !== null
+        ? await mutex.run(deletionLane(record), commit)
+        : await commit();
     if (result.kind !== 'committed') return null;
     if (log !== undefined) await kind.note(record, log);
     return { record, isChanged: true };

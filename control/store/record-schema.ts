@@ -42,6 +42,7 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   template: { version: 1, upgrades: {} },
   'template-tag': { version: 1, upgrades: {} },
   image: { version: 1, upgrades: {} },
+  audit: { version: 1, upgrades: {} },
 };
 
 /** A record as a store keeps it: JSON with the version it was written in. */

@@ -23,6 +23,7 @@ export function volumeObjects(store: Pick<Store, 'get'>): ObjectKind<VolumeRecor
     get: (key) => store.get('volume', key),
     put: volumePut,
     usageOf: usageOfFiles,
+    audited: ({ description, sizeLimit }) => ({ description, size_limit: sizeLimit }),
     note: async () => undefined,
     notFound: (id) => notFound('volume', id),
   };
@@ -36,6 +37,18 @@ export function snapshotObjects(store: Pick<Store, 'get'>): ObjectKind<SnapshotR
     get: (key) => store.get('snapshot', key),
     put: snapshotPut,
     usageOf: usageOfFiles,
+    audited: ({
+      description,
+      sizeLimit,
+      cron,
+      retentionPolicy,
+      sourceVolumeId,
+      sourceVolumePath,
+      destinationPath,
+    }) => ({
+      ...{ description, size_limit: sizeLimit, cron, retention_policy: retentionPolicy },
+      ...{ source_volume_id: sourceVolumeId, source_volume_path: sourceVolumePath, destination_path: destinationPath },
+    }),
     note: async () => undefined,
     notFound: (id) => notFound('snapshot', id),
   };

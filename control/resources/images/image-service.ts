@@ -9,6 +9,8 @@ import type { Logger } from '../../../core/logger.ts';
 import { addUsage, NO_USAGE, usageOfObject } from '../../../core/quota.ts';
 import type { Store, Stored } from '../../../core/store.ts';
 import type { Caller } from '../../auth/authenticator.ts';
+import { auditChanges, type AuditedFields } from '../../objects/audit/audit-changes.ts';
+import { type AuditWrites, auditWrites } from '../../objects/audit/audit-writes.ts';
 import { admissionLane, ATTEMPTS_MAX, type ChangeParts, tooManyConflicts } from '../../objects/change.ts';
 import type { NewImage, UpdateImage } from './schema.ts';
 
@@ -78,6 +80,22 @@ export function createImageService(parts: ImageParts): ImageService {
     );
   }
 
+  /** Of the change of a record, which is one of the two. Administrators alone read it. */
+  const audit = async (
+    caller: Caller,
+    { uid, tenant, image: id, createdBy }: ImageRecord,
+    { before, after }: { readonly before: ImageRecord | null; readonly after: ImageRecord | null },
+  ): Promise<AuditWrites> => {
+    const changes = auditChanges(
+      before === null ? null : auditedImage(before),
+      after === null ? null : auditedImage(after),
+    );
+    return await auditWrites(
+      store,
+      { kind: 'image', id, uid, tenant, createdBy, readers: [] },
+      { caller, atMs: clock.now(), changes, isDeletion: after === null },
+    );
+  };
   const note = ({ tenant, username }: Caller, image: string, what: string): void =>
     log.info({ tenant, image, user: username }, what);
 
@@ -130,8 +148,15 @@ export function createImageService(parts: ImageParts): ImageService {
         if (fresh.length === 0) return done;
         const usage = fresh.map(usageOfObject).reduce(addUsage, NO_USAGE);
         const admitted = await admission.admit({ tenant, createdBy }, NO_USAGE, usage);
+        const audited = await Promise.all(
+          fresh.map((record) => audit(caller, record, { before: null, after: record })),
+        );
         const result = await store.commit({
-          puts: [...fresh.map((record) => imagePut(record, 'absent')), ...admitted],
+          puts: [
+            ...fresh.map((record) => imagePut(record, 'absent')),
+            ...admitted,
+            ...audited.flatMap(({ puts }) => puts),
+          ],
         });
         return result.kind === 'committed' ? fresh : null;
       };
@@ -150,7 +175,8 @@ export function createImageService(parts: ImageParts): ImageService {
         if (isSame) return { record: value, isChanged: false };
         const record = { ...value, ...change, updatedAtMs: clock.now() };
         const usage = await admission.admit(value, usageOfObject(value), usageOfObject(record));
-        const result = await store.commit({ puts: [imagePut(record, revision), ...usage] });
+        const { puts } = await audit(caller, value, { before: value, after: record });
+        const result = await store.commit({ puts: [imagePut(record, revision), ...usage, ...puts] });
         return result.kind === 'committed' ? { record, isChanged: true } : null;
       };
       const changed = await mutex.run(admissionLane(caller), () => compareAndSet(attempt, ATTEMPTS_MAX));
@@ -162,13 +188,20 @@ export function createImageService(parts: ImageParts): ImageService {
     async delete(caller, image) {
       const attempt = async (): Promise<true | null> => {
         const { key, revision, value } = await findOwn(caller, image, 'Deleting images');
-        const result = await store.commit({ deletes: [{ kind: 'image', key, expected: revision, uid: value.uid }] });
+        const { puts, deletes } = await audit(caller, value, { before: value, after: null });
+        const result = await store.commit({
+          ...{ puts, deletes: [{ kind: 'image', key, expected: revision, uid: value.uid }, ...deletes] },
+        });
         return result.kind === 'committed' ? true : null;
       };
       if ((await compareAndSet(attempt, ATTEMPTS_MAX)) === null) throw tooManyConflicts({ noun: 'image' }, image);
       note(caller, image, 'an image was deleted from the allow list');
     },
   };
+}
+
+function auditedImage({ description, tenants }: ImageRecord): AuditedFields {
+  return { description, tenants };
 }
 
 function administratorsOnly(act: string): PodgateError {

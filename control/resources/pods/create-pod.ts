@@ -9,8 +9,9 @@ import type { Put } from '../../../core/store.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { allowedImages } from './allowed-images.ts';
 import { alphanumericSecret } from './alphanumeric-secret.ts';
+import { auditObject } from '../../objects/audit/object-writes.ts';
 import { admissionLane, ATTEMPTS_MAX, tooManyConflicts } from '../../objects/change.ts';
-import { podEnqueue } from './pod-objects.ts';
+import { podEnqueue, podObjects } from './pod-objects.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
 import { requireSecrets } from './map-secrets.ts';
@@ -61,8 +62,10 @@ export async function createPod(
       throw taken(podId, existing.value);
     }
     const usage = await parts.admission.admit(record, NO_USAGE, parts.usageOf(record));
+    const act = { caller, atMs: record.createdAtMs, before: null, after: record };
+    const audit = await auditObject(podObjects(parts), parts.store, act);
     const result = await parts.store.commit({
-      puts: [podPut(record, 'absent'), ...credential, ...usage],
+      puts: [podPut(record, 'absent'), ...credential, ...usage, ...audit.puts],
       ...(record.status === 'REQUESTED' ? { enqueue: [podEnqueue(record)] } : {}),
     });
     // Null: the id is taken, or somebody of this tenant was let in elsewhere, as the next attempt will see.

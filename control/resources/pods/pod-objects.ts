@@ -9,6 +9,7 @@ import { readObject } from '../../objects/access.ts';
 import { changeObject, type ChangedObject, type ChangeRequest, type ObjectChange } from '../../objects/change.ts';
 import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import type { ObjectKind } from '../../objects/object-kind.ts';
+import { auditedPod } from './audited-pod.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
 
 export type PodChange = ObjectChange<PodRecord>;
@@ -24,6 +25,7 @@ export function podObjects(parts: PodParts): ObjectKind<PodRecord> {
     put: podPut,
     enqueue: podEnqueue,
     usageOf: parts.usageOf,
+    audited: auditedPod,
     note: (record, line) => noteAction(parts, record, line),
     notFound: podNotFound,
   };

@@ -3,6 +3,7 @@ import type { Credentials, PodRecord } from '../../../core/pod.ts';
 import type { QuotaStanding } from '../../../core/quota.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { type ObjectPermissions, createObjectPermissions } from '../../objects/permissions.ts';
+import type { ObjectKind } from '../../objects/object-kind.ts';
 import { type ChangedPod, podObjects } from './pod-objects.ts';
 import { createPod } from './create-pod.ts';
 import { deletePod } from './delete-pod.ts';
@@ -41,6 +42,7 @@ import type { WrittenPod } from './written-pod.ts';
 export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
   /** In pages; each is read when it is asked for. */
+  readonly objects: ObjectKind<PodRecord>;
   list(caller: Caller, options?: ListOptions): AsyncIterable<readonly PodRecord[]>;
   get(caller: Caller, podId: string): Promise<PodRecord>;
   update(caller: Caller, podId: string, written: WrittenPod, precondition: Precondition): Promise<UpdatedPod>;
@@ -84,6 +86,7 @@ export function createPodService(parts: PodParts): PodService {
   const followed = new FollowedLogs(parts);
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
+    objects: podObjects(parts),
     list: (caller, options) => listPods(parts, caller, options),
     get: (caller, podId) => getPod(parts, caller, podId),
     update: (caller, podId, written, precondition) => updatePod(parts, mutex, caller, podId, written, precondition),

@@ -13,6 +13,7 @@ import type { CamelFields } from '../../http/camel-fields.ts';
 import type { Precondition } from '../../http/if-match.ts';
 import { readObject } from '../../objects/access.ts';
 import { changeObject, type ChangedObject, type ChangeParts } from '../../objects/change.ts';
+import { HiddenValue } from '../../objects/audit/audit-changes.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
 import { deleteObject } from '../../objects/delete.ts';
 import { listVisible } from '../../objects/list-visible.ts';
@@ -86,7 +87,7 @@ export function createSecretService(parts: SecretParts): SecretService {
         createdAtMs: nowMs,
         updatedAtMs: nowMs,
       };
-      await createWithinQuota(kind, parts, record);
+      await createWithinQuota(kind, parts, caller, record);
       noteUse(caller, record, 'a secret was created');
       return record;
     },
@@ -133,7 +134,7 @@ export function createSecretService(parts: SecretParts): SecretService {
     },
 
     async delete(caller, id, precondition) {
-      const deleted = await deleteObject(kind, store, 'secret', {
+      const deleted = await deleteObject(kind, parts, 'secret', {
         ...{ caller, id, needed: 'ADMIN', act: 'Deleting' },
         allow: (record) => requireGeneration(precondition, record.generation, `Secret ${id}`),
       });
@@ -182,6 +183,10 @@ export function secretObjects(store: Pick<Store, 'get'>, log: Logger): ObjectKin
     get: (key) => store.get('secret', key),
     put: secretPut,
     usageOf: usageOfObject,
+    audited: ({ description, scope, podId, readable, writable, sealed }) => ({
+      ...{ description, scope, pod_id: podId, readable, writable },
+      secret_value: new HiddenValue(sealed),
+    }),
     note: ({ tenant, secretId }, line) => {
       log.info({ tenant, secretId }, line);
       return Promise.resolve();

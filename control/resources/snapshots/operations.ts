@@ -105,7 +105,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
         const key = kind.keyOf(caller.tenant, snapshotId);
         // One whose deletion was interrupted is finished first.
         await purgeFilesRecord(parts, 'snapshot', key);
-        await createWithinQuota(kind, parts, record);
+        await createWithinQuota(kind, parts, caller, record);
         const over = new AbortController();
         await Promise.race([
           copies.run(key),

@@ -13,11 +13,14 @@ import {
   parseTemplateReference,
   tagReference,
   tagTimestamp,
+  type TemplateRecord,
   type TemplateTagRecord,
 } from '../../../core/template-record.ts';
 import type { Vault } from '../../../core/vault.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { readObject } from '../../objects/access.ts';
+import { type AuditWrites, auditWrites } from '../../objects/audit/audit-writes.ts';
+import { auditedObject } from '../../objects/audit/object-writes.ts';
 import { admissionLane, ATTEMPTS_MAX, tooManyConflicts } from '../../objects/change.ts';
 import { templateObjects } from './template-objects.ts';
 import { type TemplateParts, unchangeable } from './template-service.ts';
@@ -173,7 +176,8 @@ export function createTagService(parts: TagParts): TagService {
         const usage = await admission.admit(record, NO_USAGE, usageOfObject(record));
         // The template is written as well: nobody deletes it meanwhile, nor adds a tag of the same second.
         const touched = templatePut({ ...template.value, updatedAtMs: nowMs }, template.revision);
-        const result = await store.commit({ puts: [touched, templateTagPut(record, 'absent'), ...usage] });
+        const { puts } = await auditTag(caller, template.value, { before: null, after: tagTimestamp(record) });
+        const result = await store.commit({ puts: [touched, templateTagPut(record, 'absent'), ...usage, ...puts] });
         return result.kind === 'committed' ? record : null;
       };
       const added = await mutex.run(admissionLane(caller), () => compareAndSet(attempt, ATTEMPTS_MAX));
@@ -207,7 +211,7 @@ export function createTagService(parts: TagParts): TagService {
     async delete(caller, id, tag, { isForced }) {
       const builtin = catalog.find(id);
       if (builtin !== null) throw unchangeable(builtin);
-      await readObject(kind, { caller, id, needed: 'ADMIN', act: 'Deleting a tag' });
+      const template = await readObject(kind, { caller, id, needed: 'ADMIN', act: 'Deleting a tag' });
       const { tenant } = caller;
       const parsed = parseTemplateReference(`${id}:${tag}`);
       const versions =
@@ -234,7 +238,9 @@ export function createTagService(parts: TagParts): TagService {
           ],
         });
       }
+      const { puts } = await auditTag(caller, template.value, { before: tagTimestamp(record), after: null });
       const result = await store.commit({
+        puts,
         deletes: [{ kind: 'template-tag', key, expected: stored.revision, uid: record.uid }],
       });
       if (result.kind !== 'committed') throw tooManyConflicts(kind, id);
@@ -251,6 +257,16 @@ export function createTagService(parts: TagParts): TagService {
       return record === null ? null : await withParents(record);
     },
   };
+
+  /** Of a tag that is added to a template, or taken from it. */
+  async function auditTag(
+    caller: Caller,
+    template: TemplateRecord,
+    change: { readonly before: string | null; readonly after: string | null },
+  ): Promise<AuditWrites> {
+    const act = { caller, atMs: clock.now(), changes: [{ field: 'tags', ...change }], isDeletion: false };
+    return await auditWrites(store, auditedObject(kind, template), act);
+  }
 
   async function dependentsOf(record: TemplateTagRecord): Promise<Dependents> {
     const { tenant } = record;

@@ -15,6 +15,9 @@ export function templateObjects(store: Pick<Store, 'get'>, log: Logger): ObjectK
     get: (key) => store.get('template', key),
     put: templatePut,
     usageOf: usageOfObject,
+    audited: ({ description, metatags, archiveMessage }) => ({
+      ...{ description, metatags, archive_message: archiveMessage },
+    }),
     note: ({ tenant, templateId }, line) => {
       log.info({ tenant, templateId }, line);
       return Promise.resolve();

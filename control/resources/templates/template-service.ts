@@ -93,7 +93,7 @@ export function createTemplateService(parts: TemplateParts): TemplateService {
       };
       // One whose deletion was interrupted is finished first.
       await purgeTemplate(store, caller.tenant, templateId);
-      await createWithinQuota(kind, parts, record);
+      await createWithinQuota(kind, parts, caller, record);
       return record;
     },
 

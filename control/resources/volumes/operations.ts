@@ -70,7 +70,7 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
         };
         // One whose deletion was interrupted is finished first.
         await purgeFilesRecord(parts, 'volume', kind.keyOf(caller.tenant, volumeId));
-        await createWithinQuota(kind, parts, record);
+        await createWithinQuota(kind, parts, caller, record);
         return await common.reply(record, 'Volume created successfully.');
       },
     },

@@ -12,8 +12,11 @@ const IDLE_MS = 100;
 const NEVER = new Promise<never>(() => undefined);
 const OPEN = { tag: 'Test', summary: 'For tests.', result: z.unknown() } as const;
 
-async function* stalling(): AsyncGenerator<string> {
-  yield '["first"';
+/** More than what is made before the head of a response is sent. */
+const LONG = 'x'.repeat(70_000);
+
+async function* stalling(first: string): AsyncGenerator<string> {
+  yield `["${first}"`;
   await NEVER;
 }
 
@@ -36,7 +39,7 @@ const OPERATIONS: readonly Operation[] = [
     path: '/stall/{where}',
     limits: { idleMs: IDLE_MS },
     handle: async ({ params }) => {
-      const pieces = stalling();
+      const pieces = stalling(params['where'] === 'later' ? LONG : 'first');
       if (params['where'] === 'first') await pieces.next();
       return { kind: 'json-pieces', message: 'Begun.', pieces };
     },
@@ -85,6 +88,12 @@ test('a body that stops on its way is refused long before its time is up', async
   expect(text).toContain('Connection: close');
 });
 
+test('a short response that stops on its way is an error that says so', async () => {
+  const text = await exchange('GET /stall/early HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+  expect(text).toMatch(/^HTTP\/1\.1 500 /);
+  expect(text).not.toContain('first');
+});
+
 test('a response whose first piece does not come is an error that says so', async () => {
   const text = await exchange('GET /stall/first HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
   expect(text).toMatch(/^HTTP\/1\.1 500 /);
@@ -93,7 +102,7 @@ test('a response whose first piece does not come is an error that says so', asyn
 test('a response that stops on its way is broken off, so that it cannot pass for a whole one', async () => {
   const text = await exchange('GET /stall/later HTTP/1.1\r\nHost: localhost\r\n\r\n');
   expect(text).toMatch(/^HTTP\/1\.1 200 /);
-  expect(text).toContain('["first"');
+  expect(text).toContain(LONG);
   expect(text).not.toContain('"version"');
 });
 

@@ -1,0 +1,23 @@
+import type { PodRecord } from '../../../core/pod.ts';
+import { type AuditedFields, HiddenValue } from '../../objects/audit/audit-changes.ts';
+import { wireFields } from './wire-names.ts';
+
+/** What the audit log says of a pod. Of environment variables, it says which: values are not for everyone who reads it. */
+export function auditedPod({ spec, wish, timeToStopInstance }: PodRecord): AuditedFields {
+  const { environmentVariables, secretMap = {}, volumeMounts, networking, fromTemplate } = spec;
+  return {
+    template: fromTemplate?.reference ?? spec.template,
+    ...{ description: spec.description, command: spec.command, arguments: spec.arguments },
+    environment_variables: Object.fromEntries(
+      Object.entries(environmentVariables).map(([name, value]) => [name, new HiddenValue(JSON.stringify(value))]),
+    ),
+    secret_map: Object.fromEntries(Object.entries(secretMap).map(([key, { reference }]) => [key, reference])),
+    networking: { ...networking },
+    volume_mounts: Object.fromEntries(volumeMounts.map((mount) => [mount.mountPath, mount])),
+    resources: wireFields(spec.resources),
+    persistent_volume: spec.persistentVolume,
+    status_requested: wish,
+    time_to_stop_default: spec.timeToStopDefault,
+    time_to_stop_instance: timeToStopInstance,
+  };
+}
