@@ -46,7 +46,8 @@ export async function auditWrites(
   const { uid, tenant, createdBy } = object;
   const key = auditKey(tenant, uid);
   const stored = await store.get('audit', key);
-  const entries = [...(stored?.value.entries ?? []), entryOf(object, caller, atMs, changes)];
+  const former = stored?.value.entries ?? [];
+  const entries = [...former, { ...entryOf(object, caller, atMs, changes), id: idAfter(former.at(-1), atMs) }];
   if (!isDeletion) {
     const kept = keptOf(entries, atMs, OBJECT_BOUNDS);
     const record: AuditRecord = { uid, tenant, readers: object.readers, entries: kept };
@@ -74,16 +75,26 @@ export function currentEntries(entries: readonly AuditEntry[], nowMs: number): r
   return entries.filter(({ atMs }) => atMs > nowMs - AGE_MAX_MS);
 }
 
-function entryOf(object: AuditedObject, caller: Caller, atMs: number, changes: readonly AuditChange[]): AuditEntry {
+function entryOf(
+  object: AuditedObject,
+  caller: Caller,
+  atMs: number,
+  changes: readonly AuditChange[],
+): Omit<AuditEntry, 'id'> {
   const { origin, username, service = null } = caller;
   return {
-    id: `${String(atMs).padStart(15, '0')}-${randomBytes(6).toString('hex')}`,
     ...{ atMs, user: username, service, changes },
     operation: origin?.operationId ?? '',
     requestId: origin?.requestId ?? '',
     address: origin?.address ?? '',
     ...{ objectKind: object.kind, objectId: object.id, objectUid: object.uid },
   };
+}
+
+/** Behind the one before, though both may be of the same millisecond. */
+function idAfter(before: AuditEntry | undefined, atMs: number): string {
+  const placeMs = Math.max(atMs, before === undefined ? 0 : Number.parseInt(before.id, 10) + 1);
+  return `${String(placeMs).padStart(15, '0')}-${randomBytes(6).toString('hex')}`;
 }
 
 /** The newest of them, within the bounds. The very newest is always there. */
