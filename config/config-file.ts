@@ -32,6 +32,22 @@ const publicKey = z.string().superRefine((pem, context) => {
   if (problem !== null) context.addIssue({ code: 'custom', message: problem });
 });
 
+/** A public client (RFC 8252): it has no secret, since its users would have it. */
+const oauth = z
+  .strictObject({
+    clientId: z.string().min(1).max(200),
+    tokenEndpoint: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }),
+    authorizationEndpoint: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }).optional(),
+    deviceAuthorizationEndpoint: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }).optional(),
+    scope: z.string().min(1).max(1_000).optional(),
+  })
+  .refine(
+    (section) => section.authorizationEndpoint !== undefined || section.deviceAuthorizationEndpoint !== undefined,
+    {
+      error: 'must have authorizationEndpoint or deviceAuthorizationEndpoint, or both',
+    },
+  );
+
 const tenant = z
   .strictObject({
     id: z.string().refine(isTenantId, { error: TENANT_RULE }),
@@ -42,6 +58,7 @@ const tenant = z
     jwksFile: z.string().min(1).optional(),
     jwksUrl: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }).optional(),
     administrators: z.array(z.string().min(1)).default([]),
+    oauth: oauth.optional(),
     services: z.array(z.string().regex(/^[^\s@]+(@[^\s@]+)?$/, { error: SERVICE_RULE })).default([]),
   })
   .refine(

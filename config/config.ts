@@ -1,3 +1,4 @@
+import type { OauthClient } from '../core/oauth-client.ts';
 import type { EgressRules } from '../core/egress.ts';
 
 /**
@@ -170,6 +171,8 @@ export interface TenantConfig {
   readonly administrators: readonly string[];
   /** Services that may act on behalf of this tenant's users, each with the tenant whose key signs its tokens. */
   readonly services: readonly { readonly name: string; readonly tenant: string }[];
+  /** How its users log in; null: with a token. */
+  readonly oauth: OauthClient | null;
 }
 
 export interface JwksConfig {

@@ -215,7 +215,17 @@ function tenantsOf(environment: Environment, file: ConfigFile, cwd: string, prob
   const [first, ...others] = file.tenants ?? [];
   if (first === undefined) {
     const baseHost = environment.PODGATE_BASE_HOST ?? DEFAULT_BASE_HOST;
-    return [{ id: DEFAULT_TENANT, baseHost, issuer: issuerOf(baseHost), key: null, administrators: [], services: [] }];
+    return [
+      {
+        id: DEFAULT_TENANT,
+        baseHost,
+        issuer: issuerOf(baseHost),
+        key: null,
+        administrators: [],
+        services: [],
+        oauth: null,
+      },
+    ];
   }
   const tenants: Config['tenants'] = [tenantOf(first, cwd), ...others.map((tenant) => tenantOf(tenant, cwd))];
   if (environment.PODGATE_BASE_HOST !== undefined && environment.PODGATE_BASE_HOST !== first.baseHost) {
@@ -273,7 +283,14 @@ function tenantOf(tenant: WrittenTenant, cwd: string): TenantConfig {
     key: keyOf(tenant, cwd),
     administrators,
     services,
+    oauth: oauthOf(tenant),
   };
+}
+
+function oauthOf({ oauth }: WrittenTenant): TenantConfig['oauth'] {
+  if (oauth === undefined) return null;
+  const { clientId, tokenEndpoint, authorizationEndpoint = null, deviceAuthorizationEndpoint = null } = oauth;
+  return { clientId, tokenEndpoint, authorizationEndpoint, deviceAuthorizationEndpoint, scope: oauth.scope ?? null };
 }
 
 /** As Tapis names its issuers. */

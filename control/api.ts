@@ -60,13 +60,13 @@ import { saveOperation } from './resources/templates/save-operation.ts';
 import { createTagService } from './resources/templates/tag-service.ts';
 import { templateObjects } from './resources/templates/template-objects.ts';
 import { createTemplateService } from './resources/templates/template-service.ts';
-import { tenantOperations } from './resources/tenants/operations.ts';
+import { type TenantPlace, tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
   extends
     Omit<PodParts, 'randomBytes' | 'newUid' | 'tags' | 'schemas'>,
     Omit<ApplicationOptions, 'reserved' | 'controlHosts' | 'monotonicMs' | 'log' | 'sessions'> {
-  readonly tenants: readonly { readonly id: string; readonly baseHost: string }[];
+  readonly tenants: readonly TenantPlace[];
   /** The port clients dial. */
   readonly publicHttpsPort: number;
   /** Default: nobody is told of any. */

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { errorText } from '../../core/errors.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
+import type { OauthServer } from '../login/oauth-login.ts';
 import { askSecret } from '../output/ask.ts';
 import { printResult } from '../output/print.ts';
 import { callApi, refusalOf } from '../target/call-api.ts';
@@ -16,17 +17,21 @@ const TOKEN_MAX_LENGTH = 16_384;
 interface LoginOptions extends OutputOptions {
   readonly profile?: string;
   readonly ca?: string;
+  readonly oauth?: boolean;
+  readonly token?: boolean;
 }
 
 export function loginCommand(): Command {
   return withJson(
     createCommand('login', {
-      description: `Logs in to an installation with a token, which is read from stdin, or asked for on a terminal.
+      description: `Logs in to an installation: on a terminal by the tenant's OAuth where it is configured, in a browser of yours;
+otherwise with a token, which is read from stdin, or asked for on a terminal.
 
 The token is checked with the API, and stored in a file that only you can read (mode 0600). Commands use the last login
 until you log out; --profile chooses another one, and --profile local the installation on this machine.`,
       examples: [
-        ['login https://pods.example.org', 'asks for the token'],
+        ['login https://pods.example.org', 'shows where to log in, or asks for a token'],
+        ['login https://pods.example.org --token', 'asks for a token'],
         ['login https://pods.example.org < token.txt', ''],
         ['login https://localhost:8443 --ca ca.pem', 'the installation has a CA of its own'],
         ['login https://pods.example.org --profile work', 'then: podgate list --profile work'],
@@ -40,6 +45,8 @@ until you log out; --profile chooses another one, and --profile local the instal
       'name of this login (default: the host of the URL); without a URL: the login to use from now on',
     )
     .option('--ca <file>', 'the CA certificate (PEM) to trust for this installation, in place of those of this machine')
+    .option('--oauth', "log in by the tenant's OAuth, also where stdin is no terminal")
+    .option('--token', 'log in with a token')
     .action(async (url: string | undefined, options: LoginOptions) => {
       if (url === undefined) {
         if (options.profile === undefined) listLogins(options);
@@ -82,7 +89,7 @@ async function logIn(url: string, options: LoginOptions): Promise<void> {
     throw new CliError(EXIT_USAGE, `--profile ${profile}: must be letters, digits, ".", "_" and "-", and not local`);
   }
   const ca = options.ca === undefined ? null : readCa(options.ca);
-  const token = await readToken(origin);
+  const token = await obtainToken(origin, options);
   const target: Target = { profile, origin, token, caPath: options.ca ?? null, gateway: null };
   // Any operation that needs a token. One pod that is not there costs the API less than a list.
   const reply = await callApi(target, { method: 'GET', path: '/v3/pods/podgatelogincheck' });
@@ -129,6 +136,23 @@ function readCa(path: string): string {
 /** Throws for anything that does not begin with a certificate. */
 function checkCertificate(pem: string): X509Certificate {
   return new X509Certificate(pem);
+}
+
+/** By OAuth where that is offered and nothing else is asked for; what comes on stdin is a token. */
+async function obtainToken(origin: string, options: LoginOptions): Promise<string> {
+  if (options.token === true && options.oauth === true) {
+    throw new CliError(EXIT_USAGE, '--oauth and --token exclude each other');
+  }
+  if (options.token === true || (options.oauth !== true && !process.stdin.isTTY)) return await readToken(origin);
+  const target: Target = { profile: '', origin, token: 'none', caPath: options.ca ?? null, gateway: null };
+  const reply = await callApi(target, { method: 'GET', path: '/v3/oauth-client' });
+  // Null, or a release that does not know of it.
+  if (reply.status !== 200 || reply.result === null) {
+    if (options.oauth !== true) return await readToken(origin);
+    throw new CliError(EXIT_FAILED, `${origin} offers no OAuth login; log in with a token`);
+  }
+  const { logInByOauth } = await import('../login/oauth-login.ts');
+  return await logInByOauth(reply.result as OauthServer, (text) => void process.stderr.write(text));
 }
 
 async function readToken(origin: string): Promise<string> {

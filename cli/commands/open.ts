@@ -1,8 +1,8 @@
-import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
 import { chooseStanza } from '../connect/stanza-access.ts';
+import { browse } from '../output/browse.ts';
 import { print, printJson } from '../output/print.ts';
 import { addressText } from '../pods/pod-text.ts';
 import { type Pod, readPod, type Stanza } from '../pods/pod.ts';
@@ -40,14 +40,4 @@ function httpStanza(pod: Pod, name: string | undefined): Stanza {
   const stanza = name === undefined ? Object.values(pod.networking).find(isHttp) : chooseStanza(pod, name);
   if (stanza !== undefined && isHttp(stanza)) return stanza;
   throw new CliError(EXIT_FAILED, `pod ${pod.pod_id} has nothing for a browser; see: podgate url ${pod.pod_id}`);
-}
-
-/** False when this machine has no way to open a browser. */
-function browse(url: string): Promise<boolean> {
-  const command = process.platform === 'darwin' ? 'open' : 'xdg-open';
-  return new Promise((resolve) => {
-    const child = spawn(command, [url], { stdio: 'ignore', detached: true });
-    child.once('error', () => resolve(false));
-    child.once('exit', (code) => resolve(code === 0));
-  });
 }

@@ -1,12 +1,17 @@
 import { z } from 'zod';
 
 import { PodgateError } from '../../../core/errors.ts';
+import type { OauthClient } from '../../../core/oauth-client.ts';
 import { hostName } from '../../auth/authenticator.ts';
 import type { Call, Operation, Reply } from '../../http/operation.ts';
 
 export interface TenantPlace {
   readonly id: string;
   readonly baseHost: string;
+  /** The `iss` of its tokens. */
+  readonly issuer?: string;
+  /** Default: its users log in with a token. */
+  readonly oauth?: OauthClient | null;
 }
 
 export interface TenantOperationParts {
@@ -24,6 +29,16 @@ const TenantAnswer = z.object({
   site_id: z.string(),
   status: z.literal('ACTIVE'),
 });
+const OauthClientAnswer = z
+  .object({
+    issuer: z.string(),
+    client_id: z.string(),
+    token_endpoint: z.string(),
+    authorization_endpoint: z.string().nullable(),
+    device_authorization_endpoint: z.string().nullable(),
+    scope: z.string().nullable(),
+  })
+  .nullable();
 const SiteAnswer = z.object({
   site_id: z.string(),
   primary: z.literal(true),
@@ -87,6 +102,18 @@ export function tenantOperations({ tenants, site, publicHttpsPort }: TenantOpera
     },
     {
       ...OPEN_GET,
+      operationId: 'get_oauth_client',
+      path: '/oauth-client',
+      summary: 'How users of the tenant of this host name log in by OAuth; null: with a token.',
+      result: OauthClientAnswer,
+      handle: async (call: Call): Promise<Reply> => ({
+        kind: 'json',
+        message: 'OAuth client retrieved successfully.',
+        result: oauthAnswer(placeOf(call)),
+      }),
+    },
+    {
+      ...OPEN_GET,
       operationId: 'list_sites',
       path: '/sites',
       summary: 'The site of this installation.',
@@ -110,4 +137,16 @@ export function tenantOperations({ tenants, site, publicHttpsPort }: TenantOpera
       }),
     },
   ];
+}
+
+function oauthAnswer({ issuer = '', oauth = null }: TenantPlace): z.output<typeof OauthClientAnswer> {
+  if (oauth === null) return null;
+  return {
+    issuer,
+    client_id: oauth.clientId,
+    token_endpoint: oauth.tokenEndpoint,
+    authorization_endpoint: oauth.authorizationEndpoint,
+    device_authorization_endpoint: oauth.deviceAuthorizationEndpoint,
+    scope: oauth.scope,
+  };
 }

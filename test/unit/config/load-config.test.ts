@@ -609,3 +609,19 @@ describe('listeners', () => {
     expect(problemsOf({}, yaml)).toEqual([expect.stringContaining(problem)]);
   });
 });
+
+test("takes a tenant's OAuth client, over https or loopback, and with a way to log in", () => {
+  const tenant = 'tenants:\n  - {id: one, baseHost: one.example.org, oauth: {clientId: podgate, ';
+  const token = 'tokenEndpoint: "https://login.example.org/token"';
+  const [one] = load({}, `${tenant}${token}, authorizationEndpoint: "https://login.example.org/auth"}}`).tenants;
+  expect(one.oauth).toEqual({
+    ...{ clientId: 'podgate', tokenEndpoint: 'https://login.example.org/token', scope: null },
+    ...{ authorizationEndpoint: 'https://login.example.org/auth', deviceAuthorizationEndpoint: null },
+  });
+  expect(load({}, 'tenants:\n  - {id: one, baseHost: one.example.org}').tenants[0].oauth).toBeNull();
+  expect(problemsOf({}, `${tenant}${token}}}`)).toEqual([
+    expect.stringContaining('must have authorizationEndpoint or deviceAuthorizationEndpoint, or both'),
+  ]);
+  const plain = 'tokenEndpoint: "http://login.example.org/token", authorizationEndpoint: "http://127.0.0.1/auth"}}';
+  expect(problemsOf({}, `${tenant}${plain}`)).toEqual([expect.stringContaining('tokenEndpoint: must be an https URL')]);
+});

@@ -20,6 +20,7 @@ beforeEach(async () => {
       key: null,
       administrators: [],
       services: [],
+      oauth: null,
     },
     key: await makeTokenKey(join(directory, 'token.key')),
     log: silentLog,

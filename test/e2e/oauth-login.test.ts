@@ -1,0 +1,146 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { launch, type Browser } from 'puppeteer-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { OauthServer } from '../support/oauth-server.ts';
+import { Program } from '../support/program.ts';
+import { run } from '../support/run.ts';
+import { until } from '../support/until.ts';
+
+/** podgate login by OAuth: a real server of a package, a real browser. */
+const ROOT = join(import.meta.dirname, '../..');
+const directory = mkdtempSync(join(tmpdir(), 'podgate-oauth-'));
+let server: OauthServer;
+let withDevice: Program;
+let withBrowser: Program;
+let browser: Browser;
+
+beforeAll(async () => {
+  server = await OauthServer.start();
+  const authorizationEndpoint = `${server.issuer}/auth`;
+  withDevice = await startWith({ authorizationEndpoint, deviceAuthorizationEndpoint: `${server.issuer}/device/auth` });
+  withBrowser = await startWith({ authorizationEndpoint });
+  browser = await launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${directory}/profile`],
+  });
+}, 180_000);
+
+afterAll(async () => {
+  await browser.close();
+  await Promise.all([withDevice.dispose(), withBrowser.dispose()]);
+  await server.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+async function startWith(endpoints: object): Promise<Program> {
+  const file = join(directory, `${Object.keys(endpoints).length}.yaml`);
+  const oauth = { clientId: 'podgate', tokenEndpoint: `${server.issuer}/token`, scope: 'pods', ...endpoints };
+  const tenant = { id: 'dev', baseHost: 'localhost', issuer: server.issuer, jwks: server.jwks, oauth };
+  // YAML contains JSON.
+  writeFileSync(file, JSON.stringify({ tenants: [tenant] }));
+  return await Program.start({ workers: 1, env: { PODGATE_CONFIG: file } });
+}
+
+interface Login {
+  readonly child: ChildProcess;
+  readonly said: () => string;
+  readonly configHome: string;
+}
+
+/** Without a browser that it could open itself. */
+function podgateLogin(program: Program, configHome: string): Login {
+  const url = `http://127.0.0.1:${program.controlPort}`;
+  const child = spawn(process.execPath, [join(ROOT, 'cli/podgate.ts'), 'login', url, '--oauth', '--profile', 'test'], {
+    cwd: ROOT,
+    env: { HOME: configHome, XDG_CONFIG_HOME: configHome, PATH: '/nonexistent', NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let said = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+  return { child, said: () => said, configHome };
+}
+
+/** Logs in and agrees, as pages of the server's ask. */
+async function useBrowser(url: string, steps: readonly (readonly [field: string, text: string])[]): Promise<string> {
+  const page = await browser.newPage();
+  await page.goto(url);
+  for (const [field, text] of steps) {
+    if (field !== '') await page.type(`input[name=${field}]`, text);
+    if (text === 'submit' || field === 'password' || field === 'user_code') {
+      await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+    }
+  }
+  const text = String(await page.evaluate('document.body.innerText'));
+  await page.close();
+  return text;
+}
+
+async function expectLoggedIn({ child, said, configHome }: Login): Promise<void> {
+  if (child.exitCode === null) await once(child, 'exit');
+  expect([child.exitCode, said()]).toEqual([0, expect.stringMatching(/logged in to http.* as alice \(profile test\)/)]);
+  const file = join(configHome, 'podgate/logins.json');
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const { token } = (JSON.parse(readFileSync(file, 'utf8')) as { profiles: { test: { token: string } } }).profiles.test;
+  expect(said()).not.toContain(token);
+  const list = await run(process.execPath, [join(ROOT, 'cli/podgate.ts'), 'list', '--json', '--profile', 'test'], {
+    env: { HOME: configHome, XDG_CONFIG_HOME: configHome },
+    cwd: ROOT,
+  });
+  expect(list).toMatchObject({ code: 0, stdout: '[]\n' });
+}
+
+test('in the browser, with PKCE and a redirect to loopback; a redirect with another state is not taken', async () => {
+  const login = podgateLogin(withBrowser, mkdtempSync(join(directory, 'browser-')));
+  const url = await until('it says where to log in', () => /(http:\S+\/auth\?\S+)/.exec(login.said())?.[1] ?? null);
+  const { searchParams } = new URL(url);
+  expect(searchParams.get('code_challenge_method')).toBe('S256');
+  const redirect = searchParams.get('redirect_uri') ?? '';
+  const forged = await fetch(`${redirect}?code=stolen&state=guessed`);
+  expect(forged.status).toBe(400);
+  const text = await useBrowser(url, [
+    ['login', 'alice'],
+    ['password', 'any'],
+    ['', 'submit'],
+  ]);
+  expect(text).toContain('You can close this window');
+  await expectLoggedIn(login);
+}, 60_000);
+
+test('with a code that is entered in any browser, where the tenant has the device flow', async () => {
+  const login = podgateLogin(withDevice, mkdtempSync(join(directory, 'device-')));
+  const [, at = '', code = ''] = await until('it shows the code', () =>
+    /Open (\S+) and enter the code (\S+)/.exec(login.said()),
+  );
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  await page.goto(at);
+  await page.type('input[name=user_code]', code);
+  for (const button of ['code', 'confirm', 'login', 'consent']) {
+    if (button === 'login') {
+      await page.type('input[name=login]', 'alice');
+      await page.type('input[name=password]', 'any');
+    }
+    await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+  }
+  expect(String(await page.evaluate('document.body.innerText'))).toMatch(/success/i);
+  await context.close();
+  await expectLoggedIn(login);
+}, 90_000);
+
+test('a user who says no is told so, and nothing is stored', async () => {
+  const login = podgateLogin(withBrowser, mkdtempSync(join(directory, 'no-')));
+  const url = await until('it says where to log in', () => /(http:\S+\/auth\?\S+)/.exec(login.said())?.[1] ?? null);
+  const { searchParams } = new URL(url);
+  const back = new URL(searchParams.get('redirect_uri') ?? '');
+  back.searchParams.set('state', searchParams.get('state') ?? '');
+  back.searchParams.set('error', 'access_denied');
+  back.searchParams.set('iss', server.issuer);
+  expect((await fetch(back)).status).toBe(400);
+  await once(login.child, 'exit');
+  expect([login.child.exitCode, login.said()]).toEqual([1, expect.stringContaining('access_denied')]);
+});
