@@ -2,7 +2,7 @@ import { openEnvironment, sealEnvironment } from './environment.ts';
 import { podKey } from './ids.ts';
 import { fillPlaceholders, parseSecretReference, type Placeholder } from './placeholders.ts';
 import type { PodSpec } from './pod.ts';
-import { maySecretBeUsed, secretContext } from './secret.ts';
+import { maySecretBeUsed, secretContext, type SecretRecord } from './secret.ts';
 import { type MappedSecret, mappedSecretContext } from './secret-map.ts';
 import type { Store } from './store.ts';
 import type { Vault } from './vault.ts';
@@ -65,15 +65,39 @@ async function openMapped(
     case 'random':
       return open(sealed ?? '', mappedSecretContext(pod.uid, key), true);
     case 'secret': {
-      const stored = await store.get('secret', podKey(pod.tenant, parsed.name));
-      if (stored === null) return `there is no secret ${parsed.name} any more.`;
-      const problem = useProblem(stored.value, { by, owner: parsed.owner, podId: pod.podId });
-      return problem ?? open(stored.value.sealed, secretContext(stored.value), stored.value.readable);
+      const secret = await secretOf({ store }, pod, { ...parsed, by });
+      return typeof secret === 'string' ? secret : open(secret.sealed, secretContext(secret), secret.readable);
     }
     case 'required':
     case undefined:
       return `${reference} has no value.`;
   }
+}
+
+/** The secret that a reference names, or a sentence on why it cannot be used. */
+async function secretOf(
+  { store }: Pick<SecretParts, 'store'>,
+  pod: SecretUser,
+  { name, owner, by }: { readonly name: string; readonly owner: string | null; readonly by: string },
+): Promise<SecretRecord | string> {
+  const stored = await store.get('secret', podKey(pod.tenant, name));
+  if (stored === null) return `there is no secret ${name} any more.`;
+  return useProblem(stored.value, { by, owner, podId: pod.podId }) ?? stored.value;
+}
+
+/** Entries of a pod's secret map that stand for nothing any more, each with the reason. Opens no secret. */
+export async function unresolvedReferences(
+  parts: Pick<SecretParts, 'store'>,
+  pod: SecretUser,
+  { secretMap = {} }: Pick<PodSpec, 'secretMap'>,
+): Promise<readonly string[]> {
+  const unresolved: string[] = [];
+  for (const [key, { reference, by }] of Object.entries(secretMap)) {
+    const parsed = parseSecretReference(reference);
+    const found = parsed?.kind === 'secret' ? await secretOf(parts, pod, { ...parsed, by }) : null;
+    if (typeof found === 'string') unresolved.push(`secret_map.${key}: ${found}`);
+  }
+  return unresolved;
 }
 
 type Use = { readonly by: string; readonly owner: string | null; readonly podId: string };

@@ -162,10 +162,16 @@ function operationOf(operation: Operation, method: string, schemas: Schemas, nam
 }
 
 /** The response to a call that succeeds. */
-function doneOf({ replies = 'json' }: Operation, result: object): object {
+function doneOf({ replies = 'json', mayReplyEvents: events }: Operation, result: object): object {
   switch (replies) {
     case 'json':
-      return { description: 'Done.', content: json(result) };
+      return {
+        description: 'Done.',
+        content: {
+          ...json(result),
+          ...(events === undefined ? {} : { 'text/event-stream': { schema: jsonSchemaOf(events) } }),
+        },
+      };
     case 'events':
       return {
         description: 'Events; the schema is that of their data.',

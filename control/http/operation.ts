@@ -245,6 +245,8 @@ export type Operation = {
   readonly replies?: 'json' | 'events' | 'bytes' | 'html' | 'redirect' | 'upgrade';
   /** The subprotocol that a client must offer where the reply is an upgrade. */
   readonly subprotocol?: string;
+  /** Schema of the data of each event, where a parameter makes the reply of a 'json' operation a stream of events. */
+  readonly mayReplyEvents?: z.ZodType;
   /** Statuses of replies beside 200, and why; 'any': the caller chooses. */
   readonly otherStatuses?: Readonly<Record<number, string>> | 'any';
   /** Where they differ from DEFAULT_OPERATION_LIMITS. */

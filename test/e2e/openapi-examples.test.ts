@@ -66,7 +66,7 @@ test('the example of every operation does what the document says', async () => {
     const documented = responses[String(response.status)] ?? responses['default'];
     const [type = ''] = (response.headers.get('content-type') ?? '').split(';');
     if (type === 'text/event-stream') {
-      expect(Object.keys(documented?.content ?? {})).toEqual([type]);
+      expect(Object.keys(documented?.content ?? {})).toContain(type);
       leave.abort();
       continue;
     }

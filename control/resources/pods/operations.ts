@@ -42,10 +42,25 @@ export const STATUS_NAMES: QueryParameter = {
   description: 'seed: RUNNING, CREATING_CONTAINER, ...; tapis: AVAILABLE, CREATING, ... Default: set by the operator.',
   schema: z.enum(['seed', 'tapis']),
 };
-const ignored = (name: string): QueryParameter => ({
-  name,
-  description: 'Accepted for clients of the newer API; changes nothing in this release.',
-});
+/** Of the newer API: nothing in a response depends on them here, and the reason. */
+const NO_EFFECT = {
+  derived_lite: {
+    name: 'derived_lite',
+    description: 'Accepted, without effect: pods are listed with what their templates add.',
+    schema: z.boolean(),
+  },
+  include_configs: {
+    name: 'include_configs',
+    description: 'Accepted, without effect: volume mounts have no config_content.',
+    schema: z.boolean(),
+  },
+} as const satisfies Record<string, QueryParameter>;
+const CHECK_UNRESOLVED: QueryParameter = {
+  name: 'check_unresolved',
+  description:
+    'false: without metadata.unresolved, the entries of secret_map that stand for nothing any more. Default: true.',
+  schema: z.boolean(),
+};
 
 const RESOLVE_SECRETS: QueryParameter = {
   name: 'resolve_secrets',
@@ -174,12 +189,13 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       summary:
         'The pods on which you have READ or more; with X-Pods-Admin, all of the tenant. metadata.quota says what the pods ' +
         'you created use, and your limits.',
-      query: [...listParameters(POD_LIST), ignored('derived_lite')],
+      query: [...listParameters(POD_LIST), NO_EFFECT.derived_lite],
       headers: ['X-Pods-Admin'],
       result: z.array(PodAnswer),
       access: 'token',
       limits: { responseBytes: LIST_BYTES },
       handle: async (call) => {
+        flagOf(call, NO_EFFECT.derived_lite.name);
         const { parts: pages, metadata } = await listPage(listQueryOf(call.query, POD_LIST), {
           read: (afterId) =>
             pods.list(call.caller, { all: call.isAdminView, ...(afterId === undefined ? {} : { afterId }) }),
@@ -221,11 +237,17 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       path: '/pods/{pod_id}',
       tag: 'Pods',
       summary: 'A pod. READ.',
-      query: [ignored('include_configs'), ignored('check_unresolved')],
+      query: [NO_EFFECT.include_configs, CHECK_UNRESOLVED],
       result: PodAnswer,
       access: 'token',
-      handle: async (call) =>
-        await reply(call, await pods.get(call.caller, podIdOf(call)), 'Pod retrieved successfully.'),
+      handle: async (call) => {
+        flagOf(call, NO_EFFECT.include_configs.name);
+        const isChecked = flagOf(call, CHECK_UNRESOLVED.name, true);
+        const record = await pods.get(call.caller, podIdOf(call));
+        const now = await reply(call, record, 'Pod retrieved successfully.');
+        const unresolved = isChecked ? await pods.unresolved(record) : [];
+        return unresolved.length === 0 ? now : { ...now, metadata: { unresolved } };
+      },
     },
     {
       operationId: 'get_derived_pod',
@@ -234,10 +256,11 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       tag: 'Pods',
       summary:
         'A pod with what its template adds. In this release a pod shows that already: the same as get_pod. READ.',
-      query: [ignored('include_configs'), RESOLVE_SECRETS],
+      query: [NO_EFFECT.include_configs, RESOLVE_SECRETS],
       result: PodAnswer,
       access: 'token',
       handle: async (call) => {
+        flagOf(call, NO_EFFECT.include_configs.name);
         const record = await pods.get(call.caller, podIdOf(call));
         const derived = await reply(call, record, 'Final derived pod retrieved successfully.');
         if (!flagOf(call, 'resolve_secrets')) return derived;
@@ -316,6 +339,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       query: [TAIL_BYTES, PREVIOUS, FOLLOW],
       headers: ['Last-Event-ID'],
       result: z.object({ logs: z.string(), action_logs: z.array(z.string()) }),
+      mayReplyEvents: z.object({ text: z.string() }).describe('Of the events output.'),
       access: 'token',
       handle: async (call) => {
         const request = { podId: podIdOf(call), tailBytes: tailBytesOf(call), signal: call.signal };

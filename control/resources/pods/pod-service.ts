@@ -1,3 +1,4 @@
+import { unresolvedReferences } from '../../../core/resolve-secrets.ts';
 import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
 import type { Credentials, PodRecord } from '../../../core/pod.ts';
 import type { QuotaStanding } from '../../../core/quota.ts';
@@ -72,6 +73,8 @@ export interface PodService {
   /** With values for USER and above, otherwise masked. For records a call above has answered. */
   environment(caller: Caller, record: PodRecord): Readonly<Record<string, string>>;
   /** As the pod gets them at its next start, with the values of secrets. ADMIN. `hosts`: by stanza. */
+  /** What in the pod's secret map stands for nothing any more, each with the reason. */
+  unresolved(record: PodRecord): Promise<readonly string[]>;
   resolvedEnvironment(
     caller: Caller,
     record: PodRecord,
@@ -109,6 +112,7 @@ export function createPodService(parts: PodParts): PodService {
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
     environment: (caller, record) => readEnvironment(parts, caller, record),
+    unresolved: (record) => unresolvedReferences(parts, record, record.spec),
     resolvedEnvironment: (caller, record, hosts) => readResolvedEnvironment(parts, caller, record, hosts),
     waitRoutable: (record, timeoutMs, signal) => waitRoutable(parts, record, timeoutMs, signal),
   };

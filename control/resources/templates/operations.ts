@@ -52,7 +52,8 @@ const DEPENDENCIES: QueryParameter = {
 };
 const CONFIGS: QueryParameter = {
   name: 'include_configs',
-  description: 'Accepted for clients of the newer API; changes nothing in this release.',
+  description: 'Accepted, without effect: volume mounts have no config_content.',
+  schema: z.boolean(),
 };
 const FORCE: QueryParameter = {
   name: 'force',

@@ -170,3 +170,17 @@ test('placeholders that stand for nothing are refused by the field they are in',
     'arguments: networking has no other',
   ]);
 });
+
+test('a pod says which secrets of its secret_map are gone, unless it is asked not to', async () => {
+  await stand.call('alice', 'POST', '/v3/pods/secrets', { secret_id: 'mysecret', secret_value: 'x' });
+  await stand.create('alice', 'mypod', {
+    ...{ pod_template: 'podgate/process', command: ['true'] },
+    secret_map: { KEY: '${secret:mysecret}', OTHER: '${pods:default:x}' },
+  });
+  const metadata = async (query = '') => (await stand.call('alice', 'GET', `/v3/pods/mypod${query}`)).body.metadata;
+  expect(await metadata()).toEqual({});
+  await stand.call('alice', 'DELETE', '/v3/pods/secrets/mysecret');
+  expect(await metadata()).toEqual({ unresolved: ['secret_map.KEY: there is no secret mysecret any more.'] });
+  expect(await metadata('?check_unresolved=false')).toEqual({});
+  expect((await stand.call('alice', 'GET', '/v3/pods/mypod?check_unresolved=maybe')).status).toBe(400);
+});

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { TAPIS_OPERATIONS } from '../../../control/resources/tapis/tapis-operations.ts';
+import { TapisDocument } from '../../support/tapis/documents.ts';
 import { ApiStand } from './api-stand.ts';
 
 /** The rows of the table in docs/tapis-compatibility.md, by operation id. */
@@ -81,6 +82,33 @@ test('what this release does not have is no part of its OpenAPI document', async
       DOCUMENTED.get(operationId)?.isServed,
     ]);
   }
+});
+
+/** It asks for the content of files, which volume mounts cannot have here. */
+const WITHOUT_EFFECT = ['include_configs'];
+
+test('no parameter that Tapis documents is ignored unsaid', () => {
+  type Documented = { readonly parameters?: readonly { readonly name: string; readonly description?: string }[] };
+  const { paths } = stand.api.openApi as { paths: Record<string, Record<string, Documented>> };
+  const ours = new Map(
+    Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { parameters = [] }]) => [shapeOf(method, path), parameters]),
+    ),
+  );
+  let count = 0;
+  for (const version of ['1.6.0', '26Q1.1'] as const) {
+    for (const { operationId, method, path, parameters = [] } of new TapisDocument(version).operations) {
+      const served = ours.get(shapeOf(method, path));
+      if (served === undefined) continue;
+      for (const { name } of parameters.filter((each) => each.in === 'query')) {
+        const found = served.find((each) => each.name === name);
+        const isWithoutEffect = found?.description?.startsWith('Accepted, without effect: ');
+        expect([operationId, name, isWithoutEffect]).toEqual([operationId, name, WITHOUT_EFFECT.includes(name)]);
+        count += 1;
+      }
+    }
+  }
+  expect(count).toBeGreaterThanOrEqual(20);
 });
 
 function shapeOf(method: string, path: string): string {
