@@ -256,6 +256,11 @@ export interface KubernetesConfig {
   /** Of a container's layer and log on its node's disk. */
   readonly ephemeralStorage: { readonly requestMiB: number; readonly limitMiB: number };
   readonly volumeAccessMode: 'ReadWriteOnce' | 'ReadWriteOncePod';
+  /** Of volumes that users share; null = storageClass. */
+  readonly namedVolumes: {
+    readonly storageClass: string | null;
+    readonly accessMode: 'ReadWriteOnce' | 'ReadWriteMany';
+  };
   /** Of images that users choose. */
   readonly podSecurity: 'restricted' | 'baseline';
   /** By template: the image to take instead of the template's own. */

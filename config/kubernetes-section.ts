@@ -35,6 +35,12 @@ export const kubernetesSection = z.strictObject({
     })
     .prefault({}),
   volumeAccessMode: z.enum(['ReadWriteOnce', 'ReadWriteOncePod']).default('ReadWriteOnce'),
+  namedVolumes: z
+    .strictObject({
+      storageClass: name.nullable().default(null),
+      accessMode: z.enum(['ReadWriteOnce', 'ReadWriteMany']).default('ReadWriteOnce'),
+    })
+    .prefault({}),
   podSecurity: z.enum(['restricted', 'baseline']).default('restricted'),
   templateImages: z.partialRecord(z.enum(['template/postgres', 'template/neo4j', 'podgate/hello']), text).default({}),
   imagePullSecrets: z.array(name).default([]),

@@ -1,7 +1,7 @@
 import { granteesOf } from './permissions.ts';
 import type { PermissionLevel, PodSpec, VolumeMount } from './pod.ts';
 import type { Store } from './store.ts';
-import type { FilesRef, MountedFiles, SnapshotRecord, VolumeRecord } from './volume.ts';
+import { type FilesRef, filesRefOf, type MountedFiles, type SnapshotRecord, type VolumeRecord } from './volume.ts';
 import { volumeKey } from './volume-put.ts';
 
 /** Types of mounts, by what they show. */
@@ -53,8 +53,8 @@ export async function resolveMount(
   if ('status' in record && record.status !== 'AVAILABLE') {
     return `snapshot ${name} is ${record.status}${record.status === 'CREATING' ? '; start the pod again later' : ''}.`;
   }
-  const { uid, sizeLimit: sizeLimitMiB } = record;
-  return { ref: { kind, uid }, ...{ name, mountPath, subPath, isReadOnly, sizeLimitMiB } };
+  const { sizeLimit: sizeLimitMiB } = record;
+  return { ref: filesRefOf(record), ...{ name, mountPath, subPath, isReadOnly, sizeLimitMiB } };
 }
 
 /** READ for a read-only mount, USER for others: by a permission of their own, since no token is there at later starts. */

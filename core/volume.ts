@@ -17,7 +17,7 @@ interface FilesRecord {
   readonly updatedAtMs: number;
 }
 
-/** A named volume. Its directory is made when it is first used. */
+/** A named volume. Its directory, or its claim in a cluster, is made when it is first used. */
 export interface VolumeRecord extends FilesRecord {
   readonly volumeId: string;
 }
@@ -50,9 +50,18 @@ export interface SnapshotRecord extends FilesRecord {
 
 /** Which files: a directory belongs to a uid, never to a name. */
 export interface FilesRef {
-  /** For messages. */
   readonly kind: 'volume' | 'snapshot';
   readonly uid: string;
+  /** Whose they are, for messages and operators. */
+  readonly tenant: string;
+  readonly id: string;
+}
+
+export function filesRefOf(record: VolumeRecord | SnapshotRecord): FilesRef {
+  const { uid, tenant } = record;
+  return 'volumeId' in record
+    ? { kind: 'volume', uid, tenant, id: record.volumeId }
+    : { kind: 'snapshot', uid, tenant, id: record.snapshotId };
 }
 
 /** Files that a pod mounts, as decided at its start: its record has names alone. */
@@ -139,7 +148,8 @@ export interface VolumeFiles {
     to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
     signal: AbortSignal,
   ): Promise<void>;
-  usage(ref: FilesRef): Promise<FilesUsage>;
+  /** Null: it is not known, and to find out would take long. */
+  usage(ref: FilesRef): Promise<FilesUsage | null>;
   /** Idempotent. */
   remove(ref: FilesRef): Promise<void>;
 }

@@ -64,7 +64,7 @@ async function openKubernetes(
     log,
     templates,
     openEnvironment,
-    settings: { ...settings, site: config.site },
+    settings: { ...settings, site: config.site, filesImage: templates.find('podgate/hello')?.image ?? 'podgate' },
   });
   return {
     orchestrator,
@@ -73,8 +73,8 @@ async function openKubernetes(
     arePodsSeparated: true,
     protection: null,
     podNetworks: null,
-    files: null,
-    mountProblem: 'Named volumes are not available on Kubernetes in this release.',
+    files: orchestrator.files,
+    mountProblem: null,
     stopAll: null,
   };
 }

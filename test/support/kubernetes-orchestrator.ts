@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
-import type { Orchestrator } from '../../core/orchestrator.ts';
+import type { KubernetesOrchestrator } from '../../spawner/orchestrator/kubernetes/kubernetes-orchestrator.ts';
 import type { PodSpec } from '../../core/pod.ts';
 import { createKubeApi, type KubeApi, openKubeConfig } from '../../spawner/orchestrator/kubernetes/api/kube-api.ts';
 import { createKubernetesOrchestrator } from '../../spawner/orchestrator/kubernetes/kubernetes-orchestrator.ts';
@@ -47,7 +47,7 @@ export interface OrchestratorChange {
 }
 
 export interface KubernetesOrchestratorHandle {
-  readonly orchestrator: Orchestrator;
+  readonly orchestrator: KubernetesOrchestrator;
   readonly api: KubeApi;
   readonly close: () => Promise<void>;
 }
@@ -60,6 +60,8 @@ export function kubernetesSettings(change: Partial<KubernetesSettings> = {}): Ku
     volumeSizeMiB: 64,
     ephemeralStorage: { requestMiB: 128, limitMiB: 2_048 },
     volumeAccessMode: 'ReadWriteOnce',
+    namedVolumes: { storageClass: null, accessMode: 'ReadWriteOnce' },
+    filesImage: 'podgate',
     podSecurity: 'restricted',
     imagePullSecrets: [],
     nodeSelector: {},

@@ -4,7 +4,7 @@ import { listPages } from '../../../core/list-all.ts';
 import type { Term } from '../../../core/leadership.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
-import type { SnapshotRecord, VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
+import { filesRefOf, type SnapshotRecord, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
 import { DELETING_INDEX, snapshotPut, volumeKey, volumePut } from '../../../core/volume-put.ts';
 import { FILES_KINDS } from '../quota/count-usage.ts';
 import { mountingPods } from './mounting-pods.ts';
@@ -60,10 +60,13 @@ function notFound(noun: string, id: string): PodgateError {
   });
 }
 
-/** In MB, as responses say it. */
-export async function sizeOf(files: VolumeFiles, kind: FilesKind, uid: string): Promise<number> {
-  const { bytes } = await files.usage({ kind, uid });
-  return Math.ceil(bytes / MIB);
+/** In MB, as responses say it; nothing where it is not known. */
+export async function sizeOf(
+  files: VolumeFiles,
+  record: VolumeRecord | SnapshotRecord,
+): Promise<{ readonly size?: number }> {
+  const usage = await files.usage(filesRefOf(record));
+  return usage === null ? {} : { size: Math.ceil(usage.bytes / MIB) };
 }
 
 interface PurgeParts {
@@ -96,8 +99,8 @@ export async function purgeFilesRecords(
 export async function purgeFilesRecord({ store, files }: PurgeParts, kind: FilesKind, key: string): Promise<void> {
   const stored = await store.get(kind, key);
   if (stored === null || stored.value.deleting === null) return;
-  const { uid, tenant } = stored.value;
-  const id = 'volumeId' in stored.value ? stored.value.volumeId : stored.value.snapshotId;
+  const ref = filesRefOf(stored.value);
+  const { uid, tenant, id } = ref;
   const pods = await mountingPods(store, { tenant, kind, id });
   if (pods !== null) {
     const kept = { ...stored.value, deleting: null };
@@ -105,8 +108,10 @@ export async function purgeFilesRecord({ store, files }: PurgeParts, kind: Files
     await store.commit({ puts: [put] });
     throw mounted(kind, id, pods);
   }
-  await files.remove({ kind, uid });
-  await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }] });
+  await files.remove(ref);
+  const removed = await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }] });
+  // An upload that was under way may have made them anew; one that ends later finds no record, and removes them itself.
+  if (removed.kind === 'committed') await files.remove(ref);
 }
 
 function mounted(noun: string, id: string, pods: string): PodgateError {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import type { RecordTypes, Store } from '../../../core/store.ts';
-import type { VolumeFiles } from '../../../core/volume.ts';
+import { filesRefOf, type VolumeFiles } from '../../../core/volume.ts';
 import type { PermissionLevel } from '../../../core/pod.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { type ListFilter, listParameters } from '../../http/list-query.ts';
@@ -157,7 +157,7 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
       ...fileOperations({
         noun: name,
         files,
-        refOf: async (call, needed, act) => ({ kind: name, uid: (await read(call, needed, act)).uid }),
+        refOf: async (call, needed, act) => filesRefOf(await read(call, needed, act)),
       }),
       ...permissionOperations(name, createObjectPermissions(kind, parts), '/pods'),
     ],

@@ -3,7 +3,7 @@ import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
-import type { SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
+import { filesRefOf, type SnapshotRecord, type VolumeFiles } from '../../../core/volume.ts';
 import { snapshotPut, volumeKey } from '../../../core/volume-put.ts';
 import { ATTEMPTS_MAX } from '../../objects/change.ts';
 
@@ -49,7 +49,7 @@ export function createSnapshotCopies({ store, files, clock, log }: CopyParts): S
     if (record === null || record.deleting !== null || record.status !== 'CREATING' || signal.aborted) return;
     const outcome = await copyFiles(record, signal);
     if (outcome === null) return;
-    const ref = { kind: 'snapshot', uid: record.uid } as const;
+    const ref = filesRefOf(record);
     if (outcome.status === 'ERROR') await files.remove(ref);
     const isNoted = await compareAndSet(async (): Promise<boolean | null> => {
       const stored = await store.get('snapshot', key);
@@ -65,15 +65,15 @@ export function createSnapshotCopies({ store, files, clock, log }: CopyParts): S
     record: SnapshotRecord,
     signal: AbortSignal,
   ): Promise<Pick<SnapshotRecord, 'status' | 'message'> | null> {
-    const { tenant, uid, sourceVolumeId, sourceVolumeUid, sourceVolumePath, destinationPath, sizeLimit } = record;
+    const { tenant, sourceVolumeId, sourceVolumeUid, sourceVolumePath, destinationPath, sizeLimit } = record;
     const volume = (await store.get('volume', volumeKey(tenant, sourceVolumeId)))?.value ?? null;
     if (volume === null || volume.deleting !== null || volume.uid !== sourceVolumeUid) {
       return { status: 'ERROR', message: `There is no volume ${sourceVolumeId} any more.` };
     }
     try {
       await files.copy(
-        { ref: { kind: 'volume', uid: volume.uid }, path: sourceVolumePath },
-        { ref: { kind: 'snapshot', uid }, path: destinationPath, sizeLimitMiB: sizeLimit },
+        { ref: filesRefOf(volume), path: sourceVolumePath },
+        { ref: filesRefOf(record), path: destinationPath, sizeLimitMiB: sizeLimit },
         signal,
       );
       return { status: 'AVAILABLE', message: '' };

@@ -41,7 +41,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
     size_limit: record.sizeLimit,
     cron: record.cron,
     retention_policy: record.retentionPolicy,
-    size: record.status === 'AVAILABLE' ? await sizeOf(files, 'snapshot', record.uid) : 0,
+    ...(record.status === 'AVAILABLE' ? await sizeOf(files, record) : { size: 0 }),
     status: record.status,
     message: record.message,
     scheduled_by: record.scheduledBy ?? '',

@@ -77,7 +77,7 @@ export const SnapshotAnswer = z.object({
   size_limit: z.int().describe('MB.'),
   cron: z.string(),
   retention_policy: z.string(),
-  size: z.int().describe('MB in use, rounded up.'),
+  size: z.int().optional().describe('MB in use, rounded up. Absent while it is not known.'),
   status: z.enum(['CREATING', 'AVAILABLE', 'ERROR']),
   message: z.string().describe('What went wrong with its copy, or with its schedule; or empty.'),
   scheduled_by: z.string().describe('The snapshot whose cron has made this one; or empty.'),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import type { VolumeFiles, VolumeRecord } from '../../../core/volume.ts';
+import { filesRefOf, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import type { Operation } from '../../http/operation.ts';
 import type { ChangeParts } from '../../objects/change.ts';
@@ -36,7 +36,7 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
     volume_id: record.volumeId,
     description: record.description,
     size_limit: record.sizeLimit,
-    size: await sizeOf(files, 'volume', record.uid),
+    ...(await sizeOf(files, record)),
     status: 'AVAILABLE',
     creation_ts: new Date(record.createdAtMs).toISOString(),
     update_ts: new Date(record.updatedAtMs).toISOString(),
@@ -115,8 +115,16 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
       handle: async (call) => {
         const path = call.params['path'] ?? '';
         requireBelowRoot(path);
-        const { uid, sizeLimit: sizeLimitMiB } = await common.read(call, 'USER', 'Uploading');
-        await call.receiveFile((bytes) => files.write({ kind: 'volume', uid }, path, bytes, { sizeLimitMiB }));
+        const record = await common.read(call, 'USER', 'Uploading');
+        const ref = filesRefOf(record);
+        const limits = { sizeLimitMiB: record.sizeLimit };
+        await call.receiveFile((bytes) => files.write(ref, path, bytes, limits));
+        // Deleted meanwhile: what was written after its files had gone would stay for ever.
+        const now = await store.get('volume', kind.keyOf(record.tenant, record.volumeId));
+        if (now?.value.uid !== record.uid) {
+          await files.remove(ref);
+          throw kind.notFound(record.volumeId);
+        }
         // As in Tapis, whose function returns nothing.
         return { kind: 'json', message: 'Volume file upload successful.', result: 'None' };
       },

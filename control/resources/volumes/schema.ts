@@ -26,7 +26,7 @@ export const VolumeAnswer = z.object({
   volume_id: z.string(),
   description: z.string(),
   size_limit: z.int().describe('MB.'),
-  size: z.int().describe('MB in use, rounded up.'),
+  size: z.int().optional().describe('MB in use, rounded up. Absent while it is not known.'),
   status: z.literal('AVAILABLE'),
   creation_ts: z.iso.datetime(),
   update_ts: z.iso.datetime(),

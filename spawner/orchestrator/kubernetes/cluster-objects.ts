@@ -34,6 +34,8 @@ export type Found =
 export interface ClusterObjects {
   create(collection: Collection, manifest: object, signal: AbortSignal): Promise<Created>;
   read(collection: Collection, name: string, signal: AbortSignal): Promise<Found>;
+  /** Whoever's it is; null: there is none. */
+  readRaw(collection: Collection, name: string, signal: AbortSignal): Promise<JsonRecord | null>;
   /** The Pod of this uid, or null. */
   readPod(ref: WorkloadRef, signal: AbortSignal): Promise<PodView | null>;
   /** All of a kind that carry this uid. */
@@ -48,7 +50,12 @@ export interface ClusterObjects {
    * Exactly this object in exactly this state, or nothing. `graceSeconds` 0: at once, without waiting for the node of a
    * Pod to confirm its end.
    */
-  delete(collection: Collection, object: OwnedObject, signal: AbortSignal, graceSeconds?: 0): Promise<Deleted>;
+  delete(
+    collection: Collection,
+    object: Pick<OwnedObject, 'name' | 'objectUid' | 'resourceVersion'>,
+    signal: AbortSignal,
+    graceSeconds?: 0,
+  ): Promise<Deleted>;
   /** Why a kubelet evicted this Pod, in its words; null when it did not, or a Role of an earlier release hides it. */
   evictionOf(pod: OwnedObject, signal: AbortSignal): Promise<string | null>;
   /** Every object of a kind, page by page. */
@@ -95,6 +102,7 @@ export function createClusterObjects(parts: {
       const owned = parseOwned(object);
       return owned === null ? { kind: 'strange' } : { kind: 'ours', object: owned };
     },
+    readRaw: readObject,
     async readPod(ref, signal) {
       const object = await readObject('pods', objectName(site, ref), signal);
       const pod = object === null ? null : parsePod(object);

@@ -2,6 +2,7 @@ import { isAborted, untilAborted } from '../../../core/abort.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
 import type { LogsOptions, PrintedOptions, PrintedPart } from '../../../core/workload-logs.ts';
+import type { VolumeFiles } from '../../../core/volume.ts';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import type {
   AnnotatedWorkload,
@@ -18,6 +19,9 @@ import { recordAt, textAt } from './api/json.ts';
 import { createClusterObjects } from './cluster-objects.ts';
 import { createEvictionEvents } from './eviction-events.ts';
 import { execInPod } from './exec-in-pod.ts';
+import { ClaimFiles } from './files/claim-files.ts';
+import { FilesClaims } from './files/claims.ts';
+import { FileServers } from './files/file-servers.ts';
 import { makeWorkload } from './make-workload.ts';
 import { watchObjects } from './object-watch.ts';
 import {
@@ -38,11 +42,15 @@ import { followPrinted, readPodLog, readPrintedSince } from './pod-logs.ts';
 import { removeWorkload } from './remove-workload.ts';
 import { createPodAges } from './server-clock.ts';
 
+export interface KubernetesOrchestrator extends Orchestrator {
+  readonly files: VolumeFiles;
+}
+
 /**
  * Runs pods as Pods of a cluster, each with a Service, a NetworkPolicy and, where it needs them, volume claims and a
  * Secret. Stateless but for what its watch remembers: any number of replicas work on the same namespace.
  */
-export function createKubernetesOrchestrator(options: KubernetesOrchestratorOptions): Orchestrator {
+export function createKubernetesOrchestrator(options: KubernetesOrchestratorOptions): KubernetesOrchestrator {
   const { api, clock, log, templates, settings, openEnvironment } = options;
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const { namespace, site } = settings;
@@ -53,6 +61,8 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     lostAfterMs: limits.lostAfterMs,
   });
   const objects = createClusterObjects({ api, namespace, site, serverTime: (ms) => ages.note(ms) });
+  const claims = new FilesClaims(objects, settings);
+  const servers = new FileServers({ api, objects, settings, log });
   const evictions = createEvictionEvents(objects, clock);
   const watchers = new Watchers();
   /** Removals begun here whose Pod has not gone yet, by uid: the rest follows when it has. */
@@ -136,7 +146,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     }
     const removeOlder = (older: OwnedObject, until: AbortSignal): Promise<void> =>
       remove(older, { data: 'keep', run: older.run }, until);
-    return makeWorkload({ objects, templates, settings, openEnvironment, removeOlder }, workload, signal);
+    return makeWorkload({ objects, claims, templates, settings, openEnvironment, removeOlder }, workload, signal);
   }
 
   async function remove({ tenant, podId, uid }: WorkloadRef, how: RemoveOptions, signal: AbortSignal): Promise<void> {
@@ -276,7 +286,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
 
   async function run(signal: AbortSignal): Promise<void> {
     life = signal;
-    await Promise.all([pods.run(signal), services.run(signal)]);
+    await Promise.all([pods.run(signal), services.run(signal), servers.run(signal)]);
   }
 
   const shell = limitShell((ref, how, signal) => execInPod({ api, objects, namespace }, ref, how, signal));
@@ -293,6 +303,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     followPrinted: follow,
     shell,
     output: { after: printedSince },
+    files: new ClaimFiles(claims, servers),
     run,
   };
 }

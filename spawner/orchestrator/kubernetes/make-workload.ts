@@ -3,6 +3,7 @@ import type { EnsureResult, WorkloadSpec } from '../../../core/workloads.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import { createFailure } from './api/refusal.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
+import type { FilesClaims } from './files/claims.ts';
 import type { ManifestContext } from './manifests/metadata.ts';
 import { networkPolicyManifest } from './manifests/network-policy.ts';
 import { podManifest } from './manifests/pod.ts';
@@ -32,8 +33,12 @@ export type Standing =
   /** Of an older workload, which is to be removed first. */
   | { readonly kind: 'older' };
 
+const NO_SHARING =
+  'In a cluster, a pod of this template that has a volume of its own cannot mount named volumes: remove persistent_volume, or volume_mounts.';
+
 export interface MakeParts {
   readonly objects: ClusterObjects;
+  readonly claims: Pick<FilesClaims, 'ensure'>;
   readonly templates: TemplateCatalog;
   readonly settings: KubernetesSettings;
   readonly openEnvironment: OpenEnvironment;
@@ -52,8 +57,18 @@ export async function makeWorkload(
 ): Promise<EnsureResult> {
   const found = recipeOf(workload, parts.templates, parts.settings);
   if (found.kind === 'refused') return { kind: 'failed', reason: found.reason, retryable: false };
+  const mounts = workload.mounts ?? [];
+  if (mounts.length > 0 && found.recipe.user !== null && claimedVolumes(workload, found.recipe).length > 0) {
+    // The kubelet gives all volumes of a pod to one group: to that of the database, or to that of those who share a volume.
+    return { kind: 'failed', reason: NO_SHARING, retryable: false };
+  }
   const environment = openedEnvironment(parts, workload);
   if (typeof environment === 'string') return { kind: 'failed', reason: environment, retryable: false };
+  for (const { ref, sizeLimitMiB } of mounts) {
+    const claim = await parts.claims.ensure(ref, sizeLimitMiB, signal);
+    if (claim.kind === 'refused') return { kind: 'failed', ...createFailure(claim.refusal, 'volume') };
+    if (claim.kind === 'deleting') return { kind: 'wait', reason: `the ${ref.kind} ${ref.id} is being deleted` };
+  }
   for (const wanted of wantedObjects({ workload, settings: parts.settings }, found.recipe, environment)) {
     const result = await makeObject(parts, wanted, workload, signal);
     if (result !== null) return result;

@@ -16,6 +16,10 @@ export const LABEL = {
   run: 'podgate.io/run',
   /** Of a volume claim: which of the pod's volumes. */
   volume: 'podgate.io/volume',
+  /** Of a claim of a volume or snapshot, and of the pod that serves its files: which of the two. */
+  files: 'podgate.io/files',
+  filesUid: 'podgate.io/files-uid',
+  filesName: 'podgate.io/files-name',
   /** Of a pod with a local_only stanza: other pods of its tenant may connect to it. */
   local: 'podgate.io/local-service',
 } as const;
@@ -23,6 +27,8 @@ export const ANNOTATION = {
   commit: 'podgate.io/commit',
   record: 'podgate.io/record',
   credential: 'podgate.io/credential',
+  /** Of a claim: the name in full, which a label has no room for. */
+  filesName: 'podgate.io/files-name',
   /** Ports by stanza, as JSON. */
   stanzas: 'podgate.io/stanzas',
 } as const;
@@ -150,13 +156,19 @@ export interface PodView extends OwnedObject {
   readonly address: string;
   readonly startedAtMs: number | null;
   readonly container: ContainerView | null;
+  /** What runs before it, if anything does: it prepares named volumes. */
+  readonly preparation: ContainerView | null;
   /** Ports by stanza. */
   readonly stanzas: Readonly<Record<string, number>>;
 }
 
 export function parsePod(object: JsonRecord): PodView | null {
   const owned = parseOwned(object);
-  if (owned === null) return null;
+  return owned === null ? null : { ...owned, ...viewPod(object) };
+}
+
+/** Of any Pod, whoever's it is. */
+export function viewPod(object: JsonRecord): Omit<PodView, keyof Omit<OwnedObject, 'isDeleting'>> {
   const status = recordAt(object, 'status');
   const condition = (type: string): JsonRecord =>
     listAt(status, 'conditions').find((each) => textAt(each, 'type') === type) ?? {};
@@ -164,8 +176,9 @@ export function parsePod(object: JsonRecord): PodView | null {
   const ready = condition('Ready');
   const disrupted = condition('DisruptionTarget');
   const [container] = listAt(status, 'containerStatuses');
+  const [preparation] = listAt(status, 'initContainerStatuses');
   return {
-    ...owned,
+    isDeleting: textAt(recordAt(object, 'metadata'), 'deletionTimestamp') !== '',
     phase: podPhase(textAt(status, 'phase')),
     reason: textAt(status, 'reason'),
     message: textAt(status, 'message'),
@@ -183,6 +196,7 @@ export function parsePod(object: JsonRecord): PodView | null {
     address: textAt(status, 'podIP'),
     startedAtMs: timeAt(status, 'startTime'),
     container: container === undefined ? null : parseContainer(container),
+    preparation: preparation === undefined ? null : parseContainer(preparation),
     stanzas: parseStanzas(object),
   };
 }

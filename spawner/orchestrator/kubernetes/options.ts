@@ -28,6 +28,14 @@ export interface KubernetesSettings {
   readonly ephemeralStorage: { readonly requestMiB: number; readonly limitMiB: number };
   /** ReadWriteOncePod, where the storage class has it: the cluster itself lets no second Pod mount a volume. */
   readonly volumeAccessMode: 'ReadWriteOnce' | 'ReadWriteOncePod';
+  /** Of volumes and snapshots that users share: null = as for others. */
+  readonly namedVolumes: {
+    readonly storageClass: string | null;
+    /** ReadWriteOnce: pods that use one at the same time are on one node. */
+    readonly accessMode: 'ReadWriteOnce' | 'ReadWriteMany';
+  };
+  /** Podgate's own, which prepares volumes and serves their files. */
+  readonly filesImage: string;
   /** What the cluster demands of images that users choose; templates meet the restricted level in any case. */
   readonly podSecurity: 'restricted' | 'baseline';
   readonly imagePullSecrets: readonly string[];

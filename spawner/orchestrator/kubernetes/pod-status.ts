@@ -1,6 +1,6 @@
 import type { WorkloadPhase } from '../../../core/workloads.ts';
 import { signalName } from '../exec/shell-exit.ts';
-import type { ContainerEnd, ContainerView, PodView } from './objects.ts';
+import type { ContainerEnd, ContainerView, viewPod } from './objects.ts';
 
 /** Fewer failures than this are no crash loop yet: the first restart comes at once, and often all is well then. */
 const CRASHING_AFTER_RESTARTS = 2;
@@ -12,7 +12,10 @@ const NODE_SILENT =
 /** The kubelet's words (pkg/kubelet/eviction/helpers.go, 1.34) for a pod that is over a limit of its own. */
 const EXCESS = /ephemeral storage limit|ephemeral local storage usage exceeds|Usage of EmptyDir volume/;
 /** The scheduler's (plugins/volumebinding), before 1.34 and since. */
+const VOLUME_IN_USE = /didn't match pod affinity rules/;
 const VOLUME_ELSEWHERE = /volume node affinity conflict|didn't match PersistentVolume's node affinity/;
+
+type StatusSource = ReturnType<typeof viewPod>;
 
 export interface PodStatusView {
   readonly phase: WorkloadPhase;
@@ -27,7 +30,7 @@ export interface PodStatusView {
 }
 
 /** What a Pod's status means for its user: pure. Source: the Pod API (v1) and what the kubelet, scheduler and evictions write. */
-export function podStatus(pod: PodView, isLost = false): PodStatusView {
+export function podStatus(pod: StatusSource, isLost = false): PodStatusView {
   const { container } = pod;
   const end = container === null ? null : endOf(container);
   const { phase, message } = isLost ? { phase: 'lost' as const, message: deletionMessage(pod) } : phaseOf(pod, end);
@@ -50,7 +53,7 @@ interface Judged {
   readonly message: string;
 }
 
-function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
+function phaseOf(pod: StatusSource, end: ContainerEnd | null): Judged {
   if (pod.isDeleting) return { phase: 'stopping', message: deletionMessage(pod) };
   switch (pod.phase) {
     case 'Succeeded':
@@ -67,7 +70,7 @@ function phaseOf(pod: PodView, end: ContainerEnd | null): Judged {
   }
 }
 
-function deletionMessage(pod: PodView): string {
+function deletionMessage(pod: StatusSource): string {
   if (isNodeSilent(pod)) {
     const unknown = 'The node of this pod has stopped reporting, so it is unknown whether the pod has stopped.';
     return pod.hasData
@@ -79,7 +82,7 @@ function deletionMessage(pod: PodView): string {
 }
 
 /** Without a reason of the cluster's it is the program that failed. */
-function ofFailure(pod: PodView, end: ContainerEnd | null): Judged {
+function ofFailure(pod: StatusSource, end: ContainerEnd | null): Judged {
   const { reason, disruption } = pod;
   if (reason === 'Evicted' && EXCESS.test(pod.message)) {
     return {
@@ -100,9 +103,13 @@ function evicted(why: string): Judged {
 }
 
 /** No word from a node about its container yet. */
-function unstarted(pod: PodView): Judged {
+function unstarted(pod: StatusSource): Judged {
   if (pod.hasData && VOLUME_ELSEWHERE.test(pod.unscheduled)) {
     const message = `The volume of this pod can be used on one node only, which accepts no pods now; the pod waits for it: ${said(pod.unscheduled)}`;
+    return { phase: 'pending', message };
+  }
+  if (VOLUME_IN_USE.test(pod.unscheduled)) {
+    const message = `Another pod uses a volume of this pod on a node that has no room for this one, and a node at a time can use the volume. Stop the other pod, or have the operator set kubernetes.namedVolumes.accessMode: ${said(pod.unscheduled)}`;
     return { phase: 'pending', message };
   }
   if (pod.unscheduled !== '')
@@ -110,11 +117,23 @@ function unstarted(pod: PodView): Judged {
   return { phase: 'pending', message: pod.isScheduled ? '' : 'Waiting for a node.' };
 }
 
-function ofContainer(pod: PodView, container: ContainerView, end: ContainerEnd | null): Judged {
+function ofContainer(pod: StatusSource, container: ContainerView, end: ContainerEnd | null): Judged {
   const { state } = container;
-  if (state.kind === 'waiting') return waiting(pod, container, state, end);
+  if (state.kind === 'waiting') return unprepared(pod) ?? waiting(pod, container, state, end);
   if (isAnswering(container)) return { phase: 'ready', message: isNodeSilent(pod) ? NODE_SILENT : '' };
   return afterEnd(container, end);
+}
+
+/** Of a pod whose named volumes are not ready to be mounted, why; null: that is not what it waits for. */
+function unprepared(pod: StatusSource): Judged | null {
+  const { preparation } = pod;
+  if (preparation === null) return null;
+  const { state } = preparation;
+  const end = endOf(preparation);
+  if (end !== null && end.exitCode !== 0) {
+    return { phase: 'crashing', message: `A volume of this pod cannot be mounted: ${said(end.message)}` };
+  }
+  return state.kind === 'waiting' ? waiting(pod, preparation, state, end) : null;
 }
 
 /**
@@ -127,7 +146,7 @@ function isAnswering({ state, isReady }: ContainerView): boolean {
   return state.kind === 'running' && isReady;
 }
 
-function isNodeSilent({ container, isReady }: PodView): boolean {
+function isNodeSilent({ container, isReady }: StatusSource): boolean {
   return container !== null && isAnswering(container) && !isReady;
 }
 
@@ -142,7 +161,7 @@ function afterEnd(container: ContainerView, end: ContainerEnd | null): Judged {
 }
 
 function waiting(
-  pod: PodView,
+  pod: StatusSource,
   container: ContainerView,
   state: { readonly reason: string; readonly message: string },
   end: ContainerEnd | null,

@@ -10,6 +10,7 @@ import { DEFAULT_OPERATION_LIMITS } from '../../../control/http/operation.ts';
 import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { run } from '../../support/run.ts';
 import { until } from '../../support/until.ts';
+import { volumeRef } from '../../support/volume-ref.ts';
 import { ApiStand } from './api-stand.ts';
 
 const MIB = 1024 * 1024;
@@ -152,7 +153,7 @@ test('what an upload has left whose process ended is removed', async () => {
   const twoHoursAgo = Date.now() / 1_000 - 7_200;
   utimesSync(join(incoming, 'old'), twoHoursAgo, twoHoursAgo);
   const next = createDirectoryFiles({ root: join(stand.directory, 'files'), asRoot: false });
-  await next.usage({ kind: 'volume', uid: basename(directory) });
+  await next.usage(volumeRef(basename(directory)));
   expect(readdirSync(incoming)).toEqual(['new']);
 });
 
@@ -176,12 +177,12 @@ test('uploads leave some of the disk free for the store, and leave nothing when 
         yield piece;
       }
     }
-    const upload = files.write({ kind: 'volume', uid: 'vol' }, 'f', watched(), { sizeLimitMiB: 1_024 });
+    const upload = files.write(volumeRef('vol'), 'f', watched(), { sizeLimitMiB: 1_024 });
     await expect(upload).rejects.toMatchObject({ code: 'orchestrator.unavailable' });
     expect(leastFree).toBeGreaterThan(0);
     expect(leastFree).toBeLessThan(4 * MIB);
     expect(readdirSync(join(root, 'vol/incoming'))).toEqual([]);
-    await files.write({ kind: 'volume', uid: 'vol' }, 'small', Readable.from([Buffer.from('x')]), { sizeLimitMiB: 1 });
+    await files.write(volumeRef('vol'), 'small', Readable.from([Buffer.from('x')]), { sizeLimitMiB: 1 });
   } finally {
     await run('umount', ['-l', root]);
     rmSync(root, { recursive: true });

@@ -45,7 +45,7 @@ test('a volume is mounted in both shapes of the API, and answered in the same', 
     kind: 'resolved',
     mounts: [
       {
-        ref: { kind: 'volume', uid },
+        ref: { kind: 'volume', uid, tenant: 'default', id: 'shared' },
         ...{ name: 'shared', mountPath: '/data', subPath: 'a', isReadOnly: false, sizeLimitMiB: 5 },
       },
     ],

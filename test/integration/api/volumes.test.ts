@@ -19,6 +19,7 @@ import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volu
 import { fileProblem } from '../../../spawner/orchestrator/process/volumes/walk-safely.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { volumeRef } from '../../support/volume-ref.ts';
 import { ApiStand } from './api-stand.ts';
 
 const MIB = 1024 * 1024;
@@ -186,7 +187,7 @@ test('the size of a volume counts files at any depth and of any name', async () 
   execFileSync('python3', ['-c', script.join('\n'), data]);
   const stored = await stand.database.store.get('volume', volumeKey('default', 'deep'));
   const files = createDirectoryFiles({ root: join(stand.directory, 'files'), asRoot: false });
-  expect((await files.usage({ kind: 'volume', uid: stored?.value.uid ?? '' })).bytes).toBe(2 * MIB + 1);
+  expect((await files.usage(volumeRef(stored?.value.uid ?? ''))).bytes).toBe(2 * MIB + 1);
   expect((await stand.call('alice', 'DELETE', '/v3/pods/volumes/deep')).status).toBe(200);
   expect(existsSync(data)).toBe(false);
 });

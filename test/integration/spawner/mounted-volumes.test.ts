@@ -11,6 +11,7 @@ import {
 } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { becomes, becomesAbsent, ensured, never, observed } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
+import { volumeRef } from '../../support/volume-ref.ts';
 import {
   asRoot,
   processOptions,
@@ -42,7 +43,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
 
   const top = `/podgate-test-${process.pid}`;
   const mountOf = (uid: string, change: Partial<MountedFiles> = {}): MountedFiles => ({
-    ref: { kind: 'volume', uid },
+    ref: volumeRef(uid),
     name: 'mine',
     mountPath: top,
     subPath: '',
@@ -72,7 +73,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
 
   it('are shared by pods that mount them, wherever they mount them, and this machine has no trace of the paths', async () => {
     const uid = randomUUID();
-    await files.write({ kind: 'volume', uid }, 'sub/uploaded', Readable.from([Buffer.from('by the API')]), {
+    await files.write(volumeRef(uid), 'sub/uploaded', Readable.from([Buffer.from('by the API')]), {
       sizeLimitMiB: 1,
     });
     const deep = `/srv/podgate-test-${process.pid}/a b/c`;
@@ -88,7 +89,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
     await exec(writer, `echo more >>${top}/sub/uploaded && mkdir ${top}/made && echo x >${top}/made/file`);
     const third = await started('', [mountOf(uid)]);
     expect((await exec(third, `echo y >>${top}/made/file && cat ${top}/made/file`)).stdout).toBe('x\ny\n');
-    const data = files.mounts.pathOf({ kind: 'volume', uid });
+    const data = files.mounts.pathOf(volumeRef(uid));
     expect(readFileSync(join(data, 'sub', 'uploaded'), 'utf8')).toBe('by the APImore\n');
     expect([existsSync(top), readdirSync('/srv').some((name) => name.startsWith('podgate-test'))]).toEqual([
       false,
@@ -101,7 +102,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
   it('are reached by their mounts alone, which no pod changes', async () => {
     const uid = randomUUID();
     const pod = await started('', [mountOf(uid, { isReadOnly: true })]);
-    const data = files.mounts.pathOf({ kind: 'volume', uid });
+    const data = files.mounts.pathOf(volumeRef(uid));
     const tried = await exec(
       pod,
       `cd ${data} && echo reached; touch ${data}/x; mount -o remount,rw ${top}; umount ${top}; touch ${top}/x /x; ls /.former`,
@@ -111,7 +112,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
   });
 
   it('are counted while pods write to them', async () => {
-    const ref = { kind: 'volume', uid: randomUUID() } as const;
+    const ref = volumeRef(randomUUID());
     expect((await files.usage(ref)).bytes).toBe(0);
     const pod = await started(`fs.writeFileSync('${top}/big', Buffer.alloc(${3 * MIB}));`, [mountOf(ref.uid)]);
     await until('the file to be counted', async () => (await files.usage(ref)).bytes === 3 * MIB);
@@ -136,7 +137,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
 
   it('are never mounted through a link, nor where Podgate or others keep their files', async () => {
     const uid = randomUUID();
-    const ref = { kind: 'volume', uid } as const;
+    const ref = volumeRef(uid);
     await files.usage(ref);
     const outside = join(root, 'outside');
     mkdirSync(outside);

@@ -297,6 +297,7 @@ describe('a cluster', () => {
         volumeSizeMiB: 10_240,
         ephemeralStorage: { requestMiB: 128, limitMiB: 2_048 },
         volumeAccessMode: 'ReadWriteOnce',
+        namedVolumes: { storageClass: null, accessMode: 'ReadWriteOnce' },
         podSecurity: 'restricted',
         templateImages: {},
         gateway: {
@@ -324,6 +325,7 @@ describe('a cluster', () => {
   volumeSizeMiB: 512
   ephemeralStorage: {limitMiB: 4096}
   volumeAccessMode: ReadWriteOncePod
+  namedVolumes: {storageClass: shared, accessMode: ReadWriteMany}
   podSecurity: baseline
   templateImages: {template/neo4j: mirror.example/neo4j:5}
   imagePullSecrets: [mirror]
@@ -341,6 +343,7 @@ describe('a cluster', () => {
       volumeSizeMiB: 512,
       ephemeralStorage: { requestMiB: 128, limitMiB: 4_096 },
       volumeAccessMode: 'ReadWriteOncePod',
+      namedVolumes: { storageClass: 'shared', accessMode: 'ReadWriteMany' },
       podSecurity: 'baseline',
       templateImages: { 'template/neo4j': 'mirror.example/neo4j:5' },
       imagePullSecrets: ['mirror'],

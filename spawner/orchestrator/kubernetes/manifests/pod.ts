@@ -7,6 +7,7 @@ import type {
   V1SecurityContext,
 } from '@kubernetes/client-node';
 import { DEFAULT_STANZA } from '../../../../core/ids.ts';
+import { FILES_GROUP, namedMounts } from '../files/server-manifest.ts';
 import { LABEL, objectName, secretName } from '../objects.ts';
 import { environmentKey, fromSecret, POD_ADDRESS, type Recipe } from '../recipes/recipe.ts';
 import { type ManifestContext, podAnnotations, portsOf, runLabels } from './metadata.ts';
@@ -14,14 +15,13 @@ import { podVolumes } from './volumes.ts';
 
 const STARTUP_PERIOD_SECONDS = 1;
 const READINESS_PERIOD_SECONDS = 5;
-/** For images whose user is not known. */
-const VOLUME_GROUP = 1000;
 export const CONTAINER = 'pod';
 
 /** The Pod of a workload: pure. It is made last, when all that it needs and all that fences it is there. */
 export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
   const { workload, settings } = context;
   const { volumes, mounts, needsGroup, scratchMiB } = podVolumes(workload, recipe, settings);
+  const named = namedMounts(settings, workload.mounts ?? []);
   const container: V1Container = {
     name: CONTAINER,
     image: recipe.image,
@@ -41,10 +41,15 @@ export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
     kind: 'Pod',
     metadata: {
       name: objectName(settings.site, workload),
-      labels: { ...runLabels(context), ...(isLocalService(context) ? { [LABEL.local]: 'yes' } : {}) },
+      labels: {
+        ...runLabels(context),
+        ...named.labels,
+        ...(isLocalService(context) ? { [LABEL.local]: 'yes' } : {}),
+      },
       annotations: podAnnotations(context),
     },
     spec: {
+      ...(named.initContainers.length === 0 ? {} : { initContainers: named.initContainers }),
       containers: [container],
       ...(volumes.length === 0 ? {} : { volumes }),
       restartPolicy: recipe.mayComplete ? 'OnFailure' : 'Always',
@@ -52,7 +57,8 @@ export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
       automountServiceAccountToken: false,
       // One variable for each port of each service of the namespace: who else is there, and names that images misread.
       enableServiceLinks: false,
-      securityContext: podSecurity(recipe, needsGroup),
+      securityContext: podSecurity(recipe, { needsGroup, isSharing: named.volumes.length > 0 }),
+      ...named.affinity,
       ...(settings.imagePullSecrets.length === 0
         ? {}
         : { imagePullSecrets: settings.imagePullSecrets.map((name) => ({ name })) }),
@@ -114,9 +120,12 @@ function resourcesOf({ workload, settings }: ManifestContext, scratchMiB: number
   };
 }
 
-function podSecurity({ user, isRestricted }: Recipe, needsGroup: boolean): V1PodSecurityContext {
+function podSecurity(
+  { user, isRestricted }: Recipe,
+  { needsGroup, isSharing }: { readonly needsGroup: boolean; readonly isSharing: boolean },
+): V1PodSecurityContext {
   // New volumes are root's. Whoever the image runs as becomes a member of the group that owns them.
-  const fsGroup = user ?? VOLUME_GROUP;
+  const fsGroup = isSharing ? FILES_GROUP : (user ?? FILES_GROUP);
   return {
     ...(isRestricted ? { runAsNonRoot: true } : {}),
     ...(user === null ? {} : { runAsUser: user, runAsGroup: user }),

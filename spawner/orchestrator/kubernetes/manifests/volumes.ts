@@ -1,6 +1,7 @@
 import type { V1PersistentVolumeClaim, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import { ownVolumesOf } from '../../../../core/pod.ts';
 import type { WorkloadSpec } from '../../../../core/workloads.ts';
+import { namedMounts } from '../files/server-manifest.ts';
 import { claimName, LABEL } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
 import type { Recipe } from '../recipes/recipe.ts';
@@ -46,11 +47,15 @@ export interface PodVolumes {
 /** Claims where the pod asks for them; what it need not keep goes with it. */
 export function podVolumes(workload: WorkloadSpec, recipe: Recipe, settings: KubernetesSettings): PodVolumes {
   const { spec } = workload;
-  const volumes: V1Volume[] = claimedVolumes(workload, recipe).map((name) => ({
-    name: volumeName(name),
-    persistentVolumeClaim: { claimName: claimName(settings.site, workload, name) },
-  }));
-  const mounts: V1VolumeMount[] = spec.volumeMounts.flatMap(({ type, name, mountPath, subPath, readOnly }) =>
+  const named = namedMounts(settings, workload.mounts ?? []);
+  const volumes: V1Volume[] = [
+    ...claimedVolumes(workload, recipe).map((name) => ({
+      name: volumeName(name),
+      persistentVolumeClaim: { claimName: claimName(settings.site, workload, name) },
+    })),
+    ...named.volumes,
+  ];
+  const own: V1VolumeMount[] = spec.volumeMounts.flatMap(({ type, name, mountPath, subPath, readOnly }) =>
     type === 'pvc'
       ? [
           {
@@ -62,6 +67,7 @@ export function podVolumes(workload: WorkloadSpec, recipe: Recipe, settings: Kub
         ]
       : [],
   );
+  const mounts = [...own, ...named.mounts];
   const isMounted = (path: string): boolean => mounts.some(({ mountPath }) => mountPath === path);
   let scratchMiB = 0;
   const addScratch = (name: string, sizeMiB: number): void => {

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, chown, type FileHandle, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { errorCode } from '../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
 import type {
   FileEntry,
@@ -14,7 +15,7 @@ import type {
 import { allocateOsUser, type OsUser } from '../os-users.ts';
 import { isPlainName } from '../paths.ts';
 import { removeTree } from '../remove-tree.ts';
-import { requireRoom, ROOM_CHECK_BYTES } from './disk-room.ts';
+import { requireRoom as requireDiskRoom, ROOM_CHECK_BYTES } from './disk-room.ts';
 import type { OpenedSource, VolumeMounts } from './volume-mounts.ts';
 import { measureTree } from './measure-tree.ts';
 import {
@@ -41,15 +42,22 @@ const ABANDONED_MS = 3_600_000;
 /** While pods write to a volume its size is measured anew after this time, and takes at most this part of a core. */
 const FRESH_MIN_MS = 1_000;
 const MEASURING_COST = 1 / 20;
+const FULL = 'The storage of the volume or snapshot is full. Nothing was written.';
+const CLOSED =
+  'path: a pod made a file or directory there that is closed to others. Give its group access (chmod g+rwX), and start programs that share files with umask 002.';
 
-export interface DirectoryFilesOptions {
-  /** Made when first used; only this uses it. */
-  readonly root: string;
-  /** Each volume gets a user of its own, whose files these are. */
-  readonly asRoot: boolean;
-}
+export type DirectoryFilesOptions =
+  | {
+      /** Made when first used; only this uses it. */
+      readonly root: string;
+      /** Each volume gets a user of its own, whose files these are. */
+      readonly asRoot: boolean;
+    }
+  /** Directories that are there, by uid, each a file system of its own: what is made in them is our group's, too. */
+  | { readonly claims: ReadonlyMap<string, string> };
 
 interface Place {
+  readonly own: string;
   /** What users see. */
   readonly data: string;
   /** Beside it, on the same file system: what is not complete yet. */
@@ -58,6 +66,7 @@ interface Place {
 }
 
 export interface DirectoryFiles extends VolumeFiles {
+  usage(ref: FilesRef): Promise<FilesUsage>;
   readonly mounts: VolumeMounts;
 }
 
@@ -70,7 +79,7 @@ interface Measured extends FilesUsage {
  * Volumes and snapshots as directories: `<root>/<uid>/data`. An upload is written beside it under a name of its own and
  * renamed when it is complete. What is in a directory is not trusted (see walk-safely.ts).
  */
-export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): DirectoryFiles {
+export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryFiles {
   const known = new Map<string, Measured>();
   /** The workloads that write to a volume, by its uid. */
   const writers = new Map<string, Set<string>>();
@@ -85,17 +94,18 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
 
   function placeOf({ uid }: FilesRef): Place {
     if (!isPlainName(uid)) throw new Error('this uid cannot name a directory');
-    const own = join(root, uid);
-    return { data: join(own, 'data'), incoming: join(own, 'incoming'), copy: join(own, 'copy') };
+    const own = 'claims' in options ? options.claims.get(uid) : join(options.root, uid);
+    if (own === undefined) throw new Error('the claim of this uid is not mounted');
+    return { own, data: join(own, 'data'), incoming: join(own, 'incoming'), copy: join(own, 'copy') };
   }
 
   /** Its directories are there afterwards. */
   async function made(ref: FilesRef): Promise<Place & { readonly owner: OsUser | null }> {
     const place = placeOf(ref);
     const turn = making.then(async () => {
-      await mkdir(join(root, ref.uid), { recursive: true, mode: 0o700 });
+      await mkdir(place.own, { recursive: true, mode: 0o700 });
       // Pods come to their volumes by mounts alone: they have the groups of those.
-      await chmod(root, 0o700);
+      if ('root' in options) await chmod(options.root, 0o700);
       // Last: it is what says that the rest is there.
       await mkdir(place.incoming, { recursive: true, mode: 0o700 });
       await makeOwned(place.data);
@@ -107,14 +117,16 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
 
   async function makeOwned(directory: string): Promise<void> {
     const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
-    if (asRoot && (isNew || (await stat(directory)).uid === 0)) {
-      const { uid, gid } = await newOwner();
+    const isOurs = 'claims' in options || !options.asRoot;
+    if ('claims' in options && isNew) await chmod(directory, DIRECTORY_MODE);
+    if (!isOurs && (isNew || (await stat(directory)).uid === 0)) {
+      const { uid, gid } = await newOwner(options.root);
       await chown(directory, uid, gid);
       await chmod(directory, DIRECTORY_MODE);
     }
   }
 
-  async function newOwner(): Promise<OsUser> {
+  async function newOwner(root: string): Promise<OsUser> {
     const taken = new Set<number>();
     for (const name of await readdir(root)) {
       const owner = await lstat(join(root, name, 'data')).catch(() => null);
@@ -123,8 +135,13 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
     return await allocateOsUser((candidate) => taken.has(candidate));
   }
 
+  async function requireRoom(): Promise<void> {
+    if ('root' in options) await requireDiskRoom(options.root);
+  }
+
   async function ownerOf(directory: string): Promise<OsUser | null> {
-    if (!asRoot) return null;
+    if ('claims' in options) return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+    if (!options.asRoot) return null;
     const { uid, gid } = await stat(directory);
     return { uid, gid };
   }
@@ -206,7 +223,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
         publicMessages: [`The ${ref.kind} has ${FILES_MAX} files, the most.`],
       });
     }
-    await requireRoom(root);
+    await requireRoom();
     /** Of this upload, as long as it is not complete. */
     let bytes = 0;
     let checkedBytes = 0;
@@ -223,7 +240,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
       if (now.bytes + (arriving.get(ref.uid) ?? 0) > sizeLimitMiB * MIB) throw beyondLimit(ref, sizeLimitMiB);
       if (bytes - checkedBytes < ROOM_CHECK_BYTES) return;
       checkedBytes = bytes;
-      await requireRoom(root);
+      await requireRoom();
     };
     const settle = async (directory: FileHandle): Promise<void> => {
       const before = await lstat(within(directory, name)).catch(() => null);
@@ -272,7 +289,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
       await chown(target, owner.uid, owner.gid);
       await chmod(target, DIRECTORY_MODE);
     }
-    await requireRoom(root);
+    await requireRoom();
     let bytes = 0;
     let checkedBytes = 0;
     const take = async (length: number): Promise<void> => {
@@ -281,7 +298,7 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
       if (bytes > to.sizeLimitMiB * MIB) throw beyondLimit(to.ref, to.sizeLimitMiB);
       if (bytes - checkedBytes < ROOM_CHECK_BYTES) return;
       checkedBytes = bytes;
-      await requireRoom(root);
+      await requireRoom();
     };
     const source = await openPath(from.ref, from.path);
     try {
@@ -350,9 +367,8 @@ export function createDirectoryFiles({ root, asRoot }: DirectoryFilesOptions): D
   };
 
   async function remove(ref: FilesRef): Promise<void> {
-    placeOf(ref);
     known.delete(ref.uid);
-    await removeTree(join(root, ref.uid));
+    await removeTree(placeOf(ref).own);
   }
 
   return {
@@ -504,6 +520,9 @@ async function guarded<T>(work: Promise<T>): Promise<T> {
     return await work;
   } catch (error) {
     if (error instanceof PodgateError || (error instanceof Error && error.name === 'AbortError')) throw error;
+    const code = errorCode(error);
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw new PodgateError('api.too-large', { publicMessages: [FULL] });
+    if (code === 'EACCES') throw new PodgateError('api.invalid', { publicMessages: [CLOSED] });
     throw new PodgateError('orchestrator.unavailable', { detail: errorText(error), cause: error });
   }
 }

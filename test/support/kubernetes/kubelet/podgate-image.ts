@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Image } from './image.ts';
+import type { Image, Mount } from './image.ts';
 import { startProcess } from './process-container.ts';
 
 /** The user of the image that our Dockerfile makes. */
@@ -11,14 +11,20 @@ const CHECKOUT = join(import.meta.dirname, '..', '..', '..', '..');
  * checkout may be closed to other users.
  */
 export function podgateImage(): Image {
-  const here = (word: string): string =>
-    word === 'node' ? process.execPath : word.replace(/^\/app(?=\/|$)/, CHECKOUT);
+  const here = (word: string, mounts: readonly Mount[]): string => {
+    if (word === 'node') return process.execPath;
+    const program = word.replace(/^\/app(?=\/|$)/, CHECKOUT);
+    // Such as UID=/volumes/UID: there are no mounts here.
+    return mounts.reduce((text, { mountPath, directory }) => text.replaceAll(mountPath, directory), program);
+  };
   return {
     user: PODGATE,
-    start: async ({ container, environment, print }) => {
+    start: async ({ container, environment, mounts, print }) => {
       const { command = ['node', '/app/main.ts'], args = [] } = container;
+      const all = (words: readonly string[]) => words.map((word) => here(word, mounts));
       return startProcess({
-        command: [...command, ...args].map(here),
+        command: all([...command, ...args]),
+        execCommand: all,
         environment: { PATH: process.env['PATH'] ?? '', ...environment },
         cwd: CHECKOUT,
         user: null,
