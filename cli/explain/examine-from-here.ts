@@ -93,7 +93,7 @@ function examinePort(
     const secure = connectTls({ socket: raw, servername: host, ...ca });
     secure.once('error', (error) => failed(errorText(error)));
     secure.once('secureConnect', () => {
-      const trusted = caPath === null ? 'this machine trusts' : `${caPath} vouches for`;
+      const trusted = caPath === null ? 'this machine trusts' : 'the CA of this installation has issued';
       end(ok('certificate here', `${where} is reached from here, with a certificate that ${trusted}.`));
     });
   });
