@@ -14,6 +14,8 @@ const EXCESS = /ephemeral storage limit|ephemeral local storage usage exceeds|Us
 /** The scheduler's (plugins/volumebinding), before 1.34 and since. */
 const VOLUME_IN_USE = /didn't match pod affinity rules/;
 const VOLUME_ELSEWHERE = /volume node affinity conflict|didn't match PersistentVolume's node affinity/;
+/** The same (plugins/volumerestrictions), before 1.34 and since: the claim is ReadWriteOncePod. */
+const VOLUME_CLAIMED = /ReadWriteOncePod access mode/;
 
 type StatusSource = ReturnType<typeof viewPod>;
 
@@ -110,6 +112,10 @@ function unstarted(pod: StatusSource): Judged {
   }
   if (VOLUME_IN_USE.test(pod.unscheduled)) {
     const message = `Another pod uses a volume of this pod on a node that has no room for this one, and a node at a time can use the volume. Stop the other pod, or have the operator set kubernetes.namedVolumes.accessMode: ${said(pod.unscheduled)}`;
+    return { phase: 'pending', message };
+  }
+  if (VOLUME_CLAIMED.test(pod.unscheduled)) {
+    const message = `Another Pod of the cluster uses the volume of this pod, which only one may; this pod starts when that has ended: ${said(pod.unscheduled)}`;
     return { phase: 'pending', message };
   }
   if (pod.unscheduled !== '')

@@ -47,6 +47,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
       storageClass: null,
       egressExcept: [],
       nameServers: [],
+      templateImages: {},
       probeImage: null,
       clock: systemClock,
       ...change,

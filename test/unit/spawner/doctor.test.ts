@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { judgeTemplateImages } from '../../../spawner/orchestrator/kubernetes/doctor/judge-images.ts';
 import {
   judgeCgroup,
   judgeFence,
@@ -68,7 +69,7 @@ describe('what the doctor says of network policies', () => {
   const report = (change: Partial<ProbeReport> = {}): ProbeReport => ({
     fence: { afterMs: 0, reached: [] },
     nameServers: [{ address: '10.96.0.10', afterMs: 40 }],
-    cgroup: 2,
+    cgroup: { version: 2, controllers: ['cpuset', 'cpu', 'io', 'memory', 'pids'] },
     nowMs: 0,
     ...change,
   });
@@ -107,6 +108,17 @@ describe('what the doctor says of network policies', () => {
       remedy: expect.stringContaining('give pods addresses of IPv4 alone') as unknown,
     });
     expect(fence(null, 'pod-ipv4', 'pod-ipv6').message).toContain('They are not enforced');
+  });
+
+  it('says which templates run what a tag says today', () => {
+    const digest = `@sha256:${'a'.repeat(64)}`;
+    const pinned = { name: 'template/postgres', image: `docker.io/library/postgres:18${digest}` };
+    expect(judgeTemplateImages([pinned, { name: 'podgate/process', image: null }]).level).toBe('ok');
+    expect(judgeTemplateImages([pinned, { name: 'podgate/hello', image: 'podgate' }])).toMatchObject({
+      level: 'warn',
+      message: expect.stringContaining('By tag, not by digest: podgate/hello (podgate).') as unknown,
+      remedy: expect.stringContaining('pin-images.sh') as unknown,
+    });
   });
 
   it('says what to set where users’ pods reach a public API server', () => {
@@ -174,7 +186,16 @@ describe('what the doctor says of nodes', () => {
   });
 
   it('by the version of their control groups', () => {
-    expect([2, 1, null].map((version) => judgeCgroup(version, 'It').level)).toEqual(['ok', 'warn', 'warn']);
+    expect(judgeCgroup({ version: 2, controllers: ['cpu', 'memory', 'pids'] }, 'It')).toMatchObject({
+      level: 'ok',
+      message: 'It uses version 2 with the controllers cpu, memory, pids.',
+    });
+    expect(judgeCgroup({ version: 2, controllers: ['hugetlb', 'cpu'] }, 'It')).toMatchObject({
+      level: 'warn',
+      message: 'It uses version 2 without the controllers memory, pids: limits on these have no effect.',
+    });
+    expect(judgeCgroup({ version: 1, controllers: [] }, 'It').level).toBe('warn');
+    expect(judgeCgroup(null, 'It').level).toBe('warn');
   });
 });
 

@@ -252,6 +252,19 @@ describe('the status of a Pod', () => {
     }
   });
 
+  it('waits for the Pod that uses its volume, and says so', () => {
+    for (const words of [
+      '0/1 nodes are available: 1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode.',
+      '0/1 nodes are available: 1 node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod.',
+    ]) {
+      const conditions = [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: words }];
+      expect(statusOf({ phase: 'Pending', conditions }, {}, WITH_DATA)).toMatchObject({
+        phase: 'pending',
+        message: `Another Pod of the cluster uses the volume of this pod, which only one may; this pod starts when that has ended: ${words}`,
+      });
+    }
+  });
+
   it('is lost when its deletion is overdue and no data is at stake, on a clock that does not jump', () => {
     let serverMs: number | null = null;
     let nowMs = 0;

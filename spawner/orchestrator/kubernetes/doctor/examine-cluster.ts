@@ -5,13 +5,15 @@ import { isRecord, type JsonRecord, listAt, parseJson, recordAt, textAt } from '
 import { createKubeApi, type KubeApi, openKubeConfig } from '../api/kube-api.ts';
 import { refusalOf } from '../api/refusal.ts';
 import { collectionPath } from '../objects.ts';
+import { createTemplateCatalog } from '../../../templates/catalog.ts';
 import { nameServerRules, outsideRule } from '../manifests/network-policy.ts';
 import { judgeClock } from './judge-clock.ts';
+import { judgeTemplateImages } from './judge-images.ts';
 import { judgeCgroup } from './judge-probe.ts';
 import { judgeDnsPrograms } from './name-servers.ts';
 import { judgeNetworkPrograms } from './network-programs.ts';
 import { judgeKubelets, judgeNodeClocks } from './nodes.ts';
-import { ownCgroupVersion } from './own-cgroup.ts';
+import { ownCgroup } from './own-cgroup.ts';
 import { NEEDED, type Permission, permissionName, surplusOf } from './permissions.ts';
 import { probeNetwork } from './probe-network.ts';
 import { judgeStorage } from './storage.ts';
@@ -32,6 +34,8 @@ export interface ClusterToExamine {
   /** As of KubernetesSettings. */
   readonly egressExcept: readonly string[];
   readonly nameServers: readonly string[];
+  /** Instead of the templates' own. */
+  readonly templateImages: Readonly<Record<string, string>>;
   /** An image that has Node, to try with two pods whether network policies hold; null = only look. */
   readonly probeImage: string | null;
   readonly clock: Clock;
@@ -52,7 +56,8 @@ export async function* examineCluster(options: ClusterToExamine, signal: AbortSi
     );
     return;
   }
-  if (options.kubeconfig === null) yield judgeCgroup(ownCgroupVersion(), 'The node of this replica');
+  if (options.kubeconfig === null) yield judgeCgroup(ownCgroup(), 'The node of this replica');
+  yield judgeTemplateImages(createTemplateCatalog(options.templateImages).list());
   const parts = [
     examinePermissions(api, options.namespace, signal),
     examinePodSecurity(api, options, signal),

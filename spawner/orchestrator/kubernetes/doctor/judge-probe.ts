@@ -1,5 +1,6 @@
 import { fail, type Finding, ok, warn } from '../../../../core/finding.ts';
 import { isRecord, parseJson } from '../api/json.ts';
+import type { SeenCgroup } from './own-cgroup.ts';
 import { FENCE_DEADLINE_MS } from './probe-script.ts';
 
 const POLICIES = 'network policies';
@@ -7,6 +8,9 @@ const NAME_SERVERS = 'name servers';
 const TRY_IT = 'Use the image of Podgate, and check the log of the pod podgate-doctor-*.';
 /** A pod that can talk for longer than this after its start is worth a warning. */
 const SLOW_FENCE_MS = 2_000;
+
+/** They enforce limits on memory, CPU and processes. */
+const LIMITING_CONTROLLERS = ['memory', 'cpu', 'pids'];
 
 /** What a pod of a probe has found out, as REACH prints it. */
 export interface ProbeReport {
@@ -21,8 +25,8 @@ export interface ProbeReport {
     /** Null = it did not answer. */
     readonly afterMs: number | null;
   }[];
-  /** Version of the control groups of its node. */
-  readonly cgroup: number | null;
+  /** Control groups of its node; null = it sees none. */
+  readonly cgroup: SeenCgroup | null;
   /** By the clock of its node. */
   readonly nowMs: number;
 }
@@ -112,14 +116,24 @@ export function judgeNameServers(report: ProbeReport | null, isEnforced: boolean
 }
 
 /** Pure. */
-export function judgeCgroup(version: number | null, whose: string): Finding {
+export function judgeCgroup(cgroup: SeenCgroup | null, whose: string): Finding {
   const subject = 'cgroups';
-  if (version === 2) return ok(subject, `${whose} uses version 2.`);
-  if (version === null) return warn(subject, `${whose} has no visible cgroups.`, 'Check how its node enforces limits.');
+  if (cgroup === null) return warn(subject, `${whose} has no visible cgroups.`, 'Check how its node enforces limits.');
+  const { version, controllers } = cgroup;
+  if (version !== 2) {
+    return warn(
+      subject,
+      `${whose} uses version ${version}.`,
+      'Kubelets 1.35 and later do not start with it unless failCgroupV1 is false; switch the node to version 2.',
+    );
+  }
+  const missing = LIMITING_CONTROLLERS.filter((name) => !controllers.includes(name));
+  if (missing.length === 0)
+    return ok(subject, `${whose} uses version 2 with the controllers ${controllers.join(', ')}.`);
   return warn(
     subject,
-    `${whose} uses version ${version}.`,
-    'Kubelets 1.35 and later do not start with it unless failCgroupV1 is false; switch the node to version 2.',
+    `${whose} uses version 2 without the controllers ${missing.join(', ')}: limits on these have no effect.`,
+    'Enable them on the node (cgroup.subtree_control, and no controller bound to version 1), then restart its kubelet.',
   );
 }
 

@@ -1,7 +1,17 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { CGROUP_CONTROLLERS_FILE } from './probe-script.ts';
 
-/** Version of the control groups of this machine; null = none are seen. */
-export function ownCgroupVersion(): 1 | 2 | null {
-  if (existsSync('/sys/fs/cgroup/cgroup.controllers')) return 2;
-  return existsSync('/sys/fs/cgroup/memory') ? 1 : null;
+/** Control groups as seen from inside one. */
+export interface SeenCgroup {
+  readonly version: number;
+  /** Of version 2, those that are enabled for it; else empty. */
+  readonly controllers: readonly string[];
+}
+
+/** Of this process; null = none are seen. */
+export function ownCgroup(): SeenCgroup | null {
+  if (existsSync(CGROUP_CONTROLLERS_FILE)) {
+    return { version: 2, controllers: readFileSync(CGROUP_CONTROLLERS_FILE, 'utf8').trim().split(' ') };
+  }
+  return existsSync('/sys/fs/cgroup/memory') ? { version: 1, controllers: [] } : null;
 }

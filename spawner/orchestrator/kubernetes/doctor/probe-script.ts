@@ -8,6 +8,7 @@ export const QUIET_MS = 3_000;
 export const FENCE_DEADLINE_MS = 15_000;
 /** A policy may take as long to let a pod reach its name servers. */
 export const NAMES_DEADLINE_MS = 12_000;
+export const CGROUP_CONTROLLERS_FILE = '/sys/fs/cgroup/cgroup.controllers';
 
 /**
  * What a pod that is to be fenced tries to reach, by name: the pod at these addresses, and the metadata of clouds. A network
@@ -83,7 +84,9 @@ async function nameServers() {
     return { address, afterMs: null };
   }));
 }
-const cgroup = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 2 : existsSync('/sys/fs/cgroup/memory') ? 1 : null;
+const cgroup = existsSync('${CGROUP_CONTROLLERS_FILE}')
+  ? { version: 2, controllers: readFileSync('${CGROUP_CONTROLLERS_FILE}', 'utf8').trim().split(' ') }
+  : existsSync('/sys/fs/cgroup/memory') ? { version: 1, controllers: [] } : null;
 Promise.all([fence(), process.env.NAMES === 'yes' ? nameServers() : []]).then(([fence, nameServers]) => {
   console.log('probe ' + JSON.stringify({ fence, nameServers, cgroup, nowMs: Date.now() }));
   process.exit(0);
