@@ -26,6 +26,7 @@ import { createImageService } from './resources/images/image-service.ts';
 import { ImageAnswer, NewImage, NewImages, UpdateImage } from './resources/images/schema.ts';
 import { connectionsOperation, PodConnectionsAnswer } from './resources/pods/connections-operation.ts';
 import { ExecutePodCommands, execOperation } from './resources/pods/exec/exec-operation.ts';
+import { terminalOperation } from './resources/pods/exec/terminal-operation.ts';
 import type { FrontDoor } from './resources/pods/explain/attempt.ts';
 import { explainOperation, PodExplanation } from './resources/pods/explain/explain-operation.ts';
 import { PodExplainer } from './resources/pods/explain/explain-pod.ts';
@@ -158,6 +159,7 @@ export function createApi(options: ApiOptions): Api {
     connectionsOperation(pods),
     explainOperation(new PodExplainer(podParts), placeOf),
     execOperation(pods),
+    terminalOperation(pods),
     ...podFileOperations(pods),
     ...permissionOperations('pod', pods.permissions),
     ...(options.volumes === undefined

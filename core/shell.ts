@@ -11,6 +11,13 @@ export const EXEC_DEADLINE_MAX_MS = 60 * 60 * 1_000;
 export const EXEC_PER_POD_MAX = 8;
 export const EXEC_TOTAL_MAX = 32;
 
+export const TERMINAL_COMMAND_MAX_BYTES = 16 * 1024;
+export const TERMINAL_DEADLINE_MAX_MS = 12 * 60 * 60 * 1_000;
+/** Columns, and rows. */
+export const TERMINAL_SIZE_MAX = 1_000;
+export const TERMINALS_PER_POD_MAX = 8;
+export const TERMINALS_TOTAL_MAX = 64;
+
 export interface ExecOptions {
   /** Program and arguments: no shell reads them. A program without a slash is looked up on the pod's PATH. */
   readonly command: readonly string[];
@@ -48,6 +55,33 @@ export type ExecResult =
   /** Nothing has run, since too many commands run already: try again. `reason` is a sentence for the user. */
   | { readonly kind: 'busy'; readonly reason: string };
 
+export interface TerminalSize {
+  readonly columns: number;
+  readonly rows: number;
+}
+
+export type TerminalInput =
+  { readonly kind: 'bytes'; readonly bytes: Uint8Array } | ({ readonly kind: 'size' } & TerminalSize);
+
+export interface TerminalOptions extends TerminalSize {
+  /** As in ExecOptions, of at most TERMINAL_COMMAND_MAX_BYTES. */
+  readonly command: readonly string[];
+  /** The kind of terminal, for the variable TERM: `xterm-256color`. */
+  readonly term: string;
+  /** What is typed, and new sizes. It is taken as the command reads it. When it throws, the terminal is closed. */
+  readonly input: AsyncIterable<TerminalInput>;
+  /** Takes what appears on the terminal. The command waits until a piece is taken; a rejection closes the terminal. */
+  readonly output: (bytes: Uint8Array) => Promise<void>;
+  /** At most TERMINAL_DEADLINE_MAX_MS. */
+  readonly deadlineMs: number;
+}
+
+export type TerminalResult =
+  | { readonly kind: 'ended'; readonly exit: ExecExit }
+  /** `pod`: the pod has stopped, or is about to. */
+  | { readonly kind: 'stopped'; readonly reason: 'deadline' | 'pod' }
+  | Extract<ExecResult, { readonly kind: 'refused' | 'busy' }>;
+
 /**
  * Runs commands in running pods: as the pod's user, with its environment, files, network and limits, and nothing beyond
  * them. What a command uses counts against the limits of its pod. Who may do so is for the caller to check. The words of a
@@ -61,4 +95,6 @@ export type ExecResult =
  */
 export interface Shell {
   exec(ref: WorkloadRef, options: ExecOptions, signal: AbortSignal): Promise<ExecResult>;
+  /** Runs a command on a terminal (pty) of its own, by the same laws. */
+  terminal(ref: WorkloadRef, options: TerminalOptions, signal: AbortSignal): Promise<TerminalResult>;
 }

@@ -5,6 +5,7 @@ import { parseDuration } from '../duration.ts';
 import { print, printJson } from '../output/print.ts';
 import { callForPod, podPath } from '../pods/pod.ts';
 import { chooseTarget, type TargetOptions } from '../target/choose-target.ts';
+import type { Target } from '../target/target.ts';
 
 /** As the API bounds it. */
 const INPUT_MAX_BYTES = 1024 * 1024;
@@ -16,6 +17,7 @@ const EXIT_ENDED = 124;
 
 interface ExecOptions extends OutputOptions, TargetOptions {
   readonly stdin?: boolean;
+  readonly tty?: boolean;
   readonly timeout: string;
 }
 
@@ -30,12 +32,13 @@ export function execCommand(): Command {
   return withTarget(
     withJson(
       createCommand('exec', {
-        description: `Runs a command in a running pod, as the pod's user, and prints what it printed when it has ended. ADMIN.
+        description: `Runs a command in a running pod, as the pod's user, and prints what it printed when it has ended. With -t, on a terminal. ADMIN.
 
 No shell reads its words: name one where you need it. Secrets belong into the standard input.`,
         examples: [
           ['exec mypod -- ls -l /data', ''],
           [`exec mypod -- sh -c 'echo $HOME'`, ''],
+          ['exec -it mypod -- sh', 'a shell on a terminal of its own'],
           ['exec -i mypg -- psql < schema.sql', 'with the standard input of podgate, up to 1 MiB'],
           ['exec mypod --json -- date', '{"command", "stdout", "stderr", "exit_code", "reason", ...}'],
         ],
@@ -46,6 +49,7 @@ No shell reads its words: name one where you need it. Secrets belong into the st
     .argument('<pod>')
     .argument('<command...>', 'the program and its arguments, after --')
     .option('-i, --stdin', 'pass on the standard input')
+    .option('-t, --tty', 'open a terminal in the pod; it ends with this command')
     .option('--timeout <duration>', 'how long it may run: a number with s, m or h, at most 1h', '5m')
     .action(async (podId: string, command: readonly string[], options: ExecOptions) => {
       const seconds = parseDuration(options.timeout);
@@ -53,6 +57,10 @@ No shell reads its words: name one where you need it. Secrets belong into the st
         throw new CliError(EXIT_USAGE, `--timeout ${options.timeout}: must be a duration of at most 1h`);
       }
       const target = chooseTarget(options);
+      if (options.tty === true) {
+        process.exitCode = await runOnTerminal(target, podId, command, options);
+        return;
+      }
       const stdin = options.stdin === true ? await readInput() : undefined;
       const answer = (await callForPod(target, podId, {
         method: 'POST',
@@ -70,6 +78,20 @@ No shell reads its words: name one where you need it. Secrets belong into the st
       }
       process.exitCode = result.exit_code ?? EXIT_ENDED;
     });
+}
+
+async function runOnTerminal(
+  target: Target,
+  podId: string,
+  command: readonly string[],
+  { json }: ExecOptions,
+): Promise<number> {
+  if (json === true) throw new CliError(EXIT_USAGE, '--json: a terminal has no JSON; leave out -t');
+  if (!process.stdin.isTTY || !process.stdout.isTTY) {
+    throw new CliError(EXIT_USAGE, '-t: standard input and output must be a terminal; leave out -t in scripts');
+  }
+  const { openTerminal } = await import('../pods/terminal.ts');
+  return await openTerminal(target, podId, command);
 }
 
 /** As text, which is what the API takes. */

@@ -65,6 +65,21 @@ export function refusalOf(target: Target, { status, message }: Pick<ApiReply, 's
   return new CliError(EXIT_FAILED, `${target.origin} refuses the token: ${message}${remedy}`);
 }
 
+/** How the API is dialed, with the headers that every request has. */
+export function wayTo(target: Target) {
+  const { origin, token, caPath } = target;
+  const { protocol, hostname, port, host } = new URL(origin);
+  const isTls = protocol === 'https:';
+  return {
+    isTls,
+    host: addressOf(target, hostname) ?? hostname,
+    port: port === '' ? (isTls ? 443 : 80) : Number(port),
+    headers: { host, 'x-tapis-token': token },
+    ...(isTls ? { servername: hostname } : {}),
+    ...(isTls && caPath !== null ? { ca: readFileSync(caPath, 'utf8') } : {}),
+  };
+}
+
 /** A request that is still to be sent: its `response` and `error` are the caller's, as is its end. */
 export async function openRequest(
   target: Target,
@@ -73,20 +88,15 @@ export async function openRequest(
     readonly signal?: AbortSignal;
   },
 ): Promise<ClientRequest> {
-  const { origin, token, caPath } = target;
-  const { protocol, hostname, port } = new URL(origin);
-  const isTls = protocol === 'https:';
+  const { isTls, headers, ...way } = wayTo(target);
   const { request } = isTls ? await import('node:https') : await import('node:http');
-  const options: RequestOptions & { ca?: string; servername?: string } = {
-    host: addressOf(target, hostname) ?? hostname,
-    port: port === '' ? (isTls ? 443 : 80) : port,
+  const options: RequestOptions = {
+    ...way,
     method: call.method,
     path: call.path,
     agent: false,
     ...(call.signal === undefined ? {} : { signal: call.signal }),
-    headers: { host: new URL(origin).host, 'x-tapis-token': token, ...call.headers },
-    ...(isTls ? { servername: hostname } : {}),
-    ...(isTls && caPath !== null ? { ca: readFileSync(caPath, 'utf8') } : {}),
+    headers: { ...headers, ...call.headers },
   };
   return request(options);
 }

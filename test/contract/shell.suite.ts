@@ -2,7 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { WorkloadSpec } from '../../core/workloads.ts';
-import { EXEC_OUTPUT_MAX_BYTES, EXEC_PER_POD_MAX, type ExecOptions, type ExecResult } from '../../core/shell.ts';
+import {
+  EXEC_OUTPUT_MAX_BYTES,
+  EXEC_PER_POD_MAX,
+  type ExecOptions,
+  type ExecResult,
+  type TerminalInput,
+  type TerminalOptions,
+  type TerminalResult,
+  TERMINALS_PER_POD_MAX,
+  type TerminalSize,
+} from '../../core/shell.ts';
 import { until } from '../support/until.ts';
 import { becomes, becomesAbsent, ensured, never } from './orchestrator-harness.ts';
 
@@ -28,6 +38,8 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
             signal,
           ),
         ),
+      terminal: (command, change = {}, signal = never()) =>
+        openTerminal(orchestrator, workload, command, change, signal),
       end: async () => {
         await orchestrator.remove(workload, { data: 'delete', run: workload.run }, never());
         await becomesAbsent(orchestrator, workload);
@@ -232,6 +244,91 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await pod.end();
   });
 
+  it('runs a command on a terminal: it is one, of that size, shows what is typed, and changes its size', async () => {
+    const pod = await started();
+    const terminal = pod.terminal(['sh', '-c', 'test -t 0 && test -t 1 && stty size; echo "$TERM $GREETING"; exec sh']);
+    await terminal.shows('24 80');
+    await terminal.shows("xterm-256color it's me");
+    terminal.type('echo a-$((40 + 2))\r');
+    await terminal.shows('echo a-$((40 + 2))');
+    await terminal.shows('a-42');
+    terminal.resize({ columns: 132, rows: 50 });
+    await until('it has the new size', async () => {
+      terminal.type('stty size\r');
+      return terminal.text().includes('50 132');
+    });
+    // Ctrl-C ends what runs in the foreground, and not the shell.
+    terminal.type('sleep 86306\r');
+    await until('it runs', () => runsOn(pod, '86306'));
+    terminal.type('\x03');
+    await until('it has ended', async () => !(await runsOn(pod, '86306')));
+    terminal.type('exit 7\r');
+    expect(await terminal.result).toEqual({ kind: 'ended', exit: { kind: 'code', code: 7 } });
+    await pod.end();
+  });
+
+  it('ends a terminal with all that was started on it, when its caller gives up and at its deadline', async () => {
+    const pod = await started();
+    const script = (mark: string) => ['sh', '-c', `(trap "" HUP; sleep ${mark}; true) & echo begun; sleep ${mark}`];
+    const caller = new AbortController();
+    const given = pod.terminal(script('86307'), {}, caller.signal);
+    await given.shows('begun');
+    await until('it runs', () => runsOn(pod, '86307'));
+    caller.abort(new Error('given up'));
+    await expect(given.result).rejects.toThrow('given up');
+    expect(await runsOn(pod, '86307')).toBe(false);
+    const late = pod.terminal(script('86308'), { deadlineMs: 3_000 });
+    expect(await late.result).toEqual({ kind: 'stopped', reason: 'deadline' });
+    expect(await runsOn(pod, '86308')).toBe(false);
+    await pod.end();
+  });
+
+  it('lets the command on a terminal wait while what it shows is not taken', async () => {
+    const pod = await started();
+    const going = Promise.withResolvers<undefined>();
+    const first = Promise.withResolvers<undefined>();
+    const written = `/tmp/${randomUUID()}`;
+    let bytes = 0;
+    const output = async (piece: Uint8Array): Promise<void> => {
+      bytes += piece.length;
+      first.resolve(undefined);
+      await going.promise;
+    };
+    const terminal = pod.terminal(['sh', '-c', `head -c 20000000 /dev/zero; echo >${written}`], { output });
+    await first.promise;
+    for (let times = 0; times < 3; times++) {
+      expect(await pod.exec(['test', '-e', written])).toMatchObject({ exit: { kind: 'code', code: 1 } });
+    }
+    going.resolve(undefined);
+    expect(await terminal.result).toEqual({ kind: 'ended', exit: { kind: 'code', code: 0 } });
+    expect(bytes).toBe(20_000_000);
+    await pod.exec(['rm', written]);
+    await pod.end();
+  });
+
+  it('says of a terminal whose pod is stopped that it was the pod', async () => {
+    const pod = await started();
+    const terminal = pod.terminal(['sh', '-c', 'echo begun; sleep 86309']);
+    await terminal.shows('begun');
+    await pod.end();
+    expect(await terminal.result).toEqual({ kind: 'stopped', reason: 'pod' });
+    const another = pod.terminal(['sh']);
+    expect(await another.result).toEqual({ kind: 'refused', reason: 'The pod is not running.' });
+    expect(await pod.terminal(['sh'], { rows: 0 }).result).toMatchObject({ kind: 'refused' });
+    expect(await pod.terminal(['sh'], { term: 'a b' }).result).toMatchObject({ kind: 'refused' });
+  });
+
+  it('opens only so many terminals in a pod at a time', async () => {
+    const pod = await started();
+    const caller = new AbortController();
+    const open = Array.from({ length: TERMINALS_PER_POD_MAX }, () => pod.terminal(['cat'], {}, caller.signal));
+    expect(await pod.terminal(['true']).result).toMatchObject({ kind: 'busy' });
+    caller.abort(new Error('given up'));
+    const ended = await Promise.allSettled(open.map(({ result }) => result));
+    expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
+    await pod.end();
+  });
+
   it('runs nothing in a pod of another uid, in one that is not there, and in one that has ended', async () => {
     const { orchestrator } = harness();
     const pod = await started();
@@ -289,10 +386,11 @@ function counted(size: number) {
   return { pieces: pieces(), takenBytes: () => taken, isGivenUp: () => isGivenUp };
 }
 
+/** Does a `sleep` of so many seconds run in it? */
 async function runsOn(pod: Pod, seconds: string): Promise<boolean> {
-  const ps = 'for p in /proc/[0-9]*/cmdline; do tr "\\0" " " <"$p" 2>/dev/null; echo; done; true';
-  const { stdout } = await pod.exec(['sh', '-c', ps]);
-  return stdout.split('\n').some((line) => line.startsWith(`sleep ${seconds}`));
+  const words = 'cat /proc/[0-9]*/cmdline 2>/dev/null | tr "\\0" "\\n"';
+  const { stdout } = await pod.exec(['sh', '-c', words], { outputMaxBytes: EXEC_OUTPUT_MAX_BYTES });
+  return stdout.includes(`sleep\n${seconds}\n`);
 }
 
 async function* piecesOf(pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
@@ -306,7 +404,61 @@ interface Pod {
     change?: Partial<ExecOptions>,
     signal?: AbortSignal,
   ) => Promise<ReturnType<typeof textsOf>>;
+  readonly terminal: (
+    command: readonly string[],
+    change?: Partial<TerminalOptions>,
+    signal?: AbortSignal,
+  ) => OpenedTerminal;
   readonly end: () => Promise<void>;
+}
+
+interface OpenedTerminal {
+  readonly result: Promise<TerminalResult>;
+  readonly text: () => string;
+  readonly shows: (text: string) => Promise<void>;
+  readonly type: (text: string) => void;
+  readonly resize: (size: TerminalSize) => void;
+}
+
+function openTerminal(
+  { shell }: Orchestrator,
+  ref: WorkloadSpec,
+  command: readonly string[],
+  change: Partial<TerminalOptions>,
+  signal: AbortSignal,
+): OpenedTerminal {
+  const typed: TerminalInput[] = [];
+  let wake: () => void = () => undefined;
+  const type = (input: TerminalInput): void => {
+    typed.push(input);
+    wake();
+  };
+  const input = async function* (): AsyncGenerator<TerminalInput> {
+    for (;;) {
+      const next = typed.shift();
+      if (next !== undefined) yield next;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  };
+  let text = '';
+  const output = async (bytes: Uint8Array): Promise<void> => {
+    text += Buffer.from(bytes).toString();
+  };
+  const result = shell.terminal(
+    ref,
+    { command, input: input(), output, columns: 80, rows: 24, term: 'xterm-256color', deadlineMs: 60_000, ...change },
+    signal,
+  );
+  result.catch(() => undefined);
+  return {
+    result,
+    text: () => text,
+    shows: async (part) => {
+      await until(`the terminal shows ${part}`, () => text.includes(part));
+    },
+    type: (keys) => type({ kind: 'bytes', bytes: Buffer.from(keys) }),
+    resize: (size) => type({ kind: 'size', ...size }),
+  };
 }
 
 function textsOf(result: ExecResult) {

@@ -7,6 +7,7 @@ import type { Vault } from '../../../core/vault.ts';
 import type { Listener } from '../../http/client-address.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { SessionReader } from '../../http/session-reader.ts';
+import { offeredProtocols } from '../../http/upgrade.ts';
 
 const LIFETIME_MS = 12 * 3_600_000;
 const KEY_BYTES = 24;
@@ -14,6 +15,8 @@ const KEY_BYTES = 24;
 const COOKIE_MAX_LENGTH = 3_900;
 const VAULT_CONTEXT = 'console-session';
 export const SESSION_HEADER = 'x-podgate-session';
+/** In place of that header among the subprotocols of a WebSocket, for which a page can set no header. */
+export const SESSION_PROTOCOL = 'podgate.session.';
 
 export interface Session {
   readonly setCookie: string;
@@ -60,7 +63,8 @@ export class Sessions implements SessionReader {
   }
 
   tokenOf(headers: IncomingHttpHeaders, listener: Listener): string | undefined {
-    const key = headers[SESSION_HEADER];
+    const protocol = offeredProtocols(headers).find((each) => each.startsWith(SESSION_PROTOCOL));
+    const key = headers[SESSION_HEADER] ?? protocol?.slice(SESSION_PROTOCOL.length);
     if (key === undefined) return undefined;
     requireSameOrigin(headers, listener);
     const sealed = this.#sealedOf(cookieValue(headers.cookie ?? '', cookieName(listener)));

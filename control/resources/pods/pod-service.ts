@@ -9,8 +9,9 @@ import { type ChangedPod, podObjects } from './pod-objects.ts';
 import { createPod } from './create-pod.ts';
 import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from '../../objects/keyed-mutex.ts';
-import { createExecPlaces } from './exec/exec-places.ts';
+import { createExecPlaces, createTerminalPlaces } from './exec/exec-places.ts';
 import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-commands.ts';
+import { openTerminal, type OpenedTerminal } from './exec/run-terminal.ts';
 import { createPodFiles, type PodFiles } from './files/pod-files.ts';
 import { FollowedLogs, type FollowRequest } from './logs/followed-logs.ts';
 import { noteSaved, readDefinition } from './pod-definition.ts';
@@ -65,6 +66,7 @@ export interface PodService {
   definition(caller: Caller, podId: string): Promise<Readonly<Record<string, unknown>>>;
   noteSaved(caller: Caller, podId: string, reference: string): Promise<void>;
   runCommands(caller: Caller, request: CommandsRequest): Promise<RunCommands>;
+  openTerminal(caller: Caller, podId: string): Promise<OpenedTerminal>;
   readonly files: PodFiles;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
@@ -86,6 +88,7 @@ export interface PodService {
 export function createPodService(parts: PodParts): PodService {
   const mutex = new KeyedMutex();
   const execPlaces = createExecPlaces();
+  const terminalPlaces = createTerminalPlaces();
   const followed = new FollowedLogs(parts);
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
@@ -108,6 +111,7 @@ export function createPodService(parts: PodParts): PodService {
     noteSaved: (caller, podId, reference) => noteSaved(parts, caller, podId, reference),
     connections: (caller, podId) => readConnections(parts, caller, podId),
     runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
+    openTerminal: (caller, podId) => openTerminal(parts, terminalPlaces, caller, podId),
     files: createPodFiles(parts, execPlaces),
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),

@@ -1,31 +1,63 @@
-import { EXEC_PER_POD_MAX, EXEC_TOTAL_MAX, type Shell } from '../../../core/shell.ts';
-import { refuseCommand } from './refuse-command.ts';
+import {
+  EXEC_PER_POD_MAX,
+  EXEC_TOTAL_MAX,
+  type Shell,
+  TERMINALS_PER_POD_MAX,
+  TERMINALS_TOTAL_MAX,
+} from '../../../core/shell.ts';
+import { refuseCommand, refuseTerminal } from './refuse-command.ts';
 
 /** Refuses what can run in no pod, and bounds how many commands run at a time. */
-export function limitShell(exec: Shell['exec']): Shell {
-  const running = new Map<string, number>();
-  let total = 0;
+export function limitShell(shell: Shell): Shell {
+  const commands = new Running('commands are running', EXEC_PER_POD_MAX, EXEC_TOTAL_MAX);
+  const terminals = new Running('terminals are open', TERMINALS_PER_POD_MAX, TERMINALS_TOTAL_MAX);
   return {
     exec: async (ref, options, signal) => {
       const refusal = refuseCommand(options);
       if (refusal !== null) return { kind: 'refused', reason: refusal };
-      const inPod = running.get(ref.uid) ?? 0;
-      if (inPod >= EXEC_PER_POD_MAX) return { kind: 'busy', reason: busy('in this pod', EXEC_PER_POD_MAX) };
-      if (total >= EXEC_TOTAL_MAX) return { kind: 'busy', reason: busy('in all pods', EXEC_TOTAL_MAX) };
-      running.set(ref.uid, inPod + 1);
-      total += 1;
-      try {
-        return await exec(ref, options, signal);
-      } finally {
-        total -= 1;
-        const left = (running.get(ref.uid) ?? 1) - 1;
-        if (left === 0) running.delete(ref.uid);
-        else running.set(ref.uid, left);
-      }
+      return await commands.within(ref.uid, () => shell.exec(ref, options, signal));
+    },
+    terminal: async (ref, options, signal) => {
+      const refusal = refuseTerminal(options);
+      if (refusal !== null) return { kind: 'refused', reason: refusal };
+      return await terminals.within(ref.uid, () => shell.terminal(ref, options, signal));
     },
   };
 }
 
-function busy(where: string, most: number): string {
-  return `${most} commands are running ${where}, the most at a time: try again when one has ended.`;
+class Running {
+  readonly #what: string;
+  readonly #perPod: number;
+  readonly #inAll: number;
+  readonly #byUid = new Map<string, number>();
+  #total = 0;
+
+  constructor(what: string, perPod: number, inAll: number) {
+    this.#what = what;
+    this.#perPod = perPod;
+    this.#inAll = inAll;
+  }
+
+  async within<T>(uid: string, run: () => Promise<T>): Promise<T | { readonly kind: 'busy'; readonly reason: string }> {
+    const inPod = this.#byUid.get(uid) ?? 0;
+    if (inPod >= this.#perPod) return this.#busy('in this pod', this.#perPod);
+    if (this.#total >= this.#inAll) return this.#busy('in all pods', this.#inAll);
+    this.#byUid.set(uid, inPod + 1);
+    this.#total += 1;
+    try {
+      return await run();
+    } finally {
+      this.#total -= 1;
+      const left = (this.#byUid.get(uid) ?? 1) - 1;
+      if (left === 0) this.#byUid.delete(uid);
+      else this.#byUid.set(uid, left);
+    }
+  }
+
+  #busy(where: string, most: number): { readonly kind: 'busy'; readonly reason: string } {
+    return {
+      kind: 'busy',
+      reason: `${most} ${this.#what} ${where}, the most at a time: try again when one has ended.`,
+    };
+  }
 }

@@ -18,7 +18,7 @@ import { CONTAINER } from './manifests/pod.ts';
 import { collectionPath, type PodView } from './objects.ts';
 
 /** Nothing more can come after the status. */
-const DRAIN_MS = 500;
+export const DRAIN_MS = 500;
 /** The container runtime waits for whatever holds the command's outputs open: a daemon may do so until the pod stops. */
 const STATUS_MS = 2_000;
 const NO_SHELL = 'The image of this pod has no /bin/sh, which takes commands into it.';
@@ -31,7 +31,7 @@ export interface ExecParts {
   readonly namespace: string;
 }
 
-type Channels = Extract<OpenedChannels, { kind: 'open' }>;
+export type Channels = Extract<OpenedChannels, { kind: 'open' }>;
 
 /** Runs a command in the container of a pod: see `Shell`. Whatever ends the connection ends the command (exec-script.ts). */
 export async function execInPod(
@@ -110,15 +110,15 @@ async function settled(promises: readonly Promise<unknown>[], withinMs: number):
   over.abort();
 }
 
-function pause(channels: OpenedChannels | null): void {
+export function pause(channels: OpenedChannels | null): void {
   if (channels?.kind === 'open') channels.pause();
 }
 
-function resume(channels: OpenedChannels | null): void {
+export function resume(channels: OpenedChannels | null): void {
   if (channels?.kind === 'open') channels.resume();
 }
 
-function isRunning(pod: PodView): boolean {
+export function isRunning(pod: PodView): boolean {
   return pod.phase === 'Running' && !pod.isDeleting && pod.container?.state.kind === 'running';
 }
 
@@ -133,14 +133,17 @@ function execQuery(command: readonly string[]): readonly (readonly [string, stri
   ];
 }
 
-function refusedBy(path: string, { status, text }: Extract<OpenedChannels, { kind: 'refused' }>): ExecResult {
+export function refusedBy(
+  path: string,
+  { status, text }: Extract<OpenedChannels, { kind: 'refused' }>,
+): Extract<ExecResult, { kind: 'refused' }> {
   if (status === 404) return { kind: 'refused', reason: NOT_RUNNING };
   if (status === 403) return { kind: 'refused', reason: FORBIDDEN };
   throw new PodgateError('orchestrator.unavailable', { detail: `${path}: the API server answers ${status}: ${text}` });
 }
 
 /** Rejects when the connection ends, or the signal aborts, before the kubelet has told how the command ended. */
-function statusOf(status: Promise<Buffer>, { closed }: Channels, signal: AbortSignal): Promise<Buffer> {
+export function statusOf(status: Promise<Buffer>, { closed }: Channels, signal: AbortSignal): Promise<Buffer> {
   const lost = closed.then((why): never => {
     throw new PodgateError('orchestrator.unavailable', { detail: `the connection to a command was lost: ${why}` });
   });
@@ -153,7 +156,7 @@ function statusOf(status: Promise<Buffer>, { closed }: Channels, signal: AbortSi
 }
 
 /** Of the Status object that a kubelet sends at the end. */
-function resultOf(
+export function resultOf(
   status: Buffer,
 ): { readonly kind: 'ended'; readonly exit: ExecExit } | Extract<ExecResult, { kind: 'refused' }> {
   const parsed = parseJson(status.toString('utf8'));

@@ -22,6 +22,7 @@ import { execInPod } from './exec-in-pod.ts';
 import { ClaimFiles } from './files/claim-files.ts';
 import { FilesClaims } from './files/claims.ts';
 import { FileServers } from './files/file-servers.ts';
+import { terminalInPod } from './terminal-in-pod.ts';
 import { makeWorkload } from './make-workload.ts';
 import { watchObjects } from './object-watch.ts';
 import {
@@ -289,7 +290,11 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     await Promise.all([pods.run(signal), services.run(signal), servers.run(signal)]);
   }
 
-  const shell = limitShell((ref, how, signal) => execInPod({ api, objects, namespace }, ref, how, signal));
+  const execParts = { api, objects, namespace };
+  const shell = limitShell({
+    exec: (ref, how, signal) => execInPod(execParts, ref, how, signal),
+    terminal: (ref, how, signal) => terminalInPod(execParts, ref, how, signal),
+  });
   return {
     ensure,
     remove,

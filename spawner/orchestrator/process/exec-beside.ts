@@ -8,6 +8,7 @@ import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { ExecExit, ExecOptions, ExecOutput, ExecResult } from '../../../core/shell.ts';
 import { BoundedOutput } from '../exec/bounded-output.ts';
 import { ExecDialogue } from '../exec/exec-dialogue.ts';
+import { EXEC_SCRIPT } from '../exec/exec-script.ts';
 import { handOver } from '../exec/hand-over.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
 import { exitOfShellCode } from '../exec/shell-exit.ts';
@@ -21,7 +22,7 @@ import { type NamespaceKind, roomBeside } from './room.ts';
 import { SHIM_PATH } from './shim.ts';
 
 /** What has been printed is read this long after the end of the command: something it has left may keep its output open. */
-const DRAIN_MS = 500;
+export const DRAIN_MS = 500;
 /** $1: files to which a process writes 0 to join a control group. The rest is run. */
 const JOIN = 'for group in $1; do echo 0 >"$group" || exit 125; done; shift; exec "$@"';
 
@@ -33,25 +34,25 @@ export interface ExecPlace extends Pick<ProgramPlace, 'table' | 'walls' | 'osUse
   readonly environment: Readonly<Record<string, string>>;
   /** Of the named volumes that the pod mounts; null: it mounts none. */
   readonly volumeGroups: readonly number[] | null;
+  /** Aborts when the workload is about to end. */
+  readonly ending: AbortSignal;
 }
 
-type ExecChild = ChildProcessByStdio<Writable, Readable, Readable>;
+export type ExecChild = ChildProcessByStdio<Writable, Readable, Readable>;
+
+interface Beside {
+  /** For sh; gets `words`. */
+  readonly script: string;
+  readonly words: readonly string[];
+  /** Descriptor 3. */
+  readonly control: 'pipe' | 'ignore';
+}
 
 /** Runs a command in the room of a program that runs: see `Shell`. */
 export async function execBeside(place: ExecPlace, options: ExecOptions, signal: AbortSignal): Promise<ExecResult> {
-  const kinds = namespacesOf(place.walls);
-  const namespaces =
-    kinds.length === 0 ? { fds: [], close: () => undefined } : await openNamespaces(place.table, place.leader, kinds);
-  if (namespaces === null) return { kind: 'refused', reason: NOT_RUNNING };
-  // Below the workload's own: what ends the workload ends the command.
-  const marker = `${place.marker}/exec-${randomUUID()}`;
-  let child: ExecChild;
-  try {
-    signal.throwIfAborted();
-    child = start(place, { ...options, kinds, fds: namespaces.fds, marker });
-  } finally {
-    namespaces.close();
-  }
+  const begun = await beginBeside(place, { script: EXEC_SCRIPT, words: options.command, control: 'ignore' }, signal);
+  if (begun === null) return { kind: 'refused', reason: NOT_RUNNING };
+  const { child, marker } = begun;
   const stop = armStop(options.deadlineMs, signal);
   const output = new BoundedOutput(options.outputMaxBytes, () => stop.tooMuchOutput());
   const dialogue = new ExecDialogue();
@@ -94,8 +95,28 @@ export async function execBeside(place: ExecPlace, options: ExecOptions, signal:
   }
 }
 
+/** Null: the program does not run any more. `marker` is carried by the child and by all that it starts. */
+export async function beginBeside(
+  place: ExecPlace,
+  beside: Beside,
+  signal: AbortSignal,
+): Promise<{ readonly child: ExecChild; readonly marker: string } | null> {
+  const kinds = namespacesOf(place.walls);
+  const namespaces =
+    kinds.length === 0 ? { fds: [], close: () => undefined } : await openNamespaces(place.table, place.leader, kinds);
+  if (namespaces === null) return null;
+  // Below the workload's own: what ends the workload ends the command.
+  const marker = `${place.marker}/exec-${randomUUID()}`;
+  try {
+    signal.throwIfAborted();
+    return { child: start(place, { ...beside, kinds, fds: namespaces.fds, marker }), marker };
+  } finally {
+    namespaces.close();
+  }
+}
+
 /** Resolves when there is room for more; rejects once it has been closed. */
-async function written(stream: Writable, bytes: Uint8Array): Promise<void> {
+export async function written(stream: Writable, bytes: Uint8Array): Promise<void> {
   if (stream.destroyed) throw new Error('closed');
   if (stream.write(bytes)) return;
   const over = new AbortController();
@@ -108,7 +129,7 @@ async function written(stream: Writable, bytes: Uint8Array): Promise<void> {
 }
 
 /** When the signal aborts before: as it ends then. */
-async function exitOf(child: ExecChild, signal: AbortSignal): Promise<ExecExit> {
+export async function exitOf(child: ExecChild, signal: AbortSignal): Promise<ExecExit> {
   try {
     const [code, killedBy] = (await once(child, 'exit', { signal })) as [number | null, NodeJS.Signals | null];
     return killedBy === null ? exitOfShellCode(code ?? 0) : { kind: 'signal', signal: killedBy };
@@ -120,8 +141,7 @@ async function exitOf(child: ExecChild, signal: AbortSignal): Promise<ExecExit> 
 
 function start(
   place: ExecPlace,
-  exec: {
-    readonly command: readonly string[];
+  exec: Beside & {
     readonly kinds: readonly NamespaceKind[];
     readonly fds: readonly number[];
     readonly marker: string;
@@ -130,7 +150,8 @@ function start(
   const { walls, osUser, cwd, groups } = place;
   const marker = { [MARKER_VARIABLE]: exec.marker };
   const { command, shimUser } = roomBeside(walls, osUser, exec.kinds, {
-    command: exec.command,
+    script: exec.script,
+    words: exec.words,
     cwd,
     groups: place.volumeGroups,
   });
@@ -141,7 +162,7 @@ function start(
       cwd: '/',
       env: { PATH: SHIM_PATH, ...marker },
       detached: true,
-      stdio: ['pipe', 'pipe', 'pipe', 'ignore', environmentFd, ...exec.fds],
+      stdio: ['pipe', 'pipe', 'pipe', exec.control, environmentFd, ...exec.fds],
       ...(shimUser ?? {}),
     }) as ExecChild;
   } finally {
@@ -150,7 +171,7 @@ function start(
 }
 
 /** The command and all that it has started and that still carries its marker. */
-async function endAll({ table }: ExecPlace, markerPrefix: string, child: ExecChild): Promise<void> {
+export async function endAll({ table }: ExecPlace, markerPrefix: string, child: ExecChild): Promise<void> {
   const leader = child.pid === undefined ? null : await table.read(child.pid);
   child.stdin.destroy();
   const belonging = { markerPrefix, osUid: null, leader, known: new Map<number, string>(), recognises: null };

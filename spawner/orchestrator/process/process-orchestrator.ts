@@ -17,13 +17,14 @@ import type {
   WorkloadObservation,
   WorkloadSpec,
 } from '../../../core/workloads.ts';
-import type { ExecOptions, ExecResult } from '../../../core/shell.ts';
+import type { ExecOptions, ExecResult, TerminalOptions, TerminalResult } from '../../../core/shell.ts';
 import { limitShell } from '../exec/limited-shell.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
 import { createBootClock } from './boot-clock.ts';
 import { openCgroups } from './cgroups.ts';
 import { DiskWatch } from './disk-watch.ts';
 import { execBeside } from './exec-beside.ts';
+import { terminalBeside } from './terminal-beside.ts';
 import { lookAtLeftBehind } from './first-look.ts';
 import { measureDisk } from './measure-disk.ts';
 import { planMounts } from './mount-plan.ts';
@@ -398,6 +399,12 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return place === null ? { kind: 'refused', reason: NOT_RUNNING } : execBeside(place, how, signal);
   }
 
+  async function terminal(ref: WorkloadRef, how: TerminalOptions, signal: AbortSignal): Promise<TerminalResult> {
+    await ready(signal);
+    const place = await guarded(async () => (await byUid.get(ref.uid)?.execPlace()) ?? null);
+    return place === null ? { kind: 'refused', reason: NOT_RUNNING } : terminalBeside(place, how, signal);
+  }
+
   async function run(signal: AbortSignal): Promise<void> {
     life = signal;
     looking = look(signal);
@@ -486,7 +493,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     watch,
     logs,
     output: { after },
-    shell: limitShell(exec),
+    shell: limitShell({ exec, terminal }),
     run,
     stopAll,
   };

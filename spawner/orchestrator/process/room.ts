@@ -1,4 +1,3 @@
-import { EXEC_SCRIPT } from '../exec/exec-script.ts';
 import { PROCESSES_MAX } from './cgroups.ts';
 import { mountingCommand, type PodMounts } from './mount-script.ts';
 import type { OsUser } from './os-users.ts';
@@ -15,12 +14,12 @@ shift
 exec 4>&-
 `;
 const LAUNCH = `${PREPARE}exec "$@"`;
-/** The same for a command beside the program. $1: its working directory. It inherits no namespaces. */
+/** The same for a script beside the program. $1: its working directory. It inherits no namespaces. */
 const LAUNCH_BESIDE = `${PREPARE}unset OLDPWD
 exec 5>&- 6>&- 7>&- 8>&- 9>&-
 cd "$1" || exit 126
 shift
-${EXEC_SCRIPT}`;
+`;
 /**
  * The program as a child of process 1 of a pid namespace: that process would ignore signals, and has to reap what others
  * leave. Its traps keep it alive until the program has ended (traps are reset in children).
@@ -146,7 +145,7 @@ export function roomFor(
 export const NAMESPACE_FD = 5;
 
 /**
- * Puts a command into the room of a program that runs: its namespaces (those of `pod-namespaces.ts`, in that order, from
+ * Puts a script into the room of a program that runs: its namespaces (those of `pod-namespaces.ts`, in that order, from
  * descriptor 5 on), user and limits. A session of its own keeps its signals from what is outside.
  */
 export function roomBeside(
@@ -154,11 +153,14 @@ export function roomBeside(
   osUser: OsUser | null,
   namespaces: readonly NamespaceKind[],
   {
-    command,
+    script,
+    words,
     cwd,
     groups,
   }: {
-    readonly command: readonly string[];
+    /** For sh, with its arguments. */
+    readonly script: string;
+    readonly words: readonly string[];
     readonly cwd: string;
     /** Of the volumes that the pod mounts; null: it mounts none. */
     readonly groups: readonly number[] | null;
@@ -171,7 +173,7 @@ export function roomBeside(
       ...(enter.length === 0 ? [] : ['nsenter', ...enter, '--preserve-credentials', '--', 'setsid']),
       ...(hasSetpriv ? ['setpriv', ...privileges(osUser, hasUserNamespaces, groups ?? []), '--'] : []),
       ...sharing(groups !== null),
-      ...['/bin/sh', '-c', LAUNCH_BESIDE, 'podgate-exec', processesOf(osUser), cwd, ...command],
+      ...['/bin/sh', '-c', LAUNCH_BESIDE + script, 'podgate-exec', processesOf(osUser), cwd, ...words],
     ],
     shimUser: hasSetpriv ? null : osUser,
   };

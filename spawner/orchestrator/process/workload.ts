@@ -487,6 +487,7 @@ export class Workload implements DiskUser {
       cwd: this.home,
       environment: this.#programEnvironment(await this.#context()),
       volumeGroups: this.#mounts.length === 0 ? null : await this.#groupsOfVolumes(),
+      ending: this.#ending.signal,
     };
   }
 

@@ -39,6 +39,7 @@ beforeAll(async () => {
   running = runProcessOrchestrator(processOptions(root));
   const { orchestrator } = running;
   const shell: Shell = {
+    ...orchestrator.shell,
     exec: async (ref, options, signal) => {
       const result = await orchestrator.shell.exec(ref, options, signal);
       if (options.command.includes(BREAKS)) throw new PodgateError('orchestrator.unavailable');

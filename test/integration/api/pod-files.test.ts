@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import type { Shell } from '../../../core/shell.ts';
+import { noShell } from '../../support/no-shell.ts';
 import { until } from '../../support/until.ts';
 import { becomes, ensured } from '../../contract/orchestrator-harness.ts';
 import { processOptions, runProcessOrchestrator, scriptPod, SERVE, temporaryRoot } from '../spawner/process-harness.ts';
@@ -254,6 +255,7 @@ test('needs ADMIN, and is in action_logs', async () => {
 test('a pod whose programs lie ends nothing but the call, and takes no memory', async () => {
   let taken = 0;
   const shell: Shell = {
+    ...noShell,
     exec: async (_ref, { output, command }) => {
       const [isList, mark = ''] = [command[2]?.includes('%Y %n') === true, command.at(-1)];
       if (!isList) {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Program } from '../../support/program.ts';
@@ -14,6 +14,7 @@ const PODGATE = join(ROOT, 'podgate');
 const ON_A_TERMINAL = 'import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)';
 /** What Node looks at for colors. The checks run with NO_COLOR and often with CI, so a person's terminal has neither. */
 const COLOR_VARIABLES = ['CI', 'NO_COLOR', 'FORCE_COLOR', 'NODE_DISABLE_COLORS', 'COLORTERM', 'TMUX', 'TERM_PROGRAM'];
+const TYPE_ON_TERMINAL = join(import.meta.dirname, 'type-on-terminal.py');
 const ANSI_COLOR = '\u001b[3';
 
 const directory = mkdtempSync(join(tmpdir(), 'podgate-cli-'));
@@ -137,6 +138,42 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['list', '--quiet'])).stdout).toContain('ticker');
     expect((await onTerminal(['delete', 'ticker'], local, 'y')).stdout).toContain('ticker is being deleted');
     expect((await podgate(['list', '--quiet'])).stdout).toBe('mypg\n');
+  });
+
+  it('opens a terminal in a pod with exec -it, of the size of this one, and restores this one at any end', async () => {
+    const type = async (steps: readonly object[], args: readonly string[]) => {
+      const driven = await run('python3', [TYPE_ON_TERMINAL, JSON.stringify(steps), PODGATE, ...args], {
+        env: local,
+        cwd: directory,
+      });
+      expect(driven).toMatchObject({ code: 0, stderr: '' });
+      return JSON.parse(driven.stdout) as { code: number; shown: string; wasRaw: boolean; isRestored: boolean };
+    };
+    const exec = ['exec', '-it', 'mypg', '--', 'sh', '-c', 'echo be""gun; exec sh'];
+    const ended = await type(
+      [
+        ...[{ wait: 'begun' }, { type: 'stty size\r' }, { wait: '24 80' }],
+        ...[{ size: [50, 132] }, { type: 'sleep 1; stty size\r' }, { wait: '50 132' }, { type: 'exit 7\r' }],
+      ],
+      exec,
+    );
+    expect(ended).toMatchObject({ code: 7, wasRaw: true, isRestored: true });
+    expect(ended.shown).toContain('50 132');
+    // Ctrl-C is for what runs there.
+    const interrupted = await type(
+      [{ wait: 'begun' }, { type: 'sleep 86501\r' }, { type: '\x03' }, { type: 'exit 8\r' }],
+      exec,
+    );
+    expect(interrupted).toMatchObject({ code: 8, isRestored: true });
+    const killed = await type([{ wait: 'begun' }, { signal: constants.signals.SIGTERM }], exec);
+    expect(killed).toMatchObject({ code: 128 + constants.signals.SIGTERM, wasRaw: true, isRestored: true });
+    const absent = await type([], ['exec', '-it', 'nopod', '--', 'sh']);
+    expect(absent).toMatchObject({ code: 1, wasRaw: false, isRestored: true });
+    expect(absent.shown).toContain('nopod');
+    expect(await podgate(['exec', '-t', 'mypg', '--', 'sh'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('must be a terminal') as string,
+    });
   });
 
   it('runs commands in a pod with their exit code, and copies files to it and back', async () => {

@@ -62,7 +62,7 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
   const unused = (): never => {
     throw new Error('not asked for here');
   };
-  const orchestrator = { logs: unused, shell: { exec: unused }, output: { after: unused } };
+  const orchestrator = { logs: unused, shell: { exec: unused, terminal: unused }, output: { after: unused } };
   return createPodService({
     store,
     logs,

@@ -1,4 +1,4 @@
-import { EXEC_TOTAL_MAX } from '../../../../core/shell.ts';
+import { EXEC_TOTAL_MAX, TERMINALS_TOTAL_MAX } from '../../../../core/shell.ts';
 import { type PlaceLimits, Places } from '../../../http/limits/places.ts';
 
 /** In all, as many as the orchestrator runs at a time: nobody can take them all. */
@@ -11,5 +11,15 @@ export function createExecPlaces(): Places {
     what: 'commands or transfers running in pods',
     remedy: 'Wait until one of them ends.',
     full: 'Too many commands are running in pods.',
+  });
+}
+
+/** The terminals that users have open through this replica. */
+export function createTerminalPlaces(): Places {
+  return new Places({
+    limits: { all: TERMINALS_TOTAL_MAX, perTenant: 24, perUser: 6 },
+    what: 'terminals open',
+    remedy: 'Close one of them.',
+    full: 'Too many terminals are open.',
   });
 }

@@ -125,12 +125,12 @@ function outcomeOf(
 }
 
 /** POSIX 2.8.2. */
-function shellCodeOf(exit: ExecExit): number {
+export function shellCodeOf(exit: ExecExit): number {
   if (exit.kind === 'code') return exit.code;
   return 128 + (Object.entries(constants.signals).find(([name]) => name === exit.signal)?.[1] ?? 0);
 }
 
-function programsOf(commands: readonly (readonly string[])[]): string {
+export function programsOf(commands: readonly (readonly string[])[]): string {
   const names = commands.slice(0, PROGRAMS_NAMED).map(([program = '']) => program.slice(0, PROGRAM_NAMED_LENGTH));
   const more = commands.length - names.length;
   const count = commands.length === 1 ? 'a command' : `${commands.length} commands`;

@@ -13,7 +13,7 @@ const MESSAGE_MAX_BYTES = 1024 * 1024;
 const REFUSAL_MAX_BYTES = 16 * 1024;
 
 /** Numbers of the channels of exec. */
-export const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3 } as const;
+export const CHANNEL = { stdin: 0, stdout: 1, stderr: 2, status: 3, resize: 4 } as const;
 
 export type OpenedChannels =
   | {

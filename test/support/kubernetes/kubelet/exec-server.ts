@@ -1,11 +1,15 @@
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { constants } from 'node:os';
+import { constants, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { shellWord } from '../../../../core/shell-word.ts';
 import type { RunningContainer } from './image.ts';
 
 const PROTOCOL = 'v4.channel.k8s.io';
-const [STDIN, STDOUT, STDERR, STATUS] = [0, 1, 2, 3];
+const [STDIN, STDOUT, STDERR, STATUS, RESIZE] = [0, 1, 2, 3, 4];
 
 /**
  * `/exec/NAMESPACE/POD/CONTAINER?command=...` of a kubelet over WebSocket, protocol 4. As with a container runtime, a
@@ -26,7 +30,10 @@ export function serveExec(running: (namespace: string, pod: string, container: s
         socket.end('HTTP/1.1 404 Not Found\r\ncontent-length: 19\r\n\r\ncontainer not found');
         return;
       }
-      sockets.handleUpgrade(request, socket, head, (client) => run(client, target, url.searchParams.getAll('command')));
+      sockets.handleUpgrade(request, socket, head, (client) => {
+        const command = url.searchParams.getAll('command');
+        run(client, target, url.searchParams.get('tty') === '1' ? onTerminal(command) : { command, resize: null });
+      });
     },
     close(): void {
       for (const client of sockets.clients) client.terminate();
@@ -35,7 +42,27 @@ export function serveExec(running: (namespace: string, pod: string, container: s
   };
 }
 
-function run(client: WebSocket, target: RunningContainer, command: readonly string[]): void {
+interface Command {
+  readonly command: readonly string[];
+  /** Of a command on a terminal. */
+  readonly resize: ((size: { readonly Width: number; readonly Height: number }) => void) | null;
+}
+
+/** script(1) makes the terminal. It is known by its path, which the command writes down first. */
+function onTerminal(command: readonly string[]): Command {
+  const file = join(tmpdir(), `podgate-tty-${randomUUID()}`);
+  const line = `tty >${file}; stty sane; exec ${command.map(shellWord).join(' ')}`;
+  const sized = (size: { readonly Width: number; readonly Height: number }): void => {
+    const args = ['-c', `stty -F "$(cat ${file})" rows "$1" cols "$2"`, 'sh', String(size.Height), String(size.Width)];
+    // It may not have begun yet.
+    execFile('/bin/sh', args, (error) => {
+      if (error !== null) setTimeout(() => sized(size), 50).unref();
+    });
+  };
+  return { command: ['env', 'SHELL=/bin/sh', 'script', '-q', '-e', '-f', '-c', line, '/dev/null'], resize: sized };
+}
+
+function run(client: WebSocket, target: RunningContainer, { command, resize }: Command): void {
   const send = (channel: number, bytes: Buffer): void => client.send(Buffer.concat([Buffer.from([channel]), bytes]));
   const finish = (status: object): void => {
     send(STATUS, Buffer.from(JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, ...status })));
@@ -46,15 +73,22 @@ function run(client: WebSocket, target: RunningContainer, command: readonly stri
     finish({ status: 'Failure', reason: 'InternalError', message: 'container not found' });
     return;
   }
+  // Like a container's other processes, which end with its first one.
+  void target.ended.then(() => child.kill('SIGKILL'));
   child.stdin.on('error', () => undefined);
   child.stdout.on('data', (bytes: Buffer) => send(STDOUT, bytes));
   child.stderr.on('data', (bytes: Buffer) => send(STDERR, bytes));
   // As kubelets do, to tell that the connection is made.
   send(STDOUT, Buffer.alloc(0));
   client.on('message', (data) => {
-    if (Buffer.isBuffer(data) && data.readUInt8(0) === STDIN) child.stdin.write(data.subarray(1));
+    if (!Buffer.isBuffer(data)) return;
+    if (data.readUInt8(0) === STDIN) child.stdin.write(data.subarray(1));
+    else if (data.readUInt8(0) === RESIZE) {
+      resize?.(JSON.parse(data.subarray(1).toString()) as { Width: number; Height: number });
+    }
   });
-  client.on('close', () => child.stdin.end());
+  // A terminal learns nothing of it.
+  if (resize === null) client.on('close', () => child.stdin.end());
   client.on('error', () => undefined);
   child.on('error', (error) => finish({ status: 'Failure', reason: 'InternalError', message: error.message }));
   child.on('close', (code, signal) => {
