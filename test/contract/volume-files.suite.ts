@@ -110,6 +110,10 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       const ref = newRef();
       await write(ref, 'kept', 'kept', 1);
       expect(await codeOf(write(ref, 'kept', Buffer.alloc(MIB), 1))).toBe('api.too-large');
+      async function* endless() {
+        for (;;) yield Buffer.alloc(256 * 1024);
+      }
+      expect(await codeOf(files.write(ref, 'kept', endless(), { sizeLimitMiB: 1 }))).toBe('api.too-large');
       async function* broken() {
         yield Buffer.from('half');
         throw new Error('the client left');

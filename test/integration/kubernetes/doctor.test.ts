@@ -138,6 +138,8 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     expect(about(await examine({ kubeconfig, storageClass: 'none-such' }), 'storage')).toEqual([
       'fail: There is no storage class none-such.',
     ]);
+    const shared = await examine({ kubeconfig, namedVolumes: { storageClass: 'none-such' } });
+    expect(about(shared, 'storage')).toContain('fail: There is no storage class none-such.');
     expect(about(findings, 'nodes')).toEqual([expect.stringMatching(/^ok: 1 with kubelet v1\.\d+/)]);
     await cluster.controlPlane.apply({
       apiVersion: 'storage.k8s.io/v1',

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { V1Pod } from '@kubernetes/client-node';
 import { parseAllDocuments } from 'yaml';
 import type { WorkloadSpec } from '../../../core/workloads.ts';
 import type { PodSpec } from '../../../core/pod.ts';
+import type { MountedFiles } from '../../../core/volume.ts';
 import { standingOf, wantedObjects } from '../../../spawner/orchestrator/kubernetes/make-workload.ts';
 import { nameServerRules } from '../../../spawner/orchestrator/kubernetes/manifests/network-policy.ts';
 import { parseOwned, parsePod } from '../../../spawner/orchestrator/kubernetes/objects.ts';
@@ -484,6 +486,50 @@ describe('what cannot run is refused with a sentence', () => {
     const found = recipeOf(workloadSpec(spec, change), createTemplateCatalog(), kubernetesSettings());
     expect(found).toMatchObject({ kind: 'refused', reason: expect.stringMatching(/^[A-Z"].*\.$/) as unknown });
     if (found.kind === 'refused') expect(found.reason).toContain(said);
+  });
+});
+
+describe('a pod with named volumes', () => {
+  const mounted = (uid: string, mountPath: string, change: Partial<MountedFiles> = {}): MountedFiles => ({
+    ref: { kind: 'volume', uid, tenant: 'dev', id: 'data' },
+    ...{ name: 'data', mountPath, subPath: '', isReadOnly: false, sizeLimitMiB: 5 },
+    ...change,
+  });
+  const podOf = (mounts: readonly MountedFiles[], settings: Partial<KubernetesSettings> = {}) =>
+    one(manifests(image, { mounts }, settings), 'Pod') as unknown as V1Pod;
+
+  it('has each claim once, prepared as a whole, and mounts of what is in it alone', () => {
+    const { spec } = podOf([mounted('a', '/one', { subPath: 'x/y', isReadOnly: true }), mounted('a', '/two')]);
+    const claims = spec?.volumes?.filter(({ persistentVolumeClaim }) => persistentVolumeClaim !== undefined);
+    expect(claims).toEqual([{ name: 'volume-a', persistentVolumeClaim: { claimName: 'volume-test-a' } }]);
+    expect(spec?.containers[0]?.volumeMounts).toEqual(
+      expect.arrayContaining([
+        { name: 'volume-a', mountPath: '/one', subPath: 'data/x/y', readOnly: true },
+        { name: 'volume-a', mountPath: '/two', subPath: 'data' },
+      ]),
+    );
+    const [prepare] = spec?.initContainers ?? [];
+    expect(prepare).toMatchObject({
+      image: 'podgate',
+      volumeMounts: [{ name: 'volume-a', mountPath: '/volumes/a' }],
+      securityContext: { runAsNonRoot: true, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
+    });
+    expect(prepare?.command?.slice(2)).toEqual(['/volumes/a', 'ro', 'x/y', '/volumes/a', 'rw', '']);
+    expect(spec?.securityContext?.fsGroup).toBe(1000);
+  });
+
+  it('comes to the node of others that use the volume, where a node at a time can', () => {
+    const pod = podOf([mounted('a', '/one')]);
+    expect(pod.metadata?.labels).toMatchObject({ 'files.podgate.io/a': 'yes' });
+    expect(pod.spec?.affinity?.podAffinity?.requiredDuringSchedulingIgnoredDuringExecution).toEqual([
+      { labelSelector: { matchLabels: { 'files.podgate.io/a': 'yes' } }, topologyKey: 'kubernetes.io/hostname' },
+    ]);
+    const several = podOf([mounted('a', '/one'), mounted('b', '/two')]);
+    expect(several.spec?.affinity?.podAffinity?.preferredDuringSchedulingIgnoredDuringExecution).toHaveLength(2);
+    const anywhere = podOf([mounted('a', '/one')], {
+      namedVolumes: { storageClass: 'nfs', accessMode: 'ReadWriteMany' },
+    });
+    expect(anywhere.spec?.affinity).toBeUndefined();
   });
 });
 

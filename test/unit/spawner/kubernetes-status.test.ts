@@ -57,6 +57,31 @@ const ended = (exitCode: number, change: object = {}) => ({
 });
 const running = { running: { startedAt: '2026-01-01T00:00:00Z' } };
 
+describe('a Pod with named volumes', () => {
+  const unprepared = (state: object, change: object = {}) => ({
+    ...waiting('PodInitializing'),
+    initContainerStatuses: [{ name: 'volumes', image: 'podgate', restartCount: 1, ready: false, state, ...change }],
+  });
+
+  it('says what cannot be mounted, between two tries as well', () => {
+    const end = ended(1, { message: 'path: there is no "later".' });
+    const message = 'A volume of this pod cannot be mounted: path: there is no "later".';
+    const again = { waiting: { reason: 'CrashLoopBackOff', message: 'back-off' } };
+    expect(statusOf(unprepared(end))).toMatchObject({ phase: 'crashing', message });
+    expect(statusOf(unprepared(again, { lastState: end }))).toMatchObject({ phase: 'crashing', message });
+    expect(statusOf(unprepared(running))).toMatchObject({ phase: 'pending', message: '' });
+    const pull = { waiting: { reason: 'ErrImagePull', message: 'not found' } };
+    expect(statusOf(unprepared(pull)).message).toMatch(/^The node cannot pull the image podgate: it does not exist/);
+  });
+
+  it('says that another pod uses a volume on a node without room', () => {
+    const why = "0/2 nodes are available: 1 Insufficient memory, 1 node(s) didn't match pod affinity rules.";
+    const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: why };
+    const { phase, message } = statusOf({ phase: 'Pending', conditions: [condition] });
+    expect([phase, message]).toEqual(['pending', expect.stringMatching(/^Another pod uses a volume of this pod on a/)]);
+  });
+});
+
 describe('the status of a Pod', () => {
   it.each([
     ['new', { phase: 'Pending' }, 'pending', 'Waiting for a node.'],

@@ -31,6 +31,8 @@ export interface ClusterToExamine {
   readonly podSecurity: 'restricted' | 'baseline';
   /** Null = the cluster's default. */
   readonly storageClass: string | null;
+  /** Of the volumes that users share; its class null = storageClass. */
+  readonly namedVolumes?: { readonly storageClass: string | null };
   /** As of KubernetesSettings. */
   readonly egressExcept: readonly string[];
   readonly nameServers: readonly string[];
@@ -62,7 +64,7 @@ export async function* examineCluster(options: ClusterToExamine, signal: AbortSi
     examinePermissions(api, options.namespace, signal),
     examinePodSecurity(api, options, signal),
     examineNodes(api, { clock: options.clock, serverMinor }, signal),
-    examineStorage(api, options.storageClass, signal),
+    examineStorage(api, options, signal),
     examineNetwork(api, options, signal),
   ];
   for (const part of parts) {
@@ -186,14 +188,23 @@ async function* examineNodes(
   yield* judgeNodeClocks(leases ?? [], clock.now());
 }
 
-async function* examineStorage(api: KubeApi, wanted: string | null, signal: AbortSignal): AsyncGenerator<Finding> {
+async function* examineStorage(
+  api: KubeApi,
+  { storageClass, namedVolumes }: ClusterToExamine,
+  signal: AbortSignal,
+): AsyncGenerator<Finding> {
   const classes = await listed(api, '/apis/storage.k8s.io/v1/storageclasses', signal);
   if (classes === null) {
     yield warn('storage', 'This account cannot list storage classes.', AS_ADMINISTRATOR);
     return;
   }
   const drivers = await listed(api, '/apis/storage.k8s.io/v1/csidrivers', signal);
-  yield* judgeStorage(classes, wanted, drivers === null ? null : drivers.map(nameOf));
+  const names = drivers === null ? null : drivers.map(nameOf);
+  yield* judgeStorage(classes, storageClass, names);
+  const shared = namedVolumes?.storageClass ?? null;
+  if (shared !== null && shared !== storageClass) {
+    yield* judgeStorage(classes, shared, names, 'kubernetes.namedVolumes.storageClass');
+  }
 }
 
 async function* examineNetwork(

@@ -11,6 +11,7 @@ export function judgeStorage(
   classes: readonly JsonRecord[],
   wanted: string | null,
   drivers: readonly string[] | null,
+  setting = 'kubernetes.storageClass',
 ): readonly Finding[] {
   const defaults = classes.filter(isDefault);
   const found = wanted === null ? defaults.toSorted(byAge)[0] : classes.find((item) => nameOf(item) === wanted);
@@ -22,7 +23,7 @@ export function judgeStorage(
             'The cluster has no default storage class: Redis and pods with volumes never start.',
             'Mark one as the default, or set kubernetes.storageClass.',
           )
-        : fail(SUBJECT, `There is no storage class ${wanted}.`, 'Correct kubernetes.storageClass.'),
+        : fail(SUBJECT, `There is no storage class ${wanted}.`, `Correct ${setting}.`),
     ];
   }
   const name = nameOf(found);

@@ -257,10 +257,11 @@ async function upload(session: Session, source: AsyncIterable<Uint8Array>): Prom
       const step = await Promise.race([next, answer.then(() => null)]);
       if (step === null) break;
       if (step.done === true) {
-        await session.say({ kind: 'end' });
+        await isTaken(session.say({ kind: 'end' }));
         break;
       }
-      await session.sendBytes(step.value);
+      // A server that has refused the upload takes no more of it: what it said is the reason.
+      if (!(await isTaken(session.sendBytes(step.value)))) break;
     }
   } catch (error) {
     answer.catch(() => undefined);
@@ -269,6 +270,13 @@ async function upload(session: Session, source: AsyncIterable<Uint8Array>): Prom
     pieces.return(undefined).catch(() => undefined);
   }
   return await answer;
+}
+
+function isTaken(sent: Promise<void>): Promise<boolean> {
+  return sent.then(
+    () => true,
+    () => false,
+  );
 }
 
 function entryOf(entry: JsonRecord): FileEntry {

@@ -15,7 +15,8 @@ import { bridgeCommand, type FileServer, SERVER_CONTAINER, serverManifest, serve
 /** A node has to attach the volume, and the first time to pull the image. Clients of the API wait so long. */
 const START_MS = 50_000;
 const START_POLL_MS = 300;
-const OPEN_TRIES = 3;
+const OPEN_TRIES = 6;
+const OPEN_RETRY_MS = 500;
 /** Of one volume, and of all: each is a connection to the API server and a process in a pod. */
 const SESSIONS_MAX = 12;
 const SESSIONS_TOTAL_MAX = 64;
@@ -112,10 +113,11 @@ export class FileServers {
     const what = `${server.ref.kind} ${server.ref.tenant}/${server.ref.id}`;
     for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
       await this.#started(server, name, signal);
-      const session = await FileSession.open(api, { path, query, what }, signal);
-      if (session !== null) return session;
-      // It has only just ended, it hangs, or it is of another release.
-      await this.#delete(server, name, signal);
+      const opened = await FileSession.open(api, { path, query, what }, signal);
+      if (opened.kind === 'open') return opened.session;
+      if (opened.kind === 'unfit') await this.#delete(server, name, signal);
+      // It has only just ended: its status says so in a moment.
+      await pause(OPEN_RETRY_MS, signal);
     }
     throw unreachable(server, 'Its file server does not respond.');
   }

@@ -24,6 +24,13 @@ export interface Session {
   close(): void;
 }
 
+export type SessionOpened =
+  | { readonly kind: 'open'; readonly session: FileSession }
+  /** The pod or its container is not there (any more). */
+  | { readonly kind: 'none' }
+  /** What runs there speaks another protocol, or takes no connections. */
+  | { readonly kind: 'unfit' };
+
 export class FileSession implements Session {
   readonly #channels: Extract<OpenedChannels, { kind: 'open' }>;
   readonly #frames: AsyncGenerator<Frame>;
@@ -35,12 +42,12 @@ export class FileSession implements Session {
     this.#what = what;
   }
 
-  /** Null: there is no server, it has just ended, or it is one of another release. */
+  /** Throws 'orchestrator.unavailable' when it is not known whether there is a server. */
   static async open(
     api: Pick<KubeApi, 'openChannels'>,
     { path, query, what }: { path: string; query: readonly (readonly [string, string])[]; what: string },
     signal: AbortSignal,
-  ): Promise<FileSession | null> {
+  ): Promise<SessionOpened> {
     let channels: OpenedChannels | null = null;
     const output = new Readable({
       highWaterMark: BUFFER_BYTES,
@@ -59,18 +66,19 @@ export class FileSession implements Session {
     if (channels.kind === 'refused') {
       if (channels.status === 403)
         throw new PodgateError('orchestrator.unavailable', { publicMessages: [FORBIDDEN], detail: channels.text });
-      return null;
+      return { kind: 'none' };
     }
     void channels.closed.then(() => output.push(null));
     const session = new FileSession(channels, output, what);
     try {
       const hello = await session.#within(HELLO_MS);
-      if (hello.kind === 'message' && hello.message['protocol'] === PROTOCOL) return session;
-    } catch {
-      // It is tried again, with a server that has been looked at.
+      if (hello?.kind === 'message' && hello.message['protocol'] === PROTOCOL) return { kind: 'open', session };
+    } catch (error) {
+      session.close();
+      throw error;
     }
     session.close();
-    return null;
+    return { kind: 'unfit' };
   }
 
   async say(message: object): Promise<void> {
@@ -92,6 +100,7 @@ export class FileSession implements Session {
   async next(): Promise<Frame> {
     for (;;) {
       const frame = await this.#within(SILENCE_MS);
+      if (frame === null) throw this.#lost('it has ended');
       if (frame.kind === 'message' && frame.message['kind'] === 'beat') continue;
       if (frame.kind === 'message' && frame.message['kind'] === 'error') throw thrownBy(frame.message);
       return frame;
@@ -108,13 +117,13 @@ export class FileSession implements Session {
     this.#channels.close();
   }
 
-  async #within(ms: number): Promise<Frame> {
+  /** Null: it has ended. */
+  async #within(ms: number): Promise<Frame | null> {
     const silence = Promise.withResolvers<never>();
     const timer = setTimeout(() => silence.reject(this.#lost(`it says nothing for ${ms} ms`)), ms);
     try {
       const next = await Promise.race([this.#frames.next(), silence.promise]);
-      if (next.done === true) throw this.#lost('it has ended');
-      return next.value;
+      return next.done === true ? null : next.value;
     } catch (error) {
       throw error instanceof PodgateError ? error : this.#lost(errorText(error), error);
     } finally {
