@@ -8,7 +8,7 @@ import { prepareNeo4j } from './setup/neo4j.mjs';
 import { preparePgjdbc } from './setup/pgjdbc.mjs';
 import { prepareNeo4jDrivers } from './setup/neo4j-drivers.mjs';
 import { prepareNodeModules } from './setup/node-modules.mjs';
-import { prepareTapipy } from './setup/tapipy.mjs';
+import { prepareTapipy } from './setup/pypi.mjs';
 import { say } from './setup/run-command.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));

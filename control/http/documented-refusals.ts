@@ -24,6 +24,7 @@ export function documentedRefusals(operation: Operation): readonly number[] {
   if (operation.subprotocol !== undefined) add('api.upgrade-required', 'api.conflict');
   if (operation.methods.some((method) => method !== 'get')) add('api.conflict');
   if (operation.headers?.includes('If-Match') === true) add('api.precondition-failed');
+  add(...(operation.alsoRefuses ?? []));
   return [...new Set([...codes].map((code) => HTTP_STATUS[code]))].sort((a, b) => a - b);
 }
 

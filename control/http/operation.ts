@@ -4,6 +4,7 @@ import type { z } from 'zod';
 
 import type { Caller } from '../auth/authenticator.ts';
 import type { Listener } from './client-address.ts';
+import type { ApiErrorCode } from './status-codes.ts';
 import type { ReceivedForm } from './received-form.ts';
 
 /** A request as the operations see it: who asks, and what for. */
@@ -247,6 +248,8 @@ export type Operation = {
   readonly subprotocol?: string;
   /** Schema of the data of each event, where a parameter makes the reply of a 'json' operation a stream of events. */
   readonly mayReplyEvents?: z.ZodType;
+  /** What it may be refused with beyond what follows from its method, path and the rest here. */
+  readonly alsoRefuses?: readonly ApiErrorCode[];
   /** Statuses of replies beside 200, and why; 'any': the caller chooses. */
   readonly otherStatuses?: Readonly<Record<number, string>> | 'any';
   /** Where they differ from DEFAULT_OPERATION_LIMITS. */

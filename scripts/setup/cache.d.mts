@@ -14,4 +14,6 @@ export function preparedRealNodeHome(hash: string): string;
 export function preparedRealNodeImages(): string;
 export const TAPIPY_VERSION: string;
 export function preparedTapipy(): string;
+export const SCHEMATHESIS_VERSION: string;
+export function preparedSchemathesis(): string;
 export function preparedNewerDebian(): string;

@@ -10,6 +10,8 @@ export const PGJDBC_VERSION = '42.7.14';
 /** The newest that runs on Python 3.11. */
 export const TAPIPY_VERSION = '25.4.0';
 
+export const SCHEMATHESIS_VERSION = '4.32.5';
+
 /** A maintained minor of Kubernetes, and the etcd that goes with it: test/support/kubernetes/build/ pins both whole. */
 export const KUBERNETES_VERSION = '1.34.4';
 export const ETCD_VERSION = '3.6.13';
@@ -62,6 +64,11 @@ export function preparedPgjdbc() {
 /** For PYTHONPATH; it may not be there (yet). */
 export function preparedTapipy() {
   return join(cacheRoot(), `tapipy-${TAPIPY_VERSION}`);
+}
+
+/** For PYTHONPATH; its trial puts it there. */
+export function preparedSchemathesis() {
+  return join(cacheRoot(), `schemathesis-${SCHEMATHESIS_VERSION}`);
 }
 
 /** A link to the prepared Neo4j under a name without a version, in the user's own cache. */

@@ -251,6 +251,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     },
     {
       operationId: 'get_derived_pod',
+      alsoRefuses: ['api.conflict'],
       methods: ['get'],
       path: '/pods/{pod_id}/derived',
       tag: 'Pods',

@@ -70,6 +70,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
       ...shared,
       access: 'token',
       operationId: 'create_snapshot',
+      alsoRefuses: ['api.not-found'],
       methods: ['post'],
       path: '/pods/snapshots',
       summary:

@@ -45,6 +45,7 @@ export function jupyterOperations(parts: JupyterOperationParts): readonly Operat
       ...shared,
       access: 'token',
       operationId: 'ensure_jupyter_pod',
+      alsoRefuses: ['api.not-found', 'api.conflict'],
       methods: ['get'],
       path: '/pods/jupyter/ensure',
       summary:

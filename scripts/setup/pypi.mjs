@@ -1,16 +1,34 @@
 import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { preparedTapipy, TAPIPY_VERSION } from './cache.mjs';
+import { preparedSchemathesis, preparedTapipy, SCHEMATHESIS_VERSION, TAPIPY_VERSION } from './cache.mjs';
 import { runCommand, say } from './run-command.mjs';
 
 /**
- * Puts tapipy, the Python client of the Tapis APIs, into the cache, unless it is there. It appears whole or not at all.
+ * Puts tapipy, the Python client of the Tapis APIs, into the cache, unless it is there.
  * @returns {Promise<string | null>} a sentence on what is wrong, or null
  */
-export async function prepareTapipy() {
-  const home = preparedTapipy();
+export function prepareTapipy() {
+  return preparePackage(preparedTapipy(), `tapipy==${TAPIPY_VERSION}`, '45 MB');
+}
+
+/**
+ * The same for Schemathesis, which makes requests from an OpenAPI document.
+ * @returns {Promise<string | null>}
+ */
+export function prepareSchemathesis() {
+  return preparePackage(preparedSchemathesis(), `schemathesis==${SCHEMATHESIS_VERSION}`, '70 MB');
+}
+
+/**
+ * A package of PyPI, and what it needs. It appears whole or not at all.
+ * @param {string} home
+ * @param {string} requirement
+ * @param {string} size
+ * @returns {Promise<string | null>}
+ */
+async function preparePackage(home, requirement, size) {
   if (await isDirectory(home)) return null;
-  say(`fetching tapipy ${TAPIPY_VERSION} for the tests, once (45 MB from PyPI)`);
+  say(`fetching ${requirement} for the tests, once (${size} from PyPI)`);
   await mkdir(dirname(home), { recursive: true });
   const fetching = await mkdtemp(`${home}.`);
   try {
@@ -18,11 +36,12 @@ export async function prepareTapipy() {
       'python3',
       [
         ...['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--root-user-action=ignore'],
-        ...['--target', fetching, `tapipy==${TAPIPY_VERSION}`],
+        ...['--target', fetching, requirement],
       ],
       { timeoutMs: 10 * 60_000 },
     );
-    if (installed.code !== 0) return `tapipy could not be installed by pip:\n${installed.output.trim().slice(-500)}`;
+    if (installed.code !== 0)
+      return `${requirement} could not be installed by pip:\n${installed.output.trim().slice(-500)}`;
     // mkdtemp makes it private.
     await chmod(fetching, 0o755);
     await rename(fetching, home);

@@ -1,0 +1,2 @@
+export function prepareTapipy(): Promise<string | null>;
+export function prepareSchemathesis(): Promise<string | null>;
