@@ -160,9 +160,10 @@ describe('podgate with the installation of a data directory', () => {
     expect(ended).toMatchObject({ code: 7, wasRaw: true, isRestored: true });
     expect(ended.shown).toContain('50 132');
     // Ctrl-C is for what runs there.
+    const catching = `trap 'echo caught; exit 8' INT; echo begun; while :; do sleep 1; done`;
     const interrupted = await type(
-      [{ wait: 'begun' }, { type: 'sleep 86501\r' }, { type: '\x03' }, { type: 'exit 8\r' }],
-      exec,
+      [{ wait: 'begun' }, { type: '\x03' }, { wait: 'caught' }],
+      ['exec', '-it', 'mypg', '--', 'sh', '-c', catching],
     );
     expect(interrupted).toMatchObject({ code: 8, isRestored: true });
     const killed = await type([{ wait: 'begun' }, { signal: constants.signals.SIGTERM }], exec);
