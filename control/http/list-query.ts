@@ -50,8 +50,10 @@ export interface ListSource<T> {
   readonly read: (afterId: string | undefined) => AsyncIterable<readonly T[]>;
   /** They come in the order of ids. Otherwise `read` is asked for all. */
   readonly isInOrder: boolean;
-  /** Called with all entries of the page that are in memory by now: throws when these are too many. */
-  readonly hold: (entries: readonly T[]) => void;
+  /** Of an entry in memory. */
+  readonly bytesOf: (entry: T) => number;
+  /** Called with the size of all entries of the page so far: throws when it is too much. */
+  readonly hold: (bytes: number) => void;
 }
 
 export interface ListPage<T> {
@@ -121,28 +123,30 @@ async function* wantedOf<T>(
   for await (const part of parts) yield part.filter(isWanted);
 }
 
-async function firstOf<T>(query: ListQuery<T>, { read, hold }: ListSource<T>): Promise<ListPage<T>> {
+async function firstOf<T>(query: ListQuery<T>, { read, bytesOf, hold }: ListSource<T>): Promise<ListPage<T>> {
   const { limit, after } = query;
   const page: T[] = [];
+  let bytes = 0;
   for await (const part of wantedOf(read(after?.id), query)) {
     if (part.length === 0) continue;
     const left = (limit ?? Infinity) - page.length;
     if (left > 0) {
-      page.push(...part.slice(0, left));
-      hold(page);
+      const taken = part.slice(0, left);
+      page.push(...taken);
+      hold((bytes += taken.reduce((sum, entry) => sum + bytesOf(entry), 0)));
     }
     if (part.length > left) return pageOf(page, query, true);
   }
   return pageOf(page, query, false);
 }
 
-async function sortedOf<T>(query: ListQuery<T>, { read, hold }: ListSource<T>): Promise<ListPage<T>> {
+async function sortedOf<T>(query: ListQuery<T>, { read, bytesOf, hold }: ListSource<T>): Promise<ListPage<T>> {
   const { limit, after } = query;
   const most = limit ?? Infinity;
-  const page: { readonly place: Place; readonly entry: T }[] = [];
+  const page: { readonly place: Place; readonly entry: T; readonly bytes: number }[] = [];
+  let held = 0;
   let hasMore = false;
   for await (const part of wantedOf(read(undefined), query)) {
-    let isLonger = false;
     for (const entry of part) {
       const place = placeIn(query, entry);
       if (after !== null && !isBehind(query, place, after)) continue;
@@ -151,11 +155,12 @@ async function sortedOf<T>(query: ListQuery<T>, { read, hold }: ListSource<T>): 
         hasMore = true;
         if (isBehind(query, place, last.place)) continue;
         page.pop();
+        held -= last.bytes;
       }
-      page.splice(indexFor(query, page, place), 0, { place, entry });
-      isLonger = true;
+      const bytes = bytesOf(entry);
+      page.splice(indexFor(query, page, place), 0, { place, entry, bytes });
+      hold((held += bytes));
     }
-    if (isLonger) hold(page.map(({ entry }) => entry));
   }
   return pageOf(
     page.map(({ entry }) => entry),

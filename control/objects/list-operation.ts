@@ -37,7 +37,8 @@ export async function replyList(
   const { parts, metadata } = await listPage(listQueryOf(call.query, description), {
     read: (afterId) => inParts(entries(afterId)),
     isInOrder,
-    hold: (held) => call.reserve(held.length * entryBytes),
+    bytesOf: () => entryBytes,
+    hold: (bytes) => call.reserve(bytes),
   });
   return { kind: 'json-pieces', message, metadata, pieces: jsonList(oneByOne(parts)) };
 }

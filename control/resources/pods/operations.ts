@@ -200,7 +200,8 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
           read: (afterId) =>
             pods.list(call.caller, { all: call.isAdminView, ...(afterId === undefined ? {} : { afterId }) }),
           isInOrder: true,
-          hold: (page) => call.reserve(Math.max(LIST_BYTES, bytesOf(page))),
+          bytesOf: (record) => bytesOf([record]),
+          hold: (bytes) => call.reserve(Math.max(LIST_BYTES, bytes)),
         });
         return {
           kind: 'json-pieces',
