@@ -48,8 +48,8 @@ export default tseslint.config(
     languageOptions: {
       globals: Object.fromEntries(
         (
-          'AbortController Map addEventListener clearTimeout document fetch history innerHeight localStorage location ' +
-          'navigator removeEventListener requestAnimationFrame TextDecoderStream scrollTo setTimeout'
+          'AbortController Map TextEncoder URL addEventListener btoa clearTimeout crypto document fetch history innerHeight localStorage location ' +
+          'navigator removeEventListener requestAnimationFrame TextDecoderStream scrollTo sessionStorage setTimeout'
         )
           .split(' ')
           .map((name) => [name, 'readonly']),

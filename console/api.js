@@ -13,6 +13,30 @@ export function whenSignedOut(act) {
   onSignedOut = act;
 }
 
+/** The key of a login by OAuth that this page has begun; it belongs to this tab. */
+const OAUTH_KEY = 'podgate.oauth';
+
+function base64url(bytes) {
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll('+', '-')
+    .replaceAll('/', '_')
+    .replaceAll('=', '');
+}
+
+/** Leaves for the tenant's login. The key stays here: who gets hold of the cookie alone cannot end the login. */
+export async function beginOauth() {
+  const key = base64url(crypto.getRandomValues(new Uint8Array(32)));
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(key));
+  sessionStorage.setItem(OAUTH_KEY, key);
+  location.assign(`/console/oauth?key_hash=${base64url(new Uint8Array(hash))}`);
+}
+
+export async function endOauth() {
+  const key = sessionStorage.getItem(OAUTH_KEY) ?? '';
+  sessionStorage.removeItem(OAUTH_KEY);
+  await logIn({ oauth_key: key });
+}
+
 export function hasSession() {
   return localStorage.getItem(KEY) !== null;
 }

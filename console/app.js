@@ -1,4 +1,4 @@
-import { get, hasSession, logIn, logOut, whenSignedOut } from '/console/api.js';
+import { endOauth, get, hasSession, logIn, logOut, whenSignedOut } from '/console/api.js';
 import { Login } from '/console/login.js';
 import { NewPodPage } from '/console/new-pod.js';
 import { OperatorPage } from '/console/operator.js';
@@ -77,6 +77,12 @@ function App() {
       // Used or not, it leaves the address bar and the history at once.
       history.replaceState(null, '', '/');
       logIn({ code }).then(open, (error) => setState({ kind: 'login', problem: error.message }));
+    } else if (location.hash === '#oauth') {
+      history.replaceState(null, '', '/');
+      endOauth().then(open, (error) => setState({ kind: 'login', problem: error.message }));
+    } else if (location.hash === '#oauth-refused') {
+      history.replaceState(null, '', '/');
+      setState({ kind: 'login', problem: 'You are not logged in: the login was refused or canceled.' });
     } else if (hasSession()) void open();
     else setState({ kind: 'login', problem: null });
   }, []);

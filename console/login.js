@@ -1,10 +1,18 @@
-import { logIn } from '/console/api.js';
-import { html, Problem, useState } from '/console/ui.js';
+import { beginOauth, get, logIn } from '/console/api.js';
+import { html, Problem, useEffect, useState } from '/console/ui.js';
 
 export function Login({ problem, onDone }) {
   const [failure, setFailure] = useState(problem);
   const [token, setToken] = useState('');
   const [isBusy, setBusy] = useState(false);
+  const [server, setServer] = useState(null);
+  useEffect(() => {
+    get('/v3/oauth-client').then(
+      (client) => client?.authorization_endpoint && setServer(new URL(client.authorization_endpoint).host),
+      // Pasting a token works all the same.
+      () => undefined,
+    );
+  }, []);
   const submit = async (event) => {
     event.preventDefault();
     setBusy(true);
@@ -19,6 +27,10 @@ export function Login({ problem, onDone }) {
   return html`<main class="narrow">
     <h1><img src="/console/icon.svg" alt="" width="28" height="28" /> Podgate</h1>
     <${Problem} text=${failure} />
+    ${
+      server !== null &&
+      html`<p><button type="button" class="primary" onClick=${() => void beginOauth()}>Log in at ${server}</button></p>`
+    }
     <form onSubmit=${submit}>
       <label for="token">Token</label>
       <textarea

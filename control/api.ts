@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { CertificateAdmin } from '../core/certificate-admin.ts';
 import { RESERVED_POD_IDS } from '../core/ids.ts';
 import type { StatusNames } from '../core/pod.ts';
+import type { TenantPlace } from '../core/tenant-place.ts';
 import type { VolumeFiles } from '../core/volume.ts';
 import {
   type Application,
@@ -61,7 +62,7 @@ import { saveOperation } from './resources/templates/save-operation.ts';
 import { createTagService } from './resources/templates/tag-service.ts';
 import { templateObjects } from './resources/templates/template-objects.ts';
 import { createTemplateService } from './resources/templates/template-service.ts';
-import { type TenantPlace, tenantOperations } from './resources/tenants/operations.ts';
+import { tenantOperations } from './resources/tenants/operations.ts';
 
 export interface ApiOptions
   extends

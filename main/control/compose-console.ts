@@ -5,6 +5,7 @@ import { signToken } from '../../control/auth/sign-token.ts';
 import type { TokenKey } from '../../control/auth/token-key.ts';
 import { openConsolePages } from '../../control/resources/console/console-pages.ts';
 import { LoginLinks } from '../../control/resources/console/login-links.ts';
+import { OauthLogins } from '../../control/resources/console/oauth-logins.ts';
 import { Sessions } from '../../control/resources/console/sessions.ts';
 import type { ControlBase } from './control-base.ts';
 
@@ -16,7 +17,7 @@ export type Console = Required<Pick<ApiOptions, 'console' | 'pages'>>;
 
 /** Null: the configuration turns it off. Without a token key, a tenant's own key signs its tokens: there are no login links. */
 export async function composeConsole(base: ControlBase, metrics: () => Promise<string>): Promise<Console | null> {
-  const { config, database, keys, clock } = base;
+  const { config, database, keys, clock, log } = base;
   const { tokenKey, vault } = keys;
   if (config.console === 'off') return null;
   const [tenant] = config.tenants;
@@ -33,6 +34,7 @@ export async function composeConsole(base: ControlBase, metrics: () => Promise<s
   return {
     console: {
       sessions: new Sessions({ vault, clock }),
+      oauthLogins: new OauthLogins({ vault, clock, log }),
       links: new LoginLinks(() => clock.monotonicMs()),
       issueToken: tokenKey === null ? null : () => issueToken(tokenKey),
       caPath: isDevelopmentCa ? join(config.dataDir, 'ca.pem') : null,

@@ -144,3 +144,67 @@ test('a user who says no is told so, and nothing is stored', async () => {
   await once(login.child, 'exit');
   expect([login.child.exitCode, login.said()]).toEqual([1, expect.stringContaining('access_denied')]);
 });
+
+test('the console logs in by OAuth: no token in a URL, and the cookie is useless without the key of the page', async () => {
+  const origin = `http://127.0.0.1:${withBrowser.controlPort}`;
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  const visited: string[] = [];
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  page.on('console', (message) => {
+    // The pages of the server's package want fonts of other hosts.
+    const isOurs = page.url().startsWith(`${origin}/`);
+    if (isOurs && (message.type() === 'error' || message.type() === 'warn')) complaints.push(message.text());
+  });
+  page.on('request', (request) => visited.push(request.url()));
+  const see = (text: string): Promise<unknown> => page.waitForFunction(`document.body.innerText.includes('${text}')`);
+  await page.goto(origin);
+  await see('Log in at 127.0.0.1');
+  await Promise.all([page.waitForNavigation(), page.click('button.primary')]);
+  await page.type('input[name=login]', 'alice');
+  await page.type('input[name=password]', 'any');
+  await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+  await page.click('button[type=submit]');
+  await see('No pods yet');
+  expect(await page.evaluate(`document.querySelector('.who').textContent`)).toBe('alice');
+  expect(page.url().startsWith(`${origin}/`) && !page.url().includes('code=')).toBe(true);
+  expect(visited.filter((url) => /eyJ|access_token/.test(url))).toEqual([]);
+  const cookies = await context.cookies();
+  const [kept] = cookies.filter(({ name }) => name === 'podgate-console-oauth');
+  expect(kept).toMatchObject({ httpOnly: true, sameSite: 'Lax' });
+  const logIn = (key: string): Promise<Response> =>
+    fetch(`${origin}/console/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', cookie: `podgate-console-oauth=${kept?.value ?? ''}` },
+      body: JSON.stringify({ oauth_key: key }),
+    });
+  expect((await logIn('guessed')).status).toBe(401);
+  // Of one step in place of the other, and without a login under way.
+  const callback = `${origin}/console/oauth/callback?code=stolen&state=guessed`;
+  const inOther = await fetch(callback, { headers: { cookie: `podgate-console-oauth=${kept?.value ?? ''}` } });
+  expect([inOther.status, (await fetch(callback)).status]).toEqual([401, 401]);
+  expect(complaints).toEqual([]);
+  await context.close();
+}, 90_000);
+
+test('the console shows that a login was refused, and takes no other state than its own', async () => {
+  const origin = `http://127.0.0.1:${withBrowser.controlPort}`;
+  const begun = await fetch(`${origin}/console/oauth?key_hash=${'a'.repeat(43)}`, { redirect: 'manual' });
+  expect(begun.status).toBe(302);
+  const { searchParams } = new URL(begun.headers.get('location') ?? '');
+  expect(searchParams.get('code_challenge_method')).toBe('S256');
+  const cookie = (begun.headers.get('set-cookie') ?? '').split(';')[0] ?? '';
+  const back = async (parameters: Record<string, string>): Promise<Response> =>
+    await fetch(`${origin}/console/oauth/callback?${new URLSearchParams(parameters).toString()}`, {
+      headers: { cookie },
+      redirect: 'manual',
+    });
+  const state = searchParams.get('state') ?? '';
+  expect((await back({ code: 'stolen', state: 'guessed', iss: server.issuer })).status).toBe(401);
+  expect((await back({ code: 'stolen', state, iss: 'https://other.example' })).status).toBe(401);
+  expect((await back({ code: 'stolen', state, iss: server.issuer })).status).toBe(401);
+  const refused = await back({ error: 'access_denied', state, iss: server.issuer });
+  expect([refused.status, refused.headers.get('location')]).toEqual([302, '/#oauth-refused']);
+  expect((await fetch(`http://127.0.0.1:${withDevice.controlPort}/console/oauth?key_hash=short`)).status).toBe(400);
+});

@@ -40,7 +40,7 @@ export class OauthServer {
           grant_types: ['authorization_code', 'urn:ietf:params:oauth:grant-type:device_code'],
           response_types: ['code'],
           // The port of loopback redirects varies (RFC 8252, 7.3).
-          redirect_uris: ['http://127.0.0.1/callback'],
+          redirect_uris: ['http://127.0.0.1/callback', 'http://127.0.0.1/console/oauth/callback'],
         },
       ],
       pkce: { required: () => true },

@@ -5,12 +5,14 @@ import { PodgateError } from '../../../core/errors.ts';
 import { podIdMaxLength, RESERVED_POD_IDS } from '../../../core/ids.ts';
 import { parseQueueKey, type Queue } from '../../../core/queue.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
-import type { Authenticator, Caller } from '../../auth/authenticator.ts';
+import type { TenantPlace } from '../../../core/tenant-place.ts';
+import { type Authenticator, type Caller, hostName } from '../../auth/authenticator.ts';
 import { boundedText } from '../../http/bounded.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import type { AuthenticatedCall, Call, Operation } from '../../http/operation.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { LoginLinks } from './login-links.ts';
+import { CALLBACK_PATH, type OauthLogins, type OauthTenant, type Origin, unavailable } from './oauth-logins.ts';
 import type { Sessions } from './sessions.ts';
 
 const TOKEN_MAX_LENGTH = 16_384;
@@ -26,10 +28,12 @@ const SHOWN_METRICS: ReadonlySet<string> = new Set([
   'podgate_refusals_total',
 ]);
 const LOGIN_BODY_BYTES = 32 * 1024;
+const KEY_HASH = /^[\w-]{43}$/;
 
 const Login = z.strictObject({
   token: boundedText(TOKEN_MAX_LENGTH).optional(),
   code: boundedText(64).optional().describe('Of a login link.'),
+  oauth_key: boundedText(64).optional().describe('Of a login by OAuth that this page has begun.'),
 });
 
 export interface OperatorView {
@@ -41,6 +45,7 @@ export interface OperatorView {
 export interface ConsoleParts {
   readonly sessions: Sessions;
   readonly links: LoginLinks;
+  readonly oauthLogins: OauthLogins;
   /** An administrator's token for whoever has the link; null: the installation does not sign tokens itself. */
   readonly issueToken: (() => Promise<string>) | null;
   /** File with the CA of the pods' certificates, on this machine; null: CAs that clients trust anyway. */
@@ -52,7 +57,7 @@ export interface ConsoleOperationParts extends ConsoleParts {
   readonly authenticator: Authenticator;
   readonly templates: TemplateCatalog;
   readonly site: string;
-  readonly tenants: readonly { readonly id: string; readonly baseHost: string }[];
+  readonly tenants: readonly TenantPlace[];
   readonly publicHttpsPort: number;
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
 }
@@ -86,6 +91,42 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
           result: { key, expires: new Date(expiresAtMs).toISOString() },
           setCookie,
         };
+      },
+    },
+    {
+      operationId: 'console_oauth',
+      methods: ['get'],
+      path: '/console/oauth',
+      tag: 'Console',
+      summary: "Leads to the login of the tenant's OAuth server.",
+      query: [{ name: 'key_hash', description: 'Of a key that the page keeps: SHA-256 in base64url.' }],
+      result: z.unknown(),
+      replies: 'redirect',
+      access: 'open',
+      handle: async (call) => {
+        const keyHash = call.query.get('key_hash') ?? '';
+        if (!KEY_HASH.test(keyHash)) {
+          throw new PodgateError('api.invalid', { publicMessages: ['key_hash: must be a SHA-256 in base64url'] });
+        }
+        const begun = await parts.oauthLogins.begin(oauthTenantOf(parts, call), originOf(call), keyHash);
+        return { kind: 'redirect', status: 302, ...begun };
+      },
+    },
+    {
+      operationId: 'console_oauth_callback',
+      methods: ['get'],
+      path: CALLBACK_PATH,
+      tag: 'Console',
+      summary: 'Where the OAuth server sends the browser back to.',
+      result: z.unknown(),
+      replies: 'redirect',
+      access: 'open',
+      handle: async (call) => {
+        const tenant = oauthTenantOf(parts, call);
+        const setCookie = await parts.oauthLogins.finish(tenant, originOf(call), call.query, call.headers);
+        // Neither code nor token stays in the address bar.
+        if (setCookie === null) return { kind: 'redirect', status: 302, location: '/#oauth-refused' };
+        return { kind: 'redirect', status: 302, location: '/#oauth', setCookie };
       },
     },
     {
@@ -139,13 +180,28 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
   ];
 }
 
-async function tokenOf({ issueToken, links }: ConsoleParts, { body }: Call): Promise<string> {
+/** Throws 'api.not-found' where the tenant of this host has no OAuth. */
+function oauthTenantOf({ tenants }: ConsoleOperationParts, { host }: Call): OauthTenant {
+  const tenant = tenants.find(({ baseHost }) => baseHost === hostName(host)) ?? tenants[0];
+  const { issuer, oauth } = tenant ?? {};
+  if (issuer === undefined || oauth === undefined || oauth === null) throw unavailable();
+  return { issuer, oauth };
+}
+
+/** Host names that are not this installation's were refused before. */
+function originOf({ listener, host }: Call): Origin {
+  return { listener, url: `${listener === 'gateway' ? 'https' : 'http'}://${host}` };
+}
+
+async function tokenOf({ issueToken, links, oauthLogins }: ConsoleParts, call: Call): Promise<string> {
+  const { body, headers, listener } = call;
   const { values, problems } = checkFields(Login, body);
-  const { token, code } = values;
+  const { token, code, oauth_key: oauthKey } = values;
   if (problems.length > 0) throw new PodgateError('api.invalid', { publicMessages: problems });
-  if ((token === undefined) === (code === undefined)) {
+  if ([token, code, oauthKey].filter((given) => given !== undefined).length !== 1) {
     throw new PodgateError('api.invalid', { publicMessages: ['token: send a token, or the code of a login link'] });
   }
+  if (oauthKey !== undefined) return oauthLogins.tokenOf(headers, listener, oauthKey);
   if (token !== undefined) return token.trim();
   if (issueToken !== null && code !== undefined && links.redeem(code)) return await issueToken();
   throw new PodgateError('api.unauthenticated', {

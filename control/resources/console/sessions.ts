@@ -8,11 +8,10 @@ import type { Listener } from '../../http/client-address.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { SessionReader } from '../../http/session-reader.ts';
 import { offeredProtocols } from '../../http/upgrade.ts';
+import { cookieName, cookieOf, cookieValue, fitsIntoCookie } from './session-cookie.ts';
 
 const LIFETIME_MS = 12 * 3_600_000;
 const KEY_BYTES = 24;
-/** Browsers refuse cookies of more than 4096 bytes, name and attributes included. */
-const COOKIE_MAX_LENGTH = 3_900;
 const VAULT_CONTEXT = 'console-session';
 export const SESSION_HEADER = 'x-podgate-session';
 /** In place of that header among the subprotocols of a WebSocket, for which a page can set no header. */
@@ -51,15 +50,15 @@ export class Sessions implements SessionReader {
     const expiresAtMs = this.#clock.now() + LIFETIME_MS;
     const sealed: Sealed = { token, keyHash: hashOf(key).toString('base64url'), expiresAtMs };
     const value = this.#vault.seal(JSON.stringify(sealed), VAULT_CONTEXT);
-    if (value.length > COOKIE_MAX_LENGTH) {
+    if (!fitsIntoCookie(value)) {
       throw new PodgateError('api.invalid', { publicMessages: ['token: is too long for a session of the console'] });
     }
-    return { key, expiresAtMs, setCookie: cookieOf(listener, value, LIFETIME_MS) };
+    return { key, expiresAtMs, setCookie: this.#cookie(listener, value, LIFETIME_MS) };
   }
 
   /** The Set-Cookie that ends a session. */
   ended(listener: Listener): string {
-    return cookieOf(listener, '', 0);
+    return this.#cookie(listener, '', 0);
   }
 
   tokenOf(headers: IncomingHttpHeaders, listener: Listener): string | undefined {
@@ -67,7 +66,7 @@ export class Sessions implements SessionReader {
     const key = headers[SESSION_HEADER] ?? protocol?.slice(SESSION_PROTOCOL.length);
     if (key === undefined) return undefined;
     requireSameOrigin(headers, listener);
-    const sealed = this.#sealedOf(cookieValue(headers.cookie ?? '', cookieName(listener)));
+    const sealed = this.#sealedOf(cookieValue(headers.cookie ?? '', cookieName(listener, 'session')));
     const isGood =
       sealed !== null &&
       this.#clock.now() < sealed.expiresAtMs &&
@@ -78,6 +77,10 @@ export class Sessions implements SessionReader {
     return sealed.token;
   }
 
+  #cookie(listener: Listener, value: string, lifetimeMs: number): string {
+    return cookieOf({ listener, name: 'session', value, lifetimeMs, sameSite: 'Strict' });
+  }
+
   #sealedOf(value: string): Sealed | null {
     try {
       // Sealed by this installation: it has the shape that was given to it.
@@ -86,21 +89,6 @@ export class Sessions implements SessionReader {
       return null;
     }
   }
-}
-
-/** A page of a sub-domain can set cookies for the base host, but none with the prefix __Host- (RFC 6265bis, 4.1.3.2). */
-function cookieName(listener: Listener): string {
-  return listener === 'gateway' ? '__Host-podgate' : 'podgate-console';
-}
-
-function cookieOf(listener: Listener, value: string, lifetimeMs: number): string {
-  const secure = listener === 'gateway' ? '; Secure' : '';
-  return `${cookieName(listener)}=${value}; Path=/; Max-Age=${lifetimeMs / 1000}; HttpOnly; SameSite=Strict${secure}`;
-}
-
-function cookieValue(header: string, name: string): string {
-  const pair = header.split(';').find((each) => each.trim().startsWith(`${name}=`));
-  return pair?.trim().slice(name.length + 1) ?? '';
 }
 
 function hashOf(text: string): Buffer {

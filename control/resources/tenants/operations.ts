@@ -1,18 +1,9 @@
 import { z } from 'zod';
 
 import { PodgateError } from '../../../core/errors.ts';
-import type { OauthClient } from '../../../core/oauth-client.ts';
+import type { TenantPlace } from '../../../core/tenant-place.ts';
 import { hostName } from '../../auth/authenticator.ts';
 import type { Call, Operation, Reply } from '../../http/operation.ts';
-
-export interface TenantPlace {
-  readonly id: string;
-  readonly baseHost: string;
-  /** The `iss` of its tokens. */
-  readonly issuer?: string;
-  /** Default: its users log in with a token. */
-  readonly oauth?: OauthClient | null;
-}
 
 export interface TenantOperationParts {
   /** The first is the default tenant. */

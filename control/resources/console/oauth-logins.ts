@@ -1,0 +1,165 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import * as oauth from 'oauth4webapi';
+
+import type { Clock } from '../../../core/clock.ts';
+import { errorText, PodgateError } from '../../../core/errors.ts';
+import type { Logger } from '../../../core/logger.ts';
+import type { OauthClient } from '../../../core/oauth-client.ts';
+import type { Vault } from '../../../core/vault.ts';
+import type { Listener } from '../../http/client-address.ts';
+import { cookieName, cookieOf, cookieValue } from './session-cookie.ts';
+
+/** From the start to the return from the server, and from there to the session. */
+const LOGIN_MS = 10 * 60_000;
+const TOKEN_MS = 60_000;
+const CALL_MS = 10_000;
+const STARTED = 'console-oauth-started';
+const OBTAINED = 'console-oauth-token';
+export const CALLBACK_PATH = '/console/oauth/callback';
+
+interface Started {
+  readonly state: string;
+  readonly verifier: string;
+  readonly redirectUri: string;
+  readonly keyHash: string;
+  readonly expiresAtMs: number;
+}
+
+interface Obtained {
+  readonly token: string;
+  readonly keyHash: string;
+  readonly expiresAtMs: number;
+}
+
+export interface OauthTenant {
+  readonly issuer: string;
+  readonly oauth: OauthClient;
+}
+
+/** A page of this installation, as the browser has it. */
+export interface Origin {
+  readonly listener: Listener;
+  /** `https://host[:port]`. */
+  readonly url: string;
+}
+
+/**
+ * Logins to the console by the tenant's OAuth: authorization code with PKCE and a state. What belongs to a login under
+ * way is sealed in a cookie, so that every replica can go on with it; the token goes on in the same cookie, for a minute.
+ * As with sessions, the cookie is useless without the key that the page keeps: it is a cookie of a host, and pods may
+ * listen on other ports of that. The key also binds the login to the browser that began it.
+ */
+export class OauthLogins {
+  readonly #vault: Vault;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+
+  constructor({ vault, clock, log }: { readonly vault: Vault; readonly clock: Clock; readonly log: Logger }) {
+    this.#vault = vault;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Where the browser goes. `keyHash`: of the page's key, SHA-256 in base64url. */
+  async begin(
+    { oauth: client }: OauthTenant,
+    { listener, url }: Origin,
+    keyHash: string,
+  ): Promise<{ readonly location: string; readonly setCookie: string }> {
+    if (client.authorizationEndpoint === null) throw unavailable();
+    const started: Started = {
+      state: oauth.generateRandomState(),
+      verifier: oauth.generateRandomCodeVerifier(),
+      redirectUri: `${url}${CALLBACK_PATH}`,
+      keyHash,
+      expiresAtMs: this.#clock.now() + LOGIN_MS,
+    };
+    const location = new URL(client.authorizationEndpoint);
+    const parameters = {
+      ...(client.scope === null ? {} : { scope: client.scope }),
+      ...{ client_id: client.clientId, response_type: 'code', redirect_uri: started.redirectUri, state: started.state },
+      code_challenge: await oauth.calculatePKCECodeChallenge(started.verifier),
+      code_challenge_method: 'S256',
+    };
+    for (const [name, value] of Object.entries(parameters)) location.searchParams.set(name, value);
+    return { location: location.href, setCookie: this.#cookie(listener, started, STARTED, LOGIN_MS) };
+  }
+
+  /**
+   * The browser is back: exchanges the code for a token. Returns the cookie with it, or null when the server has said no.
+   * Throws 'api.unauthenticated', which counts as a failed login.
+   */
+  async finish(
+    { issuer, oauth: client }: OauthTenant,
+    { listener, url }: Origin,
+    query: URLSearchParams,
+    headers: IncomingHttpHeaders,
+  ): Promise<string | null> {
+    const started = this.#read(headers, listener, STARTED) as Started | null;
+    if (started === null) throw refused('The login has taken too long, or was begun in another browser. Try again.');
+    const as: oauth.AuthorizationServer = { issuer, token_endpoint: client.tokenEndpoint };
+    const party: oauth.Client = { client_id: client.clientId };
+    try {
+      const back = new URL(`${url}${CALLBACK_PATH}?${query.toString()}`);
+      const parameters = oauth.validateAuthResponse(as, party, back, started.state);
+      const answer = await oauth.authorizationCodeGrantRequest(
+        ...([as, party, oauth.None(), parameters, started.redirectUri, started.verifier] as const),
+        {
+          signal: AbortSignal.timeout(CALL_MS),
+          // The configuration allows http on loopback alone. Marked as deprecated to stand out.
+          // eslint-disable-next-line @typescript-eslint/no-deprecated
+          [oauth.allowInsecureRequests]: client.tokenEndpoint.startsWith('http:'),
+        },
+      );
+      const { access_token: token } = await oauth.processAuthorizationCodeResponse(as, party, answer);
+      const obtained: Obtained = { token, keyHash: started.keyHash, expiresAtMs: this.#clock.now() + TOKEN_MS };
+      return this.#cookie(listener, obtained, OBTAINED, TOKEN_MS);
+    } catch (error) {
+      if (error instanceof PodgateError) throw error;
+      // Neither codes nor tokens are in its text.
+      this.#log.info({ error: errorText(error) }, 'a login by OAuth failed');
+      if (error instanceof oauth.AuthorizationResponseError) return null;
+      throw refused('The OAuth server has not confirmed the login.');
+    }
+  }
+
+  /** The token of a login that is complete, for the page that began it. Throws 'api.unauthenticated'. */
+  tokenOf(headers: IncomingHttpHeaders, listener: Listener, key: string): string {
+    const obtained = this.#read(headers, listener, OBTAINED) as Obtained | null;
+    const hash = createHash('sha256').update(key).digest();
+    const kept = Buffer.from(obtained?.keyHash ?? '', 'base64url');
+    if (obtained === null || kept.length !== hash.length || !timingSafeEqual(kept, hash)) {
+      throw refused('The login has taken too long, or was begun in another browser. Try again.');
+    }
+    return obtained.token;
+  }
+
+  #cookie(listener: Listener, value: Started | Obtained, context: string, lifetimeMs: number): string {
+    const sealed = this.#vault.seal(JSON.stringify(value), context);
+    // Lax: the way back from the server is a navigation from another site.
+    return cookieOf({ listener, name: 'oauth', value: sealed, lifetimeMs, sameSite: 'Lax' });
+  }
+
+  /** As it was sealed for that step; null: there is none, or its time is over. */
+  #read(headers: IncomingHttpHeaders, listener: Listener, context: string): Started | Obtained | null {
+    try {
+      const sealed = cookieValue(headers.cookie ?? '', cookieName(listener, 'oauth'));
+      // Sealed by this installation, for this step alone: it has the shape that was given to it.
+      const value = JSON.parse(this.#vault.open(sealed, context)) as Started | Obtained;
+      return this.#clock.now() < value.expiresAtMs ? value : null;
+    } catch {
+      return null;
+    }
+  }
+}
+
+export function unavailable(): PodgateError {
+  return new PodgateError('api.not-found', {
+    publicMessages: ['This tenant has no login in the browser: use a token.'],
+  });
+}
+
+function refused(sentence: string): PodgateError {
+  return new PodgateError('api.unauthenticated', { publicMessages: [sentence] });
+}
