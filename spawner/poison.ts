@@ -1,20 +1,20 @@
 import { isStoreFailure, PodgateError } from '../core/errors.ts';
 
-/** So many turns of a key that end in an error, one after the other. */
+/** Consecutive failures of a key before it is parked. */
 const FAILURES_MAX = 5;
-/** While store or orchestrator are away every key fails: with the growing waits between, so many are minutes. */
+/** While the store or the orchestrator is unavailable, every key fails. With back-off, this many failures take minutes. */
 const OUTAGE_FAILURES_MAX = 10;
 
-/** How a key has fared since its last turn that came to a good end. */
+/** The failures of a key since its last success. */
 export interface Failures {
   readonly count: number;
-  /** Workloads that the orchestrator has accepted, or refused, since the first of these failures. */
+  /** Workloads that the orchestrator accepted or rejected since the first of these failures. */
   readonly madeMeanwhile: number;
 }
 
 /**
- * Is it the key that fails, and not what it needs? An error of store or orchestrator counts against the key only when
- * they have served others meanwhile.
+ * Whether the key itself is the cause. An error of the store or the orchestrator counts against the key only if they
+ * have served other keys in the meantime.
  */
 export function isPoisoned({ count, madeMeanwhile }: Failures, error: unknown): boolean {
   const isOutage =

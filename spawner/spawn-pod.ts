@@ -13,7 +13,7 @@ import type { Store, Stored } from '../core/store.ts';
 import type { TemplateCatalog } from '../core/template.ts';
 import type { Vault } from '../core/vault.ts';
 
-/** So many conflicts in a row are no longer chance: the key is given back. */
+/** This many consecutive conflicts are not a coincidence: the key is returned to the queue. */
 const CONFLICTS_MAX = 10;
 
 export interface SpawnParts {
@@ -23,21 +23,21 @@ export interface SpawnParts {
   readonly vault: Vault;
   readonly templates: TemplateCatalog;
   readonly clock: Clock;
-  /** Outside host name of each routed stanza of a pod. */
+  /** Public host name of each routed stanza of a pod. */
   readonly hostsOf: (record: PodRecord) => Readonly<Record<string, string>>;
   readonly publicHttpsPort: number;
 }
 
-/** What is to be done with the key. */
+/** What to do with the key. */
 export type SpawnOutcome =
   | { readonly kind: 'done' }
   | { readonly kind: 'later'; readonly delayMs: number }
-  /** An older workload is in the way and on its way out. */
+  /** An older workload is still being removed. */
   | { readonly kind: 'wait'; readonly reason: string };
 
 /**
- * Takes one pod from REQUESTED to CREATING_CONTAINER, or notes why that failed. May be repeated and interrupted at any
- * point. Throws when store or orchestrator do not answer: nothing is half-done then.
+ * Takes a pod from REQUESTED to CREATING_CONTAINER, or records why that failed. Can be repeated, and interrupted at any
+ * point. Throws if the store or the orchestrator does not respond; nothing is left half-done then.
  */
 export async function spawnPod(parts: SpawnParts, key: string, signal: AbortSignal): Promise<SpawnOutcome> {
   const claimed = await claimPod(parts, key);
@@ -84,7 +84,7 @@ async function claimPod(parts: SpawnParts, key: string): Promise<Claimed> {
   return { kind: 'later', delayMs: 0 };
 }
 
-/** The record as written, or null when somebody wrote meanwhile: read again, perhaps the wish is another. */
+/** The record as written, or null if it was modified concurrently: read it again, the desired state may have changed. */
 async function write(
   parts: SpawnParts,
   stored: Stored<'pod'>,
@@ -99,7 +99,7 @@ async function write(
   return { record, revision: result.commit };
 }
 
-/** Secrets are put into the workload's spec alone: the record, and its copies in annotations, have references. */
+/** Secrets are resolved only in the workload's spec. The record, and its copies in annotations, keep the references. */
 async function ensureResolved(
   parts: SpawnParts,
   revised: Revised,
@@ -123,7 +123,7 @@ async function ensure(
   signal: AbortSignal,
 ): Promise<EnsureResult> {
   const { storeId } = await parts.store.identity();
-  // A spawner that was paused since comes with what it read before: the orchestrator then knows that it comes late.
+  // A spawner that was paused in between uses an outdated record: this lets the orchestrator detect that.
   return parts.orchestrator.ensure(
     {
       tenant: record.tenant,
@@ -143,7 +143,7 @@ async function ensure(
   );
 }
 
-/** On a fresh read: whoever wished something else meanwhile has the last word. */
+/** Works on a fresh read, so that a concurrent change of the desired state wins. */
 async function note(
   parts: SpawnParts,
   key: string,
@@ -164,7 +164,7 @@ async function note(
   return { kind: 'later', delayMs: 0 };
 }
 
-/** Says on the pod why nothing happens: only sentences for people, the operator has the rest. */
+/** Records on the pod why nothing happens, in sentences for users. Details go to the operator's log. */
 export async function noteParked(parts: SpawnParts, key: string, error: unknown): Promise<void> {
   const stored = await parts.store.get('pod', key);
   if (stored === null || stored.value.wish !== 'ON' || stored.value.deleting !== null) return;
@@ -204,7 +204,7 @@ async function credentialsOf(parts: SpawnParts, key: string, record: PodRecord, 
     if (isCredentials(opened)) return { kind: 'opened', credentials: opened, sealed };
     return { kind: 'failed', reason: 'The credentials of this pod cannot be read.', retryable: false };
   } catch (error) {
-    // JSON.parse would quote the text in its message: that is never passed on.
+    // The message of JSON.parse quotes the text, so it is never passed on.
     const reason = error instanceof PodgateError ? ERRORS[error.code].message : 'The credentials cannot be read.';
     return { kind: 'failed', reason, retryable: false };
   }

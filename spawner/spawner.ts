@@ -7,50 +7,50 @@ import { type Claim, parseQueueKey, type Queue, queueKey } from '../core/queue.t
 import { isPoisoned } from './poison.ts';
 import { noteParked, type SpawnOutcome, type SpawnParts, spawnPod } from './spawn-pod.ts';
 
-/** Long enough for a slow store, short enough that the keys of a spawner that died are soon taken up again. */
+/** Long enough for a slow store, short enough that the keys of a dead spawner are soon claimed again. */
 const LEASE_MS = 15_000;
 const EXTEND_EVERY_MS = 5_000;
 const EXTEND_RETRY_MS = 1_000;
-/** While an older workload goes down, look again this soon, then ever later. */
+/** First retry while an older workload shuts down; later ones back off. */
 const WAIT_BACKOFF = { firstMs: 100, maxMs: 2_000 };
-/** After an error of store or orchestrator. */
+/** After an error of the store or the orchestrator. */
 const ERROR_BACKOFF = { firstMs: 250, maxMs: 30_000 };
-/** While it may not work, how often it looks whether it may. */
+/** How often to check whether work may resume. */
 const MAY_WORK_EVERY_MS = 20;
-/** A key that is put aside is looked at again after this long, unless its pod changes or an operator says so. */
+/** A parked key is retried after this time, or earlier if its pod changes or an operator requests it. */
 const PARK_MS = 10 * 60_000;
-/** A key that was claimed while it might not work. */
+/** Delay for a key that was claimed while work was not allowed. */
 const NOT_YET_MS = 1_000;
 
 export interface SpawnerOptions extends SpawnParts {
   readonly queue: Queue;
   readonly log: Logger;
-  /** False while the store is not to be believed: what it says may be long past, so nothing is made from it. */
+  /** False while the store is suspect: its contents may be outdated, so no workload is created from them. */
   readonly mayWork: () => boolean;
-  /** Of the present period in which it may work: aborts when that ends, and what was read in it is void. */
+  /** Aborts when the current period of allowed work ends; everything read in that period is then invalid. */
   readonly trusted: () => AbortSignal;
-  /** Pods worked on at once. */
+  /** Number of pods handled concurrently. */
   readonly concurrency: number;
 }
 
 export interface Spawner {
-  /** Works off the queue until the signal aborts. */
+  /** Processes the queue until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }
 
-/** Takes keys from the queue and makes their pods' workloads. A key that fails again and again delays no other. */
+/** Claims keys from the queue and creates the workloads of their pods. A key that keeps failing does not delay others. */
 export function createSpawner(options: SpawnerOptions): Spawner {
   const { queue, log } = options;
-  /** Turns in a row that came to nothing, by key. An entry goes with the first that succeeds. */
+  /** Consecutive attempts without success, by key. Success removes the entry. */
   const fruitless = new Map<string, number>();
-  /** Of keys whose last turns ended in an error. `since`: how many workloads had been made before the first of them. */
+  /** Keys whose latest attempts failed. `since`: number of workloads created before the first failure. */
   const failing = new Map<string, { count: number; readonly since: number }>();
   let made = 0;
   const parts: SpawnParts = {
     ...options,
     orchestrator: {
       ensure: async (workload, signal) => {
-        // The store may have been found suspect by the last read, of which nothing is made then.
+        // The latest read may have found the store suspect; nothing is created from it then.
         signal.throwIfAborted();
         const result = await options.orchestrator.ensure(workload, signal);
         made += 1;
@@ -70,7 +70,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         const claim = await queue.claim(LEASE_MS, signal);
         failures = 0;
         if (claim === null) return;
-        // It may have waited for hours, and the store been replaced meanwhile.
+        // It may have waited for hours, and the store may have been replaced in the meantime.
         if (options.mayWork()) await workOnRecord(claim, signal);
         else await queue.retry(claim, NOT_YET_MS);
       } catch (error) {
@@ -85,12 +85,12 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   async function workOnRecord(claim: Claim, signal: AbortSignal): Promise<void> {
     const { kind, key, isWithoutKind } = parseQueueKey(claim.key);
     if (isWithoutKind) {
-      // One key for each pod, or two turns would work on it at once.
+      // One key per pod; otherwise two attempts would run at the same time.
       await queue.add(queueKey('pod', key));
       await queue.acknowledge(claim);
     } else if (kind === 'pod') await workOn(claim, key, signal);
     else {
-      // Of a newer release, whose spawner in another replica knows what to do.
+      // A kind of a newer release; the spawner of a replica that runs it handles the key.
       log.debug({ key: claim.key }, 'no spawner here for this kind of record');
       await queue.retry(claim, NOT_YET_MS);
     }
@@ -108,21 +108,21 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     try {
       outcome = await spawnPod(parts, key, AbortSignal.any([signal, held.signal, trusted]));
     } catch (error) {
-      // Its lease ends by itself: nothing is written to a store that is not believed.
+      // The claim expires by itself: nothing is written to a suspect store.
       if (trusted.aborted) return;
       if (isAborted(signal)) {
-        // The next spawner takes it up at once.
+        // The next spawner claims it at once.
         await queue.retry(claim, 0);
         return;
       }
       await putOff(claim, key, error);
       return;
     } finally {
-      // A renewal on its way is left behind: its claim is settled next.
+      // Ignores a renewal in progress, because the claim is settled next.
       void held.stop();
     }
     failing.delete(key);
-    // Settled only now, after the work.
+    // Settled only after the work is done.
     switch (outcome.kind) {
       case 'done':
         fruitless.delete(key);
@@ -138,7 +138,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     }
   }
 
-  /** Tries again later, or parks a key that fails again and again. */
+  /** Retries later, or parks a key that keeps failing. */
   async function putOff(claim: Claim, key: string, error: unknown): Promise<void> {
     const failures = failing.get(key) ?? { count: 0, since: made };
     failures.count += 1;
@@ -150,7 +150,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     }
     log.error({ key, error: errorText(error) }, 'a pod fails repeatedly: its key is parked');
     if (!(await queue.park(claim, errorText(error), PARK_MS))) return;
-    // It is put aside: what is known of it begins anew with its next turn.
+    // The key is parked: its history starts over with the next attempt.
     failing.delete(key);
     await noteParked(options, key, error).catch((failure: unknown) => {
       log.warn({ key, error: errorText(failure) }, 'failed to record the spawn error on the pod');

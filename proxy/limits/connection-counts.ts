@@ -4,14 +4,14 @@ import { LeasedPlaces } from './leased-places.ts';
 import { FULL_CODE, type FullCode, type PodLimit, type PodPlaces } from './pod-places.ts';
 
 export interface ConnectionLimits {
-  /** Of this worker alone: it is also what its memory and its descriptors are enough for. */
+  /** For this worker alone: what its memory and descriptors allow. */
   readonly maxConnections: number;
-  /** Of all workers together (LeasedPlaces). */
+  /** For all workers together (LeasedPlaces). */
   readonly maxConnectionsPerAddress: number;
   readonly maxConnectionsPerPod: number;
-  /** Of one address to one pod: so that nobody keeps all others from a pod. null = not counted. */
+  /** From one address to one pod, so that a single client cannot use up a pod. null = not counted. */
   readonly maxConnectionsPerAddressAtPod: number | null;
-  /** Of all replicas together (`replicasChanged`): to the pods of one owner, and of one tenant; null = no such quota. */
+  /** For all replicas together (`replicasChanged`): to the pods of one owner, and of one tenant; null = no such quota. */
   readonly maxConnectionsPerOwner: number | null;
   readonly maxConnectionsPerTenant: number | null;
 }
@@ -19,12 +19,12 @@ export interface ConnectionLimits {
 export type Limit = 'connections' | 'address' | PodLimit;
 
 /**
- * 'admitted' has a place; 'surplus' has none and is kept only long enough to be told so in its own protocol; 'none' is
- * closed at once, since telling is what an overload must not spend its time with.
+ * 'admitted' has a place; 'surplus' has none and stays open only until the client has received the reason in its own
+ * protocol; 'none' is closed at once, because an overloaded worker has no time for responses.
  */
 export type Admission = 'admitted' | 'surplus' | 'none';
 
-/** Surplus connections kept at a time, in all and per address. */
+/** Maximum number of surplus connections at a time, in total and per address. */
 const SURPLUS_MAX = 64;
 const SURPLUS_PER_ADDRESS_MAX = 8;
 
@@ -36,8 +36,8 @@ function unshared(): LeasedPlaces {
 const addressPlace = (address: string): string => `address ${addressKey(address)}`;
 
 /**
- * Counts exactly: each admission but 'none' is undone by one `release`, each place that was taken by one release of its kind.
- * Answers come at once, except where a place has to be asked of the other workers first.
+ * Exact counts: every admission other than 'none' needs one `release`, and every place taken needs one release of its kind.
+ * Calls return at once, unless a place has to be requested from the other workers first.
  */
 export class ConnectionCounts {
   readonly #limits: ConnectionLimits;
@@ -49,7 +49,7 @@ export class ConnectionCounts {
   #admittedTotal = 0;
   #surplusTotal = 0;
 
-  /** `onLimit` is told each time a limit keeps someone from a place. */
+  /** `onLimit` is called whenever a limit refuses a place. */
   constructor(
     limits: ConnectionLimits,
     onLimit: (limit: Limit) => void = () => undefined,
@@ -66,13 +66,13 @@ export class ConnectionCounts {
     };
   }
 
-  /** So many replicas divide the quotas of owners and tenants. Connections that are open stay. */
+  /** The number of replicas that share the quotas of owners and tenants. Open connections are not affected. */
   replicasChanged(replicas: number): void {
     this.#maxOf.owner = shareOf(this.#limits.maxConnectionsPerOwner, replicas);
     this.#maxOf.tenant = shareOf(this.#limits.maxConnectionsPerTenant, replicas);
   }
 
-  /** Only the limit in all keeps this address from a place. */
+  /** Whether the total limit alone refuses a place to this address. */
   lacksRoom(address: string): boolean {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits;
     if (this.#admittedTotal < maxConnections) return false;
@@ -114,7 +114,7 @@ export class ConnectionCounts {
     }
   }
 
-  /** For one more request at a time on a connection that has its place. */
+  /** For one more concurrent request on a connection that already has its place. */
   acquireAddress(address: string, done: (isAcquired: boolean) => void): void {
     this.#places.take(addressPlace(address), this.#limits.maxConnectionsPerAddress, (isTaken) => {
       if (!isTaken) this.#onLimit('address');
@@ -126,7 +126,7 @@ export class ConnectionCounts {
     this.#places.release(addressPlace(address));
   }
 
-  /** Takes all of these places, or none: then `done` is called with the reason. */
+  /** Takes all of these places, or none and calls `done` with the reason. */
   acquirePod(places: PodPlaces, done: (refusal: FullCode | null) => void): void {
     this.#acquireFrom(0, places, done);
   }
@@ -135,7 +135,7 @@ export class ConnectionCounts {
     this.#releaseBefore(places.length, places);
   }
 
-  /** Every connection and request comes this way: a closure is made only where a place has to be asked for. */
+  /** On the path of every connection and request: allocates a closure only if a place has to be requested. */
   #acquireFrom(first: number, places: PodPlaces, done: (refusal: FullCode | null) => void): void {
     for (let index = first; index < places.length; index++) {
       const place = places[index];
@@ -172,7 +172,7 @@ export class ConnectionCounts {
     }
   }
 
-  /** For diagnosis and tests: everything that is held. */
+  /** For diagnosis and tests: all places in use. */
   snapshot(): { admitted: number; surplus: number; counted: number } {
     const counted = this.#surplus.size + this.#places.size;
     return { admitted: this.#admittedTotal, surplus: this.#surplusTotal, counted };

@@ -1,13 +1,13 @@
 import { baseShare, type ToAllocator, type ToWorker } from './place-messages.ts';
 
-/** How long a decision of the allocator is waited for; then an equal share of the limit decides. */
+/** How long to wait for the allocator; after that, this worker's equal share of the limit applies. */
 const ANSWER_MS = 250;
-/** After a refusal the allocator is not asked again for so long: a flood of what is refused stays in its worker. */
+/** After a refusal, the allocator is not asked again for this long, so a flood of refused requests stays in its worker. */
 const DENIED_MS = 20;
 
 interface Counted {
   held: number;
-  /** What may be held without asking; null = a share of the limit, since the allocator does not count this key. */
+  /** How many places may be taken without asking; null = this worker's share, because the allocator does not count this key. */
   lease: number | null;
   isScarce: boolean;
   deniedMs: number;
@@ -16,9 +16,9 @@ interface Counted {
 }
 
 export interface LeasedPlacesOptions {
-  /** Of the replica. 1 = there is no allocator. */
+  /** Number of workers in this replica. 1 = there is no allocator. */
   readonly workers: number;
-  /** False: the allocator cannot be reached. */
+  /** Returns false if the allocator cannot be reached. */
   readonly send: (message: ToAllocator) => boolean;
   readonly nowMs: () => number;
 }
@@ -40,7 +40,7 @@ export class LeasedPlaces {
     return this.#counted.get(key)?.held ?? 0;
   }
 
-  /** Calls `done` once, at once unless the allocator has to be asked. Each place that was taken is released once. */
+  /** Calls `done` once: synchronously, unless the allocator has to be asked. Release each place exactly once. */
   take(key: string, limit: number, done: (isTaken: boolean) => void): void {
     const isTaken = this.takeNow(key, limit);
     if (isTaken !== null) {
@@ -52,7 +52,7 @@ export class LeasedPlaces {
     if (counted.waiting.length === 1) this.#ask(key, counted);
   }
 
-  /** As `take`; null = nothing was taken, since the allocator has to be asked: `take` does. */
+  /** Like `take`, but returns null without taking a place if the allocator has to be asked; call `take` then. */
   takeNow(key: string, limit: number): boolean | null {
     const counted = this.#of(key);
     if (counted.waiting.length === 0 && counted.held < this.#allowance(counted, limit)) {
@@ -73,7 +73,7 @@ export class LeasedPlaces {
       lease !== null &&
       (counted.isScarce || counted.held === 0 || lease - counted.held > Math.max(8, counted.held))
     ) {
-      // One that was taken without the allocator, which did not answer, is not the allocator's to have back.
+      // A place taken while the allocator did not respond is not returned to it.
       const spare = lease - counted.held;
       if (spare > 0) {
         counted.lease = counted.held;
@@ -94,7 +94,7 @@ export class LeasedPlaces {
     }
     const counted = this.#counted.get(key);
     if (counted === undefined) {
-      // It has been given back in the meantime.
+      // It has been returned in the meantime.
       if (message.kind === 'grant') this.#options.send({ kind: 'give', key, places: message.places });
       return;
     }
@@ -111,7 +111,7 @@ export class LeasedPlaces {
         this.#forget(key, counted);
         return;
       case 'free':
-        // Our question is on its way, and has the allocator count this key anew.
+        // The request is already on its way, and makes the allocator count this key again.
         if (counted.waiting.length > 0) return;
         counted.lease = null;
         counted.isScarce = false;
@@ -147,7 +147,7 @@ export class LeasedPlaces {
       counted.waiting.shift()?.done(true);
     }
     if (counted.waiting.length > 0) this.#ask(key, counted);
-    // What nobody waits for any more, where places are few.
+    // No request waits for it any more, and places are scarce.
     const spare = (counted.lease ?? 0) - counted.held;
     if (counted.isScarce && spare > 0) {
       counted.lease = counted.held;
@@ -160,7 +160,7 @@ export class LeasedPlaces {
     for (const { done } of counted.waiting.splice(0)) done(false);
   }
 
-  /** Together never more than the limit again, whatever the allocator has leased to others. */
+  /** Brings the total back within the limit, whatever the allocator has leased to others. */
   #decideAlone(key: string, counted: Counted): void {
     clearTimeout(counted.timer);
     for (const { limit, done } of counted.waiting.splice(0)) {
@@ -180,7 +180,7 @@ export class LeasedPlaces {
     return counted;
   }
 
-  /** A key that the allocator counts is remembered until it does not. */
+  /** A key is kept for as long as the allocator counts it. */
   #forget(key: string, { held, lease, waiting, deniedMs }: Counted): void {
     if (held > 0 || waiting.length > 0 || (lease !== null && lease > 0)) return;
     if (lease === 0 || this.#options.nowMs() - deniedMs < DENIED_MS) return;

@@ -1,29 +1,29 @@
 import { baseShare, type ToAllocator, type ToWorker } from './place-messages.ts';
 
-/** A worker that does not say how many it holds is taken to hold all that it may. */
+/** A worker that does not report its count in this time is assumed to use all places it may take. */
 const COUNT_MS = 150;
-/** Keys that are counted at a time: beyond, each worker goes by its share of a limit. */
+/** Maximum number of keys counted at a time. For further keys, each worker applies its share of the limit. */
 const KEYS_MAX = 10_000;
 
-/** A worker that has been asked how many it holds. */
+/** A worker that has been asked for its count. */
 interface Asked {
   readonly round: number;
-  /** What it was granted since: not in its answer. */
+  /** Places granted since, which its reply does not include. */
   granted: number;
-  /** Nobody waits for its answer any more. */
+  /** Its reply is no longer waited for. */
   isLate: boolean;
 }
 
 interface Account {
-  /** As it was last asked with: quotas change with the number of replicas. */
+  /** From the latest request: quotas change with the number of replicas. */
   limit: number;
-  /** By worker: what it holds, or may take without asking again. */
+  /** By worker: places in use, or that it may take without asking again. */
   readonly leases: Map<number, number>;
   readonly asked: Map<number, Asked>;
   askedMs: number;
-  /** Those that wait for one more, in turn. */
+  /** Workers that wait for one more place, in order. */
   readonly waiting: number[];
-  /** All leases are what is really held: nobody has a place that it does not need. */
+  /** Every lease equals what its worker uses, so no unused place is left. */
   isExact: boolean;
 }
 
@@ -34,9 +34,10 @@ export interface PlaceAllocatorOptions {
 }
 
 /**
- * Counts what few keys need it: those of which a worker holds more than half of an equal share. Such a key is counted in one
- * place from then on: all workers say how many they hold, and take no more without asking, until each needs less than half of
- * its share. No limit is exceeded, and nobody is refused while there is a place, whatever the order of messages.
+ * Counts only the few keys that need it: those of which some worker uses more than half of an equal share. From then on, the
+ * key is counted centrally: all workers report how many places they use, and ask before they take more, until each needs
+ * less than half of its share. No limit is exceeded and no request is refused while a place is free, whatever the order
+ * of messages.
  */
 export class PlaceAllocator {
   readonly #options: PlaceAllocatorOptions;
@@ -48,14 +49,14 @@ export class PlaceAllocator {
     this.#options = options;
   }
 
-  /** A worker that holds nothing yet. Before it is given its first connection. */
+  /** Adds a worker that uses no places yet. Call this before it gets its first connection. */
   joined(worker: number): void {
     this.left(worker);
     this.#workers.add(worker);
     for (const [key, account] of this.#accounts) this.#ask(key, account, worker, true);
   }
 
-  /** Its places are free. */
+  /** Frees all its places. */
   left(worker: number): void {
     this.#workers.delete(worker);
     for (const [key, account] of [...this.#accounts]) {
@@ -84,7 +85,7 @@ export class PlaceAllocator {
     this.#settle(key, account);
   }
 
-  /** To be called now and then. */
+  /** Call this at intervals. */
   look(): void {
     const lateMs = this.#options.nowMs() - COUNT_MS;
     for (const [key, account] of [...this.#accounts]) {
@@ -147,7 +148,7 @@ export class PlaceAllocator {
     for (const lease of leases.values()) leased += lease;
     while (waiting.length > 0) {
       if (leased >= limit && !account.isExact) {
-        // Somebody may have more than it needs.
+        // Some worker may have more than it needs.
         this.#count(key, account, null);
         if (isAnyoneAwaited(account)) return;
         continue;
@@ -157,7 +158,7 @@ export class PlaceAllocator {
         send(worker, { kind: 'deny', key });
         continue;
       }
-      // Ever smaller, so that little is in the wrong hands when places become few.
+      // Ever smaller grants, so that few places are unused elsewhere when they become scarce.
       const places = Math.max(1, Math.floor((limit - leased) / (4 * workers)));
       if (places > 1) account.isExact = false;
       leases.set(worker, (leases.get(worker) ?? 0) + places);
@@ -169,7 +170,7 @@ export class PlaceAllocator {
     this.#closeWhenFew(key, account);
   }
 
-  /** The shares are enough for everyone again, and for a while. */
+  /** Equal shares suffice for all workers again, with a margin. */
   #closeWhenFew(key: string, { leases, asked, limit }: Account): void {
     if (asked.size > 0) return;
     const few = baseShare(limit, this.#options.workers) / 2;

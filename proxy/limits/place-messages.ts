@@ -1,25 +1,25 @@
 /**
- * What is said between a worker and the allocator of places, in order in each direction. `key` names what is counted: an address,
- * a pod, the pods of an owner or of a tenant.
+ * Messages between a worker and the allocator of places, delivered in order in each direction. `key` names what is counted:
+ * an address, a pod, the pods of an owner or of a tenant.
  */
 export type ToAllocator =
-  /** One more is wanted than the worker has.. */
+  /** The worker needs one place more than it has. */
   | { readonly kind: 'ask'; readonly key: string; readonly limit: number; readonly held: number }
-  /** The reply to the 'count' of that round. */
+  /** The reply to 'count' in that round. */
   | { readonly kind: 'held'; readonly key: string; readonly round: number; readonly held: number }
-  /** It has so many fewer. */
+  /** The worker returns this many places. */
   | { readonly kind: 'give'; readonly key: string; readonly places: number };
 
 export type ToWorker =
-  /** From now on the allocator counts this key: say how many you hold, and take no more without asking. */
+  /** From now on the allocator counts this key: report how many places you use, and ask before you take more. */
   | { readonly kind: 'count'; readonly key: string; readonly round: number }
-  /** Take so many more. `isScarce`: give each back as soon as it is free. */
+  /** Grants this many more places. `isScarce`: return each one as soon as it is free. */
   | { readonly kind: 'grant'; readonly key: string; readonly places: number; readonly isScarce: boolean }
   | { readonly kind: 'deny'; readonly key: string }
-  /** The allocator does not count this key any more. */
+  /** The allocator no longer counts this key. */
   | { readonly kind: 'free'; readonly key: string };
 
-/** What each worker may take of a limit without asking: all of them together no more than half of it. */
+/** How much of a limit each worker may take without asking: all of them together at most half. */
 export function baseShare(limit: number, workers: number): number {
   return Math.floor(limit / (2 * workers));
 }

@@ -2,7 +2,7 @@ import { addressKey } from '../../core/address-key.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import type { Route } from '../../core/route.ts';
 
-/** Why a pod takes no further connection: its own limit, or the quota of its owner or of its tenant. */
+/** Why a pod accepts no more connections: its own limit, or the quota of its owner or tenant. */
 export type FullCode = Extract<RefusalCode, 'route.full' | 'route.owner-full' | 'route.tenant-full'>;
 
 export type PodLimit = 'pod-address' | 'pod' | 'owner' | 'tenant';
@@ -14,15 +14,15 @@ export const FULL_CODE: Readonly<Record<PodLimit, FullCode>> = {
   tenant: 'route.tenant-full',
 };
 
-/** What a connection to a pod counts for, in the order in which places are taken. `key` is that of LeasedPlaces. */
+/** What a connection to a pod is counted against, in the order in which places are taken. `key` is that of LeasedPlaces. */
 export type PodPlaces = readonly { readonly limit: PodLimit; readonly key: string }[];
 
-/** The last list of each route, so that the requests of one client make no keys of their own. */
+/** The last list of each route, so that repeated requests of a client do not build keys again. */
 const placesOfRoutes = new WeakMap<Route, { readonly address: string; readonly places: PodPlaces }>();
 
 /**
- * The places that a connection of `address` to this pod takes. Keep them with the connection: it has to release what it
- * took, even if the route changes meanwhile.
+ * The places that a connection from `address` to this pod takes. Keep them with the connection, which must release the
+ * same ones even if the route changes in between.
  */
 export function podPlacesOf(route: Route, address: string): PodPlaces {
   const last = placesOfRoutes.get(route);
@@ -33,8 +33,8 @@ export function podPlacesOf(route: Route, address: string): PodPlaces {
 }
 
 /**
- * The places that a connection takes which this pod has made to the outside. They are those of connections to it; what it
- * makes itself takes no more of them than a single address may.
+ * The places taken by an outgoing connection of this pod. They are shared with connections to the pod, of which its own
+ * may take no more than a single address may.
  */
 export function egressPlacesOf(pod: PodOwner): PodPlaces {
   return makePlaces(pod, 'egress');

@@ -1,19 +1,19 @@
-/** What is expected of somebody who is waited for. */
+/** The minimum progress expected of a peer. */
 export interface Pace {
-  /** 0 = anything goes. */
+  /** 0 = no minimum. */
   readonly limitMs: number;
-  /** How far `progress` has to come within `limitMs`. */
+  /** By how much `progress` must grow within `limitMs`. */
   readonly least: number;
 }
 
-/** Notices that somebody who is waited for makes too little progress. Asked now and then; one for each that is watched. */
+/** Detects a peer that makes too little progress while it is waited for. One for each peer, checked at intervals. */
 export class StallWatch {
   #progress = NaN;
   #sinceMs = 0;
 
   /**
-   * `progress`: a number that grows as things move. True when at every look of the last `limitMs` they were waited for, and
-   * they have moved by less than `least` since.
+   * `progress`: a number that grows with each step. True if the peer was waited for at every check of the last `limitMs`
+   * and `progress` has grown by less than `least` since.
    */
   isStalled(nowMs: number, isWaitedFor: boolean, progress: number, { limitMs, least }: Pace): boolean {
     if (!isWaitedFor || !(progress - this.#progress < least)) {

@@ -1,4 +1,4 @@
-/** The reversed polynomial of Castagnoli (RFC 9260 appendix A). zlib's crc32 has another one. */
+/** Castagnoli's polynomial, reversed (RFC 9260 appendix A). zlib's crc32 uses a different one. */
 const POLYNOMIAL = 0x82f63b78;
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {

@@ -7,13 +7,13 @@ import { canonicalAddress } from './address.ts';
 import { writeProxyHeader } from './write-proxy-header.ts';
 
 /**
- * What the pod of this route is told before the client's first byte; null where it wants no PROXY header. `client` is
- * the client's socket, within TLS or not.
+ * The PROXY header to send to this route's pod before the client's first byte; null if the pod does not expect one.
+ * `client` is the client's socket, TLS or plain.
  */
 export function introduceClient(route: Route, info: ConnectionInfo, client: Socket): Buffer | null {
   if (route.sendProxyProtocol === undefined) return null;
   const source = { address: canonicalAddress(info.remoteAddress), port: info.remotePort };
-  // A client that is gone has no address any more; neither has it anything to say.
+  // The socket of a client that has disconnected no longer has an address, and there is nothing to forward.
   const destination = { address: canonicalAddress(client.localAddress ?? '0.0.0.0'), port: client.localPort ?? 0 };
   return writeProxyHeader(route.sendProxyProtocol, {
     id: info.id,
@@ -30,7 +30,7 @@ function certificateOf({ proof }: ConnectionInfo): ClientCertificate | null {
 }
 
 /**
- * The same for a client that cancels a session: its connection may be another worker's, and is closed, so only its
+ * The same for a client that cancels a session. Its connection may belong to another worker, and is closed, so only its
  * address is known.
  */
 export function introduceCanceller(route: Route, address: string): Buffer | null {

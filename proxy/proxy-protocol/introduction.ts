@@ -5,37 +5,37 @@ import { parseProxyHeader } from './parse-proxy-header.ts';
 import type { ProxySource } from './proxy-header.ts';
 
 /**
- * What becomes of the connections of those who are trusted to send PROXY headers: 'require' closes one without,
- * 'use' takes it for the sender's own, 'ignore' reads the header and does not believe it.
+ * How to treat connections from trusted senders of PROXY headers: 'require' closes a connection without a header, 'use'
+ * treats it as the sender's own, 'ignore' reads the header and disregards it.
  */
 export type ProxyPolicy = 'ignore' | 'use' | 'require';
 
 export interface ProxyProtocolOptions {
-  /** Addresses and CIDRs of load balancers. Nobody else's header is read: it could claim any address. */
+  /** Addresses and CIDRs of load balancers. Headers from other senders are not read: they could claim any address. */
   readonly from: readonly string[];
   readonly policy: ProxyPolicy;
 }
 
-/** Whose a connection is. The header, if any, has been taken out of the socket. */
+/** The origin of a connection. The header, if any, has been consumed. */
 export type Introduced =
-  /** `client` null = the one who connected. */
+  /** `client` null = the peer itself. */
   | {
       readonly kind: 'introduced';
       readonly client: { readonly address: string; readonly port: number } | null;
-      /** The sender named no client, or itself, as it does when it only looks whether we are there. */
+      /** The sender named no client, or itself, as in a health check. */
       readonly isProbe: boolean;
     }
-  /** It connected and went away without a word. */
+  /** It disconnected without sending anything. */
   | { readonly kind: 'probed' }
   | { readonly kind: 'refused'; readonly reason: string };
 
 export interface Introductions {
   isTrusted(address: string): boolean;
-  /** Calls back once, also when the socket is destroyed: the deadline is the caller's. */
+  /** Calls back once, also when the socket is destroyed. The caller enforces the deadline. */
   read(raw: Socket, sender: string, done: (introduced: Introduced) => void): void;
 }
 
-/** Null when nobody is trusted: then nothing is asked of any connection. */
+/** Null if no sender is trusted: connections are not examined then. */
 export function createIntroductions({ from, policy }: ProxyProtocolOptions): Introductions | null {
   if (from.length === 0) return null;
   const trusted = compileAddressList(from);
@@ -61,7 +61,7 @@ export function createIntroductions({ from, policy }: ProxyProtocolOptions): Int
   };
 }
 
-/** Version 1 has no LOCAL: there HAProxy's checks carry the very address and port they come from. */
+/** Version 1 has no LOCAL command: HAProxy's health checks carry the address and port they are sent from. */
 function isItself(source: ProxySource, sender: string, senderPort: number | undefined): boolean {
   return source.kind !== 'client' || (source.address === sender && source.port === senderPort);
 }

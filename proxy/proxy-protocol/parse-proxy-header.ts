@@ -5,7 +5,7 @@ import { parseVersion2, VERSION_2_SIGNATURE } from './version-2.ts';
 
 /**
  * The PROXY header, of version 1 or 2, at the start of `bytes`; 'absent' when they begin with anything else
- * (proxy-protocol.txt of HAProxy, 2020/03/05). Only to be asked about connections of a sender who is trusted.
+ * (proxy-protocol.txt of HAProxy, 2020/03/05). Call this only for connections from a trusted sender.
  */
 export function parseProxyHeader(bytes: Buffer): Parsed<ProxyHeader | 'absent'> {
   if (bytes.length === 0) return needMore(1);
@@ -18,14 +18,14 @@ export function parseProxyHeader(bytes: Buffer): Parsed<ProxyHeader | 'absent'> 
   return match('absent');
 }
 
-/** Does a stranger send one? Told apart from other rubbish, since it mostly means that a setting is missing. */
+/** Whether an untrusted sender sent one. Reported separately from other garbage: usually a setting is missing. */
 export function looksLikeProxyHeader(bytes: Buffer): boolean {
   return [VERSION_1_SIGNATURE, VERSION_2_SIGNATURE].some(
     (signature) => bytes.length >= signature.length && begins(bytes, signature),
   );
 }
 
-/** As far as both go. */
+/** Compares the bytes that both have. */
 function begins(bytes: Buffer, signature: Buffer): boolean {
   const length = Math.min(bytes.length, signature.length);
   return bytes.compare(signature, 0, length, 0, length) === 0;

@@ -1,14 +1,14 @@
-/** For whom a connection was made, as its PROXY header says. */
+/** The client of a connection according to its PROXY header. */
 export type ProxySource =
-  /** For a client at this address: never IPv4-mapped IPv6, and IPv6 in its canonical form. */
+  /** A client with this address: never IPv4-mapped IPv6, and IPv6 in canonical form. */
   | { readonly kind: 'client'; readonly address: string; readonly port: number }
-  /** By the sender for itself, such as a health check. */
+  /** The sender's own connection, such as a health check. */
   | { readonly kind: 'local' }
-  /** For somebody without an Internet address (UNKNOWN, AF_UNSPEC, AF_UNIX): the connection's own address stands. */
+  /** A client without an Internet address (UNKNOWN, AF_UNSPEC, AF_UNIX): the connection's own address applies. */
   | { readonly kind: 'unknown' };
 
 export interface ProxyHeader {
   readonly source: ProxySource;
-  /** The header's own length: what follows is the client's. */
+  /** The length of the header: what follows was sent by the client. */
   readonly bytes: number;
 }

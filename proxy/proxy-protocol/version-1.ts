@@ -5,19 +5,19 @@ import type { ProxyHeader } from './proxy-header.ts';
 
 export const VERSION_1_SIGNATURE = Buffer.from('PROXY ', 'latin1');
 
-/** The longest line there can be, with its CRLF (section 2.1). */
+/** The longest possible line, including CRLF (section 2.1). */
 export const VERSION_1_MAX_BYTES = 107;
 const CR = 0x0d;
 const LF = 0x0a;
-/** `PROXY UNKNOWN` with CRLF. */
+/** `PROXY UNKNOWN` including CRLF. */
 const SHORTEST_BYTES = 15;
 
-/** One line in US-ASCII, fields divided by exactly one space (section 2.1). `bytes` begin with the signature. */
+/** One line in US-ASCII, fields separated by exactly one space (section 2.1). `bytes` begin with the signature. */
 export function parseVersion1(bytes: Buffer): Parsed<ProxyHeader> {
   const line = bytes.subarray(0, VERSION_1_MAX_BYTES);
   const end = line.indexOf(CR);
   const feed = line.indexOf(LF);
-  // Neither ends the line without the other.
+  // CR or LF alone does not end the line.
   if (feed >= 0 && feed !== end + 1) return reject('LF without CR');
   if (end < 0) {
     if (bytes.length >= VERSION_1_MAX_BYTES) return reject('no end of the line');
@@ -28,7 +28,7 @@ export function parseVersion1(bytes: Buffer): Parsed<ProxyHeader> {
   if (feed !== end + 1) return reject('CR without LF');
   const [family, ...fields] = bytes.toString('latin1', VERSION_1_SIGNATURE.length, end).split(' ');
   const header = (source: ProxyHeader['source']): Parsed<ProxyHeader> => match({ source, bytes: end + 2 });
-  // What follows UNKNOWN is to be ignored, whatever it is.
+  // Whatever follows UNKNOWN must be ignored.
   if (family === 'UNKNOWN') return header({ kind: 'unknown' });
   if (family !== 'TCP4' && family !== 'TCP6') return reject('neither TCP4, TCP6 nor UNKNOWN');
   const isAddress = family === 'TCP4' ? isIPv4 : isPlainIPv6;
@@ -39,7 +39,7 @@ export function parseVersion1(bytes: Buffer): Parsed<ProxyHeader> {
   return header({ kind: 'client', address: family === 'TCP4' ? address : canonicalIPv6(address), port: ports[0] });
 }
 
-/** NaN when it is none: decimal, without leading zeros. */
+/** A decimal port without leading zeros; NaN for anything else. */
 function portOf(text: string): number {
   const port = /^(0|[1-9]\d{0,4})$/.test(text) ? Number(text) : NaN;
   return port <= 65_535 ? port : NaN;

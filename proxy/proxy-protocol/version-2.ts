@@ -5,7 +5,7 @@ import type { ProxyHeader, ProxySource } from './proxy-header.ts';
 
 export const VERSION_2_SIGNATURE = Buffer.from('0d0a0d0a000d0a515549540a', 'hex');
 
-/** Addresses and TLVs together; the length field would allow 64 KiB, and load balancers send some hundred bytes. */
+/** Addresses and TLVs together. The length field allows 64 KiB, but load balancers send a few hundred bytes. */
 export const VERSION_2_MAX_LENGTH = 4_096;
 
 const FIXED_BYTES = 16;
@@ -17,7 +17,7 @@ const CRC32C_BYTES = 4;
 
 type Family = 'ipv4' | 'ipv6' | 'unix' | 'unspecified';
 
-/** The byte of family and transport: these combinations exist and no others (section 2.2). */
+/** The family and transport byte: only these combinations are defined (section 2.2). */
 const FAMILIES: Readonly<Record<number, Family>> = {
   0x00: 'unspecified',
   0x11: 'ipv4',
@@ -31,8 +31,8 @@ const FAMILIES: Readonly<Record<number, Family>> = {
 const ADDRESS_BYTES: Readonly<Record<Family, number>> = { ipv4: 12, ipv6: 36, unix: 216, unspecified: 0 };
 
 /**
- * The binary header (section 2.2). `bytes` begin with the signature. Vectors (TLVs) are walked over, none is used; a
- * checksum among them is verified. With LOCAL and AF_UNSPEC the block means nothing and is skipped as it is.
+ * The binary header (section 2.2). `bytes` begin with the signature. TLVs are skipped, except that a checksum is verified.
+ * With LOCAL and AF_UNSPEC, the address block has no meaning and is skipped, too.
  */
 export function parseVersion2(bytes: Buffer): Parsed<ProxyHeader> {
   const versionAndCommand = bytes[12];
@@ -73,7 +73,7 @@ function sourceOf(header: Buffer, family: Exclude<Family, 'unspecified'>): Proxy
   }
 }
 
-/** What is wrong with the vectors from `start` to the end of the header; null when nothing is. */
+/** What is wrong with the TLVs from `start` to the end of the header, or null. */
 function problemOfVectors(header: Buffer, start: number): string | null {
   let offset = start;
   while (offset < header.length) {
@@ -87,7 +87,7 @@ function problemOfVectors(header: Buffer, start: number): string | null {
   return null;
 }
 
-/** Over the whole header with the checksum itself taken as zeros (section 2.2.3). */
+/** Over the whole header, with the checksum field as zeros (section 2.2.3). */
 function isChecksumRight(header: Buffer, value: number, end: number): boolean {
   if (end - value !== CRC32C_BYTES) return false;
   const zeroed = Buffer.from(header);

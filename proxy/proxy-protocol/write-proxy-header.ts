@@ -8,26 +8,26 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** TLS that was ended here, as a pod may want to know of it. */
+/** TLS terminated here, for pods that want to know. */
 export interface EndedTls {
-  /** Such as `TLSv1.3`. */
+  /** For example `TLSv1.3`. */
   readonly version: string;
-  /** OpenSSL's name. */
+  /** OpenSSL's cipher name. */
   readonly cipher: string;
-  /** Null when the client has shown no certificate that was verified. */
+  /** Null if the client presented no valid certificate. */
   readonly clientCertificate: { readonly commonName: string | null } | null;
 }
 
-/** A client's connection, as a PROXY header tells of it. */
+/** A client connection as described in a PROXY header. */
 export interface ProxiedConnection {
   readonly id: string;
   readonly source: Endpoint;
-  /** What the client has connected to. */
+  /** The address that the client connected to. */
   readonly destination: Endpoint;
   readonly serverName: string | null;
-  /** What was agreed on, if anything was. */
+  /** The negotiated protocol, if any. */
   readonly alpn: string | null;
-  /** Null when the pod ends it itself. */
+  /** Null if the pod terminates TLS itself. */
   readonly tls: EndedTls | null;
 }
 
@@ -42,10 +42,10 @@ const CLIENT_TLS = 0x01;
 const CLIENT_CERTIFICATE = 0x02 | 0x04;
 const COMMON_NAME_MAX_BYTES = 256;
 const CRC32C_BYTES = 4;
-/** Of the fixed part: signature, version and command, family, length. */
+/** Length of the fixed part: signature, version and command, family, length. */
 const FIXED_BYTES = 16;
 
-/** The header that goes before a client's first byte (proxy-protocol.txt of HAProxy, 2020/03/05). Pure. */
+/** The header to send before a client's first byte (proxy-protocol.txt of HAProxy, 2020/03/05). Pure. */
 export function writeProxyHeader(version: 'v1' | 'v2', connection: ProxiedConnection): Buffer {
   return version === 'v1' ? writeVersion1(connection) : writeVersion2(connection);
 }
@@ -57,7 +57,7 @@ function writeVersion1({ source, destination }: ProxiedConnection): Buffer {
   return Buffer.from(`PROXY ${family} ${addresses} ${source.port} ${destination.port}\r\n`, 'latin1');
 }
 
-/** With a checksum, since it costs a microsecond once a connection. */
+/** Includes a checksum, which costs a microsecond per connection. */
 function writeVersion2(connection: ProxiedConnection): Buffer {
   const { source, destination, id, serverName, alpn, tls } = connection;
   const isIPv4Alone = areIPv4(source, destination);
@@ -79,12 +79,12 @@ function writeVersion2(connection: ProxiedConnection): Buffer {
   const family = isIPv4Alone ? TCP_OVER_IPV4 : TCP_OVER_IPV6;
   const fixed = Buffer.concat([VERSION_2_SIGNATURE, Buffer.from([VERSION_2_PROXY, family]), uint16(block.length)]);
   const header = Buffer.concat([fixed, block], FIXED_BYTES + block.length);
-  // Taken over the whole with zeros in its own place (section 2.2.3), which is at the end.
+  // Computed over the whole header with zeros in the checksum field (section 2.2.3), which is the last one.
   header.writeUInt32BE(crc32c(header), header.length - CRC32C_BYTES);
   return header;
 }
 
-/** pp2_tlv_ssl (section 2.2.6): what the client did, the result of the verification (0 = good), and vectors within. */
+/** pp2_tlv_ssl (section 2.2.6): what the client did, the result of the verification (0 = valid), and nested TLVs. */
 function tlsVector({ version, cipher, clientCertificate }: EndedTls): Buffer {
   const did = CLIENT_TLS | (clientCertificate === null ? 0 : CLIENT_CERTIFICATE);
   const result = Buffer.alloc(4);
@@ -95,7 +95,7 @@ function tlsVector({ version, cipher, clientCertificate }: EndedTls): Buffer {
     result,
     vector(TLS_TLV.version, Buffer.from(version, 'latin1')),
     vector(TLS_TLV.cipher, Buffer.from(cipher, 'latin1')),
-    // X.520 allows 64 characters; one that is far longer is no name, and receivers bound the header.
+    // X.520 allows 64 characters. A far longer one is not a name, and receivers limit the size of the header.
     ...(commonName.length === 0 || commonName.length > COMMON_NAME_MAX_BYTES
       ? []
       : [vector(TLS_TLV.commonName, commonName)]),
@@ -118,7 +118,7 @@ function ipv4Bytes(address: string): Buffer {
   return Buffer.from(address.split('.').map(Number));
 }
 
-/** An IPv4 address as its mapped one: both ends of a header are of one family. */
+/** Maps an IPv4 address to IPv6: both addresses of a header must be of the same family. */
 function ipv6Bytes(address: string): Buffer {
   const [head = '', tail] = hexGroups(asIPv6(address)).split('::');
   const groups = (text: string): readonly string[] => (text === '' ? [] : text.split(':'));

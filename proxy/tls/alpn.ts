@@ -1,16 +1,16 @@
 import type { Route } from '../../core/route.ts';
 
-/** The application protocols a server of ours can choose; null = the client offers none, and none is chosen. */
+/** The application protocols that Podgate can select; null = the client offered none. */
 export type Alpn = 'h2' | 'http/1.1' | 'postgresql' | null;
 
-/** What the name of a connection stands for, as far as ALPN is concerned. */
+/** What a server name refers to, as far as ALPN is concerned. */
 export type AlpnTarget = Route['protocol'] | 'base-host' | 'unknown';
 
 /**
  * What each name accepts, the best first (decision 0034). HTTP clients at a Postgres name and Postgres clients at any name
- * are accepted so that they can read why they are wrong; whatever they send then, a pod that speaks another protocol
- * never gets it. WebSocket clients of Bolt (Neo4j Browser) offer `http/1.1`, so tcp names accept it. Where we only refuse,
- * HTTP/1.1 comes first: its answer is the shortest.
+ * are accepted so that they can be told what is wrong; nothing they send reaches a pod that speaks another protocol.
+ * WebSocket clients of Bolt (Neo4j Browser) offer `http/1.1`, so tcp names accept it. Where every client is refused,
+ * HTTP/1.1 comes first: its response is the shortest.
  */
 const ACCEPTED: Readonly<Record<AlpnTarget, readonly Exclude<Alpn, null>[]>> = {
   http: ['postgresql', 'h2', 'http/1.1'],
@@ -20,7 +20,7 @@ const ACCEPTED: Readonly<Record<AlpnTarget, readonly Exclude<Alpn, null>[]>> = {
   unknown: ['postgresql', 'http/1.1', 'h2'],
 };
 
-/** Chooses among what the client offers. 'none-in-common': RFC 7301 3.2 requires a fatal alert. */
+/** Selects one of the protocols that the client offers. 'none-in-common': RFC 7301 3.2 requires a fatal alert. */
 export function chooseAlpn(target: AlpnTarget, offered: readonly string[]): Alpn | 'none-in-common' {
   if (offered.length === 0) return null;
   return ACCEPTED[target].find((protocol) => offered.includes(protocol)) ?? 'none-in-common';

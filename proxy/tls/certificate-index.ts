@@ -1,14 +1,14 @@
 import { CERTIFICATE_SOURCES, type ServedCertificate } from '../../core/certificates.ts';
 
-/** A certificate as it is kept: what a TLS context is made of, and what it is compared by. */
+/** A stored certificate: what a TLS context is made from, and what certificates are compared by. */
 export interface CertificateEntry {
   readonly id: string;
   readonly names: readonly string[];
-  /** Of the sources, least first. */
+  /** Rank of its source; higher is better. */
   readonly rank: number;
   readonly notAfterMs: number;
   readonly leafPem: string;
-  /** The rest of the chain: one text for all that have the same. */
+  /** The intermediate certificates; equal chains share one string. */
   readonly chainPem: string;
   readonly privateKeyPem: string;
 }
@@ -17,15 +17,15 @@ const LEAF_END = '-----END CERTIFICATE-----\n';
 const DEVELOPMENT = CERTIFICATE_SOURCES.indexOf('development');
 
 /**
- * Which certificate answers for which name, in memory only. Of those for the exact name and for `*.` in place of its
- * first label, that of the best source; one that has expired only when there is no other. A name that none is for gets
- * the one of the first base host, or any.
+ * Finds the certificate for a server name, in memory. Considers those for the exact name and for its wildcard (`*.` in
+ * place of the first label) and picks the one from the best source; an expired one only if there is no other. A name
+ * without a certificate gets that of the first base host, or any.
  */
 export class CertificateIndex {
   readonly #entries = new Map<string, CertificateEntry>();
-  /** Best first. Nearly always one. */
+  /** Best first. There is nearly always just one. */
   readonly #byName = new Map<string, readonly CertificateEntry[]>();
-  /** Issuers sign with few keys: ten thousand chains are three texts. */
+  /** Issuers sign with few keys, so ten thousand certificates share about three chains. */
   readonly #chains = new Map<string, { readonly text: string; users: number }>();
   #defaultNames: readonly string[] = [];
 
@@ -37,7 +37,7 @@ export class CertificateIndex {
     this.#defaultNames = names;
   }
 
-  /** Returns the entries that are gone. */
+  /** Returns the removed entries. */
   replace(certificates: readonly ServedCertificate[]): readonly CertificateEntry[] {
     const kept = new Set(certificates.map(({ id }) => id));
     return this.change(
@@ -46,7 +46,7 @@ export class CertificateIndex {
     );
   }
 
-  /** Returns the entries that are gone. */
+  /** Returns the removed entries. */
   change(set: readonly ServedCertificate[], removed: readonly string[]): readonly CertificateEntry[] {
     const gone = [...removed, ...set.map(({ id }) => id)].flatMap((id) => this.#remove(id) ?? []);
     for (const certificate of set) this.#add(certificate);
@@ -64,7 +64,7 @@ export class CertificateIndex {
     return null;
   }
 
-  /** Is there one for this name that the world trusts? The development CA's is none. */
+  /** Whether there is a publicly trusted certificate for this name; those of the development CA do not count. */
   hasTrusted(serverName: string, nowMs: number): boolean {
     const best = this.#best(serverName, nowMs);
     return best !== null && best.rank !== DEVELOPMENT && best.notAfterMs > nowMs;
@@ -126,12 +126,12 @@ export class CertificateIndex {
   }
 }
 
-/** A part of a text keeps all of it in memory; a copy does not. PEM is ASCII. */
+/** A substring keeps the whole string in memory; a copy does not. PEM is ASCII. */
 function ownText(part: string): string {
   return Buffer.from(part, 'latin1').toString('latin1');
 }
 
-/** The best that has not expired, else the one that expired last. */
+/** The best one that has not expired, otherwise the one that expired last. */
 function firstValid(entries: readonly CertificateEntry[] | undefined, nowMs: number): CertificateEntry | null {
   let best: CertificateEntry | null = null;
   for (const entry of entries ?? []) if (best === null || isBetter(entry, best, nowMs)) best = entry;

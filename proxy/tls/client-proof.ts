@@ -2,30 +2,30 @@ import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { errorCode } from '../../core/error-code.ts';
 
-/** A client's certificate that was verified. */
+/** A verified client certificate. */
 export interface ClientCertificate {
-  /** RFC 2253: the most specific part first, special characters escaped. */
+  /** RFC 2253: most specific part first, special characters escaped. */
   readonly subject: string;
-  /** As it is, not escaped; null when the subject has none. */
+  /** Not escaped; null if the subject has no common name. */
   readonly commonName: string | null;
-  /** Of the whole certificate: SHA-256 in hexadecimal, lower case. */
+  /** SHA-256 of the whole certificate, in lower-case hexadecimal. */
   readonly fingerprint: string;
   readonly der: Buffer;
 }
 
-/** What came of asking a client for a certificate. `authorities` (PEM) is what it was verified against. */
+/** The outcome of requesting a client certificate. It was verified against `authorities` (PEM). */
 export type ClientProof =
   | { readonly kind: 'verified'; readonly authorities: string; readonly certificate: ClientCertificate }
   | { readonly kind: 'missing'; readonly authorities: string }
-  /** `reason`: what is wrong with it, as the rest of a sentence. */
+  /** `reason`: what is wrong with it, as the end of a sentence. */
   | { readonly kind: 'refused'; readonly authorities: string; readonly reason: string };
 
-/** To be asked once the handshake is done, of a server that has asked for a certificate and refuses none. */
+/** Call this after the handshake, on a server that requests a certificate but does not reject any. */
 export function readClientProof(client: TLSSocket, authorities: string): ClientProof {
   const certificate = client.getPeerX509Certificate();
   if (certificate === undefined) return { kind: 'missing', authorities };
-  // Node calls any resumed session authorized, whatever it began with. These servers resume none; if one did, it would
-  // not pass here.
+  // Node reports every resumed session as authorized, whatever the original one was. These servers do not resume
+  // sessions; if one did, it must not pass this check.
   if (!client.authorized || client.isSessionReused()) {
     return { kind: 'refused', authorities, reason: reasonOf(client.authorizationError) };
   }
@@ -33,7 +33,7 @@ export function readClientProof(client: TLSSocket, authorities: string): ClientP
     kind: 'verified',
     authorities,
     certificate: {
-      // Its parts are escaped already, a line break within one, too.
+      // Its parts are already escaped, including line breaks.
       subject: certificate.subject.split('\n').toReversed().join(','),
       commonName: commonNameOf(certificate),
       fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
@@ -47,7 +47,7 @@ function commonNameOf(certificate: X509Certificate): string | null {
   return name;
 }
 
-/** OpenSSL's names of verification errors (X509_verify_cert_error_string), as Node gives them. */
+/** OpenSSL's names for verification errors (X509_verify_cert_error_string), as Node reports them. */
 const REASONS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'it has expired',
   CERT_NOT_YET_VALID: 'it is not valid yet',
@@ -60,7 +60,7 @@ const REASONS: Readonly<Record<string, string>> = {
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'none of the authorities that the pod trusts has issued it',
 };
 
-/** Typed as an error, it is the name of one. */
+/** Typed as an Error, but Node sets it to the name of the error. */
 function reasonOf(error: unknown): string {
   const code = errorCode(error) ?? String(error);
   return REASONS[code] ?? `it cannot be verified (${code})`;

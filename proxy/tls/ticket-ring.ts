@@ -4,25 +4,25 @@ import type { TicketKey } from '../../core/ticket-keys.ts';
 const NAME_BYTES = 16;
 const KEY_BYTES = 48;
 
-/** The parts of a key. Its name stands in the clear at the start of each ticket that it seals (RFC 5077 4). */
+/** The parts of a key. Its name is sent unencrypted at the start of each ticket sealed with it (RFC 5077 4). */
 export interface SealingKey {
   readonly name: Buffer;
   readonly hmac: Buffer;
   readonly aes: Buffer;
 }
 
-/** The keys of session tickets: one seals, all of them open. */
+/** Session ticket keys: the first one encrypts, all of them decrypt. */
 export class TicketRing {
   #keys: ReadonlyMap<string, SealingKey>;
   #sealing: SealingKey;
 
-  /** With a random key of this process's own, until it gets others. */
+  /** Starts with a random key of its own, until it receives the shared ones. */
   constructor() {
     this.#sealing = split(randomBytes(KEY_BYTES));
     this.#keys = new Map([[idOf(this.#sealing.name), this.#sealing]]);
   }
 
-  /** The first seals. Ignores what is not a key; without any, nothing changes. */
+  /** The first key encrypts. Ignores invalid keys; if no valid one is given, nothing changes. */
   replace(keys: readonly TicketKey[]): void {
     const good = keys.map((key) => Buffer.from(key, 'base64')).filter(({ length }) => length === KEY_BYTES);
     const [sealing, ...others] = good.map(split);

@@ -3,10 +3,10 @@ import type { TlsOptions } from 'node:tls';
 import { TICKET_PERIOD_MS } from '../../core/ticket-keys.ts';
 
 /**
- * What every server of ours offers. TLS 1.2 with forward secrecy and authenticated encryption only: whatever has spoken
- * TLS 1.2 in the last ten years has one of these (Java 8, libpq over OpenSSL 1.0.1, Windows 7 or later with ECDSA), and
- * without CBC there is nothing to attack by padding or timing. The client's wish among them does not count, but
- * for ChaCha20 first where it comes first there: a device without AES in hardware.
+ * The TLS settings of every server here. TLS 1.2 only with forward secrecy and authenticated encryption: every client of
+ * the last ten years that speaks TLS 1.2 supports one of these suites (Java 8, libpq with OpenSSL 1.0.1, Windows 7 or later
+ * with ECDSA), and without CBC there are no padding or timing attacks. The server's order of preference applies, except
+ * that ChaCha20 is used for clients that prefer it: devices without AES in hardware.
  */
 export const TLS_SETTINGS = {
   minVersion: 'TLSv1.2',

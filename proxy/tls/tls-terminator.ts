@@ -12,12 +12,12 @@ import { type CertificateEntry, CertificateIndex } from './certificate-index.ts'
 import { TicketRing } from './ticket-ring.ts';
 import { TLS_SETTINGS } from './tls-settings.ts';
 
-/** Contexts that are kept ready, whatever the number of names and certificates: 0.3 ms and 32 KB for each (measured). */
+/** TLS contexts kept in the cache, whatever the number of names and certificates. Each costs 0.3 ms and 32 KB (measured). */
 const CONTEXTS_READY_MAX = 4_096;
 /** RFC 8737 6.2. */
 export const ACME_TLS = 'acme-tls/1';
 
-/** Requested by ACME servers alone, which request nothing else (RFC 8737 3). */
+/** Offered only by ACME servers, which offer nothing else (RFC 8737 3). */
 export function isAcmeValidation(offered: readonly string[]): boolean {
   return offered.length === 1 && offered[0] === ACME_TLS;
 }
@@ -35,24 +35,24 @@ export interface Handshake {
   readonly serverName: string | null;
   /** 'none-in-common' ends the handshake with the alert `no_application_protocol`. */
   readonly alpn: Alpn | 'none-in-common';
-  /** May the client come back to this session? Only under the same name, so that a name of nobody's is not worth a context. */
+  /** Whether the client may resume this session. Only under the same name, so unknown names do not get a context of their own. */
   readonly keepsSession: boolean;
-  /** PEM: a certificate of one of these authorities is asked for, and none is refused here. Null = none is asked for. */
+  /** PEM: a certificate of one of these authorities is requested, but not enforced here. Null = none is requested. */
   readonly clientCa: string | null;
 }
 
 interface ReadyServer {
-  /** Null: its certificate cannot be used. */
+  /** Null if its certificate is unusable. */
   readonly server: Server | null;
   /** Of its certificate. */
   readonly id: string;
 }
 
 /**
- * Does handshakes on sockets whose ClientHello has been read and put back. There is one server that never listens for
- * each server name, certificate, ALPN answer and list of authorities for clients' certificates: with the name and the offer
- * known beforehand, OpenSSL need not call back into JavaScript in the middle of a handshake. It would resume a session
- * under any server name (RFC 6066 3: MUST NOT); what keeps it from that is the context of sessions, which is the name's.
+ * Performs handshakes on sockets whose ClientHello has been read and pushed back. Each combination of server name,
+ * certificate, ALPN protocol and client authorities has a server of its own, which never listens: since the name and the
+ * protocols are known beforehand, OpenSSL does not have to call JavaScript during a handshake. By itself, OpenSSL would
+ * resume a session under any server name (RFC 6066 3: MUST NOT); a session context per name prevents that.
  */
 export class TlsTerminator {
   readonly #options: TlsTerminatorOptions;
@@ -77,7 +77,7 @@ export class TlsTerminator {
     this.#forget(this.#index.change(set, removed));
   }
 
-  /** What proves to an ACME server that a name is ours (RFC 8737). */
+  /** Certificates that prove control of a name to an ACME server (RFC 8737). */
   setChallenges(certificates: readonly Certificate[]): void {
     this.#challenges.clear();
     for (const certificate of certificates) {
@@ -85,17 +85,17 @@ export class TlsTerminator {
     }
   }
 
-  /** The first seals, every one opens: sessions of any worker of any replica are resumed. */
+  /** The first key encrypts, all of them decrypt, so sessions of any worker of any replica can be resumed. */
   setTicketKeys(keys: readonly TicketKey[]): void {
     this.#tickets.replace(keys);
   }
 
-  /** Is there a certificate for this name that the world trusts? */
+  /** Whether there is a publicly trusted certificate for this name. */
   hasTrusted(serverName: string): boolean {
     return this.#index.hasTrusted(serverName, this.#options.clock.now());
   }
 
-  /** False when there is no certificate: then nothing was done. */
+  /** Returns false, and does nothing, if there is no certificate. */
   accept(raw: Socket, handshake: Handshake): boolean {
     const entry = this.#index.find(handshake.serverName, this.#options.clock.now());
     const server = entry === null ? null : this.#serverOf(entry, handshake);
@@ -104,7 +104,7 @@ export class TlsTerminator {
     return true;
   }
 
-  /** Answers an ACME server. False when it asks for something we do not have: then nothing was done. */
+  /** Responds to an ACME server. Returns false, and does nothing, if there is no such challenge. */
   acceptValidation(raw: Socket, serverName: string | null): boolean {
     const certificate = serverName === null ? undefined : this.#challenges.get(serverName);
     if (certificate === undefined) return false;
@@ -120,7 +120,7 @@ export class TlsTerminator {
   }
 
   #forgetServers(isGone: (ready: ReadyServer) => boolean): void {
-    // Of a copy: nothing says that a cache may change while it is walked.
+    // Iterates over a copy: the cache does not document that it may be changed during iteration.
     for (const [key, ready] of [...this.#servers.entries()]) if (isGone(ready)) this.#servers.delete(key);
   }
 
@@ -144,7 +144,7 @@ export class TlsTerminator {
     return ready.server;
   }
 
-  /** Null for a certificate that cannot be used: it is tried, and logged, once for each kind of server. */
+  /** Null for an unusable certificate, which is tried and logged once for each kind of server. */
   #tryCreateServer(certificate: Certificate, options: TlsOptions): Server | null {
     try {
       return this.#createServer(certificate, options);
@@ -163,13 +163,13 @@ export class TlsTerminator {
       ...options,
     });
     server.on('secureConnection', (secure) => {
-      // Node reports a later error of TLS (a record that cannot be decrypted, say) and leaves the socket open. Here nothing
-      // follows it but the end, so that everywhere else an 'error' is followed by 'close'.
+      // After a later TLS error, such as a record that cannot be decrypted, Node leaves the socket open. It is destroyed
+      // here, so that all other code can rely on 'close' after 'error'.
       secure.on('error', () => secure.destroy());
-      // From here on the client may say its last and still listen.
+      // From here on, the client may half-close the connection.
       secure.allowHalfOpen = true;
       const raw = rawSocketOf(secure);
-      // Without its raw socket a connection has no deadline and no count.
+      // Without the raw socket, the connection would have no deadline and would not be counted.
       if (raw === null) secure.destroy();
       else onSecure(secure, raw);
     });
@@ -182,16 +182,16 @@ export class TlsTerminator {
   }
 }
 
-/** No tickets; and what Node keeps of a session under its id is nothing. */
+/** No tickets, and no session cache by ID in Node. */
 const NO_SESSIONS = {
   secureOptions: TLS_SETTINGS.secureOptions | constants.SSL_OP_NO_TICKET,
   sessionIdContext: 'none',
 } as const satisfies TlsOptions;
 
-/** The most that OpenSSL takes (SSL_MAX_SID_CTX_LENGTH). */
+/** OpenSSL's maximum (SSL_MAX_SID_CTX_LENGTH). */
 const CONTEXT_ID_BYTES = 32;
 
-/** The same in every worker of every replica. Only sessions of the same one are resumed. */
+/** The same in every worker of every replica. A session is resumed only under the context it was created in. */
 function contextIdOf(serverName: string): string {
   return createHash('sha256').update(serverName).digest('base64').slice(0, CONTEXT_ID_BYTES);
 }
@@ -201,7 +201,7 @@ function alpnOptions(alpn: Handshake['alpn']): TlsOptions {
   return alpn === 'none-in-common' ? { ALPNCallback: () => undefined } : { ALPNProtocols: [alpn] };
 }
 
-/** What OpenSSL is told about a ticket (SSL_CTX_set_tlsext_ticket_key_cb). 2: it is good, and the client gets a new one. */
+/** Return values for OpenSSL (SSL_CTX_set_tlsext_ticket_key_cb). 2: the ticket is valid, and the client gets a new one. */
 type TicketAnswer =
   readonly [0 | 2, hmac: Buffer, aes: Buffer] | readonly [1, hmac: Buffer, aes: Buffer, name: Buffer, iv: Buffer];
 
@@ -211,9 +211,9 @@ interface TicketContext {
 }
 
 /**
- * Seals tickets with the key of the hour, opens them with any, and has a resumed connection given a new one: `ticketKeys`,
- * which is documented, has room for one key and never renews, so that a TLS 1.3 client that uses each ticket once soon has
- * none (RFC 8446 C.4). Integration tests fail when this undocumented way is gone.
+ * Encrypts tickets with the current key, decrypts them with any, and renews the ticket of a resumed connection. The
+ * documented `ticketKeys` holds a single key and never renews a ticket, so a TLS 1.3 client that uses each ticket once soon
+ * has none left (RFC 8446 C.4). Integration tests fail if a Node release drops this undocumented API.
  */
 function useTickets(server: Server, ring: TicketRing): void {
   const { context } = (server as unknown as { readonly _sharedCreds: { readonly context: TicketContext } })
@@ -228,30 +228,31 @@ function useTickets(server: Server, ring: TicketRing): void {
 }
 
 /**
- * Asks for a certificate of these authorities alone, and takes whatever comes: who is refused is to read why, and an alert
- * says nothing. Sessions are not resumed, so that each handshake proves anew who comes.
+ * Requests a certificate of these authorities but completes the handshake whatever the client sends, because a refused
+ * client should get a reason, which an alert cannot carry. Sessions are not resumed, so every handshake authenticates the
+ * client again.
  */
 function askingFor(clientCa: string, authorities: string): TlsOptions {
   return {
     requestCert: true,
     rejectUnauthorized: false,
     ca: clientCa,
-    // What the pod's owner trusts is the end of the chain, root or not.
+    // Whatever the pod's owner trusts ends the chain, whether it is a root or not.
     allowPartialTrustChain: true,
     sessionIdContext: authorities.slice(0, CONTEXT_ID_BYTES),
   };
 }
 
 function handOver(raw: Socket, server: Server): void {
-  // The TLSSocket takes this over. A client that ends, or resets, within the handshake would otherwise go unnoticed:
-  // OpenSSL's failing writes are not reported, and the end of a half-open stream is no reason to close.
+  // The TLSSocket takes this over. Otherwise a client that ends or resets the connection during the handshake would go
+  // unnoticed: OpenSSL's failed writes are not reported, and a half-open stream does not close when its other side ends.
   raw.allowHalfOpen = false;
   server.emit('connection', raw);
 }
 
 /**
- * The socket a TLSSocket was made on. Node keeps it under this undocumented name; `emit('connection')`, which is
- * documented, gives no other way from one to the other. An integration test fails when it is gone.
+ * The socket below a TLSSocket. Node keeps it under this undocumented name; the documented `emit('connection')` offers no
+ * other way to get from one to the other. An integration test fails if a Node release drops it.
  */
 function rawSocketOf(secure: TLSSocket): Socket | null {
   return (secure as unknown as { readonly _parent?: Socket | null })._parent ?? null;

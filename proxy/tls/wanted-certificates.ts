@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 
-/** A name is asked for once in this time, however many clients come. */
+/** Each name is reported at most once in this time, however many clients request it. */
 const AGAIN_MS = 10 * 60_000;
 const NAMES_MAX = 10_000;
 
-/** Passes on which names clients have come for, each now and then. */
+/** Reports the names that clients request, each from time to time. */
 export function createWantedCertificates(tell: (host: string) => void): (host: string) => void {
   const told = new LRUCache<string, true>({ max: NAMES_MAX, ttl: AGAIN_MS });
   return (host) => {

@@ -6,8 +6,8 @@ import { type PackValue, chunked, packEmpty, packMessage, unpackFields } from '.
 import { type BoltVersion, HANDSHAKE_BYTES, chooseVersion, isAtLeast, packVersion } from './version.ts';
 
 /**
- * Where in the conversation a refusal is said, so that drivers show it: measured with neo4j-driver 6.3 on bolt:// and
- * neo4j://. A failing logon is shown at once and not retried; a failing BEGIN or RUN with a transient code is shown and
+ * At which point of the conversation to refuse, so that drivers show the reason: measured with neo4j-driver 6.3 on bolt://
+ * and neo4j://. A failing logon is shown at once and not retried; a failing BEGIN or RUN with a transient code is shown and
  * retried by the drivers themselves, while any failure of HELLO or ROUTE becomes "could not perform discovery".
  */
 const BOLT_FAILURE: Readonly<Record<RefusalCode, { readonly at: 'logon' | 'query'; readonly code: string }>> = {
@@ -39,12 +39,12 @@ const REQUEST = {
 const ANSWER = { success: 0x70, ignored: 0x7e, failure: 0x7f } as const;
 const INVALID = 'Neo.ClientError.Request.Invalid';
 
-/** Long enough for one retry of a driver, short enough that the pod's own routing table follows soon. */
+/** Long enough for one retry of a driver, short enough that drivers soon ask the pod for its own routing table. */
 const ROUTING_TTL_S = 5;
-/** A query's parameters may be large; they are counted and forgotten. */
+/** The parameters of a query may be large; they are counted and discarded. */
 const MAX_MESSAGE_BYTES = 32 * 1024 * 1024;
 const KEPT_BYTES = 8 * 1024;
-/** Enough of a refused connection: a driver makes a handful of requests before it gives up or resets. */
+/** Enough for a refused connection: drivers send a handful of requests before they give up or reset. */
 const MAX_MESSAGES = 1_000;
 
 type Phase =
@@ -59,15 +59,15 @@ type Phase =
   | { readonly kind: 'over' };
 
 export interface ConversationStep {
-  /** To be sent; may be empty. */
+  /** Bytes to send; may be empty. */
   readonly bytes: Buffer;
-  /** The connection ends after these bytes. */
+  /** Close the connection after these bytes. */
   readonly end: boolean;
 }
 
 /**
- * A Bolt server that refuses. Pure: bytes in, bytes out, whatever the bytes; knows no socket and no clock.
- * `address` (host:port) is where the refused name is dialed: the routing table says it in every role.
+ * A Bolt server that refuses every client. Pure: bytes in, bytes out; it uses no socket and no clock. `address` (host:port)
+ * is what clients dial for the refused name; the routing table lists it in every role.
  */
 export class BoltConversation {
   readonly #refusal: Refusal;
@@ -154,7 +154,7 @@ export class BoltConversation {
     const logsOnLater = isAtLeast(version, 5, 1);
     if (!logsOnLater && this.#refusesAtLogon()) return;
     this.#success({
-      // Drivers look for "Neo4j/"; the version is the first that speaks this Bolt.
+      // Drivers check for "Neo4j/"; the version is the first that supports this version of Bolt.
       server: version.major === 5 ? 'Neo4j/5.4.0' : 'Neo4j/4.4.0',
       connection_id: `bolt-${this.#refusal.requestId}`,
     });
@@ -170,7 +170,7 @@ export class BoltConversation {
     }
   }
 
-  /** A server whose client could not log on ends the connection; so do we. */
+  /** Like a real server after a failed logon, closes the connection. */
   #refusesAtLogon(): boolean {
     const { at, code } = BOLT_FAILURE[this.#refusal.code];
     if (at !== 'logon') return false;
@@ -203,8 +203,8 @@ export class BoltConversation {
   }
 
   /**
-   * After the refusal: ignored until RESET, which ends the connection too. The driver's next try then dials anew and
-   * meets the pod as it is by then; a kept connection would go on refusing after the pod has started.
+   * After the refusal, messages are ignored until RESET, which closes the connection, too. The driver's next attempt then
+   * opens a new connection and gets the pod's current state; a kept one would still be refused after the pod has started.
    */
   #wait(version: BoltVersion, tag: number | undefined): void {
     if (tag !== REQUEST.reset) {

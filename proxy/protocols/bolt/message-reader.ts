@@ -3,20 +3,20 @@ export type MessageEvent =
   { readonly kind: 'message'; readonly beginning: Buffer } | { readonly kind: 'too-large' };
 
 export interface MessageReaderLimits {
-  /** Of one message, all its chunks together. */
+  /** Size of a message, all its chunks together. */
   readonly maxBytes: number;
-  /** What is kept of it. Parameters of a query may be megabytes and say nothing to us. */
+  /** How much of it is kept. Query parameters may be megabytes long and are not needed. */
   readonly keptBytes: number;
 }
 
-/** Takes Bolt's chunks (16-bit length, then bytes; length 0 ends a message; an empty message is a keep-alive) apart. */
+/** Parses Bolt chunks: 16-bit length, then bytes; length 0 ends a message; an empty message is a keep-alive. */
 export class MessageReader {
   readonly #limits: MessageReaderLimits;
   #kept: Buffer[] = [];
   #keptLength = 0;
   #messageLength = 0;
   #chunkLeft = 0;
-  /** First byte of a chunk length whose second has not arrived. */
+  /** First byte of a chunk length whose second byte has not arrived yet. */
   #lengthHigh: number | null = null;
   #failed = false;
 
@@ -24,7 +24,7 @@ export class MessageReader {
     this.#limits = limits;
   }
 
-  /** What these further bytes complete. After 'too-large' nothing more is read. */
+  /** The messages completed by these bytes. Nothing is read after 'too-large'. */
   push(bytes: Buffer): readonly MessageEvent[] {
     const events: MessageEvent[] = [];
     let at = 0;
@@ -57,7 +57,7 @@ export class MessageReader {
     this.#messageLength += piece.length;
     const room = this.#limits.keptBytes - this.#keptLength;
     if (room <= 0) return;
-    // A copy: the socket's buffer would be kept alive by a slice.
+    // A copy: a slice would keep the socket's buffer in memory.
     const kept = Buffer.from(piece.subarray(0, room));
     this.#kept.push(kept);
     this.#keptLength += kept.length;

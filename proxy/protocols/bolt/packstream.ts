@@ -1,7 +1,7 @@
-/** The part of PackStream (Bolt's encoding) that a refusal needs: writing answers, reading a ROUTE's database. */
+/** The part of PackStream (Bolt's encoding) that refusals need: writing responses, reading the database of a ROUTE. */
 export type PackValue = string | number | null | readonly PackValue[] | { readonly [key: string]: PackValue };
 
-/** A structure with one field, as every answer of a server is. */
+/** A structure with one field, as in every server response. */
 export function packMessage(tag: number, field: PackValue): Buffer {
   return Buffer.concat([Buffer.from([0xb1, tag]), pack(field)]);
 }
@@ -11,7 +11,7 @@ export function packEmpty(tag: number): Buffer {
   return Buffer.from([0xb0, tag]);
 }
 
-/** One message as chunks (16-bit length each) and the end mark. */
+/** A message as chunks (16-bit length each) and the end marker. */
 export function chunked(message: Buffer): Buffer {
   const parts: Buffer[] = [];
   for (let offset = 0; offset < message.length; offset += 0xffff) {
@@ -41,7 +41,7 @@ function isList(value: PackValue): value is readonly PackValue[] {
   return Array.isArray(value);
 }
 
-/** Small integers and 32-bit ones: ours are no larger. */
+/** Tiny and 32-bit integers; larger ones are not needed. */
 function packInteger(value: number): Buffer {
   if (value >= -16 && value <= 127) return Buffer.from([value & 0xff]);
   const bytes = Buffer.alloc(5);
@@ -50,7 +50,7 @@ function packInteger(value: number): Buffer {
   return bytes;
 }
 
-/** Sizes below 16 sit in the marker; wider ones have the next markers for 8, 16 and 32 bits. */
+/** Sizes below 16 are part of the marker; larger ones use the markers for 8, 16 and 32 bits. */
 function packSize(size: number, tiny: number, wide: number): Buffer {
   if (size < 16) return Buffer.from([tiny | size]);
   if (size < 0x100) return Buffer.from([wide, size]);
@@ -64,12 +64,12 @@ function packSize(size: number, tiny: number, wide: number): Buffer {
 export type Unpacked =
   string | number | bigint | boolean | null | Buffer | readonly Unpacked[] | ReadonlyMap<string, Unpacked>;
 
-/** More nesting than any driver's ROUTE has. */
+/** Deeper than the ROUTE of any driver. */
 const MAX_DEPTH = 8;
 
 /**
- * The fields of a structure's beginning (tag byte and marker included in `message`), as far as they can be read: reading
- * stops, without an error, where the bytes end or make no sense.
+ * The fields at the beginning of a structure (`message` includes marker and tag byte), as far as they can be read. Stops
+ * without an error where the bytes end or are malformed.
  */
 export function unpackFields(message: Buffer): readonly Unpacked[] {
   const marker = message[0] ?? 0;
@@ -159,7 +159,7 @@ function takeString(cursor: Cursor, length: number | undefined): string | undefi
   return takeBytes(cursor, length)?.toString('utf8');
 }
 
-/** A length that promises more items than bytes are left fails at the first missing one: nothing is allocated for it. */
+/** A length that exceeds the remaining bytes fails at the first missing item, without allocating anything for it. */
 function takeList(cursor: Cursor, length: number | undefined, depth: number): Unpacked[] | undefined {
   const items: Unpacked[] = [];
   for (let index = 0; index < (length ?? 0); index += 1) {

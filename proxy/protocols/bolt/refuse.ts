@@ -4,15 +4,15 @@ import { endWith } from '../../bytes/end-with.ts';
 import { BoltConversation } from './conversation.ts';
 
 export interface RefuseBoltOptions {
-  /** For the whole conversation, in ms. */
+  /** Time limit for the whole conversation, in ms. */
   readonly deadlineMs: number;
-  /** host:port that clients dial for this name: what a routing table says. */
+  /** host:port that clients dial for this name, as listed in routing tables. */
   readonly address: string;
 }
 
 /**
- * Refuses a Bolt client in its own words. Takes over a socket (inside TLS, or plain for 'tls.required') from the first
- * byte of the magic on; returns at once and ends the socket by itself.
+ * Refuses a client over Bolt. Takes over a socket (inside TLS, or plain for 'tls.required') from the first byte of the magic
+ * on; returns at once, and closes the socket by itself.
  */
 export function refuseBolt(socket: Duplex, refusal: Refusal, { deadlineMs, address }: RefuseBoltOptions): void {
   const conversation = new BoltConversation(refusal, address);
@@ -27,7 +27,7 @@ export function refuseBolt(socket: Duplex, refusal: Refusal, { deadlineMs, addre
       socket.off('data', onData);
       endWith(socket, step.bytes);
     } else if (step.bytes.length > 0 && !socket.write(step.bytes)) {
-      // A client that does not read its responses is not read either.
+      // Reads no more from a client that does not read its responses.
       socket.pause();
       socket.once('drain', () => socket.resume());
     }

@@ -1,4 +1,4 @@
-/** A version of Bolt; `packed` is how the handshake writes it. */
+/** A version of Bolt; `packed` is its form in the handshake. */
 export interface BoltVersion {
   readonly major: number;
   readonly minor: number;
@@ -7,16 +7,17 @@ export interface BoltVersion {
 /** Magic and four proposals of four bytes. */
 export const HANDSHAKE_BYTES = 20;
 
-/** The newest minor of each major that we answer in ourselves. Newer ones change how failures are written (5.7). */
+/** The newest supported minor version of each major. Later ones change the encoding of failures (5.7). */
 const NEWEST_MINOR: ReadonlyMap<number, number> = new Map([
   [5, 4],
   [4, 4],
 ]);
 
 /**
- * The version to speak, from a whole handshake: proposals are in the client's order of preference, each `00 range minor
- * major` where range counts the minors below that are fine too (since 4.3). The manifest (`00 00 01 FF`) is passed over:
- * a plain version is simpler and every driver that knows manifests offers plain ones after it. Null = none in common.
+ * Selects the version from a complete handshake. Proposals are in the client's order of preference, each `00 range minor
+ * major`, where range is the number of lower minor versions that are acceptable, too (since 4.3). The manifest
+ * (`00 00 01 FF`) is skipped: plain versions are simpler, and every driver that supports manifests offers plain ones after
+ * it. Null = no common version.
  */
 export function chooseVersion(handshake: Buffer): BoltVersion | null {
   for (let offset = 4; offset + 4 <= HANDSHAKE_BYTES && offset + 4 <= handshake.length; offset += 4) {
