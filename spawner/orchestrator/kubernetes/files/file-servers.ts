@@ -15,8 +15,8 @@ import { bridgeCommand, type FileServer, SERVER_CONTAINER, serverManifest, serve
 /** A node has to attach the volume, and the first time to pull the image. Clients of the API wait so long. */
 const START_MS = 50_000;
 const START_POLL_MS = 300;
-const OPEN_TRIES = 6;
 const OPEN_RETRY_MS = 500;
+const GONE_MS = 10_000;
 /** Of one volume, and of all: each is a connection to the API server and a process in a pod. */
 const SESSIONS_MAX = 12;
 const SESSIONS_TOTAL_MAX = 64;
@@ -111,12 +111,18 @@ export class FileServers {
       ...bridgeCommand(server).map((word) => ['command', word] as const),
     ] as const;
     const what = `${server.ref.kind} ${server.ref.tenant}/${server.ref.id}`;
-    for (let tries = 0; tries < OPEN_TRIES; tries += 1) {
+    const deadlineMs = performance.now() + START_MS;
+    let goneSinceMs: number | null = null;
+    while (performance.now() < deadlineMs && !isAborted(signal)) {
       await this.#started(server, name, signal);
       const opened = await FileSession.open(api, { path, query, what }, signal);
       if (opened.kind === 'open') return opened.session;
-      if (opened.kind === 'unfit') await this.#delete(server, name, signal);
-      // It has only just ended: its status says so in a moment.
+      goneSinceMs ??= performance.now();
+      // One that has only just ended is still said to run, until its node has reported.
+      if (opened.kind === 'unfit' || performance.now() - goneSinceMs > GONE_MS) {
+        await this.#delete(server, name, signal);
+        goneSinceMs = null;
+      }
       await pause(OPEN_RETRY_MS, signal);
     }
     throw unreachable(server, 'Its file server does not respond.');
