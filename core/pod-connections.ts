@@ -67,7 +67,8 @@ export interface SeenConnection extends ConnectionSteps {
 /** In one worker, of one pod. */
 export const REFUSALS_KEPT = 20;
 export const RECENT_KEPT = 50;
-/** Of one replica, so that its answer fits into one message on the bus between replicas, in bytes of JSON. */
+/** Of what one replica tells, and of its connections alone, in bytes of JSON: it goes into one message on the bus. */
+const TOLD_MAX_BYTES = 28_000;
 const RECENT_MAX_BYTES = 10_000;
 /** So that what a whole replica tells fits into one message on the bus. */
 const STANZAS_MAX = 30;
@@ -170,7 +171,8 @@ export function lastConnections(all: readonly Pick<PodConnections, 'recent'>[]):
 
 /** Without the oldest of the connections that would make it too large for the bus between replicas. */
 export function forBus<C extends PodConnections>(connections: C): C {
-  let leftBytes = RECENT_MAX_BYTES;
+  const restBytes = Buffer.byteLength(JSON.stringify({ ...connections, recent: [] }));
+  let leftBytes = Math.min(RECENT_MAX_BYTES, TOLD_MAX_BYTES - restBytes);
   const first = connections.recent.findLastIndex((each) => {
     leftBytes -= Buffer.byteLength(JSON.stringify(each)) + 1;
     return leftBytes < 0;

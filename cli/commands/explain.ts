@@ -55,7 +55,7 @@ export function explainCommand(): Command {
       }),
     ),
   )
-    .argument('<host or pod>')
+    .argument('<pod or host>')
     .option('--address <ip>', 'check this client address against ip_allow_list')
     .option(
       '--id <request id>',

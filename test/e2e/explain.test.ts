@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { once } from 'node:events';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -209,6 +212,21 @@ test('it needs USER, knows its stanzas, and is bounded for each user', async () 
   expect(statuses.slice(0, 10)).toEqual(Array.from({ length: 10 }, () => 200));
   expect(statuses).toContain(429);
 }, 60_000);
+
+test('where the address of the attempt must send a PROXY header, it sends one that names no client', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'podgate-explain-'));
+  const file = join(directory, 'podgate.yaml');
+  writeFileSync(file, 'proxyProtocol: {from: [127.0.0.1], policy: require}\n');
+  const behind = await Program.start({ workers: 1, env: { PODGATE_CONFIG: file } });
+  try {
+    await behind.createPod({ pod_id: 'hello', pod_template: 'podgate/hello' });
+    const { body } = await behind.get('/v3/pods/hello/explain');
+    expect((body.result as Explanation).summary).toMatchObject({ level: 'ok', subject: 'attempt' });
+  } finally {
+    await behind.dispose();
+    rmSync(directory, { recursive: true });
+  }
+}, 90_000);
 
 test('podgate explain checks from this machine as well, and says so in text and JSON', async () => {
   const text = await podgateCommand(program, ['explain', 'hello']);

@@ -67,7 +67,7 @@ function hintOf({ hint, refresh }: Problem): string {
     /GET https?:\/\/\S+?(?=\.?(?:\s|$))|podgate explain \w+ --id [\w-]+/g,
     '<code>$&</code>',
   );
-  return refresh ? `This page tries again by itself. ${calls}` : calls;
+  return refresh ? calls.replace('Try again in a few seconds.', 'This page tries again by itself.') : calls;
 }
 
 function htmlOf(problem: Problem): string {

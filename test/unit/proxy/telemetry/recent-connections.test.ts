@@ -58,6 +58,12 @@ test('what a replica sends to the others fits into a message, the newest first; 
   expect(sent.recent.length).toBeLessThan(RECENT_KEPT);
   expect(sent.recent.at(-1)).toEqual(whole.recent.at(-1));
   expect(JSON.stringify(sent.recent).length).toBeLessThan(10_100);
+  // Beside much else, fewer of them.
+  const refusals = Array.from({ length: 20 }, (_, number) => ({
+    ...{ atMs: number, code: 'route.full', message: 'x'.repeat(300), address: '::1', protocol: 'http' },
+    ...{ stanza: 'x'.repeat(64), requestId: 'x'.repeat(64), more: 'x'.repeat(500) },
+  }));
+  expect(JSON.stringify(forBus({ ...whole, refusals })).length).toBeLessThan(28_100);
   const [first] = whole.recent;
   if (first === undefined) throw new Error('none');
   expect(lastConnections([sent, { recent: [{ ...first, atMs: 1e9 }] }]).at(-1)?.atMs).toBe(1e9);
