@@ -60,11 +60,12 @@ test('an installation moves from SQLite to Redis with its pods, credentials and 
 
   const plan = await migrate('--dry-run');
   expect(plan).toMatchObject({ code: 0, stderr: '' });
-  expect(plan.stdout).toMatch(/^\d+ records, 1 tombstones.* would be migrated\. Nothing was changed\.\n$/);
+  // Of the deleted pod's audit log, and of the pod itself if that has been purged by now.
+  expect(plan.stdout).toMatch(/^\d+ records, [12] tombstones.* would be migrated\. Nothing was changed\.\n$/);
   expect(await cli('KEYS', '*:records')).toBe('');
   const done = await migrate();
   expect(done).toMatchObject({ code: 0, stderr: '' });
-  expect(done.stdout).toContain('1 tombstones');
+  expect(done.stdout).toMatch(/[12] tombstones/);
   expect((await migrate()).stdout).toContain('already in that Redis; there is nothing to migrate');
 
   const { dataDir, httpsPort, httpPort, controlPort } = program;

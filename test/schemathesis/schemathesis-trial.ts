@@ -72,8 +72,9 @@ async function withProgram(use: (targets: readonly Target[]) => Promise<number>)
   const directory = mkdtempSync(join(tmpdir(), 'podgate-schemathesis-'));
   const config = join(directory, 'podgate.yaml');
   writeFileSync(config, CONFIG);
-  const program = await Program.start({ workers: 1, env: { PODGATE_CONFIG: config } });
+  const program = await Program.prepare({ workers: 1, env: { PODGATE_CONFIG: config } });
   try {
+    await program.start();
     const signed = await podgateCommand(program, ['token', '--user', 'alice'], { PODGATE_ALLOW_SHARED_UID: 'yes' });
     const url = `http://127.0.0.1:${program.controlPort}`;
     return await use([
