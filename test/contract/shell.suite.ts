@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { expect, it } from 'vitest';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { WorkloadSpec } from '../../core/workloads.ts';
@@ -126,7 +126,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
 
   it('ends a command that does not read its endless input at its deadline, and when its caller gives up', async () => {
     const pod = await started();
-    const [late, given] = ['86308', '86309'];
+    const [late, given] = [mark(), mark()];
     const input = counted(Infinity);
     expect(await pod.exec(['sleep', late], { input: input.pieces, deadlineMs: 1_500 })).toMatchObject({
       kind: 'stopped',
@@ -201,8 +201,8 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
 
   it('ends a command with all that it has started at its deadline, and when its caller gives up', async () => {
     const pod = await started();
-    const forking = (mark: string) => ['sh', '-c', `echo begun; (sleep ${mark}; true) & sleep ${mark}`];
-    const [late, given] = ['86301', '86302'];
+    const forking = (seconds: string) => ['sh', '-c', `echo begun; (sleep ${seconds}; true) & sleep ${seconds}`];
+    const [late, given] = [mark(), mark()];
     expect(await pod.exec(forking(late), { deadlineMs: 1_500 })).toMatchObject({
       kind: 'stopped',
       reason: 'deadline',
@@ -233,13 +233,14 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
 
   it('ends what a command leaves behind', async () => {
     const pod = await started();
-    for (const script of ['sleep 86303 & echo gone', 'trap "" TERM HUP; sleep 86303 & echo gone']) {
+    const left = mark();
+    for (const script of [`sleep ${left} & echo gone`, `trap "" TERM HUP; sleep ${left} & echo gone`]) {
       expect(await pod.exec(['sh', '-c', script], { deadlineMs: 30_000 })).toMatchObject({
         kind: 'ended',
         exit: { kind: 'code', code: 0 },
         stdout: 'gone\n',
       });
-      await until('nothing of it runs', async () => !(await runsOn(pod, '86303')));
+      await until('nothing of it runs', async () => !(await runsOn(pod, left)));
     }
     await pod.end();
   });
@@ -258,10 +259,11 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
       return terminal.text().includes('50 132');
     });
     // Ctrl-C ends what runs in the foreground, and not the shell.
-    terminal.type('sleep 86306\r');
-    await until('it runs', () => runsOn(pod, '86306'));
+    const typed = mark();
+    terminal.type(`sleep ${typed}\r`);
+    await until('it runs', () => runsOn(pod, typed));
     terminal.type('\x03');
-    await until('it has ended', async () => !(await runsOn(pod, '86306')));
+    await until('it has ended', async () => !(await runsOn(pod, typed)));
     terminal.type('exit 7\r');
     expect(await terminal.result).toEqual({ kind: 'ended', exit: { kind: 'code', code: 7 } });
     await pod.end();
@@ -269,17 +271,22 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
 
   it('ends a terminal with all that was started on it, when its caller gives up and at its deadline', async () => {
     const pod = await started();
-    const script = (mark: string) => ['sh', '-c', `(trap "" HUP; sleep ${mark}; true) & echo begun; sleep ${mark}`];
+    const script = (seconds: string) => [
+      'sh',
+      '-c',
+      `(trap "" HUP; sleep ${seconds}; true) & echo begun; sleep ${seconds}`,
+    ];
+    const [ofGiven, ofLate] = [mark(), mark()];
     const caller = new AbortController();
-    const given = pod.terminal(script('86307'), {}, caller.signal);
+    const given = pod.terminal(script(ofGiven), {}, caller.signal);
     await given.shows('begun');
-    await until('it runs', () => runsOn(pod, '86307'));
+    await until('it runs', () => runsOn(pod, ofGiven));
     caller.abort(new Error('given up'));
     await expect(given.result).rejects.toThrow('given up');
-    expect(await runsOn(pod, '86307')).toBe(false);
-    const late = pod.terminal(script('86308'), { deadlineMs: 3_000 });
+    expect(await runsOn(pod, ofGiven)).toBe(false);
+    const late = pod.terminal(script(ofLate), { deadlineMs: 3_000 });
     expect(await late.result).toEqual({ kind: 'stopped', reason: 'deadline' });
-    expect(await runsOn(pod, '86308')).toBe(false);
+    expect(await runsOn(pod, ofLate)).toBe(false);
     await pod.end();
   });
 
@@ -384,6 +391,11 @@ function counted(size: number) {
     }
   };
   return { pieces: pieces(), takenBytes: () => taken, isGivenUp: () => isGivenUp };
+}
+
+/** Seconds of a `sleep` by which it is known: where pods share the process table of this machine, others test at the same time. */
+function mark(): string {
+  return String(randomInt(100_000, 1_000_000));
 }
 
 /** Does a `sleep` of so many seconds run in it? */

@@ -3,11 +3,12 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { shellWord } from '../../../../core/shell-word.ts';
 import type { RunningContainer } from './image.ts';
 
+const SENDING_MAX_BYTES = 64 * 1024;
 const PROTOCOL = 'v4.channel.k8s.io';
 const [STDIN, STDOUT, STDERR, STATUS, RESIZE] = [0, 1, 2, 3, 4];
 
@@ -64,9 +65,13 @@ function onTerminal(command: readonly string[]): Command {
 
 function run(client: WebSocket, target: RunningContainer, { command, resize }: Command): void {
   const send = (channel: number, bytes: Buffer): void => client.send(Buffer.concat([Buffer.from([channel]), bytes]));
+  // As containerd does at once: whatever the client has sent and nobody has read resets the connection.
   const finish = (status: object): void => {
-    send(STATUS, Buffer.from(JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, ...status })));
-    client.close();
+    const text = JSON.stringify({ kind: 'Status', apiVersion: 'v1', metadata: {}, ...status });
+    client.send(Buffer.concat([Buffer.from([STATUS]), Buffer.from(text)]), () => {
+      client.close();
+      if (client.isPaused) client.terminate();
+    });
   };
   const child = target.startBeside(command);
   if (child === null) {
@@ -76,17 +81,30 @@ function run(client: WebSocket, target: RunningContainer, { command, resize }: C
   // Like a container's other processes, which end with its first one.
   void target.ended.then(() => child.kill('SIGKILL'));
   child.stdin.on('error', () => undefined);
-  child.stdout.on('data', (bytes: Buffer) => send(STDOUT, bytes));
-  child.stderr.on('data', (bytes: Buffer) => send(STDERR, bytes));
+  // What the client does not take waits in the command.
+  const pipe = (from: Readable, channel: number): void => {
+    from.on('data', (bytes: Buffer) => {
+      const message = Buffer.concat([Buffer.from([channel]), bytes]);
+      client.send(message, () => client.bufferedAmount < SENDING_MAX_BYTES && from.resume());
+      if (client.bufferedAmount >= SENDING_MAX_BYTES) from.pause();
+    });
+    // It has gone: the command shall not wait for it.
+    client.on('close', () => from.resume());
+  };
+  pipe(child.stdout, STDOUT);
+  pipe(child.stderr, STDERR);
   // As kubelets do, to tell that the connection is made.
   send(STDOUT, Buffer.alloc(0));
+  // What the command does not read waits in the connection, with its end behind it.
   client.on('message', (data) => {
     if (!Buffer.isBuffer(data)) return;
-    if (data.readUInt8(0) === STDIN) child.stdin.write(data.subarray(1));
-    else if (data.readUInt8(0) === RESIZE) {
+    if (data.readUInt8(0) === STDIN) {
+      if (!child.stdin.write(data.subarray(1))) client.pause();
+    } else if (data.readUInt8(0) === RESIZE) {
       resize?.(JSON.parse(data.subarray(1).toString()) as { Width: number; Height: number });
     }
   });
+  child.stdin.on('drain', () => client.resume());
   // A terminal learns nothing of it.
   if (resize === null) client.on('close', () => child.stdin.end());
   client.on('error', () => undefined);
