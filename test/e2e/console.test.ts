@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { launch, type Browser, type Page } from 'puppeteer-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
 import { podgateCommand } from '../support/podgate-command.ts';
 import { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';
@@ -177,6 +178,21 @@ test('a login link works once, and a cookie alone is nothing', async () => {
   expect(await list({ cookie, 'x-podgate-session': `${key}x` })).toBe(401);
   expect(await list({ cookie, 'x-podgate-session': key, 'sec-fetch-site': 'same-site' })).toBe(403);
   expect(await list({ cookie, 'x-podgate-session': key })).toBe(200);
+  // Pages can set no header for a WebSocket: the key is one of its subprotocols.
+  const terminal = (key: string, headers: Record<string, string>) =>
+    new Promise<number>((resolve) => {
+      const protocols = ['podgate.terminal.v1', `podgate.session.${key}`];
+      const socket = new WebSocket(`${origin()}/v3/pods/nopod/terminal`.replace('http', 'ws'), protocols, { headers });
+      socket.on('error', () => undefined);
+      socket.once('unexpected-response', (request, { statusCode = 0 }) => {
+        resolve(statusCode);
+        request.destroy();
+      });
+    });
+  expect(await terminal(key, { cookie, origin: origin() })).toBe(404);
+  expect(await terminal(`${key}x`, { cookie, origin: origin() })).toBe(401);
+  expect(await terminal(key, { origin: origin() })).toBe(401);
+  expect(await terminal(key, { cookie, origin: 'https://mypod.pods.localhost' })).toBe(403);
 });
 
 test('it is small, and allows no script or style but its own files', async () => {

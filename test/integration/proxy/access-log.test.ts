@@ -141,7 +141,7 @@ describe('the access log of HTTP', () => {
     expect(log.texts.join('')).not.toContain('SECRET');
   });
 
-  it('tells of a tunnel when it ends, with what went through it', async () => {
+  it('records a tunnel when it ends, with its bytes', async () => {
     const port = await startPod(() => undefined);
     pods[0]?.on('upgrade', (_, socket: Socket) => {
       socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n');
@@ -163,7 +163,7 @@ describe('the access log of HTTP', () => {
     expect(log.lines()[0]).toMatchObject({ path: '/chat', status: 101, end: 'tunnel', refused: null });
   });
 
-  it('tells of a WebSocket over HTTP/2 as of any tunnel', async () => {
+  it('records a WebSocket over HTTP/2 like any tunnel', async () => {
     const port = await startPod(() => undefined);
     pods[0]?.on('upgrade', ({ headers }: IncomingMessage, socket: Socket) => {
       const key = `${headers['sec-websocket-key'] ?? ''}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`;
@@ -234,7 +234,7 @@ describe('the access log of sessions', () => {
     ]);
   });
 
-  it('tells of what became no session, too: rubbish, plaintext, a handshake that failed', async () => {
+  it('records what did not become a session, too: garbage, plaintext, a failed handshake', async () => {
     const log = createLog();
     const { httpsPort } = await start({ routes: [], accessLog: log.sink });
     const rubbish = await openPlain(httpsPort);
@@ -296,7 +296,7 @@ describe('the access log of probes', () => {
 });
 
 describe('the last refusals of a pod', () => {
-  it('are told to control when it asks, and those of no other pod', async () => {
+  it('are reported to the control process on request, and those of no other pod', async () => {
     const off = route('off.pods.localhost', { protocol: 'postgres', status: 'STOPPED' });
     const { connect: open, feed, gateway } = await start({ routes: [off] });
     for (const application of ['psql', 'pg_isready']) {

@@ -12,7 +12,7 @@ import { readAndEnd } from './support/streams.ts';
 const { start, echo } = createStage();
 
 describe('the route feed', () => {
-  it('may die and come back: the table stays meanwhile, and is replaced as a whole after', async () => {
+  it('may die and come back: the table stays until then, and is replaced as a whole afterwards', async () => {
     const backend = await echo();
     const {
       connect: open,

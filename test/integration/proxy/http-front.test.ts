@@ -50,7 +50,7 @@ describe('http through the one port', () => {
     expect(answer).toContain('hello web.pods.localhost from /path');
   });
 
-  it('over HTTP/2, reaches the pod, and a client of a name of nobody, or without a place, reads why', async () => {
+  it('reaches the pod over HTTP/2, and a client of an unknown name, or without a place, gets the reason', async () => {
     const askHttp2 = async (to: GatewayFixture, name: string): Promise<string> => {
       const socket = await to.connect(name, { ALPNProtocols: ['h2'] });
       const session = http2.connect(`https://${name}`, { createConnection: () => socket });

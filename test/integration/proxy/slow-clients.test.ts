@@ -66,7 +66,7 @@ describe('a client whose transfer is pending', () => {
     request.resume().on('end', () => response.end('all of it'));
   };
 
-  it('is told so when it sends its body by single bytes', async () => {
+  it('gets 408 when it sends its body byte by byte', async () => {
     const port = await startPod(takesBodies);
     const fixture = await start({ routes: [runningRoute(HOST, port, { protocol: 'http' })], limits: pace });
     const client = await fixture.connect(HOST, http1);
@@ -206,7 +206,7 @@ describe('a client that is slow on purpose', () => {
     expect(gateway.counters.refused['request.timeout']).toBe(1);
   });
 
-  it('is told so when it stops in the middle of a body that its pod waits for; one that goes on slowly goes on', async () => {
+  it('gets 408 when it stops in the middle of a body that its pod waits for; one that continues slowly is served', async () => {
     const port = await startPod((request, response) => {
       request.resume().on('end', () => response.end('all of it'));
     });
@@ -228,7 +228,7 @@ describe('a client that is slow on purpose', () => {
     slow.destroy();
   });
 
-  it('is cut when it takes nothing of its answer, and memory is bounded meanwhile; a slow pod is waited for', async () => {
+  it('is disconnected when it does not read its response, within bounded memory; a slow pod is waited for', async () => {
     const port = await startPod((request, response) => {
       if (request.url === '/endless') pourOut(request, response);
       else setTimeout(() => response.end('late'), STALLED_MS * 3);

@@ -50,7 +50,7 @@ test('nothing expired is served while there is a good one, and of expired ones t
   expect(indexOf(older, old).find('a.test')).toBe(old.id);
 });
 
-test('a name of nobody has that of the first base host, else any; without certificates there is none', () => {
+test('an unknown name gets that of the first base host, or any; without certificates there is none', () => {
   const { index, find } = indexOf(
     certificate('per-host', ['a.pods.localhost']),
     certificate('development', ['localhost']),
@@ -62,7 +62,7 @@ test('a name of nobody has that of the first base host, else any; without certif
   expect(indexOf().find('a')).toBeNull();
 });
 
-test('a change takes the place of what had the id, and tells what is gone', () => {
+test('a change replaces the certificate with that ID, and returns the removed ones', () => {
   const { index, find } = indexOf(
     certificate('per-host', ['a.test'], { id: '1' }),
     certificate('per-host', ['b.test'], { id: '2' }),

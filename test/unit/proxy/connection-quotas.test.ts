@@ -37,7 +37,7 @@ function acquire(counts: ConnectionCounts, places: PodPlaces): FullCode | null |
 }
 
 describe('quotas of connections', () => {
-  it('count the pods of an owner together, in one tenant, and nobody else', () => {
+  it('count all pods of an owner in a tenant together, and no others', () => {
     const limited: Limit[] = [];
     const limits = { ...LIMITS, maxConnectionsPerOwner: 2, maxConnectionsPerTenant: null };
     const counts = new ConnectionCounts(limits, (limit) => limited.push(limit));

@@ -80,7 +80,7 @@ describe('dial', () => {
     expect(stage.steps.filter((step) => step.startsWith('close'))).toHaveLength(3);
   });
 
-  it('closes a connection, unused, when the pod was stopped meanwhile', async () => {
+  it('closes an unused connection if the pod has been stopped in the meantime', async () => {
     const stage = new Stage();
     stage.places = ['a', 'stopped'];
     expect(await stage.run()).toEqual({ kind: 'refused', code: 'route.stopped' });
@@ -129,7 +129,7 @@ describe('dial', () => {
   });
 });
 
-describe('a dial that is told "not yet"', () => {
+describe('a dial that gets "not yet"', () => {
   const HOST = 'a.pods.localhost';
   const asleep: Route = {
     host: HOST,

@@ -88,7 +88,7 @@ describe('FeedFollower', () => {
     expect(table.authorities).toBe(0);
   });
 
-  it('follows no longer when a route comes without its authorities: nobody is let in unchecked', () => {
+  it('stops following when a route arrives without its authorities, so that no client gets in unchecked', () => {
     const { receive, table } = follow();
     const broken: ControlMessage = { kind: 'routes', routes: [{ ...route('a'), clientCa: '1' }], authorities: ['x'] };
     expect(receive(HELLO, BEGIN, broken)).toEqual({ kind: 'lost', reason: 'a route without its authorities' });

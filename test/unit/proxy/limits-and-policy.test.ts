@@ -135,13 +135,13 @@ describe('isAddressAllowed', () => {
 describe('locate', () => {
   const from = (remoteAddress: string, proof: ClientProof | null = null): ClientIdentity => ({ remoteAddress, proof });
 
-  it('tells who may not connect nothing of the state of the pod', () => {
+  it('does not reveal the state of the pod to clients that may not connect', () => {
     const fenced = { ...route, ipAllowList: ['192.0.2.0/24'], backend: null, status: 'STOPPED' } as const;
     expect(locate(fenced, from('198.51.100.1'), false)).toBe('route.forbidden');
     expect(locate(fenced, from('192.0.2.1'), false)).toBe('route.stopped');
   });
 
-  it('lets in who has shown what the pod asks for now, and tells others nothing of its state', () => {
+  it('admits clients with the certificate that the pod requires, and reveals its state to no others', () => {
     const open: Route = { ...route, backend: null, status: 'STOPPED' };
     const asking: Route = { ...open, clientCa: 'one' };
     const certificate = { subject: 'CN=x', commonName: 'x', fingerprint: '00', der: Buffer.alloc(0) };
@@ -158,14 +158,14 @@ describe('locate', () => {
     expect(locate({ ...asking, ipAllowList: ['192.0.2.9'] }, from('192.0.2.1'), false)).toBe('route.forbidden');
   });
 
-  it('leads nobody to a pod whose TLS ends elsewhere than that of the connection', () => {
+  it("does not connect a client to a pod whose TLS is terminated elsewhere than the connection's", () => {
     const passing: Route = { ...route, tls: 'passthrough' };
     expect(locate(passing, from('192.0.2.1'), false, 'pod')).toBe(route.backend);
     expect(locate(passing, from('192.0.2.1'), false)).toBe('route.misdirected');
     expect(locate(route, from('192.0.2.1'), false, 'pod')).toBe('route.misdirected');
   });
 
-  it('does not trust a backend that nobody has confirmed for too long', () => {
+  it('does not trust a backend that has not been confirmed for too long', () => {
     expect(locate(route, from('192.0.2.1'), false)).toBe(route.backend);
     expect(locate(route, from('192.0.2.1'), true)).toBe('route.unreachable');
     expect(locate(undefined, from('192.0.2.1'), false)).toBe('route.unknown');

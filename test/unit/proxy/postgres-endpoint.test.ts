@@ -142,7 +142,7 @@ describe('a name in the user', () => {
     expect(named([['user', user]])).toEqual({ kind: 'reject', reason });
   });
 
-  it('costs a bounded number of looks at the table', () => {
+  it('costs a bounded number of table lookups', () => {
     let looks = 0;
     parseNamedStartup(startup([['user', 'a.'.repeat(4_900)]]), () => ++looks < 0);
     expect(looks).toBeLessThanOrEqual(128);

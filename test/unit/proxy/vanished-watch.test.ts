@@ -44,6 +44,6 @@ test('nothing is read of a connection to which nothing was written since all was
   expect(reads).toBe(2);
 });
 
-test('where the system reports nothing, nobody has vanished', () => {
+test('without reports from the system, no client counts as vanished', () => {
   expect(new VanishedWatch().hasVanished(0, 10, 0, () => null)).toBe(false);
 });

@@ -39,7 +39,7 @@ describe('the processes of a workload', () => {
     expect(members(group, { leader })).toEqual([10, 11]);
   });
 
-  it('are not those of a pid or a group that was given to somebody else', () => {
+  it('do not include reused pids or groups', () => {
     const reused = [process(10, { start: 'later' }), process(11, { pgrp: 10 })];
     expect(members(reused, { leader, known: new Map([[11, 'earlier']]) })).toEqual([]);
   });

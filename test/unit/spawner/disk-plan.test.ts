@@ -11,7 +11,7 @@ const use = (homeMiB: number, volumeMiB = 0, files = 1) => ({
 });
 
 describe('the disk that a pod uses', () => {
-  it('is no matter below 90 %, is told from there on, and ends the pod beyond 105 %', () => {
+  it('is ignored below 90 %, reported from there on, and ends the pod beyond 105 %', () => {
     expect(judgeDisk(use(89, 899, 8_999), LIMITS, 0)).toEqual({ kind: 'within' });
     expect(judgeDisk(use(90), LIMITS, 0)).toEqual({
       kind: 'near',

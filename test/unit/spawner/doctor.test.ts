@@ -36,7 +36,7 @@ describe('what the doctor knows of permissions', () => {
     expect(given.toSorted()).toEqual(NEEDED.map(permissionName).toSorted());
   });
 
-  it('tells what an account has beyond them, and not what everybody has', () => {
+  it('reports what an account has beyond them, and not what every account has', () => {
     const rule = (apiGroups: string[], resources: string[], verbs: string[]) => ({ apiGroups, resources, verbs });
     const everybodys = rule(['authorization.k8s.io'], ['selfsubjectaccessreviews'], ['create']);
     const needed = NEEDED.map(({ group, resource, verb }) => rule([group], [resource], [verb]));
@@ -76,7 +76,7 @@ describe('what the doctor says of network policies', () => {
   const fence = (afterMs: number | null, ...reached: readonly string[]) =>
     judgeFence(report({ fence: { afterMs, reached } }));
 
-  it('tells a pod that is fenced some moments after its start from one that never is', () => {
+  it('distinguishes a pod that is fenced shortly after its start from one that never is', () => {
     expect(fence(0)).toMatchObject({ level: 'ok', message: expect.stringContaining('from the start') as unknown });
     expect(fence(880, 'pod', 'api')).toEqual({
       level: 'ok',

@@ -365,7 +365,7 @@ describe('the NetworkPolicy', () => {
       spec: { ingress: object[]; egress: object[]; policyTypes: string[]; podSelector: object };
     };
 
-  it('lets gateways in and nobody else, and lets the pod out to nothing inside', () => {
+  it('admits gateways only, and gives the pod no access to the cluster', () => {
     const { spec } = policyOf(
       { default: { protocol: 'http', port: 5000, ipAllowList: [] } },
       { egressExcept: ['203.0.113.7/32', '2001:db8::/32', 'fd00::/8'] },

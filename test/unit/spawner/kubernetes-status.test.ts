@@ -233,7 +233,7 @@ describe('the status of a Pod', () => {
     });
   });
 
-  it('has not completed when it may not: somebody has ended it', () => {
+  it('has not completed if it should run on: it was ended from outside', () => {
     const status = { ...container(ended(0)), phase: 'Succeeded' };
     expect(statusOf(status, {}, { restartPolicy: 'OnFailure' }).phase).toBe('completed');
     expect(statusOf(status, {}, { restartPolicy: 'Always' })).toMatchObject({
@@ -327,7 +327,7 @@ describe('the status of a Pod', () => {
     expect(statusOf(waiting('ContainerCreating'))).toMatchObject({ isServing: false });
   });
 
-  it('tells exit code or signal, restarts and start', () => {
+  it('reports exit code or signal, restarts and start', () => {
     expect(statusOf(container(running, { restartCount: 1, lastState: ended(3) }))).toMatchObject({
       exitCode: 3,
       signal: null,

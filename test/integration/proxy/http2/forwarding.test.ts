@@ -159,7 +159,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('is told 100 (Continue) and 103 (Early Hints) as they come', async () => {
+  it('gets 100 (Continue) and 103 (Early Hints) as they arrive', async () => {
     handle = (request, response) => {
       response.writeEarlyHints({ link: '</a.css>; rel=preload' });
       response.writeContinue();

@@ -137,7 +137,7 @@ describe('a connection of HTTP/2', () => {
     await until('both are gone', () => gateway.openConnections === 0);
   });
 
-  it('is told to go when it has been idle for too long, and is closed when it does not', async () => {
+  it('gets GOAWAY when it has been idle for too long, and is closed if it stays', async () => {
     await start({ keepAliveTimeoutMs: 200, lingerMs: 200 });
     const client = await open();
     client.request(1, GET);
@@ -149,7 +149,7 @@ describe('a connection of HTTP/2', () => {
     clearInterval(pings);
   });
 
-  it('is told to go after its last request, which is answered', async () => {
+  it('gets GOAWAY after its last request, which is answered', async () => {
     await start({ maxRequestsPerConnection: 3 });
     const session = await gateway.connectHttp2();
     const isOver = once(session, 'close');
@@ -184,7 +184,7 @@ describe('a connection of HTTP/2', () => {
     expect(gateway.protocol.activeRequests()).toBe(0);
   });
 
-  it('that sends its body too slowly is told so, one request alone', async () => {
+  it('that sends a body too slowly gets 408 for that request alone', async () => {
     await start({ requestTimeoutMs: 300 });
     const session = await gateway.connectHttp2();
     const slow = session.request({ ':authority': POD_HOST, ':method': 'POST', ':path': '/never' });

@@ -86,7 +86,7 @@ describe('the version', () => {
     expect(chooseVersion(bytes)).toEqual(expected);
   });
 
-  it('that nobody has in common is answered with zeros and the end', () => {
+  it('without a common version is answered with zeros and closed', () => {
     const { bytes, end } = converse('route.stopped', [handshake(0, 0, 0, 3)]);
     expect([[...bytes], end]).toEqual([[0, 0, 0, 0], true]);
   });

@@ -72,7 +72,7 @@ describe('writeProxyHeader', () => {
     expect(mixed.subarray(32, 48).toString('hex')).toBe('00000000000000000000ffffc0a8000b');
   });
 
-  it('tells name, protocol, TLS and the verified certificate in vectors of version 2', () => {
+  it('writes name, protocol, TLS and the verified certificate as TLVs of version 2', () => {
     const header = writeProxyHeader('v2', {
       ...PLAIN,
       serverName: 'mypg.pods.localhost',

@@ -33,7 +33,7 @@ describe('what is kept of a pod', () => {
     expect(statistics.report('later')).toBeNull();
   });
 
-  it('is bounded, whoever is refused how often; pods with something under way stay', () => {
+  it('is bounded, however many clients are refused; pods with open connections stay', () => {
     const statistics = createPodStatistics({ now: () => 0, monotonicMs: () => 0 });
     statistics.of(routeOf('busy')).sessionsNow = 1;
     for (let number = 0; number < 25_000; number++) statistics.refused(routeOf(`pod-${number}`), refusal('id'));
@@ -44,7 +44,7 @@ describe('what is kept of a pod', () => {
   });
 });
 
-describe('what another process tells of a pod', () => {
+describe('what another process reports about a pod', () => {
   it('is copied field by field, and taken for nothing when it is anything else', () => {
     const statistics = createPodStatistics({ now: () => 5, monotonicMs: () => 0 });
     statistics.refused(routeOf('a'), refusal('id'));
