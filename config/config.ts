@@ -219,6 +219,7 @@ export interface QuotaLimitsConfig {
   /** With those that were kept of deleted pods. */
   readonly volumes: number | null;
   /** Of what is stored about pods. */
+  readonly volumeMiB: number | null;
   readonly recordBytes: number | null;
   /** Connections of clients to pods, at the same time. */
   readonly connections: number | null;

@@ -4,7 +4,7 @@ import type { QuotasConfig } from './config.ts';
 /** Null in the file = no such quota. */
 const quota = (most: number) => z.int().min(1).nullable().default(most);
 
-/** A hundred pods with the default resources; a tenant has room for fifty such users. */
+/** A hundred pods and volumes with the default resources and size; a tenant has room for fifty such users. */
 export const quotasSection = z.strictObject({
   podsPerUser: quota(100),
   podsPerTenant: quota(5_000),
@@ -14,6 +14,8 @@ export const quotasSection = z.strictObject({
   memoryPerTenant: quota(15_360_000),
   volumesPerUser: quota(100),
   volumesPerTenant: quota(5_000),
+  volumeMiBPerUser: quota(102_400),
+  volumeMiBPerTenant: quota(5_120_000),
   recordKiBPerUser: quota(16_384),
   recordKiBPerTenant: quota(524_288),
   connectionsPerUser: quota(10_000),
@@ -28,6 +30,7 @@ export function quotasConfigOf(section: z.infer<typeof quotasSection>): QuotasCo
       cpu: section.cpuPerUser,
       memory: section.memoryPerUser,
       volumes: section.volumesPerUser,
+      volumeMiB: section.volumeMiBPerUser,
       recordBytes: bytesOf(section.recordKiBPerUser),
       connections: section.connectionsPerUser,
     },
@@ -36,6 +39,7 @@ export function quotasConfigOf(section: z.infer<typeof quotasSection>): QuotasCo
       cpu: section.cpuPerTenant,
       memory: section.memoryPerTenant,
       volumes: section.volumesPerTenant,
+      volumeMiB: section.volumeMiBPerTenant,
       recordBytes: bytesOf(section.recordKiBPerTenant),
       connections: section.connectionsPerTenant,
     },

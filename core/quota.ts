@@ -2,10 +2,13 @@ import type { PodRecord } from './pod.ts';
 import type { SnapshotRecord, VolumeRecord } from './volume.ts';
 
 /** What quotas count. Connections are counted where they are: in the gateway. */
-export const QUOTA_RESOURCES = ['pods', 'cpu', 'memory', 'volumes', 'recordBytes'] as const;
+export const QUOTA_RESOURCES = ['pods', 'cpu', 'memory', 'volumes', 'volumeMiB', 'recordBytes'] as const;
 export type QuotaResource = (typeof QUOTA_RESOURCES)[number];
 
-/** How much of each: `cpu` in millicpu and `memory` in MiB, by the limits of pods that are to run; kept volumes count. */
+/**
+ * How much of each: `cpu` in millicpu and `memory` in MiB, by the limits of pods that are to run; kept volumes count among
+ * `volumes`. `volumeMiB`: what named volumes and snapshots may hold.
+ */
 export type Usage = Readonly<Record<QuotaResource, number>>;
 
 /** The most of each; null = no quota. */
@@ -53,7 +56,7 @@ export interface KeptVolumeRecord {
   readonly keptAtMs: number;
 }
 
-export const NO_USAGE: Usage = { pods: 0, cpu: 0, memory: 0, volumes: 0, recordBytes: 0 };
+export const NO_USAGE: Usage = { pods: 0, cpu: 0, memory: 0, volumes: 0, volumeMiB: 0, recordBytes: 0 };
 
 /** Of everything in a record that does not come from its user: status, messages, times, and the credential beside it. */
 const RECORD_BYTES = 4_096;
@@ -71,6 +74,7 @@ export function usageOfPod(record: PodRecord, volumes: number): Usage {
     cpu: isActive ? most(({ resources }) => resources.cpuLimit) : 0,
     memory: isActive ? most(({ resources }) => resources.memLimit) : 0,
     volumes,
+    volumeMiB: 0,
     recordBytes:
       RECORD_BYTES + bytesOf(spec) + most(bytesOf) + bytesOf(permissions) + bytesOf(record.formerVolumes ?? []),
   };
@@ -81,8 +85,13 @@ export function usageOfKeptVolume({ volumes }: KeptVolumeRecord): Usage {
 }
 
 /** Volumes and snapshots count alike: each has files of its own. */
-export function usageOfFiles({ description, permissions }: VolumeRecord | SnapshotRecord): Usage {
-  return { ...NO_USAGE, volumes: 1, recordBytes: RECORD_BYTES + bytesOf(description) + bytesOf(permissions) };
+export function usageOfFiles(record: VolumeRecord | SnapshotRecord): Usage {
+  return {
+    ...NO_USAGE,
+    volumes: 1,
+    volumeMiB: Math.max(record.sizeLimit, record.greatestSizeLimit ?? 0),
+    recordBytes: RECORD_BYTES + bytesOf(record.description) + bytesOf(record.permissions),
+  };
 }
 
 /** Of what is a record and nothing else: secrets, templates and their tags, images. */
@@ -97,6 +106,11 @@ export function addUsage(a: Usage, b: Usage): Usage {
 /** `after` less `before`: negative where it shrinks. */
 export function usageDifference(before: Usage, after: Usage): Usage {
   return combine(after, before, (x, y) => x - y);
+}
+
+/** Has this release written it? An older one knew fewer resources. */
+export function isWholeUsage(used: Partial<Usage>): used is Usage {
+  return QUOTA_RESOURCES.every((resource) => used[resource] !== undefined);
 }
 
 /** Is there more of anything? */
@@ -132,6 +146,7 @@ function combine(a: Usage, b: Usage, how: (x: number, y: number) => number): Usa
     cpu: how(a.cpu, b.cpu),
     memory: how(a.memory, b.memory),
     volumes: how(a.volumes, b.volumes),
+    volumeMiB: how(a.volumeMiB, b.volumeMiB),
     recordBytes: how(a.recordBytes, b.recordBytes),
   };
 }

@@ -10,6 +10,8 @@ interface FilesRecord {
   readonly description: string;
   /** MiB. */
   readonly sizeLimit: number;
+  /** The greatest that it has had, once it was lowered: files, uploads under way and mounts may hold that much. */
+  readonly greatestSizeLimit?: number;
   readonly permissions: Readonly<Record<string, PermissionLevel>>;
   /** Not null: its files are being removed; the record goes last. */
   readonly deleting: object | null;

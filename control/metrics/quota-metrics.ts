@@ -38,7 +38,7 @@ export function quotaMetrics({ store, quotas, tenants, admission }: QuotaMetrics
       })),
     );
     const families: readonly MetricFamily[] = [
-      { name: 'podgate_quota_used', help: 'What the pods of a tenant use.', kind: 'gauge', samples: used },
+      { name: 'podgate_quota_used', help: 'What a tenant uses.', kind: 'gauge', samples: used },
       {
         name: 'podgate_quota_limit',
         help: 'The quota of each user and of each tenant.',

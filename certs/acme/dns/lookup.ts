@@ -7,7 +7,6 @@ const DNS_PORT = 53;
 const TRY_MS = 3_000;
 const TRIES = 2;
 const CNAMES_MAX = 8;
-/** Answers that mean: there is no such record. */
 
 /** The addresses of one name server: whatever it shows at one of them, it shows at all. */
 export type NameServer = readonly string[];

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import type { RecordTypes, Store } from '../../../core/store.ts';
-import { filesRefOf, type VolumeFiles } from '../../../core/volume.ts';
+import { filesRefOf, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
 import type { PermissionLevel } from '../../../core/pod.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { type ListFilter, listParameters } from '../../http/list-query.ts';
@@ -16,6 +16,8 @@ import { createObjectPermissions } from '../permissions.ts';
 import { requireGeneration } from '../require-generation.ts';
 import { fileOperations } from './file-operations.ts';
 import { type FilesKind, purgeFilesRecord } from './files-record.ts';
+
+type SizeLimits = Pick<VolumeRecord, 'sizeLimit' | 'greatestSizeLimit'>;
 
 /** Of a record as it is returned. */
 const ENTRY_BYTES = 4 * 1024;
@@ -81,7 +83,8 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
       id: idOf(call),
       decide: (before) => {
         requireGeneration(precondition, before.generation, `${title} ${idOf(call)}`);
-        return { change: decide(before) };
+        const change = decide(before);
+        return { change: change === null ? null : { ...change, ...greatestSizeLimit(before, change) } };
       },
     });
   };
@@ -162,4 +165,13 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
       ...permissionOperations(name, createObjectPermissions(kind, parts), '/pods'),
     ],
   };
+}
+
+/** A limit that is lowered counts as before: what was written, is being written or is mounted goes by the former one. */
+function greatestSizeLimit(
+  before: SizeLimits,
+  { sizeLimit = before.sizeLimit }: Partial<SizeLimits>,
+): Pick<SizeLimits, 'greatestSizeLimit'> {
+  const greatest = Math.max(before.sizeLimit, before.greatestSizeLimit ?? 0);
+  return sizeLimit < greatest ? { greatestSizeLimit: greatest } : {};
 }

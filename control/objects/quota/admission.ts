@@ -3,6 +3,7 @@ import {
   addUsage,
   exceededResource,
   isGrowing,
+  isWholeUsage,
   type QuotaLimits,
   type QuotaOwner,
   type QuotaResource,
@@ -56,8 +57,8 @@ export function createAdmission(parts: AdmissionParts): Admission {
     const user = scope === 'user' ? owner.createdBy : null;
     const limits = scope === 'user' ? quotas.perUser : quotas.perTenant;
     const stored = await store.get('usage', usageKey(tenant, user));
-    let used = stored?.value.used;
-    if (used === undefined || exceededResource(used, change, limits) !== null) {
+    let used = wholeUsage(stored);
+    if (used === null || exceededResource(used, change, limits) !== null) {
       used = await recount(tenant, user, change, limits);
       const exceeded = exceededResource(used, change, limits);
       if (exceeded !== null) throw refuse(scope, exceeded, owner, { used, limits }, change);
@@ -111,10 +112,15 @@ export function createAdmission(parts: AdmissionParts): Admission {
 
     async standing({ tenant, createdBy: user }) {
       const stored = await store.get('usage', usageKey(tenant, user));
-      const used = stored?.value.used ?? (await countUsage(store, usageOf, { tenant, user }));
+      const used = wholeUsage(stored) ?? (await countUsage(store, usageOf, { tenant, user }));
       return { used, limits: quotas.perUser };
     },
   };
+}
+
+/** Null: it is to be counted. */
+function wholeUsage(stored: Stored<'usage'> | null): Usage | null {
+  return stored !== null && isWholeUsage(stored.value.used) ? stored.value.used : null;
 }
 
 export function usagePut(value: Omit<UsageRecord, 'uid'>, present: Stored<'usage'> | null): Put {

@@ -14,6 +14,11 @@ const RESOURCES: Readonly<
     remedy:
       'delete a volume, a snapshot, or a pod together with its volume (without keep_volume), or have an operator remove a kept volume',
   },
+  volumeMiB: {
+    unit: 'MiB of volumes and snapshots',
+    setting: 'volumeMiB',
+    remedy: 'delete a volume or a snapshot, or ask for a smaller size_limit',
+  },
   recordBytes: {
     unit: 'bytes of records',
     setting: 'recordKiB',

@@ -5,6 +5,7 @@ const NAMES: Readonly<Record<QuotaResource, string>> = {
   cpu: 'cpu_millicores',
   memory: 'memory_mib',
   volumes: 'volumes',
+  volumeMiB: 'volume_mib',
   recordBytes: 'record_bytes',
 };
 

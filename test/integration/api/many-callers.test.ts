@@ -31,6 +31,7 @@ test('a list says what the pods of its caller use, and how much that may be', as
     cpu_millicores: { used: 2_000, limit: null },
     memory_mib: { used: 3_072, limit: null },
     volumes: { used: 0, limit: null },
+    volume_mib: { used: 0, limit: null },
     record_bytes: { used: expect.any(Number) as unknown, limit: null },
   });
   await stand.call('alice', 'POST', '/v3/pods/one/permissions', { user: 'bob', level: 'ADMIN' });

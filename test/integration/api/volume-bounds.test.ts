@@ -11,6 +11,7 @@ import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volu
 import { run } from '../../support/run.ts';
 import { until } from '../../support/until.ts';
 import { volumeRef } from '../../support/volume-ref.ts';
+import { quotasOf } from '../../unit/control/limits.ts';
 import { ApiStand } from './api-stand.ts';
 
 const MIB = 1024 * 1024;
@@ -186,5 +187,40 @@ test('uploads leave some of the disk free for the store, and leave nothing when 
   } finally {
     await run('umount', ['-l', root]);
     rmSync(root, { recursive: true });
+  }
+});
+
+test('what volumes and snapshots may hold together is within the quota of their user', async () => {
+  const limited = await ApiStand.start({ quotas: quotasOf({ volumeMiB: 100 }) });
+  const call = async (method: string, path: string, body?: object): Promise<readonly [number, unknown]> => {
+    const { status, body: answer } = await limited.call('alice', method, `/v3/pods/${path}`, body);
+    return [status, answer.message];
+  };
+  try {
+    expect(await call('POST', 'volumes', { volume_id: 'one', size_limit: 60 })).toMatchObject({ 0: 200 });
+    const refusal =
+      'Quota exceeded (quotas.volumeMiBPerUser): User alice uses 60 of 100 MiB of volumes and snapshots. This needs 41 more: ' +
+      'delete a volume or a snapshot, or ask for a smaller size_limit, or ask the operator for a higher quota.';
+    expect(await call('POST', 'volumes', { volume_id: 'two', size_limit: 41 })).toEqual([403, refusal]);
+    expect(await call('PUT', 'volumes/one', { size_limit: 101 })).toMatchObject([
+      403,
+      expect.stringContaining('41 more'),
+    ]);
+    // An upload under way, a mount or files may hold as much as the former limit allowed.
+    expect(await call('PUT', 'volumes/one', { size_limit: 1 })).toMatchObject({ 0: 200 });
+    expect(await call('PUT', 'volumes/one', { size_limit: 2 })).toMatchObject({ 0: 200 });
+    expect(await call('POST', 'volumes', { volume_id: 'two', size_limit: 41 })).toEqual([403, refusal]);
+    expect(await call('POST', 'volumes', { volume_id: 'two', size_limit: 30 })).toMatchObject({ 0: 200 });
+    const snapshot = { snapshot_id: 'copy', source_volume_id: 'one', source_volume_path: '/', size_limit: 11 };
+    expect(await call('POST', 'snapshots', snapshot)).toMatchObject([403, expect.stringContaining('uses 90 of 100')]);
+    const { body } = await limited.call('alice', 'GET', '/v3/pods');
+    expect(body.metadata['quota']).toMatchObject({ volume_mib: { used: 90, limit: 100 } });
+    // Another user has a quota of their own.
+    const bobs = await limited.call('bob', 'POST', '/v3/pods/volumes', { volume_id: 'bobs', size_limit: 100 });
+    expect(bobs.status).toBe(200);
+    expect(await call('DELETE', 'volumes/one')).toMatchObject({ 0: 200 });
+    expect(await call('POST', 'volumes', { volume_id: 'three', size_limit: 70 })).toMatchObject({ 0: 200 });
+  } finally {
+    await limited.close();
   }
 });

@@ -4,14 +4,17 @@ import type { Caller } from '../../../control/auth/authenticator.ts';
 import { podSchemas } from '../../../control/resources/pods/schema.ts';
 import { createPodService, type PodService } from '../../../control/resources/pods/pod-service.ts';
 import type { PodFields } from '../../../control/resources/pods/written-pod.ts';
-import { createAdmission } from '../../../control/objects/quota/admission.ts';
+import { createWithinQuota } from '../../../control/objects/create-within-quota.ts';
+import { volumeObjects } from '../../../control/objects/files/files-record.ts';
+import { KeyedMutex } from '../../../control/objects/keyed-mutex.ts';
+import { createAdmission, usagePut } from '../../../control/objects/quota/admission.ts';
 import { countUsage, createUsageOf } from '../../../control/objects/quota/count-usage.ts';
 import { createUsageAudit } from '../../../control/objects/quota/usage-audit.ts';
 import { openRedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import { openSqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { LogStore } from '../../../core/log-store.ts';
-import { type Quotas, usageKey } from '../../../core/quota.ts';
+import { type Quotas, type Usage, usageKey } from '../../../core/quota.ts';
 import type { Store } from '../../../core/store.ts';
 import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { RedisServer } from '../../support/redis-server.ts';
@@ -85,6 +88,19 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
     randomBytes: (size) => new Uint8Array(size),
     newUid: () => crypto.randomUUID(),
   });
+}
+
+/** Volumes of alice, on one replica. */
+function volumesOn({ store }: Opened, quotas: Quotas) {
+  const admission = createAdmission({ store, quotas, usageOf, monotonicMs: () => performance.now() });
+  const parts = { store, admission, mutex: new KeyedMutex() };
+  return {
+    make: (volumeId: string, sizeLimit: number) =>
+      createWithinQuota(volumeObjects(store), parts, alice, {
+        ...{ uid: crypto.randomUUID(), tenant: 'default', createdBy: 'alice', volumeId, sizeLimit, generation: 1 },
+        ...{ description: '', permissions: {}, deleting: null, createdAtMs: 0, updatedAtMs: 0 },
+      }),
+  };
 }
 
 const create = (service: PodService, podId: string, fields: PodFields = {}, caller = alice) =>
@@ -249,6 +265,40 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
       ),
     ]);
     await deletion(false);
+  });
+
+  test('volumes made and enlarged on several replicas at the same time do not exceed what their user may store', async () => {
+    const quotas = quotasOf({ volumeMiB: 50 });
+    const { store } = await replicas(quotas);
+    const makers = opened.map((database) => volumesOn(database, quotas));
+    const refused = await refusalsOf(
+      Array.from({ length: 12 }, (_, index) => across(makers, index).make(`v${index}`, 10)),
+    );
+    expect(refused).toHaveLength(7);
+    expect(new Set(refused)).toEqual(
+      new Set([expect.stringContaining('(quotas.volumeMiBPerUser): User alice uses 50 of 50 MiB of volumes')]),
+    );
+    expect(await store.list('volume', { limit: 100 })).toHaveLength(5);
+    expect(await usedBy(store, 'alice')).toMatchObject({ volumes: 5, volumeMiB: 50 });
+  });
+
+  test('a usage record of an older release, which counted less, is counted again before anyone is let in', async () => {
+    const quotas = quotasOf({ volumeMiB: 50 });
+    const { store } = await replicas(quotas);
+    const makers = opened.map((database) => volumesOn(database, quotas));
+    await across(makers, 0).make('first', 45);
+    for (const user of ['alice', null]) {
+      const stored = await store.get('usage', usageKey('default', user));
+      if (stored === null) throw new Error('not counted');
+      const older = Object.fromEntries(Object.entries(stored.value.used).filter(([name]) => name !== 'volumeMiB'));
+      await store.commit({ puts: [usagePut({ ...stored.value, used: older as unknown as Usage }, stored)] });
+    }
+    expect(await refusalsOf([across(makers, 1).make('second', 6)])).toEqual([
+      expect.stringContaining('uses 45 of 50 MiB of volumes'),
+    ]);
+    await across(makers, 1).make('third', 5);
+    expect(await usedBy(store, 'alice')).toMatchObject({ volumes: 2, volumeMiB: 50 });
+    expect(await usedBy(store, null)).toMatchObject({ volumes: 2, volumeMiB: 50 });
   });
 
   test('what others wrote without counting is counted by the next pass, and never stays wrong', async () => {

@@ -9,7 +9,14 @@ export const LIMITS: PodLimits = {
   minTimeToStopSeconds: 300,
 };
 
-const UNLIMITED: QuotaLimits = { pods: null, cpu: null, memory: null, volumes: null, recordBytes: null };
+const UNLIMITED: QuotaLimits = {
+  pods: null,
+  cpu: null,
+  memory: null,
+  volumes: null,
+  volumeMiB: null,
+  recordBytes: null,
+};
 
 /** No quota but those given. */
 export function quotasOf(perUser: Partial<QuotaLimits>, perTenant: Partial<QuotaLimits> = {}): Quotas {
