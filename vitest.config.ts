@@ -12,7 +12,8 @@ const project = (name: string, testTimeout: number, fileParallelism = true) => (
     name,
     include: [`test/${name}/**/*.test.ts`],
     testTimeout,
-    hookTimeout: name === 'real-node' ? 600_000 : 60_000,
+    // The first time, programs and images are built in a hook.
+    hookTimeout: name === 'real-node' ? 1_800_000 : 60_000,
     fileParallelism,
     retry: isCi && REAL_SERVERS.includes(name) ? 1 : 0,
   },
