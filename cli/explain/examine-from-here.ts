@@ -1,13 +1,11 @@
-import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import { errorCode, kindOfError } from '../../core/error-code.ts';
+import { type Lookup, lookUp } from '../../control/resources/pods/explain/look-up.ts';
 import { errorText } from '../../core/errors.ts';
 import { fail, type Finding, ok, warn } from '../../core/finding.ts';
 import { addressOf, type Target } from '../target/target.ts';
 
-const LOOKUP_MS = 3_000;
 const CONNECT_MS = 5_000;
 
 /** What the gateway serves, as the API has said. */
@@ -27,9 +25,7 @@ export async function examineFromHere(target: Target, { host, port }: Place): Pr
   return [...findings, await examinePort(target, { host, address, port: dialedPort })];
 }
 
-type Resolved = { readonly addresses: readonly string[] } | { readonly problem: string };
-
-function judgeName(host: string, resolved: Resolved): Finding {
+function judgeName(host: string, resolved: Lookup): Finding {
   if ('addresses' in resolved)
     return ok('name here', `${host} resolves to ${resolved.addresses.join(', ')} on this machine.`);
   const message = `${host} does not resolve on this machine: ${resolved.problem}.`;
@@ -40,19 +36,6 @@ function judgeName(host: string, resolved: Resolved): Finding {
         'Browsers, curl and podgate reach it all the same. For other programs: apt-get install libnss-myhostname, or dial 127.0.0.1.',
       )
     : fail('name here', message, `Check the spelling, and the DNS record *${host.slice(host.indexOf('.'))}.`);
-}
-
-async function lookUp(host: string): Promise<Resolved> {
-  const late = new Promise<Resolved>((resolve) =>
-    setTimeout(resolve, LOOKUP_MS, { problem: `no answer within ${LOOKUP_MS / 1_000} s` }).unref(),
-  );
-  const found = lookup(host, { all: true }).then(
-    (entries): Resolved => ({ addresses: entries.map(({ address }) => address) }),
-    (error: unknown): Resolved => ({
-      problem: kindOfError(error) === 'no-such-name' ? 'there is no such name' : (errorCode(error) ?? errorText(error)),
-    }),
-  );
-  return await Promise.race([found, late]);
 }
 
 /** The port and the certificate, as a client that trusts what this login, or this machine, trusts. */

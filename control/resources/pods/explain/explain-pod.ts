@@ -1,7 +1,5 @@
-import { lookup } from 'node:dns/promises';
 import { pause } from '../../../../core/abort.ts';
-import { errorCode, kindOfError } from '../../../../core/error-code.ts';
-import { errorText, PodgateError } from '../../../../core/errors.ts';
+import { PodgateError } from '../../../../core/errors.ts';
 import type { Finding } from '../../../../core/finding.ts';
 import type { PodConnectionsReport } from '../../../../core/pod-connections-reader.ts';
 import type { SeenConnection } from '../../../../core/pod-connections.ts';
@@ -13,15 +11,15 @@ import { readPod } from '../pod-objects.ts';
 import type { PodParts } from '../pod-parts.ts';
 import { type Attempt, type FrontDoor, makeAttempt } from './attempt.ts';
 import { type Evidence, findingsOf } from './findings.ts';
+import { lookUp } from './look-up.ts';
 import { spokenBy } from './spoken.ts';
 
-const LOOKUP_MS = 3_000;
 const ROUTABLE_MS = 1_500;
 /** Each is a connection to the pod; the others are shown without. */
 const ATTEMPTS_MAX = 8;
 /** The end of an attempt is recorded a moment after it. */
 const RECORD_MS = 100;
-/** Of one user: what he can make the gateway and his pods do this way. */
+/** What one user can cause this way, at the gateway and at pods. */
 const RATE = { perMinute: 20, burst: 10 };
 const PLACES = { all: 16, perTenant: 8, perUser: 2 };
 
@@ -153,19 +151,6 @@ function chooseStanzas(record: PodRecord, { stanza: wanted, hostsOf }: ExplainRe
   throw new PodgateError('api.invalid', {
     publicMessages: [`stanza: the gateway serves ${names === '' ? 'none of this pod' : names}`],
   });
-}
-
-async function lookUp(host: string): Promise<Evidence['lookup']> {
-  const late = new Promise<Evidence['lookup']>((resolve) =>
-    setTimeout(resolve, LOOKUP_MS, { problem: `no answer within ${LOOKUP_MS / 1_000} s` }).unref(),
-  );
-  const found = lookup(host, { all: true }).then(
-    (entries): Evidence['lookup'] => ({ addresses: entries.map(({ address }) => address) }),
-    (error: unknown): Evidence['lookup'] => ({
-      problem: kindOfError(error) === 'no-such-name' ? 'there is no such name' : (errorCode(error) ?? errorText(error)),
-    }),
-  );
-  return await Promise.race([found, late]);
 }
 
 /** By the client's end of the connection; the newest, since ports are used again. */

@@ -3,6 +3,7 @@ import type { RoutableAnswer } from '../../../../core/feed-protocol.ts';
 import { fail, type Finding, ok, warn } from '../../../../core/finding.ts';
 import type { PodRecord, Stanza } from '../../../../core/pod.ts';
 import type { Attempt, ShownCertificate } from './attempt.ts';
+import type { Lookup } from './look-up.ts';
 import { remedyOf } from './remedies.ts';
 import type { Said } from './spoken.ts';
 
@@ -14,8 +15,7 @@ export interface Evidence {
   readonly record: PodRecord;
   readonly stanza: Stanza;
   readonly host: string;
-  /** What the resolver of this machine has found, or why it has found nothing. */
-  readonly lookup: { readonly addresses: readonly string[] } | { readonly problem: string };
+  readonly lookup: Lookup;
   /** Whether all workers have the route; null: not asked, since the pod does not run. */
   readonly routable: RoutableAnswer | null;
   /** The address that was asked about; null: none was. */
