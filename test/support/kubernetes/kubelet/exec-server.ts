@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +34,11 @@ export function serveExec(running: (namespace: string, pod: string, container: s
       }
       sockets.handleUpgrade(request, socket, head, (client) => {
         const command = url.searchParams.getAll('command');
-        run(client, target, url.searchParams.get('tty') === '1' ? onTerminal(command) : { command, resize: null });
+        run(
+          client,
+          target,
+          url.searchParams.get('tty') === '1' ? onTerminal(command) : { command, resize: null, over: () => undefined },
+        );
       });
     },
     close(): void {
@@ -47,23 +52,33 @@ interface Command {
   readonly command: readonly string[];
   /** Of a command on a terminal. */
   readonly resize: ((size: { readonly Width: number; readonly Height: number }) => void) | null;
+  /** It has ended. */
+  readonly over: () => void;
 }
 
 /** script(1) makes the terminal. It is known by its path, which the command writes down first. */
 function onTerminal(command: readonly string[]): Command {
   const file = join(tmpdir(), `podgate-tty-${randomUUID()}`);
   const line = `tty >${file}; stty sane; exec ${command.map(shellWord).join(' ')}`;
+  let isOver = false;
   const sized = (size: { readonly Width: number; readonly Height: number }): void => {
     const args = ['-c', `stty -F "$(cat ${file})" rows "$1" cols "$2"`, 'sh', String(size.Height), String(size.Width)];
     // It may not have begun yet.
     execFile('/bin/sh', args, (error) => {
-      if (error !== null) setTimeout(() => sized(size), 50).unref();
+      if (error !== null && !isOver) setTimeout(() => sized(size), 50).unref();
     });
   };
-  return { command: ['env', 'SHELL=/bin/sh', 'script', '-q', '-e', '-f', '-c', line, '/dev/null'], resize: sized };
+  return {
+    command: ['env', 'SHELL=/bin/sh', 'script', '-q', '-e', '-f', '-c', line, '/dev/null'],
+    resize: sized,
+    over: () => {
+      isOver = true;
+      rmSync(file, { force: true });
+    },
+  };
 }
 
-function run(client: WebSocket, target: RunningContainer, { command, resize }: Command): void {
+function run(client: WebSocket, target: RunningContainer, { command, resize, over }: Command): void {
   const send = (channel: number, bytes: Buffer): void => client.send(Buffer.concat([Buffer.from([channel]), bytes]));
   // As containerd does at once: whatever the client has sent and nobody has read resets the connection.
   const finish = (status: object): void => {
@@ -80,6 +95,7 @@ function run(client: WebSocket, target: RunningContainer, { command, resize }: C
   }
   // Like a container's other processes, which end with its first one.
   void target.ended.then(() => child.kill('SIGKILL'));
+  child.once('close', over);
   child.stdin.on('error', () => undefined);
   // What the client does not take waits in the command.
   const pipe = (from: Readable, channel: number): void => {
