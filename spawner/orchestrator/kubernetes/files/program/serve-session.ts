@@ -10,6 +10,8 @@ import type { JoinedCopies } from './joined-copies.ts';
 const ENTRIES = 64;
 /** While an operation has nothing to send, so that nobody takes the connection for dead. */
 const BEAT_MS = 10_000;
+/** A caller that has been refused leaves at once. */
+const LEAVE_MS = 30_000;
 
 export interface SessionParts {
   readonly files: VolumeFiles;
@@ -69,6 +71,8 @@ export async function serveSession({ files, copies }: SessionParts, connection: 
     }
   } catch (error) {
     if (!gone.signal.aborted) await say(errorMessage(error)).catch(() => undefined);
+    // A runtime resets a connection whose input is not read to its end, and the message would be lost with it.
+    await readToEnd(frames, connection).catch(() => undefined);
   } finally {
     clearInterval(beat);
     connection.end();
@@ -120,6 +124,15 @@ async function serveOpened(
     }
   } finally {
     await opened.close();
+  }
+}
+
+async function readToEnd(frames: AsyncIterator<Frame>, connection: Duplex): Promise<void> {
+  const timer = setTimeout(() => connection.destroy(), LEAVE_MS);
+  try {
+    for (let next = await frames.next(); next.done !== true; next = await frames.next());
+  } finally {
+    clearTimeout(timer);
   }
 }
 
