@@ -7,16 +7,17 @@ import { CONTAINER } from './manifests/pod.ts';
 
 /** For the guard to kill what is left, and to say so. */
 const END_MS = 5_000;
-const NO_GREP =
-  'The image of this pod has no grep(1), with which Podgate ends the programs of a terminal that is closed.';
+const NO_CAT =
+  'The image of this pod has no cat(1), with which Podgate ends the programs of a terminal that is closed.';
 
 /**
  * Waits beside a terminal until its standard input ends, which it does when the connection is closed and when Podgate has
  * died. Then it kills every process with the mark $1 in its environment or its arguments, but itself, until there is none.
+ * The shell reads them, without NUL bytes: the grep of BusyBox sees nothing behind the first.
  */
 const GUARD_SCRIPT = `
 exec 2>/dev/null
-command -v grep >/dev/null || exit 126
+command -v cat >/dev/null || exit 126
 echo ready
 read -r _podgate_end
 rounds=0
@@ -24,10 +25,12 @@ found=yes
 while [ -n "$found" ] && [ "$rounds" -lt 50 ]; do
   found=
   rounds=$((rounds + 1))
-  for file in $(grep -ls -e "$1" /proc/[0-9]*/environ /proc/[0-9]*/cmdline); do
-    pid=\${file#/proc/}
-    pid=\${pid%/*}
-    if [ "$pid" != "$$" ] && kill -s KILL "$pid"; then found=yes; fi
+  for process in /proc/[0-9]*; do
+    pid=\${process#/proc/}
+    [ "$pid" != "$$" ] || continue
+    case $(cat "$process/environ" "$process/cmdline") in
+      *"$1"*) if kill -s KILL "$pid"; then found=yes; fi ;;
+    esac
   done
 done
 exit 0
@@ -72,7 +75,7 @@ export async function openGuard(
     if (early !== null) {
       channels.close();
       const result = resultOf(early);
-      return result.kind === 'refused' ? result : { kind: 'refused', reason: NO_GREP };
+      return result.kind === 'refused' ? result : { kind: 'refused', reason: NO_CAT };
     }
   } catch (error) {
     channels.close();
