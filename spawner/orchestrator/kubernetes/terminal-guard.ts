@@ -13,10 +13,11 @@ const NO_CAT =
 /**
  * Waits beside a terminal until its standard input ends, which it does when the connection is closed and when Podgate has
  * died. Then it kills every process with the mark $1 in its environment or its arguments, but itself, until there is none.
- * The shell reads them, without NUL bytes: the grep of BusyBox sees nothing behind the first.
+ * The shell reads them, without NUL bytes: the grep of BusyBox sees nothing behind the first. It keeps its standard error
+ * open, as descriptor 3: where that is missing or closed, containerd ends the standard input at once (seen on a real node).
  */
 const GUARD_SCRIPT = `
-exec 2>/dev/null
+exec 3>&2 2>/dev/null
 command -v cat >/dev/null || exit 126
 echo ready
 read -r _podgate_end
@@ -59,6 +60,7 @@ export async function openGuard(
       ['container', CONTAINER],
       ['stdin', 'true'],
       ['stdout', 'true'],
+      ['stderr', 'true'],
       ...['/bin/sh', '-c', GUARD_SCRIPT, 'podgate-exec', mark].map((word) => ['command', word] as const),
     ],
     (channel, bytes) => {
