@@ -26,6 +26,7 @@ const USAGE = `npm test [-- COMMAND...]
 
 Checks types, lint, format and dependency direction, then runs the tests of each project: ${PROJECTS.join(', ')}.
 Each COMMAND is a shell command line that is run after them and counts as one check, as .ci/run does with its trials.
+COMMAND ||| COMMAND runs two side by side.
 The last line is "N passed, N failed". Exit code: 0 when nothing failed, 1 otherwise, 2 for an unknown option.
 With PODGATE_TEST_REQUIRE_ALL=1, a skipped test is a failure.
 One test file: npx vitest run --project integration test/integration/api/pods.test.ts (see CONTRIBUTING.md).
@@ -50,7 +51,11 @@ await Promise.all([
 ]);
 for (const project of PROJECTS) await runTests(project);
 // Further programs that end with 0 when all is well, such as `.ci/run` asks for: one command line each.
-for (const extra of extras) await check(extra, '/bin/sh', ['-c', extra], true);
+for (const extra of extras) {
+  const sideBySide = extra.split(' ||| ');
+  const isShown = sideBySide.length === 1;
+  await Promise.all(sideBySide.map((line) => check(line, '/bin/sh', ['-c', line], isShown)));
+}
 
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
