@@ -12,6 +12,7 @@ import { type RealCluster, startRealCluster } from '../support/real-node/real-cl
 import type { WorkerNode } from '../support/real-node/worker-node.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
+import { testNamedVolumes } from './named-volumes.suite.ts';
 
 /** A pod that starts, on a machine that is busy: images are there, first starts of databases are not fast. */
 const START_MS = 180_000;
@@ -154,6 +155,8 @@ test('what a pod prints is returned whole while the kubelet rotates its log', as
   expect(lines.filter((line, at) => line !== at % BURST_LINES)).toEqual([]);
   expect(numbersOf(await kubeletLog('trial')).length).toBeLessThan(wanted);
 });
+
+testNamedVolumes(() => cluster);
 
 test('a second container on the volume of a database waits until the first has ended', async () => {
   const other = JSON.parse(
