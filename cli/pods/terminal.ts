@@ -19,7 +19,7 @@ const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 export async function openTerminal(target: Target, podId: string, command: readonly string[]): Promise<number> {
   const socket = await connect(target, podId);
   const { stdin, stdout } = process;
-  const size = (): object => ({ columns: stdout.columns, rows: stdout.rows });
+  const size = (): object => sizeOf(stdout);
   const send = (message: object): void => socket.send(JSON.stringify(message));
   const restore = makeRaw();
   const ended: { code?: number } = {};
@@ -93,6 +93,11 @@ function makeRaw(): () => void {
     process.off('exit', onExit);
     for (const signal of ENDING_SIGNALS) process.off(signal, onSignal);
   };
+}
+
+/** Some pseudo-terminals have no size (0 by 0): then that of a terminal from the time when all were alike. */
+function sizeOf({ columns, rows }: Pick<NodeJS.WriteStream, 'columns' | 'rows'>): object {
+  return columns > 0 && rows > 0 ? { columns, rows } : { columns: 80, rows: 24 };
 }
 
 function exitOf(text: string): { readonly code?: number } {

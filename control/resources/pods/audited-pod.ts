@@ -1,5 +1,6 @@
 import type { PodRecord } from '../../../core/pod.ts';
 import { type AuditedFields, HiddenValue } from '../../objects/audit/audit-changes.ts';
+import { stanzaAnswer, volumeMountAnswer } from './response.ts';
 import { wireFields } from './wire-names.ts';
 
 /** What the audit log says of a pod. Of environment variables, it says which: values are not for everyone who reads it. */
@@ -12,8 +13,8 @@ export function auditedPod({ spec, wish, timeToStopInstance }: PodRecord): Audit
       Object.entries(environmentVariables).map(([name, value]) => [name, new HiddenValue(JSON.stringify(value))]),
     ),
     secret_map: Object.fromEntries(Object.entries(secretMap).map(([key, { reference }]) => [key, reference])),
-    networking: { ...networking },
-    volume_mounts: Object.fromEntries(volumeMounts.map((mount) => [mount.mountPath, mount])),
+    networking: Object.fromEntries(Object.entries(networking).map(([name, stanza]) => [name, stanzaAnswer(stanza)])),
+    volume_mounts: Object.fromEntries(volumeMounts.map(volumeMountAnswer)),
     resources: wireFields(spec.resources),
     persistent_volume: spec.persistentVolume,
     status_requested: wish,

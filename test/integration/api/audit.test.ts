@@ -60,6 +60,13 @@ test('every change of a pod is there: who, when, from where, what it was and wha
   expect(all[0]?.changes).toEqual([{ field: 'permissions.bob', before: 'USER', after: null }]);
   expect(all[1]?.changes).toEqual([{ field: 'status_requested', before: 'ON', after: 'OFF' }]);
   expect(all[4]?.changes).toContainEqual({ field: 'command', before: null, after: ['true'] });
+  // By the names that its users know.
+  expect(all[4]?.changes).toContainEqual(
+    expect.objectContaining({
+      field: 'networking.default',
+      after: expect.objectContaining({ ip_allow_list: [] }) as object,
+    }),
+  );
 });
 
 test('what changes nothing, is refused, or is done by Podgate itself leaves no entry', async () => {

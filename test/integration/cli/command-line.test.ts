@@ -168,6 +168,9 @@ describe('podgate with the installation of a data directory', () => {
     expect(interrupted).toMatchObject({ code: 8, isRestored: true });
     const killed = await type([{ wait: 'begun' }, { signal: constants.signals.SIGTERM }], exec);
     expect(killed).toMatchObject({ code: 128 + constants.signals.SIGTERM, wasRaw: true, isRestored: true });
+    // The terminal that this makes has no size.
+    const sizeless = await onTerminal(['exec', '-it', 'mypg', '--', 'sh', '-c', 'stty size; exit 3']);
+    expect(sizeless).toMatchObject({ code: 3, stdout: expect.stringContaining('24 80') as string });
     const absent = await type([], ['exec', '-it', 'nopod', '--', 'sh']);
     expect(absent).toMatchObject({ code: 1, wasRaw: false, isRestored: true });
     expect(absent.shown).toContain('nopod');
