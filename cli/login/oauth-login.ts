@@ -145,9 +145,9 @@ interface Parties {
 
 function partiesOf(server: OauthServer): Parties {
   const { issuer, token_endpoint: tokenEndpoint, device_authorization_endpoint: device } = server;
-  const urls = [tokenEndpoint, device].flatMap((url) => (url === null ? [] : [new URL(url)]));
-  for (const { protocol, hostname, href } of urls) {
-    // The installation could name any: a token must not cross a network unencrypted.
+  const called = urlsOf(tokenEndpoint, device);
+  // The installation could name any. A token must not cross a network unencrypted, and other schemes open other programs.
+  for (const { protocol, hostname, href } of [...called, ...urlsOf(server.authorization_endpoint)]) {
     if (protocol !== 'https:' && !['127.0.0.1', '[::1]', 'localhost'].includes(hostname)) {
       throw new CliError(EXIT_FAILED, `${href} must begin with https://, so that nobody on the way reads the token`);
     }
@@ -163,9 +163,13 @@ function partiesOf(server: OauthServer): Parties {
       signal: AbortSignal.timeout(CALL_MS),
       // Marked as deprecated to stand out: it is for loopback alone, as checked above.
       // eslint-disable-next-line @typescript-eslint/no-deprecated
-      [oauth.allowInsecureRequests]: urls.every(({ protocol }) => protocol === 'http:'),
+      [oauth.allowInsecureRequests]: called.every(({ protocol }) => protocol === 'http:'),
     }),
   };
+}
+
+function urlsOf(...urls: readonly (string | null)[]): readonly URL[] {
+  return urls.flatMap((url) => (url === null ? [] : [new URL(url)]));
 }
 
 function scopeOf({ scope }: OauthServer): Record<string, string> {
