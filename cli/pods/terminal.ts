@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { constants } from 'node:os';
 import { WebSocket } from 'ws';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
@@ -44,11 +43,14 @@ export async function openTerminal(target: Target, podId: string, command: reado
   stdout.on('resize', onResize);
   try {
     send({ type: 'start', command, ...size(), ...(isTerm(process.env['TERM']) ? { term: process.env['TERM'] } : {}) });
-    const [, reason] = (await once(socket, 'close')) as [number, Buffer];
+    // Not once(): it would reject with an 'error', which a 'close' follows.
+    const reason = await new Promise<string>((resolve) => {
+      socket.once('close', (_, text) => resolve(text.toString()));
+    });
     if (ended.code !== undefined) return ended.code;
     // What ran had no time to tidy up.
     stdout.write(RESET);
-    throw new CliError(EXIT_FAILED, reason.length > 0 ? reason.toString() : 'the connection to Podgate was lost');
+    throw new CliError(EXIT_FAILED, reason === '' ? 'the connection to Podgate was lost' : reason);
   } finally {
     stdin.off('data', onTyped).off('end', onGone).pause();
     stdout.off('resize', onResize);
