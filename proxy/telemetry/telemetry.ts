@@ -96,10 +96,8 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
     slot.totalMs = endMs - beganMs;
   }
 
-  /** Of a connection that is no HTTP's. Null times are yet to come. */
-  function noteConnection(connection: Connection, route: Route, dialedMs: number | null): RecentConnection {
-    const { info, acceptedMs } = connection;
-    const tlsMs = info.tls?.handshakeMs ?? NaN;
+  /** A connection other than HTTP's. `routedMs`: when the dial began, or the refusal. Later times are still unknown. */
+  function noteConnection({ info, acceptedMs }: Connection, route: Route, routedMs: number): RecentConnection {
     const slot = pods.next(route);
     slot.beganMs = acceptedMs;
     slot.requestId = info.id;
@@ -108,8 +106,8 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
     slot.status = 0;
     slot.code = null;
     slot.end = null;
-    slot.tlsMs = tlsMs;
-    slot.routeMs = dialedMs === null ? NaN : dialedMs - acceptedMs - (info.tls === null ? 0 : tlsMs);
+    slot.tlsMs = info.tls?.handshakeMs ?? NaN;
+    slot.routeMs = routedMs - acceptedMs - (info.tls?.handshakeMs ?? 0);
     slot.dialMs = NaN;
     slot.firstByteMs = NaN;
     slot.totalMs = NaN;
@@ -163,7 +161,7 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       if (route === null) return;
       const nowMs = clock.monotonicMs();
       const { session } = connection;
-      const slot = noteConnection(connection, route, session === null ? nowMs : session.beganMs);
+      const slot = noteConnection(connection, route, session?.beganMs ?? nowMs);
       if (session !== null) slot.dialMs = nowMs - session.beganMs;
       slot.totalMs = nowMs - slot.beganMs;
       slot.code = refusal.code;
