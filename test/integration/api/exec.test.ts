@@ -57,9 +57,12 @@ beforeAll(async () => {
   await becomes(running.orchestrator, workload, 'ready');
 });
 afterAll(async () => {
-  await stand.close();
-  await running.close();
-  remove();
+  try {
+    await stand.close();
+  } finally {
+    await running.close();
+    remove();
+  }
 });
 
 const exec = (user: string, body: unknown, podId = 'mypod') => stand.call(user, 'POST', `/v3/pods/${podId}/exec`, body);

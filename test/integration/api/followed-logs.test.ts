@@ -22,9 +22,12 @@ beforeAll(async () => {
   await becomes(running.orchestrator, workload, 'ready');
 });
 afterAll(async () => {
-  await stand.close();
-  await running.close();
-  remove();
+  try {
+    await stand.close();
+  } finally {
+    await running.close();
+    remove();
+  }
 });
 
 const follow = async (query = '', headers: Record<string, string> = {}, user = 'alice'): Promise<EventReader> =>

@@ -35,9 +35,12 @@ beforeAll(async () => {
   expect(home).toMatch(/^\/.+/);
 });
 afterAll(async () => {
-  await stand.close();
-  await running.close();
-  remove();
+  try {
+    await stand.close();
+  } finally {
+    await running.close();
+    remove();
+  }
 });
 
 const get = async (path: string, user = 'alice', init: RequestInit = {}): Promise<Response> =>

@@ -37,9 +37,12 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   stand.api.upgrades.close();
-  await stand.close();
-  await running.close();
-  remove();
+  try {
+    await stand.close();
+  } finally {
+    await running.close();
+    remove();
+  }
 });
 
 async function runPod(id: string) {
