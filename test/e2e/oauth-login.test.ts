@@ -17,6 +17,7 @@ let server: OauthServer;
 let withDevice: Program;
 let withBrowser: Program;
 let browser: Browser;
+const logins: ChildProcess[] = [];
 
 beforeAll(async () => {
   server = await OauthServer.start();
@@ -30,6 +31,8 @@ beforeAll(async () => {
 }, 180_000);
 
 afterAll(async () => {
+  // One whose test has failed waits for its user.
+  for (const child of logins) child.kill('SIGKILL');
   await browser.close();
   await Promise.all([withDevice.dispose(), withBrowser.dispose()]);
   await server.close();
@@ -46,7 +49,8 @@ async function startWith(endpoints: object): Promise<Program> {
 }
 
 interface Login {
-  readonly child: ChildProcess;
+  /** Its exit code, once all that it says has come. */
+  readonly ended: Promise<number | null>;
   readonly said: () => string;
   readonly configHome: string;
 }
@@ -59,10 +63,12 @@ function podgateLogin(program: Program, configHome: string): Login {
     env: { HOME: configHome, XDG_CONFIG_HOME: configHome, PATH: '/nonexistent', NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  logins.push(child);
+  const ended = once(child, 'close').then(([code]) => code as number | null);
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
-  return { child, said: () => said, configHome };
+  return { ended, said: () => said, configHome };
 }
 
 /** Logs in and agrees, as pages of the server's ask. */
@@ -80,9 +86,8 @@ async function useBrowser(url: string, steps: readonly (readonly [field: string,
   return text;
 }
 
-async function expectLoggedIn({ child, said, configHome }: Login): Promise<void> {
-  if (child.exitCode === null) await once(child, 'exit');
-  expect([child.exitCode, said()]).toEqual([0, expect.stringMatching(/logged in to http.* as alice \(profile test\)/)]);
+async function expectLoggedIn({ ended, said, configHome }: Login): Promise<void> {
+  expect([await ended, said()]).toEqual([0, expect.stringMatching(/logged in to http.* as alice \(profile test\)/)]);
   const file = join(configHome, 'podgate/logins.json');
   expect(statSync(file).mode & 0o777).toBe(0o600);
   const { token } = (JSON.parse(readFileSync(file, 'utf8')) as { profiles: { test: { token: string } } }).profiles.test;
@@ -141,8 +146,7 @@ test('a user who says no is told so, and nothing is stored', async () => {
   back.searchParams.set('error', 'access_denied');
   back.searchParams.set('iss', server.issuer);
   expect((await fetch(back)).status).toBe(400);
-  await once(login.child, 'exit');
-  expect([login.child.exitCode, login.said()]).toEqual([1, expect.stringContaining('access_denied')]);
+  expect([await login.ended, login.said()]).toEqual([1, expect.stringContaining('access_denied')]);
 });
 
 test('the console logs in by OAuth: no token in a URL, and the cookie is useless without the key of the page', async () => {
