@@ -50,7 +50,11 @@ No shell reads its words: name one where you need it. Secrets belong into the st
     .argument('<command...>', 'the program and its arguments, after --')
     .option('-i, --stdin', 'pass on the standard input')
     .option('-t, --tty', 'open a terminal in the pod; it ends with this command')
-    .option('--timeout <duration>', 'how long it may run: a number with s, m or h, at most 1h', '5m')
+    .option(
+      '--timeout <duration>',
+      'how long it may run: a number with s, m or h, at most 1h; not for a terminal',
+      '5m',
+    )
     .action(async (podId: string, command: readonly string[], options: ExecOptions) => {
       const seconds = parseDuration(options.timeout);
       if (seconds === null || seconds > TIMEOUT_MAX_SECONDS) {
