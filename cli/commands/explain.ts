@@ -77,11 +77,10 @@ export function explainCommand(): Command {
           findings: await examineFromHere(target, each),
         })),
       );
-      printResult(options, { ...explained, here }, explanationText(explained, here));
       const failed = [explained.summary, ...here.flatMap(({ findings }) => findings)].find(
         ({ level }) => level === 'fail',
       );
-      // The text has been printed: only the exit code is left.
+      printResult(options, { ...explained, here }, explanationText(explained, here, failed ?? explained.summary));
       if (failed !== undefined) throw new CliError(EXIT_FAILED, oneLine(failed.message));
     });
 }
@@ -96,8 +95,9 @@ export function parseHostOrPod(text: string): { readonly podId: string; readonly
 }
 
 function explanationText(
-  { summary, stanzas, connection }: Explanation,
+  { stanzas, connection }: Explanation,
   here: readonly { readonly stanza: string; readonly findings: readonly Finding[] }[],
+  verdict: Finding,
 ): string {
   const parts = stanzas.map(({ stanza, host, port, protocol, findings, attempt }) => {
     const mine = here.find((each) => each.stanza === stanza)?.findings ?? [];
@@ -112,8 +112,7 @@ function explanationText(
     connection === null
       ? ''
       : `${paint('bold', `${connection.time}  ${connection.address}  ${connection.protocol}, ${connection.stanza}`)}\n${waterfallText(connection)}\n`;
-  const worst = here.flatMap(({ findings }) => findings).find(({ level }) => level === 'fail') ?? summary;
-  return `${parts.join('')}${past}${findingText(summary.level === 'fail' ? summary : worst)}`;
+  return `${parts.join('')}${past}${findingText(verdict)}`;
 }
 
 const MARKS: Readonly<Record<Finding['level'], readonly [mark: string, style: Style]>> = {
