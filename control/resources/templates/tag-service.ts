@@ -211,41 +211,47 @@ export function createTagService(parts: TagParts): TagService {
     async delete(caller, id, tag, { isForced }) {
       const builtin = catalog.find(id);
       if (builtin !== null) throw unchangeable(builtin);
-      const template = await readObject(kind, { caller, id, needed: 'ADMIN', act: 'Deleting a tag' });
       const { tenant } = caller;
       const parsed = parseTemplateReference(`${id}:${tag}`);
-      const versions =
-        parsed === null ? [] : await store.list('template-tag', { tenant, index: tagsIndex(id, parsed.tag), limit: 2 });
-      if (parsed === null || versions.length === 0) throw noTag(id, tag);
-      if (parsed.createdAtMs === null && versions.length > 1) {
-        const [latest] = versions;
-        throw new PodgateError('api.conflict', {
-          publicMessages: [
-            `Tag ${tag} has several versions; name one of them, such as ${latest === undefined ? tag : tagTimestamp(latest.value)}.`,
-          ],
+      const attempt = async (): Promise<TemplateTagRecord | null> => {
+        const template = await readObject(kind, { caller, id, needed: 'ADMIN', act: 'Deleting a tag' });
+        const versions =
+          parsed === null
+            ? []
+            : await store.list('template-tag', { tenant, index: tagsIndex(id, parsed.tag), limit: 2 });
+        if (parsed === null || versions.length === 0) throw noTag(id, tag);
+        if (parsed.createdAtMs === null && versions.length > 1) {
+          const [latest] = versions;
+          throw new PodgateError('api.conflict', {
+            publicMessages: [
+              `Tag ${tag} has several versions; name one of them, such as ${latest === undefined ? tag : tagTimestamp(latest.value)}.`,
+            ],
+          });
+        }
+        const record = await named(tenant, parsed);
+        if (record === null) throw noTag(id, tag);
+        const key = templateTagKey(record);
+        const stored = await store.get('template-tag', key);
+        if (stored === null) throw noTag(id, tag);
+        const { pods, tags } = await dependentsOf(record);
+        if (!isForced && pods.length + tags.length > 0) {
+          throw new PodgateError('api.conflict', {
+            publicMessages: [
+              `${tagReference(record)} is in use by ${[...pods.map((pod) => `pod ${pod}`), ...tags].slice(0, 10).join(', ')}; delete it with force=true nonetheless. Pods keep what they have.`,
+            ],
+          });
+        }
+        const { puts } = await auditTag(caller, template.value, { before: tagTimestamp(record), after: null });
+        const result = await store.commit({
+          puts,
+          deletes: [{ kind: 'template-tag', key, expected: stored.revision, uid: record.uid }],
         });
-      }
-      const record = await named(tenant, parsed);
-      if (record === null) throw noTag(id, tag);
-      const key = templateTagKey(record);
-      const stored = await store.get('template-tag', key);
-      if (stored === null) throw noTag(id, tag);
-      const { pods, tags } = await dependentsOf(record);
-      if (!isForced && pods.length + tags.length > 0) {
-        throw new PodgateError('api.conflict', {
-          publicMessages: [
-            `${tagReference(record)} is in use by ${[...pods.map((pod) => `pod ${pod}`), ...tags].slice(0, 10).join(', ')}; delete it with force=true nonetheless. Pods keep what they have.`,
-          ],
-        });
-      }
-      const { puts } = await auditTag(caller, template.value, { before: tagTimestamp(record), after: null });
-      const result = await store.commit({
-        puts,
-        deletes: [{ kind: 'template-tag', key, expected: stored.revision, uid: record.uid }],
-      });
-      if (result.kind !== 'committed') throw tooManyConflicts(kind, id);
-      log.info({ tenant, templateId: id }, `'${caller.username}' deleted tag ${tagTimestamp(record)}`);
-      return record;
+        return result.kind === 'committed' ? record : null;
+      };
+      const deleted = await compareAndSet(attempt, ATTEMPTS_MAX);
+      if (deleted === null) throw tooManyConflicts(kind, id);
+      log.info({ tenant, templateId: id }, `'${caller.username}' deleted tag ${tagTimestamp(deleted)}`);
+      return deleted;
     },
 
     dependents: dependentsOf,

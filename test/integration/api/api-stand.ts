@@ -221,6 +221,17 @@ export class ApiStand {
     if (result.kind !== 'committed') throw new Error(result.kind);
   }
 
+  /** Runs `act` just before the next commit is made: what it changes makes that one conflict. */
+  beforeNextCommit(act: () => Promise<unknown>): void {
+    const { store } = this.database;
+    const commit = store.commit.bind(store);
+    store.commit = async (batch) => {
+      store.commit = commit;
+      await act();
+      return await commit(batch);
+    };
+  }
+
   #logger(): Logger {
     const write = (fields: object, message: string) => this.logLines.push(`${message} ${JSON.stringify(fields)}`);
     const quiet = (fields: object, message: string): void => {

@@ -116,6 +116,26 @@ test('a tag never changes: the same name gets another version, each with its tim
   expect(await one('latest')).toMatchObject([{ pod_definition: { image: 'one' } }]);
 });
 
+test('a tag is deleted though its template is shared at the same time; who may delete it no longer is refused', async () => {
+  await template('alice', 'busy');
+  await tag('alice', 'busy', { image: 'x' });
+  stand.beforeNextCommit(async () => expect((await share('busy', 'bob', 'ADMIN')).status).toBe(200));
+  expect((await stand.call('alice', 'DELETE', `${TEMPLATES}/busy/tags/latest`)).status).toBe(200);
+  expect(await stand.database.store.list('template-tag', { limit: 10 })).toEqual([]);
+  const audit = (await stand.call('alice', 'GET', `${TEMPLATES}/busy/audit`)).body.result;
+  expect((audit as readonly { operation: string }[]).slice(0, 2).map(({ operation }) => operation)).toEqual([
+    'delete_template_tag',
+    'set_template_permission',
+  ]);
+
+  await tag('alice', 'busy', { image: 'y' });
+  stand.beforeNextCommit(async () => {
+    expect((await stand.call('alice', 'DELETE', `${TEMPLATES}/busy/permissions/bob`)).status).toBe(200);
+  });
+  expect((await stand.call('bob', 'DELETE', `${TEMPLATES}/busy/tags/latest`)).status).toBe(403);
+  expect(await stand.database.store.list('template-tag', { limit: 10 })).toHaveLength(1);
+});
+
 test('a tag is based on a version of another template, which cannot be deleted from under it', async () => {
   await template('alice', 'base');
   await template('bob', 'child');
