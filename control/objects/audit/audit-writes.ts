@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 
 import { type AuditChange, type AuditEntry, auditKey, type AuditRecord, deletedAuditKey } from '../../../core/audit.ts';
 import { auditPut } from '../../../core/audit-put.ts';
-import type { Delete, Put, Store } from '../../../core/store.ts';
+import type { Delete, Put, Store, Stored } from '../../../core/store.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 
 /** Of one object, and of all deleted objects that one user had created. */
@@ -61,8 +61,21 @@ export async function auditWrites(
   };
   return {
     puts: [auditPut(deletedKey, record, deleted?.revision ?? 'absent')],
-    deletes: stored === null ? [] : [{ kind: 'audit', key, expected: stored.revision, uid }],
+    deletes: removalOf(stored),
   };
+}
+
+/** For the commit that removes an object: what was not moved, since no user has deleted it, goes with it. */
+export async function auditRemoval(
+  store: Pick<Store, 'get'>,
+  { tenant, uid }: Pick<AuditedObject, 'tenant' | 'uid'>,
+): Promise<readonly Delete[]> {
+  return removalOf(await store.get('audit', auditKey(tenant, uid)));
+}
+
+function removalOf(stored: Stored<'audit'> | null): readonly Delete[] {
+  if (stored === null) return [];
+  return [{ kind: 'audit', key: stored.key, expected: stored.revision, uid: stored.value.uid }];
 }
 
 /** Deletions of what one user has created write one record: within this process, one after the other. */

@@ -6,6 +6,7 @@ import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
 import { filesRefOf, type SnapshotRecord, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
 import { DELETING_INDEX, snapshotPut, volumeKey, volumePut } from '../../../core/volume-put.ts';
+import { auditRemoval } from '../audit/audit-writes.ts';
 import { FILES_KINDS } from '../quota/count-usage.ts';
 import { mountingPods } from './mounting-pods.ts';
 import type { ObjectKind } from '../object-kind.ts';
@@ -109,7 +110,8 @@ export async function purgeFilesRecord({ store, files }: PurgeParts, kind: Files
     throw mounted(kind, id, pods);
   }
   await files.remove(ref);
-  const removed = await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }] });
+  const audit = await auditRemoval(store, ref);
+  const removed = await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }, ...audit] });
   // An upload that was under way may have made them anew; one that ends later finds no record, and removes them itself.
   if (removed.kind === 'committed') await files.remove(ref);
 }

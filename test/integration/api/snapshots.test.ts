@@ -54,6 +54,9 @@ const change = async (id: string, changed: Partial<SnapshotRecord>): Promise<voi
   const stored = await store.get('snapshot', volumeKey('default', id));
   if (stored !== null) await store.commit({ puts: [snapshotPut({ ...stored.value, ...changed }, stored.revision)] });
 };
+/** The records of the audit log, by what they are of. */
+const audited = async (): Promise<readonly string[]> =>
+  (await stand.database.store.list('audit', { tenant: 'default', limit: 100 })).map(({ value }) => value.uid);
 const idsBy = async (id: string): Promise<readonly string[]> => {
   const found = await stand.database.store.list('snapshot', { index: `scheduled-by:${id}`, limit: 100 });
   return found.map(({ value }) => value.snapshotId);
@@ -96,6 +99,7 @@ test('a snapshot is taken, listed, read, changed and deleted, and stays as the v
 
 test('a snapshot that cannot be is refused, and leaves nothing', async () => {
   const before = readdirSync(join(stand.directory, 'files')).length;
+  const auditedBefore = await audited();
   for (const [fields, sentence] of [
     [{ source_volume_path: '/nothere' }, 'path: there is no "nothere".'],
     [{ source_volume_path: '/top.txt' }, 'destination_path: a snapshot of a single file needs one'],
@@ -124,6 +128,7 @@ test('a snapshot that cannot be is refused, and leaves nothing', async () => {
     'Taking a snapshot needs USER on volume source; you have READ.',
   ]);
   expect(readdirSync(join(stand.directory, 'files'))).toHaveLength(before);
+  expect(await audited()).toEqual(auditedBefore);
 });
 
 test('links and devices are not copied, and a file of holes is as large as it seems', async () => {
@@ -186,6 +191,10 @@ test('cron makes one snapshot for all times that were missed, and never two; the
   expect(await read('dailyt202701020330/contents/a/b.txt')).toBe('hello');
   await turn();
   expect(await idsBy('daily')).toHaveLength(1);
+  const { uid } = await recordOf('dailyt202701020330');
+  const path = '/v3/pods/snapshots/dailyt202701020330/permissions';
+  expect((await stand.call('alice', 'POST', path, { user: 'bob', level: 'READ' })).status).toBe(200);
+  expect(await audited()).toContain(uid);
   for (const id of ['dailyt202701030330', 'dailyt202701040330', 'dailyt202701050330']) {
     nowMs += day;
     await turn();
@@ -194,6 +203,8 @@ test('cron makes one snapshot for all times that were missed, and never two; the
   await turn();
   expect(await idsBy('daily')).toEqual(['dailyt202701040330', 'dailyt202701050330']);
   expect((await stand.call('alice', 'GET', '/v3/pods/snapshots/dailyt202701030330')).status).toBe(404);
+  // Nobody has deleted it: what the audit log had of it goes with it.
+  expect(await audited()).not.toContain(uid);
 
   // While a copy is under way, no other begins; what was missed is served after it.
   await change('dailyt202701050330', { status: 'CREATING' });
