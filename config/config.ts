@@ -218,8 +218,9 @@ export interface QuotaLimitsConfig {
   readonly memory: number | null;
   /** With those that were kept of deleted pods. */
   readonly volumes: number | null;
-  /** Of what is stored about pods. */
+  /** What named volumes and snapshots may hold. */
   readonly volumeMiB: number | null;
+  /** Of what is stored about pods. */
   readonly recordBytes: number | null;
   /** Connections of clients to pods, at the same time. */
   readonly connections: number | null;

@@ -43,8 +43,8 @@ import type { WrittenPod } from './written-pod.ts';
  */
 export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
-  /** In pages; each is read when it is asked for. */
   readonly objects: ObjectKind<PodRecord>;
+  /** In pages; each is read when it is asked for. */
   list(caller: Caller, options?: ListOptions): AsyncIterable<readonly PodRecord[]>;
   get(caller: Caller, podId: string): Promise<PodRecord>;
   update(caller: Caller, podId: string, written: WrittenPod, precondition: Precondition): Promise<UpdatedPod>;
@@ -74,9 +74,9 @@ export interface PodService {
   quota(caller: Caller): Promise<QuotaStanding>;
   /** With values for USER and above, otherwise masked. For records a call above has answered. */
   environment(caller: Caller, record: PodRecord): Readonly<Record<string, string>>;
-  /** As the pod gets them at its next start, with the values of secrets. ADMIN. `hosts`: by stanza. */
   /** What in the pod's secret map stands for nothing any more, each with the reason. */
   unresolved(record: PodRecord): Promise<readonly string[]>;
+  /** As the pod gets them at its next start, with the values of secrets. ADMIN. `hosts`: by stanza. */
   resolvedEnvironment(
     caller: Caller,
     record: PodRecord,

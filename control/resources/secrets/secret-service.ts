@@ -38,8 +38,10 @@ export interface SecretParts extends Omit<ChangeParts, 'store'> {
  */
 export interface SecretService {
   create(caller: Caller, written: WrittenSecret): Promise<SecretRecord>;
-  /** Those on which the caller has READ or more; `all`: every one of the tenant. */
-  /** In the order of ids, from behind `afterId` on. */
+  /**
+   * Those on which the caller has READ or more; `all`: every one of the tenant. In the order of ids, from behind `afterId`
+   * on.
+   */
   list(
     caller: Caller,
     options: { readonly all: boolean; readonly afterId?: string | undefined },

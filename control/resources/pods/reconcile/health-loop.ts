@@ -81,8 +81,8 @@ interface Acting {
 
 /**
  * Level-based: any change of a record or a workload wakes its key, and a regular pass looks at all of them, so that a
- * lost event costs the time to the next pass and nothing else: 3 s, up to two minutes where a pass takes long. One replica acts; the others judge the store, keep their routes and
- * are ready to follow. While the store is suspect it only looks.
+ * lost event costs the time to the next pass and nothing else: 3 s, up to two minutes where a pass takes long. One replica
+ * acts; the others judge the store, keep their routes and are ready to follow. While the store is suspect it only looks.
  */
 export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
   const { store, orchestrator, judge, leadership, clock, log } = options;
