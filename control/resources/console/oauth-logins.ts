@@ -88,7 +88,8 @@ export class OauthLogins {
 
   /**
    * The browser is back: exchanges the code for a token. Returns the cookie with it, or null when the server has said no.
-   * Throws 'api.unauthenticated', which counts as a failed login.
+   * Throws 'api.unauthenticated', which counts as a failed login, and 'api.invalid' for a token that is too long for a
+   * cookie.
    */
   async finish(
     { issuer, oauth: client }: OauthTenant,

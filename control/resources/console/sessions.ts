@@ -8,7 +8,7 @@ import type { Listener } from '../../http/client-address.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { SessionReader } from '../../http/session-reader.ts';
 import { offeredProtocols } from '../../http/upgrade.ts';
-import { cookieName, cookieOf, cookieValue, fitsIntoCookie } from './session-cookie.ts';
+import { cookieName, cookieOf, cookieValue } from './session-cookie.ts';
 
 const LIFETIME_MS = 12 * 3_600_000;
 const KEY_BYTES = 24;
@@ -50,9 +50,6 @@ export class Sessions implements SessionReader {
     const expiresAtMs = this.#clock.now() + LIFETIME_MS;
     const sealed: Sealed = { token, keyHash: hashOf(key).toString('base64url'), expiresAtMs };
     const value = this.#vault.seal(JSON.stringify(sealed), VAULT_CONTEXT);
-    if (!fitsIntoCookie(value)) {
-      throw new PodgateError('api.invalid', { publicMessages: ['token: is too long for a session of the console'] });
-    }
     return { key, expiresAtMs, setCookie: this.#cookie(listener, value, LIFETIME_MS) };
   }
 
