@@ -2,7 +2,7 @@ import type { ErrorCode } from './errors.ts';
 import { podHost } from './ids.ts';
 import type { DialGuard, NetworkAddress } from './pod-network.ts';
 import type { Observation, WorkloadPhase } from './workloads.ts';
-import type { PodRecord, PodStatus, StanzaOptions } from './pod.ts';
+import type { PodRecord, PodStatus, Stanza, StanzaOptions } from './pod.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
 export interface Backend extends DialGuard {
@@ -38,34 +38,43 @@ export interface Route extends StanzaOptions {
   readonly ipAllowList: readonly string[];
 }
 
+export interface RoutedStanza {
+  readonly name: string;
+  readonly stanza: Stanza & Pick<Route, 'protocol'>;
+}
+
+/**
+ * The stanzas that have a route: those of the applied spec (what runs), of the wanted one before the first start; networking
+ * policy acts at once.
+ */
+export function routedStanzas({ applied, spec: wanted }: PodRecord): readonly RoutedStanza[] {
+  return Object.entries((applied?.spec ?? wanted).networking).flatMap(([name, running]) => {
+    const { protocol, port } = running;
+    if (protocol === 'local_only') return [];
+    return [{ name, stanza: { ...(wanted.networking[name] ?? running), protocol, port } }];
+  });
+}
+
 /**
  * The routes of a pod: published for every record that is not being deleted, whatever its status, so that a stopped pod
- * answers with a sentence. They use the applied spec (what runs), the wanted one before the first start; networking
- * policy acts at once. A backend appears only for an observation of exactly the applied identity that takes connections.
+ * answers with a sentence. A backend appears only for an observation of exactly the applied identity that takes
+ * connections.
  */
 export function routesOf(record: PodRecord, observation: Observation | null, baseHost: string): readonly Route[] {
   if (record.deleting !== null) return [];
-  const spec = record.applied?.spec ?? record.spec;
-  const routes: Route[] = [];
-  for (const [stanza, applied] of Object.entries(spec.networking)) {
-    const { protocol } = applied;
-    if (protocol === 'local_only') continue;
-    const policy = record.spec.networking[stanza] ?? applied;
-    routes.push({
-      host: podHost(record.podId, stanza, baseHost),
-      tenant: record.tenant,
-      podId: record.podId,
-      createdBy: record.createdBy,
-      uid: record.uid,
-      stanza,
-      protocol,
-      status: record.status,
-      backend: backendOf(record, observation, stanza),
-      ipAllowList: policy.ipAllowList,
-      ...stanzaOptionsOf(policy),
-    });
-  }
-  return routes;
+  return routedStanzas(record).map(({ name, stanza }) => ({
+    host: podHost(record.podId, name, baseHost),
+    tenant: record.tenant,
+    podId: record.podId,
+    createdBy: record.createdBy,
+    uid: record.uid,
+    stanza: name,
+    protocol: stanza.protocol,
+    status: record.status,
+    backend: backendOf(record, observation, name),
+    ipAllowList: stanza.ipAllowList,
+    ...stanzaOptionsOf(stanza),
+  }));
 }
 
 /** The options of a stanza alone, without those that are not there. */

@@ -7,7 +7,7 @@ import { POD_STATUSES } from '../../../../core/pod.ts';
 import type { AuthenticatedCall, Operation, QueryParameter } from '../../../http/operation.ts';
 import { recentAnswers, RecentConnectionAnswer } from '../connections-operation.ts';
 import { podIdOf } from '../operations.ts';
-import { outsideHosts, type PublicPlace } from '../response.ts';
+import type { PublicPlace } from '../response.ts';
 import { type Explained, type ExplainedStanza, messageOf, type PodExplainer } from './explain-pod.ts';
 import { saidBy, summaryOf } from './findings.ts';
 import { judgeConnection } from './judge-connection.ts';
@@ -90,18 +90,18 @@ export function explainOperation(explainer: PodExplainer, placeOf: (tenant: stri
       const message = 'Connections explained successfully.';
       if (requestId !== null)
         return { kind: 'json', message, result: await explainRequest(explainer, call, requestId) };
+      const place = placeOf(call.caller.tenant);
       const explained = await explainer.explain(call.caller, {
         podId: podIdOf(call),
         ...asked,
-        hostsOf: (record) => outsideHosts(record, placeOf(record.tenant).baseHost),
-        publicHttpsPort: placeOf(call.caller.tenant).publicHttpsPort,
+        place,
         signal: call.signal,
       });
-      const { missing, record } = explained;
+      const { missing } = explained;
       return {
         kind: 'json',
         message,
-        result: explanationOf(explained, placeOf(record.tenant)),
+        result: explanationOf(explained, place),
         ...(missing.length === 0 ? {} : { metadata: { missing } }),
       };
     },

@@ -3,12 +3,15 @@ import { PodgateError } from '../../../../core/errors.ts';
 import type { Finding } from '../../../../core/finding.ts';
 import type { PodConnectionsReport } from '../../../../core/pod-connections-reader.ts';
 import type { SeenConnection } from '../../../../core/pod-connections.ts';
+import { podHost } from '../../../../core/ids.ts';
 import type { PodRecord, Stanza } from '../../../../core/pod.ts';
+import { routedStanzas } from '../../../../core/route.ts';
 import type { Caller } from '../../../auth/authenticator.ts';
 import { Places } from '../../../http/limits/places.ts';
 import { RatePerKey } from '../../../http/limits/rate-per-address.ts';
 import { readPod } from '../pod-objects.ts';
 import type { PodParts } from '../pod-parts.ts';
+import type { PublicPlace } from '../response.ts';
 import { type Attempt, type FrontDoor, makeAttempt } from './attempt.ts';
 import { type Evidence, findingsOf } from './findings.ts';
 import { lookUp } from './look-up.ts';
@@ -28,9 +31,7 @@ export interface ExplainRequest {
   /** Null: all that the gateway serves. */
   readonly stanza: string | null;
   readonly address: string | null;
-  /** By stanza. */
-  readonly hostsOf: (record: PodRecord) => Readonly<Record<string, string>>;
-  readonly publicHttpsPort: number;
+  readonly place: PublicPlace;
   readonly signal: AbortSignal;
 }
 
@@ -88,7 +89,7 @@ export class PodExplainer {
 
   async #explain(record: PodRecord, chosen: readonly ChosenStanza[], request: ExplainRequest): Promise<Explained> {
     const { feed, connections, clock, frontDoor = null } = this.#parts;
-    const { address, publicHttpsPort: port, signal } = request;
+    const { address, place, signal } = request;
     const isRunning = record.status === 'RUNNING' && record.wish === 'ON';
     const [routable, lookups, attempts] = await Promise.all([
       isRunning ? feed.waitRoutable(record, ROUTABLE_MS, signal) : null,
@@ -96,7 +97,7 @@ export class PodExplainer {
       Promise.all(
         chosen.map(async ({ host, stanza }, index): Promise<Attempt | null> => {
           if (frontDoor === null || index >= ATTEMPTS_MAX) return null;
-          return await makeAttempt(frontDoor, { host, port, spoken: spokenBy(stanza) }, signal);
+          return await makeAttempt(frontDoor, { host, port: place.publicHttpsPort, spoken: spokenBy(stanza) }, signal);
         }),
       ),
     ]);
@@ -139,12 +140,12 @@ interface ChosenStanza {
   readonly stanza: Stanza;
 }
 
-function chooseStanzas(record: PodRecord, { stanza: wanted, hostsOf }: ExplainRequest): readonly ChosenStanza[] {
-  const spec = record.applied?.spec ?? record.spec;
-  const all = Object.entries(hostsOf(record)).flatMap(([name, host]) => {
-    const stanza = record.spec.networking[name] ?? spec.networking[name];
-    return stanza === undefined ? [] : [{ name, host, stanza }];
-  });
+function chooseStanzas(record: PodRecord, { stanza: wanted, place }: ExplainRequest): readonly ChosenStanza[] {
+  const all = routedStanzas(record).map(({ name, stanza }) => ({
+    name,
+    stanza,
+    host: podHost(record.podId, name, place.baseHost),
+  }));
   const chosen = wanted === null ? all : all.filter(({ name }) => name === wanted);
   if (chosen.length > 0 || wanted === null) return chosen;
   const names = all.map(({ name }) => name).join(', ');
