@@ -119,7 +119,7 @@ function keptOf(
   const kept: AuditEntry[] = [];
   let bytes = 0;
   for (const entry of currentEntries(entries, nowMs).toReversed()) {
-    bytes += JSON.stringify(entry).length;
+    bytes += Buffer.byteLength(JSON.stringify(entry));
     if (kept.length > 0 && (kept.length === bounds.entries || bytes > bounds.bytes)) break;
     kept.unshift(entry);
   }
