@@ -144,7 +144,7 @@ function takeReply(
       clearTimeout(late);
       signal.removeEventListener('abort', onAbort);
       resolve({
-        reply: parseReply(spoken, bytes, why) ?? { kind: why === 'closed' ? 'closed' : 'silent' },
+        reply: parseReply(spoken, bytes, true) ?? { kind: why === 'closed' ? 'closed' : 'silent' },
         firstByteMs,
       });
     };
@@ -154,7 +154,7 @@ function takeReply(
     socket.on('data', (piece: Buffer) => {
       firstByteMs ??= performance.now();
       bytes = Buffer.concat([bytes, piece]);
-      if (bytes.length >= REPLY_MAX_BYTES || parseReply(spoken, bytes, null) !== null) end('complete');
+      if (bytes.length >= REPLY_MAX_BYTES || parseReply(spoken, bytes, false) !== null) end('complete');
     });
     socket.once('end', () => end('closed')).once('close', () => end('closed'));
   });

@@ -49,16 +49,16 @@ export interface Said {
 
 const TEXT_MAX_LENGTH = 500;
 
-/** Null: more has to come, unless `end` says why nothing does. Never throws: the pod may send anything. */
-export function parseReply(spoken: Spoken, bytes: Buffer, end: 'complete' | 'closed' | 'silent' | null): Reply | null {
+/** Null: more has to come, unless it is over. Never throws: the pod may send anything. */
+export function parseReply(spoken: Spoken, bytes: Buffer, isOver: boolean): Reply | null {
   if (bytes.length === 0) return null;
   switch (spoken) {
     case 'http':
-      return parseHttp(bytes, end !== null);
+      return parseHttp(bytes, isOver);
     case 'postgres':
-      return parsePostgres(bytes, end !== null);
+      return parsePostgres(bytes, isOver);
     case 'bolt':
-      return bytes.length >= 4 || end !== null ? { kind: 'bytes' } : null;
+      return bytes.length >= 4 || isOver ? { kind: 'bytes' } : null;
     case 'silent':
       return { kind: 'bytes' };
   }
