@@ -112,6 +112,19 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     await orchestrator.files.remove(ref);
   });
 
+  it('tell the size of a copy without a server for its files', async () => {
+    const { files } = running.orchestrator;
+    const [ref, copy] = [newRef(), { ...newRef(), kind: 'snapshot' as const }];
+    async function* content() {
+      yield Buffer.from('copied');
+    }
+    await files.write(ref, 'f', content(), { sizeLimitMiB: 32 });
+    await files.copy({ ref, path: '' }, { ref: copy, path: '', sizeLimitMiB: 32 }, never());
+    expect(await files.usage(copy)).toEqual({ bytes: 6, files: 1 });
+    expect(await get(`${PODS}/${serverName(SITE, { role: 'files', ref: copy })}`)).toBeNull();
+    for (const each of [ref, copy]) await files.remove(each);
+  });
+
   it('leave alone what only has the name of a claim, and use nothing of it', async () => {
     const ref = newRef();
     await cluster.controlPlane.client.call('POST', CLAIMS, {

@@ -24,7 +24,7 @@ const TYPES: readonly FileType[] = ['file', 'dir', 'symbolic_link', 'other'];
 
 interface LastUse {
   readonly usage: FilesUsage | null;
-  /** Of its server, as of performance.now(). */
+  /** Of its server, as of performance.now(); -Infinity: it has not been used. */
   readonly usedAtMs: number;
 }
 
@@ -159,18 +159,23 @@ export class ClaimFiles implements VolumeFiles {
 
   /** An operation of a volume's server begins. */
   #open(ref: FilesRef): Promise<Session> {
-    this.#last.set(ref.uid, { usage: this.#last.get(ref.uid)?.usage ?? null, usedAtMs: performance.now() });
-    const [oldest] = this.#last.keys();
-    if (this.#last.size > REMEMBERED_MAX && oldest !== undefined) this.#last.delete(oldest);
+    this.#remember(ref, { usage: this.#last.get(ref.uid)?.usage ?? null, usedAtMs: performance.now() });
     return this.#servers.open(serverOf(ref), this.#signal);
   }
 
-  #measured({ uid }: FilesRef, message: JsonRecord): FilesUsage | null {
+  #measured(ref: FilesRef, message: JsonRecord): FilesUsage | null {
     const measured = recordAt(message, 'usage');
     const [bytes, files] = [numberAt(measured, 'bytes'), numberAt(measured, 'files')];
     const usage = bytes === null || files === null ? null : { bytes, files };
-    this.#last.set(uid, { usage, usedAtMs: this.#last.get(uid)?.usedAtMs ?? performance.now() });
+    // What a server for copies has measured may have no server of its own.
+    this.#remember(ref, { usage, usedAtMs: this.#last.get(ref.uid)?.usedAtMs ?? -Infinity });
     return usage;
+  }
+
+  #remember({ uid }: FilesRef, use: LastUse): void {
+    this.#last.set(uid, use);
+    const [oldest] = this.#last.keys();
+    if (this.#last.size > REMEMBERED_MAX && oldest !== undefined) this.#last.delete(oldest);
   }
 }
 
