@@ -37,15 +37,12 @@ export class ClaimFiles implements VolumeFiles {
   readonly #servers: FileServers;
   /** By uid, the longest known first. */
   readonly #last = new Map<string, LastUse>();
-  readonly #life = new AbortController();
+  /** Never aborts: what only has this ends by itself, or is closed. */
+  readonly #signal = new AbortController().signal;
 
   constructor(claims: FilesClaims, servers: FileServers) {
     this.#claims = claims;
     this.#servers = servers;
-  }
-
-  get #signal(): AbortSignal {
-    return this.#life.signal;
   }
 
   async *list(ref: FilesRef, path: string): AsyncGenerator<FileEntry> {
@@ -112,14 +109,7 @@ export class ClaimFiles implements VolumeFiles {
       return;
     }
     await this.#claims.require(to.ref, to.sizeLimitMiB, signal);
-    const server: FileServer = {
-      role: 'copy',
-      ref: to.ref,
-      claims: [
-        { ref: from.ref, isReadOnly: false },
-        { ref: to.ref, isReadOnly: false },
-      ],
-    };
+    const server: FileServer = { role: 'copy', ref: to.ref, refs: [from.ref, to.ref] };
     try {
       await this.#servers.use(server, signal, async (session) => {
         await session.say({
@@ -180,7 +170,7 @@ export class ClaimFiles implements VolumeFiles {
 }
 
 function serverOf(ref: FilesRef): FileServer {
-  return { role: 'files', ref, claims: [{ ref, isReadOnly: false }] };
+  return { role: 'files', ref, refs: [ref] };
 }
 
 function openedOf(session: Session, message: JsonRecord): OpenedFile | OpenedDirectory {

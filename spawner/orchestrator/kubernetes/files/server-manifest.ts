@@ -32,18 +32,13 @@ const RESOURCES = {
   limits: { cpu: '1', memory: '256Mi', 'ephemeral-storage': '64Mi' },
 };
 
-export interface ServedClaim {
-  readonly ref: FilesRef;
-  readonly isReadOnly: boolean;
-}
-
 /** A file server: of the files of a volume or snapshot (one claim), or for a copy from one to another. */
 export interface FileServer {
   readonly role: 'files' | 'copy';
   /** Whose server it is. */
   readonly ref: FilesRef;
-  /** Of a copy: its source first. */
-  readonly claims: readonly ServedClaim[];
+  /** Of what it serves. Of a copy: its source first. */
+  readonly refs: readonly FilesRef[];
 }
 
 export function serverName(site: string, { role, ref }: Pick<FileServer, 'role' | 'ref'>): string {
@@ -62,7 +57,7 @@ export function bridgeCommand(server: FileServer): readonly string[] {
 /** Pure. */
 export function serverManifest(settings: KubernetesSettings, server: FileServer): V1Pod {
   const { site } = settings;
-  const refs = server.claims.map(({ ref }) => ref);
+  const { refs } = server;
   return {
     apiVersion: 'v1',
     kind: 'Pod',
@@ -83,11 +78,7 @@ export function serverManifest(settings: KubernetesSettings, server: FileServer)
           ],
           resources: RESOURCES,
           securityContext: RESTRICTED,
-          volumeMounts: server.claims.map(({ ref, isReadOnly }) => ({
-            name: volumeOf(ref),
-            mountPath: directoryOf(ref),
-            ...(isReadOnly ? { readOnly: true } : {}),
-          })),
+          volumeMounts: refs.map(directoryMount),
           terminationMessagePolicy: 'FallbackToLogsOnError',
         },
       ],
@@ -161,13 +152,17 @@ function preparation(
     ],
     resources: RESOURCES,
     securityContext: { ...RESTRICTED, runAsNonRoot: true, runAsUser: FILES_USER, runAsGroup: FILES_GROUP },
-    volumeMounts: refs.map((ref) => ({ name: volumeOf(ref), mountPath: directoryOf(ref) })),
+    volumeMounts: refs.map(directoryMount),
     terminationMessagePolicy: 'FallbackToLogsOnError',
   };
 }
 
 function claimVolume(site: string, ref: FilesRef) {
   return { name: volumeOf(ref), persistentVolumeClaim: { claimName: filesClaimName(site, ref) } };
+}
+
+function directoryMount(ref: FilesRef): V1VolumeMount {
+  return { name: volumeOf(ref), mountPath: directoryOf(ref) };
 }
 
 /** At most 63 characters. */
