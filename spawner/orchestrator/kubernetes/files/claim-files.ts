@@ -130,7 +130,12 @@ export class ClaimFiles implements VolumeFiles {
   /** As last measured; null: nobody has used its files since this process began. */
   async usage(ref: FilesRef): Promise<FilesUsage | null> {
     const last = this.#last.get(ref.uid) ?? null;
-    if (last === null) return (await this.#claims.exists(ref, this.#signal)) ? null : { bytes: 0, files: 0 };
+    if (last === null) {
+      if (!(await this.#claims.exists(ref, this.#signal))) return { bytes: 0, files: 0 };
+      // A list asks for each of its volumes, every time.
+      this.#remember(ref, { usage: null, usedAtMs: -Infinity });
+      return null;
+    }
     if (performance.now() - last.usedAtMs > ASKED_MS) return last.usage;
     const server = serverOf(ref);
     return await this.#servers
