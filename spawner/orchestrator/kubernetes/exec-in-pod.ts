@@ -22,7 +22,7 @@ export const DRAIN_MS = 500;
 /** The container runtime waits for whatever holds the command's outputs open: a daemon may do so until the pod stops. */
 const STATUS_MS = 2_000;
 const NO_SHELL = 'The image of this pod has no /bin/sh, which takes commands into it.';
-const FORBIDDEN =
+export const FORBIDDEN =
   "Podgate's account in the cluster may not run commands in pods: an operator must allow it (pods/exec, docs/operations.md).";
 
 export interface ExecParts {
@@ -64,7 +64,12 @@ export async function execInPod(
     const pod = await objects.readPod(ref, stop.signal);
     if (pod === null || !isRunning(pod)) return { kind: 'refused', reason: NOT_RUNNING };
     const path = `${collectionPath(namespace, 'pods')}/${pod.name}/exec`;
-    channels = await api.openChannels(path, execQuery(options.command), received, stop.signal);
+    channels = await api.openChannels(
+      path,
+      execQuery(['/bin/sh', '-c', EXEC_SCRIPT, 'podgate-exec', ...options.command]),
+      received,
+      stop.signal,
+    );
     if (channels.kind === 'refused') return refusedBy(path, channels);
     // Nothing has run yet. By name, the connection may have come to a pod that has been made in the meantime.
     const now = await objects.readPod(ref, stop.signal);
@@ -122,10 +127,10 @@ export function isRunning(pod: PodView): boolean {
   return pod.phase === 'Running' && !pod.isDeleting && pod.container?.state.kind === 'running';
 }
 
-function execQuery(command: readonly string[]): readonly (readonly [string, string])[] {
-  const words = ['/bin/sh', '-c', EXEC_SCRIPT, 'podgate-exec', ...command];
+/** Of exec without a terminal. */
+export function execQuery(words: readonly string[], container = CONTAINER): readonly (readonly [string, string])[] {
   return [
-    ['container', CONTAINER],
+    ['container', container],
     ['stdin', 'true'],
     ['stdout', 'true'],
     ['stderr', 'true'],

@@ -2,8 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ExecResult } from '../../../core/shell.ts';
 import type { KubeApi } from './api/kube-api.ts';
 import { CHANNEL } from './api/kube-channels.ts';
-import { refusedBy, resultOf, statusOf } from './exec-in-pod.ts';
-import { CONTAINER } from './manifests/pod.ts';
+import { execQuery, refusedBy, resultOf, statusOf } from './exec-in-pod.ts';
 
 /** For the guard to kill what is left, and to say so. */
 const END_MS = 5_000;
@@ -56,13 +55,7 @@ export async function openGuard(
   const ready = Promise.withResolvers<null>();
   const channels = await api.openChannels(
     path,
-    [
-      ['container', CONTAINER],
-      ['stdin', 'true'],
-      ['stdout', 'true'],
-      ['stderr', 'true'],
-      ...['/bin/sh', '-c', GUARD_SCRIPT, 'podgate-exec', mark].map((word) => ['command', word] as const),
-    ],
+    execQuery(['/bin/sh', '-c', GUARD_SCRIPT, 'podgate-exec', mark]),
     (channel, bytes) => {
       if (channel === CHANNEL.status) status.resolve(bytes);
       else if (channel === CHANNEL.stdout && bytes.length > 0) ready.resolve(null);

@@ -5,6 +5,7 @@ import { type JsonRecord, listAt, recordAt, textAt } from '../api/json.ts';
 import type { KubeApi } from '../api/kube-api.ts';
 import { createFailure } from '../api/refusal.ts';
 import type { ClusterObjects } from '../cluster-objects.ts';
+import { execQuery } from '../exec-in-pod.ts';
 import { collectionPath, LABEL, siteSelector, viewPod } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
 import { podStatus } from '../pod-status.ts';
@@ -103,13 +104,7 @@ export class FileServers {
   async #connect(server: FileServer, name: string, signal: AbortSignal): Promise<FileSession> {
     const { api, settings } = this.#options;
     const path = `${collectionPath(settings.namespace, 'pods')}/${name}/exec`;
-    const query = [
-      ['container', SERVER_CONTAINER],
-      ['stdin', 'true'],
-      ['stdout', 'true'],
-      ['stderr', 'true'],
-      ...bridgeCommand(server).map((word) => ['command', word] as const),
-    ] as const;
+    const query = execQuery(bridgeCommand(server), SERVER_CONTAINER);
     const what = `${server.ref.kind} ${server.ref.tenant}/${server.ref.id}`;
     const deadlineMs = performance.now() + START_MS;
     let goneSinceMs: number | null = null;

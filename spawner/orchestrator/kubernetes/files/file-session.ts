@@ -3,6 +3,7 @@ import { errorText, ERRORS, type ErrorCode, PodgateError } from '../../../../cor
 import { type JsonRecord, textAt } from '../api/json.ts';
 import type { KubeApi } from '../api/kube-api.ts';
 import { CHANNEL, type OpenedChannels } from '../api/kube-channels.ts';
+import { FORBIDDEN } from '../exec-in-pod.ts';
 import { bytesFrame, type Frame, messageFrame, PROTOCOL, readFrames } from './frames.ts';
 
 /** A file server says something at least every ten seconds. */
@@ -11,8 +12,6 @@ const SILENCE_MS = 45_000;
 const HELLO_MS = 20_000;
 const BUFFER_BYTES = 256 * 1024;
 const DETAIL_MAX_LENGTH = 500;
-const FORBIDDEN =
-  "Podgate's account in the cluster may not run commands in pods: an operator must allow it (pods/exec, docs/operations.md).";
 
 /** An operation under way in a file server. Whoever has it closes it. */
 export interface Session {
