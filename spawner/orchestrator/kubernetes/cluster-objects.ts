@@ -7,6 +7,7 @@ import {
   type Collection,
   collectionPath,
   objectName,
+  type ObjectVersion,
   type OwnedObject,
   parseOwned,
   parsePod,
@@ -50,12 +51,7 @@ export interface ClusterObjects {
    * Exactly this object in exactly this state, or nothing. `graceSeconds` 0: at once, without waiting for the node of a
    * Pod to confirm its end.
    */
-  delete(
-    collection: Collection,
-    object: Pick<OwnedObject, 'name' | 'objectUid' | 'resourceVersion'>,
-    signal: AbortSignal,
-    graceSeconds?: 0,
-  ): Promise<Deleted>;
+  delete(collection: Collection, object: ObjectVersion, signal: AbortSignal, graceSeconds?: 0): Promise<Deleted>;
   /** Why a kubelet evicted this Pod, in its words; null when it did not, or a Role of an earlier release hides it. */
   evictionOf(pod: OwnedObject, signal: AbortSignal): Promise<string | null>;
   /** Every object of a kind, page by page. */

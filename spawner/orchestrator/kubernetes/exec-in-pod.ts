@@ -15,7 +15,7 @@ import type { KubeApi } from './api/kube-api.ts';
 import { CHANNEL, type OpenedChannels } from './api/kube-channels.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import { CONTAINER } from './manifests/pod.ts';
-import { collectionPath, type PodView } from './objects.ts';
+import { collectionPath, type PodState } from './objects.ts';
 
 /** Nothing more can come after the status. */
 export const DRAIN_MS = 500;
@@ -123,7 +123,7 @@ export function resume(channels: OpenedChannels | null): void {
   if (channels?.kind === 'open') channels.resume();
 }
 
-export function isRunning(pod: PodView): boolean {
+export function isRunning(pod: PodState): boolean {
   return pod.phase === 'Running' && !pod.isDeleting && pod.container?.state.kind === 'running';
 }
 

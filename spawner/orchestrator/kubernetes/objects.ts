@@ -65,18 +65,34 @@ export function collectionPath(namespace: string, collection: Collection): strin
   return `${group}/namespaces/${namespace}/${collection}`;
 }
 
-/** What every object of a workload says of itself. */
-export interface OwnedObject extends WorkloadIdentity {
-  readonly tenant: string;
-  readonly podId: string;
+/** A deletion names the object's own uid and its version, so that it never hits a later one. */
+export interface ObjectVersion {
   readonly name: string;
-  /** The object's own, and its version: a deletion names both, so that it never hits a later one. */
   readonly objectUid: string;
   readonly resourceVersion: string;
+}
+
+/** What every object of a workload says of itself. */
+export interface OwnedObject extends WorkloadIdentity, ObjectVersion {
+  readonly tenant: string;
+  readonly podId: string;
   readonly storeId: string;
   readonly commit: number;
   readonly createdAtMs: number;
   readonly isDeleting: boolean;
+}
+
+export function versionOf(object: JsonRecord): ObjectVersion {
+  const metadata = recordAt(object, 'metadata');
+  return {
+    name: textAt(metadata, 'name'),
+    objectUid: textAt(metadata, 'uid'),
+    resourceVersion: textAt(metadata, 'resourceVersion'),
+  };
+}
+
+export function isDeleting(object: JsonRecord): boolean {
+  return textAt(recordAt(object, 'metadata'), 'deletionTimestamp') !== '';
 }
 
 /** Null for what is not ours: labels tell, never names. */
@@ -94,13 +110,11 @@ export function parseOwned(object: JsonRecord): OwnedObject | null {
     uid,
     generation: wholeNumber(textAt(labels, LABEL.generation)),
     run: wholeNumber(textAt(labels, LABEL.run)),
-    name: textAt(metadata, 'name'),
-    objectUid: textAt(metadata, 'uid'),
-    resourceVersion: textAt(metadata, 'resourceVersion'),
+    ...versionOf(object),
     storeId: textAt(labels, LABEL.store),
     commit: wholeNumber(textAt(annotations, ANNOTATION.commit)),
     createdAtMs: timeAt(metadata, 'creationTimestamp') ?? 0,
-    isDeleting: textAt(metadata, 'deletionTimestamp') !== '',
+    isDeleting: isDeleting(object),
   };
 }
 
@@ -134,7 +148,8 @@ export interface ContainerView {
 }
 
 /** The part of a Pod that its status is made from. */
-export interface PodView extends OwnedObject {
+export interface PodState {
+  readonly isDeleting: boolean;
   readonly phase: PodPhase;
   readonly reason: string;
   readonly message: string;
@@ -162,13 +177,15 @@ export interface PodView extends OwnedObject {
   readonly stanzas: Readonly<Record<string, number>>;
 }
 
+export interface PodView extends OwnedObject, PodState {}
+
 export function parsePod(object: JsonRecord): PodView | null {
   const owned = parseOwned(object);
-  return owned === null ? null : { ...owned, ...viewPod(object) };
+  return owned === null ? null : { ...owned, ...podState(object) };
 }
 
 /** Of any Pod, whoever's it is. */
-export function viewPod(object: JsonRecord): Omit<PodView, keyof Omit<OwnedObject, 'isDeleting'>> {
+export function podState(object: JsonRecord): PodState {
   const status = recordAt(object, 'status');
   const condition = (type: string): JsonRecord =>
     listAt(status, 'conditions').find((each) => textAt(each, 'type') === type) ?? {};
@@ -178,7 +195,7 @@ export function viewPod(object: JsonRecord): Omit<PodView, keyof Omit<OwnedObjec
   const [container] = listAt(status, 'containerStatuses');
   const [preparation] = listAt(status, 'initContainerStatuses');
   return {
-    isDeleting: textAt(recordAt(object, 'metadata'), 'deletionTimestamp') !== '',
+    isDeleting: isDeleting(object),
     phase: podPhase(textAt(status, 'phase')),
     reason: textAt(status, 'reason'),
     message: textAt(status, 'message'),

@@ -1,6 +1,6 @@
 import type { WorkloadPhase } from '../../../core/workloads.ts';
 import { signalName } from '../exec/shell-exit.ts';
-import type { ContainerEnd, ContainerView, viewPod } from './objects.ts';
+import type { ContainerEnd, ContainerView, PodState } from './objects.ts';
 
 /** Fewer failures than this are no crash loop yet: the first restart comes at once, and often all is well then. */
 const CRASHING_AFTER_RESTARTS = 2;
@@ -17,8 +17,6 @@ const VOLUME_ELSEWHERE = /volume node affinity conflict|didn't match PersistentV
 /** The same (plugins/volumerestrictions), before 1.34 and since: the claim is ReadWriteOncePod. */
 const VOLUME_CLAIMED = /ReadWriteOncePod access mode/;
 
-type StatusSource = ReturnType<typeof viewPod>;
-
 export interface PodStatusView {
   readonly phase: WorkloadPhase;
   /** A sentence for the pod's user, or ''. */
@@ -32,7 +30,7 @@ export interface PodStatusView {
 }
 
 /** What a Pod's status means for its user: pure. Source: the Pod API (v1) and what the kubelet, scheduler and evictions write. */
-export function podStatus(pod: StatusSource, isLost = false): PodStatusView {
+export function podStatus(pod: PodState, isLost = false): PodStatusView {
   const { container } = pod;
   const end = container === null ? null : endOf(container);
   const { phase, message } = isLost ? { phase: 'lost' as const, message: deletionMessage(pod) } : phaseOf(pod, end);
@@ -55,7 +53,7 @@ interface Judged {
   readonly message: string;
 }
 
-function phaseOf(pod: StatusSource, end: ContainerEnd | null): Judged {
+function phaseOf(pod: PodState, end: ContainerEnd | null): Judged {
   if (pod.isDeleting) return { phase: 'stopping', message: deletionMessage(pod) };
   switch (pod.phase) {
     case 'Succeeded':
@@ -72,7 +70,7 @@ function phaseOf(pod: StatusSource, end: ContainerEnd | null): Judged {
   }
 }
 
-function deletionMessage(pod: StatusSource): string {
+function deletionMessage(pod: PodState): string {
   if (isNodeSilent(pod)) {
     const unknown = 'The node of this pod has stopped reporting, so it is unknown whether the pod has stopped.';
     return pod.hasData
@@ -84,7 +82,7 @@ function deletionMessage(pod: StatusSource): string {
 }
 
 /** Without a reason of the cluster's it is the program that failed. */
-function ofFailure(pod: StatusSource, end: ContainerEnd | null): Judged {
+function ofFailure(pod: PodState, end: ContainerEnd | null): Judged {
   const { reason, disruption } = pod;
   if (reason === 'Evicted' && EXCESS.test(pod.message)) {
     return {
@@ -105,7 +103,7 @@ function evicted(why: string): Judged {
 }
 
 /** No word from a node about its container yet. */
-function unstarted(pod: StatusSource): Judged {
+function unstarted(pod: PodState): Judged {
   if (pod.hasData && VOLUME_ELSEWHERE.test(pod.unscheduled)) {
     const message = `The volume of this pod can be used on one node only, which accepts no pods now; the pod waits for it: ${said(pod.unscheduled)}`;
     return { phase: 'pending', message };
@@ -123,7 +121,7 @@ function unstarted(pod: StatusSource): Judged {
   return { phase: 'pending', message: pod.isScheduled ? '' : 'Waiting for a node.' };
 }
 
-function ofContainer(pod: StatusSource, container: ContainerView, end: ContainerEnd | null): Judged {
+function ofContainer(pod: PodState, container: ContainerView, end: ContainerEnd | null): Judged {
   const { state } = container;
   if (state.kind === 'waiting') return unprepared(pod) ?? waiting(pod, container, state, end);
   if (isAnswering(container)) return { phase: 'ready', message: isNodeSilent(pod) ? NODE_SILENT : '' };
@@ -131,7 +129,7 @@ function ofContainer(pod: StatusSource, container: ContainerView, end: Container
 }
 
 /** Of a pod whose named volumes are not ready to be mounted, why; null: that is not what it waits for. */
-function unprepared(pod: StatusSource): Judged | null {
+function unprepared(pod: PodState): Judged | null {
   const { preparation } = pod;
   if (preparation === null) return null;
   const { state } = preparation;
@@ -152,7 +150,7 @@ function isAnswering({ state, isReady }: ContainerView): boolean {
   return state.kind === 'running' && isReady;
 }
 
-function isNodeSilent({ container, isReady }: StatusSource): boolean {
+function isNodeSilent({ container, isReady }: PodState): boolean {
   return container !== null && isAnswering(container) && !isReady;
 }
 
@@ -167,7 +165,7 @@ function afterEnd(container: ContainerView, end: ContainerEnd | null): Judged {
 }
 
 function waiting(
-  pod: StatusSource,
+  pod: PodState,
   container: ContainerView,
   state: { readonly reason: string; readonly message: string },
   end: ContainerEnd | null,

@@ -5,7 +5,7 @@ import type { FilesRef } from '../../../../core/volume.ts';
 import { type JsonRecord, recordAt, textAt } from '../api/json.ts';
 import { createFailure, type Refusal } from '../api/refusal.ts';
 import type { ClusterObjects } from '../cluster-objects.ts';
-import { ANNOTATION, LABEL, MANAGED_BY } from '../objects.ts';
+import { ANNOTATION, isDeleting, LABEL, MANAGED_BY, versionOf } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
 
 /** The claim changes while it is bound, and a deletion names its version. */
@@ -107,13 +107,7 @@ export class FilesClaims {
     for (let tries = 0; tries < DELETE_TRIES; tries += 1) {
       const present = await this.#read(ref, signal);
       if (present === null || isDeleting(present)) return;
-      const metadata = recordAt(present, 'metadata');
-      const object = {
-        name: textAt(metadata, 'name'),
-        objectUid: textAt(metadata, 'uid'),
-        resourceVersion: textAt(metadata, 'resourceVersion'),
-      };
-      if ((await this.#objects.delete('persistentvolumeclaims', object, signal)) !== 'changed') return;
+      if ((await this.#objects.delete('persistentvolumeclaims', versionOf(present), signal)) !== 'changed') return;
       await pause(DELETE_RETRY_MS, signal);
     }
     throw new PodgateError('orchestrator.unavailable', { detail: 'a claim keeps changing while it is being deleted' });
@@ -144,8 +138,4 @@ export function requireOurs(
       `An object in the cluster that is not managed by Podgate has the name ${name}: an operator must remove it.`,
     ],
   });
-}
-
-export function isDeleting(object: JsonRecord): boolean {
-  return textAt(recordAt(object, 'metadata'), 'deletionTimestamp') !== '';
 }

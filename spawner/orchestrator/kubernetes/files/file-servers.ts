@@ -1,15 +1,14 @@
 import { isAborted, pause } from '../../../../core/abort.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
 import type { Logger } from '../../../../core/logger.ts';
-import { type JsonRecord, listAt, recordAt, textAt } from '../api/json.ts';
 import type { KubeApi } from '../api/kube-api.ts';
 import { createFailure } from '../api/refusal.ts';
 import type { ClusterObjects } from '../cluster-objects.ts';
-import { execQuery } from '../exec-in-pod.ts';
-import { collectionPath, LABEL, siteSelector, viewPod } from '../objects.ts';
+import { execQuery, isRunning } from '../exec-in-pod.ts';
+import { collectionPath, isDeleting, LABEL, podState, type PodState, siteSelector, versionOf } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
 import { podStatus } from '../pod-status.ts';
-import { isDeleting, requireOurs } from './claims.ts';
+import { requireOurs } from './claims.ts';
 import { FileSession, type Session } from './file-session.ts';
 import { bridgeCommand, type FileServer, SERVER_CONTAINER, serverManifest, serverName } from './server-manifest.ts';
 
@@ -149,11 +148,11 @@ export class FileServers {
         continue;
       }
       requireOurs(pod, name, { site: settings.site, uid: server.ref.uid });
-      if (isRunning(pod)) return;
-      const phase = textAt(recordAt(pod, 'status'), 'phase');
-      if (!isDeleting(pod) && (phase === 'Succeeded' || phase === 'Failed')) await this.#delete(server, name, signal);
-      const status = podStatus(viewPod(pod));
-      if (status.message !== '') why = status.message;
+      const state = podState(pod);
+      if (isRunning(state)) return;
+      if (isLeft(state)) await this.#delete(server, name, signal);
+      const { message } = podStatus(state);
+      if (message !== '') why = message;
       await pause(START_POLL_MS, deadline);
     }
     throw unreachable(server, why);
@@ -165,7 +164,7 @@ export class FileServers {
     const pod = await objects.readRaw('pods', name, signal);
     if (pod === null || isDeleting(pod)) return;
     requireOurs(pod, name, { site: settings.site, uid: server.ref.uid });
-    await objects.delete('pods', placeOf(pod), signal);
+    await objects.delete('pods', versionOf(pod), signal);
   }
 
   /** Ends those of a volume or snapshot. */
@@ -193,27 +192,14 @@ export class FileServers {
     const { objects, settings } = this.#options;
     const selector = `${siteSelector(settings.site)},${LABEL.files}`;
     for (const pod of await objects.all('pods', selector, PAGE, signal)) {
-      const phase = textAt(recordAt(pod, 'status'), 'phase');
-      if (isDeleting(pod) || (phase !== 'Succeeded' && phase !== 'Failed')) continue;
-      await objects.delete('pods', placeOf(pod), signal);
+      if (isLeft(podState(pod))) await objects.delete('pods', versionOf(pod), signal);
     }
   }
 }
 
-function isRunning(pod: JsonRecord): boolean {
-  const status = recordAt(pod, 'status');
-  const [container] = listAt(status, 'containerStatuses');
-  const state = container === undefined ? {} : recordAt(container, 'state');
-  return textAt(status, 'phase') === 'Running' && !isDeleting(pod) && 'running' in state;
-}
-
-function placeOf(object: JsonRecord) {
-  const metadata = recordAt(object, 'metadata');
-  return {
-    name: textAt(metadata, 'name'),
-    objectUid: textAt(metadata, 'uid'),
-    resourceVersion: textAt(metadata, 'resourceVersion'),
-  };
+/** It has ended, and nobody has removed it. */
+function isLeft(pod: PodState): boolean {
+  return !pod.isDeleting && (pod.phase === 'Succeeded' || pod.phase === 'Failed');
 }
 
 function unreachable({ ref }: FileServer, why: string): PodgateError {
