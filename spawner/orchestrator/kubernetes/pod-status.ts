@@ -11,8 +11,9 @@ const NODE_SILENT =
   'The node of this pod has stopped reporting, so this status may be out of date. Connections work as long as the pod responds.';
 /** The kubelet's words (pkg/kubelet/eviction/helpers.go, 1.34) for a pod that is over a limit of its own. */
 const EXCESS = /ephemeral storage limit|ephemeral local storage usage exceeds|Usage of EmptyDir volume/;
-/** The scheduler's (plugins/volumebinding), before 1.34 and since. */
+/** The scheduler's (plugins/interpodaffinity) for a pod that has to be where others use its volume. */
 const VOLUME_IN_USE = /didn't match pod affinity rules/;
+/** The same (plugins/volumebinding), before 1.34 and since. */
 const VOLUME_ELSEWHERE = /volume node affinity conflict|didn't match PersistentVolume's node affinity/;
 /** The same (plugins/volumerestrictions), before 1.34 and since: the claim is ReadWriteOncePod. */
 const VOLUME_CLAIMED = /ReadWriteOncePod access mode/;
