@@ -8,6 +8,7 @@ import type {
 } from '@kubernetes/client-node';
 import type { FilesRef, MountedFiles } from '../../../../core/volume.ts';
 import type { KubernetesSettings } from '../options.ts';
+import { placement } from '../placement.ts';
 import { filesClaimName, filesLabels } from './claims.ts';
 
 /** Of every pod that uses named volumes, and of what is made in them: they read and write each other's files by it. */
@@ -100,15 +101,6 @@ export function serverManifest(settings: KubernetesSettings, server: FileServer)
       ...affinityTo(settings, refs.slice(0, 1)),
       ...placement(settings),
     },
-  };
-}
-
-/** How any pod is placed. */
-function placement({ imagePullSecrets, nodeSelector, tolerations }: KubernetesSettings) {
-  return {
-    ...(imagePullSecrets.length === 0 ? {} : { imagePullSecrets: imagePullSecrets.map((name) => ({ name })) }),
-    ...(Object.keys(nodeSelector).length === 0 ? {} : { nodeSelector: { ...nodeSelector } }),
-    ...(tolerations.length === 0 ? {} : { tolerations: tolerations.map((each) => ({ ...each })) }),
   };
 }
 

@@ -9,6 +9,7 @@ import type {
 import { DEFAULT_STANZA } from '../../../../core/ids.ts';
 import { FILES_GROUP, namedMounts } from '../files/server-manifest.ts';
 import { LABEL, objectName, secretName } from '../objects.ts';
+import { placement } from '../placement.ts';
 import { environmentKey, fromSecret, POD_ADDRESS, type Recipe } from '../recipes/recipe.ts';
 import { type ManifestContext, podAnnotations, portsOf, runLabels } from './metadata.ts';
 import { podVolumes } from './volumes.ts';
@@ -20,8 +21,8 @@ export const CONTAINER = 'pod';
 /** The Pod of a workload: pure. It is made last, when all that it needs and all that fences it is there. */
 export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
   const { workload, settings } = context;
-  const { volumes, mounts, needsGroup, scratchMiB } = podVolumes(workload, recipe, settings);
   const named = namedMounts(settings, workload.mounts ?? []);
+  const { volumes, mounts, needsGroup, scratchMiB } = podVolumes(context, recipe, named);
   const container: V1Container = {
     name: CONTAINER,
     image: recipe.image,
@@ -59,11 +60,7 @@ export function podManifest(context: ManifestContext, recipe: Recipe): V1Pod {
       enableServiceLinks: false,
       securityContext: podSecurity(recipe, { needsGroup, isSharing: named.volumes.length > 0 }),
       ...named.affinity,
-      ...(settings.imagePullSecrets.length === 0
-        ? {}
-        : { imagePullSecrets: settings.imagePullSecrets.map((name) => ({ name })) }),
-      ...(Object.keys(settings.nodeSelector).length === 0 ? {} : { nodeSelector: { ...settings.nodeSelector } }),
-      ...(settings.tolerations.length === 0 ? {} : { tolerations: settings.tolerations.map((each) => ({ ...each })) }),
+      ...placement(settings),
     },
   };
 }

@@ -1,9 +1,8 @@
 import type { V1PersistentVolumeClaim, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import { ownVolumesOf } from '../../../../core/pod.ts';
 import type { WorkloadSpec } from '../../../../core/workloads.ts';
-import { namedMounts } from '../files/server-manifest.ts';
+import type { NamedMounts } from '../files/server-manifest.ts';
 import { claimName, LABEL } from '../objects.ts';
-import type { KubernetesSettings } from '../options.ts';
 import type { Recipe } from '../recipes/recipe.ts';
 import { type ManifestContext, uidLabels } from './metadata.ts';
 
@@ -45,9 +44,8 @@ export interface PodVolumes {
 }
 
 /** Claims where the pod asks for them; what it need not keep goes with it. */
-export function podVolumes(workload: WorkloadSpec, recipe: Recipe, settings: KubernetesSettings): PodVolumes {
+export function podVolumes({ workload, settings }: ManifestContext, recipe: Recipe, named: NamedMounts): PodVolumes {
   const { spec } = workload;
-  const named = namedMounts(settings, workload.mounts ?? []);
   const volumes: V1Volume[] = [
     ...claimedVolumes(workload, recipe).map((name) => ({
       name: volumeName(name),
