@@ -1,5 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { expect, it } from 'vitest';
+import { afterAll, afterEach, expect, it } from 'vitest';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { WorkloadSpec } from '../../core/workloads.ts';
 import {
@@ -21,7 +21,11 @@ const PROMPT_MS = 15_000;
 /** Of an input that nobody reads: what fits into the buffers on the way. */
 const UNREAD_MAX_BYTES = 2_000_000;
 
-/** The laws of `Shell` (core/shell.ts). Its pods serve, with the variable GREETING in their environment. */
+/**
+ * The laws of `Shell` (core/shell.ts). Its pods serve, with the variable GREETING in their environment. Tests share one
+ * pod, because on a real node the start and the removal of a pod take longer than most tests. A failed test may leave
+ * something behind in it, so the next one gets a new pod. A test that ends its pod starts its own.
+ */
 export function describeShell(harness: () => { orchestrator: Orchestrator; serving: () => WorkloadSpec }): void {
   const started = async (): Promise<Pod> => {
     const { orchestrator, serving } = harness();
@@ -47,8 +51,23 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     };
   };
 
-  it('runs a command and tells its exit code, with what it printed apart', async () => {
+  const sharedPods: Pod[] = [];
+  let isReusable = false;
+  const shared = async (): Promise<Pod> => {
+    const last = sharedPods.at(-1);
+    if (isReusable && last !== undefined) return last;
     const pod = await started();
+    sharedPods.push(pod);
+    isReusable = true;
+    return pod;
+  };
+  afterEach(({ task }) => {
+    if (task.result?.state === 'fail') isReusable = false;
+  });
+  afterAll(() => Promise.all(sharedPods.map((pod) => pod.end())));
+
+  it('runs a command and tells its exit code, with what it printed apart', async () => {
+    const pod = await shared();
     const script = 'echo "to $GREETING"; echo "and $1" >&2; exit 7';
     expect(await pod.exec(['sh', '-c', script, 'sh', 'a "b" $c'])).toEqual({
       kind: 'ended',
@@ -59,11 +78,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await pod.exec(['true'])).toMatchObject({ exit: { kind: 'code', code: 0 }, stdout: '', stderr: '' });
     expect(await pod.exec(['no-such-program'])).toMatchObject({ exit: { kind: 'code', code: 127 }, stdout: '' });
     expect(await pod.exec(['sh', '-c', 'kill -9 $$'])).toMatchObject({ exit: { kind: 'signal', signal: 'SIGKILL' } });
-    await pod.end();
   });
 
   it('gives it its input, byte for byte, and then the end of it', async () => {
-    const pod = await started();
+    const pod = await shared();
     const input = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
     const copied = await pod.exec(['sh', '-c', 'cat | od -An -v -tu1 | tail -n 1'], { input });
     expect(copied).toMatchObject({ kind: 'ended', stderr: '' });
@@ -76,11 +94,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await pod.exec(['cat'])).toMatchObject({ kind: 'ended', stdout: '' });
     // One that does not read it.
     expect(await pod.exec(['true'], { input })).toMatchObject({ exit: { kind: 'code', code: 0 } });
-    await pod.end();
   });
 
   it('takes input in pieces and hands over output in pieces, byte for byte, beyond what a result may hold', async () => {
-    const pod = await started();
+    const pod = await shared();
     const sizes = [1, 70_000, 300_000, 0, 2_000_000, 4_000_000, 17];
     const pieces = sizes.map((size) => Buffer.from(Array.from({ length: size }, (_, index) => index % 251)));
     const taken: Buffer[] = [];
@@ -96,13 +113,12 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     const some = await pod.exec(['head', '-c', '10'], { input: piecesOf(pieces) });
     expect(some).toMatchObject({ kind: 'ended', exit: { kind: 'code', code: 0 } });
     expect(some.stdout).toHaveLength(10);
-    await pod.end();
   });
 
   it.each([0, 10_000, 6_000_000, Infinity])(
     'tells at once how a command ended that did not read its input of %d bytes',
     async (size) => {
-      const pod = await started();
+      const pod = await shared();
       for (const [script, code, stdout] of [
         ['exit 5', 5, ''],
         ['head -c 10; exit 6', 6, '.'.repeat(Math.min(size, 10))],
@@ -120,12 +136,11 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
         if (size > 1_000_000) await until('its input is given up', () => input.isGivenUp());
         expect(input.takenBytes()).toBeLessThan(UNREAD_MAX_BYTES);
       }
-      await pod.end();
     },
   );
 
   it('ends a command that does not read its endless input at its deadline, and when its caller gives up', async () => {
-    const pod = await started();
+    const pod = await shared();
     const [late, given] = [mark(), mark()];
     const input = counted(Infinity);
     expect(await pod.exec(['sleep', late], { input: input.pieces, deadlineMs: 1_500 })).toMatchObject({
@@ -140,11 +155,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     caller.abort(new Error('given up'));
     await expect(waiting).rejects.toThrow('given up');
     await until('nothing of it runs', async () => !(await runsOn(pod, given)));
-    await pod.end();
   });
 
   it('lets a command wait while its output is not taken, and loses nothing when it has ended by then', async () => {
-    const pod = await started();
+    const pod = await shared();
     const written = `/tmp/${randomUUID()}`;
     const first = Promise.withResolvers<undefined>();
     const going = Promise.withResolvers<undefined>();
@@ -164,11 +178,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await running).toMatchObject({ kind: 'ended', exit: { kind: 'code', code: 0 } });
     expect(bytes).toBe(50_000_003);
     await pod.exec(['rm', written]);
-    await pod.end();
   });
 
   it('ends a command whose input or output breaks off, and says why', async () => {
-    const pod = await started();
+    const pod = await shared();
     const breaking = async function* () {
       yield Buffer.alloc(300_000);
       throw new Error('the input broke off');
@@ -178,11 +191,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await expect(pod.exec(['sh', '-c', 'echo a; sleep 86305'], { output: refusing })).rejects.toThrow(
       'the output is not taken',
     );
-    await pod.end();
   });
 
   it('ends a command that prints too much, and keeps what it printed up to the bound', async () => {
-    const pod = await started();
+    const pod = await shared();
     expect(await pod.exec(['yes', 'no'], { outputMaxBytes: 10 })).toEqual({
       kind: 'stopped',
       reason: 'output',
@@ -196,11 +208,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
       stdout: '0123456789',
       stderr: '0123456789',
     });
-    await pod.end();
   });
 
   it('ends a command with all that it has started at its deadline, and when its caller gives up', async () => {
-    const pod = await started();
+    const pod = await shared();
     const forking = (seconds: string) => ['sh', '-c', `echo begun; (sleep ${seconds}; true) & sleep ${seconds}`];
     const [late, given] = [mark(), mark()];
     expect(await pod.exec(forking(late), { deadlineMs: 1_500 })).toMatchObject({
@@ -216,11 +227,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     caller.abort(new Error('given up'));
     await expect(waiting).rejects.toThrow('given up');
     await until('nothing of it runs', async () => !(await runsOn(pod, given)));
-    await pod.end();
   });
 
   it('runs only so many commands in a pod at a time, and others once they have ended', async () => {
-    const pod = await started();
+    const pod = await shared();
     const caller = new AbortController();
     const running = Array.from({ length: EXEC_PER_POD_MAX }, () => pod.exec(['sleep', '86304'], {}, caller.signal));
     await expect(pod.exec(['true'])).rejects.toThrow('8 commands are running in this pod');
@@ -228,11 +238,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     const ended = await Promise.allSettled(running);
     expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
     expect(await pod.exec(['true'])).toMatchObject({ exit: { kind: 'code', code: 0 } });
-    await pod.end();
   });
 
   it('ends what a command leaves behind', async () => {
-    const pod = await started();
+    const pod = await shared();
     const left = mark();
     for (const script of [`sleep ${left} & echo gone`, `trap "" TERM HUP; sleep ${left} & echo gone`]) {
       expect(await pod.exec(['sh', '-c', script], { deadlineMs: 30_000 })).toMatchObject({
@@ -242,11 +251,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
       });
       await until('nothing of it runs', async () => !(await runsOn(pod, left)));
     }
-    await pod.end();
   });
 
   it('runs a command on a terminal: it is one, of that size, shows what is typed, and changes its size', async () => {
-    const pod = await started();
+    const pod = await shared();
     const terminal = pod.terminal(['sh', '-c', 'test -t 0 && test -t 1 && stty size; echo "$TERM $GREETING"; exec sh']);
     await terminal.shows('24 80');
     await terminal.shows("xterm-256color it's me");
@@ -266,11 +274,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await until('it has ended', async () => !(await runsOn(pod, typed)));
     terminal.type('exit 7\r');
     expect(await terminal.result).toEqual({ kind: 'ended', exit: { kind: 'code', code: 7 } });
-    await pod.end();
   });
 
   it('ends a terminal with all that was started on it, when its caller gives up and at its deadline', async () => {
-    const pod = await started();
+    const pod = await shared();
     const script = (seconds: string) => [
       'sh',
       '-c',
@@ -287,11 +294,10 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     const late = pod.terminal(script(ofLate), { deadlineMs: 3_000 });
     expect(await late.result).toEqual({ kind: 'stopped', reason: 'deadline' });
     expect(await runsOn(pod, ofLate)).toBe(false);
-    await pod.end();
   });
 
   it('lets the command on a terminal wait while what it shows is not taken', async () => {
-    const pod = await started();
+    const pod = await shared();
     const going = Promise.withResolvers<undefined>();
     const first = Promise.withResolvers<undefined>();
     const written = `/tmp/${randomUUID()}`;
@@ -310,7 +316,6 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await terminal.result).toEqual({ kind: 'ended', exit: { kind: 'code', code: 0 } });
     expect(bytes).toBe(20_000_000);
     await pod.exec(['rm', written]);
-    await pod.end();
   });
 
   it('says of a terminal whose pod is stopped that it was the pod', async () => {
@@ -326,14 +331,13 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
   });
 
   it('opens only so many terminals in a pod at a time', async () => {
-    const pod = await started();
+    const pod = await shared();
     const caller = new AbortController();
     const open = Array.from({ length: TERMINALS_PER_POD_MAX }, () => pod.terminal(['cat'], {}, caller.signal));
     expect(await pod.terminal(['true']).result).toMatchObject({ kind: 'busy' });
     caller.abort(new Error('given up'));
     const ended = await Promise.allSettled(open.map(({ result }) => result));
     expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
-    await pod.end();
   });
 
   it('runs nothing in a pod of another uid, in one that is not there, and in one that has ended', async () => {
