@@ -48,12 +48,18 @@ async function metricOf({ controlPort }: Program, name: string): Promise<number>
   return Number(new RegExp(`^${name}(?:{[^}]*})? (\\S+)$`, 'm').exec(text)?.[1]);
 }
 
-/** The greatest memory of the control child while 150 connections ask for `path`, and the slowest answer of /readyz. */
+/**
+ * Of the control child while 150 connections ask for `path`: the growth of its memory, the slowest response of /readyz and
+ * the most bytes that calls held. And what they hold once nothing moves any more: nothing, when all responses fit into
+ * the buffers of the sockets on the way, which the kernel holds.
+ */
 async function underUnread(of: Program, path: string, token: string) {
   const [control] = of.children('control');
   if (control === undefined) throw new Error('there is no control child');
+  const bytesInFlight = () => metricOf(of, 'podgate_api_bytes_in_flight');
   const before = residentBytes(control.pid);
   let most = before;
+  let mostInFlight = 0;
   let slowestMs = 0;
   const over = new AbortController();
   const watching = (async () => {
@@ -63,26 +69,23 @@ async function underUnread(of: Program, path: string, token: string) {
       expect(status).toBe(200);
       slowestMs = Math.max(slowestMs, performance.now() - startedMs);
       most = Math.max(most, residentBytes(control.pid));
+      mostInFlight = Math.max(mostInFlight, await bytesInFlight());
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   })();
   for (let asked = 0; asked < 150; asked += 25) {
     await Promise.all(Array.from({ length: 25 }, () => askUnread(of, path, token)));
   }
-  await until('those that are not refused are held', async () => {
-    const calls = await metricOf(of, 'podgate_api_calls_active');
-    return calls > 0 ? calls : null;
-  });
-  // Long enough for whatever is to be read to have been read.
+  await until('calls hold responses', () => mostInFlight > 0);
   await until('nothing moves any more', async () => {
-    const bytes = await metricOf(of, 'podgate_api_bytes_in_flight');
+    const bytes = await bytesInFlight();
     await new Promise((resolve) => setTimeout(resolve, 500));
-    return (await metricOf(of, 'podgate_api_bytes_in_flight')) === bytes && bytes > 0;
+    return (await bytesInFlight()) === bytes;
   });
   over.abort();
   await watching;
   const active = await metricOf(of, 'podgate_api_calls_active');
-  return { growth: most - before, slowestMs, active, bytes: await metricOf(of, 'podgate_api_bytes_in_flight') };
+  return { growth: most - before, slowestMs, mostInFlight, active, bytes: await bytesInFlight() };
 }
 
 it('150 connections that ask for 10 MB of logs and do not read cost no more than the user may hold', async () => {
@@ -99,11 +102,13 @@ it('150 connections that ask for 10 MB of logs and do not read cost no more than
     const { body } = await (program as Program).get(path);
     return (body.result as { logs: string }).logs.length > 4 * MIB;
   });
-  const { growth, slowestMs, active, bytes } = await underUnread(program, path, program.token);
+  const { growth, slowestMs, mostInFlight, active, bytes } = await underUnread(program, path, program.token);
   expect(growth).toBeLessThan(GROWTH_MAX_BYTES);
   expect(slowestMs).toBeLessThan(READY_MAX_MS);
   expect(active).toBeLessThanOrEqual(64);
-  expect(bytes).toBeLessThanOrEqual(64 * MIB);
+  expect(mostInFlight).toBeLessThanOrEqual(64 * MIB);
+  // As text, the logs have 28 MB: no buffer on the way takes them.
+  expect(bytes).toBeGreaterThan(0);
 });
 
 it('150 connections that ask for a list of fat pods and do not read cost no more than the user may hold', async () => {
@@ -120,10 +125,10 @@ it('150 connections that ask for a list of fat pods and do not read cost no more
     if (status === 403 || status === 429) break;
     expect(status).toBe(200);
   }
-  const { growth, slowestMs, bytes } = await underUnread(program, '/v3/pods', program.token);
+  const { growth, slowestMs, mostInFlight } = await underUnread(program, '/v3/pods', program.token);
   expect(growth).toBeLessThan(GROWTH_MAX_BYTES);
   expect(slowestMs).toBeLessThan(READY_MAX_MS);
-  expect(bytes).toBeLessThanOrEqual(64 * MIB);
+  expect(mostInFlight).toBeLessThanOrEqual(64 * MIB);
 });
 
 it('bodies with 40,000 names that are not valid take neither readiness nor the calls of others', async () => {
