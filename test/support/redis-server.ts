@@ -6,6 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until } from './until.ts';
 
+/** As docs/operations.md says. */
+const START = join(import.meta.dirname, '../../deploy/base/start-redis.sh');
+
 export interface RedisServerOptions {
   /** Lines of redis.conf that come after, and so replace, the usual ones. */
   readonly settings?: readonly string[];
@@ -79,7 +82,7 @@ export class RedisServer {
     const path = join(this.folder, 'redis.conf');
     writeFileSync(path, configuration.join('\n'), { mode: 0o600 });
     this.output = '';
-    const child = spawn('redis-server', [path], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('sh', [START, path, this.folder], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     const collect = (chunk: Buffer): void => {
       this.output += chunk.toString();
