@@ -67,10 +67,23 @@ export type WorkerMessage =
   | { readonly kind: 'challenges-applied'; readonly number: number }
   /** Now and then. */
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
-  /** Null = this worker has had no connection to it. */
+  /**
+   * A client that has passed every check waits for this pod, which sleeps or starts. Repeated while it waits; may be lost.
+   * `uid`: no other pod of its name is meant. `host`: to which it has connected.
+   */
+  | WakeMessage
+  /** Null = this worker has had no connection to it, and it never sleeps. */
   | { readonly kind: 'pod-told'; readonly id: number; readonly connections: PodConnections | null }
   | CancelMessage
   | CancelAnswerMessage;
+
+export interface WakeMessage {
+  readonly kind: 'wake';
+  readonly tenant: string;
+  readonly podId: string;
+  readonly uid: string;
+  readonly host: string;
+}
 
 /**
  * A Postgres client asks to cancel a session that its worker does not know: the worker asks control, control all other

@@ -1,3 +1,5 @@
+import { parsePodUse, type PodUse } from './pod-use.ts';
+
 /** What a gateway worker has seen of one pod since it started. Readable by those who may read the pod. */
 export interface PodConnections {
   /** Wall-clock ms since when this was counted. */
@@ -7,6 +9,8 @@ export interface PodConnections {
   readonly refusals: readonly SeenRefusal[];
   /** The last sessions and requests, those that were refused included, by when they began. */
   readonly recent: readonly SeenConnection[];
+  /** Only of a pod that may sleep, and then also of one that had no connection here. */
+  readonly use?: PodUse;
 }
 
 /** A session is one of TCP or Postgres; a request is HTTP's, tunnels such as WebSocket included. */
@@ -124,11 +128,13 @@ export function parsePodConnections(value: unknown): PodConnections | null {
   // A worker or replica of an earlier release has none.
   const recent = Array.isArray(value['recent']) ? value['recent'].slice(-RECENT_KEPT).map(parseSeenConnection) : [];
   if (recent.includes(null)) return null;
+  const use = parsePodUse(value['use']);
   return {
     sinceMs: value['sinceMs'],
     stanzas: Object.fromEntries(parsedStanzas),
     refusals: parsedRefusals,
     recent: recent.filter((each) => each !== null),
+    ...(use !== undefined && { use }),
   };
 }
 
@@ -144,7 +150,7 @@ function parseSeenConnection(value: unknown): SeenConnection | null {
   return Object.fromEntries(keys.map((key) => [key, cut(value[key])])) as unknown as SeenConnection;
 }
 
-/** Several of the same pod as one: numbers together, the last refusals of them all. */
+/** Several of the same pod as one: numbers together, the last refusals of them all. Without `use`: see mergePodUse. */
 export function mergePodConnections(all: readonly PodConnections[], nowMs: number): PodConnections {
   const stanzas = new Map<string, StanzaConnections>();
   for (const [name, counts] of all.flatMap((each) => Object.entries(each.stanzas))) {

@@ -8,9 +8,17 @@ import type { TemplateOrigin } from './template-origin.ts';
 export type Wish = 'ON' | 'OFF' | 'RESTART';
 export const WISHES: readonly Wish[] = ['ON', 'OFF', 'RESTART'];
 
-/** The observed state, in the seed's terms. */
+/** The observed state, in the seed's terms, and ASLEEP: nothing of it runs until a client connects (see PodRecord.sleep). */
 export type PodStatus =
-  'STOPPED' | 'REQUESTED' | 'SPAWNER_SETUP' | 'CREATING_CONTAINER' | 'RUNNING' | 'ERROR' | 'COMPLETE' | 'SHUTTING_DOWN';
+  | 'STOPPED'
+  | 'REQUESTED'
+  | 'SPAWNER_SETUP'
+  | 'CREATING_CONTAINER'
+  | 'RUNNING'
+  | 'ERROR'
+  | 'COMPLETE'
+  | 'SHUTTING_DOWN'
+  | 'ASLEEP';
 export const POD_STATUSES: readonly PodStatus[] = [
   'STOPPED',
   'REQUESTED',
@@ -20,6 +28,7 @@ export const POD_STATUSES: readonly PodStatus[] = [
   'ERROR',
   'COMPLETE',
   'SHUTTING_DOWN',
+  'ASLEEP',
 ];
 
 /** The names of these statuses in the Tapis Pods API since 1.3.1. */
@@ -32,6 +41,8 @@ export const TAPIS_STATUS_NAMES = {
   ERROR: 'ERROR',
   COMPLETE: 'COMPLETE',
   SHUTTING_DOWN: 'DELETING',
+  // It is reachable: a connection wakes it.
+  ASLEEP: 'AVAILABLE',
 } as const satisfies Readonly<Record<PodStatus, string>>;
 /** Which of the two a response uses. */
 export type StatusNames = 'seed' | 'tapis';
@@ -128,6 +139,18 @@ export interface PodSpec {
   readonly rolesRequired: readonly string[];
   /** Seconds from the start of an instance to its stop; -1 = never. */
   readonly timeToStopDefault: number;
+  /** Not there: it never sleeps. */
+  readonly sleep?: SleepPolicy;
+}
+
+/** When a pod may go to sleep, and how its clients wait while it wakes. Takes effect at once. */
+export interface SleepPolicy {
+  /** Without use for this long. */
+  readonly afterSeconds: number;
+  /** How long a client is held at most while the pod starts. */
+  readonly holdSeconds: number;
+  /** Paths that uptime probes request: while the pod sleeps, the gateway answers GET for them. */
+  readonly probePaths: readonly string[];
 }
 
 /** READ < USER < ADMIN. */
@@ -198,6 +221,20 @@ export interface PodRecord {
   readonly updatedAtMs: number;
   /** Wall clock ms of the first RUNNING of this run. For display; what stops a pod is its workload's age. */
   readonly startInstanceMs: number | null;
+  /** How long the last start took, from the workload to the first RUNNING. Only of pods with a sleep policy. */
+  readonly startTookMs?: number;
+  /** Not there or null: it is awake. Only while the desired state is ON. */
+  readonly sleep?: Sleep | null;
+}
+
+/**
+ * On the way to sleep, or asleep. `holding`: it still runs, and no new connection reaches it, while it is checked once more
+ * that nobody uses it. `decided`: its workload is removed, and its data kept. Waking it removes this.
+ */
+export interface Sleep {
+  readonly stage: 'holding' | 'decided';
+  /** Wall clock ms. */
+  readonly sinceMs: number;
 }
 
 /** A pod's random user name and password. `sealed` is opened by the Vault with the uid as context. */

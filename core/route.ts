@@ -33,9 +33,16 @@ export interface Route extends StanzaOptions {
   readonly stanza: string;
   readonly protocol: 'http' | 'tcp' | 'postgres';
   readonly status: PodStatus;
-  /** Null unless RUNNING and taking connections. */
+  /** Null unless RUNNING and taking connections, and while the pod goes to sleep. */
   readonly backend: Backend | null;
   readonly ipAllowList: readonly string[];
+  /** Of a pod that may sleep and whose desired state is ON: how clients wait for it. */
+  readonly sleep?: RouteSleep;
+}
+
+export interface RouteSleep {
+  readonly holdMs: number;
+  readonly probePaths: readonly string[];
 }
 
 export interface RoutedStanza {
@@ -74,7 +81,18 @@ export function routesOf(record: PodRecord, observation: Observation | null, bas
     backend: backendOf(record, observation, name),
     ipAllowList: stanza.ipAllowList,
     ...stanzaOptionsOf(stanza),
+    ...sleepOf(record),
   }));
+}
+
+function sleepOf({ spec: { sleep }, wish }: PodRecord): Pick<Route, 'sleep'> {
+  if (sleep === undefined || wish !== 'ON') return {};
+  return { sleep: { holdMs: sleep.holdSeconds * 1000, probePaths: sleep.probePaths } };
+}
+
+/** Does a client that has passed all checks wait for this pod, which sleeps or starts, instead of being refused? */
+export function isWaking({ sleep, backend, status }: Route): boolean {
+  return sleep !== undefined && backend === null && status !== 'ERROR' && status !== 'COMPLETE';
 }
 
 /** The options of a stanza alone, without those that are not there. */
@@ -88,11 +106,15 @@ export function stanzaOptionsOf({ tls, backendProtocol, sendProxyProtocol, clien
 }
 
 function backendOf(record: PodRecord, observation: Observation | null, stanza: string): Backend | null {
-  if (record.status !== 'RUNNING' || record.wish !== 'ON') return null;
+  if (record.status !== 'RUNNING' || record.wish !== 'ON' || isGoingToSleep(record)) return null;
   if (observation?.kind !== 'workload' || !hasBackend(observation.phase)) return null;
   if (!isCurrentWorkload(record, observation)) return null;
   const address = observation.addresses[stanza];
   return address === undefined ? null : { uid: record.uid, ...address };
+}
+
+function isGoingToSleep({ sleep }: PodRecord): boolean {
+  return sleep !== undefined && sleep !== null;
 }
 
 /** A workload that is ended from outside, such as by a node drain, accepts connections until it has ended. */
@@ -132,9 +154,14 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.backendProtocol === b.backendProtocol &&
     a.sendProxyProtocol === b.sendProxyProtocol &&
     a.clientCa === b.clientCa &&
-    a.ipAllowList.length === b.ipAllowList.length &&
-    a.ipAllowList.every((entry, index) => entry === b.ipAllowList[index])
+    a.sleep?.holdMs === b.sleep?.holdMs &&
+    textsEqual(a.sleep?.probePaths ?? [], b.sleep?.probePaths ?? []) &&
+    textsEqual(a.ipAllowList, b.ipAllowList)
   );
+}
+
+function textsEqual(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((text, index) => text === b[index]);
 }
 
 /** What a route without a usable backend says, by the status of its pod. */
@@ -144,6 +171,7 @@ export function refusalOfStatus(status: PodStatus): Extract<ErrorCode, `route.${
     case 'ERROR':
     case 'COMPLETE':
     case 'SHUTTING_DOWN':
+    case 'ASLEEP':
       return 'route.stopped';
     case 'REQUESTED':
     case 'SPAWNER_SETUP':

@@ -1,7 +1,13 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
-import { type ControlMessage, FEED_ALIVE_MS, SNAPSHOT_PIECE, type WorkerMessage } from '../../core/feed-protocol.ts';
+import {
+  type ControlMessage,
+  FEED_ALIVE_MS,
+  SNAPSHOT_PIECE,
+  type WakeMessage,
+  type WorkerMessage,
+} from '../../core/feed-protocol.ts';
 import { setGuardedInterval } from '../../core/guarded-timer.ts';
 import { JsonLines } from '../../core/json-lines.ts';
 import type { Logger } from '../../core/logger.ts';
@@ -38,6 +44,8 @@ export interface FeedServerOptions {
   readonly tickets?: Pick<TicketKeys, 'keys' | 'follow'>;
   /** A client has connected to this name, which has no publicly trusted certificate. Default: ignored. */
   readonly certificateWanted?: (host: string) => void;
+  /** A client waits for a pod that sleeps. Default: ignored. */
+  readonly wakeWanted?: (message: WakeMessage) => void;
   /** Receives what the workers have counted. */
   readonly counts?: Pick<WorkerMetrics, 'tell' | 'forget'>;
   /** Asks the workers about connections of a pod. Default: never. */
@@ -149,6 +157,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
       if (name !== null) options.counts?.tell(name, message.counts, socket);
     } else if (message.kind === 'pod-told') {
       asked?.told(message.id, message.connections);
+    } else if (message.kind === 'wake') {
+      options.wakeWanted?.(message);
     } else if (message.epoch === epoch) {
       applied = message.sequence;
       feed.applied();
@@ -197,6 +207,12 @@ function readValues(socket: Socket, onValue: (value: unknown) => void): void {
   });
 }
 
+function parseWake({ tenant, podId, uid, host }: Partial<WakeMessage>): WakeMessage | null {
+  const isText = (text: unknown): text is string => typeof text === 'string' && text.length <= 253;
+  if (!isText(tenant) || !isText(podId) || !isText(uid) || !isText(host)) return null;
+  return { kind: 'wake', tenant, podId, uid, host };
+}
+
 function parseWorkerMessage(value: unknown): WorkerMessage | null {
   try {
     const message = value as Partial<WorkerMessage> | null | undefined;
@@ -207,6 +223,7 @@ function parseWorkerMessage(value: unknown): WorkerMessage | null {
     if (message?.kind === 'certificate-wanted' && typeof message.host === 'string' && message.host.length <= 253) {
       return { kind: 'certificate-wanted', host: message.host };
     }
+    if (message?.kind === 'wake') return parseWake(message);
     if (message?.kind === 'applied' && typeof message.epoch === 'string' && typeof message.sequence === 'number') {
       return { kind: 'applied', epoch: message.epoch, sequence: message.sequence };
     }

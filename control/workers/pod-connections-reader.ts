@@ -6,6 +6,7 @@ import type {
   PodConnectionsReport,
 } from '../../core/pod-connections-reader.ts';
 import { forBus, mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
+import { mergePodUse } from '../../core/pod-use.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { parseWorkerName, workerText } from '../../core/worker-name.ts';
 import { fieldOf, ReplicaQuestions } from './ask-replicas.ts';
@@ -49,8 +50,14 @@ export function createPodConnectionsReader({
       const sum = (key: 'sessionsNow' | 'requestsNow') => stanzas.reduce((sofar, counts) => sofar + counts[key], 0);
       return { ...worker, sessionsNow: sum('sessionsNow'), requestsNow: sum('requestsNow') };
     });
+    const use = mergePodUse(answers.map(({ connections }) => connections?.use));
     return {
-      seen: { replica: replicas.id, ...mergePodConnections(told, clock.now()), workers: workers.slice(0, WORKERS_MAX) },
+      seen: {
+        replica: replicas.id,
+        ...mergePodConnections(told, clock.now()),
+        ...(use !== undefined && { use }),
+        workers: workers.slice(0, WORKERS_MAX),
+      },
       missing: missing.map((worker) => `${workerText(worker)} of replica ${replicas.id}`),
     };
   }

@@ -16,6 +16,8 @@ export const START_DEADLINE_MS = 15 * 60_000;
 export const STEADY_AFTER_MS = 10_000;
 /** How soon to check again what is in progress. Events usually come first. */
 export const LOOK_AGAIN_MS = 3_000;
+/** A pod is not kept from its clients for longer than this while it is checked whether somebody uses it. */
+export const HOLDING_MAX_MS = 60_000;
 
 /** What a plan may change in a record. */
 export type LifecycleChange = Partial<
@@ -31,6 +33,8 @@ export type LifecycleChange = Partial<
     | 'notBeforeMs'
     | 'startInstanceMs'
     | 'timeToStopInstance'
+    | 'startTookMs'
+    | 'sleep'
   >
 >;
 
@@ -115,6 +119,7 @@ function planDeletion(record: PodRecord, keepVolume: boolean, evidence: Evidence
 /** Desired state OFF or RESTART: toward STOPPED, from any status. */
 function planOff(record: PodRecord, evidence: Evidence): Step {
   const present = evidence.kind !== 'unknown' && evidence.kind !== 'gone';
+  if (record.status === 'ASLEEP') return stopped(record);
   if (record.status === 'STOPPED') {
     // A spawner that was interrupted may have made a workload after the shutdown was seen to be complete.
     if (present) return shutDown();
@@ -122,12 +127,19 @@ function planOff(record: PodRecord, evidence: Evidence): Step {
   }
   if (record.status !== 'SHUTTING_DOWN') return shutDown();
   if (present) return { kind: 'remove', data: 'keep' };
-  return evidence.kind === 'gone' ? stopped() : nothing(LOOK_AGAIN_MS);
+  return evidence.kind === 'gone' ? stopped(record) : nothing(LOOK_AGAIN_MS);
 }
 
-/** Desired state ON: toward RUNNING, COMPLETE or, when all attempts are used up, ERROR. */
+/** Desired state ON: toward RUNNING, ASLEEP, COMPLETE or, when all attempts are used up, ERROR. */
 function planOn(record: PodRecord, evidence: Evidence, nowMs: number): Step {
+  if (isSleepOver(record, nowMs)) {
+    const woken = wakeChange(record);
+    if (woken !== null) return { ...woken, kind: 'write', log: 'health ended the sleep of the pod' };
+  }
+  if (record.sleep?.stage === 'decided') return planSleep(record, evidence);
   switch (record.status) {
+    case 'ASLEEP':
+      return startRun(record, 'health found an ASLEEP pod that is to be awake, set status to REQUESTED');
     case 'STOPPED':
       return startRun(record, 'health found ON pod set to STOPPED, set status to REQUESTED');
     case 'REQUESTED':
@@ -141,13 +153,44 @@ function planOn(record: PodRecord, evidence: Evidence, nowMs: number): Step {
     case 'SHUTTING_DOWN':
       // The desired state changed during shutdown: it stops first, and starts again from STOPPED.
       if (evidence.kind === 'unknown') return nothing(LOOK_AGAIN_MS);
-      return evidence.kind === 'gone' ? stopped() : { kind: 'remove', data: 'keep' };
+      return evidence.kind === 'gone' ? stopped(record) : { kind: 'remove', data: 'keep' };
     case 'CREATING_CONTAINER':
     case 'RUNNING':
     case 'ERROR':
     case 'COMPLETE':
       return planStarted(record, evidence, nowMs);
   }
+}
+
+/** Toward ASLEEP, from any status: as to STOPPED, but what is there in the end is woken by a client. */
+function planSleep(record: PodRecord, evidence: Evidence): Step {
+  const present = evidence.kind !== 'unknown' && evidence.kind !== 'gone';
+  if (record.status === 'ASLEEP') return present ? shutDown() : nothing(null);
+  if (record.status !== 'SHUTTING_DOWN') return shutDown();
+  if (present) return { kind: 'remove', data: 'keep' };
+  return evidence.kind === 'gone'
+    ? write({ ...NOTHING_RUNS, status: 'ASLEEP' }, 'health set status to ASLEEP')
+    : nothing(LOOK_AGAIN_MS);
+}
+
+/** It may sleep no longer, or the check whether it is in use has not come to an end in time or is void: it does not run. */
+function isSleepOver({ spec, status, sleep }: PodRecord, nowMs: number): boolean {
+  if (sleep === undefined || sleep === null) return false;
+  if (spec.sleep === undefined) return true;
+  if (sleep.stage === 'decided') return false;
+  // In both directions: the clock may have been set back.
+  return status !== 'RUNNING' || Math.abs(nowMs - sleep.sinceMs) > HOLDING_MAX_MS;
+}
+
+/**
+ * What wakes a pod, for a compare-and-set; null when it does not sleep. While its workload is being removed, it is started
+ * once that is gone, as after any stop.
+ */
+export function wakeChange(record: PodRecord): { readonly change: LifecycleChange; readonly enqueue: boolean } | null {
+  const { deleting, wish, status, sleep } = record;
+  if (deleting !== null || wish !== 'ON' || sleep === undefined || sleep === null) return null;
+  if (status !== 'ASLEEP') return { change: { sleep: null }, enqueue: false };
+  return { change: { ...startRunChange(record), sleep: null }, enqueue: true };
 }
 
 function planStarted(record: PodRecord, evidence: Evidence, nowMs: number): Step {
@@ -272,15 +315,21 @@ function planEvicted(
 
 function planReady(record: PodRecord, workload: WorkloadObservation, container: StatusContainer, nowMs: number): Step {
   if (record.status !== 'RUNNING') {
+    const isFirst = record.startInstanceMs === null && record.spec.sleep !== undefined;
     return write(
-      { status: 'RUNNING', statusContainer: container, startInstanceMs: record.startInstanceMs ?? nowMs },
+      {
+        status: 'RUNNING',
+        statusContainer: container,
+        startInstanceMs: record.startInstanceMs ?? nowMs,
+        ...(isFirst && { startTookMs: workload.ageMs }),
+      },
       'health set status to RUNNING',
     );
   }
   const stopAfterMs = timeToStopMs(record);
   // By the workload's age: a jump of the wall clock must not stop a pod.
   if (stopAfterMs !== null && workload.ageMs >= stopAfterMs) {
-    return write({ wish: 'OFF' }, 'health set pod to OFF due to time_to_stop trigger');
+    return write({ wish: 'OFF', ...awake(record) }, 'health set pod to OFF due to time_to_stop trigger');
   }
   if (record.attempts > 0 && workload.ageMs >= STEADY_AFTER_MS) return write({ attempts: 0, notBeforeMs: 0 }, null);
   return keepUpToDate(record, container, stopAfterMs === null ? null : stopAfterMs - workload.ageMs);
@@ -317,16 +366,15 @@ function failed(record: PodRecord, container: StatusContainer): Step {
 
 const shutDown = (): Step => write({ status: 'SHUTTING_DOWN' }, 'health set status to SHUTTING_DOWN');
 
-const stopped = (): Step =>
+const NOTHING_RUNS = { statusContainer: null, startInstanceMs: null, attempts: 0, notBeforeMs: 0 } as const;
+
+/** Ends a sleep, if there is one. */
+export const awake = ({ sleep }: Pick<PodRecord, 'sleep'>): Pick<LifecycleChange, 'sleep'> =>
+  sleep === undefined || sleep === null ? {} : { sleep: null };
+
+const stopped = (record: PodRecord): Step =>
   write(
-    {
-      status: 'STOPPED',
-      statusContainer: null,
-      startInstanceMs: null,
-      timeToStopInstance: null,
-      attempts: 0,
-      notBeforeMs: 0,
-    },
+    { ...NOTHING_RUNS, status: 'STOPPED', timeToStopInstance: null, ...awake(record) },
     'health set status to STOPPED',
   );
 
@@ -335,13 +383,10 @@ const startRun = (record: PodRecord, log: string): Step => write(startRunChange(
 /** What begins a new run, at create, start and after STOPPED. The key is enqueued in the same commit. */
 export function startRunChange(record: Pick<PodRecord, 'run'>): LifecycleChange & { readonly status: PodStatus } {
   return {
+    ...NOTHING_RUNS,
     wish: 'ON',
     status: 'REQUESTED',
     run: record.run + 1,
-    statusContainer: null,
-    startInstanceMs: null,
-    attempts: 0,
-    notBeforeMs: 0,
   };
 }
 

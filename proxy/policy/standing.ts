@@ -26,6 +26,7 @@ export function standingOf(route: Route | undefined, { uid, identity, tlsEnd }: 
   switch (route.status) {
     case 'SHUTTING_DOWN':
     case 'STOPPED':
+    case 'ASLEEP':
     case 'COMPLETE':
       return 'route-gone';
     case 'REQUESTED':

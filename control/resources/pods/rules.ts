@@ -30,6 +30,7 @@ export const TAKES_EFFECT = {
   timeToStopDefault: 'at once',
   dataRequests: 'at once',
   rolesRequired: 'at once',
+  sleep: 'at once',
   command: 'at start',
   arguments: 'at start',
   environmentVariables: 'at start',

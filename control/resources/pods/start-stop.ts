@@ -1,4 +1,4 @@
-import { startRunChange } from '../../../core/lifecycle/plan.ts';
+import { awake, startRunChange } from '../../../core/lifecycle/plan.ts';
 import type { PodRecord, Wish } from '../../../core/pod.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import { changePod, type ChangedPod, type PodChange } from './pod-objects.ts';
@@ -6,10 +6,14 @@ import type { KeyedMutex } from '../../objects/keyed-mutex.ts';
 import { takeNewestTag } from './newest-tag.ts';
 import type { PodParts } from './pod-parts.ts';
 
-/** What a wish does to the record: ON for what is STOPPED begins a run at once, the rest is the health loop's. */
+/** What a wish does to the record: ON for what is STOPPED or ASLEEP begins a run at once, the rest is the health loop's. */
 export function wishChange(record: PodRecord, wish: Wish): Pick<PodChange, 'change' | 'enqueue'> {
-  if (wish !== 'OFF' && record.status === 'STOPPED') return { change: startRunChange(record), enqueue: true };
-  return wish === record.wish ? { change: null } : { change: { wish } };
+  const change = awake(record);
+  if (wish !== 'OFF' && (record.status === 'STOPPED' || record.status === 'ASLEEP')) {
+    return { change: { ...startRunChange(record), ...change }, enqueue: true };
+  }
+  const isChanged = wish !== record.wish || change.sleep === null;
+  return { change: isChanged ? { ...change, wish } : null };
 }
 
 /**

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { SPAWN_ATTEMPTS_MAX } from '../../../core/lifecycle/backoff.ts';
-import { planPod } from '../../../core/lifecycle/plan.ts';
+import { HOLDING_MAX_MS, planPod, wakeChange } from '../../../core/lifecycle/plan.ts';
 import { planSpawn, planSpawnResult } from '../../../core/lifecycle/spawn.ts';
 import type { EnsureResult, Observation, WorkloadObservation, WorkloadPhase } from '../../../core/workloads.ts';
 import { POD_STATUSES, type PodRecord, WISHES } from '../../../core/pod.ts';
@@ -154,7 +154,20 @@ function* records(): Iterable<PodRecord> {
             for (const timeToStopInstance of [null, -1]) {
               const base = podRecord({ wish, status, deleting, attempts, timeToStopInstance });
               yield isApplied ? base : { ...base, applied: null };
+              // A sleep has nothing to do with attempts and stop times: once each is enough.
+              if (attempts === 0 && isApplied && timeToStopInstance === null) yield* sleeping(base);
             }
+}
+
+/** In both stages, and of a pod that may not sleep any more. */
+function* sleeping(base: PodRecord): Iterable<PodRecord> {
+  for (const stage of ['holding', 'decided'] as const) yield { ...sleeper(base), sleep: { stage, sinceMs: 1_000_000 } };
+  yield { ...base, sleep: { stage: 'decided', sinceMs: 1_000_000 } };
+}
+
+function sleeper(base: PodRecord): PodRecord {
+  const sleep = { afterSeconds: 900, holdSeconds: 60, probePaths: [] };
+  return { ...base, spec: { ...base.spec, sleep } };
 }
 
 function goalProblem(world: World, wishedOn: boolean): string | null {
@@ -168,8 +181,13 @@ function goalProblem(world: World, wishedOn: boolean): string | null {
   }
   if (record.wish === 'RESTART') return 'RESTART has not become ON';
   if (!wishedOn) return 'ON without having been wished';
+  const isAsleep = record.sleep?.stage === 'decided' && record.spec.sleep !== undefined;
+  if (isAsleep !== (record.status === 'ASLEEP')) return `ends in ${record.status} with ${record.sleep?.stage}`;
   switch (record.status) {
+    case 'ASLEEP':
+      return workload === null && !world.remains ? null : 'ASLEEP, but something of it is left';
     case 'RUNNING':
+      if (record.sleep?.stage === 'holding') return 'kept from its clients for ever';
       if (fate === 'uses too much') return 'RUNNING, though it uses too much each time';
       return workload?.phase === 'ready' ? null : 'RUNNING, but nothing is ready';
     case 'COMPLETE':
@@ -222,6 +240,74 @@ test('at its goal a pod is left in peace: the plan has nothing more to do', () =
       expect(world.record).not.toBeNull();
       if (world.record !== null) expect(planPod(world.record, world.observe(), world.nowMs).kind).toBe('none');
     }
+  }
+});
+
+test('a pod goes to sleep by an ordinary shutdown, stays asleep, and starts once it is woken', () => {
+  const record: PodRecord = { ...sleeper(podRecord({ startInstanceMs: 1 })), sleep: { stage: 'decided', sinceMs: 0 } };
+  const world = new World(record, workloadOf(record, { phase: 'ready' }), 'runs', true);
+  const statuses: string[] = [];
+  const turn = (turns: number): void => {
+    for (let count = 0; count < turns; count += 1) {
+      world.step(world.observe());
+      const status = world.record?.status ?? 'purged';
+      if (statuses.at(-1) !== status) statuses.push(status);
+    }
+  };
+  turn(30);
+  expect(statuses).toEqual(['SHUTTING_DOWN', 'ASLEEP']);
+  const asleep = world.record;
+  if (asleep === null) expect.fail('a sleeping pod has a record');
+  expect(asleep).toMatchObject({ wish: 'ON', run: 1, sleep: { stage: 'decided', sinceMs: 0 }, startInstanceMs: null });
+  expect(planPod(asleep, { kind: 'unknown', reason: 'no answer' }, 0)).toEqual({ kind: 'none', lookAgainMs: null });
+  const woken = wakeChange(asleep);
+  expect(woken).toMatchObject({ change: { status: 'REQUESTED', run: 2, sleep: null }, enqueue: true });
+  world.record = { ...asleep, ...woken?.change };
+  // Asked a second time, nothing happens.
+  expect(wakeChange(world.record)).toBeNull();
+  turn(30);
+  expect(statuses).toEqual(['SHUTTING_DOWN', 'ASLEEP', 'CREATING_CONTAINER', 'RUNNING']);
+  // Two turns of three seconds: what its next uptime is at least twice as long as.
+  expect(world.record).toMatchObject({ run: 2, startTookMs: 6_000 });
+});
+
+test('woken on its way to sleep: a pod that still runs goes on, one that is shutting down stops and starts', () => {
+  for (const status of ['RUNNING', 'SHUTTING_DOWN'] as const) {
+    const record: PodRecord = { ...sleeper(podRecord({ status })), sleep: { stage: 'decided', sinceMs: 0 } };
+    const woken = wakeChange(record);
+    expect(woken).toEqual({ change: { sleep: null }, enqueue: false });
+    const world = new World({ ...record, ...woken?.change }, workloadOf(record, { phase: 'ready' }), 'runs');
+    for (let turn = 0; turn < 30; turn += 1) world.step(world.observe());
+    expect(world.record).toMatchObject({ status: 'RUNNING', run: status === 'RUNNING' ? 1 : 2 });
+  }
+});
+
+test('only a sleeping pod whose desired state is ON is woken', () => {
+  const sleep = { stage: 'decided', sinceMs: 0 } as const;
+  const asleep: PodRecord = { ...sleeper(podRecord({ status: 'ASLEEP' })), sleep };
+  expect(wakeChange(asleep)).not.toBeNull();
+  for (const other of [
+    { ...asleep, wish: 'OFF' as const },
+    { ...asleep, wish: 'RESTART' as const },
+    { ...asleep, deleting: { keepVolume: false } },
+    { ...asleep, sleep: null },
+    sleeper(podRecord({ status: 'STOPPED', wish: 'OFF' })),
+  ]) {
+    expect(wakeChange(other)).toBeNull();
+  }
+});
+
+test('a pod is kept from its clients for a minute at most, whatever the clock does', () => {
+  const holding = { stage: 'holding', sinceMs: 1_000_000 } as const;
+  const record: PodRecord = { ...sleeper(podRecord()), sleep: holding };
+  const ready = workloadOf(record, { phase: 'ready' });
+  for (const [nowMs, isOver] of [
+    [1_000_000 + HOLDING_MAX_MS, false],
+    [1_000_001 + HOLDING_MAX_MS, true],
+    [0, true],
+  ] as const) {
+    const step = planPod(record, ready, nowMs);
+    expect(step.kind === 'write' && step.change.sleep === null).toBe(isOver);
   }
 });
 
