@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -32,7 +32,9 @@ const SEED = Number(process.env['PODGATE_SIM_SEED'] ?? Math.floor(Math.random() 
 const FAULTS = { fails: 0.01, answerLost: 0.01, crash: 0.003 };
 const LEASE_MS = 30_000;
 const LEADER_LEASE_MS = 800;
-const KINDS = ['older', 'empty', 'foreign'] as const;
+const KINDS = ['older', 'empty', 'foreign', 'truncated'] as const;
+/** Of its log: a few of the last commits. */
+const SHORT_CUT_BYTES = 64 * 1024;
 
 /** A replica of the control plane: what it remembers outlives its crashes. */
 interface Replica {
@@ -44,7 +46,7 @@ interface Replica {
 
 /**
  * Three replicas with health loop, spawner and users on one store, which is exchanged at random moments for an older copy
- * of itself, an empty or a foreign one, and put back later.
+ * of itself, an empty or a foreign one, or one that has lost the end of its log, and put back later.
  */
 class Simulation {
   readonly #chance: Chance;
@@ -59,6 +61,7 @@ class Simulation {
   readonly #problems: string[] = [];
   /** Of workloads touched on the word of an exchanged store, by replicas that had seen nothing that it lacks. */
   readonly #touchedBehind = new Set<string>();
+  readonly #rightPath: string;
   readonly #right: SqliteSession;
   #current: SqliteSession;
   #files = 0;
@@ -68,7 +71,8 @@ class Simulation {
   constructor(seed: number) {
     this.#chance = new Chance(seed);
     this.scheduler = new Scheduler(this.#chance, FAULTS);
-    this.#right = this.#open(this.#newPath());
+    this.#rightPath = this.#newPath();
+    this.#right = this.#open(this.#rightPath);
     this.#current = this.#right;
     this.#orchestrator = new SimOrchestrator(
       this.#chance,
@@ -282,6 +286,7 @@ class Simulation {
     if (kind === 'older') this.#right.read('copy', (connection) => connection.run('VACUUM INTO ?', path));
     // A few steps: then some replicas have not seen yet what is about to be lost.
     await this.#steps(this.#chance.below(this.#chance.isHit(0.5) ? 6 : 60));
+    if (kind === 'truncated') this.#copyTruncated(path);
     const copy = this.#open(path);
     if (kind === 'foreign') for (let i = 0; i < 20; i++) await this.#view(copy).commit({});
     const { id, commits } = copy.read('id', (connection) => connection.get('SELECT id, commits FROM store')) ?? {};
@@ -301,6 +306,15 @@ class Simulation {
     copy.close();
     await this.#steps(450);
     this.#checkPromises();
+  }
+
+  /** As the file system leaves a store of which the last writes never reached the disk. */
+  #copyTruncated(path: string): void {
+    copyFileSync(this.#rightPath, path);
+    const log = readFileSync(`${this.#rightPath}-wal`);
+    const end = endOfLog(log);
+    const cut = 1 + this.#chance.below(this.#chance.isHit(0.5) ? Math.min(SHORT_CUT_BYTES, end) : end);
+    writeFileSync(`${path}-wal`, log.subarray(0, Math.max(0, end - cut)));
   }
 
   /** A store as one who has seen nothing of it uses it. */
@@ -359,6 +373,21 @@ class Simulation {
     this.#right.close();
     rmSync(this.#folder, { recursive: true });
   }
+}
+
+/**
+ * Where the commits of a write-ahead log of SQLite end. What follows is of the log before, whose file it reuses: its frames
+ * have other salts than the header.
+ */
+function endOfLog(log: Buffer): number {
+  const HEADER_BYTES = 32;
+  const FRAME_HEADER_BYTES = 24;
+  if (log.length < HEADER_BYTES) return 0;
+  const frameBytes = FRAME_HEADER_BYTES + log.readUInt32BE(8);
+  const salts = log.subarray(16, 24);
+  let end = HEADER_BYTES;
+  while (end + frameBytes <= log.length && log.subarray(end + 8, end + 16).equals(salts)) end += frameBytes;
+  return end;
 }
 
 test(`a store that is exchanged under three replicas, ${EXCHANGES} times, takes nothing from who has seen more (seed ${SEED})`, async () => {
