@@ -17,26 +17,20 @@ import { startTestCluster } from '../support/kubernetes/index.ts';
 import { preparePodNamespace, runKubernetesOrchestrator } from '../support/kubernetes-orchestrator.ts';
 import { until } from '../support/until.ts';
 import { answersQuery, type Database, databasePod, isDatabase } from './database-pods.ts';
+import { type FirstStartStage, START_TIMEOUT_MS } from './first-start-stage.ts';
+import { openRealNodeStage } from './real-node-stage.ts';
 
 const HELP = `first-start-trial: kills the first start of a database at random moments, starts it again, and requires that
 its user can log in and write as soon as the pod is ready.
 
-  node test/kill/first-start-trial.ts --database postgres|neo4j [--orchestrator process|kubernetes] [--times 30] [--seed N]
+  node test/kill/first-start-trial.ts --database postgres|neo4j [--orchestrator process|kubernetes|real-node] [--times 30] [--seed N]
+
+kubernetes is the stand-in of test/support/kubernetes; real-node takes root, and minutes to build its programs the first time.
 
 Exit codes: 0 all held, 1 something did not, 2 usage error.`;
 
-const START_TIMEOUT_MS = 180_000;
 const WORKLOAD = 'PODGATE_WORKLOAD';
 const NAMESPACE = 'first-starts';
-
-/** One way to run a database whose first start can be killed. */
-interface Stage {
-  /** A whole first start, to learn how long it takes. */
-  measure(): Promise<number>;
-  /** Begins a first start and kills it after `delayMs`; resolves when the second has let its user in, and all is removed. */
-  kill(delayMs: number): Promise<void>;
-  close(): Promise<void>;
-}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -49,8 +43,8 @@ async function main(): Promise<number> {
   });
   const { database, orchestrator } = values;
   const [times, seed] = [Number(values.times), Number(values.seed)];
-  const open = orchestrator === 'process' ? openProcessStage : orchestrator === 'kubernetes' ? openClusterStage : null;
-  if (!isDatabase(database) || open === null || ![times, seed].every(Number.isInteger)) {
+  const open = STAGES.get(orchestrator);
+  if (!isDatabase(database) || open === undefined || ![times, seed].every(Number.isInteger)) {
     console.error(HELP);
     return 2;
   }
@@ -80,7 +74,7 @@ async function main(): Promise<number> {
 }
 
 /** Kills the program that owns the orchestrator and everything that it has started, as a power cut would. */
-async function openProcessStage(database: Database): Promise<Stage> {
+async function openProcessStage(database: Database): Promise<FirstStartStage> {
   const { root, remove: removeRoot } = temporaryRoot();
   const installation = `test-${randomUUID()}`;
   const neo4jHome = process.env['NEO4J_HOME'] ?? preparedNeo4jHome();
@@ -137,7 +131,7 @@ function killNow(pid: number): void {
 }
 
 /** Kills the container, which its node starts again on the same volume. */
-async function openClusterStage(database: Database): Promise<Stage> {
+async function openClusterStage(database: Database): Promise<FirstStartStage> {
   const cluster = await startTestCluster({ timings: { crashBackOffMs: 50, crashBackOffMaxMs: 500 } });
   const handle = runKubernetesOrchestrator(await preparePodNamespace(cluster, NAMESPACE), {
     settings: { namespace: NAMESPACE },
@@ -176,5 +170,11 @@ async function openClusterStage(database: Database): Promise<Stage> {
     },
   };
 }
+
+const STAGES: ReadonlyMap<string, (database: Database) => Promise<FirstStartStage>> = new Map([
+  ['process', openProcessStage],
+  ['kubernetes', openClusterStage],
+  ['real-node', openRealNodeStage],
+]);
 
 process.exitCode = await main();
