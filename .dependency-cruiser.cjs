@@ -108,7 +108,7 @@ module.exports = {
       from: { pathNot: '^(console|test)/' },
       to: { path: '^console/' },
     },
-    sdk('console', 'preact|htm', '^console/'),
+    sdk('console', 'preact|htm|@xterm/[a-z-]+', '^console/'),
     sdk('koa', 'koa|@koa/router|@koa/cors', '^control/http/'),
     sdk('zod', 'zod', '^(config|control/http|control/objects|control/resources)/'),
     sdk('yaml', 'yaml', '^(config|test)/'),

@@ -85,6 +85,16 @@ export async function logOut() {
   onSignedOut();
 }
 
+/** A WebSocket of the API. Pages can set no header for one: the key of the session is one of the subprotocols. */
+export function openSocket(path, protocol) {
+  const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}${path}`, [
+    protocol,
+    `podgate.session.${localStorage.getItem(KEY)}`,
+  ]);
+  socket.binaryType = 'arraybuffer';
+  return socket;
+}
+
 /** The server-sent events of a response (HTML standard, section 9.2): EventSource cannot send the session's header. */
 export async function* eventStream(path, { lastId, silenceMs, signal }) {
   const ending = new AbortController();

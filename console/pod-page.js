@@ -2,8 +2,10 @@ import { call, get, podPath } from '/console/api.js';
 import { ConnectBox } from '/console/connect.js';
 import { Explain, RecentConnections } from '/console/explain.js';
 import { ago, bytes, cpu, duration, localTime, memory, number } from '/console/format.js';
+import { useLevel } from '/console/level.js';
 import { followEvents } from '/console/live.js';
 import { Logs } from '/console/logs.js';
+import { TerminalBox } from '/console/terminal.js';
 import { Action, Confirm, html, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
 
 const CONNECTIONS_EVERY_MS = 3_000;
@@ -38,6 +40,7 @@ function usePod(podId) {
 
 export function PodPage({ podId, session }) {
   const { pod, problem } = usePod(podId);
+  const may = useLevel(podPath(podId), session);
   const [failure, setFailure] = useState(null);
   const [isDeleting, setDeleting] = useState(false);
   if (pod === null) {
@@ -95,15 +98,25 @@ export function PodPage({ podId, session }) {
       <h2 id="logs">Logs</h2>
       <${Logs} podId=${podId} status=${status} isIdle=${IDLE.has(status)} />
     </section>
+    ${
+      may('ADMIN') &&
+      html`<section aria-labelledby="terminal">
+        <h2 id="terminal">Terminal</h2>
+        <${TerminalBox} podId=${podId} isRunning=${status === 'RUNNING'} />
+      </section>`
+    }
     <section aria-labelledby="connections">
       <h2 id="connections">Connections</h2>
       <${Explain} podId=${podId} />
       <${Connections} podId=${podId} />
     </section>
-    <section aria-labelledby="permissions">
-      <h2 id="permissions">Permissions</h2>
-      <${Permissions} podId=${podId} />
-    </section>
+    ${
+      may('USER') &&
+      html`<section aria-labelledby="permissions">
+        <h2 id="permissions">Permissions</h2>
+        <${Permissions} podId=${podId} />
+      </section>`
+    }
     <section aria-labelledby="settings">
       <h2 id="settings">Settings</h2>
       <${Settings} pod=${pod} />

@@ -1,165 +1,99 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { launch, type Browser, type Page } from 'puppeteer-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { podgateCommand } from '../support/podgate-command.ts';
-import { Program } from '../support/program.ts';
-import { until } from '../support/until.ts';
+import { ConsolePage } from '../support/console-page.ts';
 
 /** The console in Chromium. A message in its log, a CSP violation or a failed request that nobody expects fails the test. */
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const WIDTHS = [390, 820, 1280] as const;
-const DEADLINE_MS = 30_000;
-const directory = mkdtempSync(join(tmpdir(), 'podgate-console-'));
-/** Kept where that names a folder. */
-const screenshots = process.env['PODGATE_TEST_ARTIFACTS'] ?? join(directory, 'screenshots');
-let program: Program;
-let browser: Browser;
-let page: Page;
-const complaints: string[] = [];
+let shown: ConsolePage;
 
 beforeAll(async () => {
-  mkdirSync(screenshots, { recursive: true });
-  program = await Program.start({ workers: 1 });
-  browser = await launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${directory}/profile`],
-  });
-  page = await browser.newPage();
-  page.setDefaultTimeout(DEADLINE_MS);
-  page.on('pageerror', (error) => complaints.push(String(error)));
-  page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warn') complaints.push(message.text());
-  });
+  shown = await ConsolePage.start();
 }, 120_000);
-
-afterAll(async () => {
-  await browser.close();
-  await program.dispose();
-  rmSync(directory, { recursive: true, force: true });
-});
-
-const origin = (): string => `http://127.0.0.1:${program.controlPort}`;
-// The program is compiled without the types of a page.
-const textOf = async (): Promise<string> => String(await page.evaluate('document.body.innerText'));
-const see = (text: string): Promise<string> =>
-  until(`the page shows ${text}`, async () => ((await textOf()).includes(text) ? text : null), {
-    timeoutMs: DEADLINE_MS,
-  }).catch(async (error: unknown) => {
-    throw new Error(`${String(error)}: ${await textOf()}`);
-  });
-
-async function clickButton(label: string): Promise<void> {
-  await page.evaluate(
-    `[...document.querySelectorAll('button')].find((button) => button.textContent.trim() === '${label}').click()`,
-  );
-}
-
-async function loginLink(): Promise<string> {
-  const { stdout } = await podgateCommand(program, ['console']);
-  return stdout.trim();
-}
-
-/** What axe-core finds that keeps people out. */
-async function seriousProblems(): Promise<readonly unknown[]> {
-  await page.evaluate(AXE);
-  return (await page.evaluate(`axe.run().then(({ violations }) => violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html }) => html.slice(0, 200)) })))`)) as readonly unknown[];
-}
-
-async function photograph(name: string): Promise<void> {
-  for (const width of WIDTHS) {
-    await page.setViewport({ width, height: 800 });
-    expect(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), `${name} at ${width}`).toBe(true);
-    await page.screenshot({ path: join(screenshots, `${name}-${width}.png`) });
-  }
-}
+afterAll(() => shown.dispose());
 
 test('a stranger creates a pod, connects, reads its log, and sees why a client was refused', async () => {
-  const link = await loginLink();
+  const link = await shown.loginLink();
   expect(link).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#login=[\w-]{32}$/);
-  await page.goto(link);
-  await see('No pods yet');
-  expect(page.url()).not.toContain('login');
-  expect(await seriousProblems()).toEqual([]);
+  await shown.page.goto(link);
+  await shown.see('No pods yet');
+  expect(shown.page.url()).not.toContain('login');
+  expect(await shown.seriousProblems()).toEqual([]);
 
-  await page.goto(`${origin()}/#/new`);
-  await page.waitForSelector('#field-id');
-  await page.type('#field-id', 'Bad');
-  await see('Start with a lowercase letter');
-  await page.$eval('#field-id', (field) => (field as unknown as { select: () => void }).select());
-  await page.type('#field-id', 'mypod');
-  await page.click('input[value="podgate/process"]');
-  await page.type('#field-command', `sh -c "echo said by the pod; exec python3 -m http.server --bind 127.0.0.1 $PORT"`);
-  await see('./podgate create mypod --template podgate/process -- sh -c');
-  expect(await seriousProblems()).toEqual([]);
-  await photograph('new');
-  await page.click('button[type=submit]');
+  await shown.page.goto(`${shown.origin}/#/new`);
+  await shown.page.waitForSelector('#field-id');
+  await shown.page.type('#field-id', 'Bad');
+  await shown.see('Start with a lowercase letter');
+  await shown.page.$eval('#field-id', (field) => (field as unknown as { select: () => void }).select());
+  await shown.page.type('#field-id', 'mypod');
+  await shown.page.click('input[value="podgate/process"]');
+  await shown.page.type(
+    '#field-command',
+    `sh -c "echo said by the pod; exec python3 -m http.server --bind 127.0.0.1 $PORT"`,
+  );
+  await shown.see('./podgate create mypod --template podgate/process -- sh -c');
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('new');
+  await shown.page.click('button[type=submit]');
 
-  await see('Running');
-  await see('said by the pod');
-  await see(`curl --cacert ${program.caPath} https://mypod.pods.localhost:${program.httpsPort}/`);
-  expect(await seriousProblems()).toEqual([]);
-  await photograph('pod');
+  await shown.see('Running');
+  await shown.see('said by the pod');
+  await shown.see(`curl --cacert ${shown.program.caPath} https://mypod.pods.localhost:${shown.program.httpsPort}/`);
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('pod');
 
-  await clickButton('Stop');
-  await see('Stopped');
+  await shown.clickButton('Stop');
+  await shown.see('Stopped');
   const { refusal } = await refusedRequest('mypod');
-  await see(refusal);
+  await shown.see(refusal);
 
-  await clickButton('Explain');
-  await see('The status of pod mypod is STOPPED.');
-  await see('Start it: podgate start mypod.');
-  expect(await page.$$eval('.waterfall li', (rows) => rows.length)).toBeGreaterThan(1);
+  await shown.clickButton('Explain');
+  await shown.see('The status of pod mypod is STOPPED.');
+  await shown.see('Start it: podgate start mypod.');
+  expect(await shown.page.$$eval('.waterfall li', (rows) => rows.length)).toBeGreaterThan(1);
   // Its refusal is among the last connections, and opens to its steps by the keyboard.
-  await page.focus('.recent summary');
-  await page.keyboard.press('Enter');
-  await page.waitForSelector('.recent details[open] .waterfall');
-  expect(await page.evaluate(`document.querySelector('.recent summary').textContent`)).toContain('route.stopped');
-  expect(await seriousProblems()).toEqual([]);
-  await photograph('explained');
+  await shown.page.focus('.recent summary');
+  await shown.page.keyboard.press('Enter');
+  await shown.page.waitForSelector('.recent details[open] .waterfall');
+  expect(await shown.page.evaluate(`document.querySelector('.recent summary').textContent`)).toContain('route.stopped');
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('explained');
 
-  await page.goto(`${origin()}/#/pods`);
-  await see('mypod');
-  await photograph('pods');
-  expect(complaints).toEqual([]);
+  await shown.page.goto(`${shown.origin}/#/pods`);
+  await shown.see('mypod');
+  await shown.photograph('pods');
+  expect(shown.complaints).toEqual([]);
 }, 180_000);
 
 test('the list follows what others do, without asking again', async () => {
-  await page.goto(`${origin()}/#/pods`);
-  await see('mypod');
+  await shown.page.goto(`${shown.origin}/#/pods`);
+  await shown.see('mypod');
   const asked: string[] = [];
-  page.on('request', (request) => asked.push(request.url()));
-  await program.api('POST', '/v3/pods/mypod/start');
-  await see('Running');
+  shown.page.on('request', (request) => asked.push(request.url()));
+  await shown.program.api('POST', '/v3/pods/mypod/start');
+  await shown.see('Running');
   expect(asked.filter((url) => !url.includes('/events'))).toEqual([]);
-  expect(complaints).toEqual([]);
+  expect(shown.complaints).toEqual([]);
 });
 
 test('the operator page and the documentation of the API', async () => {
-  await page.goto(`${origin()}/#/operator`);
-  await see('0 delayed, 0 parked.');
-  await see('Sessions of TCP and Postgres');
+  await shown.page.goto(`${shown.origin}/#/operator`);
+  await shown.see('0 delayed, 0 parked.');
+  await shown.see('Sessions of TCP and Postgres');
   // The refusal of the first test.
-  await see('route.stopped');
-  expect(await seriousProblems()).toEqual([]);
-  await photograph('operator');
-  await page.goto(`${origin()}/docs`);
-  await see('/v3/pods/{pod_id}/credentials');
-  expect(await seriousProblems()).toEqual([]);
-  await photograph('docs');
-  expect(complaints).toEqual([]);
+  await shown.see('route.stopped');
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('operator');
+  await shown.page.goto(`${shown.origin}/docs`);
+  await shown.see('/v3/pods/{pod_id}/credentials');
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('docs');
+  expect(shown.complaints).toEqual([]);
 });
 
 test('a login link works once, and a cookie alone is nothing', async () => {
-  const link = await loginLink();
+  const link = await shown.loginLink();
   const code = new URL(link).hash.slice('#login='.length);
   const logIn = (headers: Record<string, string> = {}) =>
-    fetch(`${origin()}/console/session`, {
+    fetch(`${shown.origin}/console/session`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ code }),
@@ -172,7 +106,7 @@ test('a login link works once, and a cookie alone is nothing', async () => {
   expect(setCookie).toMatch(/^podgate-console=[\w.-]+; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/);
   const cookie = setCookie.split(';')[0] ?? '';
   const { key } = ((await first.json()) as { result: { key: string } }).result;
-  const list = async (headers: Record<string, string>) => (await fetch(`${origin()}/v3/pods`, { headers })).status;
+  const list = async (headers: Record<string, string>) => (await fetch(`${shown.origin}/v3/pods`, { headers })).status;
   expect(await list({ cookie })).toBe(401);
   expect(await list({ 'x-podgate-session': key })).toBe(401);
   expect(await list({ cookie, 'x-podgate-session': `${key}x` })).toBe(401);
@@ -182,39 +116,48 @@ test('a login link works once, and a cookie alone is nothing', async () => {
   const terminal = (key: string, headers: Record<string, string>) =>
     new Promise<number>((resolve) => {
       const protocols = ['podgate.terminal.v1', `podgate.session.${key}`];
-      const socket = new WebSocket(`${origin()}/v3/pods/nopod/terminal`.replace('http', 'ws'), protocols, { headers });
+      const socket = new WebSocket(`${shown.origin}/v3/pods/nopod/terminal`.replace('http', 'ws'), protocols, {
+        headers,
+      });
       socket.on('error', () => undefined);
       socket.once('unexpected-response', (request, { statusCode = 0 }) => {
         resolve(statusCode);
         request.destroy();
       });
     });
-  expect(await terminal(key, { cookie, origin: origin() })).toBe(404);
-  expect(await terminal(`${key}x`, { cookie, origin: origin() })).toBe(401);
-  expect(await terminal(key, { origin: origin() })).toBe(401);
+  expect(await terminal(key, { cookie, origin: shown.origin })).toBe(404);
+  expect(await terminal(`${key}x`, { cookie, origin: shown.origin })).toBe(401);
+  expect(await terminal(key, { origin: shown.origin })).toBe(401);
   expect(await terminal(key, { cookie, origin: 'https://mypod.pods.localhost' })).toBe(403);
 });
 
 test('it is small, and allows no script or style but its own files', async () => {
-  const paths = ['/', ...(await pathsOf('/'))];
-  let bytes = 0;
-  for (const path of paths) {
-    const response = await fetch(`${origin()}${path}`, { headers: { 'accept-encoding': 'br' } });
+  const sizes = new Map<string, number>();
+  for (const waiting = ['/', '/docs']; waiting.length > 0;) {
+    const path = waiting.pop() ?? '';
+    if (sizes.has(path)) continue;
+    const response = await fetch(`${shown.origin}${path}`, { headers: { 'accept-encoding': 'br' } });
     expect(response.status, path).toBe(200);
     expect(response.headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self';/);
-    bytes += Number(response.headers.get('content-length'));
+    sizes.set(path, Number(response.headers.get('content-length')));
+    const named = (await response.text()).matchAll(/["'](\/console\/[\w.-]+\.(?:js|css|svg))["']/g);
+    for (const [, each = ''] of named) waiting.push(each);
   }
-  expect(bytes).toBeLessThan(150_000);
+  expect([...sizes.keys()]).toContain('/console/xterm.js');
+  const total = (paths: Iterable<string>) => [...paths].reduce((sum, path) => sum + (sizes.get(path) ?? 0), 0);
+  expect(total(sizes.keys())).toBeLessThan(150_000);
+  // The terminal, most of it, is loaded when somebody opens one.
+  expect(total(['/', ...(await pathsOf('/'))])).toBeLessThan(60_000);
 });
 
 /** The files that the page loads. */
 async function pathsOf(path: string): Promise<readonly string[]> {
   const loaded: string[] = [];
-  const fresh = await browser.newPage();
+  const fresh = await shown.browser.newPage();
   fresh.on('request', (request) => loaded.push(new URL(request.url()).pathname));
-  await fresh.goto(`${origin()}${path}`);
+  await fresh.goto(`${shown.origin}${path}`);
   // All modules have been loaded once it shows something of its own.
-  await fresh.waitForSelector('h1', { timeout: DEADLINE_MS });
+  await fresh.waitForSelector('h1');
   await fresh.close();
   return [...new Set(loaded.filter((each) => each.startsWith('/console/') && each !== '/console/session'))];
 }
@@ -224,7 +167,13 @@ async function refusedRequest(podId: string): Promise<{ refusal: string }> {
   const { request } = await import('node:https');
   const host = `${podId}.pods.localhost`;
   const status = await new Promise<number>((resolve, reject) => {
-    const options = { host: '127.0.0.1', port: program.httpsPort, servername: host, ca: program.ca, headers: { host } };
+    const options = {
+      host: '127.0.0.1',
+      port: shown.program.httpsPort,
+      servername: host,
+      ca: shown.program.ca,
+      headers: { host },
+    };
     request(options, (response) => {
       response.resume();
       resolve(response.statusCode ?? 0);

@@ -15,14 +15,30 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 /** Pages with a path of their own; other files are below /console/. */
 const ROOT_PATHS: Readonly<Record<string, string>> = { 'index.html': '/', 'docs.html': '/docs' };
-/** Libraries as their packages ship them, by the name under which modules of the console import them. */
-const LIBRARIES: Readonly<Record<string, string>> = {
-  'preact.js': 'preact',
-  'preact-hooks.js': 'preact/hooks',
-  'htm.js': 'htm',
+/** A library as its package ships it, but for `changes`: a pattern that must be found, and what stands in its place. */
+interface Library {
+  readonly specifier: string;
+  readonly changes?: readonly (readonly [pattern: RegExp, replacement: string])[];
+}
+/**
+ * By the names under which modules of the console import them. The Content-Security-Policy has no room for an inline import
+ * map, which the bare import of preact would need, nor for inline styles, which xterm.js makes: its rules become sheets
+ * made by a script (console/rule-sheet.js), and its attributes properties.
+ */
+const LIBRARIES: Readonly<Record<string, Library>> = {
+  'preact.js': { specifier: 'preact' },
+  'preact-hooks.js': { specifier: 'preact/hooks', changes: [[/from"preact"/g, 'from"/console/preact.js"']] },
+  'htm.js': { specifier: 'htm' },
+  'xterm.js': {
+    specifier: '@xterm/xterm/lib/xterm.mjs',
+    changes: [
+      [/\.createElement\("style"\)/g, '.createElement("podgate-rules")'],
+      [/(\w+)\.setAttribute\("style",(`[^`]*`)\)/g, '$1.style.cssText=$2'],
+    ],
+  },
+  'xterm.css': { specifier: '@xterm/xterm/css/xterm.css' },
+  'xterm-fit.js': { specifier: '@xterm/addon-fit/lib/addon-fit.mjs' },
 };
-/** preact/hooks imports preact by its bare name, for which browsers would need an inline import map. */
-const BARE_IMPORT = /from"preact"/g;
 
 /**
  * The files of console/, and the libraries that they import, from their packages. Each is compressed when it is first asked
@@ -34,12 +50,8 @@ export async function openConsolePages(directory: string): Promise<Pages> {
     if (TYPES[extname(name)] === undefined) continue;
     files.set(ROOT_PATHS[name] ?? `/console/${name}`, () => readFile(join(directory, name)));
   }
-  for (const [name, specifier] of Object.entries(LIBRARIES)) {
-    files.set(`/console/${name}`, async () => {
-      const text = await readFile(fileURLToPath(import.meta.resolve(specifier)), 'utf8');
-      const withPaths = text.replaceAll(BARE_IMPORT, 'from"/console/preact.js"');
-      return Buffer.from(withPaths.replace(/\n\/\/# sourceMappingURL=\S+\s*$/, '\n'));
-    });
+  for (const [name, library] of Object.entries(LIBRARIES)) {
+    files.set(`/console/${name}`, async () => Buffer.from(await textOf(library)));
   }
   const pages = new Map<string, Promise<Page>>();
   return {
@@ -56,6 +68,16 @@ export async function openConsolePages(directory: string): Promise<Pages> {
       return await page;
     },
   };
+}
+
+async function textOf({ specifier, changes = [] }: Library): Promise<string> {
+  let text = await readFile(fileURLToPath(import.meta.resolve(specifier)), 'utf8');
+  for (const [pattern, replacement] of changes) {
+    const changed = text.replaceAll(pattern, replacement);
+    if (changed === text) throw new Error(`${specifier} does not contain ${pattern.source}: it is another version`);
+    text = changed;
+  }
+  return text.replace(/\n\/\/# sourceMappingURL=\S+\s*$/, '\n');
 }
 
 async function pageOf(identity: Buffer, type: string): Promise<Page> {

@@ -104,6 +104,18 @@ test('a terminal runs a command in the pod, of the size that is asked for, and e
   expect(client.texts).toEqual(['{"type":"exit","code":3}']);
 });
 
+test('output waits while a client asks for it', async () => {
+  const client = await open('alice');
+  client.send({ type: 'start', command: ['sh', '-c', 'read go; echo "$go-shown"; sleep 60'] });
+  client.send({ type: 'pause' });
+  client.socket.send(Buffer.from('first\r'));
+  const pausedMs = performance.now();
+  await shows(client, 'first-shown');
+  expect(performance.now() - pausedMs).toBeGreaterThan(800);
+  client.send({ type: 'resume' });
+  client.socket.terminate();
+});
+
 test('it is a shell unless something else is asked for, and what runs ends with the connection', async () => {
   const client = await open('alice');
   client.send({ type: 'start' });

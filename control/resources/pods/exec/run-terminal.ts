@@ -6,6 +6,7 @@ import type { Places } from '../../../http/limits/places.ts';
 import type { Closing, Message, MessageSocket } from '../../../http/operation.ts';
 import { readPod } from '../pod-objects.ts';
 import { noteAction, type PodParts } from '../pod-parts.ts';
+import { OutputPause } from './output-pause.ts';
 import { programsOf } from './run-commands.ts';
 import { closingOf, endOf, parseInput, parseStart, type TerminalStart } from './terminal-protocol.ts';
 
@@ -63,14 +64,18 @@ async function runTerminal(
   await noteAction(parts, record, `'${caller.username}' opened a terminal with ${programsOf([start.command])}`);
   const beganMs = clock.monotonicMs();
   const signal = AbortSignal.any([socket.signal, standing]);
+  const pause = new OutputPause();
   let outcome = 'ended by its client';
   try {
     const result = await orchestrator.shell.terminal(
       record,
       {
         ...start,
-        input: inputOf(messages),
-        output: (bytes) => socket.send(bytes),
+        input: inputOf(messages, pause),
+        output: async (bytes) => {
+          await pause.over();
+          await socket.send(bytes);
+        },
         deadlineMs: TERMINAL_DEADLINE_MAX_MS,
       },
       signal,
@@ -83,6 +88,7 @@ async function runTerminal(
     if (!socket.signal.aborted) outcome = errorText(error);
     throw error;
   } finally {
+    pause.resume();
     const { tenant, podId } = record;
     const durationMs = Math.round(clock.monotonicMs() - beganMs);
     log.info({ tenant, podId, username: caller.username, durationMs, outcome }, 'a terminal was closed');
@@ -103,11 +109,14 @@ async function firstMessage(messages: AsyncIterator<Message>): Promise<TerminalS
   }
 }
 
-async function* inputOf(messages: AsyncIterator<Message>): AsyncGenerator<TerminalInput> {
+async function* inputOf(messages: AsyncIterator<Message>, pause: OutputPause): AsyncGenerator<TerminalInput> {
   for (;;) {
     const next = await messages.next();
     if (next.done === true) return;
-    yield parseInput(next.value);
+    const input = parseInput(next.value);
+    if (input.kind === 'pause') pause.begin();
+    else if (input.kind === 'resume') pause.resume();
+    else yield input;
   }
 }
 

@@ -13,8 +13,8 @@ import type { Closing, Message } from '../../../http/operation.ts';
 import { shellCodeOf } from './run-commands.ts';
 
 /**
- * Binary messages are what is typed and what appears. Text messages are JSON: `start` first, then `resize`; at the end the
- * server sends `exit`, and closes with the reason in words (docs/commands-and-files.md).
+ * Binary messages are what is typed and what appears. Text messages are JSON: `start` first, then `resize`, `pause` and
+ * `resume`; at the end the server sends `exit`, and closes with the reason in words (docs/commands-and-files.md).
  */
 export const TERMINAL_PROTOCOL = 'podgate.terminal.v1';
 
@@ -50,6 +50,10 @@ const Start = z.strictObject({
     .optional(),
 });
 const Resize = z.strictObject({ type: z.literal('resize'), columns: columnsOrRows, rows: columnsOrRows });
+const Flow = z.strictObject({ type: z.enum(['pause', 'resume']) });
+
+/** What a client asks for of the output. */
+export type FlowRequest = { readonly kind: 'pause' } | { readonly kind: 'resume' };
 
 export interface TerminalStart {
   readonly command: readonly string[];
@@ -68,9 +72,12 @@ export function parseStart(message: Message): TerminalStart {
 }
 
 /** Throws 'api.invalid'. */
-export function parseInput(message: Message): TerminalInput {
+export function parseInput(message: Message): TerminalInput | FlowRequest {
   if (message.kind === 'binary') return message.bytes.length === 0 ? NOTHING : { kind: 'bytes', bytes: message.bytes };
-  const { values, problems } = checkFields(Resize, parsed(message.text));
+  const body = parsed(message.text);
+  const flow = Flow.safeParse(body);
+  if (flow.success) return { kind: flow.data.type };
+  const { values, problems } = checkFields(Resize, body);
   const { columns, rows } = values;
   if (problems.length > 0 || columns === undefined || rows === undefined) throw invalid(problems);
   return { kind: 'size', columns, rows };

@@ -1,0 +1,111 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, launch, type Page } from 'puppeteer-core';
+import { expect } from 'vitest';
+import { podgateCommand } from './podgate-command.ts';
+import { Program } from './program.ts';
+import { until } from './until.ts';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const WIDTHS = [390, 820, 1280] as const;
+const DEADLINE_MS = 30_000;
+
+/** The console of a program of its own, in Chromium. */
+export class ConsolePage {
+  readonly program: Program;
+  readonly browser: Browser;
+  readonly page: Page;
+  /** What the browser complained about: errors and warnings in its log, CSP violations and failed requests among them. */
+  readonly complaints: string[] = [];
+  readonly directory: string;
+  /** Kept where PODGATE_TEST_ARTIFACTS names a folder. */
+  readonly #screenshots: string;
+
+  private constructor(program: Program, browser: Browser, page: Page, directory: string) {
+    this.program = program;
+    this.browser = browser;
+    this.page = page;
+    this.directory = directory;
+    this.#screenshots = process.env['PODGATE_TEST_ARTIFACTS'] ?? join(directory, 'screenshots');
+    mkdirSync(this.#screenshots, { recursive: true });
+    page.setDefaultTimeout(DEADLINE_MS);
+    page.on('pageerror', (error) => this.complaints.push(String(error)));
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warn') this.complaints.push(message.text());
+    });
+  }
+
+  static async start(): Promise<ConsolePage> {
+    const directory = mkdtempSync(join(tmpdir(), 'podgate-console-'));
+    const program = await Program.start({ workers: 1 });
+    const browser = await launch({
+      executablePath: '/usr/bin/chromium',
+      args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${directory}/profile`],
+    });
+    return new ConsolePage(program, browser, await browser.newPage(), directory);
+  }
+
+  async dispose(): Promise<void> {
+    await this.browser.close();
+    await this.program.dispose();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  get origin(): string {
+    return `http://127.0.0.1:${this.program.controlPort}`;
+  }
+
+  async loginLink(): Promise<string> {
+    const { stdout } = await podgateCommand(this.program, ['console']);
+    return stdout.trim();
+  }
+
+  /** As another user than the administrator of the login link, in place of whoever is logged in. */
+  async logIn(user: string): Promise<void> {
+    const { stdout } = await podgateCommand(this.program, ['token', '--user', user]);
+    await this.clickButton('Log out');
+    await this.page.waitForSelector('#token');
+    await this.page.type('#token', stdout.trim());
+    await this.clickButton('Log in');
+    await this.see('Log out');
+  }
+
+  /** The program is compiled without the types of a page. */
+  async text(): Promise<string> {
+    return String(await this.page.evaluate('document.body.innerText'));
+  }
+
+  see(text: string): Promise<string> {
+    return until(`the page shows ${text}`, async () => ((await this.text()).includes(text) ? text : null), {
+      timeoutMs: DEADLINE_MS,
+    }).catch(async (error: unknown) => {
+      throw new Error(`${String(error)}: ${await this.text()}; ${this.complaints.join('\n')}`);
+    });
+  }
+
+  async clickButton(label: string): Promise<void> {
+    await this.page.evaluate(
+      `[...document.querySelectorAll('button')].find((button) => button.textContent.trim() === '${label}').click()`,
+    );
+  }
+
+  /** What axe-core finds that keeps people out. */
+  async seriousProblems(): Promise<readonly unknown[]> {
+    await this.page.evaluate(AXE);
+    return (await this.page.evaluate(`axe.run().then(({ violations }) => violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => ({ id, nodes: nodes.map(({ html }) => html.slice(0, 200)) })))`)) as readonly unknown[];
+  }
+
+  /** At the widths of a phone, a tablet and a desktop, on none of which the page may scroll sideways. */
+  async photograph(name: string): Promise<void> {
+    for (const width of WIDTHS) {
+      await this.page.setViewport({ width, height: 800 });
+      const fits = await this.page.evaluate('document.documentElement.scrollWidth <= innerWidth');
+      expect(fits, `${name} at ${width}`).toBe(true);
+      await this.page.screenshot({ path: join(this.#screenshots, `${name}-${width}.png`) });
+    }
+  }
+}
