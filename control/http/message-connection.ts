@@ -1,5 +1,6 @@
 import type { WebSocket } from 'ws';
 
+import { durationText } from '../../core/duration-text.ts';
 import type { Closing, Message, MessageSocket, OperationLimits } from './operation.ts';
 
 /** RFC 6455 7.4.1. */
@@ -146,9 +147,4 @@ function reasonOf(text: string): Buffer {
   let end = text.length;
   while (Buffer.byteLength(text.slice(0, end)) > REASON_MAX_BYTES) end -= 1;
   return Buffer.from(text.slice(0, end).toWellFormed());
-}
-
-function durationText(ms: number): string {
-  if (ms < 60_000) return `${Math.round(ms / 1_000)} s`;
-  return ms < 3_600_000 ? `${Math.round(ms / 60_000)} min` : `${Math.round(ms / 3_600_000)} h`;
 }

@@ -109,6 +109,15 @@ export class ControlRouteFeed implements RouteFeed {
     return { host, tenant, user: entry.record.createdBy, isEndedHere: route.tls !== 'passthrough' };
   }
 
+  /** As of the last change that has arrived here. */
+  recordOf(key: string): PodRecord | null {
+    return this.#pods.get(key)?.record ?? null;
+  }
+
+  *records(): IterableIterator<PodRecord> {
+    for (const { record } of this.#pods.values()) yield record;
+  }
+
   *routes(): IterableIterator<Route> {
     for (const entry of this.#pods.values()) yield* entry.routes;
   }

@@ -6,7 +6,7 @@ import type {
   PodConnectionsReport,
 } from '../../core/pod-connections-reader.ts';
 import { forBus, mergePodConnections, parsePodConnections } from '../../core/pod-connections.ts';
-import { mergePodUse } from '../../core/pod-use.ts';
+import { mergePodUse, type PodUse } from '../../core/pod-use.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { parseWorkerName, workerText } from '../../core/worker-name.ts';
 import { fieldOf, ReplicaQuestions } from './ask-replicas.ts';
@@ -29,10 +29,13 @@ export function createPodConnectionsReader({
   questions,
   replicas,
   clock,
+  ownUse = () => ({ lastUsedMs: null, because: {}, isHeld: true }),
 }: {
   readonly questions: Pick<WorkerQuestions, 'ask'>;
   readonly replicas: Replicas;
   readonly clock: Clock;
+  /** What this replica itself does in a pod. Default: nothing. */
+  readonly ownUse?: (uid: string) => PodUse;
 }): PodConnectionsReader & { run(signal: AbortSignal): Promise<void> } {
   const others = new ReplicaQuestions<string, HeardAnswer>({
     replicas,
@@ -50,7 +53,7 @@ export function createPodConnectionsReader({
       const sum = (key: 'sessionsNow' | 'requestsNow') => stanzas.reduce((sofar, counts) => sofar + counts[key], 0);
       return { ...worker, sessionsNow: sum('sessionsNow'), requestsNow: sum('requestsNow') };
     });
-    const use = mergePodUse(answers.map(({ connections }) => connections?.use));
+    const use = mergePodUse([ownUse(uid), ...answers.map(({ connections }) => connections?.use)]);
     return {
       seen: {
         replica: replicas.id,

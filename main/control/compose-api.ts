@@ -36,7 +36,7 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
   return createApi({
     store: database.store,
     logs: database.logs,
-    orchestrator: opened.orchestrator,
+    orchestrator: { ...opened.orchestrator, shell: workers.shellUse.counted(opened.orchestrator.shell) },
     vault: keys.vault,
     templates: opened.templates,
     feed: workers.routable,

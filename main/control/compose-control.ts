@@ -29,7 +29,7 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const certificates = await composeCertificates(base);
   const workers = composeWorkerChannel(base, certificates);
   const quotas = composeQuotas(base);
-  const pods = composePods(base, quotas);
+  const pods = composePods(base, { quotas, workers });
   const readiness = composeReadiness(base, { certificates, pods });
   const metrics = (): Promise<string> => collectMetrics(sources, log);
   const console = await composeConsole(base, metrics);

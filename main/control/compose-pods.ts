@@ -2,13 +2,16 @@ import { type FilesWork, leadFiles } from '../../control/objects/files/lead-file
 import { createLeadership } from '../../control/leadership/leadership.ts';
 import { createUsageAudit } from '../../control/objects/quota/usage-audit.ts';
 import { createHealthLoop, type HealthLoop } from '../../control/resources/pods/reconcile/health-loop.ts';
+import { watchSleepers } from '../../control/resources/pods/sleep/sleep-watch.ts';
 import { turnSchedules } from '../../control/resources/snapshots/schedule.ts';
 import { resealPods } from '../../control/vault/reseal-pods.ts';
 import { podHost } from '../../core/ids.ts';
-import type { Leadership } from '../../core/leadership.ts';
+import type { Leadership, Term } from '../../core/leadership.ts';
 import type { PodRecord } from '../../core/pod.ts';
+import type { Store } from '../../core/store.ts';
 import { createSpawner } from '../../spawner/spawner.ts';
 import type { ComposedQuotas } from './compose-quotas.ts';
+import type { WorkerChannel } from './compose-worker-channel.ts';
 import type { ControlBase } from './control-base.ts';
 
 const SPAWN_CONCURRENCY = 8;
@@ -21,7 +24,10 @@ export interface ComposedPods {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export function composePods(base: ControlBase, { usageOf, admission }: ComposedQuotas): ComposedPods {
+export function composePods(
+  base: ControlBase,
+  { quotas: { usageOf, admission }, workers }: { readonly quotas: ComposedQuotas; readonly workers: WorkerChannel },
+): ComposedPods {
   const { config, database, keys, opened, copies, judge, feed, baseHostOf, clock, log } = base;
   const { store, queue, logs } = database;
   const { orchestrator, templates, files } = opened;
@@ -42,16 +48,18 @@ export function composePods(base: ControlBase, { usageOf, admission }: ComposedQ
     passed: () => feed.observationsComplete(),
     usageAudit: createUsageAudit(usageOf),
     reseal: (ofTerm, term) => resealPods({ store: ofTerm, vault, log }, term),
-    ...(files === null || copies === null
-      ? {}
-      : {
-          alsoLead: (ofTerm, term) => {
-            const schedules = { files, copies, admission, clock, log };
-            const turn: FilesWork['turn'] = (inTerm) => turnSchedules({ ...schedules, store: inTerm }, term);
-            return leadFiles({ files, log, turn }, ofTerm, term);
-          },
-        }),
+    alsoLead: async (ofTerm, term) => {
+      const { connections, sleepMetrics } = workers;
+      const sleepers = { connections, feed, logs, clock, log, metrics: sleepMetrics };
+      await Promise.all([watchSleepers(sleepers, ofTerm, term), leadOwnFiles(ofTerm, term)]);
+    },
   });
+  async function leadOwnFiles(ofTerm: Store, term: Term): Promise<void> {
+    if (files === null || copies === null) return;
+    const schedules = { files, copies, admission, clock, log };
+    const turn: FilesWork['turn'] = (inTerm) => turnSchedules({ ...schedules, store: inTerm }, term);
+    await leadFiles({ files, log, turn }, ofTerm, term);
+  }
   const spawner = createSpawner({
     store,
     queue,

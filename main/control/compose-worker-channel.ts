@@ -3,10 +3,14 @@ import { join } from 'node:path';
 import { createWorkerMetrics, type WorkerMetrics } from '../../control/metrics/worker-metrics.ts';
 import { createCancelRelay } from '../../control/workers/cancel-relay.ts';
 import { serveFeed } from '../../control/workers/feed-server.ts';
+import { PodWakes } from '../../control/resources/pods/sleep/pod-wakes.ts';
+import { ShellUse } from '../../control/resources/pods/sleep/shell-use.ts';
+import { SleepMetrics } from '../../control/resources/pods/sleep/sleep-metrics.ts';
 import { createPodConnectionsReader } from '../../control/workers/pod-connections-reader.ts';
 import { createRoutableEverywhere, type RoutableEverywhere } from '../../control/workers/routable-everywhere.ts';
 import { createWorkerQuestions } from '../../control/workers/worker-questions.ts';
 import type { PodConnectionsReader } from '../../core/pod-connections-reader.ts';
+import type { WakeMessage } from '../../core/feed-protocol.ts';
 import type { WorkloadRef } from '../../core/workload-ref.ts';
 import type { Certificates } from './compose-certificates.ts';
 import type { ControlBase } from './control-base.ts';
@@ -19,17 +23,24 @@ export interface WorkerChannel {
   readonly routable: RoutableEverywhere;
   readonly connections: PodConnectionsReader;
   readonly counts: WorkerMetrics;
+  /** What the API does in pods. */
+  readonly shellUse: ShellUse;
+  readonly sleepMetrics: SleepMetrics;
   run(signal: AbortSignal): Promise<void>;
 }
 
 export function composeWorkerChannel(base: ControlBase, certificates: Certificates): WorkerChannel {
-  const { link, config, database, keys, opened, feed, clock, log } = base;
-  const { replicas } = database;
+  const { link, config, database, keys, opened, judge, feed, clock, log } = base;
+  const { replicas, store, logs } = database;
   const { orchestrator, podNetworks } = opened;
   const routable = createRoutableEverywhere({ feed, replicas });
   const questions = createWorkerQuestions();
-  const connections = createPodConnectionsReader({ questions, replicas, clock });
+  const shellUse = new ShellUse(clock);
+  const connections = createPodConnectionsReader({ questions, replicas, clock, ownUse: (uid) => shellUse.of(uid) });
   const counts = createWorkerMetrics();
+  const sleepMetrics = new SleepMetrics();
+  const mayWork = (): boolean => judge.trust()?.kind === 'healthy';
+  const wakes = new PodWakes({ store, logs, feed, mayWork, clock, log, metrics: sleepMetrics });
   const server = {
     feed,
     path: join(link.start.settings.runDir, 'feed.sock'),
@@ -39,6 +50,7 @@ export function composeWorkerChannel(base: ControlBase, certificates: Certificat
     certificates: certificates.served,
     tickets: keys.tickets,
     certificateWanted: (host: string) => certificates.manager.wanted(host),
+    wakeWanted: (message: WakeMessage) => wakes.wanted(message),
     counts,
     questions,
     ...(podNetworks === null ? {} : { podNetworks }),
@@ -50,6 +62,8 @@ export function composeWorkerChannel(base: ControlBase, certificates: Certificat
     routable,
     connections,
     counts,
+    shellUse,
+    sleepMetrics,
     async run(signal) {
       await Promise.all([
         feed.run(signal),
@@ -58,6 +72,7 @@ export function composeWorkerChannel(base: ControlBase, certificates: Certificat
         keys.tickets.run(signal),
         serveFeed(server, signal),
       ]);
+      await wakes.close();
     },
   };
 }

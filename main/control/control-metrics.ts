@@ -41,6 +41,7 @@ export function metricSources(
     () => processMetrics('control', numbers()),
     () => apiMetrics(api.numbers()),
     () => workers.counts.metrics(),
+    () => workers.sleepMetrics.families(),
     () => certificateMetrics({ certificates: certificates.manager, clock }),
     quotaMetrics({
       store,

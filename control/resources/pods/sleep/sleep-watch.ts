@@ -1,0 +1,189 @@
+import { pause } from '../../../../core/abort.ts';
+import type { Clock } from '../../../../core/clock.ts';
+import { compareAndSet } from '../../../../core/compare-and-set.ts';
+import { durationText } from '../../../../core/duration-text.ts';
+import { podKey } from '../../../../core/ids.ts';
+import type { Term } from '../../../../core/leadership.ts';
+import { wakeChange } from '../../../../core/lifecycle/plan.ts';
+import type { LogStore } from '../../../../core/log-store.ts';
+import type { Logger } from '../../../../core/logger.ts';
+import type { PodConnectionsReader } from '../../../../core/pod-connections-reader.ts';
+import type { PodRecord, Sleep } from '../../../../core/pod.ts';
+import { podPut } from '../../../../core/pod-put.ts';
+import type { Store } from '../../../../core/store.ts';
+import { ATTEMPTS_MAX } from '../../../objects/change.ts';
+import { KeyedWork } from '../../../objects/keyed-work.ts';
+import { noteAction } from '../pod-parts.ts';
+import { IdleTime } from './idle-time.ts';
+import { judgeUse, workersOf } from './judge-use.ts';
+import type { SleepMetrics } from './sleep-metrics.ts';
+
+/** How soon a pod that may sleep is noticed. */
+const LIST_EVERY_MS = 5_000;
+const CONCURRENCY = 16;
+const RETRY_MS = 5_000;
+/** While a pod is kept from its clients: how long all workers are given to hold back, and how often they are asked. */
+const HOLD_BACK_MS = 10_000;
+const ASK_AGAIN_MS = 250;
+
+export interface SleepWatchOptions {
+  readonly connections: PodConnectionsReader;
+  /** The records that this replica knows. */
+  readonly feed: { readonly isReady: boolean; records(): Iterable<PodRecord> };
+  readonly logs: LogStore;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: SleepMetrics;
+}
+
+/** What a watch of one term works with. */
+interface Watching extends SleepWatchOptions {
+  readonly store: Pick<Store, 'get' | 'commit'>;
+  readonly term: Term;
+  readonly idle: Map<string, IdleTime>;
+}
+
+/**
+ * Puts pods to sleep that nobody uses, while this replica leads. Every decision is a compare-and-set with the fence of the
+ * term, and what is not known counts as use. A pod goes `holding` first: then no connection can begin, and the answers of
+ * all workers that they hold back and see no use are together the proof that nobody is cut off.
+ */
+export async function watchSleepers(options: SleepWatchOptions, store: Store, term: Term): Promise<void> {
+  const watching: Watching = { ...options, store, term, idle: new Map() };
+  const work = new KeyedWork({
+    work: async (key) => {
+      if (term.isOver()) return;
+      const lookAgainMs = await look(watching, key).catch((error: unknown) => {
+        if (term.isOver()) return null;
+        throw error;
+      });
+      if (lookAgainMs !== null) work.addLater(key, lookAgainMs);
+    },
+    concurrency: CONCURRENCY,
+    retryMs: RETRY_MS,
+    log: options.log,
+  });
+  while (!term.isOver()) {
+    const keys = new Set<string>();
+    for (const record of options.feed.isReady ? options.feed.records() : []) {
+      if (!mayGoToSleep(record)) continue;
+      const key = podKey(record.tenant, record.podId);
+      keys.add(key);
+      if (!watching.idle.has(key)) work.addLater(key, 0);
+    }
+    for (const key of watching.idle.keys()) if (!keys.has(key)) watching.idle.delete(key);
+    await pause(LIST_EVERY_MS, term.signal);
+  }
+  await work.close();
+}
+
+function mayGoToSleep({ spec, wish, status, deleting, sleep }: PodRecord): boolean {
+  const isHolding = sleep?.stage === 'holding';
+  const isAwake = sleep === undefined || sleep === null;
+  return (
+    spec.sleep !== undefined && wish === 'ON' && deleting === null && status === 'RUNNING' && (isAwake || isHolding)
+  );
+}
+
+/** One look at one pod. Returns when to look again, or null: it is of no interest any more. */
+async function look(watching: Watching, key: string): Promise<number | null> {
+  const { store, clock, connections, idle } = watching;
+  const record = (await store.get('pod', key))?.value;
+  if (record?.spec.sleep === undefined || !mayGoToSleep(record)) {
+    idle.delete(key);
+    return null;
+  }
+  // Of a leader before this one, which has not come to a decision.
+  if (record.sleep?.stage === 'holding') await endHolding(watching, key, record.sleep);
+  let time = idle.get(key);
+  if (time?.run !== record.run) idle.set(key, (time = new IdleTime(record.run, clock.monotonicMs())));
+  const report = await connections.read(record.uid);
+  const use = judgeUse(report);
+  const afterMs = record.spec.sleep.afterSeconds * 1000;
+  const { isDue, lookAgainMs } = time.look(record, afterMs, { use, workers: workersOf(report) }, clock.monotonicMs());
+  if (!isDue || use.kind !== 'idle') return lookAgainMs;
+  if (await goToSleep(watching, key, record, use.lastUsedMs)) return null;
+  // It was in use after all: its idle time begins anew.
+  idle.set(key, new IdleTime(record.run, clock.monotonicMs()));
+  return lookAgainMs;
+}
+
+async function goToSleep(
+  watching: Watching,
+  key: string,
+  { uid, run, spec }: PodRecord,
+  lastUsedMs: number | null,
+): Promise<boolean> {
+  const { clock, metrics } = watching;
+  const holding: Sleep = { stage: 'holding', sinceMs: clock.now() };
+  const held = await change(watching, key, (record) =>
+    record.uid === uid && record.run === run && mayGoToSleep(record) && record.sleep?.stage !== 'holding'
+      ? holding
+      : null,
+  );
+  if (held === null) return false;
+  let isDecided = false;
+  try {
+    if (await isIdleAndHeld(watching, uid, lastUsedMs)) {
+      const decided: Sleep = { stage: 'decided', sinceMs: clock.now() };
+      isDecided = (await change(watching, key, (record) => (isSame(record, uid, holding) ? decided : null))) !== null;
+    }
+  } finally {
+    if (!isDecided) {
+      metrics.keptAwake();
+      await endHolding(watching, key, holding);
+    }
+  }
+  if (!isDecided) return false;
+  metrics.slept();
+  const after = durationText((spec.sleep?.afterSeconds ?? 0) * 1000);
+  await noteAction(watching, held, `went to sleep after ${after} without use`);
+  return true;
+}
+
+/** Do all workers hold back, and has nobody used the pod since? */
+async function isIdleAndHeld(
+  { connections, term, clock }: Watching,
+  uid: string,
+  lastUsedMs: number | null,
+): Promise<boolean> {
+  const untilMs = clock.monotonicMs() + HOLD_BACK_MS;
+  while (!term.isOver() && clock.monotonicMs() < untilMs) {
+    const use = judgeUse(await connections.read(uid));
+    if (use.kind !== 'idle' || use.lastUsedMs !== lastUsedMs) return false;
+    if (use.isHeld) return true;
+    await pause(ASK_AGAIN_MS, term.signal);
+  }
+  return false;
+}
+
+function isSame({ uid, sleep }: PodRecord, ofUid: string, { stage, sinceMs }: Sleep): boolean {
+  return uid === ofUid && sleep?.stage === stage && sleep.sinceMs === sinceMs;
+}
+
+async function endHolding(watching: Watching, key: string, holding: Sleep): Promise<void> {
+  await change(watching, key, (record) =>
+    isSame(record, record.uid, holding) && wakeChange(record) !== null ? 'awake' : null,
+  );
+}
+
+/** Null: there was nothing to change, or it has not come through. */
+async function change(
+  { store, clock }: Watching,
+  key: string,
+  decide: (record: PodRecord) => Sleep | 'awake' | null,
+): Promise<PodRecord | null> {
+  const changed = await compareAndSet(async (): Promise<PodRecord | 'no' | null> => {
+    const stored = await store.get('pod', key);
+    const sleep = stored === null ? null : decide(stored.value);
+    if (stored === null || sleep === null) return 'no';
+    const next: PodRecord = {
+      ...stored.value,
+      sleep: sleep === 'awake' ? null : sleep,
+      updatedAtMs: clock.now(),
+    };
+    const { kind } = await store.commit({ puts: [podPut(next, stored.revision)] });
+    return kind === 'committed' ? next : null;
+  }, ATTEMPTS_MAX);
+  return changed === 'no' ? null : changed;
+}

@@ -1,0 +1,202 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { PodWakes } from '../../../control/resources/pods/sleep/pod-wakes.ts';
+import { SleepMetrics } from '../../../control/resources/pods/sleep/sleep-metrics.ts';
+import { watchSleepers } from '../../../control/resources/pods/sleep/sleep-watch.ts';
+import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
+import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
+import { podKey } from '../../../core/ids.ts';
+import { parsePodUse, type PodUse } from '../../../core/pod-use.ts';
+import type { PodConnectionsReport } from '../../../core/pod-connections-reader.ts';
+import type { PodRecord } from '../../../core/pod.ts';
+import { podPut } from '../../../core/pod-put.ts';
+import type { Store } from '../../../core/store.ts';
+import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
+import { silentLog } from '../../support/silent-log.ts';
+import { until } from '../../support/until.ts';
+
+const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
+const KEY = podKey('default', 'mypod');
+const WAKE = { kind: 'wake', tenant: 'default', podId: 'mypod', uid: 'uid-1', host: 'mypod.pods.localhost' } as const;
+/** Short, to be over soon: the API takes no less than a minute. */
+const spec = podSpec({ sleep: { afterSeconds: 0.3, holdSeconds: 60, probePaths: [] } });
+
+let database: SqliteDatabase;
+let feed: ControlRouteFeed;
+let stop: AbortController;
+let metrics: SleepMetrics;
+const running: Promise<unknown>[] = [];
+
+beforeEach(async () => {
+  database = openSqliteDatabase({ path: ':memory:', clock, log: silentLog });
+  feed = new ControlRouteFeed({ store: database.store, log: silentLog, baseHostOf: () => 'localhost' });
+  stop = new AbortController();
+  metrics = new SleepMetrics();
+  running.push(feed.run(stop.signal));
+  feed.observationsComplete();
+});
+
+afterEach(async () => {
+  stop.abort();
+  await Promise.all(running.splice(0));
+  database.close();
+});
+
+async function put(record: PodRecord): Promise<void> {
+  const stored = await database.store.get('pod', KEY);
+  const result = await database.store.commit({ puts: [podPut(record, stored?.revision ?? 'absent')] });
+  expect(result.kind).toBe('committed');
+  await until('the feed knows the record', () => feed.recordOf(KEY)?.updatedAtMs === record.updatedAtMs);
+}
+
+async function present(): Promise<PodRecord> {
+  const stored = await database.store.get('pod', KEY);
+  if (stored === null) throw new Error('the pod has a record');
+  return stored.value;
+}
+
+/** What all workers report, with the pod as their table has it. */
+function report(use: Partial<PodUse> | null, missing: readonly string[] = []): PodConnectionsReport {
+  const [route] = feed.routes();
+  const complete = { lastUsedMs: null, because: {}, isHeld: route?.backend === null, ...use };
+  const seen = {
+    sinceMs: 0,
+    stanzas: {},
+    refusals: [],
+    recent: [],
+    workers: [{ worker: 1, sessionsNow: 0, requestsNow: 0 }],
+  };
+  return { replicas: [{ ...seen, replica: 'a', ...(use !== null && { use: complete }) }], missing };
+}
+
+/** The decisions of a leader whose workers report that. */
+function watch(read: () => PodConnectionsReport | Promise<PodConnectionsReport>, store: Store = database.store): void {
+  const term = {
+    fence: { lease: 'health', number: 1 },
+    signal: stop.signal,
+    isOver: () => stop.signal.aborted,
+    end: () => undefined,
+  };
+  const connections = { read: async () => read() };
+  const { logs } = database;
+  running.push(watchSleepers({ connections, feed, logs, clock, log: silentLog, metrics }, store, term));
+}
+
+const awake = (): PodRecord => podRecord({ spec, updatedAtMs: Date.now() });
+
+test('a pod that nobody uses is kept from new connections first, and goes to sleep once all workers hold back', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  const stages: unknown[] = [];
+  watch(async () => {
+    const { sleep } = await present();
+    stages.push(sleep?.stage ?? 'awake');
+    return report({});
+  });
+  await until('it is decided', async () => (await present()).sleep?.stage === 'decided');
+  expect(stages.at(-1), 'the last answer came while it was held').toBe('holding');
+  expect(await present()).toMatchObject({ wish: 'ON', status: 'RUNNING' });
+  const actions = await until('the action is logged', async () => {
+    const lines = await database.logs.actions('uid-1');
+    return lines.length > 0 ? lines : undefined;
+  });
+  expect(actions.join()).toContain('went to sleep after 0 s without use');
+});
+
+test('what is in use, or not known of every worker, stays awake', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  const reports = [
+    () => report({ because: { transactions: 1 } }),
+    () => report({}, ['worker 2 of replica a']),
+    // A worker of an earlier release, or one that does not know the pod yet.
+    () => report(null),
+    // Used between two looks.
+    () => report({ lastUsedMs: Date.now() }),
+    () => ({ replicas: [], missing: [] }),
+  ];
+  let looks = 0;
+  watch(() => (reports[looks++ % reports.length] ?? (() => report(null)))());
+  await until('each was looked at twice', () => looks >= 2 * reports.length);
+  expect((await present()).sleep ?? null).toBeNull();
+});
+
+test('used while it was held: it stays awake, and its clients get their backend back', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  let isHeldSeen = false;
+  watch(() => {
+    const [route] = feed.routes();
+    if (route?.backend !== null) return report(isHeldSeen ? { because: { requests: 1 } } : {});
+    isHeldSeen = true;
+    return report({ because: { waiting: 1 } });
+  });
+  await until('it was held', () => isHeldSeen);
+  await until('it is awake again', async () => ((await present()).sleep ?? null) === null);
+  await until('the backend is back', () => [...feed.routes()][0]?.backend !== null);
+  expect(metrics.families().find(({ name }) => name === 'podgate_pods_kept_awake_total')?.samples[0]?.value).toBe(1);
+});
+
+test('workers that do not hold back in time keep the pod awake', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  const stages: string[] = [];
+  watch(async () => {
+    stages.push((await present()).sleep?.stage ?? 'awake');
+    return report({ isHeld: false });
+  });
+  await until('it was given up', () => stages.includes('holding') && stages.at(-1) === 'awake', { timeoutMs: 20_000 });
+  expect(stages).not.toContain('decided');
+}, 30_000);
+
+test('any number of messages, in three replicas at once, are one start', async () => {
+  const asleep: PodRecord = { ...awake(), status: 'ASLEEP', sleep: { stage: 'decided', sinceMs: 0 } };
+  await put(asleep);
+  const options = {
+    store: database.store,
+    logs: database.logs,
+    feed,
+    mayWork: () => true,
+    clock,
+    log: silentLog,
+    metrics,
+  };
+  const replicas = [1, 2, 3].map(() => new PodWakes(options));
+  for (let message = 0; message < 10_000; message += 1) replicas[message % 3]?.wanted(WAKE);
+  await until('it is woken', async () => (await present()).status === 'REQUESTED');
+  await Promise.all(replicas.map((wakes) => wakes.close()));
+  expect(await present()).toMatchObject({ run: 2, wish: 'ON', sleep: null });
+  expect(await database.queue.stats()).toMatchObject({ due: 1 });
+  expect(metrics.families()[0]?.samples[0]?.value).toBe(1);
+  expect((await database.logs.actions('uid-1')).filter((line) => line.includes('woken by'))).toHaveLength(1);
+});
+
+test('nothing wakes but a sleeping pod of this uid, and nothing while the store is suspect', async () => {
+  const asleep: PodRecord = { ...awake(), status: 'ASLEEP', sleep: { stage: 'decided', sinceMs: 0 } };
+  await put(asleep);
+  let isHealthy = false;
+  const wakes = new PodWakes({
+    ...{ store: database.store, logs: database.logs, feed, clock, log: silentLog, metrics },
+    mayWork: () => isHealthy,
+  });
+  wakes.wanted(WAKE);
+  wakes.wanted({ ...WAKE, uid: 'another' });
+  wakes.wanted({ ...WAKE, podId: 'unknown' });
+  isHealthy = true;
+  wakes.wanted({ ...WAKE, uid: 'another' });
+  await wakes.close();
+  expect(await present()).toMatchObject({ status: 'ASLEEP', run: 1 });
+});
+
+test('what workers say of use is copied within bounds; a reason that only a newer release knows is use', () => {
+  const use = { lastUsedMs: 5, because: { transactions: 2, dancing: 1 }, isHeld: false, more: 'text' };
+  expect(parsePodUse(use)).toEqual({ lastUsedMs: 5, because: { transactions: 2, traffic: 1 }, isHeld: false });
+  for (const other of [
+    null,
+    5,
+    { ...use, lastUsedMs: '5' },
+    { ...use, because: { requests: -1 } },
+    { ...use, isHeld: 1 },
+  ]) {
+    expect(parsePodUse(other)).toBeUndefined();
+  }
+});
