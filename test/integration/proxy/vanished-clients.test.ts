@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { connect as connectHttp2 } from 'node:http2';
@@ -64,6 +65,20 @@ async function requestsNow({ gateway, feed }: GatewayFixture): Promise<number> {
   }).then(({ requests }) => requests);
 }
 
+/** Opens TLS with each [server name, ALPN, words, ends] of the JSON given, hears something, ends where it is to, and stays. */
+const STAYING_CLIENTS = `
+const [port, host, list] = process.argv.slice(1);
+let open = 0;
+for (const [servername, alpn, words, ends] of JSON.parse(list)) {
+  const options = { host, port, servername, rejectUnauthorized: false, allowHalfOpen: true, ALPNProtocols: alpn };
+  const client = require('node:tls').connect(options, () => client.write(Buffer.from(words, 'latin1')));
+  client.once('data', () => {
+    if (ends) client.end();
+    if (++open === JSON.parse(list).length) setTimeout(() => console.log('all'), 300);
+  });
+}
+`;
+
 describe('a session of which the client has ended its side, at a pod that ignores that', () => {
   it.each([
     ['tcp', 'raw', [], Buffer.from('word')],
@@ -110,6 +125,31 @@ describe('a session of which the client has ended its side, at a pod that ignore
     session.destroy();
   });
 
+  it('is closed when the process of its client was killed, which says no goodbye in TLS', async () => {
+    const port = await startDeafPod();
+    const worker = await start({
+      routes: [
+        runningRoute('raw.pods.localhost', port),
+        runningRoute('pg.pods.localhost', port, { protocol: 'postgres' }),
+        runningRoute('web.pods.localhost', await startWebSocketPod(), { protocol: 'http' }),
+      ],
+      limits: { halfClosedMs: HALF_CLOSED_MS },
+    });
+    const sessions = [
+      ['raw.pods.localhost', [], 'word', false],
+      ['pg.pods.localhost', ['postgresql'], STARTUP.toString('latin1'), false],
+      ['web.pods.localhost', ['http/1.1'], UPGRADE, false],
+    ];
+    const clients = Array.from({ length: 30 }, (_, index) => sessions[index % sessions.length]);
+    const listening = await worker.gateway.listen('https', { host: '127.0.0.1', port: 0 });
+    const words = ['-e', STAYING_CLIENTS, String(listening.port), '127.0.0.1', JSON.stringify(clients)];
+    const child = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+    await once(child.stdout, 'data');
+    expect(worker.gateway.activeConnections()).toBe(clients.length);
+    child.kill('SIGKILL');
+    await until('all places are free', () => worker.gateway.activeConnections() === 0);
+  });
+
   it('goes on for as long as anything moves, and a client may wait for its answer', async () => {
     const slow = await startBackend((socket) => {
       socket.resume().once('end', () => {
@@ -138,20 +178,6 @@ describe('a session of which the client has ended its side, at a pod that ignore
 
 const network = await openLossyNetwork();
 afterAll(() => network?.close());
-
-/** Opens TLS with each [server name, ALPN, words, ends] of the JSON given, hears something, ends where it is to, and stays. */
-const STAYING_CLIENTS = `
-const [port, host, list] = process.argv.slice(1);
-let open = 0;
-for (const [servername, alpn, words, ends] of JSON.parse(list)) {
-  const options = { host, port, servername, rejectUnauthorized: false, allowHalfOpen: true, ALPNProtocols: alpn };
-  const client = require('node:tls').connect(options, () => client.write(Buffer.from(words, 'latin1')));
-  client.once('data', () => {
-    if (ends) client.end();
-    if (++open === JSON.parse(list).length) setTimeout(() => console.log('all'), 300);
-  });
-}
-`;
 
 describe.skipIf(network === null)('clients that are cut off from the network (network namespaces need root)', () => {
   it('give their places back once keep-alive has failed, also when they had ended their side', async () => {

@@ -251,6 +251,22 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     expect(await usedBy(store, 'alice')).toMatchObject({ pods: 2, volumes: 2 });
   });
 
+  test('pods that are created and deleted on several replicas at the same time keep no more volumes than the quota', async () => {
+    const { store, services } = await replicas(quotasOf({ volumes: 3 }));
+    const withVolume = { podTemplate: 'postgres', persistentVolume: true, statusRequested: 'OFF' as const };
+    const refused = await refusalsOf(
+      Array.from({ length: 12 }, async (_, index) => {
+        const podId = `pod${index}x`;
+        await create(across(services, index), podId, withVolume);
+        await across(services, index + 1).delete(alice, podId, { keepVolume: true, precondition: () => true });
+      }),
+    );
+    expect(refused).toHaveLength(9);
+    expect(await usedBy(store, 'alice')).toMatchObject({ volumes: 3 });
+    await audit(store);
+    expect(await usedBy(store, 'alice')).toMatchObject({ volumes: 3 });
+  });
+
   test('a deletion that keeps volumes is refused while there are more than the quota', async () => {
     const roomy = await replicas(quotasOf({}));
     const withVolume = { podTemplate: 'postgres', persistentVolume: true, statusRequested: 'OFF' as const };

@@ -6,7 +6,7 @@ import { createStoreMemory } from '../../../control/store/store-guard.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import { createSqliteStage, putPod, type SqliteStage } from './sqlite-stage.ts';
 
-/** In full: PODGATE_EXCHANGES=100 vitest run test/integration/store/exchanged.test.ts test/integration/redis/exchanged.test.ts */
+/** In full: PODGATE_EXCHANGES=200 vitest run test/integration/store/exchanged.test.ts test/integration/redis/exchanged.test.ts */
 const ROUNDS = Number(process.env['PODGATE_EXCHANGES'] ?? 10);
 const WRITERS = 6;
 
