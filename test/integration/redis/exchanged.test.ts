@@ -187,74 +187,71 @@ function users(uids: { next: number }) {
   };
 }
 
-it(
-  `a Redis that is exchanged under two replicas at work, ${ROUNDS} times, takes nothing from who has seen more`,
-  async () => {
-    const uids = { next: 0 };
-    const counts = { exchanges: 0, suspect: 0, acts: 0, acknowledged: 0, adopted: 0 };
-    const foreign = await stage.open({ site: 'elsewhere' });
-    for (let n = 0; n < 5; n++) await committed(foreign.store.commit({ puts: [putPod(`f${n}`, 'absent')] }));
-    for (let round = 0; round < ROUNDS; round++) {
-      const kind = KINDS[round % KINDS.length] ?? 'older';
-      const atWork = users(uids);
-      await delay(Math.random() * 150);
-      await script(COPY, PREFIX, 'older:', PREFIX);
-      await script(COPY, 'podgate:{elsewhere}:', 'foreign:', PREFIX);
-      await delay(Math.random() * 150);
-      const marks = new Map(replicas.map((replica) => [replica.name, replica.database.guard.mark()]));
-      const startedMs = performance.now();
-      const exchanged = kind === 'truncated' ? await truncate() : await exchangeKeys(kind);
-      const exchangedMs = performance.now();
-      await delay(400);
-      await atWork.stop();
+const TITLE = `a Redis that is swapped under two replicas at work, ${ROUNDS} times, takes nothing from a replica that has seen more`;
+it(TITLE, { timeout: ROUNDS * ROUND_MS }, async () => {
+  const uids = { next: 0 };
+  const counts = { exchanges: 0, suspect: 0, acts: 0, acknowledged: 0, adopted: 0 };
+  const foreign = await stage.open({ site: 'elsewhere' });
+  for (let n = 0; n < 5; n++) await committed(foreign.store.commit({ puts: [putPod(`f${n}`, 'absent')] }));
+  for (let round = 0; round < ROUNDS; round++) {
+    const kind = KINDS[round % KINDS.length] ?? 'older';
+    const atWork = users(uids);
+    await delay(Math.random() * 150);
+    await script(COPY, PREFIX, 'older:', PREFIX);
+    await script(COPY, 'podgate:{elsewhere}:', 'foreign:', PREFIX);
+    await delay(Math.random() * 150);
+    const marks = new Map(replicas.map((replica) => [replica.name, replica.database.guard.mark()]));
+    const startedMs = performance.now();
+    const exchanged = kind === 'truncated' ? await truncate() : await exchangeKeys(kind);
+    const exchangedMs = performance.now();
+    await delay(400);
+    await atWork.stop();
 
-      const losers = replicas.filter(({ name }) => (marks.get(name)?.commits ?? 0) > exchanged.commits);
-      for (const replica of losers) {
-        await until('it answers', () =>
-          replica.database.store.identity().then(
-            () => true,
-            () => false,
-          ),
-        );
-        expect(replica.database.guard.suspicion(), `${kind}: ${replica.name} believes it`).not.toBeNull();
-        counts.suspect += 1;
-      }
-      const isLoser = (name: string): boolean => losers.some((replica) => replica.name === name);
-      const late = atWork.acknowledged.filter(({ replica, begunMs }) => begunMs > exchangedMs && isLoser(replica));
-      expect(late, `${kind}: written on top of lost data`).toEqual([]);
-      const acts = workloads.acts.filter(({ replica, atMs }) => atMs > exchangedMs && isLoser(replica));
-      for (const act of acts) {
-        const record = await exchanged.right(act.podId);
-        const own = record?.uid === act.uid ? record : null;
-        const isWanted =
-          act.what === 'ensure'
-            ? own !== null && own.run >= act.run
-            : own === null || own.deleting !== null || own.wish !== 'ON' || own.run > act.run;
-        expect(isWanted, `${kind}: ${JSON.stringify(act)} for ${JSON.stringify(own)}`).toBe(true);
-      }
-      counts.exchanges += 1;
-      counts.acts += workloads.acts.length;
-      counts.acknowledged += atWork.acknowledged.length;
-
-      await exchanged.bringBack();
-      const store = replicas[0]?.database.store;
-      if (store === undefined) throw new Error('there is no replica');
-      for (const { key, commit, endedMs } of atWork.acknowledged) {
-        if (endedMs > startedMs) continue;
-        const found = await until('the record, or its trace', async () => {
-          const stored = await store.get('pod', key).catch(() => null);
-          return stored ?? (await store.tombstone('pod', key).catch(() => null));
-        });
-        expect(found.revision, `${key} of commit ${commit} is lost`).toBeGreaterThanOrEqual(commit);
-      }
-      await goOn(counts);
-      await until('one leads again', () => replicas.some(({ leadership }) => leadership.isLeading()));
-      workloads.acts.splice(0);
+    const losers = replicas.filter(({ name }) => (marks.get(name)?.commits ?? 0) > exchanged.commits);
+    for (const replica of losers) {
+      await until('it answers', () =>
+        replica.database.store.identity().then(
+          () => true,
+          () => false,
+        ),
+      );
+      expect(replica.database.guard.suspicion(), `${kind}: ${replica.name} believes it`).not.toBeNull();
+      counts.suspect += 1;
     }
-    console.info(`exchanges of Redis: ${JSON.stringify(counts)}`);
-  },
-  ROUNDS * ROUND_MS,
-);
+    const isLoser = (name: string): boolean => losers.some((replica) => replica.name === name);
+    const late = atWork.acknowledged.filter(({ replica, begunMs }) => begunMs > exchangedMs && isLoser(replica));
+    expect(late, `${kind}: written on top of lost data`).toEqual([]);
+    const acts = workloads.acts.filter(({ replica, atMs }) => atMs > exchangedMs && isLoser(replica));
+    for (const act of acts) {
+      const record = await exchanged.right(act.podId);
+      const own = record?.uid === act.uid ? record : null;
+      const isWanted =
+        act.what === 'ensure'
+          ? own !== null && own.run >= act.run
+          : own === null || own.deleting !== null || own.wish !== 'ON' || own.run > act.run;
+      expect(isWanted, `${kind}: ${JSON.stringify(act)} for ${JSON.stringify(own)}`).toBe(true);
+    }
+    counts.exchanges += 1;
+    counts.acts += workloads.acts.length;
+    counts.acknowledged += atWork.acknowledged.length;
+
+    await exchanged.bringBack();
+    const store = replicas[0]?.database.store;
+    if (store === undefined) throw new Error('there is no replica');
+    for (const { key, commit, endedMs } of atWork.acknowledged) {
+      if (endedMs > startedMs) continue;
+      const found = await until('the record, or its trace', async () => {
+        const stored = await store.get('pod', key).catch(() => null);
+        return stored ?? (await store.tombstone('pod', key).catch(() => null));
+      });
+      expect(found.revision, `${key} of commit ${commit} is lost`).toBeGreaterThanOrEqual(commit);
+    }
+    await goOn(counts);
+    await until('one leads again', () => replicas.some(({ leadership }) => leadership.isLeading()));
+    workloads.acts.splice(0);
+  }
+  console.info(`exchanges of Redis: ${JSON.stringify(counts)}`);
+});
 
 /** Whoever had seen less, and has gone on with the copy, needs an operator's word: as `podgate recover` gives it. */
 async function goOn(counts: { adopted: number }): Promise<void> {

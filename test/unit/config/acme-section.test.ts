@@ -34,11 +34,11 @@ function problemsOf(yaml: string): readonly string[] {
   return [];
 }
 
-test('without the section nothing is ordered', () => {
+test('without the section, no certificate is ordered', () => {
   expect(load('')).toBeNull();
 });
 
-test('the least there is: a directory, and the consent', () => {
+test('the minimum is a directory URL and agreement to its terms', () => {
   expect(load('acme: { directoryUrl: "https://acme.test/dir", termsOfServiceAgreed: true }')).toEqual({
     directoryUrl: 'https://acme.test/dir',
     contacts: [],
@@ -53,7 +53,7 @@ test('the least there is: a directory, and the consent', () => {
   });
 });
 
-test('files are named from where the program was started, and read before it starts', () => {
+test('file paths are relative to the working directory, and files are read before the start', () => {
   const acme = load(
     'acme: { directoryUrl: "https://acme.test/dir", termsOfServiceAgreed: true, caFile: ca.pem, eab: { keyId: me, hmacKeyFile: hmac.key } }',
   );
@@ -63,7 +63,7 @@ test('files are named from where the program was started, and read before it sta
   });
 });
 
-test('all mistakes of the section are told at once, with their keys', () => {
+test('all errors of the section are reported at once, with their keys', () => {
   const problems = problemsOf(`acme:
   directoryUrl: http://acme.test/dir
   termsOfServiceAgreed: false
@@ -82,7 +82,7 @@ test('all mistakes of the section are told at once, with their keys', () => {
   ]);
 });
 
-test('files that are not what they should be are told, and nothing of a secret', () => {
+test('invalid files are reported without quoting secrets', () => {
   const problems = problemsOf(`acme:
   directoryUrl: https://acme.test/dir
   termsOfServiceAgreed: true
@@ -103,7 +103,7 @@ test('files that are not what they should be are told, and nothing of a secret',
 const ACME = 'directoryUrl: "https://acme.test/dir", termsOfServiceAgreed: true';
 const KEY = 'key "podgate." {\n  algorithm hmac-sha256;\n  secret "c2VjcmV0LXNlY3JldC1zZWNyZXQ=";\n};\n';
 
-test('texts for dns-01 are written in one of three ways', () => {
+test('there are three ways to publish dns-01 records', () => {
   writeFileSync(join(directory, 'dns.key'), KEY);
   writeFileSync(join(directory, 'token'), 'abc\n');
   const dns = (section: string) => load(`acme: { ${ACME}, dns: { ${section} } }`)?.dns;
@@ -125,7 +125,7 @@ test('texts for dns-01 are written in one of three ways', () => {
   });
 });
 
-test('mistakes about dns-01 are told with their keys, and no secret is quoted', () => {
+test('errors in dns-01 settings name their keys and quote no secret', () => {
   writeFileSync(join(directory, 'bad.key'), 'key "x" { algorithm hmac-md5; secret "dG9wLXNlY3JldA=="; };');
   const problems = (section: string) => problemsOf(`acme: { ${ACME}, dns: { ${section} } }`).join('\n');
   expect(problems('')).toContain('PODGATE_CONFIG acme.dns: must have exactly one of update, exec and http');

@@ -30,7 +30,7 @@ function load(env: NodeJS.ProcessEnv, yaml?: string): Config {
   return loadConfig({ ...env, PODGATE_CONFIG: 'podgate.yaml' }, directory);
 }
 
-test('CORS is off, lists origins exactly, and never allows every page with credentials', () => {
+test('CORS is off by default, lists exact origins, and never combines a wildcard with credentials', () => {
   expect(load({}).cors).toBeNull();
   const origins = "cors: { origins: ['https://tacc.tapis.io'], credentials: true }";
   expect(load({}, origins).cors).toEqual({
@@ -49,7 +49,7 @@ test('CORS is off, lists origins exactly, and never allows every page with crede
   expect([load({}).statusNames, load({}, 'status_names: tapis').statusNames]).toEqual(['seed', 'tapis']);
 });
 
-test('the tenant whose administrators allow images for all is the only one, or the one that is named', () => {
+test('the tenant whose administrators manage the image allow list is the only tenant, or the named one', () => {
   const tenants = ['one', 'two'].map(
     (id) => `  - {id: ${id}, baseHost: ${id}.example, issuer: i, jwksUrl: 'https://${id}.example/keys'}`,
   );
@@ -75,7 +75,7 @@ function problemsOf(env: NodeJS.ProcessEnv, yaml?: string): readonly string[] {
 }
 
 describe('the API', () => {
-  test('has its limits without any setting, and names of its own in a cluster', () => {
+  test('has default limits, and its Service names in a cluster', () => {
     expect(load({}).api).toEqual({
       calls: {
         ...{ calls: 512, callsPerTenant: 256, callsPerUser: 64, callsPerAddress: 128 },
@@ -99,7 +99,7 @@ describe('the API', () => {
     ]);
   });
 
-  test('refuses limits that contradict each other, hosts with a port and tokens that are none, each with its key', () => {
+  test('refuses contradictory limits, hosts with a port, and malformed tokens, and names the key of each', () => {
     writeFileSync(join(directory, 'short.token'), 'short\n');
     const problems = problemsOf(
       {},
@@ -117,7 +117,7 @@ describe('the API', () => {
     );
   });
 
-  test('reads the token at every use, and nothing from a file that is gone', () => {
+  test('reads the token at every use, and returns null when its file is gone', () => {
     const path = join(directory, 'metrics.token');
     writeFileSync(path, 'a-token-of-some-length\n');
     expect(load({}, `api: {metricsTokenFile: ${path}}`).api.metricsTokenFile).toBe(path);
@@ -130,7 +130,7 @@ describe('the API', () => {
 });
 
 describe('without any setting', () => {
-  test('it is the embedded default on loopback', () => {
+  test('it uses the embedded defaults on loopback', () => {
     expect(load({})).toMatchObject({
       listenHosts: ['127.0.0.1', '::1'],
       httpsPort: 8443,
@@ -152,7 +152,7 @@ describe('without any setting', () => {
 });
 
 describe('variables', () => {
-  test('each one acts', () => {
+  test('each one takes effect', () => {
     const config = load({
       PODGATE_HOST: '127.0.0.2',
       PODGATE_HTTPS_PORT: '1443',
@@ -205,7 +205,7 @@ describe('variables', () => {
     expect(problemsOf({ [name]: value })).toEqual([expect.stringMatching(new RegExp(`^${name}: .+\\.$`))]);
   });
 
-  test('a Redis URL makes Redis the store, and is no part of what is handed to the children', () => {
+  test('a Redis URL selects Redis as the store, and is not passed to child processes', () => {
     expect(load({}).store).toBe('sqlite');
     const config = load({ PODGATE_REDIS_URL: 'rediss://us%40er:geheim@redis.example.org:6380/1' });
     expect(config.store).toBe('redis');
@@ -221,7 +221,7 @@ describe('variables', () => {
     },
   );
 
-  test('the authority of Redis must be one, and TLS must be used', () => {
+  test('the certificate authority of Redis must be valid, and requires TLS', () => {
     const name = fileURLToPath(new URL('../../../package.json', import.meta.url));
     const [plain, tls] = ['redis://h', 'rediss://h'].map((url) => ({ PODGATE_REDIS_URL: url }));
     expect(problemsOf({ ...plain, PODGATE_REDIS_CA_FILE: name })).toEqual([
@@ -236,18 +236,18 @@ describe('variables', () => {
     expect(() => readSecrets({ ...tls, PODGATE_REDIS_CA_FILE: '/none/such' })).toThrow('PODGATE_REDIS_CA_FILE');
   });
 
-  test('an unknown PODGATE_ variable is a mistake, others are none of our business', () => {
+  test('an unknown PODGATE_ variable is an error; other variables are ignored', () => {
     expect(problemsOf({ PODGATE_HTTPS_PROT: '1', PODGATE_X: '1', OTHER: '1' })).toEqual([
       expect.stringMatching(/^PODGATE_HTTPS_PROT, PODGATE_X: unknown setting.*PODGATE_HTTPS_PORT/),
     ]);
   });
 
-  test('two equal ports are refused, port 0 may stand several times', () => {
+  test('duplicate ports are refused, except port 0', () => {
     expect(problemsOf({ PODGATE_HTTPS_PORT: '8000' })).toHaveLength(1);
     expect(problemsOf({ PODGATE_HTTPS_PORT: '0', PODGATE_HTTP_PORT: '0', PODGATE_CONTROL_PORT: '0' })).toEqual([]);
   });
 
-  test('an address that others reach is refused without the explicit setting', () => {
+  test('a non-loopback address requires the explicit setting', () => {
     expect(problemsOf({ PODGATE_HOST: '0.0.0.0' })).toEqual([
       expect.stringContaining('PODGATE_ALLOW_REMOTE_PROCESS_PODS=yes'),
     ]);
@@ -256,7 +256,7 @@ describe('variables', () => {
     ]);
   });
 
-  test('all mistakes are told at once, of variables and of the file', () => {
+  test('all errors are reported at once, in variables and in the file', () => {
     const problems = problemsOf({ PODGATE_SITE: '!', PODGATE_WORKERS: 'x' }, 'images: 1\nacme: {}\nnobody: 1\n');
     expect(problems.map((problem) => problem.split(':')[0])).toEqual([
       'PODGATE_SITE',
@@ -268,7 +268,7 @@ describe('variables', () => {
     ]);
   });
 
-  test('no value of a refused setting is repeated', () => {
+  test('errors never quote the value of a refused setting', () => {
     const secret = 'geheim';
     const names = [
       ...['HOST', 'HTTPS_PORT', 'SITE', 'BASE_HOST', 'REDIS_URL', 'ORCHESTRATOR', 'NAMESPACE', 'WORKERS', 'ROLES'],
@@ -283,11 +283,11 @@ describe('variables', () => {
 describe('a cluster', () => {
   const CLUSTER = { PODGATE_ORCHESTRATOR: 'kubernetes', KUBECONFIG: 'kube/config' };
 
-  test('is none unless it is asked for', () => {
+  test('is off by default', () => {
     expect(load({}).kubernetes).toBeNull();
   });
 
-  test('has defaults that need no file, and the gateways of deploy/ as those who may reach pods', () => {
+  test('has defaults that need no file, and lets the gateways of deploy/ reach pods', () => {
     expect(load(CLUSTER)).toMatchObject({
       orchestrator: 'kubernetes',
       kubernetes: {
@@ -308,12 +308,12 @@ describe('a cluster', () => {
     });
   });
 
-  test('takes the account of the pod that Podgate runs in where there is no kubeconfig', () => {
+  test('uses the service account of its own pod when there is no kubeconfig', () => {
     const env = { PODGATE_ORCHESTRATOR: 'kubernetes', KUBERNETES_SERVICE_HOST: '10.0.0.1' };
     expect(load(env).kubernetes?.kubeconfig).toBeNull();
   });
 
-  test('lets the gateway be bound to any address', () => {
+  test('lets the gateway bind to any address', () => {
     expect(load({ ...CLUSTER, PODGATE_HOST: '0.0.0.0' }).listenHosts).toEqual(['0.0.0.0']);
   });
 
@@ -411,7 +411,7 @@ describe('a cluster', () => {
 });
 
 describe('the file', () => {
-  test('gives tenants with their keys, bounds, quotas and limits', () => {
+  test('defines tenants with their keys, bounds, quotas and limits', () => {
     const config = load(
       {},
       `tenants:
@@ -488,7 +488,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     },
   );
 
-  test('the access log is a file in the data directory, standard output in a cluster, or what is said', () => {
+  test('the access log is a file in the data directory, standard output in a cluster, or what the setting says', () => {
     const file = join(directory, '.podgate', 'access.log');
     expect(load({}).accessLog).toEqual({ to: 'file', file, maxFileBytes: 64 * 1024 * 1024, keepFiles: 3 });
     const cluster = { PODGATE_ORCHESTRATOR: 'kubernetes', KUBERNETES_SERVICE_HOST: '10.0.0.1' };
@@ -503,7 +503,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     expect(problemsOf({}, 'trustedProxies: [example.org, 10.0.0.0/08, fe80::1%eth0]')).toHaveLength(3);
   });
 
-  test('sessions get a second at the end, or what is said', () => {
+  test('sessions get one second to end, or the configured time', () => {
     expect(load({}).drain).toEqual({ readinessDelayMs: 0, sessionsMs: 1_000, replacedMs: 3_600_000 });
     expect(load({}, 'drain: { readinessDelayMs: 10000, sessionsMs: 40000 }').drain).toEqual({
       readinessDelayMs: 10_000,
@@ -516,13 +516,13 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     expect(problemsOf({}, 'sessions: { onRouteGone: now }')).toHaveLength(1);
   });
 
-  test('the control port is on loopback, and in a cluster where probes reach it', () => {
+  test('the control port is on loopback, and in a cluster on an address that probes reach', () => {
     expect(load({ PODGATE_HOST: '127.0.0.2' }).controlHost).toBe('127.0.0.1');
     const inCluster = { PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_HOST: '0.0.0.0', KUBECONFIG: 'kubeconfig' };
     expect(load(inCluster).controlHost).toBe('0.0.0.0');
   });
 
-  test('tenants whose names would meet are refused', () => {
+  test('tenants whose host names would collide are refused', () => {
     const tenant = (id: string, baseHost: string): string =>
       `  - { id: ${id}, baseHost: ${baseHost}, jwks: { keys: [{}] } }\n`;
     const yaml = (second: string): string => `tenants:\n${tenant('one', 'a.org')}${second}`;
@@ -551,19 +551,19 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     ]);
   });
 
-  test('keys of later releases are unknown until they exist', () => {
+  test('keys of later releases are unknown keys', () => {
     expect(problemsOf({}, 'extraListeners: []\nsecrets: {}\n')).toEqual([
       expect.stringContaining('unknown key: extraListeners, secrets'),
     ]);
   });
 
-  test('defaults outside the bounds are refused', () => {
+  test('defaults out of bounds are refused', () => {
     expect(problemsOf({}, 'resources: { cpu: { minimum: 5000, maximum: 6000 } }\n')).toHaveLength(1);
     expect(problemsOf({}, 'resources: { memory: { minimum: 2, maximum: 1 } }\n')).toHaveLength(1);
     expect(problemsOf({}, 'resources: { gpusMaximum: 0, default: { gpus: 1 } }\n')).toHaveLength(1);
   });
 
-  test('a file that is no YAML is told by line, without quoting it', () => {
+  test('invalid YAML is reported with its line, and never quoted', () => {
     const problems = problemsOf({}, 'images: [a\npassword: "geheim\n');
     expect(problems.length).toBeGreaterThan(0);
     for (const problem of problems) {
@@ -572,7 +572,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
     }
   });
 
-  test('a file that is not there is a mistake', () => {
+  test('a missing file is an error', () => {
     expect(problemsOf({ PODGATE_CONFIG: 'nowhere.yaml' })).toEqual([
       expect.stringContaining('PODGATE_CONFIG: the file cannot be read (ENOENT)'),
     ]);
@@ -586,7 +586,7 @@ proxyProtocol: { from: [10.0.0.0/8, '2001:db8::/32', 192.0.2.1], policy: use }
 });
 
 describe('listeners', () => {
-  test('are further ports, each its own', () => {
+  test('add ports, each of them unique', () => {
     expect(load({}, 'listeners: [{port: 5432}, {port: 7687}]').listeners).toEqual([{ port: 5432 }, { port: 7687 }]);
     expect(load({}).listeners).toEqual([]);
     expect(problemsOf({}, 'listeners: [{port: 8443}, {port: 5432}, {port: 5432}]')).toEqual([
@@ -613,7 +613,7 @@ describe('listeners', () => {
   });
 });
 
-test("takes a tenant's OAuth client, over https or loopback, and with a way to log in", () => {
+test("accepts a tenant's OAuth client over https or loopback, with at least one way to log in", () => {
   const tenant = 'tenants:\n  - {id: one, baseHost: one.example.org, oauth: {clientId: podgate, ';
   const token = 'tokenEndpoint: "https://login.example.org/token"';
   const [one] = load({}, `${tenant}${token}, authorizationEndpoint: "https://login.example.org/auth"}}`).tenants;

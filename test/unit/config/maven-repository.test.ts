@@ -31,7 +31,7 @@ function problemOf(read: () => unknown): string {
   throw new Error('it was read');
 }
 
-it('the configured repository comes before the settings of Maven', () => {
+it('the configured repository takes precedence over Maven’s settings', () => {
   writeFileSync(join(home, '.m2', 'settings.xml'), `<settings>${mirrors(mirror('corp', '*'))}</settings>`);
   expect(readMavenRepository('http://127.0.0.1:1/maven2/', { HOME: home })).toEqual({
     url: 'http://127.0.0.1:1/maven2',
@@ -40,7 +40,7 @@ it('the configured repository comes before the settings of Maven', () => {
   });
 });
 
-it('without any setting it is Maven Central', () => {
+it('the default is Maven Central', () => {
   // The settings of this machine name no mirror; where they do, this test says so.
   expect(readMavenRepository(null, { HOME: home }).from).toBe('Maven Central');
 });
@@ -55,7 +55,7 @@ it.each(['elsewhere', '*,!central', 'external:http:*', ''])('a mirror of "%s" do
   expect(withSettings(mirrors(mirror('corp', mirrorOf))).from).toBe('Maven Central');
 });
 
-it('a mirror that is commented out, or blocked, does not count; the exact name comes before a pattern', () => {
+it('a mirror that is commented out or blocked is ignored; an exact name takes precedence over a pattern', () => {
   const commented = `<!-- ${mirror('commented', '*')} -->`;
   const list = [
     commented,
@@ -66,7 +66,7 @@ it('a mirror that is commented out, or blocked, does not count; the exact name c
   expect(withSettings(mirrors(...list)).url).toBe('https://corp.example.org/maven');
 });
 
-it('user and password of the mirror are taken from its server, with variables of the environment', () => {
+it('the mirror’s user and password come from its server entry, with environment variables expanded', () => {
   const servers =
     '<servers><server><id>other</id><username>x</username></server>' +
     '<server><id>corp</id><username>ann</username><password>${env.CORP_PASSWORD}</password></server></servers>';
@@ -77,7 +77,7 @@ it('user and password of the mirror are taken from its server, with variables of
   );
 });
 
-it('a file that MAVEN_ARGS names is read in place of the user’s', () => {
+it('a file named by MAVEN_ARGS replaces the user’s settings', () => {
   const file = join(home, 'other.xml');
   writeFileSync(file, `<settings>${mirrors(mirror('named', '*'))}</settings>`);
   expect(withSettings(mirrors(mirror('corp', '*')), { MAVEN_ARGS: `-B --settings ${file}` }).url).toBe(
@@ -85,13 +85,13 @@ it('a file that MAVEN_ARGS names is read in place of the user’s', () => {
   );
 });
 
-it('settings that are no XML, and a URL that is none, are named with their file', () => {
+it('invalid XML and an invalid URL are reported with their file', () => {
   expect(problemOf(() => withSettings('<mirrors>'))).toMatch(/settings\.xml: is not XML/);
   const broken = '<mirror><id>corp</id><url>ftp://x</url><mirrorOf>*</mirrorOf></mirror>';
   expect(problemOf(() => withSettings(mirrors(broken)))).toMatch(/settings\.xml: the URL of the mirror "corp" must be/);
 });
 
-it('the cache is in the XDG cache directory; root has one that other users can reach', () => {
+it('the cache is in the XDG cache directory; root’s cache is readable by other users', () => {
   expect(cacheDirOf({ HOME: '/home/ann' }, false)).toBe('/home/ann/.cache/podgate');
   expect(cacheDirOf({ HOME: '/home/ann', XDG_CACHE_HOME: 'relative' }, false)).toBe('/home/ann/.cache/podgate');
   expect(cacheDirOf({ HOME: '/root', XDG_CACHE_HOME: '/data/cache' }, true)).toBe('/data/cache/podgate');

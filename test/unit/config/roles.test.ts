@@ -22,7 +22,7 @@ function settings(roles: string, more: Partial<Given> = {}): { settings: RoleSet
 }
 
 describe('PODGATE_ROLES', () => {
-  test('all is every role, and names may come in any order', () => {
+  test('’all’ means every role, and roles may be in any order', () => {
     expect(parseRoles('all')).toEqual(['gateway', 'control', 'spawner', 'health']);
     expect(parseRoles('health, gateway,control')).toEqual(['gateway', 'control', 'health']);
     for (const text of ['', 'gatekeeper', 'all,gateway', 'gateway,']) expect(parseRoles(text)).toBeNull();
@@ -56,7 +56,7 @@ describe('PODGATE_ROLES', () => {
     expect(settings(roles, more).problems).toEqual([expect.stringContaining(problem)]);
   });
 
-  test('addresses are taken apart, those of IPv6, too', () => {
+  test('addresses are split into host and port, IPv6 too', () => {
     expect(settings('all', { gatewayListener }).settings.gatewayListener?.address).toEqual({
       host: 'fd00::1',
       port: 8444,

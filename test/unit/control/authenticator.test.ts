@@ -75,7 +75,7 @@ describe('a token', () => {
     expect(await ask(token(), host)).toEqual({ username: 'alice', tenant, isAdministrator: false });
   });
 
-  test('of another tenant is taken at that host, by its set of keys', async () => {
+  test('of another tenant is accepted at that tenant’s host, with its key set', async () => {
     const claims = { iss: 'https://other.example.org/v3/tokens', 'tapis/tenant_id': 'other' };
     const theirToken = token(claims, theirs.privateKey, { alg: 'RS256', kid: 'k1' });
     expect(await ask(theirToken, 'other.example.org')).toMatchObject({ tenant: 'other' });
@@ -83,7 +83,7 @@ describe('a token', () => {
     expect(await refusal(ask(token(), 'other.example.org'))).toContain('another tenant');
   });
 
-  test('that names no key passes with any key of the set, and no other', async () => {
+  test('that names no key is accepted with any key of the set, and no other', async () => {
     const jwk = (key: KeyObject, kid: string) => ({ ...key.export({ format: 'jwk' }), kid, alg: 'RS256' });
     const rotating = createAuthenticator({
       tenants: [
@@ -110,7 +110,7 @@ describe('a token', () => {
     expect(await refusal(rotating.authenticate(credentials(unknownKey)))).toContain('signature');
   });
 
-  test('passes as Authorization: Bearer, and beside X-Tapis-Token when it is the same', async () => {
+  test('is accepted as Authorization: Bearer, also next to an equal X-Tapis-Token', async () => {
     const good = token();
     expect(await ask(undefined, 'localhost', `Bearer ${good}`)).toMatchObject({ username: 'alice' });
     expect(await ask(good, 'localhost', `bearer ${good}`)).toMatchObject({ username: 'alice' });
@@ -231,7 +231,7 @@ describe('the token of a service', () => {
     });
   const ALICE = { user: 'alice', tenant: 'default' };
 
-  test('is taken on behalf of a user, whose rights it then has and not its own', async () => {
+  test('acts on behalf of a user, with the rights of that user and not its own', async () => {
     const asService = token({ ...SERVICE, 'tapis/roles': ['pods_admin'] });
     expect(await askAs(asService, ALICE)).toEqual({
       username: 'alice',
@@ -242,7 +242,7 @@ describe('the token of a service', () => {
     expect(await askAs(asService, { ...ALICE, user: 'root' })).toMatchObject({ isAdministrator: true });
   });
 
-  test('is refused without the user and the tenant on whose behalf it asks', async () => {
+  test('is refused without the user and the tenant on whose behalf it acts', async () => {
     for (const onBehalfOf of [{}, { user: 'alice' }, { tenant: 'default' }, { ...ALICE, user: '' }]) {
       expect(await refusal(askAs(token(SERVICE), onBehalfOf))).toContain('X-Tapis-User');
     }
@@ -280,7 +280,7 @@ describe('the token of a service', () => {
     expect(await askAs(token({ ...SERVICE, 'tapis/target_site': 'dev' }), ALICE)).toMatchObject({ service: 'files' });
   });
 
-  test('cannot pass as that of a user, nor a user as a service', async () => {
+  test('cannot act as a user’s token, nor a user’s token as a service’s', async () => {
     expect(await refusal(askAs(token(), { user: 'bob', tenant: 'default' }))).toContain('for services');
     expect(await refusal(askAs(token(), { user: 'alice', tenant: 'other' }))).toContain('for services');
     expect(await askAs(token(), ALICE)).toEqual({ username: 'alice', tenant: 'default', isAdministrator: false });
@@ -289,7 +289,7 @@ describe('the token of a service', () => {
   });
 });
 
-test('where pods are not separated, only administrators are let in', async () => {
+test('where pods are not isolated, only administrators are accepted', async () => {
   const shared = createAuthenticator({
     tenants: tenants.map((tenant) => ({ ...tenant, services: [{ name: 'files', tenant: 'default' }] })),
     defaultTenant: 'default',
@@ -315,7 +315,7 @@ test('where pods are not separated, only administrators are let in', async () =>
 });
 
 describe('the authenticator', () => {
-  test('is not made without a default tenant, or with a key that is none', () => {
+  test('is not created without a default tenant, or with an invalid key', () => {
     const [tenant] = tenants;
     if (tenant === undefined) throw new Error('no tenant');
     const make =
@@ -342,7 +342,7 @@ describe('the key pair of this installation', () => {
   });
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  test('is made once, readable by its owner alone, however many ask, and signs tokens that pass', async () => {
+  test('is created once, readable by its owner only, however many processes ask, and signs valid tokens', async () => {
     const path = join(directory, 'deep', 'token-key.pem');
     const keys = await Promise.all([makeTokenKey(path), makeTokenKey(path), makeTokenKey(path)]);
     const [key] = keys;
@@ -375,7 +375,7 @@ describe('the key pair of this installation', () => {
     ).rejects.toThrow('The user name must not contain');
   });
 
-  test('is refused when others may read it or when it is something else, and never quoted', async () => {
+  test('is refused when others may read it or when it is not a key, and never quoted', async () => {
     const open = join(directory, 'open.pem');
     writeFileSync(open, readFileSync(join(directory, 'deep', 'token-key.pem')), { mode: 0o644 });
     await expect(makeTokenKey(open)).rejects.toThrow('can be read by others');

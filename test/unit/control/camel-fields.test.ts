@@ -12,23 +12,23 @@ const schema = z.strictObject({
   some_words: z.array(z.string()),
 });
 
-test('fields of objects get names in camel case at every depth; names that users chose stay as they are', () => {
+test('fields of objects get names in camel case at every depth; names that users chose stay unchanged', () => {
   const checked = schema.parse({ by_name: { my_volume: { mount_path: '/a_b' } }, some_words: ['a_b'] });
   expect(camelFields(schema, checked)).toEqual({ byName: { my_volume: { mountPath: '/a_b' } }, someWords: ['a_b'] });
 });
 
-test('a field that is not there does not appear, and null stays null', () => {
+test('a missing field stays missing, and null stays null', () => {
   expect(camelFields(schema, { time_to_stop: undefined, by_name: null, some_words: [] })).toEqual({
     byName: null,
     someWords: [],
   });
 });
 
-test('names go from one form to the other and back', () => {
+test('names convert from one form to the other and back', () => {
   for (const name of ['pod_id', 'time_to_stop_default', 'tls']) expect(snakeCase(camelCase(name))).toBe(name);
 });
 
-test('fields of a record have the names that users know', () => {
+test('fields of a record have the names that users see', () => {
   expect(wireName('sendProxyProtocol')).toBe('proxy_protocol');
   expect(wireFields({ cpuLimit: 1, uiUri: '/' })).toEqual({ cpu_limit: 1, tapis_ui_uri: '/' });
 });

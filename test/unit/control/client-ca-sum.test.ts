@@ -9,7 +9,7 @@ const stanza = (clientCa?: string) => ({
   ...(clientCa === undefined ? {} : { clientCa }),
 });
 
-test('the bundles of all stanzas of a pod have a bound together; equal ones count once', () => {
+test('the bundles of all stanzas of a pod share one bound; equal bundles count once', () => {
   const bundle = (letter: string): string => letter.repeat(9_000);
   expect(networkingProblems({ default: stanza(bundle('x')), other: stanza(bundle('x')), third: stanza() })).toEqual([]);
   expect(networkingProblems({ default: stanza(bundle('x')), other: stanza(bundle('y')) })).toEqual([

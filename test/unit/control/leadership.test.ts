@@ -96,7 +96,7 @@ test('one of two leads, for as long as it renews its lease', async () => {
   expect(lock.renewals).toBeGreaterThan(30);
 });
 
-test('one that ends gives its lease back, and another follows within a second, with a greater fence', async () => {
+test('a leader that stops releases its lease, and another follows within a second, with a greater fence', async () => {
   const [one, two] = [candidate(), candidate()];
   await vi.advanceTimersByTimeAsync(5_000);
   one.stop.abort();
@@ -106,7 +106,7 @@ test('one that ends gives its lease back, and another follows within a second, w
   expect(two.terms[0]?.fence.number).toBeGreaterThan(one.terms[0]?.fence.number ?? Infinity);
 });
 
-test('one whose renewals are not answered stops before its lease ends, and may lead again', async () => {
+test('a leader whose renewals get no response stops before its lease ends, and may lead again', async () => {
   const one = candidate();
   await vi.advanceTimersByTimeAsync(100);
   for (const behaviour of ['fails', 'hangs'] as const) {
@@ -123,7 +123,7 @@ test('one whose renewals are not answered stops before its lease ends, and may l
   }
 });
 
-test('a term lasts from before the lease was asked for, less a margin', async () => {
+test('a term is measured from before the lease was requested, less a margin', async () => {
   const one = candidate();
   await vi.advanceTimersByTimeAsync(0);
   lock.behaviour = 'hangs';
@@ -133,7 +133,7 @@ test('a term lasts from before the lease was asked for, less a margin', async ()
   expect(one.terms[0]?.signal.aborted).toBe(true);
 });
 
-test('one that was paused past its lease knows it before any timer has fired, and does not release what is not its own', async () => {
+test('a leader that was paused past its lease notices before any timer has fired, and does not release the lease of another', async () => {
   const one = candidate();
   await vi.advanceTimersByTimeAsync(0);
   const term = one.terms[0];

@@ -31,7 +31,7 @@ describe('the text of the metrics', () => {
     );
   });
 
-  it('leaves out a source that fails, and keeps the others', async () => {
+  it('omits a source that fails, and keeps the others', async () => {
     const text = await collectMetrics(
       [
         () => Promise.reject(new Error('the store is away')),
@@ -42,7 +42,7 @@ describe('the text of the metrics', () => {
     expect(text).toBe('# HELP b B.\n# TYPE b gauge\nb +Inf\n');
   });
 
-  it('is well-formed whatever is counted', () => {
+  it('is well-formed, whatever the values are', () => {
     const workers = createWorkerMetrics();
     const [first, second] = [{}, {}];
     workers.tell({ worker: 0 }, counts, first);
@@ -81,7 +81,7 @@ describe('the text of the metrics', () => {
 });
 
 describe('the counts of a worker', () => {
-  it('are taken as they are told, and refused when they hold anything else', () => {
+  it('are accepted as sent, and refused when they contain anything else', () => {
     expect(parseWorkerCounts(JSON.parse(JSON.stringify(counts)))).toEqual(counts);
     for (const wrong of [null, 1, {}, { ...counts, closed: null }, { ...counts, ended: { finished: 'x' } }]) {
       expect(parseWorkerCounts(wrong)).toBeNull();

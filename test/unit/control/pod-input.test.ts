@@ -45,7 +45,7 @@ function expectProblems(problems: readonly string[], beginnings: readonly string
 
 describe('a create', () => {
   for (const [what, change, ...fields] of BAD_NEW_PODS) {
-    test(`with ${what} is refused by the name of the field`, () => {
+    test(`with ${what} is refused, naming the field`, () => {
       const ruled = create({ ...GOOD, ...change });
       expect(ruled.kind).toBe('refused');
       expectProblems(ruled.kind === 'refused' ? ruled.problems : [], fields);
@@ -57,7 +57,7 @@ describe('a create', () => {
     expect(ruled).toEqual({ kind: 'refused', problems: ['body: must be a JSON object'] });
   });
 
-  test('takes every field of the seed at its bounds', () => {
+  test('accepts every field of the seed at its bounds', () => {
     expect(
       specOf({
         ...GOOD,
@@ -107,7 +107,7 @@ describe('a create', () => {
     }
   });
 
-  test('takes who may connect to a template whose ports are fixed', () => {
+  test('accepts access rules for a template with fixed ports', () => {
     const spec = specOf({
       pod_id: 'mypg',
       pod_template: 'postgres',
@@ -116,7 +116,7 @@ describe('a create', () => {
     expect(spec.networking).toEqual({ default: { protocol: 'postgres', port: 5432, ipAllowList: ['::1'] } });
   });
 
-  test('keeps what of a stanza differs from the defaults', () => {
+  test('keeps the fields of a stanza that differ from the defaults', () => {
     const networking = {
       default: { protocol: 'postgres', port: 5432, tls: 'passthrough', proxy_protocol: 'v2' },
       grpc: { port: 50_051, backend_protocol: 'h2c', proxy_protocol: 'none', tls: 'terminate' },
@@ -129,13 +129,13 @@ describe('a create', () => {
     });
   });
 
-  test('takes routing_port for networking.default', () => {
+  test('accepts routing_port for networking.default', () => {
     expect(specOf({ ...GOOD, routing_port: 8000 }).networking).toEqual({
       default: { protocol: 'http', port: 8000, ipAllowList: [] },
     });
   });
 
-  test('takes the longest pod_id there is room for', () => {
+  test('accepts the longest pod_id that fits', () => {
     expect(create({ ...GOOD, pod_id: 'a'.repeat(46) }).kind).toBe('accepted');
     expect(create({ ...GOOD, pod_id: 'a'.repeat(32), networking: { ['b'.repeat(30)]: {} } }).kind).toBe('accepted');
   });
@@ -158,7 +158,7 @@ describe('a create', () => {
     else expectProblems(ruled.problems, ['image: ']);
   });
 
-  test('of a template for processes is refused where containers run', () => {
+  test('with a template for processes is refused where pods are containers', () => {
     const ruled = create(GOOD, { allowsImages: true });
     expectProblems(ruled.kind === 'refused' ? ruled.problems : [], ['pod_template: podgate/process is for pods']);
   });
@@ -169,14 +169,14 @@ describe('an update', () => {
   const update = (body: unknown) => specOfUpdate(writtenPodOf(schemas.UpdatePod, body), 'mypod', present, context);
 
   for (const [what, change, ...fields] of BAD_UPDATES) {
-    test(`with ${what} is refused by the name of the field`, () => {
+    test(`with ${what} is refused, naming the field`, () => {
       const ruled = update(sent(change));
       expect(ruled.kind).toBe('refused');
       expectProblems(ruled.kind === 'refused' ? ruled.problems : [], fields);
     });
   }
 
-  test('changes what was written and nothing else', () => {
+  test('changes the given fields and nothing else', () => {
     expect(update({})).toEqual({ kind: 'accepted', value: present });
     expect(update({ resources: { cpu_limit: 3000 }, arguments: null, command: ['sh'] })).toEqual({
       kind: 'accepted',

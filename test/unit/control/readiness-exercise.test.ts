@@ -36,7 +36,7 @@ test.each([
   await running;
 });
 
-test('a suspect store is not written to, damage is looked for once a minute, and a failing API shows', async () => {
+test('a suspect store is not written to, damage is checked once a minute, and a failing API is reported', async () => {
   let commits = 0;
   let looks = 0;
   let turns = 0;
@@ -68,7 +68,7 @@ test('a suspect store is not written to, damage is looked for once a minute, and
   await running;
 });
 
-test('one call of the API that is late is no failure, two in a row are', async () => {
+test('one late call of the API is not a failure, two in a row are', async () => {
   const late = (): Promise<never> => Promise.reject(new DOMException('late', 'AbortError'));
   const outcomes = [late, async () => undefined, late, late];
   const shown: (string | null)[] = [];

@@ -77,7 +77,7 @@ async function outcome(authenticator: Authenticator, { privateKey }: { privateKe
   }
 }
 
-test('a key that is added is known at its first token, and one that is withdrawn ends', async () => {
+test('an added key works from its first token, and a withdrawn key stops working', async () => {
   const authenticator = authenticatorOf(urlSource());
   expect(await outcome(authenticator, first, 'one')).toBe('alice');
   expect(await outcome(authenticator, first, 'one')).toBe('alice');
@@ -89,7 +89,7 @@ test('a key that is added is known at its first token, and one that is withdrawn
   expect(await outcome(authenticator, first, 'one')).toBe('api.unauthenticated');
 });
 
-test('tokens of unknown keys cause one read in half a minute, however many there are', async () => {
+test('tokens with unknown keys cause one read per half minute, however many there are', async () => {
   const authenticator = authenticatorOf(urlSource());
   expect(await outcome(authenticator, first, 'one')).toBe('alice');
   monotonicMs += MINUTE_MS;
@@ -101,7 +101,7 @@ test('tokens of unknown keys cause one read in half a minute, however many there
   expect(await outcome(authenticator, first, 'one')).toBe('alice');
 });
 
-test('a source that fails keeps nobody out for a day; then, and before the first read, it is 503', async () => {
+test('a failing source locks nobody out for a day; after that, and before the first read, the result is 503', async () => {
   const authenticator = authenticatorOf(urlSource());
   published.status = 500;
   expect(await outcome(authenticator, first, 'one')).toBe('api.unavailable');

@@ -21,7 +21,7 @@ function watched(served: ServedCertificates) {
   return { changes, readyTimes: () => readyTimes };
 }
 
-test('nothing leaves it before every source has told what it has', () => {
+test('it sends nothing before every source has reported', () => {
   const served = new ServedCertificates(['files', 'development']);
   const { changes, readyTimes } = watched(served);
   served.replace('development', [certificateOf('a', ['a.test'])]);
@@ -32,7 +32,7 @@ test('nothing leaves it before every source has told what it has', () => {
   expect([...served.all()].map(({ names }) => names[0]).sort()).toEqual(['a.test', 'b.test']);
 });
 
-test('only what has changed is told, and sources leave each other alone', () => {
+test('only changes are sent, and sources do not affect each other', () => {
   const served = new ServedCertificates([]);
   const { changes } = watched(served);
   served.replace('development', [certificateOf('a', ['a.test']), certificateOf('b', ['b.test'])]);
@@ -47,7 +47,7 @@ test('only what has changed is told, and sources leave each other alone', () => 
   expect(served.size).toBe(3);
 });
 
-test('which names the operator’s files cover, while they are valid', () => {
+test('it knows which names the operator’s files cover, while they are valid', () => {
   const served = new ServedCertificates([]);
   served.replace('files', [certificateOf('a', ['*.pods.test', 'test'])]);
   const covered = ['test', 'a.pods.test', '*.pods.test', 'pods.test', 'b.a.pods.test'].filter((name) =>

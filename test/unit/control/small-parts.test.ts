@@ -36,7 +36,7 @@ describe('a request target', () => {
   });
 });
 
-test('an If-Match is a test of the generation', () => {
+test('If-Match compares the generation', () => {
   expect(preconditionOf(undefined)(7)).toBe(true);
   expect(preconditionOf(' * ')(7)).toBe(true);
   expect(preconditionOf('"6" ,"7"')(7)).toBe(true);
@@ -47,7 +47,7 @@ test('an If-Match is a test of the generation', () => {
   }
 });
 
-test('every reason has a status that says whose fault it is', () => {
+test('every reason has a status that shows whose fault it is', () => {
   for (const [code, status] of Object.entries(HTTP_STATUS)) {
     const { fault } = ERRORS[code as ApiErrorCode];
     expect([code, status >= 500 ? 'ours' : 'theirs']).toEqual([code, fault === 'client' ? 'theirs' : 'ours']);
@@ -74,7 +74,7 @@ test('the put of a pod is found by all its users and by its creator, and for its
   expect(podPut({ ...record, deleting: { keepVolume: false } }, 3).indexes).toEqual(['owner:alice']);
 });
 
-test('a secret has the letters asked for, all of them, each as likely as the next', () => {
+test('a secret uses exactly the given alphabet, each letter with equal probability', () => {
   const everyByte = (size: number) => Uint8Array.from({ length: size }, (_, index) => index % 256);
   const secret = alphanumericSecret(248 * 4, everyByte);
   const counts = new Map<string, number>();
@@ -84,7 +84,7 @@ test('a secret has the letters asked for, all of them, each as likely as the nex
   expect(alphanumericSecret(30, everyByte)).toMatch(/^[A-Za-z0-9]{30}$/);
 });
 
-test('the mutex lets one in at a time for a key, in order, others meanwhile, and the next after a failure', async () => {
+test('the mutex admits one at a time per key, in order, independent of other keys, and the next after a failure', async () => {
   const mutex = new KeyedMutex();
   const events: string[] = [];
   const gate = Promise.withResolvers<undefined>();

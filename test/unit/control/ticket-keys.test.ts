@@ -69,7 +69,7 @@ async function startReplica(shared: Shared, file = { kept: {} as SealedTicketKey
 }
 
 describe('ticket keys', () => {
-  it('are the same in all replicas, at any time of day, and the next one is there a period early', async () => {
+  it('are the same in all replicas at any time, and the next key is there one period early', async () => {
     const shared = new Shared();
     const [one, two] = [await startReplica(shared), await startReplica(shared)];
     expect(one.tickets.keys()).toHaveLength(3);
@@ -92,7 +92,7 @@ describe('ticket keys', () => {
     await Promise.all([one.end(), two.end()]);
   });
 
-  it('are sealed wherever they are kept, and forgotten everywhere when their tickets are worth nothing', async () => {
+  it('are sealed at rest, and deleted everywhere once their tickets have expired', async () => {
     const shared = new Shared();
     const replica = await startReplica(shared);
     const everywhere = (): string => JSON.stringify([[...shared.agreed], replica.file.kept]);
@@ -107,7 +107,7 @@ describe('ticket keys', () => {
     await replica.end();
   });
 
-  it('are those of before after a restart, also where no store keeps them', async () => {
+  it('survive a restart, also when no store keeps them', async () => {
     const first = await startReplica(new Shared());
     await first.end();
     const again = await startReplica(new Shared(), first.file);
@@ -118,7 +118,7 @@ describe('ticket keys', () => {
     await stranger.end();
   });
 
-  it('go on through a store that is away at the turn, and for long', async () => {
+  it('keep working when the store is unavailable at a rotation and long after it', async () => {
     const shared = new Shared();
     const replica = await startReplica(shared);
     const [sealing, next] = replica.tickets.keys();
@@ -135,7 +135,7 @@ describe('ticket keys', () => {
     await replica.end();
   });
 
-  it('of a keyring that is lost are made anew', async () => {
+  it('are created again when the keyring is lost', async () => {
     const shared = new Shared();
     const first = await startReplica(shared);
     await first.end();
@@ -145,7 +145,7 @@ describe('ticket keys', () => {
     await other.end();
   });
 
-  it('cannot be opened without the store', async () => {
+  it('cannot be decrypted without the store', async () => {
     const shared = new Shared();
     shared.isAway = true;
     await expect(startReplica(shared)).rejects.toThrow(PodgateError);

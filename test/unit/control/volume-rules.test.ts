@@ -37,14 +37,14 @@ const problemsOf = (volumeMounts: object, change: object = {}) => {
 const PVC = { type: 'pvc' };
 
 describe('volume mounts', () => {
-  it('are taken by name of the volume, as in the seed, with its default path', () => {
+  it('are accepted by name of the volume, as in the seed, with its default path', () => {
     expect(mountsOf({ data: PVC, more: { ...PVC, mount_path: '/srv/more', sub_path: 'a/b' } })).toEqual([
       { ...PVC, name: 'data', mountPath: '/tapis_volume_mount', subPath: '', readOnly: false, keyedBy: 'name' },
       { ...PVC, name: 'more', mountPath: '/srv/more', subPath: 'a/b', readOnly: false, keyedBy: 'name' },
     ]);
   });
 
-  it('are taken by path, as in the newer API, and several may show one volume', () => {
+  it('are accepted by path, as in the newer API, and several may mount the same volume', () => {
     expect(
       mountsOf({
         '/data': { ...PVC, source_id: 'vol' },
@@ -56,7 +56,7 @@ describe('volume mounts', () => {
     ]);
   });
 
-  it('are answered in the shape in which they were written', () => {
+  it('are returned in the form in which they were written', () => {
     const written = {
       data: { ...PVC, mount_path: '/tapis_volume_mount', sub_path: '' },
       '/srv': { ...PVC, source_id: 'vol', sub_path: 'x', read_only: true },
@@ -91,14 +91,14 @@ describe('volume mounts', () => {
     expect(problemsOf({ one: { ...PVC, mount_path: '/srv' }, two: { ...PVC, mount_path: '/srv2' } })).toEqual([]);
   });
 
-  it('are not given together with persistent_volume', () => {
+  it('cannot be combined with persistent_volume', () => {
     const problems = problemsOf({ data: PVC }, { pod_template: 'postgres', persistent_volume: true });
     expect(problems).toEqual([
       "persistent_volume: is short for a mount at the template's data path; give it or volume_mounts",
     ]);
   });
 
-  it('stay when an update does not name them, and go when it says there are none', () => {
+  it('stay when an update omits them, and go when it sends an empty object', () => {
     const present = podSpec({ template: 'nginx', writtenTemplate: 'nginx', volumeMounts: mountsOf({ data: PVC }) });
     const update = (body: object) => {
       const result = specOfUpdate(writtenPodOf(schemas.UpdatePod, body), 'mypod', present, context);

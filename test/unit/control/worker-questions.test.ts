@@ -4,7 +4,7 @@ import type { PodConnections } from '../../../core/pod-connections.ts';
 
 const SEEN: PodConnections = { sinceMs: 1, stanzas: {}, refusals: [], recent: [] };
 
-test('the answers of all workers are put together; who has seen nothing of the pod has answered, too', async () => {
+test('the responses of all workers are merged; a worker that has seen nothing of the pod counts as having responded', async () => {
   const questions = createWorkerQuestions();
   const first = questions.join({ worker: 0 }, (id) => first.told(id, SEEN));
   const second = questions.join({ worker: 1 }, (id) => queueMicrotask(() => second.told(id, null)));
@@ -17,7 +17,7 @@ test('the answers of all workers are put together; who has seen nothing of the p
   });
 });
 
-test('in a restart the old worker of a number is asked as well as the new one: sessions drain in it', async () => {
+test('during a restart the old worker of a number is asked as well as the new one, because its sessions are draining', async () => {
   const questions = createWorkerQuestions();
   const old = questions.join({ worker: 0 }, (id) => old.told(id, SEEN));
   const young = questions.join({ worker: 0 }, (id) => young.told(id, null));
@@ -26,7 +26,7 @@ test('in a restart the old worker of a number is asked as well as the new one: s
   expect((await questions.ask('uid')).answers.map(({ connections }) => connections)).toEqual([null]);
 });
 
-test('a worker that does not answer is named after a second; one that goes away is not waited for', async () => {
+test('a worker that does not respond is named after a second; a worker that exits is not waited for', async () => {
   const questions = createWorkerQuestions();
   questions.join({ worker: 0 }, () => undefined);
   const leaving = questions.join({ worker: 1 }, () => undefined);
@@ -37,7 +37,7 @@ test('a worker that does not answer is named after a second; one that goes away 
   expect(performance.now() - fromMs).toBeGreaterThan(900);
 });
 
-test('an answer to no question, and a second one, count for nothing', async () => {
+test('an unexpected response and a duplicate response are ignored', async () => {
   const questions = createWorkerQuestions();
   const one = questions.join({ worker: 0 }, (id) => {
     one.told(id + 1, SEEN);
@@ -48,6 +48,6 @@ test('an answer to no question, and a second one, count for nothing', async () =
   expect(await questions.ask('uid')).toEqual({ answers: [{ worker: { worker: 0 }, connections: null }], missing: [] });
 });
 
-test('without workers the answer is there at once', async () => {
+test('without workers the response is immediate', async () => {
   expect(await createWorkerQuestions().ask('uid')).toEqual({ answers: [], missing: [] });
 });

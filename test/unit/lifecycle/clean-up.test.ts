@@ -22,22 +22,22 @@ function plan(candidates: readonly OrphanCandidate[], workloadCount = 50, confir
 }
 
 describe('the clean-up limit', () => {
-  it('removes orphans of ten minutes up to the limit', () => {
+  it('removes orphans older than ten minutes, up to the limit', () => {
     expect(plan(orphans(5))).toMatchObject({ remove: ['u0', 'u1', 'u2', 'u3', 'u4'], heldBack: [] });
     expect(plan(orphans(10), 200)).toMatchObject({ remove: { length: 10 }, heldBack: [] });
   });
 
-  it('holds all of them back when there is one more than the limit', () => {
+  it('removes none of them when there is one more than the limit', () => {
     expect(plan(orphans(6))).toMatchObject({ remove: [], heldBack: { length: 6 } });
     expect(plan(orphans(11), 200)).toMatchObject({ remove: [], heldBack: { length: 11 } });
   });
 
-  it('counts younger orphans, and neither removes them nor lets them hold back others', () => {
+  it('counts younger orphans, but does not remove them or let them block others', () => {
     const young = orphans(20, { orphanForMs: TEN_MINUTES_MS - 1 }, 'young');
     expect(plan([...young, ...orphans(2)])).toEqual({ remove: ['u0', 'u1'], heldBack: [], youngerCount: 20 });
   });
 
-  it('removes what is proven deleted without an operator, up to the limit in each pass', () => {
+  it('removes workloads that are proven deleted without an operator, up to the limit in each pass', () => {
     const proven = orphans(7, { isProvenDeleted: true, orphanForMs: 0 }, 'proven');
     expect(plan([...orphans(8), ...proven])).toMatchObject({
       remove: ['proven0', 'proven1', 'proven2', 'proven3', 'proven4'],
@@ -54,12 +54,12 @@ describe('the clean-up limit', () => {
     expect(heldBack).toEqual(later.map(({ workload }) => workload.uid));
   });
 
-  it('does not count what it already has removed and has not gone yet', () => {
+  it('does not count workloads that it has removed and that are not gone yet', () => {
     const leaving = orphans(5, { isBeingRemoved: true }, 'leaving');
     expect(plan([...leaving, ...orphans(5)])).toMatchObject({ remove: { length: 10 }, heldBack: [] });
   });
 
-  it('removes nothing of a suspect store, whatever was confirmed', () => {
+  it('removes nothing for a suspect store, whatever was confirmed', () => {
     const suspect = { kind: 'suspect', reason: 'it is empty' } as const;
     const candidates = orphans(8, { isProvenDeleted: true, isBeingRemoved: true });
     const confirmed = new Set(candidates.map(({ workload }) => workload.uid));

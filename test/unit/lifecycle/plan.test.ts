@@ -201,7 +201,7 @@ function goalProblem(world: World, wishedOn: boolean): string | null {
   }
 }
 
-test('for every wish, status and observation there is a next step, and every pod reaches its goal', () => {
+test('for every desired state, status and observation there is a next step, and every pod reaches its goal', () => {
   let cases = 0;
   for (const record of records()) {
     for (const observation of observations(record)) {
@@ -228,7 +228,7 @@ test('for every wish, status and observation there is a next step, and every pod
   expect(cases).toBeGreaterThan(100_000);
 }, 240_000);
 
-test('at its goal a pod is left in peace: the plan has nothing more to do', () => {
+test('the plan does nothing to a pod that has reached its goal', () => {
   for (const fate of FATES) {
     for (const wish of WISHES) {
       const world = new World(
@@ -243,7 +243,7 @@ test('at its goal a pod is left in peace: the plan has nothing more to do', () =
   }
 });
 
-test('a pod goes to sleep by an ordinary shutdown, stays asleep, and starts once it is woken', () => {
+test('a pod goes to sleep through a normal shutdown, stays asleep, and starts when it is woken', () => {
   const record: PodRecord = { ...sleeper(podRecord({ startInstanceMs: 1 })), sleep: { stage: 'decided', sinceMs: 0 } };
   const world = new World(record, workloadOf(record, { phase: 'ready' }), 'runs', true);
   const statuses: string[] = [];
@@ -271,7 +271,7 @@ test('a pod goes to sleep by an ordinary shutdown, stays asleep, and starts once
   expect(world.record).toMatchObject({ run: 2, startTookMs: 6_000 });
 });
 
-test('woken on its way to sleep: a pod that still runs goes on, one that is shutting down stops and starts', () => {
+test('woken on its way to sleep, a pod that still runs goes on; a pod that is shutting down stops and starts again', () => {
   for (const status of ['RUNNING', 'SHUTTING_DOWN'] as const) {
     const record: PodRecord = { ...sleeper(podRecord({ status })), sleep: { stage: 'decided', sinceMs: 0 } };
     const woken = wakeChange(record);
@@ -297,7 +297,7 @@ test('only a sleeping pod whose desired state is ON is woken', () => {
   }
 });
 
-test('a pod is kept from its clients for a minute at most, whatever the clock does', () => {
+test('clients of a pod wait for a minute at most, whatever the clock does', () => {
   const holding = { stage: 'holding', sinceMs: 1_000_000 } as const;
   const record: PodRecord = { ...sleeper(podRecord()), sleep: holding };
   const ready = workloadOf(record, { phase: 'ready' });
@@ -311,7 +311,7 @@ test('a pod is kept from its clients for a minute at most, whatever the clock do
   }
 });
 
-test('no evidence, no action: an orchestrator that does not answer, or speaks of another uid, changes no running pod', () => {
+test('no evidence, no action: when the orchestrator does not respond, or reports another uid, no running pod changes', () => {
   for (const status of ['CREATING_CONTAINER', 'RUNNING', 'ERROR', 'COMPLETE'] as const) {
     const record = podRecord({ status });
     expect(planPod(record, { kind: 'unknown', reason: 'no answer' }, 0)).toMatchObject({ kind: 'none' });
@@ -321,7 +321,7 @@ test('no evidence, no action: an orchestrator that does not answer, or speaks of
   }
 });
 
-test('a stop time is measured by the age of the workload: no jump of the wall clock stops a pod', () => {
+test('the stop time is measured by the age of the workload: a jump of the wall clock stops no pod', () => {
   const record = podRecord({ status: 'RUNNING', timeToStopInstance: 600 });
   const twelveHoursMs = 12 * 3_600_000;
   for (const nowMs of [-twelveHoursMs, 0, twelveHoursMs]) {
@@ -337,7 +337,7 @@ test('a stop time is measured by the age of the workload: no jump of the wall cl
   });
 });
 
-test('RESTART goes down before it comes up, and forgets what failed before', () => {
+test('RESTART stops the pod before it starts it, and clears earlier failures', () => {
   const record = podRecord({ wish: 'RESTART', status: 'ERROR', attempts: SPAWN_ATTEMPTS_MAX });
   const world = new World(record, workloadOf(record, { phase: 'crashing' }), 'runs');
   const statuses: string[] = [];
@@ -351,7 +351,7 @@ test('RESTART goes down before it comes up, and forgets what failed before', () 
   expect(world.record?.run).toBe(record.run + 1);
 });
 
-test('a spawner whose result comes late writes nothing over a newer wish, run or pod', () => {
+test('the late result of a spawner overwrites no newer desired state, run or pod', () => {
   const record = podRecord({ status: 'SPAWNER_SETUP' });
   const attempted = { uid: record.uid, generation: 1, run: 1 };
   const ensured: EnsureResult & { kind: 'ensured' } = { kind: 'ensured' };
@@ -368,7 +368,7 @@ test('a spawner whose result comes late writes nothing over a newer wish, run or
   }
 });
 
-test('a failing spawn is tried again with growing waits, then the pod is ERROR with the reason', () => {
+test('a failed spawn is retried with growing delays, then the pod is ERROR with the reason', () => {
   let record = podRecord({ status: 'SPAWNER_SETUP' });
   const waits: number[] = [];
   for (let attempt = 1; attempt <= SPAWN_ATTEMPTS_MAX; attempt += 1) {
@@ -390,7 +390,7 @@ test('a failing spawn is tried again with growing waits, then the pod is ERROR w
   });
 });
 
-test('a pod that its cluster ends is started again as a run of its own, later each time, and never given up', () => {
+test('a pod that its cluster ends is started again as a new run, with growing delays, without limit', () => {
   let record = podRecord();
   const waits: number[] = [];
   for (let count = 1; count <= 8; count += 1) {
@@ -412,7 +412,7 @@ test('a pod that its cluster ends is started again as a run of its own, later ea
   expect(waits).toEqual([5_000, 10_000, 20_000, 40_000, 60_000, 60_000, 60_000, 60_000]);
 });
 
-test('one that is ended for what it uses itself is an ERROR after five times in a row; a start counts anew', () => {
+test('a pod that is ended for its own resource use is an ERROR after five times in a row; a start resets the count', () => {
   const evictions = { run: 7, count: 6, excesses: 4, atMs: 0 };
   const record = podRecord({ run: 7, evictions });
   const running = { ...record, applied: { generation: 1, run: 7, spec: record.spec } };

@@ -53,7 +53,7 @@ function plan(
 const at = (change: Partial<PodRecord>): PodRecord => podRecord({ status: 'SPAWNER_SETUP', ...change });
 
 describe('an empty store', () => {
-  it('gets the record and the credential of every workload, wished ON, and RUNNING when it is ready: its route stays', () => {
+  it('gets the record and the credential of every workload, desired state ON, and RUNNING when it is ready: its route stays', () => {
     const { steps } = plan([running(at({ podId: 'one', uid: 'u1' })), running(at({ podId: 'two', uid: 'u2' }))]);
     expect(steps.map(({ kind, key }) => [kind, key])).toEqual([
       ['rebuild', 'default/one'],
@@ -65,19 +65,19 @@ describe('an empty store', () => {
     });
   });
 
-  it('leaves to the health loop what is not ready yet', () => {
+  it('leaves workloads that are not ready yet to the health loop', () => {
     expect(plan([running(at({}), { phase: 'starting' })]).steps).toMatchObject([
       { kind: 'rebuild', record: { wish: 'ON', status: 'CREATING_CONTAINER', startInstanceMs: null } },
     ]);
   });
 
-  it('does not start again what is on its way out', () => {
+  it('does not restart a workload that is stopping', () => {
     expect(plan([running(at({}), { phase: 'stopping' })]).steps).toMatchObject([
       { kind: 'rebuild', record: { wish: 'OFF', status: 'SHUTTING_DOWN' } },
     ]);
   });
 
-  it('says which workloads cannot be read', () => {
+  it('reports workloads that it cannot read', () => {
     const stranger = { ...running(at({})), record: at({ uid: 'another' }) };
     expect(plan([running(at({}), { readable: false })]).steps).toMatchObject([{ kind: 'unreadable' }]);
     expect(plan([stranger]).steps).toMatchObject([{ kind: 'unreadable' }]);
@@ -85,7 +85,7 @@ describe('an empty store', () => {
 });
 
 describe('an older copy', () => {
-  it('takes what is newer: a later run, or a later spec of the same run', () => {
+  it('takes the newer version: a later run, or a later spec of the same run', () => {
     const { steps } = plan(
       [running(at({ podId: 'later', uid: 'u1', run: 3 })), running(at({ podId: 'spec', uid: 'u2', generation: 2 }))],
       [at({ podId: 'later', uid: 'u1', run: 2, wish: 'OFF' }), at({ podId: 'spec', uid: 'u2' })],
@@ -93,7 +93,7 @@ describe('an older copy', () => {
     expect(steps.map(({ kind }) => kind)).toEqual(['take', 'take']);
   });
 
-  it('keeps a record that is as new as its workload, or newer', () => {
+  it('keeps a record that is at least as new as its workload', () => {
     const { steps } = plan(
       [running(at({ podId: 'same', uid: 'u1' })), running(at({ podId: 'newer', uid: 'u2' }))],
       [at({ podId: 'same', uid: 'u1', wish: 'OFF' }), at({ podId: 'newer', uid: 'u2', generation: 4 })],
@@ -101,7 +101,7 @@ describe('an older copy', () => {
     expect(steps).toEqual([]);
   });
 
-  it('never starts what may have been deleted since: a wish ON without a workload becomes OFF', () => {
+  it('never starts a pod that may have been deleted since: desired state ON without a workload becomes OFF', () => {
     const { steps } = plan(
       [],
       [
@@ -122,7 +122,7 @@ describe('an older copy', () => {
     expect(steps).toMatchObject([{ kind: 'leave', reason: 'its pod was deleted' }]);
   });
 
-  it('of two pods of one id believes the one that was created later', () => {
+  it('of two pods with the same id keeps the one created later', () => {
     const earlier = at({ uid: 'earlier', createdAtMs: 1 });
     const later = at({ uid: 'later', createdAtMs: 2 });
     expect(plan([running(later)], [earlier]).steps).toMatchObject([{ kind: 'take', record: { uid: 'later' } }]);
@@ -130,10 +130,10 @@ describe('an older copy', () => {
   });
 });
 
-describe('what the store goes on as', () => {
+describe('the identity with which the store continues', () => {
   it.each([
-    ['what was last seen', { storeId: LOST, commits: 60, fence: 7 }],
-    ['the workloads, where nothing is remembered', null],
+    ['the last known state', { storeId: LOST, commits: 60, fence: 7 }],
+    ['the workloads, when no state is known', null],
   ])('is believed afterwards by %s', (_, lastSeen) => {
     const workloads = [running(at({})), running(at({ podId: 'other', uid: 'u2' }), { storeId: 'third' })];
     const { adoption } = plan(workloads, [], { lastSeen });
@@ -147,7 +147,7 @@ describe('what the store goes on as', () => {
   });
 });
 
-it('a record of the first release is completed; one that holds mounts keeps them', () => {
+it('a record of the first release is completed; a record with mounts keeps them', () => {
   const { volumeMounts, ...spec } = podRecord().spec;
   expect(volumeMounts).toEqual([]);
   const old = { ...podRecord(), spec, applied: { generation: 1, run: 1, spec } };

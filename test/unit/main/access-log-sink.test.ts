@@ -24,7 +24,7 @@ const open = (changes: { maxFileBytes?: number; rotates?: boolean } = {}) =>
 const read = (path: string): string => readFileSync(path, 'utf8');
 
 describe('the file of the access log', () => {
-  it("has whole lines of all who write it, in order, and is nobody else's to read", async () => {
+  it('has complete lines of all writers, in order, and is readable by its owner only', async () => {
     const sinks = [open(), open()];
     for (let number = 0; number < 5_000; number++)
       for (const [who, sink] of sinks.entries()) sink.write(`${who} ${number} ${'x'.repeat(200)}\n`);
@@ -40,7 +40,7 @@ describe('the file of the access log', () => {
     expect(sinks.map(({ dropped }) => dropped)).toEqual([0, 0]);
   });
 
-  it('is made anew when it was moved away', async () => {
+  it('is created again after it was moved away', async () => {
     const sink = open();
     sink.write('before\n');
     await until('it is there', () => read(file) === 'before\n');
@@ -53,7 +53,7 @@ describe('the file of the access log', () => {
     expect(read(`${file}.old`)).toMatch(/^before\n(after\n)*$/);
   });
 
-  it('is moved away when it is full, by the one process that does so; so many are kept', async () => {
+  it('is rotated by exactly one process when it is full, and a limited number of files is kept', async () => {
     const sinks = [open({ maxFileBytes: 1_000, rotates: true }), open({ maxFileBytes: 1_000 })];
     await until('there are two former ones', () => {
       for (const sink of sinks) sink.write(`${'x'.repeat(600)}\n`);
@@ -63,7 +63,7 @@ describe('the file of the access log', () => {
     expect(() => statSync(`${file}.3`)).toThrow();
   });
 
-  it('does not disturb the exit of the process where it could never be opened', () => {
+  it('does not affect the exit of the process when it could not be opened', () => {
     const sink = new URL('../../../main/access-log-sink.ts', import.meta.url).href;
     const config = { to: 'file', file: join(dir, 'nowhere', 'access.log'), maxFileBytes: 1e9, keepFiles: 2 };
     const source = `
@@ -75,7 +75,7 @@ describe('the file of the access log', () => {
     expect([status, stderr]).toEqual([0, '']);
   });
 
-  it('drops lines, and counts them, when nobody takes them; a place that cannot be written stops nobody', async () => {
+  it('drops and counts lines when nothing reads them; a path that cannot be written blocks nothing', async () => {
     rmSync(dir, { recursive: true });
     const sink = open();
     for (let number = 0; number < 60_000; number++) sink.write(`${'x'.repeat(199)}\n`);

@@ -28,13 +28,13 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-test('the token file is for its owner alone', async () => {
+test('the token file is readable by its owner only', async () => {
   expect(await writeAdminToken(options)).toBe(true);
   expect(statSync(options.path).mode & 0o777).toBe(0o600);
   expect(readFileSync(options.path, 'utf8')).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+\n$/);
 });
 
-test('one that cannot be written is said to be so, and the one that is there stays', async () => {
+test('a failure to write it is reported, and the existing file stays', async () => {
   await writeAdminToken(options);
   const before = readFileSync(options.path, 'utf8');
   // As on a full disk, nothing can be written aside.
@@ -43,7 +43,7 @@ test('one that cannot be written is said to be so, and the one that is there sta
   expect(readFileSync(options.path, 'utf8')).toBe(before);
 });
 
-test('keeping it ends when told', async () => {
+test('renewing it stops on request', async () => {
   const stop = new AbortController();
   const kept = keepAdminToken(options, true, stop.signal);
   stop.abort();

@@ -42,7 +42,7 @@ const state = (change: Partial<ProbeState>): ProbeState => ({
   ...change,
 });
 
-test('ready is who has a recent report and accepts on all sockets', () => {
+test('a worker is ready when its report is recent and it accepts on all sockets', () => {
   expect(judgeReadiness(state({}), 900)).toEqual({
     ok: true,
     message: 'Ready.',
@@ -60,12 +60,12 @@ test('ready is who has a recent report and accepts on all sockets', () => {
   expect(judgeReadiness(state({}), 10_500).detail).toMatchObject({ supervisor: 'no report for 11 s' });
 });
 
-test('alive is who hears from the supervisor, whatever the control process does', () => {
+test('a worker is alive while it hears from the supervisor, whatever the control process does', () => {
   expect(judgeLiveness(9_000).ok).toBe(true);
   expect(judgeLiveness(11_000).ok).toBe(false);
 });
 
-test('a client line says who is connected, and nothing else is one', () => {
+test('a client line names the client that is connected; no other line counts', () => {
   const client = { remoteAddress: '2001:db8::1', remotePort: 1234, localAddress: '::1' };
   expect(parseClientLine(clientLine(client).trimEnd())).toEqual(client);
   for (const line of ['', '[]', 'GET / HTTP/1.1', '["a",1,"::1"]', '["::1","1","::1"]', '["::1",1,"::1",0]', 'null']) {

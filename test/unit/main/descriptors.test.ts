@@ -15,7 +15,7 @@ test.each([NaN, Infinity])('without a known limit (%d) nothing is bounded', (lim
   expect(planDescriptors(limit)).toEqual({ maxConnections: Infinity, pauseAt: Infinity, resumeAt: Infinity });
 });
 
-test('a limit so low that hardly anything is left still takes some connections, and pauses in time', () => {
+test('even a very low limit leaves room for some connections, and accepting pauses in time', () => {
   const { maxConnections, pauseAt } = planDescriptors(80);
   expect(maxConnections).toBe(16);
   expect(pauseAt).toBeLessThan(80);
@@ -30,7 +30,7 @@ test.each([1, 100, 5_000, 10_000, 200_000])(
   },
 );
 
-test('accepting pauses once, at the first number too high, and resumes when a count says that there is room', async () => {
+test('accepting pauses at the first count above the limit, once, and resumes when a count shows room', async () => {
   vi.useFakeTimers();
   try {
     const said: string[] = [];

@@ -5,17 +5,17 @@ import { fixedSettings } from '../../../main/supervisor/next-settings.ts';
 const load = (env: NodeJS.ProcessEnv) => loadConfig({ PODGATE_WORKERS: '2', ...env }, '/srv');
 const current = load({ PODGATE_HTTPS_PORT: '9443' });
 
-test('a restart takes over whatever does not touch sockets, directory or workers', () => {
+test('a restart applies every setting that does not affect sockets, directory or workers', () => {
   expect(fixedSettings(current, { ...current, drain: { ...current.drain, sessionsMs: 5 } })).toEqual([]);
   expect(fixedSettings(current, load({ PODGATE_HTTPS_PORT: '0', PODGATE_PUBLIC_HTTPS_PORT: '443' }))).toEqual([]);
 });
 
-test('and names what it cannot take over', () => {
+test('it names the settings that it cannot apply', () => {
   const next = load({ PODGATE_HTTPS_PORT: '9444', PODGATE_WORKERS: '3', PODGATE_DATA_DIR: 'elsewhere' });
   expect(fixedSettings(current, next)).toEqual(['PODGATE_HTTPS_PORT', 'PODGATE_DATA_DIR', 'PODGATE_WORKERS']);
 });
 
-test('the ports of listeners are opened at the start', () => {
+test('ports of listeners are fixed at the start', () => {
   const next = { ...current, listeners: [{ port: 5432 }] };
   expect(fixedSettings(current, next)).toEqual(['PODGATE_CONFIG listeners']);
 });

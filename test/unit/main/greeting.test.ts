@@ -25,14 +25,14 @@ test('it names the token file and never a token, and its commands are for this d
   expect(text).not.toContain('libnss-myhostname');
 });
 
-test('with a cluster it says where pods run, and that they outlive it', () => {
+test('with a cluster it says where pods run, and that they keep running when Podgate stops', () => {
   const text = said({ PODGATE_ORCHESTRATOR: 'kubernetes', PODGATE_NAMESPACE: 'users', KUBECONFIG: '/k' });
   expect(text).toContain('Pods run in the namespace users of the cluster.');
   expect(text).toContain('Ctrl-C stops Podgate; pods keep running');
   expect(text).not.toContain('processes on this machine');
 });
 
-test('it says what helps where the pods’ names do not resolve', () => {
+test('it says what to do when pod host names do not resolve', () => {
   expect(said({}, false)).toContain('sudo apt-get install libnss-myhostname');
   const elsewhere = said({ PODGATE_BASE_HOST: 'a.org' }, false);
   expect(elsewhere).toContain('a DNS record *.pods.a.org');
@@ -41,13 +41,13 @@ test('it says what helps where the pods’ names do not resolve', () => {
   expect(said({}, false)).not.toContain('--resolve');
 });
 
-test('in the checkout the command is ./podgate', () => {
+test('in a checkout the command is ./podgate', () => {
   const config = loadConfig({}, ROOT);
   const options = { config, version: '1', tookMs: 1, cwd: ROOT, asRoot: false, resolvesNames: true };
   expect(greetingOf(options)).toContain("\n  ./podgate psql mypg -c 'SELECT version()'\n");
 });
 
-test('it says where else everything is', () => {
+test('it lists the other addresses and files', () => {
   const config = { ...loadConfig({}, '/home/u/podgate'), listeners: [{ port: 5432 }, { port: 7687 }] };
   const options = { config, version: '1', tookMs: 1, cwd: '/home/u/podgate', asRoot: false, resolvesNames: true };
   expect(greetingOf(options)).toContain('Everything is also available on ports 5432 and 7687.\n');
@@ -57,13 +57,13 @@ test('it says where else everything is', () => {
   expect(said({})).not.toContain('also available on');
 });
 
-test('a data directory elsewhere is quoted for the shell and named to the command', () => {
+test('another data directory is quoted for the shell and passed to the command', () => {
   const text = said({ PODGATE_DATA_DIR: "/srv/it's here" });
   expect(text).toContain(`$(cat '/srv/it'\\''s here/admin.token')`);
   expect(text).toContain(`PODGATE_DATA_DIR='/srv/it'\\''s here' ${ROOT}/podgate psql`);
 });
 
-test('in a log for programs it says what an operator needs, without commands, keys or a shell’s paths', () => {
+test('in a structured log it says what an operator needs, without commands, keys or shell paths', () => {
   const env = {
     PODGATE_ORCHESTRATOR: 'kubernetes',
     PODGATE_NAMESPACE: 'users',
@@ -83,7 +83,7 @@ test('in a log for programs it says what an operator needs, without commands, ke
   expect(JSON.stringify(fields)).not.toMatch(/npx|curl|Ctrl|\$|\/srv/);
 });
 
-test('it links to the console where there are login links', () => {
+test('it links to the console when login links are enabled', () => {
   const config = loadConfig({}, ROOT);
   const options = { config, version: '1', tookMs: 1, cwd: ROOT, asRoot: false, resolvesNames: true };
   expect(greetingOf({ ...options, loginCode: 'c0de' })).toContain('\n  http://127.0.0.1:8000/#login=c0de\n');

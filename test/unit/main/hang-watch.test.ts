@@ -15,31 +15,31 @@ function ticks(watch: HangWatch, count: number, look: (tick: number) => SilentPr
   return Array.from({ length: count }, (_, tick) => watch.tick(500, () => look(tick)));
 }
 
-test('a process is silent after 3 s and hung after 10 s without a sign of life', () => {
+test('a process is silent after 3 s and hung after 10 s without a heartbeat', () => {
   const verdicts = ticks(started(), 20);
   expect(verdicts.indexOf('silent')).toBe(5);
   expect(verdicts.indexOf('hung')).toBe(19);
 });
 
-test('a sign of life starts the time anew', () => {
+test('a heartbeat resets the timer', () => {
   const watch = started();
   ticks(watch, 19);
   watch.heard(false);
   expect(ticks(watch, 5)).not.toContain('silent');
 });
 
-test('a process that hardly gets a processor has four times as long', () => {
+test('a process starved of CPU gets four times as long', () => {
   const watch = started();
   // It gets a tenth of the time.
   const verdicts = ticks(watch, 100, (tick) => ({ ...IDLE, waitedMs: 1_000_000 + tick * 450 }));
   expect(verdicts.indexOf('hung')).toBeGreaterThan(75);
 });
 
-test('one that spins does get a processor', () => {
+test('a process in an endless loop is not starved of CPU', () => {
   expect(ticks(started(), 40, (tick) => ({ ...IDLE, waitedMs: tick * 50 }))).toContain('hung');
 });
 
-test('neither one that a debugger holds nor one that waits for a disk is hung', () => {
+test('a process stopped by a debugger or waiting for a disk is not hung', () => {
   expect(ticks(started(), 100, () => ({ ...IDLE, isTraced: true }))).not.toContain('hung');
   expect(ticks(started(), 100, () => ({ ...IDLE, isBlocked: true }))).not.toContain('hung');
   const watch = started();
@@ -47,12 +47,12 @@ test('neither one that a debugger holds nor one that waits for a disk is hung', 
   expect(ticks(watch, 100)).not.toContain('silent');
 });
 
-test('before its first sign of life it has a minute', () => {
+test('before its first heartbeat it has a minute', () => {
   const watch = new HangWatch(LIMITS);
   expect(new Set(ticks(watch, 119))).toEqual(new Set(['alive']));
   expect(ticks(watch, 1)).toEqual(['hung']);
 });
 
-test('where the kernel says nothing, the clock decides', () => {
+test('without data from the kernel, the clock decides', () => {
   expect(ticks(started(), 20, () => null)).toContain('hung');
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { lineForPeople } from '../../../main/logging.ts';
 
-test('a line for people has the time, the level, who, what and the fields', () => {
+test('a human-readable line has the time, level, process, message and fields', () => {
   const line = {
     level: 40,
     time: '2026-11-23T20:15:02.123Z',

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { watchProcessNumbers } from '../../../main/process-numbers.ts';
 
-test('an event loop that stands still is noticed, in a process that works and in one that has been idle', async () => {
+test('a blocked event loop is noticed, in a busy process and in an idle one', async () => {
   const numbers = watchProcessNumbers();
   const stall = async (): Promise<number> => {
     await delay(250);

@@ -24,7 +24,7 @@ describe('at the start', () => {
 });
 
 describe('when a worker dies', () => {
-  test('a sibling accepts for it, and gives the slot back once the next one listens', () => {
+  test('a sibling accepts for it, and returns the slot once the replacement listens', () => {
     const slots = twoWorkers();
     expect(slots.ended(0)).toEqual([{ kind: 'give', slot: 0, child: 1 }]);
     slots.listening(1, 0);
@@ -35,7 +35,7 @@ describe('when a worker dies', () => {
     expect(slots.isComplete).toBe(true);
   });
 
-  test('and the sibling dies too, both slots wait for whoever is able first', () => {
+  test('and its sibling dies too, both slots go to the first worker that becomes able', () => {
     const slots = twoWorkers();
     slots.ended(0);
     slots.listening(1, 0);
@@ -47,7 +47,7 @@ describe('when a worker dies', () => {
     ]);
   });
 
-  test('before its slot was ever open, nothing waits in it', () => {
+  test('before its slot was ever open, there is nothing to take over', () => {
     const slots = new SlotAssignments(2);
     slots.synchronized(0);
     slots.listening(0, 0);
@@ -56,7 +56,7 @@ describe('when a worker dies', () => {
     expect(slots.synchronized(0)).toEqual([{ kind: 'give', slot: 0, child: 0 }]);
   });
 
-  test('its late message about a slot that is another one’s now changes nothing', () => {
+  test('its late message about a slot that another worker has now changes nothing', () => {
     const slots = twoWorkers();
     slots.ended(0);
     expect(slots.listening(0, 0)).toEqual([]);
@@ -65,7 +65,7 @@ describe('when a worker dies', () => {
 });
 
 describe('when a worker is replaced', () => {
-  test('the old one accepts until the new one does, and then lets go', () => {
+  test('the old one accepts until the new one does, and then stops', () => {
     const slots = twoWorkers();
     slots.renamed(0, 2);
     expect(slots.accepting).toBe(2);
@@ -85,7 +85,7 @@ describe('when a worker is replaced', () => {
     expect(slots.listening(0, 0)).toEqual([{ kind: 'release', slot: 0, child: 1 }]);
   });
 
-  test('it gets no slot of a sibling that dies', () => {
+  test('it does not take over the slot of a sibling that dies', () => {
     const slots = twoWorkers();
     slots.renamed(0, 2);
     expect(slots.ended(1)).toEqual([]);
@@ -96,7 +96,7 @@ describe('when a worker is replaced', () => {
   });
 });
 
-describe('when a worker gives no sign of life', () => {
+describe('when a worker sends no heartbeat', () => {
   test('a sibling accepts beside it, and stops when it recovers', () => {
     const slots = twoWorkers();
     expect(slots.silent(0)).toEqual([{ kind: 'give', slot: 0, child: 1 }]);
@@ -118,7 +118,7 @@ describe('when a worker gives no sign of life', () => {
     expect(slots.listening(0, 0)).toEqual([{ kind: 'release', slot: 0, child: 1 }]);
   });
 
-  test('and neither does its sibling, its slot goes to the first that recovers', () => {
+  test('and neither does its sibling, its slot goes to the first worker that recovers', () => {
     const slots = new SlotAssignments(3);
     for (const child of [0, 1, 2]) {
       slots.synchronized(child);
@@ -140,7 +140,7 @@ describe('when a worker gives no sign of life', () => {
     expect(slots.recovered(1)).toEqual([{ kind: 'release', slot: 1, child: 2 }]);
   });
 
-  test('before it has the route table, nothing is given away', () => {
+  test('before it has the route table, its slot stays with it', () => {
     const slots = new SlotAssignments(2);
     expect(slots.silent(0)).toEqual([]);
   });

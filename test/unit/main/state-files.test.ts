@@ -72,7 +72,7 @@ test.runIf(process.getuid?.() === 0)(
   },
 );
 
-test('pods live only where nobody but us can exchange a directory', () => {
+test('the directory of pods must be in a path that no other user can replace', () => {
   expect(isUsable(join(directory, 'new'))).toBe(true);
   expect(isUsable(join(directory, 'new'))).toBe(true);
   symlinkSync(join(directory, 'new'), join(directory, 'link'));
@@ -88,9 +88,9 @@ test('pods live only where nobody but us can exchange a directory', () => {
 test.each([
   ['a file', (file: string) => file, 'it is not a directory'],
   ['below a file', (file: string) => join(file, 'x'), 'part of the path is not a directory'],
-  ['where nothing can be made', () => '/proc/self/podgate/x', 'the directory cannot be created'],
+  ['under /proc', () => '/proc/self/podgate/x', 'the directory cannot be created'],
 ])('a path that is %s is refused with the reason', async (what, pathOf, reason) => {
-  if (what.startsWith('where') && !existsSync('/proc/self')) return;
+  if (what.startsWith('under') && !existsSync('/proc/self')) return;
   const file = join(directory, 'file');
   writeFileSync(file, '');
   await expect(openDataDirectory(pathOf(file))).rejects.toMatchObject({
@@ -106,7 +106,7 @@ test('sockets get a short directory where the data directory has a long path', a
   expect(() => statSync(deep.runDir)).toThrow('ENOENT');
 });
 
-test('a lock that is given back in time is waited for', async () => {
+test('a lock that is released in time is waited for', async () => {
   const path = join(directory, 'a.lock');
   const first = await acquireExclusiveLock(path, 0);
   expect(await acquireExclusiveLock(path, 0)).toBeNull();
@@ -117,7 +117,7 @@ test('a lock that is given back in time is waited for', async () => {
   second?.release();
 });
 
-test('what was last seen of the store is there after a restart', async () => {
+test('the last known state of the store survives a restart', async () => {
   const path = join(directory, 'seen.json');
   const file = openLastSeenFile(path, silentLog);
   expect(file.read()).toBeNull();
@@ -131,7 +131,7 @@ test('what was last seen of the store is there after a restart', async () => {
   expect(statSync(path).size).toBeLessThanOrEqual(1_024);
 });
 
-test('a note that was cut off leaves the one before it, and the next is written over it', async () => {
+test('after a truncated write, the previous state counts, and the next write replaces the truncated one', async () => {
   const path = join(directory, 'seen.json');
   const mark = (commits: number) => ({ storeId: 'a', commits, stamp: 's', fence: 0 });
   for (const commits of [1, 2]) {
@@ -146,7 +146,7 @@ test('a note that was cut off leaves the one before it, and the next is written 
   await until('it is noted', () => openLastSeenFile(path, silentLog).read()?.commits === 3);
 });
 
-test('what an older release has noted is read, and replaced', async () => {
+test('the state written by an older release is read, then replaced', async () => {
   const path = join(directory, 'seen.json');
   writeFileSync(path, '{"storeId":"a","commits":41}');
   const file = openLastSeenFile(path, silentLog);
@@ -155,7 +155,7 @@ test('what an older release has noted is read, and replaced', async () => {
   await until('it is noted', () => openLastSeenFile(path, silentLog).read()?.commits === 42);
 });
 
-test('a damaged note of the store knows nothing', () => {
+test('a damaged state file counts as no state', () => {
   const path = join(directory, 'seen.json');
   writeFileSync(path, '{"storeId":"a"');
   expect(openLastSeenFile(path, silentLog).read()).toBeNull();

@@ -10,7 +10,7 @@ const many = <T>(count: number, item: (index: number) => T): T[] => Array.from({
 const record = (count: number, value: unknown, name = 'k'): object =>
   Object.fromEntries(many(count, (index) => [`${name}${index}`, value]));
 
-test('what is beyond its bound is not examined', () => {
+test('input beyond its bound is not examined', () => {
   let examined = 0;
   const item = z.string().refine(() => {
     examined += 1;

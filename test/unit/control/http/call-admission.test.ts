@@ -23,7 +23,7 @@ function enterAs(admission: CallAdmission, username: string, tenant = 'default',
   return call;
 }
 
-test('an address gets its calls and no more, an IPv6 address those of its /64', () => {
+test('an address gets its number of calls and no more; IPv6 addresses share that of their /64', () => {
   const admission = new CallAdmission(LIMITS);
   const calls = ['2001:db8::1', '2001:db8::2', '2001:db8::3'].map((address) => admission.enter(address));
   expect(codeOf(() => admission.enter('2001:db8::4'))).toBe('api.too-many-requests');
@@ -35,7 +35,7 @@ test('an address gets its calls and no more, an IPv6 address those of its /64', 
   expect(admission.refused()).toMatchObject({ address: 2, calls: 0 });
 });
 
-test('a user, a tenant and all together get their calls; each refusal says whose limit it is', () => {
+test('users, tenants and the total have their number of calls; each refusal says whose limit it is', () => {
   const admission = new CallAdmission(LIMITS);
   enterAs(admission, 'alice');
   const second = enterAs(admission, 'alice');
@@ -76,7 +76,7 @@ test('bytes are counted for the user, the tenant and in total, and given back on
   expect(admission.bytes).toBe(200);
 });
 
-test('bytes beyond the total are an overload, which is nobody’s own', () => {
+test('bytes beyond the total are an overload, and no single user’s fault', () => {
   const admission = new CallAdmission({ ...LIMITS, bytes: 250 });
   enterAs(admission, 'alice').reserve(200);
   expect(codeOf(() => enterAs(admission, 'bob', 'other').reserve(51))).toBe('api.overloaded');

@@ -6,7 +6,7 @@ import { jsonList, jsonText } from '../../../../control/http/json-pieces.ts';
 import { FairTurns } from '../../../../control/http/limits/fair-turns.ts';
 import { RatePerAddress } from '../../../../control/http/limits/rate-per-address.ts';
 
-test('turns go round between parties, however many each of them waits for', async () => {
+test('turns alternate between parties, however many turns each of them waits for', async () => {
   const turns = new FairTurns();
   const order: string[] = [];
   const work = async (party: string, name: string): Promise<void> => {
@@ -25,7 +25,7 @@ test('turns go round between parties, however many each of them waits for', asyn
   expect(turns.waiting).toBe(0);
 });
 
-test('the event loop goes round between two turns', async () => {
+test('the event loop runs other work between two turns', async () => {
   const turns = new FairTurns();
   const order: string[] = [];
   const loops = (async () => {
@@ -44,7 +44,7 @@ test('the event loop goes round between two turns', async () => {
   expect(order.join(' ')).not.toContain('turn turn');
 });
 
-test('a rate has its burst at once and its refill over time, for each address by itself', () => {
+test('a rate has its burst at once and its refill over time, for each address separately', () => {
   const rate = new RatePerAddress({ perMinute: 60, burst: 3 });
   const taken = (address: string, nowMs: number) => rate.take(address, nowMs);
   expect([0, 0, 0, 0].map((nowMs) => taken('192.0.2.1', nowMs))).toEqual([true, true, true, false]);
@@ -76,7 +76,7 @@ test.each([
   expect(isKnownHost(host, '10.1.2.3', names)).toBe(isKnown);
 });
 
-test('an address in brackets is known where it was dialed', () => {
+test('an IPv6 address in brackets is known by its plain form', () => {
   expect(isKnownHost('[fd00::1]:8000', 'fd00::1', controlHostNames([]))).toBe(true);
 });
 
@@ -101,13 +101,13 @@ test.each([
   expect(longest).toBeLessThan(128 * 1024);
 });
 
-test('bytes that are no UTF-8 come in pieces as well', async () => {
+test('bytes that are not UTF-8 come in pieces, too', async () => {
   const { text, longest } = await textOf(jsonText(Buffer.alloc(1_000_000, 0x80)));
   expect((JSON.parse(text) as string).length).toBe(1_000_000);
   expect(longest).toBeLessThan(128 * 1024);
 });
 
-test('a list comes in pieces, whatever its length', async () => {
+test('a list comes in pieces, however long it is', async () => {
   for (const length of [0, 1, 2, 5_000]) {
     const items = Array.from({ length }, (_, index) => ({ index, text: 'x'.repeat(100) }));
     const { text, longest } = await textOf(jsonList(items));

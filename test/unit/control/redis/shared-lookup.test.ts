@@ -4,7 +4,7 @@ import { createSharedLookup } from '../../../../control/store/redis/shared-looku
 
 const ADDRESS: LookupAddress = { address: '127.0.0.7', family: 4 };
 
-test('connections that want a name while it is being resolved share the answer; the next one asks again', async () => {
+test('connections that need a name while it is being resolved share the result; the next one resolves it again', async () => {
   const questions: PromiseWithResolvers<LookupAddress[]>[] = [];
   const lookup = createSharedLookup(() => {
     const question = Promise.withResolvers<LookupAddress[]>();

@@ -53,7 +53,7 @@ test.each(['at once', 'after its deadline'] as const)(
   },
 );
 
-test('an error that onFailure throws is thrown at once, and no attempt follows', async () => {
+test('an error that onFailure throws ends the attempts at once', async () => {
   const { state, attempt } = server('at once');
   const onFailure = (error: unknown): void => {
     if (state.attempts === 3) throw error;
@@ -63,7 +63,7 @@ test('an error that onFailure throws is thrown at once, and no attempt follows',
   expect(state.attempts).toBe(3);
 });
 
-test('a signal ends it at once, whatever is under way', async () => {
+test('an abort signal ends it at once, whatever is in progress', async () => {
   const { state, attempt } = server('after its deadline');
   const aborting = new AbortController();
   const done = untilOneSucceeds({ attempt, onFailure: () => undefined, signal: aborting.signal });
