@@ -26,7 +26,13 @@ export interface PodUse {
   readonly because: Readonly<Partial<Record<UseReason, number>>>;
   /** The routes of the pod have no backend here: no connection to it can begin. */
   readonly isHeld: boolean;
+  /** Names of Postgres users that the pod has accepted, the last ones. */
+  readonly users?: readonly string[];
 }
+
+export const USERS_MAX = 20;
+/** PostgreSQL's NAMEDATALEN. */
+const USER_MAX_BYTES = 63;
 
 export function isInUse({ because }: PodUse): boolean {
   return USE_REASONS.some((reason) => (because[reason] ?? 0) > 0);
@@ -44,7 +50,7 @@ export function useTexts({ because }: Pick<PodUse, 'because'>): readonly string[
 /** What a worker or another replica has told, copied field by field; undefined when it is anything else. */
 export function parsePodUse(value: unknown): PodUse | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { lastUsedMs, because, isHeld } = value as Readonly<Record<string, unknown>>;
+  const { lastUsedMs, because, isHeld, users } = value as Readonly<Record<string, unknown>>;
   if (lastUsedMs !== null && !Number.isFinite(lastUsedMs)) return undefined;
   if (typeof because !== 'object' || because === null || typeof isHeld !== 'boolean') return undefined;
   const counts: Partial<Record<UseReason, number>> = {};
@@ -54,7 +60,14 @@ export function parsePodUse(value: unknown): PodUse | undefined {
     const known = USE_REASONS.find((each) => each === reason) ?? 'traffic';
     if (count > 0) counts[known] = (counts[known] ?? 0) + (count as number);
   }
-  return { lastUsedMs: lastUsedMs as number | null, because: counts, isHeld };
+  return { lastUsedMs: lastUsedMs as number | null, because: counts, isHeld, ...parseUsers(users) };
+}
+
+function parseUsers(users: unknown): Pick<PodUse, 'users'> {
+  if (!Array.isArray(users)) return {};
+  const isUser = (user: unknown): user is string =>
+    typeof user === 'string' && Buffer.byteLength(user) <= USER_MAX_BYTES;
+  return { users: users.filter(isUser).slice(0, USERS_MAX) };
 }
 
 /**
@@ -65,6 +78,7 @@ export function mergePodUse(all: readonly (PodUse | undefined)[]): PodUse | unde
   const because: Partial<Record<UseReason, number>> = {};
   let lastUsedMs: number | null = null;
   let isHeld = true;
+  const users = new Set<string>();
   for (const use of all) {
     if (use === undefined) return undefined;
     for (const reason of USE_REASONS) {
@@ -73,6 +87,7 @@ export function mergePodUse(all: readonly (PodUse | undefined)[]): PodUse | unde
     }
     if (use.lastUsedMs !== null) lastUsedMs = Math.max(lastUsedMs ?? use.lastUsedMs, use.lastUsedMs);
     isHeld &&= use.isHeld;
+    for (const user of use.users ?? []) users.add(user);
   }
-  return { lastUsedMs, because, isHeld };
+  return { lastUsedMs, because, isHeld, ...(users.size > 0 && { users: [...users].slice(0, USERS_MAX) }) };
 }

@@ -223,6 +223,8 @@ export interface PodRecord {
   readonly startInstanceMs: number | null;
   /** How long the last start took, from the workload to the first RUNNING. Only of pods with a sleep policy. */
   readonly startTookMs?: number;
+  /** Postgres users whose connections wake it: its own, and those that it has accepted. Written when it goes to sleep. */
+  readonly knownUsers?: readonly string[];
   /** Not there or null: it is awake. Only while the desired state is ON. */
   readonly sleep?: Sleep | null;
 }

@@ -43,6 +43,8 @@ export interface Route extends StanzaOptions {
 export interface RouteSleep {
   readonly holdMs: number;
   readonly probePaths: readonly string[];
+  /** Postgres users whose connections wake it. Not there: that is not known. */
+  readonly users?: readonly string[];
 }
 
 export interface RoutedStanza {
@@ -85,9 +87,10 @@ export function routesOf(record: PodRecord, observation: Observation | null, bas
   }));
 }
 
-function sleepOf({ spec: { sleep }, wish }: PodRecord): Pick<Route, 'sleep'> {
+function sleepOf({ spec: { sleep }, wish, knownUsers: users }: PodRecord): Pick<Route, 'sleep'> {
   if (sleep === undefined || wish !== 'ON') return {};
-  return { sleep: { holdMs: sleep.holdSeconds * 1000, probePaths: sleep.probePaths } };
+  const { holdSeconds, probePaths } = sleep;
+  return { sleep: { holdMs: holdSeconds * 1000, probePaths, ...(users !== undefined && { users }) } };
 }
 
 /** Does a client that has passed all checks wait for this pod, which sleeps or starts, instead of being refused? */
@@ -156,6 +159,7 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.clientCa === b.clientCa &&
     a.sleep?.holdMs === b.sleep?.holdMs &&
     textsEqual(a.sleep?.probePaths ?? [], b.sleep?.probePaths ?? []) &&
+    textsEqual(a.sleep?.users ?? [], b.sleep?.users ?? []) &&
     textsEqual(a.ipAllowList, b.ipAllowList)
   );
 }

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PodWakes } from '../../../control/resources/pods/sleep/pod-wakes.ts';
 import { SleepMetrics } from '../../../control/resources/pods/sleep/sleep-metrics.ts';
 import { watchSleepers } from '../../../control/resources/pods/sleep/sleep-watch.ts';
+import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { podKey } from '../../../core/ids.ts';
@@ -78,7 +79,8 @@ function watch(read: () => PodConnectionsReport | Promise<PodConnectionsReport>,
   };
   const connections = { read: async () => read() };
   const { logs } = database;
-  running.push(watchSleepers({ connections, feed, logs, clock, log: silentLog, metrics }, store, term));
+  const templates = { find: () => postgresTemplate };
+  running.push(watchSleepers({ connections, feed, logs, templates, clock, log: silentLog, metrics }, store, term));
 }
 
 const awake = (): PodRecord => podRecord({ spec, updatedAtMs: Date.now() });
@@ -90,11 +92,12 @@ test('a pod that nobody uses is kept from new connections first, and goes to sle
   watch(async () => {
     const { sleep } = await present();
     stages.push(sleep?.stage ?? 'awake');
-    return report({});
+    return report({ users: ['app', 'mypod'] });
   });
   await until('it is decided', async () => (await present()).sleep?.stage === 'decided');
   expect(stages.at(-1), 'the last answer came while it was held').toBe('holding');
-  expect(await present()).toMatchObject({ wish: 'ON', status: 'RUNNING' });
+  expect(await present()).toMatchObject({ wish: 'ON', status: 'RUNNING', knownUsers: ['mypod', 'app'] });
+  await until('gateways know whom to wake it for', () => [...feed.routes()][0]?.sleep?.users?.includes('app'));
   const actions = await until('the action is logged', async () => {
     const lines = await database.logs.actions('uid-1');
     return lines.length > 0 ? lines : undefined;

@@ -10,6 +10,8 @@ import type { Logger } from '../../../../core/logger.ts';
 import type { PodConnectionsReader } from '../../../../core/pod-connections-reader.ts';
 import type { PodRecord, Sleep } from '../../../../core/pod.ts';
 import { podPut } from '../../../../core/pod-put.ts';
+import { USERS_MAX } from '../../../../core/pod-use.ts';
+import type { TemplateCatalog } from '../../../../core/template.ts';
 import type { Store } from '../../../../core/store.ts';
 import { ATTEMPTS_MAX } from '../../../objects/change.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
@@ -31,6 +33,7 @@ export interface SleepWatchOptions {
   /** The records that this replica knows. */
   readonly feed: { readonly isReady: boolean; records(): Iterable<PodRecord> };
   readonly logs: LogStore;
+  readonly templates: Pick<TemplateCatalog, 'find'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: SleepMetrics;
@@ -118,15 +121,19 @@ async function goToSleep(
   const holding: Sleep = { stage: 'holding', sinceMs: clock.now() };
   const held = await change(watching, key, (record) =>
     record.uid === uid && record.run === run && mayGoToSleep(record) && record.sleep?.stage !== 'holding'
-      ? holding
+      ? { sleep: holding }
       : null,
   );
   if (held === null) return false;
   let isDecided = false;
   try {
-    if (await isIdleAndHeld(watching, uid, lastUsedMs)) {
-      const decided: Sleep = { stage: 'decided', sinceMs: clock.now() };
-      isDecided = (await change(watching, key, (record) => (isSame(record, uid, holding) ? decided : null))) !== null;
+    const users = await usersOfIdle(watching, uid, lastUsedMs);
+    if (users !== null) {
+      const sleep: Sleep = { stage: 'decided', sinceMs: clock.now() };
+      const decided = await change(watching, key, (record) =>
+        isSame(record, uid, holding) ? { sleep, ...knownUsers(watching, record, users) } : null,
+      );
+      isDecided = decided !== null;
     }
   } finally {
     if (!isDecided) {
@@ -141,20 +148,32 @@ async function goToSleep(
   return true;
 }
 
-/** Do all workers hold back, and has nobody used the pod since? */
-async function isIdleAndHeld(
+/** Once all workers hold back, and nobody has used the pod since: the users it has accepted. Null: it stays awake. */
+async function usersOfIdle(
   { connections, term, clock }: Watching,
   uid: string,
   lastUsedMs: number | null,
-): Promise<boolean> {
+): Promise<readonly string[] | null> {
   const untilMs = clock.monotonicMs() + HOLD_BACK_MS;
   while (!term.isOver() && clock.monotonicMs() < untilMs) {
     const use = judgeUse(await connections.read(uid));
-    if (use.kind !== 'idle' || use.lastUsedMs !== lastUsedMs) return false;
-    if (use.isHeld) return true;
+    if (use.kind !== 'idle' || use.lastUsedMs !== lastUsedMs) return null;
+    if (use.isHeld) return use.users ?? [];
     await pause(ASK_AGAIN_MS, term.signal);
   }
-  return false;
+  return null;
+}
+
+/** Its own, the latest, then those of former sleeps: workers forget when they end. */
+function knownUsers(
+  { templates }: Watching,
+  { podId, spec, knownUsers: former = [] }: PodRecord,
+  latest: readonly string[],
+): Pick<PodRecord, 'knownUsers'> {
+  const credentials = templates.find(spec.template)?.credentials ?? null;
+  const own = credentials === null ? [] : [credentials.username ?? podId];
+  const users = [...new Set([...own, ...latest, ...former])].slice(0, USERS_MAX);
+  return users.length === 0 ? {} : { knownUsers: users };
 }
 
 function isSame({ uid, sleep }: PodRecord, ofUid: string, { stage, sinceMs }: Sleep): boolean {
@@ -163,7 +182,7 @@ function isSame({ uid, sleep }: PodRecord, ofUid: string, { stage, sinceMs }: Sl
 
 async function endHolding(watching: Watching, key: string, holding: Sleep): Promise<void> {
   await change(watching, key, (record) =>
-    isSame(record, record.uid, holding) && wakeChange(record) !== null ? 'awake' : null,
+    isSame(record, record.uid, holding) && wakeChange(record) !== null ? { sleep: null } : null,
   );
 }
 
@@ -171,17 +190,13 @@ async function endHolding(watching: Watching, key: string, holding: Sleep): Prom
 async function change(
   { store, clock }: Watching,
   key: string,
-  decide: (record: PodRecord) => Sleep | 'awake' | null,
+  decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'knownUsers'> | null,
 ): Promise<PodRecord | null> {
   const changed = await compareAndSet(async (): Promise<PodRecord | 'no' | null> => {
     const stored = await store.get('pod', key);
-    const sleep = stored === null ? null : decide(stored.value);
-    if (stored === null || sleep === null) return 'no';
-    const next: PodRecord = {
-      ...stored.value,
-      sleep: sleep === 'awake' ? null : sleep,
-      updatedAtMs: clock.now(),
-    };
+    const decided = stored === null ? null : decide(stored.value);
+    if (stored === null || decided === null) return 'no';
+    const next: PodRecord = { ...stored.value, ...decided, updatedAtMs: clock.now() };
     const { kind } = await store.commit({ puts: [podPut(next, stored.revision)] });
     return kind === 'committed' ? next : null;
   }, ATTEMPTS_MAX);
