@@ -71,7 +71,7 @@ export interface ApiOptions
   readonly tenants: readonly TenantPlace[];
   /** The port clients dial. */
   readonly publicHttpsPort: number;
-  /** Default: nobody is told of any. */
+  /** Default: none are reported. */
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
   readonly readiness: () => Promise<Readiness>;
   /** Where this replica's own gateway is dialed to explain a connection. Default: it has none. */

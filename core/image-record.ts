@@ -5,7 +5,7 @@ export interface ImageRecord {
   readonly tenant: string;
   /** With a tag or a digest: this version alone. Without: every version. */
   readonly image: string;
-  /** Ids of tenants; `*` = all; `-id` = not this one. Empty: the tenant of whoever added it. */
+  /** Ids of tenants; `*` = all; `-id` = not this one. Empty: the tenant of the user who added it. */
   readonly tenants: readonly string[];
   readonly description: string;
   readonly createdBy: string;

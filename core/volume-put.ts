@@ -43,7 +43,7 @@ export function snapshotPut(record: SnapshotRecord, expected: Expected): Put {
 /** Index entry of what is being deleted: should that be interrupted, it is found and finished. */
 export const DELETING_INDEX = 'deleting';
 
-/** One that is being deleted is invisible to its users, and still counts for whoever created it. */
+/** A volume that is being deleted is invisible to its users, but still counts for its creator. */
 function places({
   tenant,
   permissions,

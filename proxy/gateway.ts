@@ -38,7 +38,7 @@ const KEEP_ALIVE_PROBES_MS = 10_000;
 const GOODBYE_MS = 1_500;
 const CLOSED_CHECK_MS = 5;
 const CLOSED_CHECKS = 20;
-/** A plain HTTP client has nothing to stay for: it is told where to go. */
+/** A plain HTTP client gets a redirect and is closed. */
 const REDIRECT_CONNECTION_MS = 15_000;
 
 /** The data plane of one worker: everything from an accepted socket to a pod. Nothing runs before `run` and `listen`. */

@@ -121,7 +121,7 @@ export function createStoredAccount(options: {
       // Several orders fail together: that is one failure.
       if (!isRetryTime(stored.value.notBeforeMs, nowMs)) return;
       const failures = stored.value.failures + 1;
-      // One name that has had enough tries is no reason to make all the others wait as long.
+      // A rate limit for one name is no reason to delay all the others.
       const retryAfterMs = error instanceof AcmeError && error.fault !== 'limited' ? error.retryAfterMs : null;
       const isGone = error instanceof AcmeError && error.problem === 'accountDoesNotExist';
       const notBeforeMs = accountRetryAtMs({

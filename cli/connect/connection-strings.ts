@@ -1,6 +1,6 @@
 import type { PodAccess } from '../pods/pod-access.ts';
 
-/** Whoever has no credentials of the pod gets them as null. */
+/** Without the pod's credentials, they are null. */
 export interface StanzaAccess extends Omit<PodAccess, 'username' | 'password'> {
   readonly kind: StanzaKind;
   readonly username: string | null;

@@ -36,7 +36,7 @@ export function readLogins(): Logins {
   const path = loginsPath();
   let text: string;
   try {
-    // Whoever could read the tokens could act as this user.
+    // Anyone who can read the tokens can act as this user.
     if ((statSync(path).mode & 0o077) !== 0) {
       throw new CliError(EXIT_FAILED, `others can read ${path}; run: chmod 600 ${shellWord(path)}`);
     }

@@ -269,7 +269,7 @@ export class ControlRouteFeed implements RouteFeed {
       this.#early.delete(key);
       if (early.uid === record.uid) entry.observation = early.observation;
     }
-    // What the watch told before the record was known is told by nobody again.
+    // What the watch reported before the record was known will not be reported again.
     const glimpsed = this.#glimpse(refOf(record));
     if (glimpsed.kind !== 'unknown') entry.observation = glimpsed;
     this.#derive(key, entry);

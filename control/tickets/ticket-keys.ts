@@ -45,7 +45,7 @@ export interface TicketKeys {
 /**
  * Random keys, one a period, the same in all replicas: who is first makes one, a period early, and the others take it from
  * the store, where it is sealed. When its tickets are worth nothing any more it is forgotten everywhere, so that nobody
- * can read what was recorded of TLS 1.2 sessions before, whatever else he gets hold of (decision 0021).
+ * can decrypt recordings of earlier TLS 1.2 sessions, whatever else leaks (decision 0021).
  */
 export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
   const { replicas, vault, file, clock, log, lookMs = LOOK_MS } = options;

@@ -95,7 +95,7 @@ function evidenceOf(record: PodRecord, observation: Observation): Evidence {
     case 'remains':
       return { kind: 'remains' };
     case 'workload':
-      // By its law `observe` tells of this uid alone: anything else is no evidence.
+      // `observe` reports on this uid only: anything else is not evidence.
       if (observation.uid !== record.uid) return { kind: 'unknown' };
       return isCurrentWorkload(record, observation) ? { kind: 'current', workload: observation } : { kind: 'outdated' };
   }

@@ -247,7 +247,7 @@ export class ConnectionRegistry {
     this.#connections.delete(connection.raw);
     this.#attempts.delete(connection);
     this.#giveBack(connection);
-    // After the end of the session, which is told by another socket's 'close' of this turn.
+    // After the end of the session, which another socket's 'close' reports in this turn.
     setImmediate(() => this.#options.telemetry.connectionEnded(connection));
     if (!logConnections || connection.closedFor === 'probe') return;
     const { raw, info, refusedFor, closedFor } = connection;

@@ -34,7 +34,7 @@ export interface RefusalEvent {
   readonly requestId: string;
 }
 
-/** What happened is told here once, and becomes counters, histograms, the numbers of each pod and lines of the access log. */
+/** Every event is reported here once, and becomes counters, histograms, figures for each pod and lines of the access log. */
 export interface Telemetry {
   readonly durations: Durations;
   readonly pods: Pick<PodStatistics, 'report'>;

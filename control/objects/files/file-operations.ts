@@ -172,7 +172,7 @@ async function zipReply(found: OpenedFile | OpenedDirectory, { reserve }: Authen
   };
 }
 
-/** The list at the end of an archive is kept in memory until then: `reserve` is told how much that is. */
+/** The list at the end of an archive stays in memory until then: `reserve` gets its size. */
 async function* zipEntries(found: OpenedFile | OpenedDirectory, reserve: AuthenticatedCall['reserve']) {
   if (found.kind === 'file') {
     const { name, modifiedMs, sizeBytes } = found;

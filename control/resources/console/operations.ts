@@ -46,7 +46,7 @@ export interface ConsoleParts {
   readonly sessions: Sessions;
   readonly links: LoginLinks;
   readonly oauthLogins: OauthLogins;
-  /** An administrator's token for whoever has the link; null: the installation does not sign tokens itself. */
+  /** An administrator's token for anyone with the link; null: the installation does not sign tokens itself. */
   readonly issueToken: (() => Promise<string>) | null;
   /** File with the CA of the pods' certificates, on this machine; null: CAs that clients trust anyway. */
   readonly caPath: string | null;

@@ -51,7 +51,7 @@ export function definitionOf({ vault, templates }: PodParts, record: PodRecord):
   };
 }
 
-/** Without who mounted it: that is whoever makes a pod from the definition. */
+/** Without the user who mounted it: that becomes the user who creates a pod from the definition. */
 function mountDefinition(mount: PodRecord['spec']['volumeMounts'][number]): [string, object] {
   const [key, answer] = volumeMountAnswer(mount);
   return [key, Object.fromEntries(Object.entries(answer).filter(([field]) => field !== 'mounted_by'))];

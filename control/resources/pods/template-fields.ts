@@ -11,7 +11,7 @@ import type { PodFields, WrittenPod } from './written-pod.ts';
 
 /** Fields whose entries are merged one by one. */
 export const MAPS = ['environmentVariables', 'secretMap', 'networking', 'volumeMounts', 'resources'] as const;
-/** A source_id that whoever makes a pod has to give: `${:?what it is}`. */
+/** A source_id that the creator of a pod must supply: `${:?what it is}`. */
 const PLACEHOLDER = /^\$\{:\?([^}]*)\}$/;
 
 type Parts = Pick<PodParts, 'tags' | 'vault' | 'templates' | 'schemas' | 'allowsImages' | 'imageAllowList'>;
@@ -79,7 +79,7 @@ export async function expandUpdate(
   const own = withStanza(written.fields, base);
   const fields: Record<string, unknown> = { ...own };
   for (const map of MAPS) {
-    // Resources that are not written stay as they are, whoever has said so.
+    // Resources that are not given keep their values, whichever template set them.
     if (own[map] !== undefined && map !== 'resources') fields[map] = mergeEntries(base[map], own[map]);
   }
   const merged = fields as PodFields;

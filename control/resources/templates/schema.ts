@@ -10,7 +10,7 @@ const METATAGS_MAX = 50;
 const description = asciiText('description', DESCRIPTION_MAX_LENGTH);
 const metatags = boundedList(boundedText(128), METATAGS_MAX).describe('Words by which interfaces sort templates.');
 const archiveMessage = asciiText('archive_message', ARCHIVE_MESSAGE_MAX_LENGTH).describe(
-  'Not empty: shown to whoever uses the template.',
+  'Must not be empty. Users of the template see it.',
 );
 
 const templateId = boundedText(128).regex(

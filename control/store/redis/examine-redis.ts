@@ -115,7 +115,7 @@ function judgePlaintext({ host, shown }: RedisAddress): Finding {
     ? ok('Redis TLS', 'It is on this machine: no TLS is needed.')
     : warn(
         'Redis TLS',
-        `${shown} is in plaintext: whoever can read the network has the password and every record.`,
+        `${shown} is in plaintext: anyone who can read the network has the password and every record.`,
         'Use rediss:// with PODGATE_REDIS_CA_FILE; deploy/redis-certificate.sh makes the certificate.',
       );
 }

@@ -143,7 +143,7 @@ function writeOver(path: string, bytes: number): void {
   }
 }
 
-/** The main file alone: SQLite reads no log of a file that it is told nobody changes. */
+/** The main file alone: SQLite ignores the log of a file opened as immutable. */
 function immutable(path: string): URL {
   const url = pathToFileURL(path);
   url.searchParams.set('immutable', '1');

@@ -35,7 +35,7 @@ export type Found =
 export interface ClusterObjects {
   create(collection: Collection, manifest: object, signal: AbortSignal): Promise<Created>;
   read(collection: Collection, name: string, signal: AbortSignal): Promise<Found>;
-  /** Whoever's it is; null: there is none. */
+  /** Regardless of its owner; null: there is none. */
   readRaw(collection: Collection, name: string, signal: AbortSignal): Promise<JsonRecord | null>;
   /** The Pod of this uid, or null. */
   readPod(ref: WorkloadRef, signal: AbortSignal): Promise<PodView | null>;

@@ -2,7 +2,7 @@ import type { Clock } from '../../../core/clock.ts';
 import type { ClusterObjects } from './cluster-objects.ts';
 import type { PodView } from './objects.ts';
 
-/** The kubelet sends the event before it ends the program; whoever records it may be late. */
+/** The kubelet sends the event before it ends the program; it may be recorded late. */
 const LATE_MS = 30_000;
 
 /**

@@ -184,7 +184,7 @@ export function parsePod(object: JsonRecord): PodView | null {
   return owned === null ? null : { ...owned, ...podState(object) };
 }
 
-/** Of any Pod, whoever's it is. */
+/** Of any Pod, whether Podgate made it or not. */
 export function podState(object: JsonRecord): PodState {
   const status = recordAt(object, 'status');
   const condition = (type: string): JsonRecord =>

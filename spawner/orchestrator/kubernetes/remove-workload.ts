@@ -17,9 +17,9 @@ export type Removal =
 
 /**
  * Takes the removal of a workload as far as it goes now: the Pod; once no Pod of the uid is there, Secret, policy,
- * volumes if they are to go, and last the Service. Every deletion names the object and its version, so that whoever was
- * paused between the look and the deletion hits nothing that came meanwhile. Nothing is left to owner references. A Pod
- * that `isLost` is deleted without the word of its node (overdue-deletions.ts).
+ * volumes if they are to go, and last the Service. Every deletion names the object and its version, so that a process
+ * that was paused between the read and the deletion does not delete a newer object. Nothing is left to owner
+ * references. A Pod that `isLost` is deleted without the word of its node (overdue-deletions.ts).
  */
 export async function removeWorkload(
   objects: ClusterObjects,
@@ -33,7 +33,7 @@ export async function removeWorkload(
   const secret = await objects.readSecret(ref, signal);
   if (secret !== null) await removeObject(objects, 'secrets', secret, options.run, signal);
   for (const collection of ['networkpolicies', 'services'] as const) {
-    // In this order, and data before the Service: as long as anything is left, the Service tells of it.
+    // In this order, and data before the Service: as long as anything is left, the Service is the evidence of it.
     if (collection === 'services' && options.data === 'delete') await removeData(objects, ref, signal);
     for (const object of await objects.list(collection, ref.uid, signal)) {
       await removeObject(objects, collection, object, options.run, signal);

@@ -6,7 +6,7 @@ import type { ProbedPlace } from './probes.ts';
  * in which every client would wait as well.
  */
 const LOGIN_DEADLINE_MS = 30_000;
-/** Whoever sends more is no Neo4j. */
+/** A server that sends more is not Neo4j. */
 const RECEIVED_MAX_BYTES = 65_536;
 
 /** Bolt's magic and four proposals: 5.4 to 5.1, 4.4, and none (Bolt protocol, "Handshake"). */

@@ -45,7 +45,7 @@ export async function lookAtLeftBehind(options: {
   for (const uid of await readdir(paths.workloads)) {
     if (!known.has(uid)) await removeTree(join(paths.workloads, uid));
   }
-  // Only the half-made is in it, and whoever made that is gone.
+  // It contains only unfinished directories, and the process that was making them is gone.
   await removeTree(paths.staging);
   await mkdir(paths.staging, { recursive: true, mode: DIRECTORY_MODE });
   return { adopt, end };

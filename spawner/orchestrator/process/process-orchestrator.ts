@@ -211,7 +211,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return spec.persistentVolume || (templates.find(spec.template)?.dataPath ?? null) !== null;
   }
 
-  /** Until what was left behind is known, nothing is told and nothing is done. */
+  /** Until the workloads left behind are known, report nothing and do nothing. */
   async function ready(signal: AbortSignal): Promise<{ readonly paths: Paths; readonly life: AbortSignal }> {
     const unavailable = (detail: string) => new PodgateError('orchestrator.unavailable', { detail });
     if (isStoppingAll) throw unavailable('all pods are being stopped');
@@ -503,7 +503,7 @@ function nameOf(pod: { readonly tenant: string; readonly podId: string }): strin
   return `${pod.tenant}/${pod.podId}`;
 }
 
-/** By its run, or by the commit of the store that both were made from: then whoever asks comes late. */
+/** By its run, or by the commit of the store that both were made from: then the request is stale. */
 function isNewer(present: Pick<WorkloadSpec, 'uid' | 'run' | 'annotations'>, wanted: WorkloadSpec): boolean {
   if (present.uid === wanted.uid && present.run > wanted.run) return true;
   const { storeId, commit } = present.annotations;

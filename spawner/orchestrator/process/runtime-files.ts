@@ -16,8 +16,8 @@ export async function isReachableByAll(path: string): Promise<boolean> {
 }
 
 /**
- * Makes `<root>/<name>` once, whoever else tries at the same time: `make` fills a directory of its own, which then takes
- * its place in one step. `name` holds the version of what it is made from. Answers the path.
+ * Makes `<root>/<name>` once, even when others try at the same time: `make` fills a directory of its own, which then
+ * takes its place in one step. `name` holds the version of what it is made from. Answers the path.
  */
 export async function makeOnce(
   root: string,

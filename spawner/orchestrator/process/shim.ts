@@ -3,7 +3,7 @@ import { exitOfShellCode } from '../exec/shell-exit.ts';
 import { parseStat } from './process-table.ts';
 
 /**
- * The parent of a pod's program. It outlives us, so that whoever comes after us learns how the program ended: it writes
+ * The parent of a pod's program. It outlives us, so that the next process learns how the program ended: it writes
  * to fd 3, a file that the pod cannot open. Its traps keep it alive until the program has ended (traps are reset in
  * children).
  *
@@ -70,7 +70,7 @@ export interface ShimOptions {
   readonly hasOwnNetwork: boolean;
   /** A port that somebody else opens in this network, and which the program may use at once; null: there is none. */
   readonly doorPort: number | null;
-  /** Who may open the pipe by name; null: whoever the shim runs as. */
+  /** Who may open the pipe by name; null: the user that the shim runs as. */
   readonly pipeOwner: number | null;
   /** Nothing of the program outlives it. */
   readonly isContained: boolean;

@@ -5,8 +5,8 @@ import type { WorkloadSpec } from '../../../core/workloads.ts';
 import type { OsUser } from './os-users.ts';
 
 /**
- * What is written about a workload before anything of it runs (`workload.json`, ours alone), so that whoever comes after
- * us can take it over or end it. Secrets of templates are not in it: they are in the data they protect.
+ * What is written about a workload before anything of it runs (`workload.json`, ours alone), so that the next process
+ * can take it over or end it. Secrets of templates are not in it: they are in the data they protect.
  */
 export interface WorkloadRecord {
   readonly version: 1;

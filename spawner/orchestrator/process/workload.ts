@@ -157,7 +157,7 @@ export class Workload implements DiskUser {
     this.#setNamespace(adopted?.namespace ?? null);
     if (adopted === null && this.#record.ready !== null) await this.#update({ ready: null });
     this.#life = this.#live({ credentials: null, adopted }, both);
-    // One that has ended meanwhile is noted so before anybody is told of it.
+    // If it has ended meanwhile, record that before reporting it.
     await nextTurn();
   }
 
@@ -416,7 +416,7 @@ export class Workload implements DiskUser {
     const context = await this.#context();
     const launch = await recipe.launch(context, signal);
     signal.throwIfAborted();
-    // On disk before it runs: whoever comes after us finds it.
+    // On disk before it runs, so that the next process finds it.
     await this.#update({
       startedAtMs: this.#parts.clock.now(),
       ready: null,
@@ -617,7 +617,7 @@ export class Workload implements DiskUser {
     const uid = this.#uid();
     const ofUser = listeners.filter((each) => each.uid === uid);
     if (this.#record.osUser !== null || ofUser.length === 0) return ofUser;
-    // All pods have our user: whoever has the socket open decides.
+    // All pods run as our user, so the process that holds the socket decides.
     const { table } = this.#parts;
     const members = membersOf(await table.all(), this.#belonging(), table.markerOf, process.pid);
     const owned = new Set(members.flatMap(({ pid }) => socketInodes(pid)));
@@ -625,8 +625,8 @@ export class Workload implements DiskUser {
   }
 
   /**
-   * Who listens on this machine, as it is now. A pod that gives up its socket without ending leaves the port to whoever
-   * is next, maybe another pod that waits for it: then nobody is sent there any more.
+   * The current listeners of this machine. A pod that closes its socket without ending leaves the port to the next
+   * process that takes it, maybe another pod that waits for it: from then on no client is sent there.
    */
   listenersSeen(listeners: readonly Listener[]): void {
     const { ready, ports } = this.#record;

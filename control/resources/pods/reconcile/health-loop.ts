@@ -68,7 +68,7 @@ interface Acting {
   readonly parts: ReconcileParts;
   readonly work: KeyedWork;
   readonly orphans: OrphanWatch;
-  /** By key, what was last told of its workload: a pass looks freshly at whatever its list shows otherwise. */
+  /** By key, the last reported state of its workload: a pass re-reads every workload whose state in the list differs. */
   told: Map<string, string>;
   /** Null where the orchestrator keeps all that a run prints. */
   readonly rounds: OutputRounds | null;

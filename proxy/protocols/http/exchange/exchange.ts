@@ -176,7 +176,7 @@ export class Exchange implements ResponseSink {
 
   #keepForReplay(piece: Buffer): void {
     this.#replayBytes += piece.length;
-    // What comes between two tries is kept in any case: the client is told to wait.
+    // What comes between two attempts is kept in any case: the client is told to wait.
     if (this.#replayBytes <= REPLAYED_BYTES || this.#upstream === null) this.#replay?.push(piece);
     else this.#replay = null;
   }

@@ -194,7 +194,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     const state = this.#state;
     if (this.#isLate(nowMs) || this.#isClientStalled(nowMs)) this.#timeOut();
     else if (state.phase === 'forwarded' && state.accepted.kind === 'api') {
-      // The API responds in time, or its caller is told that it does not. Pods may be silent for hours.
+      // The API responds in time, or its caller gets an error. Pods may be silent for hours.
       if (nowMs - state.exchange.lastActivityMs > this.#parts.limits.apiAnswerMs) state.exchange.giveUp('SILENT');
     }
   }

@@ -10,7 +10,7 @@ const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } = constants;
 /** What a client may send ahead of what its pod takes: of one request, and of a connection's requests together. */
 const STREAM_WINDOW_BYTES = 128 * 1024;
 const CONNECTION_WINDOW_BYTES = 1024 * 1024;
-/** Twice what is served: what is a little too large is told so in an answer. */
+/** Twice what is served, so that a slightly too large request gets a response that says so. */
 const HEADER_LIST_FACTOR = 2;
 const HEADER_FIELDS_MAX = 400;
 /** Requests that are taken back at once and for a while, and how many a second for ever (CVE-2023-44487). */

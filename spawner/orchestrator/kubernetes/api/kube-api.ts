@@ -47,7 +47,7 @@ export interface KubeStream {
  */
 export interface KubeApi {
   request(request: KubeRequest, signal: AbortSignal): Promise<KubeResponse>;
-  /** Has its deadline for the beginning of the answer only: whoever reads on knows how long silence may be. */
+  /** The deadline applies to the start of the response only: the reader of the body knows how long a pause may be. */
   stream(path: string, query: Readonly<Record<string, string>>, signal: AbortSignal): Promise<KubeStream>;
   /** A connection of several channels, such as exec takes, within the same deadline. `received` gets what comes on them. */
   openChannels(

@@ -9,7 +9,7 @@ export function judgeTemplateImages(templates: readonly Pick<Template, 'name' | 
   const shown = byTag.map(({ name, image }) => `${name} (${image})`).join(', ');
   return warn(
     subject,
-    `By tag, not by digest: ${shown}. Whoever can move the tag in its registry decides what the next start of a pod runs.`,
+    `By tag, not by digest: ${shown}. Anyone who can move the tag in its registry decides what the next start of a pod runs.`,
     'Run pin-images.sh in your overlay, then apply it; see docs/operations.md, "Pin the images".',
   );
 }

@@ -219,7 +219,7 @@ async function* walk(session: Session, most: number): AsyncGenerator<WalkedEntry
       }
       const file = { isOver: false };
       yield { ...entry, bytes: fileBytes(session, file) };
-      // Whoever passes over a file, passes over its bytes.
+      // Skipping a file skips its bytes.
       while (!file.isOver) file.isOver = (await session.next()).kind === 'message';
     }
     isWhole = true;

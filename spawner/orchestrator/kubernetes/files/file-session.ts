@@ -13,7 +13,7 @@ const HELLO_MS = 20_000;
 const BUFFER_BYTES = 256 * 1024;
 const DETAIL_MAX_LENGTH = 500;
 
-/** An operation under way in a file server. Whoever has it closes it. */
+/** An operation in progress in a file server. Its holder closes it. */
 export interface Session {
   say(message: object): Promise<void>;
   sendBytes(bytes: Uint8Array): Promise<void>;

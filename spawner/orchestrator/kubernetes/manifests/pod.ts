@@ -121,7 +121,7 @@ function podSecurity(
   { user, isRestricted }: Recipe,
   { needsGroup, isSharing }: { readonly needsGroup: boolean; readonly isSharing: boolean },
 ): V1PodSecurityContext {
-  // New volumes are root's. Whoever the image runs as becomes a member of the group that owns them.
+  // New volumes belong to root. The user that the image runs as joins the group that owns them.
   const fsGroup = isSharing ? FILES_GROUP : (user ?? FILES_GROUP);
   return {
     ...(isRestricted ? { runAsNonRoot: true } : {}),

@@ -4,7 +4,7 @@ import { planMounts } from '../mount-plan.ts';
 import { MOUNT_FD, type PodMounts } from '../mount-script.ts';
 import type { OpenedSource, VolumeMounts } from './volume-mounts.ts';
 
-/** The named volumes of a pod, open for a start of its program. Whoever has them closes them. */
+/** The named volumes of a pod, open for a start of its program. Their holder closes them. */
 export interface OpenedMounts extends PodMounts {
   readonly fds: readonly number[];
   readonly groups: readonly number[];

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { FilesRef } from '../../../../core/volume.ts';
 
-/** A directory of a volume, open. Whoever has it closes it. */
+/** An open directory of a volume. Its holder closes it. */
 export interface OpenedSource {
   readonly path: string;
   readonly handle: FileHandle;

@@ -122,7 +122,7 @@ export async function* readPieces(file: FileHandle, start: number, end: number):
   while (at < end) {
     const length = Math.min(COPY_BYTES, end - at);
     const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, at);
-    // Cut off meanwhile: the rest is missing, which whoever counts will see.
+    // Truncated meanwhile: callers that count bytes notice the missing rest.
     if (bytesRead === 0) return;
     at += bytesRead;
     yield buffer.subarray(0, bytesRead);

@@ -4,7 +4,7 @@ import { distrustOf } from '../../packages/trusted-directory.ts';
 import { exists } from '../../runtime-files.ts';
 import { findJava, type JavaSettings, systemJavaCommand } from './java.ts';
 
-/** Brings Neo4j and Java, whoever says it. */
+/** Installs Neo4j and Java, wherever Podgate runs. */
 export const INSTALL_COMMAND = 'npx podgate install neo4j';
 
 export interface Neo4jSettings extends JavaSettings {
