@@ -9,6 +9,11 @@ import { join } from 'node:path';
 const ROOT = join(import.meta.dirname, '..');
 const BIN = join(ROOT, 'node_modules', '.bin');
 const PROJECTS = ['unit', 'contract', 'integration', 'e2e', 'sim'];
+/**
+ * Test files at the same time, where it is not vitest.config.ts that decides: tests of integration mostly wait for servers
+ * and for time to pass, and two files leave half of two cores idle.
+ */
+const WORKERS: Readonly<Record<string, number>> = { integration: 3 };
 const TAIL_LINES = 60;
 /** A skipped test is a failure then: every real component has to be there. */
 const isEverythingDemanded = process.env['PODGATE_TEST_REQUIRE_ALL'] === '1';
@@ -72,8 +77,10 @@ async function runTests(project: string): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'podgate-check-'));
   const report = join(directory, 'report.json');
   try {
+    const workers = WORKERS[project];
     const { code, output, seconds } = await run('vitest', [
       ...['run', '--project', project, '--passWithNoTests'],
+      ...(workers === undefined ? [] : [`--maxWorkers=${workers}`]),
       ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     ]);
     const counted = countOf(report);
