@@ -103,7 +103,7 @@ export function describeHistory(name: string, open: OpenStoreHarness): void {
       await refusesAll(prepared);
     });
 
-    it('takes writes again once the right store is back and was compared', async () => {
+    it('accepts writes again once the right store is back and has been compared', async () => {
       const prepared = await prepare();
       harness = await harness.exchange(prepared.copies.older);
       await refusesAll(prepared);
@@ -113,7 +113,7 @@ export function describeHistory(name: string, open: OpenStoreHarness): void {
       await committed(harness.store.commit({ puts: [putPod('new', 'absent')] }));
     });
 
-    it('gives no changes of a suspect store, and a gap once it is believed again', async () => {
+    it('delivers no changes of a suspect store, and a gap once it is trusted again', async () => {
       const prepared = await prepare();
       harness = await harness.exchange(prepared.copies.older);
       const other = await harness.forRecovery();
@@ -160,7 +160,7 @@ export function describeHistory(name: string, open: OpenStoreHarness): void {
       expect((await harness.lock.acquire('health', LEASE_MS))?.fence).toBeGreaterThan(given);
     });
 
-    it('does not find a store suspect for what many do at the same time', async () => {
+    it('does not suspect a store because of concurrent writers', async () => {
       const other = await harness.forRecovery();
       for (let round = 0; round < 5; round++) {
         await Promise.all(

@@ -30,7 +30,7 @@ export function describeLock(name: string, open: OpenStoreHarness, { keepsData }
       expect((await acquire('other')).name).toBe('other');
     });
 
-    it('gives a lease to the next one after it has ended or was released', async () => {
+    it('grants a lease to the next caller after it has expired or been released', async () => {
       await acquire('health', SHORT_MS);
       await harness.passTime(2 * SHORT_MS);
       const second = await acquire('health');
@@ -47,7 +47,7 @@ export function describeLock(name: string, open: OpenStoreHarness, { keepsData }
       expect(await lock.renew(lease, SHORT_MS)).toBe(true);
     });
 
-    it('answers false to the renewal of a lost lease, taken over or not, and ignores its release', async () => {
+    it('returns false for the renewal of a lost lease, taken over or not, and ignores its release', async () => {
       const lost = await acquire('health', SHORT_MS);
       await harness.passTime(2 * SHORT_MS);
       expect(await lock.renew(lost, LEASE_MS)).toBe(false);
@@ -60,7 +60,7 @@ export function describeLock(name: string, open: OpenStoreHarness, { keepsData }
       expect(await lock.renew(held, LEASE_MS)).toBe(false);
     });
 
-    it('gives fences that only grow, under all names together', async () => {
+    it('gives fences that only increase, across all names', async () => {
       const fences: number[] = [];
       for (let i = 0; i < 50; i++) {
         const lease = await acquire(`name-${i % 3}`);
@@ -72,7 +72,7 @@ export function describeLock(name: string, open: OpenStoreHarness, { keepsData }
     });
 
     if (keepsData) {
-      it('gives fences that grow on after it is opened again', async () => {
+      it('gives increasing fences after it is reopened', async () => {
         const before = await acquire('health');
         await lock.release(before);
         harness = await harness.reopen();

@@ -17,7 +17,7 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
     afterEach(() => harness.close());
 
     describe('actions', () => {
-      it('come oldest first, all or the last few, of one pod', async () => {
+      it('are returned oldest first, all or the last few, for one pod', async () => {
         for (const line of ['one', 'two', 'three']) await logs.appendAction('a', line);
         await logs.appendAction('b', 'other');
         expect(await logs.actions('a')).toEqual(['one', 'two', 'three']);
@@ -27,7 +27,7 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
         expect(await logs.actions('c')).toEqual([]);
       });
 
-      it('keep equal neighbours once', async () => {
+      it('keep equal consecutive lines once', async () => {
         for (const line of ['x', 'x', 'y', 'x', 'x']) await logs.appendAction('a', line);
         expect(await logs.actions('a')).toEqual(['x', 'y', 'x']);
       });
@@ -52,7 +52,7 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
     });
 
     describe('output', () => {
-      it('is that of the newest run, replaced as a whole', async () => {
+      it('is that of the newest run, and saving replaces it as a whole', async () => {
         expect(await logs.output('a')).toBe('');
         await logs.saveOutput('a', 1, 'first run\n');
         await logs.saveOutput('a', 2, 'second');
@@ -116,7 +116,7 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
         expect(await logs.outputOfRun('a', 3)).toBeNull();
       });
 
-      it('is whole whatever is saved at the same time', async () => {
+      it('is complete under concurrent saves', async () => {
         const texts = Array.from({ length: 10 }, (_, i) => String(i).repeat(100_000));
         await Promise.all(texts.map((text) => logs.saveOutput('a', 1, text)));
         expect(texts).toContain(await logs.output('a'));
@@ -137,7 +137,7 @@ export function describeLogStore(name: string, open: OpenStoreHarness, { keepsDa
     });
 
     if (keepsData) {
-      it('has its lines and outputs after it is opened again', async () => {
+      it('keeps its lines and outputs when it is reopened', async () => {
         await logs.appendAction('a', 'line');
         await logs.appendOutput('a', 1, 'out', '1');
         await logs.appendOutput('a', 1, 'pu', '2');

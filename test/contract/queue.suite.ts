@@ -29,7 +29,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
       expect(await queue.claim(LEASE_MS, AbortSignal.timeout(30))).toBeNull();
     }
 
-    it('gives out a key that was added, once, and forgets it when it is acknowledged', async () => {
+    it('hands out an added key once, and forgets it when it is acknowledged', async () => {
       await queue.add('a');
       await queue.add('a');
       const claimed = await claim();
@@ -41,7 +41,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
       await expectNothingDue();
     });
 
-    it('gives out keys in the order in which they became due', async () => {
+    it('hands out keys in the order in which they became due', async () => {
       await queue.add('later', { delayMs: SHORT_MS });
       for (const key of ['c', 'a', 'b', 'a', 'c']) await queue.add(key);
       await harness.passTime(2 * SHORT_MS);
@@ -51,7 +51,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
       expect(keys).toEqual(['c', 'a', 'b', 'later', 'last']);
     });
 
-    it('gives every claim another token', async () => {
+    it('gives every claim its own token', async () => {
       await queue.add('a');
       const first = await claim();
       await queue.retry(first, 0);
@@ -69,7 +69,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect((await claim()).key).toBe('a');
       });
 
-      it('lets the sooner time win, whichever was said last', async () => {
+      it('uses the earlier time, whichever was given last', async () => {
         await queue.add('a', { delayMs: 60_000 });
         await queue.add('a');
         expect((await claim()).key).toBe('a');
@@ -80,7 +80,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
     });
 
     describe('lease', () => {
-      it('gives the key out again, to somebody else, only after it has ended', async () => {
+      it('hands the key out again, to another worker, only after it has expired', async () => {
         await queue.add('a');
         const first = await claim(SHORT_MS);
         await expectNothingDue();
@@ -92,7 +92,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         await expectNothingDue();
       });
 
-      it('that has moved on makes acknowledge, retry and extend do nothing and answer false', async () => {
+      it('that has been taken over makes acknowledge, retry and extend do nothing and return false', async () => {
         await queue.add('a');
         const lost = await claim(SHORT_MS);
         await harness.passTime(2 * SHORT_MS);
@@ -105,7 +105,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(await queue.acknowledge(held)).toBe(true);
       });
 
-      it('that has ended is not held, though nobody has claimed the key since', async () => {
+      it('that has expired is not held, even if no worker has claimed the key since', async () => {
         await queue.add('a');
         const lost = await claim(SHORT_MS);
         await harness.passTime(2 * SHORT_MS);
@@ -185,7 +185,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(await queue.park(await claim(), `the reason of ${key}`, forMs)).toBe(true);
       }
 
-      it('is shown with its reason and since when, and is neither due nor delayed', async () => {
+      it('is listed with its reason and time, and is neither due nor delayed', async () => {
         const before = Date.now();
         await park('a');
         await park('b');
@@ -199,14 +199,14 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(await queue.parked(1)).toHaveLength(1);
       });
 
-      it('is not brought forward by the hint that is repeated', async () => {
+      it('is not made due by a repeated hint', async () => {
         await park('a');
         await queue.add('a');
         await queue.add('a', { share: 'alice' });
         await expectNothingDue();
       });
 
-      it('whose claim was hinted at meanwhile is parked all the same', async () => {
+      it('is parked even if it was hinted at while claimed', async () => {
         await queue.add('a');
         const claimed = await claim();
         await queue.add('a');
@@ -226,7 +226,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(await queue.parked(10)).toEqual([]);
       });
 
-      it('is due when its time has come, and then a key like any other', async () => {
+      it('becomes due at its time, and is then a normal key', async () => {
         await park('a', SHORT_MS);
         await harness.passTime(2 * SHORT_MS);
         expect((await queue.stats()).due).toBe(1);
@@ -237,7 +237,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect((await claim()).key).toBe('a');
       });
 
-      it('is due when it is taken out, alone or with all others', async () => {
+      it('becomes due when it is unparked, alone or with all others', async () => {
         for (const key of ['a', 'b', 'c']) await park(key);
         expect(await queue.unpark('b')).toBe(1);
         expect((await claim()).key).toBe('b');
@@ -258,7 +258,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
     });
 
     describe('shares', () => {
-      it('take turns, so that a user with many keys does not hold up another', async () => {
+      it('take turns, so that a user with many keys does not delay another', async () => {
         for (let i = 0; i < 20; i++) await queue.add(`alice/${i}`, { share: 'alice' });
         for (let i = 0; i < 3; i++) await queue.add(`bob/${i}`, { share: 'bob' });
         const keys: string[] = [];
@@ -280,7 +280,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(keys).toEqual(['carol/0', 'alice/0', 'bob/0']);
       });
 
-      it('of one group take one turn together: many users do not hold up another tenant', async () => {
+      it('of one group take one turn together: many users do not delay another tenant', async () => {
         for (let user = 0; user < 5; user++) {
           for (let i = 0; i < 4; i++) await queue.add(`big/${user}-${i}`, { share: `big/user${user}` });
         }
@@ -299,7 +299,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(users).toEqual(['0-0', '1-0', '2-0', '3-0', '4-0', '0-1', '1-1', '2-1']);
       });
 
-      it('of users with one name in two tenants are two', async () => {
+      it('of users with the same name in two tenants are separate', async () => {
         for (let i = 0; i < 3; i++)
           await queue.add(`one/${i}`, { share: shareOf({ tenant: 'one', createdBy: 'alice' }) });
         for (let i = 0; i < 3; i++)
@@ -322,7 +322,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         await expectNothingDue();
       });
 
-      it('do not jump the line by coming back again and again', async () => {
+      it('do not jump the queue by returning repeatedly', async () => {
         for (let i = 0; i < 10; i++) await queue.add(`alice/${i}`, { share: 'alice' });
         const served: string[] = [];
         for (let i = 0; i < 6; i++) {
@@ -358,7 +358,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(performance.now() - startedAt).toBeLessThan(40 * SHORT_MS);
       });
 
-      it('answers null when the signal aborts, and then takes nothing', async () => {
+      it('returns null when the signal aborts, and then claims nothing', async () => {
         expect(await queue.claim(LEASE_MS, AbortSignal.abort())).toBeNull();
         const aborting = new AbortController();
         const waiting = queue.claim(LEASE_MS, aborting.signal);
@@ -369,7 +369,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect((await claim()).key).toBe('a');
       });
 
-      it('takes nothing when the signal aborts while the claim is on its way', async () => {
+      it('claims nothing when the signal aborts while the claim is in flight', async () => {
         await queue.add('a');
         const aborting = new AbortController();
         const claiming = queue.claim(LEASE_MS, aborting.signal);
@@ -385,7 +385,7 @@ export function describeQueue(name: string, open: OpenStoreHarness, { keepsData 
         expect(new Set(keys).size).toBe(10);
       });
 
-      it('never has one key with two workers, and loses none, under load', async () => {
+      it('never gives one key to two workers, and loses none, under load', async () => {
         const held = new Set<string>();
         const visits = new Map<string, number>();
         const stop = new AbortController();

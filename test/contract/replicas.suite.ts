@@ -44,13 +44,13 @@ export function describeReplicas(name: string, openStore: () => OpenReplica, { c
         .map(({ id }) => id)
         .sort();
 
-    it('know themselves from the beginning', async () => {
+    it('know themselves from the start', async () => {
       const { replicas } = await start(openStore(), 'one');
       expect(replicas.id).toBe('one');
       expect(idsOf(replicas)).toEqual(['one']);
     });
 
-    it('never hear themselves, and refuse what is too large', async () => {
+    it('never receive their own messages, and refuse messages that are too large', async () => {
       const { replicas, heard } = await start(openStore(), 'one');
       replicas.publish('routable', 'x'.repeat(REPLICA_MESSAGE_MAX_BYTES - 200));
       if (canBeMany) {
@@ -60,7 +60,7 @@ export function describeReplicas(name: string, openStore: () => OpenReplica, { c
       expect(heard).toEqual([]);
     });
 
-    it('agree on what was said first, until it is settled otherwise', async () => {
+    it('agree on the first proposal, until it is settled otherwise', async () => {
       const { replicas } = await start(openStore(), 'one');
       expect(await replicas.agree('name', 'first')).toBe('first');
       expect(await replicas.agree('name', 'second')).toBe('first');
@@ -69,7 +69,7 @@ export function describeReplicas(name: string, openStore: () => OpenReplica, { c
       expect(await replicas.agree('name', 'fifth')).toBe('fourth');
     });
 
-    it('agree anew on what was forgotten, and on nothing else', async () => {
+    it('agree again on what was forgotten, and on nothing else', async () => {
       const { replicas } = await start(openStore(), 'one');
       await replicas.agree('name', 'first');
       await replicas.agree('other', 'kept');
@@ -81,14 +81,14 @@ export function describeReplicas(name: string, openStore: () => OpenReplica, { c
 
     if (!canBeMany) return;
 
-    it('agree with each other, whoever was first', async () => {
+    it('agree with each other, whichever was first', async () => {
       const open = openStore();
       const [one, two] = [await start(open, 'one'), await start(open, 'two')];
       const answers = await Promise.all([one.replicas.agree('name', 'a'), two.replicas.agree('name', 'b')]);
       expect(new Set(answers).size).toBe(1);
     });
 
-    it('hear of each other soon, and no longer of one that has ended in order', async () => {
+    it('soon list each other, and no longer list a replica that has shut down', async () => {
       const open = openStore();
       const [one, two, three] = [await start(open, 'one'), await start(open, 'two'), await start(open, 'three')];
       for (const { replicas } of [one, two, three]) {

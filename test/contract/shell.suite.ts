@@ -66,7 +66,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
   });
   afterAll(() => Promise.all(sharedPods.map((pod) => pod.end())));
 
-  it('runs a command and tells its exit code, with what it printed apart', async () => {
+  it('runs a command and returns its exit code, with stdout and stderr separate', async () => {
     const pod = await shared();
     const script = 'echo "to $GREETING"; echo "and $1" >&2; exit 7';
     expect(await pod.exec(['sh', '-c', script, 'sh', 'a "b" $c'])).toEqual({
@@ -80,7 +80,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await pod.exec(['sh', '-c', 'kill -9 $$'])).toMatchObject({ exit: { kind: 'signal', signal: 'SIGKILL' } });
   });
 
-  it('gives it its input, byte for byte, and then the end of it', async () => {
+  it('passes it its input, byte for byte, and then end of file', async () => {
     const pod = await shared();
     const input = Buffer.from(Array.from({ length: 100_000 }, (_, index) => index % 251));
     const copied = await pod.exec(['sh', '-c', 'cat | od -An -v -tu1 | tail -n 1'], { input });
@@ -96,7 +96,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await pod.exec(['true'], { input })).toMatchObject({ exit: { kind: 'code', code: 0 } });
   });
 
-  it('takes input in pieces and hands over output in pieces, byte for byte, beyond what a result may hold', async () => {
+  it('streams input and output, byte for byte, beyond the size limit of a result', async () => {
     const pod = await shared();
     const sizes = [1, 70_000, 300_000, 0, 2_000_000, 4_000_000, 17];
     const pieces = sizes.map((size) => Buffer.from(Array.from({ length: size }, (_, index) => index % 251)));
@@ -116,7 +116,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
   });
 
   it.each([0, 10_000, 6_000_000, Infinity])(
-    'tells at once how a command ended that did not read its input of %d bytes',
+    'returns at once when a command ends without reading its input of %d bytes',
     async (size) => {
       const pod = await shared();
       for (const [script, code, stdout] of [
@@ -157,7 +157,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await until('nothing of it runs', async () => !(await runsOn(pod, given)));
   });
 
-  it('lets a command wait while its output is not taken, and loses nothing when it has ended by then', async () => {
+  it('blocks a command while its output is not read, and loses nothing when it has ended by then', async () => {
     const pod = await shared();
     const written = `/tmp/${randomUUID()}`;
     const first = Promise.withResolvers<undefined>();
@@ -180,7 +180,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await pod.exec(['rm', written]);
   });
 
-  it('ends a command whose input or output breaks off, and says why', async () => {
+  it('ends a command whose input or output fails, and reports why', async () => {
     const pod = await shared();
     const breaking = async function* () {
       yield Buffer.alloc(300_000);
@@ -229,7 +229,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await until('nothing of it runs', async () => !(await runsOn(pod, given)));
   });
 
-  it('runs only so many commands in a pod at a time, and others once they have ended', async () => {
+  it('limits the commands that run in a pod at a time, and accepts others once they have ended', async () => {
     const pod = await shared();
     const caller = new AbortController();
     const running = Array.from({ length: EXEC_PER_POD_MAX }, () => pod.exec(['sleep', '86304'], {}, caller.signal));
@@ -240,7 +240,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await pod.exec(['true'])).toMatchObject({ exit: { kind: 'code', code: 0 } });
   });
 
-  it('ends what a command leaves behind', async () => {
+  it('ends the processes that a command leaves behind', async () => {
     const pod = await shared();
     const left = mark();
     for (const script of [`sleep ${left} & echo gone`, `trap "" TERM HUP; sleep ${left} & echo gone`]) {
@@ -253,7 +253,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     }
   });
 
-  it('runs a command on a terminal: it is one, of that size, shows what is typed, and changes its size', async () => {
+  it('runs a command on a real terminal of the given size, with echo and resizing', async () => {
     const pod = await shared();
     const terminal = pod.terminal(['sh', '-c', 'test -t 0 && test -t 1 && stty size; echo "$TERM $GREETING"; exec sh']);
     await terminal.shows('24 80');
@@ -296,7 +296,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await runsOn(pod, ofLate)).toBe(false);
   });
 
-  it('lets the command on a terminal wait while what it shows is not taken', async () => {
+  it('blocks the command on a terminal while its output is not read', async () => {
     const pod = await shared();
     const going = Promise.withResolvers<undefined>();
     const first = Promise.withResolvers<undefined>();
@@ -318,7 +318,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     await pod.exec(['rm', written]);
   });
 
-  it('says of a terminal whose pod is stopped that it was the pod', async () => {
+  it('reports that a terminal ended because its pod was stopped', async () => {
     const pod = await started();
     const terminal = pod.terminal(['sh', '-c', 'echo begun; sleep 86309']);
     await terminal.shows('begun');
@@ -330,7 +330,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await pod.terminal(['sh'], { term: 'a b' }).result).toMatchObject({ kind: 'refused' });
   });
 
-  it('opens only so many terminals in a pod at a time', async () => {
+  it('limits the terminals that are open in a pod at a time', async () => {
     const pod = await shared();
     const caller = new AbortController();
     const open = Array.from({ length: TERMINALS_PER_POD_MAX }, () => pod.terminal(['cat'], {}, caller.signal));
@@ -340,7 +340,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(ended.every(({ status }) => status === 'rejected')).toBe(true);
   });
 
-  it('runs nothing in a pod of another uid, in one that is not there, and in one that has ended', async () => {
+  it('runs nothing in a pod with another uid, in a missing pod, and in a pod that has ended', async () => {
     const { orchestrator } = harness();
     const pod = await started();
     const exec = (uid: string) =>
@@ -354,7 +354,7 @@ export function describeShell(harness: () => { orchestrator: Orchestrator; servi
     expect(await exec(pod.workload.uid)).toEqual({ kind: 'refused', reason: 'The pod is not running.' });
   });
 
-  it('refuses, with a sentence, what it can never run', async () => {
+  it('refuses, with a sentence, a command that it can never run', async () => {
     const { orchestrator, serving } = harness();
     const how = { outputMaxBytes: 1_000, deadlineMs: 30_000 };
     const cases: readonly (Partial<ExecOptions> & Pick<ExecOptions, 'command'>)[] = [

@@ -91,7 +91,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         });
       });
 
-      it('keeps simultaneous commits apart: those that fail take none of the others with them', async () => {
+      it('isolates concurrent commits: a failed one does not affect the others', async () => {
         await committed(store.commit({ puts: [putPod('taken', 'absent')] }));
         const results = await Promise.all(
           Array.from({ length: 40 }, (_, i) =>
@@ -126,7 +126,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect((await store.tombstone('pod', 'old'))?.revision).toBe(commit);
       });
 
-      it('keeps records of every kind, apart from those of the same key and another kind', async () => {
+      it('keeps records of every kind, separate from records with the same key of another kind', async () => {
         const puts: readonly Put[] = [
           putPod('a.test', 'absent'),
           {
@@ -171,7 +171,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(await store.get('pod', 'one')).toBeNull();
       });
 
-      it('keeps any text as it is, in keys, indexes and values', async () => {
+      it('keeps any text unchanged, in keys, indexes and values', async () => {
         const odd = `'; DROP TABLE records; -- % _ * "\\ \u0000 ü 漢 🦊`;
         const description = odd.repeat(20);
         const value = newPod('odd', { spec: podSpec({ description }) });
@@ -184,7 +184,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
     });
 
     describe('fencing', () => {
-      it('refuses a writer whose token is smaller than one that has been used', async () => {
+      it('refuses a writer whose fence is lower than one already used', async () => {
         const first = await committed(store.commit({ puts: [putPod('one', 'absent')], fence: health(10) }));
         const second = await committed(store.commit({ puts: [putPod('one', first)], fence: health(11) }));
         expect(
@@ -198,7 +198,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         await committed(store.commit({ puts: [putPod('one', third)] }));
       });
 
-      it('keeps the fences of leases apart', async () => {
+      it('keeps the fences of leases separate', async () => {
         await committed(store.commit({ fence: { lease: 'certificates', number: 20 } }));
         const one = await committed(store.commit({ puts: [putPod('one', 'absent')], fence: health(10) }));
         expect(await store.commit({ fence: { lease: 'certificates', number: 19 } })).toEqual({ kind: 'fenced' });
@@ -207,7 +207,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         await committed(store.commit({ fence: { lease: 'certificates', number: 20 } }));
       });
 
-      it('takes the tokens that the lock gives: a holder that was overtaken can write no more', async () => {
+      it('accepts the fences that the lock gives: a holder that was replaced can no longer write', async () => {
         const slow = await harness.lock.acquire('health', 100);
         await harness.passTime(150);
         const next = await harness.lock.acquire('health', 10_000);
@@ -237,7 +237,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       const keys = async (query: Parameters<Store['list']>[1]): Promise<readonly string[]> =>
         (await store.list('pod', query)).map(({ key }) => key);
 
-      it('gives records in key order, by pages', async () => {
+      it('returns records in key order, by pages', async () => {
         const names = ['b', 'a', 'e', 'd', 'c'];
         await committed(store.commit({ puts: names.map((key) => putPod(key, 'absent')) }));
         expect(await keys({ limit: 2 })).toEqual(['a', 'b']);
@@ -289,7 +289,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
     });
 
     describe('identity', () => {
-      it('counts the commits, and only those that were done', async () => {
+      it('counts successful commits only', async () => {
         const { storeId, commits } = await store.identity();
         const first = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
         await store.commit({ puts: [putPod('one', 'absent')] });
@@ -309,7 +309,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
     });
 
     describe('changes', () => {
-      it('gives every change after a commit, in order, and goes on as commits come', async () => {
+      it('delivers every change after a commit, in order, and follows new commits', async () => {
         const first = await committed(store.commit({ puts: [putPod('a', 'absent'), putPod('b', 'absent')] }));
         const feed = read(store, 0);
         expect(await feed.next()).toMatchObject({ kind: 'put', commit: first, record: { key: 'a', revision: first } });
@@ -340,7 +340,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         }
       });
 
-      it('says nothing of commits that were refused', async () => {
+      it('omits refused commits', async () => {
         const first = await committed(store.commit({ puts: [putPod('a', 'absent')] }));
         await store.commit({ puts: [putPod('a', 'absent', { run: 1 }), putPod('b', 'absent')] });
         const last = await committed(store.commit({ puts: [putPod('c', 'absent')] }));
@@ -359,7 +359,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         for await (const change of store.changes(0, AbortSignal.abort())) expect(change).toBeUndefined();
       });
 
-      it('gives a gap, then goes on, when the store has fewer commits than the reader knows (it was replaced)', async () => {
+      it('delivers a gap, then goes on, when the store has fewer commits than the reader knows (it was replaced)', async () => {
         const first = await committed(store.commit({ puts: [putPod('a', 'absent')] }));
         const feed = read(store, first + 1_000);
         expect(await feed.next()).toEqual({ kind: 'gap', commit: first });
@@ -368,7 +368,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         await feed.stop();
       });
 
-      it('gives a gap to a reader that comes too late, and to one that is too slow', async () => {
+      it('delivers a gap to a reader that starts too late, and to one that is too slow', async () => {
         await harness.close();
         harness = await open({ feedCommits: 50 });
         ({ store } = harness);
@@ -388,7 +388,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
     });
 
     if (keepsData) {
-      it('has everything that was answered after it is opened again', async () => {
+      it('has every acknowledged commit when it is reopened', async () => {
         const one = await committed(
           store.commit({ puts: [putPod('one', 'absent', {}, { indexes: ['x'] })], fence: health(5) }),
         );
@@ -411,7 +411,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       });
     }
 
-    it('throws store.unavailable once it is closed, from every method and to whoever waits', async () => {
+    it('throws store.unavailable once it is closed, from every method and to pending callers', async () => {
       const { queue, lock, logs } = harness;
       const waiting = [queue.claim(1_000, never()), read(store, 0).next()].map(codeOf);
       await harness.close();
@@ -446,7 +446,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(next).toBeGreaterThan(identity.commits);
       });
 
-      it('never takes the counter down, and changes nothing when it is repeated', async () => {
+      it('never lowers the counter, and changes nothing when it is repeated', async () => {
         const adoption = { storeId: 'former', commits: 1_000, fence: 0, replaces: [] };
         const first = await store.adopt(adoption);
         expect(await store.adopt(adoption)).toEqual(first);
@@ -455,7 +455,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(lower.replaces).toContain('late');
       });
 
-      it('gives every reader of changes a gap, and then what comes', async () => {
+      it('delivers a gap to every reader of changes, and then new commits', async () => {
         await committed(store.commit({ puts: [putPod('one', 'absent')] }));
         const { commits } = await store.identity();
         const stop = new AbortController();
@@ -471,7 +471,7 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
       });
 
       if (keepsData) {
-        it('lasts when the store is opened again', async () => {
+        it('persists when the store is reopened', async () => {
           const identity = await store.adopt({ storeId: 'former', commits: 1_000, fence: 0, replaces: ['another'] });
           harness = await harness.reopen();
           ({ store } = harness);

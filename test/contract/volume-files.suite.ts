@@ -63,7 +63,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       throw new Error(`not refused: ${String(error)}`);
     };
 
-    it('are empty before they are used, and nothing is made by reading them', async () => {
+    it('are empty before they are used, and reading creates nothing', async () => {
       const ref = newRef();
       expect(await named(ref, '')).toEqual([]);
       expect(await files.usage(ref)).toMatchObject({ bytes: 0, files: 0 });
@@ -86,7 +86,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
-    it('hold what is large unchanged, in any pieces', async () => {
+    it('keep large files unchanged, written in pieces of any size', async () => {
       const ref = newRef();
       const content = Buffer.alloc(5 * MIB + 7, 'podgate');
       async function* pieces() {
@@ -106,7 +106,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
-    it('never exceed their limit, together or alone, and a write that breaks off leaves nothing', async () => {
+    it('never exceed their limit, together or alone, and a failed write leaves nothing', async () => {
       const ref = newRef();
       await write(ref, 'kept', 'kept', 1);
       expect(await codeOf(write(ref, 'kept', Buffer.alloc(MIB), 1))).toBe('api.too-large');
@@ -127,7 +127,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
-    it('are never left: by no path, and by no link that is in them', async () => {
+    it('confine every path and every symbolic link', async () => {
       const ref = newRef();
       await write(ref, 'inside', 'inside');
       for (const path of ['..', 'a/../../b', 'a\0b', './inside']) {
@@ -146,7 +146,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
-    it('are walked, each file with its bytes, which nobody has to take', async () => {
+    it('are walked, each file with its bytes, which may be skipped', async () => {
       const ref = newRef();
       await write(ref, 'd/one', '1');
       await write(ref, 'd/e/two', '22');
@@ -173,7 +173,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
-    it('are copied as a whole, and stay when their source is removed', async () => {
+    it('are copied completely, and survive the removal of their source', async () => {
       const ref = newRef();
       await write(ref, 'from/deep/file', 'content');
       await write(ref, 'single', 'alone');

@@ -390,7 +390,7 @@ function endOfLog(log: Buffer): number {
   return end;
 }
 
-test(`a store that is exchanged under three replicas, ${EXCHANGES} times, takes nothing from who has seen more (seed ${SEED})`, async () => {
+test(`a store that is exchanged under three replicas, ${EXCHANGES} times, makes no replica that has seen more write or act (seed ${SEED})`, async () => {
   const simulation = new Simulation(SEED);
   try {
     for (let round = 0; round < EXCHANGES; round++) await simulation.round();

@@ -285,7 +285,7 @@ class Simulation {
   }
 }
 
-test(`whatever crashes, comes twice or comes late, no promise is broken and no pod is stuck (seed ${SEED})`, async () => {
+test(`whatever crashes, is repeated or arrives late, no promise is broken and no pod is stuck (seed ${SEED})`, async () => {
   const simulation = new Simulation(SEED);
   try {
     while (simulation.scheduler.steps < STEPS) {

@@ -35,7 +35,10 @@ it(
       const writers = Array.from({ length: WRITERS }, async () => {
         while (!stop.signal.aborted) await write(database, next++, answered).catch(() => stop.abort());
       });
-      await sleep(20 + Math.random() * 100);
+      // By the work that is done, not by the clock alone: on a busy machine a commit takes long.
+      const before = answered.commits.size;
+      await until('writers are at work', () => answered.commits.size > before + WRITERS || stop.signal.aborted);
+      await sleep(Math.random() * 100);
       await stage.server.kill();
       await Promise.all(writers);
       await stage.server.start();
