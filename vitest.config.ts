@@ -16,6 +16,8 @@ const project = (name: string, testTimeout: number, fileParallelism = true) => (
     hookTimeout: name === 'real-node' ? 1_800_000 : 60_000,
     fileParallelism,
     retry: isCi && REAL_SERVERS.includes(name) ? 1 : 0,
+    // Of the tests of a file that may run at the same time: pods of a real node share the cores of this machine.
+    maxConcurrency: 3,
   },
 });
 

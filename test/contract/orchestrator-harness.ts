@@ -56,11 +56,15 @@ export function workloadSpec(spec: Partial<PodSpec>, change: Partial<WorkloadSpe
 
 /** Asks again while the orchestrator says 'wait'. */
 export async function ensured(orchestrator: Orchestrator, workload: WorkloadSpec): Promise<void> {
-  await until('the workload is accepted', async () => {
-    const result = await orchestrator.ensure(workload, never());
-    if (result.kind === 'failed') throw new Error(result.reason);
-    return result.kind === 'ensured';
-  });
+  await until(
+    'the workload is accepted',
+    async () => {
+      const result = await orchestrator.ensure(workload, never());
+      if (result.kind === 'failed') throw new Error(result.reason);
+      return result.kind === 'ensured';
+    },
+    { timeoutMs: OBSERVED_MS },
+  );
 }
 
 /** Polls until an observation is as wanted, and answers it. */

@@ -19,9 +19,16 @@ import {
 } from './orchestrator-harness.ts';
 import { describeShell } from './shell.suite.ts';
 
-/** The laws of `Orchestrator` (core/orchestrator.ts), for every implementation. */
-export function describeOrchestrator(name: string, open: OpenOrchestratorHarness): void {
-  describe(`Orchestrator in ${name}`, () => {
+/**
+ * The laws of `Orchestrator` (core/orchestrator.ts), for every implementation. `concurrent` runs several tests at a time,
+ * where each waits long for its pods to start and to end.
+ */
+export function describeOrchestrator(
+  name: string,
+  open: OpenOrchestratorHarness,
+  { concurrent }: { readonly concurrent: boolean } = { concurrent: false },
+): void {
+  describe(`Orchestrator in ${name}`, { concurrent }, () => {
     let harness: OrchestratorHarness;
     let orchestrator: Orchestrator;
 
@@ -97,7 +104,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await remove(newer);
       });
 
-      it('leaves alone what is newer than itself: whoever makes from an older commit comes late', async () => {
+      it('leaves a newer workload alone: a request made from an older commit is stale', async () => {
         const newer = serving({ annotations: { storeId: 'store-1', commit: 9, record: '{}', credential: null } });
         await ensured(orchestrator, newer);
         const before = await becomes(orchestrator, newer, 'ready');
@@ -120,7 +127,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await remove(workload);
       });
 
-      it('refuses for good, with a sentence, what it can never run', async () => {
+      it('permanently refuses, with a sentence, a spec that it can never run', async () => {
         const result = await orchestrator.ensure(workloadSpec(harness.impossible), never());
         if (result.kind !== 'failed') throw new Error(`expected a failure, got ${result.kind}`);
         expect(result.retryable).toBe(false);
@@ -129,7 +136,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
     });
 
     describe('remove and observe', () => {
-      it('removes a workload, and nothing happens when it is repeated', async () => {
+      it('removes a workload, and a repeated removal does nothing', async () => {
         const workload = serving();
         await ensured(orchestrator, workload);
         await becomes(orchestrator, workload, 'ready');
@@ -148,7 +155,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await becomesAbsent(orchestrator, workload);
       });
 
-      it('tells of and touches only what carries the uid', async () => {
+      it('reports and touches only the workload with the given uid', async () => {
         const workload = serving();
         await ensured(orchestrator, workload);
         const before = await becomes(orchestrator, workload, 'ready');
@@ -160,7 +167,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await remove(workload);
       });
 
-      it('never hits a later run, nor lets an earlier one replace it', async () => {
+      it('never removes a later run, nor lets an earlier run replace it', async () => {
         const workload = serving({ run: 5 });
         await ensured(orchestrator, workload);
         const before = await becomes(orchestrator, workload, 'ready');
@@ -172,7 +179,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await becomesAbsent(orchestrator, workload);
       });
 
-      it('keeps data until it is to be deleted, for the same uid alone', async () => {
+      it('keeps data until its deletion is requested, for the same uid only', async () => {
         const counting = behaving({ kind: 'counts-starts' });
         const startsSeenBy = async (workload: WorkloadSpec) => {
           await ensured(orchestrator, workload);
@@ -222,7 +229,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await becomesAbsent(orchestrator, workload);
       });
 
-      it('with a failure again and again is crashing, with the reason', async () => {
+      it('with repeated failures is crashing, with the reason', async () => {
         const workload = behaving({ kind: 'exits', code: 3, line: 'alas' });
         await ensured(orchestrator, workload);
         const seen = await becomes(orchestrator, workload, 'crashing');
@@ -236,7 +243,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
     });
 
     describe('logs', () => {
-      it('are the last bytes of what was printed, and empty for what is not there', async () => {
+      it('are the last bytes of the output, and empty for a missing workload', async () => {
         const workload = behaving({ kind: 'exits', code: 0, line: 'a line' });
         expect(await orchestrator.logs(workload, { tailBytes: 100 }, never())).toBe('');
         await ensured(orchestrator, workload);
@@ -246,7 +253,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await remove(workload);
       });
 
-      it('are read on behind a mark, and nothing comes of what is not there', async () => {
+      it('are read from a mark on, and a missing workload has none', async () => {
         const workload = behaving({ kind: 'exits', code: 0, line: 'a line' });
         const after = (mark: string) => orchestrator.output.after(workload, { mark, mostBytes: 64 * 1024 }, never());
         expect(await after('')).toEqual({ text: '', mark: '', isAll: true });
@@ -273,7 +280,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
     });
 
     describe('records', () => {
-      it('gives back what was written on every workload, as it was written', async () => {
+      it('returns the annotations of every workload unchanged', async () => {
         const annotations = {
           storeId: 'store-1',
           commit: 7,
@@ -294,7 +301,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
     });
 
     describe('glimpse', () => {
-      it('soon tells what a fresh look tells, and nothing of another uid', async () => {
+      it('soon returns what observe returns, and nothing for another uid', async () => {
         const workload = serving();
         await ensured(orchestrator, workload);
         const seen = await becomes(orchestrator, workload, 'ready');
@@ -309,13 +316,13 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await until('its end is told', () => orchestrator.glimpse(workload).kind === 'absent');
       });
 
-      it('knows nothing before it has looked', () => {
+      it('is unknown before the first list', () => {
         expect(harness.idle.glimpse(serving()).kind).toBe('unknown');
       });
     });
 
     describe('watch', () => {
-      it('tells of what is there, of every change, and ends with its signal', async () => {
+      it('reports present workloads and every change, and ends with its signal', async () => {
         const workload = serving();
         const end = new AbortController();
         const events: WorkloadEvent[] = [];
@@ -343,13 +350,14 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
         await watching;
       });
 
-      it('ends at once when its signal has aborted before', async () => {
+      it('ends at once when its signal is already aborted', async () => {
         const aborted = AbortSignal.abort();
         for await (const event of orchestrator.watch(aborted)) throw new Error(`unexpected ${event.kind}`);
       });
     });
 
-    describe('shell', () => {
+    // One after the other: they share a pod.
+    describe('shell', { concurrent: false }, () => {
       const greeted = () => {
         const { environmentVariables, ...spec } = harness.specOf({ kind: 'serves' });
         return workloadSpec({ ...spec, environmentVariables: { ...environmentVariables, GREETING: "it's me" } });
@@ -357,7 +365,7 @@ export function describeOrchestrator(name: string, open: OpenOrchestratorHarness
       describeShell(() => ({ orchestrator, serving: greeted }));
     });
 
-    it('says that it is unavailable, within its deadline, while it cannot know', async () => {
+    it('reports that it is unavailable, within its deadline, while it has no connection', async () => {
       const workload = serving();
       const { idle } = harness;
       const asks: (() => Promise<unknown>)[] = [

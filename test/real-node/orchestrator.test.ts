@@ -7,7 +7,7 @@ import {
 import { PROGRAMS_IMAGE } from '../support/real-node/images.ts';
 import { startGatewayPod } from '../support/real-node/gateway-pod.ts';
 import { startRealCluster } from '../support/real-node/real-cluster.ts';
-import type { Behaviour } from '../contract/orchestrator-harness.ts';
+import type { Behaviour, OpenOrchestratorHarness } from '../contract/orchestrator-harness.ts';
 import { describeOrchestrator } from '../contract/orchestrator.suite.ts';
 
 const NAMESPACE = 'contract-pods';
@@ -15,7 +15,7 @@ const NAMESPACE = 'contract-pods';
 const NOWHERE = 'https://127.0.0.1:1';
 
 /** As the account and with the Role of deploy/, in a namespace of the restricted level, with policies that are enforced. */
-describeOrchestrator('Kubernetes on a real node', async () => {
+const open: OpenOrchestratorHarness = async () => {
   const cluster = await startRealCluster({ images: ['programs'] });
   const kubeconfig = await preparePodNamespace(cluster, NAMESPACE);
   const gateway = await startGatewayPod(cluster);
@@ -33,7 +33,9 @@ describeOrchestrator('Kubernetes on a real node', async () => {
       await cluster.stop();
     },
   };
-});
+};
+
+describeOrchestrator('Kubernetes on a real node', open, { concurrent: true });
 
 function specOf(behaviour: Behaviour) {
   const program = (name: string, environmentVariables: Readonly<Record<string, string>> = {}) =>
