@@ -39,6 +39,8 @@ export interface RouteFeedOptions {
   readonly glimpse?: (ref: WorkloadRef) => Observation;
   /** A fresh judgement: may what the store says replace a table that is in use? Default: it may. */
   readonly isStoreHealthy?: (signal: AbortSignal) => Promise<boolean>;
+  /** The followers that will connect. Default: nobody waits for any. */
+  readonly arrivals?: { readonly areAwaited: boolean; readonly over: Promise<unknown> };
 }
 
 interface PodEntry {
@@ -66,6 +68,7 @@ export class ControlRouteFeed implements RouteFeed {
   readonly #baseHostOf: (tenant: string) => string;
   readonly #glimpse: NonNullable<RouteFeedOptions['glimpse']>;
   readonly #isStoreHealthy: NonNullable<RouteFeedOptions['isStoreHealthy']>;
+  readonly #arrivals: RouteFeedOptions['arrivals'];
   readonly #pods = new Map<string, PodEntry>();
   /** Observations that came before their record. */
   readonly #early = new Map<string, { uid: string; observation: Observation }>();
@@ -81,6 +84,8 @@ export class ControlRouteFeed implements RouteFeed {
     this.#baseHostOf = options.baseHostOf;
     this.#glimpse = options.glimpse ?? (() => ({ kind: 'unknown', reason: 'nobody has looked' }));
     this.#isStoreHealthy = options.isStoreHealthy ?? (async () => true);
+    this.#arrivals = options.arrivals;
+    void options.arrivals?.over.then(() => this.applied());
   }
 
   get isReady(): boolean {
@@ -237,7 +242,7 @@ export class ControlRouteFeed implements RouteFeed {
   #laggards(entry: PodEntry | null): readonly string[] {
     if (entry?.record.status !== 'RUNNING') return [`the pod (${entry?.record.status ?? 'not known yet'})`];
     if (entry.routes.some((route) => route.stanza === 'default' && route.backend === null)) return ['the pod'];
-    if (this.#followers.size === 0) return ['the gateway'];
+    if (this.#followers.size === 0 || this.#arrivals?.areAwaited === true) return ['the gateway'];
     return [...this.#followers]
       .filter((follower) => follower.appliedSequence < entry.sequence)
       .map((follower) => follower.name);

@@ -2,6 +2,7 @@ import { isAborted, pause, untilAborted } from '../../core/abort.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { ReplicaQuestions } from './ask-replicas.ts';
 import type { ServedCertificates } from './served-certificates.ts';
+import type { WorkerArrivals } from './worker-arrivals.ts';
 
 /** Questions and answers may be lost; a question costs next to nothing. */
 const REPEAT_MS = 100;
@@ -24,8 +25,11 @@ export interface ChallengesEverywhere {
 export function createChallengesEverywhere(options: {
   readonly served: Pick<ServedCertificates, 'answersChallenges'>;
   readonly replicas: Replicas;
+  /** Of this replica. */
+  readonly arrivals: Pick<WorkerArrivals, 'areAwaited'>;
 }): ChallengesEverywhere {
-  const { served, replicas } = options;
+  const { served, replicas, arrivals } = options;
+  const areAnswered = (uids: readonly string[]): boolean => !arrivals.areAwaited && served.answersChallenges(uids);
   const questions = new ReplicaQuestions<readonly string[], true>({
     replicas,
     topic: 'challenges',
@@ -37,7 +41,7 @@ export function createChallengesEverywhere(options: {
 
   async function isLateHere(uids: readonly string[], timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     const endMs = performance.now() + timeoutMs;
-    while (!served.answersChallenges(uids)) {
+    while (!areAnswered(uids)) {
       if (performance.now() >= endMs || isAborted(signal)) return true;
       await pause(REPEAT_MS, signal);
     }
@@ -52,7 +56,7 @@ export function createChallengesEverywhere(options: {
       return isLate ? [replicas.id, ...missing] : missing;
     },
     async run(signal) {
-      const stop = questions.listen(async (uids) => (served.answersChallenges(uids) ? true : null));
+      const stop = questions.listen(async (uids) => (areAnswered(uids) ? true : null));
       await untilAborted(signal);
       stop();
     },

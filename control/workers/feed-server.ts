@@ -26,6 +26,7 @@ import type { CancelRelay } from './cancel-relay.ts';
 import { sendCertificates } from './certificate-sender.ts';
 import type { ServedCertificates } from './served-certificates.ts';
 import type { ControlRouteFeed, Follower, TableChange } from '../routes/route-feed.ts';
+import type { WorkerArrivals } from './worker-arrivals.ts';
 import { type CancellingWorker, WorkerCancels } from './worker-cancels.ts';
 
 /** A worker with this much unread data no longer reads: it is disconnected and starts again from a snapshot. */
@@ -48,6 +49,8 @@ export interface FeedServerOptions {
   readonly wakeWanted?: (message: WakeMessage) => void;
   /** Receives what the workers have counted. */
   readonly counts?: Pick<WorkerMetrics, 'tell' | 'forget'>;
+  /** Is told of each worker that connects. Default: nobody is. */
+  readonly arrivals?: Pick<WorkerArrivals, 'arrived'>;
   /** Asks the workers about connections of a pod. Default: never. */
   readonly questions?: Pick<WorkerQuestions, 'join'>;
   /** Default: pods have none. */
@@ -143,6 +146,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
     } else if (message.kind === 'hello') {
       name = workerNameOf(message);
       worker = `${workerText(name)} (pid ${message.pid})`;
+      options.arrivals?.arrived(name);
       asked?.leave();
       asked = options.questions?.join(name, (id, uid) => send(socket, { kind: 'pod-asked', id, uid })) ?? null;
     } else if (message.kind === 'cancel') {

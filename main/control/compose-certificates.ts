@@ -23,11 +23,11 @@ export interface Certificates {
 
 /** Throws as reading the files that the configuration names does. */
 export async function composeCertificates(base: ControlBase): Promise<Certificates> {
-  const { config, database, keys, isStoreHealthy, feed, clock, log } = base;
+  const { config, database, keys, isStoreHealthy, feed, arrivals, clock, log } = base;
   const { store, lock, replicas } = database;
   const dnsSettings = await dnsSettingsOf(config.acme?.dns ?? null, config.podEnvironment.path);
   const served = new ServedCertificates(['files', 'wildcard', 'per-host', 'development']);
-  const challenges = createChallengesEverywhere({ served, replicas });
+  const challenges = createChallengesEverywhere({ served, replicas, arrivals });
   const manager = createCertificateManager({
     store,
     vault: keys.vault,

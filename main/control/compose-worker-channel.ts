@@ -30,7 +30,7 @@ export interface WorkerChannel {
 }
 
 export function composeWorkerChannel(base: ControlBase, certificates: Certificates): WorkerChannel {
-  const { link, config, database, keys, opened, judge, feed, clock, log } = base;
+  const { link, config, database, keys, opened, judge, feed, arrivals, clock, log } = base;
   const { replicas, store, logs } = database;
   const { orchestrator, podNetworks } = opened;
   const routable = createRoutableEverywhere({ feed, replicas });
@@ -52,6 +52,7 @@ export function composeWorkerChannel(base: ControlBase, certificates: Certificat
     certificateWanted: (host: string) => certificates.manager.wanted(host),
     wakeWanted: (message: WakeMessage) => wakes.wanted(message),
     counts,
+    arrivals,
     questions,
     ...(podNetworks === null ? {} : { podNetworks }),
     cancels: createCancelRelay({ replicas, clock }),

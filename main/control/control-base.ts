@@ -1,6 +1,7 @@
 import type { Config } from '../../config/config.ts';
 import { createSnapshotCopies, type SnapshotCopies } from '../../control/resources/snapshots/copies.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
+import { WorkerArrivals } from '../../control/workers/worker-arrivals.ts';
 import { createStoreJudge, type StoreJudge } from '../../control/store/store-judge.ts';
 import type { Clock } from '../../core/clock.ts';
 import { openEnvironment } from '../../core/environment.ts';
@@ -25,6 +26,7 @@ export interface ControlBase {
   /** Judges the store now. Throws when the store or the orchestrator does not respond. */
   readonly isStoreHealthy: (signal: AbortSignal) => Promise<boolean>;
   readonly feed: ControlRouteFeed;
+  readonly arrivals: WorkerArrivals;
   readonly baseHostOf: (tenant: string) => string;
   readonly clock: Clock;
   readonly log: Logger;
@@ -52,12 +54,28 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
   const judge = createStoreJudge({ store, guard: database.guard, orchestrator });
   const isStoreHealthy = async (signal: AbortSignal): Promise<boolean> =>
     (await judge.judge(signal)).trust.kind === 'healthy';
+  const arrivals = new WorkerArrivals(config.roles.includes('gateway') ? Math.max(1, config.workers) : 0);
   const feed = new ControlRouteFeed({
     store,
     log,
     baseHostOf,
     glimpse: (ref) => orchestrator.glimpse(ref),
     isStoreHealthy,
+    arrivals,
   });
-  return { link, config, database, keys, opened, copies, judge, isStoreHealthy, feed, baseHostOf, clock, log };
+  return {
+    link,
+    config,
+    database,
+    keys,
+    opened,
+    copies,
+    judge,
+    isStoreHealthy,
+    feed,
+    arrivals,
+    baseHostOf,
+    clock,
+    log,
+  };
 }

@@ -41,7 +41,11 @@ export class Stand {
     const { store, lock, replicas } = database;
     const clock = { now: () => Date.now() + this.offsetMs, monotonicMs: () => performance.now() };
     const log = keepLines(this.lines);
-    const challenges = createChallengesEverywhere({ served: this.certificates, replicas });
+    const challenges = createChallengesEverywhere({
+      served: this.certificates,
+      replicas,
+      arrivals: { areAwaited: false },
+    });
     const leadership = createLeadership({
       ...{ lock, name: 'certificates', clock, log },
       ...{ leaseMs: 2_000, renewEveryMs: 500, retryMs: 100 },
