@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
-import { becomes, becomesAbsent, ensured, never } from '../contract/orchestrator-harness.ts';
+import { becomes, ensured, never } from '../contract/orchestrator-harness.ts';
 import { preparePodNamespace, runKubernetesOrchestrator } from '../support/kubernetes-orchestrator.ts';
 import { must } from '../support/real-node/cluster-network.ts';
 import { startGatewayPod } from '../support/real-node/gateway-pod.ts';
@@ -58,8 +58,16 @@ export async function openRealNodeStage(database: Database): Promise<FirstStartS
     const place = seen.addresses['default'];
     if (place === undefined) throw new Error('the pod has no address');
     await queryAsGateway(node, database, place);
-    await orchestrator.remove(pod, { data: 'delete', run: 1 }, never());
-    await becomesAbsent(orchestrator, pod);
+    // Again and again, as the health loop does: a removal ends when the API server does not respond in time.
+    await until(
+      'the pod and its data are gone',
+      async () => {
+        await orchestrator.remove(pod, { data: 'delete', run: 1 }, never());
+        const left = await orchestrator.observe(pod, never());
+        return left.kind === 'absent' && !left.data;
+      },
+      { timeoutMs: START_TIMEOUT_MS, everyMs: 500 },
+    );
     return readyMs;
   };
   return {
