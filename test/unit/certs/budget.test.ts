@@ -67,7 +67,7 @@ test('in no seven days of two busy years are there more than fifty', () => {
   expect(spent.length).toBeGreaterThan(50 * 100);
 });
 
-test('the answer says when there is one again', () => {
+test('a refusal says when the budget is available again', () => {
   const spent = spendAll(Array.from({ length: 10 }, () => ALICE));
   const answer = askBudget(spent, ALICE, LIMITS, DAY_MS);
   expect(answer).toEqual({ kind: 'exhausted', whose: 'user', untilMs: 60_000 + 7 * DAY_MS });
@@ -83,7 +83,7 @@ test('a clock that was set back frees nothing at once, and blocks nothing for ev
   expect(askBudget(spent, ALICE, LIMITS, 0)).toMatchObject({ kind: 'exhausted', untilMs: 7 * DAY_MS });
 });
 
-test('domains have budgets of their own, and what is left is told', () => {
+test('each domain has its own budget, and the remainder is reported', () => {
   const spent = spendAll([ALICE, { ...ALICE, domain: 'example.net' }, ALICE]);
   expect(budgetLeft(spent, ['example.com'], LIMITS, DAY_MS)).toEqual([
     { domain: 'example.com', limit: 50, used: 0, left: 50 },

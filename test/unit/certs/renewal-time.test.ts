@@ -115,7 +115,7 @@ describe.each(LIFETIMES_DAYS)('certificates of %i days', (lifetimeDays) => {
   });
 });
 
-test('an issuer that always says "now" is believed once an hour, no more', () => {
+test('an issuer that always says "now" is believed at most once an hour', () => {
   const window = (_life: CertificateLife, nowMs: number) => ({ startMs: nowMs - DAY_MS, endMs: nowMs - HOUR_MS });
   const { issued } = simulate({ lifetimeDays: 90, years: 0.1, seed: 'g', window });
   expect(issued).toBeLessThanOrEqual(0.1 * 365 * 24 + 1);
@@ -147,14 +147,14 @@ test('the last fifth of the life is a warning, its end an alarm', () => {
   ]);
 });
 
-test('the issuer is asked about renewal as often as it says, within a minute and a day', () => {
+test('the issuer is asked about renewal as often as it requests, but between once a minute and once a day', () => {
   expect(nextAdviceMs(0, null)).toBe(6 * HOUR_MS);
   expect(nextAdviceMs(0, 0)).toBe(60_000);
   expect(nextAdviceMs(0, 2 * HOUR_MS)).toBe(2 * HOUR_MS);
   expect(nextAdviceMs(0, 400 * DAY_MS)).toBe(DAY_MS);
 });
 
-test('a name that fails is tried at most five times in its first hour, and ever more rarely', () => {
+test('a failing name is tried at most five times in its first hour, then less and less often', () => {
   const tries = [0];
   let nowMs = 0;
   for (let failures = 1; failures < 30; failures++) {
@@ -167,7 +167,7 @@ test('a name that fails is tried at most five times in its first hour, and ever 
   expect((tries.at(-1) ?? 0) - (tries.at(-2) ?? 0)).toBeLessThanOrEqual(6 * HOUR_MS);
 });
 
-test('who says when to come back is heard, up to a day', () => {
+test('a Retry-After is respected, up to a day', () => {
   const failed = { failures: 1, nowMs: 1_000, fraction: 0 };
   expect(nameRetryAtMs({ ...failed, retryAfterMs: 2 * HOUR_MS })).toBe(1_000 + 2 * HOUR_MS);
   expect(accountRetryAtMs({ ...failed, retryAfterMs: 90_000 })).toBe(91_000);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { caCommand, trustText } from '../../../cli/commands/ca.ts';
 
-test('how to trust the development CA is told for programs and systems, also before anything runs', () => {
+test('it explains how programs and systems trust the development CA, even before anything runs', () => {
   const text = trustText('.podgate/ca.pem');
   for (const word of [
     'curl --cacert',

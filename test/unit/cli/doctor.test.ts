@@ -27,7 +27,7 @@ describe('what the doctor says of a certificate', () => {
   });
 });
 
-it('says what to do where something is to be done', () => {
+it('says what to do when action is needed', () => {
   expect(lineOf({ level: 'ok', subject: 'clock', message: 'It is right.', remedy: '' })).toBe(
     'ok    clock: It is right.\n',
   );

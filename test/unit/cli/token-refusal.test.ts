@@ -9,7 +9,7 @@ import { makeTokenKey } from '../../../control/auth/token-key.ts';
 const dataDir = mkdtempSync(join(tmpdir(), 'podgate-token-'));
 afterAll(() => rmSync(dataDir, { recursive: true }));
 
-test('where nothing separates pods, no token is signed for a user unless the operator says that all trust each other', async () => {
+test('where pods are not isolated, no token is signed for a user unless the operator has confirmed that all users trust each other', async () => {
   await makeTokenKey(join(dataDir, 'token.key'));
   const sign = (env: Record<string, string>, isSeparated: boolean) =>
     issueToken('bob', '1h', null, { env: { PODGATE_DATA_DIR: dataDir, ...env }, isSeparated: () => isSeparated });

@@ -32,7 +32,7 @@ describe('an address range', () => {
     expect(read(text)).toBe(canonical);
   });
 
-  test('a network that is larger than the IPv4 addresses within IPv6 stays one of IPv6', () => {
+  test('a network larger than the IPv4-mapped range stays an IPv6 network', () => {
     expect(parseAddressRange('::ffff:0:0/95')?.family).toBe('ipv6');
   });
 
@@ -85,7 +85,7 @@ describe('an address range', () => {
     expect(parseStoredAddressRange('10.0.0.0/08/')).toBeNull();
   });
 
-  test('whatever is returned, BlockList takes', () => {
+  test('BlockList accepts every result', () => {
     const parts = ['10.0.0.0', '::', '::ffff:1.2.3.4', 'fe80::1', '1.2.3', '::g', '%', ''];
     const lengths = ['', '/0', '/8', '/08', '/32', '/33', '/96', '/128', '/129', '/x', '//'];
     for (const text of parts.flatMap((part) => lengths.map((length) => part + length))) {

@@ -15,7 +15,7 @@ test('growth may be slower than doubling', () => {
   expect(waits).toEqual([100, 150, 225, 300]);
 });
 
-test('chance takes away at most the share that it is given, also at the maximum', () => {
+test('jitter shortens a delay by at most its share, also at the maximum', () => {
   const growth = { firstMs: 100, maxMs: 1_000, jitter: 0.5 };
   expect(backoffMs(1, growth, () => 0)).toBe(100);
   expect(backoffMs(1, growth, () => 0.999)).toBeCloseTo(50.05);

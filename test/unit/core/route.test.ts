@@ -12,7 +12,7 @@ const OPTIONS: readonly StanzaOptions[] = [
   { clientCa: 'PEM' },
 ];
 
-test.each(OPTIONS)('what the user now wants of a stanza is in its route at once, whatever runs: %j', (options) => {
+test.each(OPTIONS)('a change of a stanza is in its route at once, whatever runs: %j', (options) => {
   const wanted = podSpec({ networking: { default: { ...PLAIN, ...options } } });
   const running = podSpec({ networking: { default: PLAIN } });
   const before = routesOf(podRecord({ spec: running }), null, 'localhost')[0];

@@ -23,7 +23,7 @@ function members(processes: ProcessInfo[], change: Partial<Belonging> = {}, mark
 describe('the processes of a workload', () => {
   const leader = { pid: 10, start: 's10' };
 
-  it('are those with its marker, whatever generation or run, and no others', () => {
+  it('are those with its marker, of any generation or run, and no others', () => {
     const markers = { 10: 'inst/uid/1/1', 11: 'inst/uid/2/7', 12: 'inst/uid2/1/1', 13: 'other/uid/1/1' };
     expect(
       members(
@@ -76,7 +76,7 @@ describe('the processes of a workload', () => {
 describe('reading the process table', () => {
   const rest = '1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16';
 
-  it('takes a name with spaces and brackets for what it is', () => {
+  it('parses a name with spaces and brackets', () => {
     expect(parseStat(`42 (a ) S 9 (b)) S 7 42 42 ${rest.slice(4)} 123456 99 \n`)).toMatchObject({
       pid: 42,
       ppid: 7,
@@ -96,7 +96,7 @@ describe('reading the process table', () => {
     expect(parseStat(text)).toBeNull();
   });
 
-  it('reads what ps says', () => {
+  it('parses the output of ps', () => {
     expect(parsePsLine('  501   1   501   502  503 Ss   Mon Nov 23 20:00:00 2026 ')).toEqual({
       pid: 501,
       ppid: 1,

@@ -29,7 +29,7 @@ describe('the disk that a pod uses', () => {
     expect(judgeDisk(use(1, 1, 10_501), LIMITS, 0)).toMatchObject({ text: /^it has 10501 of 10000 files/ });
   });
 
-  it('has no bound where there is none', () => {
+  it('is unbounded when no limit is set', () => {
     const unlimited = { homeMiB: null, volumeMiB: null, files: null };
     expect(judgeDisk(use(1e6, 1e6, 1e9), unlimited, 0)).toEqual({ kind: 'within' });
     expect(roomOf(use(1e6, 1e6, 1e9), unlimited, 0)).toEqual({ bytes: Infinity, files: Infinity });

@@ -95,7 +95,7 @@ describe('what the doctor says of network policies', () => {
     expect(judgeFence(null).level).toBe('warn');
   });
 
-  it('tries every address of a pod, and says when policies hold for one family alone', () => {
+  it('tries every address of a pod, and reports policies that hold for one IP family only', () => {
     expect(probeTargets(['fd00::7'])).toMatchObject({ pod: ['fd00::7', 8080] });
     expect(probeTargets(['10.1.0.7', 'fd00::7'])).toMatchObject({
       'pod-ipv4': ['10.1.0.7', 8080],
@@ -110,7 +110,7 @@ describe('what the doctor says of network policies', () => {
     expect(fence(null, 'pod-ipv4', 'pod-ipv6').message).toContain('They are not enforced');
   });
 
-  it('says which templates run what a tag says today', () => {
+  it('reports templates whose image is a tag without a digest', () => {
     const digest = `@sha256:${'a'.repeat(64)}`;
     const pinned = { name: 'template/postgres', image: `docker.io/library/postgres:18${digest}` };
     expect(judgeTemplateImages([pinned, { name: 'podgate/process', image: null }]).level).toBe('ok');

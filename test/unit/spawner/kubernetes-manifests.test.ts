@@ -80,7 +80,7 @@ describe('the objects of a workload', () => {
     expect(manifests(image).map(({ kind }) => kind)).toEqual(['Service', 'NetworkPolicy', 'Pod']);
   });
 
-  it('say whose they are: installation, tenant, pod, uid, store, generation and run', () => {
+  it('name their installation, tenant, pod, uid, store, generation and run', () => {
     for (const { kind, metadata } of manifests({ ...postgres, persistentVolume: true }, { credentials })) {
       expect(metadata.labels, kind).toMatchObject({
         'app.kubernetes.io/managed-by': 'podgate',
@@ -166,7 +166,7 @@ describe('the Pod', () => {
     });
   });
 
-  it('of an image is not restricted where the configuration says so', () => {
+  it('of an image is unrestricted when the configuration says so', () => {
     const spec = podOf(image, {}, { podSecurity: 'baseline' }) as unknown as { spec: { securityContext: object } };
     expect(spec.spec.securityContext).toEqual({ seccompProfile: { type: 'RuntimeDefault' } });
     expect(podOf(postgres, { credentials }, { podSecurity: 'baseline' })).toMatchObject({

@@ -63,7 +63,7 @@ describe('a Pod with named volumes', () => {
     initContainerStatuses: [{ name: 'volumes', image: 'podgate', restartCount: 1, ready: false, state, ...change }],
   });
 
-  it('says what cannot be mounted, between two tries as well', () => {
+  it('reports a mount that fails, also between two attempts', () => {
     const end = ended(1, { message: 'path: there is no "later".' });
     const message = 'A volume of this pod cannot be mounted: path: there is no "later".';
     const again = { waiting: { reason: 'CrashLoopBackOff', message: 'back-off' } };
@@ -74,7 +74,7 @@ describe('a Pod with named volumes', () => {
     expect(statusOf(unprepared(pull)).message).toMatch(/^The node cannot pull the image podgate: it does not exist/);
   });
 
-  it('says that another pod uses a volume on a node without room', () => {
+  it('reports that another pod uses the volume, on a node without room', () => {
     const why = "0/2 nodes are available: 1 Insufficient memory, 1 node(s) didn't match pod affinity rules.";
     const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: why };
     const { phase, message } = statusOf({ phase: 'Pending', conditions: [condition] });
@@ -245,13 +245,13 @@ describe('the status of a Pod', () => {
   const silenced = { ...container(running, { ready: true }), conditions: [SCHEDULED, SILENCED] };
   const addressOf = (pod: ReturnType<typeof podOf>) => observationOf(pod, null, 0).addresses['default']?.address;
 
-  it('has no address once it is evicted, whatever its container was last', () => {
+  it('has no address once it is evicted, whatever the last state of its container', () => {
     const ready = { ...container(running, { ready: true }), conditions: [SCHEDULED, READY] };
     expect(addressOf(podOf(ready))).toBe('10.0.0.7');
     expect(addressOf(podOf({ ...ready, phase: 'Failed', reason: 'Evicted' }))).toBeUndefined();
   });
 
-  it('of one whose node is silent and that the cluster gives up says what it waits for', () => {
+  it('of a pod on a silent node that the cluster gives up says what it waits for', () => {
     const status = { ...silenced, conditions: [SCHEDULED, SILENCED, byTaint] };
     expect(statusOf(status, DELETED).phase).toBe('stopping');
     expect(statusOf(status, DELETED).message).toMatch(/will give it up soon\.$/);
@@ -312,7 +312,7 @@ describe('the status of a Pod', () => {
     expect(seen).toMatchObject({ phase: 'lost', addresses: { default: { address: '10.0.0.7' } } });
   });
 
-  it('is stopping from its deletion on, whatever its container does', () => {
+  it('is stopping once it is deleted, whatever its container does', () => {
     const metadata = { deletionTimestamp: '2026-01-01T00:00:00Z' };
     for (const status of [container(running, { ready: true }), { phase: 'Succeeded' }, waiting('ErrImagePull')]) {
       expect(statusOf(status, metadata).phase).toBe('stopping');
@@ -405,7 +405,7 @@ describe('the age of a Pod', () => {
     expect(ages.ageMs(pod)).toBe(HOUR_MS);
   });
 
-  it('takes the server’s word within a minute, its own beyond', () => {
+  it('trusts the server’s clock within a minute, its own beyond', () => {
     expect(chooseAge(10_000, 11_000)).toBe(10_000);
     expect(chooseAge(10_000, 40_000)).toBe(40_000);
     expect(chooseAge(10_000, 100_000)).toBe(10_000);

@@ -16,7 +16,7 @@ describe('what was printed after a time', () => {
     });
   });
 
-  it('begins behind the line of that time, to the nanosecond and in whatever zone', () => {
+  it('begins after the line of that time, to the nanosecond and in any time zone', () => {
     expect(linesAfter(LOG, '2026-11-28T13:00:00.000000002Z').text).toBe('three\nfour, unfinished');
     expect(linesAfter(LOG, '2026-11-28T13:00:00.100Z').text).toBe('four, unfinished');
     expect(linesAfter(LOG, '2026-11-28T12:59:59Z').text).toMatch(/^one\n/);

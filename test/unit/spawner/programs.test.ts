@@ -24,7 +24,7 @@ describe('what the shim has written', () => {
     expect(parseShimStatus(`started 77 ${stat}\nexited 137\n`).exit).toEqual({ kind: 'signal', signal: 'SIGKILL' });
   });
 
-  it('is its pid alone where there is no /proc, and no end that is half written', () => {
+  it('is the pid alone without /proc, and ignores a partial end record', () => {
     expect(parseShimStatus('started 77 \n')).toEqual({ started: { pid: 77, start: null }, exit: null });
     expect(parseShimStatus('started 77 \nexited 1').exit).toBeNull();
   });
@@ -69,7 +69,7 @@ describe('what follows the end of a program', () => {
     expect(plans[2]).toMatchObject({ message: 'exited with code 1, 3 times in a row' });
   });
 
-  it('starts from the beginning for who was ready for a while', () => {
+  it('starts over for a program that was ready for a while', () => {
     expect(planAfterExit({ ...input, failuresBefore: 7, readyForMs: 10_000 })).toMatchObject({
       failures: 1,
       delayMs: 1_000,
@@ -109,7 +109,7 @@ describe('who listens on a port', () => {
     expect(six.map(({ address }) => address)).toEqual(['::', '127.0.0.1', '::1', '2001:db8::1']);
   });
 
-  it('decides on IPv4 alone where anybody listens on IPv4: a stranger on [::] changes nothing', () => {
+  it('decides by IPv4 alone when there is an IPv4 listener: another process on [::] changes nothing', () => {
     const at = (address: string, uid: number) => ({ address, port: 20_000, uid, inode: String(uid) });
     const uids = (address: string, ...listeners: readonly ReturnType<typeof at>[]) =>
       decidingListeners(listeners, { address, port: 20_000 }).map(({ uid }) => uid);
@@ -122,12 +122,12 @@ describe('who listens on a port', () => {
     expect(decidingListeners([at('127.0.0.1', 5)], { address: '127.0.0.1', port: 20_001 })).toEqual([]);
   });
 
-  it('is nobody in what is no table', () => {
+  it('is empty for a malformed table', () => {
     expect(parseListeners('')).toEqual([]);
     expect(parseListeners('a b c\n\n:')).toEqual([]);
   });
 
-  it('is said to the user of a program that is not ready', () => {
+  it('is reported to the user of a program that is not ready', () => {
     const at = (address: string, port: number) => ({ address, port, uid: 1, inode: '1' });
     const watched = { stanza: 'default', port: 20_000 };
     expect(silenceText([], watched)).toBe('does not listen on port 20000 ($PORT) yet');
@@ -158,7 +158,7 @@ describe('the environment of a program', () => {
     expect(run(environment)).toEqual(values.map((value, index) => `V_${index}=${value}`));
   });
 
-  it('leaves out what is no name for a shell, and what a shell keeps for itself', () => {
+  it('omits invalid shell names, and names that the shell reserves', () => {
     expect(environmentScript({ 'a-b': '1', 'c;id': '2', UID: '3', '': '4' })).toBe('');
   });
 });
@@ -174,7 +174,7 @@ describe('the users of pods', () => {
     expect(userRange('0 1000 1\n1 100000 65536\n')).toEqual({ first: 20_000, last: 65_536 });
   });
 
-  it('are none where there are none', () => {
+  it('are empty when there are none', () => {
     expect(userRange('0 1000 1\n')).toBeNull();
     expect(userRange('')).toBeNull();
     expect(userRange('x y z')).toBeNull();

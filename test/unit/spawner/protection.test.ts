@@ -11,7 +11,7 @@ describe('what separates process pods', () => {
   const userNamespace = protectionOf({ ...NONE, hasUserNamespaces: true }, false, []);
   const nothing = protectionOf(NONE, false, []);
 
-  it('is said at the start, in one line', () => {
+  it('is reported at the start, in one line', () => {
     for (const each of [asRoot, rootOnly, userNamespace, nothing]) expect(protectionText(each)).not.toContain('\n');
     expect(protectionText(asRoot)).toMatch(
       /^Pods run .* with its own user ID, each with its own network .* only the gateway\.$/,

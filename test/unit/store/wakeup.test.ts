@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { expect, it } from 'vitest';
 import { createWakeup } from '../../../control/store/wakeup.ts';
 
-it('a wake-up resumes everyone who waits, and leaves no listener behind', async () => {
+it('a wake-up resumes all waiters, and leaves no listener behind', async () => {
   const wakeup = createWakeup();
   const { signal } = new AbortController();
   const waiting = [wakeup.wait(null, signal), wakeup.wait(60_000, signal)];

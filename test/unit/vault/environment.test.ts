@@ -41,7 +41,7 @@ describe('environment variables', () => {
     expect(openEnvironment(alone, 'uid-1', sealEnvironment(alone, 'uid-1', VALUES, stored))).toEqual(VALUES);
   });
 
-  test('of an earlier release are read as they are, and sealed when they are sealed anew', () => {
+  test('of an earlier release are read unsealed, and sealed when secrets are resealed', () => {
     expect(openEnvironment(before, 'uid-1', VALUES)).toEqual(VALUES);
     const resealed = resealEnvironment(before, 'uid-1', VALUES);
     if (resealed === null) throw new Error('left as plain text');

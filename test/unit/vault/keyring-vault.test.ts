@@ -27,7 +27,7 @@ function errorOf(call: () => unknown): PodgateError {
 }
 
 describe('the keyring file', () => {
-  it('is made with one key, private to its owner, and nothing is left beside it', () => {
+  it('is created with one key, private to its owner, and leaves no temporary file', () => {
     readKeyring(path);
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readdirSync(folder)).toEqual(['keyring.json']);
@@ -91,7 +91,7 @@ describe('the keyring file', () => {
     expect(errorOf(() => openKeyringVault(folder)).code).toBe('config.invalid');
   });
 
-  it('is one and the same for all who make it in the same moment', async () => {
+  it('is the same for all processes that create it at the same time', async () => {
     for (let round = 0; round < 5; round++) {
       const shared = join(folder, `${round}.json`);
       const gate = new Int32Array(new SharedArrayBuffer(4));
@@ -113,7 +113,7 @@ describe('the keyring file', () => {
 });
 
 describe('the vault', () => {
-  it('opens what it sealed, whatever the text', () => {
+  it('opens what it sealed, for any text', () => {
     const vault = openKeyringVault(path);
     for (const text of ['', 'a', 'pass word', 'ünd 漢 🦊 \u0000', 'x'.repeat(100_000)]) {
       expect(vault.open(vault.seal(text, 'uid'), 'uid')).toBe(text);
