@@ -16,7 +16,7 @@ import { silentLog } from '../support/silent-log.ts';
 import { Promises } from '../support/promises.ts';
 import { Chance, type FaultRates, NO_FAULTS, Scheduler, SimProcess } from './scheduler.ts';
 import { SimOrchestrator } from './sim-orchestrator.ts';
-import { actAsUser, POD_IDS, TENANT } from './sim-users.ts';
+import { actAsUser, decideSleep, POD_IDS, TENANT, wakeByClient } from './sim-users.ts';
 import { SimClock, simLock, simLogs, simOrchestrator, simQueue, simStore } from './sim-world.ts';
 
 const STEPS = Number(process.env['PODGATE_SIM_STEPS'] ?? 120_000);
@@ -42,7 +42,11 @@ class Simulation {
   /** By replica: its feed, and what ends it. */
   readonly #feeds = new Map<string, { feed: ControlRouteFeed; stop: AbortController }>();
   isRough = true;
-  readonly counts = { crashes: 0, spawns: 0, userActions: 0, terms: 0, fenced: 0 };
+  /** Users act and workloads fail so seldom that pods run, sleep and wake in between. */
+  isQuiet = false;
+  /** Pods are put to sleep, and woken by clients: also for a while after everything else has calmed down. */
+  isSleepy = true;
+  readonly counts = { crashes: 0, spawns: 0, userActions: 0, terms: 0, fenced: 0, sleeps: 0, wakes: 0 };
   /** The greatest fence with which anything was written. */
   #fenceUsed = 0;
 
@@ -151,11 +155,18 @@ class Simulation {
         else await queue.retry(claim, outcome.kind === 'later' ? outcome.delayMs : 100);
       });
       task(async () => {
-        if (!this.isRough) return;
+        if (!this.isRough || (this.isQuiet && !this.#chance.isHit(0.005))) return;
         this.counts.userActions += 1;
         await actAsUser(store, this.#chance, clock.now(), this.promises);
       });
     }
+    task(async () => {
+      if (!this.isSleepy || acting === null) return;
+      if (await decideSleep(acting.parts.store, this.#chance, clock.now())) this.counts.sleeps += 1;
+    });
+    task(async () => {
+      if (this.isSleepy && (await wakeByClient(store, this.#chance))) this.counts.wakes += 1;
+    });
     task(async () => {
       if (acting === null) return;
       const { orphans } = acting;
@@ -212,7 +223,7 @@ class Simulation {
 
   /** Plays one step and checks what must hold at every moment. */
   async step(): Promise<void> {
-    if (this.#chance.isHit(0.2)) this.orchestrator.advance(this.isRough);
+    if (this.#chance.isHit(0.2)) this.orchestrator.advance(this.isRough && !this.isQuiet);
     this.clock.advance(this.#chance.below(40));
     // Long enough for any leader to lose its lease in the middle of its work.
     if (this.isRough && this.#chance.isHit(0.002)) this.clock.advance(2 * LEADER_LEASE_MS);
@@ -250,6 +261,7 @@ class Simulation {
       await this.step();
       if (i % 40 === 0) this.clock.advance(500);
     }
+    this.isSleepy = false;
     this.clock.advance(LONG_AGO_MS);
     for (let i = 0; i < SETTLE_STEPS; i += 1) {
       await this.step();
@@ -274,6 +286,8 @@ class Simulation {
     if (record.deleting !== null) return 'a deleted pod is still there';
     if (record.wish === 'OFF') return record.status === 'STOPPED' && workload === undefined ? null : 'not stopped';
     if (record.wish === 'RESTART') return 'RESTART has not become ON';
+    if (record.status === 'ASLEEP') return workload === undefined ? null : 'asleep, and its workload runs';
+    if ((record.sleep ?? null) !== null) return `${record.status}, and kept from its clients`;
     if (record.status === 'RUNNING') return workload?.phase === 'ready' ? null : 'RUNNING without a ready workload';
     return record.status === 'COMPLETE' || record.status === 'ERROR' ? null : `stuck in ${record.status}`;
   }
@@ -290,6 +304,8 @@ test(`whatever crashes, is repeated or arrives late, no promise is broken and no
   try {
     while (simulation.scheduler.steps < STEPS) {
       simulation.isRough = true;
+      simulation.isSleepy = true;
+      simulation.isQuiet = !simulation.isQuiet;
       simulation.scheduler.faults = ROUGH;
       const until = simulation.scheduler.steps + 20_000;
       while (simulation.scheduler.steps < until) {
@@ -300,6 +316,8 @@ test(`whatever crashes, is repeated or arrives late, no promise is broken and no
     }
     console.log(`simulation: seed ${SEED}, ${simulation.scheduler.steps} steps, ${JSON.stringify(simulation.counts)}`);
     expect(simulation.counts.crashes).toBeGreaterThan(STEPS / 2_000);
+    expect(simulation.counts.sleeps, 'pods went to sleep').toBeGreaterThan(0);
+    expect(simulation.counts.wakes, 'pods were woken').toBeGreaterThan(0);
   } catch (error) {
     console.error(
       `seed ${SEED}, step ${simulation.scheduler.steps}\n${simulation.scheduler.trail.slice(-60).join('\n')}`,

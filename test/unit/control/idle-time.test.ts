@@ -35,10 +35,9 @@ test('each use begins the time anew, within a tenth of it', () => {
   expect(due).toBeLessThanOrEqual(usedMs + 1.1 * MINUTE_MS);
 });
 
-test('in use, unknown, or without a worker that was there before: the time begins anew', () => {
+test('in use, or without a worker that was there before: the time begins anew', () => {
   const others: { use: JudgedUse; workers: ReadonlySet<string> }[] = [
     { use: { ...idle(null), kind: 'in-use', because: { requests: 1 } } as JudgedUse, workers },
-    { use: { kind: 'unknown', why: 'replica b did not answer' }, workers },
     { use: idle(null), workers: new Set(['a 1']) },
   ];
   for (const other of others) {
@@ -56,4 +55,22 @@ test('a pod runs for twice as long as its last start took, up to half an hour', 
     time.look({ startTookMs: 5 * MINUTE_MS }, MINUTE_MS, { use: idle(null), workers }, nowMs);
   expect(look(9 * MINUTE_MS)).toMatchObject({ isDue: false });
   expect(look(10 * MINUTE_MS)).toMatchObject({ isDue: true });
+});
+
+test('without an answer of all nothing is decided; the answers that follow say whether it was used meanwhile', () => {
+  const unknown = {
+    use: { kind: 'unknown', why: 'replica b did not answer' } as JudgedUse,
+    workers: new Set<string>(),
+  };
+  const isAway = (nowMs: number): boolean => nowMs >= 30_000 && nowMs < 90_000;
+  for (const [usedMs, least, most] of [
+    [Infinity, 90_000, 96_000],
+    [50_000, 150_000, 162_000],
+  ] as const) {
+    const due = dueAfterMs(new IdleTime(1, 0), (nowMs) =>
+      isAway(nowMs) ? unknown : { use: idle(nowMs >= usedMs ? 7 : null), workers },
+    );
+    expect(due).toBeGreaterThanOrEqual(least);
+    expect(due).toBeLessThanOrEqual(most);
+  }
 });

@@ -41,8 +41,10 @@ export class IdleTime {
     nowMs: number,
   ): Looked {
     const everyMs = Math.max(LOOK_EVERY_LEAST_MS, afterMs / 10);
+    // Nothing is decided. What was used meanwhile shows in the next answer of all, and where a worker has gone.
+    if (use.kind === 'unknown') return { isDue: false, lookAgainMs: Math.min(everyMs, afterMs) };
     const isIdle = use.kind === 'idle' && !this.#isNews(use.lastUsedMs, workers);
-    if (use.kind !== 'unknown') this.#lastUsedMs = use.lastUsedMs;
+    this.#lastUsedMs = use.lastUsedMs;
     this.#workers = workers;
     if (!isIdle) {
       this.#idleSinceMs = nowMs;

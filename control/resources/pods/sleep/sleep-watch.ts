@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { pause } from '../../../../core/abort.ts';
 import type { Clock } from '../../../../core/clock.ts';
 import { compareAndSet } from '../../../../core/compare-and-set.ts';
@@ -37,12 +38,18 @@ export interface SleepWatchOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: SleepMetrics;
+  /** Default: 250. */
+  readonly askAgainMs?: number;
+}
+
+/** What a decision of one term works with. */
+interface Acting extends Omit<SleepWatchOptions, 'feed'> {
+  readonly store: Pick<Store, 'get' | 'commit'>;
+  readonly term: Term;
 }
 
 /** What a watch of one term works with. */
-interface Watching extends SleepWatchOptions {
-  readonly store: Pick<Store, 'get' | 'commit'>;
-  readonly term: Term;
+interface Watching extends Acting {
   readonly idle: Map<string, IdleTime>;
 }
 
@@ -111,8 +118,9 @@ async function look(watching: Watching, key: string): Promise<number | null> {
   return lookAgainMs;
 }
 
-async function goToSleep(
-  watching: Watching,
+/** Takes a pod that was idle long enough through both stages. False: it was in use after all, or was changed. */
+export async function goToSleep(
+  watching: Acting,
   key: string,
   { uid, run, spec }: PodRecord,
   lastUsedMs: number | null,
@@ -127,7 +135,7 @@ async function goToSleep(
   if (held === null) return false;
   let isDecided = false;
   try {
-    const users = await usersOfIdle(watching, uid, lastUsedMs);
+    const users = await usersOfIdle(watching, key, held, lastUsedMs);
     if (users !== null) {
       const sleep: Sleep = { stage: 'decided', sinceMs: clock.now() };
       const decided = await change(watching, key, (record) =>
@@ -150,8 +158,9 @@ async function goToSleep(
 
 /** Once all workers hold back, and nobody has used the pod since: the users it has accepted. Null: it stays awake. */
 async function usersOfIdle(
-  { connections, term, clock }: Watching,
-  uid: string,
+  { store, connections, term, clock, askAgainMs = ASK_AGAIN_MS }: Acting,
+  key: string,
+  { uid, sleep }: PodRecord,
   lastUsedMs: number | null,
 ): Promise<readonly string[] | null> {
   const untilMs = clock.monotonicMs() + HOLD_BACK_MS;
@@ -159,14 +168,17 @@ async function usersOfIdle(
     const use = judgeUse(await connections.read(uid));
     if (use.kind !== 'idle' || use.lastUsedMs !== lastUsedMs) return null;
     if (use.isHeld) return use.users ?? [];
-    await pause(ASK_AGAIN_MS, term.signal);
+    await pause(askAgainMs, term.signal);
+    // A client has come meanwhile, or its user has changed something: its workers will not hold back any more.
+    const now = (await store.get('pod', key))?.value;
+    if (now === undefined || !isDeepStrictEqual(now.sleep, sleep) || now.uid !== uid) return null;
   }
   return null;
 }
 
 /** Its own, the latest, then those of former sleeps: workers forget when they end. */
 function knownUsers(
-  { templates }: Watching,
+  { templates }: Acting,
   { podId, spec, knownUsers: former = [] }: PodRecord,
   latest: readonly string[],
 ): Pick<PodRecord, 'knownUsers'> {
@@ -180,7 +192,7 @@ function isSame({ uid, sleep }: PodRecord, ofUid: string, { stage, sinceMs }: Sl
   return uid === ofUid && sleep?.stage === stage && sleep.sinceMs === sinceMs;
 }
 
-async function endHolding(watching: Watching, key: string, holding: Sleep): Promise<void> {
+async function endHolding(watching: Acting, key: string, holding: Sleep): Promise<void> {
   await change(watching, key, (record) =>
     isSame(record, record.uid, holding) && wakeChange(record) !== null ? { sleep: null } : null,
   );
@@ -188,7 +200,7 @@ async function endHolding(watching: Watching, key: string, holding: Sleep): Prom
 
 /** Null: there was nothing to change, or it has not come through. */
 async function change(
-  { store, clock }: Watching,
+  { store, clock }: Acting,
   key: string,
   decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'knownUsers'> | null,
 ): Promise<PodRecord | null> {
