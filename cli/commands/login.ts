@@ -120,7 +120,7 @@ function originOf(text: string): string {
   }
   const isLoopback = ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
   if (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback)) return url.origin;
-  throw new CliError(EXIT_USAGE, `${text}: must begin with https://, so that nobody on the way reads the token`);
+  throw new CliError(EXIT_USAGE, `${text}: must begin with https://, or others on the network could read the token`);
 }
 
 function readCa(path: string): string {

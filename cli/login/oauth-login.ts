@@ -125,7 +125,10 @@ async function listenForRedirect(
     }
   });
   await new Promise<void>((listening) => listener.listen(0, '127.0.0.1', listening));
-  const late = setTimeout(() => reject(new CliError(EXIT_FAILED, 'nobody has logged in in time')), LOGIN_MS);
+  const late = setTimeout(
+    () => reject(new CliError(EXIT_FAILED, 'timed out waiting for the login; run the command again')),
+    LOGIN_MS,
+  );
   return {
     redirectUri: `http://127.0.0.1:${(listener.address() as AddressInfo).port}/callback`,
     redirected: promise,
@@ -149,7 +152,10 @@ function partiesOf(server: OauthServer): Parties {
   // The installation could name any. A token must not cross a network unencrypted, and other schemes open other programs.
   for (const { protocol, hostname, href } of [...called, ...urlsOf(server.authorization_endpoint)]) {
     if (protocol !== 'https:' && !['127.0.0.1', '[::1]', 'localhost'].includes(hostname)) {
-      throw new CliError(EXIT_FAILED, `${href} must begin with https://, so that nobody on the way reads the token`);
+      throw new CliError(
+        EXIT_FAILED,
+        `${href} must begin with https://, or others on the network could read the token`,
+      );
     }
   }
   return {

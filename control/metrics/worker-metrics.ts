@@ -91,7 +91,7 @@ function workerMetrics(name: WorkerName, counts: WorkerCounts): readonly MetricF
     single(
       'counter',
       'podgate_access_log_dropped_total',
-      'Lines of the access log that nobody took in time.',
+      'Lines of the access log that were dropped because they were not read in time.',
       counts.droppedLines,
     ),
     ...durationFamilies(counts.durations),

@@ -82,7 +82,7 @@ export class ControlRouteFeed implements RouteFeed {
     this.#store = options.store;
     this.#log = options.log;
     this.#baseHostOf = options.baseHostOf;
-    this.#glimpse = options.glimpse ?? (() => ({ kind: 'unknown', reason: 'nobody has looked' }));
+    this.#glimpse = options.glimpse ?? (() => ({ kind: 'unknown', reason: 'not observed yet' }));
     this.#isStoreHealthy = options.isStoreHealthy ?? (async () => true);
     this.#arrivals = options.arrivals;
     void options.arrivals?.over.then(() => this.applied());

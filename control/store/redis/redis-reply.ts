@@ -28,7 +28,7 @@ export function splitAtSpace(text: string): readonly [string, string] {
 /** A whole number that the store has written as text. */
 export function numberIn(text: string): number {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) throw damaged('a number that is none');
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value)) throw damaged('a malformed number');
   return value;
 }
 
