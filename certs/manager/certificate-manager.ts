@@ -9,7 +9,6 @@ import type { Store } from '../../core/store.ts';
 import type { Vault } from '../../core/vault.ts';
 import type { ChallengeAnswers } from '../acme/acme-order.ts';
 import type { AcmeSettings } from './acme-settings.ts';
-import { reconcileCertificates } from './reconcile-certificates.ts';
 import { createCertificateAdmin } from './certificate-admin.ts';
 import { type CertificateSink, createCertificateView } from './certificate-view.ts';
 import { putOf, wishOf } from './certificate-records.ts';
@@ -91,6 +90,8 @@ export function createCertificateManager(options: CertificateManagerOptions): Ce
 
   async function act(signal: AbortSignal): Promise<void> {
     if (settings === null) return;
+    // With the ACME library, which takes 15 MiB: most installations order nothing.
+    const { reconcileCertificates } = await import('./reconcile-certificates.ts');
     const { everywhere } = options;
     const answers = { 'per-host': createStoredAnswers({ store, everywhere, clock, log }), 'dns-01': dns };
     const removeLeftovers = dns === null ? null : (ending: AbortSignal) => dns.removeLeftovers(ending);
