@@ -9,6 +9,12 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import('./commands/create.ts')).createPodCommand(),
   },
   {
+    name: 'clone',
+    group: 'Pods',
+    summary: 'create a pod with a copy of the data of another one',
+    load: async () => (await import('./commands/clone.ts')).cloneCommand(),
+  },
+  {
     name: 'list',
     group: 'Pods',
     summary: 'list your pods',

@@ -11,6 +11,8 @@ import type { Workloads } from './workloads.ts';
 export interface Orchestrator extends Workloads, WorkloadLogs {
   readonly shell: Shell;
   readonly output: WorkloadOutput;
+  /** Names of the templates whose data a new workload can begin with a copy of (`WorkloadSpec.origin`). Absent: none. */
+  readonly clones?: ReadonlySet<string>;
   /** Does the background work until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }

@@ -175,6 +175,14 @@ export interface WorkloadIdentity {
   readonly run: number;
 }
 
+/** Whose data a pod began with a copy of, or will. */
+export interface ClonedFrom {
+  readonly podId: string;
+  readonly uid: string;
+  /** Who has cloned it: the copy is made by their permission. */
+  readonly by: string;
+}
+
 export interface PodRecord {
   /** New at every create. */
   readonly uid: string;
@@ -182,6 +190,7 @@ export interface PodRecord {
   readonly podId: string;
   /** The user whose quota it counts against, so that permissions given to others do not use up theirs. Never changes. */
   readonly createdBy: string;
+  readonly clonedFrom?: ClonedFrom;
   /** Grows with every change of the spec. It is the ETag. */
   readonly generation: number;
   readonly spec: PodSpec;

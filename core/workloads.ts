@@ -1,4 +1,5 @@
 import type { Credentials, PodSpec, WorkloadIdentity } from './pod.ts';
+import type { DataOrigin } from './data-origin.ts';
 import type { StanzaAddress } from './pod-network.ts';
 import type { MountedFiles } from './volume.ts';
 import type { WorkloadRef } from './workload-ref.ts';
@@ -11,6 +12,8 @@ export interface WorkloadSpec extends WorkloadRef, WorkloadIdentity {
   readonly credentials: Credentials | null;
   /** Named volumes, in the order of their paths in the spec. Absent: it mounts none. */
   readonly mounts?: readonly MountedFiles[];
+  /** Absent: its data begins as that of its template. */
+  readonly origin?: DataOrigin;
   /** Outside host name of each routed stanza and the port clients dial: Neo4j advertises them. */
   readonly hosts: Readonly<Record<string, string>>;
   readonly publicHttpsPort: number;

@@ -7,6 +7,7 @@ import type { LogStore } from '../core/log-store.ts';
 import type { EnsureResult, Workloads, WorkloadSpec } from '../core/workloads.ts';
 import type { Credentials, PodRecord } from '../core/pod.ts';
 import { podPut } from '../core/pod-put.ts';
+import { type DataOrigin, resolveOrigin } from '../core/data-origin.ts';
 import { resolveMounts } from '../core/resolve-mounts.ts';
 import { resolveSpec } from '../core/resolve-secrets.ts';
 import type { Store, Stored } from '../core/store.ts';
@@ -112,13 +113,16 @@ async function ensureResolved(
   if (resolved.kind === 'failed') return { ...resolved, retryable: false };
   const mounted = await resolveMounts(parts.store, record.tenant, applied.spec);
   if (mounted.kind === 'failed') return { ...mounted, retryable: false };
-  return await ensure(parts, revised, { ...applied, spec: resolved.spec, mounts: mounted.mounts }, credentials, signal);
+  const origin = await resolveOrigin(parts.store, record);
+  const { mounts } = mounted;
+  return await ensure(parts, revised, { ...applied, spec: resolved.spec, mounts, origin }, credentials, signal);
 }
 
 async function ensure(
   parts: SpawnParts,
   { record, revision }: Revised,
-  applied: NonNullable<PodRecord['applied']> & Required<Pick<WorkloadSpec, 'mounts'>>,
+  applied: NonNullable<PodRecord['applied']> &
+    Required<Pick<WorkloadSpec, 'mounts'>> & { readonly origin: DataOrigin | null },
   { credentials, sealed }: OpenedCredentials,
   signal: AbortSignal,
 ): Promise<EnsureResult> {
@@ -135,6 +139,7 @@ async function ensure(
       createdBy: record.createdBy,
       credentials,
       ...(applied.mounts.length === 0 ? {} : { mounts: applied.mounts }),
+      ...(applied.origin === null ? {} : { origin: applied.origin }),
       hosts: parts.hostsOf(record),
       publicHttpsPort: parts.publicHttpsPort,
       annotations: { storeId, commit: revision, record: JSON.stringify(record), credential: sealed },

@@ -4,14 +4,8 @@ import { errorText } from '../../core/errors.ts';
 import { CliError, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, withJson, withTarget, withWait } from '../command.ts';
 import { parseDuration } from '../duration.ts';
-import { print, printJson } from '../output/print.ts';
-import { addressText } from '../pods/pod-text.ts';
-import type { Pod } from '../pods/pod.ts';
-import { createProgress, SILENT_PROGRESS } from '../pods/progress.ts';
-import { timeoutMsOf, type WaitOptions } from '../pods/run-wish.ts';
-import { callUntilRoutable } from '../pods/wait-for-pod.ts';
-import { callForResult } from '../target/call-api.ts';
-import { chooseTarget } from '../target/choose-target.ts';
+import type { WaitOptions } from '../pods/run-wish.ts';
+import { startNewPod } from '../pods/start-new-pod.ts';
 
 export interface CreateOptions {
   readonly template?: string;
@@ -65,45 +59,8 @@ everything the options do not cover, --file takes the body of the API's POST /v3
     .option('-f, --file <file>', 'JSON body of POST /v3/pods; - reads stdin')
     .action(async (podId: string | undefined, command: readonly string[], options: CreateOptions & WaitOptions) => {
       const body = podBodyOf(podId, command, options);
-      await create(body, options);
+      await startNewPod(String(body['pod_id']), { path: '/v3/pods', body }, options);
     });
-}
-
-async function create(body: Readonly<Record<string, unknown>>, options: CreateOptions & WaitOptions): Promise<void> {
-  const timeoutMs = timeoutMsOf(options);
-  const podId = String(body['pod_id']);
-  const target = chooseTarget(options);
-  if (!options.wait || body['status_requested'] === 'OFF') {
-    const pod = (await callForResult(target, { method: 'POST', path: '/v3/pods', body })) as Pod;
-    if (options.json === true) printJson(pod);
-    else print(`${podId} is created; its status is ${pod.status}\n`);
-    return;
-  }
-  const startMs = performance.now();
-  const progress = options.json === true ? SILENT_PROGRESS : createProgress(podId);
-  let pod: Pod;
-  try {
-    pod = await callUntilRoutable(
-      { target, podId, progress, timeoutMs },
-      { method: 'POST', path: '/v3/pods?wait=routable', body },
-    );
-  } finally {
-    progress.end();
-  }
-  if (options.json === true) printJson(pod);
-  else print(`${podId} is ready (${((performance.now() - startMs) / 1000).toFixed(1)} s)\n${nextStepsOf(pod)}`);
-}
-
-/** What its user will want to type next. */
-function nextStepsOf({ pod_id: podId, networking }: Pod): string {
-  return Object.values(networking)
-    .filter(({ url }) => url !== '')
-    .map((stanza) => {
-      if (stanza.protocol === 'postgres') return `  podgate psql ${podId}\n`;
-      if (stanza.protocol === 'http') return `  ${addressText(stanza)}\n`;
-      return stanza.port === 7687 ? `  podgate cypher ${podId}\n` : `  ${addressText(stanza)}\n`;
-    })
-    .join('');
 }
 
 /** The body of the API's create call. Pure but for --file. Throws CliError 'usage'. */

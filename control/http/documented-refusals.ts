@@ -43,5 +43,6 @@ export const REFUSAL_DESCRIPTIONS: Readonly<Record<number, string>> = {
   426: 'The request does not ask for a WebSocket.',
   421: 'This port does not serve that host name.',
   429: 'Too many requests. Try again after Retry-After.',
+  501: 'This installation cannot do that; the message says why.',
   503: 'Overloaded, or the store or the orchestrator does not respond. Try again after Retry-After.',
 };

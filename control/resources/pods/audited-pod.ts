@@ -4,7 +4,7 @@ import { stanzaAnswer, volumeMountAnswer } from './response.ts';
 import { wireFields } from './wire-names.ts';
 
 /** What the audit log says of a pod. Of environment variables, it says which: values are not for everyone who reads it. */
-export function auditedPod({ spec, wish, timeToStopInstance }: PodRecord): AuditedFields {
+export function auditedPod({ spec, wish, timeToStopInstance, clonedFrom }: PodRecord): AuditedFields {
   const { environmentVariables, secretMap = {}, volumeMounts, networking, fromTemplate } = spec;
   return {
     template: fromTemplate?.reference ?? spec.template,
@@ -17,6 +17,7 @@ export function auditedPod({ spec, wish, timeToStopInstance }: PodRecord): Audit
     volume_mounts: Object.fromEntries(volumeMounts.map(volumeMountAnswer)),
     resources: wireFields(spec.resources),
     persistent_volume: spec.persistentVolume,
+    ...(clonedFrom === undefined ? {} : { cloned_from: clonedFrom.podId }),
     status_requested: wish,
     time_to_stop_default: spec.timeToStopDefault,
     time_to_stop_instance: timeToStopInstance,

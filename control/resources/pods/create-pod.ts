@@ -23,6 +23,12 @@ import type { WrittenPod } from './written-pod.ts';
 
 const PASSWORD_LENGTH = 30;
 
+/** What makes a new pod a clone. */
+export interface CloneOf extends Required<Pick<PodRecord, 'clonedFrom'>> {
+  /** Of its credentials: the data has it. */
+  readonly username: string;
+}
+
 /**
  * Creates a pod: one commit that writes the record and its sealed credentials and makes the key due for the spawner -
  * all or nothing. Wished ON it is REQUESTED from the start, wished OFF it is STOPPED. Throws 'api.invalid' with all that
@@ -33,6 +39,7 @@ export async function createPod(
   mutex: KeyedMutex,
   caller: Caller,
   body: WrittenPod,
+  clone?: CloneOf,
 ): Promise<PodRecord> {
   const uid = parts.newUid();
   const { podTemplate } = body.fields;
@@ -48,12 +55,15 @@ export async function createPod(
   if (ruled.kind === 'refused') throw new PodgateError('api.invalid', { publicMessages: ruled.problems });
   const { podId } = ruled.value;
   const spec = { ...ruled.value.spec, ...origin };
-  const record = newRecord(parts, caller, { uid, podId, spec }, written);
+  const record = {
+    ...newRecord(parts, caller, { uid, podId, spec }, written),
+    ...(clone === undefined ? {} : { clonedFrom: clone.clonedFrom }),
+  };
   await requireSecrets(parts, record, spec, caller.username);
   await requireMounts(parts, record, spec, caller.username);
   const key = podKey(caller.tenant, podId);
 
-  const credential = credentialPut(parts, record);
+  const credential = credentialPut(parts, record, clone?.username);
   const attempt = async (): Promise<true | null> => {
     const existing = await parts.store.get('pod', key);
     if (existing !== null) {
@@ -73,7 +83,8 @@ export async function createPod(
   };
   const isCreated = await mutex.run(admissionLane(record), () => compareAndSet(attempt, ATTEMPTS_MAX));
   if (isCreated === null) throw tooManyConflicts({ noun: 'pod' }, podId);
-  await noteAction(parts, record, `Pod object created by '${caller.username}'`);
+  const of = clone === undefined ? '' : ` as a clone of ${clone.clonedFrom.podId}`;
+  await noteAction(parts, record, `Pod object created by '${caller.username}'${of}`);
   return record;
 }
 
@@ -109,9 +120,9 @@ function newRecord(
   return fields.statusRequested === 'OFF' ? stopped : { ...stopped, ...startRunChange(stopped) };
 }
 
-function credentialPut(parts: PodParts, record: PodRecord): readonly Put[] {
+function credentialPut(parts: PodParts, record: PodRecord, username?: string): readonly Put[] {
   const { uid, tenant, podId, spec } = record;
-  const credentials = credentialsOf(parts, spec, podId);
+  const credentials = credentialsOf(parts, spec, username ?? podId);
   if (credentials === null) return [];
   const sealed = parts.vault.seal(JSON.stringify(credentials), uid);
   return [
@@ -126,11 +137,11 @@ function credentialPut(parts: PodParts, record: PodRecord): readonly Put[] {
   ];
 }
 
-function credentialsOf(parts: PodParts, spec: PodSpec, podId: string): Credentials | null {
+function credentialsOf(parts: PodParts, spec: PodSpec, otherwise: string): Credentials | null {
   const credentials = parts.templates.find(spec.template)?.credentials ?? null;
   if (credentials === null) return null;
   return {
-    username: credentials.username ?? podId,
+    username: credentials.username ?? otherwise,
     password: alphanumericSecret(PASSWORD_LENGTH, parts.randomBytes),
   };
 }

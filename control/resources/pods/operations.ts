@@ -7,6 +7,7 @@ import type { Caller } from '../../auth/authenticator.ts';
 import type { ChangedPod } from './pod-objects.ts';
 import type { PodService } from './pod-service.ts';
 import { WAIT_MAX_MS } from './wait-routable.ts';
+import { checkedBody } from '../../http/checked-body.ts';
 import { flagOf } from '../../http/flag.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { listPage, listParameters, listQueryOf } from '../../http/list-query.ts';
@@ -230,6 +231,27 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
         wantsRoutable(call);
         const record = await pods.create(call.caller, writtenPodOf(schemas.NewPod, call.body));
         return await replyRoutable(call, record, 'Pod created successfully.');
+      },
+    },
+    {
+      operationId: 'clone_pod',
+      methods: ['post'],
+      path: '/pods/{pod_id}/clone',
+      tag: 'Pods',
+      summary:
+        'Creates a pod like this one, with a consistent copy of its data, and starts it. You become its ADMIN. It has the ' +
+        'same user name and a password of its own. USER on this one, by a permission of your own. docs/clones.md.',
+      query: [WAIT],
+      otherStatuses: NOT_ROUTABLE,
+      alsoRefuses: ['api.not-available'],
+      body: schemas.ClonePod,
+      result: PodAnswer,
+      access: 'token',
+      handle: async (call) => {
+        wantsRoutable(call);
+        const { podId: newPodId, at = null } = checkedBody(schemas.ClonePod, call.body);
+        const record = await pods.clone(call.caller, { podId: podIdOf(call), newPodId, at });
+        return await replyRoutable(call, record, 'Pod cloned successfully.');
       },
     },
     {

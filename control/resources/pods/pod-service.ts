@@ -6,6 +6,7 @@ import type { Caller } from '../../auth/authenticator.ts';
 import { type ObjectPermissions, createObjectPermissions } from '../../objects/permissions.ts';
 import type { ObjectKind } from '../../objects/object-kind.ts';
 import { type ChangedPod, podObjects } from './pod-objects.ts';
+import { clonePod, type CloneRequest } from './clone/clone-pod.ts';
 import { createPod } from './create-pod.ts';
 import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from '../../objects/keyed-mutex.ts';
@@ -43,6 +44,8 @@ import type { WrittenPod } from './written-pod.ts';
  */
 export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
+  /** A pod that begins with a copy of another one's data. USER on that one. */
+  clone(caller: Caller, request: CloneRequest): Promise<PodRecord>;
   readonly objects: ObjectKind<PodRecord>;
   /** In pages; each is read when it is asked for. */
   list(caller: Caller, options?: ListOptions): AsyncIterable<readonly PodRecord[]>;
@@ -92,6 +95,7 @@ export function createPodService(parts: PodParts): PodService {
   const followed = new FollowedLogs(parts);
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
+    clone: (caller, request) => clonePod(parts, mutex, caller, request),
     objects: podObjects(parts),
     list: (caller, options) => listPods(parts, caller, options),
     get: (caller, podId) => getPod(parts, caller, podId),

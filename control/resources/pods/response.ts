@@ -88,6 +88,7 @@ export const PodAnswer = z.object({
   action_logs: z.array(z.string()).describe('The last 10.'),
   secret_map: z.record(z.string(), z.string()).describe('References, as they were written. Values are nowhere here.'),
   template_overrides: z.record(z.string(), z.unknown()).nullable(),
+  cloned_from: z.string().describe('The pod whose data this one began with a copy of; empty: none.'),
   // What clients of the newer API read; there is nothing behind it in this release.
   compute_queue: z.literal('default'),
 });
@@ -134,6 +135,7 @@ export function podAnswer(
       Object.entries(spec.secretMap ?? {}).map(([key, { reference }]) => [key, reference]),
     ),
     template_overrides: overridesAnswer(spec),
+    cloned_from: record.clonedFrom?.podId ?? '',
     compute_queue: 'default',
   };
 }

@@ -271,7 +271,17 @@ export function podSchemas(limits: PodLimits) {
     compute_queue: nullAsAbsent(idlePodFields.compute_queue),
   });
 
-  return { NewPod, UpdatePod, PodDefinition };
+  const ClonePod = z
+    .strictObject({
+      pod_id: NewPod.shape.pod_id,
+      at: z.iso
+        .datetime({ offset: true })
+        .nullish()
+        .describe('A point in time. Default: now. In this release no other has a copy: it is refused.'),
+    })
+    .meta({ examples: [{ pod_id: 'mypgcopy' }] });
+
+  return { NewPod, UpdatePod, PodDefinition, ClonePod };
 }
 
 export type PodSchemas = ReturnType<typeof podSchemas>;

@@ -68,7 +68,7 @@ export function recordOf(
   workload: WorkloadSpec,
   made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt' | 'volumeBytesBefore'>,
 ): WorkloadRecord {
-  const { tenant, podId, uid, generation, run, spec, createdBy, hosts, publicHttpsPort, annotations, mounts } =
+  const { tenant, podId, uid, generation, run, spec, createdBy, hosts, publicHttpsPort, annotations, mounts, origin } =
     workload;
   return {
     version: 1,
@@ -76,6 +76,7 @@ export function recordOf(
       ...{ tenant, podId, uid, generation, run, spec, hosts, publicHttpsPort, annotations },
       ...(createdBy === undefined ? {} : { createdBy }),
       ...(mounts === undefined ? {} : { mounts }),
+      ...(origin === undefined ? {} : { origin }),
     },
     ...made,
     state: 'preparing',

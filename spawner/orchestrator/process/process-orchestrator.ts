@@ -20,6 +20,7 @@ import type {
 import type { ExecOptions, ExecResult, TerminalOptions, TerminalResult } from '../../../core/shell.ts';
 import { limitShell } from '../exec/limited-shell.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
+import { DataSources } from './copies/data-sources.ts';
 import { createBootClock } from './boot-clock.ts';
 import { openCgroups } from './cgroups.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -114,6 +115,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   let isStoppingAll = false;
   let life: AbortSignal | null = null;
   let known: Paths | null = null;
+  let sources: DataSources | null = null;
   const firstLook = Promise.withResolvers<Paths>();
   /** Settles when the first look is done or given up. */
   let looking: Promise<void> = Promise.resolve();
@@ -132,6 +134,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       hide: options.hide,
       keptDirectories: keptDirectories(paths),
       volumes: options.volumes,
+      sources: sourcesBelow(paths),
       runtimeRoot,
       cgroups,
       connect: options.connect,
@@ -156,6 +159,18 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         watchers.changed(workload.record.workload);
       },
     };
+  }
+
+  function sourcesBelow(paths: Paths): DataSources {
+    sources ??= new DataSources({
+      paths,
+      limitMiB: options.disk.volumeMiB,
+      find: (ref) => {
+        if (making.has(nameOf(ref)) || deletingVolumes.has(ref.uid)) return 'changing';
+        return byUid.get(ref.uid) ?? null;
+      },
+    });
+    return sources;
   }
 
   async function podEnvironment(): Promise<Record<string, string>> {
@@ -246,6 +261,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       return { kind: 'wait', reason: 'an older workload of this pod is being stopped' };
     }
     if (deletingVolumes.has(workload.uid)) return { kind: 'wait', reason: 'its data is being deleted' };
+    if (sourcesBelow(paths).interrupt(workload.uid)) return { kind: 'wait', reason: 'its data is being copied' };
     const result = make(workload, paths, lifeSignal).finally(() => making.delete(name));
     making.set(name, { workload, result });
     return result;
@@ -335,6 +351,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       return;
     }
     if (how.data === 'keep' || !isPlainName(ref.uid) || deletingVolumes.has(ref.uid)) return;
+    sourcesBelow(paths).interrupt(ref.uid);
     const deleting = removeTree(paths.volume(ref.uid))
       .catch((error: unknown) => log.warn({ uid: ref.uid, error: errorText(error) }, 'failed to delete data'))
       .finally(() => {
@@ -493,6 +510,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     watch,
     logs,
     output: { after },
+    clones: new Set([...recipes].flatMap(([name, recipe]) => (recipe.canClone ? [name] : []))),
     shell: limitShell({ exec, terminal }),
     run,
     stopAll,

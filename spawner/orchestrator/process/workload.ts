@@ -3,6 +3,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { untilAborted } from '../../../core/abort.ts';
+import type { DataOrigin } from '../../../core/data-origin.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { OpenEnvironment } from '../../../core/environment.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -13,6 +14,7 @@ import { expandSecretVariables } from '../../../core/resolve-secrets.ts';
 import type { Readiness } from '../../../core/template.ts';
 import type { MountedFiles } from '../../../core/volume.ts';
 import type { Cgroups } from './cgroups.ts';
+import type { DataSource, DataSources } from './copies/data-sources.ts';
 import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import type { DiskVerdict } from './disk-plan.ts';
@@ -71,6 +73,7 @@ export interface WorkloadParts {
   /** Directories of Podgate, where pods mount nothing. */
   readonly keptDirectories: readonly string[];
   readonly volumes: VolumeMounts;
+  readonly sources: DataSources;
   readonly runtimeRoot: string;
   readonly connect: Connect;
   /** PATH, LANG, TZ. */
@@ -381,8 +384,9 @@ export class Workload implements DiskUser {
     } catch (error) {
       if (isAborted(signal)) return null;
       this.#log.warn({ error: errorText(error) }, 'failed to start the program of a pod');
-      // About its volumes: written for users.
-      if (error instanceof PodgateError && this.#mounts.length > 0) {
+      // About its volumes, or about what it is a clone of: written for users.
+      const { origin } = this.#record.workload;
+      if (error instanceof PodgateError && (this.#mounts.length > 0 || origin !== undefined)) {
         return { kind: 'not-started', reason: `could not be started: ${error.publicMessages.join(' ')}` };
       }
       // The error names paths of this machine: users are told that it happened, operators what.
@@ -731,6 +735,13 @@ export class Workload implements DiskUser {
     return `${this.#parts.installation}/${uid}/${generation}/${run}`;
   }
 
+  #sourceOf(origin: DataOrigin): DataSource {
+    const say = (message: string): void => {
+      this.#say(message);
+    };
+    return { podId: origin.pod.podId, say, open: (signal) => this.#parts.sources.open(origin, say, signal) };
+  }
+
   async #context(): Promise<RecipeContext> {
     const { paths } = this.#parts;
     const { workload, osUser, ports } = this.#record;
@@ -743,6 +754,7 @@ export class Workload implements DiskUser {
       ports,
       osUser,
       staging: paths.staging,
+      source: workload.origin === undefined ? null : this.#sourceOf(workload.origin),
       environment: { ...(await this.#parts.environment()), HOME: home, [MARKER_VARIABLE]: this.#marker() },
     };
   }

@@ -4,7 +4,7 @@ import type { Difference, TapisDocument } from './documents.ts';
 export const OWN_FIELDS: Readonly<Record<string, readonly string[]>> = {
   NewPod: ['routing_port', 'persistent_volume'],
   UpdatePod: ['routing_port', 'persistent_volume'],
-  PodResponseModel: ['routing_port', 'persistent_volume'],
+  PodResponseModel: ['routing_port', 'persistent_volume', 'cloned_from'],
   Networking: ['public_port', 'backend_protocol', 'proxy_protocol', 'tls', 'client_ca'],
   SecretResponseModel: ['update_ts'],
   SnapshotResponseModel: ['message', 'scheduled_by'],

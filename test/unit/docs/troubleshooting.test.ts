@@ -18,7 +18,7 @@ function quotedMessages(): readonly string[] {
 
 /** What the sources say, with line breaks and quotes of literals taken out. */
 function sources(): string {
-  return ['core', 'proxy', 'control', 'cli']
+  return ['core', 'proxy', 'control', 'spawner', 'cli']
     .flatMap((folder) =>
       readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
         .filter((path) => path.endsWith('.ts'))

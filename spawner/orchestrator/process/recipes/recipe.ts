@@ -1,5 +1,6 @@
 import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import type { Credentials } from '../../../../core/pod.ts';
+import type { DataSource } from '../copies/data-sources.ts';
 import type { OsUser } from '../os-users.ts';
 
 /** What a recipe knows of the workload it is for. */
@@ -16,6 +17,8 @@ export interface RecipeContext {
   readonly osUser: OsUser | null;
   /** For data in the making, on the same file system as the volumes. */
   readonly staging: string;
+  /** What its data is to begin with a copy of; null: as its template has it. */
+  readonly source: DataSource | null;
   /** PATH, HOME, LANG and the like, and the marker: for whatever is started for this workload. */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -42,6 +45,8 @@ export interface Recipe {
   readonly graceMs: number;
   /** Exit code 0 is a success, not a failure to be restarted. */
   readonly mayComplete: boolean;
+  /** It follows `RecipeContext.source`. */
+  readonly canClone?: boolean;
   /** A sentence on why this pod cannot be run here, whatever is tried, or null. */
   refuse(workload: WorkloadSpec): Promise<string | null>;
   /**

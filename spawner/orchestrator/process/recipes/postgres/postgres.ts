@@ -7,8 +7,10 @@ import { runTool } from '../../run-tool.ts';
 import { exists, flushToDisk } from '../../runtime-files.ts';
 import { readSmallFile } from '../../small-file.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
+import { cloneData, FIRST_START_OF_CLONE, isOwnerSet, setOwner } from './clone.ts';
 import { OWNER_DATABASE, OWNER_ROLE, type PostgresInstallation, runSingle } from './installation.ts';
-import { scramVerifier } from './scram.ts';
+import { ownSessionSettings } from './own-session.ts';
+import { quotedName, scramVerifier } from './scram.ts';
 
 const DATA = 'pgdata';
 const TOOL_TIMEOUT_MS = 60_000;
@@ -23,6 +25,10 @@ const PG_HBA = `# Written by Podgate: passwords only, from this machine only. Th
 host all all 127.0.0.1/32 scram-sha-256
 host replication all 127.0.0.1/32 scram-sha-256
 `;
+/** Of its own users, whatever they have written there, after Podgate's way in (see own-session.ts). */
+const hbaFile = (data: string): string => `local all all trust
+include "${join(data, 'pg_hba.conf')}"
+`;
 
 /** `install` answers null where this machine's platform has no Postgres package. */
 export function createPostgresRecipe(
@@ -34,6 +40,7 @@ export function createPostgresRecipe(
     stopSignal: 'SIGINT',
     graceMs: 5_000,
     mayComplete: false,
+    canClone: process.platform === 'linux',
     refuse: (workload) => {
       if (!isAvailable()) {
         return Promise.resolve(
@@ -48,16 +55,24 @@ export function createPostgresRecipe(
       );
     },
     prepare: async (context, credentials, signal) => {
-      await makeData(context, credentials, await install(signal), signal);
+      const installation = await install(signal);
+      const data = dataOf(context);
+      if (await exists(data)) return;
+      if (credentials === null) throw new Error('a new Postgres needs credentials');
+      if (context.source === null) await makeData(context, data, credentials, installation, signal);
+      else await cloneData({ context, source: context.source, dataName: DATA, credentials }, signal);
     },
+    letIn: (context) => setOwner(dataOf(context), context),
     launch: async (context, signal) => {
       const { postgres } = await install(signal);
       const data = dataOf(context);
-      await removeStaleLock(data);
+      const port = context.ports['default'];
+      await removeStaleLock(data, port);
       const settings = [
-        `port=${String(context.ports['default'])}`,
+        `port=${String(port)}`,
         'listen_addresses=127.0.0.1',
-        'unix_socket_directories=',
+        ...(await ownSessionSettings(context, hbaFile(data))),
+        ...((await isOwnerSet(data)) ? [] : FIRST_START_OF_CLONE),
       ];
       return { command: [postgres, '-D', data, ...settings.flatMap((setting) => ['-c', setting])], environment: {} };
     },
@@ -73,13 +88,11 @@ function dataOf(context: RecipeContext): string {
 /** The data directory appears whole or not at all: with its user, password and database. */
 async function makeData(
   context: RecipeContext,
-  credentials: Credentials | null,
+  data: string,
+  credentials: Credentials,
   { postgres, template, toolUser }: PostgresInstallation,
   signal: AbortSignal,
 ): Promise<void> {
-  const data = dataOf(context);
-  if (await exists(data)) return;
-  if (credentials === null) throw new Error('a new Postgres needs credentials');
   // Nobody can guess the name, and nobody may list the directory: the tool's user is shared with other programs.
   const directory = join(context.staging, randomBytes(16).toString('hex'));
   const made = join(directory, DATA);
@@ -104,7 +117,7 @@ async function makeData(
 }
 
 async function ownerStatements({ username, password }: Credentials): Promise<readonly string[]> {
-  const name = `"${username.replaceAll('"', '""')}"`;
+  const name = quotedName(username);
   return [
     `ALTER ROLE ${OWNER_ROLE} RENAME TO ${name}`,
     `ALTER ROLE ${name} PASSWORD '${await scramVerifier(password)}'`,
@@ -115,19 +128,21 @@ async function ownerStatements({ username, password }: Credentials): Promise<rea
 }
 
 /**
- * After a crash the lock file names a pid that may belong to any other program by now; Postgres would take that for a
+ * After a crash a lock file names a pid that may belong to any other program by now; Postgres would take that for a
  * running server and refuse to start for ever. A server of this directory works in it. What is no plain file with a pid
  * was put there by the pod's user. The directory is opened, so that nobody can exchange it for another pod's meanwhile.
  */
-async function removeStaleLock(data: string): Promise<void> {
+async function removeStaleLock(data: string, port: number | undefined): Promise<void> {
   if ((await realpath(data)) !== data) throw new Error('the data directory has been moved');
   if (process.platform !== 'linux') return;
   const directory = await open(data, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
   try {
-    const file = `/proc/self/fd/${directory.fd}/postmaster.pid`;
-    const pid = Number((await readSmallFile(file, LOCK_MAX_BYTES).catch(() => '')).split('\n')[0]);
-    if (Number.isInteger(pid) && pid > 0 && cwdOf(pid) === data) return;
-    await rm(file, { force: true });
+    for (const name of ['postmaster.pid', `.s.PGSQL.${String(port)}.lock`]) {
+      const file = `/proc/self/fd/${directory.fd}/${name}`;
+      const pid = Number((await readSmallFile(file, LOCK_MAX_BYTES).catch(() => '')).split('\n')[0]);
+      if (Number.isInteger(pid) && pid > 0 && cwdOf(pid) === data) return;
+      await rm(file, { force: true });
+    }
   } finally {
     await directory.close();
   }

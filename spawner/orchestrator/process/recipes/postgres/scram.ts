@@ -4,6 +4,10 @@ import { promisify } from 'node:util';
 const ITERATIONS = 4_096;
 const deriveKey = promisify(pbkdf2);
 
+export function quotedName(username: string): string {
+  return `"${username.replaceAll('"', '""')}"`;
+}
+
 /**
  * The verifier that Postgres keeps instead of a password (RFC 5803, with Postgres' separators): given to it in this form,
  * the password itself is never in a process or a log of the pod. `salt` is for tests.
