@@ -16,7 +16,7 @@ const part = (name) => ({
 /** The folders of proxy/ from the bottom up, as in ARCHITECTURE.md: each imports only from the layers before its own. */
 const PROXY_LAYERS = [
   ['socket', 'tls', 'routes'],
-  ['bytes', 'limits', 'policy'],
+  ['bytes', 'limits', 'policy', 'use'],
   ['connection', 'goodbye', 'dial'],
   ['proxy-protocol', 'telemetry'],
   ['sniff', 'session'],

@@ -16,6 +16,7 @@ export const ERRORS = {
   'route.unknown': { fault: 'client', retryable: false, message: 'No pod answers to this name.' },
   'route.stopped': { fault: 'pod', retryable: true, message: 'The pod is stopped.' },
   'route.starting': { fault: 'pod', retryable: true, message: 'The pod is starting.' },
+  'route.asleep': { fault: 'client', retryable: true, message: 'The pod is asleep, and this does not wake it.' },
   'route.unreachable': { fault: 'pod', retryable: true, message: 'The pod runs but does not answer.' },
   'route.forbidden': { fault: 'client', retryable: false, message: 'Your address may not connect to this pod.' },
   'route.certificate': {

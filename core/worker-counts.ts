@@ -25,6 +25,10 @@ export interface WorkerCounts {
   /** What pods asked for that want to connect to the outside, by outcome; absent in what an earlier release tells. */
   readonly egress?: Readonly<Record<string, number>>;
   readonly egressNow?: number;
+  /** Clients that waited for a pod that slept, by outcome; absent in what an earlier release tells. */
+  readonly holds?: Readonly<Record<string, number>>;
+  readonly heldNow?: number;
+  readonly wakesAsked?: number;
   readonly durations: Durations;
   readonly process: ProcessNumbers;
 }
@@ -50,9 +54,10 @@ export function parseWorkerCounts(value: unknown): WorkerCounts | null {
   if (typeof value !== 'object' || value === null) return null;
   const given = value as Readonly<Record<string, unknown>>;
   const areNumbers = NUMBERS.every((name) => typeof given[name] === 'number');
-  const { egress = {}, egressNow = 0 } = given;
-  const areGroups = GROUPS.every((name) => isGroup(given[name])) && isGroup(egress) && typeof egressNow === 'number';
-  return areNumbers && areGroups && areDurations(given['durations']) ? (value as WorkerCounts) : null;
+  const { egress = {}, egressNow = 0, holds = {}, heldNow = 0, wakesAsked = 0 } = given;
+  const areGroups = GROUPS.every((name) => isGroup(given[name])) && isGroup(egress) && isGroup(holds);
+  const areLater = [egressNow, heldNow, wakesAsked].every((value) => typeof value === 'number');
+  return areNumbers && areGroups && areLater && areDurations(given['durations']) ? (value as WorkerCounts) : null;
 }
 
 function isGroup(value: unknown): boolean {

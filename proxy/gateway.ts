@@ -18,6 +18,8 @@ import { Cancellation } from './protocols/postgres/cancel/cancellation.ts';
 import { createHttpProtocol, type WaitingPod } from './protocols/http/http-protocol.ts';
 import { createRedirectServer } from './protocols/http/redirect.ts';
 import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
+import { Holds } from './dial/holds.ts';
+import { PodUses } from './use/pod-uses.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts';
@@ -78,6 +80,14 @@ class GatewayWorker implements Gateway {
     this.#telemetry = telemetry;
     const sessions = new RunningSessions((host) => table.get(host), options.sessions ?? DEFAULT_SESSION_POLICY);
     this.#sessions = sessions;
+    const uses = new PodUses(table, clock);
+    const holds = new Holds({
+      table,
+      uses,
+      counts: counters,
+      clock,
+      askWake: ({ tenant, podId, uid, host }) => this.#feed.send({ kind: 'wake', tenant, podId, uid, host }),
+    });
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
     const isStale = (): boolean => this.isStale();
 
@@ -106,6 +116,7 @@ class GatewayWorker implements Gateway {
       releaseAddress: (address) => counts.releaseAddress(address),
       telemetry,
       sessions,
+      holds,
       log,
       ...(options.notifyWorkers === undefined ? {} : { notifyWorkers: options.notifyWorkers }),
     });
@@ -134,6 +145,7 @@ class GatewayWorker implements Gateway {
       isStale,
       counts,
       counters,
+      holds,
       clock,
       apiUrl,
       publicHttpsPort,

@@ -116,6 +116,19 @@ function workerMetrics(name: WorkerName, counts: WorkerCounts): readonly MetricF
       single('gauge', 'podgate_egress_tunnels_active', 'Tunnels of pods to the outside now.', counts.egressNow ?? 0),
     );
   }
+  if (counts.holds !== undefined) {
+    families.push(
+      byLabel(
+        'counter',
+        'podgate_holds_total',
+        'Clients that waited for a pod that slept or started, by outcome.',
+        'outcome',
+        counts.holds,
+      ),
+      single('gauge', 'podgate_held_connections', 'Clients that wait for a pod to wake now.', counts.heldNow ?? 0),
+      single('counter', 'podgate_wakes_asked_total', 'Times that pods were asked to wake.', counts.wakesAsked ?? 0),
+    );
+  }
   return [
     ...families.map((family) => ({
       ...family,

@@ -1,5 +1,5 @@
 import { ERRORS, type RefusalCode } from '../../core/errors.ts';
-import type { Route } from '../../core/route.ts';
+import { isWaking, refusalOfStatus, type Route } from '../../core/route.ts';
 import type { ClientProof } from '../tls/client-proof.ts';
 
 /** A refusal ready to be said in any protocol. */
@@ -38,7 +38,10 @@ function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): s
     case 'route.stopped':
       return `${pod} is not running: its status is ${route?.status ?? 'STOPPED'}.`;
     case 'route.starting':
+      if (route !== null && isWaking(route) && refusalOfStatus(route.status) !== code) return `${pod} is waking up.`;
       return `${pod} is starting: its status is ${route?.status ?? 'REQUESTED'}.`;
+    case 'route.asleep':
+      return `${pod} is asleep, and this does not wake it.`;
     case 'route.unreachable':
       return `${pod} runs but does not answer.`;
     case 'route.forbidden':
@@ -71,6 +74,8 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
         : `Start it: GET ${apiUrl}/v3/pods/${pod}/start.`;
     case 'route.starting':
       return 'Try again in a few seconds.';
+    case 'route.asleep':
+      return `Try again in a minute. Start it: GET ${apiUrl}/v3/pods/${pod}/start.`;
     case 'route.unreachable':
       return `Try again in a few seconds. Its logs: GET ${apiUrl}/v3/pods/${pod}/logs.`;
     case 'route.forbidden':

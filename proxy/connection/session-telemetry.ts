@@ -17,4 +17,6 @@ export interface SessionTelemetry {
   firstByteMs: number | null;
   /** Null while it goes on. */
   end: SessionEnd | null;
+  /** How long its client waited for a pod that slept; null = it did not. */
+  heldMs: number | null;
 }

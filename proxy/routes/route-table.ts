@@ -1,4 +1,4 @@
-import type { Route } from '../../core/route.ts';
+import { isWaking, type Route } from '../../core/route.ts';
 import { DEFAULT_ROUTE_WAITER_LIMITS, type RouteWait, type RouteWaiterLimits, RouteWaiters } from './route-waiters.ts';
 import { SharedTexts } from './shared-texts.ts';
 
@@ -14,6 +14,8 @@ export class RouteTable {
   /** Made once for each route: what is known of a route is kept by its object. */
   readonly #byService = new WeakMap<Route, Route>();
   readonly #waiters: RouteWaiters;
+  /** Hosts of the pods that may sleep, by uid. */
+  #sleepers = new Map<string, Set<string>>();
 
   constructor(isFresh: () => boolean = () => true, limits: RouteWaiterLimits = DEFAULT_ROUTE_WAITER_LIMITS) {
     this.#isFresh = isFresh;
@@ -28,8 +30,8 @@ export class RouteTable {
   }
 
   /**
-   * Ends once the route of this host has a backend (`live`), or there is none (any more) (`gone`): the caller then locates
-   * the pod anew. At once with `full` when too many wait already. Rejects with the signal's reason when it aborts, so a
+   * Ends once the route of this host has a backend (`live`), or it is not worth waiting for one (any more) (`gone`): the
+   * caller then locates the pod anew. At once with `full` when too many wait already. Rejects with the signal's reason when it aborts, so a
    * caller's deadline belongs in the signal.
    */
   whenRouted(host: string, signal: AbortSignal): Promise<RouteWait> {
@@ -42,12 +44,18 @@ export class RouteTable {
     return this.#routes.size;
   }
 
+  /** The routes of a pod that may sleep; none of a pod that never does. */
+  sleepingRoutesOf(uid: string): readonly Route[] {
+    return [...(this.#sleepers.get(uid) ?? [])].flatMap((host) => this.#routes.get(host) ?? []);
+  }
+
   apply(set: readonly Route[], removed: readonly string[]): void {
     for (const host of removed) this.#remove(host);
     for (const route of set) {
       const shared = this.#withSharedAuthorities(route);
       this.#remove(route.host);
       this.#routes.set(route.host, shared);
+      this.#noteSleeper(route);
     }
     this.#settleWaiters();
   }
@@ -56,7 +64,11 @@ export class RouteTable {
   replace(routes: Iterable<Route>): void {
     const next = new Map<string, Route>();
     const former = this.#routes;
-    for (const route of routes) next.set(route.host, this.#withSharedAuthorities(route));
+    this.#sleepers = new Map();
+    for (const route of routes) {
+      next.set(route.host, this.#withSharedAuthorities(route));
+      this.#noteSleeper(route);
+    }
     this.#routes = next;
     for (const { clientCa } of former.values()) if (clientCa !== undefined) this.#authorities.drop(clientCa);
     this.#settleWaiters();
@@ -80,13 +92,25 @@ export class RouteTable {
   #outcomeOf(host: string): 'live' | 'gone' | null {
     const route = this.#routes.get(host);
     if (route === undefined) return 'gone';
-    return route.backend === null ? null : 'live';
+    if (route.backend !== null) return 'live';
+    return isWaking(route) ? null : 'gone';
   }
 
   #remove(host: string): void {
-    const clientCa = this.#routes.get(host)?.clientCa;
+    const { clientCa, sleep, uid = '' } = this.#routes.get(host) ?? {};
     if (clientCa !== undefined) this.#authorities.drop(clientCa);
+    if (sleep !== undefined) {
+      const hosts = this.#sleepers.get(uid);
+      if (hosts?.delete(host) === true && hosts.size === 0) this.#sleepers.delete(uid);
+    }
     this.#routes.delete(host);
+  }
+
+  #noteSleeper({ sleep, uid, host }: Route): void {
+    if (sleep === undefined) return;
+    const hosts = this.#sleepers.get(uid);
+    if (hosts === undefined) this.#sleepers.set(uid, new Set([host]));
+    else hosts.add(host);
   }
 
   #withSharedAuthorities(route: Route): Route {

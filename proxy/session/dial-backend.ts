@@ -3,9 +3,11 @@ import type { Duplex } from 'node:stream';
 import type { RefusalCode } from '../../core/errors.ts';
 import { type Backend, isSameBackend } from '../../core/route.ts';
 import { connect, CONNECT_TIMEOUT_MS } from '../dial/connect.ts';
-import { dial, DIAL_RETRY_MS, type Dialed, refusalOfFailure } from '../dial/dial.ts';
+import { dial, DIAL_RETRY_MS, type Dialed, type Located, refusalOfFailure } from '../dial/dial.ts';
 
 const CONNECT = { timeoutMs: CONNECT_TIMEOUT_MS, allowHalfOpen: true };
+
+export type NotYet = Extract<Located<Backend>, { readonly kind: 'not-yet' }>;
 
 export type DialedBackend =
   | { readonly kind: 'connected'; readonly backend: Socket }
@@ -19,7 +21,7 @@ export type DialedBackend =
  */
 export async function dialBackend(
   client: Duplex,
-  locate: () => Backend | RefusalCode,
+  locate: () => Backend | RefusalCode | NotYet,
   retryMs = DIAL_RETRY_MS,
 ): Promise<DialedBackend> {
   const leaving = new AbortController();
@@ -31,7 +33,8 @@ export async function dialBackend(
     {
       locate: () => {
         const located = locate();
-        return typeof located === 'string' ? { kind: 'refused', code: located } : { kind: 'place', place: located };
+        if (typeof located === 'string') return { kind: 'refused', code: located };
+        return 'kind' in located ? located : { kind: 'place', place: located };
       },
       isSame: isSameBackend,
       retryUntilMs: () => (retryUntilMs ??= performance.now() + retryMs),

@@ -1,11 +1,13 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
-import type { Backend } from '../../core/route.ts';
+import type { Backend, Route } from '../../core/route.ts';
 import type { Counters } from '../telemetry/counters.ts';
 import type { SessionEnd } from '../connection/ends.ts';
 import type { Goodbyes } from '../goodbye/goodbye.ts';
 import type { ConnectionCounts } from '../limits/connection-counts.ts';
+import { noteEnd } from '../bytes/note-end.ts';
+import type { Hold, Holds } from '../dial/holds.ts';
 import { podPlacesOf, type PodPlaces } from '../limits/pod-places.ts';
 import type { Connection } from '../connection/connection.ts';
 import { locate } from '../policy/locate.ts';
@@ -13,7 +15,7 @@ import type { TlsEnd } from '../policy/policies.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { dialBackend } from './dial-backend.ts';
+import { dialBackend, type NotYet } from './dial-backend.ts';
 import type { RunningSessions } from './running-sessions.ts';
 import { type Observer, splice } from './splice.ts';
 
@@ -23,6 +25,7 @@ export interface SessionOptions {
   readonly isStale: () => boolean;
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
+  readonly holds: Holds;
   readonly telemetry: Pick<Telemetry, 'sessionBegan' | 'sessionConnected'>;
   readonly clock: Clock;
   /** See splice. */
@@ -42,6 +45,13 @@ export interface SessionSteps {
   readonly watch?: (backend: Socket) => Observer | null;
   /** See splice. Default: there is none. */
   readonly goodbyes?: () => Goodbyes;
+  /** How the client waits for a pod that wakes. */
+  readonly waits?: {
+    /** How long it can, at most. Default: as long as the pod's owner allows. */
+    readonly mostMs?: number;
+    /** One that ends its side is gone. Default: it may still wait for what the pod says. */
+    readonly leavesByEnd?: boolean;
+  };
 }
 
 /**
@@ -64,11 +74,11 @@ export function openSession(
     return;
   }
   const first = locate(route, connection.info, isStale(), steps.tlsEnd ?? 'gateway');
-  if (typeof first === 'string') {
+  if (typeof first === 'string' && first !== 'waking') {
     refuse(first);
     return;
   }
-  const { uid } = first;
+  const { uid } = route;
   const places = podPlacesOf(route, connection.info.remoteAddress);
   // The dial has its own deadline, a session none.
   connection.clearDeadline();
@@ -88,10 +98,9 @@ function openOnPlace(
   { uid, places }: { readonly uid: string; readonly places: PodPlaces },
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
-  { tlsEnd = 'gateway', greet, watch, goodbyes }: SessionSteps,
+  { tlsEnd = 'gateway', greet, watch, goodbyes, waits = {} }: SessionSteps,
 ): void {
   const { table, sessions, isStale, counts, counters, clock, telemetry, halfClosedMs } = options;
-  const locateNow = (): Backend | RefusalCode => locate(table.get(host), connection.info, isStale(), tlsEnd);
   const route = table.get(host);
   const session = route === undefined ? null : telemetry.sessionBegan(route);
   connection.session = session;
@@ -106,12 +115,32 @@ function openOnPlace(
     refuse(code);
   };
   client.once('close', release);
-  const locateSamePod = (): Backend | RefusalCode => {
-    const backend = locateNow();
+  let hold: Hold | null = null;
+  const waitFor = (sleeping: Route): NotYet => {
+    hold ??= options.holds.of(connection.info.remoteAddress, waits.mostMs);
+    const held = hold;
+    return {
+      kind: 'not-yet',
+      async whenChanged(signal) {
+        const forget = waits.leavesByEnd === true ? noteEnd(client, () => client.destroy()) : nothing;
+        try {
+          return await held.whenChanged(sleeping, signal);
+        } finally {
+          forget();
+        }
+      },
+    };
+  };
+  const locateSamePod = (): Backend | RefusalCode | NotYet => {
+    const present = table.get(host);
+    const backend = locate(present, connection.info, isStale(), tlsEnd);
     // The place was taken with one pod; another of the same name is for the client's next try.
-    return typeof backend === 'string' || backend.uid === uid ? backend : 'route.unreachable';
+    if (present !== undefined && present.uid !== uid && typeof backend !== 'string') return 'route.unreachable';
+    if (backend !== 'waking') return backend;
+    return present?.uid === uid ? waitFor(present) : 'route.unreachable';
   };
   void dialBackend(client, locateSamePod).then((dialed) => {
+    if (hold !== null && session !== null) session.heldMs = hold.heldMs;
     if (dialed.kind === 'refused') giveUp(dialed.code);
     else if (dialed.kind === 'connected') greetAndBegin(dialed.backend);
   });
@@ -136,7 +165,9 @@ function openOnPlace(
 
   function refusalNow(): RefusalCode | null {
     const backend = locateSamePod();
-    return typeof backend === 'string' ? backend : null;
+    if (typeof backend === 'string') return backend;
+    // Its pod has begun to sleep: what was said on this connection cannot be said again.
+    return 'kind' in backend ? 'route.starting' : null;
   }
 
   function begin(backend: Socket): void {

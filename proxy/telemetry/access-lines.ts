@@ -34,7 +34,7 @@ export function requestLine(telemetry: RequestTelemetry, { worker, time, endMs }
     `"path":${pathOf(head?.url)},"status":${telemetry.status},"bytesIn":${telemetry.bytesIn},"bytesOut":${telemetry.bytesOut},` +
     `"connectMs":${since(beganMs, connectedMs)},"firstByteMs":${since(beganMs, firstByteMs)},` +
     `"totalMs":${since(beganMs, endMs)},"end":"${telemetry.end}","refused":${telemetry.code === null ? 'null' : `"${telemetry.code}"`},` +
-    `"brokenRule":${textOrNull(telemetry.brokenRule, NAME_MAX)},"userAgent":${textOrNull(userAgent, AGENT_MAX)}}\n`
+    `"brokenRule":${textOrNull(telemetry.brokenRule, NAME_MAX)},"userAgent":${textOrNull(userAgent, AGENT_MAX)}${wokePart(telemetry.heldMs)}}\n`
   );
 }
 
@@ -50,7 +50,7 @@ export function sessionLine(connection: Connection, { worker, time, endMs }: Lin
     `${placePart(route, false)},"bytesIn":${bytesIn},"bytesOut":${bytesOut},` +
     `"connectMs":${since(beganMs, session?.connectedMs ?? null)},` +
     `"firstByteMs":${since(beganMs, session?.firstByteMs ?? null)},"totalMs":${since(acceptedMs, endMs)},` +
-    `"end":"${endOf(connection)}","refused":${textOrNull(refusedFor, NAME_MAX)}}\n`
+    `"end":"${endOf(connection)}","refused":${textOrNull(refusedFor, NAME_MAX)}${wokePart(session?.heldMs ?? null)}}\n`
   );
 }
 
@@ -72,6 +72,11 @@ export function egressLine(
     `"connectMs":${since(beganMs, connectedMs)},"totalMs":${since(beganMs, endMs)},` +
     `"end":"${end}","refused":${isRefused ? `"egress.${outcome}"` : 'null'}}\n`
   );
+}
+
+/** Only of clients that waited for a pod that slept. */
+function wokePart(heldMs: number | null): string {
+  return heldMs === null ? '' : `,"woke":true,"heldMs":${rounded(heldMs)}`;
 }
 
 function endOf({ session, closedFor, refusedFor, phase }: Connection): string {

@@ -1,6 +1,7 @@
 import type { EgressOutcome } from '../../core/egress.ts';
 import type { AnswerCode, ErrorCode, RefusalCode } from '../../core/errors.ts';
 import type { ClosedReason, SessionEnd } from '../connection/ends.ts';
+import type { HoldCounts } from '../dial/holds.ts';
 import type { Limit } from '../limits/connection-counts.ts';
 
 /**
@@ -19,7 +20,7 @@ export type LimitName = Limit | 'proxy-header' | 'descriptors';
 export type ByteCount = `${'http' | 'tcp' | 'postgres' | 'egress'} ${'in' | 'out'}`;
 
 /** Plain numbers, counted in place: the names are closed sets, so that metrics made of them stay bounded. */
-export interface Counters {
+export interface Counters extends HoldCounts {
   accepted: number;
   sessions: number;
   readonly closed: Record<ClosedReason, number>;
@@ -67,6 +68,7 @@ export function createCounters(): Counters {
       'route.unknown': 0,
       'route.stopped': 0,
       'route.starting': 0,
+      'route.asleep': 0,
       'route.unreachable': 0,
       'route.forbidden': 0,
       'route.certificate': 0,
@@ -127,6 +129,9 @@ export function createCounters(): Counters {
       'no-descriptors': 0,
     },
     egressNow: 0,
+    holds: { woken: 0, timeout: 0, ended: 0, left: 0, full: 0, asleep: 0 },
+    heldNow: 0,
+    wakesAsked: 0,
   };
 }
 

@@ -45,6 +45,8 @@ export interface RequestTelemetry {
   bytesIn: number;
   bytesOut: number;
   end: RequestEnd;
+  /** How long it waited for a pod that slept; null = it did not. */
+  heldMs: number | null;
 }
 
 export function newRequestTelemetry(info: ConnectionInfo, protocol: RequestTelemetry['protocol']): RequestTelemetry {
@@ -66,5 +68,6 @@ export function newRequestTelemetry(info: ConnectionInfo, protocol: RequestTelem
     bytesIn: 0,
     bytesOut: 0,
     end: 'client',
+    heldMs: null,
   };
 }

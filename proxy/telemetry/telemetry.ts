@@ -203,7 +203,7 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       sessionsNow++;
       counts.sessionsNow++;
       const beganMs = clock.monotonicMs();
-      return { route, counts, beganMs, backend: null, connectedMs: null, firstByteMs: null, end: null };
+      return { route, counts, beganMs, backend: null, connectedMs: null, firstByteMs: null, end: null, heldMs: null };
     },
     sessionConnected(session, backend, connection) {
       const protocol = session.route.protocol === 'postgres' ? 'postgres' : 'tcp';

@@ -18,6 +18,7 @@ const BOLT_FAILURE: Readonly<Record<RefusalCode, { readonly at: 'logon' | 'query
   'tls.required': { at: 'logon', code: 'Neo.ClientError.Security.Forbidden' },
   'route.stopped': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.starting': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
+  'route.asleep': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.unreachable': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.no-descriptors': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },

@@ -1,7 +1,9 @@
 import type { TLSSocket } from 'node:tls';
 import { setGuardedInterval } from '../../../core/guarded-timer.ts';
 import type { Logger } from '../../../core/logger.ts';
+import { isWaking, type Route } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection/connection-info.ts';
+import type { Holds } from '../../dial/holds.ts';
 import { introduceClient } from '../../proxy-protocol/introduce-client.ts';
 import { type FullCode, podPlacesOf, type PodPlaces } from '../../limits/pod-places.ts';
 import type { Refusal } from '../../connection/refusal.ts';
@@ -14,6 +16,7 @@ import { ClientConnection } from './http1/client-connection.ts';
 import type { ConnectionParts, HttpClient, HttpConnection } from './exchange/connection-parts.ts';
 import type { ExchangeFailure } from './exchange/exchange.ts';
 import { type Accepted, Judge, type JudgeOptions, type Verdict } from './exchange/judge.ts';
+import { HeldRequests } from './exchange/held-requests.ts';
 import type { HttpLimits } from './exchange/limits.ts';
 import { problemOfRefusal } from './responses/problem.ts';
 import { UpstreamPools, type WaitingPod } from './upstream-pools.ts';
@@ -34,6 +37,7 @@ export interface HttpProtocolOptions extends JudgeOptions {
   readonly acquireAddress: (address: string, done: (isAcquired: boolean) => void) => void;
   readonly releaseAddress: (address: string) => void;
   readonly sessions: Pick<RunningSessions, 'add'>;
+  readonly holds: Holds;
   readonly log: Logger;
   /** A connection to this pod may be waiting for one that another worker keeps. Default: there is no other worker. */
   readonly notifyWorkers?: (waiting: WaitingPod) => void;
@@ -68,6 +72,7 @@ export function createHttpProtocol(options: HttpProtocolOptions): HttpProtocol {
 class Protocol implements HttpProtocol, ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
+  readonly held: HeldRequests;
   readonly version: string | null;
   readonly #options: HttpProtocolOptions;
   readonly #pools: UpstreamPools;
@@ -81,6 +86,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.limits = options.limits;
     this.version = options.version ?? null;
     this.judge = new Judge(options);
+    this.held = new HeldRequests(options.holds);
     this.#pools = new UpstreamPools(options.limits, options.apiSocketPath, options.notifyWorkers);
   }
 
@@ -150,6 +156,12 @@ class Protocol implements HttpProtocol, ConnectionParts {
     if (route.sendProxyProtocol === undefined) return this.#pools.of(host, backend, route.backendProtocol);
     const owner = { id: info.id, version: route.sendProxyProtocol };
     return this.#pools.owned(host, backend, route.backendProtocol, owner, () => introduceClient(route, info, socket));
+  }
+
+  wakingNow(accepted: Accepted): Route | null {
+    if (accepted.kind === 'api') return null;
+    const route = this.#options.table.get(accepted.request.host);
+    return route !== undefined && route.uid === accepted.route.uid && isWaking(route) ? route : null;
   }
 
   acquire(

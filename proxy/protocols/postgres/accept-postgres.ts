@@ -1,9 +1,10 @@
 import { isIP, type Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { RefusalCode } from '../../../core/errors.ts';
-import type { Route } from '../../../core/route.ts';
+import { isWaking, type Route } from '../../../core/route.ts';
 import type { ClosedReason } from '../../connection/ends.ts';
 import type { Connection } from '../../connection/connection.ts';
+import { refusalOfSleeper } from '../../policy/locate.ts';
 import type { Refusal } from '../../connection/refusal.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
 import type { Observer } from '../../session/splice.ts';
@@ -13,7 +14,9 @@ import { PostgresMessages } from '../../goodbye/postgres-messages.ts';
 import { goodbyeResponse } from './error-response.ts';
 import { parseNamedStartup } from './named-startup.ts';
 import { parseFirstPacket } from './startup-message.ts';
+import { parseStartupParameters } from './startup-parameters.ts';
 import { describeUnnamed, needsServerName } from './unnamed.ts';
+import { wakesPod } from './wakes-pod.ts';
 
 export interface PostgresRefuser {
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words?: Partial<Refusal>): void;
@@ -66,7 +69,7 @@ export function acceptPostgres(
   function acceptStartup(startup: Buffer): void {
     const { serverName } = connection.info;
     // Some clients send the address they dial; a server name is never one (RFC 6066 3).
-    if (serverName !== null && isIP(serverName) === 0) open(serverName);
+    if (serverName !== null && isIP(serverName) === 0) open(serverName, startup);
     else acceptUnnamed(startup);
   }
 
@@ -90,17 +93,23 @@ export function acceptPostgres(
     const all: unknown = client.read();
     if (!Buffer.isBuffer(all)) return;
     client.unshift(Buffer.concat([packet, all.subarray(length)]));
-    open(host);
+    open(host, packet);
   }
 
-  function open(host: string): void {
+  function open(host: string, startup: Buffer): void {
     const route = options.table.get(host);
     if (route !== undefined && route.protocol !== 'postgres') {
       refuser.refuse(connection, client, 'route.unknown', { message: `${host} is not a Postgres.` });
       return;
     }
+    if (route !== undefined && isWaking(route) && !mayWake(route, startup)) {
+      const code = refusalOfSleeper(route);
+      refuser.refuse(connection, client, code, code === 'route.asleep' ? describeNotWoken(route) : {});
+      return;
+    }
     openSession(connection, client, host, options, (code) => refuser.refuse(connection, client, code), {
       watch: (backend) => (route === undefined ? null : watchKey(route, client, backend)),
+      waits: { leavesByEnd: true },
       goodbyes: () => ({
         client: {
           follower: new PostgresMessages(),
@@ -109,6 +118,20 @@ export function acceptPostgres(
       }),
     });
   }
+}
+
+function mayWake({ sleep, status }: Route, startup: Buffer): boolean {
+  const parsed = parseStartupParameters(startup);
+  // While it still runs, or starts anyway, nobody wakes it.
+  const isAsleep = status === 'ASLEEP' || status === 'SHUTTING_DOWN';
+  return parsed.kind === 'match' && wakesPod(parsed.value, (isAsleep ? sleep?.users : null) ?? null);
+}
+
+function describeNotWoken({ podId }: Route): Pick<Refusal, 'message' | 'hint'> {
+  return {
+    message: `Pod ${podId} is asleep, and this user does not wake it.`,
+    hint: 'Connect as a user that the pod has accepted before.',
+  };
 }
 
 /** What a browser reads at the name of a Postgres. */

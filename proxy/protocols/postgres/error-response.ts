@@ -11,6 +11,7 @@ const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
   'route.unknown': '3D000',
   'route.stopped': '57P03',
   'route.starting': '57P03',
+  'route.asleep': '57P03',
   'route.unreachable': '57P03',
   'route.forbidden': '28000',
   'route.certificate': '28000',

@@ -145,6 +145,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
         hasAnswered: false,
         // There when a kept connection is looked for and when it is dialed; gone after that.
         poolNow: () => pools.shift() ?? null,
+        notYet: () => null,
         wantsBody: () => undefined,
         onInterim: () => resolve('interim'),
         onHead: () => resolve('answered'),

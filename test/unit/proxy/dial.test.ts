@@ -138,9 +138,10 @@ describe('a dial that gets "not yet"', () => {
     uid: 'uid-1',
     stanza: 'default',
     protocol: 'tcp',
-    status: 'STOPPED',
+    status: 'ASLEEP',
     backend: null,
     ipAllowList: [],
+    sleep: { holdMs: 60_000, probePaths: [] },
   };
   const awake: Route = {
     ...asleep,

@@ -39,7 +39,8 @@ describe('RouteTable', () => {
 });
 
 describe('waiting for a route', () => {
-  const ASLEEP: Route = { ...ROUTE, backend: null };
+  const SLEEP = { holdMs: 60_000, probePaths: [] };
+  const ASLEEP: Route = { ...ROUTE, status: 'ASLEEP', backend: null, sleep: SLEEP };
   const never = new AbortController().signal;
 
   function asleepTable(limits?: ConstructorParameters<typeof RouteTable>[1]): RouteTable {
@@ -53,6 +54,15 @@ describe('waiting for a route', () => {
     table.replace([ROUTE]);
     expect(await table.whenRouted(ROUTE.host, never)).toBe('live');
     expect(await table.whenRouted('other.pods.localhost', never)).toBe('gone');
+  });
+
+  it('ends, or does not begin, for a pod that does not wake: it never sleeps, or it failed to start', async () => {
+    const table = asleepTable();
+    const wait = table.whenRouted(ROUTE.host, never);
+    table.apply([{ ...ASLEEP, status: 'ERROR' }], []);
+    expect(await wait).toBe('gone');
+    table.apply([{ ...ROUTE, backend: null }], []);
+    expect(await table.whenRouted(ROUTE.host, never)).toBe('gone');
   });
 
   it.each([

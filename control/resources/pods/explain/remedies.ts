@@ -7,6 +7,8 @@ const REMEDIES: Readonly<Record<Code, (podId: string) => string>> = {
   'route.unknown': () => 'Check the name: it is <pod_id>.pods.<base host>, or <pod_id>-<stanza>.pods.<base host>.',
   'route.stopped': (podId) => `Start it: podgate start ${podId}. If it has failed, podgate logs ${podId} says why.`,
   'route.starting': (podId) => `Wait until it runs: podgate watch. podgate logs ${podId} shows how far it is.`,
+  'route.asleep': (podId) =>
+    `Start it: podgate start ${podId}. Connect as a user that the pod has accepted before, or send a GET: that wakes it.`,
   'route.unreachable': (podId) =>
     `Check that its program listens on the port of the stanza, on all addresses: podgate logs ${podId}.`,
   'route.forbidden': () => "Add the client's address to ip_allow_list of the stanza.",

@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net';
+import type { Route } from '../../../../core/route.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import type { FullCode } from '../../../limits/pod-places.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { ExchangeFailure } from './exchange.ts';
+import type { HeldRequests } from './held-requests.ts';
 import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
 import type { RequestHead } from '../wire/head.ts';
@@ -28,8 +30,11 @@ export interface HttpConnection {
 export interface ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
+  readonly held: HeldRequests;
   /** See ExchangeClient. */
   poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
+  /** The route of its pod, if that has fallen asleep since and can be waited for. */
+  wakingNow(accepted: Accepted): Route | null;
   /**
    * Takes a place at the pod. `done` gets what gives it back, or why there is none. A 'stream' beside others of
    * its connection takes one of its client's places, too. `cut` is called when the exchange must not go

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import { errorCode } from '../../../../core/error-code.ts';
-import { dial } from '../../../dial/dial.ts';
+import { dial, type Dialed, type Located } from '../../../dial/dial.ts';
 import { trailerFields } from './headers.ts';
+import type { HeldBody } from './held-body.ts';
 import type { ResponseSink, Failure, OutgoingRequest, Upstream, UpstreamPool } from './upstream.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import type { ResponseHead } from '../wire/head.ts';
@@ -42,6 +43,8 @@ export interface ExchangeClient extends Pick<
   readonly hasAnswered: boolean;
   /** Of the address at which the very same pod is to be dialed now; null when the route no longer leads to it. See Dial. */
   poolNow(): UpstreamPool | null;
+  /** What to wait for when that is null, since the pod has fallen asleep; null = nothing. */
+  notYet(): Extract<Located<never>, { readonly kind: 'not-yet' }> | null;
   /** More of the request's body can be taken (again). */
   wantsBody(): void;
   /** No response has begun: the client is to get an error page. */
@@ -88,7 +91,16 @@ export class Exchange implements ResponseSink {
     return this.#upstream !== null && !SAFE.has(this.#request.method);
   }
 
-  start(): void {
+  /** `body`: the beginning of the body, which was kept while the request waited for its pod. */
+  start(body: HeldBody | null = null): void {
+    if (body !== null && this.#request.framing.kind !== 'none') {
+      // As if it had been sent once before: to a pod that did not process it.
+      this.#replay = body.take();
+      for (const { length } of this.#replay) this.#replayBytes += length;
+      this.#isRepeating = true;
+      this.#hasSentBody = true;
+      if (body.trailers !== null) this.#bodyEnd = trailerFields(body.trailers);
+    }
     // An upgrade keeps its connection, half-close included: it gets one of its own.
     const kept = this.#request.upgrade === null ? (this.#client.poolNow()?.take() ?? null) : null;
     if (kept === null) void this.#dial();
@@ -140,7 +152,7 @@ export class Exchange implements ResponseSink {
       {
         locate: () => {
           const pool = this.#client.poolNow();
-          return pool === null ? GONE : { kind: 'place', place: pool };
+          return pool === null ? (this.#client.notYet() ?? GONE) : { kind: 'place', place: pool };
         },
         isSame: (a, b) => a === b,
         retryUntilMs: (pool) => pool.retryUntilMs,
@@ -154,7 +166,7 @@ export class Exchange implements ResponseSink {
     } else if (dialed.kind === 'connected') this.#send(dialed.connection);
     else {
       this.#isOver = true;
-      this.#fail(notSent(dialed.kind === 'failed' ? (errorCode(dialed.error) ?? 'UNKNOWN') : 'MOVED'));
+      this.#fail(notSent(codeOf(dialed)));
     }
   }
 
@@ -261,6 +273,11 @@ export class Exchange implements ResponseSink {
     if (this.#client.hasAnswered) this.#client.onBroken(failure);
     else this.#client.onUnreachable(failure);
   }
+}
+
+function codeOf(dialed: Exclude<Dialed<Upstream>, { readonly kind: 'connected' }>): string {
+  if (dialed.kind === 'failed') return errorCode(dialed.error) ?? 'UNKNOWN';
+  return dialed.kind === 'refused' ? dialed.code : 'MOVED';
 }
 
 /** There was no connection: nothing was sent. */

@@ -1,7 +1,7 @@
 import type { BlockList } from 'node:net';
 import { kindOfError } from '../../../../core/error-code.ts';
 import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/errors.ts';
-import { type Backend, type Route, refusalOfStatus } from '../../../../core/route.ts';
+import { type Backend, isWaking, type Route, refusalOfStatus } from '../../../../core/route.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import type { FullCode } from '../../../limits/pod-places.ts';
 import { refusalOfFailure } from '../../../dial/dial.ts';
@@ -62,7 +62,15 @@ export interface Refused {
   /** Of the pod it was meant for, where that is known. */
   readonly route: Route | null;
 }
-export type Verdict = Refused | Accepted;
+/** Its client has passed all checks, and its pod sleeps or starts. */
+export interface Waking {
+  readonly kind: 'waking';
+  readonly request: GoodRequest;
+  readonly requestId: string;
+  readonly client: RealClient;
+  readonly route: Route;
+}
+export type Verdict = Refused | Waking | Accepted;
 
 /** Where a request goes, or why it gets no further. Every request is judged by itself: kept connections see pods stop and move. */
 export class Judge {
@@ -111,6 +119,7 @@ export class Judge {
       const response = policy({ head, request, requestId, client, route });
       if (response !== null) return refused(response, route);
     }
+    if (route.backend === null && isWaking(route)) return { kind: 'waking', request, requestId, client, route };
     if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
     if (isStale()) return refusal('route.unreachable', request.host, route);
     return { kind: 'pod', request, requestId, client, route, backend: route.backend };
@@ -119,6 +128,11 @@ export class Judge {
   full(accepted: Accepted, code: FullCode): Problem {
     const route = accepted.kind === 'pod' ? accepted.route : null;
     return this.#refused(code, accepted, accepted.request.host, route);
+  }
+
+  /** It waits for its pod no longer, or does not wake it. */
+  notWoken(waking: Waking, code: RefusalCode): Problem {
+    return this.#refused(code, waking, waking.request.host, waking.route);
   }
 
   /** The backend did not answer, or not in HTTP. */
@@ -131,12 +145,18 @@ export class Judge {
     }
     if (rule !== null) return this.#answerFault('answer.malformed', accepted, rule, mayHaveHappened);
     if (mayHaveHappened) return this.#answerFault('answer.missing', accepted, null, true);
-    return this.#refused(refusalOfFailure(code), accepted, accepted.request.host, accepted.route);
+    return this.#refused(
+      isRefusalCode(code) ? code : refusalOfFailure(code),
+      accepted,
+      accepted.request.host,
+      accepted.route,
+    );
   }
 
   /** It is cut before an answer has begun, since the route has changed or this gateway ends. */
   cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean): OwnResponse {
     if (verdict.kind === 'refused') return verdict.response;
+    if (verdict.kind === 'waking') return this.notWoken(verdict, 'route.starting');
     const problem = this.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened });
     if (reason !== 'drained' || mayHaveHappened) return problem;
     return { ...problem, ...GOODBYE_SENTENCES.drained };
@@ -172,6 +192,11 @@ export class Judge {
     telemetry.refused(refusal, route, client.address);
     return problemOfRefusal(refusal);
   }
+}
+
+/** Nothing was dialed. */
+function isRefusalCode(code: string): code is RefusalCode {
+  return code.startsWith('route.') && Object.hasOwn(ERRORS, code);
 }
 
 /** The pod speaks HTTP/2: what only HTTP/1.1 can do, it cannot. */

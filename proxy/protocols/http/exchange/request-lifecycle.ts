@@ -1,6 +1,9 @@
 import type { Socket } from 'node:net';
+import type { RefusalCode } from '../../../../core/errors.ts';
+import type { Route } from '../../../../core/route.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import { StallWatch } from '../../../limits/stall-watch.ts';
+import { refusalOfSleeper } from '../../../policy/locate.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import { noteResponse, type OwnResponse } from '../responses/own-response.ts';
@@ -8,16 +11,23 @@ import { problemOfCode } from '../responses/problem.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import { expectsContinue } from '../wire/connection-header.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
+import type { Hold } from '../../../dial/holds.ts';
+import type { Located } from '../../../dial/dial.ts';
+import type { WholeResponse } from '../responses/own-response.ts';
 import type { ConnectionParts } from './connection-parts.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.ts';
-import type { Accepted } from './judge.ts';
+import type { HeldBody } from './held-body.ts';
+import type { Accepted, Verdict, Waking } from './judge.ts';
 import { clientPace } from './limits.ts';
 import type { RequestCarrier, ResponseWriter } from './request-carrier.ts';
 import type { UpstreamPool } from './upstream.ts';
+import { whileAsleep } from './while-asleep.ts';
 
 type State<R> =
   /** Not judged yet. */
   | { readonly phase: 'new' }
+  /** For its pod, which sleeps or starts. */
+  | { readonly phase: 'held'; readonly leaving: AbortController; readonly body: HeldBody }
   /** For a place at its pod. */
   | { readonly phase: 'waiting' }
   /** To the pod, or the API. */
@@ -53,6 +63,10 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   #deadlineMs = Infinity;
   /** Gives the place at the pod back. */
   #release = nothing;
+  /** Most requests never wait for a pod. */
+  #hold: Hold | null = null;
+  /** What was read of the body meanwhile. */
+  #heldBody: HeldBody | null = null;
   /** Most requests are over before the first check. */
   #stall: StallWatch | null = null;
 
@@ -81,6 +95,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       case 'over':
         return true;
       case 'new':
+      case 'held':
       case 'waiting':
         return false;
     }
@@ -97,7 +112,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
 
   /** The body can be passed on. */
   get takesBody(): boolean {
-    return this.#state.phase === 'forwarded' && this.#state.exchange.takesBody;
+    const state = this.#state;
+    return state.phase === 'held' ? state.body.takesMore : state.phase === 'forwarded' && state.exchange.takesBody;
   }
 
   /** No body follows the head. */
@@ -107,12 +123,21 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
 
   /** Judges the request, takes a place at its pod, and forwards it. */
   begin(framing?: Framing | string): void {
+    const { info } = this.#carrier.client;
+    const verdict = this.#parts.judge.judge(this.head, info, this.telemetry.id, framing);
+    this.#parts.judged(this.telemetry, this.head, verdict);
+    this.#goOn(verdict);
+  }
+
+  #goOn(verdict: Verdict): void {
     const { judge, limits } = this.#parts;
     const { info } = this.#carrier.client;
-    const verdict = judge.judge(this.head, info, this.telemetry.id, framing);
-    this.#parts.judged(this.telemetry, this.head, verdict);
     if (verdict.kind === 'refused') {
       this.refuse(verdict.response);
+      return;
+    }
+    if (verdict.kind === 'waking') {
+      this.#wake(verdict);
       return;
     }
     const objection = this.#carrier.accept(verdict, this.head);
@@ -134,23 +159,81 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     });
   }
 
+  /** Its pod sleeps or starts. */
+  #wake(waking: Waking): void {
+    const { judge, held } = this.#parts;
+    const { route, request, requestId, client } = waking;
+    switch (whileAsleep(this.head, request.target, route.sleep?.probePaths ?? [])) {
+      case 'probe':
+        this.refuse(probeResponse(requestId));
+        return;
+      case 'refuse':
+        this.refuse(judge.notWoken(waking, refusalOfSleeper(route)));
+        return;
+      case 'page':
+        this.telemetry.heldMs = 0;
+        this.refuse(judge.notWoken(waking, held.wake(route, client.address) ?? 'route.starting'));
+        return;
+      case 'hold':
+        void this.#waitFor(waking);
+    }
+  }
+
+  async #waitFor(waking: Waking): Promise<void> {
+    const { judge, held } = this.#parts;
+    const hold = (this.#hold ??= held.of(waking.client.address));
+    const body = (this.#heldBody ??= held.body());
+    const state = { phase: 'held', leaving: new AbortController(), body } as const;
+    this.#state = state;
+    try {
+      const code = await this.#wait(hold, waking.route, state.leaving.signal);
+      // It may have been abandoned in the same turn.
+      if (this.#state !== state) return;
+      if (code !== null) this.refuse(judge.notWoken(waking, code));
+      else {
+        const { info } = this.#carrier.client;
+        this.#goOn(judge.judge(this.head, info, this.telemetry.id, waking.request.framing));
+      }
+    } catch {
+      // Its client is gone.
+    }
+  }
+
+  async #wait(hold: Hold, route: Route, signal: AbortSignal): Promise<RefusalCode | null> {
+    try {
+      return await this.#parts.held.wait(hold, route, signal);
+    } finally {
+      this.telemetry.heldMs = hold.heldMs;
+    }
+  }
+
+  notYet(): Extract<Located<never>, { readonly kind: 'not-yet' }> | null {
+    const state = this.#state;
+    const route = state.phase === 'forwarded' ? this.#parts.wakingNow(state.accepted) : null;
+    if (state.phase !== 'forwarded' || route === null) return null;
+    const hold = (this.#hold ??= this.#parts.held.of(state.accepted.client.address));
+    return { kind: 'not-yet', whenChanged: (signal) => this.#wait(hold, route, signal) };
+  }
+
   #forward(accepted: Accepted): void {
     const exchange = new Exchange(this.#carrier.outgoingRequest(accepted, this.head), this);
     const response = this.#carrier.createResponse(accepted, this.head);
     this.#state = { phase: 'forwarded', accepted, exchange, response };
-    exchange.start();
+    exchange.start(this.#heldBody);
   }
 
   /** False = the pod is slow: `wantsBody` of the carrier asks for more. */
   writeBody(piece: Buffer): boolean {
     this.telemetry.bytesIn += piece.length;
     const state = this.#state;
+    if (state.phase === 'held') return state.body.add(piece);
     return state.phase === 'forwarded' && state.exchange.takesBody && state.exchange.writeBody(piece);
   }
 
   endBody(trailers: readonly string[]): void {
     this.#body = 'done';
     const state = this.#state;
+    if (state.phase === 'held') state.body.trailers = trailers;
     if (state.phase === 'forwarded' && state.accepted.request.framing.kind !== 'none') state.exchange.endBody(trailers);
   }
 
@@ -162,6 +245,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   /** The pod need not go on with it. */
   abandon(): void {
     if (this.#state.phase === 'forwarded') this.#state.exchange.abandon();
+    else if (this.#state.phase === 'held') this.#state.leaving.abort();
   }
 
   /** Responds in the pod's place, if the client can still be sent a response. */
@@ -183,6 +267,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       this.telemetry.bytesIn = state.backend.bytesWritten;
       this.telemetry.bytesOut = state.backend.bytesRead;
     }
+    this.#heldBody?.take();
     const release = this.#release;
     this.#release = nothing;
     release();
@@ -350,6 +435,12 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     const cut = this.#carrier.openTunnel(state.response, head, backend, fromBackend);
     this.#state = { phase: 'tunnel', backend, cut };
   }
+}
+
+/** To a monitor a pod that sleeps is well: it wakes for its clients. */
+function probeResponse(requestId: string): WholeResponse {
+  const headers = ['Content-Type', 'text/plain; charset=utf-8', 'Cache-Control', 'no-store'];
+  return { kind: 'whole', status: 200, code: null, requestId, headers, body: Buffer.from('asleep\n') };
 }
 
 /** Requests of one connection are told apart by their number. */

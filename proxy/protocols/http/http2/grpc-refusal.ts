@@ -19,6 +19,7 @@ const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'api.unavailable', number>> =
   'route.unknown': NOT_FOUND,
   'route.stopped': UNAVAILABLE,
   'route.starting': UNAVAILABLE,
+  'route.asleep': UNAVAILABLE,
   'route.unreachable': UNAVAILABLE,
   'route.forbidden': PERMISSION_DENIED,
   'route.certificate': UNAUTHENTICATED,

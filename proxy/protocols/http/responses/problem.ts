@@ -15,6 +15,7 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
   'route.unknown': 404,
   'route.stopped': 503,
   'route.starting': 503,
+  'route.asleep': 503,
   'route.unreachable': 502,
   'route.forbidden': 403,
   'route.certificate': 403,
@@ -36,6 +37,7 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
 /** Seconds after which trying again may help. A pod that is starting refreshes its page by itself. */
 const RETRY_AFTER_S: Readonly<Partial<Record<HttpErrorCode, number>>> = {
   'route.starting': 2,
+  'route.asleep': 30,
   'route.full': 5,
   'route.no-descriptors': 5,
   'route.owner-full': 5,

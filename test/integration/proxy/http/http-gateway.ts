@@ -21,6 +21,8 @@ import type { RequestPolicy } from '../../../../proxy/protocols/http/exchange/re
 import { DEFAULT_SESSION_POLICY, RunningSessions } from '../../../../proxy/session/running-sessions.ts';
 import { RouteTable } from '../../../../proxy/routes/route-table.ts';
 import { silentLog } from '../../../support/silent-log.ts';
+import { Holds } from '../../../../proxy/dial/holds.ts';
+import { PodUses } from '../../../../proxy/use/pod-uses.ts';
 import { systemClock } from '../support/gateway-fixture.ts';
 import { type TestAuthority, createTestAuthority } from '../../../support/test-authority.ts';
 
@@ -43,6 +45,9 @@ export class HttpGateway {
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
+  readonly counters = createCounters();
+  /** Hosts of pods that were asked to wake. */
+  readonly wakes: string[] = [];
   readonly #directory: string;
   readonly #server: tls.Server;
   readonly #sockets = new Set<net.Socket>();
@@ -78,7 +83,14 @@ export class HttpGateway {
       trustedProxies: null,
       policies: this.policies,
       notifyWorkers: (waiting) => this.notifyWorkers(waiting),
-      telemetry: createTelemetry({ worker: 1, counters: createCounters(), clock: systemClock, accessLog: null }),
+      telemetry: createTelemetry({ worker: 1, counters: this.counters, clock: systemClock, accessLog: null }),
+      holds: new Holds({
+        table: this.table,
+        uses: new PodUses(this.table, systemClock),
+        counts: this.counters,
+        clock: systemClock,
+        askWake: ({ host }) => this.wakes.push(host) > 0,
+      }),
       log: silentLog,
     });
     this.#server = tls.createServer(

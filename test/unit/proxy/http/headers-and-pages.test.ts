@@ -205,6 +205,7 @@ it('every refusal has its status, and is one whole response on a bare socket', a
     'route.unknown': 404,
     'route.stopped': 503,
     'route.starting': 503,
+    'route.asleep': 503,
     'route.unreachable': 502,
     'route.forbidden': 403,
     'route.certificate': 403,
