@@ -43,6 +43,7 @@ async function beWorker(socketPath: string): Promise<void> {
     setReplicas: () => undefined,
     reportPod: () => null,
     cancel: () => undefined,
+    loginAnswered: () => undefined,
     cancelAnswered: () => undefined,
   };
   const options = { socketPath, worker: process.pid, clock, log: silentLog, staleAfterMs: STALE_AFTER_MS };

@@ -2,6 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 
 import type { CertificateAdmin } from '../core/certificate-admin.ts';
 import { RESERVED_POD_IDS } from '../core/ids.ts';
+import type { LoginSeals } from '../core/pod-login.ts';
 import type { StatusNames } from '../core/pod.ts';
 import type { TenantPlace } from '../core/tenant-place.ts';
 import type { VolumeFiles } from '../core/volume.ts';
@@ -33,6 +34,7 @@ import { explainOperation, PodExplanation } from './resources/pods/explain/expla
 import { PodExplainer } from './resources/pods/explain/explain-pod.ts';
 import { jupyterOperations } from './resources/pods/jupyter/operations.ts';
 import { podFileOperations } from './resources/pods/files/operations.ts';
+import { podLoginOperations } from './resources/pods/login/operations.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
 import { podEvents } from './resources/pods/pod-events.ts';
@@ -80,6 +82,8 @@ export interface ApiOptions
   readonly volumes?: { readonly files: VolumeFiles; readonly copies: SnapshotCopies; readonly maxSizeMiB: number };
   /** Of the console. Default: there is none. */
   readonly console?: ConsoleParts;
+  /** Of logins in front of pods. Default: there are none. */
+  readonly loginSeals?: LoginSeals;
   /** By which names statuses are returned unless a call says otherwise. Default: seed. */
   readonly statusNames?: StatusNames;
   /** Host names of the control port beside those of loopback and its own addresses. Default: none. */
@@ -157,6 +161,7 @@ export function createApi(options: ApiOptions): Api {
     saveOperation({ ...templateParts, tags, pods }),
     ...podOperations({ ...{ pods, schemas, statusNames, placeOf }, templates: options.templates }),
     ...jupyterOperations({ pods, tags, schemas, statusNames, placeOf }),
+    ...(options.loginSeals === undefined ? [] : podLoginOperations({ ...options, seals: options.loginSeals })),
     connectionsOperation(pods),
     explainOperation(new PodExplainer(podParts), placeOf),
     execOperation(pods),

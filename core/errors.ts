@@ -51,6 +51,16 @@ export const ERRORS = {
   'request.malformed': { fault: 'client', retryable: false, message: 'The request is malformed.' },
   'request.too-large': { fault: 'client', retryable: false, message: 'The request is too large.' },
   'request.timeout': { fault: 'client', retryable: true, message: 'The request did not arrive in time.' },
+  // A login in front of a pod.
+  'login.required': { fault: 'client', retryable: false, message: 'This pod requires a login.' },
+  'login.forbidden': { fault: 'client', retryable: false, message: 'You are not among the users of this pod.' },
+  'login.cross-site': {
+    fault: 'client',
+    retryable: false,
+    message: 'A page of another site may not do this with your login.',
+  },
+  'login.failed': { fault: 'client', retryable: false, message: 'The login was not completed.' },
+  'login.unavailable': { fault: 'gateway', retryable: true, message: 'Logins cannot be checked at the moment.' },
   // The API.
   'api.invalid': { fault: 'client', retryable: false, message: 'The request is not valid.' },
   'api.unauthenticated': { fault: 'client', retryable: false, message: 'A valid token is required.' },
@@ -94,6 +104,8 @@ export const ERRORS = {
 export type ErrorCode = keyof typeof ERRORS;
 /** What can be wrong with a pod's response to a request that was sent. */
 export type AnswerCode = Extract<ErrorCode, `answer.${string}`>;
+/** Why an HTTP request does not get past the login in front of a pod. */
+export type LoginCode = Extract<ErrorCode, `login.${string}`>;
 /** The part of the codes that a data-path wire (HTTP page, Postgres, Bolt) must be able to say. */
 export type RefusalCode = Extract<ErrorCode, `route.${string}` | 'tls.required'>;
 

@@ -55,6 +55,8 @@ export type ControlMessage =
   | { readonly kind: 'pod-networks'; readonly networks: readonly PodNetwork[] }
   /** What has been seen of this pod? Answered by `pod-told` with the same id. */
   | { readonly kind: 'pod-asked'; readonly id: number; readonly uid: string }
+  /** To the question with that id. */
+  | { readonly kind: 'login-answered'; readonly id: number; readonly answer: LoginAnswer }
   | CancelMessage
   | CancelAnswerMessage;
 
@@ -65,6 +67,8 @@ export type WorkerMessage =
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
   /** This worker now serves the challenges of that number. */
   | { readonly kind: 'challenges-applied'; readonly number: number }
+  /** Whose is this token, which a client has sent to a pod below that base host? The token is a secret: never logged. */
+  | { readonly kind: 'login-asked'; readonly id: number; readonly host: string; readonly token: string }
   /** Now and then. */
   | { readonly kind: 'counts'; readonly counts: WorkerCounts }
   /**
@@ -84,6 +88,15 @@ export interface WakeMessage {
   readonly uid: string;
   readonly host: string;
 }
+
+export type LoginAnswer =
+  | { readonly kind: 'user'; readonly user: string; readonly expiresAtMs: number }
+  /** `reason`: a sentence for the client. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  | { readonly kind: 'unavailable' };
+
+/** Of a token that is asked about. */
+export const LOGIN_TOKEN_MAX_LENGTH = 16_384;
 
 /**
  * A Postgres client asks to cancel a session that its worker does not know: the worker asks control, control all other

@@ -72,8 +72,20 @@ export interface StanzaLink {
   readonly uiUriDescription?: string;
 }
 
+/** Which users an http stanza lets in, by a login at the tenant. What is not there has its default. Changes take effect at once. */
+export interface StanzaLogin {
+  /** Default: anyone may connect, and the rest here has no effect. */
+  readonly tapisAuth?: true;
+  /** User names, `*`, or one of the groups of core/pod-login.ts. Default: AUTHORIZED_USERS. */
+  readonly tapisAuthAllowedUsers?: readonly string[];
+  /** Header fields that the pod receives: `<<tapisusername>>` and the like stand for what is known of the user. */
+  readonly tapisAuthResponseHeaders?: Readonly<Record<string, string>>;
+  /** Where a browser arrives after its login. Default: at the page that it asked for. */
+  readonly tapisAuthReturnPath?: string;
+}
+
 /** One entry of a pod's networking. */
-export interface Stanza extends StanzaOptions, StanzaLink {
+export interface Stanza extends StanzaOptions, StanzaLink, StanzaLogin {
   readonly protocol: StanzaProtocol;
   readonly port: number;
   /** IPv4 or IPv6 addresses or CIDR blocks that may connect; empty = everyone. */

@@ -3,6 +3,7 @@ import { podHost } from './ids.ts';
 import type { DialGuard, NetworkAddress } from './pod-network.ts';
 import type { Observation, WorkloadPhase } from './workloads.ts';
 import type { PodRecord, PodStatus, Stanza, StanzaOptions } from './pod.ts';
+import { isSameLogin, type RouteLogin, routeLoginOf } from './pod-login.ts';
 
 /** Where a route's bytes go. Pools of kept connections are keyed by `uid`: a re-used address never mixes pods. */
 export interface Backend extends DialGuard {
@@ -38,6 +39,8 @@ export interface Route extends StanzaOptions {
   readonly ipAllowList: readonly string[];
   /** Of a pod that may sleep and whose desired state is ON: how clients wait for it. */
   readonly sleep?: RouteSleep;
+  /** Of an http stanza that only users of its tenant may use. Absent: no login is needed. */
+  readonly login?: RouteLogin;
 }
 
 export interface RouteSleep {
@@ -64,12 +67,22 @@ export function routedStanzas({ applied, spec: wanted }: PodRecord): readonly Ro
   });
 }
 
+/** Where the pods of a tenant are reached. */
+export interface RoutePlace {
+  readonly baseHost: string;
+  readonly site: string;
+}
+
 /**
  * The routes of a pod: published for every record that is not being deleted, whatever its status, so that a stopped pod
  * answers with a sentence. A backend appears only for an observation of exactly the applied identity that takes
  * connections.
  */
-export function routesOf(record: PodRecord, observation: Observation | null, baseHost: string): readonly Route[] {
+export function routesOf(
+  record: PodRecord,
+  observation: Observation | null,
+  { baseHost, site }: RoutePlace,
+): readonly Route[] {
   if (record.deleting !== null) return [];
   return routedStanzas(record).map(({ name, stanza }) => ({
     host: podHost(record.podId, name, baseHost),
@@ -84,6 +97,7 @@ export function routesOf(record: PodRecord, observation: Observation | null, bas
     ipAllowList: stanza.ipAllowList,
     ...stanzaOptionsOf(stanza),
     ...sleepOf(record),
+    ...routeLoginOf(stanza, record, site),
   }));
 }
 
@@ -157,6 +171,7 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.backendProtocol === b.backendProtocol &&
     a.sendProxyProtocol === b.sendProxyProtocol &&
     a.clientCa === b.clientCa &&
+    isSameLogin(a.login, b.login) &&
     a.sleep?.holdMs === b.sleep?.holdMs &&
     textsEqual(a.sleep?.probePaths ?? [], b.sleep?.probePaths ?? []) &&
     textsEqual(a.sleep?.users ?? [], b.sleep?.users ?? []) &&

@@ -6,6 +6,8 @@ import { workerNameOf } from '../core/worker-name.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { PodNetwork } from '../core/pod-network.ts';
+import { LoginSeals } from '../core/pod-login.ts';
+import type { TicketKey } from '../core/ticket-keys.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters } from './telemetry/counters.ts';
 import { ConnectionCounts } from './limits/connection-counts.ts';
@@ -21,6 +23,8 @@ import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol
 import { Holds } from './dial/holds.ts';
 import { PodUses } from './use/pod-uses.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
+import { TokenLogins } from './policy/token-logins.ts';
+import { PodLogins } from './protocols/http/exchange/pod-logins.ts';
 import { RouteTable } from './routes/route-table.ts';
 import { createTelemetry, type Telemetry } from './telemetry/telemetry.ts';
 import { descriptorOf } from './socket/descriptor-of.ts';
@@ -62,6 +66,7 @@ class GatewayWorker implements Gateway {
   readonly #podListeners: PodListeners<ListenKind>;
   #drainEndMs: number | null = null;
   #baseHosts: ReadonlySet<string> = new Set();
+  #ticketKeys: readonly TicketKey[] = [];
   /** http-01: token -> key authorization. */
   #challenges: ReadonlyMap<string, string> = new Map();
 
@@ -102,7 +107,13 @@ class GatewayWorker implements Gateway {
       introductionMs: limits.handshakeTimeoutMs,
       maxUnintroduced: limits.maxConnections,
     });
+    const tokens = new TokenLogins({
+      ask: (id, host, token) => this.#feed.send({ kind: 'login-asked', id, host, token }),
+      clock,
+    });
+    const seals = new LoginSeals(() => this.#ticketKeys);
     this.#http = createHttpProtocol({
+      login: new PodLogins({ seals, tokens, publicHttpsPort, clock }).policy,
       table,
       baseHosts,
       apiSocketPath,
@@ -212,7 +223,11 @@ class GatewayWorker implements Gateway {
           this.#challenges = new Map(Object.entries(http));
           terminator.setChallenges(tls);
         },
-        setTicketKeys: (keys) => terminator.setTicketKeys(keys),
+        setTicketKeys: (keys) => {
+          this.#ticketKeys = keys;
+          terminator.setTicketKeys(keys);
+        },
+        loginAnswered: (id, answer) => tokens.answered(id, answer),
         replaceRoutes: (routes) => {
           table.replace(routes);
           sessions.allRoutesChanged();

@@ -35,6 +35,8 @@ export interface RouteFeedOptions {
   readonly store: Store;
   readonly log: Logger;
   readonly baseHostOf: (tenant: string) => string;
+  /** Default: it has no name. */
+  readonly site?: string;
   /** What the orchestrator's watch last told of a workload, from memory. Default: only `observed` tells. */
   readonly glimpse?: (ref: WorkloadRef) => Observation;
   /** A fresh judgement: may what the store says replace a table that is in use? Default: it may. */
@@ -66,6 +68,7 @@ export class ControlRouteFeed implements RouteFeed {
   readonly #store: Store;
   readonly #log: Logger;
   readonly #baseHostOf: (tenant: string) => string;
+  readonly #site: string;
   readonly #glimpse: NonNullable<RouteFeedOptions['glimpse']>;
   readonly #isStoreHealthy: NonNullable<RouteFeedOptions['isStoreHealthy']>;
   readonly #arrivals: RouteFeedOptions['arrivals'];
@@ -82,6 +85,7 @@ export class ControlRouteFeed implements RouteFeed {
     this.#store = options.store;
     this.#log = options.log;
     this.#baseHostOf = options.baseHostOf;
+    this.#site = options.site ?? '';
     this.#glimpse = options.glimpse ?? (() => ({ kind: 'unknown', reason: 'not observed yet' }));
     this.#isStoreHealthy = options.isStoreHealthy ?? (async () => true);
     this.#arrivals = options.arrivals;
@@ -290,7 +294,8 @@ export class ControlRouteFeed implements RouteFeed {
 
   #derive(key: string, entry: PodEntry): void {
     const before = entry.routes;
-    const after = routesOf(entry.record, entry.observation, this.#baseHostOf(entry.record.tenant));
+    const place = { baseHost: this.#baseHostOf(entry.record.tenant), site: this.#site };
+    const after = routesOf(entry.record, entry.observation, place);
     const set = after.filter((route) => {
       const former = before.find(({ host }) => host === route.host);
       return former === undefined || !routesEqual(former, route);

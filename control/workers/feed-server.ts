@@ -4,6 +4,7 @@ import { errorText } from '../../core/errors.ts';
 import {
   type ControlMessage,
   FEED_ALIVE_MS,
+  LOGIN_TOKEN_MAX_LENGTH,
   SNAPSHOT_PIECE,
   type WakeMessage,
   type WorkerMessage,
@@ -18,6 +19,7 @@ import { parsePodConnections } from '../../core/pod-connections.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import { parseWorkerName, type WorkerName, workerNameOf, workerText } from '../../core/worker-name.ts';
 import type { JoinedWorker, WorkerQuestions } from './worker-questions.ts';
+import type { AnswerLogin } from '../auth/login-answers.ts';
 import type { WorkerMetrics } from '../metrics/worker-metrics.ts';
 import { listenOnUnixSocket } from '../sockets/unix-listener.ts';
 import type { TicketKeys } from '../tickets/ticket-keys.ts';
@@ -32,6 +34,8 @@ import { type CancellingWorker, WorkerCancels } from './worker-cancels.ts';
 /** A worker with this much unread data no longer reads: it is disconnected and starts again from a snapshot. */
 const BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
 const LINE_MAX_LENGTH = 64 * 1024;
+/** Of one worker, at a time; it asks no more (proxy/policy/token-logins.ts). */
+const LOGINS_MAX = 256;
 
 export interface FeedServerOptions {
   readonly feed: ControlRouteFeed;
@@ -57,6 +61,8 @@ export interface FeedServerOptions {
   readonly podNetworks?: PodNetworks;
   /** To and from the other replicas; default: there are none. */
   readonly cancels?: CancelRelay;
+  /** Says whose a token is. Default: it cannot. */
+  readonly answerLogin?: AnswerLogin;
   /** Is the orchestrator's watch up to date? Default: always. */
   readonly isWatchFresh?: () => boolean;
   /** How many replicas are live, this one included. Default: it is the only one. */
@@ -102,7 +108,15 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
   let asked: JoinedWorker | null = null;
   let applied = -1;
   let isFollowing = false;
+  let logins = 0;
 
+  const answerLogin = async (id: number, host: string, token: string): Promise<void> => {
+    if (logins >= LOGINS_MAX) return;
+    logins++;
+    const answer = (await options.answerLogin?.({ host, token })) ?? { kind: 'unavailable' };
+    logins--;
+    send(socket, { kind: 'login-answered', id, answer });
+  };
   const sendSnapshot = (): void => {
     isFollowing = true;
     send(socket, { kind: 'snapshot-begin' });
@@ -153,6 +167,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
       cancelling.asked(message);
     } else if (message.kind === 'cancel-answered') {
       cancelling.answered(message);
+    } else if (message.kind === 'login-asked') {
+      void answerLogin(message.id, message.host, message.token);
     } else if (message.kind === 'certificate-wanted') {
       options.certificateWanted?.(message.host);
     } else if (message.kind === 'challenges-applied') {
@@ -240,6 +256,12 @@ function parseWorkerMessage(value: unknown): WorkerMessage | null {
     }
     if (message?.kind === 'pod-told' && typeof message.id === 'number') {
       return { kind: 'pod-told', id: message.id, connections: parsePodConnections(message.connections) };
+    }
+    if (message?.kind === 'login-asked' && typeof message.id === 'number') {
+      const { id, host, token } = message;
+      if (typeof host !== 'string' || host.length > 253) return null;
+      if (typeof token !== 'string' || token.length > LOGIN_TOKEN_MAX_LENGTH) return null;
+      return { kind: 'login-asked', id, host, token };
     }
     if (message?.kind === 'cancel') return parseCancel(message);
     if (message?.kind === 'cancel-answered') return parseCancelAnswered(message);

@@ -1,11 +1,10 @@
 import type { Config } from '../../config/config.ts';
 import { type Api, createApi } from '../../control/api.ts';
-import { createAuthenticator, type TenantTokens } from '../../control/auth/authenticator.ts';
-import type { TokenKey } from '../../control/auth/token-key.ts';
+import type { Authenticator } from '../../control/auth/authenticator.ts';
 import type { Readiness } from '../../control/resources/health/operations.ts';
 import type { FrontDoor } from '../../control/resources/pods/explain/attempt.ts';
 import { compileAddressList, isListed } from '../../core/address-range.ts';
-import { PodgateError } from '../../core/errors.ts';
+import { LoginSeals } from '../../core/pod-login.ts';
 import { dialable } from '../dialable.ts';
 import type { Certificates } from './compose-certificates.ts';
 import type { Console } from './compose-console.ts';
@@ -14,6 +13,7 @@ import type { WorkerChannel } from './compose-worker-channel.ts';
 import type { ControlBase } from './control-base.ts';
 
 export interface ApiSources {
+  readonly authenticator: Authenticator;
   readonly certificates: Certificates;
   readonly workers: WorkerChannel;
   readonly quotas: ComposedQuotas;
@@ -25,14 +25,7 @@ export interface ApiSources {
 /** The API, with the settings and the parts that its operations need. */
 export function composeApi(base: ControlBase, sources: ApiSources): Api {
   const { link, config, database, keys, opened, copies, clock, log } = base;
-  const { certificates, workers, quotas, console, readiness } = sources;
-  const authenticator = createAuthenticator({
-    tenants: config.tenants.map((tenant) => tokensOf(tenant, keys.tokenKey)),
-    defaultTenant: config.tenants[0].id,
-    site: config.site,
-    arePodsSeparated: opened.arePodsSeparated || config.allowsSharedUid,
-    clock,
-  });
+  const { authenticator, certificates, workers, quotas, console, readiness } = sources;
   return createApi({
     store: database.store,
     logs: database.logs,
@@ -63,6 +56,7 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     certificates: certificates.manager,
     readiness,
     frontDoor: frontDoorOf(config),
+    loginSeals: new LoginSeals(() => keys.tickets.keys()),
     ...(opened.files === null || copies === null
       ? {}
       : { volumes: { files: opened.files, copies, ...config.volumes } }),
@@ -75,14 +69,4 @@ function frontDoorOf({ roles, listenHosts, httpsPort: port, proxyProtocol }: Con
   if (!roles.includes('gateway')) return null;
   const address = dialable(listenHosts[0] ?? '127.0.0.1');
   return { address, port, takesHeader: isListed(compileAddressList(proxyProtocol.from), address) };
-}
-
-function tokensOf(tenant: Config['tenants'][number], tokenKey: TokenKey | null): TenantTokens {
-  const key = tenant.key ?? tokenKey?.publicKeyPem;
-  // The configuration already requires a key of every tenant but the first.
-  if (key === undefined) throw new PodgateError('config.invalid', { detail: `tenant ${tenant.id} has no key` });
-  return {
-    ...tenant,
-    key: typeof key === 'object' && 'keys' in key ? { keys: key.keys.map((jwk) => ({ ...jwk })) } : key,
-  };
 }

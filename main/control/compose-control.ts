@@ -2,6 +2,7 @@ import { collectMetrics } from '../../control/metrics/exposition.ts';
 import type { Logger } from '../../core/logger.ts';
 import type { SupervisorLink } from '../supervisor-link.ts';
 import { composeApi } from './compose-api.ts';
+import { composeAuthenticator } from './compose-authenticator.ts';
 import { composeCertificates } from './compose-certificates.ts';
 import { composeConsole } from './compose-console.ts';
 import { composeOperator } from './compose-operator.ts';
@@ -27,13 +28,15 @@ export async function composeControl(link: SupervisorLink, log: Logger): Promise
   const base = await openControlBase(link, log);
   const { config, database } = base;
   const certificates = await composeCertificates(base);
-  const workers = composeWorkerChannel(base, certificates);
+  const authenticator = composeAuthenticator(base);
+  const workers = composeWorkerChannel(base, certificates, authenticator);
   const quotas = composeQuotas(base);
   const pods = composePods(base, { quotas, workers });
   const readiness = composeReadiness(base, { certificates, pods });
   const metrics = (): Promise<string> => collectMetrics(sources, log);
   const console = await composeConsole(base, metrics);
   const api = composeApi(base, {
+    authenticator,
     certificates,
     workers,
     quotas,

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import type { Authenticator } from '../../control/auth/authenticator.ts';
+import { createLoginAnswers } from '../../control/auth/login-answers.ts';
 import { createWorkerMetrics, type WorkerMetrics } from '../../control/metrics/worker-metrics.ts';
 import { createCancelRelay } from '../../control/workers/cancel-relay.ts';
 import { serveFeed } from '../../control/workers/feed-server.ts';
@@ -29,7 +31,11 @@ export interface WorkerChannel {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export function composeWorkerChannel(base: ControlBase, certificates: Certificates): WorkerChannel {
+export function composeWorkerChannel(
+  base: ControlBase,
+  certificates: Certificates,
+  authenticator: Authenticator,
+): WorkerChannel {
   const { link, config, database, keys, opened, judge, feed, arrivals, clock, log } = base;
   const { replicas, store, logs } = database;
   const { orchestrator, podNetworks } = opened;
@@ -49,6 +55,7 @@ export function composeWorkerChannel(base: ControlBase, certificates: Certificat
     log,
     certificates: certificates.served,
     tickets: keys.tickets,
+    answerLogin: createLoginAnswers(authenticator),
     certificateWanted: (host: string) => certificates.manager.wanted(host),
     wakeWanted: (message: WakeMessage) => wakes.wanted(message),
     counts,

@@ -56,6 +56,7 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
     (await judge.judge(signal)).trust.kind === 'healthy';
   const arrivals = new WorkerArrivals(config.roles.includes('gateway') ? Math.max(1, config.workers) : 0);
   const feed = new ControlRouteFeed({
+    site: config.site,
     store,
     log,
     baseHostOf,

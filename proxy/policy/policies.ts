@@ -8,6 +8,8 @@ export interface ClientIdentity {
   readonly remoteAddress: string;
   /** Null when no certificate was asked for. */
   readonly proof: ClientProof | null;
+  /** Who has logged in to the pod; absent or null: nobody. */
+  readonly user?: string | null;
 }
 
 /** Where the TLS of a connection ends: here, or at the pod. */
@@ -16,7 +18,7 @@ export type TlsEnd = 'gateway' | 'pod';
 /** One reason to keep a client away from a pod, whatever the pod's state; null = it does not apply. */
 export type Policy = (route: Route, client: ClientIdentity, tlsEnd: TlsEnd) => RefusalCode | null;
 
-/** For every protocol, in this order. A policy that decides by the request itself is a RequestPolicy, asked after these. */
+/** For every protocol, in this order. A policy that decides by the request itself is the login of a pod, asked after these. */
 const POLICIES: readonly Policy[] = [allowedAddress, sameTlsEnd, clientCertificate];
 
 /** Why this client may not connect to this pod; null = it may. */

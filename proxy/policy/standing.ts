@@ -1,3 +1,4 @@
+import { mayLogIn, type RouteLogin } from '../../core/pod-login.ts';
 import type { Route } from '../../core/route.ts';
 import { type ClientIdentity, refusalByPolicy, type TlsEnd } from './policies.ts';
 
@@ -23,6 +24,7 @@ export function standingOf(route: Route | undefined, { uid, identity, tlsEnd }: 
   // Where TLS ends is a matter of the next connection, and no reason against this client.
   const isSameTls = (route.tls === 'passthrough') === (tlsEnd === 'pod');
   if (isSameTls && refusalByPolicy(route, identity, tlsEnd) !== null) return 'client-refused';
+  if (route.login !== undefined && !isStillUser(route.login, identity)) return 'client-refused';
   switch (route.status) {
     case 'SHUTTING_DOWN':
     case 'STOPPED':
@@ -36,4 +38,9 @@ export function standingOf(route: Route | undefined, { uid, identity, tlsEnd }: 
     case 'ERROR':
       return 'stays';
   }
+}
+
+/** One who came before there was a login has none. */
+function isStillUser(login: RouteLogin, { user = null }: ClientIdentity): boolean {
+  return user !== null && mayLogIn(login, user);
 }

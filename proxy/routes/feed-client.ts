@@ -69,7 +69,10 @@ export class FeedClient {
 
   /** Drops it while there is no control child, or while that does not read. Returns whether it was sent. */
   send(
-    message: Extract<WorkerMessage, { kind: 'cancel' | 'cancel-answered' | 'counts' | 'certificate-wanted' | 'wake' }>,
+    message: Extract<
+      WorkerMessage,
+      { kind: 'cancel' | 'cancel-answered' | 'counts' | 'certificate-wanted' | 'wake' | 'login-asked' }
+    >,
   ): boolean {
     const socket = this.#socket;
     if (socket === null || this.#follower?.hasGreeting !== true) return false;

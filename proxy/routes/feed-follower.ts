@@ -1,6 +1,11 @@
 import { isIP } from 'node:net';
 import type { CancelAnswer } from '../../core/cancel-answer.ts';
-import { CANCEL_KEY_MAX_LENGTH, type ControlMessage, type WorkerMessage } from '../../core/feed-protocol.ts';
+import {
+  CANCEL_KEY_MAX_LENGTH,
+  type ControlMessage,
+  type LoginAnswer,
+  type WorkerMessage,
+} from '../../core/feed-protocol.ts';
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
 import type { PodNetwork } from '../../core/pod-network.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
@@ -15,6 +20,8 @@ export interface FeedSink {
   changeCertificates(set: readonly ServedCertificate[], removed: readonly string[]): void;
   setChallenges(challenges: ServedChallenges): void;
   setTicketKeys(keys: readonly TicketKey[]): void;
+  /** Whose a token is that this worker has asked about. */
+  loginAnswered(id: number, answer: LoginAnswer): void;
   replaceRoutes(routes: readonly Route[]): void;
   changeRoutes(set: readonly Route[], removed: readonly string[]): void;
   /** Another worker's client asks to cancel the session of this key (process id and secret): to be answered. */
@@ -128,6 +135,9 @@ export class FeedFollower {
         const { id, uid } = message;
         return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.reportPod(uid) } };
       }
+      case 'login-answered':
+        this.#sink.loginAnswered(message.id, message.answer);
+        return FOLLOWED;
       case 'cancel':
         this.#cancel(message);
         return FOLLOWED;

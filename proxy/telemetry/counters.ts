@@ -1,5 +1,5 @@
 import type { EgressOutcome } from '../../core/egress.ts';
-import type { AnswerCode, ErrorCode, RefusalCode } from '../../core/errors.ts';
+import type { AnswerCode, ErrorCode, LoginCode, RefusalCode } from '../../core/errors.ts';
 import type { ClosedReason, SessionEnd } from '../connection/ends.ts';
 import type { HoldCounts } from '../dial/holds.ts';
 import type { Limit } from '../limits/connection-counts.ts';
@@ -10,7 +10,8 @@ import type { Limit } from '../limits/connection-counts.ts';
  */
 export type CancelOutcome = 'delivered' | 'failed' | 'forbidden' | 'unknown' | 'slowed' | 'unregistered';
 
-export type RequestCode = Extract<ErrorCode, `request.${string}`>;
+/** Counted when the request ends; the other reasons are reported with a sentence before. */
+export type RequestCode = Extract<ErrorCode, `request.${string}`> | LoginCode;
 export type HandshakeKind = 'TLSv1.3 full' | 'TLSv1.3 resumed' | 'TLSv1.2 full' | 'TLSv1.2 resumed';
 /** By the first digit of the status; 'none' = the client went away, or the answer never came. */
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx' | 'none';
@@ -83,6 +84,11 @@ export function createCounters(): Counters {
       'request.malformed': 0,
       'request.too-large': 0,
       'request.timeout': 0,
+      'login.required': 0,
+      'login.forbidden': 0,
+      'login.cross-site': 0,
+      'login.failed': 0,
+      'login.unavailable': 0,
     },
     handshakes: { 'TLSv1.3 full': 0, 'TLSv1.3 resumed': 0, 'TLSv1.2 full': 0, 'TLSv1.2 resumed': 0 },
     requests: { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0, none: 0 },

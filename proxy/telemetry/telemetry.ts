@@ -241,9 +241,9 @@ function saidNothing({ raw, closedFor, session, refusedFor, phase }: Connection)
   return isEarly && raw.bytesRead === 0 && session === null && refusedFor === null;
 }
 
-/** Of what is no request; the other reasons are told to `refused`. */
+/** The other reasons are told to `refused`. */
 function isRequestCode(code: ErrorCode | null): code is RequestCode {
-  return code?.startsWith('request.') === true;
+  return code !== null && /^(?:request|login)\./.test(code);
 }
 
 function handshakeKind(version: string, isResumed: boolean): HandshakeKind {

@@ -81,6 +81,9 @@ async function outcomeOf(call: Promise<unknown>): Promise<string> {
 function expectedOf(operation: string): string {
   if (NOT_SERVED.has(operation)) return '501';
   if (operation === 'error_handler') return expect.stringMatching(/^503: /) as string;
+  // Of a pod without a login, and without a login under way.
+  if (operation === 'pod_auth') return expect.stringMatching(/^404: /) as string;
+  if (operation === 'pod_auth_callback') return expect.stringMatching(/^400: /) as string;
   // HEAD has no body.
   if (operation === 'get_pods_pods_head') return '';
   return /^get_(volume|snapshot)_contents$/.test(operation) ? 'notes' : 'success';

@@ -59,7 +59,7 @@ async function trial(
   await store.commit({ puts: [podPut(awake, 'absent')] });
   const ready = workloadOf(awake);
   const routeOf = (record: PodRecord): Route => {
-    const [route] = routesOf(record, ready, 'localhost');
+    const [route] = routesOf(record, ready, { baseHost: 'localhost', site: 'test' });
     if (route === undefined) throw new Error('a pod has a route');
     return route;
   };

@@ -1,6 +1,7 @@
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { signToken } from '../../control/auth/sign-token.ts';
 
 /** What is used of the package, which has no types of its own. */
 interface ProviderModule {
@@ -13,14 +14,17 @@ export class OauthServer {
   /** Its public keys (RFC 7517). */
   readonly jwks: { readonly keys: readonly object[] };
   readonly #server: Server;
+  readonly #privateKey: KeyObject;
 
-  private constructor(issuer: string, jwks: OauthServer['jwks'], server: Server) {
+  private constructor(issuer: string, jwks: OauthServer['jwks'], server: Server, privateKey: KeyObject) {
     this.issuer = issuer;
     this.jwks = jwks;
     this.#server = server;
+    this.#privateKey = privateKey;
   }
 
-  static async start(): Promise<OauthServer> {
+  /** `webRedirectUris`: of a second public client, `podgate-web`. */
+  static async start(webRedirectUris: readonly string[] = []): Promise<OauthServer> {
     // A variable: the compiler would look for its types.
     const name = 'oidc-provider';
     const { default: Provider } = (await import(name)) as ProviderModule;
@@ -42,6 +46,14 @@ export class OauthServer {
           // The port of loopback redirects varies (RFC 8252, 7.3).
           redirect_uris: ['http://127.0.0.1/callback', 'http://127.0.0.1/console/oauth/callback'],
         },
+        ...(webRedirectUris.length === 0
+          ? []
+          : [
+              {
+                ...{ client_id: 'podgate-web', token_endpoint_auth_method: 'none', response_types: ['code'] },
+                redirect_uris: webRedirectUris,
+              },
+            ]),
       ],
       pkce: { required: () => true },
       scopes: ['pods'],
@@ -73,7 +85,18 @@ export class OauthServer {
       },
     });
     server.on('request', provider.callback());
-    return new OauthServer(issuer, { keys: [{ ...publicKey.export({ format: 'jwk' }), ...named }] }, server);
+    return new OauthServer(
+      issuer,
+      { keys: [{ ...publicKey.export({ format: 'jwk' }), ...named }] },
+      server,
+      privateKey,
+    );
+  }
+
+  /** As a user gets it who logs in for the API. */
+  async tokenOf(username: string): Promise<string> {
+    const key = { privateKey: this.#privateKey };
+    return await signToken({ username, tenant: 'dev', issuer: this.issuer, lifetimeSeconds: 3_600, key });
   }
 
   async close(): Promise<void> {

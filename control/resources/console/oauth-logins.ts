@@ -1,27 +1,22 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import * as oauth from 'oauth4webapi';
 
 import type { Clock } from '../../../core/clock.ts';
-import { errorText, PodgateError } from '../../../core/errors.ts';
+import { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
-import type { OauthClient } from '../../../core/oauth-client.ts';
 import type { Vault } from '../../../core/vault.ts';
+import { beginCodeFlow, endCodeFlow, type OauthTenant, type StartedFlow } from '../../auth/oauth-code-flow.ts';
 import type { Listener } from '../../http/client-address.ts';
-import { cookieName, cookieOf, cookieValue } from './session-cookie.ts';
+import { cookieName, cookieOf, cookieValue } from '../../http/session-cookie.ts';
 
 /** From the start to the return from the server, and from there to the session. */
 const LOGIN_MS = 10 * 60_000;
 const TOKEN_MS = 60_000;
-const CALL_MS = 10_000;
 const STARTED = 'console-oauth-started';
 const OBTAINED = 'console-oauth-token';
 export const CALLBACK_PATH = '/console/oauth/callback';
 
-interface Started {
-  readonly state: string;
-  readonly verifier: string;
-  readonly redirectUri: string;
+interface Started extends StartedFlow {
   readonly keyHash: string;
   readonly expiresAtMs: number;
 }
@@ -30,11 +25,6 @@ interface Obtained {
   readonly token: string;
   readonly keyHash: string;
   readonly expiresAtMs: number;
-}
-
-export interface OauthTenant {
-  readonly issuer: string;
-  readonly oauth: OauthClient;
 }
 
 /** A page of this installation, as the browser has it. */
@@ -67,23 +57,9 @@ export class OauthLogins {
     { listener, url }: Origin,
     keyHash: string,
   ): Promise<{ readonly location: string; readonly setCookie: string }> {
-    if (client.authorizationEndpoint === null) throw unavailable();
-    const started: Started = {
-      state: oauth.generateRandomState(),
-      verifier: oauth.generateRandomCodeVerifier(),
-      redirectUri: `${url}${CALLBACK_PATH}`,
-      keyHash,
-      expiresAtMs: this.#clock.now() + LOGIN_MS,
-    };
-    const location = new URL(client.authorizationEndpoint);
-    const parameters = {
-      ...(client.scope === null ? {} : { scope: client.scope }),
-      ...{ client_id: client.clientId, response_type: 'code', redirect_uri: started.redirectUri, state: started.state },
-      code_challenge: await oauth.calculatePKCECodeChallenge(started.verifier),
-      code_challenge_method: 'S256',
-    };
-    for (const [name, value] of Object.entries(parameters)) location.searchParams.set(name, value);
-    return { location: location.href, setCookie: this.#cookie(listener, started, STARTED, LOGIN_MS) };
+    const { location, started } = await beginCodeFlow(client, `${url}${CALLBACK_PATH}`);
+    const value: Started = { ...started, keyHash, expiresAtMs: this.#clock.now() + LOGIN_MS };
+    return { location, setCookie: this.#cookie(listener, value, STARTED, LOGIN_MS) };
   }
 
   /**
@@ -92,37 +68,17 @@ export class OauthLogins {
    * cookie.
    */
   async finish(
-    { issuer, oauth: client }: OauthTenant,
-    { listener, url }: Origin,
+    tenant: OauthTenant,
+    { listener }: Origin,
     query: URLSearchParams,
     headers: IncomingHttpHeaders,
   ): Promise<string | null> {
     const started = this.#read(headers, listener, STARTED) as Started | null;
     if (started === null) throw refused('The login has taken too long, or was begun in another browser. Try again.');
-    const as: oauth.AuthorizationServer = { issuer, token_endpoint: client.tokenEndpoint };
-    const party: oauth.Client = { client_id: client.clientId };
-    try {
-      const back = new URL(`${url}${CALLBACK_PATH}?${query.toString()}`);
-      const parameters = oauth.validateAuthResponse(as, party, back, started.state);
-      const answer = await oauth.authorizationCodeGrantRequest(
-        ...([as, party, oauth.None(), parameters, started.redirectUri, started.verifier] as const),
-        {
-          signal: AbortSignal.timeout(CALL_MS),
-          // The configuration allows http on loopback alone. Marked as deprecated to stand out.
-          // eslint-disable-next-line @typescript-eslint/no-deprecated
-          [oauth.allowInsecureRequests]: client.tokenEndpoint.startsWith('http:'),
-        },
-      );
-      const { access_token: token } = await oauth.processAuthorizationCodeResponse(as, party, answer);
-      const obtained: Obtained = { token, keyHash: started.keyHash, expiresAtMs: this.#clock.now() + TOKEN_MS };
-      return this.#cookie(listener, obtained, OBTAINED, TOKEN_MS);
-    } catch (error) {
-      if (error instanceof PodgateError) throw error;
-      // Neither codes nor tokens are in its text.
-      this.#log.info({ error: errorText(error) }, 'a login by OAuth failed');
-      if (error instanceof oauth.AuthorizationResponseError) return null;
-      throw refused('The OAuth server has not confirmed the login.');
-    }
+    const token = await endCodeFlow(tenant, started, query, this.#log);
+    if (token === null) return null;
+    const obtained: Obtained = { token, keyHash: started.keyHash, expiresAtMs: this.#clock.now() + TOKEN_MS };
+    return this.#cookie(listener, obtained, OBTAINED, TOKEN_MS);
   }
 
   /** The token of a login that is complete, for the page that began it. Throws 'api.unauthenticated'. */
@@ -153,12 +109,6 @@ export class OauthLogins {
       return null;
     }
   }
-}
-
-export function unavailable(): PodgateError {
-  return new PodgateError('api.not-found', {
-    publicMessages: ['This tenant has no login in the browser: use a token.'],
-  });
 }
 
 function refused(sentence: string): PodgateError {

@@ -6,13 +6,14 @@ import { podIdMaxLength, RESERVED_POD_IDS } from '../../../core/ids.ts';
 import { parseQueueKey, type Queue } from '../../../core/queue.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { TenantPlace } from '../../../core/tenant-place.ts';
-import { type Authenticator, type Caller, hostName } from '../../auth/authenticator.ts';
+import type { Authenticator, Caller } from '../../auth/authenticator.ts';
+import { oauthTenantOf } from '../../auth/oauth-code-flow.ts';
 import { boundedText } from '../../http/bounded.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import type { AuthenticatedCall, Call, Operation } from '../../http/operation.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { LoginLinks } from './login-links.ts';
-import { CALLBACK_PATH, type OauthLogins, type OauthTenant, type Origin, unavailable } from './oauth-logins.ts';
+import { CALLBACK_PATH, type OauthLogins, type Origin } from './oauth-logins.ts';
 import type { Sessions } from './sessions.ts';
 
 const TOKEN_MAX_LENGTH = 16_384;
@@ -108,7 +109,7 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
         if (!KEY_HASH.test(keyHash)) {
           throw new PodgateError('api.invalid', { publicMessages: ['key_hash: must be a SHA-256 in base64url'] });
         }
-        const begun = await parts.oauthLogins.begin(oauthTenantOf(parts, call), originOf(call), keyHash);
+        const begun = await parts.oauthLogins.begin(oauthTenantOf(parts.tenants, call.host), originOf(call), keyHash);
         return { kind: 'redirect', status: 302, ...begun };
       },
     },
@@ -122,7 +123,7 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
       replies: 'redirect',
       access: 'open',
       handle: async (call) => {
-        const tenant = oauthTenantOf(parts, call);
+        const tenant = oauthTenantOf(parts.tenants, call.host);
         const setCookie = await parts.oauthLogins.finish(tenant, originOf(call), call.query, call.headers);
         // Neither code nor token stays in the address bar.
         if (setCookie === null) return { kind: 'redirect', status: 302, location: '/#oauth-refused' };
@@ -178,14 +179,6 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
       }),
     },
   ];
-}
-
-/** Throws 'api.not-found' where the tenant of this host has no OAuth. */
-function oauthTenantOf({ tenants }: ConsoleOperationParts, { host }: Call): OauthTenant {
-  const tenant = tenants.find(({ baseHost }) => baseHost === hostName(host)) ?? tenants[0];
-  const { issuer, oauth } = tenant ?? {};
-  if (issuer === undefined || oauth === undefined || oauth === null) throw unavailable();
-  return { issuer, oauth };
 }
 
 /** Host names that are not this installation's were refused before. */

@@ -8,7 +8,7 @@ import type { Listener } from '../../http/client-address.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { SessionReader } from '../../http/session-reader.ts';
 import { offeredProtocols } from '../../http/upgrade.ts';
-import { cookieName, cookieOf, cookieValue } from './session-cookie.ts';
+import { cookieName, cookieOf, cookieValue } from '../../http/session-cookie.ts';
 
 const LIFETIME_MS = 12 * 3_600_000;
 const KEY_BYTES = 24;

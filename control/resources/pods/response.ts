@@ -30,6 +30,10 @@ const StanzaAnswer = z.object({
   backend_protocol: z.enum(['h2c']).optional(),
   proxy_protocol: z.enum(['v1', 'v2']).optional(),
   client_ca: z.string().optional(),
+  tapis_auth: z.boolean().optional(),
+  tapis_auth_allowed_users: z.array(z.string()).optional(),
+  tapis_auth_response_headers: z.record(z.string(), z.string()).optional(),
+  tapis_auth_return_path: z.string().optional(),
   tapis_ui_uri: z.string().optional(),
   tapis_ui_uri_redirect: z.boolean().optional(),
   tapis_ui_uri_description: z.string().optional(),
@@ -166,8 +170,13 @@ export function networkingAnswer(record: PodRecord, place: PublicPlace): z.outpu
 }
 
 /** What a user could have written of it. */
-export function stanzaAnswer({ protocol, port, ipAllowList, ...options }: Stanza) {
-  return { protocol, port, ip_allow_list: [...ipAllowList], ...wireFields(options) };
+export function stanzaAnswer({ protocol, port, ipAllowList, tapisAuthAllowedUsers, ...options }: Stanza) {
+  const { tapisAuthResponseHeaders, ...others } = options;
+  return {
+    ...{ protocol, port, ip_allow_list: [...ipAllowList], ...wireFields(others) },
+    ...(tapisAuthAllowedUsers === undefined ? {} : { tapis_auth_allowed_users: [...tapisAuthAllowedUsers] }),
+    ...(tapisAuthResponseHeaders === undefined ? {} : { tapis_auth_response_headers: { ...tapisAuthResponseHeaders } }),
+  };
 }
 
 export function volumeMountAnswer(mount: VolumeMount): [string, z.output<typeof VolumeMountAnswer>] {

@@ -11,6 +11,7 @@ import {
   stanzaProblems,
   templateOptionProblems,
   writtenLink,
+  writtenLogin,
   writtenOptions,
 } from './stanza-rules.ts';
 import { placeholderProblems, secretMapOf } from './secret-rules.ts';
@@ -310,6 +311,7 @@ function freeNetworking(
       port: stanza.port ?? DEFAULT_NETWORKING_STANZA.port,
       ipAllowList: stanza.ipAllowList ?? [],
       ...writtenOptions(stanza),
+      ...writtenLogin(stanza),
       ...writtenLink(stanza),
     };
     problems.push(...stanzaProblems(`networking.${name}`, networking[name], stanza));
@@ -340,6 +342,7 @@ function fixedNetworking(
       ...own,
       ipAllowList: stanza.ipAllowList ?? [],
       ...writtenOptions(stanza),
+      ...writtenLogin(stanza),
       ...writtenLink(stanza),
     };
     problems.push(

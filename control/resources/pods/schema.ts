@@ -5,6 +5,7 @@ import { stanzaProblem } from '../../../core/ids.ts';
 import { parseSecretReference, SECRET_KEY } from '../../../core/placeholders.ts';
 import { WISHES } from '../../../core/pod.ts';
 import { clientCaProblem } from './client-ca.ts';
+import { loginFields } from './login-fields.ts';
 import type { PodLimits } from './pod-limits.ts';
 import { asciiText } from '../../http/ascii-text.ts';
 import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
@@ -118,6 +119,7 @@ const stanza = z.strictObject({
     .check(ruled(clientCaProblem))
     .optional()
     .describe('CA certificates in PEM form: clients must show a certificate that one of them issued. Empty: none.'),
+  ...loginFields,
   ...linkFields,
   ...idleStanzaFields,
   url: boundedText(255).optional().describe('Set by the service; what is sent is ignored.'),

@@ -1,4 +1,7 @@
-import type { Stanza, StanzaLink, StanzaOptions } from '../../../core/pod.ts';
+import { isDeepStrictEqual } from 'node:util';
+
+import { DEFAULT_ALLOWED_USERS } from '../../../core/pod-login.ts';
+import type { Stanza, StanzaLink, StanzaLogin, StanzaOptions } from '../../../core/pod.ts';
 import { CLIENT_CA_MAX_BYTES } from './client-ca.ts';
 import { wireName } from './wire-names.ts';
 import type { WrittenStanza } from './written-pod.ts';
@@ -9,10 +12,16 @@ const OPTIONS = [
   'sendProxyProtocol',
   'clientCa',
 ] as const satisfies readonly (keyof StanzaOptions)[];
+const LOGIN = [
+  'tapisAuth',
+  'tapisAuthAllowedUsers',
+  'tapisAuthResponseHeaders',
+  'tapisAuthReturnPath',
+] as const satisfies readonly (keyof StanzaLogin)[];
 const LINK = ['uiUri', 'uiUriRedirect', 'uiUriDescription'] as const satisfies readonly (keyof StanzaLink)[];
 
 /** What of a stanza acts at once. */
-export const POLICY_FIELDS = ['ipAllowList', ...OPTIONS, ...LINK] as const;
+export const POLICY_FIELDS = ['ipAllowList', ...OPTIONS, ...LOGIN, ...LINK] as const;
 
 /** The options of a stanza as a user wrote it, without those that have their default. */
 export function writtenOptions({ tls, backendProtocol, proxyProtocol, clientCa }: WrittenStanza): StanzaOptions {
@@ -34,6 +43,23 @@ export function writtenLink({ tapisUiUri, tapisUiUriRedirect, tapisUiUriDescript
   };
 }
 
+/** The login of a stanza as a user wrote it, without what has its default. */
+export function writtenLogin(written: WrittenStanza): StanzaLogin {
+  const { tapisAuth, tapisAuthAllowedUsers: users = [], tapisAuthResponseHeaders: headers = {} } = written;
+  const { tapisAuthReturnPath: returnPath = '' } = written;
+  // Clients of earlier versions send their default along.
+  const isDefault =
+    users.length === 0 ||
+    isDeepStrictEqual(users, DEFAULT_ALLOWED_USERS) ||
+    (tapisAuth !== true && isDeepStrictEqual(users, ['*']));
+  return {
+    ...(tapisAuth === true && { tapisAuth }),
+    ...(!isDefault && { tapisAuthAllowedUsers: users }),
+    ...(Object.keys(headers).length > 0 && { tapisAuthResponseHeaders: headers }),
+    ...(returnPath !== '' && returnPath !== '/' && { tapisAuthReturnPath: returnPath }),
+  };
+}
+
 /** What is wrong with a stanza, each sentence after the name of its field. `where`: `networking.<name>`. */
 export function stanzaProblems(where: string, stanza: Stanza, written: WrittenStanza): readonly string[] {
   const problems: string[] = [];
@@ -49,8 +75,10 @@ export function stanzaProblems(where: string, stanza: Stanza, written: WrittenSt
     }
     const [option] = optionsOf(stanza);
     if (option !== undefined) problems.push(`${where}.${wireName(option)}: a local_only stanza has no route`);
+    if (stanza.tapisAuth === true) problems.push(`${where}.tapis_auth: a local_only stanza has no route`);
     return problems;
   }
+  if (stanza.tapisAuth === true) problems.push(...loginProblems(where, stanza, written));
   if (stanza.backendProtocol !== undefined && stanza.protocol !== 'http') {
     problems.push(`${where}.backend_protocol: is for stanzas with protocol http; this one is ${stanza.protocol}`);
   }
@@ -61,6 +89,23 @@ export function stanzaProblems(where: string, stanza: Stanza, written: WrittenSt
     if (stanza.backendProtocol !== undefined) {
       problems.push(`${where}.backend_protocol: with tls passthrough client and pod agree on it themselves`);
     }
+  }
+  return problems;
+}
+
+function loginProblems(where: string, stanza: Stanza, written: WrittenStanza): readonly string[] {
+  const problems: string[] = [];
+  if (stanza.protocol !== 'http') {
+    problems.push(`${where}.tapis_auth: is for stanzas with protocol http; this one is ${stanza.protocol}`);
+  }
+  if (stanza.tls === 'passthrough')
+    problems.push(`${where}.tapis_auth: with tls passthrough only the pod sees requests`);
+  // Upstream lets everyone in then, without a word.
+  if (written.tapisAuthAllowedUsers?.length === 0) {
+    problems.push(
+      `${where}.tapis_auth_allowed_users: must name who is let in; ["*"] is every user of the tenant, and without this ` +
+        'field it is those with USER on the pod',
+    );
   }
   return problems;
 }

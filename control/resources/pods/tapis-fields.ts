@@ -56,12 +56,8 @@ export const idleMountFields = {
 
 /** Of an entry of networking. */
 export const idleStanzaFields = {
-  tapis_auth: notBuilt('a Tapis login in front of the pod', false),
-  tapis_auth_response_headers: notBuilt('a Tapis login in front of the pod', {}),
-  tapis_auth_allowed_users: notBuilt('a Tapis login in front of the pod', ['AUTHORIZED_USERS'], ['*'], []),
-  tapis_auth_return_path: notBuilt('a Tapis login in front of the pod', '/', ''),
-  tapis_auth_excluded_paths: notBuilt('a Tapis login in front of the pod', []),
-  tapis_auth_excluded_path_regex: notBuilt('a Tapis login in front of the pod', []),
+  tapis_auth_excluded_paths: notBuilt('excluding paths from the login', []),
+  tapis_auth_excluded_path_regex: notBuilt('excluding paths from the login', []),
   cors_allow_origins: notBuilt('answering CORS for the pod', []),
   cors_allow_methods: notBuilt('answering CORS for the pod', []),
   cors_allow_headers: notBuilt('answering CORS for the pod', []),

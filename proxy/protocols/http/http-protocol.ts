@@ -214,7 +214,8 @@ class Protocol implements HttpProtocol, ConnectionParts {
         done(full);
         return;
       }
-      const identity = { remoteAddress: accepted.client.address, proof: info.proof };
+      const user = accepted.visitor?.user ?? null;
+      const identity = { remoteAddress: accepted.client.address, proof: info.proof, user };
       const forget = sessions.add({ host: accepted.request.host, uid, identity, tlsEnd: 'gateway', cut });
       done(() => {
         forget();

@@ -77,7 +77,8 @@ await fetch('/told', { method: 'POST', body: JSON.stringify(told) });
 </script>`;
 }
 
-function pinOf({ hostname, port }: URL, ca: string): Promise<string> {
+/** SHA-256 of the public key of that server, whose certificate this CA has issued: for a browser that trusts it alone. */
+export function pinOf({ hostname, port }: URL, ca: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port: Number(port), servername: hostname, ca }, () => {
       const key = socket.getPeerX509Certificate()?.publicKey.export({ type: 'spki', format: 'der' });

@@ -18,6 +18,7 @@ import type { Clock } from '../../../core/clock.ts';
 import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import { podKey } from '../../../core/ids.ts';
+import { LoginSeals } from '../../../core/pod-login.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
@@ -28,6 +29,8 @@ import { createTemplateCatalog } from '../../../spawner/templates/catalog.ts';
 import { LIMITS, quotasOf } from '../../unit/control/limits.ts';
 import { noOutput, noShell } from '../../support/no-shell.ts';
 import { WireCheck } from '../../support/tapis/wire-check.ts';
+
+const TICKET_KEY = Buffer.alloc(48, 1).toString('base64');
 
 export const TENANTS = [
   { id: 'default', baseHost: 'localhost' },
@@ -106,6 +109,7 @@ export class ApiStand {
       tenants: TENANTS,
       site: 'dev',
       version: '1.2.3',
+      loginSeals: new LoginSeals(() => [TICKET_KEY]),
       publicHttpsPort: 8443,
       limits: LIMITS,
       admission: createAdmission({

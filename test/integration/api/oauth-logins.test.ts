@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { OauthLogins, type OauthTenant } from '../../../control/resources/console/oauth-logins.ts';
+import type { OauthTenant } from '../../../control/auth/oauth-code-flow.ts';
+import { OauthLogins } from '../../../control/resources/console/oauth-logins.ts';
 import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
 import { silentLog } from '../../support/silent-log.ts';
 

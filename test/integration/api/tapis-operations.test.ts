@@ -40,7 +40,7 @@ test.each(TAPIS_OPERATIONS)('$operationId is served, or refused with 501, as the
     const answer = await stand.call('alice', method.toUpperCase(), `${prefix}${called}`);
     if (isServed === true) {
       expect([405, 501]).not.toContain(answer.status);
-      expect(answer.body.message).not.toMatch(/nothing at this path/);
+      expect(String(answer.body.message)).not.toMatch(/nothing at this path/);
     } else {
       expect([answer.status, answer.body.message]).toEqual([
         501,

@@ -127,6 +127,7 @@ describe('the route feed', () => {
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,
         cancel: () => undefined,
+        loginAnswered: () => undefined,
         cancelAnswered: () => undefined,
       },
     });

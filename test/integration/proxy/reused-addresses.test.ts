@@ -137,7 +137,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     const route = runningRoute('a.b', port);
     const pool = new ConnectionPool('key', { kind: 'address', address, port }, DEFAULT_HTTP_LIMITS);
     const client = { address: '127.0.0.1', passedOn: null };
-    const accepted = { kind: 'pod', request, requestId: 'id', client, route, backend } as const;
+    const accepted = { kind: 'pod', request, requestId: 'id', client, route, backend, visitor: null } as const;
     const info = { id: 'id', remoteAddress: '127.0.0.1', remotePort: 1, serverName: 'a.b', proof: null, tls: null };
     const pools = [pool, pool];
     const code = await new Promise<string>((resolve) => {

@@ -162,9 +162,49 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
   ['overrides of a template', { template_overrides: { a: 1 } }, 'template_overrides.a: unknown field'],
   ['another compute queue', { compute_queue: 'gpu' }, 'compute_queue: choosing a compute queue is not available'],
   [
-    'a Tapis login',
-    { networking: { default: { tapis_auth: true } } },
-    'networking.default.tapis_auth: a Tapis login in front of',
+    'a login in front of a port of TCP',
+    { networking: { default: { protocol: 'tcp', port: 7687, tapis_auth: true } } },
+    'networking.default.tapis_auth: is for stanzas with protocol http; this one is tcp',
+  ],
+  [
+    "a login where only the pod's TLS sees requests",
+    { networking: { default: { protocol: 'http', tls: 'passthrough', tapis_auth: true } } },
+    'networking.default.tapis_auth: with tls passthrough',
+  ],
+  [
+    'a login of a stanza without a route',
+    { networking: { default: { protocol: 'local_only', tapis_auth: true } } },
+    'networking.default.tapis_auth: a local_only stanza has no route',
+  ],
+  [
+    'a login for nobody',
+    { networking: { default: { tapis_auth: true, tapis_auth_allowed_users: [] } } },
+    'networking.default.tapis_auth_allowed_users: must name who is let in',
+  ],
+  [
+    'a user of a login with a space',
+    { networking: { default: { tapis_auth: true, tapis_auth_allowed_users: ['a b'] } } },
+    'networking.default.tapis_auth_allowed_users',
+  ],
+  [
+    'a header of a login that says how long the body is',
+    { networking: { default: { tapis_auth_response_headers: { Content_Length: '0' } } } },
+    'networking.default.tapis_auth_response_headers',
+  ],
+  [
+    'a header of a login that begins another',
+    { networking: { default: { tapis_auth_response_headers: { 'X-A': 'a\r\nX-B: b' } } } },
+    'networking.default.tapis_auth_response_headers',
+  ],
+  [
+    'a return path that is another host',
+    { networking: { default: { tapis_auth_return_path: 'https://evil.example/' } } },
+    'networking.default.tapis_auth_return_path: must be a path',
+  ],
+  [
+    'paths that need no login',
+    { networking: { default: { tapis_auth_excluded_paths: ['/static'] } } },
+    'networking.default.tapis_auth_excluded_paths: excluding paths from the login is not available',
   ],
   [
     'CORS for the pod',

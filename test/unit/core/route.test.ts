@@ -15,9 +15,9 @@ const OPTIONS: readonly StanzaOptions[] = [
 test.each(OPTIONS)('a change of a stanza is in its route at once, whatever runs: %j', (options) => {
   const wanted = podSpec({ networking: { default: { ...PLAIN, ...options } } });
   const running = podSpec({ networking: { default: PLAIN } });
-  const before = routesOf(podRecord({ spec: running }), null, 'localhost')[0];
+  const before = routesOf(podRecord({ spec: running }), null, { baseHost: 'localhost', site: 'test' })[0];
   const record = podRecord({ spec: wanted, applied: { generation: 1, run: 1, spec: running } });
-  const after = routesOf(record, null, 'localhost')[0];
+  const after = routesOf(record, null, { baseHost: 'localhost', site: 'test' })[0];
   expect(after).toEqual({ ...before, ...options });
   expect(before !== undefined && after !== undefined && routesEqual(before, after)).toBe(false);
 });

@@ -39,6 +39,7 @@ function follow(table = new RouteTable()) {
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
     cancel: (id, key, address) => cancels.push(`${id} ${key.toString('hex')} ${address}`),
+    loginAnswered: () => undefined,
     cancelAnswered: (id, answer) => cancels.push(`${id} ${JSON.stringify(answer)}`),
   });
   const receive = (...messages: ControlMessage[]): Followed | undefined => {

@@ -188,6 +188,13 @@ function judgeRefusal({ record, stanza, recorded }: Evidence, code: string, atte
       'Connect with a certificate that an authority of client_ca has issued.',
     );
   }
+  if (code === 'login.required' && stanza.tapisAuth === true) {
+    return warn(
+      'attempt',
+      'The attempt carries no login, which this stanza requires: it ends there, as it should.',
+      remedyOf(code, record.podId) ?? '',
+    );
+  }
   return fail('attempt', `A client reads: ${said}`, remedyOf(code, record.podId) ?? '');
 }
 

@@ -1,6 +1,6 @@
-import type { AnswerCode, RefusalCode } from '../../../../core/errors.ts';
+import type { AnswerCode, LoginCode, RefusalCode } from '../../../../core/errors.ts';
 
-type Code = RefusalCode | AnswerCode;
+type Code = RefusalCode | AnswerCode | LoginCode;
 
 /** What a user of the pod can do about each refusal: with the command line, as its operations are the same everywhere. */
 const REMEDIES: Readonly<Record<Code, (podId: string) => string>> = {
@@ -22,6 +22,11 @@ const REMEDIES: Readonly<Record<Code, (podId: string) => string>> = {
   'route.misdirected': () => 'Open a new connection for this host name, and speak the protocol of its stanza.',
   'tls.required': () => 'Connect with TLS: https://, sslmode=require, bolt+s:// or neo4j+s://.',
   'answer.malformed': (podId) => `Correct the program in the pod: podgate logs ${podId}.`,
+  'login.required': () => "Open the pod in a browser, or send the tenant's token in X-Tapis-Token.",
+  'login.forbidden': () => 'Add the user to tapis_auth_allowed_users of the stanza, or give them USER on the pod.',
+  'login.cross-site': () => "Send the tenant's token in X-Tapis-Token instead of the cookie of the login.",
+  'login.failed': () => 'Open the page of the pod again, with cookies allowed.',
+  'login.unavailable': () => 'Try again in a few seconds.',
   'answer.missing': (podId) => `The program in the pod closed the connection: podgate logs ${podId}.`,
 };
 

@@ -8,10 +8,11 @@ import type { RequestHead } from '../wire/head.ts';
 /** What is asked of a backend for this client, in terms of any version of HTTP. */
 export function forwardedRequest(
   head: RequestHead,
-  { request, requestId, client }: Accepted,
+  accepted: Accepted,
   { proof }: ConnectionInfo,
   upgrade: string | null,
 ): OutgoingRequest {
+  const { request, requestId, client } = accepted;
   const { hostHeader, port, target, framing } = request;
   return {
     method: head.method,
@@ -23,6 +24,7 @@ export function forwardedRequest(
       port,
       requestId,
       certificate: proof?.kind === 'verified' ? proof.certificate : null,
+      visitor: accepted.kind === 'pod' ? accepted.visitor : null,
     }),
     framing,
     upgrade,

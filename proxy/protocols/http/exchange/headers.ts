@@ -1,7 +1,9 @@
 /** Which header fields go on, and which are ours. Pure; works on flat name, value lists. */
 import type { ClientCertificate } from '../../../tls/client-proof.ts';
 import { parseHost } from '../wire/host.ts';
+import { withVisitor } from './login-fields.ts';
 import type { PassedOn } from './real-client.ts';
+import type { Visitor } from './request-policy.ts';
 import { namesDomain, withoutForeignDomain } from './set-cookie.ts';
 import { mayHoldToken, withoutToken } from './visitor-token.ts';
 import type { RequestHead } from '../wire/head.ts';
@@ -46,6 +48,8 @@ export interface ForwardedFor {
   readonly requestId: string;
   /** Of the client, verified; null = it was not asked for one. */
   readonly certificate: ClientCertificate | null;
+  /** Who has logged in; null = the pod has no login. */
+  readonly visitor: Visitor | null;
 }
 
 /**
@@ -69,7 +73,7 @@ export function requestHeaders(raw: readonly string[], client: ForwardedFor): st
   headers.push('x-forwarded-port', passedOn?.port ?? port ?? '443');
   headers.push('x-request-id', client.requestId);
   if (client.certificate !== null) headers.push(...certificateHeaders(client.certificate));
-  return headers;
+  return client.visitor === null ? headers : withVisitor(headers, client.visitor);
 }
 
 /** RFC 9440, and as Envoy has it. Values are latin1 text that stands for bytes; a subject is UTF-8. */

@@ -17,7 +17,7 @@ import type { ExchangeFailure } from './exchange.ts';
 import type { OwnResponse } from '../responses/own-response.ts';
 import { CHECK_FIRST, type Problem, problemOfApi, problemOfCode, problemOfRefusal } from '../responses/problem.ts';
 import { type RealClient, realClient } from './real-client.ts';
-import type { RequestPolicy } from './request-policy.ts';
+import type { RequestPolicy, Unproven, Visitor } from './request-policy.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead } from '../wire/head.ts';
 import { requestFraming } from '../wire/request-framing.ts';
@@ -33,11 +33,9 @@ export interface JudgeOptions {
   /** Proxies whose X-Forwarded-For is believed; null = nobody's is. */
   readonly trustedProxies: BlockList | null;
   readonly telemetry: Pick<Telemetry, 'refused'>;
-  /** In this order, after the policies of all protocols. Default: none. */
-  readonly policies?: readonly RequestPolicy[];
+  /** Of routes with a login alone, after the policies of all protocols. */
+  readonly login: RequestPolicy;
 }
-
-const NO_POLICIES: readonly RequestPolicy[] = [];
 
 export type Accepted =
   | {
@@ -53,6 +51,8 @@ export type Accepted =
       readonly client: RealClient;
       readonly route: Route;
       readonly backend: Backend;
+      /** Who has logged in; null = the pod has no login. */
+      readonly visitor: Visitor | null;
     };
 /** The gateway responds in the pod's place. */
 export interface Refused {
@@ -70,7 +70,13 @@ export interface Waking {
   readonly client: RealClient;
   readonly route: Route;
 }
-export type Verdict = Refused | Waking | Accepted;
+/** Judge it again when `prove` calls back. */
+export interface Pending extends Unproven {
+  readonly request: GoodRequest;
+  readonly client: RealClient;
+  readonly route: Route;
+}
+export type Verdict = Refused | Pending | Waking | Accepted;
 
 /** Where a request goes, or why it gets no further. Every request is judged by itself: kept connections see pods stop and move. */
 export class Judge {
@@ -86,7 +92,7 @@ export class Judge {
     requestId: string,
     framing: Framing | string = requestFraming(head),
   ): Verdict {
-    const { table, baseHosts, isStale, trustedProxies, policies = NO_POLICIES } = this.#options;
+    const { table, baseHosts, isStale, trustedProxies, login } = this.#options;
     const client = realClient(head.rawHeaders, info.remoteAddress, trustedProxies);
     const refused = (response: OwnResponse, route: Route | null = null): Verdict => ({
       kind: 'refused',
@@ -115,14 +121,17 @@ export class Judge {
     if (route.protocol !== 'http') return refusal('route.misdirected', request.host, route);
     const barrier = refusalByPolicy(route, { remoteAddress: client.address, proof: info.proof }, 'gateway');
     if (barrier !== null) return refusal(barrier, request.host, route);
-    for (const policy of policies) {
-      const response = policy({ head, request, requestId, client, route });
-      if (response !== null) return refused(response, route);
+    let visitor: Visitor | null = null;
+    if (route.login !== undefined) {
+      const outcome = login({ head, request, requestId, client, route });
+      if (outcome.kind === 'unproven') return { ...outcome, request, client, route };
+      if (outcome.kind !== 'visitor') return refused(outcome, route);
+      visitor = outcome;
     }
     if (route.backend === null && isWaking(route)) return { kind: 'waking', request, requestId, client, route };
     if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
     if (isStale()) return refusal('route.unreachable', request.host, route);
-    return { kind: 'pod', request, requestId, client, route, backend: route.backend };
+    return { kind: 'pod', request, requestId, client, route, backend: route.backend, visitor };
   }
 
   full(accepted: Accepted, code: FullCode): Problem {
@@ -154,12 +163,18 @@ export class Judge {
   }
 
   /** It is cut before an answer has begun, since the route has changed or this gateway ends. */
-  cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean): OwnResponse {
+  cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean, requestId: string): OwnResponse {
     if (verdict.kind === 'refused') return verdict.response;
     if (verdict.kind === 'waking') return this.notWoken(verdict, 'route.starting');
+    if (verdict.kind === 'unproven') return this.unproven(requestId);
     const problem = this.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened });
     if (reason !== 'drained' || mayHaveHappened) return problem;
     return { ...problem, ...GOODBYE_SENTENCES.drained };
+  }
+
+  /** Who the client is could not be found out. */
+  unproven(requestId: string): Problem {
+    return problemOfCode('login.unavailable', requestId, 'Try again in a few seconds.');
   }
 
   /** Tells the pod's owner of an answer that breaks a rule in its body: its client has got the beginning. */

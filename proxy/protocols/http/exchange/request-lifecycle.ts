@@ -17,7 +17,7 @@ import type { WholeResponse } from '../responses/own-response.ts';
 import type { ConnectionParts } from './connection-parts.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.ts';
 import type { HeldBody } from './held-body.ts';
-import type { Accepted, Verdict, Waking } from './judge.ts';
+import type { Accepted, Pending, Verdict, Waking } from './judge.ts';
 import { clientPace } from './limits.ts';
 import type { RequestCarrier, ResponseWriter } from './request-carrier.ts';
 import type { UpstreamPool } from './upstream.ts';
@@ -61,6 +61,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   #body: 'due' | 'continued' | 'done' = 'due';
   /** performance.now() by which the body must be complete. */
   #deadlineMs = Infinity;
+  /** It was asked who the client is. */
+  #wasProven = false;
   /** Gives the place at the pod back. */
   #release = nothing;
   /** Most requests never wait for a pod. */
@@ -136,6 +138,11 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       this.refuse(verdict.response);
       return;
     }
+    if (verdict.kind === 'unproven') {
+      this.#prove(verdict);
+      return;
+    }
+    this.#wasProven = false;
     if (verdict.kind === 'waking') {
       this.#wake(verdict);
       return;
@@ -156,6 +163,22 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
         this.#release = outcome;
         this.#forward(verdict);
       }
+    });
+  }
+
+  /** Waits until it is known who the client is, and judges anew: once in a row. */
+  #prove({ request, prove }: Pending): void {
+    const { judge } = this.#parts;
+    if (this.#wasProven) {
+      this.refuse(judge.unproven(this.telemetry.id));
+      return;
+    }
+    this.#wasProven = true;
+    this.#state = WAITING;
+    prove(() => {
+      if (this.#state.phase !== 'waiting') return;
+      this.#state = NEW;
+      this.#goOn(judge.judge(this.head, this.#carrier.client.info, this.telemetry.id, request.framing));
     });
   }
 
@@ -337,7 +360,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     }
     const { judge } = this.#parts;
     const verdict = judge.judge(this.head, this.#carrier.client.info, this.telemetry.id);
-    this.refuse(judge.cut(verdict, reason, mayHaveHappened));
+    this.refuse(judge.cut(verdict, reason, mayHaveHappened, this.telemetry.id));
   };
 
   #leave(next: typeof ANSWERED | typeof REFUSED | typeof OVER): void {

@@ -13,8 +13,22 @@ export interface PolicyRequest {
   readonly route: Route;
 }
 
+/** Who makes a request, where the pod has a login. */
+export interface Visitor {
+  readonly kind: 'visitor';
+  readonly user: string;
+  /** Flat name, value list: what the pod is told, in place of what the client has sent under these names. */
+  readonly headers: readonly string[];
+}
+
+/** It has to be asked first: calls back, later, when the policy can decide. */
+export interface Unproven {
+  readonly kind: 'unproven';
+  readonly prove: (done: () => void) => void;
+}
+
 /**
- * Keeps a request from its pod by what is in it, whatever the pod's state: returns the response that the client gets in the
- * pod's place, such as a redirect to a login; null = the policy does not apply. Called for each request.
+ * Decides by what is in a request, whatever the pod's state: returns the response that the client gets in the pod's place,
+ * such as a redirect to a login, or who the client is.
  */
-export type RequestPolicy = (request: PolicyRequest) => OwnResponse | null;
+export type RequestPolicy = (request: PolicyRequest) => OwnResponse | Visitor | Unproven;

@@ -30,6 +30,8 @@ export function renderProblem(problem: Problem, accept: string, version: string 
   ];
   if (html) headers.push('Content-Security-Policy', "default-src 'none'; style-src 'unsafe-inline'");
   if (problem.style === 'page') headers.push('Vary', 'Accept');
+  // RFC 9110 11.6.1: a 401 names a scheme. The token is not sent as one of those that are registered.
+  if (problem.status === 401) headers.push('WWW-Authenticate', 'X-Tapis-Token');
   if (problem.retryAfterS !== null) headers.push('Retry-After', String(problem.retryAfterS));
   return { status: problem.status, headers, body };
 }

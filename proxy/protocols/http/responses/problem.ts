@@ -1,10 +1,11 @@
-import { type AnswerCode, ERRORS, type RefusalCode } from '../../../../core/errors.ts';
+import { type AnswerCode, ERRORS, type LoginCode, type RefusalCode } from '../../../../core/errors.ts';
 import type { Refusal } from '../../../connection/refusal.ts';
 
 /** The codes an HTTP client of the gateway can meet. */
 export type HttpErrorCode =
   | RefusalCode
   | AnswerCode
+  | LoginCode
   | 'request.malformed'
   | 'request.too-large'
   | 'request.timeout'
@@ -30,6 +31,11 @@ export const HTTP_STATUS: Readonly<Record<HttpErrorCode, number>> = {
   'request.malformed': 400,
   'request.too-large': 431,
   'request.timeout': 408,
+  'login.required': 401,
+  'login.forbidden': 403,
+  'login.cross-site': 403,
+  'login.failed': 400,
+  'login.unavailable': 503,
   'api.not-found': 404,
   'api.method-not-allowed': 405,
 };
@@ -43,6 +49,7 @@ const RETRY_AFTER_S: Readonly<Partial<Record<HttpErrorCode, number>>> = {
   'route.owner-full': 5,
   'route.tenant-full': 5,
   'route.stopped': 30,
+  'login.unavailable': 2,
 };
 
 /** One error answer, not yet in a wire format. */
@@ -84,7 +91,7 @@ export function problemOfCode(code: HttpErrorCode, requestId: string, hint: stri
     message: ERRORS[code].message,
     hint,
     requestId,
-    retryAfterS: null,
+    retryAfterS: RETRY_AFTER_S[code] ?? null,
     refresh: false,
     style: 'page',
   };

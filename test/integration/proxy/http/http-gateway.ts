@@ -41,13 +41,15 @@ export class HttpGateway {
   notifyWorkers: (waiting: WaitingPod) => void = () => undefined;
   /** Called before a place at a pod is counted, which may be later. */
   onAcquire: (count: () => void) => void = (count) => count();
-  readonly policies: RequestPolicy[] = [];
+  /** Of routes with a login. */
+  login: RequestPolicy = () => ({ kind: 'visitor', user: 'alice', headers: [] });
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
   readonly counters = createCounters();
   /** Hosts of pods that were asked to wake. */
   readonly wakes: string[] = [];
+  readonly #running = new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY);
   readonly #directory: string;
   readonly #server: tls.Server;
   readonly #sockets = new Set<net.Socket>();
@@ -76,12 +78,12 @@ export class HttpGateway {
           done(null);
         });
       },
-      sessions: new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY),
+      sessions: this.#running,
       releasePod: (places) => this.held.set(uidOf(places), (this.held.get(uidOf(places)) ?? 0) - 1),
       acquireAddress: (_address, done) => done(true),
       releaseAddress: () => undefined,
       trustedProxies: null,
-      policies: this.policies,
+      login: (request) => this.login(request),
       notifyWorkers: (waiting) => this.notifyWorkers(waiting),
       telemetry: createTelemetry({ worker: 1, counters: this.counters, clock: systemClock, accessLog: null }),
       holds: new Holds({
@@ -159,6 +161,11 @@ export class HttpGateway {
       ],
       [],
     );
+  }
+
+  /** What runs is judged by the route as it is now. */
+  changed(): void {
+    this.#running.allRoutesChanged();
   }
 
   /** A TLS connection with this server name ('' = none). */

@@ -13,6 +13,7 @@ const client = {
   port: null,
   requestId: 'id-1',
   certificate: null,
+  visitor: null,
 };
 const OURS = [
   ...['x-forwarded-for', '2001:db8::1', 'x-forwarded-proto', 'https', 'x-forwarded-host', 'a.b'],

@@ -1,11 +1,11 @@
-import { PodgateError } from '../../../core/errors.ts';
-import type { Listener } from '../../http/client-address.ts';
+import { PodgateError } from '../../core/errors.ts';
+import type { Listener } from './client-address.ts';
 
 /** Browsers ignore cookies of more than 4096 bytes, name and attributes included. */
 const COOKIE_MAX_LENGTH = 3_900;
 
-/** `session`: of who is logged in; `oauth`: of a login under way. */
-export type CookieKind = 'session' | 'oauth';
+/** `session`: of who is logged in; `oauth`: of a login under way; `pod-login-...`: of one in front of a pod. */
+export type CookieKind = 'session' | 'oauth' | `pod-login-${number}`;
 
 export interface Cookie {
   readonly listener: Listener;

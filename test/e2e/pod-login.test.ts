@@ -1,0 +1,177 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type BrowserContext, launch, type Browser, type Page } from 'puppeteer-core';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePorts } from '../support/free-ports.ts';
+import { OauthServer } from '../support/oauth-server.ts';
+import { Program } from '../support/program.ts';
+import { until } from '../support/until.ts';
+import { pinOf } from './clients/neo4j-browser.ts';
+
+/** tapis_auth: a real server of a package, two users in browsers of their own, the program as it is started. */
+const directory = mkdtempSync(join(tmpdir(), 'podgate-pod-login-'));
+const HOST = 'private.pods.localhost';
+/** Says who asks, by the header that its stanza names, and greets over WebSocket. */
+const PROGRAM = `
+const server = require('node:http').createServer((request, response) => {
+  response.setHeader('content-type', 'text/html');
+  response.end('<p>hello ' + request.headers['x-user'] + ' at ' + request.url + ' with ' + (request.headers.cookie ?? 'no cookie') + '</p>');
+});
+server.on('upgrade', (request, socket) => {
+  const key = require('node:crypto').createHash('sha1').update(request.headers['sec-websocket-key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11').digest('base64');
+  socket.on('error', () => undefined);
+  socket.write('HTTP/1.1 101 Switching Protocols\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Accept: ' + key + '\\r\\n\\r\\n');
+  socket.write(Buffer.from([0x81, 2, 0x68, 0x69]));
+});
+server.listen(process.env.PORT ?? 8080, '127.0.0.1');
+`;
+
+let server: OauthServer;
+let program: Program;
+let browser: Browser;
+let origin: string;
+
+beforeAll(async () => {
+  const ports = await freePorts(3);
+  origin = `https://localhost:${ports[0] ?? 0}`;
+  server = await OauthServer.start([`${origin}/v3/pods/auth/callback`]);
+  const oauth = {
+    ...{ clientId: 'podgate-web', scope: 'pods' },
+    ...{ tokenEndpoint: `${server.issuer}/token`, authorizationEndpoint: `${server.issuer}/auth` },
+  };
+  const tenant = { id: 'dev', baseHost: 'localhost', issuer: server.issuer, jwks: server.jwks, oauth };
+  const file = join(directory, 'podgate.yaml');
+  // YAML contains JSON.
+  writeFileSync(file, JSON.stringify({ tenants: [{ ...tenant, administrators: ['alice'] }] }));
+  program = await Program.prepare({ ports, workers: 2, env: { PODGATE_CONFIG: file } });
+  program.launch();
+  await program.ready(200_000);
+  const pins = await Promise.all(
+    [origin, `https://${HOST}:${program.httpsPort}`].map((url) => pinOf(new URL(url), program.ca)),
+  );
+  browser = await launch({
+    executablePath: '/usr/bin/chromium',
+    args: [
+      ...['--no-sandbox', '--disable-gpu', `--user-data-dir=${directory}/profile`],
+      '--host-resolver-rules=MAP *.localhost 127.0.0.1',
+      `--ignore-certificate-errors-spki-list=${pins.join(',')}`,
+    ],
+  });
+}, 240_000);
+
+afterAll(async () => {
+  await browser.close();
+  await program.dispose();
+  await server.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** At the pages of the OAuth server. */
+async function logIn(page: Page, user: string): Promise<void> {
+  await page.waitForSelector('input[name=login]');
+  await page.type('input[name=login]', user);
+  await page.type('input[name=password]', 'any');
+  await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+  await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+}
+
+async function opened(context: BrowserContext, url: string): Promise<Page> {
+  const page = await context.newPage();
+  await page.goto(url);
+  return page;
+}
+
+const textOf = async (page: Page): Promise<string> => String(await page.evaluate('document.body.innerText'));
+
+function fetched(path: string, headers: Record<string, string>): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port: program.httpsPort, servername: HOST, ca: program.ca };
+    request({ ...options, path, headers: { host: `${HOST}:${program.httpsPort}`, ...headers } }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text: string) => (body += text));
+      response.once('end', () => resolve({ status: response.statusCode ?? 0, body }));
+    })
+      .once('error', reject)
+      .end();
+  });
+}
+
+/** A WebSocket of the page: resolves with its first message, and notes when it closes. */
+const OPEN_SOCKET = `new Promise((resolve) => {
+  const socket = new WebSocket('wss://' + location.host + '/ws');
+  socket.onmessage = ({ data }) => resolve(data);
+  socket.onerror = () => resolve('refused');
+  socket.onclose = () => { document.title = 'closed'; };
+})`;
+
+test('two users of the tenant: who is let in comes back to the page, who is not reads why, until permissions change', async () => {
+  const url = `https://${HOST}:${program.httpsPort}`;
+  // The administrator logs in for the API at the same server.
+  const token = await server.tokenOf('alice');
+  const api = async (method: string, path: string, body?: unknown) => {
+    const answer = await program.api(method, path, body, token);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+    return answer.body.result as Record<string, unknown>;
+  };
+  const login = { tapis_auth: true, tapis_auth_response_headers: { 'X-User': '<<tapisusername>>@<<tapistenantid>>' } };
+  await api('POST', '/v3/pods', {
+    ...{ pod_id: 'private', pod_template: 'podgate/process', command: ['node', '-e', PROGRAM] },
+    networking: { default: { protocol: 'http', port: 8080, ...login } },
+  });
+  await until('it runs', async () => (await api('GET', '/v3/pods/private'))['status'] === 'RUNNING', {
+    timeoutMs: 60_000,
+  });
+  const [alices, bobs] = [await browser.createBrowserContext(), await browser.createBrowserContext()];
+
+  const page = await opened(alices, `${url}/deep/page?with=query`);
+  expect(new URL(page.url()).origin).toBe(server.issuer);
+  await logIn(page, 'alice');
+  expect(page.url()).toBe(`${url}/deep/page?with=query`);
+  expect(await textOf(page)).toBe('hello alice@dev at /deep/page?with=query with no cookie');
+  const cookies = await alices.cookies();
+  const ofPod = cookies.filter(({ domain }) => domain === HOST);
+  expect(ofPod).toEqual([
+    expect.objectContaining({ name: '__Host-podgate-login', httpOnly: true, secure: true, sameSite: 'Lax', path: '/' }),
+  ]);
+  expect(cookies.filter(({ domain, value }) => domain === 'localhost' && value !== '')).toEqual([]);
+  expect(await page.evaluate(OPEN_SOCKET)).toBe('hi');
+
+  const other = await opened(bobs, `${url}/`);
+  await logIn(other, 'bob');
+  expect(await textOf(other)).toContain('You are logged in as bob.');
+  // His cookie at another host, and another's ticket in his browser, are worth nothing.
+  await other.goto(`${url}/.podgate/login?ticket=${ofPod[0]?.value ?? ''}`);
+  expect(await textOf(other)).toContain('The login was not completed.');
+
+  await api('POST', '/v3/pods/private/permissions', { user: 'bob', level: 'USER' });
+  await until('bob is let in', async () => {
+    await other.goto(`${url}/`);
+    return (await textOf(other)).includes('hello bob@dev at /');
+  });
+  expect(await other.evaluate(OPEN_SOCKET)).toBe('hi');
+  await api('DELETE', '/v3/pods/private/permissions/bob');
+  const removedMs = Date.now();
+  await until("bob's WebSocket is closed", async () => (await other.title()) === 'closed', { timeoutMs: 20_000 });
+  await other.goto(`${url}/`);
+  expect(await textOf(other)).toContain('You are logged in as bob.');
+  expect(Date.now() - removedMs).toBeLessThan(20_000);
+  expect(await page.title()).not.toBe('closed');
+
+  // Programs: the token, and nothing else that says who they are.
+  expect(await fetched('/', { 'x-tapis-token': token, 'x-user': 'root' })).toEqual({
+    status: 200,
+    body: '<p>hello alice@dev at / with no cookie</p>',
+  });
+  expect((await fetched('/', { 'x-tapis-token': await server.tokenOf('bob') })).status).toBe(403);
+  expect((await fetched('/', { 'x-tapis-token': 'made.up.token' })).status).toBe(401);
+  expect((await fetched('/', { authorization: `Bearer ${token}` })).status).toBe(401);
+
+  await page.goto(`${url}/.podgate/logout`);
+  await page.goto(`${url}/again`);
+  // The OAuth server still knows her.
+  await page.waitForFunction(`document.body.innerText.includes('at /again')`);
+  await alices.close();
+  await bobs.close();
+}, 240_000);
