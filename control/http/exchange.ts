@@ -7,12 +7,14 @@ import { type ErrorCode, ERRORS, errorText, PodgateError } from '../../core/erro
 import type { Logger } from '../../core/logger.ts';
 import { clientAddress, type Listener } from './client-address.ts';
 import { type Envelope, errorEnvelope, replyEnvelope } from './envelope.ts';
+import { errorPage } from './error-page.ts';
 import { requireKnownHost } from './known-hosts.ts';
 import type { AdmittedCall, CallAdmission } from './limits/call-admission.ts';
 import type { FairTurns } from './limits/fair-turns.ts';
 import type { RatePerAddress } from './limits/rate-per-address.ts';
 import type { SlowReaders } from './limits/slow-readers.ts';
 import { requireSingleHeaders } from './single-headers.ts';
+import { PAGE_HEADERS } from './pages.ts';
 import { parseRequestTarget } from './request-path.ts';
 import { httpStatusOf } from './status-codes.ts';
 
@@ -32,6 +34,8 @@ export interface ExchangeState {
   turn: () => Promise<void>;
   call: AdmittedCall;
   listener: Listener;
+  /** The operation is one that browsers navigate to: what goes wrong is a page for those that want one. */
+  isNavigation?: boolean;
   /** Aborts when the client has gone. */
   signal: AbortSignal;
   /** Logs what went wrong, unless it is that the client has gone, and returns what the client reads. */
@@ -217,7 +221,14 @@ function answerUnserved(context: ParameterizedContext, version: string): void {
 function answerError(context: ParameterizedContext<ExchangeState>, thrown: unknown): void {
   const status = httpStatusOf(errorOf(thrown).code);
   context.status = status;
-  context.body = context.state.failed(thrown);
+  const envelope = context.state.failed(thrown);
+  if (context.state.isNavigation === true && context.accepts('json', 'html') === 'html') {
+    context.set(PAGE_HEADERS);
+    context.body = errorPage(envelope, context.state.requestId);
+    context.type = 'html';
+  } else {
+    context.body = envelope;
+  }
   if (status === 426) context.set('Upgrade', 'websocket');
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');
   if (status === 503 || status === 429) context.set('Retry-After', RETRY_AFTER_SECONDS);

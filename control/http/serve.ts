@@ -76,6 +76,7 @@ export function serve(
     return await operation.handle({ ...(await callOf(context)), caller, isAdminView });
   };
   return async (context) => {
+    context.state.isNavigation = operation.replies === 'redirect';
     await respond(context, await replyOf(context), { limits, version, isSafe, upgrades });
   };
 }

@@ -188,6 +188,19 @@ test('the console logs in by OAuth: no token in a URL, and the cookie is useless
   const callback = `${origin}/console/oauth/callback?code=stolen&state=guessed`;
   const inOther = await fetch(callback, { headers: { cookie: `podgate-console-oauth=${kept?.value ?? ''}` } });
   expect([inOther.status, (await fetch(callback)).status]).toEqual([401, 401]);
+  // A program reads JSON; somebody whose browser is sent there reads a page, in the style of the console.
+  expect((await inOther.json()) as object).toMatchObject({ status: 'error' });
+  const [came] = await Promise.all([page.waitForNavigation(), page.evaluate(`location.assign('${callback}')`)]);
+  expect([came?.status(), came?.headers()['content-security-policy']]).toEqual([
+    401,
+    expect.stringContaining("default-src 'none'"),
+  ]);
+  await see('The login has taken too long, or was begun in another browser. Try again.');
+  expect(await page.evaluate(`getComputedStyle(document.querySelector('.problem')).display`)).toBe('flex');
+  await page.click('a[href="/"]');
+  await see('No pods yet');
+  // The browser writes the status 401 to its log.
+  expect(complaints.splice(0)).toEqual([expect.stringContaining('401')]);
   expect(complaints).toEqual([]);
   await context.close();
 }, 90_000);

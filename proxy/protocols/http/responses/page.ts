@@ -1,3 +1,4 @@
+import { escapeHtml } from '../../../../core/escape-html.ts';
 import { STATUS_CODES } from 'node:http';
 import { headText, statusLine } from '../wire/write-head.ts';
 import type { Problem } from './problem.ts';
@@ -87,16 +88,4 @@ function htmlOf(problem: Problem): string {
 <p>${hintOf(problem)}</p>
 <footer>Podgate &middot; request <code>${escapeHtml(problem.requestId)}</code></footer></main></body></html>
 `;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-export function escapeHtml(text: string): string {
-  return text.replaceAll(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
 }

@@ -1,7 +1,8 @@
 import { duplexPair } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { requestHeaders, responseHeaders, trailerFields } from '../../../../proxy/protocols/http/exchange/headers.ts';
-import { escapeHtml, renderProblem } from '../../../../proxy/protocols/http/responses/page.ts';
+import { escapeHtml } from '../../../../core/escape-html.ts';
+import { renderProblem } from '../../../../proxy/protocols/http/responses/page.ts';
 import { HTTP_STATUS, problemOfApi, problemOfRefusal } from '../../../../proxy/protocols/http/responses/problem.ts';
 import { refuseHttp } from '../../../../proxy/protocols/http/responses/refuse.ts';
 import type { Refusal } from '../../../../proxy/connection/refusal.ts';
