@@ -38,36 +38,73 @@ export async function endOauth() {
 }
 
 export function hasSession() {
-  return localStorage.getItem(KEY) !== null;
+  return sessionKey() !== null;
+}
+
+const sessionKey = () => localStorage.getItem(KEY);
+const sessionHeader = (key = sessionKey()) => (key === null ? {} : { 'X-Podgate-Session': key });
+
+/** `key`: of the session that the call was made with; another one may have begun since. */
+function refusalOf(status, { message = `HTTP status ${status}` }, key) {
+  if (status === 401 && key !== null && key === sessionKey()) {
+    localStorage.removeItem(KEY);
+    onSignedOut();
+  }
+  return new ApiError(status, Array.isArray(message) ? message.join('. ') : message);
+}
+
+async function send(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch {
+    throw new ApiError(0, 'Podgate does not respond. The page tries again.');
+  }
 }
 
 /** The envelope of a response. Throws ApiError with the sentence to show. */
 export async function call(method, path, body) {
-  const key = localStorage.getItem(KEY);
-  let response;
-  try {
-    response = await fetch(path, {
-      method,
-      headers: {
-        ...(key === null ? {} : { 'X-Podgate-Session': key }),
-        ...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
-      },
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    });
-  } catch {
-    throw new ApiError(0, 'Podgate does not respond. The page tries again.');
-  }
-  const envelope = await response.json().catch(() => ({ message: `HTTP status ${response.status}` }));
-  if (response.status === 401 && key !== null) {
-    localStorage.removeItem(KEY);
-    onSignedOut();
-  }
+  const key = sessionKey();
+  const response = await send(path, {
+    method,
+    headers: { ...sessionHeader(key), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const envelope = await response.json().catch(() => ({}));
   // Not ready is a state to show.
-  if (!response.ok && path !== '/readyz') {
-    const { message } = envelope;
-    throw new ApiError(response.status, Array.isArray(message) ? message.join('. ') : message);
-  }
+  if (!response.ok && path !== '/readyz') throw refusalOf(response.status, envelope, key);
   return envelope;
+}
+
+/** Saves what a GET returns as a file. A link could not send the session's header. */
+export async function download(path, name) {
+  const key = sessionKey();
+  const response = await send(path, { headers: sessionHeader(key) });
+  if (!response.ok) throw refusalOf(response.status, await response.json().catch(() => ({})), key);
+  const href = URL.createObjectURL(await response.blob());
+  Object.assign(document.createElement('a'), { href, download: name }).click();
+  // The browser has taken it by then.
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
+/** Sends a form. fetch cannot tell how much has been sent: `onProgress` gets a fraction. */
+export function upload(path, form, { onProgress, signal }) {
+  const key = sessionKey();
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const fail = (message) => reject(new ApiError(0, message));
+    request.open('POST', path);
+    for (const [name, value] of Object.entries(sessionHeader(key))) request.setRequestHeader(name, value);
+    request.responseType = 'json';
+    request.upload.addEventListener('progress', ({ loaded, total }) => onProgress(total === 0 ? 1 : loaded / total));
+    request.addEventListener('load', () => {
+      if (request.status < 400) resolve();
+      else reject(refusalOf(request.status, request.response ?? {}, key));
+    });
+    request.addEventListener('error', () => fail('The upload was interrupted. Try again.'));
+    request.addEventListener('abort', () => fail('The upload was canceled.'));
+    signal.addEventListener('abort', () => request.abort());
+    request.send(form);
+  });
 }
 
 export const get = async (path) => (await call('GET', path)).result;
@@ -89,7 +126,7 @@ export async function logOut() {
 export function openSocket(path, protocol) {
   const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}${path}`, [
     protocol,
-    `podgate.session.${localStorage.getItem(KEY)}`,
+    `podgate.session.${sessionKey()}`,
   ]);
   socket.binaryType = 'arraybuffer';
   return socket;
@@ -103,7 +140,7 @@ export async function* eventStream(path, { lastId, silenceMs, signal }) {
   try {
     const response = await fetch(path, {
       headers: {
-        'X-Podgate-Session': localStorage.getItem(KEY) ?? '',
+        ...sessionHeader(),
         ...(lastId === null ? {} : { 'Last-Event-ID': lastId }),
       },
       signal: ending.signal,

@@ -5,6 +5,7 @@ import { OperatorPage } from '/console/operator.js';
 import { PodPage } from '/console/pod-page.js';
 import { PodsPage } from '/console/pods-page.js';
 import { html, Problem, render, useEffect, useRef, useState } from '/console/ui.js';
+import { VolumePage, VolumesPage } from '/console/volumes-page.js';
 
 /** `#/pods/mypg` is one pod, `#/new` a new one. */
 function routeOf(hash) {
@@ -18,6 +19,16 @@ function Page({ route, session }) {
       return html`<${NewPodPage} session=${session} />`;
     case 'operator':
       return html`<${OperatorPage} />`;
+    case 'volumes':
+    case 'snapshots':
+      return route.id === ''
+        ? html`<${VolumesPage} />`
+        : html`<${VolumePage}
+            key=${`${route.page} ${route.id.split('/', 1)[0]}`}
+            noun=${route.page.slice(0, -1)}
+            place=${route.id}
+            session=${session}
+          />`;
     default:
       return route.id === ''
         ? html`<${PodsPage} session=${session} />`
@@ -42,15 +53,18 @@ function Console({ session }) {
     addEventListener('hashchange', onChange);
     return () => removeEventListener('hashchange', onChange);
   }, []);
-  const title = route.id !== '' ? route.id : { new: 'New pod', operator: 'Operator' }[route.page];
+  const title = route.id !== '' ? route.id : { new: 'New pod', operator: 'Operator', volumes: 'Volumes' }[route.page];
   useEffect(() => {
     document.title = title === undefined ? 'Podgate' : `${title} · Podgate`;
   }, [title]);
   const isPods = route.page === 'pods' || route.page === 'new';
   return html`<header class="top">
-      <a class="mark" href="#/pods"><img src="/console/icon.svg" alt="" width="20" height="20" />Podgate</a>
+      <a class="mark" href="#/pods"
+        ><img src="/console/icon.svg" alt="" width="20" height="20" /><span>Podgate</span></a
+      >
       <nav aria-label="Main">
         <${NavLink} href="#/pods" current=${isPods}>Pods<//>
+        <${NavLink} href="#/volumes" current=${route.page === 'volumes' || route.page === 'snapshots'}>Volumes<//>
         ${session.is_administrator && html`<${NavLink} href="#/operator" current=${route.page === 'operator'}>Operator<//>`}
         <a href="/docs">API</a>
       </nav>

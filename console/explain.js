@@ -1,5 +1,5 @@
 import { get, podPath } from '/console/api.js';
-import { ago, localTime } from '/console/format.js';
+import { ago, localTime, milliseconds } from '/console/format.js';
 import { html, Problem, useState } from '/console/ui.js';
 
 const STEPS = [
@@ -11,10 +11,6 @@ const STEPS = [
 ];
 const TONES = { ok: 'good', warn: 'busy', fail: 'bad' };
 const WORDS = { ok: 'Good', warn: 'Note', fail: 'Problem' };
-
-function milliseconds(ms) {
-  return ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms.toFixed(1)} ms`;
-}
 
 /** The steps of a connection, each behind those before it. */
 function Waterfall({ steps }) {

@@ -38,3 +38,7 @@ export function duration(seconds) {
   const count = seconds / size;
   return `after ${count} ${unit}${count === 1 ? '' : 's'}`;
 }
+
+export function milliseconds(ms) {
+  return ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${ms.toFixed(1)} ms`;
+}

@@ -1,6 +1,21 @@
 import { call } from '/console/api.js';
 import { shellWord } from '/console/format.js';
+import { bodyOfFields, fieldsOf, SchemaFields, wordsOf } from '/console/schema-form.js';
 import { Copy, html, Problem, useEffect, useMemo, useState } from '/console/ui.js';
+
+/** The form has its own fields for these, or the template decides. */
+const NOT_GENERATED = new Set([
+  ...['pod_id', 'pod_template', 'template', 'image', 'command'],
+  // Accepted, and without effect.
+  ...['data_requests', 'roles_required', 'compute_queue'],
+]);
+/** What most pods need comes first; the rest in the order of the schema. */
+const FIRST = ['description', 'persistent_volume', 'resources', 'environment_variables', 'time_to_stop_default'];
+/** What `podgate create` has an option for. */
+const OPTIONS = new Set([
+  ...['pod_id', 'pod_template', 'command', 'description', 'routing_port', 'persistent_volume'],
+  ...['environment_variables', 'time_to_stop_default', 'resources.mem_limit', 'resources.cpu_limit'],
+]);
 
 const ID = /^[a-z][a-z0-9]+$/;
 const ID_MIN_LENGTH = 3;
@@ -13,30 +28,13 @@ export function idProblem(id, most, reserved) {
   return reserved.includes(id) ? 'This name is reserved.' : null;
 }
 
-/** The words of a command line, with quotes as a shell reads them. */
-export function wordsOf(text) {
-  return [...text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, bare]) => double ?? single ?? bare);
-}
-
-/** The fields of the form that the template takes and that are filled in, as the API wants them. */
-export function bodyOf(fields, template) {
-  const { id, command, port, description, memory, cpu, persistent } = fields;
-  return {
-    pod_id: id,
-    pod_template: template.name,
-    ...(description === '' ? {} : { description }),
-    ...(template.takes_command && command !== '' ? { command: wordsOf(command) } : {}),
-    ...(template.stanzas.length === 0 && port !== '' ? { routing_port: Number(port) } : {}),
-    ...(persistent ? { persistent_volume: true } : {}),
-    ...(memory === '' && cpu === ''
-      ? {}
-      : {
-          resources: {
-            ...(memory === '' ? {} : { mem_limit: Number(memory) }),
-            ...(cpu === '' ? {} : { cpu_limit: Number(cpu) }),
-          },
-        }),
-  };
+/** Of what the form shows for this template. */
+export function formFields(properties, template) {
+  const wanted = Object.keys(properties).filter(
+    (name) => !NOT_GENERATED.has(name) && (name !== 'routing_port' || template.stanzas.length === 0),
+  );
+  const ordered = [...FIRST.filter((name) => wanted.includes(name)), ...wanted.filter((name) => !FIRST.includes(name))];
+  return fieldsOf(Object.fromEntries(ordered.map((name) => [name, properties[name]])));
 }
 
 export function curlOf(body) {
@@ -45,13 +43,24 @@ export function curlOf(body) {
 }
 
 export function commandOf(body) {
+  const names = Object.entries(body).flatMap(([name, value]) =>
+    name === 'resources' ? Object.keys(value).map((each) => `resources.${each}`) : [name],
+  );
+  const id = body.pod_id || 'NAME';
+  if (names.some((name) => !OPTIONS.has(name))) {
+    return `echo ${shellWord(JSON.stringify({ ...body, pod_id: id }))} | ./podgate create --file -`;
+  }
+  const { resources = {}, time_to_stop_default: stopAfter } = body;
+  const option = (name, value) => (value === undefined ? '' : ` --${name} ${shellWord(String(value))}`);
   return [
-    `./podgate create ${body.pod_id || 'NAME'} --template ${body.pod_template}`,
-    body.description === undefined ? '' : ` --description ${shellWord(body.description)}`,
-    body.routing_port === undefined ? '' : ` --port ${body.routing_port}`,
+    `./podgate create ${id} --template ${body.pod_template}`,
+    option('description', body.description),
+    option('port', body.routing_port),
     body.persistent_volume === true ? ' --persistent' : '',
-    body.resources?.mem_limit === undefined ? '' : ` --memory ${body.resources.mem_limit}`,
-    body.resources?.cpu_limit === undefined ? '' : ` --cpu ${body.resources.cpu_limit}`,
+    option('memory', resources.mem_limit),
+    option('cpu', resources.cpu_limit),
+    option('stop-after', stopAfter === undefined ? undefined : stopAfter === -1 ? 'never' : `${stopAfter}s`),
+    ...Object.entries(body.environment_variables ?? {}).map(([name, value]) => option('env', `${name}=${value}`)),
     body.command === undefined ? '' : ` -- ${body.command.map(shellWord).join(' ')}`,
   ].join('');
 }
@@ -59,15 +68,9 @@ export function commandOf(body) {
 export function NewPodPage({ session }) {
   const [schema, setSchema] = useState(null);
   const [name, setName] = useState(session.templates[0].name);
-  const [fields, setFields] = useState({
-    id: '',
-    command: '',
-    port: '',
-    description: '',
-    memory: '',
-    cpu: '',
-    persistent: false,
-  });
+  const [id, setId] = useState('');
+  const [command, setCommand] = useState('');
+  const [texts, setTexts] = useState({});
   const [problem, setProblem] = useState(null);
   const [isBusy, setBusy] = useState(false);
   useEffect(() => {
@@ -77,41 +80,38 @@ export function NewPodPage({ session }) {
       .catch(() => undefined);
   }, []);
   const template = session.templates.find((each) => each.name === name);
-  const body = useMemo(() => bodyOf(fields, template), [fields, template]);
-  const wrongId = fields.id === '' ? null : idProblem(fields.id, template.max_id_length, session.reserved_ids);
-  const set = (field) => (event) => setFields({ ...fields, [field]: event.target.value });
+  const fields = useMemo(() => (schema === null ? [] : formFields(schema, template)), [schema, template]);
+  const { body: rest, problem: wrongField } = useMemo(() => bodyOfFields(fields, texts), [fields, texts]);
+  const body = {
+    ...{ pod_id: id, pod_template: template.name },
+    ...(template.takes_command && command !== '' ? { command: wordsOf(command) } : {}),
+    ...rest,
+  };
+  const wrongId = id === '' ? null : idProblem(id, template.max_id_length, session.reserved_ids);
+  const set = (key, text) => {
+    setTexts({ ...texts, [key]: text });
+    setProblem(null);
+  };
   const submit = async (event) => {
     event.preventDefault();
-    const wrong = idProblem(fields.id, template.max_id_length, session.reserved_ids);
+    const wrong = idProblem(id, template.max_id_length, session.reserved_ids);
     if (wrong !== null) {
       document.getElementById('field-id').focus();
+      return;
+    }
+    if (wrongField !== null) {
+      setProblem(wrongField);
       return;
     }
     setBusy(true);
     try {
       await call('POST', '/v3/pods', body);
-      location.hash = `#/pods/${fields.id}`;
+      location.hash = `#/pods/${id}`;
     } catch (error) {
       setProblem(error.message);
       setBusy(false);
     }
   };
-  // Bounds and explanations come from the schema that checks the call.
-  const numberField = (field, label, unit, bounds) =>
-    html`<div class="field">
-      <label for="field-${field}">${label}</label>
-      <span class="unit"
-        ><input
-          id="field-${field}"
-          type="number"
-          min=${bounds?.minimum}
-          max=${bounds?.maximum}
-          value=${fields[field]}
-          onInput=${set(field)}
-        />${unit}</span
-      >
-    </div>`;
-  const limits = schema?.resources?.properties;
   return html`<p class="crumb"><a href="#/pods">Pods</a></p>
     <h1>New pod</h1>
     <form class="new" onSubmit=${submit}>
@@ -138,13 +138,13 @@ export function NewPodPage({ session }) {
             required
             autocomplete="off"
             spellcheck="false"
-            value=${fields.id}
-            onInput=${set('id')}
+            value=${id}
+            onInput=${({ target }) => setId(target.value)}
             aria-invalid=${wrongId === null ? undefined : 'true'}
             aria-describedby="id-hint"
           />
           <p class="hint" id="id-hint" aria-live="polite">
-            ${wrongId ?? `${template.max_id_length} characters at most. Reached at ${fields.id || 'NAME'}.pods.${session.base_host}.`}
+            ${wrongId ?? `${template.max_id_length} characters at most. Reached at ${id || 'NAME'}.pods.${session.base_host}.`}
           </p>
         </div>
         ${
@@ -156,8 +156,8 @@ export function NewPodPage({ session }) {
               required=${template.requires_command}
               spellcheck="false"
               autocomplete="off"
-              value=${fields.command}
-              onInput=${set('command')}
+              value=${command}
+              onInput=${({ target }) => setCommand(target.value)}
               aria-describedby="command-hint"
             />
             <p class="hint" id="command-hint">Quotes group words. The program listens on $PORT.</p>
@@ -165,23 +165,7 @@ export function NewPodPage({ session }) {
         }
         <details>
           <summary>More</summary>
-          <div class="field">
-            <label for="field-description">Description</label>
-            <input id="field-description" maxlength="255" value=${fields.description} onInput=${set('description')} />
-          </div>
-          <div class="pair">
-            ${numberField('memory', 'Memory limit', 'MiB', limits?.mem_limit)}
-            ${numberField('cpu', 'CPU limit', 'millicpu', limits?.cpu_limit)}
-          </div>
-          ${template.stanzas.length === 0 && numberField('port', 'Port', '', schema?.routing_port)}
-          <label class="check"
-            ><input
-              type="checkbox"
-              checked=${fields.persistent}
-              onChange=${(event) => setFields({ ...fields, persistent: event.target.checked })}
-            />
-            Keep the data when the pod stops</label
-          >
+          <${SchemaFields} fields=${fields} texts=${texts} set=${set} />
         </details>
         <${Problem} text=${problem} onClose=${() => setProblem(null)} />
         <button type="submit" class="primary" disabled=${isBusy}>Create pod</button>

@@ -5,7 +5,11 @@ import { ago, bytes, cpu, duration, localTime, memory, number } from '/console/f
 import { useLevel } from '/console/level.js';
 import { followEvents } from '/console/live.js';
 import { Logs } from '/console/logs.js';
+import { PodFiles } from '/console/pod-files.js';
+import { Permissions } from '/console/permissions.js';
+import { Ribbon } from '/console/ribbon.js';
 import { TerminalBox } from '/console/terminal.js';
+import { Traffic } from '/console/traffic.js';
 import { Action, Confirm, html, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
 
 const CONNECTIONS_EVERY_MS = 3_000;
@@ -90,6 +94,7 @@ export function PodPage({ podId, session }) {
         onClose=${() => setDeleting(false)}
       />`
     }
+    <${Ribbon} podId=${podId} status=${status} />
     <section aria-labelledby="connect">
       <h2 id="connect">Connect</h2>
       <${ConnectBox} pod=${pod} session=${session} />
@@ -105,6 +110,10 @@ export function PodPage({ podId, session }) {
         <${TerminalBox} podId=${podId} isRunning=${status === 'RUNNING'} />
       </section>`
     }
+    <section aria-labelledby="files">
+      <h2 id="files">Volumes and files</h2>
+      <${PodFiles} pod=${pod} isRunning=${status === 'RUNNING'} mayBrowse=${may('ADMIN')} />
+    </section>
     <section aria-labelledby="connections">
       <h2 id="connections">Connections</h2>
       <${Explain} podId=${podId} />
@@ -114,7 +123,7 @@ export function PodPage({ podId, session }) {
       may('USER') &&
       html`<section aria-labelledby="permissions">
         <h2 id="permissions">Permissions</h2>
-        <${Permissions} podId=${podId} />
+        <${Permissions} path=${podPath(podId, '/permissions')} />
       </section>`
     }
     <section aria-labelledby="settings">
@@ -133,6 +142,7 @@ function Connections({ podId }) {
   const stanzas = Object.entries(value.stanzas);
   return html`<${Problem} text=${problem} />
     <p>${countsText(value)}</p>
+    <${Traffic} connections=${value} />
     ${
       stanzas.length > 0 &&
       html`<div class="scroll" tabindex="0" role="region" aria-label="Traffic">
@@ -182,64 +192,6 @@ function Connections({ podId }) {
     <${RecentConnections} recent=${value.recent} />`;
 }
 
-const LEVELS = ['READ', 'USER', 'ADMIN'];
-
-function Permissions({ podId }) {
-  const [version, setVersion] = useState(0);
-  const [problem, setProblem] = useState(null);
-  const [user, setUser] = useState('');
-  const [level, setLevel] = useState('USER');
-  const { value, problem: unread } = useLive(() => get(podPath(podId, '/permissions')), 15_000, [podId, version]);
-  const change = async (method, path, body) => {
-    await call(method, podPath(podId, path), body);
-    setProblem(null);
-    setVersion(version + 1);
-  };
-  const add = async (event) => {
-    event.preventDefault();
-    try {
-      await change('POST', '/permissions', { user, level });
-      setUser('');
-    } catch (error) {
-      setProblem(error.message);
-    }
-  };
-  return html`<${Problem} text=${problem ?? unread} />
-    <ul class="rows">
-      ${(value?.permissions ?? []).map((text) => {
-        const [name, given] = text.split(':');
-        return html`<li>
-          <span>${name}</span><span class="minor">${given}</span>
-          <${Action}
-            kind="quiet"
-            label="Remove"
-            title="Remove ${name}"
-            onError=${setProblem}
-            act=${() => change('DELETE', `/permissions/${encodeURIComponent(name)}`)}
-          />
-        </li>`;
-      })}
-    </ul>
-    <form class="bar" onSubmit=${add}>
-      <label class="inline"
-        ><span class="hidden">User</span
-        ><input
-          required
-          placeholder="User name"
-          autocomplete="off"
-          value=${user}
-          onInput=${(event) => setUser(event.target.value)}
-      /></label>
-      <label class="inline"
-        ><span class="hidden">Level</span
-        ><select value=${level} onChange=${(event) => setLevel(event.target.value)}>
-          ${LEVELS.map((each) => html`<option>${each}</option>`)}
-        </select></label
-      >
-      <button type="submit">Share</button>
-    </form>`;
-}
-
 function timesText({ creation_ts: created, start_instance_ts: started }) {
   return `Created ${localTime(created)}${started === null ? '' : `, started ${localTime(started)}`}.`;
 }
@@ -278,7 +230,6 @@ function Settings({ pod }) {
             .join(', '),
         ],
         ['Persistent volume', pod.persistent_volume ? 'yes' : 'no'],
-        ['Volumes', Object.keys(pod.volume_mounts).join(', ') || 'none'],
         ['Variables', Object.keys(pod.environment_variables).join(', ') || 'none'],
       ],
     ],

@@ -12,11 +12,14 @@ const TONES = {
   COMPLETE: 'done',
   ERROR: 'bad',
   STOPPED: 'off',
+  ASLEEP: 'off',
 };
+
+export const toneOf = (status) => TONES[status] ?? 'busy';
 
 /** A colored dot and the word: color alone says nothing. */
 export function Status({ status }) {
-  return html`<span class="status ${TONES[status] ?? 'busy'}"><i aria-hidden="true"></i>${statusText(status)}</span>`;
+  return html`<span class="status ${toneOf(status)}"><i aria-hidden="true"></i>${statusText(status)}</span>`;
 }
 
 export function statusText(status) {

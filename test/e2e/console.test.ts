@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { ConsolePage } from '../support/console-page.ts';
+import { until } from '../support/until.ts';
 
 /** The console in Chromium. A message in its log, a CSP violation or a failed request that nobody expects fails the test. */
 let shown: ConsolePage;
@@ -30,11 +31,25 @@ test('a stranger creates a pod, connects, reads its log, and sees why a client w
     `sh -c "echo said by the pod; exec python3 -m http.server --bind 127.0.0.1 $PORT"`,
   );
   await shown.see('./podgate create mypod --template podgate/process -- sh -c');
+  // Generated from the schema of the API: bounds, choices and explanations are those of the call.
+  await shown.page.click('form.new summary');
+  await shown.page.waitForSelector('#field-resources-mem_limit[type=number][min="256"]');
+  await shown.page.type('#field-resources-mem_limit', '512');
+  await shown.page.type('#field-environment_variables', 'GREETING=hello');
+  await shown.see('./podgate create mypod --template podgate/process --memory 512 --env GREETING=hello -- sh -c');
+  await shown.page.type('#field-networking', '{');
+  await shown.page.click('button[type=submit]');
+  await shown.see('Networking: this is not JSON.');
+  await shown.page.$eval('#field-networking', (field) => (field as unknown as { select: () => void }).select());
+  await shown.page.keyboard.press('Backspace');
+  await until('the problem is gone', async () => !(await shown.text()).includes('not JSON'));
   expect(await shown.seriousProblems()).toEqual([]);
   await shown.photograph('new');
   await shown.page.click('button[type=submit]');
 
   await shown.see('Running');
+  const pod = (await shown.program.get('/v3/pods/mypod')).body.result;
+  expect(pod).toMatchObject({ resources: { mem_limit: 512 }, environment_variables: { GREETING: 'hello' } });
   await shown.see('said by the pod');
   await shown.see(`curl --cacert ${shown.program.caPath} https://mypod.pods.localhost:${shown.program.httpsPort}/`);
   expect(await shown.seriousProblems()).toEqual([]);
@@ -45,10 +60,17 @@ test('a stranger creates a pod, connects, reads its log, and sees why a client w
   const { refusal } = await refusedRequest('mypod');
   await shown.see(refusal);
 
+  // The ribbon of the last 24 hours; its list says why each status began.
+  await shown.page.click('.history summary');
+  await shown.see("'admin' ran stop_pod, set to OFF");
+  await shown.page.waitForSelector('.ribbon[aria-label^="In the last 24 hours"]');
+
   await shown.clickButton('Explain');
   await shown.see('The status of pod mypod is STOPPED.');
   await shown.see('Start it: podgate start mypod.');
   expect(await shown.page.$$eval('.waterfall li', (rows) => rows.length)).toBeGreaterThan(1);
+  // The time to the first byte of the requests that its readiness took, and the traffic since the page was opened.
+  await shown.page.waitForSelector('.chart polyline');
   // Its refusal is among the last connections, and opens to its steps by the keyboard.
   await shown.page.focus('.recent summary');
   await shown.page.keyboard.press('Enter');
@@ -87,6 +109,38 @@ test('the operator page and the documentation of the API', async () => {
   expect(await shown.seriousProblems()).toEqual([]);
   await shown.photograph('docs');
   expect(shown.complaints).toEqual([]);
+});
+
+test('the history of a pod is what its log of actions says', async () => {
+  const lines = [
+    "26/11/28 09:00: Pod object created by 'alice'",
+    "26/11/28 10:00: 'alice' ran start_pod, set to ON and REQUESTED",
+    '26/11/28 10:00: spawner set status to SPAWNER_SETUP',
+    '26/11/28 10:02: health set status to RUNNING',
+    "26/11/28 10:03: 'alice' ran a command: ls",
+    '26/11/28 11:00: health set status to ERROR: It ended with code 1.',
+    'no line of a log',
+  ];
+  const at = (time: string) => Date.parse(`2026-11-28T${time}:00Z`);
+  const over = (lines: readonly string[], fromMs: number, now: string) =>
+    shown.page.evaluate(`import('/console/history.js').then(({ statusHistory }) =>
+      statusHistory(${JSON.stringify(lines)}, ${JSON.stringify({ fromMs, toMs: at('12:00'), now })}))`);
+  const span = (status: string | null, from: string, to: string, reason = '') => ({
+    ...{ status, fromMs: at(from), toMs: at(to), reason },
+  });
+  expect(await over(lines, at('08:00'), 'ERROR')).toEqual([
+    span('STOPPED', '09:00', '10:00', "Pod object created by 'alice'"),
+    span('SPAWNER_SETUP', '10:00', '10:02', "'alice' ran start_pod, set to ON and REQUESTED"),
+    span('RUNNING', '10:02', '11:00'),
+    span('ERROR', '11:00', '12:00', 'It ended with code 1.'),
+  ]);
+  // Only what is left of a long log, and a status that is not in it yet.
+  expect(await over(lines.slice(3, 5), at('09:30'), 'SHUTTING_DOWN')).toEqual([
+    span(null, '09:30', '10:02'),
+    span('RUNNING', '10:02', '11:59'),
+    span('SHUTTING_DOWN', '11:59', '12:00'),
+  ]);
+  expect(await over([], at('09:30'), 'RUNNING')).toEqual([span('RUNNING', '09:30', '12:00')]);
 });
 
 test('a login link works once, and a cookie alone is nothing', async () => {

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Browser, launch, type Page } from 'puppeteer-core';
+import { type Browser, type HTTPRequest, launch, type Page } from 'puppeteer-core';
 import { expect } from 'vitest';
 import { podgateCommand } from './podgate-command.ts';
 import { Program } from './program.ts';
@@ -20,6 +20,7 @@ export class ConsolePage {
   /** What the browser complained about: errors and warnings in its log, CSP violations and failed requests among them. */
   readonly complaints: string[] = [];
   readonly directory: string;
+  readonly #pending = new Set<HTTPRequest>();
   /** Kept where PODGATE_TEST_ARTIFACTS names a folder. */
   readonly #screenshots: string;
 
@@ -31,6 +32,10 @@ export class ConsolePage {
     this.#screenshots = process.env['PODGATE_TEST_ARTIFACTS'] ?? join(directory, 'screenshots');
     mkdirSync(this.#screenshots, { recursive: true });
     page.setDefaultTimeout(DEADLINE_MS);
+    page.on('request', (request) => this.#pending.add(request));
+    for (const end of ['requestfinished', 'requestfailed'] as const) {
+      page.on(end, (request) => this.#pending.delete(request));
+    }
     page.on('pageerror', (error) => this.complaints.push(String(error)));
     page.on('console', (message) => {
       if (message.type() === 'error' || message.type() === 'warn') this.complaints.push(message.text());
@@ -67,7 +72,14 @@ export class ConsolePage {
     const { stdout } = await podgateCommand(this.program, ['token', '--user', user]);
     await this.clickButton('Log out');
     await this.page.waitForSelector('#token');
-    await this.page.type('#token', stdout.trim());
+    // As if pasted: hundreds of keys would be an event each.
+    await this.page.evaluate(`(() => {
+      const field = document.querySelector('#token');
+      field.value = ${JSON.stringify(stdout.trim())};
+      field.dispatchEvent(new Event('input', { bubbles: true }));
+    })()`);
+    // The page draws again before it is sent.
+    await this.page.waitForFunction(`document.querySelector('#token').value !== ''`);
     await this.clickButton('Log in');
     await this.see('Log out');
   }
@@ -81,14 +93,19 @@ export class ConsolePage {
     return until(`the page shows ${text}`, async () => ((await this.text()).includes(text) ? text : null), {
       timeoutMs: DEADLINE_MS,
     }).catch(async (error: unknown) => {
-      throw new Error(`${String(error)}: ${await this.text()}; ${this.complaints.join('\n')}`);
+      const pending = Array.from(this.#pending, (request) => `${request.method()} ${request.url()}`);
+      const seen = [await this.text(), ...this.complaints, ...pending];
+      throw new Error([String(error), ...seen].join('\n'));
     });
   }
 
   async clickButton(label: string): Promise<void> {
-    await this.page.evaluate(
-      `[...document.querySelectorAll('button')].find((button) => button.textContent.trim() === '${label}').click()`,
-    );
+    const click = `(() => {
+      const found = [...document.querySelectorAll('button')].find((button) => button.textContent.trim() === '${label}');
+      found?.click();
+      return found !== undefined;
+    })()`;
+    await until(`there is a button ${label}`, () => this.page.evaluate(click) as Promise<boolean>);
   }
 
   /** What axe-core finds that keeps people out. */
