@@ -94,7 +94,11 @@ export function createApplication(operations: readonly Operation[], options: App
   const router = new Router({ sensitive: true });
   for (const operation of operations.toSorted(bySpecificity)) {
     const methods = operation.methods.map((method) => method.toUpperCase());
-    router.register(routerPath(operation.path), methods, serve(operation, serving));
+    const route = router.register(routerPath(operation.path), methods, serve(operation, serving));
+    // The router adds HEAD to every GET.
+    if (operation.getActs === true && 'methods' in route) {
+      route.methods = route.methods.filter((method) => method !== 'HEAD');
+    }
   }
 
   const admission = new CallAdmission(options.calls ?? DEFAULT_CALL_LIMITS);

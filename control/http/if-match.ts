@@ -2,13 +2,15 @@ import { createHash } from 'node:crypto';
 
 import { PodgateError } from '../../core/errors.ts';
 
+/** Of something that is stored: a number that grows with every change, or else what stateTag makes of it. */
+export type Generation = number | string;
 /** Whether the generation of what is stored is one the caller has named. */
-export type Precondition = (generation: number) => boolean;
+export type Precondition = (generation: Generation) => boolean;
 
 const ENTITY_TAG = /^(W\/)?"([\x21\x23-\x7e]*)"$/;
 
 /** The generation as a strong entity tag. */
-export function entityTag(generation: number): string {
+export function entityTag(generation: Generation): string {
   return `"${generation}"`;
 }
 
@@ -27,6 +29,11 @@ export function preconditionOf(header: string | undefined): Precondition {
     if (match[1] === undefined) strong.add(match[2] ?? '');
   }
   return (generation) => strong.has(String(generation));
+}
+
+/** The generation of what has no number: the same for the same state, whatever happened in between. */
+export function stateTag(state: unknown): Generation {
+  return createHash('sha256').update(JSON.stringify(state)).digest('base64url').slice(0, 22);
 }
 
 /** Weak, from the content of a response: for what has no generation. No update takes it. */

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 
 import type { Caller } from '../auth/authenticator.ts';
 import type { Listener } from './client-address.ts';
+import type { Generation } from './if-match.ts';
 import type { ApiErrorCode } from './status-codes.ts';
 import type { ReceivedForm } from './received-form.ts';
 
@@ -53,8 +54,8 @@ interface EnvelopeHead {
   readonly metadata?: Readonly<Record<string, unknown>>;
   /** Said in the envelope, whatever the HTTP status. Default: 'success'. */
   readonly outcome?: 'success' | 'error';
-  /** Generation of the object in the response, for the ETag. */
-  readonly generation?: number;
+  /** Generation of the object in the response, for the ETag: see entityTag. */
+  readonly generation?: Generation;
   /** The Set-Cookie header. */
   readonly setCookie?: string;
 }
@@ -230,6 +231,8 @@ export type Operation = {
   readonly methods: readonly ('get' | 'post' | 'put' | 'delete')[];
   /** As in OpenAPI: `/pods/{pod_id}`. */
   readonly path: string;
+  /** Its GET changes something, as in the Tapis API: HEAD is refused, because clients and proxies take it for harmless. */
+  readonly getActs?: true;
   readonly tag: string;
   readonly summary: string;
   readonly query?: readonly QueryParameter[];

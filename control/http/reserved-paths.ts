@@ -22,9 +22,11 @@ export function reservedPaths(
 ): Middleware {
   const served = operations
     .filter(({ path }) => ids.has(path.split('/')[2] ?? ''))
-    .map(({ path, methods }) => ({
+    .map(({ path, methods, getActs }) => ({
       pattern: pathPattern(path),
-      methods: methods.flatMap((method) => (method === 'get' ? ['HEAD', 'GET'] : [method.toUpperCase()])),
+      methods: methods.flatMap((method) =>
+        method === 'get' && getActs !== true ? ['HEAD', 'GET'] : [method.toUpperCase()],
+      ),
     }));
   return async (context, next) => {
     const [, first, second] = context.path.split('/');

@@ -81,6 +81,8 @@ function respondJson(
   else call.hold(body.length);
   setHead(context, reply);
   if (isSafe && reply.generation === undefined && isUnchanged(context, body)) return;
+  // A number counts changes of what users may change; a tag of the state covers all that there is.
+  if (isSafe && typeof reply.generation === 'string' && hasAlready(context, entityTag(reply.generation))) return;
   context.body = body.length > PIECE_BYTES ? Readable.from(piecesOf(body)) : body;
   context.length = body.length;
   context.type = 'json';
@@ -90,6 +92,10 @@ function respondJson(
 function isUnchanged(context: RouterContext<ExchangeState>, body: Buffer): boolean {
   const tag = contentTag(body);
   context.set('ETag', tag);
+  return hasAlready(context, tag);
+}
+
+function hasAlready(context: RouterContext<ExchangeState>, tag: string): boolean {
   if (!isNoneMatch(context.get('If-None-Match'), tag)) return false;
   context.status = 304;
   context.body = null;

@@ -5,9 +5,10 @@ import { PERMISSION_LEVELS } from '../../core/pod.ts';
 import { granteeProblem } from '../auth/user-name.ts';
 import { ruled } from '../http/bounded.ts';
 import { checkFields } from '../http/field-checks.ts';
+import { preconditionOf } from '../http/if-match.ts';
 import type { AuthenticatedCall, JsonReply, Operation } from '../http/operation.ts';
 import type { ObjectRecord } from './object-kind.ts';
-import type { ObjectPermissions } from './permissions.ts';
+import { type ObjectPermissions, permissionsTag } from './permissions.ts';
 
 export const SetPermission = z
   .strictObject({
@@ -34,6 +35,7 @@ export function permissionOperations(noun: string, permissions: ObjectPermission
   const reply = (message: string, given: ObjectRecord['permissions']): JsonReply => ({
     kind: 'json',
     message: `${title} ${message} successfully.`,
+    generation: permissionsTag(given),
     result: {
       permissions: Object.entries(given).map(([user, level]) => `${user}:${level}`),
     } satisfies z.output<typeof PermissionsAnswer>,
@@ -53,6 +55,7 @@ export function permissionOperations(noun: string, permissions: ObjectPermission
       ...shared,
       access: 'token',
       operationId: `set_${noun}_permission`,
+      headers: ['If-Match'],
       methods: ['post'],
       path,
       summary: 'Gives a user a level. ADMIN. At least one user stays ADMIN.',
@@ -63,19 +66,23 @@ export function permissionOperations(noun: string, permissions: ObjectPermission
         if (problems.length > 0 || user === undefined || level === undefined) {
           throw new PodgateError('api.invalid', { publicMessages: problems });
         }
-        return reply('permissions updated', await permissions.set(call.caller, idOf(call), { user, level }));
+        const precondition = preconditionOf(call.ifMatch);
+        const given = await permissions.set(call.caller, idOf(call), { user, level }, precondition);
+        return reply('permissions updated', given);
       },
     },
     {
       ...shared,
       access: 'token',
       operationId: `delete_${noun}_permission`,
+      headers: ['If-Match'],
       methods: ['delete'],
       path: `${path}/{user}`,
       summary: 'Takes away what a user has been given. ADMIN. At least one user stays ADMIN.',
       handle: async (call) => {
         const user = call.params['user'] ?? '';
-        return reply('permission deleted', await permissions.delete(call.caller, idOf(call), user));
+        const precondition = preconditionOf(call.ifMatch);
+        return reply('permission deleted', await permissions.delete(call.caller, idOf(call), user, precondition));
       },
     },
   ];

@@ -2,9 +2,11 @@ import { PodgateError } from '../../core/errors.ts';
 import { isForAll, tenantOfGrantee } from '../../core/permissions.ts';
 import type { PermissionLevel } from '../../core/pod.ts';
 import type { Caller } from '../auth/authenticator.ts';
+import { type Generation, type Precondition, stateTag } from '../http/if-match.ts';
 import { grantOf, readObject } from './access.ts';
 import { changeObject, type ChangeParts, type ObjectChange } from './change.ts';
 import type { ObjectKind, ObjectRecord } from './object-kind.ts';
+import { requireGeneration } from './require-generation.ts';
 
 /** Each is an index entry of the record. */
 const PERMISSIONS_MAX = 500;
@@ -19,9 +21,10 @@ export interface ObjectPermissions {
     caller: Caller,
     id: string,
     permission: { readonly user: string; readonly level: PermissionLevel },
+    precondition: Precondition,
   ): Promise<Permissions>;
   /** Throws 'api.not-found' when the user has none, 'api.invalid' when no ADMIN would be left. */
-  delete(caller: Caller, id: string, user: string): Promise<Permissions>;
+  delete(caller: Caller, id: string, user: string, precondition: Precondition): Promise<Permissions>;
 }
 
 export function createObjectPermissions<R extends ObjectRecord>(
@@ -29,13 +32,22 @@ export function createObjectPermissions<R extends ObjectRecord>(
   parts: ChangeParts,
 ): ObjectPermissions {
   async function change(
-    request: { readonly caller: Caller; readonly id: string; readonly act: string },
+    request: {
+      readonly caller: Caller;
+      readonly id: string;
+      readonly act: string;
+      readonly precondition: Precondition;
+    },
     decide: (before: Permissions) => { readonly permissions: Permissions; readonly log: string } | null,
   ): Promise<Permissions> {
     const { record } = await changeObject(kind, parts, {
-      ...request,
-      needed: 'ADMIN',
+      ...{ caller: request.caller, id: request.id, act: request.act, needed: 'ADMIN' },
       decide: (before): ObjectChange<R> => {
+        requireGeneration(
+          request.precondition,
+          permissionsTag(before.permissions),
+          `The list of permissions of ${kind.noun} ${request.id}`,
+        );
         const decided = decide(before.permissions);
         if (decided === null) return { change: null };
         const { permissions, log } = decided;
@@ -57,8 +69,8 @@ export function createObjectPermissions<R extends ObjectRecord>(
       const request = { caller, id, needed: 'USER', act: 'Reading permissions' } as const;
       return (await readObject(kind, request)).value.permissions;
     },
-    set: (caller, id, { user, level }) =>
-      change({ caller, id, act: 'Setting permissions' }, (before) => {
+    set: (caller, id, { user, level }, precondition) =>
+      change({ caller, id, act: 'Setting permissions', precondition }, (before) => {
         requireGrantable(kind.noun, caller.tenant, user, level);
         if (grantOf(before, user) === level) return null;
         return {
@@ -66,8 +78,8 @@ export function createObjectPermissions<R extends ObjectRecord>(
           log: `'${caller.username}' set permission for '${user}' to ${level}`,
         };
       }),
-    delete: (caller, id, user) =>
-      change({ caller, id, act: 'Deleting permissions' }, (before) => {
+    delete: (caller, id, user, precondition) =>
+      change({ caller, id, act: 'Deleting permissions', precondition }, (before) => {
         if (grantOf(before, user) === null) {
           throw new PodgateError('api.not-found', {
             publicMessages: [`User ${JSON.stringify(user.slice(0, 128))} has no permission on ${kind.noun} ${id}.`],
@@ -77,6 +89,11 @@ export function createObjectPermissions<R extends ObjectRecord>(
         return { permissions, log: `'${caller.username}' deleted permission for '${user}'` };
       }),
   };
+}
+
+/** Permissions are no part of the generation of their object. */
+export function permissionsTag(permissions: Permissions): Generation {
+  return stateTag(Object.entries(permissions).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 function requireAdmin(noun: string, permissions: Permissions): void {

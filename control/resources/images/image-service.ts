@@ -12,6 +12,8 @@ import type { Caller } from '../../auth/authenticator.ts';
 import { auditChanges, type AuditedFields } from '../../objects/audit/audit-changes.ts';
 import { type AuditWrites, auditWrites } from '../../objects/audit/audit-writes.ts';
 import { admissionLane, ATTEMPTS_MAX, type ChangeParts, tooManyConflicts } from '../../objects/change.ts';
+import { requireGeneration } from '../../objects/require-generation.ts';
+import { type Generation, type Precondition, stateTag } from '../../http/if-match.ts';
 import type { NewImage, UpdateImage } from './schema.ts';
 
 export interface ImageParts extends Pick<ChangeParts, 'clock' | 'admission' | 'mutex'> {
@@ -43,8 +45,13 @@ export interface ImageService {
     written: readonly Written[],
     options: { readonly skipDuplicates: boolean },
   ): Promise<readonly ImageRecord[]>;
-  update(caller: Caller, image: string, written: WrittenUpdate): Promise<{ record: ImageRecord; isChanged: boolean }>;
-  delete(caller: Caller, image: string): Promise<void>;
+  update(
+    caller: Caller,
+    image: string,
+    written: WrittenUpdate,
+    precondition: Precondition,
+  ): Promise<{ record: ImageRecord; isChanged: boolean }>;
+  delete(caller: Caller, image: string, precondition: Precondition): Promise<void>;
 }
 
 export function createImageService(parts: ImageParts): ImageService {
@@ -166,10 +173,11 @@ export function createImageService(parts: ImageParts): ImageService {
       return added;
     },
 
-    async update(caller, image, { tenants, description }) {
+    async update(caller, image, { tenants, description }, precondition) {
       if (tenants !== null && tenants !== undefined) requireTenants(caller, tenants);
       const attempt = async () => {
         const { value, revision } = await findOwn(caller, image, 'Changing images');
+        requireGeneration(precondition, imageTag(value), `Image ${image}`);
         const change = { tenants: tenants ?? value.tenants, description: description ?? value.description };
         const isSame = change.description === value.description && change.tenants.join() === value.tenants.join();
         if (isSame) return { record: value, isChanged: false };
@@ -185,9 +193,10 @@ export function createImageService(parts: ImageParts): ImageService {
       return changed;
     },
 
-    async delete(caller, image) {
+    async delete(caller, image, precondition) {
       const attempt = async (): Promise<true | null> => {
         const { key, revision, value } = await findOwn(caller, image, 'Deleting images');
+        requireGeneration(precondition, imageTag(value), `Image ${image}`);
         const { puts, deletes } = await audit(caller, value, { before: value, after: null });
         const result = await store.commit({
           ...{ puts, deletes: [{ kind: 'image', key, expected: revision, uid: value.uid }, ...deletes] },
@@ -198,6 +207,11 @@ export function createImageService(parts: ImageParts): ImageService {
       note(caller, image, 'an image was deleted from the allow list');
     },
   };
+}
+
+/** Its generation: images have no number. */
+export function imageTag({ uid, tenants, description }: ImageRecord): Generation {
+  return stateTag([uid, tenants, description]);
 }
 
 function auditedImage({ description, tenants }: ImageRecord): AuditedFields {

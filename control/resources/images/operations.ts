@@ -3,10 +3,11 @@ import { z } from 'zod';
 import { PodgateError } from '../../../core/errors.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import { flagOf } from '../../http/flag.ts';
+import { type Generation, preconditionOf } from '../../http/if-match.ts';
 import { listParameters } from '../../http/list-query.ts';
 import type { AuthenticatedCall, Operation } from '../../http/operation.ts';
 import { listDescription, replyList } from '../../objects/list-operation.ts';
-import type { ImageService, ListedImage } from './image-service.ts';
+import { type ImageService, imageTag, type ListedImage } from './image-service.ts';
 import { ImageAnswer, NewImage, NewImages, UpdateImage } from './schema.ts';
 
 const SKIP_DUPLICATES = {
@@ -91,16 +92,21 @@ export function imageOperations(images: ImageService): readonly Operation[] {
       methods: ['get'],
       path: '/pods/images/{image_id}',
       summary: 'An image that your tenant may run.',
-      handle: async (call) => ({
-        kind: 'json',
-        message: 'Image retrieved successfully.',
-        result: imageAnswer(await images.get(call.caller, imageOf(call))),
-      }),
+      handle: async (call) => {
+        const listed = await images.get(call.caller, imageOf(call));
+        return {
+          kind: 'json',
+          message: 'Image retrieved successfully.',
+          result: imageAnswer(listed),
+          ...tagOf(listed),
+        };
+      },
     },
     {
       ...shared,
       access: 'token',
       operationId: 'update_image',
+      headers: ['If-Match'],
       methods: ['put'],
       path: '/pods/images/{image_id}',
       summary: 'Changes the tenants and the description of an image. For administrators.',
@@ -108,27 +114,34 @@ export function imageOperations(images: ImageService): readonly Operation[] {
       handle: async (call) => {
         const { values, problems } = checkFields(UpdateImage, call.body);
         if (problems.length > 0) throw new PodgateError('api.invalid', { publicMessages: problems });
-        const { record, isChanged } = await images.update(call.caller, imageOf(call), values);
+        const precondition = preconditionOf(call.ifMatch);
+        const { record, isChanged } = await images.update(call.caller, imageOf(call), values, precondition);
         const result = imageAnswer(record);
-        if (isChanged) return { kind: 'json', message: 'Image updated successfully.', result };
+        if (isChanged) return { kind: 'json', message: 'Image updated successfully.', result, ...tagOf(record) };
         const message = 'Incoming data made no changes to image. Is incoming data equal to current data?';
-        return { kind: 'json', message, result, outcome: 'error' };
+        return { kind: 'json', message, result, outcome: 'error', ...tagOf(record) };
       },
     },
     {
       ...shared,
       access: 'token',
       operationId: 'delete_image',
+      headers: ['If-Match'],
       methods: ['delete'],
       path: '/pods/images/{image_id}',
       summary: 'Takes an image off the list. For administrators. Pods that run it go on.',
       result: z.string(),
       handle: async (call) => {
-        await images.delete(call.caller, imageOf(call));
+        await images.delete(call.caller, imageOf(call), preconditionOf(call.ifMatch));
         return { kind: 'json', message: 'Image successfully deleted.', result: '' };
       },
     },
   ];
+}
+
+/** Those of the configuration cannot be changed. */
+function tagOf(listed: ListedImage): { readonly generation?: Generation } {
+  return 'uid' in listed ? { generation: imageTag(listed) } : {};
 }
 
 function imageAnswer(listed: ListedImage): z.output<typeof ImageAnswer> {

@@ -169,6 +169,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     operationId: `${name}_pod`,
     methods: ['get', 'post'],
     path: `/pods/{pod_id}/${name}`,
+    getActs: true,
     tag: 'Pods',
     summary,
     ...(name === 'stop' ? {} : { query: name === 'start' ? [WAIT] : [WAIT, NEWEST_TAG], otherStatuses: NOT_ROUTABLE }),

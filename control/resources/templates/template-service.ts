@@ -144,13 +144,13 @@ export function createTemplateService(parts: TemplateParts): TemplateService {
       async read(caller, id) {
         return catalog.find(id) === null ? await permissions.read(caller, id) : { '*': 'READ' };
       },
-      async set(caller, id, permission) {
+      async set(caller, id, permission, precondition) {
         requireMade(id);
-        return await permissions.set(caller, id, permission);
+        return await permissions.set(caller, id, permission, precondition);
       },
-      async delete(caller, id, user) {
+      async delete(caller, id, user, precondition) {
         requireMade(id);
-        return await permissions.delete(caller, id, user);
+        return await permissions.delete(caller, id, user, precondition);
       },
     },
   };

@@ -121,3 +121,41 @@ test('the administrators of the tenant of the site decide for all tenants, the o
   expect((await callOther('root', 'POST', IMAGES, { image: 'own', tenants: ['other'] })).status).toBe(200);
   expect(await runs('own')).toEqual([400, 200]);
 });
+
+test('If-Match keeps a change or a deletion of an image from undoing one in between; the list of permissions has it, too', async () => {
+  stand = await ApiStand.start({ allowsImages: true, imageAllowList: ['configured'] });
+  await stand.call('root', 'POST', IMAGES, { image: 'org/tool', description: 'A tool.' });
+  const path = `${IMAGES}/org%2Ftool`;
+  const tagOf = async (of: string): Promise<string> => (await stand.call('root', 'GET', of)).headers.get('etag') ?? '';
+  const first = await tagOf(path);
+  expect(first).toMatch(/^"[\w-]{22}"$/);
+  expect((await stand.call('alice', 'GET', path, undefined, { 'If-None-Match': first })).status).toBe(304);
+  const put = async (description: string, tag: string) =>
+    await stand.call('root', 'PUT', path, { description }, { 'If-Match': tag });
+  const changed = await put('Another.', first);
+  expect([changed.status, changed.headers.get('etag')]).toEqual([200, await tagOf(path)]);
+  const stale = await put('Third.', first);
+  expect([stale.status, stale.body.message]).toEqual([412, expect.stringMatching(/^Image org\/tool has changed/)]);
+  expect((await put('Third.', 'nonsense')).status).toBe(400);
+  const remove = async (tag: string) => await stand.call('root', 'DELETE', path, undefined, { 'If-Match': tag });
+  expect((await remove(first)).status).toBe(412);
+  expect((await remove(await tagOf(path))).status).toBe(200);
+  // Another of that name is not the one that was read.
+  await stand.call('root', 'POST', IMAGES, { image: 'org/tool', description: 'A tool.' });
+  expect((await remove(first)).status).toBe(412);
+
+  await pod('alice', 'mine', { pod_template: 'postgres' });
+  const permissions = '/v3/pods/mine/permissions';
+  const read = (await stand.call('alice', 'GET', permissions)).headers.get('etag') ?? '';
+  const grant = async (user: string, tag: string) =>
+    await stand.call('alice', 'POST', permissions, { user, level: 'READ' }, { 'If-Match': tag });
+  const granted = await grant('bob', read);
+  expect(granted.status).toBe(200);
+  expect((await grant('carol', read)).status).toBe(412);
+  const take = async (tag: string) =>
+    await stand.call('alice', 'DELETE', `${permissions}/bob`, undefined, { 'If-Match': tag });
+  expect((await take(read)).status).toBe(412);
+  const taken = await take(granted.headers.get('etag') ?? '');
+  // The same list as before has the same tag.
+  expect([taken.status, taken.headers.get('etag')]).toEqual([200, read]);
+});

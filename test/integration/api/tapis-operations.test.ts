@@ -62,9 +62,26 @@ const PARAMETERS: Readonly<Record<string, string>> = {
 
 test('below a reserved word, other methods are 405 and other paths 404', async () => {
   const patched = await stand.call('alice', 'PATCH', '/v3/pods/jupyter/ensure', {});
-  expect([patched.status, patched.body.message]).toEqual([405, 'This path takes HEAD, GET.']);
+  expect([patched.status, patched.body.message]).toEqual([405, 'This path takes GET.']);
   const elsewhere = await stand.call('alice', 'GET', '/v3/pods/jupyter/start');
   expect([elsewhere.status, elsewhere.body.message]).toEqual([404, expect.stringContaining('is a reserved word')]);
+});
+
+test('HEAD never starts, stops or makes anything: those whose GET does refuse it', async () => {
+  await stand.call('alice', 'POST', '/v3/pods', {
+    pod_id: 'headpod',
+    pod_template: 'postgres',
+    status_requested: 'OFF',
+  });
+  for (const path of ['/pods/headpod/start', '/pods/headpod/stop', '/pods/headpod/restart', '/pods/jupyter/ensure']) {
+    const head = await stand.call('alice', 'HEAD', `/v3${path}`);
+    expect([path, head.status, head.headers.get('allow')]).toEqual([path, 405, expect.not.stringContaining('HEAD')]);
+    expect(head.headers.get('allow')).toContain('GET');
+  }
+  const { result } = (await stand.call('alice', 'GET', '/v3/pods/headpod')).body;
+  expect(result).toMatchObject({ status: 'STOPPED', status_requested: 'OFF' });
+  expect((await stand.call('alice', 'HEAD', '/v3/pods/headpod')).status).toBe(200);
+  expect((await stand.call('alice', 'GET', '/v3/pods/headpod/start')).status).toBe(200);
 });
 
 test('HEAD of the list of pods, the one call that only 1.6.0 names, is there', async () => {

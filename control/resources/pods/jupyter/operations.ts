@@ -48,6 +48,7 @@ export function jupyterOperations(parts: JupyterOperationParts): readonly Operat
       alsoRefuses: ['api.not-found', 'api.conflict'],
       methods: ['get'],
       path: '/pods/jupyter/ensure',
+      getActs: true,
       summary:
         `Your Jupyter pod, made from the template '${JUPYTER_TEMPLATE}' of your tenant: the one that is ON, else a stopped ` +
         'one, which is started, else a new one.',
