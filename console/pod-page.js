@@ -83,6 +83,7 @@ export function PodPage({ podId, session }) {
     </div>
     ${pod.description !== '' && html`<p class="description">${pod.description}</p>`}
     <${Problem} text=${failure ?? problem} onClose=${failure === null ? undefined : () => setFailure(null)} />
+    ${pod.sleep !== null && sleepText(pod) !== '' && html`<p class="description">${sleepText(pod)}</p>`}
     ${status === 'ERROR' && html`<${Problem} text=${pod.status_container.message ?? 'The pod failed. The action log says more.'} />`}
     ${
       isDeleting &&
@@ -196,6 +197,13 @@ function timesText({ creation_ts: created, start_instance_ts: started }) {
   return `Created ${localTime(created)}${started === null ? '' : `, started ${localTime(started)}`}.`;
 }
 
+/** What keeps it awake, or what wakes it. */
+function sleepText({ asleep_since: since, last_used_ts: used, awake_because: reasons }) {
+  if (since !== null) return `Asleep since ${localTime(since)}. A client that connects wakes it.`;
+  const last = used === null ? [] : [`Last used ${ago(used)}.`];
+  return [...(reasons?.length > 0 ? [`Awake: ${reasons.join(', ')}.`] : []), ...last].join(' ');
+}
+
 /** As docs say: a change of these acts on a running pod at once, of the others at its next start. */
 function Settings({ pod }) {
   const { resources } = pod;
@@ -212,6 +220,7 @@ function Settings({ pod }) {
             ? duration(pod.time_to_stop_instance ?? pod.time_to_stop_default)
             : localTime(pod.time_to_stop_ts),
         ],
+        ['Sleeps', pod.sleep === null ? 'never' : `${duration(pod.sleep.after_seconds)} without use`],
         ['Allowed addresses', allowed.length === 0 ? 'all' : allowed.join('; ')],
         ['Description', pod.description || 'none'],
       ],

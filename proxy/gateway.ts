@@ -22,6 +22,7 @@ import { createRedirectServer } from './protocols/http/redirect.ts';
 import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import { Holds } from './dial/holds.ts';
 import { PodUses } from './use/pod-uses.ts';
+import { CountedUse } from './use/report-use.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { TokenLogins } from './policy/token-logins.ts';
 import { PodLogins } from './protocols/http/exchange/pod-logins.ts';
@@ -86,6 +87,7 @@ class GatewayWorker implements Gateway {
     const sessions = new RunningSessions((host) => table.get(host), options.sessions ?? DEFAULT_SESSION_POLICY);
     this.#sessions = sessions;
     const uses = new PodUses(table, clock);
+    const counted = new CountedUse(clock);
     const holds = new Holds({
       table,
       uses,
@@ -247,7 +249,7 @@ class GatewayWorker implements Gateway {
           if (options.gateway === undefined) counts.replicasChanged(replicas);
         },
         setPodNetworks: (networks) => this.#podListeners.set(networks),
-        reportPod: (uid) => telemetry.pods.report(uid),
+        reportPod: (uid) => counted.report(uid, telemetry.pods.report(uid), uses.report(uid)),
       },
     });
   }

@@ -15,6 +15,7 @@ export interface CreateOptions {
   readonly env?: readonly string[];
   readonly persistent?: boolean;
   readonly stopAfter?: string;
+  readonly sleepAfter?: string;
   readonly description?: string;
   readonly cpu?: string;
   readonly memory?: string;
@@ -52,6 +53,7 @@ everything the options do not cover, --file takes the body of the API's POST /v3
     .option('-e, --env <NAME=value...>', 'environment variables')
     .option('--persistent', "keep the template's data when the pod stops")
     .option('--stop-after <duration>', 'stop it so long after its start, such as 12h; never')
+    .option('--sleep-after <duration>', 'let it sleep after so long without use, such as 15m; a client wakes it')
     .option('--cpu <millicpu>', 'limit')
     .option('--memory <MiB>', 'limit')
     .option('--description <text>')
@@ -95,6 +97,7 @@ export function podBodyOf(
   if (options.env !== undefined) body['environment_variables'] = Object.fromEntries(options.env.map(variableOf));
   if (options.persistent === true) body['persistent_volume'] = true;
   if (options.stopAfter !== undefined) body['time_to_stop_default'] = stopAfterSeconds(options.stopAfter);
+  if (options.sleepAfter !== undefined) body['sleep'] = { after_seconds: sleepAfterSeconds(options.sleepAfter) };
   if (options.description !== undefined) body['description'] = options.description;
   if (options.cpu !== undefined || options.memory !== undefined) {
     body['resources'] = {
@@ -128,6 +131,12 @@ function variableOf(text: string): readonly [string, string] {
 function stopAfterSeconds(text: string): number {
   const seconds = text === 'never' ? -1 : parseDuration(text);
   if (seconds === null) throw new CliError(EXIT_USAGE, '--stop-after must be a number with s, m, h or d, or never');
+  return seconds;
+}
+
+function sleepAfterSeconds(text: string): number {
+  const seconds = parseDuration(text);
+  if (seconds === null) throw new CliError(EXIT_USAGE, '--sleep-after must be a number with s, m, h or d');
   return seconds;
 }
 

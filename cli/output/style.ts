@@ -12,6 +12,7 @@ const STATUS_STYLES: Readonly<Record<string, Style>> = {
   ERROR: 'red',
   STOPPED: 'dim',
   COMPLETE: 'dim',
+  ASLEEP: 'cyan',
 };
 
 /** Statuses on the way are yellow. */

@@ -21,12 +21,12 @@ export interface PodAccess {
   readonly password: string;
 }
 
-/** Waits for a pod that is starting. Throws CliError with what to do when it cannot be reached. */
+/** Waits for a pod that is starting; one that is asleep is woken by the connection that follows. Throws CliError with what to do when it cannot be reached. */
 export async function runningPod(target: Target, podId: string): Promise<Pod> {
   const deadlineMs = performance.now() + START_DEADLINE_MS;
   for (;;) {
     const pod = await readPod(target, podId);
-    if (pod.status === 'RUNNING') return pod;
+    if (pod.status === 'RUNNING' || pod.status === 'ASLEEP') return pod;
     if (!ON_ITS_WAY.has(pod.status) || performance.now() > deadlineMs) {
       throw new CliError(
         EXIT_FAILED,

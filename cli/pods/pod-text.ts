@@ -41,6 +41,9 @@ export function podText(pod: Pod): string {
     ['created', pod.creation_ts],
     ['started', pod.start_instance_ts ?? ''],
     ['stops', pod.time_to_stop_ts ?? ''],
+    ['sleep', sleepText(pod)],
+    ['last used', pod.last_used_ts ?? ''],
+    ['awake', pod.awake_because?.join(', ') ?? ''],
     ...Object.entries(pod.networking).map(([name, stanza]) => [name, stanzaText(stanza)] as const),
     ...pod.action_logs.slice(-5).map((line, at) => [at === 0 ? 'last actions' : '', line] as const),
   ];
@@ -49,6 +52,11 @@ export function podText(pod: Pod): string {
     .filter(([, value]) => value !== '')
     .map(([name, value]) => `${name.padEnd(width)}  ${value.replaceAll(/\p{Cc}+/gu, ' ')}\n`)
     .join('');
+}
+
+function sleepText({ sleep, asleep_since: since }: Pod): string {
+  if (since !== undefined && since !== null) return `since ${since}; a client that connects wakes it`;
+  return sleep === undefined || sleep === null ? '' : `after ${shortDuration(sleep.after_seconds * 1000)} without use`;
 }
 
 function isAsRequested({ status, status_requested: wish }: Pod): boolean {

@@ -15,6 +15,7 @@ const STAGE_OF: Readonly<Record<string, Stage | 'stopping'>> = {
   CREATING_CONTAINER: 'container',
   RUNNING: 'ready',
   SHUTTING_DOWN: 'stopping',
+  ASLEEP: 'queued',
 };
 
 export interface Wait {

@@ -1,6 +1,7 @@
 import type { PodRecord } from '../../../core/pod.ts';
 import { type AuditedFields, HiddenValue } from '../../objects/audit/audit-changes.ts';
 import { stanzaAnswer, volumeMountAnswer } from './response.ts';
+import { sleepAnswer } from './sleep/sleep-rules.ts';
 import { wireFields } from './wire-names.ts';
 
 /** What the audit log says of a pod. Of environment variables, it says which: values are not for everyone who reads it. */
@@ -21,5 +22,6 @@ export function auditedPod({ spec, wish, timeToStopInstance, clonedFrom }: PodRe
     status_requested: wish,
     time_to_stop_default: spec.timeToStopDefault,
     time_to_stop_instance: timeToStopInstance,
+    sleep: sleepAnswer(spec),
   };
 }

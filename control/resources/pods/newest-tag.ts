@@ -21,7 +21,7 @@ import { fieldsOfTags, MAPS, mergeFields, overridden } from './template-fields.t
 import type { PodFields } from './written-pod.ts';
 
 /** Compared as a whole. */
-const WHOLE = ['description', 'command', 'arguments', 'persistentVolume', 'timeToStopDefault'] as const;
+const WHOLE = ['description', 'command', 'arguments', 'persistentVolume', 'timeToStopDefault', 'sleep'] as const;
 
 /**
  * Moves a pod to the newest version of the tag that it was made from, for its next start: what it has of the older version
@@ -121,6 +121,7 @@ function ownFields(parts: PodParts, { spec, ...record }: PodRecord, base: PodFie
   } as const satisfies Record<(typeof MAPS)[number], (name: string) => boolean>;
   const own: Record<string, unknown> = {};
   for (const field of WHOLE) if (!isDeepStrictEqual(spec[field], baseSpec[field])) own[field] = present[field];
+  if (spec.sleep === undefined && baseSpec.sleep !== undefined) own['sleep'] = null;
   if (present.image !== base.image) own['image'] = present.image;
   for (const map of MAPS) {
     const [mine, theirs]: readonly [object, object] = [present[map] ?? {}, base[map] ?? {}];

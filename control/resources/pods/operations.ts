@@ -130,10 +130,15 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     for await (const page of pods.list(caller)) for (const { podId } of page) ids.push(podId);
     return ids;
   };
-  const reply = async (call: AuthenticatedCall, record: PodRecord, message: string): Promise<JsonReply> => ({
+  const reply = async (
+    call: AuthenticatedCall,
+    record: PodRecord,
+    message: string,
+    more: Partial<PodAnswerBody> = {},
+  ): Promise<JsonReply> => ({
     kind: 'json',
     message,
-    result: await answer(call, record),
+    result: { ...(await answer(call, record)), ...more },
     generation: record.generation,
   });
   /** The reply once the routes are live, when the caller asked for that. */
@@ -268,8 +273,8 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
         flagOf(call, NO_EFFECT.include_configs.name);
         const isChecked = flagOf(call, CHECK_UNRESOLVED.name, true);
         const record = await pods.get(call.caller, podIdOf(call));
-        const now = await reply(call, record, 'Pod retrieved successfully.');
-        const unresolved = isChecked ? await pods.unresolved(record) : [];
+        const [unresolved, use] = await Promise.all([isChecked ? pods.unresolved(record) : [], pods.use(record)]);
+        const now = await reply(call, record, 'Pod retrieved successfully.', use ?? {});
         return unresolved.length === 0 ? now : { ...now, metadata: { unresolved } };
       },
     },

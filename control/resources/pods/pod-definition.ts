@@ -5,6 +5,7 @@ import { checkFields } from '../../http/field-checks.ts';
 import { noteAction, type PodParts } from './pod-parts.ts';
 import { readPod } from './pod-objects.ts';
 import { stanzaAnswer, volumeMountAnswer } from './response.ts';
+import { sleepAnswer } from './sleep/sleep-rules.ts';
 import { wireFields } from './wire-names.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 
@@ -43,6 +44,7 @@ export function definitionOf({ vault, templates }: PodParts, record: PodRecord):
     secret_map: Object.fromEntries(secretMap),
     volume_mounts: Object.fromEntries(spec.volumeMounts.map(mountDefinition)),
     time_to_stop_default: spec.timeToStopDefault,
+    ...(spec.sleep === undefined ? {} : { sleep: sleepAnswer(spec) }),
     networking: Object.fromEntries(
       Object.entries(spec.networking).map(([name, stanza]) => [name, stanzaAnswer(stanza)]),
     ),

@@ -31,6 +31,7 @@ import {
   readResolvedEnvironment,
 } from './read-pods.ts';
 import type { Precondition } from '../../http/if-match.ts';
+import { type ShownUse, shownUse } from './sleep/shown-use.ts';
 import { type UpdatedPod, updatePod } from './update-pod.ts';
 import { type Waited, waitRoutable } from './wait-routable.ts';
 import { restartPod, startPod, stopPod } from './start-stop.ts';
@@ -71,6 +72,8 @@ export interface PodService {
   runCommands(caller: Caller, request: CommandsRequest): Promise<RunCommands>;
   openTerminal(caller: Caller, podId: string): Promise<OpenedTerminal>;
   readonly files: PodFiles;
+  /** Null: it never sleeps. For records a call above has answered. */
+  use(record: PodRecord): Promise<ShownUse | null>;
   /** The last lines of action_logs, oldest first. For records a call above has answered. */
   actions(record: PodRecord, last: number): Promise<readonly string[]>;
   /** What the caller's own pods use, and may use, by the quota of a user. */
@@ -117,6 +120,7 @@ export function createPodService(parts: PodParts): PodService {
     runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
     openTerminal: (caller, podId) => openTerminal(parts, terminalPlaces, caller, podId),
     files: createPodFiles(parts, execPlaces),
+    use: (record) => shownUse({ connections: parts.connections, nowMs: parts.clock.now() }, record),
     actions: (record, last) => lastActions(parts, record, last),
     quota: ({ tenant, username }) => parts.admission.standing({ tenant, createdBy: username }),
     environment: (caller, record) => readEnvironment(parts, caller, record),

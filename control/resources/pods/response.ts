@@ -15,6 +15,7 @@ import {
   WISHES,
 } from '../../../core/pod.ts';
 import { type CamelCase, camelCase } from '../../http/camel-fields.ts';
+import { sleepAnswer } from './sleep/sleep-rules.ts';
 import { storedFields } from './schema.ts';
 import { wireFields } from './wire-names.ts';
 
@@ -73,6 +74,18 @@ export const PodAnswer = z.object({
     gpus: z.int(),
   }),
   time_to_stop_ts: time.nullable(),
+  sleep: z
+    .object({ after_seconds: z.int(), hold_seconds: z.int(), probe_paths: z.array(z.string()) })
+    .nullable()
+    .describe('null: it never sleeps.'),
+  asleep_since: time.nullable(),
+  last_used_ts: time
+    .nullable()
+    .describe('The last use that gateways know of. In get_pod alone, of a pod that may sleep; null elsewhere.'),
+  awake_because: z
+    .array(z.string())
+    .nullable()
+    .describe('Why it does not go to sleep now: "1 open transaction". Where last_used_ts is; null while it sleeps.'),
   status: z
     .enum([...POD_STATUSES, ...Object.values(TAPIS_STATUS_NAMES)])
     .describe('By the names that status_names selects.'),
@@ -127,6 +140,10 @@ export function podAnswer(
     routing_port: routingPortOf(spec),
     resources: wireFields(spec.resources),
     time_to_stop_ts: timeToStopTs(record),
+    sleep: sleepAnswer(spec),
+    asleep_since: record.sleep?.stage === 'decided' ? isoTime(record.sleep.sinceMs) : null,
+    last_used_ts: null,
+    awake_because: null,
     status: statusName(record.status, statusNames),
     status_container: statusContainerAnswer(record),
     data_attached: [],

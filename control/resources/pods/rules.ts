@@ -16,6 +16,7 @@ import {
 } from './stanza-rules.ts';
 import { placeholderProblems, secretMapOf } from './secret-rules.ts';
 import { volumeMountsOf } from './volume-rules.ts';
+import { sleepOf, sleepProblem } from './sleep/sleep-rules.ts';
 import { wireName } from './wire-names.ts';
 import type { PodFields, WrittenPod, WrittenStanza } from './written-pod.ts';
 
@@ -225,9 +226,12 @@ function specOf(
     dataRequests: fields.dataRequests ?? present?.dataRequests ?? [],
     rolesRequired: fields.rolesRequired ?? present?.rolesRequired ?? [],
     timeToStopDefault: fields.timeToStopDefault ?? present?.timeToStopDefault ?? DEFAULT_TIME_TO_STOP_SECONDS,
+    ...sleepOf(fields.sleep, present),
   };
   if (runs !== null) checkAgainstTemplate(spec, fields, runs, written.refused, problems);
   checkVolumes(spec, fields, context, problems);
+  const asleep = sleepProblem(spec, { template, runsContainers: context.allowsImages });
+  if (runs !== null && asleep !== null) problems.push(asleep);
   problems.push(...placeholderProblems(fields, spec, written.refused));
   return spec;
 }

@@ -39,6 +39,9 @@ const SECRET_REFERENCE_MAX_LENGTH = 1_024;
 const PATH_MAX_LENGTH = 255;
 const MOUNTS_MAX = 10;
 const TIME_TO_STOP_MAX_SECONDS = 10 * 365 * 86_400;
+const SLEEP_AFTER_MIN_SECONDS = 60;
+const HOLD_MAX_SECONDS = 120;
+const PROBE_PATHS_MAX = 10;
 
 const PROTOCOLS = ['http', 'tcp', 'postgres', 'local_only'] as const;
 
@@ -161,6 +164,24 @@ const templateOverrides = z
   .nullable()
   .describe('Changes of what the template says, by path and key of its volume_mounts and secret_map.');
 
+const sleep = z
+  .strictObject({
+    after_seconds: numeric(z.int().min(SLEEP_AFTER_MIN_SECONDS).max(TIME_TO_STOP_MAX_SECONDS)).describe(
+      'Without use for this long, the pod goes to sleep.',
+    ),
+    hold_seconds: numeric(z.int().min(1).max(HOLD_MAX_SECONDS))
+      .optional()
+      .describe('How long a client waits at most while the pod wakes. Default: 60.'),
+    probe_paths: boundedList(
+      boundedText(PATH_MAX_LENGTH).regex(/^\/[\x21-\x7e]*$/, 'must start with "/" and be as it is in the request'),
+      PROBE_PATHS_MAX,
+    )
+      .optional()
+      .describe('Paths of uptime probes: they do not wake the pod; the gateway answers while it sleeps.'),
+  })
+  .nullable()
+  .describe('When the pod goes to sleep; a client that connects wakes it. null: never (the default).');
+
 const sentTemplate = templateName('Accepted if it is what the pod runs: it cannot be changed.').optional();
 
 /**
@@ -219,6 +240,7 @@ export function podSchemas(limits: PodLimits) {
     )
       .optional()
       .describe('The same for one instance only; null or 0 = the default.'),
+    sleep: sleep.optional(),
     networking: networking.optional(),
     routing_port: port.optional().describe('Short for networking.default with protocol http and this port.'),
     persistent_volume: z.boolean().optional().describe("Keep the template's data when the pod stops."),
@@ -267,6 +289,7 @@ export function podSchemas(limits: PodLimits) {
     volume_mounts: nullAsAbsent(fields.volume_mounts),
     time_to_stop_default: nullAsAbsent(fields.time_to_stop_default),
     time_to_stop_instance: nullAsAbsent(fields.time_to_stop_instance),
+    sleep: nullAsAbsent(fields.sleep),
     networking: nullAsAbsent(fields.networking),
     persistent_volume: nullAsAbsent(fields.persistent_volume),
     resources: nullAsAbsent(fields.resources),

@@ -44,6 +44,11 @@ test('a create answers every field of the seed and is one record, its credential
       persistent_volume: false,
       resources: { cpu_request: 250, cpu_limit: 2000, mem_request: 256, mem_limit: 3072, gpus: 0 },
       time_to_stop_ts: null,
+      cloned_from: '',
+      sleep: null,
+      asleep_since: null,
+      last_used_ts: null,
+      awake_because: null,
       status: 'REQUESTED',
       status_container: {},
       data_attached: [],
@@ -280,6 +285,34 @@ test('If-Match is honoured: the right one passes, an old or weak one is 412, non
   const stale = await stand.call('alice', 'DELETE', '/v3/pods/mypod', undefined, { 'If-Match': '"4"' });
   expect(stale.status).toBe(412);
   expect((await stand.record('mypod')).deleting).toBeNull();
+});
+
+test('a sleeping pod is shown as such, woken by a start, and stopped by a stop', async () => {
+  await stand.create('alice', 'mypod', { sleep: { after_seconds: 900 } });
+  const get = async () => (await stand.call('alice', 'GET', '/v3/pods/mypod')).body.result;
+  expect(await get()).toMatchObject({
+    sleep: { after_seconds: 900, hold_seconds: 60, probe_paths: [] },
+    asleep_since: null,
+    awake_because: ['it starts'],
+  });
+  const asleep = {
+    status: 'ASLEEP',
+    sleep: { stage: 'decided', sinceMs: Date.parse('2026-11-23T11:00:00Z') },
+  } as const;
+  await stand.overwrite('mypod', asleep);
+  expect(await get()).toMatchObject({
+    ...{ status: 'ASLEEP', status_requested: 'ON', asleep_since: '2026-11-23T11:00:00.000Z', awake_because: null },
+  });
+  const { run } = await stand.record('mypod');
+  expect((await stand.call('alice', 'POST', '/v3/pods/mypod/start')).status).toBe(200);
+  expect(await stand.record('mypod')).toMatchObject({ status: 'REQUESTED', run: run + 1, sleep: null });
+  // Going to sleep, it is not to be started a second time.
+  await stand.overwrite('mypod', { ...asleep, status: 'SHUTTING_DOWN' });
+  await stand.call('alice', 'POST', '/v3/pods/mypod/start');
+  expect(await stand.record('mypod')).toMatchObject({ wish: 'ON', status: 'SHUTTING_DOWN', run: run + 1, sleep: null });
+  await stand.overwrite('mypod', asleep);
+  await stand.call('alice', 'POST', '/v3/pods/mypod/stop');
+  expect(await stand.record('mypod')).toMatchObject({ wish: 'OFF', sleep: null });
 });
 
 test('a stop time is set and cleared by an update, and shown from the start of the instance', async () => {

@@ -98,7 +98,7 @@ test('status_names selects the names of statuses, for each call or for the insta
     expect((await stand.call('alice', 'GET', '/v3/pods/mypod')).body.result).toMatchObject({ status });
   }
   expect(names).toEqual([
-    ...['STOPPED', 'REQUESTED', 'SPAWNER SETUP', 'CREATING', 'AVAILABLE', 'ERROR', 'COMPLETE', 'DELETING'],
+    ...['STOPPED', 'REQUESTED', 'SPAWNER SETUP', 'CREATING', 'AVAILABLE', 'ERROR', 'COMPLETE', 'DELETING', 'AVAILABLE'],
   ]);
   // Refused before anything is done.
   const refused = await stand.call('alice', 'POST', '/v3/pods?status_names=both', { ...FORM, pod_id: 'never' });

@@ -2,9 +2,17 @@ import type { Difference, TapisDocument } from './documents.ts';
 
 /** Fields that neither document has, by schema. docs/tapis-compatibility.md names them all. */
 export const OWN_FIELDS: Readonly<Record<string, readonly string[]>> = {
-  NewPod: ['routing_port', 'persistent_volume'],
-  UpdatePod: ['routing_port', 'persistent_volume'],
-  PodResponseModel: ['routing_port', 'persistent_volume', 'cloned_from'],
+  NewPod: ['routing_port', 'persistent_volume', 'sleep'],
+  UpdatePod: ['routing_port', 'persistent_volume', 'sleep'],
+  PodResponseModel: [
+    'routing_port',
+    'persistent_volume',
+    'cloned_from',
+    'sleep',
+    'asleep_since',
+    'last_used_ts',
+    'awake_because',
+  ],
   Networking: ['public_port', 'backend_protocol', 'proxy_protocol', 'tls', 'client_ca'],
   SecretResponseModel: ['update_ts'],
   SnapshotResponseModel: ['message', 'scheduled_by'],

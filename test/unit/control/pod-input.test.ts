@@ -184,3 +184,63 @@ describe('an update', () => {
     });
   });
 });
+
+describe('sleep', () => {
+  const policy = { after_seconds: 900 };
+  const SLEEPER = { pod_id: 'mypod', pod_template: 'postgres', sleep: policy };
+
+  test('has defaults for all but its time, and is not there for a pod that never sleeps', () => {
+    expect(specOf(SLEEPER).sleep).toEqual({ afterSeconds: 900, holdSeconds: 60, probePaths: [] });
+    const full = { after_seconds: 60, hold_seconds: 120, probe_paths: ['/healthz', '/'] };
+    expect(specOf({ ...SLEEPER, sleep: full }).sleep).toEqual({
+      ...{ afterSeconds: 60, holdSeconds: 120, probePaths: ['/healthz', '/'] },
+    });
+    expect(specOf({ ...SLEEPER, sleep: null })).not.toHaveProperty('sleep');
+    expect(specOf(GOOD)).not.toHaveProperty('sleep');
+  });
+
+  test.each([
+    [{ after_seconds: 59 }],
+    [{ ...policy, hold_seconds: 121 }],
+    [{ ...policy, probe_paths: ['healthz'] }],
+    [{ ...policy, probe_paths: Array.from({ length: 11 }, () => '/') }],
+    [{ ...policy, more: 1 }],
+    [15],
+  ])('beyond its bounds, %j, is refused', (sleep) => {
+    const ruled = create({ ...SLEEPER, sleep });
+    expect(ruled.kind === 'refused' && ruled.problems.every((problem) => problem.startsWith('sleep'))).toBe(true);
+  });
+
+  test('is refused in a cluster for a pod whose data would not outlive it, saying what to set', () => {
+    const cluster = { allowsImages: true };
+    const ruled = create(SLEEPER, cluster);
+    expectProblems(ruled.kind === 'refused' ? ruled.problems : [], [
+      'sleep: the data of this pod would not outlive its sleep; set persistent_volume to true',
+    ]);
+    const image = { pod_id: 'mypod', image: 'nginx', sleep: policy };
+    const ofImage = create(image, cluster);
+    expectProblems(ofImage.kind === 'refused' ? ofImage.problems : [], [
+      'sleep: the data of this pod would not outlive its sleep; mount a volume (volume_mounts)',
+    ]);
+    const mounted = { ...image, volume_mounts: { data: { type: 'pvc', mount_path: '/data' } } };
+    expect(specOf(mounted, cluster).sleep).toBeDefined();
+    expect(specOf({ ...SLEEPER, persistent_volume: true }, cluster).sleep).toBeDefined();
+    // It keeps nothing that could get lost.
+    expect(specOf({ ...SLEEPER, pod_template: 'podgate/hello' }, cluster).sleep).toBeDefined();
+  });
+
+  test('is refused for a pod that no connection can wake', () => {
+    const local = { ...GOOD, sleep: policy, networking: { default: { protocol: 'local_only', port: 5000 } } };
+    const ruled = create(local);
+    expectProblems(ruled.kind === 'refused' ? ruled.problems : [], ['sleep: nothing could wake this pod']);
+  });
+
+  test('stays as it is in an update that does not name it, and goes with null', () => {
+    const present = podSpec({ sleep: { afterSeconds: 900, holdSeconds: 60, probePaths: [] } });
+    const update = (body: object) =>
+      specOfUpdate(writtenPodOf(schemas.UpdatePod, sent(body)), 'mypod', present, context);
+    expect(update({ description: 'x' })).toMatchObject({ kind: 'accepted', value: { sleep: present.sleep } });
+    const gone = update({ sleep: null });
+    expect(gone.kind === 'accepted' && 'sleep' in gone.value).toBe(false);
+  });
+});

@@ -96,7 +96,7 @@ export class PodExplainer {
       Promise.all(chosen.map(({ host }) => lookUp(host))),
       Promise.all(
         chosen.map(async ({ host, stanza }, index): Promise<Attempt | null> => {
-          if (frontDoor === null || index >= ATTEMPTS_MAX) return null;
+          if (frontDoor === null || index >= ATTEMPTS_MAX || record.status === 'ASLEEP') return null;
           return await makeAttempt(frontDoor, { host, port: place.publicHttpsPort, spoken: spokenBy(stanza) }, signal);
         }),
       ),

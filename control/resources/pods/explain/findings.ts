@@ -56,6 +56,8 @@ function judgePod({ podId, status, wish, statusContainer }: PodRecord): Finding 
   const reason = statusContainer?.message ?? '';
   const because = reason === '' ? '' : ` (${reason})`;
   if (status === 'RUNNING' && wish === 'ON') return ok('pod', `Pod ${podId} runs.`);
+  if (status === 'ASLEEP' && wish === 'ON')
+    return ok('pod', `Pod ${podId} is asleep. A client that connects wakes it.`);
   const code =
     status === 'REQUESTED' || status === 'SPAWNER_SETUP' || status === 'CREATING_CONTAINER'
       ? 'route.starting'
@@ -119,6 +121,9 @@ function judgeAddress(stanza: Stanza, address: string): Finding {
 function judgeAttempt(evidence: Evidence): Finding {
   const { attempt, recorded, stanza, record } = evidence;
   const { podId } = record;
+  if (attempt === null && record.status === 'ASLEEP') {
+    return ok('attempt', 'No attempt was made: it would have woken the pod.');
+  }
   if (attempt === null) {
     return warn('attempt', 'No attempt was made: this replica has no gateway.', 'Connect with a client of your own.');
   }

@@ -176,12 +176,16 @@ async function usersOfIdle(
   return null;
 }
 
-/** Its own, the latest, then those of former sleeps: workers forget when they end. */
+/**
+ * Its own, the latest, then those of former sleeps: workers forget when they end. Those of a clone are of its source's data,
+ * and not known here.
+ */
 function knownUsers(
   { templates }: Acting,
-  { podId, spec, knownUsers: former = [] }: PodRecord,
+  { podId, spec, clonedFrom, knownUsers: former = [] }: PodRecord,
   latest: readonly string[],
 ): Pick<PodRecord, 'knownUsers'> {
+  if (clonedFrom !== undefined) return {};
   const credentials = templates.find(spec.template)?.credentials ?? null;
   const own = credentials === null ? [] : [credentials.username ?? podId];
   const users = [...new Set([...own, ...latest, ...former])].slice(0, USERS_MAX);

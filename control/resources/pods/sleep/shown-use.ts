@@ -1,0 +1,32 @@
+import type { PodConnectionsReader } from '../../../../core/pod-connections-reader.ts';
+import { useTexts } from '../../../../core/pod-use.ts';
+import type { PodRecord } from '../../../../core/pod.ts';
+import { minimumUptimeMs } from './idle-time.ts';
+import { judgeUse } from './judge-use.ts';
+
+/** What is shown of the use of a pod, as on the wire. */
+export interface ShownUse {
+  readonly last_used_ts: string | null;
+  readonly awake_because: string[] | null;
+}
+
+/** Asks all gateway workers. Null for a pod that never sleeps: nobody counts its use. */
+export async function shownUse(
+  { connections, nowMs }: { readonly connections: PodConnectionsReader; readonly nowMs: number },
+  record: PodRecord,
+): Promise<ShownUse | null> {
+  if (record.spec.sleep === undefined || record.wish !== 'ON') return null;
+  const use = judgeUse(await connections.read(record.uid));
+  const lastUsedMs = use.kind === 'unknown' ? null : use.lastUsedMs;
+  const last_used_ts = lastUsedMs === null ? null : new Date(lastUsedMs).toISOString();
+  if (record.sleep?.stage === 'decided') return { last_used_ts, awake_because: null };
+  if (record.status !== 'RUNNING') return { last_used_ts, awake_because: ['it starts'] };
+  const upMs = nowMs - (record.startInstanceMs ?? nowMs);
+  return {
+    last_used_ts,
+    awake_because: [
+      ...(use.kind === 'unknown' ? [use.why] : useTexts(use)),
+      ...(upMs < minimumUptimeMs(record) ? ['minimum uptime'] : []),
+    ],
+  };
+}

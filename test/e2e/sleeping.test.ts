@@ -1,0 +1,144 @@
+import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Program } from '../support/program.ts';
+import { run } from '../support/run.ts';
+import { until } from '../support/until.ts';
+
+const WEB = 'web.pods.localhost';
+const PG = 'mypg.pods.localhost';
+/** The least that the API takes. */
+const SLEEP = { after_seconds: 60, hold_seconds: 60 };
+/** The time without use, a tenth of it between two looks, and the shutdown. */
+const ASLEEP_WITHIN_MS = 110_000;
+
+let program: Program;
+let user: string;
+let password: string;
+
+beforeAll(async () => {
+  program = await Program.start();
+  await Promise.all([
+    program.createPod({
+      ...{ pod_id: 'web', pod_template: 'podgate/hello' },
+      sleep: { ...SLEEP, probe_paths: ['/healthz'] },
+    }),
+    program.createPod({ pod_id: 'mypg', pod_template: 'postgres', sleep: SLEEP }),
+  ]);
+  const { body } = await program.get('/v3/pods/mypg/credentials');
+  ({ user_username: user, user_password: password } = body.result as { user_username: string; user_password: string });
+  expect(await psql('create table kept (word text); insert into kept values ($$still here$$)')).toMatchObject({
+    code: 0,
+  });
+}, 120_000);
+afterAll(async () => {
+  await program.dispose();
+});
+
+const psql = (sql: string, as = user) => {
+  const at = `host=${PG} hostaddr=127.0.0.1 port=${program.httpsPort}`;
+  const conninfo = `${at} sslmode=verify-full sslrootcert=${program.caPath} user=${as} dbname=postgres`;
+  return run('psql', [conninfo, '-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql], { env: { PGPASSWORD: password } });
+};
+const curl = (path: string, ...options: readonly string[]) => {
+  const resolve = `${WEB}:${program.httpsPort}:127.0.0.1`;
+  const url = `https://${WEB}:${program.httpsPort}${path}`;
+  return run('curl', [
+    '-sS',
+    '--cacert',
+    program.caPath,
+    '--resolve',
+    resolve,
+    '-w',
+    '\n%{http_code}',
+    ...options,
+    url,
+  ]);
+};
+const pod = async (podId: string) =>
+  (await program.get(`/v3/pods/${podId}`)).body.result as {
+    readonly status: string;
+    readonly status_requested: string;
+    readonly asleep_since: string | null;
+    readonly last_used_ts: string | null;
+    readonly awake_because: readonly string[] | null;
+    readonly action_logs: readonly string[];
+  };
+/** Seldom: each call asks the gateway workers. */
+const bothAsleep = () =>
+  until(
+    'both are asleep',
+    async () => (await Promise.all([pod('web'), pod('mypg')])).every(({ status }) => status === 'ASLEEP'),
+    {
+      ...{ timeoutMs: ASLEEP_WITHIN_MS, everyMs: 1_000 },
+    },
+  );
+const wakes = async (podId: string) => {
+  const { action_logs: lines } = (await program.get(`/v3/pods/${podId}/logs`)).body.result as { action_logs: string[] };
+  return lines.filter((line) => line.includes('woken by'));
+};
+
+test('what is in use says why it is awake, and goes to sleep a minute after its last use', async () => {
+  const sleeper = psql('select pg_sleep(3)');
+  await until('the query is seen', async () =>
+    (await pod('mypg')).awake_because?.join().includes('1 connection with traffic'),
+  );
+  await sleeper;
+  await bothAsleep();
+  for (const podId of ['web', 'mypg']) {
+    const asleep = await pod(podId);
+    expect(asleep).toMatchObject({ status_requested: 'ON', awake_because: null });
+    expect(Date.parse(asleep.asleep_since ?? '')).toBeGreaterThan(Date.parse(asleep.last_used_ts ?? '0'));
+    expect(asleep.action_logs.join()).toContain('went to sleep after 1 min without use');
+  }
+  const { body } = await program.get('/v3/pods/web?status_names=tapis');
+  expect(body.result).toMatchObject({ status: 'AVAILABLE' });
+}, 180_000);
+
+test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing', async () => {
+  const tcp = connectTcp(program.httpsPort, '127.0.0.1');
+  await once(tcp, 'connect');
+  tcp.destroy();
+  for (const servername of [WEB, PG]) {
+    const tls = connectTls({ port: program.httpsPort, host: '127.0.0.1', servername, ca: program.ca });
+    await once(tls, 'secureConnect');
+    tls.destroy();
+  }
+  expect((await curl('/healthz')).stdout).toMatch(/200$/);
+  expect((await curl('/', '--head')).stdout).toMatch(/retry-after: \d+[\s\S]*503$/i);
+  const isReady = await run('pg_isready', [
+    '-d',
+    `host=${PG} hostaddr=127.0.0.1 port=${program.httpsPort} sslmode=require`,
+  ]);
+  expect(isReady.stdout).toContain('rejecting');
+  expect((await psql('select 1', 'stranger')).code).not.toBe(0);
+  for (const podId of ['web', 'mypg']) expect(await pod(podId)).toMatchObject({ status: 'ASLEEP' });
+});
+
+test('curl and psql wake their pods and get their answer at the first attempt; the data is there', async () => {
+  const [page, row] = await Promise.all([curl('/'), psql('select word from kept')]);
+  expect(page).toMatchObject({ code: 0, stderr: '' });
+  expect(page.stdout).toMatch(/200$/);
+  expect(row).toEqual({ code: 0, stdout: 'still here\n', stderr: '' });
+  for (const podId of ['web', 'mypg']) {
+    expect(await wakes(podId)).toHaveLength(1);
+    expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
+  }
+});
+
+test('forty clients at once are one start, and all are served; a pod that is stopped stays stopped', async () => {
+  await bothAsleep();
+  const pages = Array.from({ length: 30 }, () => curl('/'));
+  const rows = Array.from({ length: 10 }, () => psql('select word from kept'));
+  for (const page of await Promise.all(pages)) {
+    expect(page).toMatchObject({ code: 0, stderr: '' });
+    expect(page.stdout).toMatch(/200$/);
+  }
+  for (const row of await Promise.all(rows)) expect(row).toEqual({ code: 0, stdout: 'still here\n', stderr: '' });
+  for (const podId of ['web', 'mypg']) expect(await wakes(podId)).toHaveLength(2);
+  await program.api('POST', '/v3/pods/web/stop');
+  await program.podStatus('web', 'STOPPED');
+  expect((await curl('/')).stdout).toMatch(/503$/);
+  expect(await pod('web')).toMatchObject({ status: 'STOPPED', status_requested: 'OFF' });
+}, 180_000);
