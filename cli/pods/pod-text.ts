@@ -67,5 +67,7 @@ function isAsRequested({ status, status_requested: wish }: Pod): boolean {
 function stanzaText(stanza: Stanza): string {
   if (stanza.url === '') return `port ${stanza.port}, not reached through the gateway`;
   const from = stanza.ip_allow_list.length === 0 ? '' : `, from ${stanza.ip_allow_list.join(', ')} only`;
-  return `${addressText(stanza)} (${stanza.protocol} ${stanza.port}${from})`;
+  const { tapis_auth: isClosed, tapis_auth_allowed_users: users = ['AUTHORIZED_USERS'] } = stanza;
+  const login = isClosed === true ? `, after a login of ${users.join(', ')}` : '';
+  return `${addressText(stanza)} (${stanza.protocol} ${stanza.port}${from}${login})`;
 }

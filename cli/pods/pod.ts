@@ -35,6 +35,9 @@ export interface Stanza {
   readonly url: string;
   readonly public_port: number;
   readonly ip_allow_list: readonly string[];
+  /** Not there: anyone may connect, or those who have USER on the pod. */
+  readonly tapis_auth?: boolean;
+  readonly tapis_auth_allowed_users?: readonly string[];
 }
 
 export function podPath(podId: string, below = ''): string {

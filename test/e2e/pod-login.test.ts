@@ -62,7 +62,8 @@ beforeAll(async () => {
 }, 240_000);
 
 afterAll(async () => {
-  await browser.close();
+  // A program that was too slow to become ready is there without a browser.
+  await Promise.allSettled([(async () => browser.close())()]);
   await program.dispose();
   await server.close();
   rmSync(directory, { recursive: true, force: true });

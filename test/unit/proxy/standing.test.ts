@@ -47,3 +47,14 @@ it('leaves sessions alone where TLS is to end somewhere else from now on', () =>
   const elsewhere = { ...route, ipAllowList: ['198.51.100.0/24'] };
   expect(standingOf({ ...elsewhere, tls: 'passthrough' }, { ...held, tlsEnd: 'pod' })).toBe('client-refused');
 });
+
+it('lets only those go on who have logged in and may still, where there is a login', () => {
+  const login = { users: ['alice'] };
+  const as = (user: string | null) => ({ ...held, identity: { ...held.identity, user } });
+  expect(standingOf({ ...route, login }, as('alice'))).toBe('stays');
+  expect(standingOf({ ...route, login: { users: null } }, as('bob'))).toBe('stays');
+  expect(standingOf({ ...route, login }, as('bob'))).toBe('client-refused');
+  expect(standingOf({ ...route, login: { users: null } }, as(null))).toBe('client-refused');
+  expect(standingOf({ ...route, login }, held)).toBe('client-refused');
+  expect(standingOf(route, as('alice'))).toBe('stays');
+});
