@@ -37,6 +37,8 @@ export interface CertificateAdminOptions {
 
 export function createCertificateAdmin(options: CertificateAdminOptions): CertificateAdmin {
   const { settings, store, vault, view, counts, clock } = options;
+  // Readiness takes the report every second.
+  const parsed = new WeakMap<ServedCertificate, Parsed>();
 
   /** Returns false when there is no such certificate, or `change` has nothing to do. */
   async function change(
@@ -52,6 +54,12 @@ export function createCertificateAdmin(options: CertificateAdminOptions): Certif
     });
   }
 
+  function parsedOf(certificate: ServedCertificate): Parsed {
+    const found = parsed.get(certificate) ?? parse(certificate.certificatePem);
+    parsed.set(certificate, found);
+    return found;
+  }
+
   return {
     report() {
       const nowMs = clock.now();
@@ -60,7 +68,9 @@ export function createCertificateAdmin(options: CertificateAdminOptions): Certif
       return {
         certificates: [
           ...records.map(({ key, value }) => statusOfRecord(key, value, !view.unopened.has(key), nowMs)),
-          ...[...options.served()].flatMap((one) => statusOfServed(one, nowMs) ?? []),
+          ...[...options.served()]
+            .filter(({ source }) => source === 'files' || source === 'development')
+            .map((one) => statusOfServed(one, parsedOf(one), nowMs)),
         ],
         budgets: settings === null ? [] : budgetLeft(view.budget().spent, domains, settings.limits, nowMs),
         accounts: [...view.accounts].map(([directoryUrl, { url, contact, failures, lastError, notBeforeMs }]) => ({
@@ -162,18 +172,27 @@ function statusOfRecord(key: string, record: CertificateRecord, isKeyOpen: boole
   };
 }
 
-/** What no record says: the operator's files, and the development CA's. Null for the others. */
-function statusOfServed(
-  { id, names, source, certificatePem, notAfterMs }: ServedCertificate,
-  nowMs: number,
-): CertificateStatus | null {
-  if (source !== 'files' && source !== 'development') return null;
+interface Parsed {
+  readonly issuer: string;
+  readonly serial: string;
+  readonly notBeforeMs: number;
+}
+
+function parse(certificatePem: string): Parsed {
   const leaf = new X509Certificate(certificatePem);
-  const notBeforeMs = leaf.validFromDate.getTime();
   const issuer = /^CN=(.*)$/m.exec(leaf.issuer)?.[1] ?? leaf.issuer.replaceAll('\n', ', ');
+  return { issuer, serial: leaf.serialNumber, notBeforeMs: leaf.validFromDate.getTime() };
+}
+
+/** What no record says: the operator's files, and the development CA's. */
+function statusOfServed(
+  { id, names, source, notAfterMs }: ServedCertificate,
+  { issuer, serial, notBeforeMs }: Parsed,
+  nowMs: number,
+): CertificateStatus {
   return {
     ...{ key: id.slice(id.indexOf(' ') + 1), names, source, tenant: null, user: null, failures: 0, lastError: null },
-    held: { issuer, serial: leaf.serialNumber, notBeforeMs, notAfterMs },
+    held: { issuer, serial, notBeforeMs, notAfterMs },
     lapse: lapseOf({ notBeforeMs, notAfterMs, obtainedAtMs: notBeforeMs }, nowMs),
     ...{ nextRenewalMs: null, isOrdering: false, notBeforeMs: null, isKeyOpen: true },
   };

@@ -1,5 +1,4 @@
 import { chmodSync, mkdirSync, rmSync, statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { Server } from 'node:net';
 import { dirname } from 'node:path';
 import { errorText } from '../../core/errors.ts';
@@ -34,11 +33,7 @@ export async function listenOnUnixSocket({
   let isStopped = false;
 
   async function check(): Promise<void> {
-    const found = await stat(path).then(
-      ({ ino }) => ino,
-      () => null,
-    );
-    if (isStopped || (server.listening && found === inode)) return;
+    if (isStopped || (server.listening && inodeOf(path) === inode)) return;
     log.warn({ path }, 'a socket file is gone: making it again');
     // Not that of http.Server, which closes idle connections as well.
     if (server.listening) Server.prototype.close.call(server);
@@ -61,6 +56,15 @@ export async function listenOnUnixSocket({
     isStopped = true;
     clearInterval(checking);
   };
+}
+
+/** Synchronous: every second, for each socket, a thread's turn costs ten times as much as the call. */
+function inodeOf(path: string): number | null {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** Returns the number of the file. */
