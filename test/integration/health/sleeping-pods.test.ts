@@ -103,6 +103,9 @@ test('a pod that nobody uses is kept from new connections first, and goes to sle
     return lines.length > 0 ? lines : undefined;
   });
   expect(actions.join()).toContain('went to sleep after 0 s without use');
+  // Woken before it has shut down, it is looked at as before.
+  await put({ ...(await present()), sleep: null, updatedAtMs: Date.now() });
+  await until('it is decided again', async () => (await present()).sleep?.stage === 'decided');
 });
 
 test('what is in use, or not known of every worker, stays awake', async () => {

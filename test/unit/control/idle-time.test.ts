@@ -3,6 +3,7 @@ import { IdleTime, minimumUptimeMs } from '../../../control/resources/pods/sleep
 import type { JudgedUse } from '../../../control/resources/pods/sleep/judge-use.ts';
 
 const MINUTE_MS = 60_000;
+const POD = { uid: 'uid', run: 1 };
 const workers: ReadonlySet<string> = new Set(['a 1', 'b 1']);
 const idle = (lastUsedMs: number | null): JudgedUse => ({ kind: 'idle', lastUsedMs, because: {}, isHeld: false });
 
@@ -22,7 +23,7 @@ function dueAfterMs(
 test('a pod without use is due after its time, whatever wall clocks say of the last use', () => {
   // An hour ahead, or behind: it is the same at each look.
   for (const lastUsedMs of [null, -3_600_000, 3_600_000]) {
-    const time = new IdleTime(1, 0);
+    const time = new IdleTime(POD, 0);
     time.look({}, MINUTE_MS, { use: idle(lastUsedMs), workers }, 0);
     expect(dueAfterMs(time, () => ({ use: idle(lastUsedMs), workers }))).toBe(MINUTE_MS);
   }
@@ -30,7 +31,7 @@ test('a pod without use is due after its time, whatever wall clocks say of the l
 
 test('each use begins the time anew, within a tenth of it', () => {
   const usedMs = 40_000;
-  const due = dueAfterMs(new IdleTime(1, 0), (nowMs) => ({ use: idle(nowMs >= usedMs ? 7 : null), workers }));
+  const due = dueAfterMs(new IdleTime(POD, 0), (nowMs) => ({ use: idle(nowMs >= usedMs ? 7 : null), workers }));
   expect(due).toBeGreaterThanOrEqual(usedMs + MINUTE_MS);
   expect(due).toBeLessThanOrEqual(usedMs + 1.1 * MINUTE_MS);
 });
@@ -41,7 +42,7 @@ test('in use, or without a worker that was there before: the time begins anew', 
     { use: idle(null), workers: new Set(['a 1']) },
   ];
   for (const other of others) {
-    const due = dueAfterMs(new IdleTime(1, 0), (nowMs) => (nowMs === 30_000 ? other : { use: idle(null), workers }));
+    const due = dueAfterMs(new IdleTime(POD, 0), (nowMs) => (nowMs === 30_000 ? other : { use: idle(null), workers }));
     expect(due).toBeGreaterThanOrEqual(30_000 + MINUTE_MS);
   }
 });
@@ -50,7 +51,7 @@ test('a pod runs for twice as long as its last start took, up to half an hour', 
   expect(
     [undefined, 45_000, 3_600_000].map((startTookMs) => minimumUptimeMs({ startTookMs: startTookMs ?? 0 })),
   ).toEqual([0, 90_000, 1_800_000]);
-  const time = new IdleTime(1, 0);
+  const time = new IdleTime(POD, 0);
   const look = (nowMs: number) =>
     time.look({ startTookMs: 5 * MINUTE_MS }, MINUTE_MS, { use: idle(null), workers }, nowMs);
   expect(look(9 * MINUTE_MS)).toMatchObject({ isDue: false });
@@ -67,7 +68,7 @@ test('without an answer of all nothing is decided; the answers that follow say w
     [Infinity, 90_000, 96_000],
     [50_000, 150_000, 162_000],
   ] as const) {
-    const due = dueAfterMs(new IdleTime(1, 0), (nowMs) =>
+    const due = dueAfterMs(new IdleTime(POD, 0), (nowMs) =>
       isAway(nowMs) ? unknown : { use: idle(nowMs >= usedMs ? 7 : null), workers },
     );
     expect(due).toBeGreaterThanOrEqual(least);

@@ -22,13 +22,15 @@ export interface Looked {
  * compared with what they said before: no clock that jumps, and no two that differ, put a pod to sleep.
  */
 export class IdleTime {
+  readonly uid: string;
   readonly run: number;
   readonly #firstMs: number;
   #idleSinceMs: number;
   #lastUsedMs: number | null = null;
   #workers: ReadonlySet<string> = new Set();
 
-  constructor(run: number, nowMs: number) {
+  constructor({ uid, run }: Pick<PodRecord, 'uid' | 'run'>, nowMs: number) {
+    this.uid = uid;
     this.run = run;
     this.#firstMs = nowMs;
     this.#idleSinceMs = nowMs;

@@ -106,15 +106,21 @@ async function look(watching: Watching, key: string): Promise<number | null> {
   // Of a leader before this one, which has not come to a decision.
   if (record.sleep?.stage === 'holding') await endHolding(watching, key, record.sleep);
   let time = idle.get(key);
-  if (time?.run !== record.run) idle.set(key, (time = new IdleTime(record.run, clock.monotonicMs())));
+  if (time?.uid !== record.uid || time.run !== record.run) {
+    idle.set(key, (time = new IdleTime(record, clock.monotonicMs())));
+  }
   const report = await connections.read(record.uid);
   const use = judgeUse(report);
   const afterMs = record.spec.sleep.afterSeconds * 1000;
   const { isDue, lookAgainMs } = time.look(record, afterMs, { use, workers: workersOf(report) }, clock.monotonicMs());
   if (!isDue || use.kind !== 'idle') return lookAgainMs;
-  if (await goToSleep(watching, key, record, use.lastUsedMs)) return null;
+  if (await goToSleep(watching, key, record, use.lastUsedMs)) {
+    // Should it be woken before it has shut down, it is found again as one that is new.
+    idle.delete(key);
+    return null;
+  }
   // It was in use after all: its idle time begins anew.
-  idle.set(key, new IdleTime(record.run, clock.monotonicMs()));
+  idle.set(key, new IdleTime(record, clock.monotonicMs()));
   return lookAgainMs;
 }
 
