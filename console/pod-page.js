@@ -10,10 +10,9 @@ import { Permissions } from '/console/permissions.js';
 import { Ribbon } from '/console/ribbon.js';
 import { TerminalBox } from '/console/terminal.js';
 import { Traffic } from '/console/traffic.js';
-import { Action, Confirm, html, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
+import { Action, Confirm, html, isIdle, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
 
 const CONNECTIONS_EVERY_MS = 3_000;
-const IDLE = new Set(['STOPPED', 'COMPLETE', 'ERROR']);
 
 /** The pod, read again at each of its events. */
 function usePod(podId) {
@@ -64,8 +63,9 @@ export function PodPage({ podId, session }) {
       <span role="status"><${Status} status=${status} /></span>
       <span class="space"></span>
       ${
-        IDLE.has(status)
-          ? html`<${Action} kind="primary" label="Start" act=${send('start')} onError=${setFailure} />`
+        isIdle(status)
+          ? html`<${Action} kind="primary" label="Start" act=${send('start')} onError=${setFailure} />
+              ${status === 'ASLEEP' && html`<${Action} label="Stop" act=${send('stop')} onError=${setFailure} />`}`
           : html`<${Action}
                 label="Stop"
                 disabled=${status === 'SHUTTING_DOWN'}
@@ -102,7 +102,7 @@ export function PodPage({ podId, session }) {
     </section>
     <section aria-labelledby="logs">
       <h2 id="logs">Logs</h2>
-      <${Logs} podId=${podId} status=${status} isIdle=${IDLE.has(status)} />
+      <${Logs} podId=${podId} status=${status} isIdle=${isIdle(status)} />
     </section>
     ${
       may('ADMIN') &&

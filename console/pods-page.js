@@ -1,11 +1,21 @@
 import { call, podPath } from '/console/api.js';
 import { ago, cpu, localTime, memory, number } from '/console/format.js';
 import { watchPods } from '/console/live.js';
-import { Action, html, Problem, Status, useEffect, useLayoutEffect, useMemo, useRef, useState } from '/console/ui.js';
+import {
+  Action,
+  html,
+  isIdle,
+  Problem,
+  Status,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from '/console/ui.js';
 
 /** Rows beyond the visible ones, above and below. */
 const OVERSCAN = 6;
-const IDLE = new Set(['STOPPED', 'COMPLETE', 'ERROR']);
 
 export function PodsPage() {
   const [pods, setPods] = useState(null);
@@ -87,9 +97,7 @@ function PodTable({ pods, onError }) {
 
 function PodRow({ pod, index, onError }) {
   const { id, status } = pod;
-  const isIdle = IDLE.has(status);
-  const act = isIdle ? 'start' : 'stop';
-  const label = isIdle ? 'Start' : 'Stop';
+  const [act, label] = isIdle(status) ? ['start', 'Start'] : ['stop', 'Stop'];
   return html`<div class="pod-row" role="row" aria-rowindex=${index}>
     <span role="cell" class="name"><a href="#/pods/${id}">${id}</a></span>
     <span role="cell" title=${pod.reason || undefined}><${Status} status=${status} /></span>

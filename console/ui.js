@@ -15,6 +15,10 @@ const TONES = {
   ASLEEP: 'off',
 };
 
+/** Nothing runs: a start is what there is to do. */
+const IDLE = new Set(['STOPPED', 'COMPLETE', 'ERROR', 'ASLEEP']);
+export const isIdle = (status) => IDLE.has(status);
+
 export const toneOf = (status) => TONES[status] ?? 'busy';
 
 /** A colored dot and the word: color alone says nothing. */
