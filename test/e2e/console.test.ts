@@ -83,7 +83,7 @@ test('a stranger creates a pod, connects, reads its log, and sees why a client w
   await shown.see('mypod');
   await shown.photograph('pods');
   expect(shown.complaints).toEqual([]);
-}, 180_000);
+}, 300_000);
 
 test('the list follows what others do, without asking again', async () => {
   await shown.page.goto(`${shown.origin}/#/pods`);

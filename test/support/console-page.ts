@@ -21,7 +21,7 @@ export class ConsolePage {
   readonly complaints: string[] = [];
   readonly directory: string;
   readonly #pending = new Set<HTTPRequest>();
-  /** Kept where PODGATE_TEST_ARTIFACTS names a folder. */
+  /** Kept where TEST_ARTIFACTS names a folder. */
   readonly #screenshots: string;
 
   private constructor(program: Program, browser: Browser, page: Page, directory: string) {
@@ -29,7 +29,7 @@ export class ConsolePage {
     this.browser = browser;
     this.page = page;
     this.directory = directory;
-    this.#screenshots = process.env['PODGATE_TEST_ARTIFACTS'] ?? join(directory, 'screenshots');
+    this.#screenshots = process.env['TEST_ARTIFACTS'] ?? join(directory, 'screenshots');
     mkdirSync(this.#screenshots, { recursive: true });
     page.setDefaultTimeout(DEADLINE_MS);
     page.on('request', (request) => this.#pending.add(request));
@@ -69,13 +69,14 @@ export class ConsolePage {
 
   /** As another user than the administrator of the login link, in place of whoever is logged in. */
   async logIn(user: string): Promise<void> {
-    const { stdout } = await podgateCommand(this.program, ['token', '--user', user]);
+    const made = await podgateCommand(this.program, ['token', '--user', user]);
+    expect(made).toMatchObject({ code: 0, stdout: expect.stringMatching(/^ey/) as string });
     await this.clickButton('Log out');
     await this.page.waitForSelector('#token');
     // As if pasted: hundreds of keys would be an event each.
     await this.page.evaluate(`(() => {
       const field = document.querySelector('#token');
-      field.value = ${JSON.stringify(stdout.trim())};
+      field.value = ${JSON.stringify(made.stdout.trim())};
       field.dispatchEvent(new Event('input', { bubbles: true }));
     })()`);
     // The page draws again before it is sent.
