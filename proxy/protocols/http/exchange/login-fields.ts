@@ -20,7 +20,12 @@ export function cookieOf(fields: readonly string[], name: string): string | null
 }
 
 /** The fields for the pod: neither cookie nor token of the login, and what it is to be told of its visitor. */
-export function withVisitor(fields: readonly string[], { headers }: Visitor): string[] {
+export function withVisitor(fields: readonly string[], visitor: Visitor): string[] {
+  return [...withoutTold(fields, visitor), ...visitor.headers];
+}
+
+/** Also of trailers, which some servers take for header fields. */
+export function withoutTold(fields: readonly string[], { headers }: Visitor): string[] {
   const told = new Set<string>();
   for (let index = 0; index < headers.length; index += 2) told.add(alike(headers[index] ?? ''));
   const kept: string[] = [];
@@ -32,7 +37,6 @@ export function withVisitor(fields: readonly string[], { headers }: Visitor): st
     const rest = plain === 'cookie' ? withoutLogin(value) : value;
     if (rest !== '' || value === '') kept.push(name, rest);
   }
-  kept.push(...headers);
   return kept;
 }
 

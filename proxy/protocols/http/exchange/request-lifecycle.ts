@@ -19,6 +19,7 @@ import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.
 import type { HeldBody } from './held-body.ts';
 import type { Accepted, Pending, Verdict, Waking } from './judge.ts';
 import { clientPace } from './limits.ts';
+import { withoutTold } from './login-fields.ts';
 import type { RequestCarrier, ResponseWriter } from './request-carrier.ts';
 import type { UpstreamPool } from './upstream.ts';
 import { whileAsleep } from './while-asleep.ts';
@@ -242,7 +243,9 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     const exchange = new Exchange(this.#carrier.outgoingRequest(accepted, this.head), this);
     const response = this.#carrier.createResponse(accepted, this.head);
     this.#state = { phase: 'forwarded', accepted, exchange, response };
-    exchange.start(this.#heldBody);
+    const held = this.#heldBody;
+    if (held !== null && held.trailers !== null) held.trailers = trailersFor(accepted, held.trailers);
+    exchange.start(held);
   }
 
   /** False = the pod is slow: `wantsBody` of the carrier asks for more. */
@@ -257,7 +260,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     this.#body = 'done';
     const state = this.#state;
     if (state.phase === 'held') state.body.trailers = trailers;
-    if (state.phase === 'forwarded' && state.accepted.request.framing.kind !== 'none') state.exchange.endBody(trailers);
+    if (state.phase !== 'forwarded' || state.accepted.request.framing.kind === 'none') return;
+    state.exchange.endBody(trailersFor(state.accepted, trailers));
   }
 
   /** The client takes more of the response. */
@@ -469,6 +473,11 @@ function probeResponse(requestId: string): WholeResponse {
 /** Requests of one connection are told apart by their number. */
 function requestIdOf({ id }: ConnectionInfo, number: number): string {
   return number === 1 ? id : `${id}-${String(number)}`;
+}
+
+function trailersFor(accepted: Accepted, trailers: readonly string[]): readonly string[] {
+  const visitor = accepted.kind === 'pod' ? accepted.visitor : null;
+  return visitor === null ? trailers : withoutTold(trailers, visitor);
 }
 
 function nothing(): void {

@@ -166,9 +166,21 @@ describe('a pod with a login', () => {
     expect(first?.rawHeaders.filter((name) => name.toLowerCase() === 'x-user')).toHaveLength(1);
     expect(second?.headers).toMatchObject({ 'x-user': 'alice@example.org', oauth2_name: 'alice' });
     expect([second?.headers['x-tapis-token'], second?.headers.cookie]).toEqual([undefined, undefined]);
+    // Nor in a trailer.
+    const trailers = new Promise<NodeJS.Dict<string>>((resolve) => {
+      pod.server.once('request', (request: http.IncomingMessage) => {
+        request.resume().once('end', () => resolve(request.trailers));
+      });
+    });
+    const socket = await gateway.connect();
+    socket.on('error', () => undefined);
+    const fields = `Host: ${POD_HOST}\r\nX-Tapis-Token: good\r\nTransfer-Encoding: chunked\r\n`;
+    socket.write(`POST / HTTP/1.1\r\n${fields}\r\n1\r\na\r\n0\r\nX-User: root\r\nX_User: root\r\nX-Sum: 1\r\n\r\n`);
+    expect(await trailers).toEqual({ 'x-sum': '1' });
+    socket.destroy();
     gateway.route(pod.port, {});
     await ask({ 'x-tapis-token': 'mine', 'x-user': 'root' });
-    expect(reached[2]?.headers).toMatchObject({ 'x-tapis-token': 'mine', 'x-user': 'root' });
+    expect(reached.at(-1)?.headers).toMatchObject({ 'x-tapis-token': 'mine', 'x-user': 'root' });
   });
 
   it('takes a token instead, which control is asked about once', async () => {
