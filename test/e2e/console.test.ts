@@ -112,6 +112,7 @@ test('the operator page and the documentation of the API', async () => {
 });
 
 test('the history of a pod is what its log of actions says', async () => {
+  await shown.page.goto(`${shown.origin}/`);
   const lines = [
     "26/11/28 09:00: Pod object created by 'alice'",
     "26/11/28 10:00: 'alice' ran start_pod, set to ON and REQUESTED",
