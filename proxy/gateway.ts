@@ -5,9 +5,11 @@ import type { EgressRules } from '../core/egress.ts';
 import { workerNameOf } from '../core/worker-name.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
+import type { PodConnections } from '../core/pod-connections.ts';
 import type { PodNetwork } from '../core/pod-network.ts';
 import { LoginSeals } from '../core/pod-login.ts';
 import type { TicketKey } from '../core/ticket-keys.ts';
+import type { PodUse } from '../core/pod-use.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 import { createCounters } from './telemetry/counters.ts';
 import { ConnectionCounts } from './limits/connection-counts.ts';
@@ -22,7 +24,6 @@ import { createRedirectServer } from './protocols/http/redirect.ts';
 import { createIntroductions, type ProxyProtocolOptions } from './proxy-protocol/introduction.ts';
 import { Holds } from './dial/holds.ts';
 import { PodUses } from './use/pod-uses.ts';
-import { CountedUse } from './use/report-use.ts';
 import { FeedClient, STALE_AFTER_MS } from './routes/feed-client.ts';
 import { TokenLogins } from './policy/token-logins.ts';
 import { PodLogins } from './protocols/http/exchange/pod-logins.ts';
@@ -84,10 +85,10 @@ class GatewayWorker implements Gateway {
       accessLog: options.accessLog ?? null,
     });
     this.#telemetry = telemetry;
-    const sessions = new RunningSessions((host) => table.get(host), options.sessions ?? DEFAULT_SESSION_POLICY);
-    this.#sessions = sessions;
     const uses = new PodUses(table, clock);
-    const counted = new CountedUse(clock);
+    const policy = options.sessions ?? DEFAULT_SESSION_POLICY;
+    const sessions = new RunningSessions((host) => table.get(host), policy, uses);
+    this.#sessions = sessions;
     const holds = new Holds({
       table,
       uses,
@@ -130,6 +131,7 @@ class GatewayWorker implements Gateway {
       telemetry,
       sessions,
       holds,
+      uses,
       log,
       ...(options.notifyWorkers === undefined ? {} : { notifyWorkers: options.notifyWorkers }),
     });
@@ -159,6 +161,7 @@ class GatewayWorker implements Gateway {
       counts,
       counters,
       holds,
+      uses,
       clock,
       apiUrl,
       publicHttpsPort,
@@ -249,7 +252,7 @@ class GatewayWorker implements Gateway {
           if (options.gateway === undefined) counts.replicasChanged(replicas);
         },
         setPodNetworks: (networks) => this.#podListeners.set(networks),
-        reportPod: (uid) => counted.report(uid, telemetry.pods.report(uid), uses.report(uid)),
+        reportPod: (uid) => withUse(telemetry.pods.report(uid), uses.report(uid), clock.now()),
       },
     });
   }
@@ -377,4 +380,10 @@ class GatewayWorker implements Gateway {
     this.counters.closed['accept-failed']++;
     this.#options.log.warn({ error: errorText(error) }, 'accept failed');
   }
+}
+
+/** What has been seen of a pod. One that may sleep is told of also when there was no connection to it. */
+function withUse(seen: PodConnections | null, use: PodUse | undefined, nowMs: number): PodConnections | null {
+  if (use === undefined) return seen;
+  return { ...(seen ?? { sinceMs: nowMs, stanzas: {}, refusals: [], recent: [] }), use };
 }

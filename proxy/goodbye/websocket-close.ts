@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { SessionUse } from '../use/session-use.ts';
 import type { CutReason } from '../policy/standing.ts';
 import { GOODBYE_SENTENCES, type Goodbyes } from './goodbye.ts';
 import { WebSocketFrames } from './websocket-frames.ts';
@@ -20,9 +21,10 @@ export function closeFrame(reason: CutReason, mask: Buffer | null): Buffer {
 }
 
 /** Both sides hear that the other goes away; what a client says is masked (5.3). */
-export function webSocketGoodbyes(): Required<Goodbyes> {
+/** `use`: of a pod that may sleep. */
+export function webSocketGoodbyes(use: SessionUse | null = null): Required<Goodbyes> {
   return {
-    client: { follower: new WebSocketFrames(), words: (reason) => closeFrame(reason, null) },
-    backend: { follower: new WebSocketFrames(), words: (reason) => closeFrame(reason, randomBytes(4)) },
+    client: { follower: new WebSocketFrames(use), words: (reason) => closeFrame(reason, null) },
+    backend: { follower: new WebSocketFrames(use), words: (reason) => closeFrame(reason, randomBytes(4)) },
   };
 }

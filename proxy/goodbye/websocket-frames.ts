@@ -1,3 +1,4 @@
+import type { SessionUse } from '../use/session-use.ts';
 import type { MessageFollower } from './message-follower.ts';
 
 const OPCODE = 0x0f;
@@ -22,6 +23,12 @@ export class WebSocketFrames implements MessageFollower {
   #left = 0;
   #isInPayload = false;
   #isOver = false;
+  readonly #use: Pick<SessionUse, 'touch'> | null;
+
+  /** `use`: of a pod that may sleep. Frames with data are use, control frames such as pings are not. */
+  constructor(use: Pick<SessionUse, 'touch'> | null = null) {
+    this.#use = use;
+  }
 
   get isBetweenMessages(): boolean {
     return this.#header === 0 && !this.#isInPayload && !this.#isOver;
@@ -53,7 +60,9 @@ export class WebSocketFrames implements MessageFollower {
   #takeHeader(byte: number): void {
     const index = this.#header++;
     if (index === 0) {
-      if ((byte & OPCODE) === CLOSE) this.#isOver = true;
+      const opcode = byte & OPCODE;
+      if (opcode === CLOSE) this.#isOver = true;
+      else if (opcode < CLOSE) this.#use?.touch();
     } else if (index === 1) {
       const length = byte & LENGTH;
       this.#lengthBytes = length === LENGTH_16 ? 2 : length === LENGTH_64 ? 8 : 0;

@@ -15,9 +15,11 @@ import type { TlsEnd } from '../policy/policies.ts';
 import { introduceClient } from '../proxy-protocol/introduce-client.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
+import type { PodUses } from '../use/pod-uses.ts';
+import { type SessionUse, TrafficUse, type UseObserver } from '../use/session-use.ts';
 import { dialBackend, type NotYet } from './dial-backend.ts';
 import type { RunningSessions } from './running-sessions.ts';
-import { type Observer, splice } from './splice.ts';
+import { type Observer, splice, type SpliceOptions } from './splice.ts';
 
 export interface SessionOptions {
   readonly table: RouteTable;
@@ -26,6 +28,7 @@ export interface SessionOptions {
   readonly counts: ConnectionCounts;
   readonly counters: Counters;
   readonly holds: Holds;
+  readonly uses: PodUses;
   readonly telemetry: Pick<Telemetry, 'sessionBegan' | 'sessionConnected'>;
   readonly clock: Clock;
   /** See splice. */
@@ -45,6 +48,8 @@ export interface SessionSteps {
   readonly watch?: (backend: Socket) => Observer | null;
   /** See splice. Default: there is none. */
   readonly goodbyes?: () => Goodbyes;
+  /** Observes whether the session uses a pod that may sleep. Default: every byte is use. */
+  readonly observe?: (use: SessionUse) => UseObserver;
   /** How the client waits for a pod that wakes. */
   readonly waits?: {
     /** How long it can, at most. Default: as long as the pod's owner allows. */
@@ -79,14 +84,23 @@ export function openSession(
     return;
   }
   const { uid } = route;
+  // From the very moment at which it was located: nothing must be put to sleep between that and its session.
+  const use = route.sleep === undefined ? null : options.uses.session(uid);
+  if (use !== null) {
+    use.set('waiting', true);
+    client.once('close', () => use.end());
+  }
   const places = podPlacesOf(route, connection.info.remoteAddress);
   // The dial has its own deadline, a session none.
   connection.clearDeadline();
   counts.acquirePod(places, (full) => {
     if (full !== null) {
+      use?.end();
       if (!client.destroyed) refuse(full);
-    } else if (client.destroyed) counts.releasePod(places);
-    else openOnPlace(connection, client, host, { uid, places }, options, refuse, steps);
+    } else if (client.destroyed) {
+      use?.end();
+      counts.releasePod(places);
+    } else openOnPlace(connection, client, host, { uid, places, use }, options, refuse, steps);
   });
 }
 
@@ -95,10 +109,10 @@ function openOnPlace(
   connection: Connection,
   client: Socket,
   host: string,
-  { uid, places }: { readonly uid: string; readonly places: PodPlaces },
+  { uid, places, use }: { readonly uid: string; readonly places: PodPlaces; readonly use: SessionUse | null },
   options: SessionOptions,
   refuse: (code: RefusalCode) => void,
-  { tlsEnd = 'gateway', greet, watch, goodbyes, waits = {} }: SessionSteps,
+  { tlsEnd = 'gateway', greet, watch, goodbyes, observe = trafficOf, waits = {} }: SessionSteps,
 ): void {
   const { table, sessions, isStale, counts, counters, clock, telemetry, halfClosedMs } = options;
   const route = table.get(host);
@@ -112,6 +126,7 @@ function openOnPlace(
   };
   const giveUp = (code: RefusalCode): void => {
     release();
+    use?.end();
     refuse(code);
   };
   client.once('close', release);
@@ -177,8 +192,10 @@ function openOnPlace(
       if (session !== null) session.firstByteMs ??= clock.monotonicMs();
       return watching?.(bytes) ?? false;
     };
-    const cut = splice(client, backend, ended, { halfClosedMs, observer, goodbyes: goodbyes?.() ?? null });
-    forget = sessions.add({ host, uid, identity: connection.info, tlsEnd, cut });
+    use?.set('waiting', false);
+    const observing = use === null ? { observer } : observeBoth(observe(use), observer);
+    const cut = splice(client, backend, ended, { halfClosedMs, ...observing, goodbyes: goodbyes?.() ?? null });
+    forget = sessions.add({ host, uid, identity: connection.info, tlsEnd, isObserved: use !== null, cut });
   }
 
   function ended(end: SessionEnd): void {
@@ -186,6 +203,26 @@ function openOnPlace(
     counters.ended[end]++;
     if (session !== null) session.end = end;
   }
+}
+
+/** Both directions, beside what observes the backend's for a while. */
+function observeBoth(use: UseObserver, observer: Observer): Pick<SpliceOptions, 'observer' | 'clientObserver'> {
+  let isObserved = true;
+  return {
+    observer: (bytes) => {
+      use.server(bytes);
+      if (isObserved) isObserved = observer(bytes);
+      return true;
+    },
+    clientObserver: (bytes) => {
+      use.client(bytes);
+      return true;
+    },
+  };
+}
+
+function trafficOf(use: SessionUse): UseObserver {
+  return new TrafficUse(use);
 }
 
 function nothing(): void {

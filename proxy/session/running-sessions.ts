@@ -1,4 +1,6 @@
 import type { Route } from '../../core/route.ts';
+import type { PodUses } from '../use/pod-uses.ts';
+import type { SessionUse } from '../use/session-use.ts';
 import { type CutReason, type Held, type Standing, standingOf } from '../policy/standing.ts';
 
 export interface SessionPolicy {
@@ -17,6 +19,8 @@ export const DEFAULT_SESSION_POLICY: SessionPolicy = { onRouteGone: 'drain', onC
 
 export interface RunningSession extends Held {
   readonly host: string;
+  /** Whether it uses its pod is observed. Default: not, so that it counts as use once its pod may sleep. */
+  readonly isObserved?: boolean;
   /** Ends it now, with a goodbye or so that it does not look complete. Called once at most. */
   readonly cut: (reason: CutReason) => void;
 }
@@ -25,24 +29,28 @@ interface Entry {
   readonly session: RunningSession;
   standing: Standing;
   timer: NodeJS.Timeout | undefined;
+  /** It is not observed, and its pod may sleep. */
+  use: SessionUse | null;
 }
 
 /** What is under way between clients and pods, by host: looked at again when the route of the host has changed. */
 export class RunningSessions {
   readonly #routeOf: (host: string) => Route | undefined;
   readonly #policy: SessionPolicy;
+  readonly #uses: PodUses | null;
   readonly #byHost = new Map<string, Set<Entry>>();
   /** Cut, and not gone yet: they are being told. */
   readonly #leaving = new Set<Entry>();
 
-  constructor(routeOf: (host: string) => Route | undefined, policy: SessionPolicy) {
+  constructor(routeOf: (host: string) => Route | undefined, policy: SessionPolicy, uses: PodUses | null = null) {
+    this.#uses = uses;
     this.#routeOf = routeOf;
     this.#policy = policy;
   }
 
   /** Returns what is to be called when the session has ended by itself; also after a cut, and more than once. */
   add(session: RunningSession): () => void {
-    const entry: Entry = { session, standing: 'stays', timer: undefined };
+    const entry: Entry = { session, standing: 'stays', timer: undefined, use: null };
     let entries = this.#byHost.get(session.host);
     if (entries === undefined) {
       entries = new Set();
@@ -83,6 +91,7 @@ export class RunningSessions {
     if (entries === undefined) return;
     const route = this.#routeOf(host);
     for (const entry of [...entries]) {
+      if (route?.sleep !== undefined) this.#countAsUse(entry);
       const standing = standingOf(route, entry.session);
       if (standing === entry.standing) continue;
       entry.standing = standing;
@@ -95,6 +104,13 @@ export class RunningSessions {
     }
   }
 
+  #countAsUse(entry: Entry): void {
+    const { isObserved = false, uid } = entry.session;
+    if (isObserved || entry.use !== null || this.#uses === null) return;
+    entry.use = this.#uses.session(uid);
+    entry.use.set('traffic', true);
+  }
+
   #cut(entry: Entry, reason: CutReason): void {
     this.#forget(entry);
     this.#leaving.add(entry);
@@ -103,6 +119,7 @@ export class RunningSessions {
 
   #forget(entry: Entry): void {
     clearTimeout(entry.timer);
+    entry.use?.end();
     const { host } = entry.session;
     const entries = this.#byHost.get(host);
     if (entries?.delete(entry) === true && entries.size === 0) this.#byHost.delete(host);

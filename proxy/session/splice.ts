@@ -19,13 +19,15 @@ export const DEFAULT_HALF_CLOSED_MS = 120_000;
 /** So many full TLS records in a row are a bulk transfer. */
 const BULK_RECORDS = 8;
 
-/** Gets the backend's bytes before the client does, and keeps none of them. Returns false once it needs no more. */
+/** Gets the bytes of one side before the other does, and keeps none of them. Returns false once it needs no more. */
 export type Observer = (bytes: Buffer) => boolean;
 
 export interface SpliceOptions {
   /** See DEFAULT_HALF_CLOSED_MS. */
   readonly halfClosedMs?: number;
   readonly observer?: Observer | null;
+  /** The same of the client's bytes, before the backend gets them. */
+  readonly clientObserver?: Observer | null;
   /** What is said to both sides when the session is cut. Default: nothing. */
   readonly goodbyes?: Goodbyes | null;
 }
@@ -40,7 +42,12 @@ export function splice(
   client: Socket,
   backend: Socket,
   done: (end: SessionEnd) => void,
-  { halfClosedMs = DEFAULT_HALF_CLOSED_MS, observer = null, goodbyes = null }: SpliceOptions = {},
+  {
+    halfClosedMs = DEFAULT_HALF_CLOSED_MS,
+    observer = null,
+    clientObserver = null,
+    goodbyes = null,
+  }: SpliceOptions = {},
 ): (reason: CutReason) => void {
   let end: SessionEnd = 'finished';
   let isCut = false;
@@ -88,7 +95,7 @@ export function splice(
   watchWrites(client, backend, 'client-failed');
   watchWrites(backend, client, 'backend-failed');
 
-  const toBackend = pass(client, backend, null, goodbyes?.backend?.follower);
+  const toBackend = pass(client, backend, clientObserver, goodbyes?.backend?.follower);
   pass(backend, client, observer, goodbyes?.client.follower);
   return (reason) => {
     fail(reason);

@@ -1,68 +1,11 @@
 import type { Clock } from '../../core/clock.ts';
-import type { PodUse, UseReason } from '../../core/pod-use.ts';
+import type { PodUse } from '../../core/pod-use.ts';
 import type { RouteTable } from '../routes/route-table.ts';
+import { SessionUse } from './session-use.ts';
+import { UsedPod } from './used-pod.ts';
 
 /** Pods whose use is remembered: the one that was used first goes first, unless it is in use. */
 const PODS_MAX = 10_000;
-/** User names of a Postgres that are remembered, the last ones. */
-const USERS_MAX = 20;
-/** Longer names are cut by the server (NAMEDATALEN). */
-const USER_MAX_LENGTH = 63;
-
-/** The use of one pod that may sleep, as this worker sees it. */
-export class UsedPod {
-  readonly #clock: Pick<Clock, 'now'>;
-  readonly #because = new Map<UseReason, number>();
-  readonly #users = new Set<string>();
-  #lastUsedMs: number | null = null;
-
-  constructor(clock: Pick<Clock, 'now'>) {
-    this.#clock = clock;
-  }
-
-  /** It is used right now. */
-  touch(): void {
-    this.#lastUsedMs = this.#clock.now();
-  }
-
-  /** It is used from now on, until `end` with the same reason. */
-  begin(reason: UseReason): void {
-    this.#because.set(reason, (this.#because.get(reason) ?? 0) + 1);
-  }
-
-  end(reason: UseReason): void {
-    const left = (this.#because.get(reason) ?? 0) - 1;
-    if (left > 0) this.#because.set(reason, left);
-    else this.#because.delete(reason);
-    this.touch();
-  }
-
-  get isInUse(): boolean {
-    return this.#because.size > 0;
-  }
-
-  get lastUsedMs(): number | null {
-    return this.isInUse ? this.#clock.now() : this.#lastUsedMs;
-  }
-
-  get because(): PodUse['because'] {
-    return Object.fromEntries(this.#because);
-  }
-
-  /** The pod has let in this user of a Postgres. */
-  accepted(user: string): void {
-    const name = user.slice(0, USER_MAX_LENGTH);
-    this.#users.delete(name);
-    this.#users.add(name);
-    const [first] = this.#users;
-    if (this.#users.size > USERS_MAX && first !== undefined) this.#users.delete(first);
-  }
-
-  get users(): readonly string[] {
-    return [...this.#users];
-  }
-}
-
 /** The use of pods that may sleep. Nothing is kept of others. */
 export class PodUses {
   readonly #table: Pick<RouteTable, 'sleepingRoutesOf'>;
@@ -84,6 +27,11 @@ export class PodUses {
       this.#pods.set(uid, pod);
     }
     return pod;
+  }
+
+  /** Of one session or request. */
+  session(uid: string): SessionUse {
+    return new SessionUse(this.of(uid));
   }
 
   /** Undefined: no route of this pod says that it may sleep. */

@@ -81,9 +81,7 @@ const wakes = async (podId: string) => {
 
 test('what is in use says why it is awake, and goes to sleep a minute after its last use', async () => {
   const sleeper = psql('select pg_sleep(3)');
-  await until('the query is seen', async () =>
-    (await pod('mypg')).awake_because?.join().includes('1 connection with traffic'),
-  );
+  await until('the query is seen', async () => (await pod('mypg')).awake_because?.join().includes('1 query running'));
   await sleeper;
   await bothAsleep();
   for (const podId of ['web', 'mypg']) {

@@ -19,6 +19,7 @@ import { type Accepted, Judge, type JudgeOptions, type Verdict } from './exchang
 import { HeldRequests } from './exchange/held-requests.ts';
 import type { HttpLimits } from './exchange/limits.ts';
 import { problemOfRefusal } from './responses/problem.ts';
+import type { PodUses } from '../../use/pod-uses.ts';
 import { UpstreamPools, type WaitingPod } from './upstream-pools.ts';
 import type { UpstreamPool } from './exchange/upstream.ts';
 import type { RequestHead } from './wire/head.ts';
@@ -38,6 +39,7 @@ export interface HttpProtocolOptions extends JudgeOptions {
   readonly releaseAddress: (address: string) => void;
   readonly sessions: Pick<RunningSessions, 'add'>;
   readonly holds: Holds;
+  readonly uses: PodUses;
   readonly log: Logger;
   /** A connection to this pod may be waiting for one that another worker keeps. Default: there is no other worker. */
   readonly notifyWorkers?: (waiting: WaitingPod) => void;
@@ -73,6 +75,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
   readonly held: HeldRequests;
+  readonly uses: PodUses;
   readonly version: string | null;
   readonly #options: HttpProtocolOptions;
   readonly #pools: UpstreamPools;
@@ -87,6 +90,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.version = options.version ?? null;
     this.judge = new Judge(options);
     this.held = new HeldRequests(options.holds);
+    this.uses = options.uses;
     this.#pools = new UpstreamPools(options.limits, options.apiSocketPath, options.notifyWorkers);
   }
 
@@ -216,7 +220,8 @@ class Protocol implements HttpProtocol, ConnectionParts {
       }
       const user = accepted.visitor?.user ?? null;
       const identity = { remoteAddress: accepted.client.address, proof: info.proof, user };
-      const forget = sessions.add({ host: accepted.request.host, uid, identity, tlsEnd: 'gateway', cut });
+      const isObserved = accepted.route.sleep !== undefined;
+      const forget = sessions.add({ host: accepted.request.host, uid, identity, tlsEnd: 'gateway', isObserved, cut });
       done(() => {
         forget();
         releasePod(places);

@@ -16,7 +16,8 @@ import { parseNamedStartup } from './named-startup.ts';
 import { parseFirstPacket } from './startup-message.ts';
 import { parseStartupParameters } from './startup-parameters.ts';
 import { describeUnnamed, needsServerName } from './unnamed.ts';
-import { wakesPod } from './wakes-pod.ts';
+import { PostgresUse } from '../../use/postgres-use.ts';
+import { userOf, wakesPod } from './wakes-pod.ts';
 
 export interface PostgresRefuser {
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode, words?: Partial<Refusal>): void;
@@ -109,6 +110,7 @@ export function acceptPostgres(
     }
     openSession(connection, client, host, options, (code) => refuser.refuse(connection, client, code), {
       watch: (backend) => (route === undefined ? null : watchKey(route, client, backend)),
+      observe: (use) => new PostgresUse(use, userIn(startup)),
       waits: { leavesByEnd: true },
       goodbyes: () => ({
         client: {
@@ -125,6 +127,11 @@ function mayWake({ sleep, status }: Route, startup: Buffer): boolean {
   // While it still runs, or starts anyway, nobody wakes it.
   const isAsleep = status === 'ASLEEP' || status === 'SHUTTING_DOWN';
   return parsed.kind === 'match' && wakesPod(parsed.value, (isAsleep ? sleep?.users : null) ?? null);
+}
+
+function userIn(startup: Buffer): string | null {
+  const parsed = parseStartupParameters(startup);
+  return parsed.kind === 'match' ? userOf(parsed.value) : null;
 }
 
 function describeNotWoken({ podId }: Route): Pick<Refusal, 'message' | 'hint'> {

@@ -6,12 +6,16 @@ import { peekBytes } from '../../bytes/peek-bytes.ts';
 import type { ClosedReason } from '../../connection/ends.ts';
 import type { Connection } from '../../connection/connection.ts';
 import { openSession, type SessionOptions } from '../../session/open-session.ts';
+import type { SessionUse, UseObserver } from '../../use/session-use.ts';
+import { StreamUse } from '../../use/stream-use.ts';
 import { isBoltMagic } from '../../sniff/bolt-magic.ts';
 
 /** Magic and four proposals of a version. */
 const BOLT_HANDSHAKE_BYTES = 20;
 /** Drivers give up on a handshake after 30 s (measured: docs/decisions/0091). They try again after a refusal. */
 const BOLT_WAITS = { mostMs: 25_000, leavesByEnd: true } as const;
+
+const observe = (use: SessionUse): UseObserver => new StreamUse(use);
 
 export interface TcpRefuser {
   refuse(connection: Connection, client: TLSSocket, code: RefusalCode): void;
@@ -32,13 +36,14 @@ export function acceptTcp(
   const refuse = (code: RefusalCode): void => refuser.refuse(connection, client, code);
   const route = options.table.get(host);
   if (route === undefined || !isWaking(route)) {
-    openSession(connection, client, host, options, refuse);
+    openSession(connection, client, host, options, refuse, { observe });
     return;
   }
   peekBytes(client, parseFirstBytes, (outcome) => {
     if (outcome.kind !== 'match') refuser.close(connection, 'ended-early');
-    else if (outcome.value === 'bolt') openSession(connection, client, host, options, refuse, { waits: BOLT_WAITS });
-    else openSession(connection, client, host, options, refuse);
+    else if (outcome.value === 'bolt')
+      openSession(connection, client, host, options, refuse, { observe, waits: BOLT_WAITS });
+    else openSession(connection, client, host, options, refuse, { observe });
   });
 }
 

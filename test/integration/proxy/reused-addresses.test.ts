@@ -158,7 +158,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
       });
       exchange.start();
     });
-    expect(code).toBe('MOVED');
+    expect(code).toBe('route.unreachable');
     expect(await received).toHaveLength(0);
   });
 });

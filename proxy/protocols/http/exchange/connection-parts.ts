@@ -6,6 +6,7 @@ import type { CutReason } from '../../../policy/standing.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
 import type { Accepted, Judge, Verdict } from './judge.ts';
 import type { ExchangeFailure } from './exchange.ts';
+import type { PodUses } from '../../../use/pod-uses.ts';
 import type { HeldRequests } from './held-requests.ts';
 import type { HttpLimits } from './limits.ts';
 import type { UpstreamPool } from './upstream.ts';
@@ -31,6 +32,8 @@ export interface ConnectionParts {
   readonly limits: HttpLimits;
   readonly judge: Judge;
   readonly held: HeldRequests;
+  /** Of a pod that may sleep. */
+  readonly uses: Pick<PodUses, 'session'>;
   /** See ExchangeClient. */
   poolNow(accepted: Accepted, client: HttpClient): UpstreamPool | null;
   /** The route of its pod, if that has fallen asleep since and can be waited for. */

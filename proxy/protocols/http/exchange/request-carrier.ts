@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { RequestTelemetry } from '../../../telemetry/request-telemetry.ts';
+import type { SessionUse } from '../../../use/session-use.ts';
 import type { OwnResponse } from '../responses/own-response.ts';
 import type { Framing } from '../wire/body-reader.ts';
 import type { RequestHead, ResponseHead } from '../wire/head.ts';
@@ -64,5 +65,12 @@ export interface RequestCarrier<R extends ResponseWriter> {
   /** Tells the client that its request was not processed, so that it sends it again. False = this version has no way to. */
   returnUnprocessed(): boolean;
   /** Passes bytes both ways from now on. Owns the backend's socket. Returns how to cut the tunnel. */
-  openTunnel(response: R, head: ResponseHead, backend: Socket, fromBackend: Buffer): (reason: CutReason) => void;
+  openTunnel(
+    response: R,
+    head: ResponseHead,
+    backend: Socket,
+    fromBackend: Buffer,
+    /** Of a pod that may sleep: data is use. */
+    use: SessionUse | null,
+  ): (reason: CutReason) => void;
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { RefusalCode } from '../../../../core/errors.ts';
-import type { Route } from '../../../../core/route.ts';
+import type { Route, RouteSleep } from '../../../../core/route.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
 import { StallWatch } from '../../../limits/stall-watch.ts';
 import { refusalOfSleeper } from '../../../policy/locate.ts';
@@ -14,6 +14,8 @@ import type { RequestHead, ResponseHead } from '../wire/head.ts';
 import type { Hold } from '../../../dial/holds.ts';
 import type { Located } from '../../../dial/dial.ts';
 import type { WholeResponse } from '../responses/own-response.ts';
+import type { SessionUse } from '../../../use/session-use.ts';
+import { fieldOf } from './headers.ts';
 import type { ConnectionParts } from './connection-parts.ts';
 import { Exchange, type ExchangeClient, type ExchangeFailure } from './exchange.ts';
 import type { HeldBody } from './held-body.ts';
@@ -70,6 +72,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   #hold: Hold | null = null;
   /** What was read of the body meanwhile. */
   #heldBody: HeldBody | null = null;
+  /** Of a pod that may sleep. */
+  #use: SessionUse | null = null;
   /** Most requests are over before the first check. */
   #stall: StallWatch | null = null;
 
@@ -154,6 +158,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       return;
     }
     if (limits.requestTimeoutMs > 0) this.#deadlineMs = performance.now() + limits.requestTimeoutMs;
+    if (verdict.kind === 'pod' && verdict.route.sleep !== undefined) this.#beginUse(verdict, verdict.route.sleep);
     this.#state = WAITING;
     this.#parts.acquire(verdict, info, this.#carrier.uses, this.#cut, (outcome) => {
       // The place may have been requested from another process.
@@ -181,6 +186,14 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       this.#state = NEW;
       this.#goOn(judge.judge(this.head, this.#carrier.client.info, this.telemetry.id, request.framing));
     });
+  }
+
+  /** From the very moment of the verdict on. What wakes no pod keeps none awake. */
+  #beginUse({ request, route }: Extract<Accepted, { readonly kind: 'pod' }>, { probePaths }: RouteSleep): void {
+    const kind = whileAsleep(this.head, request.target, probePaths);
+    if (kind === 'probe' || kind === 'refuse') return;
+    this.#use = this.#parts.uses.session(route.uid);
+    this.#use.set('requests', true);
   }
 
   /** Its pod sleeps or starts. */
@@ -295,6 +308,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       this.telemetry.bytesOut = state.backend.bytesRead;
     }
     this.#heldBody?.take();
+    this.#use?.end();
     const release = this.#release;
     this.#release = nothing;
     release();
@@ -396,6 +410,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     }
     this.telemetry.status = head.status;
     this.telemetry.firstByteMs = state.exchange.lastActivityMs;
+    // A stream of events may be open all day: it is use while it says something.
+    if (this.#use !== null && isEventStream(head)) this.#use.set('requests', false);
     state.response.head(head, framing);
   }
 
@@ -403,6 +419,7 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     const state = this.#state;
     if (state.phase !== 'forwarded') return true;
     this.telemetry.bytesOut += piece.length;
+    this.#use?.touch();
     return state.response.data(piece);
   }
 
@@ -459,9 +476,14 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     this.telemetry.status = this.#carrier.traits.tunnelStatus;
     this.telemetry.firstByteMs = performance.now();
     this.telemetry.connectedMs = state.exchange.connectedMs;
-    const cut = this.#carrier.openTunnel(state.response, head, backend, fromBackend);
+    this.#use?.set('requests', false);
+    const cut = this.#carrier.openTunnel(state.response, head, backend, fromBackend, this.#use);
     this.#state = { phase: 'tunnel', backend, cut };
   }
+}
+
+function isEventStream({ rawHeaders }: ResponseHead): boolean {
+  return /^text\/event-stream\b/i.test(fieldOf(rawHeaders, 'content-type') ?? '');
 }
 
 /** To a monitor a pod that sleeps is well: it wakes for its clients. */

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { endWith } from '../../../bytes/end-with.ts';
 import { whenFlushed } from '../../../bytes/linger.ts';
 import type { ConnectionInfo } from '../../../connection/connection-info.ts';
+import type { SessionUse } from '../../../use/session-use.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { ConnectionParts, HttpClient, HttpConnection } from '../exchange/connection-parts.ts';
 import { forwardedRequest } from '../exchange/forwarded-request.ts';
@@ -259,6 +260,7 @@ export class ClientConnection implements HttpConnection, RequestHandler, Request
     head: ResponseHead,
     backend: Socket,
     fromBackend: Buffer,
+    use: SessionUse | null,
   ): (reason: CutReason) => void {
     const socket = this.#socket;
     const asked = this.#state.phase === 'request' ? this.#state.upgrade : null;
@@ -268,7 +270,7 @@ export class ClientConnection implements HttpConnection, RequestHandler, Request
     response.switching(head, protocol);
     const fromClient = this.#reader.stop();
     const { halfClosedMs } = this.#parts.limits;
-    return openTunnel({ client: socket, backend, protocol, fromBackend, fromClient, halfClosedMs }, this.#onClose);
+    return openTunnel({ client: socket, backend, protocol, fromBackend, fromClient, halfClosedMs, use }, this.#onClose);
   }
 
   // The connection

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { whenFlushed } from '../../../bytes/linger.ts';
+import type { SessionUse } from '../../../use/session-use.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import type { ConnectionParts, HttpClient } from '../exchange/connection-parts.ts';
 import { forwardedRequest } from '../exchange/forwarded-request.ts';
@@ -219,11 +220,12 @@ export class ClientStream implements RequestCarrier<Http2Response> {
     head: ResponseHead,
     backend: Socket,
     fromBackend: Buffer,
+    use: SessionUse | null,
   ): (reason: CutReason) => void {
     response.head({ ...head, status: TRAITS.tunnelStatus }, { kind: 'until-close' });
     response.flush();
     this.#stream.off('drain', this.#onDrain);
-    return tunnel(this.#stream, backend, fromBackend, this.#parts.limits.halfClosedMs);
+    return tunnel(this.#stream, backend, fromBackend, this.#parts.limits.halfClosedMs, use);
   }
 
   readonly #onData = (piece: Buffer): void => {

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { Socket } from 'node:net';
 import { webSocketGoodbyes } from '../../../goodbye/websocket-close.ts';
+import type { SessionUse } from '../../../use/session-use.ts';
 import type { CutReason } from '../../../policy/standing.ts';
 import { endWith } from '../../../bytes/end-with.ts';
 import { afterLinger, whenFlushed } from '../../../bytes/linger.ts';
@@ -17,8 +18,9 @@ export function tunnel(
   backend: Socket,
   fromBackend: Buffer,
   halfClosedMs: number,
+  use: SessionUse | null,
 ): (reason: CutReason) => void {
-  const goodbyes = webSocketGoodbyes();
+  const goodbyes = webSocketGoodbyes(use);
   goodbyes.client.follower.follow(fromBackend);
   if (fromBackend.length > 0) stream.write(fromBackend);
   backend.on('error', ignore);

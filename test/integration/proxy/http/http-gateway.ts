@@ -47,6 +47,7 @@ export class HttpGateway {
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();
   readonly counters = createCounters();
+  readonly uses = new PodUses(this.table, systemClock);
   /** Hosts of pods that were asked to wake. */
   readonly wakes: string[] = [];
   readonly #running = new RunningSessions((host) => this.table.get(host), DEFAULT_SESSION_POLICY);
@@ -86,9 +87,10 @@ export class HttpGateway {
       login: (request) => this.login(request),
       notifyWorkers: (waiting) => this.notifyWorkers(waiting),
       telemetry: createTelemetry({ worker: 1, counters: this.counters, clock: systemClock, accessLog: null }),
+      uses: this.uses,
       holds: new Holds({
         table: this.table,
-        uses: new PodUses(this.table, systemClock),
+        uses: this.uses,
         counts: this.counters,
         clock: systemClock,
         askWake: ({ host }) => this.wakes.push(host) > 0,
