@@ -12,7 +12,7 @@ import { isBoltMagic } from '../../sniff/bolt-magic.ts';
 
 /** Magic and four proposals of a version. */
 const BOLT_HANDSHAKE_BYTES = 20;
-/** Drivers give up on a handshake after 30 s (measured: docs/decisions/0091). They try again after a refusal. */
+/** Drivers document that they give up on a connection after 30 s. They try again after a refusal. */
 const BOLT_WAITS = { mostMs: 25_000, leavesByEnd: true } as const;
 
 const observe = (use: SessionUse): UseObserver => new StreamUse(use);
