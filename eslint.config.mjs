@@ -48,8 +48,11 @@ export default tseslint.config(
     languageOptions: {
       globals: Object.fromEntries(
         (
-          'AbortController Map TextEncoder URL addEventListener btoa clearTimeout crypto document fetch history innerHeight localStorage location ' +
-          'navigator removeEventListener requestAnimationFrame TextDecoderStream scrollTo sessionStorage setTimeout'
+          'AbortController addEventListener btoa clearInterval clearTimeout crypto CSSStyleSheet ' +
+          'customElements document fetch FormData getComputedStyle history HTMLElement innerHeight ' +
+          'localStorage location Map matchMedia navigator performance removeEventListener ' +
+          'requestAnimationFrame ResizeObserver scrollTo sessionStorage setInterval setTimeout ' +
+          'TextDecoderStream TextEncoder URL WebSocket XMLHttpRequest'
         )
           .split(' ')
           .map((name) => [name, 'readonly']),

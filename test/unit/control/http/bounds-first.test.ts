@@ -60,6 +60,7 @@ const HUGE: Readonly<Record<string, unknown>> = {
   secret_map: record(40_000, 1),
   template_overrides: record(40_000, 1),
   compute_queue: 'x'.repeat(500_000),
+  sleep: { after_seconds: 'x', probe_paths: many(200_000, () => 'x'), ...record(40_000, 1) },
 };
 
 test('every field of every body has its bound checked first, and no body gets more than 100 sentences', () => {
