@@ -1,45 +1,70 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
 
 const WEB = 'web.pods.localhost';
 const PG = 'mypg.pods.localhost';
+const GRAPH = 'mygraph.pods.localhost';
+const ALL = ['web', 'mypg', 'mygraph'];
 /** The least that the API takes. */
 const SLEEP = { after_seconds: 60, hold_seconds: 60 };
 /** The time without use, a tenth of it between two looks, and the shutdown. */
 const ASLEEP_WITHIN_MS = 110_000;
 
+interface Credentials {
+  readonly user_username: string;
+  readonly user_password: string;
+}
+
 let program: Program;
-let user: string;
-let password: string;
+let ofPg: Credentials;
+let ofGraph: Credentials;
 
 beforeAll(async () => {
-  program = await Program.start();
+  program = await Program.start({ env: { NEO4J_HOME: preparedNeo4jHome() } });
   await Promise.all([
     program.createPod({
       ...{ pod_id: 'web', pod_template: 'podgate/hello' },
       sleep: { ...SLEEP, probe_paths: ['/healthz'] },
     }),
     program.createPod({ pod_id: 'mypg', pod_template: 'postgres', sleep: SLEEP }),
+    program.api('POST', '/v3/pods', { pod_id: 'mygraph', pod_template: 'neo4j', sleep: SLEEP }),
   ]);
-  const { body } = await program.get('/v3/pods/mypg/credentials');
-  ({ user_username: user, user_password: password } = body.result as { user_username: string; user_password: string });
+  await program.podStatus('mygraph', 'RUNNING', 150_000);
+  const credentials = async (podId: string) =>
+    (await program.get(`/v3/pods/${podId}/credentials`)).body.result as Credentials;
+  [ofPg, ofGraph] = await Promise.all([credentials('mypg'), credentials('mygraph')]);
   expect(await psql('create table kept (word text); insert into kept values ($$still here$$)')).toMatchObject({
     code: 0,
   });
-}, 120_000);
+  expect(await cypher('CREATE (n:Kept {word: "still here"}) RETURN n.word AS word')).toMatchObject(STILL_HERE);
+}, 240_000);
 afterAll(async () => {
   await program.dispose();
 });
 
-const psql = (sql: string, as = user) => {
+const STILL_HERE = { record: { word: 'still here' } };
+const psql = (sql: string, as = ofPg.user_username) => {
   const at = `host=${PG} hostaddr=127.0.0.1 port=${program.httpsPort}`;
   const conninfo = `${at} sslmode=verify-full sslrootcert=${program.caPath} user=${as} dbname=postgres`;
-  return run('psql', [conninfo, '-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql], { env: { PGPASSWORD: password } });
+  return run('psql', [conninfo, '-XAtq', '-v', 'ON_ERROR_STOP=1', '-c', sql], {
+    env: { PGPASSWORD: ofPg.user_password },
+  });
+};
+/** What the driver says, with its defaults, over neo4j+s: a routing table first. */
+const cypher = async (query: string): Promise<unknown> => {
+  const client = join(import.meta.dirname, 'clients/neo4j-client.ts');
+  const uri = `neo4j+s://${GRAPH}:${program.httpsPort}`;
+  const { stdout, stderr } = await run(process.execPath, [client, ofGraph.user_username, query, uri], {
+    env: { NODE_EXTRA_CA_CERTS: program.caPath, NEO4J_PASSWORD: ofGraph.user_password },
+  });
+  return stdout === '' ? stderr : JSON.parse(stdout);
 };
 const curl = (path: string, ...options: readonly string[]) => {
   const resolve = `${WEB}:${program.httpsPort}:127.0.0.1`;
@@ -66,14 +91,11 @@ const pod = async (podId: string) =>
     readonly action_logs: readonly string[];
   };
 /** Seldom: each call asks the gateway workers. */
-const bothAsleep = () =>
-  until(
-    'both are asleep',
-    async () => (await Promise.all([pod('web'), pod('mypg')])).every(({ status }) => status === 'ASLEEP'),
-    {
-      ...{ timeoutMs: ASLEEP_WITHIN_MS, everyMs: 1_000 },
-    },
-  );
+const untilAllSleep = () =>
+  until('all are asleep', async () => (await Promise.all(ALL.map(pod))).every(({ status }) => status === 'ASLEEP'), {
+    timeoutMs: ASLEEP_WITHIN_MS,
+    everyMs: 1_000,
+  });
 const wakes = async (podId: string) => {
   const { action_logs: lines } = (await program.get(`/v3/pods/${podId}/logs`)).body.result as { action_logs: string[] };
   return lines.filter((line) => line.includes('woken by'));
@@ -83,8 +105,8 @@ test('what is in use says why it is awake, and goes to sleep a minute after its 
   const sleeper = psql('select pg_sleep(3)');
   await until('the query is seen', async () => (await pod('mypg')).awake_because?.join().includes('1 query running'));
   await sleeper;
-  await bothAsleep();
-  for (const podId of ['web', 'mypg']) {
+  await untilAllSleep();
+  for (const podId of ALL) {
     const asleep = await pod(podId);
     expect(asleep).toMatchObject({ status_requested: 'ON', awake_because: null });
     expect(Date.parse(asleep.asleep_since ?? '')).toBeGreaterThan(Date.parse(asleep.last_used_ts ?? '0'));
@@ -98,7 +120,7 @@ test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing
   const tcp = connectTcp(program.httpsPort, '127.0.0.1');
   await once(tcp, 'connect');
   tcp.destroy();
-  for (const servername of [WEB, PG]) {
+  for (const servername of [WEB, PG, GRAPH]) {
     const tls = connectTls({ port: program.httpsPort, host: '127.0.0.1', servername, ca: program.ca });
     await once(tls, 'secureConnect');
     tls.destroy();
@@ -111,22 +133,11 @@ test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing
   ]);
   expect(isReady.stdout).toContain('rejecting');
   expect((await psql('select 1', 'stranger')).code).not.toBe(0);
-  for (const podId of ['web', 'mypg']) expect(await pod(podId)).toMatchObject({ status: 'ASLEEP' });
+  for (const podId of ALL) expect(await pod(podId)).toMatchObject({ status: 'ASLEEP' });
 });
 
-test('curl and psql wake their pods and get their answer at the first attempt; the data is there', async () => {
-  const [page, row] = await Promise.all([curl('/'), psql('select word from kept')]);
-  expect(page).toMatchObject({ code: 0, stderr: '' });
-  expect(page.stdout).toMatch(/200$/);
-  expect(row).toEqual({ code: 0, stdout: 'still here\n', stderr: '' });
-  for (const podId of ['web', 'mypg']) {
-    expect(await wakes(podId)).toHaveLength(1);
-    expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
-  }
-});
-
-test('forty clients at once are one start, and all are served; a pod that is stopped stays stopped', async () => {
-  await bothAsleep();
+test('clients wake their pods and get their answer at the first attempt, also forty at once: one start of each', async () => {
+  const graph = cypher('MATCH (n:Kept) RETURN n.word AS word');
   const pages = Array.from({ length: 30 }, () => curl('/'));
   const rows = Array.from({ length: 10 }, () => psql('select word from kept'));
   for (const page of await Promise.all(pages)) {
@@ -134,9 +145,16 @@ test('forty clients at once are one start, and all are served; a pod that is sto
     expect(page.stdout).toMatch(/200$/);
   }
   for (const row of await Promise.all(rows)) expect(row).toEqual({ code: 0, stdout: 'still here\n', stderr: '' });
-  for (const podId of ['web', 'mypg']) expect(await wakes(podId)).toHaveLength(2);
+  expect(await graph).toMatchObject(STILL_HERE);
+  for (const podId of ALL) {
+    expect(await wakes(podId)).toHaveLength(1);
+    expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
+  }
+}, 120_000);
+
+test('a pod that is stopped stays stopped', async () => {
   await program.api('POST', '/v3/pods/web/stop');
   await program.podStatus('web', 'STOPPED');
   expect((await curl('/')).stdout).toMatch(/503$/);
   expect(await pod('web')).toMatchObject({ status: 'STOPPED', status_requested: 'OFF' });
-}, 180_000);
+});
