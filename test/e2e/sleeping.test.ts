@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
-import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
+import pg from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
+import { askDriver, type Language, LANGUAGES, type Said } from './clients/neo4j-drivers.ts';
 
 const WEB = 'web.pods.localhost';
 const PG = 'mypg.pods.localhost';
@@ -25,6 +26,9 @@ interface Credentials {
 let program: Program;
 let ofPg: Credentials;
 let ofGraph: Credentials;
+/** Of a pool, so to say: it asks nothing after its login. */
+let idle: pg.Client;
+const errorsOfIdle: unknown[] = [];
 
 beforeAll(async () => {
   program = await Program.start({ env: { NEO4J_HOME: preparedNeo4jHome() } });
@@ -43,7 +47,12 @@ beforeAll(async () => {
   expect(await psql('create table kept (word text); insert into kept values ($$still here$$)')).toMatchObject({
     code: 0,
   });
-  expect(await cypher('CREATE (n:Kept {word: "still here"}) RETURN n.word AS word')).toMatchObject(STILL_HERE);
+  idle = npmPg();
+  idle.on('error', (error) => errorsOfIdle.push(error));
+  await idle.connect();
+  expect(await cypher('JavaScript', 'CREATE (n:Kept {word: "still here"}) RETURN n.word AS word')).toMatchObject(
+    STILL_HERE,
+  );
 }, 240_000);
 afterAll(async () => {
   await program.dispose();
@@ -57,14 +66,18 @@ const psql = (sql: string, as = ofPg.user_username) => {
     env: { PGPASSWORD: ofPg.user_password },
   });
 };
-/** What the driver says, with its defaults, over neo4j+s: a routing table first. */
-const cypher = async (query: string): Promise<unknown> => {
-  const client = join(import.meta.dirname, 'clients/neo4j-client.ts');
-  const uri = `neo4j+s://${GRAPH}:${program.httpsPort}`;
-  const { stdout, stderr } = await run(process.execPath, [client, ofGraph.user_username, query, uri], {
-    env: { NODE_EXTRA_CA_CERTS: program.caPath, NEO4J_PASSWORD: ofGraph.user_password },
+const npmPg = () =>
+  new pg.Client({
+    ...{ host: '127.0.0.1', port: program.httpsPort, database: 'postgres' },
+    ...{ user: ofPg.user_username, password: ofPg.user_password },
+    ssl: { servername: PG, ca: program.ca },
   });
-  return stdout === '' ? stderr : JSON.parse(stdout);
+/** What a driver says, with its defaults, over neo4j+s: it asks for a routing table first. */
+const cypher = async (language: Language, query: string): Promise<Said | undefined> => {
+  const uris = [`neo4j+s://${GRAPH}:${program.httpsPort}`];
+  const { user_username: user, user_password: password } = ofGraph;
+  const { caPath } = program;
+  return (await askDriver(language, { uris, user, password, query, caPath, directory: program.dataDir }))[0];
 };
 const curl = (path: string, ...options: readonly string[]) => {
   const resolve = `${WEB}:${program.httpsPort}:127.0.0.1`;
@@ -112,6 +125,7 @@ test('what is in use says why it is awake, and goes to sleep a minute after its 
     expect(Date.parse(asleep.asleep_since ?? '')).toBeGreaterThan(Date.parse(asleep.last_used_ts ?? '0'));
     expect(asleep.action_logs.join()).toContain('went to sleep after 1 min without use');
   }
+  expect(errorsOfIdle[0]).toMatchObject({ code: '57P01' });
   const { body } = await program.get('/v3/pods/web?status_names=tapis');
   expect(body.result).toMatchObject({ status: 'AVAILABLE' });
 }, 180_000);
@@ -137,15 +151,20 @@ test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing
 });
 
 test('clients wake their pods and get their answer at the first attempt, also forty at once: one start of each', async () => {
-  const graph = cypher('MATCH (n:Kept) RETURN n.word AS word');
+  const words = LANGUAGES.map((language) => cypher(language, 'MATCH (n:Kept) RETURN n.word AS word'));
   const pages = Array.from({ length: 30 }, () => curl('/'));
+  const npm = npmPg();
+  const connected = npm.connect();
   const rows = Array.from({ length: 10 }, () => psql('select word from kept'));
   for (const page of await Promise.all(pages)) {
     expect(page).toMatchObject({ code: 0, stderr: '' });
     expect(page.stdout).toMatch(/200$/);
   }
   for (const row of await Promise.all(rows)) expect(row).toEqual({ code: 0, stdout: 'still here\n', stderr: '' });
-  expect(await graph).toMatchObject(STILL_HERE);
+  await connected;
+  expect((await npm.query('select word from kept')).rows).toEqual([{ word: 'still here' }]);
+  await npm.end();
+  for (const said of await Promise.all(words)) expect(said).toMatchObject(STILL_HERE);
   for (const podId of ALL) {
     expect(await wakes(podId)).toHaveLength(1);
     expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
