@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect as connectTcp } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import pg from 'pg';
+import { launch } from 'puppeteer-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
 import { Program } from '../support/program.ts';
@@ -12,7 +13,8 @@ import { askDriver, type Language, LANGUAGES, type Said } from './clients/neo4j-
 const WEB = 'web.pods.localhost';
 const PG = 'mypg.pods.localhost';
 const GRAPH = 'mygraph.pods.localhost';
-const ALL = ['web', 'mypg', 'mygraph'];
+const SITE = 'site.pods.localhost';
+const ALL = ['web', 'site', 'mypg', 'mygraph'];
 /** The least that the API takes. */
 const SLEEP = { after_seconds: 60, hold_seconds: 60 };
 /** The time without use, a tenth of it between two looks, and the shutdown. */
@@ -37,6 +39,7 @@ beforeAll(async () => {
       ...{ pod_id: 'web', pod_template: 'podgate/hello' },
       sleep: { ...SLEEP, probe_paths: ['/healthz'] },
     }),
+    program.createPod({ pod_id: 'site', pod_template: 'podgate/hello', sleep: SLEEP }),
     program.createPod({ pod_id: 'mypg', pod_template: 'postgres', sleep: SLEEP }),
     program.api('POST', '/v3/pods', { pod_id: 'mygraph', pod_template: 'neo4j', sleep: SLEEP }),
   ]);
@@ -103,6 +106,24 @@ const pod = async (podId: string) =>
     readonly awake_because: readonly string[] | null;
     readonly action_logs: readonly string[];
   };
+/** Opens a page until the pod itself responds: what the browser saw first, and where it is in the end. */
+const browse = async (path: string) => {
+  const browser = await launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${program.dataDir}/chromium`],
+    acceptInsecureCerts: true,
+  });
+  try {
+    const page = await browser.newPage();
+    const first = await page.goto(`https://${SITE}:${program.httpsPort}${path}`);
+    await page.waitForFunction('performance.getEntriesByType("navigation")[0].responseStatus === 200', {
+      timeout: 30_000,
+    });
+    return { firstStatus: first?.status(), path: page.url().slice(page.url().indexOf('/', 'https://'.length)) };
+  } finally {
+    await browser.close();
+  }
+};
 /** Seldom: each call asks the gateway workers. */
 const untilAllSleep = () =>
   until('all are asleep', async () => (await Promise.all(ALL.map(pod))).every(({ status }) => status === 'ASLEEP'), {
@@ -153,6 +174,7 @@ test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing
 test('clients wake their pods and get their answer at the first attempt, also forty at once: one start of each', async () => {
   const words = LANGUAGES.map((language) => cypher(language, 'MATCH (n:Kept) RETURN n.word AS word'));
   const pages = Array.from({ length: 30 }, () => curl('/'));
+  const browsed = browse('/a/page?of=mine');
   const npm = npmPg();
   const connected = npm.connect();
   const rows = Array.from({ length: 10 }, () => psql('select word from kept'));
@@ -164,6 +186,7 @@ test('clients wake their pods and get their answer at the first attempt, also fo
   await connected;
   expect((await npm.query('select word from kept')).rows).toEqual([{ word: 'still here' }]);
   await npm.end();
+  expect(await browsed).toEqual({ firstStatus: 503, path: '/a/page?of=mine' });
   for (const said of await Promise.all(words)) expect(said).toMatchObject(STILL_HERE);
   for (const podId of ALL) {
     expect(await wakes(podId)).toHaveLength(1);
