@@ -14,7 +14,10 @@ const WEB = 'web.pods.localhost';
 const PG = 'mypg.pods.localhost';
 const GRAPH = 'mygraph.pods.localhost';
 const SITE = 'site.pods.localhost';
-const ALL = ['web', 'site', 'mypg', 'mygraph'];
+/** Each is woken while the control process is killed, so long after its client has come. */
+const KILLED_AFTER_MS: Readonly<Record<string, number>> = { kill0: 0, kill1: 60, kill2: 150, kill3: 400, kill4: 900 };
+const KILLED = Object.keys(KILLED_AFTER_MS);
+const ALL = ['web', 'site', 'mypg', 'mygraph', ...KILLED];
 /** The least that the API takes. */
 const SLEEP = { after_seconds: 60, hold_seconds: 60 };
 /** The time without use, a tenth of it between two looks, and the shutdown. */
@@ -39,7 +42,9 @@ beforeAll(async () => {
       ...{ pod_id: 'web', pod_template: 'podgate/hello' },
       sleep: { ...SLEEP, probe_paths: ['/healthz'] },
     }),
-    program.createPod({ pod_id: 'site', pod_template: 'podgate/hello', sleep: SLEEP }),
+    ...['site', ...KILLED].map((podId) =>
+      program.createPod({ pod_id: podId, pod_template: 'podgate/hello', sleep: SLEEP }),
+    ),
     program.createPod({ pod_id: 'mypg', pod_template: 'postgres', sleep: SLEEP }),
     program.api('POST', '/v3/pods', { pod_id: 'mygraph', pod_template: 'neo4j', sleep: SLEEP }),
   ]);
@@ -82,9 +87,10 @@ const cypher = async (language: Language, query: string): Promise<Said | undefin
   const { caPath } = program;
   return (await askDriver(language, { uris, user, password, query, caPath, directory: program.dataDir }))[0];
 };
-const curl = (path: string, ...options: readonly string[]) => {
-  const resolve = `${WEB}:${program.httpsPort}:127.0.0.1`;
-  const url = `https://${WEB}:${program.httpsPort}${path}`;
+const curl = (path: string, ...options: readonly string[]) => curlOf(WEB, path, ...options);
+const curlOf = (host: string, path: string, ...options: readonly string[]) => {
+  const resolve = `${host}:${program.httpsPort}:127.0.0.1`;
+  const url = `https://${host}:${program.httpsPort}${path}`;
   return run('curl', [
     '-sS',
     '--cacert',
@@ -172,7 +178,13 @@ test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing
 });
 
 test('clients wake their pods and get their answer at the first attempt, also forty at once: one start of each', async () => {
-  const words = LANGUAGES.map((language) => cypher(language, 'MATCH (n:Kept) RETURN n.word AS word'));
+  const words = LANGUAGES.map(async (language) => {
+    for (;;) {
+      const said = await cypher(language, 'MATCH (n:Kept) RETURN n.word AS word');
+      // A Neo4j may need longer for its start than a driver can wait: then the driver is to try again.
+      if (said?.retryable !== true) return said;
+    }
+  });
   const pages = Array.from({ length: 30 }, () => curl('/'));
   const browsed = browse('/a/page?of=mine');
   const npm = npmPg();
@@ -188,11 +200,33 @@ test('clients wake their pods and get their answer at the first attempt, also fo
   await npm.end();
   expect(await browsed).toEqual({ firstStatus: 503, path: '/a/page?of=mine' });
   for (const said of await Promise.all(words)) expect(said).toMatchObject(STILL_HERE);
-  for (const podId of ALL) {
+  for (const podId of ['web', 'site', 'mypg', 'mygraph']) {
     expect(await wakes(podId)).toHaveLength(1);
     expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
   }
 }, 120_000);
+
+test.each(KILLED)(
+  'a client that waits for %s is served although the control process is killed',
+  async (podId) => {
+    const [control] = program.children('control');
+    const page = curlOf(`${podId}.pods.localhost`, '/');
+    await new Promise((resolve) => setTimeout(resolve, KILLED_AFTER_MS[podId]));
+    process.kill(Number(control?.pid), 'SIGKILL');
+    const { code, stdout, stderr } = await page;
+    expect([code, stdout.slice(-3), stderr]).toEqual([0, '200', '']);
+    await until('another one has taken its place', async () => {
+      const [next] = program.children('control');
+      if (next === undefined || next.pid === control?.pid) return false;
+      return program.get('/readyz').then(
+        ({ status }) => status === 200,
+        () => false,
+      );
+    });
+    expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
+  },
+  70_000,
+);
 
 test('a pod that is stopped stays stopped', async () => {
   await program.api('POST', '/v3/pods/web/stop');
