@@ -52,7 +52,7 @@ function adminToken(dataDir: string): string {
   } catch {
     throw new CliError(
       EXIT_FAILED,
-      'the token file admin.token cannot be read; check that this is your data directory With a token of your own, use: podgate login',
+      'the token file admin.token cannot be read; check that this is your data directory, or use a token of your own: podgate login',
     );
   }
 }

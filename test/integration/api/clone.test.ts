@@ -28,7 +28,13 @@ const credentials = async (user: string, podId: string) =>
 test('a clone is a pod of whoever makes it, like the original, with its user name and a password of its own', async () => {
   const made = await clone('bob', { pod_id: 'bankcopy' });
   expect([made.status, made.body.message]).toEqual([200, 'Pod cloned successfully.']);
-  const shown = { cloned_from: 'bank', template: 'template/postgres', description: 'Accounts.', status: 'REQUESTED' };
+  const shown = {
+    cloned_from: 'bank',
+    pod_template: 'postgres',
+    template: 'template/postgres',
+    description: 'Accounts.',
+    status: 'REQUESTED',
+  };
   expect(made.body.result).toMatchObject({
     ...{ ...shown, environment_variables: { TZ: 'Europe/Berlin' } },
     networking: { default: { ip_allow_list: ['192.0.2.0/24'] } },

@@ -46,6 +46,7 @@ export async function clonePod(
   const { username } = await readCredentials(parts, caller, podId);
   const written = writtenPodOf(parts.schemas.NewPod, {
     ...definitionOf(parts, source),
+    ...templateAsWritten(parts, source),
     pod_id: newPodId,
     data_requests: source.spec.dataRequests,
     roles_required: source.spec.rolesRequired,
@@ -56,6 +57,12 @@ export async function clonePod(
   });
   await noteAction(parts, source, `'${caller.username}' cloned pod to ${newPodId}`);
   return record;
+}
+
+/** For people: `postgres`, where the definition has `template/postgres`. A template of a user's is in the definition. */
+function templateAsWritten({ templates }: PodParts, { spec }: PodRecord): { readonly template?: string } {
+  const isOfCatalog = spec.fromTemplate === undefined && templates.find(spec.template) !== null;
+  return isOfCatalog ? { template: spec.writtenTemplate } : {};
 }
 
 function requireClonable({ orchestrator }: PodParts, { podId, spec, run }: PodRecord): void {
