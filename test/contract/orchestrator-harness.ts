@@ -33,7 +33,7 @@ export interface OrchestratorHarness {
 export type OpenOrchestratorHarness = () => Promise<OrchestratorHarness>;
 
 /** Beyond the 30 s that a real node gives a program which is told to end before it has learnt to listen for it. */
-const OBSERVED_MS = 50_000;
+export const OBSERVED_MS = 50_000;
 
 export const never = (): AbortSignal => new AbortController().signal;
 

@@ -12,7 +12,9 @@ import {
   becomesAbsent,
   type Behaviour,
   ensured,
+  isAbsent,
   never,
+  OBSERVED_MS,
   type OpenOrchestratorHarness,
   type OrchestratorHarness,
   workloadSpec,
@@ -45,6 +47,16 @@ export function describeOrchestrator(
       (await orchestrator.list(never())).filter((workload) => workload.podId === podId);
     const remove = (workload: WorkloadSpec, data: 'keep' | 'delete' = 'delete') =>
       orchestrator.remove(workload, { data, run: workload.run }, never());
+    /** As the health loop does it: what one removal leaves, since it has changed meanwhile, the next one takes. */
+    const removed = (workload: WorkloadSpec) =>
+      until(
+        'the workload is removed',
+        async () => {
+          await remove(workload);
+          return isAbsent(await orchestrator.observe(workload, never()));
+        },
+        { timeoutMs: OBSERVED_MS, everyMs: 1_000 },
+      );
 
     describe('ensure', () => {
       it('makes a workload that becomes ready, with the identity and the annotations it was given', async () => {
@@ -272,8 +284,7 @@ export function describeOrchestrator(
         await Promise.all(workloads.map((workload) => ensured(orchestrator, workload)));
         const uids = (await orchestrator.list(never())).map((workload) => workload.uid);
         for (const { uid } of workloads) expect(uids.filter((each) => each === uid)).toHaveLength(1);
-        await Promise.all(workloads.map((workload) => remove(workload)));
-        await Promise.all(workloads.map((workload) => becomesAbsent(orchestrator, workload)));
+        await Promise.all(workloads.map(removed));
         const left = (await orchestrator.list(never())).map((workload) => workload.uid);
         for (const { uid } of workloads) expect(left).not.toContain(uid);
       });
@@ -293,8 +304,7 @@ export function describeOrchestrator(
         for (const { tenant, podId, uid, annotations: written } of workloads) {
           expect(records.filter((each) => each.uid === uid)).toEqual([{ tenant, podId, uid, ...written }]);
         }
-        await Promise.all(workloads.map((workload) => remove(workload)));
-        await Promise.all(workloads.map((workload) => becomesAbsent(orchestrator, workload)));
+        await Promise.all(workloads.map(removed));
         const left = (await orchestrator.records(never())).map(({ uid }) => uid);
         for (const { uid } of workloads) expect(left).not.toContain(uid);
       });
