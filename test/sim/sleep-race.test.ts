@@ -133,7 +133,7 @@ async function trial(
     const acting = { store, logs, clock, term, connections, log: silentLog, metrics, templates, askAgainMs: 0 };
     // Judged idle from what was heard before: the moment at which clients come meanwhile.
     const lastUsedMs = uses === 0 ? null : Math.max(...workers.map((worker) => worker.lastUsedMs ?? 0));
-    const slept = await goToSleep(acting, key, awake, lastUsedMs);
+    const slept = await goToSleep(acting, key, awake, { lastUsedMs, workers: new Set() });
     seen[slept ? 'slept' : 'stayed awake'] = (seen[slept ? 'slept' : 'stayed awake'] ?? 0) + 1;
     if (!slept) return;
     await moment(4);

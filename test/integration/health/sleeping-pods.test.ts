@@ -142,6 +142,24 @@ test('used while it was held: it stays awake, and its clients get their backend 
   expect(metrics.families().find(({ name }) => name === 'podgate_pods_kept_awake_total')?.samples[0]?.value).toBe(1);
 });
 
+test('a worker that leaves while the others hold back keeps the pod awake: nobody knows what its clients do', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  let questionsWhileHeld = 0;
+  watch(async () => {
+    const { replicas, missing } = report({});
+    const [first] = replicas;
+    if (first === undefined) throw new Error('there is a replica');
+    const other = { worker: 2, sessionsNow: 0, requestsNow: 0 };
+    const isHeld = (await present()).sleep?.stage === 'holding';
+    if (isHeld) questionsWhileHeld += 1;
+    return { replicas: [{ ...first, workers: isHeld ? first.workers : [...first.workers, other] }], missing };
+  });
+  await until('it was to sleep', () => questionsWhileHeld > 0);
+  await until('its clients get their backend back', () => [...feed.routes()][0]?.backend !== null);
+  expect(await present()).toMatchObject({ sleep: null, status: 'RUNNING' });
+});
+
 test('workers that do not hold back in time keep the pod awake', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));

@@ -1,5 +1,5 @@
 import type { PodRecord } from '../../../../core/pod.ts';
-import type { JudgedUse } from './judge-use.ts';
+import { hasLost, type JudgedUse } from './judge-use.ts';
 
 /** At most a tenth of the time to sleep goes by between two looks, and not less than this. */
 const LOOK_EVERY_LEAST_MS = 5_000;
@@ -58,6 +58,6 @@ export class IdleTime {
 
   /** Used since the last look, or a worker has gone with what it knew. */
   #isNews(lastUsedMs: number | null, workers: ReadonlySet<string>): boolean {
-    return lastUsedMs !== this.#lastUsedMs || [...this.#workers].some((worker) => !workers.has(worker));
+    return lastUsedMs !== this.#lastUsedMs || hasLost(this.#workers, workers);
   }
 }

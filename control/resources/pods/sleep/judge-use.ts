@@ -23,3 +23,8 @@ export function workersOf({ replicas }: PodConnectionsReport): ReadonlySet<strin
     ),
   );
 }
+
+/** A worker that is connected no longer: its use counts as news, since nobody knows it. */
+export function hasLost(before: ReadonlySet<string>, now: ReadonlySet<string>): boolean {
+  return [...before].some((worker) => !now.has(worker));
+}

@@ -18,7 +18,7 @@ import { ATTEMPTS_MAX } from '../../../objects/change.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
 import { noteAction } from '../pod-parts.ts';
 import { IdleTime } from './idle-time.ts';
-import { judgeUse, workersOf } from './judge-use.ts';
+import { hasLost, judgeUse, workersOf } from './judge-use.ts';
 import type { SleepMetrics } from './sleep-metrics.ts';
 
 /** How soon a pod that may sleep is noticed. */
@@ -112,9 +112,10 @@ async function look(watching: Watching, key: string): Promise<number | null> {
   const report = await connections.read(record.uid);
   const use = judgeUse(report);
   const afterMs = record.spec.sleep.afterSeconds * 1000;
-  const { isDue, lookAgainMs } = time.look(record, afterMs, { use, workers: workersOf(report) }, clock.monotonicMs());
+  const workers = workersOf(report);
+  const { isDue, lookAgainMs } = time.look(record, afterMs, { use, workers }, clock.monotonicMs());
   if (!isDue || use.kind !== 'idle') return lookAgainMs;
-  if (await goToSleep(watching, key, record, use.lastUsedMs)) {
+  if (await goToSleep(watching, key, record, { lastUsedMs: use.lastUsedMs, workers })) {
     // Should it be woken before it has shut down, it is found again as one that is new.
     idle.delete(key);
     return null;
@@ -124,12 +125,19 @@ async function look(watching: Watching, key: string): Promise<number | null> {
   return lookAgainMs;
 }
 
+/** What all workers said of a pod when it had been idle long enough. */
+interface IdleAnswer {
+  readonly lastUsedMs: number | null;
+  /** Who they were. */
+  readonly workers: ReadonlySet<string>;
+}
+
 /** Takes a pod that was idle long enough through both stages. False: it was in use after all, or was changed. */
 export async function goToSleep(
   watching: Acting,
   key: string,
   { uid, run, spec }: PodRecord,
-  lastUsedMs: number | null,
+  idle: IdleAnswer,
 ): Promise<boolean> {
   const { clock, metrics } = watching;
   const holding: Sleep = { stage: 'holding', sinceMs: clock.now() };
@@ -141,7 +149,7 @@ export async function goToSleep(
   if (held === null) return false;
   let isDecided = false;
   try {
-    const users = await usersOfIdle(watching, key, held, lastUsedMs);
+    const users = await usersOfIdle(watching, key, held, idle);
     if (users !== null) {
       const sleep: Sleep = { stage: 'decided', sinceMs: clock.now() };
       const decided = await change(watching, key, (record) =>
@@ -167,12 +175,13 @@ async function usersOfIdle(
   { store, connections, term, clock, askAgainMs = ASK_AGAIN_MS }: Acting,
   key: string,
   { uid, sleep }: PodRecord,
-  lastUsedMs: number | null,
+  { lastUsedMs, workers }: IdleAnswer,
 ): Promise<readonly string[] | null> {
   const untilMs = clock.monotonicMs() + HOLD_BACK_MS;
   while (!term.isOver() && clock.monotonicMs() < untilMs) {
-    const use = judgeUse(await connections.read(uid));
-    if (use.kind !== 'idle' || use.lastUsedMs !== lastUsedMs) return null;
+    const report = await connections.read(uid);
+    const use = judgeUse(report);
+    if (use.kind !== 'idle' || use.lastUsedMs !== lastUsedMs || hasLost(workers, workersOf(report))) return null;
     if (use.isHeld) return use.users ?? [];
     await pause(askAgainMs, term.signal);
     // A client has come meanwhile, or its user has changed something: its workers will not hold back any more.
