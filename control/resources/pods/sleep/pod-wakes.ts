@@ -1,4 +1,3 @@
-import { compareAndSet } from '../../../../core/compare-and-set.ts';
 import type { Clock } from '../../../../core/clock.ts';
 import type { RouteFeed, WakeMessage } from '../../../../core/feed-protocol.ts';
 import { podKey } from '../../../../core/ids.ts';
@@ -6,12 +5,10 @@ import { wakeChange } from '../../../../core/lifecycle/plan.ts';
 import type { LogStore } from '../../../../core/log-store.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
-import { podPut } from '../../../../core/pod-put.ts';
 import type { Store } from '../../../../core/store.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
-import { ATTEMPTS_MAX } from '../../../objects/change.ts';
-import { podEnqueue } from '../pod-objects.ts';
 import { noteAction } from '../pod-parts.ts';
+import { changeRecord } from './change-record.ts';
 import type { SleepMetrics } from './sleep-metrics.ts';
 
 const CONCURRENCY = 16;
@@ -66,19 +63,11 @@ export class PodWakes {
     const message = this.#wanted.get(key);
     this.#wanted.delete(key);
     if (message === undefined || !mayWork()) return;
-    const woken = await compareAndSet(async (): Promise<PodRecord | 'awake' | null> => {
-      const stored = await store.get('pod', key);
-      const wake = stored?.value.uid === message.uid ? wakeChange(stored.value) : null;
-      if (stored === null || wake === null) return 'awake';
-      const next: PodRecord = { ...stored.value, ...wake.change, updatedAtMs: clock.now() };
-      const { kind } = await store.commit({
-        puts: [podPut(next, stored.revision)],
-        enqueue: wake.enqueue ? [podEnqueue(next)] : [],
-      });
-      return kind === 'committed' ? next : null;
-    }, ATTEMPTS_MAX);
+    const woken = await changeRecord({ store, clock }, key, (record) =>
+      record.uid === message.uid ? wakeChange(record) : null,
+    );
     // Too many conflicts: the worker asks again while its client waits.
-    if (woken === null || woken === 'awake') return;
+    if (woken === null) return;
     metrics.woken();
     void this.#measure(woken);
     await noteAction(this.#options, woken, `woken by a connection to ${message.host}`);

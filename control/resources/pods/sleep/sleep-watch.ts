@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { pause } from '../../../../core/abort.ts';
 import type { Clock } from '../../../../core/clock.ts';
-import { compareAndSet } from '../../../../core/compare-and-set.ts';
 import { durationText } from '../../../../core/duration-text.ts';
 import { podKey } from '../../../../core/ids.ts';
 import type { Term } from '../../../../core/leadership.ts';
@@ -10,14 +9,13 @@ import type { LogStore } from '../../../../core/log-store.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import type { PodConnectionsReader } from '../../../../core/pod-connections-reader.ts';
 import type { PodRecord, Sleep } from '../../../../core/pod.ts';
-import { podPut } from '../../../../core/pod-put.ts';
 import { USERS_MAX } from '../../../../core/pod-use.ts';
 import type { TemplateCatalog } from '../../../../core/template.ts';
 import type { Store } from '../../../../core/store.ts';
-import { ATTEMPTS_MAX } from '../../../objects/change.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
 import { noteAction } from '../pod-parts.ts';
 import { IdleTime } from './idle-time.ts';
+import { changeRecord } from './change-record.ts';
 import { hasLost, judgeUse, workersOf } from './judge-use.ts';
 import type { SleepMetrics } from './sleep-metrics.ts';
 
@@ -218,18 +216,13 @@ async function endHolding(watching: Acting, key: string, holding: Sleep): Promis
 }
 
 /** Null: there was nothing to change, or it has not come through. */
-async function change(
+function change(
   { store, clock }: Acting,
   key: string,
   decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'knownUsers'> | null,
 ): Promise<PodRecord | null> {
-  const changed = await compareAndSet(async (): Promise<PodRecord | 'no' | null> => {
-    const stored = await store.get('pod', key);
-    const decided = stored === null ? null : decide(stored.value);
-    if (stored === null || decided === null) return 'no';
-    const next: PodRecord = { ...stored.value, ...decided, updatedAtMs: clock.now() };
-    const { kind } = await store.commit({ puts: [podPut(next, stored.revision)] });
-    return kind === 'committed' ? next : null;
-  }, ATTEMPTS_MAX);
-  return changed === 'no' ? null : changed;
+  return changeRecord({ store, clock }, key, (record) => {
+    const decided = decide(record);
+    return decided === null ? null : { change: decided, enqueue: false };
+  });
 }
