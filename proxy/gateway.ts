@@ -62,6 +62,7 @@ class GatewayWorker implements Gateway {
   readonly #telemetry: Telemetry;
   readonly #sessions: RunningSessions;
   readonly #feed: FeedClient;
+  readonly #holds: Holds;
   readonly #http: ReturnType<typeof createHttpProtocol>;
   readonly #accept: Readonly<Record<ListenKind, (raw: Socket, network: PodNetwork | null) => void>>;
   readonly #servers = new Set<Server>();
@@ -96,6 +97,7 @@ class GatewayWorker implements Gateway {
       clock,
       askWake: ({ tenant, podId, uid, host }) => this.#feed.send({ kind: 'wake', tenant, podId, uid, host }),
     });
+    this.#holds = holds;
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
     const isStale = (): boolean => this.isStale();
 
@@ -336,10 +338,12 @@ class GatewayWorker implements Gateway {
     clearInterval(checkingIdle);
     clearInterval(probing);
     this.#sessions.cutAll('drained');
+    const refused = this.#holds.drain();
     // What HTTP/2 says leaves with the next turn of the event loop.
     await delay(CLOSED_CHECK_MS);
     const saidMs = clock.monotonicMs() + GOODBYE_MS;
-    while (this.#sessions.leaving > 0 && clock.monotonicMs() < saidMs) await delay(CLOSED_CHECK_MS);
+    const isLeaving = (): boolean => this.#sessions.leaving > 0 || (refused > 0 && this.#registry.size > 0);
+    while (isLeaving() && clock.monotonicMs() < saidMs) await delay(CLOSED_CHECK_MS);
     this.closeAll();
     // Until they are told of.
     for (let checks = 0; this.#registry.size > 0 && checks < CLOSED_CHECKS; checks++) await delay(CLOSED_CHECK_MS);

@@ -14,9 +14,9 @@ export const WAKES_PER_ADDRESS = { most: 30, perSecond: 0.05 } as const;
 
 /**
  * How a hold came to its end: `woken` = the pod is there, `ended` = it will not start, `left` = the client went away,
- * `full` = too many wait already, `asleep` = its address has woken too many.
+ * `full` = too many wait already, `asleep` = its address has woken too many, `drained` = this gateway ends.
  */
-export type HoldOutcome = 'woken' | 'timeout' | 'ended' | 'left' | 'full' | 'asleep';
+export type HoldOutcome = 'woken' | 'timeout' | 'ended' | 'left' | 'full' | 'asleep' | 'drained';
 
 /** Changed in place. */
 export interface HoldCounts {
@@ -48,6 +48,9 @@ export class Holds {
   readonly #options: HoldsOptions;
   readonly #addresses: AddressBuckets;
   readonly #waking = new Map<string, Waking>();
+  /** How to end each wait. */
+  readonly #waits = new Set<() => void>();
+  #isDrained = false;
 
   constructor(options: HoldsOptions) {
     this.#options = options;
@@ -64,6 +67,18 @@ export class Holds {
     this.#options.counts.holds.full++;
   }
 
+  /** This gateway ends: all who wait are refused as by a pod that starts, in their own protocols. Returns how many they are. */
+  drain(): number {
+    this.#isDrained = true;
+    const waits = [...this.#waits];
+    for (const end of waits) end();
+    return waits.length;
+  }
+
+  get isDrained(): boolean {
+    return this.#isDrained;
+  }
+
   /** Asks for a wake without waiting for it. Null = done; otherwise why not. */
   wake(route: Route, address: string): RefusalCode | null {
     const waking = this.#enter(route, address);
@@ -76,6 +91,10 @@ export class Holds {
   /** See Located. Rejects when the signal aborts. */
   async wait(route: Route, address: string, leftMs: number, signal: AbortSignal): Promise<RefusalCode | null> {
     const { table, uses, counts } = this.#options;
+    if (this.#isDrained) {
+      counts.holds.drained++;
+      return 'route.starting';
+    }
     const waking = this.#enter(route, address);
     if (waking === null) {
       counts.holds.asleep++;
@@ -88,6 +107,7 @@ export class Holds {
     const end = (): void => ending.abort();
     signal.addEventListener('abort', end, { once: true });
     if (signal.aborted) end();
+    this.#waits.add(end);
     const timer = setTimeout(end, leftMs);
     let outcome: HoldOutcome = 'timeout';
     try {
@@ -95,11 +115,15 @@ export class Holds {
       outcome = wait === 'live' ? 'woken' : wait === 'gone' ? 'ended' : 'full';
       return wait === 'full' ? 'route.full' : null;
     } catch (error) {
-      if (!signal.aborted) return 'route.starting';
+      if (!signal.aborted) {
+        if (this.isDrained) outcome = 'drained';
+        return 'route.starting';
+      }
       outcome = 'left';
       throw error;
     } finally {
       clearTimeout(timer);
+      this.#waits.delete(end);
       signal.removeEventListener('abort', end);
       counts.holds[outcome]++;
       counts.heldNow--;

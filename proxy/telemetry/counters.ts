@@ -135,7 +135,7 @@ export function createCounters(): Counters {
       'no-descriptors': 0,
     },
     egressNow: 0,
-    holds: { woken: 0, timeout: 0, ended: 0, left: 0, full: 0, asleep: 0 },
+    holds: { woken: 0, timeout: 0, ended: 0, left: 0, full: 0, asleep: 0, drained: 0 },
     heldNow: 0,
     wakesAsked: 0,
   };

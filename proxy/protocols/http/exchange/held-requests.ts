@@ -32,6 +32,11 @@ export class HeldRequests {
     return this.#holds.wake(route, address);
   }
 
+  /** Waits have ended since this gateway ends. */
+  get isDrained(): boolean {
+    return this.#holds.isDrained;
+  }
+
   /** See Located. Rejects when the signal aborts. */
   async wait(hold: Hold, route: Route, signal: AbortSignal): Promise<RefusalCode | null> {
     const { uid } = route;

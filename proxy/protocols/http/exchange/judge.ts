@@ -144,6 +144,11 @@ export class Judge {
     return this.#refused(code, waking, waking.request.host, waking.route);
   }
 
+  /** This gateway ends while it waits for its pod, which goes on waking up. */
+  drained(waking: Waking): Problem {
+    return { ...this.notWoken(waking, 'route.starting'), ...GOODBYE_SENTENCES.drained };
+  }
+
   /** The backend did not answer, or not in HTTP. */
   failed(accepted: Accepted, failure: Omit<ExchangeFailure, 'isUnprocessed'>): Problem {
     const { code, rule, mayHaveHappened } = failure;
@@ -165,7 +170,8 @@ export class Judge {
   /** It is cut before an answer has begun, since the route has changed or this gateway ends. */
   cut(verdict: Verdict, reason: CutReason, mayHaveHappened: boolean, requestId: string): OwnResponse {
     if (verdict.kind === 'refused') return verdict.response;
-    if (verdict.kind === 'waking') return this.notWoken(verdict, 'route.starting');
+    if (verdict.kind === 'waking')
+      return reason === 'drained' ? this.drained(verdict) : this.notWoken(verdict, 'route.starting');
     if (verdict.kind === 'unproven') return this.unproven(requestId);
     const problem = this.failed(verdict, { code: 'CUT', rule: null, mayHaveHappened });
     if (reason !== 'drained' || mayHaveHappened) return problem;

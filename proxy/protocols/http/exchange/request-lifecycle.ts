@@ -226,7 +226,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
       const code = await this.#wait(hold, waking.route, state.leaving.signal);
       // It may have been abandoned in the same turn.
       if (this.#state !== state) return;
-      if (code !== null) this.refuse(judge.notWoken(waking, code));
+      if (code !== null && held.isDrained) this.#drained(waking);
+      else if (code !== null) this.refuse(judge.notWoken(waking, code));
       else {
         const { info } = this.#carrier.client;
         this.#goOn(judge.judge(this.head, info, this.telemetry.id, waking.request.framing));
@@ -234,6 +235,14 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
     } catch {
       // Its client is gone.
     }
+  }
+
+  /** This gateway ends. Nothing of the request was processed: the next one takes it. */
+  #drained(waking: Waking): void {
+    if (this.#carrier.returnUnprocessed()) {
+      this.telemetry.end = 'cut';
+      this.#leave(ANSWERED);
+    } else this.refuse(this.#parts.judge.drained(waking));
   }
 
   async #wait(hold: Hold, route: Route, signal: AbortSignal): Promise<RefusalCode | null> {
