@@ -10,8 +10,9 @@ import { type FuzzedParser, problemWith, splitProblem, verdictOn } from './laws.
 import { mutated } from './mutator.ts';
 import { NodeOracle } from './node-oracle.ts';
 import { streamParsers } from './stream-parsers.ts';
+import { useParsers } from './use-parsers.ts';
 
-const HELP = `fuzz-trial: feeds every parser of untrusted bytes with valid inputs, truncated at every byte, and with mutated inputs.
+const HELP = `fuzz-trial: feeds every parser of untrusted bytes, and the rules for what counts as use of a pod, with valid inputs, truncated at every byte, and with mutated inputs.
 No parser may throw, change its verdict on a prefix, give a different verdict for input in pieces, wait for more bytes
 than its limit, be slow, or leak memory. Node's parser must read what the HTTP reader accepts in the same way.
 
@@ -48,7 +49,7 @@ async function main(): Promise<number> {
     return 2;
   }
   console.log(`fuzz trial: ${cases} inputs for each parser, seed ${seed}`);
-  const parsers = [...(await streamParsers()), ...httpParsers(), ...textParsers()];
+  const parsers = [...(await streamParsers()), ...useParsers(), ...httpParsers(), ...textParsers()];
   const chosen = parsers.filter(({ name }) => name.includes(values.only));
   const problems: string[] = [];
   for (const parser of chosen) problems.push(...tryParser(parser, cases, new Chance(seed)));
