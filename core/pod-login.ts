@@ -72,6 +72,8 @@ export interface RouteLogin {
   /** Header fields for the pod, each name in lower case; `<<tapisusername>>` is still to be replaced. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly returnPath?: string;
+  /** What is at or below these needs no login; none ends with a slash. */
+  readonly excludedPaths?: readonly string[];
 }
 
 /** The login of a stanza, if it has one: groups are resolved with the permissions as they are now. */
@@ -81,12 +83,13 @@ export function routeLoginOf(
   site: string,
 ): { readonly login?: RouteLogin } {
   if (stanza.tapisAuth !== true) return {};
-  const { tapisAuthResponseHeaders: headers, tapisAuthReturnPath: returnPath } = stanza;
+  const { tapisAuthResponseHeaders: headers, tapisAuthReturnPath: returnPath, tapisAuthExcludedPaths: paths } = stanza;
   return {
     login: {
       users: usersOf(stanza.tapisAuthAllowedUsers ?? DEFAULT_ALLOWED_USERS, record),
       ...(headers === undefined ? {} : { headers: placeIn(headers, record.tenant, site) }),
       ...(returnPath === undefined ? {} : { returnPath }),
+      ...(paths === undefined ? {} : { excludedPaths: paths.map((path) => path.replace(/\/$/, '')) }),
     },
   };
 }

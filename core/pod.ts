@@ -82,6 +82,8 @@ export interface StanzaLogin {
   readonly tapisAuthResponseHeaders?: Readonly<Record<string, string>>;
   /** Where a browser arrives after its login. Default: at the page that it asked for. */
   readonly tapisAuthReturnPath?: string;
+  /** Paths that need no login, with everything below them. Default: none. */
+  readonly tapisAuthExcludedPaths?: readonly string[];
 }
 
 /** One entry of a pod's networking. */

@@ -10,6 +10,8 @@ export interface ClientIdentity {
   readonly proof: ClientProof | null;
   /** Who has logged in to the pod; absent or null: nobody. */
   readonly user?: string | null;
+  /** Where the pod has a login and nobody has: what was asked for without one. */
+  readonly target?: string;
 }
 
 /** Where the TLS of a connection ends: here, or at the pod. */

@@ -1,5 +1,6 @@
 import { mayLogIn, type RouteLogin } from '../../core/pod-login.ts';
 import type { Route } from '../../core/route.ts';
+import { isExcluded } from './excluded-paths.ts';
 import { type ClientIdentity, refusalByPolicy, type TlsEnd } from './policies.ts';
 
 /** Whether a session that runs may go on, as the route is now. */
@@ -41,6 +42,7 @@ export function standingOf(route: Route | undefined, { uid, identity, tlsEnd }: 
 }
 
 /** One who came before there was a login has none. */
-function isStillUser(login: RouteLogin, { user = null }: ClientIdentity): boolean {
-  return user !== null && mayLogIn(login, user);
+function isStillUser(login: RouteLogin, { user = null, target }: ClientIdentity): boolean {
+  if (user !== null) return mayLogIn(login, user);
+  return target !== undefined && isExcluded(login.excludedPaths ?? [], target);
 }

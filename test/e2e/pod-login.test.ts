@@ -169,6 +169,19 @@ test('two users of the tenant: who is let in comes back to the page, who is not 
   expect((await fetched('/', { 'x-tapis-token': 'made.up.token' })).status).toBe(401);
   expect((await fetched('/', { authorization: `Bearer ${token}` })).status).toBe(401);
 
+  // From now on, one path is for everyone: at once, and the pod is told nobody's name there.
+  const excluding = { ...login, tapis_auth_excluded_paths: ['/public/'] };
+  const networking = { default: { protocol: 'http', port: 8080, ...excluding } };
+  const { networking: stored } = await api('PUT', '/v3/pods/private', { networking });
+  expect(stored).toMatchObject({ default: { tapis_auth_excluded_paths: ['/public/'] } });
+  await until('it is public', async () => (await fetched('/public/a?b=1', {})).status === 200);
+  expect((await fetched('/public/a?b=1', { 'x-tapis-token': token, 'x-user': 'root' })).body).toBe(
+    '<p>hello undefined at /public/a?b=1 with no cookie</p>',
+  );
+  for (const path of ['/', '/public/../private', '/public/%2e%2e/private', '/public//x', '/Public/a']) {
+    expect((await fetched(path, {})).status, path).toBe(401);
+  }
+
   await page.goto(`${url}/.podgate/logout`);
   await page.goto(`${url}/again`);
   // The OAuth server still knows her.

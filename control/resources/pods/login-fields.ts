@@ -11,6 +11,8 @@ const HEADER_NAME_MAX_LENGTH = 64;
 const HEADER_VALUE_MAX_LENGTH = 256;
 /** As upstream's. */
 const RETURN_PATH_MAX_LENGTH = 180;
+const EXCLUDED_PATHS_MAX = 20;
+const EXCLUDED_PATH_MAX_LENGTH = 128;
 
 /** Fields that say where a message ends, whose it is, or which the gateway writes itself; WSGI takes `_` for `-`. */
 const NOT_FOR_OWNERS =
@@ -52,7 +54,21 @@ export const loginFields = {
       .regex(/^(?:\/[\x21-\x7e]*)?$/, 'must be a path that begins with "/"')
       .optional(),
   ).describe('Where browsers arrive after the login. Default: at the page that they asked for.'),
+  tapis_auth_excluded_paths: nullAsAbsent(
+    boundedList(boundedText(EXCLUDED_PATH_MAX_LENGTH).check(ruled(excludedPathProblem)), EXCLUDED_PATHS_MAX).optional(),
+  ).describe(
+    'Paths that need no login, each with everything below it: "/static" is for "/static" and "/static/app.js", not for ' +
+      '"/statics". The pod is not told who asks there. Default: none.',
+  ),
 };
+
+function excludedPathProblem(path: string): string | null {
+  if (path === '/') return 'would exclude every path: leave out tapis_auth instead';
+  if (!/^(?:\/[\w~!$&'()*+,=@.-]+)+\/?$/.test(path) || /\/\.{1,2}(?:\/|$)/.test(path)) {
+    return 'must be a path such as "/static": segments of letters, digits and -._~!$&\'()*+,=@, none of them empty, "." or ".."';
+  }
+  return /^\/\.podgate(?:\/|$)/.test(path) ? 'is served by the gateway itself' : null;
+}
 
 function allowedUserProblem(name: string): string | null {
   return name === '*' ? null : userNameProblem(name);

@@ -35,6 +35,7 @@ const StanzaAnswer = z.object({
   tapis_auth_allowed_users: z.array(z.string()).optional(),
   tapis_auth_response_headers: z.record(z.string(), z.string()).optional(),
   tapis_auth_return_path: z.string().optional(),
+  tapis_auth_excluded_paths: z.array(z.string()).optional(),
   tapis_ui_uri: z.string().optional(),
   tapis_ui_uri_redirect: z.boolean().optional(),
   tapis_ui_uri_description: z.string().optional(),
@@ -188,11 +189,12 @@ export function networkingAnswer(record: PodRecord, place: PublicPlace): z.outpu
 
 /** What a user could have written of it. */
 export function stanzaAnswer({ protocol, port, ipAllowList, tapisAuthAllowedUsers, ...options }: Stanza) {
-  const { tapisAuthResponseHeaders, ...others } = options;
+  const { tapisAuthResponseHeaders, tapisAuthExcludedPaths, ...others } = options;
   return {
     ...{ protocol, port, ip_allow_list: [...ipAllowList], ...wireFields(others) },
     ...(tapisAuthAllowedUsers === undefined ? {} : { tapis_auth_allowed_users: [...tapisAuthAllowedUsers] }),
     ...(tapisAuthResponseHeaders === undefined ? {} : { tapis_auth_response_headers: { ...tapisAuthResponseHeaders } }),
+    ...(tapisAuthExcludedPaths === undefined ? {} : { tapis_auth_excluded_paths: [...tapisAuthExcludedPaths] }),
   };
 }
 

@@ -17,6 +17,7 @@ const LOGIN = [
   'tapisAuthAllowedUsers',
   'tapisAuthResponseHeaders',
   'tapisAuthReturnPath',
+  'tapisAuthExcludedPaths',
 ] as const satisfies readonly (keyof StanzaLogin)[];
 const LINK = ['uiUri', 'uiUriRedirect', 'uiUriDescription'] as const satisfies readonly (keyof StanzaLink)[];
 
@@ -46,7 +47,7 @@ export function writtenLink({ tapisUiUri, tapisUiUriRedirect, tapisUiUriDescript
 /** The login of a stanza as a user wrote it, without what has its default. */
 export function writtenLogin(written: WrittenStanza): StanzaLogin {
   const { tapisAuth, tapisAuthAllowedUsers: users = [], tapisAuthResponseHeaders: headers = {} } = written;
-  const { tapisAuthReturnPath: returnPath = '' } = written;
+  const { tapisAuthReturnPath: returnPath = '', tapisAuthExcludedPaths: excludedPaths = [] } = written;
   // Clients of earlier versions send their default along.
   const isDefault =
     users.length === 0 ||
@@ -57,6 +58,7 @@ export function writtenLogin(written: WrittenStanza): StanzaLogin {
     ...(!isDefault && { tapisAuthAllowedUsers: users }),
     ...(Object.keys(headers).length > 0 && { tapisAuthResponseHeaders: headers }),
     ...(returnPath !== '' && returnPath !== '/' && { tapisAuthReturnPath: returnPath }),
+    ...(excludedPaths.length > 0 && { tapisAuthExcludedPaths: excludedPaths }),
   };
 }
 

@@ -56,8 +56,11 @@ export const idleMountFields = {
 
 /** Of an entry of networking. */
 export const idleStanzaFields = {
-  tapis_auth_excluded_paths: notBuilt('excluding paths from the login', []),
-  tapis_auth_excluded_path_regex: notBuilt('excluding paths from the login', []),
+  // A client chooses what its path ends with, and expressions can take a gateway minutes.
+  tapis_auth_excluded_path_regex: notBuilt(
+    'excluding paths from the login by regular expression (tapis_auth_excluded_paths names paths)',
+    [],
+  ),
   cors_allow_origins: notBuilt('answering CORS for the pod', []),
   cors_allow_methods: notBuilt('answering CORS for the pod', []),
   cors_allow_headers: notBuilt('answering CORS for the pod', []),

@@ -163,7 +163,8 @@ class Protocol implements HttpProtocol, ConnectionParts {
   }
 
   wakingNow(accepted: Accepted): Route | null {
-    if (accepted.kind === 'api') return null;
+    // Nobody waits who has not logged in.
+    if (accepted.kind === 'api' || accepted.visitor?.user === null) return null;
     const route = this.#options.table.get(accepted.request.host);
     return route !== undefined && route.uid === accepted.route.uid && isWaking(route) ? route : null;
   }
@@ -218,8 +219,11 @@ class Protocol implements HttpProtocol, ConnectionParts {
         done(full);
         return;
       }
-      const user = accepted.visitor?.user ?? null;
-      const identity = { remoteAddress: accepted.client.address, proof: info.proof, user };
+      const { visitor, client, request } = accepted;
+      const identity = {
+        ...{ remoteAddress: client.address, proof: info.proof, user: visitor?.user ?? null },
+        ...(visitor?.user === null && { target: request.target }),
+      };
       const isObserved = accepted.route.sleep !== undefined;
       const forget = sessions.add({ host: accepted.request.host, uid, identity, tlsEnd: 'gateway', isObserved, cut });
       done(() => {

@@ -202,9 +202,27 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'networking.default.tapis_auth_return_path: must be a path',
   ],
   [
-    'paths that need no login',
-    { networking: { default: { tapis_auth_excluded_paths: ['/static'] } } },
-    'networking.default.tapis_auth_excluded_paths: excluding paths from the login is not available',
+    'a login that excludes every path',
+    { networking: { default: { tapis_auth: true, tapis_auth_excluded_paths: ['/'] } } },
+    'networking.default.tapis_auth_excluded_paths.0: would exclude every path: leave out tapis_auth',
+  ],
+  ...['static', '/a/../b', '/a//b', '/a/.', '/a%2fb', '/a;b', '/a b', '/a?b', '/ä', ''].map(
+    (path) =>
+      [
+        `'${path}' as a path without a login`,
+        { networking: { default: { tapis_auth: true, tapis_auth_excluded_paths: [path] } } },
+        'networking.default.tapis_auth_excluded_paths.0: must be a path such as "/static"',
+      ] as const,
+  ),
+  [
+    'a path of the gateway without a login',
+    { networking: { default: { tapis_auth: true, tapis_auth_excluded_paths: ['/.podgate/login'] } } },
+    'networking.default.tapis_auth_excluded_paths.0: is served by the gateway itself',
+  ],
+  [
+    'expressions of paths that need no login',
+    { networking: { default: { tapis_auth_excluded_path_regex: ['[.]js$'] } } },
+    'networking.default.tapis_auth_excluded_path_regex: excluding paths from the login by regular expression',
   ],
   [
     'CORS for the pod',

@@ -41,6 +41,10 @@ it('fills in tenant and site; the user is known later', () => {
   });
 });
 
+it('has paths that need no login, without the slash at their end', () => {
+  expect(loginOf({ tapisAuthExcludedPaths: ['/static/', '/a/b'] })?.excludedPaths).toEqual(['/static', '/a/b']);
+});
+
 it('opens what it has sealed: for the same purpose, until it expires, while a key of its is there', () => {
   const [old, present] = [randomBytes(48).toString('base64'), randomBytes(48).toString('base64')];
   let keys = [old];

@@ -58,3 +58,11 @@ it('lets only those go on who have logged in and may still, where there is a log
   expect(standingOf({ ...route, login }, held)).toBe('client-refused');
   expect(standingOf(route, as('alice'))).toBe('stays');
 });
+
+it('lets those go on who came by a path without a login, for as long as it is one', () => {
+  const at = (target: string) => ({ ...held, identity: { ...held.identity, user: null, target } });
+  const login = { users: ['alice'], excludedPaths: ['/public'] };
+  expect(standingOf({ ...route, login }, at('/public/feed?a=1'))).toBe('stays');
+  expect(standingOf({ ...route, login }, at('/other'))).toBe('client-refused');
+  expect(standingOf({ ...route, login: { users: ['alice'] } }, at('/public/feed'))).toBe('client-refused');
+});

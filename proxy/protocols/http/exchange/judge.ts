@@ -51,7 +51,7 @@ export type Accepted =
       readonly client: RealClient;
       readonly route: Route;
       readonly backend: Backend;
-      /** Who has logged in; null = the pod has no login. */
+      /** Who has come through the login; null = the pod has none. */
       readonly visitor: Visitor | null;
     };
 /** The gateway responds in the pod's place. */
@@ -69,6 +69,8 @@ export interface Waking {
   readonly requestId: string;
   readonly client: RealClient;
   readonly route: Route;
+  /** Nobody has logged in, and it was let in by its path alone: it wakes no pod. */
+  readonly isAnonymous: boolean;
 }
 /** Judge it again when `prove` calls back. */
 export interface Pending extends Unproven {
@@ -128,7 +130,9 @@ export class Judge {
       if (outcome.kind !== 'visitor') return refused(outcome, route);
       visitor = outcome;
     }
-    if (route.backend === null && isWaking(route)) return { kind: 'waking', request, requestId, client, route };
+    if (route.backend === null && isWaking(route)) {
+      return { kind: 'waking', request, requestId, client, route, isAnonymous: visitor?.user === null };
+    }
     if (route.backend === null) return refusal(refusalOfStatus(route.status), request.host, route);
     if (isStale()) return refusal('route.unreachable', request.host, route);
     return { kind: 'pod', request, requestId, client, route, backend: route.backend, visitor };

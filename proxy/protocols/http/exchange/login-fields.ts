@@ -25,14 +25,12 @@ export function withVisitor(fields: readonly string[], visitor: Visitor): string
 }
 
 /** Also of trailers, which some servers take for header fields. */
-export function withoutTold(fields: readonly string[], { headers }: Visitor): string[] {
-  const told = new Set<string>();
-  for (let index = 0; index < headers.length; index += 2) told.add(alike(headers[index] ?? ''));
+export function withoutTold(fields: readonly string[], { withheld }: Visitor): string[] {
   const kept: string[] = [];
   for (let index = 0; index + 1 < fields.length; index += 2) {
     const name = fields[index] ?? '';
     const plain = alike(name);
-    if (plain === TOKEN_FIELD || told.has(plain)) continue;
+    if (plain === TOKEN_FIELD || withheld.has(plain)) continue;
     const value = fields[index + 1] ?? '';
     const rest = plain === 'cookie' ? withoutLogin(value) : value;
     if (rest !== '' || value === '') kept.push(name, rest);
@@ -52,6 +50,6 @@ function withoutLogin(value: string): string {
 }
 
 /** WSGI and CGI turn `-` and `_` into the same variable. */
-function alike(name: string): string {
+export function alike(name: string): string {
   return name.toLowerCase().replaceAll('_', '-');
 }

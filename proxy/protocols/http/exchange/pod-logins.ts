@@ -12,12 +12,13 @@ import {
   TICKET_PARAMETER,
 } from '../../../../core/pod-login.ts';
 import type { Route } from '../../../../core/route.ts';
+import { isExcluded } from '../../../policy/excluded-paths.ts';
 import type { TokenLogins } from '../../../policy/token-logins.ts';
 import type { OwnResponse, WholeResponse } from '../responses/own-response.ts';
 import { problemOfCode } from '../responses/problem.ts';
 import { acceptOf, upgradeOf } from '../wire/connection-header.ts';
 import { fieldOf } from './headers.ts';
-import { cookieOf, SESSION_COOKIE, START_COOKIE, TOKEN_FIELD } from './login-fields.ts';
+import { alike, cookieOf, SESSION_COOKIE, START_COOKIE, TOKEN_FIELD } from './login-fields.ts';
 import type { PolicyRequest, RequestPolicy, Unproven, Visitor } from './request-policy.ts';
 
 /** A longer page is not returned to: what carries it must fit into a URL and a cookie. */
@@ -47,6 +48,7 @@ export class PodLogins {
     const { login } = route;
     if (login === undefined)
       return problemOfCode('login.unavailable', request.requestId, 'Try again in a few seconds.');
+    if (isPublic(request, login)) return anonymous(login);
     const token = fieldOf(head.rawHeaders, TOKEN_FIELD);
     if (token !== null) return this.#byToken(request, login, token.trim());
     const [path = '', query = ''] = request.request.target.split('?', 2);
@@ -177,7 +179,26 @@ function visitorOf({ headers = {} }: RouteLogin, user: string): Visitor {
     field,
     value.replaceAll('<<tapisusername>>', () => name),
   ]);
-  return { kind: 'visitor', user, headers: fields };
+  return { kind: 'visitor', user, headers: fields, withheld: toldBy(headers) };
+}
+
+/** By these, some frameworks serve another path than that of the request. */
+const OTHER_PATHS: readonly string[] = ['x-original-url', 'x-original-uri', 'x-rewrite-url'];
+
+/** Of a path that needs no login. What the pod is told of its users, it is told by the gateway alone, here as well. */
+function anonymous({ headers = {} }: RouteLogin): Visitor {
+  return { kind: 'visitor', user: null, headers: [], withheld: new Set([...toldBy(headers), ...OTHER_PATHS]) };
+}
+
+function toldBy(headers: Readonly<Record<string, string>>): ReadonlySet<string> {
+  return new Set(Object.keys(headers).map(alike));
+}
+
+function isPublic({ head, request }: PolicyRequest, { excludedPaths }: RouteLogin): boolean {
+  if (excludedPaths === undefined || !isExcluded(excludedPaths, request.target)) return false;
+  // Whatever else is spoken then, such as h2c, could ask for any path.
+  const upgrade = upgradeOf(head);
+  return upgrade === null || upgrade.toLowerCase() === 'websocket';
 }
 
 function forbidden(requestId: string, user: string, rest: string): OwnResponse {

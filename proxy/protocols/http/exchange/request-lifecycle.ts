@@ -189,7 +189,11 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   }
 
   /** From the very moment of the verdict on. What wakes no pod keeps none awake. */
-  #beginUse({ request, route }: Extract<Accepted, { readonly kind: 'pod' }>, { probePaths }: RouteSleep): void {
+  #beginUse(
+    { request, route, visitor }: Extract<Accepted, { readonly kind: 'pod' }>,
+    { probePaths }: RouteSleep,
+  ): void {
+    if (visitor?.user === null) return;
     const kind = whileAsleep(this.head, request.target, probePaths);
     if (kind === 'probe' || kind === 'refuse') return;
     this.#use = this.#parts.uses.session(route.uid);
@@ -200,7 +204,8 @@ export class RequestLifecycle<R extends ResponseWriter> implements ExchangeClien
   #wake(waking: Waking): void {
     const { judge, held } = this.#parts;
     const { route, request, requestId, client } = waking;
-    switch (whileAsleep(this.head, request.target, route.sleep?.probePaths ?? [])) {
+    const kind = whileAsleep(this.head, request.target, route.sleep?.probePaths ?? []);
+    switch (waking.isAnonymous && kind !== 'probe' ? 'refuse' : kind) {
       case 'probe':
         this.refuse(probeResponse(requestId));
         return;

@@ -16,9 +16,12 @@ export interface PolicyRequest {
 /** Who makes a request, where the pod has a login. */
 export interface Visitor {
   readonly kind: 'visitor';
-  readonly user: string;
-  /** Flat name, value list: what the pod is told, in place of what the client has sent under these names. */
+  /** Null: nobody has logged in, and the path is excluded from the login. */
+  readonly user: string | null;
+  /** Flat name, value list: what the pod is told. */
   readonly headers: readonly string[];
+  /** Names of fields that the pod does not get from the client, in lower case and with `-` for `_`. */
+  readonly withheld: ReadonlySet<string>;
 }
 
 /** It has to be asked first: calls back, later, when the policy can decide. */

@@ -42,7 +42,7 @@ export class HttpGateway {
   /** Called before a place at a pod is counted, which may be later. */
   onAcquire: (count: () => void) => void = (count) => count();
   /** Of routes with a login. */
-  login: RequestPolicy = () => ({ kind: 'visitor', user: 'alice', headers: [] });
+  login: RequestPolicy = () => ({ kind: 'visitor', user: 'alice', headers: [], withheld: new Set() });
   /** Pods that are full. */
   readonly full = new Set<string>();
   readonly held = new Map<string, number>();

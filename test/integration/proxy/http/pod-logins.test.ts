@@ -6,6 +6,8 @@ import { LoginSeals, type RouteLogin } from '../../../../core/pod-login.ts';
 import type { Route } from '../../../../core/route.ts';
 import { TokenLogins } from '../../../../proxy/policy/token-logins.ts';
 import { PodLogins } from '../../../../proxy/protocols/http/exchange/pod-logins.ts';
+import { EXCLUDED, NOT_EXCLUDED } from '../../../support/excluded-paths.ts';
+import { until } from '../../../support/until.ts';
 import { systemClock } from '../support/gateway-fixture.ts';
 import { exchange } from '../http2/http2-client.ts';
 import { type Answer, answerOf, HttpGateway, POD_HOST, readUntil, startBackend } from './http-gateway.ts';
@@ -261,6 +263,88 @@ describe('a pod with a login', () => {
     expect((await ask({ cookie: sessionOf('alice') })).status).toBe(503);
     route(LOGIN, { ipAllowList: ['192.0.2.1'] });
     expect((await ask({ accept: 'text/html' })).status).toBe(403);
+  });
+
+  it('needs none for paths that are excluded, in either version of HTTP, however a client spells others', async () => {
+    route({ ...LOGIN, excludedPaths: ['/public', '/favicon.ico'] });
+    const session = await gateway.connectHttp2();
+    const socket = await gateway.connect();
+    socket.on('error', () => undefined);
+    let received = '';
+    socket.on('data', (bytes: Buffer) => (received += bytes.toString('latin1')));
+    for (const path of EXCLUDED) {
+      expect((await ask({}, path)).body, path).toBe('pod');
+      const second = await exchange(session, { ':authority': POD_HOST, ':path': path });
+      expect(second.body.toString(), path).toBe('pod');
+      // As it was sent.
+      expect(reached.splice(0).map(({ url }) => url)).toEqual([path, path]);
+    }
+    for (const path of NOT_EXCLUDED) {
+      // Written by hand: clients of Node might change it.
+      received = '';
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: ${POD_HOST}\r\n\r\n`);
+      await until('it is refused', () => /^HTTP\/1\.1 \d+/.test(received) && received.includes('X-Tapis-Token.'));
+      expect(received, path).toMatch(/^HTTP\/1\.1 401 /);
+      const second = await exchange(session, { ':authority': POD_HOST, ':path': path });
+      expect(second.status, path).toBe(401);
+    }
+    // In the other form of a target, the same.
+    received = '';
+    socket.write(`GET https://${POD_HOST}/public/../private HTTP/1.1\r\nHost: ${POD_HOST}\r\n\r\n`);
+    await until('it is refused', () => received.includes('X-Tapis-Token.'));
+    socket.write(`GET https://${POD_HOST}/public/x HTTP/1.1\r\nHost: ${POD_HOST}\r\n\r\n`);
+    await until('it is served', () => received.endsWith('pod'));
+    expect(reached.map(({ url }) => url)).toEqual(['/public/x']);
+    expect((await ask({}, '/public/hook', 'POST')).body).toBe('pod');
+    expect((await ask({}, '/private', 'POST')).status).toBe(401);
+    session.close();
+    socket.destroy();
+  });
+
+  it('says nothing of its users on excluded paths, and lets nobody else say it, or name another path', async () => {
+    route({ ...LOGIN, excludedPaths: ['/public'] });
+    const headers = {
+      ...{ 'X-User': 'root', X_User: 'root', OAUTH2_NAME: 'root', 'X-Original-URL': '/private', 'X-Rewrite-Url': '/p' },
+      ...{ x_original_uri: '/private', 'x-tapis-token': 'good', cookie: `a=1; ${sessionOf('alice')}`, 'x-kept': 'yes' },
+    };
+    await ask(headers, '/public/x');
+    const got = reached.at(-1)?.headers ?? {};
+    expect(got).toMatchObject({ cookie: 'a=1', 'x-kept': 'yes' });
+    const names = [
+      'x-user',
+      'x_user',
+      'oauth2_name',
+      'x-original-url',
+      'x-rewrite-url',
+      'x_original_uri',
+      'x-tapis-token',
+    ];
+    expect(Object.keys(got).filter((name) => names.includes(name))).toEqual([]);
+    expect(asked).toEqual([]);
+  });
+
+  it('cuts a WebSocket on an excluded path when the path is no longer excluded; no other protocol is spoken there', async () => {
+    route({ ...LOGIN, excludedPaths: ['/public'] });
+    const socket = await gateway.connect();
+    socket.on('error', () => undefined);
+    const upgrade = (protocol: string) =>
+      `GET /public/ws HTTP/1.1\r\nHost: ${POD_HOST}\r\nConnection: Upgrade\r\nUpgrade: ${protocol}\r\n\r\n`;
+    socket.write(upgrade('websocket'));
+    expect(await readUntil(socket, 'hello')).toContain('101 Switching Protocols');
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.resume();
+    route({ ...LOGIN, excludedPaths: ['/public'], users: ['zoë'] });
+    gateway.changed();
+    expect(socket.destroyed).toBe(false);
+    route({ ...LOGIN, excludedPaths: ['/public/x'] });
+    gateway.changed();
+    await closed;
+    route({ ...LOGIN, excludedPaths: ['/public'] });
+    const other = await gateway.connect();
+    other.on('error', () => undefined);
+    other.write(upgrade('chat'));
+    expect(await readUntil(other, '\r\n\r\n')).toMatch(/^HTTP\/1\.1 401 /);
+    other.destroy();
   });
 
   it('keeps the connection of HTTP/1.1 that a redirect was sent on', async () => {
