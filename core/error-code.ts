@@ -11,6 +11,8 @@ export type ErrorCodeKind =
   | 'no-such-address'
   /** Neither this process nor this machine can open one more file or socket: says nothing about the other side. */
   | 'no-descriptors'
+  /** Somebody uses it in a way that rules this out. */
+  | 'busy'
   /** The DNS says that there is no such name, or no such record of it. */
   | 'no-such-name'
   | 'other';
@@ -27,6 +29,7 @@ const KINDS: ReadonlyMap<unknown, ErrorCodeKind> = new Map([
   ['EAFNOSUPPORT', 'no-such-address'],
   ['EMFILE', 'no-descriptors'],
   ['ENFILE', 'no-descriptors'],
+  ['EBUSY', 'busy'],
   ['ENODATA', 'no-such-name'],
   ['ENOTFOUND', 'no-such-name'],
 ]);

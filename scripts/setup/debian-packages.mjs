@@ -27,6 +27,7 @@ const PROGRAMS = [
   ['zsh', 'zsh'],
   ['fish', 'fish'],
   ['busybox', 'busybox'],
+  ['linux.uml', 'user-mode-linux'],
   ['jupyter-notebook', 'jupyter-notebook'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
   ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],

@@ -12,6 +12,10 @@ export const PROCESSES_MAX = 4_096;
 const CPU_PERIOD_US = 100_000;
 const CPU_QUOTA_MIN_US = 1_000;
 const MIB = 1024 * 1024;
+/** Where the processes of a container go that Podgate runs in. */
+const OWN_GROUP = 'podgate-own';
+/** Processes that start others while they are being moved. */
+const MOVES = 5;
 
 /** Where groups of a controller are made, and in which of the two versions of the kernel's interface. */
 interface Hierarchy {
@@ -109,7 +113,7 @@ export function openCgroups(installation: string, asRoot: boolean, log?: Logger)
     try {
       // Of version 2, a group passes on to its children what its parent has passed on to it.
       const passOn = controllers.map((each) => `+${CONTROLLERS[each]}`).join(' ');
-      if (version === 2) writeFileSync(join(directory, 'cgroup.subtree_control'), passOn);
+      if (version === 2) passOnAtTop(directory, passOn);
       mkdirSync(base, { recursive: true });
       if (version === 2) writeFileSync(join(base, 'cgroup.subtree_control'), passOn);
       hierarchies.push({ version, controllers, base });
@@ -118,6 +122,26 @@ export function openCgroups(installation: string, asRoot: boolean, log?: Logger)
     }
   }
   return new Cgroups(hierarchies);
+}
+
+/**
+ * In a container, the top of the hierarchy is the container's own group. A group with processes in it passes nothing on, so
+ * they go one level down, as in containers that run containers. The top of a machine may have processes.
+ */
+function passOnAtTop(top: string, controllers: string): void {
+  for (let moves = 0; ; moves += 1) {
+    try {
+      writeFileSync(join(top, 'cgroup.subtree_control'), controllers);
+      return;
+    } catch (error) {
+      if (kindOfError(error) !== 'busy' || moves === MOVES) throw error;
+    }
+    mkdirSync(join(top, OWN_GROUP), { recursive: true });
+    for (const pid of readText(join(top, 'cgroup.procs')).trim().split('\n')) {
+      // It may have ended meanwhile.
+      ifThere(() => writeFileSync(join(top, OWN_GROUP, 'cgroup.procs'), pid));
+    }
+  }
 }
 
 function controllersIn(names: readonly string[]): readonly LimitedResource[] {

@@ -47,7 +47,7 @@ describe.skipIf(limits.length < 3)('limits of pods', () => {
     await ensured(running.orchestrator, pod);
     const seen = await until('it is killed', async () => {
       const now = await running.orchestrator.observe(pod, never());
-      return now.kind === 'workload' && now.message !== '' ? now : null;
+      return now.kind === 'workload' && /out of memory/.test(now.message) ? now : null;
     });
     expect(seen.message).toMatch(/out of memory \(limit 256 MiB\)/);
     await removed(pod);
