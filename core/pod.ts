@@ -61,6 +61,8 @@ export interface StanzaOptions {
   readonly backendProtocol?: 'h2c';
   /** Sends the client's address to the pod in a PROXY header of this version. Default: no header. */
   readonly sendProxyProtocol?: 'v1' | 'v2';
+  /** In the protocol of a tcp stanza the server speaks first, so that its clients say nothing until it has. Default: clients do. */
+  readonly speaksFirst?: 'server';
   /** PEM: clients must show a certificate that one of these authorities issued. Default: none is asked for. */
   readonly clientCa?: string;
 }

@@ -113,11 +113,13 @@ export function isWaking({ sleep, backend, status }: Route): boolean {
 }
 
 /** The options of a stanza alone, without those that are not there. */
-export function stanzaOptionsOf({ tls, backendProtocol, sendProxyProtocol, clientCa }: StanzaOptions): StanzaOptions {
+export function stanzaOptionsOf(options: StanzaOptions): StanzaOptions {
+  const { tls, backendProtocol, sendProxyProtocol, speaksFirst, clientCa } = options;
   return {
     ...(tls !== undefined && { tls }),
     ...(backendProtocol !== undefined && { backendProtocol }),
     ...(sendProxyProtocol !== undefined && { sendProxyProtocol }),
+    ...(speaksFirst !== undefined && { speaksFirst }),
     ...(clientCa !== undefined && { clientCa }),
   };
 }
@@ -170,6 +172,7 @@ export function routesEqual(a: Route, b: Route): boolean {
     a.tls === b.tls &&
     a.backendProtocol === b.backendProtocol &&
     a.sendProxyProtocol === b.sendProxyProtocol &&
+    a.speaksFirst === b.speaksFirst &&
     a.clientCa === b.clientCa &&
     isSameLogin(a.login, b.login) &&
     a.sleep?.holdMs === b.sleep?.holdMs &&

@@ -30,6 +30,7 @@ const StanzaAnswer = z.object({
   tls: z.enum(['passthrough']).optional().describe('This and what follows is there where it differs from its default.'),
   backend_protocol: z.enum(['h2c']).optional(),
   proxy_protocol: z.enum(['v1', 'v2']).optional(),
+  speaks_first: z.enum(['server']).optional(),
   client_ca: z.string().optional(),
   tapis_auth: z.boolean().optional(),
   tapis_auth_allowed_users: z.array(z.string()).optional(),

@@ -117,6 +117,12 @@ const stanza = z.strictObject({
     .enum(['none', 'v1', 'v2'])
     .optional()
     .describe("Tells the pod its client's address by a PROXY header of this version. Default: none."),
+  speaks_first: z
+    .enum(['client', 'server'])
+    .optional()
+    .describe(
+      'server: clients of this tcp stanza wait for the first words of the server, so that a connection alone wakes the pod. Default: client.',
+    ),
   client_ca: z
     .string()
     .check(ruled(clientCaProblem))

@@ -10,6 +10,7 @@ const OPTIONS = [
   'tls',
   'backendProtocol',
   'sendProxyProtocol',
+  'speaksFirst',
   'clientCa',
 ] as const satisfies readonly (keyof StanzaOptions)[];
 const LOGIN = [
@@ -25,11 +26,13 @@ const LINK = ['uiUri', 'uiUriRedirect', 'uiUriDescription'] as const satisfies r
 export const POLICY_FIELDS = ['ipAllowList', ...OPTIONS, ...LOGIN, ...LINK] as const;
 
 /** The options of a stanza as a user wrote it, without those that have their default. */
-export function writtenOptions({ tls, backendProtocol, proxyProtocol, clientCa }: WrittenStanza): StanzaOptions {
+export function writtenOptions(written: WrittenStanza): StanzaOptions {
+  const { tls, backendProtocol, proxyProtocol, speaksFirst, clientCa } = written;
   return {
     ...(tls === 'passthrough' && { tls }),
     ...(backendProtocol === 'h2c' && { backendProtocol }),
     ...(proxyProtocol !== undefined && proxyProtocol !== 'none' && { sendProxyProtocol: proxyProtocol }),
+    ...(speaksFirst === 'server' && { speaksFirst }),
     ...(clientCa !== undefined && clientCa !== '' && { clientCa }),
   };
 }
@@ -84,7 +87,13 @@ export function stanzaProblems(where: string, stanza: Stanza, written: WrittenSt
   if (stanza.backendProtocol !== undefined && stanza.protocol !== 'http') {
     problems.push(`${where}.backend_protocol: is for stanzas with protocol http; this one is ${stanza.protocol}`);
   }
+  if (stanza.speaksFirst !== undefined && stanza.protocol !== 'tcp') {
+    problems.push(`${where}.speaks_first: is for stanzas with protocol tcp; this one is ${stanza.protocol}`);
+  }
   if (stanza.tls === 'passthrough') {
+    if (stanza.speaksFirst !== undefined) {
+      problems.push(`${where}.speaks_first: with tls passthrough the client speaks first, of TLS; leave it out`);
+    }
     if (stanza.clientCa !== undefined) {
       problems.push(`${where}.client_ca: with tls passthrough only the pod sees certificates of clients`);
     }

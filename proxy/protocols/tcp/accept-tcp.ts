@@ -24,7 +24,7 @@ export interface TcpRefuser {
 
 /**
  * Dials the pod at once, since in some protocols the server speaks first. One that sleeps is woken by the first bytes of its
- * client: those that check ports send none.
+ * client, since those that check ports send none; or by its connection, where the stanza says that the server speaks first.
  */
 export function acceptTcp(
   connection: Connection,
@@ -35,7 +35,7 @@ export function acceptTcp(
 ): void {
   const refuse = (code: RefusalCode): void => refuser.refuse(connection, client, code);
   const route = options.table.get(host);
-  if (route === undefined || !isWaking(route)) {
+  if (route === undefined || !isWaking(route) || route.speaksFirst === 'server') {
     openSession(connection, client, host, options, refuse, { observe });
     return;
   }

@@ -13,7 +13,7 @@ export const OWN_FIELDS: Readonly<Record<string, readonly string[]>> = {
     'last_used_ts',
     'awake_because',
   ],
-  Networking: ['public_port', 'backend_protocol', 'proxy_protocol', 'tls', 'client_ca'],
+  Networking: ['public_port', 'backend_protocol', 'proxy_protocol', 'speaks_first', 'tls', 'client_ca'],
   SecretResponseModel: ['update_ts'],
   SnapshotResponseModel: ['message', 'scheduled_by'],
 };

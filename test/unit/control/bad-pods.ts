@@ -310,6 +310,21 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'networking.default.backend_protocol: with tls passthrough',
   ],
   [
+    'an http server that speaks first',
+    { networking: { default: { speaks_first: 'server' } } },
+    'networking.default.speaks_first: is for stanzas with protocol tcp',
+  ],
+  [
+    'a server that speaks before its own TLS',
+    { networking: { default: { protocol: 'tcp', tls: 'passthrough', speaks_first: 'server' } } },
+    'networking.default.speaks_first: with tls passthrough',
+  ],
+  [
+    'a side that there is not',
+    { networking: { default: { protocol: 'tcp', speaks_first: 'both' } } },
+    'networking.default.speaks_first: must be',
+  ],
+  [
     'an unknown version of PROXY',
     { networking: { default: { proxy_protocol: 'v3' } } },
     'networking.default.proxy_protocol: must be',

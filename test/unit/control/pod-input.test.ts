@@ -120,12 +120,16 @@ describe('a create', () => {
     const networking = {
       default: { protocol: 'postgres', port: 5432, tls: 'passthrough', proxy_protocol: 'v2' },
       grpc: { port: 50_051, backend_protocol: 'h2c', proxy_protocol: 'none', tls: 'terminate' },
-      web: { port: 8000, backend_protocol: 'http1', client_ca: '' },
+      web: { port: 8000, backend_protocol: 'http1', client_ca: '', speaks_first: 'client' },
     };
     expect(specOf({ ...GOOD, networking }).networking).toEqual({
       default: { protocol: 'postgres', port: 5432, ipAllowList: [], tls: 'passthrough', sendProxyProtocol: 'v2' },
       grpc: { protocol: 'http', port: 50_051, ipAllowList: [], backendProtocol: 'h2c' },
       web: { protocol: 'http', port: 8000, ipAllowList: [] },
+    });
+    const mail = { default: { protocol: 'tcp', port: 25, speaks_first: 'server' } };
+    expect(specOf({ ...GOOD, networking: mail }).networking).toEqual({
+      default: { protocol: 'tcp', port: 25, ipAllowList: [], speaksFirst: 'server' },
     });
   });
 

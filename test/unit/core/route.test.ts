@@ -9,6 +9,7 @@ const OPTIONS: readonly StanzaOptions[] = [
   { backendProtocol: 'h2c' },
   { sendProxyProtocol: 'v1' },
   { sendProxyProtocol: 'v2' },
+  { speaksFirst: 'server' },
   { clientCa: 'PEM' },
 ];
 

@@ -1,0 +1,81 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { run } from '../../../support/run.ts';
+import { until } from '../../../support/until.ts';
+import { certificate, createStage } from '../support/stage.ts';
+import { asleep, awake, wakes } from './sleepers.ts';
+
+const HOST = 'mail.pods.localhost';
+/** A whole conversation of SMTP over TLS: the client waits for the server's greeting. */
+const CLIENT = `
+import smtplib, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[2])
+with smtplib.SMTP_SSL("${HOST}", int(sys.argv[1]), context=context, timeout=30) as mail:
+    print(mail.sendmail("a@example.org", ["b@example.org"], "Subject: hello\\r\\n\\r\\nhello"))`;
+/** The SMTP server of Python 3.11; 3.12 has none. It says on stdout what it gets. */
+const SERVER = `
+import asyncore, smtpd, sys, warnings
+class Mail(smtpd.SMTPServer):
+    def process_message(self, peer, sender, to, data, **more):
+        print(sender, to, flush=True)
+Mail(("127.0.0.1", int(sys.argv[1])), None)
+print("ready", flush=True)
+asyncore.loop()`;
+
+const stage = createStage();
+const directory = mkdtempSync(join(tmpdir(), 'podgate-server-first-'));
+const caPath = join(directory, 'ca.pem');
+let server: ChildProcess;
+let said = '';
+let port = 0;
+
+beforeAll(async () => {
+  writeFileSync(caPath, certificate.certificatePem);
+  const finder = createServer().listen(0, '127.0.0.1');
+  await once(finder, 'listening');
+  ({ port } = finder.address() as AddressInfo);
+  finder.close();
+  await once(finder, 'close');
+  server = spawn('/usr/bin/python3', ['-W', 'ignore', '-c', SERVER, String(port)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  server.stdout?.setEncoding('utf8').on('data', (text: string) => (said += text));
+  await until('the server is ready', () => said.includes('ready'));
+});
+afterAll(async () => {
+  const gone = once(server, 'exit');
+  server.kill('SIGKILL');
+  await gone;
+  rmSync(directory, { recursive: true });
+});
+
+describe('a pod whose protocol has the server speak first', () => {
+  const client = (httpsPort: number) => run('python3', ['-c', CLIENT, String(httpsPort), caPath]);
+
+  it('is woken by an SMTP client, which delivers its mail, where its stanza says so', async () => {
+    const sleeping = asleep(HOST, { speaksFirst: 'server' });
+    const fixture = await stage.start({ routes: [sleeping] });
+    const sent = client(fixture.httpsPort);
+    await until('the pod is woken', () => wakes(fixture).length > 0);
+    expect(fixture.gateway.counters).toMatchObject({ heldNow: 1 });
+    fixture.feed.change([awake(sleeping, port)]);
+    expect(await sent).toEqual({ code: 0, stdout: '{}\n', stderr: '' });
+    expect(said).toContain("a@example.org ['b@example.org']");
+  });
+
+  it('is not woken by a connection where it does not, or whose address is not on its list', async () => {
+    for (const changes of [{}, { speaksFirst: 'server', ipAllowList: ['192.0.2.0/24'] }] as const) {
+      const fixture = await stage.start({ routes: [asleep(HOST, changes)] });
+      const socket = await fixture.connect(HOST);
+      await delay(300);
+      expect(wakes(fixture)).toEqual([]);
+      socket.destroy();
+    }
+  });
+});
