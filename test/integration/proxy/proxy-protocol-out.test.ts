@@ -9,6 +9,7 @@ import { parseProxyHeader } from '../../../proxy/proxy-protocol/parse-proxy-head
 import { createClientAuthority } from '../../support/client-authority.ts';
 import { until } from '../../support/until.ts';
 import { runningRoute, type GatewayFixture } from './support/gateway-fixture.ts';
+import { asleep, awake } from './sleep/sleepers.ts';
 import { startHaproxyReceiver, startNginx, type ProxiedServer } from './support/proxied-servers.ts';
 import { certificate, createStage, echoes } from './support/stage.ts';
 import { closed, openPlain, readAndEnd, startBackend, type Backend } from './support/streams.ts';
@@ -108,6 +109,25 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
       client.destroy();
       expect(pod.heard).toEqual([expect.objectContaining({ address, port: 4711 })]);
       expect(pod.heard[0]?.rest()).toBe('word');
+    },
+  );
+
+  it.each(['tcp', 'http'] as const)(
+    'hears of a client that has waited for it to wake, behind a sleeping %s stanza',
+    async (protocol) => {
+      const pod = await startPod(protocol === 'http' ? serveHttp : echoAfterHeader);
+      const sleeping = asleep(HOST, { protocol, sendProxyProtocol: version });
+      const gateway = await start({
+        routes: [sleeping],
+        proxyProtocol: { from: ['127.0.0.0/8'], policy: 'use' },
+      });
+      const client = await openFrom(gateway, '203.0.113.7', 4711);
+      const answer = protocol === 'http' ? ask(client) : echoes(client);
+      await until('it waits', () => gateway.gateway.counters.heldNow === 1);
+      gateway.feed.change([awake(sleeping, pod.port)]);
+      expect(await answer).toBe(protocol === 'http' ? '200 203.0.113.7 4711' : true);
+      client.destroy();
+      expect(pod.heard).toEqual([expect.objectContaining({ address: '203.0.113.7', port: 4711 })]);
     },
   );
 
