@@ -44,6 +44,8 @@ export interface OrchestratorChange {
   /** Where the API server is for this one. */
   readonly server?: string;
   readonly deadlineMs?: number;
+  /** What the orchestrator gets instead: calls that are delayed, say. */
+  readonly around?: (api: KubeApi) => KubeApi;
 }
 
 export interface KubernetesOrchestratorHandle {
@@ -105,7 +107,7 @@ export function openKubernetesOrchestrator(kubeconfig: string, change: Orchestra
     ...(change.deadlineMs === undefined ? {} : { deadlineMs: change.deadlineMs }),
   });
   const orchestrator = createKubernetesOrchestrator({
-    api,
+    api: change.around?.(api) ?? api,
     clock,
     log: silentLog,
     templates: createTemplateCatalog(),

@@ -92,6 +92,8 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
       deletions.keepOnly((objectUid) => present.has(objectUid));
       evictions.keepOnly((objectUid) => present.has(objectUid));
       for (const pod of vanished) podGone(pod);
+      // A Pod that came and went between two lists has not vanished from any.
+      for (const { ref } of [...ending.values()]) if (!isListed(ref)) podGone(ref);
       for (const pod of pods.items.values()) watchers.changed(pod);
     },
   });
@@ -113,7 +115,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     },
   });
 
-  function podGone(pod: PodView | null): void {
+  function podGone(pod: WorkloadRef | null): void {
     if (pod === null) return;
     const unfinished = ending.get(pod.uid);
     if (unfinished === undefined || life === null || life.aborted) {
@@ -168,9 +170,13 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     if (removal.kind !== 'ending') return;
     const data = begun?.how.data === 'delete' ? 'delete' : how.data;
     ending.set(uid, { ref, how: { data, run: Math.max(how.run, begun?.how.run ?? 0) } });
-    // It may have gone while the deletion was answered.
-    const podNow = pods.items.get(objectName(site, ref));
-    if (pods.isFresh() && known?.uid === uid && podNow?.uid !== uid) podGone(known);
+    // The watch may have told of its end while the deletion was answered, or know nothing of the Pod yet.
+    if (isListed(ref)) return;
+    if (known?.uid === uid || (await objects.readPod(ref, signal)) === null) podGone(ref);
+  }
+
+  function isListed(ref: WorkloadRef): boolean {
+    return pods.items.get(objectName(site, ref))?.uid === ref.uid;
   }
 
   async function observe(ref: WorkloadRef, signal: AbortSignal): Promise<Observation> {

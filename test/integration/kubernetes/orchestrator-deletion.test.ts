@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WorkloadSpec } from '../../../core/workloads.ts';
+import type { KubeApi } from '../../../spawner/orchestrator/kubernetes/api/kube-api.ts';
 import { createClusterObjects } from '../../../spawner/orchestrator/kubernetes/cluster-objects.ts';
 import { removeWorkload } from '../../../spawner/orchestrator/kubernetes/remove-workload.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
@@ -16,6 +17,7 @@ import {
   preparePodNamespace,
   runKubernetesOrchestrator,
 } from '../../support/kubernetes-orchestrator.ts';
+import { until } from '../../support/until.ts';
 
 const problem = controlPlaneProblem();
 const NAMESPACE = 'deletion-pods';
@@ -23,12 +25,81 @@ const DATA = { type: 'pvc', name: 'data', mountPath: '/data', subPath: '', readO
 
 const notLost = (): boolean => false;
 
+/** The watch of Pods whose events arrive late, or are lost. */
+class HeldWatch {
+  #held: PromiseWithResolvers<'release' | 'begin'> | null = null;
+  #isHistoryLost = false;
+
+  hold(): void {
+    this.#held = Promise.withResolvers();
+  }
+
+  release(): void {
+    this.#held?.resolve('release');
+    this.#held = null;
+  }
+
+  /** What was held is lost, and so is the history: the Pods are listed again. */
+  begin(): void {
+    this.#isHistoryLost = true;
+    this.#held?.resolve('begin');
+    this.#held = null;
+  }
+
+  /** With `releases`, the deletion of a Pod is answered after the watch has told that the Pod is gone. */
+  around(api: KubeApi, releases: boolean): KubeApi {
+    return {
+      ...api,
+      request: async (request, signal) => {
+        const response = await api.request(request, signal);
+        if (!releases || request.method !== 'DELETE' || !request.path.includes('/pods/')) return response;
+        const goneAt = async () => (await api.request({ method: 'GET', path: request.path }, signal)).status === 404;
+        await until('the Pod is gone', goneAt);
+        this.release();
+        await this.#told;
+        return response;
+      },
+      stream: async (path, query, signal) => {
+        if (!path.endsWith('/pods')) return api.stream(path, query, signal);
+        if (this.#isHistoryLost) {
+          this.#isHistoryLost = false;
+          return { status: 410, serverTimeMs: null, chunks: none() };
+        }
+        const stream = await api.stream(path, query, signal);
+        return { ...stream, chunks: this.#late(stream.chunks) };
+      },
+    };
+  }
+
+  readonly #deletion = Promise.withResolvers<undefined>();
+  /** Resolves when the reader has taken the event of a deletion and asks for what follows. */
+  get #told(): Promise<undefined> {
+    return this.#deletion.promise;
+  }
+
+  async *#late(chunks: AsyncIterable<string>): AsyncGenerator<string> {
+    let isDeletion = false;
+    for await (const chunk of chunks) {
+      if ((await this.#held?.promise) === 'begin') return;
+      yield chunk;
+      // An event may come in pieces.
+      isDeletion ||= chunk.includes('"DELETED"');
+      if (isDeletion && chunk.endsWith('\n')) this.#deletion.resolve(undefined);
+    }
+  }
+}
+
+async function* none(): AsyncGenerator<string> {
+  // Nothing comes.
+}
+
 describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' : ` (${problem})`}`, () => {
   let cluster: TestCluster;
   let handle: KubernetesOrchestratorHandle;
+  let kubeconfig: string;
   beforeAll(async () => {
     cluster = await startTestCluster({ timings: { probePeriodMs: 50 } });
-    const kubeconfig = await preparePodNamespace(cluster, NAMESPACE);
+    kubeconfig = await preparePodNamespace(cluster, NAMESPACE);
     handle = runKubernetesOrchestrator(kubeconfig, { settings: { namespace: NAMESPACE } });
   });
   afterAll(async () => {
@@ -107,6 +178,33 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
       expect((await namesOf(`${path}/${kind}`)).filter((each) => each.startsWith(name))).toEqual([]);
     }
   });
+
+  it.each(['tells of it while the deletion is answered', 'has never seen it and is begun anew'] as const)(
+    'is completed by one call when the watch %s',
+    async (how) => {
+      const watch = new HeldWatch();
+      const late = runKubernetesOrchestrator(kubeconfig, {
+        settings: { namespace: NAMESPACE },
+        around: (api) => watch.around(api, how === 'tells of it while the deletion is answered'),
+      });
+      try {
+        await late.orchestrator.list(never());
+        watch.hold();
+        const workload = serving();
+        // By the other one, which sees it: here, nobody does.
+        await ready(workload);
+        await late.orchestrator.remove(workload, { data: 'delete', run: 1 }, never());
+        if (how === 'has never seen it and is begun anew') {
+          await until('its Pod is gone', async () => (await objects().readPod(workload, never())) === null);
+          watch.begin();
+        }
+        expect(await becomesAbsent(handle.orchestrator, workload)).toEqual({ kind: 'absent', data: false });
+      } finally {
+        watch.release();
+        await late.close();
+      }
+    },
+  );
 
   it('of one pod touches nothing of another', async () => {
     const [one, two] = [serving(), workloadSpec(imageSpec('podgate.test/serves', { volumeMounts: [DATA] }))];
