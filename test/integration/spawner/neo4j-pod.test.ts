@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import neo4j, { type Driver } from 'neo4j-driver';
@@ -102,6 +102,22 @@ describe('a Neo4j pod where something is missing', () => {
     await until('the next start begins anew', () => !existsSync(join(data, 'server_id')));
     await until('all of it', () => !existsSync(join(data, 'databases')));
     expect(existsSync(join(data, 'dbms', 'auth.ini'))).toBe(true);
+    // A clone, too, but for what was copied.
+    rmSync(join(data, 'podgate-first-start'));
+    writeFileSync(join(data, 'podgate-first-start-of-clone'), '');
+    const { uid, gid } = statSync(data);
+    for (const kind of ['databases', 'transactions']) {
+      for (const path of [kind, `${kind}/neo4j`, `${kind}/system`]) {
+        mkdirSync(join(data, path), { recursive: true });
+        chownSync(join(data, path), uid, gid);
+      }
+    }
+    await running.orchestrator.remove(pod, { data: 'keep', run: 2 }, never());
+    await becomesAbsent(running.orchestrator, pod);
+    await ensured(running.orchestrator, { ...pod, run: 3 });
+    const left = () => ['databases', 'transactions'].flatMap((kind) => readdirSync(join(data, kind)));
+    await until('the users are made anew', () => !left().includes('system'));
+    expect(left()).toEqual(['neo4j', 'neo4j']);
     await running.close();
   });
 });
@@ -126,11 +142,11 @@ describe('a Neo4j pod run as a process', () => {
     await ensured(running.orchestrator, pod);
     return becomes(running.orchestrator, pod, 'ready', START_MS);
   }
-  async function run(port: number, cypher: string, password = PASSWORD): Promise<unknown[]> {
+  async function run(port: number, cypher: string, password = PASSWORD, database = 'neo4j'): Promise<unknown[]> {
     driver = neo4j.driver(`bolt://127.0.0.1:${port}`, neo4j.auth.basic('neo4j', password), {
       maxTransactionRetryTime: 10_000,
     });
-    const session = driver.session();
+    const session = driver.session({ database });
     try {
       return (await session.run(cypher)).records.map((record) => record.toObject());
     } finally {
@@ -140,8 +156,10 @@ describe('a Neo4j pod run as a process', () => {
     }
   }
 
+  const pod = neo4jPod('mygraph');
+  const counted = 'MATCH (n:Kept)-[:NEXT]->(:Other) RETURN toString(count(n)) AS n';
+
   it('answers Cypher as soon as it is ready, advertises its outside name, and keeps its data', async () => {
-    const pod = neo4jPod('mygraph');
     await ensured(running.orchestrator, pod);
     const commandLines: string[] = [];
     await until(
@@ -199,8 +217,61 @@ describe('a Neo4j pod run as a process', () => {
     const logs = await running.orchestrator.logs(pod, { tailBytes: 100_000 }, never());
     expect(logs).toContain('Started.');
     expect(logs).not.toContain(PASSWORD);
-    await running.orchestrator.remove(pod, { data: 'delete', run: 2 }, never());
-    expect(await becomesAbsent(running.orchestrator, pod)).toEqual({ kind: 'absent', data: false });
-    rmSync(root, { recursive: true, force: true });
   }, 720_000);
+
+  it.skipIf(process.platform !== 'linux')(
+    'is cloned once it is stopped: the clone has its data, and a password of its own',
+    async () => {
+      const original = { ...pod, run: 2 };
+      const port = await portTo((await started(original)).addresses['default']);
+      await run(port, 'CREATE CONSTRAINT FOR (n:Kept) REQUIRE n.id IS UNIQUE');
+      await run(port, "UNWIND range(1, 1000) AS id CREATE (:Kept {id: id})-[:NEXT]->(:Other {text: 'x'})");
+      await run(port, "CREATE USER mallory SET PASSWORD 'known to mallory' CHANGE NOT REQUIRED", PASSWORD, 'system');
+      const { tenant, podId, uid } = pod;
+      const password = 'password of the clone';
+      const clone = neo4jPod('itsclone', {
+        credentials: { username: 'neo4j', password },
+        origin: { pod: { tenant, podId, uid }, refusal: null },
+      });
+      await ensured(running.orchestrator, clone);
+      await until('it says what it waits for', async () => {
+        const observed = await running.orchestrator.observe(clone, never());
+        return observed.kind === 'workload' && observed.message.includes('cannot be copied while it runs');
+      });
+      // Killed: what it has not written to its store is in its log alone.
+      const server = processTable().find(({ commandLine }) => isServerOf(pod, commandLine));
+      process.kill(Number(server?.pid), 'SIGKILL');
+      await running.orchestrator.remove(original, { data: 'keep', run: 2 }, never());
+
+      const place = (await becomes(running.orchestrator, clone, 'ready', START_MS)).addresses['default'];
+      const own = await portTo(place);
+      expect(await run(own, counted, password)).toEqual([{ n: '1000' }]);
+      await expect(run(own, 'CREATE (:Kept {id: 7})', password)).rejects.toThrow('already exists');
+      expect(await run(own, 'SHOW USERS YIELD user', password, 'system')).toEqual([{ user: 'neo4j' }]);
+      for (const other of [PASSWORD, 'neo4j', '']) {
+        await expect(run(own, 'RETURN 1', other)).rejects.toMatchObject({
+          code: 'Neo.ClientError.Security.Unauthorized',
+        });
+      }
+      const anonymous = neo4j.driver(`bolt://127.0.0.1:${own}`);
+      await expect(anonymous.executeQuery('RETURN 1')).rejects.toThrow('Unsupported authentication token');
+      await anonymous.close();
+      // From now on, its users are never taken for those of a first start.
+      const files = readdirSync(join(root, 'pods', 'volumes', clone.uid, 'data'));
+      expect(files.filter((name) => name.startsWith('podgate-'))).toEqual([]);
+
+      for (const each of [clone, original]) {
+        await running.orchestrator.remove(each, { data: 'delete', run: each.run }, never());
+        await until('its data is deleted', async () => {
+          const seen = await running.orchestrator.observe(each, never());
+          return seen.kind === 'absent' && !seen.data;
+        });
+      }
+    },
+    720_000,
+  );
 });
+
+function isServerOf({ uid }: WorkloadSpec, [program = '', ...parameters]: readonly string[]): boolean {
+  return program.endsWith('/java') && parameters.some((each) => each.includes(uid));
+}

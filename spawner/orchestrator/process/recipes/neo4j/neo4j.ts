@@ -5,6 +5,7 @@ import { podHost } from '../../../../../core/ids.ts';
 import { exists, isReachableByAll, makeOnce } from '../../runtime-files.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
 import { initialAuth } from './auth.ts';
+import { cloneData, FIRST_START, FIRST_START_OF_CLONE } from './clone.ts';
 import type { Neo4jProvider } from './neo4j-provider.ts';
 
 const HEAP = '512m';
@@ -25,8 +26,7 @@ const JAVA_OPTIONS = [
   '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
   '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED',
 ];
-/** In the data directory, from its making until somebody has been let in: nothing there is a user's yet. */
-const FIRST_START = 'podgate-first-start';
+const DATA = 'data';
 /**
  * A first start that was killed is started over, with the password of its `dbms/auth.ini`. Neo4j does not go on with what it
  * leaves at some moments: a `server_id` that is made and not yet written (EOFException), or a database that has no
@@ -34,6 +34,7 @@ const FIRST_START = 'podgate-first-start';
  */
 const START = `
 [ ! -e "$0/${FIRST_START}" ] || command -p rm -rf "$0/server_id" "$0/databases" "$0/transactions" || exit
+[ ! -e "$0/${FIRST_START_OF_CLONE}" ] || command -p rm -rf "$0/server_id" "$0/databases/system" "$0/transactions/system" || exit
 exec "$@"
 `;
 const MAIN_CLASS = 'org.neo4j.server.CommunityEntryPoint';
@@ -44,13 +45,18 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
     stopSignal: 'SIGTERM',
     graceMs: 5_000,
     mayComplete: false,
+    canClone: process.platform === 'linux',
     refuse: () => Promise.resolve(null),
     provide: (say, signal) => provider.provide(say, signal),
-    prepare: async (context, credentials) => {
+    prepare: async (context, credentials, signal) => {
       const { osUser } = context;
       const data = dataOf(context);
       if (await exists(data)) return;
       if (credentials === null) throw new Error('a new Neo4j needs credentials');
+      if (context.source !== null) {
+        await cloneData({ context, source: context.source, dataName: DATA, credentials }, signal);
+        return;
+      }
       // The directory appears with its password or not at all: a Neo4j without that file lets in a known one.
       const made = join(context.staging, randomBytes(16).toString('hex'));
       const file = join(made, 'dbms', 'auth.ini');
@@ -67,7 +73,9 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
         await rm(made, { recursive: true, force: true });
       }
     },
-    letIn: (context) => rm(join(dataOf(context), FIRST_START), { force: true }),
+    letIn: async (context) => {
+      for (const mark of [FIRST_START, FIRST_START_OF_CLONE]) await rm(join(dataOf(context), mark), { force: true });
+    },
     launch: async (context) => {
       const lookup = await provider.find();
       if (lookup.kind !== 'found') throw new Error(lookup.reason);
@@ -86,7 +94,7 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
 
 function dataOf({ volume }: RecipeContext): string {
   if (volume === null) throw new Error('a Neo4j needs a volume');
-  return join(volume, 'data');
+  return join(volume, DATA);
 }
 
 async function reachableHome(home: string, runtimeRoot: string, asRoot: boolean): Promise<string> {

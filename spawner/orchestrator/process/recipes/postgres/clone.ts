@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, type FileHandle, mkdir, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, readdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from 'pg';
 import { errorCode } from '../../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../../core/errors.ts';
 import type { Credentials } from '../../../../../core/pod.ts';
 import { copyTree } from '../../copies/copy-tree.ts';
-import type { DataSource, OpenedData } from '../../copies/data-sources.ts';
-import { runTool } from '../../run-tool.ts';
-import { exists, flushToDisk } from '../../runtime-files.ts';
+import { cloneDirectory, type CloneRequest, isDiskFull } from '../../copies/clone-directory.ts';
+import type { OpenedData } from '../../copies/data-sources.ts';
+import { exists } from '../../runtime-files.ts';
 import { readSmallFile } from '../../small-file.ts';
 import { openDirectory, openFile, openRoot, within } from '../../volumes/walk-safely.ts';
 import type { RecipeContext } from '../recipe.ts';
@@ -23,7 +23,6 @@ export const FIRST_START_OF_CLONE = ['max_logical_replication_workers=0'];
 /** The end of a backup, on a busy server, waits for a checkpoint. */
 const BACKUP_QUERY_MS = 10 * 60_000;
 const OWNER_QUERY_MS = 30_000;
-const CHOWN_TIMEOUT_MS = 10 * 60_000;
 /** Made anew by the server, or of the server that runs (docs: "Making a Base Backup Using the Low Level API"). */
 const LEFT_OUT_FILES = ['postmaster.pid', 'postmaster.opts', 'standby.signal', 'recovery.signal', OWNER_FILE];
 /** Where nothing runs, a first start may need them still. */
@@ -36,41 +35,17 @@ const CONTROL = 'global/pg_control';
 const CONTROL_MAX_BYTES = 8192;
 const CONTROL_TRIES = 10;
 
-export interface CloneRequest {
-  readonly context: RecipeContext;
-  readonly source: DataSource;
-  /** Of the data directory, in a volume. */
-  readonly dataName: string;
-  readonly credentials: Credentials;
-}
-
-/**
- * Copies the data of another pod: of one that runs by a backup, else as it lies there. The directory appears whole or
- * not at all. Throws PodgateError, for the user, for everything that is not our own fault.
- */
-export async function cloneData(request: CloneRequest, signal: AbortSignal): Promise<void> {
-  const { context, source, dataName, credentials } = request;
-  const opened = await source.open(signal);
-  const directory = join(context.staging, randomBytes(16).toString('hex'));
-  const made = join(directory, dataName);
-  source.say(`Copies the data of pod ${source.podId}.`);
-  try {
-    await mkdir(made, { recursive: true, mode: 0o700 });
-    await copyData(join(opened.volume, dataName), made, { opened, credentials }, signal);
+/** Copies the data of another pod: of one that runs by a backup, else as it lies there. Throws as cloneDirectory does. */
+export async function cloneData(
+  { dataName, credentials, ...of }: Omit<CloneRequest, 'fill'> & { readonly credentials: Credentials },
+  signal: AbortSignal,
+): Promise<void> {
+  const fill: CloneRequest['fill'] = async (from, made, { opened, signal: both }) => {
+    await copyData(from, made, { opened, credentials }, both);
     const owner: Owner = { username: credentials.username, sql: await ownerStatements(credentials) };
     await writeFile(join(made, OWNER_FILE), JSON.stringify(owner), { mode: 0o600, flag: 'wx' });
-    await giveTo(context, made, signal);
-    await flushToDisk(made);
-    signal.throwIfAborted();
-    await rename(made, join(String(context.volume), dataName));
-    source.say('');
-  } catch (error) {
-    if (signal.aborted) throw error;
-    throw opened.signal.aborted ? interrupted(source) : sourceFailure(error, source);
-  } finally {
-    opened.close();
-    await rm(directory, { recursive: true, force: true });
-  }
+  };
+  await cloneDirectory({ ...of, dataName, fill }, signal);
 }
 
 async function copyData(
@@ -82,15 +57,34 @@ async function copyData(
   if (!(await exists(join(from, 'PG_VERSION')))) {
     throw new PodgateError('api.conflict', { publicMessages: ['It has no database yet: start it first.'] });
   }
-  const both = AbortSignal.any([signal, opened.signal]);
   const port = opened.ports?.['default'];
-  const tree: TreeOptions = { limitBytes: opened.limitBytes, signal: both };
+  const tree: TreeOptions = { limitBytes: opened.limitBytes, signal };
   if (port === undefined) {
     await copyFiles(from, to, { ...tree, hasBackup: false });
     return;
   }
   const session = { data: from, port, username: credentials.username, queryTimeoutMs: BACKUP_QUERY_MS };
-  await backUp(session, to, tree);
+  await backUp(session, to, tree).catch((error: unknown) => {
+    throw backupFailure(error);
+  });
+}
+
+/** What a server says is of its user's making, and for the user of the clone, who may read all of it. */
+function backupFailure(error: unknown): unknown {
+  if (error instanceof PodgateError || isDiskFull(error)) return error;
+  // An SQLSTATE; errors of the system have codes like ENOENT, without digits.
+  if (/^(?=.*\d)[0-9A-Z]{5}$/.test(errorCode(error) ?? '')) {
+    const said = errorText(error).slice(0, 200);
+    return new PodgateError('api.conflict', {
+      publicMessages: [`Its server refused the backup: ${said}. Stop the pod: then it is copied without it.`],
+      cause: error,
+    });
+  }
+  return new PodgateError('orchestrator.unavailable', {
+    publicMessages: ['If it was started by an earlier release of Podgate, restart it.'],
+    detail: errorText(error),
+    cause: error,
+  });
 }
 
 interface TreeOptions {
@@ -208,13 +202,6 @@ function text(from: Readonly<Record<string, unknown>>, name: string): string {
   return value;
 }
 
-async function giveTo({ osUser, environment }: RecipeContext, made: string, signal: AbortSignal): Promise<void> {
-  await chmod(made, 0o700);
-  if (osUser === null) return;
-  const options = { cwd: '/', environment, user: null, timeoutMs: CHOWN_TIMEOUT_MS };
-  await runTool('chown', ['-R', '-h', `${osUser.uid}:${osUser.gid}`, made], options, signal);
-}
-
 interface Owner {
   readonly username: string;
   readonly sql: string;
@@ -253,37 +240,4 @@ export async function setOwner(data: string, { ports }: RecipeContext): Promise<
   } finally {
     await directory.close();
   }
-}
-
-function interrupted({ podId }: DataSource): PodgateError {
-  return new PodgateError('api.conflict', {
-    publicMessages: [`Pod ${podId} was started or deleted while its data was copied.`],
-  });
-}
-
-/** What a server says is of its user's making, and for the user of the clone, who may read all of it. */
-function sourceFailure(error: unknown, { podId }: DataSource): PodgateError {
-  const about = `The data of pod ${podId} could not be copied.`;
-  if (error instanceof PodgateError) {
-    return new PodgateError(error.code, { publicMessages: [about, ...error.publicMessages], cause: error });
-  }
-  const code = errorCode(error) ?? '';
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new PodgateError('api.too-large', {
-      publicMessages: [about, 'The disk of this machine is full.'],
-      cause: error,
-    });
-  }
-  if (/^[0-9A-Z]{5}$/.test(code)) {
-    const said = errorText(error).slice(0, 200);
-    return new PodgateError('api.conflict', {
-      publicMessages: [about, `Its server refused the backup: ${said}. Stop the pod: then it is copied without it.`],
-      cause: error,
-    });
-  }
-  return new PodgateError('orchestrator.unavailable', {
-    publicMessages: [about, `If it was started by an earlier release of Podgate, restart it.`],
-    detail: errorText(error),
-    cause: error,
-  });
 }

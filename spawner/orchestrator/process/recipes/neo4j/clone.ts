@@ -1,0 +1,49 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PodgateError } from '../../../../../core/errors.ts';
+import type { Credentials } from '../../../../../core/pod.ts';
+import { cloneDirectory, type CloneRequest } from '../../copies/clone-directory.ts';
+import { copyTree } from '../../copies/copy-tree.ts';
+import { exists } from '../../runtime-files.ts';
+import { initialAuth } from './auth.ts';
+
+/** In the data directory, from its making until somebody has been let in: nothing there is a user's yet. */
+export const FIRST_START = 'podgate-first-start';
+/**
+ * In the data directory of a clone until somebody has been let in. A first start that is killed is started over, as that
+ * of a new Neo4j is, but only what it has made itself.
+ */
+export const FIRST_START_OF_CLONE = 'podgate-first-start-of-clone';
+/** Of the database, which is all that a clone has: users and passwords are in `system`, which the first start makes anew. */
+const COPIED = ['databases', 'transactions'];
+const LEFT_OUT = ['databases/system', 'transactions/system', 'databases/store_lock'];
+
+/** Copies the database of a stopped Neo4j: Community has no backup of one that runs. Throws as cloneDirectory does. */
+export async function cloneData(
+  { credentials, ...of }: Omit<CloneRequest, 'fill'> & { readonly credentials: Credentials },
+  signal: AbortSignal,
+): Promise<void> {
+  const fill: CloneRequest['fill'] = async (from, made, { opened, signal: both }) => {
+    if (opened.ports !== null) {
+      throw new PodgateError('api.conflict', {
+        publicMessages: [
+          'Neo4j Community cannot be copied while it runs: stop it first. The clone then goes on by itself.',
+        ],
+      });
+    }
+    if ((await exists(join(from, FIRST_START))) || !(await exists(join(from, 'databases', 'neo4j')))) {
+      throw new PodgateError('api.conflict', { publicMessages: ['It has no database yet: start it first.'] });
+    }
+    await copyTree(from, made, {
+      isLeftOut: (path) => LEFT_OUT.includes(path) || !COPIED.includes(path.split('/')[0] ?? ''),
+      onLink: () => undefined,
+      limitBytes: opened.limitBytes,
+      signal: both,
+    });
+    await mkdir(join(made, 'dbms'), { mode: 0o700 });
+    const auth = initialAuth(credentials.username, credentials.password);
+    await writeFile(join(made, 'dbms', 'auth.ini'), auth, { mode: 0o600 });
+    await writeFile(join(made, FIRST_START_OF_CLONE), '', { mode: 0o600 });
+  };
+  await cloneDirectory({ ...of, fill }, signal);
+}
