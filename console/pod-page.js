@@ -12,6 +12,7 @@ import { TerminalBox } from '/console/terminal.js';
 import { Traffic } from '/console/traffic.js';
 import { Action, Confirm, html, isIdle, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
 
+const METRICS_EVERY_MS = 5_000;
 const CONNECTIONS_EVERY_MS = 3_000;
 
 /** The pod, read again at each of its events. */
@@ -95,6 +96,7 @@ export function PodPage({ podId, session }) {
         onClose=${() => setDeleting(false)}
       />`
     }
+    ${status === 'RUNNING' && html`<${Usage} pod=${pod} />`}
     <${Ribbon} podId=${podId} status=${status} />
     <section aria-labelledby="connect">
       <h2 id="connect">Connect</h2>
@@ -131,6 +133,19 @@ export function PodPage({ podId, session }) {
       <h2 id="settings">Settings</h2>
       <${Settings} pod=${pod} />
     </section>`;
+}
+
+/** Memory and CPU in use, and why they are not known. */
+function Usage({ pod: { pod_id: podId, resources } }) {
+  const { value, problem } = useLive(() => call('GET', podPath(podId, '/metrics')), METRICS_EVERY_MS, [podId]);
+  if (value === null) return html`<${Problem} text=${problem} />`;
+  const { memory_bytes: used, cpu_millis: millis } = value.result;
+  const texts = [
+    ...(used === null ? [] : [`${bytes(used)} of ${memory(resources.mem_limit)} memory`]),
+    ...(millis === null ? [] : [`${cpu(millis)} of ${cpu(resources.cpu_limit)} CPU`]),
+  ];
+  if (texts.length > 0) return html`<p class="usage">Uses ${texts.join(' and ')}.</p>`;
+  return html`<p class="usage minor">${value.metadata.note ?? 'Memory and CPU are not measured yet.'}</p>`;
 }
 
 function countsText({ sessions_now: sessions, requests_now: requests }) {

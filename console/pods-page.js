@@ -1,5 +1,5 @@
-import { call, podPath } from '/console/api.js';
-import { ago, cpu, localTime, memory, number } from '/console/format.js';
+import { call, get, podPath } from '/console/api.js';
+import { ago, bytes, cpu, localTime, memory, number } from '/console/format.js';
 import { watchPods } from '/console/live.js';
 import {
   Action,
@@ -9,6 +9,7 @@ import {
   Status,
   useEffect,
   useLayoutEffect,
+  useLive,
   useMemo,
   useRef,
   useState,
@@ -16,6 +17,16 @@ import {
 
 /** Rows beyond the visible ones, above and below. */
 const OVERSCAN = 6;
+const METRICS_EVERY_MS = 5_000;
+/** Of one call. */
+const METRICS_MAX = 100;
+
+/** What the pods of these ids use now, by id: one call for all of them. */
+async function readMetrics(ids) {
+  if (ids.length === 0) return new Map();
+  const found = await get(`/v3/pods/metrics?pod_ids=${ids.join(',')}`);
+  return new Map(found.map((each) => [each.pod_id, each]));
+}
 
 export function PodsPage() {
   const [pods, setPods] = useState(null);
@@ -80,6 +91,10 @@ function PodTable({ pods, onError }) {
     };
   }, [pods.length]);
   const shown = pods.slice(view.first, view.last);
+  const running = shown.filter(({ status }) => status === 'RUNNING').slice(0, METRICS_MAX);
+  const ids = running.map(({ id }) => id);
+  // Rows that are scrolled past are not asked about; the figures of the last rows stay until the next ones are there.
+  const { value: metrics } = useLive(() => readMetrics(ids), METRICS_EVERY_MS, [ids.join()], true);
   return html`<div class="pods" role="table" aria-label="Pods" aria-rowcount=${pods.length + 1}>
     <div role="rowgroup">
       <div class="pod-row titles" role="row" aria-rowindex="1">
@@ -89,21 +104,21 @@ function PodTable({ pods, onError }) {
     </div>
     <div role="rowgroup" ref=${body} style=${{ height: `${pods.length * view.height}px` }}>
       <div class="window" style=${{ transform: `translateY(${view.first * view.height}px)` }}>
-        ${shown.map((pod, index) => html`<${PodRow} key=${pod.id} pod=${pod} index=${view.first + index + 2} onError=${onError} />`)}
+        ${shown.map((pod, index) => html`<${PodRow} key=${pod.id} pod=${pod} used=${pod.status === 'RUNNING' ? metrics?.get(pod.id) : undefined} index=${view.first + index + 2} onError=${onError} />`)}
       </div>
     </div>
   </div>`;
 }
 
-function PodRow({ pod, index, onError }) {
+function PodRow({ pod, used, index, onError }) {
   const { id, status } = pod;
   const [act, label] = isIdle(status) ? ['start', 'Start'] : ['stop', 'Stop'];
   return html`<div class="pod-row" role="row" aria-rowindex=${index}>
     <span role="cell" class="name"><a href="#/pods/${id}">${id}</a></span>
     <span role="cell" title=${pod.reason || undefined}><${Status} status=${status} /></span>
     <span role="cell" class="minor template">${pod.template}</span>
-    <span role="cell" class="minor number">${memory(pod.memory)}</span>
-    <span role="cell" class="minor number">${cpu(pod.cpu)}</span>
+    <span role="cell" class="minor number">${ofLimit(used?.memory_bytes, bytes, memory(pod.memory))}</span>
+    <span role="cell" class="minor number">${ofLimit(used?.cpu_millis, cpu, cpu(pod.cpu))}</span>
     <span role="cell" class="minor" title=${localTime(pod.updated)}>${ago(pod.updated)}</span>
     <span role="cell" class="act"
       ><${Action}
@@ -115,4 +130,9 @@ function PodRow({ pod, index, onError }) {
         act=${() => call('POST', podPath(id, `/${act}`))}
     /></span>
   </div>`;
+}
+
+/** "62 MiB of 256 MiB"; the limit alone where nothing is known. */
+function ofLimit(value, text, limit) {
+  return value === undefined || value === null ? limit : html`${text(value)} <span class="of">of ${limit}</span>`;
 }

@@ -127,8 +127,14 @@ export function Confirm({ title, text, act, label, onClose }) {
   </dialog>`;
 }
 
-/** The value of `read`, again every `everyMs` while the page is visible; `problem` is why the newest try failed. */
-export function useLive(read, everyMs, inputs) {
+/** Long enough for a list to stop scrolling. */
+const SETTLED_MS = 200;
+
+/**
+ * The value of `read`, again every `everyMs` while the page is visible; `problem` is why the newest try failed. When
+ * `inputs` change, it begins anew; with `isKept` it shows the former value until then, and waits a moment for more changes.
+ */
+export function useLive(read, everyMs, inputs, isKept = false) {
   const [state, setState] = useState({ value: null, problem: null });
   useEffect(() => {
     let timer;
@@ -144,8 +150,11 @@ export function useLive(read, everyMs, inputs) {
       }
       if (!ended) timer = setTimeout(turn, everyMs);
     };
-    setState({ value: null, problem: null });
-    void turn();
+    if (isKept) timer = setTimeout(turn, SETTLED_MS);
+    else {
+      setState({ value: null, problem: null });
+      void turn();
+    }
     return () => {
       ended = true;
       clearTimeout(timer);

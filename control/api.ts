@@ -34,6 +34,7 @@ import { explainOperation, PodExplanation } from './resources/pods/explain/expla
 import { PodExplainer } from './resources/pods/explain/explain-pod.ts';
 import { jupyterOperations } from './resources/pods/jupyter/operations.ts';
 import { podFileOperations } from './resources/pods/files/operations.ts';
+import { PodMetricsAnswer, podMetricsOperations } from './resources/pods/metrics/operations.ts';
 import { podLoginOperations } from './resources/pods/login/operations.ts';
 import { podNotFound } from './resources/pods/pod-objects.ts';
 import { podOperations, STATUS_NAMES, statusNamesOf } from './resources/pods/operations.ts';
@@ -163,6 +164,7 @@ export function createApi(options: ApiOptions): Api {
     ...jupyterOperations({ pods, tags, schemas, statusNames, placeOf }),
     ...(options.loginSeals === undefined ? [] : podLoginOperations({ ...options, seals: options.loginSeals })),
     connectionsOperation(pods),
+    ...podMetricsOperations(pods),
     explainOperation(new PodExplainer(podParts), placeOf),
     execOperation(pods),
     terminalOperation(pods),
@@ -218,6 +220,7 @@ export function createApi(options: ApiOptions): Api {
       TemplateTag: TemplateTagAnswer,
       Pod: PodAnswer,
       PodConnections: PodConnectionsAnswer,
+      PodMetrics: PodMetricsAnswer,
       PodExplanation,
       Certificates: CertificatesAnswer,
       ObjectEvent,

@@ -1,5 +1,6 @@
 import type { Shell } from './shell.ts';
 import type { WorkloadLogs } from './workload-logs.ts';
+import type { WorkloadMetrics } from './workload-metrics.ts';
 import type { WorkloadOutput } from './workload-output.ts';
 import type { Workloads } from './workloads.ts';
 
@@ -11,6 +12,8 @@ import type { Workloads } from './workloads.ts';
 export interface Orchestrator extends Workloads, WorkloadLogs {
   readonly shell: Shell;
   readonly output: WorkloadOutput;
+  /** What workloads use. Absent: this orchestrator cannot tell. */
+  readonly metrics?: WorkloadMetrics;
   /** Names of the templates whose data a new workload can begin with a copy of (`WorkloadSpec.origin`). Absent: none. */
   readonly clones?: ReadonlySet<string>;
   /** Does the background work until the signal aborts. */

@@ -1,7 +1,9 @@
 import { shortDuration } from '../duration.ts';
 import { statusStyle } from '../output/style.ts';
 import { type Cell, formatTable } from '../output/table.ts';
-import type { Pod, Stanza } from './pod.ts';
+import type { Pod, PodMetrics, Stanza } from './pod.ts';
+
+const MIB = 1024 * 1024;
 
 /** Pods as a table for people. */
 export function podTable(pods: readonly Pod[], nowMs: number): string {
@@ -29,13 +31,16 @@ export function addressText({ protocol, url, public_port: port }: Stanza): strin
 }
 
 /** Everything about one pod, as lines of a name and a value. */
-export function podText(pod: Pod): string {
-  const { status_container: container } = pod;
+export function podText(pod: Pod, metrics: PodMetrics | null): string {
+  const { status_container: container, resources } = pod;
+  const { memory_bytes: bytes, cpu_millis: millis } = metrics ?? { memory_bytes: null, cpu_millis: null };
   const lines: readonly (readonly [string, string])[] = [
     ['pod', pod.pod_id],
     ['status', `${pod.status}${isAsRequested(pod) ? '' : ` (requested: ${pod.status_requested})`}`],
     ['reason', pod.status === 'ERROR' ? (container.message ?? '') : ''],
     ['restarts', (container.restarts ?? 0) > 0 ? String(container.restarts) : ''],
+    ['memory', bytes === null ? '' : `${Math.round(bytes / MIB)} of ${resources.mem_limit} MiB`],
+    ['cpu', millis === null ? '' : `${millis}m of ${resources.cpu_limit}m`],
     ['template', pod.pod_template],
     ['description', pod.description],
     ['created', pod.creation_ts],

@@ -1,5 +1,5 @@
 import { callForObject, type ObjectKind } from '../objects/call-for-object.ts';
-import { type ApiCall, callForResult } from '../target/call-api.ts';
+import { type ApiCall, callApi, callForResult } from '../target/call-api.ts';
 import type { Target } from '../target/target.ts';
 
 /** What the commands use of a pod as the API shows it. */
@@ -17,6 +17,7 @@ export interface Pod {
     readonly restarts?: number;
   };
   readonly networking: Readonly<Record<string, Stanza>>;
+  readonly resources: { readonly mem_limit: number; readonly cpu_limit: number };
   readonly creation_ts: string;
   readonly start_instance_ts: string | null;
   readonly time_to_stop_ts: string | null;
@@ -26,6 +27,12 @@ export interface Pod {
   readonly last_used_ts?: string | null;
   readonly awake_because?: readonly string[] | null;
   readonly action_logs: readonly string[];
+}
+
+export interface PodMetrics {
+  readonly memory_bytes: number | null;
+  /** Thousandths of a CPU. */
+  readonly cpu_millis: number | null;
 }
 
 export interface Stanza {
@@ -46,6 +53,12 @@ export function podPath(podId: string, below = ''): string {
 
 export async function readPod(target: Target, podId: string): Promise<Pod> {
   return (await callForPod(target, podId, { method: 'GET', path: podPath(podId) })) as Pod;
+}
+
+/** Null: an earlier release, which does not measure. */
+export async function readPodMetrics(target: Target, podId: string): Promise<PodMetrics | null> {
+  const reply = await callApi(target, { method: 'GET', path: podPath(podId, '/metrics') });
+  return reply.status === 200 ? (reply.result as PodMetrics) : null;
 }
 
 export async function listPods(target: Target): Promise<readonly Pod[]> {

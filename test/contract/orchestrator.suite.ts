@@ -58,6 +58,25 @@ export function describeOrchestrator(
         { timeoutMs: OBSERVED_MS, everyMs: 1_000 },
       );
 
+    describe('metrics', () => {
+      it('tells memory and CPU of what runs and nothing of what does not, or says why it cannot', async () => {
+        const workload = serving();
+        await ensured(orchestrator, workload);
+        await becomes(orchestrator, workload, 'ready');
+        const reading = await orchestrator.metrics?.read([workload, serving()], never());
+        if (reading?.kind !== 'measured') {
+          expect(reading?.reason).toMatch(/^[A-Z].*\.$/);
+        } else {
+          expect([...reading.workloads.keys()]).toEqual([workload.uid]);
+          const { memoryBytes, cpuMillis, windowMs } = reading.workloads.get(workload.uid) ?? {};
+          expect(memoryBytes).toBeGreaterThan(1024 * 1024);
+          expect(cpuMillis).toBeGreaterThanOrEqual(0);
+          expect(windowMs).toBeGreaterThan(0);
+        }
+        await remove(workload);
+      });
+    });
+
     describe('ensure', () => {
       it('makes a workload that becomes ready, with the identity and the annotations it was given', async () => {
         const workload = serving({ generation: 3, run: 5 });

@@ -51,6 +51,7 @@ test('a stranger creates a pod, connects, reads its log, and sees why a client w
   const pod = (await shown.program.get('/v3/pods/mypod')).body.result;
   expect(pod).toMatchObject({ resources: { mem_limit: 512 }, environment_variables: { GREETING: 'hello' } });
   await shown.see('said by the pod');
+  await shown.see(/Uses \d+(\.\d)? MiB of 512 MiB memory and \d+m of \d+m? CPU\./);
   await shown.see(`curl --cacert ${shown.program.caPath} https://mypod.pods.localhost:${shown.program.httpsPort}/`);
   expect(await shown.seriousProblems()).toEqual([]);
   await shown.photograph('pod');
@@ -92,7 +93,9 @@ test('the list follows what others do, without asking again', async () => {
   shown.page.on('request', (request) => asked.push(request.url()));
   await shown.program.api('POST', '/v3/pods/mypod/start');
   await shown.see('Running');
-  expect(asked.filter((url) => !url.includes('/events'))).toEqual([]);
+  await shown.see(/\d MiB of 512 MiB/);
+  await shown.see(/\d+m of \d+m?/);
+  expect(asked.filter((url) => !/\/(events|metrics\?.*)$/.test(url))).toEqual([]);
   expect(shown.complaints).toEqual([]);
 });
 

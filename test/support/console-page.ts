@@ -90,10 +90,13 @@ export class ConsolePage {
     return String(await this.page.evaluate('document.body.innerText'));
   }
 
-  see(text: string): Promise<string> {
-    return until(`the page shows ${text}`, async () => ((await this.text()).includes(text) ? text : null), {
-      timeoutMs: DEADLINE_MS,
-    }).catch(async (error: unknown) => {
+  see(text: string | RegExp): Promise<string> {
+    const look = async (): Promise<string | null> => {
+      const seen = await this.text();
+      if (typeof text !== 'string') return text.exec(seen)?.[0] ?? null;
+      return seen.includes(text) ? text : null;
+    };
+    return until(`the page shows ${String(text)}`, look, { timeoutMs: DEADLINE_MS }).catch(async (error: unknown) => {
       const pending = Array.from(this.#pending, (request) => `${request.method()} ${request.url()}`);
       const seen = [await this.text(), ...this.complaints, ...pending];
       throw new Error([String(error), ...seen].join('\n'));

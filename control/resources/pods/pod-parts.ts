@@ -20,7 +20,7 @@ import type { TemplateTags } from './template-tags.ts';
 export interface PodParts {
   readonly store: Store;
   readonly logs: LogStore;
-  readonly orchestrator: WorkloadLogs & Pick<Orchestrator, 'shell' | 'output' | 'clones'>;
+  readonly orchestrator: WorkloadLogs & Pick<Orchestrator, 'shell' | 'output' | 'clones' | 'metrics'>;
   readonly vault: Vault;
   /** Those that come with the program. */
   readonly templates: TemplateCatalog;

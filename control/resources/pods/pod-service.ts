@@ -15,6 +15,7 @@ import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-
 import { openTerminal, type OpenedTerminal } from './exec/run-terminal.ts';
 import { createPodFiles, type PodFiles } from './files/pod-files.ts';
 import { FollowedLogs, type FollowRequest } from './logs/followed-logs.ts';
+import { type PodMetricsReport, readMetrics, readMetricsOf } from './metrics/read-metrics.ts';
 import { noteSaved, readDefinition } from './pod-definition.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
@@ -40,7 +41,7 @@ import type { WrittenPod } from './written-pod.ts';
 /**
  * What users do with pods, apart from any wire. All throw PodgateError: 'api.not-found' for a pod that is not there (or
  * on its way out), 'api.forbidden' below the level named, 'api.conflict' after too many collisions, and
- * 'store.unavailable'. Levels: list and create none; get and logs READ; update, credentials, connections and
+ * 'store.unavailable'. Levels: list and create none; get, metrics and logs READ; update, credentials, connections and
  * reading permissions USER; everything else ADMIN.
  */
 export interface PodService {
@@ -66,6 +67,9 @@ export interface PodService {
   credentials(caller: Caller, podId: string): Promise<Credentials>;
   readonly permissions: ObjectPermissions;
   connections(caller: Caller, podId: string): Promise<PodConnectionsReport>;
+  metrics(caller: Caller, podId: string, signal: AbortSignal): Promise<PodMetricsReport>;
+  /** Of those among them that the caller may read; the others are left out. */
+  metricsOf(caller: Caller, podIds: readonly string[], signal: AbortSignal): Promise<PodMetricsReport>;
   /** As the definition of a tag; `noteSaved` says where it went. ADMIN. */
   definition(caller: Caller, podId: string): Promise<Readonly<Record<string, unknown>>>;
   noteSaved(caller: Caller, podId: string, reference: string): Promise<void>;
@@ -117,6 +121,8 @@ export function createPodService(parts: PodParts): PodService {
     definition: (caller, podId) => readDefinition(parts, caller, podId),
     noteSaved: (caller, podId, reference) => noteSaved(parts, caller, podId, reference),
     connections: (caller, podId) => readConnections(parts, caller, podId),
+    metrics: (caller, podId, signal) => readMetrics(parts, caller, podId, signal),
+    metricsOf: (caller, podIds, signal) => readMetricsOf(parts, caller, podIds, signal),
     runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
     openTerminal: (caller, podId) => openTerminal(parts, terminalPlaces, caller, podId),
     files: createPodFiles(parts, execPlaces),

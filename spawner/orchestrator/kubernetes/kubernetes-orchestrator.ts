@@ -39,6 +39,7 @@ import {
 import { observationOf, remainsOf } from './observation.ts';
 import { DEFAULT_LIMITS, type KubernetesOrchestratorOptions } from './options.ts';
 import { createOverdueDeletions } from './overdue-deletions.ts';
+import { readPodMetrics } from './pod-metrics.ts';
 import { followPrinted, readPodLog, readPrintedSince } from './pod-logs.ts';
 import { removeWorkload } from './remove-workload.ts';
 import { createPodAges } from './server-clock.ts';
@@ -315,6 +316,7 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     shell,
     output: { after: printedSince },
     files: new ClaimFiles(claims, servers),
+    metrics: { read: (refs, signal) => readPodMetrics({ api, namespace, site }, refs, signal) },
     run,
   };
 }

@@ -25,6 +25,14 @@ interface Hierarchy {
   readonly base: string;
 }
 
+export interface GroupUsage {
+  readonly memoryBytes: number | null;
+  /** Since the group was made. */
+  readonly cpuMs: number | null;
+  /** The processes in it. */
+  readonly pids: readonly number[] | null;
+}
+
 const CONTROLLERS: Readonly<Record<LimitedResource, string>> = { memory: 'memory', cpu: 'cpu', processes: 'pids' };
 
 /** Control groups of pods (cgroups(7)): the limits that the kernel enforces. */
@@ -78,6 +86,22 @@ export class Cgroups {
     if (memory === undefined) return 0;
     const file = join(memory.base, uid, memory.version === 2 ? 'memory.events' : 'memory.oom_control');
     return Number(/^oom_kill (\d+)$/m.exec(readText(file))?.[1] ?? 0);
+  }
+
+  /** What the kernel counts for its groups: null where it does not. */
+  usage(uid: string): GroupUsage {
+    const told = this.#hierarchies.map(({ version, controllers, base }) => {
+      const read = (file: string): string => readText(join(base, uid, file));
+      const procs = read('cgroup.procs');
+      return {
+        memoryBytes: controllers.includes('memory') ? workingSet(version, read) : null,
+        cpuMs: controllers.includes('cpu') ? cpuTimeMs(version, read) : null,
+        pids: procs === '' ? null : procs.trimEnd().split('\n').map(Number),
+      };
+    });
+    const first = <K extends keyof GroupUsage>(key: K): GroupUsage[K] =>
+      told.find((each) => each[key] !== null)?.[key] ?? null;
+    return { memoryBytes: first('memoryBytes'), cpuMs: first('cpuMs'), pids: first('pids') };
   }
 
   /** Throws while processes are left in them. */
@@ -142,6 +166,28 @@ function passOnAtTop(top: string, controllers: string): void {
       ifThere(() => writeFileSync(join(top, OWN_GROUP, 'cgroup.procs'), pid));
     }
   }
+}
+
+/** As Kubernetes counts it: without files cached in memory that nothing has read for a while. */
+function workingSet(version: 1 | 2, read: (file: string) => string): number | null {
+  const used = numberOf(read(version === 2 ? 'memory.current' : 'memory.usage_in_bytes'));
+  const name = version === 2 ? 'inactive_file' : 'total_inactive_file';
+  const cached = new RegExp(`^${name} (\\d+)$`, 'm').exec(read('memory.stat'))?.[1] ?? '';
+  return used === null ? null : Math.max(0, used - (numberOf(cached) ?? 0));
+}
+
+/** Of version 1, only where cpu and cpuacct are one hierarchy, as most systems mount them. */
+function cpuTimeMs(version: 1 | 2, read: (file: string) => string): number | null {
+  if (version === 2) {
+    const us = numberOf(/^usage_usec (\d+)$/m.exec(read('cpu.stat'))?.[1] ?? '');
+    return us === null ? null : us / 1_000;
+  }
+  const ns = numberOf(read('cpuacct.usage'));
+  return ns === null ? null : ns / 1e6;
+}
+
+function numberOf(text: string): number | null {
+  return /^\d+\n?$/.test(text) ? Number(text) : null;
 }
 
 function controllersIn(names: readonly string[]): readonly LimitedResource[] {

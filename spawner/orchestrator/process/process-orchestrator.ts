@@ -28,6 +28,7 @@ import { execBeside } from './exec-beside.ts';
 import { terminalBeside } from './terminal-beside.ts';
 import { lookAtLeftBehind } from './first-look.ts';
 import { measureDisk } from './measure-disk.ts';
+import { ProcessMetrics } from './metrics/process-metrics.ts';
 import { planMounts } from './mount-plan.ts';
 import { MOUNTS_MAX } from './mount-script.ts';
 import { chooseOsUser, createUsersInUse, makeDirectories, recordOf } from './new-workload.ts';
@@ -512,6 +513,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     output: { after },
     clones: new Set([...recipes].flatMap(([name, recipe]) => (recipe.canClone ? [name] : []))),
     shell: limitShell({ exec, terminal }),
+    metrics: new ProcessMetrics({ cgroups, clock, leaderOf: (uid) => byUid.get(uid)?.leader ?? null }),
     run,
     stopAll,
   };

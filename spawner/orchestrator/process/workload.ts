@@ -211,6 +211,11 @@ export class Workload implements DiskUser {
     return this.#namespace === null;
   }
 
+  /** Of the process group of its program; null: nothing runs. */
+  get leader(): ProcessName | null {
+    return this.#leader;
+  }
+
   get home(): string {
     return this.#parts.paths.home(this.#record.workload.uid);
   }

@@ -20,6 +20,7 @@ const give = (by: string, user: string, level: string) =>
 const OPERATIONS = [
   ['READ', 'GET', ''],
   ['READ', 'GET', '/logs'],
+  ['READ', 'GET', '/metrics'],
   ['USER', 'PUT', '', { description: 'x' }],
   ['USER', 'GET', '/credentials'],
   ['USER', 'GET', '/permissions'],
@@ -205,4 +206,23 @@ test('a list of several pages of what is shared with all, by name or both has ea
   }
   const listed = (await stand.call('zoe', 'GET', '/v3/pods')).body.result as { pod_id: string }[];
   expect(listed.map(({ pod_id: id }) => id)).toEqual(ids.filter((_, index) => index % 2 === 0 || index % 3 === 0));
+});
+
+test('metrics of several pods: those that the caller may read, at most 100, and why there are no figures', async () => {
+  await stand.create('bob', 'bobspod', { pod_template: 'postgres' });
+  const read = (pods: string) => stand.call('alice', 'GET', `/v3/pods/metrics?pod_ids=${pods}`);
+  const { status, body } = await read('mypod,bobspod,nopod,mypod');
+  expect(status).toBe(200);
+  expect(body.result).toEqual([
+    { pod_id: 'mypod', memory_bytes: null, cpu_millis: null, window_seconds: null, measured_ts: null },
+  ]);
+  expect(body.metadata).toMatchObject({ note: 'The orchestrator of this installation does not tell what pods use.' });
+  const many = Array.from({ length: 101 }, (_, index) => `pod${index}`);
+  expect(await read(many.join())).toMatchObject({
+    status: 400,
+    body: { message: ['pod_ids: at most 100; you sent 101'] },
+  });
+  expect((await read(many.slice(1).join())).body.result).toEqual([]);
+  expect((await read('')).body.result).toEqual([]);
+  expect(await read('x'.repeat(6_401))).toMatchObject({ status: 400 });
 });

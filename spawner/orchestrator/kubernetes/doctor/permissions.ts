@@ -19,6 +19,7 @@ export const NEEDED: readonly Permission[] = [
   ...of('', 'persistentvolumeclaims', ['get', 'list', 'create', 'delete']),
   ...of('', 'events', ['list']),
   ...of('networking.k8s.io', 'networkpolicies', ['get', 'list', 'create', 'delete']),
+  ...of('metrics.k8s.io', 'pods', ['list']),
 ];
 
 /** Everybody who has an account may ask what he may do. */
