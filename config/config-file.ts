@@ -32,7 +32,7 @@ const publicKey = z.string().superRefine((pem, context) => {
   if (problem !== null) context.addIssue({ code: 'custom', message: problem });
 });
 
-/** A public client (RFC 8252): it has no secret, since its users would have it. */
+/** A public client (RFC 8252) has no secret, since its users would have it; that of a Tapis tenant is used by Podgate alone. */
 const oauth = z
   .strictObject({
     clientId: z.string().min(1).max(200),
@@ -40,7 +40,17 @@ const oauth = z
     authorizationEndpoint: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }).optional(),
     deviceAuthorizationEndpoint: z.string().refine(isKeyUrl, { error: KEY_URL_RULE }).optional(),
     scope: z.string().min(1).max(1_000).optional(),
+    type: z.enum(['standard', 'tapis']).default('standard'),
+    clientKeyFile: z.string().min(1).optional(),
   })
+  .refine(({ type, clientKeyFile }) => (type === 'tapis') === (clientKeyFile !== undefined), {
+    error: 'must have clientKeyFile with type: tapis, and only then: a public client has no key',
+  })
+  .refine(
+    ({ type, authorizationEndpoint, deviceAuthorizationEndpoint: device, scope }) =>
+      type === 'standard' || (authorizationEndpoint !== undefined && device === undefined && scope === undefined),
+    { error: 'must have authorizationEndpoint with type: tapis, and neither deviceAuthorizationEndpoint nor scope' },
+  )
   .refine(
     (section) => section.authorizationEndpoint !== undefined || section.deviceAuthorizationEndpoint !== undefined,
     {

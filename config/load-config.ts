@@ -245,6 +245,8 @@ function tenantProblems(tenants: readonly TenantConfig[], problems: string[]): v
         `${where}: has no key (key, jwks, jwksFile or jwksUrl); only the first tenant's tokens are signed by this installation.`,
       );
     }
+    const keyFile = tenant.oauth?.tapis?.clientKeyFile;
+    if (keyFile !== undefined) checkFile(keyFile, `${where}.oauth.clientKeyFile`, clientKeyProblem, problems);
     const before = tenants.slice(0, index);
     if (before.some(({ id }) => id === tenant.id))
       problems.push(`${where}.id: is already used; use a different id for each tenant.`);
@@ -283,14 +285,21 @@ function tenantOf(tenant: WrittenTenant, cwd: string): TenantConfig {
     key: keyOf(tenant, cwd),
     administrators,
     services,
-    oauth: oauthOf(tenant),
+    oauth: oauthOf(tenant, cwd),
   };
 }
 
-function oauthOf({ oauth }: WrittenTenant): TenantConfig['oauth'] {
+function oauthOf({ oauth }: WrittenTenant, cwd: string): TenantConfig['oauth'] {
   if (oauth === undefined) return null;
   const { clientId, tokenEndpoint, authorizationEndpoint = null, deviceAuthorizationEndpoint = null } = oauth;
-  return { clientId, tokenEndpoint, authorizationEndpoint, deviceAuthorizationEndpoint, scope: oauth.scope ?? null };
+  const { scope = null, clientKeyFile } = oauth;
+  const tapis = clientKeyFile === undefined ? null : { clientKeyFile: resolve(cwd, clientKeyFile) };
+  return { clientId, tokenEndpoint, authorizationEndpoint, deviceAuthorizationEndpoint, scope, tapis };
+}
+
+/** As it goes into a Basic credential. */
+function clientKeyProblem(text: string): string | null {
+  return /^[\x21-\x7e]{1,200}$/.test(text.trim()) ? null : 'must contain the key of the OAuth client alone';
 }
 
 /** As Tapis names its issuers. */

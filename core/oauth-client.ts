@@ -1,4 +1,4 @@
-/** How the users of a tenant log in by OAuth 2.0 (RFC 6749): as the public client that the tenant has for this installation. */
+/** How the users of a tenant log in by OAuth 2.0 (RFC 6749): as the client that the tenant has for this installation. */
 export interface OauthClient {
   readonly clientId: string;
   readonly tokenEndpoint: string;
@@ -8,4 +8,6 @@ export interface OauthClient {
   readonly deviceAuthorizationEndpoint: string | null;
   /** Null: what the tenant gives by default. */
   readonly scope: string | null;
+  /** Of a Tapis tenant, whose clients have a key and whose responses have an envelope. Null: a public client, as in the RFCs. */
+  readonly tapis: { readonly clientKeyFile: string } | null;
 }

@@ -146,13 +146,14 @@ async function obtainToken(origin: string, options: LoginOptions): Promise<strin
   if (options.token === true || (options.oauth !== true && !process.stdin.isTTY)) return await readToken(origin);
   const target: Target = { profile: '', origin, token: 'none', caPath: options.ca ?? null, gateway: null };
   const reply = await callApi(target, { method: 'GET', path: '/v3/oauth-client' });
-  // Null, or a release that does not know of it.
-  if (reply.status !== 200 || reply.result === null) {
+  const server = reply.result as OauthServer | null;
+  // A release that does not know of it, none, or a client whose key the installation has.
+  if (reply.status !== 200 || server === null || server.type === 'tapis') {
     if (options.oauth !== true) return await readToken(origin);
-    throw new CliError(EXIT_FAILED, `${origin} offers no OAuth login; log in with a token`);
+    throw new CliError(EXIT_FAILED, `${origin} offers no OAuth login on the command line; log in with a token`);
   }
   const { logInByOauth } = await import('../login/oauth-login.ts');
-  return await logInByOauth(reply.result as OauthServer, (text) => void process.stderr.write(text));
+  return await logInByOauth(server, (text) => void process.stderr.write(text));
 }
 
 async function readToken(origin: string): Promise<string> {

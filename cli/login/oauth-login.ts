@@ -9,6 +9,8 @@ import { browse } from '../output/browse.ts';
 /** As `GET /v3/oauth-client` returns it. */
 export interface OauthServer {
   readonly issuer: string;
+  /** Absent in earlier releases. */
+  readonly type?: 'standard' | 'tapis';
   readonly client_id: string;
   readonly token_endpoint: string;
   readonly authorization_endpoint: string | null;

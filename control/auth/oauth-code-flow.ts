@@ -5,8 +5,12 @@ import type { Logger } from '../../core/logger.ts';
 import type { OauthClient } from '../../core/oauth-client.ts';
 import type { TenantPlace } from '../../core/tenant-place.ts';
 import { hostName } from './authenticator.ts';
+import { exchangeTapisCode } from './tapis-oauth.ts';
 
 const CALL_MS = 10_000;
+
+/** Where browsers come back to that log in to the console. */
+export const CONSOLE_CALLBACK_PATH = '/console/oauth/callback';
 
 export interface OauthTenant {
   readonly issuer: string;
@@ -16,6 +20,7 @@ export interface OauthTenant {
 /** What has to be remembered of a login until the browser is back. */
 export interface StartedFlow {
   readonly state: string;
+  /** Of PKCE; unused with Tapis. */
   readonly verifier: string;
   readonly redirectUri: string;
 }
@@ -28,7 +33,10 @@ export function oauthTenantOf(tenants: readonly TenantPlace[], host: string): Oa
   return { issuer, oauth: client };
 }
 
-/** Authorization code with PKCE and a state: where the browser goes. Throws 'api.not-found' without such an endpoint. */
+/**
+ * Authorization code with a state, and PKCE unless it is Tapis, which does not know it: where the browser goes. Throws
+ * 'api.not-found' without such an endpoint.
+ */
 export async function beginCodeFlow(
   client: OauthClient,
   redirectUri: string,
@@ -40,8 +48,9 @@ export async function beginCodeFlow(
   const parameters = {
     ...(client.scope === null ? {} : { scope: client.scope }),
     ...{ client_id: client.clientId, response_type: 'code', redirect_uri: redirectUri, state },
-    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
-    code_challenge_method: 'S256',
+    ...(client.tapis !== null
+      ? {}
+      : { code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256' }),
   };
   for (const [name, value] of Object.entries(parameters)) location.searchParams.set(name, value);
   return { location: location.href, started: { state, verifier, redirectUri } };
@@ -62,6 +71,10 @@ export async function endCodeFlow(
   try {
     const back = new URL(`${redirectUri}?${query.toString()}`);
     const parameters = oauth.validateAuthResponse(as, party, back, state);
+    if (client.tapis !== null) {
+      const code = parameters.get('code') ?? '';
+      return await exchangeTapisCode(client, client.tapis.clientKeyFile, { code, redirectUri });
+    }
     const answer = await oauth.authorizationCodeGrantRequest(
       ...([as, party, oauth.None(), parameters, redirectUri, verifier] as const),
       {

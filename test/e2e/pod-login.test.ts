@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { request as plainRequest } from 'node:http';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +8,7 @@ import { type BrowserContext, launch, type Browser, type Page } from 'puppeteer-
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { freePorts } from '../support/free-ports.ts';
 import { OauthServer } from '../support/oauth-server.ts';
+import { TapisOauthServer } from '../support/tapis-oauth-server.ts';
 import { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';
 import { pinOf } from './clients/neo4j-browser.ts';
@@ -29,6 +32,7 @@ server.listen(process.env.PORT ?? 8080, '127.0.0.1');
 `;
 
 let server: OauthServer;
+let tapis: TapisOauthServer;
 let program: Program;
 let browser: Browser;
 let origin: string;
@@ -42,9 +46,19 @@ beforeAll(async () => {
     ...{ tokenEndpoint: `${server.issuer}/token`, authorizationEndpoint: `${server.issuer}/auth` },
   };
   const tenant = { id: 'dev', baseHost: 'localhost', issuer: server.issuer, jwks: server.jwks, oauth };
+  tapis = await TapisOauthServer.start();
+  tapis.client.callbackUrl = `https://tapis.test:${ports[0] ?? 0}/v3/pods/auth/callback`;
+  writeFileSync(join(directory, 'client.key'), `${tapis.client.key}\n`);
+  const ofTapis = {
+    ...{ id: tapis.tenant, baseHost: 'tapis.test', key: tapis.publicKeyPem, administrators: ['alice'] },
+    oauth: {
+      ...{ type: 'tapis', clientId: tapis.client.id, clientKeyFile: join(directory, 'client.key') },
+      ...{ tokenEndpoint: `${tapis.url}/v3/oauth2/tokens`, authorizationEndpoint: `${tapis.url}/v3/oauth2/authorize` },
+    },
+  };
   const file = join(directory, 'podgate.yaml');
   // YAML contains JSON.
-  writeFileSync(file, JSON.stringify({ tenants: [{ ...tenant, administrators: ['alice'] }] }));
+  writeFileSync(file, JSON.stringify({ tenants: [{ ...tenant, administrators: ['alice'] }, ofTapis] }));
   program = await Program.prepare({ ports, workers: 2, env: { PODGATE_CONFIG: file } });
   program.launch();
   await program.ready(200_000);
@@ -66,6 +80,7 @@ afterAll(async () => {
   await Promise.allSettled([(async () => browser.close())()]);
   await program.dispose();
   await server.close();
+  await tapis.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -189,3 +204,130 @@ test('two users of the tenant: who is let in comes back to the page, who is not 
   await alices.close();
   await bobs.close();
 }, 240_000);
+
+interface Visit {
+  readonly status: number;
+  readonly url: string;
+  readonly body: string;
+}
+
+/** As a browser: keeps the cookies of each host, and follows redirects; every host is at 127.0.0.1. */
+class Visitor {
+  readonly #cookies = new Map<string, Map<string, string>>();
+  readonly visited: string[] = [];
+
+  cookiesOf(host: string): Map<string, string> {
+    const kept = this.#cookies.get(host) ?? new Map<string, string>();
+    this.#cookies.set(host, kept);
+    return kept;
+  }
+
+  async visit(address: string, init: { method?: string; headers?: object; body?: unknown } = {}): Promise<Visit> {
+    let url = new URL(address);
+    for (let step = 0; step < 12; step += 1) {
+      this.visited.push(`${url.host}${url.pathname}`);
+      const { status, location, body } = await this.#once(url, init);
+      if (location === undefined) return { status, url: url.href, body };
+      url = new URL(location, url);
+    }
+    throw new Error(`too many redirects: ${this.visited.join(' ')}`);
+  }
+
+  #once(
+    url: URL,
+    { method = 'GET', headers = {}, body }: { method?: string; headers?: object; body?: unknown },
+  ): Promise<{ status: number; location: string | undefined; body: string }> {
+    const jar = this.cookiesOf(url.hostname);
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
+    const sent = { host: url.host, accept: 'text/html', ...(cookie === '' ? {} : { cookie }), ...headers };
+    const common = { host: '127.0.0.1', port: url.port, path: `${url.pathname}${url.search}`, method, headers: sent };
+    return new Promise((resolve, reject) => {
+      const call =
+        url.protocol === 'http:'
+          ? plainRequest(common)
+          : request({ ...common, servername: url.hostname, ca: program.ca });
+      call.once('error', reject).once('response', (response) => {
+        for (const line of response.headers['set-cookie'] ?? []) {
+          const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+          if (value === '') jar.delete(name);
+          else jar.set(name, value);
+        }
+        let received = '';
+        response.setEncoding('utf8').on('data', (piece: string) => (received += piece));
+        const { location } = response.headers;
+        response.once('end', () => resolve({ status: response.statusCode ?? 0, location, body: received }));
+      });
+      call.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+  }
+}
+
+test('the OAuth of a Tapis tenant: its client has a key, one redirect URI, and responses in an envelope', async () => {
+  const port = program.httpsPort;
+  const token = await tapis.tokenOf('alice');
+  const asAlice = { 'x-tapis-token': token, accept: 'application/json', 'content-type': 'application/json' };
+  const networking = {
+    default: {
+      protocol: 'http',
+      port: 8080,
+      tapis_auth: true,
+      tapis_auth_response_headers: { 'X-User': '<<tapisusername>>' },
+    },
+  };
+  const body = { pod_id: 'tapped', pod_template: 'podgate/process', command: ['node', '-e', PROGRAM], networking };
+  const created = await new Visitor().visit(`https://tapis.test:${port}/v3/pods`, {
+    method: 'POST',
+    headers: asAlice,
+    body,
+  });
+  expect(created.status, created.body).toBe(200);
+  await until(
+    'it runs',
+    async () =>
+      (await new Visitor().visit(`https://tapis.test:${port}/v3/pods/tapped`, { headers: asAlice })).body.includes(
+        '"status":"RUNNING"',
+      ),
+    { timeoutMs: 60_000 },
+  );
+  const page = `https://tapped.pods.tapis.test:${port}/deep/page?with=query`;
+  const alice = new Visitor();
+  const arrived = await alice.visit(page);
+  expect([arrived.status, arrived.url]).toEqual([200, page]);
+  expect(arrived.body).toContain('hello alice at /deep/page?with=query with no cookie');
+  expect(alice.visited).toEqual([
+    `tapped.pods.tapis.test:${port}/deep/page`,
+    `tapis.test:${port}/v3/pods/tapped/auth`,
+    `${new URL(tapis.url).host}/v3/oauth2/authorize`,
+    `tapis.test:${port}/v3/pods/auth/callback`,
+    `tapped.pods.tapis.test:${port}/.podgate/login`,
+    `tapped.pods.tapis.test:${port}/deep/page`,
+  ]);
+  // A user of another tenant gets in by no token and by no login of their own.
+  const stranger = await server.tokenOf('alice');
+  const refused = await new Visitor().visit(page, { headers: { 'x-tapis-token': stranger } });
+  expect([refused.status, refused.body]).toEqual([401, expect.stringContaining('another')]);
+  tapis.user = 'bob';
+  expect((await new Visitor().visit(page)).status).toBe(403);
+  tapis.user = 'alice';
+
+  // The console: by the same redirect URI.
+  const key = 'k'.repeat(43);
+  const hash = createHash('sha256').update(key).digest('base64url');
+  const ofConsole = new Visitor();
+  const home = await ofConsole.visit(`https://tapis.test:${port}/console/oauth?key_hash=${hash}`);
+  expect([home.status, new URL(home.url).hash]).toEqual([200, '#oauth']);
+  expect(ofConsole.visited).toContain(`tapis.test:${port}/console/oauth/callback`);
+
+  // What Tapis does not confirm lets nobody in, and the key of the client is told to nobody.
+  for (const wrong of [null, {}, { access_token: token }, { access_token: { access_token: 7 } }]) {
+    tapis.answer = () => wrong ?? [];
+    expect((await new Visitor().visit(page)).status).toBe(401);
+  }
+  tapis.answer = null;
+  writeFileSync(join(directory, 'client.key'), 'wrong-key');
+  const unconfirmed = await new Visitor().visit(page);
+  expect([unconfirmed.status, unconfirmed.body]).toEqual([401, expect.stringContaining('has not confirmed the login')]);
+  const told = await new Visitor().visit(`https://tapis.test:${port}/v3/oauth-client`, { headers: asAlice });
+  expect(told.body).toContain('"type":"tapis"');
+  expect(`${told.body}${unconfirmed.body}${program.output}`).not.toMatch(/k{40}|wrong-key|client\.key/);
+}, 120_000);

@@ -4,8 +4,15 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Clock } from '../../../core/clock.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
+import { LOGIN_CALLBACK_PATH } from '../../../core/pod-login.ts';
 import type { Vault } from '../../../core/vault.ts';
-import { beginCodeFlow, endCodeFlow, type OauthTenant, type StartedFlow } from '../../auth/oauth-code-flow.ts';
+import {
+  beginCodeFlow,
+  CONSOLE_CALLBACK_PATH,
+  endCodeFlow,
+  type OauthTenant,
+  type StartedFlow,
+} from '../../auth/oauth-code-flow.ts';
 import type { Listener } from '../../http/client-address.ts';
 import { cookieName, cookieOf, cookieValue } from '../../http/session-cookie.ts';
 
@@ -14,7 +21,6 @@ const LOGIN_MS = 10 * 60_000;
 const TOKEN_MS = 60_000;
 const STARTED = 'console-oauth-started';
 const OBTAINED = 'console-oauth-token';
-export const CALLBACK_PATH = '/console/oauth/callback';
 
 interface Started extends StartedFlow {
   readonly keyHash: string;
@@ -57,7 +63,9 @@ export class OauthLogins {
     { listener, url }: Origin,
     keyHash: string,
   ): Promise<{ readonly location: string; readonly setCookie: string }> {
-    const { location, started } = await beginCodeFlow(client, `${url}${CALLBACK_PATH}`);
+    // A client of Tapis has one redirect URI; what comes back there without being for a pod is led here.
+    const callback = client.tapis === null ? CONSOLE_CALLBACK_PATH : `/v3${LOGIN_CALLBACK_PATH}`;
+    const { location, started } = await beginCodeFlow(client, `${url}${callback}`);
     const value: Started = { ...started, keyHash, expiresAtMs: this.#clock.now() + LOGIN_MS };
     return { location, setCookie: this.#cookie(listener, value, STARTED, LOGIN_MS) };
   }

@@ -7,13 +7,13 @@ import { parseQueueKey, type Queue } from '../../../core/queue.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
 import type { TenantPlace } from '../../../core/tenant-place.ts';
 import type { Authenticator, Caller } from '../../auth/authenticator.ts';
-import { oauthTenantOf } from '../../auth/oauth-code-flow.ts';
+import { CONSOLE_CALLBACK_PATH, oauthTenantOf } from '../../auth/oauth-code-flow.ts';
 import { boundedText } from '../../http/bounded.ts';
 import { checkFields } from '../../http/field-checks.ts';
 import type { AuthenticatedCall, Call, Operation } from '../../http/operation.ts';
 import { requireSameOrigin } from '../../http/same-origin.ts';
 import type { LoginLinks } from './login-links.ts';
-import { CALLBACK_PATH, type OauthLogins, type Origin } from './oauth-logins.ts';
+import { type OauthLogins, type Origin } from './oauth-logins.ts';
 import type { Sessions } from './sessions.ts';
 
 const TOKEN_MAX_LENGTH = 16_384;
@@ -116,7 +116,7 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
     {
       operationId: 'console_oauth_callback',
       methods: ['get'],
-      path: CALLBACK_PATH,
+      path: CONSOLE_CALLBACK_PATH,
       tag: 'Console',
       summary: 'Where the OAuth server sends the browser back to.',
       result: z.unknown(),

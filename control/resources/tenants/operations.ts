@@ -23,6 +23,9 @@ const TenantAnswer = z.object({
 const OauthClientAnswer = z
   .object({
     issuer: z.string(),
+    type: z
+      .enum(['standard', 'tapis'])
+      .describe('tapis: the client has a key, so only Podgate itself can use it, for logins in the browser.'),
     client_id: z.string(),
     token_endpoint: z.string(),
     authorization_endpoint: z.string().nullable(),
@@ -134,6 +137,7 @@ function oauthAnswer({ issuer = '', oauth = null }: TenantPlace): z.output<typeo
   if (oauth === null) return null;
   return {
     issuer,
+    type: oauth.tapis === null ? 'standard' : 'tapis',
     client_id: oauth.clientId,
     token_endpoint: oauth.tokenEndpoint,
     authorization_endpoint: oauth.authorizationEndpoint,

@@ -28,7 +28,7 @@ beforeAll(async () => {
     issuer,
     oauth: {
       ...{ clientId: 'podgate', tokenEndpoint: `${issuer}/token`, authorizationEndpoint: `${issuer}/authorize` },
-      ...{ deviceAuthorizationEndpoint: null, scope: null },
+      ...{ deviceAuthorizationEndpoint: null, scope: null, tapis: null },
     },
   };
 });

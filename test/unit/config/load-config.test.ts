@@ -613,13 +613,32 @@ describe('listeners', () => {
   });
 });
 
+test('accepts the OAuth client of a Tapis tenant with the file of its key, for the browser alone', () => {
+  writeFileSync(join(directory, 'key'), 'secret\n');
+  writeFileSync(join(directory, 'not-a-key'), 'two words\n');
+  const at = 'tokenEndpoint: "https://t.example.org/tokens", authorizationEndpoint: "https://t.example.org/authorize"';
+  const yaml = (rest: string) =>
+    `tenants:\n  - {id: one, baseHost: one.example.org, oauth: {clientId: podgate, ${at}${rest}}}`;
+  const [one] = load({}, yaml(`, type: tapis, clientKeyFile: ${directory}/key`)).tenants;
+  expect(one.oauth?.tapis).toEqual({ clientKeyFile: join(directory, 'key') });
+  for (const [rest, problem] of [
+    [', type: tapis', 'must have clientKeyFile with type: tapis'],
+    [`, clientKeyFile: ${directory}/key`, 'must have clientKeyFile with type: tapis, and only then'],
+    [`, type: tapis, clientKeyFile: ${directory}/key, scope: pods`, 'neither deviceAuthorizationEndpoint nor scope'],
+    [`, type: tapis, clientKeyFile: ${directory}/not-a-key`, 'oauth.clientKeyFile: the file must contain the key'],
+    [`, type: tapis, clientKeyFile: ${directory}/none`, 'oauth.clientKeyFile: the file cannot be read'],
+  ] as const) {
+    expect(problemsOf({}, yaml(rest))).toEqual([expect.stringContaining(problem)]);
+  }
+});
+
 test("accepts a tenant's OAuth client over https or loopback, with at least one way to log in", () => {
   const tenant = 'tenants:\n  - {id: one, baseHost: one.example.org, oauth: {clientId: podgate, ';
   const token = 'tokenEndpoint: "https://login.example.org/token"';
   const [one] = load({}, `${tenant}${token}, authorizationEndpoint: "https://login.example.org/auth"}}`).tenants;
   expect(one.oauth).toEqual({
     ...{ clientId: 'podgate', tokenEndpoint: 'https://login.example.org/token', scope: null },
-    ...{ authorizationEndpoint: 'https://login.example.org/auth', deviceAuthorizationEndpoint: null },
+    ...{ authorizationEndpoint: 'https://login.example.org/auth', deviceAuthorizationEndpoint: null, tapis: null },
   });
   expect(load({}, 'tenants:\n  - {id: one, baseHost: one.example.org}').tenants[0].oauth).toBeNull();
   expect(problemsOf({}, `${tenant}${token}}}`)).toEqual([

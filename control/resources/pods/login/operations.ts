@@ -20,7 +20,13 @@ import type { Store } from '../../../../core/store.ts';
 import type { TenantPlace } from '../../../../core/tenant-place.ts';
 import type { Vault } from '../../../../core/vault.ts';
 import { type Authenticator, hostName } from '../../../auth/authenticator.ts';
-import { beginCodeFlow, endCodeFlow, oauthTenantOf, type StartedFlow } from '../../../auth/oauth-code-flow.ts';
+import {
+  beginCodeFlow,
+  CONSOLE_CALLBACK_PATH,
+  endCodeFlow,
+  oauthTenantOf,
+  type StartedFlow,
+} from '../../../auth/oauth-code-flow.ts';
 import { tokenExpiryMs } from '../../../auth/token-expiry.ts';
 import type { Call, Operation, RedirectReply } from '../../../http/operation.ts';
 import { cookieName, cookieOf, cookieValue } from '../../../http/session-cookie.ts';
@@ -124,6 +130,11 @@ async function finishLogin(parts: PodLoginParts, call: Call): Promise<RedirectRe
   const { seals, clock, tenants, authenticator, log } = parts;
   const state = call.query.get('state') ?? '';
   const started = startedOf(parts, call, state);
+  const tenant = oauthTenantOf(tenants, call.host);
+  if (started === null && tenant.oauth.tapis !== null) {
+    // The only redirect URI of a client of Tapis: it may have been a login to the console.
+    return { kind: 'redirect', status: 303, location: `${CONSOLE_CALLBACK_PATH}?${call.query.toString()}` };
+  }
   if (started === null) {
     throw new PodgateError('api.invalid', {
       publicMessages: [
@@ -134,7 +145,7 @@ async function finishLogin(parts: PodLoginParts, call: Call): Promise<RedirectRe
   const { login } = started;
   const back = `${urlOf(parts, login.host)}${POD_LOGIN_PATH}`;
   const setCookie = startedCookie(state, '', 0);
-  const token = await endCodeFlow(oauthTenantOf(tenants, call.host), started, call.query, log);
+  const token = await endCodeFlow(tenant, started, call.query, log);
   // The gateway says so, in a page of the pod.
   if (token === null) return { kind: 'redirect', status: 303, location: back, setCookie };
   const { username } = await authenticator.authenticate({
