@@ -224,6 +224,29 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     { networking: { default: { tapis_auth_excluded_path_regex: ['[.]js$'] } } },
     'networking.default.tapis_auth_excluded_path_regex: excluding paths from the login by regular expression',
   ],
+  ...(
+    [
+      ['cors_allow_methods', ['GET']],
+      ['cors_allow_headers', ['X-A']],
+      ['cors_allow_credentials', true],
+      ['cors_max_age', 10],
+      ['proxy_compression_encodings', ['gzip']],
+      ['proxy_compression_excluded_content_types', ['text/html']],
+      ['proxy_compression_min_response_body_bytes', 1],
+    ] as const
+  ).map(
+    ([field, value]) =>
+      [
+        `${field} of a stanza, which does nothing here`,
+        { networking: { default: { [field]: value } } },
+        `networking.default.${field}: ${field.startsWith('cors') ? 'answering CORS' : 'compressing responses'}`,
+      ] as const,
+  ),
+  [
+    'all users of another tenant behind a login',
+    { networking: { default: { tapis_auth: true, tapis_auth_allowed_users: ['tenant.other'] } } },
+    'networking.default.tapis_auth_allowed_users.0',
+  ],
   [
     'CORS for the pod',
     { networking: { default: { cors_allow_origins: ['*'] } } },
