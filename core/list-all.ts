@@ -1,22 +1,27 @@
 import type { ListQuery, RecordKind, Store, Stored } from './store.ts';
 
-/** Records in memory at a time, where the reader keeps none. */
+/** Records in memory at a time, where the reader keeps none; fewer when they are large, as those of a user can be. */
 const PAGE = 500;
+const PAGE_BYTES = 1024 * 1024;
 
-/** Every record of a kind, in the order of keys, a page at a time. */
+export interface PageSize {
+  readonly pageSize?: number;
+  readonly pageBytes?: number;
+}
+
+/** Every record of a kind, in the order of keys, a page at a time: at most `pageSize` records of about `pageBytes`. */
 export async function* listPages<K extends RecordKind>(
   store: Pick<Store, 'list'>,
   kind: K,
-  query: Pick<ListQuery, 'tenant' | 'index' | 'after'> & { readonly pageSize?: number } = {},
+  query: Pick<ListQuery, 'tenant' | 'index' | 'after'> & PageSize = {},
 ): AsyncGenerator<readonly Stored<K>[]> {
-  const { pageSize: limit = PAGE, after: start, ...rest } = query;
+  const { pageSize: limit = PAGE, pageBytes: maxBytes = PAGE_BYTES, after: start, ...rest } = query;
   let after = start;
-  for (;;) {
-    const page = await store.list(kind, { ...rest, limit, ...(after === undefined ? {} : { after }) });
+  do {
+    const page = await store.list(kind, { ...rest, limit, maxBytes, ...(after === undefined ? {} : { after }) });
     yield page;
     after = page.at(-1)?.key;
-    if (after === undefined || page.length < limit) return;
-  }
+  } while (after !== undefined);
 }
 
 /** The same, one by one. */

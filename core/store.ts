@@ -151,6 +151,8 @@ export interface ListQuery {
   /** Keys greater than this one, in key order. */
   readonly after?: string;
   readonly limit: number;
+  /** No further record is read once those read have about so many bytes of JSON: then there may be more than `limit` says. */
+  readonly maxBytes?: number;
 }
 
 /**

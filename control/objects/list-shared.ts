@@ -1,4 +1,4 @@
-import { listPages } from '../../core/list-all.ts';
+import { listPages, type PageSize } from '../../core/list-all.ts';
 import { EVERYONE_INDEX, userIndex } from '../../core/permissions.ts';
 import type { RecordKind, Store, Stored } from '../../core/store.ts';
 import type { Caller } from '../auth/authenticator.ts';
@@ -11,10 +11,10 @@ export async function* listShared<K extends RecordKind>(
   store: Pick<Store, 'list'>,
   kind: K,
   { tenant, username }: Caller,
-  { pageSize, after }: { readonly pageSize: number; readonly after?: string },
+  page: PageSize & { readonly after?: string },
 ): AsyncGenerator<readonly Stored<K>[]> {
   const pagesOf = (index: string): AsyncGenerator<readonly Stored<K>[]> =>
-    listPages(store, kind, { tenant, index, pageSize, ...(after === undefined ? {} : { after }) });
+    listPages(store, kind, { tenant, index, ...page });
   yield* mergePages([pagesOf(userIndex(username)), pagesOf(EVERYONE_INDEX)]);
 }
 

@@ -248,6 +248,16 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(await store.list('credential', { limit: 10 })).toEqual([]);
       });
 
+      it('ends a page with the record that fills it, at least one, and goes on behind it', async () => {
+        const large = { podId: 'x'.repeat(5_000) };
+        await committed(store.commit({ puts: ['a', 'b', 'c', 'd'].map((key) => putPod(key, 'absent', large)) }));
+        expect(await keys({ limit: 10, maxBytes: 1 })).toEqual(['a']);
+        expect(await keys({ limit: 10, maxBytes: 8_000 })).toEqual(['a', 'b']);
+        expect(await keys({ limit: 10, maxBytes: 8_000, after: 'b' })).toEqual(['c', 'd']);
+        expect(await keys({ limit: 1, maxBytes: 8_000 })).toEqual(['a']);
+        expect(await keys({ limit: 10, maxBytes: 1_000_000 })).toEqual(['a', 'b', 'c', 'd']);
+      });
+
       it('finds records by tenant, by index and by both, each in key order and by pages', async () => {
         const alice = ['user:alice'];
         await committed(

@@ -437,7 +437,16 @@ async function* logsPieces(output: Uint8Array, actions: readonly string[]): Asyn
 
 /** Of what is held of them, and of the responses made from it. */
 function bytesOf(page: readonly PodRecord[]): number {
-  return AS_OBJECTS * page.reduce((sum, { spec }) => sum + JSON.stringify(spec).length, 0);
+  return AS_OBJECTS * page.reduce((sum, { spec }) => sum + lengthOfTexts(spec), 0);
+}
+
+/** About that of its JSON, which is not made for that: it can have 350 kB. */
+function lengthOfTexts(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value !== 'object' || value === null) return 1;
+  let length = 0;
+  for (const [name, part] of Object.entries(value)) length += name.length + lengthOfTexts(part);
+  return length;
 }
 
 export function podIdOf(call: AuthenticatedCall): string {

@@ -16,8 +16,8 @@ import { readPod } from './pod-objects.ts';
 import { listPages } from '../../../core/list-all.ts';
 import type { PodParts } from './pod-parts.ts';
 
-/** Pods read at a time: a record has up to some 350 kB, and a page is read and decoded at once. */
-const PAGE = 20;
+/** Pods read and decoded at a time: a record usually has 2 kB, and up to some 350 kB. */
+const PAGE = { pageSize: 20, pageBytes: 128 * 1024 } as const;
 const LOGS_DEADLINE_MS = 10_000;
 /** Bytes of memory for a byte of text, at most: JavaScript keeps texts with two bytes a character. */
 const AS_TEXT = 2;
@@ -49,7 +49,7 @@ export async function* listPods(
   { all = false, afterId }: ListOptions = {},
 ): AsyncGenerator<readonly PodRecord[]> {
   const { tenant, username } = caller;
-  const range = { pageSize: PAGE, ...(afterId === undefined ? {} : { after: podKey(tenant, afterId) }) };
+  const range = { ...PAGE, ...(afterId === undefined ? {} : { after: podKey(tenant, afterId) }) };
   const pages = all
     ? listPages(parts.store, 'pod', { tenant, ...range })
     : listShared(parts.store, 'pod', caller, range);

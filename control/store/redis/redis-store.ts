@@ -51,17 +51,17 @@ export function createRedisStore(options: RedisStoreOptions): Store {
       return answer === null ? null : parseTombstone(kind, key, textOf(answer));
     },
 
-    async list(kind, { tenant, index, after = '', limit }) {
+    async list(kind, { tenant, index, after = '', limit, maxBytes = Infinity }) {
       const prefix = listPrefix(kind, tenant, index);
       const records: Stored<typeof kind>[] = [];
       let from = after;
       for (;;) {
         const most = Math.min(LIST_PAGE, limit - records.length);
         if (most <= 0) return records;
-        const page = await readPage(kind, prefix, from, most);
+        const page = await readPage(kind, [prefix, from.toWellFormed(), String(most), String(maxBytes)]);
         records.push(...page);
         from = page.at(-1)?.key ?? from;
-        if (page.length < most) return records;
+        if (page.length < most || maxBytes !== Infinity) return records;
       }
     },
 
@@ -83,12 +83,9 @@ export function createRedisStore(options: RedisStoreOptions): Store {
 
   async function readPage<K extends RecordKind>(
     kind: K,
-    prefix: string,
-    from: string,
-    most: number,
+    range: readonly [prefix: string, after: string, most: string, maxBytes: string],
   ): Promise<readonly Stored<K>[]> {
-    const args = [kind, prefix, from.toWellFormed(), String(most)];
-    const { answer } = await session.run('list', 'list', [keys.meta, keys.lists, keys.records], args);
+    const { answer } = await session.run('list', 'list', [keys.meta, keys.lists, keys.records], [kind, ...range]);
     const flat = arrayOf(answer);
     return flat.flatMap((key, at) =>
       at % 2 === 0 ? [parseRecord(schemas, kind, textOf(key), textOf(flat[at + 1]))] : [],

@@ -7,6 +7,8 @@ export type Row = Readonly<Record<string, SQLOutputValue>>;
 export interface Connection {
   get(sql: string, ...values: SQLInputValue[]): Row | undefined;
   all(sql: string, ...values: SQLInputValue[]): readonly Row[];
+  /** One by one, as they are asked for; nothing else may use the connection until the last, or until the loop is left. */
+  each(sql: string, ...values: SQLInputValue[]): Iterable<Row>;
   /** Returns the number of rows changed. */
   run(sql: string, ...values: SQLInputValue[]): number;
   /** Several statements, without values. */
@@ -33,6 +35,7 @@ export function connect(path: string): Connection {
   return {
     get: (sql, ...values) => prepared(sql).get(...values),
     all: (sql, ...values) => prepared(sql).all(...values),
+    each: (sql, ...values) => prepared(sql).iterate(...values),
     run: (sql, ...values) => Number(prepared(sql).run(...values).changes),
     exec: (sql) => database.exec(sql),
     isInTransaction: () => database.isTransaction,

@@ -63,11 +63,18 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
       });
     },
 
-    async list(kind, { tenant, index, after = '', limit }) {
+    async list(kind, { tenant, index, after = '', limit, maxBytes = Infinity }) {
       const values = [kind, index, tenant, after, limit].filter((value) => value !== undefined);
-      return session.read('list', (connection) =>
-        connection.all(LISTS[listShape(tenant, index)], ...values).map((row) => storedOf(schemas, kind, row)),
-      );
+      return session.read('list', (connection) => {
+        const page: Stored<typeof kind>[] = [];
+        let bytes = 0;
+        for (const row of connection.each(LISTS[listShape(tenant, index)], ...values)) {
+          page.push(storedOf(schemas, kind, row));
+          bytes += textOf(row, 'value').length;
+          if (bytes >= maxBytes) break;
+        }
+        return page;
+      });
     },
 
     changes: (after, signal) => changesAfter({ session, schemas, changed: options.feedChanged }, after, signal),
