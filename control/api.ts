@@ -47,6 +47,7 @@ import type { SnapshotCopies } from './resources/snapshots/copies.ts';
 import { snapshotOperations } from './resources/snapshots/operations.ts';
 import { SnapshotAnswer, snapshotSchemas } from './resources/snapshots/schema.ts';
 import { volumeOperations } from './resources/volumes/operations.ts';
+import type { VolumeRestores } from './resources/volumes/restores.ts';
 import { VolumeAnswer, volumeSchemas } from './resources/volumes/schema.ts';
 import { unavailableOperations } from './resources/tapis/unavailable-operations.ts';
 import { secretOperations } from './resources/secrets/operations.ts';
@@ -80,7 +81,12 @@ export interface ApiOptions
   /** Where this replica's own gateway is dialed to explain a connection. Default: it has none. */
   readonly frontDoor?: FrontDoor | null;
   /** Volumes and snapshots; absent: the orchestrator has none. `maxSizeMiB`: of the greatest size_limit. */
-  readonly volumes?: { readonly files: VolumeFiles; readonly copies: SnapshotCopies; readonly maxSizeMiB: number };
+  readonly volumes?: {
+    readonly files: VolumeFiles;
+    readonly copies: SnapshotCopies;
+    readonly restores: VolumeRestores;
+    readonly maxSizeMiB: number;
+  };
   /** Of the console. Default: there is none. */
   readonly console?: ConsoleParts;
   /** Of logins in front of pods. Default: there are none. */

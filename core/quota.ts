@@ -84,12 +84,13 @@ export function usageOfKeptVolume({ volumes }: KeptVolumeRecord): Usage {
   return { ...NO_USAGE, volumes };
 }
 
-/** Volumes and snapshots count alike: each has files of its own. */
+/** Volumes and snapshots count alike: each has files of its own, and a volume that is being restored has them twice. */
 export function usageOfFiles(record: VolumeRecord | SnapshotRecord): Usage {
+  const copies = 'volumeId' in record && (record.restoring ?? null) !== null ? 2 : 1;
   return {
     ...NO_USAGE,
     volumes: 1,
-    volumeMiB: Math.max(record.sizeLimit, record.greatestSizeLimit ?? 0),
+    volumeMiB: copies * Math.max(record.sizeLimit, record.greatestSizeLimit ?? 0),
     recordBytes: RECORD_BYTES + bytesOf(record.description) + bytesOf(record.permissions),
   };
 }

@@ -53,6 +53,9 @@ export async function resolveMount(
   if ('status' in record && record.status !== 'AVAILABLE') {
     return `snapshot ${name} is ${record.status}${record.status === 'CREATING' ? '; start the pod again later' : ''}.`;
   }
+  if ('volumeId' in record && (record.restoring ?? null) !== null) {
+    return `volume ${name} is being restored; start the pod again later.`;
+  }
   const { sizeLimit: sizeLimitMiB } = record;
   return { ref: filesRefOf(record), ...{ name, mountPath, subPath, isReadOnly, sizeLimitMiB } };
 }

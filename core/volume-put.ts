@@ -9,8 +9,20 @@ export function volumeKey(tenant: string, id: string): string {
 }
 
 export function volumePut(record: VolumeRecord, expected: Expected): Put {
-  return { kind: 'volume', key: volumeKey(record.tenant, record.volumeId), expected, value: record, ...places(record) };
+  const { tenant, indexes } = places(record);
+  const isRestoring = record.deleting === null && (record.restoring ?? null) !== null;
+  return {
+    kind: 'volume',
+    key: volumeKey(record.tenant, record.volumeId),
+    expected,
+    value: record,
+    tenant,
+    indexes: [...indexes, ...(isRestoring ? [RESTORING_INDEX] : [])],
+  };
 }
+
+/** Index entry of volumes whose files are being replaced by those of a snapshot. */
+export const RESTORING_INDEX = 'restoring';
 
 /** Index entry of snapshots that have a schedule. */
 export const SCHEDULE_INDEX = 'schedule';

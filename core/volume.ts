@@ -22,6 +22,23 @@ interface FilesRecord {
 /** A named volume. Its directory, or its claim in a cluster, is made when it is first used. */
 export interface VolumeRecord extends FilesRecord {
   readonly volumeId: string;
+  /** Of its files, once a snapshot has been restored: they are another directory or claim then. Else they have its uid. */
+  readonly filesUid?: string;
+  /** Not null: its files are being replaced by those of a snapshot. Nothing writes to it meanwhile. */
+  readonly restoring?: Restoration | null;
+  /** A sentence on why its last restore has failed, or ''. */
+  readonly message?: string;
+}
+
+/**
+ * The copy is made beside the files, under a uid of its own. Once the record has that as its `filesUid`, what is left to be
+ * done is to remove the former files.
+ */
+export interface Restoration {
+  readonly snapshotId: string;
+  readonly snapshotUid: string;
+  readonly copyUid: string;
+  readonly formerUid: string;
 }
 
 /** CREATING: its files are being copied. ERROR: they could not be, see `message`. */
@@ -62,8 +79,16 @@ export interface FilesRef {
 export function filesRefOf(record: VolumeRecord | SnapshotRecord): FilesRef {
   const { uid, tenant } = record;
   return 'volumeId' in record
-    ? { kind: 'volume', uid, tenant, id: record.volumeId }
+    ? { kind: 'volume', uid: record.filesUid ?? uid, tenant, id: record.volumeId }
     : { kind: 'snapshot', uid, tenant, id: record.snapshotId };
+}
+
+/** All that a deletion removes: of a volume that is being restored, its former files and the copy. */
+export function allFilesOf(record: VolumeRecord | SnapshotRecord): readonly FilesRef[] {
+  const own = filesRefOf(record);
+  const restoring = 'volumeId' in record ? (record.restoring ?? null) : null;
+  const uids = new Set([own.uid, ...(restoring === null ? [] : [restoring.copyUid, restoring.formerUid])]);
+  return [...uids].map((uid) => ({ ...own, uid }));
 }
 
 /** Files that a pod mounts, as decided at its start: its record has names alone. */

@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
-import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
-import { ask, canAsk } from '../output/ask.ts';
+import { requireAgreement } from '../output/ask.ts';
 import { print, printJson } from '../output/print.ts';
 import { callForPod, podPath, readPod } from '../pods/pod.ts';
 import { chooseTarget, type TargetOptions } from '../target/choose-target.ts';
@@ -31,7 +30,10 @@ export function deleteCommand(): Command {
       const target = chooseTarget(options);
       // A mistyped name is found before anything is deleted.
       for (const podId of podIds) await readPod(target, podId);
-      if (options.yes !== true) await confirmed(podIds, target.origin, options.keepVolume === true);
+      if (options.yes !== true) {
+        const data = options.keepVolume === true ? 'their volumes are kept' : 'with all data';
+        await requireAgreement(`Delete ${podIds.join(', ')} of ${target.origin}, ${data}?`, 'nothing was deleted');
+      }
       const query = options.keepVolume === true ? '?keep_volume=true' : '';
       for (const podId of podIds) {
         await callForPod(target, podId, { method: 'DELETE', path: `${podPath(podId)}${query}` });
@@ -39,14 +41,4 @@ export function deleteCommand(): Command {
       }
       if (options.json === true) printJson(podIds.map((podId) => ({ pod_id: podId, deleted: true })));
     });
-}
-
-/** Returns when its user agrees. Throws CliError otherwise. */
-async function confirmed(podIds: readonly string[], origin: string, keepsVolume: boolean): Promise<void> {
-  if (!canAsk()) {
-    throw new CliError(EXIT_USAGE, 'nothing was deleted: without a terminal to ask on, use --yes');
-  }
-  const data = keepsVolume ? 'their volumes are kept' : 'with all data';
-  if (!(await ask(`Delete ${podIds.join(', ')} of ${origin}, ${data}?`)))
-    throw new CliError(EXIT_FAILED, 'nothing was deleted');
 }

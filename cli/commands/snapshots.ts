@@ -1,13 +1,16 @@
 import type { Command } from 'commander';
 import { createCommand, createSubcommand, withJson, withTarget } from '../command.ts';
+import { callForObject, objectPath } from '../objects/call-for-object.ts';
 import { fileSubcommands } from '../objects/file-commands.ts';
 import {
   deleteSubcommand,
   listSubcommand,
   type ObjectOptions,
+  type Row,
   type ShownKind,
   textField,
 } from '../objects/object-commands.ts';
+import { requireAgreement } from '../output/ask.ts';
 import { printResult } from '../output/print.ts';
 import { callForResult } from '../target/call-api.ts';
 import { chooseTarget } from '../target/choose-target.ts';
@@ -68,16 +71,54 @@ export function snapshotsCommand(): Command {
       const isDone = created.status === 'AVAILABLE';
       printResult(options, created, isDone ? `${id} was made\n` : `${id} is being made; see: podgate snapshots\n`);
     });
+  const restore = withTarget(
+    withJson(
+      createSubcommand('restore', {
+        description: 'Replaces all files of a volume by those of a snapshot. Stop the pods that mount it first.',
+        examples: [
+          ['snapshots restore before --yes', 'to the volume that it was made of'],
+          ['snapshots restore before --to other --yes', 'to another volume'],
+        ],
+      }),
+    ),
+  )
+    .argument('<id>')
+    .option('--to <volume>', 'default: the volume that it was made of')
+    .option('-y, --yes', 'do not ask')
+    .action(async (id: string, options: ObjectOptions & { readonly to?: string; readonly yes?: boolean }) => {
+      const target = chooseTarget(options);
+      const read = { method: 'GET', path: objectPath(SNAPSHOTS, id) } as const;
+      const snapshot = (await callForObject(target, SNAPSHOTS, id, read)) as Row;
+      const volume = options.to ?? textField('source_volume_id')(snapshot);
+      if (options.yes !== true) {
+        const question = `Replace all files of volume ${volume} of ${target.origin} by those of snapshot ${id}?`;
+        await requireAgreement(question, 'nothing was restored');
+      }
+      const call = {
+        method: 'POST',
+        path: `/v3/pods/volumes/${encodeURIComponent(volume)}/restore`,
+        body: { snapshot_id: id },
+      } as const;
+      const restored = (await callForResult(target, call)) as { readonly status: string };
+      const isDone = restored.status === 'AVAILABLE';
+      printResult(
+        options,
+        restored,
+        isDone ? `${id} was restored to ${volume}\n` : `${id} is being restored to ${volume}; see: podgate volumes\n`,
+      );
+    });
   const command = createCommand('snapshots', {
-    description: 'Lists, creates and deletes snapshots of volumes, and copies files from them.',
+    description: 'Lists, creates, restores and deletes snapshots of volumes, and copies files from them.',
     examples: [
       ['snapshots', 'list'],
       ['snapshots create before mydata', ''],
       ['snapshots files before', ''],
+      ['snapshots restore before', ''],
     ],
   })
     .addCommand(listSubcommand(SNAPSHOTS), { isDefault: true })
-    .addCommand(create);
+    .addCommand(create)
+    .addCommand(restore);
   for (const each of fileSubcommands(SNAPSHOTS)) command.addCommand(each);
   return command.addCommand(deleteSubcommand(SNAPSHOTS));
 }

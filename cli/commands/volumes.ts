@@ -24,7 +24,9 @@ const VOLUMES: ShownKind = {
     ['VOLUME', textField('volume_id')],
     ['MB', textField('size')],
     ['OF', textField('size_limit')],
+    ['STATUS', textField('status')],
     ['DESCRIPTION', textField('description')],
+    ['MESSAGE', textField('message')],
   ],
   deleted: 'with its files',
 };

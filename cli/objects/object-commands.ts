@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
+import { CliError, EXIT_USAGE } from '../cli-error.ts';
 import { createSubcommand, type OutputOptions, withJson, withTarget } from '../command.ts';
-import { ask, canAsk } from '../output/ask.ts';
+import { requireAgreement } from '../output/ask.ts';
 import { printResult } from '../output/print.ts';
 import { formatTable } from '../output/table.ts';
 import { callForResult } from '../target/call-api.ts';
@@ -53,9 +53,8 @@ export function deleteSubcommand(kind: ShownKind): Command {
       // A mistyped name is found before anything is asked.
       await callForObject(target, kind, id, { method: 'GET', path: objectPath(kind, id) });
       if (options.yes !== true) {
-        if (!canAsk()) throw new CliError(EXIT_USAGE, 'nothing was deleted: without a terminal to ask on, use --yes');
-        const isAgreed = await ask(`Delete the ${kind.noun} ${id} of ${target.origin}, ${kind.deleted}?`);
-        if (!isAgreed) throw new CliError(EXIT_FAILED, 'nothing was deleted');
+        const question = `Delete the ${kind.noun} ${id} of ${target.origin}, ${kind.deleted}?`;
+        await requireAgreement(question, 'nothing was deleted');
       }
       await callForObject(target, kind, id, { method: 'DELETE', path: objectPath(kind, id) });
       printResult(options, { [kind.idField]: id, deleted: true }, `${id} was deleted\n`);

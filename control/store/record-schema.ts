@@ -36,7 +36,8 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   'challenge-text': { version: 1, upgrades: {} },
   usage: { version: 1, upgrades: {} },
   'kept-volume': { version: 1, upgrades: {} },
-  volume: { version: 1, upgrades: {} },
+  // 2: its files may have another uid than its own.
+  volume: { version: 2, upgrades: { 1: (value) => value } },
   snapshot: { version: 1, upgrades: {} },
   secret: { version: 1, upgrades: {} },
   template: { version: 1, upgrades: {} },

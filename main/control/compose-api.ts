@@ -24,7 +24,7 @@ export interface ApiSources {
 
 /** The API, with the settings and the parts that its operations need. */
 export function composeApi(base: ControlBase, sources: ApiSources): Api {
-  const { link, config, database, keys, opened, copies, clock, log } = base;
+  const { link, config, database, keys, opened, filesWork, clock, log } = base;
   const { authenticator, certificates, workers, quotas, console, readiness } = sources;
   return createApi({
     store: database.store,
@@ -57,9 +57,7 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     readiness,
     frontDoor: frontDoorOf(config),
     loginSeals: new LoginSeals(() => keys.tickets.keys()),
-    ...(opened.files === null || copies === null
-      ? {}
-      : { volumes: { files: opened.files, copies, ...config.volumes } }),
+    ...(filesWork === null ? {} : { volumes: { ...filesWork, ...config.volumes } }),
     ...(console ?? {}),
   });
 }

@@ -4,6 +4,7 @@ import { createUsageAudit } from '../../control/objects/quota/usage-audit.ts';
 import { createHealthLoop, type HealthLoop } from '../../control/resources/pods/reconcile/health-loop.ts';
 import { watchSleepers } from '../../control/resources/pods/sleep/sleep-watch.ts';
 import { turnSchedules } from '../../control/resources/snapshots/schedule.ts';
+import { turnRestores } from '../../control/resources/volumes/restores.ts';
 import { resealPods } from '../../control/vault/reseal-pods.ts';
 import { podHost } from '../../core/ids.ts';
 import type { Leadership, Term } from '../../core/leadership.ts';
@@ -28,9 +29,9 @@ export function composePods(
   base: ControlBase,
   { quotas: { usageOf, admission }, workers }: { readonly quotas: ComposedQuotas; readonly workers: WorkerChannel },
 ): ComposedPods {
-  const { config, database, keys, opened, copies, judge, feed, baseHostOf, clock, log } = base;
+  const { config, database, keys, opened, filesWork, judge, feed, baseHostOf, clock, log } = base;
   const { store, queue, logs } = database;
-  const { orchestrator, templates, files } = opened;
+  const { orchestrator, templates } = opened;
   const { vault } = keys;
   const leadership = createLeadership({ lock: database.lock, name: 'health', clock, log });
   const health = createHealthLoop({
@@ -55,10 +56,12 @@ export function composePods(
     },
   });
   async function leadOwnFiles(ofTerm: Store, term: Term): Promise<void> {
-    if (files === null || copies === null) return;
-    const schedules = { files, copies, admission, clock, log };
-    const turn: FilesWork['turn'] = (inTerm) => turnSchedules({ ...schedules, store: inTerm }, term);
-    await leadFiles({ files, log, turn }, ofTerm, term);
+    if (filesWork === null) return;
+    const turn: FilesWork['turn'] = async (inTerm) => {
+      await turnRestores({ ...filesWork, store: inTerm }, term);
+      await turnSchedules({ ...filesWork, admission, clock, log, store: inTerm }, term);
+    };
+    await leadFiles({ ...filesWork, log, turn }, ofTerm, term);
   }
   const spawner = createSpawner({
     store,

@@ -1,5 +1,8 @@
 import type { Config } from '../../config/config.ts';
+import { FileJobs } from '../../control/objects/files/file-jobs.ts';
 import { createSnapshotCopies, type SnapshotCopies } from '../../control/resources/snapshots/copies.ts';
+import { createVolumeRestores, type VolumeRestores } from '../../control/resources/volumes/restores.ts';
+import type { VolumeFiles } from '../../core/volume.ts';
 import { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import { WorkerArrivals } from '../../control/workers/worker-arrivals.ts';
 import { createStoreJudge, type StoreJudge } from '../../control/store/store-judge.ts';
@@ -13,6 +16,13 @@ import type { Database } from './open-database.ts';
 import { openSharedStore } from './open-shared-store.ts';
 import { openSharedKeys, type SharedKeys } from './shared-keys.ts';
 
+/** Volumes and snapshots, and the copies that are made of them. */
+export interface OwnFilesWork {
+  readonly files: VolumeFiles;
+  readonly copies: SnapshotCopies;
+  readonly restores: VolumeRestores;
+}
+
 /** What each part of the control plane builds on. */
 export interface ControlBase {
   readonly link: SupervisorLink;
@@ -21,7 +31,7 @@ export interface ControlBase {
   readonly keys: SharedKeys;
   readonly opened: OpenedOrchestrator;
   /** Null: the orchestrator has no volumes. */
-  readonly copies: SnapshotCopies | null;
+  readonly filesWork: OwnFilesWork | null;
   readonly judge: StoreJudge;
   /** Judges the store now. Throws when the store or the orchestrator does not respond. */
   readonly isStoreHealthy: (signal: AbortSignal) => Promise<boolean>;
@@ -50,7 +60,16 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
     openEnvironment: (uid, stored) => openEnvironment(keys.vault, uid, stored),
   });
   const { orchestrator } = opened;
-  const copies = opened.files === null ? null : createSnapshotCopies({ store, files: opened.files, clock, log });
+  const { files } = opened;
+  const copyParts = { store, jobs: new FileJobs(log), clock, log };
+  const filesWork =
+    files === null
+      ? null
+      : {
+          files,
+          copies: createSnapshotCopies({ ...copyParts, files }),
+          restores: createVolumeRestores({ ...copyParts, files }),
+        };
   const judge = createStoreJudge({ store, guard: database.guard, orchestrator });
   const isStoreHealthy = async (signal: AbortSignal): Promise<boolean> =>
     (await judge.judge(signal)).trust.kind === 'healthy';
@@ -70,7 +89,7 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
     database,
     keys,
     opened,
-    copies,
+    filesWork,
     judge,
     isStoreHealthy,
     feed,

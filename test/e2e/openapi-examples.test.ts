@@ -24,6 +24,7 @@ function rankOf({ method, path, operationId }: DocumentedOperation): number {
   // A snapshot is taken of what has been uploaded.
   if (operationId === 'upload_to_volume') return 1;
   if (operationId === 'create_snapshot') return 2;
+  if (operationId === 'restore_volume') return 3;
   if (operationId === 'upload_to_jupyter') return 40;
   return operationId.startsWith('create_') || operationId.startsWith('add_') ? 0 : order * 10 + depth;
 }

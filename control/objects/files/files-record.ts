@@ -4,7 +4,13 @@ import { listPages } from '../../../core/list-all.ts';
 import type { Term } from '../../../core/leadership.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
-import { filesRefOf, type SnapshotRecord, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
+import {
+  allFilesOf,
+  filesRefOf,
+  type SnapshotRecord,
+  type VolumeFiles,
+  type VolumeRecord,
+} from '../../../core/volume.ts';
 import { DELETING_INDEX, snapshotPut, volumeKey, volumePut } from '../../../core/volume-put.ts';
 import { auditRemoval } from '../audit/audit-writes.ts';
 import { FILES_KINDS } from '../quota/count-usage.ts';
@@ -24,7 +30,10 @@ export function volumeObjects(store: Pick<Store, 'get'>): ObjectKind<VolumeRecor
     get: (key) => store.get('volume', key),
     put: volumePut,
     usageOf: usageOfFiles,
-    audited: ({ description, sizeLimit }) => ({ description, size_limit: sizeLimit }),
+    audited: ({ description, sizeLimit, restoring }) => ({
+      ...{ description, size_limit: sizeLimit },
+      restoring: restoring?.snapshotId ?? '',
+    }),
     note: async () => undefined,
     notFound: (id) => notFound('volume', id),
   };
@@ -100,8 +109,9 @@ export async function purgeFilesRecords(
 export async function purgeFilesRecord({ store, files }: PurgeParts, kind: FilesKind, key: string): Promise<void> {
   const stored = await store.get(kind, key);
   if (stored === null || stored.value.deleting === null) return;
-  const ref = filesRefOf(stored.value);
-  const { uid, tenant, id } = ref;
+  const { uid } = stored.value;
+  const { tenant, id } = filesRefOf(stored.value);
+  const all = allFilesOf(stored.value);
   const pods = await mountingPods(store, { tenant, kind, id });
   if (pods !== null) {
     const kept = { ...stored.value, deleting: null };
@@ -109,11 +119,11 @@ export async function purgeFilesRecord({ store, files }: PurgeParts, kind: Files
     await store.commit({ puts: [put] });
     throw mounted(kind, id, pods);
   }
-  await files.remove(ref);
-  const audit = await auditRemoval(store, ref);
+  for (const ref of all) await files.remove(ref);
+  const audit = await auditRemoval(store, { tenant, uid });
   const removed = await store.commit({ deletes: [{ kind, key, expected: stored.revision, uid }, ...audit] });
   // An upload that was under way may have made them anew; one that ends later finds no record, and removes them itself.
-  if (removed.kind === 'committed') await files.remove(ref);
+  if (removed.kind === 'committed') for (const ref of all) await files.remove(ref);
 }
 
 function mounted(noun: string, id: string, pods: string): PodgateError {

@@ -7,7 +7,7 @@ import { preconditionOf } from '../../http/if-match.ts';
 import { type ListFilter, listParameters } from '../../http/list-query.ts';
 import type { AuthenticatedCall, JsonReply, Operation } from '../../http/operation.ts';
 import { readObject } from '../access.ts';
-import { changeObject, type ChangeParts } from '../change.ts';
+import { type ChangedObject, changeObject, type ChangeParts } from '../change.ts';
 import { listDescription, replyList } from '../list-operation.ts';
 import { listVisible } from '../list-visible.ts';
 import type { ObjectKind } from '../object-kind.ts';
@@ -44,7 +44,12 @@ export interface FilesRecordParts<K extends FilesKind> extends Omit<ChangeParts,
 export interface FilesRecordOperations<K extends FilesKind> {
   reply(record: RecordTypes[K], message: string): Promise<JsonReply>;
   read(call: AuthenticatedCall, needed: PermissionLevel, act: string): Promise<RecordTypes[K]>;
-  /** `change` decides on a fresh record: null = it is as wished already. */
+  /** Throws what changeObject throws. `decide` on a fresh record: null = it is as wished already. */
+  change(
+    call: AuthenticatedCall,
+    access: { readonly needed: PermissionLevel; readonly act: string },
+    decide: (before: RecordTypes[K]) => Partial<RecordTypes[K]> | null,
+  ): Promise<ChangedObject<RecordTypes[K]>>;
   update(
     call: AuthenticatedCall,
     change: (before: RecordTypes[K]) => Partial<RecordTypes[K]> | null,
@@ -103,6 +108,7 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
   return {
     reply,
     read,
+    change,
     async update(call, decide) {
       const { record, isChanged } = await change(call, { needed: 'USER', act: 'Updating' }, decide);
       if (isChanged) return await reply(record, `${title} updated successfully.`);

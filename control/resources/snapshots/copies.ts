@@ -3,12 +3,10 @@ import type { Clock } from '../../../core/clock.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
-import { filesRefOf, type SnapshotRecord, type VolumeFiles } from '../../../core/volume.ts';
+import { filesRefOf, type SnapshotRecord, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
 import { snapshotPut, volumeKey } from '../../../core/volume-put.ts';
 import { ATTEMPTS_MAX } from '../../objects/change.ts';
-
-/** Copies that run at a time. */
-const COPIES_MAX = 2;
+import type { FileJobs } from '../../objects/files/file-jobs.ts';
 
 export interface SnapshotCopies {
   /**
@@ -23,27 +21,12 @@ export interface SnapshotCopies {
 export interface CopyParts {
   readonly store: Pick<Store, 'get' | 'commit'>;
   readonly files: VolumeFiles;
+  readonly jobs: FileJobs;
   readonly clock: Pick<Clock, 'now'>;
   readonly log: Logger;
 }
 
-/** One for all of a control child, so that no snapshot is copied twice at a time. */
-export function createSnapshotCopies({ store, files, clock, log }: CopyParts): SnapshotCopies {
-  const running = new Map<string, { readonly done: Promise<void>; readonly cancel: AbortController }>();
-  const waiting: (() => void)[] = [];
-  let active = 0;
-
-  async function inTurn(work: () => Promise<void>): Promise<void> {
-    if (active >= COPIES_MAX) await new Promise<void>((resolve) => waiting.push(resolve));
-    active += 1;
-    try {
-      await work();
-    } finally {
-      active -= 1;
-      waiting.shift()?.();
-    }
-  }
-
+export function createSnapshotCopies({ store, files, jobs, clock, log }: CopyParts): SnapshotCopies {
   async function copy(key: string, signal: AbortSignal): Promise<void> {
     const record = (await store.get('snapshot', key))?.value ?? null;
     if (record === null || record.deleting !== null || record.status !== 'CREATING' || signal.aborted) return;
@@ -66,17 +49,24 @@ export function createSnapshotCopies({ store, files, clock, log }: CopyParts): S
     signal: AbortSignal,
   ): Promise<Pick<SnapshotRecord, 'status' | 'message'> | null> {
     const { tenant, sourceVolumeId, sourceVolumeUid, sourceVolumePath, destinationPath, sizeLimit } = record;
-    const volume = (await store.get('volume', volumeKey(tenant, sourceVolumeId)))?.value ?? null;
-    if (volume === null || volume.deleting !== null || volume.uid !== sourceVolumeUid) {
-      return { status: 'ERROR', message: `There is no volume ${sourceVolumeId} any more.` };
-    }
+    const readVolume = async (): Promise<VolumeRecord | null> => {
+      const volume = (await store.get('volume', volumeKey(tenant, sourceVolumeId)))?.value ?? null;
+      return volume?.uid === sourceVolumeUid && volume.deleting === null ? volume : null;
+    };
+    const gone = { status: 'ERROR', message: `There is no volume ${sourceVolumeId} any more.` } as const;
+    const volume = await readVolume();
+    if (volume === null) return gone;
+    const from = filesRefOf(volume);
     try {
       await files.copy(
-        { ref: filesRefOf(volume), path: sourceVolumePath },
+        { ref: from, path: sourceVolumePath },
         { ref: filesRefOf(record), path: destinationPath, sizeLimitMiB: sizeLimit },
         signal,
       );
-      return { status: 'AVAILABLE', message: '' };
+      // Files that are removed while they are copied make an incomplete copy. Their record says so before that begins.
+      const after = await readVolume();
+      if (after === null) return gone;
+      return filesRefOf(after).uid === from.uid ? { status: 'AVAILABLE', message: '' } : null;
     } catch (error) {
       if (signal.aborted) return null;
       if (error instanceof PodgateError && error.code.startsWith('api.')) {
@@ -90,24 +80,9 @@ export function createSnapshotCopies({ store, files, clock, log }: CopyParts): S
     }
   }
 
-  function run(key: string): Promise<void> {
-    const present = running.get(key);
-    if (present !== undefined) return present.done;
-    const cancel = new AbortController();
-    const done = inTurn(() => copy(key, cancel.signal))
-      .catch((error: unknown) => {
-        log.warn({ key, error: errorText(error) }, 'the copy of a snapshot was interrupted; retrying');
-      })
-      .finally(() => running.delete(key));
-    running.set(key, { done, cancel });
-    return done;
-  }
-
+  const jobOf = (key: string): string => `snapshot ${key}`;
   return {
-    run,
-    async cancel(key) {
-      running.get(key)?.cancel.abort();
-      await running.get(key)?.done;
-    },
+    run: (key) => jobs.run(jobOf(key), (signal) => copy(key, signal)),
+    cancel: (key) => jobs.cancel(jobOf(key)),
   };
 }

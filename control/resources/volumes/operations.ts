@@ -1,15 +1,15 @@
 import { z } from 'zod';
 
-import { filesRefOf, type VolumeFiles, type VolumeRecord } from '../../../core/volume.ts';
+import { filesRefOf, type VolumeRecord } from '../../../core/volume.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import type { Operation } from '../../http/operation.ts';
-import type { ChangeParts } from '../../objects/change.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
 import { requireBelowRoot } from '../../objects/files/file-operations.ts';
 import { purgeFilesRecord, sizeOf, volumeObjects } from '../../objects/files/files-record.ts';
 import { filesRecordOperations } from '../../objects/files/record-operations.ts';
-import type { Store } from '../../../core/store.ts';
-import { VolumeAnswer, type VolumeSchemas } from './schema.ts';
+import { conflict, requireNotRestoring, restoreOperation } from './restore-operation.ts';
+import { VolumeAnswer } from './schema.ts';
+import type { VolumeParts } from './volume-parts.ts';
 
 const MIB = 1024 * 1024;
 /** For the boundaries of the form around the file. */
@@ -18,14 +18,6 @@ const FORM_BYTES = MIB;
 const UPLOAD_TIMEOUT_MS = 6 * 3_600_000;
 /** Pieces of it that are in memory at a time. */
 const UPLOAD_MEMORY_BYTES = 512 * 1024;
-
-export interface VolumeParts extends Omit<ChangeParts, 'store'> {
-  readonly store: Store;
-  readonly files: VolumeFiles;
-  readonly newUid: () => string;
-  readonly maxSizeMiB: number;
-  readonly schemas: VolumeSchemas;
-}
 
 export function volumeOperations(parts: VolumeParts): readonly Operation[] {
   const { store, files, schemas, clock } = parts;
@@ -37,11 +29,15 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
     description: record.description,
     size_limit: record.sizeLimit,
     ...(await sizeOf(files, record)),
-    status: 'AVAILABLE',
+    status: (record.restoring ?? null) === null ? 'AVAILABLE' : 'RESTORING',
+    message: record.message ?? '',
     creation_ts: new Date(record.createdAtMs).toISOString(),
     update_ts: new Date(record.updatedAtMs).toISOString(),
   });
-  const common = filesRecordOperations({ ...parts, name: 'volume', kind, result: VolumeAnswer, answer });
+  const common = filesRecordOperations({
+    ...{ ...parts, name: 'volume', kind, result: VolumeAnswer, answer },
+    stopWork: (key) => parts.restores.cancel(key),
+  });
 
   return [
     common.list,
@@ -116,6 +112,7 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
         const path = call.params['path'] ?? '';
         requireBelowRoot(path);
         const record = await common.read(call, 'USER', 'Uploading');
+        requireNotRestoring(record);
         const ref = filesRefOf(record);
         const limits = { sizeLimitMiB: record.sizeLimit };
         await call.receiveFile((bytes) => files.write(ref, path, bytes, limits));
@@ -125,10 +122,15 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
           await files.remove(ref);
           throw kind.notFound(record.volumeId);
         }
+        if (filesRefOf(now.value).uid !== ref.uid) {
+          await files.remove(ref);
+          throw conflict(`A snapshot was restored to volume ${record.volumeId} meanwhile: upload the file again.`);
+        }
         // As in Tapis, whose function returns nothing.
         return { kind: 'json', message: 'Volume file upload successful.', result: 'None' };
       },
     },
+    restoreOperation(parts, kind, common),
     ...common.others,
   ];
 }

@@ -17,7 +17,10 @@ export function volumeSchemas({ maxSizeMiB }: { readonly maxSizeMiB: number }) {
       size_limit: sizeLimit(maxSizeMiB).nullish(),
     })
     .meta({ examples: [{ description: 'Measurements of May and June.' }] });
-  return { NewVolume, UpdateVolume };
+  const RestoreVolume = z
+    .strictObject({ snapshot_id: filesId('The snapshot whose files the volume gets. You need USER on it.') })
+    .meta({ examples: [{ snapshot_id: 'mysnapshot' }] });
+  return { NewVolume, UpdateVolume, RestoreVolume };
 }
 
 export type VolumeSchemas = ReturnType<typeof volumeSchemas>;
@@ -27,7 +30,8 @@ export const VolumeAnswer = z.object({
   description: z.string(),
   size_limit: z.int().describe('MB.'),
   size: z.int().optional().describe('MB in use, rounded up. Absent while it is not known.'),
-  status: z.literal('AVAILABLE'),
+  status: z.enum(['AVAILABLE', 'RESTORING']),
+  message: z.string().describe('Why its last restore has failed; or empty.'),
   creation_ts: z.iso.datetime(),
   update_ts: z.iso.datetime(),
 });

@@ -9,6 +9,8 @@ import { signToken } from '../../../control/auth/sign-token.ts';
 import { makeTokenKey, type TokenKey } from '../../../control/auth/token-key.ts';
 import { type Api, type ApiOptions, createApi } from '../../../control/api.ts';
 import { createSnapshotCopies, type SnapshotCopies } from '../../../control/resources/snapshots/copies.ts';
+import { createVolumeRestores, type VolumeRestores } from '../../../control/resources/volumes/restores.ts';
+import { FileJobs } from '../../../control/objects/files/file-jobs.ts';
 import { answerClientError } from '../../../control/http/client-error.ts';
 import { openSqliteDatabase, type SqliteDatabase } from '../../../control/store/sqlite/sqlite-database.ts';
 import { createAdmission } from '../../../control/objects/quota/admission.ts';
@@ -62,6 +64,7 @@ export class ApiStand {
   readonly api: Api;
   readonly files: VolumeFiles;
   readonly copies: SnapshotCopies;
+  readonly restores: VolumeRestores;
   readonly server: Server;
   readonly directory: string;
   readonly logLines: string[] = [];
@@ -83,7 +86,9 @@ export class ApiStand {
     const log = this.#logger();
     this.database = openSqliteDatabase({ path: ':memory:', clock, log });
     this.files = createDirectoryFiles({ root: join(directory, 'files'), asRoot: false });
-    this.copies = createSnapshotCopies({ store: this.database.store, files: this.files, clock, log });
+    const copyParts = { store: this.database.store, files: this.files, jobs: new FileJobs(log), clock, log };
+    this.copies = createSnapshotCopies(copyParts);
+    this.restores = createVolumeRestores(copyParts);
     this.api = createApi({
       store: this.database.store,
       logs: this.database.logs,
@@ -124,7 +129,7 @@ export class ApiStand {
       imageAllowList: [],
       siteAdminTenant: null,
       readiness: () => this.readiness(),
-      volumes: { files: this.files, copies: this.copies, maxSizeMiB: 4_096 },
+      volumes: { files: this.files, copies: this.copies, restores: this.restores, maxSizeMiB: 4_096 },
       ...change,
     });
     this.server = createServer(this.api.serverOptions, this.api.listenerFor('control-port'));

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, truncateSync, writeFil
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
+import { FileJobs } from '../../../control/objects/files/file-jobs.ts';
 import { createSnapshotCopies } from '../../../control/resources/snapshots/copies.ts';
 import { turnSchedules } from '../../../control/resources/snapshots/schedule.ts';
 import type { SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
@@ -240,7 +241,7 @@ test('a copy that is cancelled leaves no files, and one whose disk fails is trie
     copy: (...request) => (fails ? Promise.reject(new Error('the disk fails')) : stand.files.copy(...request)),
   };
   const copies = createSnapshotCopies({
-    ...{ store: stand.database.store, files: failing, log: silentLog },
+    ...{ store: stand.database.store, files: failing, jobs: new FileJobs(silentLog), log: silentLog },
     clock: { now: () => nowMs },
   });
   expect((await create('again')).status).toBe(200);

@@ -106,6 +106,11 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['volumes', 'files', 'mydata', '2026'])).stdout).toMatch(/ 4 +\S+ +\/2026\/may\.csv\n$/);
     expect((await podgate(['volumes', 'get', 'mydata', '2026/may.csv', '-'])).stdout).toBe('a,b\n');
     expect((await podgate(['snapshots', 'create', 'before', 'mydata'])).stdout).toBe('before was made\n');
+    expect(await podgate(['volumes', 'put', 'mydata', file, 'later.csv'])).toMatchObject({ code: 0 });
+    expect((await podgate(['snapshots', 'restore', 'before'])).stderr).toContain('use --yes');
+    expect((await podgate(['snapshots', 'restore', 'before', '--yes'])).stdout).toBe('before was restored to mydata\n');
+    expect((await podgate(['volumes', 'files', 'mydata'])).stdout).not.toContain('later.csv');
+    expect((await podgate(['volumes', 'get', 'mydata', '2026/may.csv', '-'])).stdout).toBe('a,b\n');
     expect((await podgate(['volumes', 'delete', 'mydat', '--yes'])).stderr).toContain('did you mean mydata?');
     expect((await podgate(['volumes', 'delete', 'mydata'])).stderr).toContain('use --yes');
     expect((await podgate(['volumes', 'delete', 'mydata', '--yes'])).stdout).toBe('mydata was deleted\n');

@@ -15,6 +15,7 @@ export const OWN_FIELDS: Readonly<Record<string, readonly string[]>> = {
   ],
   Networking: ['public_port', 'backend_protocol', 'proxy_protocol', 'speaks_first', 'tls', 'client_ca'],
   SecretResponseModel: ['update_ts'],
+  VolumeResponseModel: ['message'],
   SnapshotResponseModel: ['message', 'scheduled_by'],
 };
 
