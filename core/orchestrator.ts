@@ -1,4 +1,5 @@
 import type { Shell } from './shell.ts';
+import type { CheckUseInside } from './use-inside.ts';
 import type { WorkloadLogs } from './workload-logs.ts';
 import type { WorkloadMetrics } from './workload-metrics.ts';
 import type { WorkloadOutput } from './workload-output.ts';
@@ -16,6 +17,8 @@ export interface Orchestrator extends Workloads, WorkloadLogs {
   readonly metrics?: WorkloadMetrics;
   /** Names of the templates whose data a new workload can begin with a copy of (`WorkloadSpec.origin`). Absent: none. */
   readonly clones?: ReadonlySet<string>;
+  /** Absent: no template has such a check. */
+  readonly useInside?: CheckUseInside;
   /** Does the background work until the signal aborts. */
   run(signal: AbortSignal): Promise<void>;
 }

@@ -250,6 +250,8 @@ export interface PodRecord {
   readonly startTookMs?: number;
   /** Postgres users whose connections wake it: its own, and those that it has accepted. Written when it goes to sleep. */
   readonly knownUsers?: readonly string[];
+  /** What kept it awake at the last check inside it. Null or not there: nothing did. */
+  readonly usedInside?: UsedInside | null;
   /** Not there or null: it is awake. Only while the desired state is ON. */
   readonly sleep?: Sleep | null;
 }
@@ -262,6 +264,13 @@ export interface Sleep {
   readonly stage: 'holding' | 'decided';
   /** Wall clock ms. */
   readonly sinceMs: number;
+}
+
+export interface UsedInside {
+  /** Wall clock ms. */
+  readonly atMs: number;
+  /** As in UseInside (core/use-inside.ts), and why it could not be checked. */
+  readonly because: readonly string[];
 }
 
 /** A pod's random user name and password. `sealed` is opened by the Vault with the uid as context. */

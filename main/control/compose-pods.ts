@@ -51,7 +51,7 @@ export function composePods(
     reseal: (ofTerm, term) => resealPods({ store: ofTerm, vault, log }, term),
     alsoLead: async (ofTerm, term) => {
       const { connections, sleepMetrics } = workers;
-      const sleepers = { connections, feed, logs, templates, clock, log, metrics: sleepMetrics };
+      const sleepers = { connections, feed, logs, templates, orchestrator, clock, log, metrics: sleepMetrics };
       await Promise.all([watchSleepers(sleepers, ofTerm, term), leadOwnFiles(ofTerm, term)]);
     },
   });

@@ -9,6 +9,7 @@ import type { PodRecord } from '../../core/pod.ts';
 import { podPut } from '../../core/pod-put.ts';
 import { isWaking, type Route, routesOf } from '../../core/route.ts';
 import type { Store } from '../../core/store.ts';
+import type { UseInside } from '../../core/use-inside.ts';
 import { podRecord, podSpec, workloadOf } from '../support/pod-records.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { Chance } from './scheduler.ts';
@@ -127,10 +128,27 @@ async function trial(
       return { replicas, missing: [] };
     },
   };
+  const orchestrator = {
+    useInside: async (): Promise<UseInside> => {
+      await moment(8);
+      return chance.isHit(0.1) ? { kind: 'in-use', because: ['a vacuum'] } : { kind: 'idle' };
+    },
+  };
   const decide = async (): Promise<void> => {
     await moment(30);
     const term = { fence: { lease: 'health', number: 1 }, signal: never, isOver: () => false, end: () => undefined };
-    const acting = { store, logs, clock, term, connections, log: silentLog, metrics, templates, askAgainMs: 0 };
+    const acting = {
+      store,
+      logs,
+      clock,
+      term,
+      connections,
+      log: silentLog,
+      metrics,
+      templates,
+      orchestrator,
+      askAgainMs: 0,
+    };
     // Judged idle from what was heard before: the moment at which clients come meanwhile.
     const lastUsedMs = uses === 0 ? null : Math.max(...workers.map((worker) => worker.lastUsedMs ?? 0));
     const slept = await goToSleep(acting, key, awake, { lastUsedMs, workers: new Set() });

@@ -22,6 +22,8 @@ import { execInPod } from './exec-in-pod.ts';
 import { ClaimFiles } from './files/claim-files.ts';
 import { FilesClaims } from './files/claims.ts';
 import { FileServers } from './files/file-servers.ts';
+import { useInsidePod } from './use-inside.ts';
+import { useCommandOf } from './recipes/recipes.ts';
 import { terminalInPod } from './terminal-in-pod.ts';
 import { makeWorkload } from './make-workload.ts';
 import { watchObjects } from './object-watch.ts';
@@ -314,6 +316,10 @@ export function createKubernetesOrchestrator(options: KubernetesOrchestratorOpti
     printedSince,
     followPrinted: follow,
     shell,
+    useInside: async ({ template, ...ref }, signal) => {
+      const command = useCommandOf(template, templates);
+      return command === null ? { kind: 'idle' } : useInsidePod(execParts, ref, command, signal);
+    },
     output: { after: printedSince },
     files: new ClaimFiles(claims, servers),
     metrics: { read: (refs, signal) => readPodMetrics({ api, namespace, site }, refs, signal) },

@@ -5,6 +5,7 @@ import { EGRESS_PORT } from '../../../core/egress.ts';
 import { UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { Orchestrator } from '../../../core/orchestrator.ts';
+import type { UseInside } from '../../../core/use-inside.ts';
 import type { PodNetworks } from '../../../core/pod-network.ts';
 import type { LogsOptions, PrintedOptions, PrintedPart } from '../../../core/workload-logs.ts';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
@@ -423,6 +424,13 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return place === null ? { kind: 'refused', reason: NOT_RUNNING } : terminalBeside(place, how, signal);
   }
 
+  async function useInside(ref: WorkloadRef, signal: AbortSignal): Promise<UseInside> {
+    await ready(signal);
+    const workload = byUid.get(ref.uid);
+    if (workload === undefined) return { kind: 'unknown', why: 'its workload is gone' };
+    return guarded(() => workload.useInside(signal));
+  }
+
   async function run(signal: AbortSignal): Promise<void> {
     life = signal;
     looking = look(signal);
@@ -514,6 +522,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     clones: new Set([...recipes].flatMap(([name, recipe]) => (recipe.canClone ? [name] : []))),
     shell: limitShell({ exec, terminal }),
     metrics: new ProcessMetrics({ cgroups, clock, leaderOf: (uid) => byUid.get(uid)?.leader ?? null }),
+    useInside,
     run,
     stopAll,
   };

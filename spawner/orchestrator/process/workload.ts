@@ -12,6 +12,7 @@ import type { WorkloadObservation, WorkloadPhase } from '../../../core/workloads
 import type { Credentials } from '../../../core/pod.ts';
 import { expandSecretVariables } from '../../../core/resolve-secrets.ts';
 import type { Readiness } from '../../../core/template.ts';
+import { type UseInside, useInsideOf } from '../../../core/use-inside.ts';
 import type { MountedFiles } from '../../../core/volume.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { DataSource, DataSources } from './copies/data-sources.ts';
@@ -498,6 +499,13 @@ export class Workload implements DiskUser {
       volumeGroups: this.#mounts.length === 0 ? null : await this.#groupsOfVolumes(),
       ending: this.#ending.signal,
     };
+  }
+
+  /** What uses its program beside gateways. */
+  async useInside(signal: AbortSignal): Promise<UseInside> {
+    if (this.#recipe?.useInside === undefined) return { kind: 'idle' };
+    if (this.#leader === null || !this.isLive) return { kind: 'unknown', why: 'its program does not run' };
+    return useInsideOf(await this.#recipe.useInside(await this.#context(), signal));
   }
 
   /** A program of an earlier control child has them as well. */

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PodWakes } from '../../../control/resources/pods/sleep/pod-wakes.ts';
 import { SleepMetrics } from '../../../control/resources/pods/sleep/sleep-metrics.ts';
+import { shownUse } from '../../../control/resources/pods/sleep/shown-use.ts';
 import { watchSleepers } from '../../../control/resources/pods/sleep/sleep-watch.ts';
 import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
@@ -11,6 +12,7 @@ import type { PodConnectionsReport } from '../../../core/pod-connections-reader.
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
 import type { Store } from '../../../core/store.ts';
+import type { CheckUseInside, UseInside } from '../../../core/use-inside.ts';
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
@@ -70,7 +72,11 @@ function report(use: Partial<PodUse> | null, missing: readonly string[] = []): P
 }
 
 /** The decisions of a leader whose workers report that. */
-function watch(read: () => PodConnectionsReport | Promise<PodConnectionsReport>, store: Store = database.store): void {
+function watch(
+  read: () => PodConnectionsReport | Promise<PodConnectionsReport>,
+  useInside?: CheckUseInside,
+  store: Store = database.store,
+): void {
   const term = {
     fence: { lease: 'health', number: 1 },
     signal: stop.signal,
@@ -80,7 +86,9 @@ function watch(read: () => PodConnectionsReport | Promise<PodConnectionsReport>,
   const connections = { read: async () => read() };
   const { logs } = database;
   const templates = { find: () => postgresTemplate };
-  running.push(watchSleepers({ connections, feed, logs, templates, clock, log: silentLog, metrics }, store, term));
+  const orchestrator = useInside === undefined ? {} : { useInside };
+  const options = { connections, feed, logs, templates, orchestrator, clock, log: silentLog, metrics };
+  running.push(watchSleepers({ ...options, checkInsideMs: 300 }, store, term));
 }
 
 const awake = (): PodRecord => podRecord({ spec, updatedAtMs: Date.now() });
@@ -140,6 +148,58 @@ test('used while it was held: it stays awake, and its clients get their backend 
   await until('it is awake again', async () => ((await present()).sleep ?? null) === null);
   await until('the backend is back', () => [...feed.routes()][0]?.backend !== null);
   expect(metrics.families().find(({ name }) => name === 'podgate_pods_kept_awake_total')?.samples[0]?.value).toBe(1);
+});
+
+test('what uses it inside, and a check that fails or does not end, keep it awake, and say so', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  const vacuum: UseInside = { kind: 'in-use', because: ['autovacuum of table public.orders'] };
+  const checks: (() => Promise<UseInside>)[] = [
+    () => Promise.resolve(vacuum),
+    () => Promise.reject(new Error('its server is away')),
+    () => new Promise(() => undefined),
+    () => Promise.resolve({ kind: 'idle' }),
+  ];
+  const shown: unknown[] = [];
+  const stages: unknown[] = [];
+  watch(
+    async () => {
+      const record = await present();
+      if (record.sleep === null) {
+        const connections = { read: async () => report({}) };
+        shown.push((await shownUse({ connections, nowMs: Date.now() }, record))?.awake_because?.join());
+      }
+      return report({});
+    },
+    async ({ template }) => {
+      expect(template).toBe('podgate/hello');
+      stages.push((await present()).sleep?.stage);
+      return (checks.shift() ?? (() => Promise.reject(new Error('checked too often'))))();
+    },
+  );
+  await until('it sleeps once a check finds nothing', async () => (await present()).sleep?.stage === 'decided');
+  expect(stages, 'clients were held meanwhile').toEqual(['holding', 'holding', 'holding', 'holding']);
+  expect([...new Set(shown)]).toEqual([
+    'autovacuum of table public.orders',
+    'the check inside the pod failed',
+    'the check inside the pod did not end in time',
+  ]);
+  expect((await present()).usedInside).toBeNull();
+});
+
+test('a session that goes on while the pod is checked inside keeps it awake', async () => {
+  await put(awake());
+  feed.observed(KEY, 'uid-1', workloadOf(awake()));
+  let isChecked = false;
+  watch(
+    () => report(isChecked ? { lastUsedMs: 5 } : {}),
+    () => {
+      isChecked = true;
+      return Promise.resolve({ kind: 'idle' });
+    },
+  );
+  await until('it was checked', () => isChecked);
+  await until('it is awake again', async () => (await present()).sleep === null);
 });
 
 test('a worker that leaves while the others hold back keeps the pod awake: nobody knows what its clients do', async () => {

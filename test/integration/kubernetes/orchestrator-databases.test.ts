@@ -13,6 +13,7 @@ import {
   preparePodNamespace,
   runKubernetesOrchestrator,
 } from '../../support/kubernetes-orchestrator.ts';
+import { checkUse } from '../../support/postgres-use.ts';
 import { until } from '../../support/until.ts';
 
 const problem = controlPlaneProblem();
@@ -104,6 +105,26 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
       const third = await ready({ ...workload, run: 3 });
       await expect(query(third, 'SELECT n FROM kept')).rejects.toThrow(/does not exist/);
       await remove({ ...workload, run: 3 }, 'delete');
+    });
+
+    // What it tells of the rest is the same statement as on `process` (test/integration/spawner/postgres-pod.test.ts).
+    it('tells of a session inside it, which no gateway sees', async () => {
+      const workload = workloadSpec({ ...POSTGRES, persistentVolume: true }, { credentials: owner });
+      await ready(workload);
+      const check = () => checkUse(handle.orchestrator, workload);
+      expect(await check()).toEqual({ kind: 'idle' });
+      const command = ['psql', '-X', '-h', '/var/run/postgresql', '-U', 'mypg', '-c', 'SELECT pg_sleep(60)'];
+      const over = new AbortController();
+      const options = { command, outputMaxBytes: 1_000, deadlineMs: 60_000 };
+      const session = handle.orchestrator.shell.exec(workload, options, over.signal).catch(() => undefined);
+      await until('it is seen', async () => {
+        const use = await check();
+        return use.kind === 'in-use' && use.because.join() === 'a query of user mypg';
+      });
+      over.abort();
+      await session;
+      await remove(workload, 'delete');
+      expect(await check()).toMatchObject({ kind: 'unknown' });
     });
 
     it('without a volume begins anew with each start', async () => {

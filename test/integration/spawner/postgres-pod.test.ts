@@ -1,3 +1,4 @@
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,6 +7,7 @@ import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { probePostgresLogin } from '../../../spawner/orchestrator/process/postgres-login.ts';
 import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
+import { ALLOW_PREPARED, checkUse, expectUseInside } from '../../support/postgres-use.ts';
 import { processTable } from '../../support/process-table.ts';
 import { until } from '../../support/until.ts';
 import {
@@ -194,6 +196,33 @@ describe('a Postgres pod run as a process', () => {
     expect(logs).not.toContain('SCRAM');
     await stopped(pod, 'delete');
   });
+
+  it.runIf(process.platform === 'linux')(
+    'tells what uses it beside gateways, by name',
+    async () => {
+      const pod = postgresPod('busy');
+      await query(await started(pod), 'busy', ALLOW_PREPARED);
+      await stopped(pod, 'keep');
+      const port = await started({ ...pod, run: 2 });
+      const data = openSync(readlinkSync(`/proc/${postmasterOf(pod)?.pid}/cwd`), 'r');
+      const config = { user: 'busy', database: 'busy', password: PASSWORD };
+      const check = () => checkUse(running.orchestrator, pod);
+      await expectUseInside({
+        ...{ user: 'busy', config: { ...config, host: '127.0.0.1', port }, check },
+        inside: async (sql) => {
+          const socket = readdirSync(`/proc/self/fd/${data}`).find((name) => /^\.s\.PGSQL\.\d+$/.test(name));
+          const client = new pg.Client({ ...config, host: `/proc/self/fd/${data}`, port: Number(socket?.slice(9)) });
+          await client.connect();
+          await client.query(sql);
+          await client.end();
+        },
+      });
+      closeSync(data);
+      await stopped({ ...pod, run: 2 }, 'delete');
+      expect(await check()).toEqual({ kind: 'unknown', why: 'its workload is gone' });
+    },
+    120_000,
+  );
 
   it('is made several times at once', async () => {
     const pods = ['first', 'second', 'third'].map((podId) => postgresPod(podId));

@@ -4,6 +4,9 @@ import type { PodRecord } from '../../../../core/pod.ts';
 import { minimumUptimeMs } from './idle-time.ts';
 import { judgeUse } from './judge-use.ts';
 
+/** After its time, until the next check has come to an end. */
+const CHECK_LATE_MS = 30_000;
+
 /** What is shown of the use of a pod, as on the wire. */
 export interface ShownUse {
   readonly last_used_ts: string | null;
@@ -22,10 +25,15 @@ export async function shownUse(
   if (record.sleep?.stage === 'decided') return { last_used_ts, awake_because: null };
   if (record.status !== 'RUNNING') return { last_used_ts, awake_because: ['it starts'] };
   const upMs = nowMs - (record.startInstanceMs ?? nowMs);
+  const { usedInside } = record;
+  const { afterSeconds } = record.spec.sleep;
+  // It is checked again once no gateway has seen use for so long.
+  const isRecent = Math.abs(nowMs - (usedInside?.atMs ?? -Infinity)) <= afterSeconds * 1000 + CHECK_LATE_MS;
   return {
     last_used_ts,
     awake_because: [
       ...(use.kind === 'unknown' ? [use.why] : useTexts(use)),
+      ...(isRecent ? (usedInside?.because ?? []) : []),
       ...(upMs < minimumUptimeMs(record) ? ['minimum uptime'] : []),
     ],
   };

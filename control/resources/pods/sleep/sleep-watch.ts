@@ -7,13 +7,15 @@ import type { Term } from '../../../../core/leadership.ts';
 import { wakeChange } from '../../../../core/lifecycle/plan.ts';
 import type { LogStore } from '../../../../core/log-store.ts';
 import type { Logger } from '../../../../core/logger.ts';
+import type { Orchestrator } from '../../../../core/orchestrator.ts';
 import type { PodConnectionsReader } from '../../../../core/pod-connections-reader.ts';
-import type { PodRecord, Sleep } from '../../../../core/pod.ts';
+import type { PodRecord, Sleep, UsedInside } from '../../../../core/pod.ts';
 import { USERS_MAX } from '../../../../core/pod-use.ts';
 import type { TemplateCatalog } from '../../../../core/template.ts';
 import type { Store } from '../../../../core/store.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
 import { noteAction } from '../pod-parts.ts';
+import { checkInside } from './check-inside.ts';
 import { IdleTime } from './idle-time.ts';
 import { changeRecord } from './change-record.ts';
 import { hasLost, judgeUse, workersOf } from './judge-use.ts';
@@ -33,11 +35,13 @@ export interface SleepWatchOptions {
   readonly feed: { readonly isReady: boolean; records(): Iterable<PodRecord> };
   readonly logs: LogStore;
   readonly templates: Pick<TemplateCatalog, 'find'>;
+  readonly orchestrator: Pick<Orchestrator, 'useInside'>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: SleepMetrics;
   /** Default: 250. */
   readonly askAgainMs?: number;
+  readonly checkInsideMs?: number;
 }
 
 /** What a decision of one term works with. */
@@ -146,19 +150,24 @@ export async function goToSleep(
   );
   if (held === null) return false;
   let isDecided = false;
+  let usedInside: UsedInside | null = null;
   try {
-    const users = await usersOfIdle(watching, key, held, idle);
+    const isIdle = (await usersOfIdle(watching, key, held, idle)) !== null;
+    const because = isIdle ? await checkInside(watching, held) : [];
+    if (because.length > 0) usedInside = { atMs: clock.now(), because };
+    // The check took a while, in which a session that was idle may have gone on.
+    const users = isIdle && usedInside === null ? await usersOfIdle(watching, key, held, idle) : null;
     if (users !== null) {
       const sleep: Sleep = { stage: 'decided', sinceMs: clock.now() };
       const decided = await change(watching, key, (record) =>
-        isSame(record, uid, holding) ? { sleep, ...knownUsers(watching, record, users) } : null,
+        isSame(record, uid, holding) ? { sleep, usedInside: null, ...knownUsers(watching, record, users) } : null,
       );
       isDecided = decided !== null;
     }
   } finally {
     if (!isDecided) {
       metrics.keptAwake();
-      await endHolding(watching, key, holding);
+      await endHolding(watching, key, holding, usedInside);
     }
   }
   if (!isDecided) return false;
@@ -209,9 +218,14 @@ function isSame({ uid, sleep }: PodRecord, ofUid: string, { stage, sinceMs }: Sl
   return uid === ofUid && sleep?.stage === stage && sleep.sinceMs === sinceMs;
 }
 
-async function endHolding(watching: Acting, key: string, holding: Sleep): Promise<void> {
+async function endHolding(
+  watching: Acting,
+  key: string,
+  holding: Sleep,
+  usedInside: UsedInside | null = null,
+): Promise<void> {
   await change(watching, key, (record) =>
-    isSame(record, record.uid, holding) && wakeChange(record) !== null ? { sleep: null } : null,
+    isSame(record, record.uid, holding) && wakeChange(record) !== null ? { sleep: null, usedInside } : null,
   );
 }
 
@@ -219,7 +233,7 @@ async function endHolding(watching: Acting, key: string, holding: Sleep): Promis
 function change(
   { store, clock }: Acting,
   key: string,
-  decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'knownUsers'> | null,
+  decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'usedInside' | 'knownUsers'> | null,
 ): Promise<PodRecord | null> {
   return changeRecord({ store, clock }, key, (record) => {
     const decided = decide(record);

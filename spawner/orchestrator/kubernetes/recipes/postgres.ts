@@ -1,3 +1,4 @@
+import { POSTGRES_USE } from '../../postgres-use.ts';
 import { execProbe, fromSecret, POD_ADDRESS, type RecipeContext, type RecipeResult } from './recipe.ts';
 import { lockVolume } from './volume-lock.ts';
 
@@ -90,6 +91,23 @@ fi
 if is_new; then set_up "$@"; fi
 serve "$@"
 `;
+
+/**
+ * Over the socket first, where the image trusts its user, then with the pod's password. The user's variables stay out, and
+ * a database that they have dropped does not matter.
+ */
+const USE = String.raw`
+for host in /var/run/postgresql "$${POD_ADDRESS}"; do
+  for database in postgres "$POSTGRES_DB"; do
+    env -i PATH="$PATH" LC_ALL=C PGPASSWORD="$POSTGRES_PASSWORD" PGCONNECT_TIMEOUT=2 PGSSLMODE=disable \
+      psql -X -q -A -t -w -h "$host" -p 5432 -U "$POSTGRES_USER" -d "$database" -c "$1" && exit 0
+  done
+done
+exit 1
+`;
+
+/** What uses it beside gateways: see core/use-inside.ts. */
+export const POSTGRES_USE_COMMAND = ['sh', '-c', USE, 'podgate-use', POSTGRES_USE] as const;
 
 /**
  * The official image (docker.io/library/postgres), major 18 and later: data below /var/lib/postgresql, in a directory

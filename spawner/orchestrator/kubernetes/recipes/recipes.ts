@@ -5,7 +5,7 @@ import type { KubernetesSettings } from '../options.ts';
 import { helloRecipe } from './hello.ts';
 import { imageRecipe } from './image.ts';
 import { neo4jRecipe } from './neo4j.ts';
-import { postgresRecipe } from './postgres.ts';
+import { POSTGRES_USE_COMMAND, postgresRecipe } from './postgres.ts';
 import type { RecipeContext, RecipeResult } from './recipe.ts';
 
 const BY_TEMPLATE: ReadonlyMap<string, (context: RecipeContext) => RecipeResult> = new Map([
@@ -13,6 +13,8 @@ const BY_TEMPLATE: ReadonlyMap<string, (context: RecipeContext) => RecipeResult>
   ['template/neo4j', neo4jRecipe],
   ['podgate/hello', helloRecipe],
 ]);
+/** Prints a reason in each line. Templates without one cannot tell. */
+const USE_COMMANDS: ReadonlyMap<string, readonly string[]> = new Map([['template/postgres', POSTGRES_USE_COMMAND]]);
 /** As registries take them: no name that could be mistaken for something else gets to the API server. */
 const IMAGE = /^[a-z0-9][\w.:/@-]*$/i;
 
@@ -44,4 +46,9 @@ export function recipeOf(
     };
   }
   return recipe(context(template.image));
+}
+
+/** Run in the container, tells what uses it beside gateways; null: its template has no such command. */
+export function useCommandOf(template: string, templates: TemplateCatalog): readonly string[] | null {
+  return USE_COMMANDS.get(templates.find(template)?.name ?? '') ?? null;
 }

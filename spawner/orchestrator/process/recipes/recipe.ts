@@ -60,6 +60,8 @@ export interface Recipe {
   launch(context: RecipeContext, signal: AbortSignal): Promise<Launch>;
   /** Called each time before it is ready: from then on, data there may be a user's. A rejection keeps it from being ready. */
   letIn?(context: RecipeContext): Promise<void>;
+  /** What uses its program beside gateways: see core/use-inside.ts. Absent: it cannot be told. */
+  useInside?(context: RecipeContext, signal: AbortSignal): Promise<readonly string[]>;
   /** Is this a process of that workload, for programs that overwrite their environment? */
   recognises?(pid: number, volume: string): boolean;
 }

@@ -3,17 +3,19 @@ import { readlinkSync } from 'node:fs';
 import { chmod, constants, mkdir, open, realpath, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Credentials } from '../../../../../core/pod.ts';
+import { POSTGRES_USE } from '../../../postgres-use.ts';
 import { runTool } from '../../run-tool.ts';
 import { exists, flushToDisk } from '../../runtime-files.ts';
 import { readSmallFile } from '../../small-file.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
 import { cloneData, FIRST_START_OF_CLONE, isOwnerSet, setOwner } from './clone.ts';
 import { OWNER_DATABASE, OWNER_ROLE, type PostgresInstallation, runSingle } from './installation.ts';
-import { ownSessionSettings } from './own-session.ts';
+import { ownSessionSettings, withOwnSession } from './own-session.ts';
 import { quotedName, scramVerifier } from './scram.ts';
 
 const DATA = 'pgdata';
 const TOOL_TIMEOUT_MS = 60_000;
+const USE_QUERY_MS = 4_000;
 /** A pid and some lines more. */
 const LOCK_MAX_BYTES = 4_096;
 /** Names that no role can have, however quoted. */
@@ -76,6 +78,7 @@ export function createPostgresRecipe(
       ];
       return { command: [postgres, '-D', data, ...settings.flatMap((setting) => ['-c', setting])], environment: {} };
     },
+    ...(process.platform === 'linux' && { useInside }),
     recognises: (pid, volume) => cwdOf(pid) === join(volume, DATA) && programOf(pid).endsWith('/bin/postgres'),
   };
 }
@@ -83,6 +86,17 @@ export function createPostgresRecipe(
 function dataOf(context: RecipeContext): string {
   if (context.volume === null) throw new Error('a Postgres needs a volume');
   return join(context.volume, DATA);
+}
+
+async function useInside(context: RecipeContext, signal: AbortSignal): Promise<readonly string[]> {
+  const session = {
+    ...{ data: dataOf(context), port: context.ports['default'] ?? 0 },
+    ...{ username: context.workload.podId, queryTimeoutMs: USE_QUERY_MS },
+  };
+  return withOwnSession(session, signal, async (client) => {
+    const { rows } = await client.query<{ why: unknown }>(POSTGRES_USE);
+    return rows.map(({ why }) => String(why));
+  });
 }
 
 /** The data directory appears whole or not at all: with its user, password and database. */
