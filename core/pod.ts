@@ -250,6 +250,8 @@ export interface PodRecord {
   readonly startTookMs?: number;
   /** Postgres users whose connections wake it: its own, and those that it has accepted. Written when it goes to sleep. */
   readonly knownUsers?: readonly string[];
+  /** How often it may still go to sleep in quick succession, as of wall clock `atMs`. Not there: it never slept. */
+  readonly sleepsLeft?: { readonly count: number; readonly atMs: number };
   /** What kept it awake at the last check inside it. Null or not there: nothing did. */
   readonly usedInside?: UsedInside | null;
   /** Not there or null: it is awake. Only while the desired state is ON. */

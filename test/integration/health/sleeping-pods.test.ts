@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { PodWakes } from '../../../control/resources/pods/sleep/pod-wakes.ts';
 import { SleepMetrics } from '../../../control/resources/pods/sleep/sleep-metrics.ts';
 import { shownUse } from '../../../control/resources/pods/sleep/shown-use.ts';
+import { SLEEP_EVERY_MS } from '../../../control/resources/pods/sleep/sleep-budget.ts';
 import { watchSleepers } from '../../../control/resources/pods/sleep/sleep-watch.ts';
 import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
@@ -200,6 +201,22 @@ test('a session that goes on while the pod is checked inside keeps it awake', as
   );
   await until('it was checked', () => isChecked);
   await until('it is awake again', async () => (await present()).sleep === null);
+});
+
+test('a pod that was woken too often sleeps no sooner than its bucket allows, and says so', async () => {
+  const atMs = Date.now();
+  const record: PodRecord = { ...awake(), sleepsLeft: { count: 1 - 1_500 / SLEEP_EVERY_MS, atMs } };
+  await put(record);
+  feed.observed(KEY, 'uid-1', workloadOf(record));
+  const connections = { read: async () => report({}) };
+  expect((await shownUse({ connections, nowMs: atMs }, record))?.awake_because).toEqual([
+    'it has slept and been woken too often in the last hour',
+  ]);
+  watch(() => report({}));
+  await until('it is decided', async () => (await present()).sleep?.stage === 'decided');
+  const { sleep, sleepsLeft } = await present();
+  expect(sleep?.sinceMs).toBeGreaterThanOrEqual(atMs + 1_500);
+  expect(sleepsLeft?.count).toBeLessThan(0.1);
 });
 
 test('a worker that leaves while the others hold back keeps the pod awake: nobody knows what its clients do', async () => {

@@ -11,6 +11,10 @@ export function minimumUptimeMs({ startTookMs = 0 }: Pick<PodRecord, 'startTookM
   return Math.min(2 * startTookMs, UPTIME_MOST_MS);
 }
 
+export function lookEveryMs(afterMs: number): number {
+  return Math.max(LOOK_EVERY_LEAST_MS, afterMs / 10);
+}
+
 export interface Looked {
   /** Of what has been idle long enough. */
   readonly isDue: boolean;
@@ -42,7 +46,7 @@ export class IdleTime {
     { use, workers }: { readonly use: JudgedUse; readonly workers: ReadonlySet<string> },
     nowMs: number,
   ): Looked {
-    const everyMs = Math.max(LOOK_EVERY_LEAST_MS, afterMs / 10);
+    const everyMs = lookEveryMs(afterMs);
     // Nothing is decided. What was used meanwhile shows in the next answer of all, and where a worker has gone.
     if (use.kind === 'unknown') return { isDue: false, lookAgainMs: Math.min(everyMs, afterMs) };
     const isIdle = use.kind === 'idle' && !this.#isNews(use.lastUsedMs, workers);

@@ -3,6 +3,7 @@ import { useTexts } from '../../../../core/pod-use.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
 import { minimumUptimeMs } from './idle-time.ts';
 import { judgeUse } from './judge-use.ts';
+import { untilNextSleepMs } from './sleep-budget.ts';
 
 /** After its time, until the next check has come to an end. */
 const CHECK_LATE_MS = 30_000;
@@ -34,6 +35,7 @@ export async function shownUse(
     awake_because: [
       ...(use.kind === 'unknown' ? [use.why] : useTexts(use)),
       ...(isRecent ? (usedInside?.because ?? []) : []),
+      ...(untilNextSleepMs(record, nowMs) > 0 ? ['it has slept and been woken too often in the last hour'] : []),
       ...(upMs < minimumUptimeMs(record) ? ['minimum uptime'] : []),
     ],
   };

@@ -16,9 +16,10 @@ import type { Store } from '../../../../core/store.ts';
 import { KeyedWork } from '../../../objects/keyed-work.ts';
 import { noteAction } from '../pod-parts.ts';
 import { checkInside } from './check-inside.ts';
-import { IdleTime } from './idle-time.ts';
+import { IdleTime, lookEveryMs } from './idle-time.ts';
 import { changeRecord } from './change-record.ts';
 import { hasLost, judgeUse, workersOf } from './judge-use.ts';
+import { oneSleepLess, untilNextSleepMs } from './sleep-budget.ts';
 import type { SleepMetrics } from './sleep-metrics.ts';
 
 /** How soon a pod that may sleep is noticed. */
@@ -117,6 +118,8 @@ async function look(watching: Watching, key: string): Promise<number | null> {
   const workers = workersOf(report);
   const { isDue, lookAgainMs } = time.look(record, afterMs, { use, workers }, clock.monotonicMs());
   if (!isDue || use.kind !== 'idle') return lookAgainMs;
+  const waitMs = untilNextSleepMs(record, clock.now());
+  if (waitMs > 0) return Math.min(waitMs, lookEveryMs(afterMs));
   if (await goToSleep(watching, key, record, { lastUsedMs: use.lastUsedMs, workers })) {
     // Should it be woken before it has shut down, it is found again as one that is new.
     idle.delete(key);
@@ -160,7 +163,9 @@ export async function goToSleep(
     if (users !== null) {
       const sleep: Sleep = { stage: 'decided', sinceMs: clock.now() };
       const decided = await change(watching, key, (record) =>
-        isSame(record, uid, holding) ? { sleep, usedInside: null, ...knownUsers(watching, record, users) } : null,
+        isSame(record, uid, holding)
+          ? { sleep, usedInside: null, ...oneSleepLess(record, sleep.sinceMs), ...knownUsers(watching, record, users) }
+          : null,
       );
       isDecided = decided !== null;
     }
@@ -233,7 +238,7 @@ async function endHolding(
 function change(
   { store, clock }: Acting,
   key: string,
-  decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'usedInside' | 'knownUsers'> | null,
+  decide: (record: PodRecord) => Pick<PodRecord, 'sleep' | 'sleepsLeft' | 'usedInside' | 'knownUsers'> | null,
 ): Promise<PodRecord | null> {
   return changeRecord({ store, clock }, key, (record) => {
     const decided = decide(record);
