@@ -7,6 +7,7 @@ import { prepareKubernetes } from './setup/kubernetes.mjs';
 import { prepareNeo4j } from './setup/neo4j.mjs';
 import { preparePgjdbc } from './setup/pgjdbc.mjs';
 import { prepareNeo4jDrivers } from './setup/neo4j-drivers.mjs';
+import { preparePostgresDrivers } from './setup/postgres-drivers.mjs';
 import { prepareNodeModules } from './setup/node-modules.mjs';
 import { prepareTapipy } from './setup/pypi.mjs';
 import { say } from './setup/run-command.mjs';
@@ -21,7 +22,7 @@ function fail(problem) {
 
 /** One after the other: Maven's own cache is not made for two at a time. */
 async function prepareByMaven() {
-  return [await prepareNeo4j(), await preparePgjdbc(), await prepareNeo4jDrivers()];
+  return [await prepareNeo4j(), await preparePgjdbc(), await prepareNeo4jDrivers(), await preparePostgresDrivers()];
 }
 
 /** One after the other: each may have to install Go. */

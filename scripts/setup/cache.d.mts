@@ -17,3 +17,4 @@ export function preparedTapipy(): string;
 export const SCHEMATHESIS_VERSION: string;
 export function preparedSchemathesis(): string;
 export function preparedNewerDebian(): string;
+export function preparedPostgresDrivers(hash: string): string;

@@ -56,6 +56,11 @@ export function preparedNeo4jDrivers(hash) {
   return join(cacheRoot(), `neo4j-drivers-${hash}`);
 }
 
+/** The same of Postgres (postgres-drivers.mjs). */
+export function preparedPostgresDrivers(hash) {
+  return join(cacheRoot(), `postgres-drivers-${hash}`);
+}
+
 /** The driver's one file; it may not be there (yet). */
 export function preparedPgjdbc() {
   return join(cacheRoot(), `postgresql-${PGJDBC_VERSION}.jar`);

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { chmod, cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { findGo, goEnvironment } from './go.mjs';
+import { runCommand, say } from './run-command.mjs';
+
+const TIMEOUT_MS = 15 * 60_000;
+
+/**
+ * Drivers of one server in other languages than ours, as tests use them.
+ * @typedef {object} Drivers
+ * @property {string} of the server, for messages
+ * @property {string} size of what is fetched, for the same
+ * @property {readonly string[]} python requirements of pip
+ * @property {string} pom of Maven, whose dependencies are the drivers for Java
+ * @property {string} goClient the directory of a client: its go.mod names the driver's version, its go.sum the checksum
+ * @property {(hash: string) => string} homeOf
+ */
+
+/**
+ * Puts them into the cache, unless they are there: `python/` and `java/` hold the drivers, `go-client` is the client of the
+ * tests, built. They appear all together or not at all.
+ * @param {Drivers} drivers
+ * @returns {Promise<string | null>} a sentence on what is wrong, or null
+ */
+export async function prepareDrivers(drivers) {
+  const home = driversHome(drivers);
+  if (await isDirectory(home)) return null;
+  say(`fetching drivers of ${drivers.of} for Python, Java and Go for the tests, once (${drivers.size})`);
+  await mkdir(dirname(home), { recursive: true });
+  const building = await mkdtemp(`${home}.`);
+  try {
+    const problem =
+      (await addPython(building, drivers)) ?? (await addJava(building, drivers)) ?? (await addGo(building, drivers));
+    if (problem !== null) return problem;
+    // mkdtemp makes it private.
+    await chmod(building, 0o755);
+    await rename(building, home);
+    return null;
+  } catch (error) {
+    // Another set-up of the same machine may have been faster.
+    if (await isDirectory(home)) return null;
+    throw error;
+  } finally {
+    await rm(building, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Where they are for this checkout: what is built changes with these.
+ * @param {Drivers} drivers
+ */
+export function driversHome({ python, pom, goClient, homeOf }) {
+  const hash = createHash('sha256').update(python.join(' ')).update(pom);
+  for (const name of ['main.go', 'go.mod', 'go.sum']) hash.update(readFileSync(join(goClient, name)));
+  return homeOf(hash.digest('hex').slice(0, 12));
+}
+
+/**
+ * @param {string} artifactId of the whole
+ * @param {readonly string[]} dependencies each as `group:artifact:version`
+ */
+export function pomOf(artifactId, dependencies) {
+  const items = dependencies.map((dependency) => {
+    const [group, artifact, version] = dependency.split(':');
+    return `    <dependency>
+      <groupId>${group}</groupId>
+      <artifactId>${artifact}</artifactId>
+      <version>${version}</version>
+    </dependency>
+`;
+  });
+  return `<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>podgate.test</groupId>
+  <artifactId>${artifactId}</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <dependencies>
+${items.join('')}  </dependencies>
+</project>
+`;
+}
+
+async function addPython(home, drivers) {
+  const options = [
+    '--quiet',
+    '--disable-pip-version-check',
+    '--root-user-action=ignore',
+    '--target',
+    join(home, 'python'),
+  ];
+  const installed = await runCommand('python3', ['-m', 'pip', 'install', ...options, ...drivers.python], {
+    timeoutMs: TIMEOUT_MS,
+  });
+  return installed.code === 0 ? null : failed(drivers, 'Python', installed.output);
+}
+
+async function addJava(home, drivers) {
+  const work = join(home, 'maven');
+  await mkdir(work);
+  await writeFile(join(work, 'pom.xml'), drivers.pom);
+  const options = ['-DincludeScope=runtime', `-DoutputDirectory=${join(home, 'java')}`];
+  const copied = await runCommand('mvn', ['--quiet', '--batch-mode', 'dependency:copy-dependencies', ...options], {
+    cwd: work,
+    timeoutMs: TIMEOUT_MS,
+  });
+  await rm(work, { recursive: true, force: true });
+  return copied.code === 0 ? null : failed(drivers, 'Java', copied.output);
+}
+
+async function addGo(home, drivers) {
+  const found = await findGo();
+  if ('problem' in found) return found.problem;
+  const work = join(home, 'go');
+  await cp(drivers.goClient, work, { recursive: true });
+  const args = ['build', '-mod=readonly', '-trimpath', '-buildvcs=false', `-o=${join(home, 'go-client')}`, '.'];
+  const built = await runCommand(found.go, args, { cwd: work, env: goEnvironment(), timeoutMs: TIMEOUT_MS });
+  await rm(work, { recursive: true, force: true });
+  return built.code === 0 ? null : failed(drivers, 'Go', built.output);
+}
+
+const failed = (drivers, language, output) =>
+  `The drivers of ${drivers.of} for ${language} could not be prepared:\n${output.trim().slice(-500)}`;
+
+async function isDirectory(path) {
+  return stat(path).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+}

@@ -1,0 +1,2 @@
+export function preparePostgresDrivers(): Promise<string | null>;
+export function postgresDriversHome(): string;
