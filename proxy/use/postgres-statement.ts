@@ -26,8 +26,9 @@ export const USE: Statement = { kind: 'use', leaves: null };
 
 /** Longer ones are none of these. */
 const SHORT = 64;
-const PINGS = /^select\s+1(?:\s+as\s+\w+)?$/;
-const BRACKETS = /^(?:begin|start\s+transaction|commit|rollback|end|abort)(?:\s+(?:work|transaction))?$/;
+/** Both are matched at the first word, without a copy of the text: every query comes by here. */
+const PING_TEXT = /select\s+1(?:\s+as\s+\w+)?[\s;]*$/iy;
+const BRACKET_TEXT = /(?:begin|start\s+transaction|commit|rollback|end|abort)(?:\s+(?:work|transaction))?[\s;]*$/iy;
 /** No statement without one of these leaves anything behind. */
 const MAY_LEAVE = /listen|temp|advisory|discard|prepare/i;
 
@@ -36,14 +37,15 @@ export function classifyStatement(text: string): Statement {
   const start = skipBlanks(text);
   if (start === text.length) return PING;
   if (text.length - start <= SHORT) {
-    const short = text
-      .slice(start)
-      .replace(/[\s;]+$/, '')
-      .toLowerCase();
-    if (PINGS.test(short)) return PING;
-    if (BRACKETS.test(short)) return BRACKET;
+    if (isAt(PING_TEXT, text, start)) return PING;
+    if (isAt(BRACKET_TEXT, text, start)) return BRACKET;
   }
   return MAY_LEAVE.test(text) ? { kind: 'use', leaves: leavingsOf(text) } : USE;
+}
+
+function isAt(pattern: RegExp, text: string, at: number): boolean {
+  pattern.lastIndex = at;
+  return pattern.test(text);
 }
 
 /** Where the first word begins, behind white space, semicolons and comments; the end when there is none. */
