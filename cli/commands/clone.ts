@@ -11,7 +11,7 @@ export function cloneCommand(): Command {
         createCommand('clone', {
           description: `Creates a pod like another one, with a copy of its data, and waits until every gateway routes to it.
 
-The copy is consistent. A Postgres may be in use; a Neo4j has to be stopped, and the clone waits for that. The new pod has
+The copy is consistent. A Postgres may be in use; a Neo4j has to be stopped first. The new pod has
 the same user name and a password of its own. You need USER on the original.`,
           examples: [
             ['clone mypg mypgcopy', ''],
