@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { until } from '../../../support/until.ts';
@@ -7,6 +8,8 @@ import { asleep, awake, wakes } from './sleepers.ts';
 
 const HOST = 'napping.pods.localhost';
 const CONNECTIONS = 10;
+/** HikariCP hands out unchecked what was used in the last half second: its property com.zaxxer.hikari.aliveBypassWindowMs. */
+const IDLE_MS = 600;
 const sleeping = asleep(HOST, { protocol: 'postgres', sleep: { holdMs: 60_000, probePaths: [] } });
 const pools = new Map<PoolName, PostgresPool>();
 let stage: PostgresStage;
@@ -41,6 +44,7 @@ afterAll(async () => {
 it('pools with ten idle connections go on after the sleep of their pod, which their next query ends', async () => {
   const { fixture, server } = stage;
   expect(await sessions()).toBe(CONNECTIONS * POOLS.length);
+  await delay(IDLE_MS);
   fixture.feed.change([sleeping]);
   // As the shutdown of a Postgres ends its sessions: FATAL 57P01.
   await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where datname = 'pooled'`);
