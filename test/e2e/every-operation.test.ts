@@ -83,7 +83,7 @@ function expectedOf(operation: string): string {
   if (operation === 'error_handler') return expect.stringMatching(/^503: /) as string;
   // Of a pod without a login, and without a login under way.
   if (operation === 'pod_auth') return expect.stringMatching(/^404: /) as string;
-  if (operation === 'pod_auth_callback') return expect.stringMatching(/^400: /) as string;
+  if (operation === 'pod_auth_callback') return expect.stringMatching(/^404: /) as string;
   // HEAD has no body.
   if (operation === 'get_pods_pods_head') return '';
   return /^get_(volume|snapshot)_contents$/.test(operation) ? 'notes' : 'success';

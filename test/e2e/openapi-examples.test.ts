@@ -42,8 +42,8 @@ function exampleOf({ operationId, path, parameters = [] }: DocumentedOperation):
 /** Steps of a login in front of a pod, which the example has not, and which nobody has begun. */
 const REFUSED: ReadonlyMap<string, number> = new Map([
   ['pod_auth', 404],
-  ['pod_login_callback', 400],
-  ['pod_auth_callback', 400],
+  ['pod_login_callback', 404],
+  ['pod_auth_callback', 404],
 ]);
 
 test('the example of every operation does what the document says', async () => {
