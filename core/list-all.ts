@@ -17,11 +17,13 @@ export async function* listPages<K extends RecordKind>(
 ): AsyncGenerator<readonly Stored<K>[]> {
   const { pageSize: limit = PAGE, pageBytes: maxBytes = PAGE_BYTES, after: start, ...rest } = query;
   let after = start;
-  do {
+  for (;;) {
     const page = await store.list(kind, { ...rest, limit, maxBytes, ...(after === undefined ? {} : { after }) });
     yield page;
     after = page.at(-1)?.key;
-  } while (after !== undefined);
+    const isFull = page.length >= limit || page.reduce((sum, { bytes }) => sum + bytes, 0) >= maxBytes;
+    if (after === undefined || !isFull) return;
+  }
 }
 
 /** The same, one by one. */

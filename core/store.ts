@@ -43,6 +43,9 @@ export interface Stored<K extends RecordKind = RecordKind> {
   readonly value: RecordTypes[K];
 }
 
+/** As a list returns it. `bytes`: of its JSON, as `maxBytes` counts them. */
+export type Listed<K extends RecordKind = RecordKind> = Stored<K> & { readonly bytes: number };
+
 /** The remainder of a deleted record. Kept for at least seven days, so that clean-up can prove the deletion. */
 export interface Tombstone {
   readonly kind: RecordKind;
@@ -151,7 +154,7 @@ export interface ListQuery {
   /** Keys greater than this one, in key order. */
   readonly after?: string;
   readonly limit: number;
-  /** No further record is read once those read have about so many bytes of JSON: then there may be more than `limit` says. */
+  /** No further record is read once the sum of `bytes` is at least this: then there may be more, although fewer than `limit`. */
   readonly maxBytes?: number;
 }
 
@@ -176,7 +179,7 @@ export interface Store {
   commit(batch: Batch): Promise<CommitResult>;
   get<K extends RecordKind>(kind: K, key: string): Promise<Stored<K> | null>;
   tombstone(kind: RecordKind, key: string): Promise<Tombstone | null>;
-  list<K extends RecordKind>(kind: K, query: ListQuery): Promise<readonly Stored<K>[]>;
+  list<K extends RecordKind>(kind: K, query: ListQuery): Promise<readonly Listed<K>[]>;
   /** Every change after the commit `after`, in order, as it happens, until the signal aborts (then it returns). */
   changes(after: number, signal: AbortSignal): AsyncIterable<Change>;
   identity(): Promise<StoreIdentity>;

@@ -256,6 +256,10 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(await keys({ limit: 10, maxBytes: 8_000, after: 'b' })).toEqual(['c', 'd']);
         expect(await keys({ limit: 1, maxBytes: 8_000 })).toEqual(['a']);
         expect(await keys({ limit: 10, maxBytes: 1_000_000 })).toEqual(['a', 'b', 'c', 'd']);
+        const [first, second] = await store.list('pod', { limit: 10, maxBytes: 8_000 });
+        // By these, a reader knows that the page is full.
+        expect((first?.bytes ?? 0) + (second?.bytes ?? 0)).toBeGreaterThanOrEqual(8_000);
+        expect(first?.bytes).toBeLessThan(8_000);
       });
 
       it('finds records by tenant, by index and by both, each in key order and by pages', async () => {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Batch, CommitResult, RecordKind, Store, Stored, StoreIdentity } from '../../../core/store.ts';
+import type { Batch, CommitResult, Listed, RecordKind, Store, StoreIdentity } from '../../../core/store.ts';
 import { isEndingBatch } from '../../../core/ending-batch.ts';
 import { refuseDoubleWrites } from '../batch-writes.ts';
 import type { RecordSchemas } from '../record-schema.ts';
@@ -53,7 +53,7 @@ export function createRedisStore(options: RedisStoreOptions): Store {
 
     async list(kind, { tenant, index, after = '', limit, maxBytes = Infinity }) {
       const prefix = listPrefix(kind, tenant, index);
-      const records: Stored<typeof kind>[] = [];
+      const records: Listed<typeof kind>[] = [];
       let from = after;
       for (;;) {
         const most = Math.min(LIST_PAGE, limit - records.length);
@@ -84,12 +84,14 @@ export function createRedisStore(options: RedisStoreOptions): Store {
   async function readPage<K extends RecordKind>(
     kind: K,
     range: readonly [prefix: string, after: string, most: string, maxBytes: string],
-  ): Promise<readonly Stored<K>[]> {
+  ): Promise<readonly Listed<K>[]> {
     const { answer } = await session.run('list', 'list', [keys.meta, keys.lists, keys.records], [kind, ...range]);
     const flat = arrayOf(answer);
-    return flat.flatMap((key, at) =>
-      at % 2 === 0 ? [parseRecord(schemas, kind, textOf(key), textOf(flat[at + 1]))] : [],
-    );
+    return flat.flatMap((key, at) => {
+      if (at % 2 !== 0) return [];
+      const text = textOf(flat[at + 1]);
+      return [{ ...parseRecord(schemas, kind, textOf(key), text), bytes: Buffer.byteLength(text) }];
+    });
   }
 }
 

@@ -6,6 +6,7 @@ import type {
   Enqueue,
   RecordKind,
   Store,
+  Listed,
   Stored,
   StoreIdentity,
   Tombstone,
@@ -66,12 +67,13 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
     async list(kind, { tenant, index, after = '', limit, maxBytes = Infinity }) {
       const values = [kind, index, tenant, after, limit].filter((value) => value !== undefined);
       return session.read('list', (connection) => {
-        const page: Stored<typeof kind>[] = [];
-        let bytes = 0;
+        const page: Listed<typeof kind>[] = [];
+        let sum = 0;
         for (const row of connection.each(LISTS[listShape(tenant, index)], ...values)) {
-          page.push(storedOf(schemas, kind, row));
-          bytes += textOf(row, 'value').length;
-          if (bytes >= maxBytes) break;
+          const bytes = textOf(row, 'value').length;
+          page.push({ ...storedOf(schemas, kind, row), bytes });
+          sum += bytes;
+          if (sum >= maxBytes) break;
         }
         return page;
       });
