@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { chmod, cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { findGo, goEnvironment } from './go.mjs';
+import { installFromPypi } from './pypi.mjs';
 import { runCommand, say } from './run-command.mjs';
+import { wholeDirectory } from './whole-directory.mjs';
 
 const TIMEOUT_MS = 15 * 60_000;
 
@@ -24,27 +26,13 @@ const TIMEOUT_MS = 15 * 60_000;
  * @param {Drivers} drivers
  * @returns {Promise<string | null>} a sentence on what is wrong, or null
  */
-export async function prepareDrivers(drivers) {
-  const home = driversHome(drivers);
-  if (await isDirectory(home)) return null;
-  say(`fetching drivers of ${drivers.of} for Python, Java and Go for the tests, once (${drivers.size})`);
-  await mkdir(dirname(home), { recursive: true });
-  const building = await mkdtemp(`${home}.`);
-  try {
-    const problem =
-      (await addPython(building, drivers)) ?? (await addJava(building, drivers)) ?? (await addGo(building, drivers));
-    if (problem !== null) return problem;
-    // mkdtemp makes it private.
-    await chmod(building, 0o755);
-    await rename(building, home);
-    return null;
-  } catch (error) {
-    // Another set-up of the same machine may have been faster.
-    if (await isDirectory(home)) return null;
-    throw error;
-  } finally {
-    await rm(building, { recursive: true, force: true });
-  }
+export function prepareDrivers(drivers) {
+  return wholeDirectory(driversHome(drivers), async (directory) => {
+    say(`fetching drivers of ${drivers.of} for Python, Java and Go for the tests, once (${drivers.size})`);
+    return (
+      (await addPython(directory, drivers)) ?? (await addJava(directory, drivers)) ?? (await addGo(directory, drivers))
+    );
+  });
 }
 
 /**
@@ -84,17 +72,8 @@ ${items.join('')}  </dependencies>
 }
 
 async function addPython(home, drivers) {
-  const options = [
-    '--quiet',
-    '--disable-pip-version-check',
-    '--root-user-action=ignore',
-    '--target',
-    join(home, 'python'),
-  ];
-  const installed = await runCommand('python3', ['-m', 'pip', 'install', ...options, ...drivers.python], {
-    timeoutMs: TIMEOUT_MS,
-  });
-  return installed.code === 0 ? null : failed(drivers, 'Python', installed.output);
+  const output = await installFromPypi(join(home, 'python'), drivers.python);
+  return output === null ? null : failed(drivers, 'Python', output);
 }
 
 async function addJava(home, drivers) {
@@ -123,10 +102,3 @@ async function addGo(home, drivers) {
 
 const failed = (drivers, language, output) =>
   `The drivers of ${drivers.of} for ${language} could not be prepared:\n${output.trim().slice(-500)}`;
-
-async function isDirectory(path) {
-  return stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
-}

@@ -1,10 +1,11 @@
-import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ETCD_VERSION, KUBERNETES_VERSION, preparedKubernetesHome } from './cache.mjs';
 import { findGo, goBuild } from './go.mjs';
 import { oneAtATime } from './one-at-a-time.mjs';
 import { say } from './run-command.mjs';
+import { isDirectory, wholeDirectory } from './whole-directory.mjs';
 
 /** Each has a go.mod that names the versions of all modules and a go.sum with their checksums. */
 const MODULES = fileURLToPath(new URL('../../test/support/kubernetes/build', import.meta.url));
@@ -28,42 +29,27 @@ export async function prepareKubernetes() {
   const home = preparedKubernetesHome();
   if (process.platform !== 'linux' || (await isDirectory(home))) return null;
   await mkdir(dirname(home), { recursive: true });
-  return await oneAtATime(`${home}.lock`, async () => ((await isDirectory(home)) ? null : await build(home)));
+  return await oneAtATime(`${home}.lock`, () => wholeDirectory(home, build));
 }
 
-async function build(home) {
+async function build(directory) {
   const startedMs = Date.now();
   const found = await findGo();
   if ('problem' in found) return found.problem;
   say(`building Kubernetes ${KUBERNETES_VERSION} and etcd ${ETCD_VERSION} for the tests, once (5 to 20 minutes)`);
-  const building = await mkdtemp(`${home}.`);
-  try {
-    const bin = join(building, 'bin');
-    await mkdir(bin);
-    const problem =
-      (await goBuild(found.go, join(MODULES, 'etcd'), [
-        `-o=${join(bin, 'etcd')}`,
-        '-ldflags=-s -w',
-        'go.etcd.io/etcd/server/v3',
-      ])) ??
-      (await goBuild(found.go, KUBERNETES_MODULE, [
-        ...[`-o=${bin}/`, `-ldflags=${KUBERNETES_FLAGS}`],
-        ...['k8s.io/kubernetes/cmd/kube-apiserver', 'k8s.io/kubernetes/cmd/kubectl'],
-      ]));
-    if (problem !== null) return problem;
-    // mkdtemp makes it private.
-    await chmod(building, 0o755);
-    await rename(building, home);
-    say(`Kubernetes is built, in ${Math.round((Date.now() - startedMs) / 1000)} s`);
-    return null;
-  } finally {
-    await rm(building, { recursive: true, force: true });
-  }
-}
-
-async function isDirectory(path) {
-  return stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
+  const bin = join(directory, 'bin');
+  await mkdir(bin);
+  const problem =
+    (await goBuild(found.go, join(MODULES, 'etcd'), [
+      `-o=${join(bin, 'etcd')}`,
+      '-ldflags=-s -w',
+      'go.etcd.io/etcd/server/v3',
+    ])) ??
+    (await goBuild(found.go, KUBERNETES_MODULE, [
+      ...[`-o=${bin}/`, `-ldflags=${KUBERNETES_FLAGS}`],
+      ...['k8s.io/kubernetes/cmd/kube-apiserver', 'k8s.io/kubernetes/cmd/kubectl'],
+    ]));
+  if (problem !== null) return problem;
+  say(`Kubernetes is built, in ${Math.round((Date.now() - startedMs) / 1000)} s`);
+  return null;
 }

@@ -1,7 +1,8 @@
-import { chmod, mkdir, mkdtemp, readdir, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { NEO4J_VERSION, preparedNeo4jHome, stableNeo4jHome } from './cache.mjs';
 import { runCommand, say } from './run-command.mjs';
+import { wholeDirectory } from './whole-directory.mjs';
 
 /** `org.neo4j:neo4j` holds the database and the start-up commands, `org.neo4j.app:neo4j-server` the HTTP side. */
 const POM = `<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -50,31 +51,21 @@ exec "\${JAVA_HOME:+$JAVA_HOME/bin/}java" -Xmx128m -XX:+UseSerialGC -cp "$NEO4J_
 export async function prepareNeo4j() {
   const home = preparedNeo4jHome();
   await linkStable(home);
-  if (await isDirectory(home)) return null;
-  say(`fetching Neo4j ${NEO4J_VERSION} for the tests, once (120 MB from Maven Central)`);
-  await mkdir(dirname(home), { recursive: true });
-  const building = await mkdtemp(`${home}.`);
-  try {
-    await writeFile(join(building, 'pom.xml'), POM);
+  return await wholeDirectory(home, async (directory) => {
+    say(`fetching Neo4j ${NEO4J_VERSION} for the tests, once (120 MB from Maven Central)`);
+    await writeFile(join(directory, 'pom.xml'), POM);
     const copied = await runCommand(
       'mvn',
       [
         ...['--quiet', '--batch-mode', '-Dmaven.artifact.threads=10', 'dependency:copy-dependencies'],
-        ...['-DincludeScope=runtime', `-DoutputDirectory=${join(building, 'lib')}`],
+        ...['-DincludeScope=runtime', `-DoutputDirectory=${join(directory, 'lib')}`],
       ],
-      { cwd: building, timeoutMs: 30 * 60_000 },
+      { cwd: directory, timeoutMs: 30 * 60_000 },
     );
     if (copied.code !== 0) return `Neo4j could not be fetched by Maven: ${lastLine(copied.output)}`;
-    await makeHome(building);
-    await rename(building, home);
+    await makeHome(directory);
     return null;
-  } catch (error) {
-    // Another set-up of the same machine may have been faster.
-    if (await isDirectory(home)) return null;
-    throw error;
-  } finally {
-    await rm(building, { recursive: true, force: true });
-  }
+  });
 }
 
 /** `neo4j` in the user's cache leads to the prepared version, so that nobody needs to know its number. */
@@ -96,16 +87,7 @@ async function makeHome(directory) {
   await writeFile(join(directory, 'bin', 'cypher-shell'), launcher('org.neo4j.shell.Main'), {
     mode: 0o755,
   });
-  // mkdtemp makes it private; the users that pods run as must be able to read it.
-  await chmod(directory, 0o755);
   for (const jar of await readdir(join(directory, 'lib'))) await chmod(join(directory, 'lib', jar), 0o644);
-}
-
-async function isDirectory(path) {
-  return stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
 }
 
 const lastLine = (text) =>

