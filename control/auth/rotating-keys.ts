@@ -4,6 +4,7 @@ import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jos
 
 import type { Clock } from '../../core/clock.ts';
 import { errorText, PodgateError } from '../../core/errors.ts';
+import { boundedText } from './bounded-text.ts';
 
 /** Where a tenant publishes its keys as a JWKS (RFC 7517): a file of this machine, or a URL. */
 export type KeySource = { readonly file: string } | { readonly url: string };
@@ -102,12 +103,7 @@ async function fetchKeys(url: string): Promise<string> {
     await response.body?.cancel();
     throw new Error(`it returned status ${response.status}`);
   }
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > KEYS_MAX_BYTES) throw new Error('it is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
+  const text = await boundedText(response, KEYS_MAX_BYTES);
+  if (text === null) throw new Error('it is too large');
+  return text;
 }

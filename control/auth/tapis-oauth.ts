@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import type { OauthClient } from '../../core/oauth-client.ts';
+import { boundedText } from './bounded-text.ts';
 
 const CALL_MS = 10_000;
 const ANSWER_MAX_BYTES = 64 * 1024;
@@ -29,14 +30,9 @@ export async function exchangeTapisCode(
     await response.body?.cancel();
     throw new Error(`the token endpoint returned status ${response.status}`);
   }
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > ANSWER_MAX_BYTES) throw new Error('the response of the token endpoint is too large');
-    chunks.push(chunk);
-  }
-  const token = tokenIn(Buffer.concat(chunks).toString('utf8'));
+  const text = await boundedText(response, ANSWER_MAX_BYTES);
+  if (text === null) throw new Error('the response of the token endpoint is too large');
+  const token = tokenIn(text);
   if (token === null) throw new Error('the token endpoint returned no result.access_token.access_token');
   return token;
 }
