@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
 /** A function, because the compiler narrows `signal.aborted` once and assumes that it never changes. */
 export function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
@@ -26,4 +28,14 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     const timer = setTimeout(done, ms);
     signal.addEventListener('abort', done, { once: true });
   });
+}
+
+/** What the promise resolves to; null: it has not settled in this time. */
+export async function within<T>(promise: Promise<T>, timeMs: number): Promise<T | null> {
+  const over = new AbortController();
+  try {
+    return await Promise.race([promise, sleep(timeMs, null, { signal: over.signal })]);
+  } finally {
+    over.abort();
+  }
 }

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import type { RouterContext } from '@koa/router';
 
+import { within } from '../../core/abort.ts';
 import { PodgateError } from '../../core/errors.ts';
 import { envelopePieces, replyEnvelope } from './envelope.ts';
 import type { ExchangeState } from './exchange.ts';
@@ -181,16 +181,6 @@ async function* latePieces(
     }
   }
   yield* envelopePieces(made, version);
-}
-
-/** Null: it is not there in time. */
-async function within<T>(promise: Promise<T>, timeMs: number): Promise<T | null> {
-  const over = new AbortController();
-  try {
-    return await Promise.race([promise, sleep(timeMs, null, { signal: over.signal })]);
-  } finally {
-    over.abort();
-  }
 }
 
 /**

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { z } from 'zod';
 
+import { within } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Store } from '../../../core/store.ts';
 import type { SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
@@ -107,12 +107,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
         // One whose deletion was interrupted is finished first.
         await purgeFilesRecord(parts, 'snapshot', key);
         await createWithinQuota(kind, parts, caller, record);
-        const over = new AbortController();
-        await Promise.race([
-          copies.run(key),
-          delay(COPY_WAIT_MS, undefined, { signal: over.signal }).catch(() => null),
-        ]);
-        over.abort();
+        await within(copies.run(key), COPY_WAIT_MS);
         const made = await kind.get(key);
         if (made?.value.uid !== record.uid) return await common.reply(record, 'Snapshot created successfully.');
         if (made.value.status === 'ERROR') {

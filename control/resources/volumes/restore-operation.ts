@@ -1,5 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
+import { within } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import { filesRefOf, type SnapshotRecord, type VolumeRecord } from '../../../core/volume.ts';
 import { volumePut } from '../../../core/volume-put.ts';
@@ -92,12 +91,7 @@ export function restoreOperation(
         await giveUp(key, begun);
         throw error;
       });
-      const over = new AbortController();
-      await Promise.race([
-        restores.run(key),
-        delay(RESTORE_WAIT_MS, undefined, { signal: over.signal }).catch(() => null),
-      ]);
-      over.abort();
+      await within(restores.run(key), RESTORE_WAIT_MS);
       const now = (await kind.get(key))?.value ?? begun;
       const message = now.message ?? '';
       if (message !== '') throw new PodgateError('api.invalid', { publicMessages: [message] });
