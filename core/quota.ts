@@ -1,5 +1,5 @@
 import type { PodRecord } from './pod.ts';
-import type { SnapshotRecord, VolumeRecord } from './volume.ts';
+import { restorationOf, type SnapshotRecord, type VolumeRecord } from './volume.ts';
 
 /** What quotas count. Connections are counted where they are: in the gateway. */
 export const QUOTA_RESOURCES = ['pods', 'cpu', 'memory', 'volumes', 'volumeMiB', 'recordBytes'] as const;
@@ -86,7 +86,7 @@ export function usageOfKeptVolume({ volumes }: KeptVolumeRecord): Usage {
 
 /** Volumes and snapshots count alike: each has files of its own, and a volume that is being restored has them twice. */
 export function usageOfFiles(record: VolumeRecord | SnapshotRecord): Usage {
-  const copies = 'volumeId' in record && (record.restoring ?? null) !== null ? 2 : 1;
+  const copies = restorationOf(record) === null ? 1 : 2;
   return {
     ...NO_USAGE,
     volumes: 1,

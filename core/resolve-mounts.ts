@@ -1,7 +1,14 @@
 import { granteesOf } from './permissions.ts';
 import type { PermissionLevel, PodSpec, VolumeMount } from './pod.ts';
 import type { Store } from './store.ts';
-import { type FilesRef, filesRefOf, type MountedFiles, type SnapshotRecord, type VolumeRecord } from './volume.ts';
+import {
+  type FilesRef,
+  filesRefOf,
+  type MountedFiles,
+  restorationOf,
+  type SnapshotRecord,
+  type VolumeRecord,
+} from './volume.ts';
 import { volumeKey } from './volume-put.ts';
 
 /** Types of mounts, by what they show. */
@@ -53,7 +60,7 @@ export async function resolveMount(
   if ('status' in record && record.status !== 'AVAILABLE') {
     return `snapshot ${name} is ${record.status}${record.status === 'CREATING' ? '; start the pod again later' : ''}.`;
   }
-  if ('volumeId' in record && (record.restoring ?? null) !== null) {
+  if (restorationOf(record) !== null) {
     return `volume ${name} is being restored; start the pod again later.`;
   }
   const { sizeLimit: sizeLimitMiB } = record;

@@ -1,7 +1,7 @@
 import { permissionIndexes } from './permissions.ts';
 import { ownerIndex } from './pod-put.ts';
 import type { Expected, Put } from './store.ts';
-import type { SnapshotRecord, VolumeRecord } from './volume.ts';
+import { restorationOf, type SnapshotRecord, type VolumeRecord } from './volume.ts';
 
 /** Key of a volume or of a snapshot. */
 export function volumeKey(tenant: string, id: string): string {
@@ -10,7 +10,7 @@ export function volumeKey(tenant: string, id: string): string {
 
 export function volumePut(record: VolumeRecord, expected: Expected): Put {
   const { tenant, indexes } = places(record);
-  const isRestoring = record.deleting === null && (record.restoring ?? null) !== null;
+  const isRestoring = record.deleting === null && restorationOf(record) !== null;
   return {
     kind: 'volume',
     key: volumeKey(record.tenant, record.volumeId),

@@ -83,10 +83,15 @@ export function filesRefOf(record: VolumeRecord | SnapshotRecord): FilesRef {
     : { kind: 'snapshot', uid, tenant, id: record.snapshotId };
 }
 
+/** The restore that is under way; null: none is. */
+export function restorationOf(record: VolumeRecord | SnapshotRecord): Restoration | null {
+  return 'volumeId' in record ? (record.restoring ?? null) : null;
+}
+
 /** All that a deletion removes: of a volume that is being restored, its former files and the copy. */
 export function allFilesOf(record: VolumeRecord | SnapshotRecord): readonly FilesRef[] {
   const own = filesRefOf(record);
-  const restoring = 'volumeId' in record ? (record.restoring ?? null) : null;
+  const restoring = restorationOf(record);
   const uids = new Set([own.uid, ...(restoring === null ? [] : [restoring.copyUid, restoring.formerUid])]);
   return [...uids].map((uid) => ({ ...own, uid }));
 }

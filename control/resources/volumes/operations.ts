@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { filesRefOf, type VolumeRecord } from '../../../core/volume.ts';
+import { filesRefOf, restorationOf, type VolumeRecord } from '../../../core/volume.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import type { Operation } from '../../http/operation.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
@@ -29,7 +29,7 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
     description: record.description,
     size_limit: record.sizeLimit,
     ...(await sizeOf(files, record)),
-    status: (record.restoring ?? null) === null ? 'AVAILABLE' : 'RESTORING',
+    status: restorationOf(record) === null ? 'AVAILABLE' : 'RESTORING',
     message: record.message ?? '',
     creation_ts: new Date(record.createdAtMs).toISOString(),
     update_ts: new Date(record.updatedAtMs).toISOString(),

@@ -1,6 +1,6 @@
 import { within } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
-import { filesRefOf, type SnapshotRecord, type VolumeRecord } from '../../../core/volume.ts';
+import { filesRefOf, restorationOf, type SnapshotRecord, type VolumeRecord } from '../../../core/volume.ts';
 import { volumePut } from '../../../core/volume-put.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import type { AuthenticatedCall, Operation } from '../../http/operation.ts';
@@ -95,17 +95,18 @@ export function restoreOperation(
       const now = (await kind.get(key))?.value ?? begun;
       const message = now.message ?? '';
       if (message !== '') throw new PodgateError('api.invalid', { publicMessages: [message] });
-      const isOver = (now.restoring ?? null) === null;
+      const isOver = restorationOf(now) === null;
       return await common.reply(now, isOver ? 'Snapshot restored successfully.' : 'The snapshot is being restored.');
     },
   };
 }
 
 /** Throws 'api.conflict': what is written now would be lost. */
-export function requireNotRestoring({ volumeId, restoring }: VolumeRecord): void {
-  if ((restoring ?? null) === null) return;
+export function requireNotRestoring(record: VolumeRecord): void {
+  const restoring = restorationOf(record);
+  if (restoring === null) return;
   throw conflict(
-    `The snapshot ${String(restoring?.snapshotId)} is being restored to volume ${volumeId}: try again later.`,
+    `The snapshot ${restoring.snapshotId} is being restored to volume ${record.volumeId}: try again later.`,
   );
 }
 

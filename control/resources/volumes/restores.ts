@@ -9,6 +9,7 @@ import {
   type FilesRef,
   filesRefOf,
   type Restoration,
+  restorationOf,
   type SnapshotRecord,
   type VolumeFiles,
   type VolumeRecord,
@@ -41,7 +42,7 @@ export interface RestoreParts {
 export function createVolumeRestores({ store, files, jobs, clock }: RestoreParts): VolumeRestores {
   async function restore(key: string, signal: AbortSignal): Promise<void> {
     const volume = (await store.get('volume', key))?.value ?? null;
-    const restoring = volume?.restoring ?? null;
+    const restoring = volume === null ? null : restorationOf(volume);
     if (volume === null || restoring === null || volume.deleting !== null || signal.aborted) return;
     const own = filesRefOf(volume);
     const copy: FilesRef = { ...own, uid: restoring.copyUid };
