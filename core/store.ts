@@ -43,7 +43,7 @@ export interface Stored<K extends RecordKind = RecordKind> {
   readonly value: RecordTypes[K];
 }
 
-/** As a list returns it. `bytes`: of its JSON, as `maxBytes` counts them. */
+/** As a list returns it. `bytes`: of the text that the store keeps of it, as `maxBytes` counts them. */
 export type Listed<K extends RecordKind = RecordKind> = Stored<K> & { readonly bytes: number };
 
 /** The remainder of a deleted record. Kept for at least seven days, so that clean-up can prove the deletion. */

@@ -70,7 +70,7 @@ export function createSqliteStore(options: SqliteStoreOptions): Store {
         const page: Listed<typeof kind>[] = [];
         let sum = 0;
         for (const row of connection.each(LISTS[listShape(tenant, index)], ...values)) {
-          const bytes = textOf(row, 'value').length;
+          const bytes = Buffer.byteLength(textOf(row, 'value'));
           page.push({ ...storedOf(schemas, kind, row), bytes });
           sum += bytes;
           if (sum >= maxBytes) break;
