@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { expect } from 'vitest';
 import type { Orchestrator } from '../../core/orchestrator.ts';
 import type { WorkloadRef } from '../../core/workload-ref.ts';
 import type { UseInside } from '../../core/use-inside.ts';
@@ -57,6 +58,16 @@ export async function expectUseInside({ user, config, inside, check }: UsedPostg
   await one.query('SELECT pg_advisory_lock(1)');
   await becomes(`advisory locks of user ${user}`);
   await one.query('SELECT pg_advisory_unlock(1)');
+
+  await one.query('CREATE TEMPORARY TABLE mine AS SELECT 1 AS n');
+  await becomes(`temporary tables of user ${user}`);
+  // They are this session's alone, and end with it.
+  await other.query('SELECT 2');
+  expect(await check()).toEqual({ kind: 'in-use', because: [`temporary tables of user ${user}`] });
+  await one.query('DROP TABLE mine');
+  await one.query('LISTEN news');
+  await becomes(`LISTEN of user ${user}`);
+  await one.query('UNLISTEN *');
 
   const sender = await open({ replication: 'database' });
   sender.query('BASE_BACKUP ( MAX_RATE 32, CHECKPOINT fast )').catch(() => undefined);
