@@ -14,12 +14,6 @@ const NODE_OPTIONS = `${process.env['NODE_OPTIONS'] ?? ''} --disable-warning=Exp
 /** MiB. V8's own choice keeps 35 MiB more in use after a start (decision 0088). Not for workers: they move bytes. */
 const SMALL_YOUNG_GENERATION = '--max-semi-space-size=4';
 
-/**
- * V8 sizes its heap by the memory of the machine and lets it grow fourfold before it collects: responses that many clients
- * fetch at once then stay behind as 250 MiB of garbage, where 64 MiB are in use (decision 0088). NODE_OPTIONS takes neither.
- */
-const CLOSE_COLLECTION = ['--initial-heap-size=64', '--heap-growing-percent=50'];
-
 /** As main.ts says, but in time for main.ts itself: Node's TypeScript parser is not loaded then, which takes 12 MiB. */
 const NODE_COMPILE_CACHE = join(MAIN, '..', 'node_modules', '.cache', 'podgate-compile');
 
@@ -82,8 +76,6 @@ export class SupervisedChild {
     try {
       child = fork(MAIN, role === 'worker' ? [role, String(number)] : [role], {
         stdio: 'inherit',
-        // The command line still ends with `main.ts ROLE`, by which people and scripts know these processes.
-        ...(role === 'control' && { execArgv: [...CLOSE_COLLECTION, ...process.execArgv] }),
         env: { NODE_COMPILE_CACHE, ...process.env, NODE_OPTIONS: optionsOf(role) },
       });
     } catch (error) {

@@ -144,10 +144,10 @@ export class Program {
     });
   }
 
-  /** Its children with this role (`control`, `worker`, `probe`). */
+  /** Its children with this role: `node main.ts ROLE`, where operators' scripts look for it as well. */
   children(role: 'control' | 'worker' | 'probe'): readonly ProcessInfo[] {
     return processTable().filter(
-      ({ parent, state, commandLine }) => parent === this.pid && state !== 'Z' && commandLine.includes(role),
+      ({ parent, state, commandLine }) => parent === this.pid && state !== 'Z' && commandLine[2] === role,
     );
   }
 
