@@ -17,6 +17,7 @@ export function filesOf(noun, id) {
     root: '/',
     list: (path) => get(`${under}/list?path=${encodeURIComponent(path)}`),
     download: (path, name) => download(`${under}/download/${below(path)}`, name),
+    ...(noun === 'volume' && { remove: (path) => call('DELETE', `${under}/files?path=${encodeURIComponent(path)}`) }),
     zip: (path, name) => download(`${under}/contents/${below(path)}?zip=true`, `${name}.zip`),
     upload: (directory, file, options) => {
       const form = new FormData();

@@ -174,6 +174,8 @@ export interface VolumeFiles {
     source: AsyncIterable<Uint8Array>,
     limits: { readonly sizeLimitMiB: number },
   ): Promise<void>;
+  /** One file, link, device or empty directory; what a link leads to stays. A directory that is not empty is refused. */
+  removeFile(ref: FilesRef, path: string): Promise<void>;
   /** Replaces everything in `to` by a copy, which appears as a whole. May be interrupted and repeated. */
   copy(
     from: { readonly ref: FilesRef; readonly path: string },

@@ -76,8 +76,23 @@ export function volumesCommand(): Command {
       const { size } = await uploadTo(target, call, { file, fields: {} });
       printResult(options, { volume_id: id, path: to, size }, `${id}: ${to} (${size} bytes)\n`);
     });
+  const rm = withTarget(
+    withJson(
+      createSubcommand('rm', {
+        description: 'Deletes a file or an empty directory of a volume. It does not ask.',
+        examples: [['volumes rm mydata 2026/may.csv', '']],
+      }),
+    ),
+  )
+    .argument('<id>')
+    .argument('<path>', 'in the volume')
+    .action(async (id: string, path: string, options: ObjectOptions) => {
+      const below = objectPath(VOLUMES, id, `/files?path=${encodeURIComponent(path)}`);
+      await callForObject(chooseTarget(options), VOLUMES, id, { method: 'DELETE', path: below });
+      printResult(options, { volume_id: id, path, deleted: true }, `${id}: ${path} was deleted\n`);
+    });
   const command = createCommand('volumes', {
-    description: 'Lists, creates and deletes volumes, and copies files to and from them.',
+    description: 'Lists, creates and deletes volumes, copies files to and from them, and deletes files.',
     examples: [
       ['volumes', 'list'],
       ['volumes create mydata', ''],
@@ -87,7 +102,8 @@ export function volumesCommand(): Command {
   })
     .addCommand(listSubcommand(VOLUMES), { isDefault: true })
     .addCommand(create)
-    .addCommand(put);
+    .addCommand(put)
+    .addCommand(rm);
   for (const each of fileSubcommands(VOLUMES)) command.addCommand(each);
   return command.addCommand(deleteSubcommand(VOLUMES));
 }

@@ -86,6 +86,33 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
+    it('are deleted one by one, and what a link leads to stays', async () => {
+      const ref = newRef();
+      await write(ref, 'a/b.txt', 'hello');
+      await write(ref, 'kept', 'kept');
+      expect(await files.usage(ref)).toMatchObject({ bytes: 9, files: 3 });
+      for (const path of ['..', 'a/../kept', './kept', '/kept/x', 'a', '', '/', 'a\0', '../data/kept'])
+        expect(await codeOf(files.removeFile(ref, path)), path).toBe('api.invalid');
+      expect(await files.usage(ref)).toMatchObject({ bytes: 9, files: 3 });
+      await files.removeFile(ref, '/a/b.txt');
+      expect(await named(ref, 'a')).toEqual([]);
+      expect(await files.usage(ref)).toMatchObject({ bytes: 4, files: 2 });
+      expect(await codeOf(files.removeFile(ref, 'a/b.txt'))).toBe('api.not-found');
+      // Uploads make directories: an empty one can be deleted as well.
+      await files.removeFile(ref, 'a');
+      expect(await files.usage(ref)).toMatchObject({ bytes: 4, files: 1 });
+      await harness.inVolume(ref, 'mkdir d && ln -s ../kept d/out && ln -s /etc dir && ln -s d in && ln kept twice');
+      await harness.inVolume(ref, 'mkfifo pipe');
+      for (const path of ['dir/passwd', 'in/out', 'd'])
+        expect(await codeOf(files.removeFile(ref, path)), path).toBe('api.invalid');
+      for (const path of ['d/out', 'dir', 'in', 'twice', 'pipe']) await files.removeFile(ref, path);
+      expect(await named(ref, '')).toEqual(['d dir', 'kept file 4']);
+      expect(await textOf(ref, 'kept')).toBe('kept');
+      await files.remove(ref);
+      expect(await codeOf(files.removeFile(ref, 'nothing'))).toBe('api.not-found');
+      await files.remove(ref);
+    });
+
     it('keep large files unchanged, written in pieces of any size', async () => {
       const ref = newRef();
       const content = Buffer.alloc(5 * MIB + 7, 'podgate');

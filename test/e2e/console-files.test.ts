@@ -40,6 +40,10 @@ const downloaded = (name: string): Promise<string> =>
       return null;
     }
   });
+const names = (): Promise<unknown> =>
+  shown.page.evaluate(
+    `[...document.querySelectorAll('.files th[scope=row]')].map(({ textContent }) => textContent.trim()).join()`,
+  );
 const press = async (label: string): Promise<void> => {
   await (await shown.page.waitForSelector(`[aria-label="${label}"]`))?.click();
 };
@@ -62,6 +66,15 @@ test('a volume is created, gets a file and a newer one of its name, and gives it
   await shown.see('6 B');
   await press('Download report 1.csv');
   expect(await downloaded('report 1.csv')).toBe('a,b,c\n');
+  expect(shown.complaints).toEqual([]);
+}, 120_000);
+
+test('a file of a volume is deleted, after a question', async () => {
+  await uploadFile('wrong.csv', 'x');
+  await press('Delete wrong.csv');
+  await shown.see('/wrong.csv is deleted. This cannot be undone.');
+  await shown.clickButton('Delete file');
+  await until('it is gone', async () => (await names()) === 'report 1.csv');
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
@@ -108,10 +121,6 @@ test('a pod shows what it mounts and its own files, which are uploaded and delet
   await press('Delete greeting');
   await shown.see('This cannot be undone.');
   await shown.clickButton('Delete file');
-  const names = (): Promise<unknown> =>
-    shown.page.evaluate(
-      `[...document.querySelectorAll('.files th[scope=row]')].map(({ textContent }) => textContent.trim()).join()`,
-    );
   await until('it is gone', async () => (await names()) === 'later');
   expect(shown.complaints).toEqual([]);
 }, 120_000);

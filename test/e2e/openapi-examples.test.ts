@@ -32,7 +32,8 @@ function rankOf({ method, path, operationId }: DocumentedOperation): number {
 function exampleOf({ operationId, path, parameters = [] }: DocumentedOperation): string {
   // The one operation for a pod of a certain kind, which ensure_jupyter_pod has made by then.
   if (operationId === 'upload_to_jupyter') return '/pods/jupyter/adminjupyter/upload';
-  return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+  const query = operationId === 'delete_volume_file' ? '?path=data.csv' : '';
+  return `${path}${query}`.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
     const found = parameters.find((parameter) => parameter.in === 'path' && parameter.name === name);
     expect(found?.example, `an example of {${name}} in ${path}`).toBeTypeOf('string');
     return encodeURIComponent(String(found?.example));

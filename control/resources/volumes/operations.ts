@@ -7,7 +7,9 @@ import { createWithinQuota } from '../../objects/create-within-quota.ts';
 import { requireBelowRoot } from '../../objects/files/file-operations.ts';
 import { purgeFilesRecord, sizeOf, volumeObjects } from '../../objects/files/files-record.ts';
 import { filesRecordOperations } from '../../objects/files/record-operations.ts';
-import { conflict, requireNotRestoring, restoreOperation } from './restore-operation.ts';
+import { deleteFileOperation } from './delete-file-operation.ts';
+import { requireNotRestoring, restoreOperation } from './restore-operation.ts';
+import { requireSameFiles } from './same-files.ts';
 import { VolumeAnswer } from './schema.ts';
 import type { VolumeParts } from './volume-parts.ts';
 
@@ -116,20 +118,12 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
         const ref = filesRefOf(record);
         const limits = { sizeLimitMiB: record.sizeLimit };
         await call.receiveFile((bytes) => files.write(ref, path, bytes, limits));
-        // Deleted meanwhile: what was written after its files had gone would stay for ever.
-        const now = await store.get('volume', kind.keyOf(record.tenant, record.volumeId));
-        if (now?.value.uid !== record.uid) {
-          await files.remove(ref);
-          throw kind.notFound(record.volumeId);
-        }
-        if (filesRefOf(now.value).uid !== ref.uid) {
-          await files.remove(ref);
-          throw conflict(`A snapshot was restored to volume ${record.volumeId} meanwhile: upload the file again.`);
-        }
+        await requireSameFiles(parts, kind, record, 'upload the file again');
         // As in Tapis, whose function returns nothing.
         return { kind: 'json', message: 'Volume file upload successful.', result: 'None' };
       },
     },
+    deleteFileOperation(parts, kind, common),
     restoreOperation(parts, kind, common),
     ...common.others,
   ];

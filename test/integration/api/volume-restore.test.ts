@@ -45,6 +45,8 @@ const namesIn = async (volume: string): Promise<readonly string[]> => {
 };
 const restore = (snapshotId: string, { as = 'alice', volume = 'mydata' } = {}) =>
   stand.call(as, 'POST', `/v3/pods/volumes/${volume}/restore`, { snapshot_id: snapshotId });
+const deleteFile = (path: string, user = 'alice') =>
+  stand.call(user, 'DELETE', `/v3/pods/volumes/mydata/files?path=${encodeURIComponent(path)}`);
 const recordOf = async (): Promise<VolumeRecord> => {
   const stored = await stand.database.store.get('volume', KEY);
   if (stored === null) throw new Error('no volume');
@@ -140,6 +142,10 @@ test('a volume that a pod uses is not restored until the pod is stopped, and a p
 
   await beginRestore();
   expect(await put('mydata', 'new.txt', 'new')).toBe(409);
+  expect(await deleteFile('a/kept.txt')).toMatchObject({
+    ...{ status: 409, body: { message: 'The snapshot before is being restored to volume mydata: try again later.' } },
+  });
+  expect(await read('a/kept.txt')).toBe('before');
   expect((await restore('before')).body.message).toBe(
     'The snapshot before is being restored to volume mydata: try again later.',
   );
@@ -152,6 +158,26 @@ test('a volume that a pod uses is not restored until the pod is stopped, and a p
   await stand.restores.run(KEY);
   expect((await stand.call('alice', 'POST', '/v3/pods', { ...pod, pod_id: 'second' })).status).toBe(200);
   await stand.overwrite('second', { status: 'STOPPED', wish: 'OFF' });
+});
+
+test('a file that is deleted or uploaded while a restore begins is refused, since it comes back or is lost', async () => {
+  expect(await put('mydata', 'new.txt', 'new')).toBe(200);
+  const former = { ...stand.files };
+  const during = async (act: Promise<void>): Promise<void> => {
+    await act;
+    await beginRestore();
+  };
+  try {
+    stand.files.removeFile = (...request) => during(former.removeFile(...request));
+    expect(await deleteFile('new.txt')).toMatchObject({ status: 409 });
+    await change({ restoring: null });
+    stand.files.write = (...request) => during(former.write(...request));
+    expect(await put('mydata', 'new.txt', 'new')).toBe(409);
+  } finally {
+    Object.assign(stand.files, former);
+  }
+  await stand.restores.run(KEY);
+  expect(await namesIn('mydata')).toEqual(['a']);
 });
 
 test('wherever a process ends, the volume has its former files or those of the snapshot, and the next one finishes', async () => {

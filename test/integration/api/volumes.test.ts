@@ -119,6 +119,38 @@ test('a file is uploaded, listed, read, read in part, and fetched as a ZIP archi
   expect((await get('bob', 'files/contents/a%2Fb.txt')).status).toBe(403);
 });
 
+test('a file is deleted by those with USER on the volume, and the audit log says by whom', async () => {
+  await create('shared');
+  for (const path of ['a%2Fb.txt', 'a%2Fc.txt']) await upload('alice', `shared/upload/${path}`, 'hello');
+  const remove = (user: string, path: string) =>
+    stand.call(user, 'DELETE', `/v3/pods/volumes/shared/files?path=${path}`);
+  const share = (level: string) =>
+    stand.call('alice', 'POST', '/v3/pods/volumes/shared/permissions', { user: 'carol', level });
+  expect((await remove('carol', 'a%2Fb.txt')).status).toBe(403);
+  await share('READ');
+  expect(await remove('carol', 'a%2Fb.txt')).toMatchObject({
+    ...{ status: 403, body: { message: 'Deleting files needs USER on volume shared; you have READ.' } },
+  });
+  await share('USER');
+  expect(await remove('carol', 'a')).toMatchObject({
+    status: 400,
+    body: { message: ['path: "a" is a directory that is not empty; delete what is in it first'] },
+  });
+  expect(await remove('carol', 'a/b.txt')).toMatchObject({
+    status: 200,
+    body: { message: 'Volume file successfully deleted.', result: '' },
+  });
+  expect((await remove('carol', 'a%2Fb.txt')).status).toBe(404);
+  const listed = await stand.call('alice', 'GET', '/v3/pods/volumes/shared/list?path=a');
+  expect(listed.body.result).toEqual([expect.objectContaining({ path: '/a/c.txt' })]);
+  const audit = await stand.call('alice', 'GET', '/v3/pods/volumes/shared/audit');
+  expect((audit.body.result as readonly unknown[])[0]).toMatchObject({
+    ...{ operation: 'delete_volume_file', user: 'carol' },
+    changes: [{ field: 'files', before: 'a/b.txt', after: null }],
+  });
+  expect((await stand.call('alice', 'DELETE', '/v3/pods/snapshots/shared/files?path=a')).status).toBe(404);
+});
+
 test('what exceeds size_limit is refused while it arrives, and leaves nothing', async () => {
   await create('small', { size_limit: 1 });
   const refused = await upload('alice', 'small/upload/big.bin', new Uint8Array(2 * MIB));
@@ -146,13 +178,23 @@ test('no path and no link leads out of a volume', async () => {
   for (const path of ['..%2Fx', 'link%2Fnew', 'a%00b']) {
     expect([path, (await upload('alice', `walled/upload/${path}`, 'x')).status]).toEqual([path, 400]);
   }
+  for (const path of ['..%2Fx', 'a/../../x', 'link/secret', 'a%00b', '/', '', '.', '..', '%2E%2E']) {
+    const { status } = await stand.call('alice', 'DELETE', `/v3/pods/volumes/walled/files?path=${path}`);
+    expect([path, status]).toEqual([path, 400]);
+  }
   expect(readdirSync(outside)).toEqual(['secret']);
+  expect(existsSync(join(data, 'marker-walled'))).toBe(true);
   // A link in the place of the file is replaced itself.
   expect((await upload('alice', 'walled/upload/filelink', 'mine')).status).toBe(200);
   expect(await (await get('alice', 'walled/contents/filelink')).text()).toBe('mine');
   linkSync(join(outside, 'secret'), join(data, 'hard'));
   expect((await upload('alice', 'walled/upload/hard', 'other')).status).toBe(200);
   expect(execFileSync('cat', [join(outside, 'secret')]).toString()).toBe('secret');
+  for (const path of ['link', 'hard', 'pipe']) {
+    expect((await stand.call('alice', 'DELETE', `/v3/pods/volumes/walled/files?path=${path}`)).status).toBe(200);
+  }
+  expect(readdirSync(data).sort()).toEqual(['filelink', 'marker-walled']);
+  expect(readdirSync(outside)).toEqual(['secret']);
   rmSync(outside, { recursive: true });
   const hard = { isFile: () => true, nlink: 2, uid: 1, gid: 1 };
   expect([fileProblem(hard, 1), fileProblem(hard, 2)]).toEqual([null, expect.stringContaining('hard link')]);

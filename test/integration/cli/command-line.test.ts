@@ -111,6 +111,20 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['snapshots', 'restore', 'before', '--yes'])).stdout).toBe('before was restored to mydata\n');
     expect((await podgate(['volumes', 'files', 'mydata'])).stdout).not.toContain('later.csv');
     expect((await podgate(['volumes', 'get', 'mydata', '2026/may.csv', '-'])).stdout).toBe('a,b\n');
+    expect(await podgate(['volumes', 'rm', 'mydata', '2026'])).toMatchObject({
+      ...{ code: 1, stdout: '' },
+      stderr: 'podgate: path: "2026" is a directory that is not empty; delete what is in it first\n',
+    });
+    expect((await podgate(['volumes', 'rm', 'mydata', '..'])).stderr).toBe(
+      'podgate: path: must not contain "." or ".." as a name\n',
+    );
+    expect((await podgate(['volumes', 'rm', 'mydata', '2026/may.csv'])).stdout).toBe(
+      'mydata: 2026/may.csv was deleted\n',
+    );
+    expect((await podgate(['volumes', 'rm', 'mydata', '2026', '--json'])).stdout).toBe(
+      '{"volume_id":"mydata","path":"2026","deleted":true}\n',
+    );
+    expect((await podgate(['volumes', 'rm', 'mydata', '2026'])).stderr).toBe('podgate: path: there is no "2026".\n');
     expect((await podgate(['volumes', 'delete', 'mydat', '--yes'])).stderr).toContain('did you mean mydata?');
     expect((await podgate(['volumes', 'delete', 'mydata'])).stderr).toContain('use --yes');
     expect((await podgate(['volumes', 'delete', 'mydata', '--yes'])).stdout).toBe('mydata was deleted\n');

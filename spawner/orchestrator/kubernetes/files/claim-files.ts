@@ -97,6 +97,19 @@ export class ClaimFiles implements VolumeFiles {
     }
   }
 
+  async removeFile(ref: FilesRef, path: string): Promise<void> {
+    const [first] = namesOf(path);
+    if (first === undefined) throw invalid('path: must name a file; it is empty');
+    if (!(await this.#claims.exists(ref, this.#signal))) throw absent(first);
+    const session = await this.#open(ref);
+    try {
+      await session.say({ kind: 'remove-file', ref, path });
+      this.#measured(ref, await session.message());
+    } finally {
+      session.close();
+    }
+  }
+
   async copy(
     from: { readonly ref: FilesRef; readonly path: string },
     to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
@@ -291,7 +304,11 @@ function timeAndMode(entry: JsonRecord) {
 function namesOf(path: string): readonly string[] {
   const parsed = parseVolumePath(path);
   if (parsed.kind === 'path') return parsed.names;
-  throw new PodgateError('api.invalid', { publicMessages: [`path: ${parsed.problem}`] });
+  throw invalid(`path: ${parsed.problem}`);
+}
+
+function invalid(sentence: string): PodgateError {
+  return new PodgateError('api.invalid', { publicMessages: [sentence] });
 }
 
 function absent(name: string): PodgateError {

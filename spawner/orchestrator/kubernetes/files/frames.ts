@@ -12,7 +12,7 @@ const HEADER_BYTES = 5;
 export const FRAME_MAX_BYTES = 1024 * 1024;
 
 /** Of both sides. Another one, of another release of Podgate, is not spoken to. */
-export const PROTOCOL = 1;
+export const PROTOCOL = 2;
 
 export function messageFrame(message: object): Buffer {
   return frame(MESSAGE, Buffer.from(JSON.stringify(message)));

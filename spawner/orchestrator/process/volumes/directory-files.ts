@@ -1,5 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, chown, type FileHandle, lstat, mkdir, open, readdir, rename, stat, unlink } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  type FileHandle,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rmdir,
+  stat,
+  unlink,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode } from '../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
@@ -277,6 +289,39 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     }
   }
 
+  async function removeFile(ref: FilesRef, path: string): Promise<void> {
+    const names = namesOf(path);
+    const name = names.at(-1);
+    if (name === undefined) throw invalid('path: must name a file; it is empty');
+    const top = await openRoot((await made(ref)).data);
+    try {
+      const directory = await openDirectory(top, names.slice(0, -1));
+      try {
+        const turn = settling.then(() => removeIn(directory, name, ref));
+        settling = turn.catch(() => undefined);
+        await turn;
+        await directory.sync();
+      } finally {
+        await directory.close();
+      }
+    } finally {
+      await top.close();
+    }
+  }
+
+  async function removeIn(directory: FileHandle, name: string, { uid }: FilesRef): Promise<void> {
+    const path = within(directory, name);
+    const before = await lstat(path).catch(() => null);
+    // Neither call follows a link, whatever the name has come to mean since it was read.
+    await (before?.isDirectory() === true ? rmdir(path) : unlink(path)).catch((error: unknown) => {
+      throw removalFailure(error, name);
+    });
+    const now = known.get(uid);
+    if (now === undefined || before === null || !(before.isFile() || before.isDirectory())) return;
+    const bytes = before.isFile() ? before.size : 0;
+    known.set(uid, { ...now, bytes: Math.max(0, now.bytes - bytes), files: Math.max(0, now.files - 1) });
+  }
+
   async function copy(
     from: { readonly ref: FilesRef; readonly path: string },
     to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
@@ -375,6 +420,7 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     list,
     open: (ref, path) => guarded(openPath(ref, path)),
     write: (...request) => guarded(write(...request)),
+    removeFile: (ref, path) => guarded(removeFile(ref, path)),
     copy: (...request) => guarded(copy(...request)),
     mounts,
     usage: (ref) => guarded(usage(ref)),
@@ -504,6 +550,15 @@ async function removeAbandoned(incoming: string): Promise<void> {
     const stats = await lstat(path).catch(() => null);
     if (stats !== null && Date.now() - stats.mtimeMs > ABANDONED_MS) await unlink(path).catch(() => undefined);
   }
+}
+
+/** Directories may have the sticky bit, and files may be immutable. */
+function removalFailure(error: unknown, name: string): unknown {
+  const code = errorCode(error);
+  if (code === 'ENOTEMPTY' || code === 'EEXIST') {
+    return invalid(`path: ${JSON.stringify(name)} is a directory that is not empty; delete what is in it first`);
+  }
+  return code === 'EPERM' ? invalid(CLOSED) : namedFailure(error, name);
 }
 
 function beyondLimit({ kind }: FilesRef, sizeLimitMiB: number): PodgateError {

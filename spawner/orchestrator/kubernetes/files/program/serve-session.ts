@@ -20,7 +20,7 @@ export interface SessionParts {
 
 /**
  * One operation on files for one caller at the other end of `connection`: `list`, `open` (and any number of `read` or
- * `walk` of what is open), `write`, `copy` or `usage`. The end of the connection is the end of the operation.
+ * `walk` of what is open), `write`, `remove-file`, `copy` or `usage`. The end of the connection is the end of the operation.
  */
 export async function serveSession({ files, copies }: SessionParts, connection: Duplex): Promise<void> {
   const frames = readFrames(connection as AsyncIterable<Buffer>);
@@ -49,6 +49,10 @@ export async function serveSession({ files, copies }: SessionParts, connection: 
         return;
       case 'write':
         await files.write(ref, path, untilEnd(frames), { sizeLimitMiB: numberAt(request, 'sizeLimitMiB') ?? 0 });
+        await say({ kind: 'done', usage: await files.usage(ref) });
+        return;
+      case 'remove-file':
+        await files.removeFile(ref, path);
         await say({ kind: 'done', usage: await files.usage(ref) });
         return;
       case 'usage':
