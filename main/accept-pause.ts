@@ -1,5 +1,5 @@
 import { errorText } from '../core/errors.ts';
-import { setGuardedInterval } from '../core/guarded-timer.ts';
+import { type GuardedInterval, setGuardedInterval } from '../core/guarded-timer.ts';
 import type { Logger } from '../core/logger.ts';
 import type { DescriptorPlan } from './descriptor-plan.ts';
 
@@ -36,7 +36,7 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
   let isPaused = false;
   let isCounting = false;
   let checkMs = 0;
-  let checking: NodeJS.Timeout | undefined;
+  let checking: GuardedInterval | undefined;
 
   function taken(descriptor: number): void {
     if (descriptor >= plan.pauseAt * CALM_PART) checkEvery(CHECK_EVERY_MS);
@@ -79,7 +79,7 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
   function checkEvery(everyMs: number): void {
     if (checkMs === everyMs) return;
     checkMs = everyMs;
-    clearInterval(checking);
+    checking?.stop();
     checking = setGuardedInterval({ everyMs, work: check, name: 'file descriptors', log });
   }
 
@@ -89,6 +89,6 @@ export function createAcceptPause(options: AcceptPauseOptions): AcceptPause {
     get isPaused() {
       return isPaused;
     },
-    close: () => clearInterval(checking),
+    close: () => checking?.stop(),
   };
 }

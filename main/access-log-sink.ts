@@ -135,7 +135,7 @@ export function openAccessLogSink({ config, rotates, log }: AccessLogSinkOptions
     async close() {
       // The last connections are logged in this turn of the event loop.
       await nextTurn();
-      clearInterval(looking);
+      looking?.stop();
       handOver();
       const closed = new AbortController();
       destination.once('close', () => closed.abort());

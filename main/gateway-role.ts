@@ -104,13 +104,13 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
   });
   link.onEnding((why, graceMs) => {
     // The counts are its successor's from now on.
-    if (why === 'replaced') clearInterval(telling);
+    if (why === 'replaced') telling.stop();
     const { replacedMs, sessionsMs } = config.drain;
     // Sessions that remain at the end get a goodbye, which takes a moment.
     gateway.drainFor(why === 'replaced' ? replacedMs : Math.max(0, Math.min(sessionsMs, graceMs - FAREWELL_MS)));
   });
   await gateway.run(signal);
-  clearInterval(telling);
+  telling.stop();
   pausing.close();
   await sink?.close();
 }

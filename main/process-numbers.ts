@@ -1,10 +1,11 @@
-import { createHistogram } from 'node:perf_hooks';
+import { createHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { coalesce } from '../core/coalesce.ts';
 import type { ProcessNumbers } from '../core/worker-counts.ts';
 
 /** How often the event loop is looked at, in a process that has work. */
 const LOOK_EVERY_MS = 20;
-/** In an idle one, where each look is a wake-up of its own, and they would cost more than all else that it does. */
-const IDLE_LOOK_EVERY_MS = 200;
+/** In an idle one, where each look would be a wake-up of its own: together with its other timers. */
+const IDLE_LOOK_EVERY_MS = 1_000;
 /** An idle process uses at most this part of a core. */
 const IDLE_CPU = 0.03;
 const ADJUST_EVERY_MS = 2_000;
@@ -12,6 +13,9 @@ const ADJUST_EVERY_MS = 2_000;
 /** Returns what this process uses; the delay is that since the last call. Never throws. */
 export function watchProcessNumbers(): () => ProcessNumbers {
   const lateNs = createHistogram();
+  // How long each turn of the event loop took. Costs no wake-up, so an idle process misses no delay between two looks.
+  const turnsNs = monitorEventLoopDelay({ samplePerIteration: true });
+  turnsNs.enable();
   let residentBytes = 0;
   let usedMs = cpuMs();
   let lookEveryMs = LOOK_EVERY_MS;
@@ -26,13 +30,17 @@ export function watchProcessNumbers(): () => ProcessNumbers {
     adjustedMs = nowMs;
   };
   const lookLater = (): void => {
-    const dueMs = performance.now() + lookEveryMs;
+    const isIdle = lookEveryMs === IDLE_LOOK_EVERY_MS;
+    const waitMs = coalesce(lookEveryMs);
+    const dueMs = performance.now() + waitMs;
     setTimeout(() => {
       const nowMs = performance.now();
-      lateNs.record(Math.max(1, Math.round((nowMs - dueMs) * 1e6)));
+      const longestTurnNs = isIdle ? turnsNs.max : 0;
+      turnsNs.reset();
+      lateNs.record(Math.max(1, Math.round((nowMs - dueMs) * 1e6), longestTurnNs));
       if (nowMs - adjustedMs >= ADJUST_EVERY_MS) adjust(nowMs);
       lookLater();
-    }, lookEveryMs).unref();
+    }, waitMs).unref();
   };
   lookLater();
 

@@ -1,4 +1,5 @@
 import { url as inspectorUrl } from 'node:inspector';
+import { coalesce } from '../core/coalesce.ts';
 import type { ToWorker } from '../proxy/limits/place-messages.ts';
 import type { WaitingPod } from '../proxy/protocols/http/upstream-pools.ts';
 import type { ProbeState } from './control-port/probe-state.ts';
@@ -133,6 +134,12 @@ export function openSupervisorLink(): Promise<SupervisorLink> {
   if (!process.connected) throw new Error('only the supervisor starts this role: run main.ts without arguments');
   const sayAlive = (): void => void send({ kind: 'alive', isDebugged: inspectorUrl() !== undefined });
   sayAlive();
-  setInterval(sayAlive, ALIVE_EVERY_MS).unref();
+  const sayAliveLater = (): void => {
+    setTimeout(() => {
+      sayAliveLater();
+      sayAlive();
+    }, coalesce(ALIVE_EVERY_MS)).unref();
+  };
+  sayAliveLater();
   return promise;
 }

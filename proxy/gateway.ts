@@ -335,8 +335,8 @@ class GatewayWorker implements Gateway {
     const { clock, drainMs } = this.#options;
     this.#drainEndMs ??= clock.monotonicMs() + drainMs;
     while (this.#registry.size > 0 && clock.monotonicMs() < this.#drainEndMs) await delay(DRAIN_CHECK_MS);
-    clearInterval(checkingIdle);
-    clearInterval(probing);
+    checkingIdle?.stop();
+    probing.stop();
     this.#sessions.cutAll('drained');
     const refused = this.#holds.drain();
     // What HTTP/2 says leaves with the next turn of the event loop.

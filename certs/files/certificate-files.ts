@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { pause } from '../../core/abort.ts';
+import { coalesce } from '../../core/coalesce.ts';
 import type { Certificate } from '../../core/certificates.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorCode } from '../../core/error-code.ts';
@@ -82,7 +83,7 @@ export async function runCertificateFiles(
       remindOf(served.get(id));
     }
     if (isChanged) publish([...served.values()]);
-    await pause(lookEveryMs, signal);
+    await pause(coalesce(lookEveryMs), signal);
   }
 
   function remindOf(certificate: FileCertificate | undefined): void {

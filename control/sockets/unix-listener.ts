@@ -54,7 +54,7 @@ export async function listenOnUnixSocket({
   });
   return () => {
     isStopped = true;
-    clearInterval(checking);
+    checking.stop();
   };
 }
 

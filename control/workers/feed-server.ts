@@ -94,7 +94,7 @@ export async function serveFeed(options: FeedServerOptions, signal: AbortSignal)
     log: options.log,
   });
   await untilAborted(signal);
-  clearInterval(alive);
+  alive.stop();
   stopChecking();
   stopListening();
   for (const socket of sockets) socket.destroy();

@@ -6,7 +6,7 @@ import type { ControlRouteFeed } from '../../control/routes/route-feed.ts';
 import type { CertificateAdmin, CertificateReport } from '../../core/certificate-admin.ts';
 import type { Leadership } from '../../core/leadership.ts';
 import type { Replicas } from '../../core/replicas.ts';
-import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import { type GuardedInterval, setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { Logger } from '../../core/logger.ts';
 import { type ControlReport, judgeReadiness } from '../control-port/probe-state.ts';
 import type { SupervisorLink } from '../supervisor-link.ts';
@@ -23,8 +23,8 @@ const LOOK_EVERY_MS = 50;
 export function reportReadiness(link: SupervisorLink, report: () => ControlReport, log: Logger): () => void {
   let sent = '';
   let changedMs = -Infinity;
-  let looking: NodeJS.Timeout | undefined;
-  const every = (everyMs: number, work: () => void): NodeJS.Timeout =>
+  let looking: GuardedInterval | undefined;
+  const every = (everyMs: number, work: () => void): GuardedInterval =>
     setGuardedInterval({ everyMs, work, name: 'readiness', log });
   const send = (next: ControlReport, text: string): void => {
     link.send({ kind: 'readiness', report: next });
@@ -35,7 +35,7 @@ export function reportReadiness(link: SupervisorLink, report: () => ControlRepor
   };
   const look = (): void => {
     if (performance.now() - changedMs > CHANGING_MS) {
-      clearInterval(looking);
+      looking?.stop();
       looking = undefined;
       return;
     }
@@ -50,8 +50,8 @@ export function reportReadiness(link: SupervisorLink, report: () => ControlRepor
   work();
   const reporting = every(REPORT_EVERY_MS, work);
   return () => {
-    clearInterval(reporting);
-    clearInterval(looking);
+    reporting.stop();
+    looking?.stop();
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Logger } from '../../core/logger.ts';
-import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import { type GuardedInterval, setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { SupervisedChild } from './supervised-child.ts';
 import { type HangLimits, HangWatch, type SilentProcess } from './hang-watch.ts';
 import { ALIVE_EVERY_MS, type ChildRole } from '../messages.ts';
@@ -50,7 +50,7 @@ export class HangSupervision {
     this.#lastTickMs = options.nowMs();
   }
 
-  run(): NodeJS.Timeout {
+  run(): GuardedInterval {
     const { log } = this.#options;
     return setGuardedInterval({ everyMs: WATCH_EVERY_MS, work: () => this.tick(), name: 'heartbeats', log });
   }

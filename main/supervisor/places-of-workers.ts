@@ -1,4 +1,4 @@
-import { setGuardedInterval } from '../../core/guarded-timer.ts';
+import { type GuardedInterval, setGuardedInterval } from '../../core/guarded-timer.ts';
 import type { Logger } from '../../core/logger.ts';
 import { PlaceAllocator } from '../../proxy/limits/place-allocator.ts';
 import type { ToAllocator } from '../../proxy/limits/place-messages.ts';
@@ -15,7 +15,7 @@ export class PlacesOfWorkers {
   readonly #children = new Map<number, SupervisedChild>();
   readonly #log: Logger;
   /** Only while something is counted: most of the time nothing is. */
-  #looking: NodeJS.Timeout | undefined;
+  #looking: GuardedInterval | undefined;
   #next = 0;
 
   constructor(workers: number, log: Logger) {
@@ -59,7 +59,7 @@ export class PlacesOfWorkers {
     const work = (): void => {
       this.#allocator.look();
       if (this.#allocator.size > 0) return;
-      clearInterval(this.#looking);
+      this.#looking?.stop();
       this.#looking = undefined;
     };
     this.#looking ??= setGuardedInterval({ everyMs: LOOK_MS, work, name: 'places', log: this.#log }).unref();

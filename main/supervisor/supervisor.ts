@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Config } from '../../config/config.ts';
+import type { GuardedInterval } from '../../core/guarded-timer.ts';
 import type { DataDirectory } from '../data-directory.ts';
 import { descriptorLimit, descriptorShortage } from '../descriptor-limit.ts';
 import { createLogger } from '../logging.ts';
@@ -46,7 +47,7 @@ export class Supervisor {
   readonly #hangs: HangSupervision;
   readonly #restarts: Restarts;
   readonly #shutdown: Shutdown;
-  #watching: NodeJS.Timeout | undefined;
+  #watching: GuardedInterval | undefined;
   /** What the control child said when it was ready; null: it is not ready now. */
   #ready: Extract<ChildMessage, { kind: 'ready' }> | null = null;
   #wasControlReady = false;
@@ -107,7 +108,7 @@ export class Supervisor {
       directory,
       reports,
       drain: () => this.#settings.config.drain,
-      onStopping: () => clearInterval(this.#watching),
+      onStopping: () => this.#watching?.stop(),
       log,
     });
   }

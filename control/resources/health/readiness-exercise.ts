@@ -1,4 +1,5 @@
 import { pause } from '../../../core/abort.ts';
+import { coalesce } from '../../../core/coalesce.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { Store } from '../../../core/store.ts';
@@ -104,7 +105,7 @@ export function createReadinessExercise(options: ReadinessExerciseOptions): Read
         await lookForDamage();
         const everyMs = options.everyMs ?? EXERCISE_EVERY_MS;
         await pause(
-          problems.store === NOT_YET && turn < FIRST_TURNS ? Math.min(FIRST_EVERY_MS, everyMs) : everyMs,
+          problems.store === NOT_YET && turn < FIRST_TURNS ? Math.min(FIRST_EVERY_MS, everyMs) : coalesce(everyMs),
           signal,
         );
       }

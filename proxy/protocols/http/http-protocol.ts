@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls';
-import { setGuardedInterval } from '../../../core/guarded-timer.ts';
+import { type GuardedInterval, setGuardedInterval } from '../../../core/guarded-timer.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { isWaking, type Route } from '../../../core/route.ts';
 import type { ConnectionInfo } from '../../connection/connection-info.ts';
@@ -80,7 +80,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
   readonly #options: HttpProtocolOptions;
   readonly #pools: UpstreamPools;
   readonly #connections = new Set<HttpConnection>();
-  #checking: NodeJS.Timeout | null = null;
+  #checking: GuardedInterval | null = null;
   #active = 0;
   #closing = false;
 
@@ -250,7 +250,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
     this.#pools.makeRoom(waiting);
   }
 
-  #startChecking(): NodeJS.Timeout {
+  #startChecking(): GuardedInterval {
     const { headersTimeoutMs, keepAliveTimeoutMs, lingerMs, upstreamIdleMs } = this.limits;
     const shortestMs = Math.min(headersTimeoutMs, keepAliveTimeoutMs, lingerMs, upstreamIdleMs);
     const timer = setGuardedInterval({
@@ -271,7 +271,7 @@ class Protocol implements HttpProtocol, ConnectionParts {
 
   #closeWhenIdle(): void {
     if (!this.#closing || this.#active > 0) return;
-    if (this.#checking !== null) clearInterval(this.#checking);
+    this.#checking?.stop();
     this.#checking = null;
     this.#pools.close();
   }

@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { pause } from '../../../core/abort.ts';
+import { coalesce } from '../../../core/coalesce.ts';
 import type { Logger } from '../../../core/logger.ts';
 import {
   type DiskLimits,
@@ -75,7 +76,7 @@ export class DiskWatch {
       const free = await this.#free();
       const due = watched().filter((user) => free !== null && this.#isDue(user, free));
       for (const user of due) if (free !== null) await this.#check(user, signal);
-      await pause(everyMs, signal);
+      await pause(coalesce(everyMs), signal);
     }
   }
 

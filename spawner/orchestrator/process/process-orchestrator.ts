@@ -1,6 +1,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../../../core/abort.ts';
+import { coalesce } from '../../../core/coalesce.ts';
 import { EGRESS_PORT } from '../../../core/egress.ts';
 import { UNREADABLE_ENVIRONMENT } from '../../../core/environment.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
@@ -447,7 +448,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
       const isShared = [...byUid.values()].some((workload) => workload.sharesNetwork);
       const listeners = isShared ? await readListeners('self') : null;
       if (listeners !== null) for (const workload of byUid.values()) workload.listenersSeen(listeners);
-      await pause(limits.listenersCheckMs, signal);
+      await pause(coalesce(limits.listenersCheckMs), signal);
     }
     await diskWatched;
   }

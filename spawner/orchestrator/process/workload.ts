@@ -3,6 +3,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promi
 import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { untilAborted } from '../../../core/abort.ts';
+import { coalesce } from '../../../core/coalesce.ts';
 import type { DataOrigin } from '../../../core/data-origin.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { OpenEnvironment } from '../../../core/environment.ts';
@@ -597,7 +598,7 @@ export class Workload implements DiskUser {
   /** While the program runs and is not ready: where it listens instead, which is what most users get wrong. */
   async #explainSilence(stanza: string, signal: AbortSignal): Promise<void> {
     for (;;) {
-      await pause(SILENT_MS, signal);
+      await pause(coalesce(SILENT_MS), signal);
       const port = this.#record.ports[stanza];
       if (isAborted(signal) || port === undefined) return;
       if (this.#record.ready?.isReady === true || this.#diskNote !== '') continue;

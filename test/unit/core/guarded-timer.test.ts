@@ -20,7 +20,7 @@ test('what a guarded timer throws is logged at most once a minute, and the turns
     expect(logged).toEqual([{ timer: 'a test', error: 'EMFILE' }]);
     vi.advanceTimersByTime(10_000);
     expect(logged).toHaveLength(2);
-    clearInterval(timer);
+    timer.stop();
   } finally {
     vi.useRealTimers();
   }

@@ -28,6 +28,8 @@ describe('the file of the access log', () => {
     const sinks = [open(), open()];
     for (let number = 0; number < 5_000; number++)
       for (const [who, sink] of sinks.entries()) sink.write(`${who} ${number} ${'x'.repeat(200)}\n`);
+    // Closing waits for half a second at most, which a busy machine may need for less than this.
+    await until('most lines are written', () => statSync(file).size > 5_000 * 2 * 200);
     await Promise.all(sinks.map((sink) => sink.close()));
     const lines = read(file).trimEnd().split('\n');
     for (const who of [0, 1]) {

@@ -1,4 +1,5 @@
 import { isAborted, pause, untilAborted } from '../../../../core/abort.ts';
+import { coalesce } from '../../../../core/coalesce.ts';
 import { errorText } from '../../../../core/errors.ts';
 import { podKey } from '../../../../core/ids.ts';
 import type { Leadership, Term } from '../../../../core/leadership.ts';
@@ -184,7 +185,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       }
       const pauseMs = options.passEveryMs ?? pauseAfterPass(clock.monotonicMs() - startedMs, lastError === null);
       await pause(
-        judge.trust() === null ? Math.min(FIRST_PASS_RETRY_MS, pauseMs) : pauseMs,
+        judge.trust() === null ? Math.min(FIRST_PASS_RETRY_MS, pauseMs) : coalesce(pauseMs),
         AbortSignal.any([signal, waiting.signal]),
       );
     }
