@@ -72,7 +72,10 @@ async function* examine(probeImage: string | null, egressTarget: string | null):
     yield* examineRedis({ url, ca, site: config.site, clock: systemClock });
   } else if (config.orchestrator === 'kubernetes') {
     yield warn('store', 'Records are in SQLite, which supports a single replica.', 'Set PODGATE_REDIS_URL.');
-  } else yield ok('store', `Records are in ${config.dataDir}.`);
+  } else {
+    const { examineDisk } = await import('../doctor/examine-disk.ts');
+    yield examineDisk(config.dataDir);
+  }
   if (config.kubernetes !== null) {
     const { examineCluster } = await import('../../spawner/orchestrator/kubernetes/doctor/examine-cluster.ts');
     yield* examineCluster({ ...config.kubernetes, probeImage, clock: systemClock }, new AbortController().signal);

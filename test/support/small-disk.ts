@@ -31,10 +31,19 @@ export class SmallDisk {
     this.directory = directory;
   }
 
+  /** Of tmpfs. `PODGATE_TEST_DISK=btrfs`: of btrfs, which needs loop devices and btrfs-progs, and is at least 128 MiB. */
   static async mount(size: string): Promise<SmallDisk> {
     const directory = mkdtempSync(join(tmpdir(), 'podgate-full-'));
-    const mounted = await run('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', directory]);
-    if (mounted.code !== 0) throw new Error(`mount failed: ${mounted.stderr}`);
+    if (process.env['PODGATE_TEST_DISK'] !== 'btrfs') {
+      await succeeds('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', directory]);
+      return new SmallDisk(directory);
+    }
+    const image = `${directory}.img`;
+    await succeeds('truncate', ['-s', '128M', image]);
+    await succeeds('mkfs.btrfs', ['-q', image]);
+    await succeeds('mount', ['-o', 'loop', image, directory]);
+    // The mounted file system keeps it.
+    rmSync(image);
     return new SmallDisk(directory);
   }
 
@@ -66,4 +75,9 @@ export class SmallDisk {
     child.kill('SIGKILL');
     await ended;
   }
+}
+
+async function succeeds(program: string, args: readonly string[]): Promise<void> {
+  const { code, stderr } = await run(program, args);
+  if (code !== 0) throw new Error(`${program} failed: ${stderr}`);
 }

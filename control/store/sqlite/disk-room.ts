@@ -4,6 +4,7 @@ import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 import { allocate, allocateFile } from './allocate.ts';
 import { forgetLog, keepLogFile, logOf, rewindLog, useKeptLogFile } from './log-origin.ts';
+import { overwriteInPlace } from './overwrite-in-place.ts';
 import { integerOf, type Connection } from './sqlite-connection.ts';
 
 const MIB = 1024 * 1024;
@@ -40,8 +41,8 @@ interface OpenFile {
  *   has. The file grows only here: its new blocks are written first, so no checkpoint can fail for lack of space.
  * - The write-ahead log has its full length from the start, and keeps it across restarts.
  *
- * File systems that never overwrite in place (btrfs, ZFS, APFS) need free blocks all the same. For them, a reserve file
- * is removed when the disk is full.
+ * File systems that never overwrite in place (ZFS, APFS, btrfs unless `overwriteInPlace` has told it to) need free blocks
+ * all the same. For them, a reserve file is removed when the disk is full.
  */
 export class DiskRoom {
   readonly #path: string;
@@ -62,6 +63,7 @@ export class DiskRoom {
   }
 
   beforeOpening(): void {
+    if (!existsSync(this.#path)) overwriteInPlace(dirname(this.#path), this.#log);
     useKeptLogFile(this.#path);
     if (existsSync(this.#reserve) && this.#freeBytes() < OPENING_BYTES) rmSync(this.#reserve, { force: true });
   }
