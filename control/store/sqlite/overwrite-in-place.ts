@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { statfsSync } from 'node:fs';
+import { existsSync, statfsSync } from 'node:fs';
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
 
@@ -17,7 +17,8 @@ export type Overwriting = 'in place' | 'copies' | 'always copies';
  * so a full disk can still stop a pod. What is there already stays as it is.
  */
 export function overwriteInPlace(directory: string, log: Logger): void {
-  if (statfsSync(directory).type !== BTRFS) return;
+  // Whoever opens the store says what is wrong with its place.
+  if (!existsSync(directory) || statfsSync(directory).type !== BTRFS) return;
   try {
     execFileSync('chattr', ['+C', directory], { stdio: 'ignore', timeout: TOOL_MS });
   } catch (error) {
