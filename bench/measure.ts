@@ -14,6 +14,12 @@ export function cpuSeconds(pids: readonly number[]): number {
   return ticks / TICKS_PER_SECOND;
 }
 
+/** CPU milliseconds (user + system) the calling thread has used so far. */
+export function threadCpuMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1e3;
+}
+
 export interface Quantiles {
   readonly median: number;
   readonly p99: number;
