@@ -33,13 +33,13 @@ export function addressText({ protocol, url, public_port: port }: Stanza): strin
 /** Everything about one pod, as lines of a name and a value. */
 export function podText(pod: Pod, metrics: PodMetrics | null): string {
   const { status_container: container, resources } = pod;
-  const { memory_bytes: bytes, cpu_millis: millis } = metrics ?? { memory_bytes: null, cpu_millis: null };
+  const { memory_bytes: bytes, cpu_millis: millis, note = '' } = metrics ?? { memory_bytes: null, cpu_millis: null };
   const lines: readonly (readonly [string, string])[] = [
     ['pod', pod.pod_id],
     ['status', `${pod.status}${isAsRequested(pod) ? '' : ` (requested: ${pod.status_requested})`}`],
     ['reason', pod.status === 'ERROR' ? (container.message ?? '') : ''],
     ['restarts', (container.restarts ?? 0) > 0 ? String(container.restarts) : ''],
-    ['memory', bytes === null ? '' : `${Math.round(bytes / MIB)} of ${resources.mem_limit} MiB`],
+    ['memory', bytes === null ? note : `${Math.round(bytes / MIB)} of ${resources.mem_limit} MiB`],
     ['cpu', millis === null ? '' : `${millis}m of ${resources.cpu_limit}m`],
     ['template', pod.pod_template],
     ['description', pod.description],

@@ -33,6 +33,8 @@ export interface PodMetrics {
   readonly memory_bytes: number | null;
   /** Thousandths of a CPU. */
   readonly cpu_millis: number | null;
+  /** Why nothing is measured there. */
+  readonly note?: string;
 }
 
 export interface Stanza {
@@ -58,7 +60,9 @@ export async function readPod(target: Target, podId: string): Promise<Pod> {
 /** Null: an earlier release, which does not measure. */
 export async function readPodMetrics(target: Target, podId: string): Promise<PodMetrics | null> {
   const reply = await callApi(target, { method: 'GET', path: podPath(podId, '/metrics') });
-  return reply.status === 200 ? (reply.result as PodMetrics) : null;
+  if (reply.status !== 200) return null;
+  const { note } = reply.metadata;
+  return { ...(reply.result as PodMetrics), ...(typeof note === 'string' ? { note } : {}) };
 }
 
 export async function listPods(target: Target): Promise<readonly Pod[]> {

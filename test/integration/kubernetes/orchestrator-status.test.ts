@@ -57,6 +57,13 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
+  it('what a pod uses is not known without metrics-server, and the reason is', async () => {
+    expect(await handle.orchestrator.metrics?.read([serving()], never())).toEqual({
+      kind: 'unavailable',
+      reason: expect.stringContaining('an operator can install metrics-server') as string,
+    });
+  });
+
   it('a pod that fits on no node waits, and says for what', async () => {
     cluster.kubelet.refusePods('0/1 nodes are available: 1 Insufficient nvidia.com/gpu.');
     const workload = await made(serving());

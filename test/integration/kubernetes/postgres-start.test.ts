@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { databasePod } from '../../kill/database-pods.ts';
 import { Chance } from '../../sim/scheduler.ts';
+import { IGNORED_FS_GROUP } from '../../../spawner/orchestrator/ignored-fs-group.ts';
 import { postgresImage, postgresProblem } from '../../support/kubernetes/kubelet/postgres-image.ts';
 import { createRecipePod, type RecipePod } from '../../support/kubernetes/recipe-pod.ts';
 import { until } from '../../support/until.ts';
@@ -91,6 +92,14 @@ describe.skipIf(problem !== null)(
       },
       TIMEOUT_MS,
     );
+
+    it('says whose doing it is when the volume is closed to its group', async () => {
+      chownSync(pod.data, 0, 0);
+      chmodSync(pod.data, 0o755);
+      const run = await pod.start();
+      expect(await run.ended).toMatchObject({ exitCode: 1 });
+      expect(run.output()).toBe(`${IGNORED_FS_GROUP}\n`);
+    });
 
     it(
       'waits while an earlier container runs on its volume, and goes on where that one ended',

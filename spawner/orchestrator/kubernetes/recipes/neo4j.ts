@@ -1,6 +1,6 @@
 import { DEFAULT_STANZA } from '../../../../core/ids.ts';
 import { execProbe, fromSecret, POD_ADDRESS, type RecipeContext, type RecipeResult } from './recipe.ts';
-import { lockVolume } from './volume-lock.ts';
+import { lockVolume, requireGroup } from './volume-lock.ts';
 
 /** On the volume from before the first start until somebody has logged in: what is there beside it holds nothing of a user. */
 const FIRST_START = '/data/podgate-first-start';
@@ -13,7 +13,7 @@ const REFUSED = '/logs/podgate-login-refused';
  * Killed before it wrote its server_id, Neo4j leaves an empty one, with which none starts again (EOFException).
  */
 const START = `
-${lockVolume('/data')}
+${requireGroup('/data')}${lockVolume('/data')}
 trap 'exit 143' TERM
 rm -f ${REFUSED}
 [ -s /data/server_id ] || rm -f /data/server_id

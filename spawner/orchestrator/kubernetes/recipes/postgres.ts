@@ -1,6 +1,6 @@
 import { POSTGRES_USE } from '../../postgres-use.ts';
 import { execProbe, fromSecret, POD_ADDRESS, type RecipeContext, type RecipeResult } from './recipe.ts';
-import { lockVolume } from './volume-lock.ts';
+import { lockVolume, requireGroup } from './volume-lock.ts';
 
 const DATA = '/var/lib/postgresql';
 /** Names that no role can have, however quoted. */
@@ -44,7 +44,7 @@ pg_isready --quiet --timeout=3 --host="$${POD_ADDRESS}" --port=5432 --username="
  * others. A server is asked again and again, since the shell before it ignores the signal.
  */
 const START = String.raw`
-${lockVolume(DATA)}
+${requireGroup(DATA)}${lockVolume(DATA)}
 new="$PGDATA.new"
 rm -f ${REFUSED} /dev/shm/PostgreSQL.*
 

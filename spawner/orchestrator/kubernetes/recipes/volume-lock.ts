@@ -1,5 +1,19 @@
+import { IGNORED_FS_GROUP } from '../../ignored-fs-group.ts';
+
 /** In the volume, beside the data of the image. */
 const LOCK = '.podgate-lock';
+
+/** Bash that ends the start with the reason when the volume is another group's: what programs say of that helps nobody. */
+export function requireGroup(dataPath: string): string {
+  return `
+if [ ! -w "${dataPath}" ] && [ "$(stat -c %g "${dataPath}")" != "$(id -g)" ]; then
+  cat >&2 <<'END'
+${IGNORED_FS_GROUP}
+END
+  exit 1
+fi
+`;
+}
 
 /**
  * Bash that waits as long as a container before this one still runs on the volume, and then keeps it to this one.

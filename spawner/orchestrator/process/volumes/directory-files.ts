@@ -24,6 +24,7 @@ import type {
   VolumeFiles,
   WalkedEntry,
 } from '../../../../core/volume.ts';
+import { IGNORED_FS_GROUP } from '../../ignored-fs-group.ts';
 import { allocateOsUser, type OsUser } from '../os-users.ts';
 import { isPlainName } from '../paths.ts';
 import { removeTree } from '../remove-tree.ts';
@@ -119,7 +120,9 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
       // Pods come to their volumes by mounts alone: they have the groups of those.
       if ('root' in options) await chmod(options.root, 0o700);
       // Last: it is what says that the rest is there.
-      await mkdir(place.incoming, { recursive: true, mode: 0o700 });
+      await mkdir(place.incoming, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+        throw 'claims' in options && errorCode(error) === 'EACCES' ? ignoredGroup() : error;
+      });
       await makeOwned(place.data);
     });
     making = turn.catch(() => undefined);
@@ -559,6 +562,10 @@ function removalFailure(error: unknown, name: string): unknown {
     return invalid(`path: ${JSON.stringify(name)} is a directory that is not empty; delete what is in it first`);
   }
   return code === 'EPERM' ? invalid(CLOSED) : namedFailure(error, name);
+}
+
+function ignoredGroup(): PodgateError {
+  return new PodgateError('orchestrator.unavailable', { publicMessages: [IGNORED_FS_GROUP] });
 }
 
 function beyondLimit({ kind }: FilesRef, sizeLimitMiB: number): PodgateError {
