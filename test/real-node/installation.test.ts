@@ -286,6 +286,12 @@ test('a kubelet that is killed cuts nobody off, and the status says that its nod
     expect(await echo(socket, 'still here')).toBe('still here');
     await second.start('kubelet');
     await until('the status is as before', async () => (await messageOf('trial')) === '', NOT_READY);
+    // Not before its kubelet has asked its startup probe again.
+    await until(
+      'the pod is Ready again',
+      async () => (await readyOf('pod', 'pods-prod-example-trial')) === 'True',
+      NOT_READY,
+    );
   } finally {
     over.abort();
     await connecting;

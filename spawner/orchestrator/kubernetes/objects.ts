@@ -144,6 +144,8 @@ export interface ContainerView {
   readonly lastEnd: ContainerEnd | null;
   readonly restarts: number;
   readonly isReady: boolean;
+  /** False until the startup probe has succeeded once since the container, or its kubelet, started. */
+  readonly isStarted: boolean;
   readonly image: string;
 }
 
@@ -160,6 +162,8 @@ export interface PodState {
   readonly unscheduled: string;
   /** The condition Ready: that of the container, but False also when the node has stopped reporting. */
   readonly isReady: boolean;
+  /** When that changed last. */
+  readonly readyChangedMs: number | null;
   /** What interrupted it from outside, such as an eviction. */
   readonly disruption: { readonly reason: string; readonly message: string } | null;
   /** Its program may end well and stay ended. */
@@ -203,6 +207,7 @@ export function podState(object: JsonRecord): PodState {
     node: textAt(recordAt(object, 'spec'), 'nodeName'),
     unscheduled: textAt(scheduled, 'status') === 'False' ? textAt(scheduled, 'message') : '',
     isReady: textAt(ready, 'status') === 'True',
+    readyChangedMs: timeAt(ready, 'lastTransitionTime'),
     disruption:
       textAt(disrupted, 'status') === 'True'
         ? { reason: textAt(disrupted, 'reason'), message: textAt(disrupted, 'message') }
@@ -243,6 +248,7 @@ function parseContainer(status: JsonRecord): ContainerView {
     lastEnd: isRecord(lastState['terminated']) ? parseEnd(lastState['terminated']) : null,
     restarts: numberAt(status, 'restartCount') ?? 0,
     isReady: status['ready'] === true,
+    isStarted: status['started'] !== false,
     image: textAt(status, 'image'),
   };
 }

@@ -6,6 +6,8 @@ import type { ContainerEnd, ContainerView, PodState } from './objects.ts';
 const CRASHING_AFTER_RESTARTS = 2;
 /** A run that lasted longer stands for itself: the kubelet forgets earlier failures after it, and so do we. */
 const RECOVERED_AFTER_MS = 10 * 60_000;
+/** A kubelet that is late to notice that a container ended finds the next one running. */
+const END_NOTICED_WITHIN_MS = 10_000;
 const SAID_MAX_LENGTH = 500;
 const NODE_SILENT =
   'The node of this pod has stopped reporting, so this status may be out of date. Connections work as long as the pod responds.';
@@ -41,7 +43,9 @@ export function podStatus(pod: PodState, isLost = false): PodStatusView {
     phase,
     message,
     isServing:
-      (phase === 'ready' || phase === 'stopping' || phase === 'lost') && container !== null && isAnswering(container),
+      (phase === 'ready' || phase === 'stopping' || phase === 'lost') &&
+      container !== null &&
+      (isAnswering(container) || isProbedAgain(pod, container)),
     exitCode: signal === null ? (shown?.exitCode ?? null) : null,
     signal,
     restarts: container?.restarts ?? 0,
@@ -126,6 +130,7 @@ function ofContainer(pod: PodState, container: ContainerView, end: ContainerEnd 
   const { state } = container;
   if (state.kind === 'waiting') return unprepared(pod) ?? waiting(pod, container, state, end);
   if (isAnswering(container)) return { phase: 'ready', message: isNodeSilent(pod) ? NODE_SILENT : '' };
+  if (isProbedAgain(pod, container)) return { phase: 'ready', message: '' };
   return afterEnd(container, end);
 }
 
@@ -153,6 +158,16 @@ function isAnswering({ state, isReady }: ContainerView): boolean {
 
 function isNodeSilent({ container, isReady }: PodState): boolean {
   return container !== null && isAnswering(container) && !isReady;
+}
+
+/**
+ * A kubelet that starts asks the startup probes of all containers again. Until they succeed, it reports containers that
+ * have been running all the time as neither started nor ready (Kubernetes pkg/kubelet/prober), for seconds on a busy node.
+ * Such a container lost its readiness long after its start. A new one never had it, or one before it lost it.
+ */
+function isProbedAgain({ isReady, readyChangedMs }: PodState, { state, isStarted }: ContainerView): boolean {
+  if (state.kind !== 'running' || state.startedAtMs === null || isStarted || isReady) return false;
+  return readyChangedMs !== null && readyChangedMs - state.startedAtMs > END_NOTICED_WITHIN_MS;
 }
 
 function afterEnd(container: ContainerView, end: ContainerEnd | null): Judged {

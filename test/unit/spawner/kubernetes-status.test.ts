@@ -217,6 +217,33 @@ describe('the status of a Pod', () => {
       'starting',
       '',
     ],
+    [
+      'its kubelet has started again, and has not probed it again yet',
+      {
+        ...container(running, { ready: false, started: false }),
+        conditions: [SCHEDULED, { ...UNREADY, lastTransitionTime: '2026-01-01T00:02:00Z' }],
+      },
+      'ready',
+      '',
+    ],
+    [
+      'its kubelet has started again, and readiness fails though it has started',
+      {
+        ...container(running, { ready: false, started: true }),
+        conditions: [SCHEDULED, { ...UNREADY, lastTransitionTime: '2026-01-01T00:02:00Z' }],
+      },
+      'starting',
+      '',
+    ],
+    [
+      'started again by its kubelet, which noticed the end 2 s later',
+      {
+        ...container(running, { ready: false, started: false, restartCount: 1 }),
+        conditions: [SCHEDULED, { ...UNREADY, lastTransitionTime: '2026-01-01T00:00:02Z' }],
+      },
+      'starting',
+      '',
+    ],
     ['unknown', { phase: 'Unknown' }, 'starting', 'The node of this pod does not respond: its state is unknown.'],
   ])('%s', (_what, status, phase, message) => {
     expect(statusOf(status)).toMatchObject({ phase, message });
