@@ -47,6 +47,21 @@ describe.skipIf(problem !== null)(`Podgate with a cluster${problem === null ? ''
     });
   };
 
+  const succeeds = async (method: string, path: string, body?: object): Promise<void> => {
+    const answer = await program.api(method, path, body);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+  };
+  const fetchApi = (path: string, init: RequestInit = {}) =>
+    fetch(`http://127.0.0.1:${program.controlPort}${path}`, { ...init, headers: { 'X-Tapis-Token': program.token } });
+  const upload = async (volume: string, path: string, content: string): Promise<void> => {
+    const form = new FormData();
+    form.set('file', new Blob([content]), path);
+    const answer = await fetchApi(`/v3/pods/volumes/${volume}/upload/${path}`, { method: 'POST', body: form });
+    expect(answer.status, await answer.text()).toBe(200);
+  };
+  const statusOf = async (path: string): Promise<unknown> =>
+    ((await program.get(`/v3/pods/${path}`)).body.result as { readonly status: string } | null)?.status;
+
   test('a Postgres is made by one call and reached by its name; its data outlives a restart of the pod and of Podgate', async () => {
     await program.createPod({ pod_id: 'mypg', pod_template: 'postgres', persistent_volume: true });
     expect(await psql('create table kept as select 42 as n')).toMatchObject({ code: 0, stderr: '' });
@@ -72,6 +87,31 @@ describe.skipIf(problem !== null)(`Podgate with a cluster${problem === null ? ''
     expect(await refused({ pod_id: 'other', pod_template: 'podgate/process', command: ['x'] })).toContain(
       'this installation runs containers',
     );
+  });
+
+  test('a clone is refused with the reason and another way, and leaves nothing', async () => {
+    const refused = await program.api('POST', '/v3/pods/mypg/clone', { pod_id: 'mypgcopy' });
+    expect([refused.status, refused.body.message]).toEqual([
+      501,
+      'This installation cannot clone pods, because they run in a cluster: create a pod and load a dump of the data into it.',
+    ]);
+    expect((await program.get('/v3/pods/mypgcopy')).status).toBe(404);
+  });
+
+  test('a snapshot is restored, to a claim of its own', async () => {
+    await succeeds('POST', '/v3/pods/volumes', { volume_id: 'mydata', size_limit: 16 });
+    await upload('mydata', 'kept.txt', 'before');
+    const snapshot = { snapshot_id: 'mysnap', source_volume_id: 'mydata', source_volume_path: '/', size_limit: 16 };
+    await succeeds('POST', '/v3/pods/snapshots', snapshot);
+    await expect.poll(() => statusOf('snapshots/mysnap'), { timeout: 30_000 }).toBe('AVAILABLE');
+    await upload('mydata', 'kept.txt', 'after');
+    await upload('mydata', 'later.txt', 'after');
+    await succeeds('POST', '/v3/pods/volumes/mydata/restore', { snapshot_id: 'mysnap' });
+    await expect.poll(() => statusOf('volumes/mydata'), { timeout: 30_000 }).toBe('AVAILABLE');
+    const { body } = await program.get('/v3/pods/volumes/mydata/list');
+    expect((body.result as readonly { readonly name: string }[]).map(({ name }) => name)).toEqual(['kept.txt']);
+    expect(await (await fetchApi('/v3/pods/volumes/mydata/contents/kept.txt')).text()).toBe('before');
+    for (const path of ['snapshots/mysnap', 'volumes/mydata']) await succeeds('DELETE', `/v3/pods/${path}`);
   });
 
   test('a deleted pod leaves nothing in the cluster', async () => {

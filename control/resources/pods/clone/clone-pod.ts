@@ -65,12 +65,15 @@ function templateAsWritten({ templates }: PodParts, { spec }: PodRecord): { read
   return isOfCatalog ? { template: spec.writtenTemplate } : {};
 }
 
-function requireClonable({ orchestrator }: PodParts, { podId, spec, run }: PodRecord): void {
+function requireClonable({ orchestrator, allowsImages }: PodParts, { podId, spec, run }: PodRecord): void {
   const { clones = new Set() } = orchestrator;
   if (!clones.has(spec.template)) {
     const others = clones.size === 0 ? '' : ` of ${spec.template}, only of ${[...clones].sort().join(', ')}`;
+    const reason = allowsImages
+      ? ', because they run in a cluster: create a pod and load a dump of the data into it'
+      : '';
     throw new PodgateError('api.not-available', {
-      publicMessages: [`This installation cannot clone pods${others}.`],
+      publicMessages: [`This installation cannot clone pods${others}${reason}.`],
     });
   }
   if (run === 0) {
