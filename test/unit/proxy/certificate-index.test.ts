@@ -20,7 +20,7 @@ function indexOf(...certificates: readonly ServedCertificate[]) {
   return { index, find: (name: string | null) => index.find(name, NOW_MS)?.id ?? null };
 }
 
-test('a name has the certificate for exactly it, else that for its wildcard', () => {
+test('an exact name comes before its wildcard', () => {
   const { find } = indexOf(
     certificate('per-host', ['a.pods.localhost']),
     certificate('per-host', ['*.Pods.localhost'], { id: 'wild' }),
@@ -29,7 +29,7 @@ test('a name has the certificate for exactly it, else that for its wildcard', ()
   expect(find('b.pods.localhost')).toBe('per-host wild');
 });
 
-test('the better source comes first, be it for the name or for its wildcard', () => {
+test('the better source comes first, whether for the name or for its wildcard', () => {
   const [files, acme, host, development] = [
     certificate('files', ['*.pods.localhost']),
     certificate('wildcard', ['*.pods.localhost', 'localhost']),
@@ -42,7 +42,7 @@ test('the better source comes first, be it for the name or for its wildcard', ()
   expect(indexOf(development, host).find('b.pods.localhost')).toBe(development.id);
 });
 
-test('nothing expired is served while there is a good one, and of expired ones the last', () => {
+test('an expired certificate is served only when there is no valid one, and then the latest', () => {
   const old = certificate('files', ['a.test'], { notAfterMs: 900 });
   const older = certificate('wildcard', ['a.test'], { id: 'older', notAfterMs: 800 });
   const good = certificate('development', ['*.test']);
@@ -50,7 +50,7 @@ test('nothing expired is served while there is a good one, and of expired ones t
   expect(indexOf(older, old).find('a.test')).toBe(old.id);
 });
 
-test('an unknown name gets that of the first base host, or any; without certificates there is none', () => {
+test('an unknown name gets the certificate of the first base host, else any; without certificates there is none', () => {
   const { index, find } = indexOf(
     certificate('per-host', ['a.pods.localhost']),
     certificate('development', ['localhost']),
@@ -74,7 +74,7 @@ test('a change replaces the certificate with that ID, and returns the removed on
   expect(index.size).toBe(1);
 });
 
-test('leaf and chain are whole again when put together', () => {
+test('leaf and chain can be joined again', () => {
   const one = certificate('per-host', ['a.test']);
   const { index } = indexOf(one, certificate('per-host', ['b.test']));
   const entry = index.find('a.test', NOW_MS);
@@ -82,7 +82,7 @@ test('leaf and chain are whole again when put together', () => {
   expect(index.find('b.test', NOW_MS)?.chainPem).toBe(entry?.chainPem);
 });
 
-test('the development CA is none the world trusts, and an expired one is none at all', () => {
+test('the development CA is not publicly trusted, and an expired certificate is not trusted at all', () => {
   const { index } = indexOf(
     certificate('development', ['*.pods.localhost']),
     certificate('per-host', ['a.pods.localhost']),

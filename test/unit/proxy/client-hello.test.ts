@@ -36,7 +36,7 @@ function serverName(name: string): readonly [number, Buffer] {
 }
 
 describe('parseClientHello', () => {
-  it('reads name and ALPN of a real hello', async () => {
+  it('reads name and ALPN of a real ClientHello', async () => {
     const hello = await realHello({ servername: 'MyPg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] });
     expect(parseClientHello(hello)).toEqual({
       kind: 'match',
@@ -48,7 +48,7 @@ describe('parseClientHello', () => {
     });
   });
 
-  it('asks for more at every split, for no more than there is, and then says the same', async () => {
+  it('asks for more bytes at every split, never for too many, and gives the same result', async () => {
     const options = { servername: 'mypg.pods.localhost', ALPNProtocols: ['postgresql'] };
     const hello = await realHello(options);
     for (const size of [1, 2, 3, 5, 61, 500, 16_384]) {
@@ -68,7 +68,7 @@ describe('parseClientHello', () => {
     }
   });
 
-  it('takes a hello of 60 KB and refuses one beyond 64 KiB before it has arrived', () => {
+  it('accepts a ClientHello of 60 KB and rejects one beyond 64 KiB before it has arrived', () => {
     const padding = (bytes: number): readonly [number, Buffer] => [21, Buffer.alloc(bytes)];
     const large = madeHello([padding(60_000), serverName('a.pods.localhost')]);
     expect(parseClientHello(large)).toMatchObject({ kind: 'match', value: { serverName: 'a.pods.localhost' } });
@@ -98,20 +98,20 @@ describe('parseClientHello', () => {
     ['NUL', 'a\0b'],
     ['254 characters', `${'a'.repeat(63)}.`.repeat(4).slice(0, 254)],
     ['nothing', ''],
-  ])('takes a name with %s for none', (_what, name) => {
+  ])('treats a name with %s as no name', (_what, name) => {
     expect(parseClientHello(madeHello([serverName(name)]))).toMatchObject({
       kind: 'match',
       value: { serverName: null },
     });
   });
 
-  it('drops one trailing dot of a name and writes it in lower case', () => {
+  it('removes one trailing dot of a name and converts it to lower case', () => {
     expect(normalizeServerName('A.Pods.Localhost.')).toBe('a.pods.localhost');
     expect(normalizeServerName('a..')).toBeNull();
     expect(normalizeServerName('.')).toBeNull();
   });
 
-  it(`never throws, whatever the bytes and however a real hello is damaged (seed ${SEED})`, async () => {
+  it(`never throws, with any bytes and any damage to a real ClientHello (seed ${SEED})`, async () => {
     const fuzz = new Fuzz();
     const hello = await realHello({ servername: 'mypg.pods.localhost', ALPNProtocols: ['h2', 'http/1.1'] });
     const resuming = await realHello({ session: await sessionOf(randomBytes(48), 'TLSv1.3') });

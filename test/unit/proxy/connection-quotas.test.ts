@@ -37,7 +37,7 @@ function acquire(counts: ConnectionCounts, places: PodPlaces): FullCode | null |
 }
 
 describe('quotas of connections', () => {
-  it('count all pods of an owner in a tenant together, and no others', () => {
+  it('count all pods of an owner in a tenant together, and no other pods', () => {
     const limited: Limit[] = [];
     const limits = { ...LIMITS, maxConnectionsPerOwner: 2, maxConnectionsPerTenant: null };
     const counts = new ConnectionCounts(limits, (limit) => limited.push(limit));
@@ -51,7 +51,7 @@ describe('quotas of connections', () => {
     expect(acquire(counts, one)).toBe(null);
   });
 
-  it('leave room for others at a pod that one address would fill, and count each address and pod by itself', () => {
+  it('leave room at a pod that one address would fill, and count each address and pod separately', () => {
     const limited: Limit[] = [];
     const limits = { ...LIMITS, maxConnectionsPerPod: 4, maxConnectionsPerOwner: null, maxConnectionsPerTenant: null };
     const counts = new ConnectionCounts({ ...limits, maxConnectionsPerAddressAtPod: 2 }, (limit) =>
@@ -72,7 +72,7 @@ describe('quotas of connections', () => {
     expect(acquire(counts, of('2001:db8::3', 'three'))).toBe('route.full');
   });
 
-  it('count a tenant as a whole, also pods whose owner is not known', () => {
+  it('count a tenant as a whole, including pods whose owner is not known', () => {
     const limited: Limit[] = [];
     const limits = { ...LIMITS, maxConnectionsPerOwner: null, maxConnectionsPerTenant: 3 };
     const counts = new ConnectionCounts(limits, (limit) => limited.push(limit));
@@ -84,7 +84,7 @@ describe('quotas of connections', () => {
     expect(acquire(counts, podOf('five', 'carol', 'other'))).toBe(null);
   });
 
-  it('take all places or none, and leave nothing behind', () => {
+  it('take all places or none, and hold none after a refusal', () => {
     const limits = { ...LIMITS, maxConnectionsPerPod: 2, maxConnectionsPerOwner: 3, maxConnectionsPerTenant: 4 };
     const counts = new ConnectionCounts(limits);
     const places = Array.from({ length: 12 }, (_, index) => podOf(`pod-${index % 4}`, `user-${index % 2}`));
@@ -97,7 +97,7 @@ describe('quotas of connections', () => {
     }
   });
 
-  it('are divided among replicas, rounded down, with one place at least; connections that are open stay', () => {
+  it('are divided among replicas, rounded down, with at least one place each; open connections remain', () => {
     const limits = { ...LIMITS, maxConnectionsPerOwner: 10, maxConnectionsPerTenant: null };
     const counts = new ConnectionCounts(limits);
     const pod = podOf('one', 'alice');
@@ -120,7 +120,7 @@ describe('quotas of connections', () => {
     expect(fill()).toBe(1);
   });
 
-  it('are exact for the workers of a replica together, also when the number of replicas changes', () => {
+  it('are exact for all workers of a replica together, also when the number of replicas changes', () => {
     const WORKERS = 3;
     let nowMs = 0;
     const queue: (() => void)[] = [];

@@ -41,7 +41,7 @@ class Stage {
 }
 
 describe('dial', () => {
-  it('repeats attempts that made no connection, whatever the reason, and locates the pod before each', async () => {
+  it('retries attempts that made no connection, whatever the reason, and locates the pod before each', async () => {
     const stage = new Stage();
     stage.failures = [refused, new ConnectFailed(new Error('closed'))];
     stage.places = ['a', 'b', 'c'];
@@ -49,7 +49,7 @@ describe('dial', () => {
     expect(stage.steps).toEqual(['open a', 'open b', 'open c']);
   });
 
-  it('gives up with the last failure once the time for further attempts is over', async () => {
+  it('gives up with the last failure once the retry time is over', async () => {
     const stage = new Stage();
     stage.failures = [refused];
     stage.retryMs = 0;
@@ -57,7 +57,7 @@ describe('dial', () => {
     expect(stage.steps).toEqual(['open a']);
   });
 
-  it('does not repeat an attempt on whose connection the pod has said something', async () => {
+  it('does not retry an attempt after the pod has sent something', async () => {
     const stage = new Stage();
     const said = Object.assign(new Error('no HTTP/2 is spoken there'), { code: 'NOT_H2C' });
     stage.failures = [said];
@@ -65,14 +65,14 @@ describe('dial', () => {
     expect(stage.steps).toEqual(['open a']);
   });
 
-  it('closes a connection to a place that is not that of the pod any more, unused, and dials the new one', async () => {
+  it('closes an unused connection to an address that is no longer the pod’s, and dials the new one', async () => {
     const stage = new Stage();
     stage.places = ['a', 'b', 'b'];
     expect(await stage.run()).toEqual({ kind: 'connected', connection: 'to b' });
     expect(stage.steps).toEqual(['open a', 'close to a', 'open b']);
   });
 
-  it('gives up on a pod that moves a third time', async () => {
+  it('gives up on a pod that moves for the third time', async () => {
     const stage = new Stage();
     stage.places = ['a', 'b', 'c', 'd', 'e', 'f'];
     expect(await stage.run()).toEqual({ kind: 'moved' });
@@ -87,7 +87,7 @@ describe('dial', () => {
     expect(stage.steps).toEqual(['open a', 'close to a']);
   });
 
-  it('repeats an attempt whose connection has ended already', async () => {
+  it('retries an attempt whose connection has already ended', async () => {
     const stage = new Stage();
     const gone = [true, false];
     stage.changes = { isGone: () => gone.shift() ?? false };
@@ -95,7 +95,7 @@ describe('dial', () => {
     expect(stage.steps).toEqual(['open a', 'open a']);
   });
 
-  it('ends with the signal: before an attempt, between two, and with the connection that came of one', async () => {
+  it('ends with the signal: before an attempt, between two, and with an open connection', async () => {
     expect(await new Stage().run(AbortSignal.abort())).toEqual({ kind: 'aborted' });
 
     const between = new Stage();
@@ -117,7 +117,7 @@ describe('dial', () => {
     expect(late.steps).toEqual(['close to a']);
   });
 
-  it('takes what locating or opening throws for a failed attempt, and never rejects', async () => {
+  it('treats errors of locating or opening as a failed attempt, and never rejects', async () => {
     const thrown = new Error('a fault of ours');
     const stage = new Stage();
     stage.changes = {
@@ -166,7 +166,7 @@ describe('a dial that gets "not yet"', () => {
     return stage;
   }
 
-  it('waits for the route, and dials what it names then', async () => {
+  it('waits for the route, then dials its address', async () => {
     const table = new RouteTable();
     table.apply([asleep], []);
     const stage = waiting(table);
@@ -176,7 +176,7 @@ describe('a dial that gets "not yet"', () => {
     expect(await dialing).toEqual({ kind: 'connected', connection: 'to 127.0.0.1' });
   });
 
-  it('is refused with the reason when waiting is in vain', async () => {
+  it('is refused with the reason when the wait fails', async () => {
     const table = new RouteTable();
     table.apply([asleep], []);
     const dialing = waiting(table).run();

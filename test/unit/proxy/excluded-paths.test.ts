@@ -12,14 +12,14 @@ it.each(NOT_EXCLUDED)('%s needs the login', (target) => {
   expect(isExcluded(PATHS, target)).toBe(false);
 });
 
-it('excludes nothing beyond ASCII as it is, no asterisk, and nothing where nothing is excluded', () => {
+it('excludes only plain ASCII paths without an asterisk, and nothing by default', () => {
   for (const target of ['/public/\u00c0\u00ae', '/public/\u0085', '/public/é', '*', '']) {
     expect(isExcluded(PATHS, target)).toBe(false);
   }
   expect(isExcluded([], '/public')).toBe(false);
 });
 
-it('whatever it excludes stays below its prefix for readers that decode, normalize and merge', () => {
+it('excluded paths stay below their prefix for servers that decode, normalize and merge them', () => {
   const alphabet = [
     '.',
     '/',

@@ -51,13 +51,13 @@ function follow(table = new RouteTable()) {
 }
 
 describe('FeedFollower', () => {
-  it('passes on how many replicas there are; an earlier release does not say', () => {
+  it('reports the number of replicas, which an earlier release does not send', () => {
     const { told, receive } = follow();
     receive(HELLO, { kind: 'alive', isWatchFresh: true }, { kind: 'alive', isWatchFresh: true, replicas: 3 });
     expect(told).toEqual([3]);
   });
 
-  it('keeps equal bundles of authorities once, and forgets those that no route has any more', () => {
+  it('stores equal bundles of authorities once, and drops those that no route uses', () => {
     const { table, receive } = follow();
     const bundle = (letter: string): string => letter.repeat(16_000);
     const asking = (host: string, letter: string): Route => ({ ...route(host), clientCa: bundle(letter) });
@@ -89,14 +89,14 @@ describe('FeedFollower', () => {
     expect(table.authorities).toBe(0);
   });
 
-  it('stops following when a route arrives without its authorities, so that no client gets in unchecked', () => {
+  it('stops following when a route arrives without its authorities, so that no client is admitted unchecked', () => {
     const { receive, table } = follow();
     const broken: ControlMessage = { kind: 'routes', routes: [{ ...route('a'), clientCa: '1' }], authorities: ['x'] };
     expect(receive(HELLO, BEGIN, broken)).toEqual({ kind: 'lost', reason: 'a route without its authorities' });
     expect(table.size).toBe(0);
   });
 
-  it('takes a snapshot over as a whole, at its end, and reports it', () => {
+  it('applies a snapshot as a whole at its end, and reports it', () => {
     const { table, receive, follower, baseHosts } = follow();
     table.replace([route('old')]);
     receive(HELLO, BEGIN, { kind: 'routes', routes: [route('a')] }, { kind: 'routes', routes: [route('b')] });
@@ -118,7 +118,7 @@ describe('FeedFollower', () => {
     expect([table.size, table.get('b')?.host]).toEqual([1, 'b']);
   });
 
-  it('takes cancels at any time after hello, and passes over what is malformed', () => {
+  it('accepts cancels at any time after hello, and ignores malformed messages', () => {
     const { cancels, receive } = follow();
     const cancel: ControlMessage = { kind: 'cancel', id: 7, key: 'AAAAAQAAAAI=', address: '192.0.2.1' };
     const malformed = [
@@ -136,7 +136,7 @@ describe('FeedFollower', () => {
     expect(cancels).toEqual(Array(3).fill('7 0000000100000002 192.0.2.1'));
   });
 
-  it('passes on what came of a cancel', () => {
+  it('reports the result of a cancel', () => {
     const { cancels, receive } = follow();
     receive(HELLO, { kind: 'cancel-answered', id: 7, isFound: false, passedThrough: ['mypg.pods.localhost'] });
     expect(cancels).toEqual(['7 {"isFound":false,"passedThrough":["mypg.pods.localhost"]}']);

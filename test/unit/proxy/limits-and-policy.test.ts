@@ -42,7 +42,7 @@ function acquirePod(counts: ConnectionCounts, places: PodPlaces): FullCode | nul
 }
 
 describe('ConnectionCounts', () => {
-  it('admits exactly the limit in all, then a few to be told so, then none; a place given back is a place', () => {
+  it('admits exactly the limit in all, then a few that are told so, then none; a released place can be used again', () => {
     const counts = new ConnectionCounts({
       ...NO_QUOTAS,
       maxConnections: 3,
@@ -75,7 +75,7 @@ describe('ConnectionCounts', () => {
     expect(admit(counts, '10.0.0.2')).toBe('admitted');
   });
 
-  it('comes back to nothing when everything is released', () => {
+  it('returns to zero when everything is released', () => {
     const counts = new ConnectionCounts({
       ...NO_QUOTAS,
       maxConnections: 5,
@@ -141,7 +141,7 @@ describe('locate', () => {
     expect(locate(fenced, from('192.0.2.1'), false)).toBe('route.stopped');
   });
 
-  it('admits clients with the certificate that the pod requires, and reveals its state to no others', () => {
+  it('admits clients with the required certificate, and hides the pod’s state from others', () => {
     const open: Route = { ...route, backend: null, status: 'STOPPED' };
     const asking: Route = { ...open, clientCa: 'one' };
     const certificate = { subject: 'CN=x', commonName: 'x', fingerprint: '00', der: Buffer.alloc(0) };
@@ -158,14 +158,14 @@ describe('locate', () => {
     expect(locate({ ...asking, ipAllowList: ['192.0.2.9'] }, from('192.0.2.1'), false)).toBe('route.forbidden');
   });
 
-  it("does not connect a client to a pod whose TLS is terminated elsewhere than the connection's", () => {
+  it('does not connect a client to a pod whose TLS is terminated elsewhere', () => {
     const passing: Route = { ...route, tls: 'passthrough' };
     expect(locate(passing, from('192.0.2.1'), false, 'pod')).toBe(route.backend);
     expect(locate(passing, from('192.0.2.1'), false)).toBe('route.misdirected');
     expect(locate(route, from('192.0.2.1'), false, 'pod')).toBe('route.misdirected');
   });
 
-  it('does not trust a backend that has not been confirmed for too long', () => {
+  it('does not use a backend that has not been confirmed for too long', () => {
     expect(locate(route, from('192.0.2.1'), false)).toBe(route.backend);
     expect(locate(route, from('192.0.2.1'), true)).toBe('route.unreachable');
     expect(locate(undefined, from('192.0.2.1'), false)).toBe('route.unknown');

@@ -62,7 +62,7 @@ describe.each(KINDS)('$name', ({ create, messages }) => {
     ),
   ].filter((cut) => cut >= 0 && cut <= all.length);
 
-  it('are between two of them exactly where one has ended, however they come in pieces', () => {
+  it('finds message boundaries exactly, with any split of the bytes', () => {
     for (const cut of cuts) {
       for (const second of cuts.filter((each) => each >= cut)) {
         const follower = create();
@@ -74,7 +74,7 @@ describe.each(KINDS)('$name', ({ create, messages }) => {
     }
   });
 
-  it('are followed to the end of the one that is under way', () => {
+  it('follows the message in progress to its end', () => {
     for (const cut of cuts.filter((each) => !ends.has(each))) {
       const follower = create();
       follower.follow(all.subarray(0, cut));
@@ -89,8 +89,8 @@ describe.each(KINDS)('$name', ({ create, messages }) => {
   });
 });
 
-describe('what makes no sense, or may not be followed', () => {
-  it('a Postgres that says its last without a length', () => {
+describe('stops at messages that are invalid or may not be followed', () => {
+  it('handles a last Postgres message without a length', () => {
     const follower = new PostgresMessages();
     follower.follow(Buffer.from('E\0\0\0\x02'));
     expect(follower.isBetweenMessages).toBe(false);
@@ -98,7 +98,7 @@ describe('what makes no sense, or may not be followed', () => {
     expect(follower.isBetweenMessages).toBe(false);
   });
 
-  it('a WebSocket that has said Close', () => {
+  it('handles a WebSocket that has sent a Close frame', () => {
     const follower = new WebSocketFrames();
     follower.follow(closeFrame('drained', null));
     expect(follower.isBetweenMessages).toBe(false);

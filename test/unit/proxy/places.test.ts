@@ -84,7 +84,7 @@ class Replica {
 }
 
 describe('places that workers share', () => {
-  it.each([1, 2, 3, 5, 8, 40, 1_000])('are exactly %i, wherever they are asked for', (limit) => {
+  it.each([1, 2, 3, 5, 8, 40, 1_000])('allow exactly %i, on whichever worker they are requested', (limit) => {
     for (const workers of [2, 3, 8]) {
       const replica = new Replica(workers);
       // All at the first worker, then one at each other.
@@ -106,7 +106,7 @@ describe('places that workers share', () => {
     }
   });
 
-  it('are asked for seldom: not below half a share, and then many at a time', () => {
+  it('are requested rarely: not below half a share, and then many at a time', () => {
     const replica = new Replica(4);
     const worker = replica.workers.get(1);
     const take = (times: number): void => {
@@ -122,7 +122,7 @@ describe('places that workers share', () => {
     expect(replica.messages).toBeLessThan(60);
   });
 
-  it(`never exceed the limit nor refuse while there is one, with any order of messages, and a dead worker's come back (seed ${SEED})`, () => {
+  it(`never exceed the limit or refuse a free place, with any order of messages and dead workers (seed ${SEED})`, () => {
     const fuzz = new Fuzz();
     const below = (max: number): number => (max === 0 ? 0 : fuzz.bytes(4).readUInt32BE(0) % max);
     for (let round = 0; round < 300; round++) {
@@ -169,7 +169,7 @@ describe('places that workers share', () => {
     }
   });
 
-  it('are decided by equal shares while the allocator does not answer', () => {
+  it('are divided into equal shares while the allocator does not respond', () => {
     vi.useFakeTimers();
     try {
       const silent = new LeasedPlaces({ workers: 2, send: () => true, nowMs: () => performance.now() });
@@ -187,7 +187,7 @@ describe('places that workers share', () => {
     }
   });
 
-  it('are not waited for when a worker does not say how many it holds', () => {
+  it('do not wait for a worker that does not report its count', () => {
     const replica = new Replica(3);
     const answers: boolean[] = [];
     for (let index = 0; index < 3; index++) replica.workers.get(0)?.take(KEY, 12, (isTaken) => answers.push(isTaken));

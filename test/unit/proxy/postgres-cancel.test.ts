@@ -57,7 +57,7 @@ describe('BackendKeyParser', () => {
     expect(single.push(bytes.subarray(keyEnd - 1, keyEnd))).toEqual(expected);
   });
 
-  it('ends with ReadyForQuery, whose type is enough', () => {
+  it('ends at ReadyForQuery, recognized by its type alone', () => {
     const bytes = beginning(null);
     for (let split = 0; split < bytes.length - READY.length; split++) {
       const parser = new BackendKeyParser();
@@ -79,7 +79,7 @@ describe('BackendKeyParser', () => {
     expect(new BackendKeyParser().push(bytes).kind).toBe('reject');
   });
 
-  it('gives a server up that talks on and on', () => {
+  it('gives up on a server that sends too much', () => {
     const parser = new BackendKeyParser();
     const notice = message('N', 'x'.repeat(10_000));
     let count = 0;
@@ -87,7 +87,7 @@ describe('BackendKeyParser', () => {
     expect(count).toBe(Math.floor(131_072 / notice.length));
   });
 
-  it(`never throws, and decides the same however the bytes are cut (seed ${SEED})`, () => {
+  it(`never throws, and gives the same result with any split of the bytes (seed ${SEED})`, () => {
     const fuzz = new Fuzz();
     const whole = beginning(32);
     for (let round = 0; round < 20_000; round++) {
@@ -105,7 +105,7 @@ describe('BackendKeyParser', () => {
 });
 
 describe('parseCancelRequest', () => {
-  it.each([4, 32, 256])('wants the whole packet with a key of %i bytes, at every split, and no more', (secretBytes) => {
+  it.each([4, 32, 256])('needs the whole packet with a key of %i bytes, at every split, and no more', (secretBytes) => {
     const packet = cancelRequest(key(secretBytes));
     for (let length = 0; length < packet.length; length++) {
       const atLeast = length < 8 ? 8 : packet.length;
@@ -115,7 +115,7 @@ describe('parseCancelRequest', () => {
     expect(parseCancelRequest(Buffer.concat([packet, READY]))).toEqual({ kind: 'match', value: key(secretBytes) });
   });
 
-  it('rejects keys of other sizes before they have arrived, and other packets', () => {
+  it('rejects keys of other sizes before they arrive, and other packets', () => {
     expect(cancelRequest(key(4)).toString('hex')).toBe('0000001004d2162e0001020304050607');
     for (const secretBytes of [0, 3, 257]) {
       expect(parseCancelRequest(cancelRequest(key(secretBytes)).subarray(0, 8)).kind).toBe('reject');
@@ -141,7 +141,7 @@ function session(uid: string, port = 5432) {
 }
 
 describe('CancelKeys', () => {
-  it('knows a key as long as one of its sessions lives', () => {
+  it('finds a key as long as one of its sessions is open', () => {
     const keys = new CancelKeys();
     const [first, second] = [session('a'), session('a')];
     const removeFirst = keys.add(key(4), first);
@@ -157,7 +157,7 @@ describe('CancelKeys', () => {
     expect(keys.snapshot()).toEqual({ keys: 0, pods: 0 });
   });
 
-  it('gives no pod the place of another that says the same key, whatever comes and goes', () => {
+  it('never replaces the key of another pod that has the same one', () => {
     const keys = new CancelKeys();
     const victim = session('victim');
     keys.add(key(32), victim);
@@ -171,7 +171,7 @@ describe('CancelKeys', () => {
     expect(keys.find(key(32))).toEqual([victim]);
   });
 
-  it('has a bound for each pod, and its newest stay out until others have left', () => {
+  it('has a limit for each pod; further keys are refused until others are removed', () => {
     const keys = new CancelKeys();
     const numbered = (at: number): Buffer => Buffer.from(String(at).padStart(8, '0'));
     const removes = Array.from({ length: CANCEL_KEYS_PER_POD_MAX }, (_, at) => keys.add(numbered(at), session('a')));
@@ -191,7 +191,7 @@ describe('GuessLimit', () => {
     return { clock, guesses: new GuessLimit(clock) };
   }
 
-  it('lets an address miss so often, then at its rate; who shares its /64 shares that', () => {
+  it('allows an address a number of wrong guesses, then a rate; a /64 counts as one address', () => {
     const { clock, guesses } = limit();
     for (let miss = 0; miss < GUESSES_PER_ADDRESS.most; miss++) {
       expect(guesses.mayTry('2001:db8::1')).toBe(true);
@@ -213,7 +213,7 @@ describe('GuessLimit', () => {
     expect(granted).toBe(GUESSES_PER_ADDRESS.most);
   });
 
-  it('asks the other workers no more than its rate in all, but goes on looking up keys', () => {
+  it('limits the rate of questions to other workers in all, but still looks up keys', () => {
     const { clock, guesses } = limit();
     const address = (at: number): string => `10.0.${at >> 8}.${at & 255}`;
     for (let at = 0; at < GUESSES_PER_WORKER.most; at++) expect(guesses.missed(address(at))).toBe(true);
@@ -223,13 +223,13 @@ describe('GuessLimit', () => {
     expect(guesses.missed('192.0.2.1')).toBe(true);
   });
 
-  it('takes nothing from the others for one who has used up his own', () => {
+  it('an address that has used up its guesses does not affect others', () => {
     const { guesses } = limit();
     for (let miss = 0; miss < 10 * GUESSES_PER_WORKER.most; miss++) guesses.missed('192.0.2.1');
     expect(guesses.missed('192.0.2.2')).toBe(true);
   });
 
-  it('remembers so many addresses, forgetting the one longest without a guess', () => {
+  it('remembers a limited number of addresses, and forgets the one with the oldest guess', () => {
     const { guesses } = limit();
     for (let miss = 0; miss < GUESSES_PER_ADDRESS.most; miss++) guesses.missed('192.0.2.1');
     const address = (at: number): string => `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`;

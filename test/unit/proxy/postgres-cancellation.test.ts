@@ -46,7 +46,7 @@ describe('Cancellation', () => {
     ['BackendKeyData', BACKEND_KEY_DATA, 1],
     ['ReadyForQuery', READY, 0],
     ['what is no Postgres', Buffer.from('HTTP/1.1 200 OK'), 0],
-  ])('looks on at a session until %s and no longer', (_what, bytes, keys) => {
+  ])('follows a session until %s and no longer', (_what, bytes, keys) => {
     const { cancellation, client, backend } = stage();
     const look = cancellation.watch(ROUTE, client, backend);
     const pieces = [bytes.subarray(0, 4), bytes.subarray(4)];
@@ -67,7 +67,7 @@ describe('Cancellation', () => {
     expect(counters.cancels).toMatchObject({ forbidden: 1, unknown: 1 });
   });
 
-  it('asks the other workers about an unknown key alone, and nobody when another asks', async () => {
+  it('asks the other workers only about an unknown key, and never for a question of another worker', async () => {
     const { cancellation, client, backend, asked, counters } = stage();
     cancellation.watch(ROUTE, client, backend)?.(BACKEND_KEY_DATA);
     expect(cancellation.keys.snapshot().keys).toBe(1);
@@ -79,7 +79,7 @@ describe('Cancellation', () => {
     expect(counters.cancels).toMatchObject({ forbidden: 2, unknown: 1, slowed: 0 });
   });
 
-  it('does not even look up keys of an address that has guessed too often, until some time has passed', async () => {
+  it('does not look up keys for an address with too many wrong guesses until some time has passed', async () => {
     const { cancellation, client, backend, asked, counters, clock } = stage();
     cancellation.watch(ROUTE, client, backend)?.(BACKEND_KEY_DATA);
     expect(cancellation.keys.snapshot().keys).toBe(1);

@@ -42,7 +42,7 @@ describe('an endpoint in options', () => {
     [`-c endpoint=${HOST.toUpperCase()}.`],
     [`-c end\\point=my\\pg.pods.localhost`],
     [`-c\\ endpoint=${HOST}`.replace('\\ ', '')],
-  ])('is read from %j, and nothing is left of options', (options) => {
+  ])('is read from %j, and options are then empty', (options) => {
     matched(withOptions(options), HOST, [['user', 'alice']]);
   });
 
@@ -52,7 +52,7 @@ describe('an endpoint in options', () => {
     [`-c geqo=off -cendpoint=${HOST}`, '-c geqo=off '],
     [`--search_path=a\\ b\\\\ -c endpoint=${HOST} -c x=\xa0`, '--search_path=a\\ b\\\\ -c x=\xa0'],
     [`-c -c -c endpoint=${HOST}`, '-c -c '],
-  ])('is taken out of %j, and every other character stays', (options, rest) => {
+  ])('is removed from %j, and every other character remains', (options, rest) => {
     matched(withOptions(options), HOST, withOptions(rest));
   });
 
@@ -82,11 +82,11 @@ describe('an endpoint in options', () => {
     }
   });
 
-  it('may be of no pod: who is refused then reads its name', () => {
+  it('is accepted for an unknown pod, so that the refusal can name it', () => {
     matched(withOptions('-c endpoint=nobody.pods.localhost'), 'nobody.pods.localhost', [['user', 'alice']]);
   });
 
-  it('goes before a name in the user, which then stays as it is', () => {
+  it('takes precedence over a name in the user, which is then unchanged', () => {
     const user = ['user', `other.pods.localhost.alice`] as const;
     matched([user, ['options', `-c endpoint=${HOST}`]], HOST, [user]);
   });
@@ -106,7 +106,7 @@ describe('a name in the user', () => {
     matched([['user', user]], host, [['user', own]]);
   });
 
-  it('is taken from the database too where libpq has said the user for it, and nothing else is changed', () => {
+  it('is removed from the database too if libpq has copied the user there; nothing else changes', () => {
     const user = `${HOST}.alice`;
     const others: Pairs = [
       ['application_name', user],
@@ -142,7 +142,7 @@ describe('a name in the user', () => {
     expect(named([['user', user]])).toEqual({ kind: 'reject', reason });
   });
 
-  it('costs a bounded number of table lookups', () => {
+  it('costs a limited number of table lookups', () => {
     let looks = 0;
     parseNamedStartup(startup([['user', 'a.'.repeat(4_900)]]), () => ++looks < 0);
     expect(looks).toBeLessThanOrEqual(128);
@@ -150,14 +150,14 @@ describe('a name in the user', () => {
 });
 
 describe('parseNamedStartup', () => {
-  it('keeps the protocol version, and counts what follows the packet as not its own', () => {
+  it('keeps the protocol version, and does not count bytes after the packet', () => {
     const bytes = startup(withOptions(`-c endpoint=${HOST}`), 0x30002);
     const parsed = parseNamedStartup(Buffer.concat([bytes, Buffer.from('more')]), isPostgres);
     const packet = startup([['user', 'alice']], 0x30002);
     expect(parsed).toEqual({ kind: 'match', value: { host: HOST, length: bytes.length, packet } });
   });
 
-  it('wants the whole packet, at every split', () => {
+  it('needs the whole packet, at every split', () => {
     for (const bytes of [startup(withOptions(`-c endpoint=${HOST}`)), startup([['user', `${HOST}.alice`]])]) {
       for (let length = 0; length < bytes.length; length++) {
         const atLeast = length < 8 ? 8 : bytes.length;
@@ -192,7 +192,7 @@ describe('parseNamedStartup', () => {
     expect(parseNamedStartup(bytes, isPostgres)).toEqual({ kind: 'reject', reason: 'malformed' });
   });
 
-  it(`never throws, and takes nothing away but the name (seed ${SEED})`, { timeout: 600_000 }, () => {
+  it(`never throws, and removes only the name (seed ${SEED})`, { timeout: 600_000 }, () => {
     const fuzz = new Fuzz();
     const chance = new Chance(SEED);
     const words = [
@@ -277,14 +277,14 @@ function withoutEndpoint(words: readonly string[]): readonly string[] {
   return left;
 }
 
-describe('what a client reads that is not sent on', () => {
+describe('errors that a client gets for a rejected startup', () => {
   it.each(['not-named', 'unknown-in-user', 'named-twice', 'no-host-name'] as const)('explains %s', (reason) => {
     const { message, hint } = describeUnnamed(reason);
     expect(message).toMatch(/\.$/);
     expect(hint).toContain("options='-c endpoint=<host name>'");
   });
 
-  it('names what a pod needs that the StartupMessage comes too late for', () => {
+  it('lists what a pod needs that the StartupMessage cannot provide', () => {
     const route = {
       host: HOST,
       tenant: 'dev',

@@ -15,7 +15,7 @@ function packet(code: number, body: string): Buffer {
 const STARTUP = packet(0x30002, 'user\0alice\0database\0postgres\0_pq_.x\0y\0\0');
 
 describe('parseFirstPacket', () => {
-  it('wants the whole packet, at every split, and no more', () => {
+  it('needs the whole packet, at every split, and no more', () => {
     for (let length = 0; length < STARTUP.length; length++) {
       const parsed = parseFirstPacket(STARTUP.subarray(0, length));
       expect(parsed).toEqual({ kind: 'need-more', atLeast: length < 8 ? 8 : STARTUP.length });
@@ -25,13 +25,13 @@ describe('parseFirstPacket', () => {
     expect(parseFirstPacket(Buffer.concat([STARTUP, randomBytes(9)]))).toEqual(expected);
   });
 
-  it('knows a CancelRequest with keys of 4 to 256 bytes', () => {
+  it('recognizes a CancelRequest with keys of 4 to 256 bytes', () => {
     for (const key of [4, 32, 256]) {
       expect(parseFirstPacket(packet(80_877_102, 'x'.repeat(4 + key)))).toMatchObject({ value: { kind: 'cancel' } });
     }
   });
 
-  it('takes 10,000 bytes and refuses more before they have arrived', () => {
+  it('accepts 10,000 bytes and rejects more before they arrive', () => {
     expect(parseFirstPacket(packet(0x30000, 'x'.repeat(9_992)))).toMatchObject({ kind: 'match' });
     expect(parseFirstPacket(packet(0x30000, 'x'.repeat(9_993)).subarray(0, 8))).toMatchObject({ kind: 'reject' });
   });
@@ -65,7 +65,7 @@ describe('errorResponse', () => {
     (code): code is RefusalCode => code.startsWith('route.') || code === 'tls.required',
   );
 
-  it.each(codes)('says %s as a well-formed FATAL with SQLSTATE, detail and hint', (code) => {
+  it.each(codes)('reports %s as a well-formed FATAL with SQLSTATE, detail and hint', (code) => {
     const frame = errorResponse({ code, message: 'Größe\0 of it.', hint: 'Do that.', requestId: 'abc' });
     expect(frame[0]).toBe(0x45);
     expect(frame.readUInt32BE(1)).toBe(frame.length - 1);

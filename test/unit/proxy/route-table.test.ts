@@ -17,7 +17,7 @@ const ROUTE: Route = {
 };
 
 describe('RouteTable', () => {
-  it('leads to the pod while its address is known to be so, and else to its service', () => {
+  it('routes to the pod while its address is confirmed, and else to its service', () => {
     let isFresh = true;
     const table = new RouteTable(() => isFresh);
     table.replace([ROUTE]);
@@ -28,7 +28,7 @@ describe('RouteTable', () => {
     expect(table.get(ROUTE.host)).toBe(table.get(ROUTE.host));
   });
 
-  it('has nothing else for a pod without a service, and none for one without a backend', () => {
+  it('has no fallback for a pod without a service, and no route for one without a backend', () => {
     const table = new RouteTable(() => false);
     const alone = { ...ROUTE, backend: { ...BACKEND, service: null } };
     table.replace([alone]);
@@ -49,14 +49,14 @@ describe('waiting for a route', () => {
     return table;
   }
 
-  it('ends at once for a pod that has a backend, and for a host without a route', async () => {
+  it('ends at once for a pod with a backend, and for a host without a route', async () => {
     const table = new RouteTable();
     table.replace([ROUTE]);
     expect(await table.whenRouted(ROUTE.host, never)).toBe('live');
     expect(await table.whenRouted('other.pods.localhost', never)).toBe('gone');
   });
 
-  it('ends, or does not begin, for a pod that does not wake: it never sleeps, or it failed to start', async () => {
+  it('ends or never begins for a pod that does not wake up: it never sleeps, or it failed to start', async () => {
     const table = asleepTable();
     const wait = table.whenRouted(ROUTE.host, never);
     table.apply([{ ...ASLEEP, status: 'ERROR' }], []);
@@ -82,14 +82,14 @@ describe('waiting for a route', () => {
   it.each([
     ['a change', (table: RouteTable) => table.apply([], [ROUTE.host])],
     ['a snapshot', (table: RouteTable) => table.replace([])],
-  ])('ends when %s takes the route away', async (_, remove) => {
+  ])('ends when %s removes the route', async (_, remove) => {
     const table = asleepTable();
     const wait = table.whenRouted(ROUTE.host, never);
     remove(table);
     expect(await wait).toBe('gone');
   });
 
-  it('rejects with the reason of the signal, before and while it waits, and gives its place back', async () => {
+  it('rejects with the reason of the signal, before and during the wait, and frees its place', async () => {
     const table = asleepTable({ perHost: 1, inTotal: 1 });
     await expect(table.whenRouted(ROUTE.host, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late');
     const client = new AbortController();
@@ -101,7 +101,7 @@ describe('waiting for a route', () => {
     expect(await next).toBe('live');
   });
 
-  it('lets no more wait than it may, for a host and in total', async () => {
+  it('limits the waiters, per host and in total', async () => {
     const table = asleepTable({ perHost: 2, inTotal: 3 });
     const [a, b] = [ROUTE.host, 'b.pods.localhost'];
     const waits = [table.whenRouted(a, never), table.whenRouted(a, never)];

@@ -30,7 +30,7 @@ const VALID: readonly (readonly [ReturnType<typeof classifyFirstBytes>, Buffer])
 
 describe('classifyFirstBytes', () => {
   it.each(VALID)(
-    'knows %s at the earliest byte, asks for more before and does not change its mind after',
+    'recognizes %s at the earliest byte, asks for more before, and does not change the result after',
     (kind, bytes) => {
       for (let length = 0; length < bytes.length; length++) {
         expect(classifyFirstBytes(bytes.subarray(0, length))).toBe('need-more');
@@ -54,7 +54,7 @@ describe('classifyFirstBytes', () => {
     '\u0000\u0000\u0000\u0008\u0004\u00d2\u0016\u002e',
     '``\u00b0\u0018',
     'Q\u0000\u0000\u0000',
-  ])('does not know %j', (text) => {
+  ])('does not recognize %j', (text) => {
     expect(classifyFirstBytes(Buffer.from(text, 'latin1'))).toBe('unknown');
   });
 
@@ -69,7 +69,7 @@ describe('classifyFirstBytes', () => {
 });
 
 describe('planSniff', () => {
-  it('answers SSLRequest with S, and refuses bytes that did not wait for it', () => {
+  it('replies S to SSLRequest, and rejects bytes that did not wait for it', () => {
     expect(planSniff(SSL_REQUEST, NOTHING)).toMatchObject({
       kind: 'match',
       value: { answer: 'S', next: { ssl: true } },
@@ -78,7 +78,7 @@ describe('planSniff', () => {
     expect(planSniff(early, NOTHING)).toEqual({ kind: 'reject', reason: 'early-bytes' });
   });
 
-  it('answers GSSENCRequest with N once, after which SSLRequest or plaintext may follow', () => {
+  it('replies N to GSSENCRequest once; SSLRequest or plaintext may follow', () => {
     const gssenc = { ssl: false, gssenc: true };
     expect(planSniff(GSSENC_REQUEST, NOTHING)).toMatchObject({ kind: 'match', value: { answer: 'N', next: gssenc } });
     expect(planSniff(GSSENC_REQUEST, gssenc)).toEqual({ kind: 'reject', reason: 'unrecognized' });
@@ -86,7 +86,7 @@ describe('planSniff', () => {
     expect(planSniff(STARTUP_3_0, gssenc)).toEqual({ kind: 'match', value: { kind: 'startup-message' } });
   });
 
-  it('takes nothing but TLS after S', () => {
+  it('accepts only TLS after S', () => {
     const ssl = { ssl: true, gssenc: false };
     for (const bytes of [SSL_REQUEST, GSSENC_REQUEST, CANCEL_REQUEST, STARTUP_3_0, Buffer.from('GET / HTTP/1.1')]) {
       expect(planSniff(bytes, ssl)).toEqual({ kind: 'reject', reason: 'unrecognized' });
@@ -94,7 +94,7 @@ describe('planSniff', () => {
     expect(planSniff(Buffer.from([0x16, 3, 1]), ssl)).toEqual({ kind: 'need-more', atLeast: 5 });
   });
 
-  it(`always ends at a match, a rejection, or more bytes than there are (seed ${SEED})`, () => {
+  it(`always ends in a match, a rejection, or a request for more bytes than there are (seed ${SEED})`, () => {
     const fuzz = new Fuzz();
     for (let round = 0; round < 20_000; round++) {
       const bytes = fuzz.bytes(round % 40);

@@ -19,7 +19,7 @@ const held = {
   tlsEnd: 'gateway',
 } as const;
 
-it('lets sessions stay while their pod runs, is not ready, is in ERROR, or has moved', () => {
+it('keeps sessions while their pod runs, is not ready, is in ERROR, or has moved', () => {
   expect(standingOf(route, held)).toBe('stays');
   expect(standingOf({ ...route, backend: null }, held)).toBe('stays');
   expect(standingOf({ ...route, status: 'ERROR', backend: null }, held)).toBe('stays');
@@ -27,7 +27,7 @@ it('lets sessions stay while their pod runs, is not ready, is in ERROR, or has m
   expect(standingOf({ ...route, backend }, held)).toBe('stays');
 });
 
-it('knows that the route of a session is gone', () => {
+it('detects that the route of a session is gone', () => {
   expect(standingOf(undefined, held)).toBe('route-gone');
   expect(standingOf({ ...route, uid: 'u2' }, held)).toBe('route-gone');
   for (const status of ['SHUTTING_DOWN', 'STOPPED', 'COMPLETE'] as const) {
@@ -35,20 +35,20 @@ it('knows that the route of a session is gone', () => {
   }
 });
 
-it('refuses a client that a changed list of addresses, or a new authority of client certificates, does not let in', () => {
+it('rejects a client that a changed allow list or client CA no longer admits', () => {
   expect(standingOf({ ...route, ipAllowList: ['192.0.2.0/24'] }, held)).toBe('stays');
   expect(standingOf({ ...route, ipAllowList: ['198.51.100.0/24'] }, held)).toBe('client-refused');
   expect(standingOf({ ...route, clientCa: 'PEM' }, held)).toBe('client-refused');
 });
 
-it('leaves sessions alone where TLS is to end somewhere else from now on', () => {
+it('keeps sessions when only the place where TLS ends changes', () => {
   expect(standingOf({ ...route, tls: 'passthrough' }, held)).toBe('stays');
   expect(standingOf(route, { ...held, tlsEnd: 'pod' })).toBe('stays');
   const elsewhere = { ...route, ipAllowList: ['198.51.100.0/24'] };
   expect(standingOf({ ...elsewhere, tls: 'passthrough' }, { ...held, tlsEnd: 'pod' })).toBe('client-refused');
 });
 
-it('lets only those go on who have logged in and may still, where there is a login', () => {
+it('keeps only sessions with a valid login where the pod requires one', () => {
   const login = { users: ['alice'] };
   const as = (user: string | null) => ({ ...held, identity: { ...held.identity, user } });
   expect(standingOf({ ...route, login }, as('alice'))).toBe('stays');
@@ -59,7 +59,7 @@ it('lets only those go on who have logged in and may still, where there is a log
   expect(standingOf(route, as('alice'))).toBe('stays');
 });
 
-it('lets those go on who came by a path without a login, for as long as it is one', () => {
+it('keeps sessions on a path without a login as long as the path stays excluded', () => {
   const at = (target: string) => ({ ...held, identity: { ...held.identity, user: null, target } });
   const login = { users: ['alice'], excludedPaths: ['/public'] };
   expect(standingOf({ ...route, login }, at('/public/feed?a=1'))).toBe('stays');

@@ -15,7 +15,7 @@ function stage(isReachable = true) {
   return { logins, asked, proven, pass: (ms: number) => (nowMs += ms) };
 }
 
-it('asks once for those who come at the same time, and believes the answer for a minute', async () => {
+it('asks once for concurrent requests, and caches the result for a minute', async () => {
   const { logins, asked, proven, pass } = stage();
   const both = Promise.all([proven('one'), proven('one')]);
   expect(asked).toHaveLength(1);
@@ -31,7 +31,7 @@ it('asks once for those who come at the same time, and believes the answer for a
   expect(logins.find('localhost', 'one')).toBeNull();
 });
 
-it('believes no token for longer than it is valid, and refusals for a moment', async () => {
+it('caches a token at most until it expires, and a refusal for a moment', async () => {
   const { logins, asked, proven, pass } = stage();
   const short = proven('short');
   logins.answered(asked[0] ?? 0, { ...ALICE, expiresAtMs: 5_000 });
@@ -47,7 +47,7 @@ it('believes no token for longer than it is valid, and refusals for a moment', a
   expect(logins.find('localhost', 'bad')).toBeNull();
 });
 
-it('says that it cannot know when control is away, too much is asked, or a token is too long; late answers change nothing', async () => {
+it('reports unknown when control is away, there are too many questions, or a token is too long; late results are ignored', async () => {
   const away = stage(false);
   await away.proven('one');
   expect(away.logins.find('localhost', 'one')).toEqual({ kind: 'unavailable' });
@@ -63,7 +63,7 @@ it('says that it cannot know when control is away, too much is asked, or a token
   expect(asked).toHaveLength(256);
 });
 
-it('remembers a bounded number of tokens, the newest', async () => {
+it('caches a limited number of tokens, the newest', async () => {
   const { logins, asked, proven } = stage();
   for (let at = 0; at < 10_050; at++) {
     const done = proven(`token ${at}`);

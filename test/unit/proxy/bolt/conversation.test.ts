@@ -86,14 +86,14 @@ describe('the version', () => {
     expect(chooseVersion(bytes)).toEqual(expected);
   });
 
-  it('without a common version is answered with zeros and closed', () => {
+  it('without a common version, replies with zeros and closes', () => {
     const { bytes, end } = converse('route.stopped', [handshake(0, 0, 0, 3)]);
     expect([[...bytes], end]).toEqual([[0, 0, 0, 0], true]);
   });
 });
 
 describe('a stopped pod', () => {
-  it('takes HELLO and LOGON, fails BEGIN, ignores what follows until RESET, then ends', () => {
+  it('accepts HELLO and LOGON, fails BEGIN, ignores the rest until RESET, then ends', () => {
     const { bytes, end } = converse('route.stopped', [DRIVER_6, HELLO, LOGON, BEGIN, RUN, PULL, RESET]);
     expect([...bytes.subarray(0, 4)]).toEqual([0, 0, 4, 5]);
     const answers = answersIn(bytes);
@@ -103,13 +103,13 @@ describe('a stopped pod', () => {
     expect(end).toBe(true);
   });
 
-  it('fails RUN likewise, and RESET before a failure does not end anything', () => {
+  it('fails RUN in the same way, and RESET before a failure ends nothing', () => {
     const { bytes, end } = converse('route.starting', [DRIVER_6, HELLO, LOGON, RESET, RUN]);
     expect(answersIn(bytes).at(-1)?.metadata).toEqual(FAILED_BEGIN);
     expect(end).toBe(false);
   });
 
-  it('names itself in every role, for the database that is asked about, in the shapes of 4.3 and 4.4', () => {
+  it('names itself in every role, for the requested database, in the formats of 4.3 and 4.4', () => {
     const route = (third: PackValue) => message(TAG.route, { address: 'pod.example:443' }, [], third);
     for (const [third, db] of [
       [{ db: 'movies' }, 'movies'],
@@ -143,11 +143,11 @@ describe('an unknown name', () => {
   });
 });
 
-describe('whatever the bytes', () => {
+describe('any bytes', () => {
   const whole = Buffer.concat([DRIVER_6, HELLO, LOGON, Buffer.from([0, 0]), BEGIN, RUN, PULL, RESET]);
   const expected = converse('route.stopped', [whole]);
 
-  it('a conversation is the same in every split into two and in single bytes', () => {
+  it('a conversation gives the same result for every split into two and for single bytes', () => {
     for (let at = 0; at <= whole.length; at += 1) {
       expect(converse('route.stopped', [whole.subarray(0, at), whole.subarray(at)])).toEqual(expected);
     }
@@ -159,14 +159,14 @@ describe('whatever the bytes', () => {
     ).toEqual(expected);
   });
 
-  it('a message may come in many chunks', () => {
+  it('a message may arrive in many chunks', () => {
     const body = BEGIN.subarray(2, -2);
     const pieces = [...body].map((byte) => Buffer.from([0, 1, byte]));
     const { bytes } = converse('route.stopped', [DRIVER_6, HELLO, LOGON, ...pieces, Buffer.from([0, 0])]);
     expect(answersIn(bytes).at(-1)?.metadata).toEqual(FAILED_BEGIN);
   });
 
-  it('parameters of megabytes are passed over, more than 32 MiB in one message end it', () => {
+  it('parameters of megabytes are skipped; more than 32 MiB in one message ends the conversation', () => {
     const filler = Buffer.concat([Buffer.from([0xff, 0xff]), Buffer.alloc(0xffff, 0x41)]);
     const start = Buffer.from([0, 2, 0xb3, TAG.run]);
     const run = (chunks: number) => [start, ...Array<Buffer>(chunks).fill(filler), Buffer.from([0, 0])];
@@ -177,7 +177,7 @@ describe('whatever the bytes', () => {
     expect([fine.end, tooMuch.end]).toEqual([false, true]);
   });
 
-  it('a message that has no place ends it with a failure; GOODBYE ends it silently', () => {
+  it('an unexpected message ends it with a failure, GOODBYE silently', () => {
     for (const messages of [[RUN], [HELLO, RUN], [HELLO, LOGON, PULL], [Buffer.from([0, 1, 7, 0, 0])]]) {
       const { bytes, end } = converse('route.stopped', [DRIVER_6, ...messages]);
       expect(answersIn(bytes).at(-1)?.metadata['code']).toBe('Neo.ClientError.Request.Invalid');
@@ -187,12 +187,12 @@ describe('whatever the bytes', () => {
     expect([answersIn(bytes).length, end]).toEqual([1, true]);
   });
 
-  it('a client that never stops asking is stopped', () => {
+  it('a client that never stops sending is disconnected', () => {
     const ask = Array<Buffer>(1_100).fill(message(TAG.route, {}, [], null));
     expect(converse('route.stopped', [DRIVER_6, HELLO, LOGON, ...ask]).end).toBe(true);
   });
 
-  it('nothing ever throws, and answers stay bounded: 20,000 mutated and random conversations', () => {
+  it('nothing ever throws, and replies stay limited: 20,000 mutated and random conversations', () => {
     const random = mulberry32(20_261_123);
     const codes: readonly RefusalCode[] = ['route.stopped', 'route.unknown', 'route.forbidden', 'tls.required'];
     const route = message(TAG.route, { address: 'a' }, ['b'], { db: 'movies', imp_user: null });
@@ -229,7 +229,7 @@ describe('the magic', () => {
     }
   });
 
-  it('that is wrong ends the conversation without an answer', () => {
+  it('a wrong one ends the conversation without a reply', () => {
     const { bytes, end } = converse('route.stopped', [Buffer.from('GET / HTTP/1.1\r\n')]);
     expect([bytes.length, end]).toEqual([0, true]);
   });

@@ -20,15 +20,15 @@ describe('the target of a CONNECT', () => {
     ...['[::1]', '[fe80::1%25eth0]:443', '[127.0.0.1]:443', '[example.org]:443', '[v1.x]:443', '[::1:443', ':443', ''],
     ...['user@example.org:443', 'http://example.org:443', 'exa mple.org:443', 'example.org:443/', 'example..org:443'],
     ...['127.0.0.1%00.example.org:443', `${'a'.repeat(64)}.org:443`, `${'a.'.repeat(140)}org:443`, '-a.org:443'],
-  ])('none that two programs could read differently: "%s"', (text) => {
+  ])('rejects what two programs could read differently: "%s"', (text) => {
     expect(parseConnectTarget(text)).toBeNull();
   });
 });
 
-describe('what a pod sends to the door', () => {
+describe('requests of a pod to the proxy', () => {
   const HEAD = 'CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\nContent-Length: 0\r\n\r\n';
 
-  it('a CONNECT, however it is cut, and without what follows', () => {
+  it('accepts a CONNECT with any split, without the bytes after it', () => {
     const bytes = Buffer.from(`${HEAD}hello`);
     for (let length = 1; length < HEAD.length; length++) {
       expect(parseConnectRequest(bytes.subarray(0, length)).kind, String(length)).toBe('need-more');

@@ -29,7 +29,7 @@ const mapped = (address: string): readonly string[] =>
   address.includes(':') ? [address] : [address, `::ffff:${address}`, `0:0:0:0:0:ffff:${address}`];
 
 describe('the addresses that pods may reach', () => {
-  it('public ones by default, in whatever form', () => {
+  it('public addresses by default, in any form', () => {
     const policy = policyOf();
     for (const address of PUBLIC.flatMap(mapped)) expect(policy.isAddressAllowed(address), address).toBe(true);
     for (const address of [...PRIVATE, ...NEVER].flatMap(mapped)) {
@@ -37,12 +37,12 @@ describe('the addresses that pods may reach', () => {
     }
   });
 
-  it('no setting opens this machine, its link, metadata or translated addresses', () => {
+  it('no setting allows this machine, its link, metadata or translated addresses', () => {
     const policy = policyOf(['0.0.0.0/0', '::/0', ...NEVER, ...PRIVATE, 'fc00::/7', '100.64.0.0/10']);
     for (const address of NEVER.flatMap(mapped)) expect(policy.isAddressAllowed(address), address).toBe(false);
   });
 
-  it('a private one is opened by an entry within the private ranges, never by one that merely contains it', () => {
+  it('a private address is allowed by an entry within the private ranges, never by one that merely contains it', () => {
     const wide = policyOf(['0.0.0.0/0', '::/0', '8.0.0.0/5']);
     for (const address of PRIVATE) expect(wide.isAddressAllowed(address), address).toBe(false);
     for (const address of PUBLIC) expect(wide.isAddressAllowed(address), address).toBe(true);
@@ -55,7 +55,7 @@ describe('the addresses that pods may reach', () => {
     expect(narrow.isAddressAllowed('8.8.8.8')).toBe(false);
   });
 
-  it('deny goes before allow', () => {
+  it('deny comes before allow', () => {
     const policy = policyOf(['10.0.0.0/8', '0.0.0.0/0'], ['10.1.0.0/16', '8.8.8.0/24']);
     expect(policy.isAddressAllowed('10.2.0.1')).toBe(true);
     for (const address of ['10.1.2.3', '8.8.8.8'].flatMap(mapped)) {
@@ -63,7 +63,7 @@ describe('the addresses that pods may reach', () => {
     }
   });
 
-  it('an address that this machine gets later is its own from then on', () => {
+  it('an address that this machine gets later counts as its own from then on', () => {
     const own: string[] = [];
     const policy = new EgressPolicy({ allow: [], deny: [], ports: [443] }, () => own);
     expect(policy.isAddressAllowed('198.51.100.9')).toBe(true);
@@ -73,18 +73,18 @@ describe('the addresses that pods may reach', () => {
   });
 
   it.each(['', 'example.org', '8.8.8.8/32', '0x7f.1', '2130706433', '010.0.0.1', 'fe80::1%eth0', '8.8.8.8 '])(
-    'what is no plain address is not allowed: "%s"',
+    'anything but a plain address is rejected: "%s"',
     (text) => {
       expect(policyOf(['0.0.0.0/0']).isAddressAllowed(text)).toBe(false);
     },
   );
 
-  it('only the ports of the list', () => {
+  it('only the listed ports', () => {
     expect([443, 80, 22].map((port) => policyOf().isPortAllowed(port))).toEqual([true, false, false]);
   });
 });
 
-it('the addresses of this machine are asked for once a second, however many tunnels there are', () => {
+it('the addresses of this machine are read at most once a second, with any number of tunnels', () => {
   let nowMs = 0;
   let asked = 0;
   const recent = recentOwnAddresses(

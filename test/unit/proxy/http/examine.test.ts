@@ -42,13 +42,13 @@ describe('a Host', () => {
     'ä.b',
     'a\0b',
     `${'a.'.repeat(200)}b`,
-  ])('%j is none', (value) => {
+  ])('%j is not valid', (value) => {
     expect(parseHost(value)).toBeNull();
   });
 });
 
 describe('a request', () => {
-  it('for the server name of the connection is good, whatever the spelling of the Host', () => {
+  it('is accepted for the server name of the connection, in any spelling of the Host', () => {
     const rawHeaders = ['hOsT', `${HOST.toUpperCase()}.:8443`, 'Accept', 'text/html'];
     expect(examine({ rawHeaders, url: '/a?b' })).toEqual({
       kind: 'good',
@@ -78,7 +78,7 @@ describe('a request', () => {
     [`https://${HOST}/x?y`, '/x?y'],
     [`https://${HOST}?y`, '/?y'],
     ['//evil.example/x', '//evil.example/x'],
-  ])('for the target %s asks the pod for %s', (url, target) => {
+  ])('for the target %s is sent to the pod as %s', (url, target) => {
     expect(examine({ url })).toMatchObject({ kind: 'good', target });
   });
 
@@ -113,7 +113,7 @@ describe('a request', () => {
     expect(examine({ rawHeaders }).kind).toBe('malformed');
   });
 
-  it('of HTTP/1.0 may lack a Host, but not have a transfer coding', () => {
+  it('of HTTP/1.0 may lack a Host, but must not have a transfer coding', () => {
     expect(examine({ httpVersion: '1.0', rawHeaders: [] })).toMatchObject({ kind: 'good', host: HOST });
     const rawHeaders = ['Transfer-Encoding', 'chunked'];
     expect(examine({ httpVersion: '1.0', rawHeaders }).kind).toBe('malformed');
@@ -124,7 +124,7 @@ describe('a request', () => {
   });
 });
 
-it('metrics are recognised in every spelling, and nothing else is', () => {
+it('metrics are recognized in every spelling, and nothing else is', () => {
   const yes = [
     '/metrics',
     '/metrics?a',
@@ -140,7 +140,7 @@ it('metrics are recognised in every spelling, and nothing else is', () => {
   expect(no.filter(isMetricsPath)).toEqual([]);
 });
 
-it('an upgrade to another HTTP or to TLS is no tunnel', () => {
+it('an upgrade to another HTTP version or to TLS is not a tunnel', () => {
   expect(['websocket', 'WebSocket', 'tcp', 'spdy/3.1'].every(isTunnelProtocol)).toBe(true);
   expect(['', 'h2c', 'H2C', 'HTTP/2.0', 'TLS/1.2', 'websocket, h2c', 'a b'].some(isTunnelProtocol)).toBe(false);
 });

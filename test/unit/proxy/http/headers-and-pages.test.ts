@@ -22,7 +22,7 @@ const OURS = [
 ];
 
 describe('fields sent to a pod', () => {
-  it('keep their order, case and repetitions, behind one Host', () => {
+  it('keep their order, case and repetitions, after a single Host', () => {
     const raw = ['X-A', '1', 'Host', 'a.b', 'x-a', '2', 'Cookie', 'c'];
     expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', 'X-A', '1', 'x-a', '2', 'Cookie', 'c', ...OURS]);
   });
@@ -34,13 +34,13 @@ describe('fields sent to a pod', () => {
     ['a=x-tapis-token; my-X-Tapis-Token=1', 'a=x-tapis-token; my-X-Tapis-Token=1'],
     ['X-Tapis-Token = "ey.secret"', null],
     ['X-Tapis-Token', null],
-  ])("lack a visitor's Tapis token, which a browser sends to every pod: %s", (sent, expected) => {
+  ])('do not include a visitor’s Tapis token, which browsers send to every pod: %s', (sent, expected) => {
     const fields = requestHeaders(['Cookie', sent, 'cookie', 'c=3'], client);
     const kept = expected === null ? [] : ['Cookie', expected];
     expect(fields).toEqual(['host', 'a.b', ...kept, 'cookie', 'c=3', ...OURS]);
   });
 
-  it('lack hop-by-hop fields, those that Connection names, and what only we may say', () => {
+  it('do not include hop-by-hop fields, those in Connection, and those that only the gateway sets', () => {
     const raw = [
       ...['Connection', 'X-One, keep-alive', 'connection', 'x-two', 'X-One', '1', 'X-Two', '2', 'Keep-Alive', '5'],
       ...['TE', 'trailers', 'Transfer-Encoding', 'chunked', 'Upgrade', 'x', 'Proxy-Connection', 'x', 'Expect', 'x'],
@@ -63,7 +63,7 @@ describe('fields sent to a pod', () => {
     expect(requestHeaders(raw, client)).toEqual(['host', 'a.b', ...OURS]);
   });
 
-  it('tell of the certificate that a client has shown, as RFC 9440 and as Envoy have it', () => {
+  it('include the client certificate, in the formats of RFC 9440 and of Envoy', () => {
     const certificate = {
       subject: 'CN=a"b\\\\,Å,O=Lab',
       commonName: 'a"b,Å',
@@ -78,7 +78,7 @@ describe('fields sent to a pod', () => {
     ]);
   });
 
-  it('lack those that a program which takes - and _ for the same could read as framing', () => {
+  it('do not include names that a program which treats - and _ alike could read as framing', () => {
     const raw = ['Content_Length', '5', 'Transfer_Encoding', 'chunked', 'X_Own', 'kept'];
     const sent = requestHeaders(raw, client);
     const names = sent.filter((_part, index) => index % 2 === 0).map((name) => name.toLowerCase());
@@ -93,7 +93,7 @@ describe('fields sent to a pod', () => {
   });
 });
 
-it('fields sent to a client lack framing and hop-by-hop fields only', () => {
+it('fields sent to a client only lose framing and hop-by-hop fields', () => {
   const raw = [
     'Connection',
     'close, x-hop',
@@ -140,11 +140,11 @@ describe('a cookie that a pod sets', () => {
     'domain=example.org; Path=/',
     'a=my domain; Path=/domain',
     'a=b; XDomain=example.org',
-  ])('%j is left as it is', (value) => {
+  ])('%j is unchanged', (value) => {
     expect(passed(value)).toBe(value);
   });
 
-  it('never comes in a trailer', () => {
+  it('is removed from trailers', () => {
     expect(trailerFields(['Set-Cookie', 'a=b', 'X-A', '1'])).toEqual(['X-A', '1']);
   });
 });
@@ -157,7 +157,7 @@ const refusal = (code: Refusal['code'], text = 'It <b>happened</b> & "so".'): Re
 });
 
 describe('an error page', () => {
-  it('is HTML for who asks for HTML, with everything escaped, and fetches nothing', () => {
+  it('is HTML for clients that accept HTML, with everything escaped, and loads nothing', () => {
     const page = renderProblem(problemOfRefusal(refusal('route.stopped')), 'text/html,*/*', null);
     const html = page.body.toString();
     expect(html).toContain('It &lt;b&gt;happened&lt;/b&gt; &amp; &quot;so&quot;.');
@@ -179,7 +179,7 @@ describe('an error page', () => {
     expect(page.headers).toContain('no-store');
   });
 
-  it('sets the call of a hint apart, without the full stop of its sentence', () => {
+  it('separates the command of a hint from the full stop of its sentence', () => {
     const hint = 'Its logs: GET https://localhost:8443/v3/pods/a/logs. Then GET https://h/v3/pods/a/restart.';
     const page = renderProblem(problemOfRefusal({ ...refusal('route.stopped'), hint }), 'text/html', null);
     expect(page.body.toString()).toContain(
@@ -187,7 +187,7 @@ describe('an error page', () => {
     );
   });
 
-  it('of the API is its envelope, whatever is accepted', () => {
+  it('of the API uses its envelope, whatever the client accepts', () => {
     const page = renderProblem(problemOfApi(503, 'id-1', false), 'text/html', '1.6.0');
     expect(JSON.parse(page.body.toString())).toMatchObject({
       result: null,
@@ -197,12 +197,12 @@ describe('an error page', () => {
     });
   });
 
-  it('escapes all five', () => {
+  it('escapes all five special characters', () => {
     expect(escapeHtml(`<a href='x' title="y">&`)).toBe('&lt;a href=&#39;x&#39; title=&quot;y&quot;&gt;&amp;');
   });
 });
 
-it('every refusal has its status, and is one whole response on a bare socket', async () => {
+it('every refusal has its status, and is one complete response on a bare socket', async () => {
   expect(HTTP_STATUS).toMatchObject({
     'route.unknown': 404,
     'route.stopped': 503,

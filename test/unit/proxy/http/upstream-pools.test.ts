@@ -31,7 +31,7 @@ it('a pool is kept for the same uid, address and port, and closed for any other'
   expect(pool.isRetired).toBe(true);
 });
 
-it('a pool goes when its route goes, stops, or leads elsewhere', () => {
+it('a pool is closed when its route is removed, stops, or leads elsewhere', () => {
   const pools = new UpstreamPools(DEFAULT_HTTP_LIMITS, '/api.sock');
   const gone = [new RouteTable(), tableWith({ backend: null }), tableWith({ backend: { ...backend, uid: 'uid-2' } })];
   for (const table of gone) {

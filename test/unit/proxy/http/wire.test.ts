@@ -9,7 +9,7 @@ import { headText, lastChunk, statusLine } from '../../../../proxy/protocols/htt
 const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
 
 describe('the head of a request', () => {
-  it('is its line and its fields, white space around the values taken off', () => {
+  it('has its line and fields, without white space around the values', () => {
     expect(parseRequestHead('GET /a?b=%20 HTTP/1.1\r\nHost: a.b\r\nX-Empty:\r\nx-1:\t a b \t\r\nX-1: \xe4')).toEqual({
       kind: 'match',
       value: {
@@ -57,13 +57,13 @@ describe('the head of a request', () => {
     'GET / HTTP/1.1\r\nA: b\x7f',
     'GET / HTTP/1.1\r\nA(b): c',
     'GET / HTTP/1.1\r\n\r\nA: b',
-  ])('that is %j is refused', (text) => {
+  ])('is rejected if it is %j', (text) => {
     expect(parseRequestHead(text).kind).toBe('reject');
   });
 });
 
-describe('the head of an answer', () => {
-  it('may lack its reason, and the space before it', () => {
+describe('the head of a response', () => {
+  it('may have no reason phrase, and no space before it', () => {
     const of = (text: string) => parseResponseHead(text);
     expect(of('HTTP/1.1 200 OK\r\nA: b')).toEqual({
       kind: 'match',
@@ -77,7 +77,7 @@ describe('the head of an answer', () => {
   });
 
   it.each(['HTTP/1.1 20 OK', 'HTTP/1.1 2000', 'HTTP/1.1  200 OK', 'HTTP/1.1 200 \x01', 'HTTP/2 200', 'ICY 200 OK'])(
-    'that is %j is refused',
+    'is rejected if it is %j',
     (text) => {
       expect(parseResponseHead(text).kind).toBe('reject');
     },
@@ -100,7 +100,7 @@ describe('the head of an answer', () => {
     ['GET', 200, ['Content-Length', '1'.repeat(16)], null],
     ['GET', 200, ['Transfer-Encoding', 'gzip, chunked'], null],
     ['GET', 200, ['Transfer-Encoding', 'chunked', 'Transfer-Encoding', 'chunked'], null],
-  ])('to %s with status %i and the fields %j is framed so', (method, status, rawHeaders, framing) => {
+  ])('to %s with status %i and the fields %j has this framing', (method, status, rawHeaders, framing) => {
     const read = responseFraming({ httpVersion: '1.1', status, reason: '', rawHeaders }, method);
     if (framing === null) expect(read).toEqual(expect.stringMatching(/[a-z]\.$/));
     else expect(read).toEqual(framing);
@@ -118,7 +118,7 @@ it.each([
   ['GET / HTTP/1.1\r\nA: b\r\n c', /folded/],
   ['GET / HTTP/1.1\r\nA', /no colon/],
   ['GET / HTTP/1.1\r\nA: \x01', /control character/],
-])('why %j is refused is a sentence that quotes nothing of it', (text, reason) => {
+])('the reason why %j is rejected quotes nothing of it', (text, reason) => {
   const read = parseRequestHead(text);
   expect(read.kind === 'reject' ? read.reason : '').toMatch(reason);
 });
@@ -127,7 +127,7 @@ describe('a head that comes in pieces', () => {
   const text = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
   const whole = bytes(`${text}rest`);
 
-  it('is the same however it is cut', () => {
+  it('gives the same result with any split', () => {
     for (let first = 1; first < whole.length; first++) {
       for (const second of [first + 1, Math.min(whole.length, first + 7), whole.length]) {
         const reader = new HeadReader(100);
@@ -150,7 +150,7 @@ describe('a head that comes in pieces', () => {
     }
   });
 
-  it('is refused as soon as it cannot become one: too long, a bare line feed, no method', () => {
+  it('is rejected as soon as it cannot become valid: too long, a bare line feed, no method', () => {
     const readAll = (all: string, step: number): string => {
       const reader = new HeadReader(64);
       for (let at = 0; at < all.length; at += step) {
@@ -167,7 +167,7 @@ describe('a head that comes in pieces', () => {
     expect(readAll(`GET /${'a'.repeat(54)}\r\nA: b`, 1)).toBe('need-more');
   });
 
-  it('costs time in proportion to its length, also byte by byte', () => {
+  it('costs time in proportion to its length, even byte by byte', () => {
     const reader = new HeadReader(1_000_000);
     const started = performance.now();
     const one = bytes('a');
@@ -191,7 +191,7 @@ describe('a chunked body', () => {
     return 'unfinished';
   };
 
-  it('is its data, then its trailers, and what lies behind it is left alone, however it is cut', () => {
+  it('yields its data and trailers, and leaves the bytes after it, with any split', () => {
     const text = '5\r\nhello\r\n00A;name="value"\r\n0123456789\r\n0\r\nX-A: b\r\nX-C:  d \r\n\r\nGET /';
     const expected = { body: 'hello0123456789', trailers: ['X-A', 'b', 'X-C', 'd'], rest: 'GET /' };
     for (const step of [1, 2, 3, 7, text.length]) expect(read(text, step)).toEqual(expected);
@@ -225,13 +225,13 @@ describe('a chunked body', () => {
     '0\r\nX: \0\r\n\r\n',
     `0\r\nX: ${'a'.repeat(9_000)}\r\n\r\n`,
     '0\r\n\rX',
-  ])('that is %j is refused', (text) => {
+  ])('is rejected if it is %j', (text) => {
     expect(read(text)).toBe('rejected');
     expect(read(text, 1)).toBe('rejected');
   });
 });
 
-it('a body of a known length ends there, one without ends never', () => {
+it('a body of known length ends there, and one without a length never ends', () => {
   const taken: string[] = [];
   const take = (piece: Buffer): void => void taken.push(piece.toString());
   const five = createBodyReader({ kind: 'length', bytes: 5 });
@@ -245,7 +245,7 @@ it('a body of a known length ends there, one without ends never', () => {
   expect(endless.isDone).toBe(false);
 });
 
-it('heads and last chunks are written as they are read', () => {
+it('heads and last chunks are written exactly as they were read', () => {
   expect(headText(statusLine(404), ['A', 'b'])).toBe('HTTP/1.1 404 Not Found\r\nA: b\r\n\r\n');
   expect(headText(statusLine(299, ''), [])).toBe('HTTP/1.1 299 \r\n\r\n');
   expect(lastChunk([])).toBe('0\r\n\r\n');

@@ -19,8 +19,8 @@ function withPseudo(change: Readonly<Record<string, string | null>>, ...more: re
   return [...fields, ...more];
 }
 
-describe('a request of HTTP/2', () => {
-  it('becomes one of HTTP/1.1: authority as Host, crumbs of a cookie as one, framing as it is there', () => {
+describe('a request over HTTP/2', () => {
+  it('becomes one of HTTP/1.1: authority as Host, cookie crumbs joined, framing unchanged', () => {
     const fields = [...PSEUDO, 'x-a', '1', 'cookie', 'a=1', 'x-a', '2', 'cookie', 'b=2', 'te', 'trailers'];
     const rawHeaders = ['host', 'a.b', 'x-a', '1', 'cookie', 'a=1; b=2', 'x-a', '2', 'te', 'trailers'];
     const head = { method: 'GET', url: '/a?b', httpVersion: '1.1', rawHeaders };
@@ -32,17 +32,17 @@ describe('a request of HTTP/2', () => {
     ['has a body of unknown length', false, [], ['transfer-encoding', 'chunked']],
     ['has a body of known length', false, ['content-length', '5'], ['content-length', '5']],
     ['says that it has none', true, ['content-length', '0'], ['content-length', '0']],
-  ])('that %s says so', (_what, endsHere, sent, said) => {
+  ])('that %s is framed accordingly', (_what, endsHere, sent, said) => {
     const translated = translateRequest([...PSEUDO, ...sent], endsHere);
     expect(translated.kind === 'request' && translated.head.rawHeaders).toEqual(['host', 'a.b', ...said]);
   });
 
-  it('that could have a body and has none says so', () => {
+  it('without a body where one is possible has Content-Length 0', () => {
     const translated = translateRequest(withPseudo({ ':method': 'POST' }), true);
     expect(translated.kind === 'request' && translated.head.rawHeaders).toEqual(['host', 'a.b', 'content-length', '0']);
   });
 
-  it('may name its host in Host alone, or in both alike', () => {
+  it('may have its host only in Host, or equally in both', () => {
     expect(translateRequest(withPseudo({ ':authority': null }, 'host', 'a.b'), true).kind).toBe('request');
     expect(translateRequest([...PSEUDO, 'host', 'A.B'], true).kind).toBe('request');
   });
@@ -87,11 +87,11 @@ describe('a request of HTTP/2', () => {
       'a protocol and a length',
       [':protocol', 'websocket', ...withPseudo({ ':method': 'CONNECT' }), 'content-length', '0'],
     ],
-  ])('with %s is refused', (_what, fields) => {
+  ])('with %s is rejected', (_what, fields) => {
     expect(translateRequest(fields, true).kind).toBe('reject');
   });
 
-  it('that asks for a WebSocket is the GET that upgrades', () => {
+  it('for a WebSocket becomes a GET that upgrades', () => {
     const fields = [...withPseudo({ ':method': 'CONNECT' }), 'sec-websocket-version', '13'];
     const translated = translateRequest([':protocol', 'websocket', ...fields], false);
     const rawHeaders = ['host', 'a.b', 'sec-websocket-version', '13', 'connection', 'upgrade', 'upgrade', 'websocket'];
@@ -99,7 +99,7 @@ describe('a request of HTTP/2', () => {
     expect(translated).toEqual({ kind: 'request', head, isTunnel: true });
   });
 
-  it(`of any fields at all is translated or refused, and what is translated has no line ends (seed ${SEED})`, () => {
+  it(`with any fields is translated or rejected, and the result has no line ends (seed ${SEED})`, () => {
     const chance = new Chance(SEED);
     const parts = ['\r', '\n', '\0', ':', ' ', 'a', '/', 'X', 'host', ':path', ':method', 'GET', 'cookie', '\xff', '0'];
     let translated = 0;
@@ -116,7 +116,7 @@ describe('a request of HTTP/2', () => {
     expect(translated).toBeGreaterThan(0);
   });
 
-  it('has trailers that are fields, or is none', () => {
+  it('accepts only valid fields as trailers', () => {
     expect(translateTrailers(['x-sum', '1'])).toEqual(['x-sum', '1']);
     for (const bad of [
       [':path', '/'],
@@ -128,8 +128,8 @@ describe('a request of HTTP/2', () => {
   });
 });
 
-describe('an answer over HTTP/2', () => {
-  it('has names in lower case, and nothing of a connection', () => {
+describe('a response over HTTP/2', () => {
+  it('has names in lower case, and no connection fields', () => {
     const rawHeaders = [
       'X-A',
       '1',
@@ -151,7 +151,7 @@ describe('an answer over HTTP/2', () => {
     ]);
   });
 
-  it('without a body has no length of one', () => {
+  it('without a body has no length', () => {
     const head = { httpVersion: '1.1', status: 204, reason: '', rawHeaders: ['Content-Length', '3'] } as const;
     expect(responseFields(head, { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: [] })).toEqual([
       ':status',
@@ -164,11 +164,11 @@ describe('an answer over HTTP/2', () => {
   });
 });
 
-describe('a refusal of a gRPC client', () => {
+describe('an error for a gRPC client', () => {
   const grpc = (type: string): boolean =>
     isGrpc({ method: 'POST', url: '/', httpVersion: '1.1', rawHeaders: ['content-type', type] });
 
-  it('is for what says that it is gRPC, and nothing like it', () => {
+  it('is only for requests that declare gRPC', () => {
     expect(['application/grpc', 'application/grpc+proto', 'application/grpc;x=y'].map(grpc)).toEqual([
       true,
       true,
@@ -184,7 +184,7 @@ describe('a refusal of a gRPC client', () => {
   });
 });
 
-it('a WebSocket key is proved by the answer that RFC 6455 asks for, and no other', () => {
+it('a WebSocket key is only confirmed by the response that RFC 6455 requires', () => {
   const fields = ['Sec-WebSocket-Accept', 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='];
   expect(isWebSocketAccept('dGhlIHNhbXBsZSBub25jZQ==', fields)).toBe(true);
   expect(isWebSocketAccept(createWebSocketKey(), fields)).toBe(false);

@@ -14,13 +14,13 @@ const HEADER_MAX_BYTES = 16 + VERSION_2_MAX_LENGTH;
 const FOLLOWING = Buffer.from('\u0016\u0003\u0001 what the client says', 'latin1');
 
 describe('parseProxyHeader', () => {
-  it.each(VALID)('reads $name, whatever follows', ({ bytes, source }) => {
+  it.each(VALID)('reads $name, whatever follows it', ({ bytes, source }) => {
     const wanted = { kind: 'match', value: { source, bytes: bytes.length } };
     expect(parseProxyHeader(bytes)).toEqual(wanted);
     expect(parseProxyHeader(Buffer.concat([bytes, FOLLOWING]))).toEqual(wanted);
   });
 
-  it.each(VALID)('reads $name however it is split, and asks for no byte too many', ({ bytes }) => {
+  it.each(VALID)('reads $name with any split, and never asks for too many bytes', ({ bytes }) => {
     for (let length = 0; length < bytes.length; length++) {
       const parsed = parseProxyHeader(bytes.subarray(0, length));
       if (parsed.kind !== 'need-more') throw new Error(`${parsed.kind} after ${length} bytes`);
@@ -34,13 +34,13 @@ describe('parseProxyHeader', () => {
   });
 
   it.each(['\u0016\u0003\u0001', 'GET / HTTP/1.1\r\n', 'PROPFIND / ', 'PROXZ ', '\r\n\r\n\r', 'QUIT\n', '\u0000'])(
-    'says that %j is none',
+    'recognizes that %j is not one',
     (text) => {
       expect(parseProxyHeader(Buffer.from(text, 'latin1'))).toEqual({ kind: 'match', value: 'absent' });
     },
   );
 
-  it('takes the block up to its bound, in vectors of any size', () => {
+  it('accepts the block up to its limit, in vectors of any size', () => {
     const block = Buffer.alloc(VERSION_2_MAX_LENGTH);
     block[12] = 4;
     block.writeUInt16BE(VERSION_2_MAX_LENGTH - 15, 13);
@@ -51,7 +51,7 @@ describe('parseProxyHeader', () => {
   });
 
   it(
-    `never throws, never waits for more than a header may have, and tells addresses only (${INPUTS} inputs, seed ${SEED})`,
+    `never throws, never waits for more than a header may have, and returns only addresses (${INPUTS} inputs, seed ${SEED})`,
     () => {
       const fuzz = new Fuzz();
       const seen = { match: 0, reject: 0, 'need-more': 0 };
@@ -100,7 +100,7 @@ function problemOf(parsed: ReturnType<typeof parseProxyHeader>, bytes: Buffer): 
 }
 
 describe('looksLikeProxyHeader', () => {
-  it('knows both versions once their signature is there', () => {
+  it('recognizes both versions once their signature has arrived', () => {
     for (const { bytes } of VALID) {
       expect(looksLikeProxyHeader(bytes)).toBe(true);
       expect(looksLikeProxyHeader(bytes.subarray(0, 5))).toBe(false);

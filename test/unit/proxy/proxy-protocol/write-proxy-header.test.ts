@@ -44,7 +44,7 @@ function read(header: Buffer): ProxyHeader | null {
 }
 
 describe('writeProxyHeader', () => {
-  it('writes the lines of the specification in version 1', () => {
+  it('writes the lines of the specification for version 1', () => {
     const line = (changes: Partial<ProxiedConnection>): Buffer => writeProxyHeader('v1', { ...PLAIN, ...changes });
     expect(line({})).toEqual(vectorOf('v1: the example of the Varnish paragraph'));
     const most = { address: '255.255.255.255', port: 65_535 };
@@ -56,7 +56,7 @@ describe('writeProxyHeader', () => {
     expect(String(line({ source: V6.source }))).toBe('PROXY TCP6 2001:db8::1 ::ffff:192.168.0.11 65535 443\r\n');
   });
 
-  it('writes the addresses of the specification in version 2, then what else is known', () => {
+  it('writes the addresses of the specification for version 2, then what else is known', () => {
     const [ipv4, ipv6] = [vectorOf('v2: TCP over IPv4'), vectorOf('v2: TCP over IPv6')];
     for (const [changes, bytes] of [
       [{}, ipv4],
@@ -96,7 +96,7 @@ describe('writeProxyHeader', () => {
     expect(String(within.get(0x23))).toBe('TLS_AES_128_GCM_SHA256');
   });
 
-  it('leaves out a common name that is none, or far too long to be one', () => {
+  it('omits a common name that is invalid or far too long', () => {
     for (const [commonName, length] of [
       [null, 0],
       ['', 0],
@@ -111,14 +111,14 @@ describe('writeProxyHeader', () => {
     }
   });
 
-  it('says of a client without a certificate that none was verified', () => {
+  it('marks a client without a certificate as not verified', () => {
     const tls = { version: 'TLSv1.2', cipher: 'ECDHE-ECDSA-AES128-GCM-SHA256', clientCertificate: null };
     const header = writeProxyHeader('v2', { ...PLAIN, tls });
     const value = new Map(tlvs(header.subarray(28))).get(0x20) ?? Buffer.alloc(0);
     expect([value[0], value.readUInt32BE(1)]).toEqual([0x01, 1]);
   });
 
-  it(`is read by our own parser as it was meant, checksum and all (seed ${SEED})`, () => {
+  it(`is read by our own parser unchanged, including the checksum (seed ${SEED})`, () => {
     const fuzz = new Fuzz();
     for (let round = 0; round < 2_000; round++) {
       const random = fuzz.bytes(64);

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { jsonText } from '../../../../proxy/telemetry/json-text.ts';
 
-it('is the same string in JSON, in ASCII, whatever is in it', () => {
+it('is the same string in JSON, in ASCII, whatever it contains', () => {
   for (const text of [
     '',
     'plain',
@@ -19,7 +19,7 @@ it('is the same string in JSON, in ASCII, whatever is in it', () => {
   }
 });
 
-it('is no longer than twice what is asked for', () => {
+it('is at most twice as long as requested', () => {
   expect(jsonText('x'.repeat(1_000), 100)).toBe(`"${'x'.repeat(100)}"`);
   expect(jsonText('\u009b'.repeat(1_000), 100).length).toBeLessThanOrEqual(206);
   expect(jsonText(`\u009b${'x'.repeat(1_000)}`, 100).length).toBeLessThan(100);

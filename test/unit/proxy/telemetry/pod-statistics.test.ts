@@ -12,8 +12,8 @@ function routeOf(uid: string, stanza = 'default'): Route {
 
 const refusal = (requestId: string) => ({ code: 'route.full', message: 'Full.', address: '192.0.2.1', requestId });
 
-describe('what is kept of a pod', () => {
-  it('are the last refusals, with their stanza and time, and numbers by stanza', () => {
+describe('the statistics of a pod', () => {
+  it('have the last refusals, with stanza and time, and counts by stanza', () => {
     let nowMs = 1_000;
     const statistics = createPodStatistics({ now: () => nowMs++, monotonicMs: () => 0 });
     const counts = statistics.of(routeOf('a'));
@@ -27,13 +27,13 @@ describe('what is kept of a pod', () => {
     expect(parsePodConnections(JSON.parse(JSON.stringify(report)))).toEqual(report);
   });
 
-  it('is nothing for another uid, be its name the same', () => {
+  it('are empty for another uid, even with the same name', () => {
     const statistics = createPodStatistics({ now: () => 0, monotonicMs: () => 0 });
     statistics.refused(routeOf('former'), refusal('id'));
     expect(statistics.report('later')).toBeNull();
   });
 
-  it('is bounded, however many clients are refused; pods with open connections stay', () => {
+  it('are limited, however many clients are refused; pods with open connections remain', () => {
     const statistics = createPodStatistics({ now: () => 0, monotonicMs: () => 0 });
     statistics.of(routeOf('busy')).sessionsNow = 1;
     for (let number = 0; number < 25_000; number++) statistics.refused(routeOf(`pod-${number}`), refusal('id'));
@@ -45,7 +45,7 @@ describe('what is kept of a pod', () => {
 });
 
 describe('what another process reports about a pod', () => {
-  it('is copied field by field, and taken for nothing when it is anything else', () => {
+  it('is copied field by field, and ignored if it is invalid', () => {
     const statistics = createPodStatistics({ now: () => 5, monotonicMs: () => 0 });
     statistics.refused(routeOf('a'), refusal('id'));
     const report = statistics.report('a');

@@ -21,7 +21,7 @@ function note(recent: RecentConnections, uid: string, number: number): void {
   slot.end = 'answered';
 }
 
-test('the last connections of a pod are kept, with times of the wall clock, oldest first', () => {
+test('the last connections of a pod are kept, with wall-clock times, oldest first', () => {
   const recent = new RecentConnections();
   for (let number = 0; number < 70; number++) note(recent, 'a', number);
   const report = recent.report('a', 10_000, 100);
@@ -38,7 +38,7 @@ test('the last connections of a pod are kept, with times of the wall clock, olde
   expect(parsePodConnections(JSON.parse(JSON.stringify({ ...told, secret: 'x' })))).toEqual(told);
 });
 
-test('pods beyond the bound lose theirs, those noted first before others', () => {
+test('pods beyond the limit lose theirs, the oldest first', () => {
   const recent = new RecentConnections();
   for (let pod = 0; pod < 1_500; pod++) note(recent, `pod-${pod}`, pod);
   expect(recent.size).toBe(1_000);
@@ -46,7 +46,7 @@ test('pods beyond the bound lose theirs, those noted first before others', () =>
   expect(recent.report('pod-1499', 0, 0)).toHaveLength(1);
 });
 
-test('what a replica sends to the others fits into a message, the newest first; theirs are put in order', () => {
+test('the report to other replicas fits into a message, newest first, and reports are merged in order', () => {
   const recent = new RecentConnections();
   for (let number = 0; number < RECENT_KEPT; number++) {
     note(recent, 'a', number);

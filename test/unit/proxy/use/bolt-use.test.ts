@@ -49,7 +49,7 @@ class Session {
 const shaken = (): Session => new Session().client(HANDSHAKE).server(CHOSEN);
 
 describe('a Bolt session', () => {
-  it('is no use by its housekeeping', () => {
+  it('is not in use by housekeeping messages', () => {
     const session = shaken().client(HELLO, LOGON, ROUTE, RESET, Buffer.from('0000', 'hex'));
     expect(session.because).toEqual({});
     session.server(SUCCESS, SUCCESS, SUCCESS, SUCCESS, Buffer.from('0000', 'hex'));
@@ -57,7 +57,7 @@ describe('a Bolt session', () => {
     expect(session.lastUsedMs).toBeNull();
   });
 
-  it('is use from RUN until its result is read to the end', () => {
+  it('is in use from RUN until its result is read completely', () => {
     const session = shaken().client(RUN, PULL);
     expect(session.because).toEqual({ queries: 1 });
     session.server(SUCCESS, RECORD, MORE);
@@ -67,7 +67,7 @@ describe('a Bolt session', () => {
     expect(session.lastUsedMs).toBe(1_000);
   });
 
-  it('is use while a transaction is open: until COMMIT, a failure or RESET', () => {
+  it('is in use while a transaction is open: until COMMIT, a failure or RESET', () => {
     for (const end of [
       (session: Session) => session.client(COMMIT).server(SUCCESS),
       (session: Session) => session.client(RUN).server(FAILURE),
@@ -80,7 +80,7 @@ describe('a Bolt session', () => {
     }
   });
 
-  it('is read after a handshake with a manifest, and however its bytes come in pieces', () => {
+  it('is read after a handshake with a manifest, and with any split of its bytes', () => {
     const client = Buffer.concat([CHOICE, HELLO, LOGON, BEGIN]);
     const server = Buffer.concat([OFFERS, SUCCESS, SUCCESS, SUCCESS]);
     for (let size = 1; size < 40; size++) {
@@ -93,7 +93,7 @@ describe('a Bolt session', () => {
     }
   });
 
-  it(`takes any bytes (seed ${SEED})`, () => {
+  it(`accepts any bytes (seed ${SEED})`, () => {
     const fuzz = new Fuzz();
     const client = Buffer.concat([HELLO, LOGON, BEGIN, RUN, PULL, COMMIT, RESET]);
     const server = Buffer.concat([OFFERS, SUCCESS, SUCCESS, RECORD, MORE, FAILURE]);
@@ -106,7 +106,7 @@ describe('a Bolt session', () => {
 });
 
 describe('another TCP session', () => {
-  it('is used by every byte, whoever speaks first', () => {
+  it('is in use with every byte, whichever side sends first', () => {
     expect(new Session().client(Buffer.from('EHLO')).lastUsedMs).toBe(1_000);
     expect(new Session().server(Buffer.from('220')).lastUsedMs).toBe(1_000);
     expect(new Session().client(Buffer.from('x')).because).toEqual({});

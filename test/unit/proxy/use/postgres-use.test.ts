@@ -69,14 +69,14 @@ class Session {
 }
 
 describe('a Postgres session', () => {
-  it('is no use by itself, and its login names a user that the pod accepts', () => {
+  it('is not in use by itself, and its login names a user that the pod accepts', () => {
     const session = new Session();
     expect(session.because).toEqual({});
     expect(session.lastUsedMs).toBeNull();
     expect(session.users).toEqual(['alice']);
   });
 
-  it('is use while a query runs, and was used then', () => {
+  it('is in use while a query runs, and its last use is recorded', () => {
     const session = new Session().client(query('select * from t'));
     expect(session.because).toEqual({ queries: 1 });
     session.server(message('T', Buffer.alloc(20)), message('D', Buffer.alloc(90)), message('C', text('SELECT 1')));
@@ -87,7 +87,7 @@ describe('a Postgres session', () => {
   });
 
   it.each(['select 1', 'SELECT 1;', '', ' ; ', '-- ping', '/* ping */ SELECT 1', 'select 1 as one'])(
-    'is no use when a pool asks %j, simple or extended, prepared or not',
+    'is not in use when a pool asks %j, simple or extended, prepared or not',
     (sql) => {
       const session = new Session();
       session.client(query(sql)).server(ready('I'));
@@ -100,7 +100,7 @@ describe('a Postgres session', () => {
     },
   );
 
-  it('is use when a statement is bound that is none of these, whatever was asked before', () => {
+  it('is in use when another statement is bound, whatever was asked before', () => {
     const session = new Session();
     session.client(parse('S_1', 'select 1'), parse('S_2', 'select * from t'), sync).server(ready('I'));
     session.client(bind('S_2'), execute, sync);
@@ -109,7 +109,7 @@ describe('a Postgres session', () => {
     expect(session.because).toEqual({ queries: 1 });
   });
 
-  it('is use while a transaction is open, also a failed one, and while others of a pipeline are due', () => {
+  it('is in use while a transaction is open, even a failed one, and while pipelined replies are due', () => {
     const session = new Session().client(query('begin')).server(ready('T'));
     expect(session.because).toEqual({ transactions: 1 });
     session.client(query('select 1/0')).server(ready('E'));
@@ -122,7 +122,7 @@ describe('a Postgres session', () => {
     expect(session.because).toEqual({});
   });
 
-  it('is use during COPY and replication', () => {
+  it('is in use during COPY and replication', () => {
     const session = new Session().client(query('copy t from stdin')).server(message('G', Buffer.alloc(3)));
     session.client(message('d', Buffer.alloc(100_000)));
     expect(session.because).toEqual({ queries: 1, copies: 1 });
@@ -140,7 +140,7 @@ describe('a Postgres session', () => {
     ['select pg_advisory_lock(1)', 'select pg_advisory_unlock(1)', 'advisoryLocks'],
     ['select pg_try_advisory_lock(1, 2)', 'select pg_advisory_unlock_all()', 'advisoryLocks'],
     ["insert into t values (1); prepare transaction 'x'", "commit prepared 'x'", 'preparedTransactions'],
-  ])('is use from %j to %j', (from, to, reason) => {
+  ])('is in use from %j to %j', (from, to, reason) => {
     const session = new Session().client(query(from)).server(ready('I'));
     expect(session.because).toEqual({ [reason]: 1 });
     session.client(parse('', to), bind(''), execute, sync).server(ready('I'));
@@ -152,12 +152,12 @@ describe('a Postgres session', () => {
     'create temp table t on commit drop as select 1',
     'prepare p as select 1',
     "select 'attempt'",
-  ])('leaves nothing behind with %j', (sql) => {
+  ])('holds nothing after %j', (sql) => {
     const session = new Session().client(query(sql)).server(ready('I'));
     expect(session.because).toEqual({});
   });
 
-  it('says the same however its bytes come in pieces', () => {
+  it('gives the same result with any split of its bytes', () => {
     const client = Buffer.concat([query('listen a'), parse('x', 'select 2'), bind('x'), execute, sync, query('begin')]);
     const server = Buffer.concat([ready('I'), message('1'), message('D', Buffer.alloc(300)), ready('I'), ready('T')]);
     const whole = new Session().client(client).server(server);
@@ -171,13 +171,13 @@ describe('a Postgres session', () => {
     }
   });
 
-  it('is use for good when it cannot be read', () => {
+  it('is in use for good when it cannot be read', () => {
     const session = new Session().server(Buffer.from('E\0\0\0\x02'));
     session.server(ready('I'));
     expect(session.because).toEqual({ traffic: 1 });
   });
 
-  it(`takes any bytes (seed ${SEED})`, () => {
+  it(`accepts any bytes (seed ${SEED})`, () => {
     const fuzz = new Fuzz();
     const client = Buffer.concat([parse('x', 'listen a'), bind('x'), execute, sync, query('discard all')]);
     const server = Buffer.concat([login, message('D', Buffer.alloc(40)), message('G', Buffer.alloc(3)), ready('E')]);
