@@ -28,7 +28,7 @@ async function entries(user: string, path: string, headers: Record<string, strin
 const ADMIN = { 'X-Pods-Admin': 'true' };
 const operations = (of: readonly Entry[]) => of.map(({ operation }) => operation);
 
-test('every change of a pod is there: who, when, from where, what it was and what it is', async () => {
+test('records every change of a pod: who, when, from where, the old and the new value', async () => {
   await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['true'] });
   await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'USER' });
   stand.now += 60_000;
@@ -69,7 +69,7 @@ test('every change of a pod is there: who, when, from where, what it was and wha
   );
 });
 
-test('what changes nothing, is refused, or is done by Podgate itself leaves no entry', async () => {
+test('adds no entry for a change without effect, a refused change, or a change by Podgate itself', async () => {
   await stand.create('alice', 'mypod');
   await stand.call('alice', 'PUT', '/v3/pods/mypod', { description: '' });
   await stand.call('alice', 'PUT', '/v3/pods/mypod', { description: 'x' }, { 'If-Match': '"7"' });
@@ -78,7 +78,7 @@ test('what changes nothing, is refused, or is done by Podgate itself leaves no e
   expect(operations(await entries('alice', '/pods/mypod/audit'))).toEqual(['create_pod']);
 });
 
-test('no secret is in it: it says which variable and that a value was replaced', async () => {
+test('records no secret: only which variable and that its value was replaced', async () => {
   const variables = { PASSWORD: 'swordfish1', OTHER: 'swordfish2' };
   await stand.create('alice', 'mypod', {
     pod_template: 'podgate/process',
@@ -99,7 +99,7 @@ test('no secret is in it: it says which variable and that a value was replaced',
   expect(JSON.stringify([stored.map(({ value }) => value), await entries('alice', '/audit')])).not.toMatch(/swordfish/);
 });
 
-test('every kind of object has one, and administrators read that of the whole tenant', async () => {
+test('covers every kind of object, and administrators can read that of the whole tenant', async () => {
   await stand.create('alice', 'mypod');
   await stand.call('alice', 'POST', '/v3/pods/volumes', { volume_id: 'myvolume' });
   await stand.call('alice', 'PUT', '/v3/pods/volumes/myvolume', { description: 'x' });
@@ -144,7 +144,7 @@ test('every kind of object has one, and administrators read that of the whole te
   expect(await entries('root', '/audit?user=alice&operation=create_pod&limit=5', ADMIN)).toHaveLength(1);
 });
 
-test('an ADMIN reads it, nobody else; who is no ADMIN any more reads it no longer', async () => {
+test('only a user with ADMIN can read it, and no longer once ADMIN is revoked', async () => {
   await stand.create('alice', 'mypod');
   expect((await stand.call('bob', 'GET', '/v3/pods/mypod/audit')).status).toBe(403);
   await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'USER' });
@@ -158,7 +158,7 @@ test('an ADMIN reads it, nobody else; who is no ADMIN any more reads it no longe
   expect((await stand.call('alice', 'GET', '/v3/pods/nopod/audit')).status).toBe(404);
 });
 
-test('of a deleted object its creator reads what was done, and a new one of its id begins anew', async () => {
+test('the creator of a deleted object can read its audit log; a new object with the same ID starts an empty one', async () => {
   await stand.call('alice', 'POST', '/v3/pods/volumes', { volume_id: 'myvolume' });
   await stand.call('root', 'DELETE', '/v3/pods/volumes/myvolume');
   await stand.call('alice', 'POST', '/v3/pods/volumes', { volume_id: 'myvolume' });
@@ -177,7 +177,7 @@ test('of a deleted object its creator reads what was done, and a new one of its 
   expect(operations(deleted).toSorted()).toEqual(['delete_pod', 'delete_secret', 'delete_volume']);
 });
 
-test('it is bounded: the last 50 changes of an object, 200 of deleted ones, for 90 days', async () => {
+test('keeps the last 50 changes of an object, 200 of deleted objects, for 90 days', async () => {
   await stand.create('alice', 'mypod');
   for (let at = 0; at < 60; at += 1) {
     stand.now += 1;
@@ -204,7 +204,7 @@ test('it is bounded: the last 50 changes of an object, 200 of deleted ones, for 
   expect(await entries('root', '/audit', ADMIN)).toEqual([]);
 });
 
-test('changes at the same time leave an entry each', async () => {
+test('concurrent changes each add an entry', async () => {
   await stand.create('alice', 'mypod');
   const statuses = await Promise.all(
     Array.from({ length: 20 }, async (_, at) => {

@@ -44,7 +44,7 @@ async function received(socket: Socket): Promise<string> {
   return text;
 }
 
-test('a user who waits too often is told to wait, and nobody else is', async () => {
+test('a user with too many waiting calls gets 429, and other users do not', async () => {
   await start({ calls: { ...DEFAULT_CALL_LIMITS, callsPerUser: 3 } });
   await stand.create('alice', 'mypod');
   await stand.create('bob', 'bobs');
@@ -64,7 +64,7 @@ test('a user who waits too often is told to wait, and nobody else is', async () 
   expect(stand.api.numbers().refused).toMatchObject({ user: 1 });
 });
 
-test('who asks and goes away keeps the place until the work is done', async () => {
+test('a call counts until its work is done, even when its client has disconnected', async () => {
   await start({ calls: { ...DEFAULT_CALL_LIMITS, callsPerUser: 1 } });
   await stand.create('alice', 'mypod');
   const answered = Promise.withResolvers<RoutableAnswer>();
@@ -79,7 +79,7 @@ test('who asks and goes away keeps the place until the work is done', async () =
   await until('it has left', () => stand.api.numbers().calls === 0);
 });
 
-test('who waits for a pod to be routable and goes away gives the place back at once', async () => {
+test('a call that waits for a routable pod stops counting as soon as its client disconnects', async () => {
   await start({ calls: { ...DEFAULT_CALL_LIMITS, callsPerUser: 1 } });
   await stand.create('alice', 'mypod');
   stand.routable = async (_question, timeoutMs, signal = new AbortController().signal) => {
@@ -101,7 +101,7 @@ async function connectionsOf(): Promise<number> {
   );
 }
 
-test('logs that nobody reads are counted, bounded, and given up; what is read is whole', async () => {
+test('logs that nobody reads count, are limited and time out; logs that are read arrive complete', async () => {
   await start({
     calls: { ...DEFAULT_CALL_LIMITS, bytesPerUser: 48 * MIB },
     slowReaders: { graceMs: 1_500, minimumBytesPerSecond: 0 },
@@ -126,7 +126,7 @@ test('logs that nobody reads are counted, bounded, and given up; what is read is
   for (const socket of sockets) socket.destroy();
 });
 
-test('a client that reads below the minimum rate is let go, one that reads at it is not', async () => {
+test('a client that reads below the minimum rate is disconnected, and one that reads at that rate is not', async () => {
   await start({ slowReaders: { graceMs: 1_000, minimumBytesPerSecond: 4 * MIB } });
   await stand.create('alice', 'mypod');
   await stand.overwrite('mypod', { status: 'RUNNING' });
@@ -144,7 +144,7 @@ test('a client that reads below the minimum rate is let go, one that reads at it
   expect(stand.api.numbers().slowReaders).toBe(1);
 });
 
-test('a list of 2,000 pods comes whole and in order, and others are answered in the middle of it', async () => {
+test('a list of 2,000 pods arrives complete and in order, and other calls are served in between', async () => {
   await start();
   const ids = Array.from({ length: 2_000 }, (_, index) => `pod${String(index).padStart(5, '0')}`);
   for (let at = 0; at < ids.length; at += 250) {
@@ -172,7 +172,7 @@ test.each([
   ['X-Tapis-Token', 'TOKEN', 'other'],
   ['Host', 'localhost', 'localhost'],
   ['Content-Type', 'application/json', 'text/plain'],
-])('two %s headers are refused', async (name, first, second) => {
+])('two %s headers are rejected', async (name, first, second) => {
   await start();
   const token = await stand.token('alice');
   const socket = connect(stand.port, '127.0.0.1');
@@ -188,13 +188,13 @@ test.each([
   expect(await received(socket)).toMatch(/^HTTP\/1\.1 400 /);
 });
 
-test('different tokens in Authorization and X-Tapis-Token are refused', async () => {
+test('different tokens in Authorization and X-Tapis-Token are rejected', async () => {
   await start();
   const authorization = `Bearer ${await stand.token('bob')}`;
   expect((await stand.call('alice', 'GET', '/v3/pods', undefined, { authorization })).status).toBe(401);
 });
 
-test('log lines name the client: of a worker’s word where workers call, of the connection elsewhere', async () => {
+test('log lines name the client: as reported by a worker for its calls, else as seen on the connection', async () => {
   await start();
   const forwarded = { 'X-Forwarded-For': '203.0.113.9, 10.0.0.1' };
   await stand.call('alice', 'GET', '/v3/pods', undefined, forwarded);
@@ -215,7 +215,7 @@ test('log lines name the client: of a worker’s word where workers call, of the
   expect(stand.logLines.at(-1)).toContain('"remoteAddress":"unknown"');
 });
 
-test('an address that fails to log in again and again gets 429, leaves few lines, and keeps nobody with a token out', async () => {
+test('an address with repeated failed logins gets 429 and few log lines, and users with a token are not affected', async () => {
   await start({ failedLogins: { perMinute: 60, burst: 5 } });
   const statuses: number[] = [];
   for (let index = 0; index < 100; index += 1) statuses.push((await stand.call(null, 'GET', '/v3/pods')).status);
@@ -227,7 +227,7 @@ test('an address that fails to log in again and again gets 429, leaves few lines
   expect(stand.logLines.at(-1)).toMatch(/"username":"alice","unloggedLines":\d+/);
 });
 
-test('strangers who make calls fail leave few lines: here the keys of their tenant cannot be read', async () => {
+test('failed calls without a valid login leave few log lines, here when the keys of the tenant cannot be read', async () => {
   const authenticate = () => Promise.reject(new PodgateError('api.unavailable', { detail: 'the keys cannot be read' }));
   await start({ authenticator: { authenticate } });
   for (let index = 0; index < 200; index += 1) expect((await stand.call('alice', 'GET', '/v3/pods')).status).toBe(503);
@@ -236,32 +236,29 @@ test('strangers who make calls fail leave few lines: here the keys of their tena
   expect(failures).toBeLessThan(100);
 });
 
-test.each(['catalog', 'admin', 'docs', 'nodes'])(
-  '/pods/%s is nothing this release has, whatever the method',
-  async (id) => {
-    await start();
-    for (const [method, path] of [
-      ['GET', `/v3/pods/${id}`],
-      ['POST', `/v3/pods/${id}`],
-      ['PUT', `/v3/pods/${id}`],
-      ['DELETE', `/pods/${id}`],
-      ['PATCH', `/v3/pods/${id}/`],
-      ['GET', `/v3/pods/${id}/start`],
-      ['POST', `/v3/pods/${id}/anything/else`],
-      ['POST', `/v3/pods/%${id.charCodeAt(0).toString(16)}${id.slice(1)}/permissions`],
-    ] as const) {
-      const { status, body } = await stand.call('alice', method, path, method === 'GET' ? undefined : {});
-      expect([method, path, status, body.message]).toEqual([
-        method,
-        path,
-        404,
-        `"${id}" is a reserved word, not a pod; this release has nothing at this path.`,
-      ]);
-    }
-  },
-);
+test.each(['catalog', 'admin', 'docs', 'nodes'])('/pods/%s returns 404 for every method', async (id) => {
+  await start();
+  for (const [method, path] of [
+    ['GET', `/v3/pods/${id}`],
+    ['POST', `/v3/pods/${id}`],
+    ['PUT', `/v3/pods/${id}`],
+    ['DELETE', `/pods/${id}`],
+    ['PATCH', `/v3/pods/${id}/`],
+    ['GET', `/v3/pods/${id}/start`],
+    ['POST', `/v3/pods/${id}/anything/else`],
+    ['POST', `/v3/pods/%${id.charCodeAt(0).toString(16)}${id.slice(1)}/permissions`],
+  ] as const) {
+    const { status, body } = await stand.call('alice', method, path, method === 'GET' ? undefined : {});
+    expect([method, path, status, body.message]).toEqual([
+      method,
+      path,
+      404,
+      `"${id}" is a reserved word, not a pod; this release has nothing at this path.`,
+    ]);
+  }
+});
 
-test('a reserved path that this release has takes its own methods only', async () => {
+test('a reserved path that this release has allows only its own methods', async () => {
   await start({
     certificates: { report: () => ({ certificates: [], budgets: [], accounts: [], counts: { issued: 0, failed: 0 } }) },
   });
@@ -273,7 +270,7 @@ test('a reserved path that this release has takes its own methods only', async (
   expect((await stand.call('root', 'GET', '/v3/pods/certificates/more')).status).toBe(404);
 });
 
-test('the control port serves the names it is known by; metrics need one of them, or the token', async () => {
+test('the control port serves only known host names, and metrics need a known name or the token', async () => {
   await start({ controlHosts: ['podgate-control.podgate.svc'] });
   const ask = async (host: string | null, version = '1.1', path = '/v3/healthcheck', port = stand.port) => {
     const socket = connect(port, '127.0.0.1');

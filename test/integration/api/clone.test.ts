@@ -25,7 +25,7 @@ const clone = (user: string, body: object, of = 'bank') => stand.call(user, 'POS
 const credentials = async (user: string, podId: string) =>
   (await stand.call(user, 'GET', `/v3/pods/${podId}/credentials`)).body.result as Record<string, string>;
 
-test('a clone is a pod of whoever makes it, like the original, with its user name and a password of its own', async () => {
+test('a clone belongs to the user who makes it, and has the same user name and its own password', async () => {
   const made = await clone('bob', { pod_id: 'bankcopy' });
   expect([made.status, made.body.message]).toEqual([200, 'Pod cloned successfully.']);
   const shown = {
@@ -52,7 +52,7 @@ test('a clone is a pod of whoever makes it, like the original, with its user nam
   expect(JSON.stringify(body.result)).toContain('"cloned_from"');
 });
 
-test('READ is not enough, nor is the role of an administrator alone, since the copy is made without a token', async () => {
+test('READ is not enough, and neither is the role of administrator alone, because the copy runs without a token', async () => {
   const refused = await clone('carol', { pod_id: 'carolcopy' });
   expect([refused.status, refused.body.message]).toEqual([403, 'Cloning needs USER on pod bank; you have READ.']);
   expect((await clone('eve', { pod_id: 'evecopy' })).status).toBe(403);
@@ -63,7 +63,7 @@ test('READ is not enough, nor is the role of an administrator alone, since the c
   ]);
 });
 
-test('the permission counts when the data is copied, and so does which pod it is', async () => {
+test('checks the permission and the identity of the pod when the data is copied', async () => {
   const { store } = stand.database;
   await clone('bob', { pod_id: 'latecopy' });
   const record = await stand.record('latecopy');
@@ -82,7 +82,7 @@ test('the permission counts when the data is copied, and so does which pod it is
   await store.commit({ puts: [podPut(stored.value, other.commit)] });
 });
 
-test('what cannot be cloned is refused with what can', async () => {
+test('rejects a pod that cannot be cloned, and says which can', async () => {
   await stand.create('alice', 'hello', { pod_template: 'podgate/hello' });
   const unable = await clone('alice', { pod_id: 'hellocopy' }, 'hello');
   expect([unable.status, unable.body.message]).toEqual([

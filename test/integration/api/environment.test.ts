@@ -14,7 +14,7 @@ const VALUES = { PASSWORD: SECRET, OTHER: '2' };
 const HIDDEN = { PASSWORD: '********', OTHER: '********' };
 const variablesOf = (result: unknown) => (result as { environment_variables: unknown }).environment_variables;
 
-test('values of environment variables are in no record, and USER and above see them', async () => {
+test('no record contains the values of environment variables, and users with USER and above can read them', async () => {
   expect(variablesOf(await stand.create('alice', 'mypod', { ...PROCESS, environment_variables: VALUES }))).toEqual(
     VALUES,
   );
@@ -39,7 +39,7 @@ test('values of environment variables are in no record, and USER and above see t
   expect(stand.logLines.join('\n')).not.toContain(SECRET);
 });
 
-test('an update that writes the same values changes nothing, and one that writes others does', async () => {
+test('an update with the same values changes nothing, and one with other values changes the pod', async () => {
   await stand.create('alice', 'mypod', { ...PROCESS, environment_variables: VALUES });
   const same = await stand.call('alice', 'PUT', '/v3/pods/mypod', { environment_variables: VALUES });
   expect(same.body).toMatchObject({ status: 'error' });
@@ -51,7 +51,7 @@ test('an update that writes the same values changes nothing, and one that writes
   expect(description.status).toBe(403);
 });
 
-test('values that no key opens hide themselves, and not the pod', async () => {
+test('values that no key can decrypt are hidden, and the pod is still shown', async () => {
   await stand.create('alice', 'mypod', { ...PROCESS, environment_variables: VALUES });
   const { spec } = await stand.record('mypod');
   const foreign = { PASSWORD: { sealed: 'v1.unknown.AAAA' }, OTHER: '2' };

@@ -31,7 +31,7 @@ async function open(username: string, headers: Record<string, string> = {}, quer
 const share = (user: string, level = 'READ') =>
   stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user, level });
 
-test('a stream shows the changes of the pods that its caller may see, and of no others', async () => {
+test('a stream has the changes of the pods that its caller may see, and no others', async () => {
   const [alice, bob] = [await open('alice'), await open('bob')];
   expect(alice.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
   await stand.create('alice', 'mypod');
@@ -54,7 +54,7 @@ test('a stream shows the changes of the pods that its caller may see, and of no 
   expect(alice.waiting).toEqual([]);
 });
 
-test('who loses a permission that was there before the stream is told so', async () => {
+test('reports the loss of a permission that existed before the stream began', async () => {
   await stand.create('alice', 'mypod');
   await share('bob');
   const bob = await open('bob');
@@ -62,7 +62,7 @@ test('who loses a permission that was there before the stream is told so', async
   expect((await bob.next()).data).toEqual({ pod_id: 'mypod', change: 'gone' });
 });
 
-test('a stream goes on behind the event that Last-Event-ID names, without a loss and without a repetition', async () => {
+test('a stream resumes after the event in Last-Event-ID, without loss or repetition', async () => {
   const first = await open('alice');
   await stand.create('alice', 'first');
   const { id } = await first.next();
@@ -78,7 +78,7 @@ test('a stream goes on behind the event that Last-Event-ID names, without a loss
   expect((await again.next()).data).toMatchObject({ pod_id: 'fifth' });
 });
 
-test('one commit with several pods is no place at which a client loses some of them', async () => {
+test('a stream that resumes within a commit of several pods misses none of them', async () => {
   await stand.create('alice', 'one');
   await stand.create('alice', 'two');
   const live = await open('alice');
@@ -105,7 +105,7 @@ test('one commit with several pods is no place at which a client loses some of t
 });
 
 test.each(['nonsense', '00000000.3', '\u00e9', '99999999999999999999'])(
-  'an id that is none of this history (%s) is answered with a reset',
+  'an ID that is not in this history (%s) gets a reset',
   async (id) => {
     const reader = await open('alice', { 'Last-Event-ID': id });
     expect(await reader.next()).toMatchObject({ event: 'reset' });
@@ -114,7 +114,7 @@ test.each(['nonsense', '00000000.3', '\u00e9', '99999999999999999999'])(
   },
 );
 
-test('a quiet stream is kept alive by heartbeats, which move the place from which a client goes on', async () => {
+test('heartbeats keep a quiet stream alive and advance the position from which a client resumes', async () => {
   await stand.close();
   stand = await ApiStand.start({ events: { heartbeatMs: 20 } });
   const bob = await open('bob');
@@ -124,7 +124,7 @@ test('a quiet stream is kept alive by heartbeats, which move the place from whic
   expect(bob.waiting).toEqual([]);
 });
 
-test('a stream ends after its lifetime, so that a token that has expired shows nothing any more', async () => {
+test('a stream ends after its lifetime, so that an expired token shows nothing more', async () => {
   await stand.close();
   stand = await ApiStand.start({ events: { lifetimeMs: 20 } });
   const reader = await open('alice');
@@ -132,7 +132,7 @@ test('a stream ends after its lifetime, so that a token that has expired shows n
   await until('the streams have come or gone', () => stand.api.numbers().eventStreams === 0);
 });
 
-test('a user has a bounded number of streams, and gets their places back', async () => {
+test('a user has a limited number of streams, and closed streams no longer count', async () => {
   await stand.close();
   stand = await ApiStand.start({ events: { limits: { all: 3, perTenant: 3, perUser: 2 } } });
   const first = await open('alice');
@@ -147,7 +147,7 @@ test('a user has a bounded number of streams, and gets their places back', async
   await open('alice');
 });
 
-test('a client that takes nothing loses its stream, with all that was ready for it, and goes on from there', async () => {
+test('a client that does not read loses its stream and what was queued for it, and can resume', async () => {
   await stand.create('alice', 'mypod');
   const { store } = stand.database;
   const kinds = [
@@ -179,7 +179,7 @@ test('a client that takes nothing loses its stream, with all that was ready for 
   expect(streams.count).toBe(0);
 });
 
-test('administrators see the pods of others when they ask to', async () => {
+test('administrators see other users’ pods on request', async () => {
   const [plain, all] = [await open('root'), await open('root', { 'X-Pods-Admin': 'true' })];
   await stand.create('alice', 'mypod');
   expect((await all.next()).data).toMatchObject({ pod_id: 'mypod' });
@@ -189,7 +189,7 @@ test('administrators see the pods of others when they ask to', async () => {
   expect((await plain.next()).data).toMatchObject({ pod_id: 'own' });
 });
 
-test('statuses have the names that the call asks for', async () => {
+test('statuses use the names that the call asks for', async () => {
   await stand.create('alice', 'mypod');
   const reader = await open('alice', {}, '?status_names=tapis');
   await stand.overwrite('mypod', { status: 'RUNNING' });
@@ -197,7 +197,7 @@ test('statuses have the names that the call asks for', async () => {
   expect((await stand.call('alice', 'GET', '/v3/pods/events?status_names=x')).status).toBe(400);
 });
 
-test('a HEAD and a client that leaves at once hold nothing', async () => {
+test('HEAD requests and clients that leave at once hold no resources', async () => {
   const headers = { 'X-Tapis-Token': await stand.token('alice') };
   const response = await fetch(`${stand.url}/v3/pods/events`, { method: 'HEAD', headers });
   expect(response.status).toBe(200);

@@ -96,7 +96,7 @@ test('runs one command, or several in order, with the environment of the pod', a
   expect([several.total_commands, several.successful_commands]).toEqual([3, 1]);
 });
 
-test('stops at a failure unless told otherwise, at its time limits, and at too much output', async () => {
+test('stops at a failure unless configured otherwise, at its time limits, and at too much output', async () => {
   const failed = await exec('alice', { commands: [['false'], ['echo', 'no']] });
   expect(failed.body.message).toMatch(/^Execution stopped due to command failure on latest command\./);
   expect((failed.body.result as Results).execution_results).toHaveLength(1);
@@ -124,7 +124,7 @@ test('stops at a failure unless told otherwise, at its time limits, and at too m
   expect((most.body.result as Results).execution_results).toHaveLength(4);
 });
 
-test('needs ADMIN, and is written to action_logs without the arguments', async () => {
+test('needs ADMIN, and is recorded in action_logs without the arguments', async () => {
   await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'USER' });
   expect((await exec('bob', { commands: ['true'] })).status).toBe(403);
   expect((await exec('carol', { commands: ['true'] })).status).toBe(403);
@@ -137,7 +137,7 @@ test('needs ADMIN, and is written to action_logs without the arguments', async (
   expect([...actions, ...stand.logLines].join('\n')).not.toContain('a-secret');
 });
 
-test('refuses what is not valid by name, and what cannot run with 409', async () => {
+test('rejects invalid fields by name, and returns 409 if the pod cannot run commands', async () => {
   for (const [body, problem] of [
     [{}, /^commands: is required/],
     [{ commands: [] }, /^commands: must have at least one command/],
@@ -156,7 +156,7 @@ test('refuses what is not valid by name, and what cannot run with 409', async ()
   expect([answer.status, answer.body.message]).toEqual([409, 'The pod is not running.']);
 });
 
-test('a user runs so many at a time, and what runs ends when its caller leaves', async () => {
+test('limits the concurrent commands of a user, and ends a command when its caller leaves', async () => {
   const leaving = new AbortController();
   const token = await stand.token('alice');
   const calls = Array.from({ length: 4 }, async (_, index) =>
@@ -174,7 +174,7 @@ test('a user runs so many at a time, and what runs ends when its caller leaves',
   await until('there is room again', async () => (await exec('alice', { commands: ['true'] })).status === 200);
 });
 
-test('through the gateway, commands may take longer than it waits for a silent API', async () => {
+test('through the gateway, commands may take longer than the gateway waits for a silent API', async () => {
   const gateway = await HttpGateway.start({ apiAnswerMs: API_ANSWER_MS });
   const server = createServer(stand.api.serverOptions, stand.api.listenerFor('gateway'));
   try {

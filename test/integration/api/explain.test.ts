@@ -14,7 +14,7 @@ async function explained(query = ''): Promise<readonly unknown[]> {
   return (body.result as { readonly stanzas: readonly unknown[] }).stanzas;
 }
 
-test('a pod whose networking was changed since its start is explained as the gateway serves it now', async () => {
+test('explains a pod by the networking that the gateway serves now, if it was changed since the start', async () => {
   const before = { default: { protocol: 'http', port: 5000 }, old: { protocol: 'tcp', port: 7000 } };
   await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['true'], networking: before });
   const { spec } = await stand.record('mypod');

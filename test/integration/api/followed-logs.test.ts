@@ -47,7 +47,7 @@ async function readUpTo(reader: EventReader, end: string): Promise<{ text: strin
 }
 const numbersOf = (text: string): readonly number[] => [...text.matchAll(/tick (\d+)\./g)].map(([, n]) => Number(n));
 
-test('what a pod prints comes as it is printed, without a gap or a repetition, also after reconnecting', async () => {
+test('output arrives as it is printed, without gap or repetition, also after a reconnect', async () => {
   const reader = await follow();
   expect(reader.headers.get('content-type')).toMatch(/^text\/event-stream/);
   const first = await readUpTo(reader, 'tick 15.');
@@ -63,7 +63,7 @@ test('what a pod prints comes as it is printed, without a gap or a repetition, a
   tail.close();
 });
 
-test('needs READ, and a user follows so many logs at a time', async () => {
+test('needs READ, and limits the logs that a user follows at a time', async () => {
   await expect(follow('', {}, 'bob')).rejects.toThrow('403');
   await expect(follow('&previous=true')).rejects.toThrow('previous: goes not with follow');
   const readers = await Promise.all(Array.from({ length: 8 }, () => follow()));

@@ -17,7 +17,7 @@ afterEach(async () => {
   await stand.close();
 });
 
-test('the generated client does everything with a pod', async () => {
+test('the generated client can do everything with a pod', async () => {
   const pods = new PodsApi(configuration);
   const created = await pods.createPod({
     newPod: {
@@ -75,7 +75,7 @@ test('the generated client does everything with a pod', async () => {
   expect((await pods.getPods()).result).toEqual([]);
 });
 
-test('the generated client does everything with permissions', async () => {
+test('the generated client can do everything with permissions', async () => {
   await stand.create('alice', 'mypod');
   const permissions = new PermissionsApi(configuration);
   const set = await permissions.setPodPermission({
@@ -88,7 +88,7 @@ test('the generated client does everything with permissions', async () => {
   expect(deleted.result.permissions).toEqual(['alice:ADMIN']);
 });
 
-test('the generated client reads what is wrong, and the health of the service', async () => {
+test('the generated client can read errors and the health of the service', async () => {
   const refused: unknown = await new PodsApi(configuration)
     .createPod({ newPod: { pod_id: 'B', pod_template: 'x', description: 'ü' } })
     .catch((thrown: unknown) => thrown);

@@ -25,7 +25,7 @@ async function callOther(user: string, method: string, path: string, body?: obje
 
 type OtherAnswer = Pick<Awaited<ReturnType<ApiStand['call']>>, 'status' | 'body'>;
 
-test('administrators allow images; every user sees them and may run them from then on', async () => {
+test('administrators allow images; every user sees them and may run them', async () => {
   stand = await ApiStand.start({ allowsImages: true, imageAllowList: ['configured'] });
   expect((await pod('alice', 'early', { image: 'org/tool:1.0' })).status).toBe(400);
   const refused = await stand.call('alice', 'POST', IMAGES, { image: 'org/tool' });
@@ -67,7 +67,7 @@ test('administrators allow images; every user sees them and may run them from th
   expect((await pod('alice', 'newer', { image: 'org/tool:2.0' })).status).toBe(200);
 });
 
-test('many are added at once, all or none; those that are there already are refused, or skipped', async () => {
+test('bulk add is all or nothing; existing images are rejected, or skipped on request', async () => {
   stand = await ApiStand.start({ allowsImages: true });
   const bulk = async (images: unknown, query = '') =>
     await stand.call('root', 'POST', `${IMAGES}/bulk${query}`, images);
@@ -91,7 +91,7 @@ test('many are added at once, all or none; those that are there already are refu
   expect((await stand.call('alice', 'POST', `${IMAGES}/bulk`, [{ image: 'x' }])).status).toBe(403);
 });
 
-test('the administrators of the tenant of the site decide for all tenants, the others for their own', async () => {
+test('administrators of the site tenant decide for all tenants, other administrators for their own', async () => {
   stand = await ApiStand.start({ allowsImages: true, siteAdminTenant: 'default' });
   const add = async (image: string, tenants: readonly string[]) =>
     (await stand.call('root', 'POST', IMAGES, { image, tenants })).status;
@@ -122,7 +122,7 @@ test('the administrators of the tenant of the site decide for all tenants, the o
   expect(await runs('own')).toEqual([400, 200]);
 });
 
-test('If-Match keeps a change or a deletion of an image from undoing one in between; the list of permissions has it, too', async () => {
+test('If-Match prevents changes and deletions that would undo a concurrent change, also for permissions', async () => {
   stand = await ApiStand.start({ allowsImages: true, imageAllowList: ['configured'] });
   await stand.call('root', 'POST', IMAGES, { image: 'org/tool', description: 'A tool.' });
   const path = `${IMAGES}/org%2Ftool`;

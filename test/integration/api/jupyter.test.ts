@@ -31,7 +31,7 @@ const upload = async (podId: string, path: string, user = 'alice') => {
   return [response.status, ((await response.json()) as { message: unknown }).message];
 };
 
-test('a pod is created from the template once, found while it is ON, and started when it was stopped', async () => {
+test('a pod is created from the template once, found while it is ON, and started if it is stopped', async () => {
   await publish(['alice']);
   const created = await ensure();
   expect([created.status, created.message]).toEqual([200, 'Created new Jupyter pod successfully.']);
@@ -51,7 +51,7 @@ test('a pod is created from the template once, found while it is ON, and started
   expect((await stand.record('alicejupyter')).wish).toBe('ON');
 });
 
-test('calls at the same time create one pod', async () => {
+test('concurrent calls create one pod', async () => {
   await publish(['alice']);
   const answers = await Promise.all(Array.from({ length: 5 }, () => ensure()));
   expect(new Set(answers.map(({ status, result }) => JSON.stringify([status, result?.['pod_id']])))).toEqual(
@@ -60,7 +60,7 @@ test('calls at the same time create one pod', async () => {
   expect(answers.filter(({ message }) => message === 'Created new Jupyter pod successfully.')).toHaveLength(1);
 });
 
-test('it is the caller own: one that others have shared, or that was made from something else, is not taken', async () => {
+test('the pod belongs to the caller: shared pods and pods with another template are not used', async () => {
   await publish(['alice', 'bob']);
   await ensure('bob');
   await stand.call('bob', 'POST', '/v3/pods/bobjupyter/permissions', { user: 'alice', level: 'ADMIN' });
@@ -75,7 +75,7 @@ test('it is the caller own: one that others have shared, or that was made from s
   expect((await ensure('carl')).result?.['pod_id']).toBe('carlsown');
 });
 
-test('without the template, or without READ on it, the message says so', async () => {
+test('reports a missing template, or missing READ on it', async () => {
   const none = await ensure();
   expect([none.status, none.message]).toEqual([
     404,
@@ -85,12 +85,12 @@ test('without the template, or without READ on it, the message says so', async (
   expect((await ensure()).status).toBe(403);
 });
 
-test('a pod id keeps the letters and digits of a user name', async () => {
+test('the pod ID keeps letters and digits of the user name', async () => {
   await publish(['3D.Anna_B-c@lab.org']);
   expect((await ensure('3D.Anna_B-c@lab.org')).result?.['pod_id']).toBe('dannabclaborgjupyter');
 });
 
-test('uploads need USER, a Jupyter pod that runs, and a path below its directory', async () => {
+test('an upload needs USER, a running Jupyter pod, and a path below its directory', async () => {
   await publish(['alice']);
   await ensure();
   await stand.create('alice', 'other');

@@ -13,7 +13,7 @@ afterEach(async () => {
 
 const idsOf = (result: unknown): readonly string[] => (result as { pod_id: string }[]).map(({ pod_id: id }) => id);
 
-test('a list is read in pages that hold every pod once, in the order of ids', async () => {
+test('the pages of a list have every pod once, in order of IDs', async () => {
   for (const podId of ['e', 'b', 'd', 'a', 'c']) await stand.create('alice', `pod${podId}`);
   await stand.create('bob', 'podaa');
   const ids: string[] = [];
@@ -30,7 +30,7 @@ test('a list is read in pages that hold every pod once, in the order of ids', as
   expect(sizes).toEqual([2, 2, 1]);
 });
 
-test('a page across several reads of the store, and one that ends with the list, have the right cursor', async () => {
+test('a page that takes several reads of the store, and the last page, have the right cursor', async () => {
   await stand.close();
   stand = await ApiStand.start({ quotas: quotasOf({ pods: 100 }) });
   const all = Array.from({ length: 45 }, (_, at) => `pod${String(at).padStart(2, '0')}`);
@@ -47,7 +47,7 @@ test('a page across several reads of the store, and one that ends with the list,
   }
 });
 
-test('without a limit the list is whole, and says nothing of a cursor', async () => {
+test('without a limit, the list is complete and has no cursor', async () => {
   await stand.create('alice', 'mypod');
   const { body } = await stand.call('alice', 'GET', '/v3/pods');
   expect(idsOf(body.result)).toEqual(['mypod']);
@@ -55,14 +55,14 @@ test('without a limit the list is whole, and says nothing of a cursor', async ()
 });
 
 test.each(['limit=0', 'limit=501', 'limit=x', 'limit=', 'limit=-1', 'cursor=', 'cursor=%00', 'cursor=a'])(
-  '%s is a 400 that names the parameter',
+  '%s returns 400 with the name of the parameter',
   async (query) => {
     const { status, body } = await stand.call('alice', 'GET', `/v3/pods?${query}`);
     expect([status, String(body.message).split(':')[0]]).toEqual([400, query.split('=')[0]]);
   },
 );
 
-test('permissions have an ETag of their state, by which a client gets them only when they are new', async () => {
+test('permissions have an ETag, and return 304 to a client that has it', async () => {
   await stand.create('alice', 'mypod');
   const read = (headers: Record<string, string> = {}) =>
     stand.call('alice', 'GET', '/v3/pods/mypod/permissions', undefined, headers);
@@ -77,7 +77,7 @@ test('permissions have an ETag of their state, by which a client gets them only 
   expect((await read({ 'If-None-Match': '*' })).status).toBe(200);
 });
 
-test('a list that is not long has an ETag of its content, and so have its pages; it is made in pieces otherwise', async () => {
+test('a short list and its pages have an ETag; a long list is streamed without one', async () => {
   await stand.close();
   stand = await ApiStand.start({ quotas: quotasOf({ pods: 200 }) });
   for (let at = 0; at < 3; at += 1) await stand.create('alice', `pod${at}`);

@@ -11,7 +11,7 @@ afterEach(async () => {
   await stand.close();
 });
 
-test('a quota counts what a user has created, not what others have shared', async () => {
+test('a quota counts the pods that a user has created, not those shared by others', async () => {
   for (let index = 0; index < 20; index += 1) await stand.create('alice', `pod${index}x`, { status_requested: 'OFF' });
   const more = { pod_id: 'onemore', pod_template: 'podgate/hello' };
   expect((await stand.call('alice', 'POST', '/v3/pods', more)).status).toBe(403);
@@ -21,7 +21,7 @@ test('a quota counts what a user has created, not what others have shared', asyn
   expect((await stand.call('alice', 'POST', '/v3/pods', { ...more, pod_id: 'again' })).status).toBe(200);
 });
 
-test('a list says what the pods of its caller use, and how much that may be', async () => {
+test('a list reports the usage and the quota of its caller', async () => {
   const quotaOf = async (user: string) => (await stand.call(user, 'GET', '/v3/pods')).body.metadata['quota'];
   expect(await quotaOf('alice')).toMatchObject({ pods: { used: 0, limit: 20 }, volumes: { used: 0, limit: null } });
   await stand.create('alice', 'one');
@@ -38,7 +38,7 @@ test('a list says what the pods of its caller use, and how much that may be', as
   expect(await quotaOf('bob')).toMatchObject({ pods: { used: 0, limit: 20 } });
 });
 
-test('creates at the same time neither share an id nor slip under the quota', async () => {
+test('concurrent creates never get the same ID or exceed the quota', async () => {
   const same = await Promise.all(
     Array.from({ length: 10 }, (_, index) =>
       stand.call(`user${index}`, 'POST', '/v3/pods', { pod_id: 'wanted', pod_template: 'postgres' }),
@@ -53,7 +53,7 @@ test('creates at the same time neither share an id nor slip under the quota', as
   expect(many.filter(({ status }) => status === 200)).toHaveLength(20);
 });
 
-test('100 updates, permissions and health updates at the same time lose nothing', async () => {
+test('100 concurrent updates, permissions and health updates lose nothing', async () => {
   await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['x'] });
   const users = Array.from({ length: 100 }, (_, index) => `user${index}`);
   const over = new AbortController();
@@ -75,7 +75,7 @@ test('100 updates, permissions and health updates at the same time lose nothing'
   expect(record.generation).toBe(101);
 });
 
-test('a list holds all a user may see, in order, beyond one page', async () => {
+test('a list has every pod that the user may see, in order, beyond one page', async () => {
   await stand.create('alice', 'seed');
   const { store } = stand.database;
   const template = await stand.record('seed');

@@ -51,7 +51,7 @@ async function logIn(): Promise<string | null> {
   return await logins.finish(tenant, PAGE, query, { cookie: setCookie.split(';')[0] ?? '' });
 }
 
-test('a token that is too long for a cookie is refused with that reason: browsers would ignore the cookie', async () => {
+test('a token that is too long for a cookie is refused with that reason, because browsers would ignore the cookie', async () => {
   token = 'x'.repeat(2_000);
   expect((await logIn())?.length).toBeLessThan(4_096);
   token = 'x'.repeat(4_000);

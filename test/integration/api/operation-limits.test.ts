@@ -82,31 +82,31 @@ function exchange(request: string): Promise<string> {
   });
 }
 
-test('a body that stops on its way is refused long before its time is up', async () => {
+test('a request body that stalls is rejected long before its time limit', async () => {
   const text = await exchange('POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{');
   expect(text).toMatch(/^HTTP\/1\.1 408 /);
   expect(text).toContain('Connection: close');
 });
 
-test('a short response that stops on its way is an error that says so', async () => {
+test('a short response that stalls returns an error', async () => {
   const text = await exchange('GET /stall/early HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
   expect(text).toMatch(/^HTTP\/1\.1 500 /);
   expect(text).not.toContain('first');
 });
 
-test('a response whose first piece does not come is an error that says so', async () => {
+test('a response whose first chunk does not arrive returns an error', async () => {
   const text = await exchange('GET /stall/first HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
   expect(text).toMatch(/^HTTP\/1\.1 500 /);
 });
 
-test('a response that stops on its way is broken off, so that it cannot pass for a whole one', async () => {
+test('a response that stalls midway is aborted, so that it cannot be mistaken for a complete one', async () => {
   const text = await exchange('GET /stall/later HTTP/1.1\r\nHost: localhost\r\n\r\n');
   expect(text).toMatch(/^HTTP\/1\.1 200 /);
   expect(text).toContain(LONG);
   expect(text).not.toContain('"version"');
 });
 
-test('a body that no operation reads does not keep the connection', async () => {
+test('a body that no operation reads does not keep the connection open', async () => {
   const text = await exchange('GET /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{');
   expect(text).toMatch(/^HTTP\/1\.1 404 /);
   expect(text).toContain('Connection: close');

@@ -37,21 +37,26 @@ const OPERATIONS = [
 ] as const;
 const LEVELS = ['none', 'READ', 'USER', 'ADMIN'] as const;
 
-test.each(LEVELS)('a user with %s may do what that level allows, and is told 403 and why otherwise', async (level) => {
-  if (level !== 'none') expect((await give('alice', 'bob', level)).status).toBe(200);
-  for (const [needed, method, path, body] of OPERATIONS) {
-    const answer = await stand.call('bob', method, `/v3/pods/mypod${path}`, body);
-    const isAllowed = LEVELS.indexOf(level) >= LEVELS.indexOf(needed);
-    expect([method, path, answer.status]).toEqual([method, path, isAllowed ? 200 : 403]);
-    if (!isAllowed)
-      expect(answer.body.message).toMatch(/needs (USER|ADMIN|READ) on pod mypod; you have (no permission|READ|USER)\./);
-  }
-  const list = (await stand.call('bob', 'GET', '/v3/pods')).body.result as unknown[];
-  // The ADMIN has deleted it by now.
-  expect(list).toHaveLength(level === 'none' || level === 'ADMIN' ? 0 : 1);
-});
+test.each(LEVELS)(
+  'a user with %s may do what that level allows, and gets 403 with the reason otherwise',
+  async (level) => {
+    if (level !== 'none') expect((await give('alice', 'bob', level)).status).toBe(200);
+    for (const [needed, method, path, body] of OPERATIONS) {
+      const answer = await stand.call('bob', method, `/v3/pods/mypod${path}`, body);
+      const isAllowed = LEVELS.indexOf(level) >= LEVELS.indexOf(needed);
+      expect([method, path, answer.status]).toEqual([method, path, isAllowed ? 200 : 403]);
+      if (!isAllowed)
+        expect(answer.body.message).toMatch(
+          /needs (USER|ADMIN|READ) on pod mypod; you have (no permission|READ|USER)\./,
+        );
+    }
+    const list = (await stand.call('bob', 'GET', '/v3/pods')).body.result as unknown[];
+    // The ADMIN has deleted it by now.
+    expect(list).toHaveLength(level === 'none' || level === 'ADMIN' ? 0 : 1);
+  },
+);
 
-test('an administrator by role or by the list of the tenant passes every check, and lists no more than others', async () => {
+test('an administrator, by role or by configuration, passes every check, but lists no more than others', async () => {
   const byRole = { 'X-Tapis-Token': await stand.token('eve', 'default', ['pods_admin']) };
   expect((await stand.call(null, 'GET', '/v3/pods/mypod/permissions', undefined, byRole)).status).toBe(200);
   expect((await stand.call('root', 'GET', '/v3/pods/mypod/stop')).status).toBe(200);
@@ -60,7 +65,7 @@ test('an administrator by role or by the list of the tenant passes every check, 
   expect((await stand.call(null, 'GET', '/v3/pods/mypod', undefined, otherRole)).status).toBe(403);
 });
 
-test('permissions are given, replaced and taken away, and show at once in the lists of those concerned', async () => {
+test('granted, replaced and revoked permissions take effect in lists at once', async () => {
   const seen = async () => ((await stand.call('bob', 'GET', '/v3/pods')).body.result as unknown[]).length;
   expect(await seen()).toBe(0);
   expect((await give('alice', 'bob', 'READ')).body).toMatchObject({
@@ -85,7 +90,7 @@ test('permissions are given, replaced and taken away, and show at once in the li
   expect(actions.join('\n')).toContain("'alice' set permission for 'bob' to READ");
 });
 
-test('at least one ADMIN stays, whichever way the last one would go', async () => {
+test('the last ADMIN cannot be removed in any way', async () => {
   for (const answer of [
     await stand.call('alice', 'DELETE', '/v3/pods/mypod/permissions/alice'),
     await give('alice', 'alice', 'USER'),
@@ -116,26 +121,26 @@ test.each([
   [{ user: 'a'.repeat(129), level: 'READ' }, ['user: must have at most 128 characters']],
   [{ user: 'bob', level: 'READ', extra: 1 }, ['extra: unknown field']],
   [[], ['body: must be a JSON object']],
-])('the permission %j is refused', async (body, problems) => {
+])('the permission %j is rejected', async (body, problems) => {
   const answer = await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', body);
   expect([answer.status, answer.body.message]).toEqual([400, problems]);
   expect((await stand.record('mypod')).permissions).toEqual({ alice: 'ADMIN' });
 });
 
-test('a user whose name is a property of objects has no permission', async () => {
+test('a user named like a property of Object has no permission', async () => {
   for (const name of ['toString', 'hasOwnProperty', 'valueOf']) {
     expect((await stand.call(name, 'GET', '/v3/pods/mypod')).status).toBe(403);
     expect((await stand.call('alice', 'DELETE', `/v3/pods/mypod/permissions/${name}`)).status).toBe(404);
   }
 });
 
-test('names with @ and dots work, in the path too', async () => {
+test('names with @ and dots work, also in the path', async () => {
   expect((await give('alice', 'bob.b@example.org', 'READ')).status).toBe(200);
   const path = `/v3/pods/mypod/permissions/${encodeURIComponent('bob.b@example.org')}`;
   expect((await stand.call('alice', 'DELETE', path)).status).toBe(200);
 });
 
-test('a pod of another tenant is another pod', async () => {
+test('a pod with the same ID in another tenant is a different pod', async () => {
   const other = { 'X-Tapis-Token': await stand.token('alice', 'other') };
   // Over the plain port, the host tells the tenant: fetch sets it by itself, so this one is raw.
   const status = await rawStatus('other.example.org', other['X-Tapis-Token']);
@@ -185,17 +190,17 @@ test.each([
   ['tenant.other', 'READ', ['user: a pod can be shared within its own tenant only, by * or tenant.default']],
   ['tenant.', 'READ', ['user: a pod can be shared within its own tenant only, by * or tenant.default']],
   ['**', 'ADMIN', ['user: is reserved']],
-])('giving %s the level %s is refused where it would reach too far', async (user, level, problems) => {
+])('giving %s the level %s is rejected where it would grant too much', async (user, level, problems) => {
   const answer = await give('alice', user, level);
   expect([answer.status, answer.body.message]).toEqual([400, problems]);
 });
 
-test('nobody logs in under a name that stands for all users', async () => {
+test('nobody can log in under a name that stands for all users', async () => {
   await expect(stand.token('*')).rejects.toThrow('is reserved');
   await expect(stand.token('tenant.default')).rejects.toThrow('is reserved');
 });
 
-test('a list of several pages of what is shared with all, by name or both has each once and in order', async () => {
+test('a list of several pages has each pod once and in order, whether it is shared with all, by name or both', async () => {
   const ids = Array.from({ length: 45 }, (_, index) => `pod${String(index).padStart(2, '0')}`);
   for (const [index, id] of ids.entries()) {
     await stand.create(`owner${index % 3}`, id, { status_requested: 'OFF' });
@@ -208,7 +213,7 @@ test('a list of several pages of what is shared with all, by name or both has ea
   expect(listed.map(({ pod_id: id }) => id)).toEqual(ids.filter((_, index) => index % 2 === 0 || index % 3 === 0));
 });
 
-test('metrics of several pods: those that the caller may read, at most 100, and why there are no figures', async () => {
+test('returns metrics of at most 100 pods that the caller may read, and the reason for missing figures', async () => {
   await stand.create('bob', 'bobspod', { pod_template: 'postgres' });
   const read = (pods: string) => stand.call('alice', 'GET', `/v3/pods/metrics?pod_ids=${pods}`);
   const { status, body } = await read('mypod,bobspod,nopod,mypod');

@@ -78,7 +78,7 @@ async function listed(path: string): Promise<readonly Listed[]> {
   return ((await response.json()) as { result: readonly Listed[] }).result;
 }
 
-test('a file is written, listed and read, at a path that may be relative or absolute', async () => {
+test('a file is written, listed and read, at a relative or absolute path', async () => {
   const written = await upload([
     ['dest_path', 'made/by me/data.csv'],
     ['file', new Blob(['a,b\n'])],
@@ -102,7 +102,7 @@ test('a file is written, listed and read, at a path that may be relative or abso
   expect(await listed(`?path=${encodeURIComponent(path)}`)).toMatchObject([{ path, name: 'data.csv' }]);
 });
 
-test('the path may come after the file, and may be a directory; what is replaced keeps its mode', async () => {
+test('the path may follow the file and may be a directory; a replaced file keeps its mode', async () => {
   const into = await upload([
     ['file', new Blob(['1']), 'run.sh'],
     ['dest_path', 'bin/'],
@@ -119,7 +119,7 @@ test('the path may come after the file, and may be a directory; what is replaced
   expect(readdirSync(join(home, 'bin'))).toEqual(['run.sh']);
 });
 
-test('large files pass in pieces, and what breaks off leaves nothing', async () => {
+test('large files are streamed, and an aborted upload leaves nothing', async () => {
   const bytes = randomBytes(24 * MIB);
   const hash = createHash('sha256').update(bytes).digest('hex');
   const written = await upload([
@@ -162,7 +162,7 @@ test('large files pass in pieces, and what breaks off leaves nothing', async () 
   await until('there is room again', async () => (await get('mypod/list_files')).status === 200);
 });
 
-test('any name is listed as it is, with what it is', async () => {
+test('any file name is listed unchanged, with the type of the file', async () => {
   mkdirSync(join(home, 'odd/-dir'), { recursive: true });
   for (const name of ['-n', 'two\nlines', '*', '.hidden', '..twodots', "it's", 'a b']) {
     writeFileSync(join(home, 'odd', name), name);
@@ -185,7 +185,7 @@ test('any name is listed as it is, with what it is', async () => {
   expect(await status.text()).toMatch(/^Name:/);
 });
 
-test('what cannot be read or written is refused, and says why', async () => {
+test('files that cannot be read or written are refused with the reason', async () => {
   const within = await upload([
     ['dest_path', 'made/dir/x'],
     ['file', new Blob(['1'])],
@@ -228,7 +228,7 @@ test('what cannot be read or written is refused, and says why', async () => {
   expect(readdirSync(home).filter((name) => name.startsWith('.podgate'))).toEqual([]);
 });
 
-test('needs ADMIN, and is in action_logs', async () => {
+test('needs ADMIN, and is recorded in action_logs', async () => {
   await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'USER' });
   for (const path of ['list_files', 'download_from_pod/x'])
     expect((await get(`mypod/${path}`, 'bob')).status).toBe(403);
@@ -255,7 +255,7 @@ test('needs ADMIN, and is in action_logs', async () => {
 });
 
 /** What runs in a pod is its user's: this shell prints what no `stat` does. */
-test('a pod whose programs lie ends nothing but the call, and takes no memory', async () => {
+test('a pod whose programs send false output fails only the call, and uses no memory', async () => {
   let taken = 0;
   const shell: Shell = {
     ...noShell,

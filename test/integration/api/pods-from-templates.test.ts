@@ -31,7 +31,7 @@ const SERVER = {
   time_to_stop_default: 600,
 };
 
-test('a pod is made from a template, an older version of it, and a template on top of it; what is written wins', async () => {
+test('a pod is made from a template, an older version of it, or a template based on it; the fields of the request win', async () => {
   const first = await publish('alice', 'server', SERVER);
   await publish('alice', 'server', { ...SERVER, command: ['node', 'newer.js'] });
   await publish('alice', 'lab', {
@@ -64,7 +64,7 @@ test('a pod is made from a template, an older version of it, and a template on t
   });
 });
 
-test('an update changes what is written, and the entries of the template stay', async () => {
+test('an update changes the given fields, and the entries of the template remain', async () => {
   await publish('alice', 'server', SERVER);
   const { body } = await pod('alice', 'mine', { template: 'server', environment_variables: { OWN: '1' } });
   // A client that sends back all it has read changes nothing.
@@ -93,7 +93,7 @@ test('an update changes what is written, and the entries of the template stay', 
   expect(alone.body.result).toMatchObject({ description: 'still here', environment_variables: { COLOR: 'red' } });
 });
 
-test('template_overrides give what a template leaves open: secrets, and the volumes behind mounts', async () => {
+test('template_overrides provide what a template leaves open: secrets, and the volumes of mounts', async () => {
   await stand.close();
   await start({ allowsImages: true, imageAllowList: ['db'] });
   await publish('alice', 'store', {
@@ -153,7 +153,7 @@ test('template_overrides give what a template leaves open: secrets, and the volu
   expect(JSON.stringify(await stand.database.store.get('pod', 'default/mine'))).not.toContain('hush-hush');
 });
 
-test('a pod is saved as a tag: with what its template added, references in place of secrets, and no value of one', async () => {
+test('a pod is saved as a tag, with what its template added and with references instead of secret values', async () => {
   await publish('alice', 'server', SERVER);
   await stand.call('alice', 'POST', '/v3/pods/secrets', { secret_id: 'key', secret_value: 'hush-hush' });
   await pod('alice', 'mine', {
@@ -200,7 +200,7 @@ test('a pod is saved as a tag: with what its template added, references in place
   ]);
 });
 
-test('a restart takes the newest version of the tag on request: what the template said changes, what was written stays', async () => {
+test('a restart takes the newest version of the tag on request: fields of the template change, fields of the request remain', async () => {
   const first = await publish('alice', 'server', SERVER);
   await pod('alice', 'mine', {
     ...{ template: 'server', environment_variables: { COLOR: 'green', OWN: '1' }, resources: { mem_limit: 2_048 } },

@@ -15,7 +15,7 @@ afterEach(async () => {
 const ENVELOPE = { version: '1.2.3', metadata: {} };
 const claim = () => stand.database.queue.claim(1000, AbortSignal.timeout(200));
 
-test('a create answers every field of the seed and is one record, its credentials and a due key', async () => {
+test('create returns every field of the seed and stores one record with credentials and a due queue key', async () => {
   const answer = await stand.call('alice', 'POST', '/v3/pods', { pod_id: 'mypg', pod_template: 'postgres' });
   expect(answer.status).toBe(200);
   expect(answer.body).toEqual({
@@ -79,7 +79,7 @@ test('a create answers every field of the seed and is one record, its credential
   expect(stand.logLines.join('\n')).not.toContain(password);
 });
 
-test('a pod wished OFF is STOPPED and nobody is asked to spawn it', async () => {
+test('a pod created OFF is STOPPED and is not queued', async () => {
   expect(await stand.create('alice', 'quiet', { status_requested: 'OFF' })).toMatchObject({
     status: 'STOPPED',
     status_requested: 'OFF',
@@ -88,7 +88,7 @@ test('a pod wished OFF is STOPPED and nobody is asked to spawn it', async () => 
   expect((await stand.call('alice', 'GET', '/v3/pods/quiet/credentials')).status).toBe(404);
 });
 
-test('an id is taken until its pod has been purged, also while it is being deleted', async () => {
+test('an ID stays taken until its pod is purged, also while the pod is being deleted', async () => {
   await stand.create('alice', 'mypod');
   const again = await stand.call('bob', 'POST', '/v3/pods', { pod_id: 'mypod', pod_template: 'podgate/hello' });
   expect([again.status, again.body.status]).toEqual([409, 'error']);
@@ -113,14 +113,14 @@ test('an id is taken until its pod has been purged, also while it is being delet
   expect(meanwhile.body.message).toContain('still being deleted');
 });
 
-test('keep_volume is taken over, and refused when it is neither true nor false', async () => {
+test('keep_volume is stored, and rejected unless it is true or false', async () => {
   await stand.create('alice', 'mypod');
   expect((await stand.call('alice', 'DELETE', '/v3/pods/mypod?keep_volume=maybe')).status).toBe(400);
   expect((await stand.call('alice', 'DELETE', '/v3/pods/mypod?keep_volume=true')).status).toBe(200);
   expect((await stand.record('mypod')).deleting).toEqual({ keepVolume: true });
 });
 
-test('the path is the same with and without /v3, with doubled slashes and a slash at the end', async () => {
+test('paths work with and without /v3, with doubled slashes and with a trailing slash', async () => {
   await stand.create('alice', 'mypod');
   for (const path of ['/pods/mypod', '/v3/pods/mypod', '//v3//pods///mypod', '/v3/pods/mypod/', '/v3/pods/%6Dypod']) {
     expect([path, (await stand.call('alice', 'GET', path)).status]).toEqual([path, 200]);
@@ -140,7 +140,7 @@ test('the path is the same with and without /v3, with doubled slashes and a slas
   expect((await stand.call('alice', 'GET', '/v3/pods/%ff')).status).toBe(400);
 });
 
-test('HEAD answers as GET without a body; other methods are 405 with what is allowed', async () => {
+test('HEAD returns the headers of GET without a body; other methods return 405 with the allowed ones', async () => {
   await stand.create('alice', 'mypod');
   const head = await stand.call('alice', 'HEAD', '/v3/pods');
   expect([head.status, head.headers.get('content-type')]).toEqual([200, 'application/json']);
@@ -151,7 +151,7 @@ test('HEAD answers as GET without a body; other methods are 405 with what is all
   expect((await stand.call('alice', 'DELETE', '/v3/pods')).status).toBe(405);
 });
 
-test('start, stop and restart answer to GET and POST and leave the record as the plan wants it', async () => {
+test('start, stop and restart accept GET and POST, and change the record as planned', async () => {
   await stand.create('alice', 'mypod');
   for (const method of ['GET', 'POST']) {
     const stopped = await stand.call('alice', method, '/v3/pods/mypod/stop');
@@ -190,7 +190,7 @@ test.each([
   ['RUNNING', 'ON', 'ON'],
   ['CREATING_CONTAINER', 'ON', 'ON'],
 ] as const)(
-  'start of a pod that is %s and wished %s wishes %s and begins no run by itself',
+  'start of a pod that is %s with desired state %s sets the desired state %s and begins no run by itself',
   async (status, wish, wished) => {
     await stand.create('alice', 'mypod');
     await stand.overwrite('mypod', { status, wish });
@@ -199,14 +199,14 @@ test.each([
   },
 );
 
-test('a restart of what is STOPPED begins a run at once', async () => {
+test('restart of a STOPPED pod begins a run at once', async () => {
   await stand.create('alice', 'mypod', { status_requested: 'OFF' });
   const answer = await stand.call('alice', 'POST', '/v3/pods/mypod/restart');
   expect(answer.body.result).toMatchObject({ status_requested: 'ON', status: 'REQUESTED' });
   expect((await claim())?.key).toBe('pod/default/mypod');
 });
 
-test('an update changes what was sent, says what acts when, and moves the ETag', async () => {
+test('an update changes the given fields, says which take effect when, and changes the ETag', async () => {
   await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['node', 'a.js'] });
   await stand.overwrite('mypod', { status: 'RUNNING' });
   const answer = await stand.call('alice', 'PUT', '/v3/pods/mypod', {
@@ -234,7 +234,7 @@ test('an update changes what was sent, says what acts when, and moves the ETag',
   expect(logs + stand.logLines.join('\n')).not.toContain('do-not-tell');
 });
 
-test('how a stanza differs from the defaults acts at once, is answered as it was written and can be taken back', async () => {
+test('changed fields of a stanza take effect at once, are returned as written, and can be reset', async () => {
   await stand.create('alice', 'mypod', { pod_template: 'podgate/process', command: ['node', 'a.js'] });
   const { ca, certificate } = await createTestAuthority(['client.example.org']);
   const written = { protocol: 'http', port: 5000, ip_allow_list: [] };
@@ -257,7 +257,7 @@ test('how a stanza differs from the defaults acts at once, is answered as it was
   expect(JSON.stringify(networking)).not.toMatch(/proxy_protocol|client_ca|backend_protocol/);
 });
 
-test('an update that changes nothing is a 200 that says so, and keeps the ETag', async () => {
+test('an update that changes nothing returns 200 with that message and the same ETag', async () => {
   await stand.create('alice', 'mypod', { description: 'as it is' });
   const { commits } = await stand.database.store.identity();
   for (const body of [{}, { description: 'as it is' }, { status_requested: 'ON', resources: { cpu_limit: 2000 } }]) {
@@ -269,7 +269,7 @@ test('an update that changes nothing is a 200 that says so, and keeps the ETag',
   expect(await stand.database.store.identity()).toMatchObject({ commits });
 });
 
-test('If-Match is honoured: the right one passes, an old or weak one is 412, nonsense is 400', async () => {
+test('If-Match passes with the current ETag, returns 412 for an old or weak one, and 400 for nonsense', async () => {
   await stand.create('alice', 'mypod');
   const put = (ifMatch: string, description: string) =>
     stand.call('alice', 'PUT', '/v3/pods/mypod', { description }, { 'If-Match': ifMatch });
@@ -287,7 +287,7 @@ test('If-Match is honoured: the right one passes, an old or weak one is 412, non
   expect((await stand.record('mypod')).deleting).toBeNull();
 });
 
-test('a sleeping pod is shown as such, woken by a start, and stopped by a stop', async () => {
+test('a sleeping pod is shown as asleep, woken by start, and stopped by stop', async () => {
   await stand.create('alice', 'mypod', { sleep: { after_seconds: 900 } });
   const get = async () => (await stand.call('alice', 'GET', '/v3/pods/mypod')).body.result;
   expect(await get()).toMatchObject({
@@ -315,7 +315,7 @@ test('a sleeping pod is shown as such, woken by a start, and stopped by a stop',
   expect(await stand.record('mypod')).toMatchObject({ wish: 'OFF', sleep: null });
 });
 
-test('a stop time is set and cleared by an update, and shown from the start of the instance', async () => {
+test('an update sets and clears the stop time, which counts from the start of the instance', async () => {
   await stand.create('alice', 'mypod', { time_to_stop_instance: 600 });
   const startInstanceMs = Date.parse('2026-11-23T11:00:00Z');
   await stand.overwrite('mypod', { status: 'RUNNING', startInstanceMs });
@@ -330,7 +330,7 @@ test('a stop time is set and cleared by an update, and shown from the start of t
   expect(await get()).toMatchObject({ time_to_stop_instance: null, time_to_stop_ts: '2026-11-23T23:00:00.000Z' });
 });
 
-test('wait=routable answers 200 when it is, and 202 with the laggards or the end otherwise', async () => {
+test('wait=routable returns 200 once routable, else 202 with the workers that lag behind or the reason', async () => {
   const asked: unknown[] = [];
   stand.routable = async (...question) => {
     asked.push(question);
@@ -360,7 +360,7 @@ test('wait=routable answers 200 when it is, and 202 with the laggards or the end
   expect(ended.body.message).toContain('its status is ERROR');
 });
 
-test('wait=routable does not take the word of a feed that still speaks of the time before the restart', async () => {
+test('wait=routable ignores a feed that reports the time before the restart', async () => {
   await stand.create('alice', 'mypod');
   await stand.overwrite('mypod', { status: 'RUNNING' });
   let questions = 0;
@@ -378,7 +378,7 @@ test('wait=routable does not take the word of a feed that still speaks of the ti
   expect(questions).toBe(3);
 });
 
-test('logs are those of the workload, else those kept, and say so when the orchestrator does not answer', async () => {
+test('logs are those of the workload, else the stored ones, with a note when the orchestrator does not respond', async () => {
   await stand.create('alice', 'mypod');
   const { uid } = await stand.record('mypod');
   await stand.database.logs.saveOutput(uid, 1, 'kept äöü');
@@ -405,7 +405,7 @@ test('logs are those of the workload, else those kept, and say so when the orche
   expect((await stand.call('alice', 'GET', '/v3/pods/mypod/logs?tail_bytes=x')).status).toBe(400);
 });
 
-test('logs?previous=true are of the program before its restart, else of the run before', async () => {
+test('logs?previous=true returns the output from before the restart of the program, else of the previous run', async () => {
   await stand.create('alice', 'mypod');
   const { uid } = await stand.record('mypod');
   await stand.overwrite('mypod', { status: 'RUNNING', run: 2 });
@@ -420,7 +420,7 @@ test('logs?previous=true are of the program before its restart, else of the run 
   expect((await stand.call('alice', 'GET', '/v3/pods/mypod/logs?previous=yes')).status).toBe(400);
 });
 
-test('an image on the allow list is answered as it was written', async () => {
+test('an image on the allow list is returned as it was written', async () => {
   const other = await ApiStand.start({ allowsImages: true, imageAllowList: ['nginx'] });
   try {
     const body = { pod_id: 'web', pod_template: undefined, image: 'nginx:1.27', routing_port: 80 };

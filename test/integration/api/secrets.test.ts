@@ -20,7 +20,7 @@ const pod = async (user: string, podId: string, change: object) =>
     ...change,
   });
 
-test('a secret is created, listed, read, changed and deleted; its value is in one response alone', async () => {
+test('a secret is created, listed, read, changed and deleted; its value is in only one response', async () => {
   const created = await secret('alice', 'db-pass', { description: 'of the database' });
   expect(created.status).toBe(200);
   expect(created.body).toMatchObject({
@@ -53,7 +53,7 @@ test('a secret is created, listed, read, changed and deleted; its value is in on
   expect(stand.logLines.join('\n')).toContain('updated_fields: secret_value');
 });
 
-test('levels: READ sees that it is there, USER its value, ADMIN may delete it and share it', async () => {
+test('READ shows that a secret exists, USER its value; ADMIN may delete and share it', async () => {
   await secret('alice', 'shared');
   expect((await stand.call('bob', 'GET', `${SECRETS}/shared`)).status).toBe(403);
   await share('shared', 'bob', 'READ');
@@ -69,7 +69,7 @@ test('levels: READ sees that it is there, USER its value, ADMIN may delete it an
   });
 });
 
-test('one that is not readable or not writable is used by pods alone', async () => {
+test('a secret that is not readable or not writable can only be used by pods', async () => {
   await secret('alice', 'locked', { readable: false, writable: false });
   expect((await stand.call('alice', 'GET', `${SECRETS}/locked/value`)).status).toBe(403);
   const refused = await stand.call('alice', 'PUT', `${SECRETS}/locked`, { secret_value: 'other' });
@@ -77,7 +77,7 @@ test('one that is not readable or not writable is used by pods alone', async () 
   expect((await stand.call('alice', 'PUT', `${SECRETS}/locked`, { description: 'x' })).status).toBe(200);
 });
 
-test('what is wrong with a new secret is said by field', async () => {
+test('a rejected new secret is explained by field', async () => {
   const answer = await stand.call('alice', 'POST', SECRETS, {
     secret_id: 'no space',
     secret_value: 'a\0b',
@@ -94,7 +94,7 @@ test('what is wrong with a new secret is said by field', async () => {
   ]);
 });
 
-test('a pod names secrets that its writer may use; records, lists and updates have references alone', async () => {
+test('a pod refers to secrets that its writer may use; records, lists and updates have only references', async () => {
   await secret('alice', 'mine');
   const map = { PASS: '${secret:mine}', WORD: '${pods:random:16}' };
   const environment = {
@@ -131,7 +131,7 @@ test('a pod names secrets that its writer may use; records, lists and updates ha
   expect((await stand.call('bob', 'GET', '/v3/pods/mypod/derived?resolve_secrets=true')).status).toBe(403);
 });
 
-test('a secret of somebody else, of another pod or of no one is refused alike', async () => {
+test('secrets of other users, of other pods and unknown ones are rejected with the same message', async () => {
   await secret('alice', 'mine');
   await secret('bob', 'only', { scope: 'pod', pod_id: 'bobspod' });
   const refused = async (reference: string, podId = 'mypod') =>
@@ -151,7 +151,7 @@ test('a secret of somebody else, of another pod or of no one is refused alike', 
   expect((await pod('root', 'rootpod', { secret_map: { A: '${secret:mine}' } })).status).toBe(400);
 });
 
-test('placeholders that stand for nothing are refused by the field they are in', async () => {
+test('placeholders that do not resolve are rejected with the name of their field', async () => {
   const answer = await pod('alice', 'mypod', {
     secret_map: { A: '${:?the password}', B: 'in the clear' },
     environment_variables: { X: '${pods:secrets:C}' },
@@ -171,7 +171,7 @@ test('placeholders that stand for nothing are refused by the field they are in',
   ]);
 });
 
-test('a pod says which secrets of its secret_map are gone, unless it is asked not to', async () => {
+test('a pod lists the missing secrets of its secret_map, unless asked not to', async () => {
   await stand.call('alice', 'POST', '/v3/pods/secrets', { secret_id: 'mysecret', secret_value: 'x' });
   await stand.create('alice', 'mypod', {
     ...{ pod_template: 'podgate/process', command: ['true'] },

@@ -72,7 +72,7 @@ const turn = (files: VolumeFiles = stand.files, copies = stand.copies) =>
     { isOver: () => false },
   );
 
-test('a snapshot is taken, listed, read, changed and deleted, and stays as the volume was', async () => {
+test('a snapshot is taken, listed, read, changed and deleted, and does not change with the volume', async () => {
   const made = await create('first', { source_volume_path: '/a', destination_path: 'copy', description: 'mine' });
   expect([made.status, made.body.message]).toEqual([200, 'Snapshot created successfully.']);
   expect(made.body.result).toMatchObject({ snapshot_id: 'first', status: 'AVAILABLE', size: 1, size_limit: 1024 });
@@ -98,7 +98,7 @@ test('a snapshot is taken, listed, read, changed and deleted, and stays as the v
   expect((await stand.call('alice', 'GET', '/v3/pods/snapshots/first')).status).toBe(404);
 });
 
-test('a snapshot that cannot be is refused, and leaves nothing', async () => {
+test('an invalid snapshot is rejected, and leaves nothing', async () => {
   const before = readdirSync(join(stand.directory, 'files')).length;
   const auditedBefore = await audited();
   for (const [fields, sentence] of [
@@ -132,7 +132,7 @@ test('a snapshot that cannot be is refused, and leaves nothing', async () => {
   expect(await audited()).toEqual(auditedBefore);
 });
 
-test('links and devices are not copied, and a file of holes is as large as it seems', async () => {
+test('links and devices are not copied, and a sparse file counts with its apparent size', async () => {
   const outside = join(stand.directory, 'outside');
   mkdirSync(outside);
   writeFileSync(join(outside, 'secret'), 'secret');
@@ -161,7 +161,7 @@ test('links and devices are not copied, and a file of holes is as large as it se
   execFileSync('rm', ['-r', odd, outside]);
 });
 
-test('a snapshot is mounted read-only, and is not deleted meanwhile', async () => {
+test('a snapshot is mounted read-only, and cannot be deleted while it is mounted', async () => {
   const pod = (entry: object) =>
     stand.call('alice', 'POST', '/v3/pods', {
       ...{ pod_id: 'mounting', pod_template: 'podgate/hello', status_requested: 'OFF' },
@@ -179,7 +179,7 @@ test('a snapshot is mounted read-only, and is not deleted meanwhile', async () =
   ]);
 });
 
-test('cron makes one snapshot for all times that were missed, and never two; the policy says which stay', async () => {
+test('cron takes one snapshot for all missed times and never two; the retention policy decides which remain', async () => {
   expect((await create('daily', { cron: '30 3 * * *', retention_policy: 'keep=2' })).status).toBe(200);
   await turn();
   expect(await idsBy('daily')).toEqual([]);
@@ -220,7 +220,7 @@ test('cron makes one snapshot for all times that were missed, and never two; the
   await until('the copy', async () => (await recordOf('dailyt202701060330')).status === 'AVAILABLE');
 });
 
-test('a schedule whose user may no longer read the volume says so', async () => {
+test('a schedule reports that its user may no longer read the volume', async () => {
   await stand.call('alice', 'POST', '/v3/pods/volumes/source/permissions', { user: 'other', level: 'ADMIN' });
   await stand.call('alice', 'DELETE', '/v3/pods/volumes/source/permissions/alice');
   await turn();
@@ -234,7 +234,7 @@ test('a schedule whose user may no longer read the volume says so', async () => 
   await stand.call('other', 'POST', '/v3/pods/volumes/source/permissions', { user: 'alice', level: 'ADMIN' });
 });
 
-test('a copy that is cancelled leaves no files, and one whose disk fails is tried again', async () => {
+test('a cancelled copy leaves no files, and a copy that fails on the disk is retried', async () => {
   let fails = true;
   const failing: VolumeFiles = {
     ...stand.files,

@@ -45,12 +45,12 @@ describe('the list of pods', () => {
     ['order=desc', ['podd', 'podc', 'podb', 'poda']],
     ['sort=status', ['poda', 'podb', 'podc', 'podd']],
     ['sort=pod_id', ['poda', 'podb', 'podc', 'podd']],
-  ])('?%s has every pod once, in order, whatever the pages', async (query, expected) => {
+  ])('?%s returns every pod once, in order, with any page size', async (query, expected) => {
     for (const limit of [1, 2, 3, 4, 5]) expect(ids(await pages('alice', '', query, limit))).toEqual(expected);
     expect(ids((await list('alice', '', query)).entries)).toEqual(expected);
   });
 
-  test('a pod that is deleted between two pages moves no other', async () => {
+  test('deleting a pod between two pages shifts no other', async () => {
     const first = await list('alice', '', 'sort=creation_ts&order=desc&limit=2');
     await stand.call('alice', 'DELETE', '/v3/pods/podb');
     const next = await list('alice', '', `sort=creation_ts&order=desc&limit=2&cursor=${first.cursor ?? ''}`);
@@ -64,7 +64,7 @@ describe('the list of pods', () => {
     ['template=podgate/hello&prefix=podb', ['podb']],
     ['template=template/postgres', []],
     ['prefix=pod&limit=1', ['poda']],
-  ])('?%s has the pods that are asked for alone', async (query, expected) => {
+  ])('?%s returns only the matching pods', async (query, expected) => {
     expect(ids((await list('alice', '', query)).entries)).toEqual(expected);
   });
 
@@ -75,7 +75,7 @@ describe('the list of pods', () => {
     }
   });
 
-  test('nobody sees more by a filter than without', async () => {
+  test('a filter never reveals more than the list without it', async () => {
     expect((await list('bob', '', 'prefix=pod&sort=status')).entries).toEqual([]);
   });
 
@@ -85,12 +85,12 @@ describe('the list of pods', () => {
     ['status=ON', 'status'],
     ['prefix=', 'prefix'],
     [`template=${'x'.repeat(256)}`, 'template'],
-  ])('?%s is a 400 that names the parameter', async (query, parameter) => {
+  ])('?%s returns 400 with the name of the parameter', async (query, parameter) => {
     const { status, body } = await stand.call('alice', 'GET', `/v3/pods?${query}`);
     expect([status, String(body.message).split(':')[0]]).toEqual([400, parameter]);
   });
 
-  test('a cursor goes with its own order alone', async () => {
+  test('a cursor is valid only for its own sort order', async () => {
     const { cursor } = await list('alice', '', 'sort=creation_ts&limit=1');
     for (const query of ['sort=status', 'sort=creation_ts&order=desc', 'limit=1', 'order=desc']) {
       const { status, body } = await stand.call('alice', 'GET', `/v3/pods?${query}&cursor=${cursor ?? ''}`);
@@ -130,7 +130,7 @@ describe('every other list', () => {
     expect(idsOf((await list('root', path, '')).entries)).toHaveLength(3);
   });
 
-  test('snapshots and secrets are found by what they are of', async () => {
+  test('snapshots and secrets can be filtered by their volume and pod', async () => {
     await stand.call('alice', 'POST', '/v3/pods/volumes', { volume_id: 'source' });
     const snapshot = { source_volume_id: 'source', source_volume_path: '/' };
     await stand.call('alice', 'POST', '/v3/pods/snapshots', { ...snapshot, snapshot_id: 'mine' });

@@ -26,7 +26,7 @@ afterAll(async () => {
   await stand.close();
 });
 
-test('the page lists the 74 operations of 26Q1.1, each once, and the program knows the same', () => {
+test('the page lists each of the 74 operations of 26Q1.1 once, and the program has the same list', () => {
   const known = TAPIS_OPERATIONS.map(({ operationId, method, path }) => [operationId, method.toUpperCase(), path]);
   expect(new Set(known.map(([operationId]) => operationId)).size).toBe(74);
   expect([...DOCUMENTED].map(([operationId, { method, path }]) => [operationId, method, path])).toEqual(known);
@@ -60,14 +60,14 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   image_id: 'org%2Fimage',
 };
 
-test('below a reserved word, other methods are 405 and other paths 404', async () => {
+test('below a reserved word, other methods return 405 and other paths 404', async () => {
   const patched = await stand.call('alice', 'PATCH', '/v3/pods/jupyter/ensure', {});
   expect([patched.status, patched.body.message]).toEqual([405, 'This path takes GET.']);
   const elsewhere = await stand.call('alice', 'GET', '/v3/pods/jupyter/start');
   expect([elsewhere.status, elsewhere.body.message]).toEqual([404, expect.stringContaining('is a reserved word')]);
 });
 
-test('HEAD never starts, stops or makes anything: those whose GET does refuse it', async () => {
+test('HEAD never starts, stops or creates anything: operations whose GET does so refuse it', async () => {
   await stand.call('alice', 'POST', '/v3/pods', {
     pod_id: 'headpod',
     pod_template: 'postgres',
@@ -84,11 +84,11 @@ test('HEAD never starts, stops or makes anything: those whose GET does refuse it
   expect((await stand.call('alice', 'GET', '/v3/pods/headpod/start')).status).toBe(200);
 });
 
-test('HEAD of the list of pods, the one call that only 1.6.0 names, is there', async () => {
+test('HEAD of the list of pods, which only 1.6.0 has, works', async () => {
   expect((await stand.call('alice', 'HEAD', '/v3/pods')).status).toBe(200);
 });
 
-test('what this release does not have is no part of its OpenAPI document', async () => {
+test('operations that this release does not have are not in its OpenAPI document', async () => {
   const { paths } = stand.api.openApi as { paths: Record<string, Record<string, unknown>> };
   const shapes = new Set(
     Object.entries(paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => shapeOf(method, path))),
@@ -104,7 +104,7 @@ test('what this release does not have is no part of its OpenAPI document', async
 /** It asks for the content of files, which volume mounts cannot have here. */
 const WITHOUT_EFFECT = ['include_configs'];
 
-test('no parameter that Tapis documents is ignored unsaid', () => {
+test('no parameter that Tapis documents is silently ignored', () => {
   type Documented = { readonly parameters?: readonly { readonly name: string; readonly description?: string }[] };
   const { paths } = stand.api.openApi as { paths: Record<string, Record<string, Documented>> };
   const ours = new Map(

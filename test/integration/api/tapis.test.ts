@@ -57,7 +57,7 @@ const FORM = {
   template_overrides: null,
 };
 
-test('a form with every field is accepted; what it asks for is returned', async () => {
+test('a form with every field is accepted, and the response has its values', async () => {
   const created = await stand.call('alice', 'POST', '/v3/pods', FORM);
   expect(created.body.message).toBe('Pod created successfully.');
   const result = created.body.result as Record<string, unknown>;
@@ -83,7 +83,7 @@ test('a form with every field is accepted; what it asks for is returned', async 
   expect(linked.body.metadata).toEqual({ note: ['In effect at once: networking (tapis_ui_uri).'] });
 });
 
-test('status_names selects the names of statuses, for each call or for the installation', async () => {
+test('status_names selects the names of statuses, per call or for the installation', async () => {
   await stand.create('alice', 'mypod');
   const names: string[] = [];
   for (const status of POD_STATUSES) {
@@ -117,7 +117,7 @@ test('status_names selects the names of statuses, for each call or for the insta
   }
 });
 
-test('the derived pod and derived lists are there, and take the flags of their clients', async () => {
+test('the derived pod and derived lists work and accept the flags of their clients', async () => {
   await stand.create('alice', 'mypod');
   const derived = await stand.call('alice', 'GET', '/v3/pods/mypod/derived?resolve_secrets=true&include_configs=false');
   expect(derived.body.result).toMatchObject({ pod_id: 'mypod' });
@@ -126,7 +126,7 @@ test('the derived pod and derived lists are there, and take the flags of their c
   expect(list.body.result).toMatchObject([{ pod_id: 'mypod' }]);
 });
 
-test('X-Pods-Admin shows administrators every pod of the tenant, and which are their own', async () => {
+test('X-Pods-Admin shows administrators every pod of the tenant, and marks their own', async () => {
   await stand.create('alice', 'hers');
   await stand.create('root', 'mine');
   const idsOf = (result: unknown) => (result as { pod_id: string }[]).map(({ pod_id: id }) => id);
@@ -159,7 +159,7 @@ describe('CORS', () => {
     expect(read.headers.get('access-control-allow-origin')).toBeNull();
   });
 
-  test('lets listed origins alone read responses, errors included, and answers their preflights', async () => {
+  test('lets only listed origins read responses, including errors, and answers their preflight requests', async () => {
     const open = await ApiStand.start({ cors: { origins: [ORIGIN], credentials: true, maxAgeSeconds: 60 } });
     try {
       const allowed = await preflight(open, ORIGIN);

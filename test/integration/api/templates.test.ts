@@ -22,7 +22,7 @@ const share = async (id: string, user: string, level: string) =>
 const idsIn = (result: unknown): readonly string[] =>
   (result as readonly { template_id: string }[]).map(({ template_id }) => template_id);
 
-test('a template is created, listed, read, changed and deleted; those of Podgate are listed, too, and never change', async () => {
+test('a template is created, listed, read, changed and deleted; those of Podgate are listed and never change', async () => {
   const created = await template('alice', 'lab-db', { description: 'of the lab', metatags: ['db'] });
   expect([created.status, created.body.message]).toEqual([200, 'Template added successfully.']);
   expect(created.body.result).toMatchObject({ template_id: 'lab-db', description: 'of the lab', metatags: ['db'] });
@@ -60,7 +60,7 @@ test('a template is created, listed, read, changed and deleted; those of Podgate
   expect((await template('bob', 'lab-db')).status).toBe(200);
 });
 
-test('levels: READ lists tags, USER adds them, ADMIN deletes and shares; READ can be given to all', async () => {
+test('READ lists tags, USER adds them, ADMIN deletes and shares; READ can be given to all', async () => {
   await template('alice', 'shared');
   await tag('alice', 'shared', { image: 'x' });
   const read = async (user: string) => (await stand.call(user, 'GET', `${TEMPLATES}/shared/tags`)).status;
@@ -79,7 +79,7 @@ test('levels: READ lists tags, USER adds them, ADMIN deletes and shares; READ ca
   expect(body.result).toEqual({ permissions: ['alice:ADMIN', '*:READ', 'bob:USER'] });
 });
 
-test('a tag never changes: the same name gets another version, each with its time, newest first', async () => {
+test('a tag never changes: the same name gets a new version with its time, newest first', async () => {
   await template('alice', 'versions');
   const first = await tag('alice', 'versions', { image: 'one', environment_variables: { PASSWORD: 'hush-hush' } });
   expect(first.body.message).toBe('Template tag added successfully.');
@@ -116,7 +116,7 @@ test('a tag never changes: the same name gets another version, each with its tim
   expect(await one('latest')).toMatchObject([{ pod_definition: { image: 'one' } }]);
 });
 
-test('a tag is deleted though its template is shared at the same time; who may delete it no longer is refused', async () => {
+test('a tag can be deleted while its template is being shared; a user who lost the permission is refused', async () => {
   await template('alice', 'busy');
   await tag('alice', 'busy', { image: 'x' });
   stand.beforeNextCommit(async () => expect((await share('busy', 'bob', 'ADMIN')).status).toBe(200));
@@ -136,7 +136,7 @@ test('a tag is deleted though its template is shared at the same time; who may d
   expect(await stand.database.store.list('template-tag', { limit: 10 })).toHaveLength(1);
 });
 
-test('a tag is based on a version of another template, which cannot be deleted from under it', async () => {
+test('a tag is based on a version of another template, which cannot be deleted while it is used', async () => {
   await template('alice', 'base');
   await template('bob', 'child');
   await tag('alice', 'base', { image: 'x' });
@@ -174,7 +174,7 @@ test('a tag is based on a version of another template, which cannot be deleted f
   expect((await stand.call('alice', 'DELETE', `${TEMPLATES}/base/tags/latest?force=true`)).status).toBe(200);
 });
 
-test('fields of a definition are checked as those of a pod, and count toward the quota of who adds them', async () => {
+test('fields of a definition are checked like those of a pod, and count against the quota of the user who adds them', async () => {
   await stand.close();
   stand = await ApiStand.start({ quotas: quotasOf({ recordBytes: 20_000 }) });
   await template('alice', 'checked');

@@ -88,7 +88,7 @@ async function open(user: string, podId = 'mypod', over: object = {}): Promise<C
 
 const shows = (client: Client, text: string) => until(`it shows ${text}`, () => client.shown().includes(text));
 
-test('a terminal runs a command in the pod, of the size that is asked for, and ends with its exit code', async () => {
+test('a terminal runs a command in the pod with the requested size, and ends with its exit code', async () => {
   const client = await open('alice');
   client.send({ type: 'start', command: ['sh'], columns: 100, rows: 30, term: 'vt100' });
   client.socket.send(Buffer.from('echo "$GREETING $TERM"; stty size\r'));
@@ -104,7 +104,7 @@ test('a terminal runs a command in the pod, of the size that is asked for, and e
   expect(client.texts).toEqual(['{"type":"exit","code":3}']);
 });
 
-test('output waits while a client asks for it', async () => {
+test('output pauses when the client asks for it', async () => {
   const client = await open('alice');
   client.send({ type: 'start', command: ['sh', '-c', 'read go; echo "$go-shown"; sleep 60'] });
   client.send({ type: 'pause' });
@@ -116,7 +116,7 @@ test('output waits while a client asks for it', async () => {
   client.socket.terminate();
 });
 
-test('it is a shell unless something else is asked for, and what runs ends with the connection', async () => {
+test('runs a shell by default, and ends the program when the connection ends', async () => {
   const client = await open('alice');
   client.send({ type: 'start' });
   client.socket.send(Buffer.from('sleep 86401 & sleep 86402\r'));
@@ -130,7 +130,7 @@ test('it is a shell unless something else is asked for, and what runs ends with 
   await until('nothing of it runs', async () => !(await runs('86401')) && !(await runs('86402')));
 });
 
-test('needs ADMIN and a token, and is written to action_logs without the arguments', async () => {
+test('needs ADMIN and a token, and is recorded in action_logs without the arguments', async () => {
   await stand.call('alice', 'POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'USER' });
   await expect(open('bob')).rejects.toThrow('status 403');
   await expect(open('carol')).rejects.toThrow('status 403');
@@ -148,7 +148,7 @@ test('needs ADMIN and a token, and is written to action_logs without the argumen
   expect(stand.logLines.join('\n')).toContain('a terminal was closed');
 });
 
-test('what is no message of the protocol closes it, with the reason', async () => {
+test('a message that is not of the protocol closes the connection with the reason', async () => {
   for (const [messages, reason] of [
     [[Buffer.from('ls\r')], /^4400 the first message must be/],
     [['{'], /^4400 A text message must be JSON/],
@@ -163,7 +163,7 @@ test('what is no message of the protocol closes it, with the reason', async () =
   }
 });
 
-test('a pod that does not run, or stops, ends it with the reason', async () => {
+test('a pod that is not running, or stops, ends the terminal with the reason', async () => {
   await stand.create('alice', 'notrunning');
   const refused = await open('alice', 'notrunning');
   refused.send({ type: 'start' });
@@ -177,7 +177,7 @@ test('a pod that does not run, or stops, ends it with the reason', async () => {
   await becomesAbsent(running.orchestrator, workload);
 });
 
-test('a user has so many open at a time', async () => {
+test('limits the open terminals of a user', async () => {
   const clients = await Promise.all(Array.from({ length: 6 }, () => open('alice')));
   await expect(open('alice')).rejects.toThrow('status 429');
   for (const { socket } of clients) socket.terminate();
@@ -188,7 +188,7 @@ test('a user has so many open at a time', async () => {
   });
 });
 
-test('through the gateway it stays open while nothing is said', async () => {
+test('through the gateway, the terminal stays open while idle', async () => {
   const gateway = await HttpGateway.start({ apiAnswerMs: 300 });
   const server = createServer(stand.api.serverOptions, stand.api.listenerFor('gateway'));
   server.on('upgrade', stand.api.upgrades.listenerFor('gateway'));

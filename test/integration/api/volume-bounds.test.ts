@@ -57,7 +57,7 @@ function directoryWith(name: string): string {
   return join(root, uid ?? 'none');
 }
 
-test('uploads at the same time cannot exceed size_limit together', async () => {
+test('concurrent uploads cannot exceed size_limit together', async () => {
   await create('shared', { size_limit: 1 });
   const file = Buffer.alloc(0.6 * MIB);
   const bodyBytes = FILE_HEAD.length + file.length + FORM_END.length;
@@ -83,7 +83,7 @@ test('uploads at the same time cannot exceed size_limit together', async () => {
   await until('what was refused is gone', () => incoming() === 0);
 });
 
-test('a file that is replaced makes room for the one that replaces it', async () => {
+test('replacing a file first counts the space of the old one as free', async () => {
   await create('replaced', { size_limit: 1 });
   const file = Buffer.alloc(0.4 * MIB);
   for (let turn = 0; turn < 4; turn += 1) {
@@ -95,7 +95,7 @@ test('a file that is replaced makes room for the one that replaces it', async ()
   }
 });
 
-test('an upload below the minimum rate is ended, and leaves nothing; one that is not is let be', async () => {
+test('an upload below the minimum rate is ended and leaves nothing; a faster one is not', async () => {
   await create('slow');
   const slow = await beginUpload('alice', 'slow/upload/slow', 10 * MIB);
   const fair = await beginUpload('alice', 'slow/upload/fair', 10 * MIB);
@@ -113,7 +113,7 @@ test('an upload below the minimum rate is ended, and leaves nothing; one that is
   expect([await ended, fairStatus]).toEqual([408, 0]);
 });
 
-test('a form of ten thousand parts is refused at the first that is too many', async () => {
+test('a form with ten thousand parts is rejected at the first part beyond the limit', async () => {
   await create('parts');
   const part = `--${BOUNDARY}\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n`;
   const body = part.repeat(10_000);
@@ -122,7 +122,7 @@ test('a form of ten thousand parts is refused at the first that is too many', as
   expect(await statusOf(socket)).toBe(400);
 });
 
-test('archives that nobody reads hold four places of a user, and no place of others', async () => {
+test('a user can have four archives that nobody reads, without affecting other users', async () => {
   await create('archived');
   const socket = await beginUpload('alice', 'archived/upload/dir/f', FILE_HEAD.length + 1 + FORM_END.length);
   socket.write(`${FILE_HEAD}x${FORM_END}`);
@@ -143,7 +143,7 @@ test('archives that nobody reads hold four places of a user, and no place of oth
   await until('the places are free again', async () => (await statusOf(await begin('alice', ask))) === 200);
 });
 
-test('what an upload has left whose process ended is removed', async () => {
+test('removes the remains of an upload whose process has ended', async () => {
   await create('crashed');
   const socket = await beginUpload('alice', 'crashed/upload/marker', FILE_HEAD.length + 1 + FORM_END.length);
   socket.write(`${FILE_HEAD}x${FORM_END}`);
@@ -158,7 +158,7 @@ test('what an upload has left whose process ended is removed', async () => {
   expect(readdirSync(incoming)).toEqual(['new']);
 });
 
-test('uploads leave some of the disk free for the store, and leave nothing when they are refused for that', async () => {
+test('uploads leave some disk space free for the store, and leave nothing when they are rejected for that', async () => {
   // Needs root, as the images in which the tests run have it: a file system of its own that can be filled.
   const root = mkdtempSync(join(tmpdir(), 'podgate-room-'));
   expect(await run('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tmpfs', root])).toMatchObject({ code: 0 });
@@ -190,7 +190,7 @@ test('uploads leave some of the disk free for the store, and leave nothing when 
   }
 });
 
-test('what volumes and snapshots may hold together is within the quota of their user', async () => {
+test('the sizes of volumes and snapshots together are limited by the quota of their user', async () => {
   const limited = await ApiStand.start({ quotas: quotasOf({ volumeMiB: 100 }) });
   const call = async (method: string, path: string, body?: object): Promise<readonly [number, unknown]> => {
     const { status, body: answer } = await limited.call('alice', method, `/v3/pods/${path}`, body);

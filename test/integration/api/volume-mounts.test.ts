@@ -21,7 +21,7 @@ const pod = (user: string, podId: string, volumeMounts: object) =>
 const resolved = async (podId: string) =>
   resolveMounts(stand.database.store, 'default', (await stand.record(podId)).spec);
 
-test('a volume is mounted in both shapes of the API, and answered in the same', async () => {
+test('a volume is mounted in both forms of the API, and returned in the same form', async () => {
   const byName = await pod('alice', 'byname', { shared: { type: 'tapisvolume', mount_path: '/data', sub_path: 'a' } });
   expect([byName.status, (byName.body.result as { volume_mounts: object }).volume_mounts]).toEqual([
     200,
@@ -57,7 +57,7 @@ test('a volume is mounted in both shapes of the API, and answered in the same', 
   ]);
 });
 
-test('READ mounts read-only, USER writes, and nobody mounts what they have no permission on', async () => {
+test('READ mounts read-only, USER writable, and a volume without permission cannot be mounted', async () => {
   const entry = { type: 'tapisvolume', source_id: 'shared' };
   const refused = 'volume_mounts./data: there is no volume shared on which';
   const asEve = await pod('eve', 'ofeve', { '/data': { ...entry, read_only: true } });
@@ -80,7 +80,7 @@ test('READ mounts read-only, USER writes, and nobody mounts what they have no pe
   });
 });
 
-test('a mount stays whose it was; others take it away as ADMIN alone', async () => {
+test('a mount keeps its owner; others with ADMIN can only remove it', async () => {
   await stand.call('alice', 'POST', '/v3/pods/bypath/permissions', { user: 'carol', level: 'USER' });
   const put = (user: string, body: object) => stand.call(user, 'PUT', '/v3/pods/bypath', body);
   const entry = { type: 'tapisvolume', source_id: 'shared' };
@@ -94,7 +94,7 @@ test('a mount stays whose it was; others take it away as ADMIN alone', async () 
   expect((await put('alice', { volume_mounts: { '/data': { ...entry, read_only: true } } })).status).toBe(200);
 });
 
-test('a volume that is mounted is not deleted', async () => {
+test('a mounted volume cannot be deleted', async () => {
   const refused = await stand.call('alice', 'DELETE', '/v3/pods/volumes/shared');
   expect([refused.status, refused.body.message]).toEqual([
     409,
@@ -108,7 +108,7 @@ test('a volume that is mounted is not deleted', async () => {
   expect((await stand.call('alice', 'DELETE', '/v3/pods/volumes/shared')).status).toBe(200);
 });
 
-test('where pods cannot mount volumes, that is said', async () => {
+test('says so where pods cannot mount volumes', async () => {
   const other = await ApiStand.start({ mountProblem: 'no mounts here' });
   await other.call('alice', 'POST', '/v3/pods/volumes', { volume_id: 'shared' });
   const refused = await other.call('alice', 'POST', '/v3/pods', {

@@ -75,7 +75,7 @@ const beginRestore = async (): Promise<VolumeRecord> => {
   return await recordOf();
 };
 
-test('a volume has all files of the snapshot and no others afterwards, and nothing else is left', async () => {
+test('afterwards, a volume has exactly the files of the snapshot, and nothing else remains', async () => {
   const before = directories().length;
   expect(await put('mydata', 'a/kept.txt', 'after')).toBe(200);
   expect(await put('mydata', 'new.txt', 'new')).toBe(200);
@@ -119,7 +119,7 @@ test('restoring needs USER on the volume and on the snapshot', async () => {
   expect((await restore('nothing')).status).toBe(404);
 });
 
-test('a volume that a pod uses is not restored until the pod is stopped, and a pod does not start meanwhile', async () => {
+test('a volume in use is not restored until its pod is stopped, and a pod does not start during the restore', async () => {
   const pod = {
     ...{ pod_template: 'podgate/process', command: ['true'] },
     volume_mounts: { '/data': { type: 'tapisvolume', source_id: 'mydata' } },
@@ -160,7 +160,7 @@ test('a volume that a pod uses is not restored until the pod is stopped, and a p
   await stand.overwrite('second', { status: 'STOPPED', wish: 'OFF' });
 });
 
-test('a file that is deleted or uploaded while a restore begins is refused, since it comes back or is lost', async () => {
+test('files cannot be deleted or uploaded while a restore begins, because the change would be undone', async () => {
   expect(await put('mydata', 'new.txt', 'new')).toBe(200);
   const former = { ...stand.files };
   const during = async (act: Promise<void>): Promise<void> => {
@@ -180,7 +180,7 @@ test('a file that is deleted or uploaded while a restore begins is refused, sinc
   expect(await namesIn('mydata')).toEqual(['a']);
 });
 
-test('wherever a process ends, the volume has its former files or those of the snapshot, and the next one finishes', async () => {
+test('if the process ends at any point, the volume has the old files or the new, and the next process finishes', async () => {
   const before = directories().length;
   expect(await put('mydata', 'new.txt', 'new')).toBe(200);
   const term = { isOver: () => false };
@@ -207,7 +207,7 @@ test('wherever a process ends, the volume has its former files or those of the s
   await turn();
 });
 
-test('two replicas that restore at the same time do not remove what one of them has made', async () => {
+test('two concurrent restores by two replicas do not remove each other’s files', async () => {
   await beginRestore();
   const slow = restoresWith({
     ...stand.files,
@@ -222,7 +222,7 @@ test('two replicas that restore at the same time do not remove what one of them 
   expect(await recordOf()).toMatchObject({ restoring: null, message: '' });
 });
 
-test('a restore that fails leaves the files as they were and says why', async () => {
+test('a failed restore leaves the files unchanged and says why', async () => {
   expect(await put('mydata', 'big', 'x'.repeat(2 * 1024 * 1024))).toBe(200);
   const wide = { snapshot_id: 'wide', source_volume_id: 'mydata', source_volume_path: '/', size_limit: 4 };
   expect((await stand.call('alice', 'POST', '/v3/pods/snapshots', wide)).status).toBe(200);
@@ -254,7 +254,7 @@ test('a restore that fails leaves the files as they were and says why', async ()
   expect((await restore('again')).body.result).toMatchObject({ message: '' });
 });
 
-test('a snapshot of a part of a volume is restored to an empty volume only, at the path that it had', async () => {
+test('a snapshot of part of a volume is restored only to an empty volume, at its original path', async () => {
   await snapshot('part', '/a');
   expect((await restore('part')).body.message).toBe(
     'snapshot_id: part has only /a of its volume, and volume mydata has files. Restore it to an empty volume, and copy from there.',
@@ -265,7 +265,7 @@ test('a snapshot of a part of a volume is restored to an empty volume only, at t
   expect(list.body.result).toMatchObject([{ name: 'kept.txt', size: 6 }]);
 });
 
-test('the copy of a restore counts toward the quota while it is made', async () => {
+test('the copy of a restore counts against the quota while it is made', async () => {
   const bodies = ['third', 'fourth'].map((volume_id) => ({ volume_id, size_limit: 1_000 }));
   for (const body of bodies) expect((await stand.call('alice', 'POST', '/v3/pods/volumes', body)).status).toBe(200);
   const refused = await restore('again');
@@ -274,7 +274,7 @@ test('the copy of a restore counts toward the quota while it is made', async () 
   expect((await recordOf()).restoring ?? null).toBeNull();
 });
 
-test('a volume that is deleted while it is restored leaves no files', async () => {
+test('a volume that is deleted during its restore leaves no files', async () => {
   for (const id of ['third', 'fourth']) await stand.call('alice', 'DELETE', `/v3/pods/volumes/${id}`);
   for (const id of ['writer', 'second']) await stand.call('alice', 'DELETE', `/v3/pods/${id}`);
   await change({ restoring: null });

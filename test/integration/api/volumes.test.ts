@@ -151,7 +151,7 @@ test('a file is deleted by those with USER on the volume, and the audit log says
   expect((await stand.call('alice', 'DELETE', '/v3/pods/snapshots/shared/files?path=a')).status).toBe(404);
 });
 
-test('what exceeds size_limit is refused while it arrives, and leaves nothing', async () => {
+test('an upload beyond size_limit is rejected while it arrives, and leaves nothing', async () => {
   await create('small', { size_limit: 1 });
   const refused = await upload('alice', 'small/upload/big.bin', new Uint8Array(2 * MIB));
   expect([refused.status, await refused.json()]).toEqual([
@@ -162,7 +162,7 @@ test('what exceeds size_limit is refused while it arrives, and leaves nothing', 
   expect((await upload('alice', 'small/upload/fits.bin', new Uint8Array(MIB))).status).toBe(200);
 });
 
-test('no path and no link leads out of a volume', async () => {
+test('no path or link leads out of a volume', async () => {
   await create('walled');
   await upload('alice', 'walled/upload/marker-walled', 'x');
   const data = dataOf('marker-walled');
@@ -200,7 +200,7 @@ test('no path and no link leads out of a volume', async () => {
   expect([fileProblem(hard, 1), fileProblem(hard, 2)]).toEqual([null, expect.stringContaining('hard link')]);
 });
 
-test('a client that leaves in the middle, or asks for the head alone, leaves no file open', async () => {
+test('a client that leaves midway, or sends HEAD, leaves no file open', async () => {
   await create('left');
   await upload('alice', 'left/upload/deep/er/marker', 'x');
   const data = dataOf('deep');
@@ -234,7 +234,7 @@ test('the size of a volume counts files at any depth and of any name', async () 
   expect(existsSync(data)).toBe(false);
 });
 
-test('a deletion that was interrupted is finished by the leader', async () => {
+test('the leader finishes an interrupted deletion', async () => {
   await create('broken');
   await upload('alice', 'broken/upload/marker-broken', 'x');
   const data = dataOf('marker-broken');

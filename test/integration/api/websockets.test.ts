@@ -124,7 +124,7 @@ function watch(socket: WebSocket) {
   return { socket, messages, ready, refused, closed };
 }
 
-test('an operation may reply with a WebSocket, which has the place of a call no longer', async () => {
+test('an operation may reply with a WebSocket, which no longer counts as a call', async () => {
   const { socket, messages, ready, closed } = open('/v3/echo');
   await ready;
   expect(socket.protocol).toBe(ECHO);
@@ -138,7 +138,7 @@ test('an operation may reply with a WebSocket, which has the place of a call no 
   expect(await closed).toBe('1000 You said bye.');
 });
 
-test('through the gateway it outlives the time that the API has for a response, over both versions of HTTP', async () => {
+test('through the gateway, it outlives the time limit of API responses, over both versions of HTTP', async () => {
   const tls = await gateway.connect('localhost');
   const one = watch(new WebSocket(`wss://localhost/v3/echo`, ECHO, { createConnection: () => tls }));
   await one.ready;
@@ -172,7 +172,7 @@ test('through the gateway it outlives the time that the API has for a response, 
   await until('no WebSocket is open', () => application.numbers().webSockets === 0);
 });
 
-test('what is no WebSocket, or offers another protocol, or comes from a page of another origin, is refused', async () => {
+test('rejects requests without a valid upgrade, with another subprotocol, or from a page of another origin', async () => {
   const plain = await fetch(`http://127.0.0.1:${port()}/v3/echo`);
   expect([plain.status, plain.headers.get('upgrade')]).toEqual([426, 'websocket']);
   expect(await plain.json()).toMatchObject({
@@ -188,7 +188,7 @@ test('what is no WebSocket, or offers another protocol, or comes from a page of 
   expect(released).toBe(0);
 });
 
-test('a request that asks for another protocol as well is answered like any other, and one that is refused is closed', async () => {
+test('a request with another Upgrade or an invalid handshake gets an HTTP error, and the connection closes', async () => {
   const send = (upgrade: string, version: string) =>
     new Promise<string>((resolve) => {
       const socket = connect(port(), '127.0.0.1');
@@ -202,7 +202,7 @@ test('a request that asks for another protocol as well is answered like any othe
   expect(await send('websocket', '13')).toMatch(/^HTTP\/1\.1 400 (?:.|\r\n)*Connection: close/);
 });
 
-test('it ends when nothing is sent, at the end of its time, for a message that is too large, and for a failure', async () => {
+test('closes when idle, at the end of its lifetime, on a message that is too large, and on a failure', async () => {
   const idle = open('/idle');
   await idle.ready;
   expect(await idle.closed).toBe('1008 Nothing was sent either way for 0 s.');
@@ -248,14 +248,14 @@ test('a client that does not read makes the operation wait, and loses nothing', 
   expect(taken).toBe(count);
 });
 
-test('a process that ends says so to its clients', async () => {
+test('a process that ends notifies its clients', async () => {
   const { ready, closed } = open('/echo');
   await ready;
   application.upgrades.close();
   expect(await closed).toBe('1001 Podgate is restarting. Connect again.');
 });
 
-test('an operation may reply with a page, which runs no script, and with a redirect', async () => {
+test('an operation may reply with a page without scripts, and with a redirect', async () => {
   const page = await fetch(`http://127.0.0.1:${port()}/page`);
   expect([page.status, page.headers.get('content-type')]).toEqual([403, 'text/html; charset=utf-8']);
   expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");

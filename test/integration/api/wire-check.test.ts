@@ -46,7 +46,7 @@ async function seen(method: string, path: string, status: number, body: unknown,
   return check.unintended.join('\n');
 }
 
-test('a pod as both documents have it, a list of them, and a refusal are let through', async () => {
+test('accepts a pod as both documents define it, a list of pods, and an error', async () => {
   const pod = { pod_id: 'mypod', pod_template: 'x', time_to_stop_ts: null };
   expect(await seen('GET', '/v3/pods/mypod', 200, envelope(pod))).toBe('');
   expect(await seen('GET', '/v3/pods', 200, envelope([pod]))).toBe('');
@@ -62,18 +62,18 @@ test.each([
   ['one entry of a map', envelope({ pod_id: 'mypod', networking: { default: { port: 'x' } } }), 'Networking.port'],
   ['no field that is required', envelope({}), '"field":"pod_id"'],
   ['no envelope', { pod_id: 'mypod' }, '"field":"message"'],
-])('a response with %s is noticed', async (_, body, difference) => {
+])('a response with %s is reported', async (_, body, difference) => {
   expect(await seen('GET', '/v3/pods/mypod', 200, body)).toContain(difference);
 });
 
-test('what a request has beyond the documents is noticed once it has been accepted', async () => {
+test('fields of a request that are not in the documents are reported once it is accepted', async () => {
   const done = envelope({ pod_id: 'mypod', pod_template: 'x' });
   const sent = { pod_id: 'mypod', pod_template: 'x', colour: 'red' };
   expect(await seen('POST', '/v3/pods', 400, { ...done, status: 'error', result: null }, sent)).toBe('');
   expect(await seen('POST', '/v3/pods', 200, done, sent)).toMatch(/create_pod: .*"colour"/);
 });
 
-test('a refusal without the envelope is noticed', async () => {
+test('an error without the envelope is reported', async () => {
   expect(await seen('GET', '/v3/pods/mypod', 500, { detail: 'x' })).toContain('not an envelope');
 });
 

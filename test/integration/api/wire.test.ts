@@ -48,7 +48,7 @@ const headOf = async (...lines: string[]): Promise<string> =>
     '\r\n',
   );
 
-test('every bad body is a 400 with a list that names the fields, and leaves nothing behind', async () => {
+test('every bad body returns 400 with a list of the fields, and changes nothing', async () => {
   for (const [what, change, ...fields] of BAD_NEW_PODS) {
     const answer = await post({ ...GOOD, ...change });
     expect([what, answer.status, answer.body.status]).toEqual([what, 400, 'error']);
@@ -63,7 +63,7 @@ test('every bad body is a 400 with a list that names the fields, and leaves noth
   await expectNothingCreated();
 });
 
-test('every bad update is a 400 that leaves the pod as it was', async () => {
+test('every bad update returns 400 and leaves the pod unchanged', async () => {
   await post(GOOD);
   const before = await stand.record('mypod');
   for (const [what, change] of BAD_UPDATES) {
@@ -81,7 +81,7 @@ test.each([
   ['NaN', '{"pod_id": NaN}', 'The body is not valid JSON.'],
   ['a comment', '{/* */}', 'The body is not valid JSON.'],
   ['a form', 'pod_id=mypod', 'The body is not valid JSON.'],
-])('%s is a 400 that says it is not JSON', async (_, body, message) => {
+])('%s returns 400 and says that it is not JSON', async (_, body, message) => {
   const answer = await post(body);
   expect([answer.status, answer.body.message]).toEqual([400, message]);
   await expectNothingCreated();
@@ -106,7 +106,7 @@ test.each([
     `{"pod_id":"mypod","pod_template":"podgate/hello","routing_port":${'9'.repeat(400)}}`,
     'routing_port: must be',
   ],
-])('%s: a 400 that names it', async (_, body, sentence) => {
+])('%s returns 400 with its name', async (_, body, sentence) => {
   const answer = await post(body);
   expect(answer.status).toBe(400);
   expect(
@@ -117,7 +117,7 @@ test.each([
   expect(({} as Record<string, unknown>)['pod_template']).toBeUndefined();
 });
 
-test('bytes that are not UTF-8 are a 400', async () => {
+test('bytes that are not UTF-8 return 400', async () => {
   const response = await fetch(`${stand.url}/v3/pods`, {
     method: 'POST',
     headers: { 'X-Tapis-Token': await stand.token('alice'), 'Content-Type': 'application/json' },
@@ -126,7 +126,7 @@ test('bytes that are not UTF-8 are a 400', async () => {
   expect([response.status, await response.json()]).toMatchObject([400, { message: 'The body is not valid UTF-8.' }]);
 });
 
-test('another content type, charset or encoding is a 415; JSON of any spelling passes', async () => {
+test('another content type, charset or encoding returns 415; JSON in any spelling is accepted', async () => {
   for (const type of [
     'text/plain',
     'application/x-www-form-urlencoded',
@@ -148,7 +148,7 @@ test('another content type, charset or encoding is a 415; JSON of any spelling p
   }
 });
 
-test('a body that is too large is a 413, declared or not, and whoever sends a megabyte gets to read it', async () => {
+test('a body that is too large returns 413, declared or not, and a client that sends a megabyte can still read it', async () => {
   const large = await post({ ...GOOD, description: 'x'.repeat(1024 * 1024) });
   expect([large.status, large.body.message]).toEqual([413, `The body is larger than ${BODY_MAX_BYTES} bytes.`]);
   const undeclared = await fetch(`${stand.url}/v3/pods`, {
@@ -161,7 +161,7 @@ test('a body that is too large is a 413, declared or not, and whoever sends a me
   await expectNothingCreated();
 });
 
-test('a body that is declared far too large is a 413 before a byte of it is sent', async () => {
+test('a body declared far too large returns 413 before a byte of it is sent', async () => {
   const request = await headOf('Content-Type: application/json', 'Content-Length: 99999999999');
   const { head, body } = await raw((socket) => socket.write(request));
   expect(head).toMatch(/^HTTP\/1\.1 413 /);
@@ -169,7 +169,7 @@ test('a body that is declared far too large is a 413 before a byte of it is sent
   expect(body).toMatchObject({ status: 'error', result: null });
 });
 
-test('a body without end is a 413 and a closed connection', async () => {
+test('an endless body returns 413 and closes the connection', async () => {
   const request = await headOf('Content-Type: application/json', 'Transfer-Encoding: chunked');
   let sender: ReturnType<typeof setInterval> | undefined;
   const { head } = await raw((socket) => {
@@ -185,7 +185,7 @@ test('a body without end is a 413 and a closed connection', async () => {
   await expectNothingCreated();
 });
 
-test('a body that comes too slowly is a 408, however regularly it comes', async () => {
+test('a body that arrives too slowly returns 408, however steadily', async () => {
   const request = await headOf('Content-Type: application/json', 'Content-Length: 1000');
   let sender: ReturnType<typeof setInterval> | undefined;
   const startedMs = performance.now();
@@ -202,7 +202,7 @@ test('a body that comes too slowly is a 408, however regularly it comes', async 
   await expectNothingCreated();
 });
 
-test('a client that leaves in the middle of the body leaves nothing behind', async () => {
+test('a client that leaves in the middle of the body changes nothing', async () => {
   const request = await headOf('Content-Type: application/json', 'Content-Length: 1000');
   const socket = connect(stand.port, '127.0.0.1');
   socket.write(`${request}{"pod_id":"mypod"`);
@@ -228,7 +228,7 @@ test.each([
   if (what !== 'no host') expect(body).toMatchObject({ status: 'error', result: null, version: '1.2.3' });
 });
 
-test('every answer has a request id, and takes over a sane one', async () => {
+test('every response has a request ID, and a valid one of the request is kept', async () => {
   const given = await stand.call(null, 'GET', '/v3/healthcheck', undefined, { 'X-Request-Id': 'abc-1.2_3' });
   expect(given.headers.get('x-request-id')).toBe('abc-1.2_3');
   const odd = await stand.call(null, 'GET', '/v3/nothing', undefined, { 'X-Request-Id': 'a b<script>' });
@@ -237,7 +237,7 @@ test('every answer has a request id, and takes over a sane one', async () => {
   expect(odd.headers.get('cache-control')).toBe('no-store');
 });
 
-test('health, readiness and the error handler need no token and speak in the envelope', async () => {
+test('health, readiness and the error handler need no token and use the envelope', async () => {
   for (const path of ['/v3/healthcheck', '/healthcheck', '/healthz', '/readyz']) {
     expect([path, (await stand.call(null, 'GET', path)).status]).toEqual([path, 200]);
   }
@@ -259,7 +259,7 @@ test('health, readiness and the error handler need no token and speak in the env
   }
 });
 
-test('with the store away every call is a 503 that says so, and says when to try again', async () => {
+test('without the store, every call returns 503 with the reason and Retry-After', async () => {
   await post(GOOD);
   stand.database.close();
   for (const [method, path, body] of [
@@ -284,7 +284,7 @@ test('with the store away every call is a 503 that says so, and says when to try
   expect((await stand.call(null, 'GET', '/healthz')).status).toBe(200);
 });
 
-test('an unexpected error is a 500 without its text, which the log has under the request id', async () => {
+test('an unexpected error returns 500 without its text, which is logged with the request ID', async () => {
   await post(GOOD);
   stand.routable = async () => {
     throw new Error('the password is xyzzy');
@@ -295,7 +295,7 @@ test('an unexpected error is a 500 without its text, which the log has under the
   expect(stand.logLines.some((line) => line.includes('xyzzy'))).toBe(true);
 });
 
-test('the OpenAPI document is 3.1, describes every operation, and has no loose end', async () => {
+test('the OpenAPI document is version 3.1, describes every operation, and has no dangling reference', async () => {
   const response = await fetch(`${stand.url}/openapi.json`);
   const document = (await response.json()) as {
     openapi: string;
