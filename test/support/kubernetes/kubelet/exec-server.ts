@@ -61,16 +61,27 @@ function onTerminal(command: readonly string[]): Command {
   const file = join(tmpdir(), `podgate-tty-${randomUUID()}`);
   const line = `tty >${file}; stty sane; exec ${command.map(shellWord).join(' ')}`;
   let isOver = false;
-  const sized = (size: { readonly Width: number; readonly Height: number }): void => {
+  let wanted: { readonly Width: number; readonly Height: number } | null = null;
+  let isSizing = false;
+  // One after the other: the last size stays.
+  const applySize = (): void => {
+    const size = wanted;
+    if (size === null || isSizing || isOver) return;
+    isSizing = true;
     const args = ['-c', `stty -F "$(cat ${file})" rows "$1" cols "$2"`, 'sh', String(size.Height), String(size.Width)];
-    // It may not have begun yet.
     execFile('/bin/sh', args, (error) => {
-      if (error !== null && !isOver) setTimeout(() => sized(size), 50).unref();
+      isSizing = false;
+      if (error === null && wanted === size) wanted = null;
+      // It may not have begun yet.
+      setTimeout(applySize, error === null ? 0 : 50).unref();
     });
   };
   return {
     command: ['env', 'SHELL=/bin/sh', 'script', '-q', '-e', '-f', '-c', line, '/dev/null'],
-    resize: sized,
+    resize: (size) => {
+      wanted = size;
+      applySize();
+    },
     over: () => {
       isOver = true;
       rmSync(file, { force: true });
