@@ -57,9 +57,12 @@ export class Holds {
     this.#addresses = new AddressBuckets(options.clock, WAKES_PER_ADDRESS);
   }
 
-  /** Of one client. `mostMs`: how long its protocol can wait, if that is less than the pod's owner allows. */
-  of(address: string, mostMs = Infinity): Hold {
-    return new Hold(this, address, mostMs);
+  /**
+   * Of one client. `mostMs`: how long its protocol can wait, if that is less than the pod's owner allows. `isCounted`: the
+   * use of its pod includes it already.
+   */
+  of(address: string, mostMs = Infinity, isCounted = false): Hold {
+    return new Hold(this, address, mostMs, isCounted);
   }
 
   /** One more than may wait has come. */
@@ -89,7 +92,13 @@ export class Holds {
   }
 
   /** See Located. Rejects when the signal aborts. */
-  async wait(route: Route, address: string, leftMs: number, signal: AbortSignal): Promise<RefusalCode | null> {
+  async wait(
+    route: Route,
+    address: string,
+    leftMs: number,
+    signal: AbortSignal,
+    isCounted: boolean,
+  ): Promise<RefusalCode | null> {
     const { table, uses, counts } = this.#options;
     if (this.#isDrained) {
       counts.holds.drained++;
@@ -100,8 +109,8 @@ export class Holds {
       counts.holds.asleep++;
       return 'route.asleep';
     }
-    const pod = uses.of(route.uid);
-    pod.begin('waiting');
+    const pod = isCounted ? null : uses.of(route.uid);
+    pod?.begin('waiting');
     counts.heldNow++;
     const ending = new AbortController();
     const end = (): void => ending.abort();
@@ -127,7 +136,7 @@ export class Holds {
       signal.removeEventListener('abort', end);
       counts.holds[outcome]++;
       counts.heldNow--;
-      pod.end('waiting');
+      pod?.end('waiting');
       this.#leave(route.uid, waking);
     }
   }
@@ -185,12 +194,14 @@ export class Hold {
   readonly #holds: Holds;
   readonly #address: string;
   readonly #mostMs: number;
+  readonly #isCounted: boolean;
   #sinceMs: number | null = null;
 
-  constructor(holds: Holds, address: string, mostMs: number) {
+  constructor(holds: Holds, address: string, mostMs: number, isCounted: boolean) {
     this.#holds = holds;
     this.#address = address;
     this.#mostMs = mostMs;
+    this.#isCounted = isCounted;
   }
 
   /** How long it has waited, from its first wait; null = it never had to. */
@@ -204,7 +215,7 @@ export class Hold {
     this.#sinceMs ??= nowMs;
     const untilMs = this.#sinceMs + Math.min(this.#mostMs, route.sleep?.holdMs ?? 0);
     if (nowMs >= untilMs) return Promise.resolve('route.starting');
-    return this.#holds.wait(route, this.#address, untilMs - nowMs, signal);
+    return this.#holds.wait(route, this.#address, untilMs - nowMs, signal, this.#isCounted);
   }
 }
 

@@ -132,7 +132,7 @@ function openOnPlace(
   client.once('close', release);
   let hold: Hold | null = null;
   const waitFor = (sleeping: Route): NotYet => {
-    hold ??= options.holds.of(connection.info.remoteAddress, waits.mostMs);
+    hold ??= options.holds.of(connection.info.remoteAddress, waits.mostMs, use !== null);
     const held = hold;
     return {
       kind: 'not-yet',

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -30,11 +31,14 @@ describe('a gRPC call to a pod that sleeps', () => {
   let server: grpc.Server;
   let port: number;
   let client: grpc.Client;
+  let called: string[] = [];
   beforeAll(async () => {
     server = new grpc.Server();
     server.addService(SERVICE, {
-      echo: ({ request }: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) =>
-        done(null, Buffer.from(`echo ${String(request)}`)),
+      echo: ({ request }: grpc.ServerUnaryCall<Buffer, Buffer>, done: grpc.sendUnaryData<Buffer>) => {
+        called.push(String(request));
+        done(null, Buffer.from(`echo ${String(request)}`));
+      },
     });
     port = await new Promise<number>((resolve, reject) => {
       server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
@@ -44,6 +48,7 @@ describe('a gRPC call to a pod that sleeps', () => {
   });
   afterAll(() => server.forceShutdown());
   beforeEach(() => {
+    called = [];
     client = new EchoClient(
       `127.0.0.1:${gateway.port}`,
       grpc.credentials.createSsl(Buffer.from(gateway.authority.ca)),
@@ -81,6 +86,24 @@ describe('a gRPC call to a pod that sleeps', () => {
     expect(gateway.counters.holds).toMatchObject({ left: 1 });
   });
 
+  it('is never sent to the pod when it is cancelled while it waits; the others on its connection go on', async () => {
+    sleeps();
+    const { path } = SERVICE.echo;
+    const cancelled = new Promise<grpc.ServiceError | null>((resolve) => {
+      const waiting = client.makeUnaryRequest(path, asIs.to, asIs.from, Buffer.from('cancelled'), (error) =>
+        resolve(error),
+      );
+      void untilHeld(2).then(() => waiting.cancel());
+    });
+    const answer = call(30_000);
+    expect(await cancelled).toMatchObject({ code: grpc.status.CANCELLED });
+    await untilHeld(1);
+    gateway.route(port, { backendProtocol: 'h2c', sleep: SLEEP });
+    expect(await answer).toBe('echo hello');
+    expect(called).toEqual(['hello']);
+    expect(gateway.counters.holds).toMatchObject({ left: 1, woken: 1 });
+  });
+
   it('is told that the pod is waking when it may not wait any longer', async () => {
     sleeps(300);
     const answer = await call(30_000);
@@ -90,6 +113,30 @@ describe('a gRPC call to a pod that sleeps', () => {
 });
 
 describe('a WebSocket over HTTP/2 to a pod that sleeps', () => {
+  const open = (session: ClientHttp2Session): ClientHttp2Stream =>
+    session.request(
+      {
+        ...{ ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https', ':path': '/chat' },
+        ...{ ':authority': POD_HOST, 'sec-websocket-version': '13' },
+      },
+      { endStream: false },
+    );
+
+  it('is refused when it may not wait any longer, and is given up when its client leaves', async () => {
+    gateway.route(null, { status: 'ASLEEP', sleep: { ...SLEEP, holdMs: 300 } });
+    const session = await gateway.connectHttp2();
+    await once(session, 'remoteSettings');
+    const [headers] = (await once(open(session), 'response')) as [Record<string, unknown>];
+    expect(headers).toMatchObject({ ':status': 503, 'retry-after': '2' });
+    gateway.route(null, { status: 'ASLEEP', sleep: SLEEP });
+    const leaving = open(session);
+    await untilHeld(1);
+    leaving.close(constants.NGHTTP2_CANCEL);
+    await untilHeld(0);
+    expect(gateway.counters.holds).toMatchObject({ timeout: 1, left: 1 });
+    session.destroy();
+  });
+
   it('waits, and is opened once the pod is there', async () => {
     const pod = await startBackend((_request, response) => response.end());
     pod.server.on('upgrade', ({ headers }: IncomingMessage, socket: Socket) => {
@@ -104,13 +151,7 @@ describe('a WebSocket over HTTP/2 to a pod that sleeps', () => {
     gateway.route(null, { status: 'ASLEEP', sleep: SLEEP });
     const session = await gateway.connectHttp2();
     await once(session, 'remoteSettings');
-    const stream = session.request(
-      {
-        ...{ ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https', ':path': '/chat' },
-        ...{ ':authority': POD_HOST, 'sec-websocket-version': '13' },
-      },
-      { endStream: false },
-    );
+    const stream = open(session);
     const responded = once(stream, 'response') as Promise<[Record<string, unknown>]>;
     await untilHeld(1);
     gateway.route(pod.port, { sleep: SLEEP });

@@ -60,6 +60,41 @@ describe('the use of a Postgres that may sleep', () => {
       return use !== undefined && Object.keys(use.because).length === 0;
     });
   });
+
+  it('is told of for a transaction that is begun on an idle session while the pod goes to sleep, until its end', async () => {
+    const { fixture, server, certificate } = stage;
+    const connected = async () => {
+      const client = new pg.Client({
+        ...{ host: HOST, port: fixture.httpsPort, user: server.user, password: server.password, database: 'postgres' },
+        ssl: { ca: certificate.certificatePem, servername: HOST },
+      });
+      await client.connect();
+      return client;
+    };
+    const because = async () => (await useOf(fixture, 'uid-napping'))?.because;
+    const [client, failing] = [await connected(), await connected()];
+    await client.query('create table kept (word text)');
+    expect(await because()).toEqual({});
+    // New clients wait from here on; those that are there go on.
+    fixture.feed.change([{ ...sleeping, status: 'RUNNING' }]);
+    await client.query('begin');
+    await failing.query('begin');
+    await client.query(`insert into kept values ('kept')`);
+    await expect(failing.query('select 1/0')).rejects.toMatchObject({ code: '22012' });
+    expect(await useOf(fixture, 'uid-napping')).toMatchObject({ because: { transactions: 2 }, isHeld: true });
+    const waiting = connected();
+    await until('the next client waits', () => fixture.gateway.counters.heldNow === 1);
+    await failing.query('rollback');
+    expect(await because()).toEqual({ transactions: 1, waiting: 1 });
+    // It stays awake after all.
+    fixture.feed.change([awake(sleeping, server.port)]);
+    const next = await waiting;
+    expect((await next.query('select word from kept')).rows).toEqual([]);
+    await client.query('commit');
+    expect((await next.query('select word from kept')).rows).toEqual([{ word: 'kept' }]);
+    expect(await because()).toEqual({});
+    await Promise.all([client, failing, next].map((each) => each.end()));
+  });
 });
 
 describe('the use of a pod that may sleep', () => {
