@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Program } from '../support/program.ts';
-import { processesWithVariable, processInfo, processTable } from '../support/process-table.ts';
+import { processesWithVariable, processTable } from '../support/process-table.ts';
 import { Promises } from '../support/promises.ts';
 import { until } from '../support/until.ts';
 import { Chance } from '../sim/scheduler.ts';
 import { ApiWriters } from './api-writers.ts';
 import { EchoSessions } from './echo-sessions.ts';
+import { strike, type Target, TARGETS } from './strike.ts';
 
 const HELP = `kill-trial: kills the control child, a worker, the supervisor or the whole program with SIGKILL, at random moments
 under load. Checks that no acknowledged record is lost, no pod is stuck, no process is left over, and no session is cut
@@ -23,8 +24,6 @@ const ECHO = [
   '-e',
   "require('node:net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(process.env.PORT, '127.0.0.1')",
 ];
-const TARGETS = ['control', 'control', 'worker', 'worker', 'program', 'supervisor'] as const;
-type Target = (typeof TARGETS)[number];
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -109,7 +108,7 @@ class Trial {
     const workers = this.program.children('worker').map(({ pid }) => pid);
     const carriers = this.#sessions.carriers(workers);
     const started = performance.now();
-    const victims = await this.#strike(target, workers);
+    const victims = await strike(this.program, target, this.#chance);
     await this.program.podStatus('echo', 'RUNNING', 30_000);
     this.#recoveryMs.push(performance.now() - started);
     const cuts = this.#sessions.cutsOutside(carriers, victims);
@@ -118,50 +117,6 @@ class Trial {
       ...cuts.map((cut) => `kill ${number} (${target}) cut a session it need not have: ${cut}`),
       ...(await this.#lost()).map((problem) => `after kill ${number} (${target}): ${problem}`),
     ];
-  }
-
-  /** Kills, waits until the program is whole again, and answers the pids whose sessions may be cut. */
-  async #strike(target: Target, workers: readonly number[]): Promise<readonly number[]> {
-    const { program } = this;
-    const control = program.children('control')[0];
-    if (control === undefined) throw new Error('there is no control child');
-    switch (target) {
-      case 'control':
-        process.kill(control.pid, 'SIGKILL');
-        await this.#replaced('control', control.pid);
-        return [];
-      case 'worker': {
-        const victim = this.#chance.pick(workers);
-        process.kill(victim, 'SIGKILL');
-        await this.#replaced('worker', victim);
-        return [victim];
-      }
-      case 'program':
-      case 'supervisor': {
-        const all = [program.pid, control.pid, ...workers];
-        const before = all.map((pid) => ({ pid, startTime: processInfo(pid)?.startTime }));
-        for (const pid of target === 'program' ? all : [program.pid]) process.kill(pid, 'SIGKILL');
-        await program.ended();
-        if (target === 'supervisor') {
-          await until('control child and workers end after their supervisor', () =>
-            before.every(({ pid, startTime }) => {
-              const now = processInfo(pid);
-              return now === null || now.state === 'Z' || now.startTime !== startTime;
-            }),
-          );
-        }
-        await program.start();
-        return workers;
-      }
-    }
-  }
-
-  async #replaced(role: 'control' | 'worker', killed: number): Promise<void> {
-    await until(`a new ${role} child`, () => {
-      const children = this.program.children(role);
-      return children.length >= (role === 'worker' ? 2 : 1) && children.every(({ pid }) => pid !== killed);
-    });
-    await until('the program is ready', async () => (await this.program.get('/readyz')).status === 200);
   }
 
   async #lost(): Promise<readonly string[]> {
