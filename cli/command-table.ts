@@ -131,7 +131,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'snapshots',
     group: 'Volumes, secrets and templates',
-    summary: 'list, create, restore and delete snapshots of volumes',
+    summary: 'list, create, restore and delete snapshots of volumes and of the data of pods',
     load: async () => (await import('./commands/snapshots.ts')).snapshotsCommand(),
   },
   {

@@ -23,6 +23,13 @@ async function listAll(path) {
 const usageText = ({ size, size_limit: limit }) =>
   size === undefined ? `up to ${memory(limit)}` : `${memory(size)} of ${memory(limit)}`;
 
+/** What a snapshot is a copy of. */
+const sourceOf = ({ source_pod_id: pod, source_volume_id: volume, source_volume_path: path }) =>
+  pod === '' ? `${volume}${path}` : `the data of pod ${pod}`;
+
+/** Those of a database are for clones alone. */
+const hasShownFiles = ({ source_pod_id: pod = '' }) => pod === '';
+
 export function VolumesPage() {
   const [version, setVersion] = useState(0);
   const { value, problem } = useLive(
@@ -70,9 +77,7 @@ function List({ noun, label, empty, records }) {
           return html`<tr key=${id}>
             <th scope="row"><a href="#/${noun}s/${id}">${id}</a></th>
             <td>${record.status === 'AVAILABLE' ? usageText(record) : record.status.toLowerCase()}</td>
-            <td class="minor">
-              ${noun === 'snapshot' ? `${record.source_volume_id}${record.source_volume_path}` : record.description}
-            </td>
+            <td class="minor">${noun === 'snapshot' ? sourceOf(record) : record.description}</td>
             <td class="minor" title=${localTime(record.update_ts)}>${ago(record.update_ts)}</td>
           </tr>`;
         })}
@@ -153,23 +158,30 @@ export function VolumePage({ noun, place, session }) {
     }
     ${
       record !== null &&
-      html`<section aria-labelledby="files">
-          <h2 id="files">Files</h2>
-          <${Files}
-            source=${source}
-            path=${path}
-            go=${go}
-            label=${id}
-            mayRead=${may('USER')}
-            mayWrite=${noun === 'volume' && may('USER')}
-          />
-        </section>
-        ${
-          may('USER') &&
-          html`<section aria-labelledby="permissions">
-            <h2 id="permissions">Permissions</h2>
-            <${Permissions} path=${`${under}/permissions`} />
-          </section>`
-        }`
+      html`${
+        hasShownFiles(record)
+          ? html`<section aria-labelledby="files">
+              <h2 id="files">Files</h2>
+              <${Files}
+                source=${source}
+                path=${path}
+                go=${go}
+                label=${id}
+                mayRead=${may('USER')}
+                mayWrite=${noun === 'volume' && may('USER')}
+              />
+            </section>`
+          : html`<p class="minor">
+              A copy of ${sourceOf(record)}. Clone it:
+              <code>podgate clone ${record.source_pod_id} NEW_POD --snapshot ${id}</code>
+            </p>`
+      }
+      ${
+        may('USER') &&
+        html`<section aria-labelledby="permissions">
+          <h2 id="permissions">Permissions</h2>
+          <${Permissions} path=${`${under}/permissions`} />
+        </section>`
+      }`
     }`;
 }

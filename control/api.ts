@@ -129,7 +129,10 @@ export function createApi(options: ApiOptions): Api {
   const pods = createPodService(podParts);
   const ofTemplates = templateSchemas(schemas.PodDefinition);
   const ofVolumes = volumeSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
-  const ofSnapshots = snapshotSchemas({ maxSizeMiB: options.volumes?.maxSizeMiB ?? 1 });
+  const ofSnapshots = snapshotSchemas({
+    maxSizeMiB: options.volumes?.maxSizeMiB ?? 1,
+    podId: schemas.NewPod.shape.pod_id,
+  });
   const filesParts = {
     ...{ store: options.store, clock: options.clock, admission: options.admission, mutex, newUid },
   };
@@ -180,7 +183,10 @@ export function createApi(options: ApiOptions): Api {
       ? []
       : [
           ...volumeOperations({ ...filesParts, ...options.volumes, schemas: ofVolumes }),
-          ...snapshotOperations({ ...filesParts, ...options.volumes, schemas: ofSnapshots }),
+          ...snapshotOperations({
+            ...{ ...filesParts, ...options.volumes, schemas: ofSnapshots },
+            sourcePodOf: (caller, podId) => pods.snapshotPod(caller, podId),
+          }),
         ]),
     ...auditOperations,
     ...tenantOperations(options),

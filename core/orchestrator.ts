@@ -1,3 +1,4 @@
+import type { DataSnapshots } from './data-snapshots.ts';
 import type { Shell } from './shell.ts';
 import type { CheckUseInside } from './use-inside.ts';
 import type { WorkloadLogs } from './workload-logs.ts';
@@ -17,6 +18,8 @@ export interface Orchestrator extends Workloads, WorkloadLogs {
   readonly metrics?: WorkloadMetrics;
   /** Names of the templates whose data a new workload can begin with a copy of (`WorkloadSpec.origin`). Absent: none. */
   readonly clones?: ReadonlySet<string>;
+  /** Absent: it cannot copy the data of pods. */
+  readonly snapshots?: DataSnapshots;
   /** Absent: no template has such a check. */
   readonly useInside?: CheckUseInside;
   /** Does the background work until the signal aborts. */

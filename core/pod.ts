@@ -194,6 +194,9 @@ export interface WorkloadIdentity {
 /** Whose data a pod began with a copy of, or will. */
 export interface ClonedFrom {
   readonly podId: string;
+  /** The snapshot of its data that is copied; absent: the data of the pod itself. */
+  readonly snapshotId?: string;
+  /** Of the snapshot where there is one, else of the pod. Releases that know no snapshots find no such pod, and refuse. */
   readonly uid: string;
   /** Who has cloned it: the copy is made by their permission. */
   readonly by: string;

@@ -57,6 +57,9 @@ export async function resolveMount(
   if (record === null || record.deleting !== null || !mayMount(record, mount)) {
     return `there is no ${kind} ${name} on which ${mount.mountedBy} has ${isReadOnly ? 'READ' : 'USER; with READ, set read_only to true'}.`;
   }
+  if ('sourcePod' in record) {
+    return `snapshot ${name} is of the data of pod ${record.sourcePod.podId}, which cannot be mounted: clone it.`;
+  }
   if ('status' in record && record.status !== 'AVAILABLE') {
     return `snapshot ${name} is ${record.status}${record.status === 'CREATING' ? '; start the pod again later' : ''}.`;
   }

@@ -34,13 +34,19 @@ export function scheduledByIndex(snapshotId: string): string {
   return `scheduled-by:${snapshotId}`;
 }
 
+/** Index entry of the snapshots of the data of a pod, by its uid. */
+export function podSnapshotIndex(uid: string): string {
+  return `of-pod:${uid}`;
+}
+
 export function snapshotPut(record: SnapshotRecord, expected: Expected): Put {
-  const { tenant, snapshotId, deleting, cron, status, scheduledBy } = record;
+  const { tenant, snapshotId, deleting, cron, status, scheduledBy, sourcePod } = record;
   const { indexes } = places(record);
   const work = [
     ...(cron === '' ? [] : [SCHEDULE_INDEX]),
     ...(status === 'CREATING' ? [CREATING_INDEX] : []),
     ...(scheduledBy === null ? [] : [scheduledByIndex(scheduledBy)]),
+    ...(sourcePod === undefined ? [] : [podSnapshotIndex(sourcePod.uid)]),
   ];
   return {
     kind: 'snapshot',

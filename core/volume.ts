@@ -44,9 +44,22 @@ export interface Restoration {
 /** CREATING: its files are being copied. ERROR: they could not be, see `message`. */
 export type SnapshotStatus = 'CREATING' | 'AVAILABLE' | 'ERROR';
 
-/** A copy of a path of a volume. */
+/** The pod whose data a snapshot is a copy of. */
+export interface SnapshotPod {
+  readonly podId: string;
+  readonly uid: string;
+  readonly template: string;
+  /** Of its credentials: the data refers to it. */
+  readonly username: string;
+}
+
+/** A copy of a path of a volume, or of the data of a pod. */
 export interface SnapshotRecord extends FilesRecord {
   readonly snapshotId: string;
+  /** Absent: it is of a volume. Else what is said of a volume is ''. Only clones read its files. */
+  readonly sourcePod?: SnapshotPod;
+  /** Of a pod's, once it is AVAILABLE, wall clock ms: it has nothing that was committed later. */
+  readonly takenAtMs?: number;
   readonly sourceVolumeId: string;
   /** Another volume of the same id is none of its source. */
   readonly sourceVolumeUid: string;

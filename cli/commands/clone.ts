@@ -4,6 +4,11 @@ import { podPath } from '../pods/pod.ts';
 import type { WaitOptions } from '../pods/run-wish.ts';
 import { startNewPod } from '../pods/start-new-pod.ts';
 
+interface CloneOptions extends WaitOptions {
+  readonly snapshot?: string;
+  readonly at?: string;
+}
+
 export function cloneCommand(): Command {
   return withWait(
     withTarget(
@@ -12,10 +17,14 @@ export function cloneCommand(): Command {
           description: `Creates a pod like another one, with a copy of its data, and waits until every gateway routes to it.
 
 The copy is consistent. A Postgres may be in use; a Neo4j has to be stopped first. The new pod has
-the same user name and a password of its own. You need USER on the original.`,
+the same user name and a password of its own. You need USER on the original.
+
+--snapshot and --at take the data from a snapshot (podgate snapshots create NAME --pod POD).`,
           examples: [
             ['clone mypg mypgcopy', ''],
             ['psql mypgcopy', 'what is done there does not change mypg'],
+            ['clone mypg restored --snapshot nightlyt202611290330', 'with the data of a snapshot'],
+            ['clone mypg restored --at 2026-11-29T12:00:00Z', 'with the newest snapshot of then or before'],
           ],
         }),
       ),
@@ -23,7 +32,15 @@ the same user name and a password of its own. You need USER on the original.`,
   )
     .argument('<pod>', 'whose data is copied')
     .argument('<new-pod>', 'lower-case letters and digits')
-    .action(async (podId: string, newPodId: string, options: WaitOptions) => {
-      await startNewPod(newPodId, { path: podPath(podId, '/clone'), body: { pod_id: newPodId } }, options);
+    .option('--snapshot <id>', 'with the data of this snapshot, of this pod or of another one of its template')
+    .option('--at <time>', 'with that of the newest snapshot of this time or before (ISO 8601)')
+    .action(async (podId: string, newPodId: string, options: CloneOptions) => {
+      const { snapshot, at } = options;
+      const body = {
+        pod_id: newPodId,
+        ...(snapshot === undefined ? {} : { snapshot_id: snapshot }),
+        ...(at === undefined ? {} : { at }),
+      };
+      await startNewPod(newPodId, { path: podPath(podId, '/clone'), body }, options);
     });
 }

@@ -38,7 +38,8 @@ export const RECORD_SCHEMAS: RecordSchemas = {
   'kept-volume': { version: 1, upgrades: {} },
   // 2: its files may have another uid than its own.
   volume: { version: 2, upgrades: { 1: (value) => value } },
-  snapshot: { version: 1, upgrades: {} },
+  // 2: it may be of the data of a pod, whose files are not shown.
+  snapshot: { version: 2, upgrades: { 1: (value) => value } },
   secret: { version: 1, upgrades: {} },
   template: { version: 1, upgrades: {} },
   'template-tag': { version: 1, upgrades: {} },

@@ -67,7 +67,7 @@ export async function openControlBase(link: SupervisorLink, log: Logger): Promis
       ? null
       : {
           files,
-          copies: createSnapshotCopies({ ...copyParts, files }),
+          copies: createSnapshotCopies({ ...copyParts, files, data: orchestrator.snapshots ?? null }),
           restores: createVolumeRestores({ ...copyParts, files }),
         };
   const judge = createStoreJudge({ store, guard: database.guard, orchestrator });

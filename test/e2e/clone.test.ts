@@ -1,3 +1,5 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { podgateCommand } from '../support/podgate-command.ts';
@@ -58,6 +60,31 @@ test.skipIf(!isPossible)(
 );
 
 test.skipIf(!isPossible)(
+  'podgate snapshots keeps the data of a pod, and podgate clone begins with it when the pod is gone',
+  async () => {
+    await query('mypgcopy', 'create table precious as select 7 as answer');
+    const taken = await podgateCommand(program, ['snapshots', 'create', 'before', '--pod', 'mypgcopy']);
+    expect([taken.code, taken.stdout, taken.stderr]).toEqual([0, 'before was made\n', '']);
+    const listed = await podgateCommand(program, ['snapshots']);
+    expect(listed.stdout).toMatch(/before +AVAILABLE .*pod mypgcopy/);
+    await query('mypgcopy', 'drop table precious');
+    const cloned = await podgateCommand(program, ['clone', 'mypgcopy', 'restored', '--snapshot', 'before']);
+    expect([cloned.code, cloned.stderr]).toEqual([0, expect.any(String) as string]);
+    expect(await query('restored', 'select * from precious')).toEqual([{ answer: 7 }]);
+    const inPlace = await podgateCommand(program, ['snapshots', 'restore', 'before', '--yes']);
+    expect([inPlace.code, inPlace.stderr]).toEqual([
+      1,
+      expect.stringContaining('podgate clone mypgcopy NEW_POD --snapshot before') as string,
+    ]);
+    const both = await podgateCommand(program, ['snapshots', 'create', 'other', 'vol', '--pod', 'mypgcopy']);
+    expect(both.code).toBe(2);
+    await podgateCommand(program, ['delete', 'mypgcopy', '--yes']);
+    await podgateCommand(program, ['delete', 'restored', '--yes']);
+  },
+  TEST_MS,
+);
+
+test.skipIf(!isPossible)(
   'a clone whose control process is killed in the middle is completed',
   async () => {
     await program.api('GET', '/v3/pods/mypg/start');
@@ -78,6 +105,36 @@ test.skipIf(!isPossible)(
     expect(await query('killedcopy', 'select count(*)::int as n, sum(length(text))::int as length from large')).toEqual(
       [{ n: 200_000, length: 200_000_000 }],
     );
+  },
+  TEST_MS,
+);
+
+test.skipIf(!isPossible)(
+  'a snapshot whose control process is killed in the middle is taken again',
+  async () => {
+    const [control] = program.children('control');
+    if (control === undefined) throw new Error('no control process');
+    const taking = program
+      .api('POST', '/v3/pods/snapshots', { snapshot_id: 'killed', source_pod_id: 'mypg' })
+      .catch(() => null);
+    const files = join(program.podsRoot, 'files');
+    const isUnderWay = () => readdirSync(files).some((uid) => existsSync(join(files, uid, 'copy', 'pgdata', 'base')));
+    await until('the copy is under way', isUnderWay);
+    process.kill(control.pid, 'SIGKILL');
+    await taking;
+    await until(
+      'it is complete',
+      async () => {
+        const { body } = await program.get('/v3/pods/snapshots/killed');
+        return (body.result as { status?: string }).status === 'AVAILABLE';
+      },
+      { timeoutMs: TEST_MS / 2 },
+    );
+    expect(isUnderWay()).toBe(false);
+    const cloned = await program.api('POST', '/v3/pods/mypg/clone', { pod_id: 'fromkilled', snapshot_id: 'killed' });
+    expect(cloned.status).toBe(200);
+    await program.podStatus('fromkilled', 'RUNNING', TEST_MS / 2);
+    expect(await query('fromkilled', 'select count(*)::int as n from large')).toEqual([{ n: 200_000 }]);
   },
   TEST_MS,
 );

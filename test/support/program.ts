@@ -169,13 +169,16 @@ export class Program {
   async dispose(): Promise<void> {
     await this.stop();
     const { dataDir } = this;
-    if (existsSync(join(dataDir, 'installation.id'))) {
-      const installation = readFileSync(join(dataDir, 'installation.id'), 'utf8').trim();
-      const asRoot = process.getuid?.() === 0 && this.#user === undefined;
-      const { root } = podsRootOf({ dataDir, installation, asRoot });
-      rmSync(root, { recursive: true, force: true });
-    }
+    if (existsSync(join(dataDir, 'installation.id'))) rmSync(this.podsRoot, { recursive: true, force: true });
     rmSync(dataDir, { recursive: true, force: true });
+  }
+
+  /** Where its pods and the files of its volumes and snapshots are. */
+  get podsRoot(): string {
+    const { dataDir } = this;
+    const installation = readFileSync(join(dataDir, 'installation.id'), 'utf8').trim();
+    const asRoot = process.getuid?.() === 0 && this.#user === undefined;
+    return podsRootOf({ dataDir, installation, asRoot }).root;
   }
 
   get(path: string, token?: string): Promise<ApiAnswer> {

@@ -55,13 +55,27 @@ export function snapshotObjects(store: Pick<Store, 'get'>): ObjectKind<SnapshotR
       sourceVolumeId,
       sourceVolumePath,
       destinationPath,
+      sourcePod,
     }) => ({
       ...{ description, size_limit: sizeLimit, cron, retention_policy: retentionPolicy },
       ...{ source_volume_id: sourceVolumeId, source_volume_path: sourceVolumePath, destination_path: destinationPath },
+      ...(sourcePod === undefined ? {} : { source_pod_id: sourcePod.podId }),
     }),
     note: async () => undefined,
     notFound: (id) => notFound('snapshot', id),
   };
+}
+
+/** Throws 'api.conflict' for a snapshot of the data of a pod: it has passwords of the database, and is of no use in parts. */
+export function requireShownFiles(record: VolumeRecord | SnapshotRecord): void {
+  if (!('sourcePod' in record)) return;
+  const { snapshotId, sourcePod } = record;
+  const pod = sourcePod.podId;
+  throw new PodgateError('api.conflict', {
+    publicMessages: [
+      `Snapshot ${snapshotId} is of the data of pod ${pod}, whose files are not shown. Clone it: podgate clone ${pod} NEW_POD --snapshot ${snapshotId}`,
+    ],
+  });
 }
 
 function notFound(noun: string, id: string): PodgateError {

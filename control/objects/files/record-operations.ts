@@ -15,7 +15,7 @@ import { permissionOperations } from '../permission-operations.ts';
 import { createObjectPermissions } from '../permissions.ts';
 import { requireGeneration } from '../require-generation.ts';
 import { fileOperations } from './file-operations.ts';
-import { type FilesKind, purgeFilesRecord } from './files-record.ts';
+import { type FilesKind, purgeFilesRecord, requireShownFiles } from './files-record.ts';
 
 type SizeLimits = Pick<VolumeRecord, 'sizeLimit' | 'greatestSizeLimit'>;
 
@@ -166,7 +166,11 @@ export function filesRecordOperations<K extends FilesKind>(parts: FilesRecordPar
       ...fileOperations({
         noun: name,
         files,
-        refOf: async (call, needed, act) => filesRefOf(await read(call, needed, act)),
+        refOf: async (call, needed, act) => {
+          const record = await read(call, needed, act);
+          requireShownFiles(record);
+          return filesRefOf(record);
+        },
       }),
       ...permissionOperations(name, createObjectPermissions(kind, parts), '/pods'),
     ],

@@ -19,6 +19,7 @@ export function auditedPod({ spec, wish, timeToStopInstance, clonedFrom }: PodRe
     resources: wireFields(spec.resources),
     persistent_volume: spec.persistentVolume,
     ...(clonedFrom === undefined ? {} : { cloned_from: clonedFrom.podId }),
+    ...(clonedFrom?.snapshotId === undefined ? {} : { cloned_from_snapshot: clonedFrom.snapshotId }),
     status_requested: wish,
     time_to_stop_default: spec.timeToStopDefault,
     time_to_stop_instance: timeToStopInstance,

@@ -245,8 +245,9 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       path: '/pods/{pod_id}/clone',
       tag: 'Pods',
       summary:
-        'Creates a pod like this one, with a consistent copy of its data, and starts it. You become its ADMIN. It has the ' +
-        'same user name and a password of its own. USER on this one, by a permission of your own. docs/clones.md.',
+        'Creates a pod like this one, with a consistent copy of its data, or with a snapshot of it, and starts it. You ' +
+        'become its ADMIN. It has the same user name and a password of its own. USER on this one, by a permission of ' +
+        'your own. docs/clones.md.',
       query: [WAIT],
       otherStatuses: NOT_ROUTABLE,
       alsoRefuses: ['api.not-available'],
@@ -255,8 +256,8 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       access: 'token',
       handle: async (call) => {
         wantsRoutable(call);
-        const { podId: newPodId, at = null } = checkedBody(schemas.ClonePod, call.body);
-        const record = await pods.clone(call.caller, { podId: podIdOf(call), newPodId, at });
+        const { podId: newPodId, at = null, snapshotId = null } = checkedBody(schemas.ClonePod, call.body);
+        const record = await pods.clone(call.caller, { podId: podIdOf(call), newPodId, at, snapshotId });
         return await replyRoutable(call, record, 'Pod cloned successfully.');
       },
     },

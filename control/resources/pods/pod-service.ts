@@ -6,7 +6,7 @@ import type { Caller } from '../../auth/authenticator.ts';
 import { type ObjectPermissions, createObjectPermissions } from '../../objects/permissions.ts';
 import type { ObjectKind } from '../../objects/object-kind.ts';
 import { type ChangedPod, podObjects } from './pod-objects.ts';
-import { clonePod, type CloneRequest } from './clone/clone-pod.ts';
+import { clonePod, type CloneRequest, readSnapshotPod } from './clone/clone-pod.ts';
 import { createPod } from './create-pod.ts';
 import { deletePod } from './delete-pod.ts';
 import { KeyedMutex } from '../../objects/keyed-mutex.ts';
@@ -48,6 +48,8 @@ export interface PodService {
   create(caller: Caller, written: WrittenPod): Promise<PodRecord>;
   /** A pod that begins with a copy of another one's data. USER on that one. */
   clone(caller: Caller, request: CloneRequest): Promise<PodRecord>;
+  /** What a snapshot of the data of a pod needs to know of it. USER. */
+  snapshotPod: (caller: Caller, podId: string) => ReturnType<typeof readSnapshotPod>;
   readonly objects: ObjectKind<PodRecord>;
   /** In pages; each is read when it is asked for. */
   list(caller: Caller, options?: ListOptions): AsyncIterable<readonly PodRecord[]>;
@@ -103,6 +105,7 @@ export function createPodService(parts: PodParts): PodService {
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
     clone: (caller, request) => clonePod(parts, mutex, caller, request),
+    snapshotPod: (caller, podId) => readSnapshotPod(parts, caller, podId),
     objects: podObjects(parts),
     list: (caller, options) => listPods(parts, caller, options),
     get: (caller, podId) => getPod(parts, caller, podId),

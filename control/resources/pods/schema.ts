@@ -4,6 +4,7 @@ import { parseAddressRange } from '../../../core/address-range.ts';
 import { stanzaProblem } from '../../../core/ids.ts';
 import { parseSecretReference, SECRET_KEY } from '../../../core/placeholders.ts';
 import { WISHES } from '../../../core/pod.ts';
+import { filesId } from '../../objects/files/fields.ts';
 import { clientCaProblem } from './client-ca.ts';
 import { loginFields } from './login-fields.ts';
 import type { PodLimits } from './pod-limits.ts';
@@ -308,7 +309,12 @@ export function podSchemas(limits: PodLimits) {
       at: z.iso
         .datetime({ offset: true })
         .nullish()
-        .describe('A point in time. Default: now. In this release no other has a copy: it is refused.'),
+        .describe(
+          'A point in time: the newest complete snapshot of the data of then or before is cloned. Default: the data of now.',
+        ),
+      snapshot_id: filesId(
+        'A snapshot of the data of this pod, or of another one of its template: that data is cloned. USER on it.',
+      ).nullish(),
     })
     .meta({ examples: [{ pod_id: 'mypgcopy' }] });
 

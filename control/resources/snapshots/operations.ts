@@ -3,7 +3,8 @@ import type { z } from 'zod';
 import { within } from '../../../core/abort.ts';
 import { PodgateError } from '../../../core/errors.ts';
 import type { Store } from '../../../core/store.ts';
-import type { SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
+import type { SnapshotPod, SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
+import type { Caller } from '../../auth/authenticator.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import type { Operation } from '../../http/operation.ts';
 import { readObject } from '../../objects/access.ts';
@@ -19,12 +20,21 @@ import { SnapshotAnswer, type SnapshotSchemas } from './schema.ts';
 /** Clients of Tapis expect a snapshot that is AVAILABLE: larger ones are copied after the response. */
 const COPY_WAIT_MS = 10_000;
 
+/** A pod whose data the caller may have copied. */
+export interface SnapshotSource {
+  readonly pod: SnapshotPod;
+  /** Tells its users. */
+  readonly note: (snapshotId: string) => Promise<void>;
+}
+
 export interface SnapshotParts extends Omit<ChangeParts, 'store'> {
   readonly store: Store;
   readonly files: VolumeFiles;
   readonly copies: SnapshotCopies;
   readonly newUid: () => string;
   readonly schemas: SnapshotSchemas;
+  /** Throws PodgateError when the data of that pod cannot be copied, or not for the caller. */
+  readonly sourcePodOf: (caller: Caller, podId: string) => Promise<SnapshotSource>;
 }
 
 export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
@@ -36,6 +46,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
     snapshot_id: record.snapshotId,
     source_volume_id: record.sourceVolumeId,
     source_volume_path: record.sourceVolumePath,
+    source_pod_id: record.sourcePod?.podId ?? '',
     destination_path: record.destinationPath,
     description: record.description,
     size_limit: record.sizeLimit,
@@ -58,11 +69,34 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
     filters: [
       { name: 'status', description: 'Only snapshots with this status.', schema: SnapshotAnswer.shape.status },
       { name: 'source_volume_id', description: 'Only snapshots of this volume.' },
+      { name: 'source_pod_id', description: 'Only snapshots of the data of this pod.' },
       { name: 'scheduled_by', description: 'Only snapshots that the cron of this one has made.' },
     ],
     deletionNote: ' Those that its schedule has made stay.',
     stopWork: (key) => copies.cancel(key),
   });
+
+  /** What of a new record says what it is a copy of. */
+  async function sourceOf(caller: Caller, written: WrittenSource): Promise<SourceFields> {
+    const { sourceVolumeId, sourceVolumePath, sourcePodId, destinationPath } = written;
+    const given = [sourceVolumeId, sourcePodId].filter((id) => typeof id === 'string');
+    if (given.length !== 1) throw invalid('give either source_volume_id or source_pod_id');
+    if (typeof sourcePodId === 'string') {
+      if (typeof sourceVolumePath === 'string') {
+        throw invalid('source_volume_path: is for volumes; leave it out with source_pod_id');
+      }
+      if (destinationPath !== '') throw invalid('destination_path: is for volumes; leave it out with source_pod_id');
+      const { pod, note } = await parts.sourcePodOf(caller, sourcePodId);
+      const source = { sourcePod: pod, sourceVolumeId: '', sourceVolumeUid: '', sourceVolumePath: '' };
+      return { source, note: () => note(written.snapshotId) };
+    }
+    if (typeof sourceVolumePath !== 'string') throw invalid('source_volume_path: is required');
+    const id = sourceVolumeId ?? '';
+    const request = { caller, id, needed: 'USER', act: 'Taking a snapshot' } as const;
+    const { value: volume } = await readObject(volumeObjects(store), request);
+    const source = { sourceVolumeId: id, sourceVolumeUid: volume.uid, sourceVolumePath };
+    return { source, note: () => Promise.resolve() };
+  }
 
   return [
     common.list,
@@ -70,19 +104,18 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
       ...shared,
       access: 'token',
       operationId: 'create_snapshot',
-      alsoRefuses: ['api.not-found'],
+      alsoRefuses: ['api.not-found', 'api.conflict', 'api.not-available'],
       methods: ['post'],
       path: '/pods/snapshots',
       summary:
-        'Copies a path of a volume, on which you need USER. You become ADMIN of the snapshot. A copy that takes longer than ' +
-        'ten seconds goes on after the response, with status CREATING.',
+        'Copies a path of a volume, or the data of a pod, on which you need USER. You become ADMIN of the snapshot. A copy ' +
+        'that takes longer than ten seconds goes on after the response, with status CREATING.',
       body: schemas.NewSnapshot,
       handle: async ({ caller, body }) => {
         const written = checkedBody(schemas.NewSnapshot, body);
-        const { snapshotId, sourceVolumeId, sourceVolumePath, destinationPath, cron, retentionPolicy } = written;
+        const { snapshotId, destinationPath, cron, retentionPolicy } = written;
         requireRoomForTime(snapshotId, cron);
-        const volumeRequest = { caller, id: sourceVolumeId, needed: 'USER', act: 'Taking a snapshot' } as const;
-        const volume = await readObject(volumeObjects(store), volumeRequest);
+        const { source, note } = await sourceOf(caller, written);
         const nowMs = clock.now();
         const record: SnapshotRecord = {
           uid: parts.newUid(),
@@ -90,8 +123,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
           snapshotId,
           createdBy: caller.username,
           generation: 1,
-          ...{ sourceVolumeId, sourceVolumePath, destinationPath, cron, retentionPolicy },
-          sourceVolumeUid: volume.value.uid,
+          ...{ ...source, destinationPath, cron, retentionPolicy },
           description: written.description,
           sizeLimit: written.sizeLimit,
           permissions: { [caller.username]: 'ADMIN' },
@@ -115,6 +147,7 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
           await purgeFilesRecord(parts, 'snapshot', key);
           throw new PodgateError('api.invalid', { publicMessages: [made.value.message] });
         }
+        await note();
         return await common.reply(made.value, 'Snapshot created successfully.');
       },
     },
@@ -150,6 +183,24 @@ export function snapshotOperations(parts: SnapshotParts): readonly Operation[] {
     common.remove,
     ...common.others,
   ];
+}
+
+interface WrittenSource {
+  readonly snapshotId: string;
+  readonly sourceVolumeId?: string | null | undefined;
+  readonly sourceVolumePath?: string | null | undefined;
+  readonly sourcePodId?: string | null | undefined;
+  readonly destinationPath: string;
+}
+
+interface SourceFields {
+  readonly source: Pick<SnapshotRecord, 'sourcePod' | 'sourceVolumeId' | 'sourceVolumeUid' | 'sourceVolumePath'>;
+  /** Once it is being taken. */
+  readonly note: () => Promise<void>;
+}
+
+function invalid(sentence: string): PodgateError {
+  return new PodgateError('api.invalid', { publicMessages: [sentence] });
 }
 
 /** The snapshots of a schedule are named after it and after their time. */

@@ -1,3 +1,5 @@
+import type { SnapshotStatus } from '../../../core/volume.ts';
+
 const DAY_MS = 86_400_000;
 const KEEP_MAX = 1_000;
 const DAYS_MAX = 36_500;
@@ -25,15 +27,22 @@ export function parseRetention(text: string): Retention | null {
 
 export const RETENTION_FORM = `must be "keep=N" (1 to ${KEEP_MAX} snapshots), "days=N" (1 to ${DAYS_MAX}), both with a comma, or empty`;
 
-/** Those that do not stay: pure. */
-export function expiredOf<T extends { readonly createdAtMs: number }>(
+/**
+ * Those that do not stay: pure. One that has failed never takes the place of one that is complete, and stays while it is
+ * the newest.
+ */
+export function expiredOf<T extends { readonly createdAtMs: number; readonly status: SnapshotStatus }>(
   made: readonly T[],
   { keep, days }: Retention,
   nowMs: number,
 ): readonly T[] {
+  if (keep === null && days === null) return [];
   const newestFirst = made.toSorted((a, b) => b.createdAtMs - a.createdAtMs);
-  return newestFirst.filter(
-    ({ createdAtMs }, index) =>
-      (keep !== null && index >= keep) || (days !== null && nowMs - createdAtMs > days * DAY_MS),
+  const complete = newestFirst.filter(({ status }) => status !== 'ERROR');
+  return newestFirst.filter((each, index) =>
+    each.status === 'ERROR'
+      ? index > 0
+      : (keep !== null && complete.indexOf(each) >= keep) ||
+        (days !== null && nowMs - each.createdAtMs > days * DAY_MS),
   );
 }

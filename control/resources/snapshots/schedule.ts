@@ -12,7 +12,7 @@ import { CREATING_INDEX, SCHEDULE_INDEX, scheduledByIndex, snapshotPut, volumeKe
 import { levelOf } from '../../objects/access.ts';
 import { purgeFilesRecord } from '../../objects/files/files-record.ts';
 import type { Admission } from '../../objects/quota/admission.ts';
-import type { SnapshotCopies } from './copies.ts';
+import { podProblem, type SnapshotCopies } from './copies.ts';
 import { lastTimeBetween } from './cron.ts';
 import { expiredOf, parseRetention } from './retention.ts';
 
@@ -34,7 +34,7 @@ export async function turnSchedules(parts: ScheduleParts, term: Pick<Term, 'isOv
   const { store, copies, log } = parts;
   for await (const { key } of listAll(store, 'snapshot', { index: CREATING_INDEX })) {
     if (term.isOver()) return;
-    void copies.run(key);
+    void copies.retry(key);
   }
   for await (const stored of listAll(store, 'snapshot', { index: SCHEDULE_INDEX })) {
     if (term.isOver()) return;
@@ -63,13 +63,11 @@ async function serve(
   dueMs: number,
 ): Promise<void> {
   const served = (message: string): Put => snapshotPut({ ...schedule, servedUntilMs: dueMs, message }, revision);
-  const volume = (await store.get('volume', volumeKey(schedule.tenant, schedule.sourceVolumeId)))?.value ?? null;
-  const level =
-    volume === null || volume.deleting !== null || volume.uid !== schedule.sourceVolumeUid
-      ? null
-      : levelOf(volume, schedule.createdBy);
-  if (level !== 'USER' && level !== 'ADMIN') {
-    const problem = `There is no volume ${schedule.sourceVolumeId} any more on which ${schedule.createdBy} has USER.`;
+  const { sourcePod } = schedule;
+  const problem = await (sourcePod === undefined
+    ? volumeProblem(store, schedule)
+    : podProblem(store, schedule, sourcePod));
+  if (problem !== null) {
     await store.commit({ puts: [served(`No snapshot was made at ${isoMinute(dueMs)}: ${problem}`)] });
     return;
   }
@@ -101,6 +99,18 @@ async function serve(
   // Both or none: no time is served twice, and none is lost.
   const result = await store.commit({ puts: [served(''), snapshotPut(record, 'absent'), ...usage] });
   if (result.kind === 'committed') void copies.run(volumeKey(record.tenant, record.snapshotId));
+}
+
+/** A sentence on why its creator may not have the volume copied any more, or null. */
+async function volumeProblem(
+  store: Store,
+  { tenant, createdBy, sourceVolumeId, sourceVolumeUid }: SnapshotRecord,
+): Promise<string | null> {
+  const volume = (await store.get('volume', volumeKey(tenant, sourceVolumeId)))?.value ?? null;
+  const isThere = volume !== null && volume.deleting === null && volume.uid === sourceVolumeUid;
+  const level = isThere ? levelOf(volume, createdBy) : null;
+  if (level === 'USER' || level === 'ADMIN') return null;
+  return `There is no volume ${sourceVolumeId} any more on which ${createdBy} has USER.`;
 }
 
 async function expire(

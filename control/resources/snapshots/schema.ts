@@ -28,16 +28,26 @@ const path = (what: string) =>
     )
     .describe(what);
 
-/** `maxSizeMiB`: the greatest size_limit. */
-export function snapshotSchemas({ maxSizeMiB }: { readonly maxSizeMiB: number }) {
+export interface SnapshotSchemaOptions {
+  /** The greatest size_limit. */
+  readonly maxSizeMiB: number;
+  readonly podId: z.ZodString;
+}
+
+export function snapshotSchemas({ maxSizeMiB, podId }: SnapshotSchemaOptions) {
   const NewSnapshot = z
     .strictObject({
       snapshot_id: filesId('Name of the snapshot.'),
-      source_volume_id: filesId('The volume to copy from. You need USER on it.'),
-      source_volume_path: path('A file or directory of the volume, beginning with "/".').regex(
-        /^\//,
-        'must begin with "/"',
-      ),
+      source_volume_id: filesId('The volume to copy from. You need USER on it.').nullish(),
+      source_volume_path: path('A file or directory of the volume, beginning with "/". Needed with a volume.')
+        .regex(/^\//, 'must begin with "/"')
+        .nullish(),
+      source_pod_id: podId
+        .nullish()
+        .describe(
+          'Instead of a volume: the pod whose data is copied, consistently, as for a clone. You need USER on it, by a ' +
+            'permission of your own.',
+        ),
       destination_path: path('Where in the snapshot. A snapshot of a single file needs one.').default(''),
       description: description.default(''),
       size_limit: sizeLimit(maxSizeMiB).default(Math.min(SIZE_LIMIT_DEFAULT_MIB, maxSizeMiB)),
@@ -72,6 +82,7 @@ export const SnapshotAnswer = z.object({
   snapshot_id: z.string(),
   source_volume_id: z.string(),
   source_volume_path: z.string(),
+  source_pod_id: z.string().describe('The pod whose data it is a copy of; empty: it is of a volume.'),
   destination_path: z.string(),
   description: z.string(),
   size_limit: z.int().describe('MB.'),
@@ -79,7 +90,9 @@ export const SnapshotAnswer = z.object({
   retention_policy: z.string(),
   size: z.int().optional().describe('MB in use, rounded up. Absent while it is not known.'),
   status: z.enum(['CREATING', 'AVAILABLE', 'ERROR']),
-  message: z.string().describe('What went wrong with its copy, or with its schedule; or empty.'),
+  message: z
+    .string()
+    .describe('What went wrong with its copy, or what that waits for, or what went wrong with its schedule; or empty.'),
   scheduled_by: z.string().describe('The snapshot whose cron has made this one; or empty.'),
   creation_ts: z.iso.datetime(),
   update_ts: z.iso.datetime(),

@@ -63,7 +63,7 @@ export function restoreOperation(
     result: VolumeAnswer,
     access: 'token',
     operationId: 'restore_volume',
-    alsoRefuses: ['api.not-found', 'api.conflict'],
+    alsoRefuses: ['api.not-found', 'api.conflict', 'api.not-available'],
     methods: ['post'],
     path: '/pods/volumes/{volume_id}/restore',
     summary:
@@ -77,6 +77,14 @@ export function restoreOperation(
       const snapshot = await readObject(snapshotObjects(store), {
         ...{ caller: call.caller, id: snapshotId, needed: 'USER', act: 'Restoring' },
       });
+      const { sourcePod } = snapshot.value;
+      if (sourcePod !== undefined) {
+        throw new PodgateError('api.not-available', {
+          publicMessages: [
+            `Snapshot ${snapshotId} is of the data of pod ${sourcePod.podId}, which is not restored in place. Clone it: podgate clone ${sourcePod.podId} NEW_POD --snapshot ${snapshotId}`,
+          ],
+        });
+      }
       if (snapshot.value.status !== 'AVAILABLE') {
         throw conflict(
           `snapshot_id: ${snapshotId} is ${snapshot.value.status}; only what is AVAILABLE can be restored.`,

@@ -22,7 +22,9 @@ import type {
 import type { ExecOptions, ExecResult, TerminalOptions, TerminalResult } from '../../../core/shell.ts';
 import { limitShell } from '../exec/limited-shell.ts';
 import { NOT_RUNNING } from '../exec/refuse-command.ts';
+import type { DataSnapshots } from '../../../core/data-snapshots.ts';
 import { DataSources } from './copies/data-sources.ts';
+import { snapshotData } from './copies/snapshot-data.ts';
 import { createBootClock } from './boot-clock.ts';
 import { openCgroups } from './cgroups.ts';
 import { DiskWatch } from './disk-watch.ts';
@@ -172,6 +174,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
         if (making.has(nameOf(ref)) || deletingVolumes.has(ref.uid)) return 'changing';
         return byUid.get(ref.uid) ?? null;
       },
+      pathOf: (ref) => options.volumes.pathOf(ref),
     });
     return sources;
   }
@@ -432,6 +435,14 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     return guarded(() => workload.useInside(signal));
   }
 
+  const takeSnapshot: DataSnapshots['take'] = async (request, signal) => {
+    const { paths, life: lifeSignal } = await ready(signal);
+    const copier = recipes.get(request.template)?.copier;
+    if (copier === undefined) throw new Error(`the data of ${request.template} cannot be copied`);
+    const parts = { sources: sourcesBelow(paths), files: options.volumes, copier };
+    await snapshotData(parts, request, AbortSignal.any([signal, lifeSignal]));
+  };
+
   async function run(signal: AbortSignal): Promise<void> {
     life = signal;
     looking = look(signal);
@@ -520,7 +531,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     watch,
     logs,
     output: { after },
-    clones: new Set([...recipes].flatMap(([name, recipe]) => (recipe.canClone ? [name] : []))),
+    clones: new Set([...recipes].flatMap(([name, recipe]) => (recipe.copier === undefined ? [] : [name]))),
+    snapshots: { take: takeSnapshot },
     shell: limitShell({ exec, terminal }),
     metrics: new ProcessMetrics({ cgroups, clock, leaderOf: (uid) => byUid.get(uid)?.leader ?? null }),
     useInside,

@@ -753,7 +753,8 @@ export class Workload implements DiskUser {
     const say = (message: string): void => {
       this.#say(message);
     };
-    return { podId: origin.pod.podId, say, open: (signal) => this.#parts.sources.open(origin, say, signal) };
+    const name = 'pod' in origin ? `pod ${origin.pod.podId}` : `snapshot ${origin.snapshot.id}`;
+    return { name, say, open: (signal) => this.#parts.sources.open(origin, say, signal) };
   }
 
   async #context(): Promise<RecipeContext> {

@@ -19,6 +19,8 @@ import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
+import type { DataSnapshots } from '../../../core/data-snapshots.ts';
+import { PodgateError } from '../../../core/errors.ts';
 import { podKey } from '../../../core/ids.ts';
 import { LoginSeals } from '../../../core/pod-login.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -77,6 +79,9 @@ export class ApiStand {
   now = Date.parse('2026-11-23T10:20:30.000Z');
   workloadLogs: () => Promise<string> = async () => '';
   routable: RouteFeed['waitRoutable'] = async () => ({ kind: 'routable' });
+  takeData: DataSnapshots['take'] = async () => {
+    throw new PodgateError('orchestrator.unavailable', { publicMessages: ['This test copies no data.'] });
+  };
   connections: PodConnectionsReader['read'] = async () => ({ replicas: [], missing: [] });
   readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
   readonly #wireCheck: WireCheck | null;
@@ -92,7 +97,7 @@ export class ApiStand {
     this.database = openSqliteDatabase({ path: databasePath, clock, log });
     this.files = createDirectoryFiles({ root: join(directory, 'files'), asRoot: false });
     const copyParts = { store: this.database.store, files: this.files, jobs: new FileJobs(log), clock, log };
-    this.copies = createSnapshotCopies(copyParts);
+    this.copies = createSnapshotCopies({ ...copyParts, data: { take: (...request) => this.takeData(...request) } });
     this.restores = createVolumeRestores(copyParts);
     this.api = createApi({
       store: this.database.store,

@@ -94,8 +94,8 @@ test('rejects a pod that cannot be cloned, and says which can', async () => {
   expect([empty.status, empty.body.message]).toEqual([409, 'Pod fresh has no data yet: start it first.']);
   const then = await clone('alice', { pod_id: 'thencopy', at: '2026-11-01T00:00:00Z' });
   expect([then.status, then.body.message]).toEqual([
-    400,
-    ['at: there is no copy of the data of that time; leave it out to clone the data of now'],
+    409,
+    'at: there is no complete snapshot of the data of pod bank on which you have USER: podgate snapshots create NAME --pod bank',
   ]);
   expect((await clone('alice', { pod_id: 'bad', at: 'yesterday' })).status).toBe(400);
   expect((await clone('alice', { pod_id: 'fresh' })).status).toBe(409);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { FileJobs } from '../../../control/objects/files/file-jobs.ts';
 import { createSnapshotCopies } from '../../../control/resources/snapshots/copies.ts';
 import { turnSchedules } from '../../../control/resources/snapshots/schedule.ts';
+import { PodgateError } from '../../../core/errors.ts';
 import type { SnapshotRecord, VolumeFiles } from '../../../core/volume.ts';
 import { snapshotPut, volumeKey } from '../../../core/volume-put.ts';
 import { silentLog } from '../../support/silent-log.ts';
@@ -210,7 +211,7 @@ test('cron takes one snapshot for all missed times and never two; the retention 
   // While a copy is under way, no other begins; what was missed is served after it.
   await change('dailyt202701050330', { status: 'CREATING' });
   nowMs += day;
-  const stuck = { run: () => Promise.resolve(), cancel: () => Promise.resolve() };
+  const stuck = { run: () => Promise.resolve(), retry: () => Promise.resolve(), cancel: () => Promise.resolve() };
   await turn(stand.files, stuck);
   expect(await idsBy('daily')).not.toContain('dailyt202701060330');
   // As after a crash in the middle of the copy.
@@ -234,23 +235,39 @@ test('a schedule reports that its user may no longer read the volume', async () 
   await stand.call('other', 'POST', '/v3/pods/volumes/source/permissions', { user: 'alice', level: 'ADMIN' });
 });
 
-test('a cancelled copy leaves no files, and a copy that fails on the disk is retried', async () => {
+test('a cancelled copy leaves no files, and a copy that finds the disk full says so and is retried less and less often', async () => {
   let fails = true;
+  let calls = 0;
+  const full = new PodgateError('orchestrator.unavailable', { publicMessages: ['The disk is nearly full.'] });
   const failing: VolumeFiles = {
     ...stand.files,
-    copy: (...request) => (fails ? Promise.reject(new Error('the disk fails')) : stand.files.copy(...request)),
+    copy: (...request) => {
+      calls += 1;
+      return fails ? Promise.reject(full) : stand.files.copy(...request);
+    },
   };
   const copies = createSnapshotCopies({
-    ...{ store: stand.database.store, files: failing, jobs: new FileJobs(silentLog), log: silentLog },
+    ...{ store: stand.database.store, files: failing, jobs: new FileJobs(silentLog), log: silentLog, data: null },
     clock: { now: () => nowMs },
   });
   expect((await create('again')).status).toBe(200);
   await change('again', { status: 'CREATING' });
   await copies.run(volumeKey('default', 'again'));
   expect((await recordOf('again')).status).toBe('CREATING');
+  expect(calls).toBe(1);
+  // The turns of the leader, each minute: at once, then less and less often.
+  for (let minute = 0; minute < 12; minute += 1) {
+    await copies.retry(volumeKey('default', 'again'));
+    nowMs += 60_000;
+  }
+  expect(calls).toBe(5);
+  expect((await recordOf('again')).message).toBe('The disk is nearly full.');
   fails = false;
-  await copies.run(volumeKey('default', 'again'));
-  expect((await recordOf('again')).status).toBe('AVAILABLE');
+  await copies.retry(volumeKey('default', 'again'));
+  expect(calls).toBe(5);
+  nowMs += 3_600_000;
+  await copies.retry(volumeKey('default', 'again'));
+  expect(await recordOf('again')).toMatchObject({ status: 'AVAILABLE', message: '' });
   const { uid } = await recordOf('again');
   expect((await stand.call('alice', 'DELETE', '/v3/pods/snapshots/again')).status).toBe(200);
   expect(existsSync(join(stand.directory, 'files', uid))).toBe(false);

@@ -31,7 +31,7 @@ describe.skipIf(process.platform !== 'linux')('a copy of a directory that a pod 
   });
   const copied = (change: Partial<CopyOptions> = {}): Promise<void> =>
     copyTree(from, to, {
-      ...{ isLeftOut: () => false, onLink: () => undefined, limitBytes: 1024 * 1024 },
+      ...{ isLeftOut: () => false, onLink: () => undefined, limit: { bytes: 1024 * 1024, of: 'a volume' } },
       ...{ signal: AbortSignal.timeout(10_000), ...change },
     });
 
@@ -60,7 +60,7 @@ describe.skipIf(process.platform !== 'linux')('a copy of a directory that a pod 
     rmSync(to, { recursive: true });
     mkdirSync(to);
     // Without a limit, the disk is one.
-    await expect(copied({ limitBytes: Infinity })).rejects.toThrow();
+    await expect(copied({ limit: { bytes: Infinity, of: 'a volume' } })).rejects.toThrow();
     expect(readdirSync(to)).not.toContain('sparse');
   });
 

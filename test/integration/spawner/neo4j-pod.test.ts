@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import neo4j, { type Driver } from 'neo4j-driver';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { NetworkAddress } from '../../../core/pod-network.ts';
+import type { FilesRef } from '../../../core/volume.ts';
 import type { WorkloadSpec } from '../../../core/workloads.ts';
 import { preparedNeo4jHome } from '../../../scripts/setup/cache.mjs';
 import { probeBoltLogin } from '../../../spawner/orchestrator/process/bolt-probe.ts';
@@ -220,7 +221,7 @@ describe('a Neo4j pod run as a process', () => {
   }, 720_000);
 
   it.skipIf(process.platform !== 'linux')(
-    'is cloned once it is stopped: the clone has its data, and a password of its own',
+    'is cloned once it is stopped, as is a snapshot of it: a clone has its data, and a password of its own',
     async () => {
       const original = { ...pod, run: 2 };
       const port = await portTo((await started(original)).addresses['default']);
@@ -237,6 +238,21 @@ describe('a Neo4j pod run as a process', () => {
       await until('it says what it waits for', async () => {
         const observed = await running.orchestrator.observe(clone, never());
         return observed.kind === 'workload' && observed.message.includes('cannot be copied while it runs');
+      });
+      const snapshot: FilesRef = { kind: 'snapshot', uid: 'uid-of-snapshot', tenant, id: 'before' };
+      const take = () =>
+        running.orchestrator.snapshots?.take(
+          {
+            pod: { tenant, podId, uid },
+            ...{ template: neo4jTemplate.name, username: 'neo4j', to: snapshot, sizeLimitMiB: 1024 },
+          },
+          never(),
+        );
+      await expect(take()).rejects.toMatchObject({
+        code: 'api.conflict',
+        publicMessages: expect.arrayContaining([
+          expect.stringContaining('cannot be copied while it runs') as string,
+        ]) as string[],
       });
       // Killed: what it has not written to its store is in its log alone.
       const server = processTable().find(({ commandLine }) => isServerOf(pod, commandLine));
@@ -260,7 +276,21 @@ describe('a Neo4j pod run as a process', () => {
       const files = readdirSync(join(root, 'pods', 'volumes', clone.uid, 'data'));
       expect(files.filter((name) => name.startsWith('podgate-'))).toEqual([]);
 
-      for (const each of [clone, original]) {
+      await take();
+      await deleted(original);
+      const restored = neo4jPod('restored', {
+        credentials: { username: 'neo4j', password },
+        origin: { snapshot, refusal: null },
+      });
+      const restoredPort = await portTo((await started(restored)).addresses['default']);
+      expect(await run(restoredPort, counted, password)).toEqual([{ n: '1000' }]);
+      await expect(run(restoredPort, 'RETURN 1')).rejects.toMatchObject({
+        code: 'Neo.ClientError.Security.Unauthorized',
+      });
+      await deleted(restored);
+      await deleted(clone);
+
+      async function deleted(each: WorkloadSpec): Promise<void> {
         await running.orchestrator.remove(each, { data: 'delete', run: each.run }, never());
         await until('its data is deleted', async () => {
           const seen = await running.orchestrator.observe(each, never());

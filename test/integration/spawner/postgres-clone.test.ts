@@ -1,12 +1,15 @@
-import { readdirSync, renameSync, symlinkSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { FilesRef } from '../../../core/volume.ts';
 import type { WorkloadSpec } from '../../../core/workloads.ts';
+import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { postgresTemplate } from '../../../spawner/templates/postgres.ts';
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
 import {
+  asRoot,
   portTo,
   processOptions,
   type RunningOrchestrator,
@@ -21,11 +24,13 @@ const TOTAL = ACCOUNTS * 100;
 
 describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run as processes', () => {
   const { root, remove: removeRoot } = temporaryRoot();
+  /** Snapshots. */
+  const kept = createDirectoryFiles({ root: join(root, 'pods', 'files'), asRoot });
   let running: RunningOrchestrator;
   let source: WorkloadSpec;
   let sourcePort: number;
   beforeAll(async () => {
-    running = runProcessOrchestrator(processOptions(root));
+    running = runProcessOrchestrator(processOptions(root, { volumes: kept.mounts }));
     source = postgresPod('bank', 'bank', 'source-password');
     sourcePort = await started(source);
     await query(sourcePort, 'source-password', [
@@ -153,6 +158,89 @@ describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run 
         { answer: 42 },
       ]);
       for (const pod of [second, clone, own]) await stopped(pod, 'delete');
+    },
+    TEST_MS,
+  );
+
+  const snapshotRef = (id: string): FilesRef => ({ kind: 'snapshot', uid: `uid-of-${id}`, tenant: 'dev', id });
+  async function take(
+    pod: WorkloadSpec,
+    id: string,
+    { sizeLimitMiB = 1024, signal = never() }: { sizeLimitMiB?: number; signal?: AbortSignal } = {},
+  ): Promise<void> {
+    const { tenant, podId, uid } = pod;
+    const request = { template: postgresTemplate.name, username: 'bank', to: snapshotRef(id), sizeLimitMiB };
+    await running.orchestrator.snapshots?.take({ pod: { tenant, podId, uid }, ...request }, signal);
+  }
+  function cloneOfSnapshot(id: string, podId: string): WorkloadSpec {
+    const origin = { snapshot: snapshotRef(id), refusal: null };
+    return postgresPod(podId, 'bank', `password-of-${podId}`, { origin });
+  }
+
+  it(
+    'begins with a snapshot that was taken while the original was in use, whatever has become of that',
+    async () => {
+      const own = postgresPod('kept', 'bank', 'first');
+      const port = await started(own);
+      await query(port, 'first', ['create table kept as select 1 as version', []]);
+      await take(own, 'one');
+      await query(port, 'first', ['update kept set version = 2', []]);
+      const slots = 'select count(*)::int as n from pg_replication_slots';
+      expect(await query(port, 'first', [slots, []])).toEqual([{ n: 0 }]);
+      await stopped(own, 'delete');
+      const clone = cloneOfSnapshot('one', 'fromone');
+      expect(await query(await started(clone), 'password-of-fromone', ['select * from kept', []])).toEqual([
+        { version: 1 },
+      ]);
+      await stopped(clone, 'delete');
+      // Taken again, as after an interruption: of a stopped pod.
+      await stopped(source);
+      await take(source, 'one');
+      sourcePort = await started({ ...source, run: 2 });
+      source = { ...source, run: 2 };
+      const again = cloneOfSnapshot('one', 'again');
+      expect(
+        await query(await started(again), 'password-of-again', ['select sum(amount)::int from accounts', []]),
+      ).toEqual([{ sum: TOTAL }]);
+      await stopped(again, 'delete');
+      expect(files('staging')).toEqual([]);
+    },
+    TEST_MS,
+  );
+
+  it(
+    'begins with no snapshot that is deleted, and a snapshot that is interrupted or too large is none',
+    async () => {
+      await take(source, 'gone');
+      await kept.remove(snapshotRef('gone'));
+      const clone = cloneOfSnapshot('gone', 'ofgone');
+      await ensured(running.orchestrator, clone);
+      expect(await reasonOf(clone)).toContain('Snapshot gone was deleted.');
+      await stopped(clone, 'delete');
+
+      await expect(take(source, 'small', { sizeLimitMiB: 2 })).rejects.toMatchObject({
+        code: 'api.too-large',
+        publicMessages: [
+          'The data of pod bank could not be copied.',
+          'The data has more than the 2 MiB of size_limit; nothing was copied.',
+        ],
+      });
+      expect(files('files', 'uid-of-small', 'data')).toEqual([]);
+
+      const over = new AbortController();
+      const copies = join(root, 'pods', 'files', 'uid-of-small', 'copy', 'pgdata', 'base');
+      const taking = take(source, 'small', { signal: over.signal });
+      const failure = expect(taking).rejects.toThrow();
+      await until('the copy is under way', () => existsSync(copies));
+      over.abort();
+      await failure;
+      expect(files('files', 'uid-of-small', 'data')).toEqual([]);
+      await take(source, 'small');
+      expect(files('files', 'uid-of-small')).not.toContain('copy');
+      expect(files('files', 'uid-of-small', 'data', 'pgdata')).toContain('PG_VERSION');
+
+      const unknown = { ...source, uid: 'no-such-uid' };
+      await expect(take(unknown, 'none')).rejects.toMatchObject({ code: 'api.conflict' });
     },
     TEST_MS,
   );

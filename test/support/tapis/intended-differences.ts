@@ -16,7 +16,8 @@ export const OWN_FIELDS: Readonly<Record<string, readonly string[]>> = {
   Networking: ['public_port', 'backend_protocol', 'proxy_protocol', 'speaks_first', 'tls', 'client_ca'],
   SecretResponseModel: ['update_ts'],
   VolumeResponseModel: ['message'],
-  SnapshotResponseModel: ['message', 'scheduled_by'],
+  NewSnapshot: ['source_pod_id'],
+  SnapshotResponseModel: ['message', 'scheduled_by', 'source_pod_id'],
 };
 
 /** The same schema under its other name. */
@@ -36,6 +37,8 @@ export function isIntended(difference: Difference, documents: readonly TapisDocu
       return isOfOther || documents.some((each) => each.describes(place, field)) || ownField(place, field);
     }
     case 'missing':
+      // A snapshot of the data of a pod names that instead.
+      if (place === 'NewSnapshot' && /^source_volume_(id|path)$/.test(difference.field)) return true;
       // Newer clients name a template or an image instead.
       return version === '1.6.0' && place === 'NewPod' && difference.field === 'pod_template';
     case 'other': {

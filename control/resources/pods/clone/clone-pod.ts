@@ -3,19 +3,19 @@ import { PodgateError } from '../../../../core/errors.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
 import type { Caller } from '../../../auth/authenticator.ts';
 import type { KeyedMutex } from '../../../objects/keyed-mutex.ts';
+import type { SnapshotPod } from '../../../../core/volume.ts';
 import { createPod } from '../create-pod.ts';
 import { definitionOf } from '../pod-definition.ts';
 import { readPod } from '../pod-objects.ts';
 import { noteAction, type PodParts } from '../pod-parts.ts';
 import { readCredentials } from '../read-pods.ts';
 import { writtenPodOf } from '../written-pod.ts';
+import { chooseSnapshot, type SnapshotChoice } from './choose-snapshot.ts';
 
-export interface CloneRequest {
-  /** Whose data is copied. */
+export interface CloneRequest extends SnapshotChoice {
+  /** Whose settings are copied, and whose data unless a snapshot is chosen. */
   readonly podId: string;
   readonly newPodId: string;
-  /** A point in time, as written; null: now. */
-  readonly at: string | null;
 }
 
 /**
@@ -27,23 +27,13 @@ export async function clonePod(
   parts: PodParts,
   mutex: KeyedMutex,
   caller: Caller,
-  { podId, newPodId, at }: CloneRequest,
+  { podId, newPodId, ...choice }: CloneRequest,
 ): Promise<PodRecord> {
-  const { value: source } = await readPod(parts, caller, podId, 'USER', 'Cloning');
-  if (!mayClone(source, caller.username)) {
-    throw new PodgateError('api.forbidden', {
-      publicMessages: [
-        `Cloning needs USER on pod ${podId} by a permission of your own: the data is copied later, without your token.`,
-      ],
-    });
-  }
+  const source = await readSource(parts, caller, podId, 'Cloning');
   requireClonable(parts, source);
-  if (at !== null) {
-    throw new PodgateError('api.invalid', {
-      publicMessages: ['at: there is no copy of the data of that time; leave it out to clone the data of now'],
-    });
-  }
-  const { username } = await readCredentials(parts, caller, podId);
+  const snapshot = await chooseSnapshot(parts, caller, source, choice);
+  if (snapshot === null) requireData(source);
+  const { username } = snapshot?.pod ?? (await readCredentials(parts, caller, podId));
   const written = writtenPodOf(parts.schemas.NewPod, {
     ...definitionOf(parts, source),
     ...templateAsWritten(parts, source),
@@ -52,11 +42,41 @@ export async function clonePod(
     roles_required: source.spec.rolesRequired,
   });
   const record = await createPod(parts, mutex, caller, written, {
-    clonedFrom: { podId, uid: source.uid, by: caller.username },
+    clonedFrom:
+      snapshot === null
+        ? { podId, uid: source.uid, by: caller.username }
+        : { podId, snapshotId: snapshot.snapshotId, uid: snapshot.uid, by: caller.username },
     username,
   });
-  await noteAction(parts, source, `'${caller.username}' cloned pod to ${newPodId}`);
+  const of = snapshot === null ? '' : ` with the data of snapshot ${snapshot.snapshotId}`;
+  await noteAction(parts, source, `'${caller.username}' cloned pod to ${newPodId}${of}`);
   return record;
+}
+
+/** For a snapshot of its data. Throws as clonePod does. */
+export async function readSnapshotPod(
+  parts: PodParts,
+  caller: Caller,
+  podId: string,
+): Promise<{ readonly pod: SnapshotPod; readonly note: (snapshotId: string) => Promise<void> }> {
+  const source = await readSource(parts, caller, podId, 'Taking a snapshot');
+  requireClonable(parts, source);
+  requireData(source);
+  const { username } = await readCredentials(parts, caller, podId);
+  return {
+    pod: { podId, uid: source.uid, template: source.spec.template, username },
+    note: (snapshotId) => noteAction(parts, source, `'${caller.username}' took snapshot ${snapshotId} of the data`),
+  };
+}
+
+async function readSource(parts: PodParts, caller: Caller, podId: string, act: string): Promise<PodRecord> {
+  const { value: source } = await readPod(parts, caller, podId, 'USER', act);
+  if (mayClone(source, caller.username)) return source;
+  throw new PodgateError('api.forbidden', {
+    publicMessages: [
+      `${act} needs USER on pod ${podId} by a permission of your own: the data is copied later, without your token.`,
+    ],
+  });
 }
 
 /** For people: `postgres`, where the definition has `template/postgres`. A template of a user's is in the definition. */
@@ -65,7 +85,7 @@ function templateAsWritten({ templates }: PodParts, { spec }: PodRecord): { read
   return isOfCatalog ? { template: spec.writtenTemplate } : {};
 }
 
-function requireClonable({ orchestrator, allowsImages }: PodParts, { podId, spec, run }: PodRecord): void {
+function requireClonable({ orchestrator, allowsImages }: PodParts, { spec }: PodRecord): void {
   const { clones = new Set() } = orchestrator;
   if (!clones.has(spec.template)) {
     const others = clones.size === 0 ? '' : ` of ${spec.template}, only of ${[...clones].sort().join(', ')}`;
@@ -76,6 +96,9 @@ function requireClonable({ orchestrator, allowsImages }: PodParts, { podId, spec
       publicMessages: [`This installation cannot clone pods${others}${reason}.`],
     });
   }
+}
+
+function requireData({ podId, run }: PodRecord): void {
   if (run === 0) {
     throw new PodgateError('api.conflict', { publicMessages: [`Pod ${podId} has no data yet: start it first.`] });
   }

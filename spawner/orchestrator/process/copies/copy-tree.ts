@@ -14,12 +14,18 @@ const DIRECTORY_MODE = 0o700;
 /** A clone where the file system has them; it must not be there. */
 const COPY = constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL;
 
+export interface CopyLimit {
+  readonly bytes: number;
+  /** Whose limit it is, for users. */
+  readonly of: string;
+}
+
 export interface CopyOptions {
   /** By its path below the top, with slashes. */
   readonly isLeftOut: (path: string) => boolean;
   /** Called for a symbolic link, which is never followed nor copied; throws where that makes the copy useless. */
   readonly onLink: (path: string) => void;
-  readonly limitBytes: number;
+  readonly limit: CopyLimit;
   readonly signal: AbortSignal;
 }
 
@@ -97,8 +103,9 @@ class TreeCopy {
     this.#files += 1;
     this.#bytes += bytes;
     if (this.#files > FILES_MAX) throw tooLarge(`has more than ${FILES_MAX} files`);
-    const { limitBytes } = this.#options;
-    if (this.#bytes > limitBytes) throw tooLarge(`has more than the ${Math.round(limitBytes / MIB)} MiB of a volume`);
+    const { limit } = this.#options;
+    if (this.#bytes > limit.bytes)
+      throw tooLarge(`has more than the ${Math.round(limit.bytes / MIB)} MiB of ${limit.of}`);
     if (this.#bytes - this.#checkedBytes < ROOM_CHECK_BYTES) return;
     this.#checkedBytes = this.#bytes;
     await requireRoom(this.#to, bytes);

@@ -1,20 +1,24 @@
+import { lstat } from 'node:fs/promises';
 import { isAborted, untilAborted } from '../../../../core/abort.ts';
 import type { DataOrigin } from '../../../../core/data-origin.ts';
 import { PodgateError } from '../../../../core/errors.ts';
 import type { WorkloadPhase } from '../../../../core/workloads.ts';
 import type { WorkloadRef } from '../../../../core/workload-ref.ts';
+import type { FilesRef } from '../../../../core/volume.ts';
 import type { Paths } from '../paths.ts';
 import { exists } from '../runtime-files.ts';
+import { openRoot } from '../volumes/walk-safely.ts';
+import type { CopyLimit } from './copy-tree.ts';
 
 /** Copies at a time: each reads and writes as fast as the disk can. */
 const COPIES_MAX = 2;
 const WAITING = 'Waits until other pods are cloned.';
 
-/** The data of another pod, for a recipe that begins with a copy of it. */
+/** The data of another pod, or a snapshot of it, for what begins with a copy of it. */
 export interface DataSource {
-  /** For messages. */
-  readonly podId: string;
-  /** Shows a sentence to the user of the new pod; '' = none. */
+  /** For messages, such as `pod bank`. */
+  readonly name: string;
+  /** Shows a sentence to the user of the copy; '' = none. */
   say(message: string): void;
   /** Throws PodgateError, with sentences for that user, when it cannot be copied now. The caller closes it. */
   open(signal: AbortSignal): Promise<OpenedData>;
@@ -25,11 +29,13 @@ export interface OpenedData {
   readonly volume: string;
   /** The ports of its program by stanza; null: nothing runs on it. */
   readonly ports: Readonly<Record<string, number>> | null;
-  /** A copy has at most so many. */
-  readonly limitBytes: number;
+  /** What a copy has at most. */
+  readonly limit: CopyLimit;
   /** Aborts when the pod starts, or its data is deleted: a copy never delays either. */
   readonly signal: AbortSignal;
-  close(): void;
+  /** Throws PodgateError when some of it may have been deleted before it was copied. Asked after the copy. */
+  requireWhole(): Promise<void>;
+  close(): Promise<void>;
 }
 
 interface Found {
@@ -44,6 +50,8 @@ export interface DataSourcesOptions {
   readonly limitMiB: number | null;
   /** What there is of a pod now; 'changing': it is being made, or its data is being deleted. */
   readonly find: (ref: WorkloadRef) => Found | 'changing' | null;
+  /** Where the files of a snapshot are. */
+  readonly pathOf: (ref: FilesRef) => string;
 }
 
 /** Which pods' data is being copied. */
@@ -58,11 +66,12 @@ export class DataSources {
     this.#options = options;
   }
 
-  async open({ pod, refusal }: DataOrigin, say: (message: string) => void, signal: AbortSignal): Promise<OpenedData> {
+  async open(origin: DataOrigin, say: (message: string) => void, signal: AbortSignal): Promise<OpenedData> {
+    const { refusal } = origin;
     if (refusal !== null) throw new PodgateError('api.forbidden', { publicMessages: [refusal] });
     await this.#takePlace(say, signal);
     try {
-      return await this.#open(pod);
+      return await ('pod' in origin ? this.#open(origin.pod) : this.#openSnapshot(origin.snapshot));
     } catch (error) {
       this.#leavePlace();
       throw error;
@@ -84,29 +93,58 @@ export class DataSources {
     const phase = found === null || found === 'changing' ? null : found.observation().phase;
     const isRunning = phase === 'ready';
     if (!hasData || found === 'changing' || (found !== null && !isRunning && (found.isLive || phase === 'stopping'))) {
-      throw new PodgateError('api.conflict', {
-        publicMessages: [
-          hasData
-            ? `The data of pod ${pod.podId} can be copied while it is RUNNING or STOPPED, which it is not.`
-            : `Pod ${pod.podId} has no data yet: start it first.`,
-        ],
-      });
+      throw hasData
+        ? new PodgateError('orchestrator.unavailable', {
+            publicMessages: [
+              `The data of pod ${pod.podId} can be copied while it is RUNNING or STOPPED, which it is not.`,
+            ],
+          })
+        : new PodgateError('api.conflict', {
+            publicMessages: [`Pod ${pod.podId} has no data yet: start it first.`],
+          });
     }
     const controller = new AbortController();
     if (!isRunning) this.#add(pod.uid, controller);
-    let isClosed = false;
     return {
       volume,
       ports: found !== null && isRunning ? found.record.ports : null,
-      limitBytes: (this.#options.limitMiB ?? Infinity) * 1024 * 1024,
+      limit: this.#limit,
       signal: controller.signal,
+      requireWhole: () => Promise.resolve(),
       close: () => {
-        if (isClosed) return;
-        isClosed = true;
         this.#remove(pod.uid, controller);
         this.#leavePlace();
+        return Promise.resolve();
       },
     };
+  }
+
+  /** Nothing runs on it. Its deletion first moves its directory away: that is open, so no other one is taken for it. */
+  async #openSnapshot(ref: FilesRef): Promise<OpenedData> {
+    const volume = this.#options.pathOf(ref);
+    const gone = (cause: unknown): PodgateError =>
+      new PodgateError('api.conflict', { publicMessages: [`Snapshot ${ref.id} was deleted.`], cause });
+    const directory = await openRoot(volume).catch((error: unknown) => {
+      throw gone(error);
+    });
+    return {
+      volume,
+      ports: null,
+      limit: this.#limit,
+      signal: new AbortController().signal,
+      requireWhole: async () => {
+        const [opened, now] = await Promise.all([directory.stat(), lstat(volume).catch(() => null)]);
+        if (now?.ino !== opened.ino) throw gone(null);
+      },
+      close: async () => {
+        this.#leavePlace();
+        await directory.close();
+      },
+    };
+  }
+
+  get #limit(): CopyLimit {
+    return { bytes: (this.#options.limitMiB ?? Infinity) * 1024 * 1024, of: 'a volume' };
   }
 
   #add(uid: string, controller: AbortController): void {

@@ -1,5 +1,6 @@
 import type { WorkloadSpec } from '../../../../core/workloads.ts';
 import type { Credentials } from '../../../../core/pod.ts';
+import type { DataCopier } from '../copies/clone-directory.ts';
 import type { DataSource } from '../copies/data-sources.ts';
 import type { OsUser } from '../os-users.ts';
 
@@ -45,8 +46,8 @@ export interface Recipe {
   readonly graceMs: number;
   /** Exit code 0 is a success, not a failure to be restarted. */
   readonly mayComplete: boolean;
-  /** It follows `RecipeContext.source`. */
-  readonly canClone?: boolean;
+  /** It follows `RecipeContext.source`. Absent: its data cannot be copied. */
+  readonly copier?: DataCopier;
   /** A sentence on why this pod cannot be run here, whatever is tried, or null. */
   refuse(workload: WorkloadSpec): Promise<string | null>;
   /**

@@ -330,14 +330,6 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
     signal: AbortSignal,
   ): Promise<void> {
-    const { data, copy: target, owner } = await made(to.ref);
-    await removeTree(target);
-    await mkdir(target, { mode: 0o700 });
-    if (owner !== null) {
-      await chown(target, owner.uid, owner.gid);
-      await chmod(target, DIRECTORY_MODE);
-    }
-    await requireRoom();
     let bytes = 0;
     let checkedBytes = 0;
     const take = async (length: number): Promise<void> => {
@@ -348,21 +340,44 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
       checkedBytes = bytes;
       await requireRoom();
     };
-    const source = await openPath(from.ref, from.path);
-    try {
-      const top = await openRoot(target);
+    await replace(to.ref, async (target, owner) => {
+      const source = await openPath(from.ref, from.path);
       try {
-        await copyInto(top, namesOf(to.path), source, { owner, take });
+        const top = await openRoot(target);
+        try {
+          await copyInto(top, namesOf(to.path), source, { owner, take });
+        } finally {
+          await top.close();
+        }
       } finally {
-        await top.close();
+        await source.close();
       }
-    } finally {
-      await source.close();
+      signal.throwIfAborted();
+    });
+  }
+
+  async function replace(
+    ref: FilesRef,
+    fill: (directory: string, owner: OsUser | null) => Promise<void>,
+  ): Promise<void> {
+    const { data, copy: target, owner } = await made(ref);
+    await removeTree(target);
+    await mkdir(target, { mode: 0o700 });
+    if (owner !== null) {
+      await chown(target, owner.uid, owner.gid);
+      await chmod(target, DIRECTORY_MODE);
     }
-    signal.throwIfAborted();
+    try {
+      await requireRoom();
+      await fill(target, owner);
+    } catch (error) {
+      // A disk that is nearly full would stay so.
+      await removeTree(target).catch(() => undefined);
+      throw error;
+    }
     await removeTree(data);
     await rename(target, data);
-    known.delete(to.ref.uid);
+    known.delete(ref.uid);
   }
 
   async function usage(ref: FilesRef): Promise<FilesUsage> {
@@ -402,6 +417,7 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
   const mounts: VolumeMounts = {
     open: (...request) => guarded(openSource(...request)),
     pathOf: (ref) => placeOf(ref).data,
+    replace,
     attach({ uid }, by) {
       writers.set(uid, new Set([...(writers.get(uid) ?? []), by]));
       known.delete(uid);
@@ -416,7 +432,12 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
 
   async function remove(ref: FilesRef): Promise<void> {
     known.delete(ref.uid);
-    await removeTree(placeOf(ref).own);
+    const { own, data } = placeOf(ref);
+    // In one step, before the first of them goes: who copies them notices that some may be missing.
+    await rename(data, join(own, randomBytes(12).toString('hex'))).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+    });
+    await removeTree(own);
   }
 
   return {

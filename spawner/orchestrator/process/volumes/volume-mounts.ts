@@ -9,7 +9,7 @@ export interface OpenedSource {
   readonly gid: number | null;
 }
 
-/** Named volumes, as pods mount them. */
+/** Named volumes and snapshots, as pods mount them and as the data of pods is kept in them. */
 export interface VolumeMounts {
   /**
    * The directory at `subPath`, never through a link; unless it is mounted read-only, what is not there is made. Throws
@@ -18,6 +18,11 @@ export interface VolumeMounts {
   open(ref: FilesRef, subPath: string, how: { readonly isReadOnly: boolean }): Promise<OpenedSource>;
   /** Of all its files. */
   pathOf(ref: FilesRef): string;
+  /**
+   * Replaces all files by what `fill` makes in a directory, which is empty and ours alone. They appear as a whole. Throws
+   * what `fill` throws.
+   */
+  replace(ref: FilesRef, fill: (directory: string) => Promise<void>): Promise<void>;
   /** `by`, a workload, may write there from now on: its size changes without our doing. */
   attach(ref: FilesRef, by: string): void;
   detach(ref: FilesRef, by: string): void;

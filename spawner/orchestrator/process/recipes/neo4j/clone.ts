@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PodgateError } from '../../../../../core/errors.ts';
 import type { Credentials } from '../../../../../core/pod.ts';
-import { cloneDirectory, type CloneRequest } from '../../copies/clone-directory.ts';
+import { cloneDirectory, type CloneRequest, type DataCopier } from '../../copies/clone-directory.ts';
 import { copyTree } from '../../copies/copy-tree.ts';
 import { exists } from '../../runtime-files.ts';
 import { initialAuth } from './auth.ts';
@@ -18,16 +18,14 @@ export const FIRST_START_OF_CLONE = 'podgate-first-start-of-clone';
 const COPIED = ['databases', 'transactions'];
 const LEFT_OUT = ['databases/system', 'transactions/system', 'databases/store_lock'];
 
-/** Copies the database of a stopped Neo4j: Community has no backup of one that runs. Throws as cloneDirectory does. */
-export async function cloneData(
-  { credentials, ...of }: Omit<CloneRequest, 'fill'> & { readonly credentials: Credentials },
-  signal: AbortSignal,
-): Promise<void> {
-  const fill: CloneRequest['fill'] = async (from, made, { opened, signal: both }) => {
+/** The database of a stopped Neo4j: Community has no backup of one that runs. */
+export const NEO4J_DATA: DataCopier = {
+  name: 'data',
+  copy: async (from, made, { opened }, signal) => {
     if (opened.ports !== null) {
       throw new PodgateError('api.conflict', {
         publicMessages: [
-          'Neo4j Community cannot be copied while it runs: stop it first. The clone then goes on by itself.',
+          'Neo4j Community cannot be copied while it runs: stop it first. A clone that waits for it goes on by itself.',
         ],
       });
     }
@@ -37,13 +35,24 @@ export async function cloneData(
     await copyTree(from, made, {
       isLeftOut: (path) => LEFT_OUT.includes(path) || !COPIED.includes(path.split('/')[0] ?? ''),
       onLink: () => undefined,
-      limitBytes: opened.limitBytes,
-      signal: both,
+      ...{ limit: opened.limit, signal },
     });
+  },
+};
+
+export interface CloneDataRequest extends Pick<CloneRequest, 'context' | 'source'> {
+  /** Of the clone. Its user name is that of the original. */
+  readonly credentials: Credentials;
+}
+
+/** Begins with the data of another pod, or with a snapshot. Throws as cloneDirectory does. */
+export async function cloneData({ credentials, ...of }: CloneDataRequest, signal: AbortSignal): Promise<void> {
+  const finish: CloneRequest['finish'] = async (made) => {
     await mkdir(join(made, 'dbms'), { mode: 0o700 });
     const auth = initialAuth(credentials.username, credentials.password);
     await writeFile(join(made, 'dbms', 'auth.ini'), auth, { mode: 0o600 });
     await writeFile(join(made, FIRST_START_OF_CLONE), '', { mode: 0o600 });
   };
-  await cloneDirectory({ ...of, fill }, signal);
+  const { username } = credentials;
+  await cloneDirectory({ ...of, copier: NEO4J_DATA, username, finish }, signal);
 }

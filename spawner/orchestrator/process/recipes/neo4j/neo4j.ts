@@ -5,7 +5,7 @@ import { podHost } from '../../../../../core/ids.ts';
 import { exists, isReachableByAll, makeOnce } from '../../runtime-files.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
 import { initialAuth } from './auth.ts';
-import { cloneData, FIRST_START, FIRST_START_OF_CLONE } from './clone.ts';
+import { cloneData, FIRST_START, FIRST_START_OF_CLONE, NEO4J_DATA } from './clone.ts';
 import type { Neo4jProvider } from './neo4j-provider.ts';
 
 const HEAP = '512m';
@@ -26,7 +26,7 @@ const JAVA_OPTIONS = [
   '--add-opens=java.base/sun.nio.ch=ALL-UNNAMED',
   '--add-opens=java.base/java.util.concurrent=ALL-UNNAMED',
 ];
-const DATA = 'data';
+const DATA = NEO4J_DATA.name;
 /**
  * A first start that was killed is started over, with the password of its `dbms/auth.ini`. Neo4j does not go on with what it
  * leaves at some moments: a `server_id` that is made and not yet written (EOFException), or a database that has no
@@ -45,7 +45,7 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
     stopSignal: 'SIGTERM',
     graceMs: 5_000,
     mayComplete: false,
-    canClone: process.platform === 'linux',
+    ...(process.platform === 'linux' && { copier: NEO4J_DATA }),
     refuse: () => Promise.resolve(null),
     provide: (say, signal) => provider.provide(say, signal),
     prepare: async (context, credentials, signal) => {
@@ -54,7 +54,7 @@ export function createNeo4jRecipe(provider: Neo4jProvider, runtimeRoot: string, 
       if (await exists(data)) return;
       if (credentials === null) throw new Error('a new Neo4j needs credentials');
       if (context.source !== null) {
-        await cloneData({ context, source: context.source, dataName: DATA, credentials }, signal);
+        await cloneData({ context, source: context.source, credentials }, signal);
         return;
       }
       // The directory appears with its password or not at all: a Neo4j without that file lets in a known one.

@@ -5,9 +5,10 @@ import type { Client } from 'pg';
 import { errorCode } from '../../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../../core/errors.ts';
 import type { Credentials } from '../../../../../core/pod.ts';
-import { copyTree } from '../../copies/copy-tree.ts';
-import { cloneDirectory, type CloneRequest, isDiskFull } from '../../copies/clone-directory.ts';
+import { cloneDirectory, type CloneRequest, type DataCopier } from '../../copies/clone-directory.ts';
+import { type CopyLimit, copyTree } from '../../copies/copy-tree.ts';
 import type { OpenedData } from '../../copies/data-sources.ts';
+import { isDiskFull } from '../../copies/with-source.ts';
 import { exists } from '../../runtime-files.ts';
 import { readSmallFile } from '../../small-file.ts';
 import { openDirectory, openFile, openRoot, within } from '../../volumes/walk-safely.ts';
@@ -35,35 +36,40 @@ const CONTROL = 'global/pg_control';
 const CONTROL_MAX_BYTES = 8192;
 const CONTROL_TRIES = 10;
 
-/** Copies the data of another pod: of one that runs by a backup, else as it lies there. Throws as cloneDirectory does. */
-export async function cloneData(
-  { dataName, credentials, ...of }: Omit<CloneRequest, 'fill'> & { readonly credentials: Credentials },
-  signal: AbortSignal,
-): Promise<void> {
-  const fill: CloneRequest['fill'] = async (from, made, { opened, signal: both }) => {
-    await copyData(from, made, { opened, credentials }, both);
+/** Of a server that runs by a backup, else as it lies there. */
+export const POSTGRES_DATA: DataCopier = { name: 'pgdata', copy: copyData };
+
+export interface CloneDataRequest extends Pick<CloneRequest, 'context' | 'source'> {
+  /** Of the clone. Its user name is that of the original. */
+  readonly credentials: Credentials;
+}
+
+/** Begins with the data of another pod, or with a snapshot. Throws as cloneDirectory does. */
+export async function cloneData({ credentials, ...of }: CloneDataRequest, signal: AbortSignal): Promise<void> {
+  const finish: CloneRequest['finish'] = async (made) => {
     const owner: Owner = { username: credentials.username, sql: await ownerStatements(credentials) };
     await writeFile(join(made, OWNER_FILE), JSON.stringify(owner), { mode: 0o600, flag: 'wx' });
   };
-  await cloneDirectory({ ...of, dataName, fill }, signal);
+  const { username } = credentials;
+  await cloneDirectory({ ...of, copier: POSTGRES_DATA, username, finish }, signal);
 }
 
 async function copyData(
   from: string,
   to: string,
-  { opened, credentials }: { readonly opened: OpenedData; readonly credentials: Credentials },
+  { opened, username }: { readonly opened: OpenedData; readonly username: string },
   signal: AbortSignal,
 ): Promise<void> {
   if (!(await exists(join(from, 'PG_VERSION')))) {
     throw new PodgateError('api.conflict', { publicMessages: ['It has no database yet: start it first.'] });
   }
   const port = opened.ports?.['default'];
-  const tree: TreeOptions = { limitBytes: opened.limitBytes, signal };
+  const tree: TreeOptions = { limit: opened.limit, signal };
   if (port === undefined) {
     await copyFiles(from, to, { ...tree, hasBackup: false });
     return;
   }
-  const session = { data: from, port, username: credentials.username, queryTimeoutMs: BACKUP_QUERY_MS };
+  const session = { data: from, port, username, queryTimeoutMs: BACKUP_QUERY_MS };
   await backUp(session, to, tree).catch((error: unknown) => {
     throw backupFailure(error);
   });
@@ -72,6 +78,9 @@ async function copyData(
 /** What a server says is of its user's making, and for the user of the clone, who may read all of it. */
 function backupFailure(error: unknown): unknown {
   if (error instanceof PodgateError || isDiskFull(error)) return error;
+  if (/^57P0[1-3]$/.test(errorCode(error) ?? '')) {
+    return new PodgateError('orchestrator.unavailable', { publicMessages: ['Its server was stopped.'], cause: error });
+  }
   // An SQLSTATE; errors of the system have codes like ENOENT, without digits.
   if (/^(?=.*\d)[0-9A-Z]{5}$/.test(errorCode(error) ?? '')) {
     const said = errorText(error).slice(0, 200);
@@ -88,7 +97,7 @@ function backupFailure(error: unknown): unknown {
 }
 
 interface TreeOptions {
-  readonly limitBytes: number;
+  readonly limit: CopyLimit;
   readonly signal: AbortSignal;
 }
 
@@ -96,13 +105,13 @@ interface TreeOptions {
  * A base backup by the low-level interface, since the npm package has no pg_basebackup. The slot keeps the log of what
  * happens meanwhile; it goes with the session, as the backup does.
  */
-async function backUp(session: OwnSessionOptions, to: string, { limitBytes, signal }: TreeOptions): Promise<void> {
+async function backUp(session: OwnSessionOptions, to: string, { limit, signal }: TreeOptions): Promise<void> {
   await withOwnSession(session, signal, async (client, lasting) => {
     await client.query('SET idle_session_timeout = 0');
     const slot = `podgate_clone_${randomBytes(8).toString('hex')}`;
     await client.query('SELECT pg_create_physical_replication_slot($1, true, true)', [slot]);
     const first = await row(client, 'SELECT pg_walfile_name(pg_backup_start($1, true)) AS segment', ['podgate clone']);
-    await copyFiles(session.data, to, { limitBytes, signal: lasting, hasBackup: true });
+    await copyFiles(session.data, to, { limit, signal: lasting, hasBackup: true });
     await copyControl(session.data, to);
     const last = await row(
       client,
@@ -110,7 +119,7 @@ async function backUp(session: OwnSessionOptions, to: string, { limitBytes, sign
     );
     await copyLog(session.data, to, {
       ...{ first: text(first, 'segment'), last: text(last, 'segment') },
-      ...{ limitBytes, signal: lasting },
+      ...{ limit, signal: lasting },
     });
     await writeFile(join(to, 'backup_label'), text(last, 'label'), { mode: 0o600, flag: 'wx' });
   });

@@ -8,12 +8,12 @@ import { runTool } from '../../run-tool.ts';
 import { exists, flushToDisk } from '../../runtime-files.ts';
 import { readSmallFile } from '../../small-file.ts';
 import type { Recipe, RecipeContext } from '../recipe.ts';
-import { cloneData, FIRST_START_OF_CLONE, isOwnerSet, setOwner } from './clone.ts';
+import { cloneData, FIRST_START_OF_CLONE, isOwnerSet, POSTGRES_DATA, setOwner } from './clone.ts';
 import { OWNER_DATABASE, OWNER_ROLE, type PostgresInstallation, runSingle } from './installation.ts';
 import { ownSessionSettings, withOwnSession } from './own-session.ts';
 import { quotedName, scramVerifier } from './scram.ts';
 
-const DATA = 'pgdata';
+const DATA = POSTGRES_DATA.name;
 const TOOL_TIMEOUT_MS = 60_000;
 const USE_QUERY_MS = 4_000;
 /** A pid and some lines more. */
@@ -42,7 +42,7 @@ export function createPostgresRecipe(
     stopSignal: 'SIGINT',
     graceMs: 5_000,
     mayComplete: false,
-    canClone: process.platform === 'linux',
+    ...(process.platform === 'linux' && { copier: POSTGRES_DATA }),
     refuse: (workload) => {
       if (!isAvailable()) {
         return Promise.resolve(
@@ -62,7 +62,7 @@ export function createPostgresRecipe(
       if (await exists(data)) return;
       if (credentials === null) throw new Error('a new Postgres needs credentials');
       if (context.source === null) await makeData(context, data, credentials, installation, signal);
-      else await cloneData({ context, source: context.source, dataName: DATA, credentials }, signal);
+      else await cloneData({ context, source: context.source, credentials }, signal);
     },
     letIn: (context) => setOwner(dataOf(context), context),
     launch: async (context, signal) => {
