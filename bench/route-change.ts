@@ -42,6 +42,7 @@ async function beWorker(socketPath: string): Promise<void> {
     setPodNetworks: () => undefined,
     setReplicas: () => undefined,
     reportPod: () => null,
+    reportTraffic: () => [],
     cancel: () => undefined,
     loginAnswered: () => undefined,
     cancelAnswered: () => undefined,

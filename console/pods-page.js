@@ -1,6 +1,7 @@
 import { call, get, podPath } from '/console/api.js';
 import { ago, bytes, cpu, localTime, memory, number } from '/console/format.js';
 import { watchPods } from '/console/live.js';
+import { noteTraffic, Sparkline } from '/console/sparkline.js';
 import {
   Action,
   html,
@@ -21,10 +22,11 @@ const METRICS_EVERY_MS = 5_000;
 /** Of one call. */
 const METRICS_MAX = 100;
 
-/** What the pods of these ids use now, by id: one call for all of them. */
+/** What the pods of these ids use now, by id, and their traffic: one call for all of them. */
 async function readMetrics(ids) {
   if (ids.length === 0) return new Map();
   const found = await get(`/v3/pods/metrics?pod_ids=${ids.join(',')}`);
+  noteTraffic(found);
   return new Map(found.map((each) => [each.pod_id, each]));
 }
 
@@ -98,7 +100,7 @@ function PodTable({ pods, onError }) {
   return html`<div class="pods" role="table" aria-label="Pods" aria-rowcount=${pods.length + 1}>
     <div role="rowgroup">
       <div class="pod-row titles" role="row" aria-rowindex="1">
-        ${['Name', 'Status', 'Template', 'Memory', 'CPU', 'Changed'].map((name) => html`<span role="columnheader">${name}</span>`)}
+        ${['Name', 'Status', 'Template', 'Memory', 'CPU', 'Traffic', 'Changed'].map((name) => html`<span role="columnheader">${name}</span>`)}
         <span role="columnheader"><span class="hidden">Actions</span></span>
       </div>
     </div>
@@ -119,6 +121,7 @@ function PodRow({ pod, used, index, onError }) {
     <span role="cell" class="minor template">${pod.template}</span>
     <span role="cell" class="minor number">${ofLimit(used?.memory_bytes, bytes, memory(pod.memory))}</span>
     <span role="cell" class="minor number">${ofLimit(used?.cpu_millis, cpu, cpu(pod.cpu))}</span>
+    <span role="cell" class="minor traffic">${status === 'RUNNING' && html`<${Sparkline} id=${id} />`}</span>
     <span role="cell" class="minor" title=${localTime(pod.updated)}>${ago(pod.updated)}</span>
     <span role="cell" class="act"
       ><${Action}

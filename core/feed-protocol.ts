@@ -2,6 +2,7 @@ import type { CancelAnswer } from './cancel-answer.ts';
 import type { ServedCertificate, ServedChallenges } from './certificates.ts';
 import type { PodNetwork } from './pod-network.ts';
 import type { PodConnections } from './pod-connections.ts';
+import type { PackedTraffic } from './pod-traffic.ts';
 import type { PackedRoutes } from './packed-routes.ts';
 import type { Route } from './route.ts';
 import type { TicketKey } from './ticket-keys.ts';
@@ -55,13 +56,16 @@ export type ControlMessage =
   | { readonly kind: 'pod-networks'; readonly networks: readonly PodNetwork[] }
   /** What has been seen of this pod? Answered by `pod-told` with the same id. */
   | { readonly kind: 'pod-asked'; readonly id: number; readonly uid: string }
+  /** What has been counted of these pods, at most TRAFFIC_PODS_MAX? Answered by `traffic-told` with the same id. */
+  | { readonly kind: typeof TRAFFIC_ASKED; readonly id: number; readonly uids: readonly string[] }
   /** To the question with that id. */
   | { readonly kind: 'login-answered'; readonly id: number; readonly answer: LoginAnswer }
   | CancelMessage
   | CancelAnswerMessage;
 
 export type WorkerMessage =
-  | ({ readonly kind: 'hello'; readonly pid: number } & WorkerName)
+  /** `answersTo`: see ANSWERED_BY_WORKERS; absent in messages of an earlier release. */
+  | ({ readonly kind: 'hello'; readonly pid: number; readonly answersTo?: readonly string[] } & WorkerName)
   /** A client has come for a name of the table that has no certificate but the development CA's. At most now and then. */
   | { readonly kind: 'certificate-wanted'; readonly host: string }
   | { readonly kind: 'applied'; readonly epoch: string; readonly sequence: number }
@@ -78,8 +82,17 @@ export type WorkerMessage =
   | WakeMessage
   /** Null = this worker has had no connection to it, and it never sleeps. */
   | { readonly kind: 'pod-told'; readonly id: number; readonly connections: PodConnections | null }
+  | { readonly kind: 'traffic-told'; readonly id: number; readonly traffic: PackedTraffic }
   | CancelMessage
   | CancelAnswerMessage;
+
+const TRAFFIC_ASKED = 'traffic-asked';
+
+/**
+ * Questions that a worker of an earlier release does not know: it would pass them over, and control would wait for its
+ * answer in vain. Only a worker that has named a question in its `hello` is asked.
+ */
+export const ANSWERED_BY_WORKERS = [TRAFFIC_ASKED] as const;
 
 export interface WakeMessage {
   readonly kind: 'wake';

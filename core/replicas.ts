@@ -2,8 +2,8 @@
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
 
 /** What messages between replicas are about. */
-export type ReplicaTopic = 'routable' | 'cancel' | 'connections' | 'challenges';
-export const REPLICA_TOPICS: readonly ReplicaTopic[] = ['routable', 'cancel', 'connections', 'challenges'];
+export type ReplicaTopic = 'routable' | 'cancel' | 'connections' | 'traffic' | 'challenges';
+export const REPLICA_TOPICS: readonly ReplicaTopic[] = ['routable', 'cancel', 'connections', 'traffic', 'challenges'];
 
 /** In bytes of JSON. */
 export const REPLICA_MESSAGE_MAX_BYTES = 32 * 1024;

@@ -6,6 +6,7 @@ import { workerNameOf } from '../core/worker-name.ts';
 import { errorText } from '../core/errors.ts';
 import { setGuardedInterval } from '../core/guarded-timer.ts';
 import type { PodConnections } from '../core/pod-connections.ts';
+import { packTraffic } from '../core/pod-traffic.ts';
 import type { PodNetwork } from '../core/pod-network.ts';
 import { LoginSeals } from '../core/pod-login.ts';
 import type { TicketKey } from '../core/ticket-keys.ts';
@@ -254,6 +255,7 @@ class GatewayWorker implements Gateway {
           if (options.gateway === undefined) counts.replicasChanged(replicas);
         },
         setPodNetworks: (networks) => this.#podListeners.set(networks),
+        reportTraffic: (uids) => packTraffic(uids.map((uid) => telemetry.pods.traffic(uid))),
         reportPod: (uid) => withUse(telemetry.pods.report(uid), uses.report(uid), clock.now()),
       },
     });

@@ -21,11 +21,13 @@ export interface Pod {
   readonly creation_ts: string;
   readonly start_instance_ts: string | null;
   readonly time_to_stop_ts: string | null;
-  /** Absent in what an earlier release returns, as the next three are. */
+  /** Absent in what an earlier release returns, as the next four are. */
   readonly sleep?: { readonly after_seconds: number } | null;
   readonly asleep_since?: string | null;
   readonly last_used_ts?: string | null;
   readonly awake_because?: readonly string[] | null;
+  /** The pod whose data this one began with a copy of; '': none. */
+  readonly cloned_from?: string;
   readonly action_logs: readonly string[];
 }
 

@@ -38,10 +38,7 @@ export async function callUntilRoutable(wait: Wait, call: ApiCall): Promise<Pod>
     const pod = await readPod(target, podId);
     if (reply.status === 200 && reply.metadata['routable'] === true) return pod;
     if (hasEnded(pod)) {
-      throw new CliError(
-        EXIT_FAILED,
-        `pod ${podId} is ${pod.status}${reasonOf(pod)}; see what it printed: podgate logs ${podId}`,
-      );
+      throw new CliError(EXIT_FAILED, `pod ${podId} is ${pod.status}${reasonOf(pod)}; ${nextStepOf(pod)}`);
     }
     if (performance.now() > endMs) {
       throw new CliError(EXIT_FAILED, `pod ${podId} is ${pod.status} and not reachable yet: ${reply.message}`);
@@ -89,6 +86,12 @@ async function whilePolling<T>({ target, podId, progress }: Wait, call: Promise<
 function show(progress: Progress, { status, status_requested: wish, status_container: container }: Pod): void {
   const stage = wish === 'RESTART' ? 'stopping' : STAGE_OF[status];
   if (stage !== undefined) progress.at(stage, stage === 'container' ? (container.message ?? '') : '');
+}
+
+/** A clone may have failed before it printed anything: while its data was copied. Its reason says what to change. */
+function nextStepOf({ pod_id: podId, cloned_from: original = '' }: Pod): string {
+  if (original === '') return `see what it printed: podgate logs ${podId}`;
+  return `once the cause is gone, try again at once: podgate restart ${podId} (what it printed, if anything: podgate logs ${podId})`;
 }
 
 function hasEnded({ status_requested: wish, status }: Pod): boolean {

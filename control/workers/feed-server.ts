@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { untilAborted } from '../../core/abort.ts';
 import { errorText } from '../../core/errors.ts';
 import {
+  ANSWERED_BY_WORKERS,
   type ControlMessage,
   FEED_ALIVE_MS,
   LOGIN_TOKEN_MAX_LENGTH,
@@ -16,9 +17,10 @@ import type { PodNetworks } from '../../core/pod-network.ts';
 import { packRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
 import { parsePodConnections } from '../../core/pod-connections.ts';
+import { parsePackedTraffic } from '../../core/pod-traffic.ts';
 import { parseWorkerCounts } from '../../core/worker-counts.ts';
 import { parseWorkerName, type WorkerName, workerNameOf, workerText } from '../../core/worker-name.ts';
-import type { JoinedWorker, WorkerQuestions } from './worker-questions.ts';
+import type { ConnectionQuestions, TrafficQuestions } from './worker-questions.ts';
 import type { AnswerLogin } from '../auth/login-answers.ts';
 import type { WorkerMetrics } from '../metrics/worker-metrics.ts';
 import { listenOnUnixSocket } from '../sockets/unix-listener.ts';
@@ -56,7 +58,9 @@ export interface FeedServerOptions {
   /** Is told of each worker that connects. Default: nobody is. */
   readonly arrivals?: Pick<WorkerArrivals, 'arrived'>;
   /** Asks the workers about connections of a pod. Default: never. */
-  readonly questions?: Pick<WorkerQuestions, 'join'>;
+  readonly questions?: Pick<ConnectionQuestions, 'join'>;
+  /** Asks them what they have counted of pods. Default: never. */
+  readonly trafficQuestions?: Pick<TrafficQuestions, 'join'>;
   /** Default: pods have none. */
   readonly podNetworks?: PodNetworks;
   /** To and from the other replicas; default: there are none. */
@@ -105,7 +109,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
   const { feed, epoch, log } = options;
   let worker = 'a worker';
   let name: WorkerName | null = null;
-  let asked: JoinedWorker | null = null;
+  let asked: ReturnType<ConnectionQuestions['join']> | null = null;
+  let askedTraffic: ReturnType<TrafficQuestions['join']> | null = null;
   let applied = -1;
   let isFollowing = false;
   let logins = 0;
@@ -152,6 +157,7 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
   socket.on('close', () => {
     if (name !== null) options.counts?.forget(name, socket);
     asked?.leave();
+    askedTraffic?.leave();
   });
   readValues(socket, (value) => {
     const message = parseWorkerMessage(value);
@@ -163,6 +169,11 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
       options.arrivals?.arrived(name);
       asked?.leave();
       asked = options.questions?.join(name, (id, uid) => send(socket, { kind: 'pod-asked', id, uid })) ?? null;
+      const askTraffic = (id: number, uids: readonly string[]): void =>
+        send(socket, { kind: 'traffic-asked', id, uids });
+      const answersTraffic = message.answersTo?.includes('traffic-asked') ?? false;
+      askedTraffic?.leave();
+      askedTraffic = options.trafficQuestions?.join(name, answersTraffic ? askTraffic : null) ?? null;
     } else if (message.kind === 'cancel') {
       cancelling.asked(message);
     } else if (message.kind === 'cancel-answered') {
@@ -177,6 +188,8 @@ function serveWorker(options: FeedServerOptions, socket: Socket, cancelling: Can
       if (name !== null) options.counts?.tell(name, message.counts, socket);
     } else if (message.kind === 'pod-told') {
       asked?.told(message.id, message.connections);
+    } else if (message.kind === 'traffic-told') {
+      askedTraffic?.told(message.id, message.traffic);
     } else if (message.kind === 'wake') {
       options.wakeWanted?.(message);
     } else if (message.epoch === epoch) {
@@ -238,7 +251,8 @@ function parseWorkerMessage(value: unknown): WorkerMessage | null {
     const message = value as Partial<WorkerMessage> | null | undefined;
     if (message?.kind === 'hello' && typeof message.pid === 'number') {
       const name = parseWorkerName(message);
-      return name === null ? null : { kind: 'hello', ...name, pid: message.pid };
+      const answersTo = ANSWERED_BY_WORKERS.filter((kind) => message.answersTo?.includes(kind));
+      return name === null ? null : { kind: 'hello', ...name, pid: message.pid, answersTo };
     }
     if (message?.kind === 'certificate-wanted' && typeof message.host === 'string' && message.host.length <= 253) {
       return { kind: 'certificate-wanted', host: message.host };
@@ -256,6 +270,10 @@ function parseWorkerMessage(value: unknown): WorkerMessage | null {
     }
     if (message?.kind === 'pod-told' && typeof message.id === 'number') {
       return { kind: 'pod-told', id: message.id, connections: parsePodConnections(message.connections) };
+    }
+    if (message?.kind === 'traffic-told' && typeof message.id === 'number') {
+      // Of another release, it is no answer to what was asked.
+      return { kind: 'traffic-told', id: message.id, traffic: parsePackedTraffic(message.traffic) ?? [] };
     }
     if (message?.kind === 'login-asked' && typeof message.id === 'number') {
       const { id, host, token } = message;

@@ -10,7 +10,7 @@ import { mergePodUse, type PodUse } from '../../core/pod-use.ts';
 import type { Json, Replicas } from '../../core/replicas.ts';
 import { parseWorkerName, workerText } from '../../core/worker-name.ts';
 import { fieldOf, ReplicaQuestions } from './ask-replicas.ts';
-import type { WorkerQuestions } from './worker-questions.ts';
+import type { ConnectionQuestions } from './worker-questions.ts';
 
 /** Workers have one second of this. */
 const ANSWER_MS = 2_000;
@@ -31,7 +31,7 @@ export function createPodConnectionsReader({
   clock,
   ownUse = () => ({ lastUsedMs: null, because: {}, isHeld: true }),
 }: {
-  readonly questions: Pick<WorkerQuestions, 'ask'>;
+  readonly questions: Pick<ConnectionQuestions, 'ask'>;
   readonly replicas: Replicas;
   readonly clock: Clock;
   /** What this replica itself does in a pod. Default: nothing. */
@@ -47,13 +47,13 @@ export function createPodConnectionsReader({
 
   async function lookHere(uid: string): Promise<HeardAnswer> {
     const { answers, missing } = await questions.ask(uid);
-    const told = answers.map(({ connections }) => connections).filter((each) => each !== null);
-    const workers = answers.map(({ worker, connections }) => {
-      const stanzas = Object.values(connections?.stanzas ?? {});
+    const told = answers.map(({ answer }) => answer).filter((each) => each !== null);
+    const workers = answers.map(({ worker, answer }) => {
+      const stanzas = Object.values(answer?.stanzas ?? {});
       const sum = (key: 'sessionsNow' | 'requestsNow') => stanzas.reduce((sofar, counts) => sofar + counts[key], 0);
       return { ...worker, sessionsNow: sum('sessionsNow'), requestsNow: sum('requestsNow') };
     });
-    const use = mergePodUse([ownUse(uid), ...answers.map(({ connections }) => connections?.use)]);
+    const use = mergePodUse([ownUse(uid), ...answers.map(({ answer }) => answer?.use)]);
     return {
       seen: {
         replica: replicas.id,

@@ -34,6 +34,7 @@ export function composeApi(base: ControlBase, sources: ApiSources): Api {
     templates: opened.templates,
     feed: workers.routable,
     connections: workers.connections,
+    traffic: workers.traffic,
     clock,
     log,
     authenticator,

@@ -10,8 +10,14 @@ import { ShellUse } from '../../control/resources/pods/sleep/shell-use.ts';
 import { SleepMetrics } from '../../control/resources/pods/sleep/sleep-metrics.ts';
 import { createPodConnectionsReader } from '../../control/workers/pod-connections-reader.ts';
 import { createRoutableEverywhere, type RoutableEverywhere } from '../../control/workers/routable-everywhere.ts';
-import { createWorkerQuestions } from '../../control/workers/worker-questions.ts';
+import { createPodTrafficReader } from '../../control/workers/pod-traffic-reader.ts';
+import {
+  type ConnectionQuestions,
+  createWorkerQuestions,
+  type TrafficQuestions,
+} from '../../control/workers/worker-questions.ts';
 import type { PodConnectionsReader } from '../../core/pod-connections-reader.ts';
+import type { PodTrafficReader } from '../../core/pod-traffic.ts';
 import type { WakeMessage } from '../../core/feed-protocol.ts';
 import type { WorkloadRef } from '../../core/workload-ref.ts';
 import type { Certificates } from './compose-certificates.ts';
@@ -24,6 +30,7 @@ const NO_WORKLOAD: WorkloadRef = { tenant: '', podId: '', uid: '' };
 export interface WorkerChannel {
   readonly routable: RoutableEverywhere;
   readonly connections: PodConnectionsReader;
+  readonly traffic: PodTrafficReader;
   readonly counts: WorkerMetrics;
   /** What the API does in pods. */
   readonly shellUse: ShellUse;
@@ -40,7 +47,9 @@ export function composeWorkerChannel(
   const { replicas, store, logs } = database;
   const { orchestrator, podNetworks } = opened;
   const routable = createRoutableEverywhere({ feed, replicas });
-  const questions = createWorkerQuestions();
+  const questions: ConnectionQuestions = createWorkerQuestions();
+  const trafficQuestions: TrafficQuestions = createWorkerQuestions();
+  const traffic = createPodTrafficReader({ questions: trafficQuestions, replicas, clock });
   const shellUse = new ShellUse(clock);
   const connections = createPodConnectionsReader({ questions, replicas, clock, ownUse: (uid) => shellUse.of(uid) });
   const counts = createWorkerMetrics();
@@ -61,6 +70,7 @@ export function composeWorkerChannel(
     counts,
     arrivals,
     questions,
+    trafficQuestions,
     ...(podNetworks === null ? {} : { podNetworks }),
     cancels: createCancelRelay({ replicas, clock }),
     isWatchFresh: () => orchestrator.glimpse(NO_WORKLOAD).kind !== 'unknown',
@@ -69,6 +79,7 @@ export function composeWorkerChannel(
   return {
     routable,
     connections,
+    traffic,
     counts,
     shellUse,
     sleepMetrics,
@@ -77,6 +88,7 @@ export function composeWorkerChannel(
         feed.run(signal),
         routable.run(signal),
         connections.run(signal),
+        traffic.run(signal),
         keys.tickets.run(signal),
         serveFeed(server, signal),
       ]);

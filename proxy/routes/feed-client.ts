@@ -3,7 +3,13 @@ import { isAborted, pause } from '../../core/abort.ts';
 import { backoffMs } from '../../core/backoff.ts';
 import type { Clock } from '../../core/clock.ts';
 import { errorText } from '../../core/errors.ts';
-import { type ControlMessage, FEED_FRESH_MS, FEED_SILENCE_MS, type WorkerMessage } from '../../core/feed-protocol.ts';
+import {
+  ANSWERED_BY_WORKERS,
+  type ControlMessage,
+  FEED_FRESH_MS,
+  FEED_SILENCE_MS,
+  type WorkerMessage,
+} from '../../core/feed-protocol.ts';
 import { JsonLines } from '../../core/json-lines.ts';
 import type { Logger } from '../../core/logger.ts';
 import { type WorkerName, workerNameOf } from '../../core/worker-name.ts';
@@ -114,7 +120,14 @@ export class FeedClient {
         this.#lastActivityMs = clock.monotonicMs();
         silence.refresh();
       });
-      socket.once('connect', () => send(socket, { kind: 'hello', ...workerNameOf(this.#options), pid: process.pid }));
+      socket.once('connect', () =>
+        send(socket, {
+          kind: 'hello',
+          ...workerNameOf(this.#options),
+          pid: process.pid,
+          answersTo: ANSWERED_BY_WORKERS,
+        }),
+      );
       socket.on('error', (error) => (reason = errorText(error)));
       socket.once('close', () => {
         clearTimeout(greeting);

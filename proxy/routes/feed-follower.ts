@@ -9,6 +9,7 @@ import {
 import type { ServedCertificate, ServedChallenges } from '../../core/certificates.ts';
 import type { PodNetwork } from '../../core/pod-network.ts';
 import type { PodConnections } from '../../core/pod-connections.ts';
+import type { PackedTraffic } from '../../core/pod-traffic.ts';
 import { type PackedRoutes, unpackRoutes } from '../../core/packed-routes.ts';
 import type { Route } from '../../core/route.ts';
 import type { TicketKey } from '../../core/ticket-keys.ts';
@@ -33,12 +34,16 @@ export interface FeedSink {
   /** All there are: the gateway is reached from inside them, too. */
   setPodNetworks(networks: readonly PodNetwork[]): void;
   reportPod(uid: string): PodConnections | null;
+  reportTraffic(uids: readonly string[]): PackedTraffic;
 }
 
 export type Followed =
   | {
       readonly kind: 'followed';
-      readonly report: Extract<WorkerMessage, { readonly kind: 'applied' | 'challenges-applied' | 'pod-told' }> | null;
+      readonly report: Extract<
+        WorkerMessage,
+        { readonly kind: 'applied' | 'challenges-applied' | 'pod-told' | 'traffic-told' }
+      > | null;
     }
   /** Something is missing or out of order: only a new connection, with its snapshot, helps. */
   | { readonly kind: 'lost'; readonly reason: string };
@@ -134,6 +139,10 @@ export class FeedFollower {
       case 'pod-asked': {
         const { id, uid } = message;
         return { kind: 'followed', report: { kind: 'pod-told', id, connections: this.#sink.reportPod(uid) } };
+      }
+      case 'traffic-asked': {
+        const { id, uids } = message;
+        return { kind: 'followed', report: { kind: 'traffic-told', id, traffic: this.#sink.reportTraffic(uids) } };
       }
       case 'login-answered':
         this.#sink.loginAnswered(message.id, message.answer);

@@ -37,7 +37,7 @@ export interface RefusalEvent {
 /** Every event is reported here once, and becomes counters, histograms, figures for each pod and lines of the access log. */
 export interface Telemetry {
   readonly durations: Durations;
-  readonly pods: Pick<PodStatistics, 'report'>;
+  readonly pods: Pick<PodStatistics, 'report' | 'traffic'>;
   readonly requestsNow: number;
   readonly sessionsNow: number;
   readonly droppedLines: number;
@@ -118,6 +118,7 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
     const { route, counts, backend, beganMs } = session;
     sessionsNow--;
     counts.sessionsNow--;
+    pods.sessionEnded(session);
     if (backend === null) return;
     const protocol = route.protocol === 'postgres' ? 'postgres' : 'tcp';
     const { bytesWritten, bytesRead } = backend;
@@ -210,6 +211,7 @@ export function createTelemetry({ worker, counters, clock, accessLog }: Telemetr
       session.backend = backend;
       session.connectedMs = clock.monotonicMs();
       session.counts.sessions++;
+      pods.sessionRuns(session);
       counters.sessions++;
       counters.sessionsOf[protocol]++;
       observe(durations, `connect ${protocol}`, session.connectedMs - session.beganMs);

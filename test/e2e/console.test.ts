@@ -96,6 +96,19 @@ test('the list follows what others do, without asking again', async () => {
   await shown.see(/\d MiB of 512 MiB/);
   await shown.see(/\d+m of \d+m?/);
   expect(asked.filter((url) => !/\/(events|metrics\?.*)$/.test(url))).toEqual([]);
+  // The traffic, once it has been read twice: a line with its values in words.
+  const load = setInterval(() => void requestTo('mypod').catch(() => undefined), 500);
+  try {
+    await shown.page.waitForSelector('.traffic svg polyline');
+    await shown.page.waitForSelector(
+      '.traffic svg[aria-label^="In the last "][aria-label$="/s"]:not([aria-label*=" 0 B/s"])',
+    );
+  } finally {
+    clearInterval(load);
+  }
+  expect(await shown.text()).toMatch(/\d B\/s|\d [KM]iB\/s/);
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('pods');
   expect(shown.complaints).toEqual([]);
 });
 
@@ -222,9 +235,14 @@ async function pathsOf(path: string): Promise<readonly string[]> {
 
 /** A request to a pod that is stopped; the sentence that its client reads. */
 async function refusedRequest(podId: string): Promise<{ refusal: string }> {
+  expect(await requestTo(podId)).toBe(503);
+  return { refusal: `Pod ${podId} is not running: its status is STOPPED.` };
+}
+
+async function requestTo(podId: string): Promise<number> {
   const { request } = await import('node:https');
   const host = `${podId}.pods.localhost`;
-  const status = await new Promise<number>((resolve, reject) => {
+  return await new Promise<number>((resolve, reject) => {
     const options = {
       host: '127.0.0.1',
       port: shown.program.httpsPort,
@@ -239,6 +257,4 @@ async function refusedRequest(podId: string): Promise<{ refusal: string }> {
       .once('error', reject)
       .end();
   });
-  expect(status).toBe(503);
-  return { refusal: `Pod ${podId} is not running: its status is STOPPED.` };
 }

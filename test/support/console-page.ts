@@ -12,6 +12,23 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const WIDTHS = [390, 820, 1280] as const;
 const DEADLINE_MS = 30_000;
 
+/** Without a page, no browser is left. */
+export async function openChromium(
+  directory: string,
+  executablePath = '/usr/bin/chromium',
+): Promise<{ readonly browser: Browser; readonly page: Page }> {
+  const browser = await launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${directory}/profile`],
+  });
+  try {
+    return { browser, page: await browser.newPage() };
+  } catch (error) {
+    await browser.close();
+    throw error;
+  }
+}
+
 /** The console of a program of its own, in Chromium. */
 export class ConsolePage {
   readonly program: Program;
@@ -45,11 +62,14 @@ export class ConsolePage {
   static async start(): Promise<ConsolePage> {
     const directory = mkdtempSync(join(tmpdir(), 'podgate-console-'));
     const program = await Program.start({ workers: 1 });
-    const browser = await launch({
-      executablePath: '/usr/bin/chromium',
-      args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${directory}/profile`],
-    });
-    return new ConsolePage(program, browser, await browser.newPage(), directory);
+    try {
+      const { browser, page } = await openChromium(directory);
+      return new ConsolePage(program, browser, page, directory);
+    } catch (error) {
+      await program.dispose();
+      rmSync(directory, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   async dispose(): Promise<void> {

@@ -5,6 +5,7 @@ import { mergePodConnections, RECENT_KEPT, type SeenConnection } from '../../../
 import type { PodService } from './pod-service.ts';
 import type { Operation } from '../../http/operation.ts';
 import { podIdOf } from './operations.ts';
+import { TrafficAnswer, trafficAnswer } from './traffic-answer.ts';
 
 const count = z.int();
 const ms = z.number().nullable();
@@ -31,18 +32,7 @@ export const RecentConnectionAnswer = z.object({
 export const PodConnectionsAnswer = z.object({
   sessions_now: count.describe('Sessions of TCP (Bolt, too) and Postgres.'),
   requests_now: count.describe('HTTP requests under way, and tunnels such as WebSocket.'),
-  stanzas: z.record(
-    z.string(),
-    z.object({
-      sessions_now: count,
-      requests_now: count,
-      sessions_total: count,
-      requests_total: count,
-      refusals_total: count,
-      bytes_in: count.describe('From clients to the pod: what is inside TLS, of HTTP the bodies.'),
-      bytes_out: count,
-    }),
-  ),
+  stanzas: z.record(z.string(), TrafficAnswer),
   replicas: z.array(
     z.object({
       replica: z.string(),
@@ -106,20 +96,7 @@ function answerOf({ replicas }: PodConnectionsReport): z.output<typeof PodConnec
   return {
     sessions_now: stanzas.reduce((sum, [, { sessionsNow }]) => sum + sessionsNow, 0),
     requests_now: stanzas.reduce((sum, [, { requestsNow }]) => sum + requestsNow, 0),
-    stanzas: Object.fromEntries(
-      stanzas.map(([name, counts]) => [
-        name,
-        {
-          sessions_now: counts.sessionsNow,
-          requests_now: counts.requestsNow,
-          sessions_total: counts.sessions,
-          requests_total: counts.requests,
-          refusals_total: counts.refusals,
-          bytes_in: counts.bytesIn,
-          bytes_out: counts.bytesOut,
-        },
-      ]),
-    ),
+    stanzas: Object.fromEntries(stanzas.map(([name, counts]) => [name, trafficAnswer(counts)])),
     replicas: replicas.map(({ replica, sinceMs, workers }) => ({
       replica,
       since: new Date(sinceMs).toISOString(),

@@ -2,6 +2,7 @@ import { actionLine } from '../../../core/action-log.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { errorText } from '../../../core/errors.ts';
 import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
+import type { PodTrafficReader } from '../../../core/pod-traffic.ts';
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import type { LogStore } from '../../../core/log-store.ts';
 import type { Logger } from '../../../core/logger.ts';
@@ -29,6 +30,7 @@ export interface PodParts {
   readonly schemas: PodSchemas;
   readonly feed: RouteFeed;
   readonly connections: PodConnectionsReader;
+  readonly traffic: PodTrafficReader;
   readonly clock: Clock;
   readonly log: Logger;
   readonly site: string;

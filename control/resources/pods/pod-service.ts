@@ -15,7 +15,7 @@ import { type CommandsRequest, runCommands, type RunCommands } from './exec/run-
 import { openTerminal, type OpenedTerminal } from './exec/run-terminal.ts';
 import { createPodFiles, type PodFiles } from './files/pod-files.ts';
 import { FollowedLogs, type FollowRequest } from './logs/followed-logs.ts';
-import { type PodMetricsReport, readMetrics, readMetricsOf } from './metrics/read-metrics.ts';
+import { createTrafficRate, type PodMetricsReport, readMetrics, readMetricsOf } from './metrics/read-metrics.ts';
 import { noteSaved, readDefinition } from './pod-definition.ts';
 import type { PodParts } from './pod-parts.ts';
 import {
@@ -102,6 +102,7 @@ export function createPodService(parts: PodParts): PodService {
   const execPlaces = createExecPlaces();
   const terminalPlaces = createTerminalPlaces();
   const followed = new FollowedLogs(parts);
+  const trafficRate = createTrafficRate();
   return {
     create: (caller, written) => createPod(parts, mutex, caller, written),
     clone: (caller, request) => clonePod(parts, mutex, caller, request),
@@ -124,8 +125,8 @@ export function createPodService(parts: PodParts): PodService {
     definition: (caller, podId) => readDefinition(parts, caller, podId),
     noteSaved: (caller, podId, reference) => noteSaved(parts, caller, podId, reference),
     connections: (caller, podId) => readConnections(parts, caller, podId),
-    metrics: (caller, podId, signal) => readMetrics(parts, caller, podId, signal),
-    metricsOf: (caller, podIds, signal) => readMetricsOf(parts, caller, podIds, signal),
+    metrics: (caller, podId, signal) => readMetrics(parts, trafficRate, caller, podId, signal),
+    metricsOf: (caller, podIds, signal) => readMetricsOf(parts, trafficRate, caller, podIds, signal),
     runCommands: (caller, request) => runCommands(parts, execPlaces, caller, request),
     openTerminal: (caller, podId) => openTerminal(parts, terminalPlaces, caller, podId),
     files: createPodFiles(parts, execPlaces),

@@ -18,6 +18,7 @@ import { createUsageOf } from '../../../control/objects/quota/count-usage.ts';
 import { openKeyringVault } from '../../../control/vault/keyring-vault.ts';
 import type { Clock } from '../../../core/clock.ts';
 import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
+import type { PodTrafficReader } from '../../../core/pod-traffic.ts';
 import type { RouteFeed } from '../../../core/feed-protocol.ts';
 import type { DataSnapshots } from '../../../core/data-snapshots.ts';
 import { PodgateError } from '../../../core/errors.ts';
@@ -83,6 +84,7 @@ export class ApiStand {
     throw new PodgateError('orchestrator.unavailable', { publicMessages: ['This test copies no data.'] });
   };
   connections: PodConnectionsReader['read'] = async () => ({ replicas: [], missing: [] });
+  traffic: PodTrafficReader['read'] = async () => ({ traffic: new Map(), missing: [] });
   readiness: ApiOptions['readiness'] = async () => ({ ok: true, detail: { store: 'answers' } });
   readonly #wireCheck: WireCheck | null;
   readonly #tokens = new Map<string, string>();
@@ -107,6 +109,7 @@ export class ApiStand {
       templates: createTemplateCatalog(),
       feed: { waitRoutable: (...asked) => this.routable(...asked) },
       connections: { read: (uid) => this.connections(uid) },
+      traffic: { read: (uids) => this.traffic(uids) },
       clock,
       log,
       authenticator: createAuthenticator({

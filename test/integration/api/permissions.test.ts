@@ -216,12 +216,37 @@ test('a list of several pages has each pod once and in order, whether it is shar
 test('returns metrics of at most 100 pods that the caller may read, and the reason for missing figures', async () => {
   await stand.create('bob', 'bobspod', { pod_template: 'postgres' });
   const read = (pods: string) => stand.call('alice', 'GET', `/v3/pods/metrics?pod_ids=${pods}`);
+  const asked: (readonly string[])[] = [];
+  const counts = { sessionsNow: 1, requestsNow: 0, sessions: 3, requests: 0, refusals: 2, bytesIn: 10, bytesOut: 20 };
+  stand.traffic = async (uids) => {
+    asked.push(uids);
+    return { traffic: new Map(uids.map((uid) => [uid, counts])), missing: [] };
+  };
   const { status, body } = await read('mypod,bobspod,nopod,mypod');
   expect(status).toBe(200);
   expect(body.result).toEqual([
-    { pod_id: 'mypod', memory_bytes: null, cpu_millis: null, window_seconds: null, measured_ts: null },
+    {
+      ...{ pod_id: 'mypod', memory_bytes: null, cpu_millis: null, window_seconds: null, measured_ts: null },
+      traffic: {
+        ...{ sessions_now: 1, requests_now: 0, sessions_total: 3, requests_total: 0, refusals_total: 2 },
+        ...{ bytes_in: 10, bytes_out: 20 },
+      },
+    },
   ]);
+  // One question about the pods that the caller may read.
+  expect(asked.map(({ length }) => length)).toEqual([1]);
+  stand.traffic = async () => ({ traffic: new Map(), missing: ['worker 1 of replica a'] });
+  expect((await read('mypod')).body.result).toMatchObject([{ pod_id: 'mypod', traffic: null }]);
   expect(body.metadata).toMatchObject({ note: 'The orchestrator of this installation does not tell what pods use.' });
+  // One user cannot keep the workers busy: 30 at once, then 120 a minute.
+  asked.length = 0;
+  stand.traffic = async (uids) => {
+    if (uids.length > 0) asked.push(uids);
+    return { traffic: new Map(), missing: [] };
+  };
+  for (let call = 0; call < 40; call += 1) expect((await read('mypod')).status).toBe(200);
+  expect(asked.length).toBeGreaterThan(20);
+  expect(asked.length).toBeLessThan(36);
   const many = Array.from({ length: 101 }, (_, index) => `pod${index}`);
   expect(await read(many.join())).toMatchObject({
     status: 400,

@@ -22,7 +22,8 @@ describe('the route feed', () => {
       routes: [runningRoute('kept.pods.localhost', backend.port), runningRoute('old.pods.localhost', backend.port)],
     });
     await until('it is reported', () => feed.received.some((message) => message.kind === 'applied'));
-    expect(feed.received[0]).toEqual({ kind: 'hello', worker: 1, pid: process.pid });
+    const hello = { kind: 'hello', worker: 1, pid: process.pid, answersTo: ['traffic-asked'] };
+    expect(feed.received[0]).toEqual(hello);
     const running = await open('old.pods.localhost');
     expect(await echoes(running)).toBe(true);
     await feed.stop();
@@ -34,10 +35,7 @@ describe('the route feed', () => {
     await until('the new table', () => gateway.table.get('new.pods.localhost') !== undefined);
     expect(gateway.table.get('old.pods.localhost')).toBeUndefined();
     await until('it is reported', () => feed.received.some((message) => message.kind === 'applied'));
-    expect(feed.received).toEqual([
-      { kind: 'hello', worker: 1, pid: process.pid },
-      { kind: 'applied', epoch: 'epoch-2', sequence: 7 },
-    ]);
+    expect(feed.received).toEqual([hello, { kind: 'applied', epoch: 'epoch-2', sequence: 7 }]);
     expect(await echoes(running)).toBe(true);
     running.destroy();
     during.destroy();
@@ -124,6 +122,7 @@ describe('the route feed', () => {
         setPodNetworks: () => undefined,
         setReplicas: () => undefined,
         reportPod: () => null,
+        reportTraffic: () => [],
         replaceRoutes: () => (snapshots += 1),
         changeRoutes: () => undefined,
         cancel: () => undefined,

@@ -5,12 +5,18 @@ import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createPodConnectionsReader } from '../../../control/workers/pod-connections-reader.ts';
-import { createWorkerQuestions } from '../../../control/workers/worker-questions.ts';
+import { createPodTrafficReader } from '../../../control/workers/pod-traffic-reader.ts';
+import {
+  type ConnectionQuestions,
+  createWorkerQuestions,
+  type TrafficQuestions,
+} from '../../../control/workers/worker-questions.ts';
 import { serveFeed } from '../../../control/workers/feed-server.ts';
 import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 import { ControlRouteFeed } from '../../../control/routes/route-feed.ts';
 import { openRedisDatabase, type RedisDatabase } from '../../../control/store/redis/redis-database.ts';
 import type { PodConnectionsReader } from '../../../core/pod-connections-reader.ts';
+import type { PodTrafficReader } from '../../../core/pod-traffic.ts';
 import { podKey } from '../../../core/ids.ts';
 import type { PodRecord } from '../../../core/pod.ts';
 import { podPut } from '../../../core/pod-put.ts';
@@ -43,6 +49,7 @@ const others = podRecord({
 interface Replica {
   readonly database: RedisDatabase;
   readonly connections: PodConnectionsReader;
+  readonly traffic: PodTrafficReader;
   readonly ports: readonly number[];
 }
 
@@ -91,14 +98,26 @@ async function start(replicaId: string): Promise<Replica> {
   const certificates = new ServedCertificates(['files']);
   certificates.replace('files', [{ ...certificate, id: 'test', notAfterMs: Infinity }]);
   const path = join(dir, `${replicaId}.sock`);
-  const questions = createWorkerQuestions();
+  const questions: ConnectionQuestions = createWorkerQuestions();
+  const trafficQuestions: TrafficQuestions = createWorkerQuestions();
+  const traffic = createPodTrafficReader({ questions: trafficQuestions, replicas, clock: systemClock });
   const connections = createPodConnectionsReader({ questions, replicas, clock: systemClock });
   running.push(
     feed.run(stop.signal),
     replicas.run(stop.signal),
     connections.run(stop.signal),
+    traffic.run(stop.signal),
     serveFeed(
-      { feed, certificates, path, epoch: replicaId, baseHosts: Object.values(BASE_HOSTS), log, questions },
+      {
+        feed,
+        certificates,
+        path,
+        epoch: replicaId,
+        baseHosts: Object.values(BASE_HOSTS),
+        log,
+        questions,
+        trafficQuestions,
+      },
       stop.signal,
     ),
   );
@@ -108,7 +127,7 @@ async function start(replicaId: string): Promise<Replica> {
   }
   feed.observationsComplete();
   const ports = [await startWorker(path, 0), await startWorker(path, 1)];
-  return { database, connections, ports };
+  return { database, connections, traffic, ports };
 }
 
 async function startWorker(feedSocketPath: string, worker: number): Promise<number> {
@@ -192,16 +211,31 @@ test('refusals show with reason, address and request id, in the order of time - 
   expect((await one.connections.read('uid-of-nobody')).replicas.map(({ stanzas }) => stanzas)).toEqual([{}, {}]);
 });
 
+test('the traffic of many pods is asked for at once, and added up over all workers and networking entries', async () => {
+  const uids = [...Array.from({ length: 98 }, (_, index) => `uid-of-nobody-${index}`), open.uid, others.uid];
+  for (const { traffic } of [one, two]) {
+    const { traffic: counted, missing } = await traffic.read(uids);
+    expect(missing).toEqual([]);
+    expect([...counted.keys()]).toEqual(uids);
+    expect(counted.get(open.uid)).toEqual({
+      ...{ sessionsNow: 5, requestsNow: 0, sessions: 5, requests: 0, refusals: 0 },
+      ...{ bytesIn: 5 * 4, bytesOut: 5 * 4 },
+    });
+    expect(counted.get(others.uid)).toMatchObject({ sessions: 0, refusals: 2 });
+    expect(counted.get('uid-of-nobody-3')).toMatchObject({ sessions: 0, bytesOut: 0 });
+  }
+  expect(await one.traffic.read([])).toEqual({ traffic: new Map(), missing: [] });
+});
+
 test('a replica that does not answer is named; rubbish on the bus is passed over', async () => {
   const { replicas } = two.database;
-  const topic: ReplicaTopic = 'connections';
+  const topics: readonly ReplicaTopic[] = ['connections', 'traffic'];
   const rubbish = [
     ...[null, 7, 'x', [], {}, { questions: 1 }, { questions: [null, 'x', { id: 'x', value: 'uid' }] }],
     ...[{ questions: [{ id: 1, value: { uid: 3 } }] }, { to: 'one', answers: [{ id: 1, value: { seen: {} } }] }],
+    ...[{ questions: [{ id: 2, value: [3] }] }, { to: 'one', answers: [{ id: 2, value: [[1, 2, 'x']] }] }],
   ];
-  for (const message of rubbish) {
-    replicas.publish(topic, message);
-  }
+  for (const message of rubbish) for (const topic of topics) replicas.publish(topic, message);
   const ghost = await openRedisDatabase({ url: redis.url, site: 'test', replicaId: 'ghost', log });
   const ghostStop = new AbortController();
   const ghostRuns = ghost.replicas.run(ghostStop.signal);
@@ -209,7 +243,16 @@ test('a replica that does not answer is named; rubbish on the bus is passed over
   const { missing, replicas: answered } = await one.connections.read(open.uid);
   expect(missing).toEqual(['replica ghost']);
   expect(answered).toHaveLength(2);
+  // Sums without it would be too low.
+  const unknown = { traffic: new Map(), missing: ['replica ghost'] };
+  expect(await one.traffic.read([open.uid])).toEqual(unknown);
+  // It may be of the release before: the next readings do not wait for it.
+  const startedMs = performance.now();
+  expect(await one.traffic.read([open.uid])).toEqual(unknown);
+  expect(performance.now() - startedMs).toBeLessThan(1_000);
   ghostStop.abort();
   await ghostRuns;
   ghost.close();
+  await until('it is forgotten', async () => (await one.traffic.read([open.uid])).missing.length === 0);
+  expect((await one.traffic.read([open.uid])).traffic.size).toBe(1);
 });

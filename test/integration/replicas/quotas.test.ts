@@ -76,6 +76,7 @@ function serviceOn({ store, logs }: Opened, quotas: Quotas): PodService {
     schemas: podSchemas(LIMITS),
     feed: { waitRoutable: unused },
     connections: { read: unused },
+    traffic: { read: unused },
     clock,
     log: silentLog,
     site: 'dev',

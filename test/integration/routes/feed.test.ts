@@ -14,6 +14,7 @@ import type { PodRecord } from '../../../core/pod.ts';
 import { podRecord, podSpec, workloadOf } from '../../support/pod-records.ts';
 import { silentLog } from '../../support/silent-log.ts';
 import { until } from '../../support/until.ts';
+import { createWorkerQuestions, type TrafficQuestions } from '../../../control/workers/worker-questions.ts';
 import { ServedCertificates } from '../../../control/workers/served-certificates.ts';
 
 const clock = { now: () => Date.now(), monotonicMs: () => performance.now() };
@@ -128,6 +129,39 @@ test('what is seen of another uid, run or generation never becomes a backend', a
   await put(podRecord({ uid: 'uid-2' }));
   await until('the new pod is read', () => [...feed.routes()][0]?.uid === 'uid-2');
   expect([...feed.routes()]).toMatchObject([{ backend: null }]);
+});
+
+test('a worker of the release before a question is not asked it, and not waited for', async () => {
+  const questions: TrafficQuestions = createWorkerQuestions();
+  const second = join(directory, 'asked.sock');
+  const end = new AbortController();
+  const serving = serveFeed(
+    {
+      ...{ feed, certificates, path: second, epoch: 'x', baseHosts: ['localhost'], log: silentLog },
+      trafficQuestions: questions,
+    },
+    end.signal,
+  );
+  try {
+    await until('it serves', () => existsSync(second));
+    const [old, young] = [new Worker(second), new Worker(second)];
+    old.say({ kind: 'hello', worker: 1, pid: 11 });
+    await until('it is missed', async () => (await questions.ask([])).missing.length === 1);
+    const startedMs = performance.now();
+    expect((await questions.ask(['uid'])).missing).toEqual([{ worker: 1 }]);
+    expect(performance.now() - startedMs).toBeLessThan(900);
+    young.say({ kind: 'hello', worker: 2, pid: 22, answersTo: ['traffic-asked', 'of-a-later-release'] });
+    await young.message('hello');
+    await until('it is asked', () => {
+      void questions.ask(['uid']);
+      return young.messages.some(({ kind }) => kind === 'traffic-asked');
+    });
+    expect(old.messages.some(({ kind }) => kind === 'traffic-asked')).toBe(false);
+    expect(old.socket.destroyed).toBe(false);
+  } finally {
+    end.abort();
+    await serving;
+  }
 });
 
 test('waitRoutable answers when every worker has applied the route, and names who has not', async () => {

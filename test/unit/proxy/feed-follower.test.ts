@@ -36,6 +36,7 @@ function follow(table = new RouteTable()) {
     setPodNetworks: () => undefined,
     setReplicas: (replicas) => told.push(replicas),
     reportPod: () => null,
+    reportTraffic: () => [],
     replaceRoutes: (routes) => table.replace(routes),
     changeRoutes: (set, removed) => table.apply(set, removed),
     cancel: (id, key, address) => cancels.push(`${id} ${key.toString('hex')} ${address}`),

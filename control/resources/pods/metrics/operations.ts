@@ -4,6 +4,7 @@ import { PodgateError } from '../../../../core/errors.ts';
 import { MEASURED_MAX } from '../../../../core/workload-metrics.ts';
 import type { AuthenticatedCall, JsonReply, Operation, QueryParameter } from '../../../http/operation.ts';
 import { podIdOf } from '../operations.ts';
+import { TrafficAnswer, trafficAnswer } from '../traffic-answer.ts';
 import type { PodService } from '../pod-service.ts';
 import type { PodMetrics, PodMetricsReport } from './read-metrics.ts';
 
@@ -19,6 +20,10 @@ export const PodMetricsAnswer = z.object({
     .describe('Thousandths of a CPU, as in cpu_limit, on average over window_seconds; null as for memory_bytes.'),
   window_seconds: z.number().nullable().describe('Over how long CPU was measured.'),
   measured_ts: z.iso.datetime().nullable().describe('The end of that time.'),
+  traffic: TrafficAnswer.nullable().describe(
+    'What all gateway workers have counted since they started; null: not all of them have answered, or you ask for ' +
+      'metrics more than 120 times a minute.',
+  ),
 });
 
 const POD_IDS: QueryParameter = {
@@ -37,8 +42,8 @@ export function podMetricsOperations(pods: Pick<PodService, 'metrics' | 'metrics
       operationId: 'get_pods_metrics',
       path: '/pods/metrics',
       summary:
-        'Memory and CPU that pods use now, of those in pod_ids on which you have READ. metadata.note says why there are ' +
-        'no figures.',
+        'Memory and CPU that pods use now, and their traffic, of those in pod_ids on which you have READ. metadata.note ' +
+        'says why there are no figures of memory and CPU.',
       query: [POD_IDS],
       result: z.array(PodMetricsAnswer),
       handle: async ({ caller, query, signal }: AuthenticatedCall) => {
@@ -50,7 +55,8 @@ export function podMetricsOperations(pods: Pick<PodService, 'metrics' | 'metrics
       ...shared,
       operationId: 'get_pod_metrics',
       path: '/pods/{pod_id}/metrics',
-      summary: 'Memory and CPU that a pod uses now. READ. metadata.note says why there are no figures.',
+      summary:
+        'Memory and CPU that a pod uses now, and its traffic. READ. metadata.note says why there are no figures of the former.',
       result: PodMetricsAnswer,
       handle: async (call: AuthenticatedCall) => {
         const report = await pods.metrics(call.caller, podIdOf(call), call.signal);
@@ -74,12 +80,13 @@ function replyOf({ note }: PodMetricsReport, result: unknown): JsonReply {
   return { kind: 'json', message, result, ...(note === null ? {} : { metadata: { note } }) };
 }
 
-function answerOf({ podId, measured }: PodMetrics): z.output<typeof PodMetricsAnswer> {
+function answerOf({ podId, measured, traffic }: PodMetrics): z.output<typeof PodMetricsAnswer> {
   return {
     pod_id: podId,
     memory_bytes: measured?.memoryBytes ?? null,
     cpu_millis: measured?.cpuMillis ?? null,
     window_seconds: measured === null || measured.cpuMillis === null ? null : measured.windowMs / 1_000,
     measured_ts: measured === null ? null : new Date(measured.measuredAtMs).toISOString(),
+    traffic: traffic === null ? null : trafficAnswer(traffic),
   };
 }

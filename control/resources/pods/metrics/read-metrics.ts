@@ -1,9 +1,11 @@
 import { PodgateError } from '../../../../core/errors.ts';
 import { podKey } from '../../../../core/ids.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
+import type { PodTraffic } from '../../../../core/pod-traffic.ts';
 import { MEASURED_MAX, type MeasuredWorkload, type MetricsReading } from '../../../../core/workload-metrics.ts';
 import type { WorkloadRef } from '../../../../core/workload-ref.ts';
 import type { Caller } from '../../../auth/authenticator.ts';
+import { type RateLimit, RatePerKey } from '../../../http/limits/rate-per-address.ts';
 import { hasLevel } from '../../../objects/access.ts';
 import { readPod } from '../pod-objects.ts';
 import type { PodParts } from '../pod-parts.ts';
@@ -11,6 +13,8 @@ import type { PodParts } from '../pod-parts.ts';
 /** Records read at a time: one has up to some 350 kB, and only its names are kept. */
 const PAGE = 20;
 const DEADLINE_MS = 10_000;
+/** Of one user: each counts as a question to every worker of every replica. The console asks 12 times a minute. */
+const TRAFFIC_RATE: RateLimit = { perMinute: 120, burst: 30 };
 const NOT_MEASURED: MetricsReading = {
   kind: 'unavailable',
   reason: 'The orchestrator of this installation does not tell what pods use.',
@@ -20,6 +24,8 @@ export interface PodMetrics {
   readonly podId: string;
   /** Null: it does not run, or is not measured yet. */
   readonly measured: MeasuredWorkload | null;
+  /** Null: not all workers have answered, or the caller asks too often. */
+  readonly traffic: PodTraffic | null;
 }
 
 export interface PodMetricsReport {
@@ -28,20 +34,26 @@ export interface PodMetricsReport {
   readonly note: string | null;
 }
 
+export function createTrafficRate(): RatePerKey {
+  return new RatePerKey(TRAFFIC_RATE);
+}
+
 /** Of one pod. READ. */
 export async function readMetrics(
   parts: PodParts,
+  trafficRate: RatePerKey,
   caller: Caller,
   podId: string,
   signal: AbortSignal,
 ): Promise<PodMetricsReport> {
   const { value } = await readPod(parts, caller, podId, 'READ', 'Reading metrics');
-  return await measure(parts, [nameOf(value)], signal);
+  return await measure(parts, [nameOf(value)], { mayAskTraffic: mayAsk(parts, trafficRate, caller), signal });
 }
 
 /** Of those among them on which the caller has READ. Throws 'api.invalid' for more than MEASURED_MAX. */
 export async function readMetricsOf(
   parts: PodParts,
+  trafficRate: RatePerKey,
   caller: Caller,
   podIds: readonly string[],
   signal: AbortSignal,
@@ -59,7 +71,11 @@ export async function readMetricsOf(
       if (hasLevel(caller, stored.value, 'READ')) refs.push(nameOf(stored.value));
     }
   }
-  return await measure(parts, refs, signal);
+  return await measure(parts, refs, { mayAskTraffic: mayAsk(parts, trafficRate, caller), signal });
+}
+
+function mayAsk({ clock }: PodParts, rate: RatePerKey, { tenant, username }: Caller): boolean {
+  return rate.take(`${tenant}/${username}`, clock.monotonicMs());
 }
 
 function nameOf({ tenant, podId, uid }: PodRecord): WorkloadRef {
@@ -67,16 +83,19 @@ function nameOf({ tenant, podId, uid }: PodRecord): WorkloadRef {
 }
 
 async function measure(
-  { orchestrator }: PodParts,
+  { orchestrator, traffic }: PodParts,
   refs: readonly WorkloadRef[],
-  signal: AbortSignal,
+  { mayAskTraffic, signal }: { readonly mayAskTraffic: boolean; readonly signal: AbortSignal },
 ): Promise<PodMetricsReport> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(DEADLINE_MS)]);
-  const reading = (await orchestrator.metrics?.read(refs, deadline)) ?? NOT_MEASURED;
+  const [reading = NOT_MEASURED, counted] = await Promise.all([
+    orchestrator.metrics?.read(refs, deadline),
+    traffic.read(mayAskTraffic ? refs.map(({ uid }) => uid) : []),
+  ]);
   const of = (uid: string): MeasuredWorkload | null =>
     reading.kind === 'measured' ? (reading.workloads.get(uid) ?? null) : null;
   return {
-    pods: refs.map(({ podId, uid }) => ({ podId, measured: of(uid) })),
+    pods: refs.map(({ podId, uid }) => ({ podId, measured: of(uid), traffic: counted.traffic.get(uid) ?? null })),
     note: reading.kind === 'unavailable' ? reading.reason : null,
   };
 }

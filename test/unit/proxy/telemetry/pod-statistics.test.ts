@@ -1,6 +1,8 @@
+import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { parsePodConnections, REFUSALS_KEPT } from '../../../../core/pod-connections.ts';
 import type { Route } from '../../../../core/route.ts';
+import type { SessionTelemetry } from '../../../../proxy/connection/session-telemetry.ts';
 import { createPodStatistics } from '../../../../proxy/telemetry/pod-statistics.ts';
 
 function routeOf(uid: string, stanza = 'default'): Route {
@@ -25,6 +27,30 @@ describe('the statistics of a pod', () => {
     expect(report?.stanzas['default']?.sessions).toBe(3);
     expect(report?.stanzas['other']?.refusals).toBe(30);
     expect(parsePodConnections(JSON.parse(JSON.stringify(report)))).toEqual(report);
+  });
+
+  it('counts the bytes of sessions that go on, and never less afterwards, however many there are', () => {
+    const statistics = createPodStatistics({ now: () => 0, monotonicMs: () => 0 });
+    const route = routeOf('a');
+    const counts = statistics.of(route);
+    // Of the test: a session needs no more of its socket than these.
+    const backend = { bytesWritten: 10, bytesRead: 20 } as Socket;
+    const sessions = Array.from({ length: 1_500 }, (): SessionTelemetry => ({
+      ...{ route, counts, backend, beganMs: 0, connectedMs: 0, firstByteMs: null, end: null, heldMs: null },
+    }));
+    for (const session of sessions) statistics.sessionRuns(session);
+    expect(statistics.traffic('a')).toMatchObject({ bytesIn: 10_000, bytesOut: 20_000 });
+    expect(statistics.report('a')?.stanzas['default']).toMatchObject({ bytesIn: 10_000, bytesOut: 20_000 });
+    let last = 20_000;
+    for (const session of sessions.toReversed()) {
+      statistics.sessionEnded(session);
+      counts.bytesOut += 20;
+      const { bytesOut } = statistics.traffic('a') ?? { bytesOut: 0 };
+      expect(bytesOut).toBeGreaterThanOrEqual(last);
+      last = bytesOut;
+    }
+    expect(last).toBe(30_000);
+    expect(statistics.traffic('of nobody')).toBeNull();
   });
 
   it('are empty for another uid, even with the same name', () => {
