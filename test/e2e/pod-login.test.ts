@@ -12,6 +12,7 @@ import { TapisOauthServer } from '../support/tapis-oauth-server.ts';
 import { Program } from '../support/program.ts';
 import { until } from '../support/until.ts';
 import { pinOf } from './clients/neo4j-browser.ts';
+import { logIn } from './clients/oauth-pages.ts';
 
 /** tapis_auth: a real server of a package, two users in browsers of their own, the program as it is started. */
 const directory = mkdtempSync(join(tmpdir(), 'podgate-pod-login-'));
@@ -83,15 +84,6 @@ afterAll(async () => {
   await tapis.close();
   rmSync(directory, { recursive: true, force: true });
 });
-
-/** At the pages of the OAuth server. */
-async function logIn(page: Page, user: string): Promise<void> {
-  await page.waitForSelector('input[name=login]');
-  await page.type('input[name=login]', user);
-  await page.type('input[name=password]', 'any');
-  await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
-  await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
-}
 
 async function opened(context: BrowserContext, url: string): Promise<Page> {
   const page = await context.newPage();

@@ -1,33 +1,44 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import pg from 'pg';
-import { launch } from 'puppeteer-core';
+import { launch, type Page } from 'puppeteer-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { preparedNeo4jHome } from '../../scripts/setup/cache.mjs';
+import { freePorts } from '../support/free-ports.ts';
+import { OauthServer } from '../support/oauth-server.ts';
 import { Program } from '../support/program.ts';
 import { run } from '../support/run.ts';
 import { until } from '../support/until.ts';
 import { askDriver, type Language, LANGUAGES, type Said } from './clients/neo4j-drivers.ts';
+import { logIn } from './clients/oauth-pages.ts';
 
 const WEB = 'web.pods.localhost';
 const PG = 'mypg.pods.localhost';
 const GRAPH = 'mygraph.pods.localhost';
 const SITE = 'site.pods.localhost';
+/** Of a tenant with an OAuth server: its pod asks for a login. */
+const DEV = 'dev.localhost';
+const PRIVATE = `private.pods.${DEV}`;
 /** Each is woken while the control process is killed, so long after its client has come. */
 const KILLED_AFTER_MS: Readonly<Record<string, number>> = { kill0: 0, kill1: 60, kill2: 150, kill3: 400, kill4: 900 };
 const KILLED = Object.keys(KILLED_AFTER_MS);
 const ALL = ['web', 'site', 'mypg', 'mygraph', ...KILLED];
 /** The least that the API takes. */
 const SLEEP = { after_seconds: 60, hold_seconds: 60 };
-/** The time without use, a tenth of it between two looks, and the shutdown. */
-const ASLEEP_WITHIN_MS = 110_000;
+/** The time without use, or twice as long as a slow start took, a tenth of it between two looks, and the shutdown. */
+const ASLEEP_WITHIN_MS = 170_000;
 
 interface Credentials {
   readonly user_username: string;
   readonly user_password: string;
 }
 
+const directory = mkdtempSync(join(tmpdir(), 'podgate-sleeping-'));
+let oauth: OauthServer;
 let program: Program;
 let ofPg: Credentials;
 let ofGraph: Credentials;
@@ -36,8 +47,12 @@ let idle: pg.Client;
 const errorsOfIdle: unknown[] = [];
 
 beforeAll(async () => {
-  program = await Program.start({ env: { NEO4J_HOME: preparedNeo4jHome() } });
+  const ports = await freePorts(3);
+  const file = join(directory, 'podgate.yaml');
+  writeFileSync(file, await configuration(ports[0] ?? 0));
+  program = await Program.start({ ports, env: { NEO4J_HOME: preparedNeo4jHome(), PODGATE_CONFIG: file } });
   await Promise.all([
+    apiOfDev('/v3/pods', '--json', JSON.stringify(PRIVATE_POD)),
     program.createPod({
       ...{ pod_id: 'web', pod_template: 'podgate/hello' },
       sleep: { ...SLEEP, probe_paths: ['/healthz'] },
@@ -64,8 +79,23 @@ beforeAll(async () => {
 }, 240_000);
 afterAll(async () => {
   await program.dispose();
+  await oauth.close();
+  rmSync(directory, { recursive: true, force: true });
 });
 
+const PRIVATE_POD = {
+  ...{ pod_id: 'private', pod_template: 'podgate/hello', sleep: SLEEP },
+  networking: { default: { protocol: 'http', port: 8080, tapis_auth: true } },
+};
+/** Two tenants: Podgate's own, and one with an OAuth server, which this starts. */
+const configuration = async (port: number) => {
+  oauth = await OauthServer.start([`https://${DEV}:${port}/v3/pods/auth/callback`]);
+  const endpoints = { tokenEndpoint: `${oauth.issuer}/token`, authorizationEndpoint: `${oauth.issuer}/auth` };
+  const dev = { id: 'dev', baseHost: DEV, issuer: oauth.issuer, jwks: oauth.jwks, administrators: ['alice'] };
+  const ofDev = { ...dev, oauth: { clientId: 'podgate-web', scope: 'pods', ...endpoints } };
+  // YAML contains JSON.
+  return JSON.stringify({ tenants: [{ id: 'default', baseHost: 'localhost' }, ofDev] });
+};
 const STILL_HERE = { record: { word: 'still here' } };
 const psql = (sql: string, as = ofPg.user_username) => {
   const at = `host=${PG} hostaddr=127.0.0.1 port=${program.httpsPort}`;
@@ -103,33 +133,45 @@ const curlOf = (host: string, path: string, ...options: readonly string[]) => {
     url,
   ]);
 };
-const pod = async (podId: string) =>
-  (await program.get(`/v3/pods/${podId}`)).body.result as {
-    readonly status: string;
-    readonly status_requested: string;
-    readonly asleep_since: string | null;
-    readonly last_used_ts: string | null;
-    readonly awake_because: readonly string[] | null;
-    readonly action_logs: readonly string[];
-  };
-/** Opens a page until the pod itself responds: what the browser saw first, and where it is in the end. */
-const browse = async (path: string) => {
+interface PodState {
+  readonly status: string;
+  readonly status_requested: string;
+  readonly asleep_since: string | null;
+  readonly last_used_ts: string | null;
+  readonly awake_because: readonly string[] | null;
+  readonly action_logs: readonly string[];
+}
+const pod = async (podId: string) => (await program.get(`/v3/pods/${podId}`)).body.result as PodState;
+/** The host of a call decides on its tenant. */
+const apiOfDev = async (path: string, ...options: readonly string[]): Promise<PodState> => {
+  const token = ['-H', `X-Tapis-Token: ${await oauth.tokenOf('alice')}`];
+  const { stdout, stderr } = await curlOf(DEV, path, ...token, ...options);
+  const lines = stdout.trimEnd().split('\n');
+  expect(lines.pop(), stdout + stderr).toBe('200');
+  return (JSON.parse(lines.join('\n')) as { readonly result: PodState }).result;
+};
+const browse = async <T>(work: (page: Page) => Promise<T>): Promise<T> => {
   const browser = await launch({
     executablePath: '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${program.dataDir}/chromium`],
+    args: ['--no-sandbox', '--disable-gpu', `--user-data-dir=${mkdtempSync(join(directory, 'chromium-'))}`],
     acceptInsecureCerts: true,
   });
   try {
-    const page = await browser.newPage();
-    const first = await page.goto(`https://${SITE}:${program.httpsPort}${path}`);
-    await page.waitForFunction('performance.getEntriesByType("navigation")[0].responseStatus === 200', {
-      timeout: 30_000,
-    });
-    return { firstStatus: first?.status(), path: page.url().slice(page.url().indexOf('/', 'https://'.length)) };
+    return await work(await browser.newPage());
   } finally {
     await browser.close();
   }
 };
+const untilPodResponds = (page: Page) =>
+  page.waitForFunction('performance.getEntriesByType("navigation")[0].responseStatus === 200', { timeout: 30_000 });
+const pathOf = (page: Page) => page.url().slice(page.url().indexOf('/', 'https://'.length));
+/** Opens a page until the pod itself responds: what the browser saw first, and where it is in the end. */
+const browseSite = (path: string) =>
+  browse(async (page) => {
+    const first = await page.goto(`https://${SITE}:${program.httpsPort}${path}`);
+    await untilPodResponds(page);
+    return { firstStatus: first?.status(), path: pathOf(page) };
+  });
 /** Seldom: each call asks the gateway workers. */
 const untilAllSleep = () =>
   until('all are asleep', async () => (await Promise.all(ALL.map(pod))).every(({ status }) => status === 'ASLEEP'), {
@@ -155,7 +197,7 @@ test('what is in use says why it is awake, and goes to sleep a minute after its 
   expect(errorsOfIdle[0]).toMatchObject({ code: '57P01' });
   const { body } = await program.get('/v3/pods/web?status_names=tapis');
   expect(body.result).toMatchObject({ status: 'AVAILABLE' });
-}, 180_000);
+}, 240_000);
 
 test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing', async () => {
   const tcp = connectTcp(program.httpsPort, '127.0.0.1');
@@ -177,6 +219,26 @@ test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing
   for (const podId of ALL) expect(await pod(podId)).toMatchObject({ status: 'ASLEEP' });
 });
 
+test('a browser without a login does not wake its pod; after the login it wakes it, and ends on the page that it asked for', async () => {
+  const privatePod = () => apiOfDev('/v3/pods/private');
+  await until('it is asleep', async () => (await privatePod()).status === 'ASLEEP', {
+    timeoutMs: ASLEEP_WITHIN_MS,
+    everyMs: 1_000,
+  });
+  await browse(async (page) => {
+    await page.goto(`https://${PRIVATE}:${program.httpsPort}/a/page?of=mine`);
+    expect(new URL(page.url()).origin).toBe(oauth.issuer);
+    expect(await privatePod()).toMatchObject({ status: 'ASLEEP' });
+    await logIn(page, 'alice');
+    await untilPodResponds(page);
+    expect(pathOf(page)).toBe('/a/page?of=mine');
+    expect(await page.evaluate('document.body.innerText')).toContain('Hello from private');
+  });
+  const awake = await privatePod();
+  expect(awake).toMatchObject({ status: 'RUNNING' });
+  expect(awake.action_logs.filter((line) => line.includes('woken by'))).toHaveLength(1);
+}, 240_000);
+
 test('clients wake their pods and get their answer at the first attempt, also forty at once: one start of each', async () => {
   const words = LANGUAGES.map(async (language) => {
     for (;;) {
@@ -186,7 +248,7 @@ test('clients wake their pods and get their answer at the first attempt, also fo
     }
   });
   const pages = Array.from({ length: 30 }, () => curl('/'));
-  const browsed = browse('/a/page?of=mine');
+  const browsed = browseSite('/a/page?of=mine');
   const npm = npmPg();
   const connected = npm.connect();
   const rows = Array.from({ length: 10 }, () => psql('select word from kept'));
@@ -201,7 +263,8 @@ test('clients wake their pods and get their answer at the first attempt, also fo
   expect(await browsed).toEqual({ firstStatus: 503, path: '/a/page?of=mine' });
   for (const said of await Promise.all(words)) expect(said).toMatchObject(STILL_HERE);
   for (const podId of ['web', 'site', 'mypg', 'mygraph']) {
-    expect(await wakes(podId)).toHaveLength(1);
+    const woken = await wakes(podId);
+    expect(woken, `${podId}: ${woken.join(' ')}`).toHaveLength(1);
     expect(await pod(podId)).toMatchObject({ status: 'RUNNING', asleep_since: null });
   }
 }, 120_000);

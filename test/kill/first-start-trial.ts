@@ -39,8 +39,13 @@ async function main(): Promise<number> {
       orchestrator: { type: 'string', default: 'process' },
       times: { type: 'string', default: '30' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
   const { database, orchestrator } = values;
   const [times, seed] = [Number(values.times), Number(values.seed)];
   const open = STAGES.get(orchestrator);
