@@ -44,7 +44,7 @@ async function ask(client: TLSSocket, request: string): Promise<string> {
 }
 
 describe('the access log of HTTP', () => {
-  it('has a line for each request: who, where, how long, how much - and neither query nor credentials', async () => {
+  it('has a line for each request with client, pod, duration and size, but neither query nor credentials', async () => {
     const port = await startPod((request, response) => {
       request.resume().on('end', () => response.writeHead(201).end('created'));
     });
@@ -85,7 +85,7 @@ describe('the access log of HTTP', () => {
     for (const text of log.texts) expect(text).toMatch(/^[ -~]*\n$/);
   });
 
-  it('says why a request was refused, and what a client that goes away left behind', async () => {
+  it('records why a request was refused, and requests that their client abandoned', async () => {
     const port = await startPod((_, response) => {
       response.writeHead(200).write('begun');
     });
@@ -122,7 +122,7 @@ describe('the access log of HTTP', () => {
     expect(gateway.counters.requests).toMatchObject({ '2xx': 1, '4xx': 3, '5xx': 1 });
   });
 
-  it('has those in plaintext, too, that are sent on to https', async () => {
+  it('includes plaintext requests that are redirected to https', async () => {
     const log = createLog();
     const { httpPort } = await start({
       routes: [route('web.pods.localhost', { protocol: 'http' })],
@@ -198,7 +198,7 @@ describe('the access log of HTTP', () => {
 });
 
 describe('the access log of sessions', () => {
-  it('has a line for each: bytes both ways, durations, and how it ended', async () => {
+  it('has a line for each, with bytes in both directions, durations, and how it ended', async () => {
     const backend = await echo();
     const resetting = await startBackend((socket) => socket.once('data', () => socket.resetAndDestroy()));
     backends.push(resetting);
@@ -234,7 +234,7 @@ describe('the access log of sessions', () => {
     ]);
   });
 
-  it('records what did not become a session, too: garbage, plaintext, a failed handshake', async () => {
+  it('includes connections that did not become sessions: garbage, plaintext, failed handshakes', async () => {
     const log = createLog();
     const { httpsPort } = await start({ routes: [], accessLog: log.sink });
     const rubbish = await openPlain(httpsPort);
@@ -253,7 +253,7 @@ describe('the access log of sessions', () => {
     ]);
   });
 
-  it('says when a session was cut because the time to drain was over', async () => {
+  it('records that a session was cut at the end of the drain time', async () => {
     const backend = await echo();
     const log = createLog();
     const fixture = await start({
@@ -269,7 +269,7 @@ describe('the access log of sessions', () => {
 });
 
 describe('the access log of probes', () => {
-  it('has those that fail, and none that succeed: /healthz, /readyz, connections without a byte', async () => {
+  it('has only failed ones: no successful /healthz or /readyz, and no connections without a byte', async () => {
     const log = createLog();
     const fixture = await start({ routes: [], accessLog: log.sink, limits: { handshakeTimeoutMs: 150 } });
     let status = 200;
@@ -296,7 +296,7 @@ describe('the access log of probes', () => {
 });
 
 describe('the last refusals of a pod', () => {
-  it('are reported to the control process on request, and those of no other pod', async () => {
+  it('are reported to the control process on request, without those of other pods', async () => {
     const off = route('off.pods.localhost', { protocol: 'postgres', status: 'STOPPED' });
     const { connect: open, feed, gateway } = await start({ routes: [off] });
     for (const application of ['psql', 'pg_isready']) {
@@ -331,7 +331,7 @@ function startupMessage(parameters: Readonly<Record<string, string>>): Buffer {
 }
 
 describe('X-Forwarded-For of a trusted proxy', () => {
-  it('names the client: to the pod, to lists of addresses and in the log; anybody else names himself only', async () => {
+  it('identifies the client for the pod, allow lists and the log; that of other clients is ignored', async () => {
     const port = await startPod((request, response) => {
       const { 'x-forwarded-for': from, 'x-forwarded-proto': proto } = request.headers;
       response.end(JSON.stringify({ from, proto }));

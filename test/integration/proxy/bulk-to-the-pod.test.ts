@@ -33,7 +33,7 @@ async function startDigests(pauseMs: number) {
   return backend;
 }
 
-it('this Node lets an open socket read into a buffer of ours', async () => {
+it('this version of Node lets an open socket read into our own buffer', async () => {
   const backend = await startBackend((socket) => socket.end('hello'));
   backends.push(backend);
   const socket = await openPlain(backend.port);
@@ -49,7 +49,7 @@ it.each([
   ['whole records alone, and the end right behind them', 0],
   ['a last record that is shorter', 1_000],
 ])(
-  'nothing of a transfer is lost: %s',
+  'a transfer loses nothing: %s',
   async (_, more) => {
     const { port } = await startDigests(0);
     const fixture = await start({ routes: [runningRoute(HOST, port)] });
@@ -65,7 +65,7 @@ it.each([
   60_000,
 );
 
-it('many at once do not mix, to pods that are slow or fast', async () => {
+it('concurrent transfers do not mix, to slow or fast pods', async () => {
   const [fast, slow] = await Promise.all([startDigests(0), startDigests(2)]);
   const hosts = ['fast.pods.localhost', 'slow.pods.localhost'] as const;
   const fixture = await start({ routes: [runningRoute(hosts[0], fast.port), runningRoute(hosts[1], slow.port)] });
@@ -81,7 +81,7 @@ it('many at once do not mix, to pods that are slow or fast', async () => {
   );
 }, 60_000);
 
-it('a pod that reads nothing holds its client back', async () => {
+it('a pod that does not read slows its client down', async () => {
   const stalled: Socket[] = [];
   const backend = await startBackend((socket) => stalled.push(socket.pause()));
   backends.push(backend);

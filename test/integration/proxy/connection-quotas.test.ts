@@ -84,7 +84,7 @@ async function postgresRefusal(fixture: GatewayFixture, pod: string): Promise<un
 }
 
 describe('the quota of connections of an owner', () => {
-  it('counts sessions and requests to all pods of the owner, refuses in each protocol, and leaves others alone', async () => {
+  it('counts sessions and requests to all pods of the owner, refuses in each protocol, and affects no others', async () => {
     const fixture = await startOwners({ maxConnectionsPerOwner: 3 });
     const { gateway, connect } = fixture;
     const raw = await openRaw(fixture, 'aliceraw');
@@ -151,7 +151,7 @@ describe('the quota of connections of an owner', () => {
 });
 
 describe('the quota of connections of a tenant', () => {
-  it('counts the pods of all its users, and no other tenant', async () => {
+  it('counts the pods of all its users, and of no other tenant', async () => {
     const fixture = await startOwners({ maxConnectionsPerTenant: 2 });
     await openRaw(fixture, 'aliceraw');
     await openRaw(fixture, 'bobraw');

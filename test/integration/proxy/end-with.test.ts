@@ -10,7 +10,7 @@ const BYTES = 32 * 1024 * 1024;
 /** Longer than a client is given that has got everything. */
 const PAUSE_MS = 5_000;
 
-it('a slow client gets all that was written before the end, and one that has it all is not waited for', async () => {
+it('a slow client gets everything written before the end, and a client that has it all is not kept waiting', async () => {
   const ended: { socket: Socket; atMs: number }[] = [];
   const server = await startBackend((socket) => {
     socket.write(Buffer.alloc(BYTES, 1));

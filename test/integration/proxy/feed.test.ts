@@ -12,7 +12,7 @@ import { readAndEnd } from './support/streams.ts';
 const { start, echo } = createStage();
 
 describe('the route feed', () => {
-  it('may die and come back: the table stays until then, and is replaced as a whole afterwards', async () => {
+  it('may fail and come back: the table stays until then, and is then replaced as a whole', async () => {
     const backend = await echo();
     const {
       connect: open,
@@ -41,7 +41,7 @@ describe('the route feed', () => {
     during.destroy();
   });
 
-  it('may come back half, lost or silent: the table stays until a whole snapshot is there', async () => {
+  it('may come back incomplete, lost or silent: the table stays until a whole snapshot arrives', async () => {
     const { feed, gateway } = await start({ routes: [route('kept.pods.localhost')] });
     await feed.stop();
     let greetings = 0;
@@ -60,7 +60,7 @@ describe('the route feed', () => {
     await feed.stop();
   });
 
-  it('applies a change given in pieces of a line', async () => {
+  it('applies a change that arrives in pieces of a line', async () => {
     const { feed, gateway } = await start({ routes: [] });
     await feed.stop();
     const text =
@@ -77,7 +77,7 @@ describe('the route feed', () => {
     await until('the route', () => gateway.table.get('gr\u00f6\u00dfe.pods.localhost') !== undefined);
   });
 
-  it('that is away too long makes backends untrusted for new connections, while sessions go on', async () => {
+  it('that is away too long makes backends untrusted for new connections, while sessions continue', async () => {
     const backend = await echo();
     let now = 0;
     const {
@@ -107,7 +107,7 @@ describe('the route feed', () => {
     running.destroy();
   });
 
-  it('that hangs with its connection open is given up, and its backends are not trusted for ever', async () => {
+  it('that hangs with its connection open is abandoned, and its backends do not stay trusted', async () => {
     const feed = new FeedStandIn(join(tmpdir(), `podgate-feed-${randomUUID()}`), [route('a.pods.localhost')], []);
     const stop = new AbortController();
     let snapshots = 0;

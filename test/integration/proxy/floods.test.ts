@@ -35,27 +35,31 @@ async function goodClient({ connect: open }: GatewayFixture): Promise<number> {
   return performance.now() - fromMs;
 }
 
-describe('10,000 connections that begin a handshake and go no further', () => {
-  it('keep no good client out, and are gone when the time of a handshake is over', { timeout: 90_000 }, async () => {
-    const backend = await echo();
-    const fixture = await start({
-      routes: [runningRoute(HOST, backend.port)],
-      // Long enough that all of them are there at a time, also where opening them is slow.
-      limits: { handshakeTimeoutMs: 20_000 },
-    });
-    const { gateway } = fixture;
-    const { opened } = await flood(fixture.httpsPort);
-    expect(opened).toBe(HALF_OPEN);
-    await until('all are accepted', () => gateway.activeConnections() >= HALF_OPEN);
-    const times: number[] = [];
-    for (let count = 0; count < 20; count++) times.push(await goodClient(fixture));
-    expect(gateway.activeConnections()).toBeGreaterThanOrEqual(HALF_OPEN);
-    expect(times.toSorted((a, b) => a - b)[10]).toBeLessThan(1_000);
-    await until('all are gone', () => gateway.activeConnections() === 0, { timeoutMs: 60_000 });
-    expect(gateway.counters.closed.deadline).toBe(HALF_OPEN);
-  });
+describe('10,000 connections that begin a handshake and stop', () => {
+  it(
+    'do not keep a genuine client out, and are closed when the handshake time is over',
+    { timeout: 90_000 },
+    async () => {
+      const backend = await echo();
+      const fixture = await start({
+        routes: [runningRoute(HOST, backend.port)],
+        // Long enough that all of them are there at a time, also where opening them is slow.
+        limits: { handshakeTimeoutMs: 20_000 },
+      });
+      const { gateway } = fixture;
+      const { opened } = await flood(fixture.httpsPort);
+      expect(opened).toBe(HALF_OPEN);
+      await until('all are accepted', () => gateway.activeConnections() >= HALF_OPEN);
+      const times: number[] = [];
+      for (let count = 0; count < 20; count++) times.push(await goodClient(fixture));
+      expect(gateway.activeConnections()).toBeGreaterThanOrEqual(HALF_OPEN);
+      expect(times.toSorted((a, b) => a - b)[10]).toBeLessThan(1_000);
+      await until('all are gone', () => gateway.activeConnections() === 0, { timeoutMs: 60_000 });
+      expect(gateway.counters.closed.deadline).toBe(HALF_OPEN);
+    },
+  );
 
-  it('make room for a good client where there is no place left, the oldest first', { timeout: 60_000 }, async () => {
+  it('make room for a genuine client when there is no place left, the oldest first', { timeout: 60_000 }, async () => {
     const backend = await echo();
     const fixture = await start({
       routes: [runningRoute(HOST, backend.port)],
@@ -74,7 +78,7 @@ describe('10,000 connections that begin a handshake and go no further', () => {
     held.destroy();
   });
 
-  it('of one address keep no other address out, and are so many only', { timeout: 60_000 }, async () => {
+  it('from one address do not affect other addresses, and are limited', { timeout: 60_000 }, async () => {
     const backend = await echo();
     const fixture = await start({
       routes: [runningRoute(HOST, backend.port)],
@@ -90,7 +94,7 @@ describe('10,000 connections that begin a handshake and go no further', () => {
 });
 
 describe('idle TLS sessions', () => {
-  it('are held, a thousand here, and each still works afterwards', { timeout: 60_000 }, async () => {
+  it('stay open, a thousand here, and all still work afterwards', { timeout: 60_000 }, async () => {
     const backend = await echo();
     const fixture = await start({ routes: [runningRoute(HOST, backend.port)], limits: { handshakeTimeoutMs: 30_000 } });
     const dir = mkdtempSync(join(tmpdir(), 'podgate-idle-'));

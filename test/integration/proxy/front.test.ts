@@ -19,7 +19,7 @@ function writeAlone(socket: Socket, byte: number): Promise<void> {
   });
 }
 
-describe('the one port', () => {
+describe('the TLS port', () => {
   it('explains itself to plaintext HTTP', async () => {
     const { httpsPort } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
@@ -29,7 +29,7 @@ describe('the one port', () => {
     expect(page).toContain('TLS');
   });
 
-  it('answers Bolt without TLS in Bolt', async () => {
+  it('replies to Bolt without TLS in Bolt', async () => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     const first = once(socket, 'data') as Promise<[Buffer]>;
@@ -39,7 +39,7 @@ describe('the one port', () => {
     socket.destroy();
   });
 
-  it('closes what it does not know, and counts it', async () => {
+  it('closes unknown protocols, and counts them', async () => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     socket.write('SSH-2.0-OpenSSH_9.2\r\n');
@@ -47,7 +47,7 @@ describe('the one port', () => {
     expect(gateway.counters.closed.unrecognized).toBe(1);
   });
 
-  it('takes a ClientHello that comes byte by byte', async () => {
+  it('accepts a ClientHello that arrives byte by byte', async () => {
     const backend = await echo();
     const { httpsPort } = await start({ routes: [runningRoute('echo.pods.localhost', backend.port)] });
     const slow = await startBackend((near) => {
@@ -70,7 +70,7 @@ describe('the one port', () => {
     client.destroy();
   });
 
-  it('gives every TLS version from 1.2 on, and the certificate of the name', async () => {
+  it('supports every TLS version from 1.2 on, and serves the certificate of the name', async () => {
     const backend = await echo();
     const { connect: open, feed } = await start({ routes: [runningRoute('echo.pods.localhost', backend.port)] });
     for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
@@ -92,7 +92,7 @@ describe('the one port', () => {
     });
   });
 
-  it('chooses ALPN by the route, and ends a handshake with nothing in common by the alert of RFC 7301', async () => {
+  it('chooses ALPN by the route, and ends a handshake without a common protocol with the alert of RFC 7301', async () => {
     const { connect: open, gateway } = await start({
       routes: [
         route('web.pods.localhost', { protocol: 'http' }),
@@ -126,7 +126,7 @@ describe('the one port', () => {
     await until('they are counted', () => gateway.counters.closed['no-common-protocol'] === offers.length);
   });
 
-  it('never passes on to a Postgres what a browser sends, whatever it looks like', async () => {
+  it('never passes a browser’s bytes on to a Postgres, whatever they look like', async () => {
     const heard: Buffer[] = [];
     const backend = await startBackend((socket) => socket.on('data', (data: Buffer) => heard.push(data)));
     backends.push(backend);
@@ -145,7 +145,7 @@ describe('the one port', () => {
     expect(heard).toEqual([]);
   });
 
-  it('is not held by clients that say nothing, stop in the middle or end their side, before or after the handshake', async () => {
+  it('is not blocked by clients that are silent, stop midway or end their side, before or after the handshake', async () => {
     const {
       httpsPort,
       gateway,
@@ -200,7 +200,7 @@ describe('the one port', () => {
 });
 
 describe('the log', () => {
-  it('has a line for each connection, with why it was refused or closed, when asked for', async () => {
+  it('has a line for each connection on request, with the reason why it was refused or closed', async () => {
     const lines: object[] = [];
     const { connect: open, httpsPort } = await start({
       routes: [route('off.pods.localhost', { status: 'STOPPED' })],
@@ -226,7 +226,7 @@ describe('the log', () => {
 });
 
 describe('the end of a worker', () => {
-  it('stops accepting, lets connections end in peace, and closes the rest after the drain time', async () => {
+  it('stops accepting, lets connections finish, and closes the rest after the drain time', async () => {
     const backend = await echo();
     const worker = await startGateway({
       certificate,
@@ -251,7 +251,7 @@ describe('the end of a worker', () => {
 });
 
 describe('plain HTTP', () => {
-  it('sends names of ours on to https, others nowhere, and keeps nobody', async () => {
+  it('redirects known names to https, and no others, and closes the connection', async () => {
     const { httpPort, gateway } = await start({ routes: [route('web.pods.localhost', { protocol: 'http' })] });
     const ask = (host: string): Promise<readonly [number, string | undefined]> =>
       new Promise((resolve, reject) => {

@@ -53,7 +53,7 @@ describe('a Postgres session that is cut', () => {
     ipAllowList,
   });
 
-  it('is told 57P01, idle or in the middle of a statement, and a pool goes on with new ones', async () => {
+  it('gets 57P01, idle or during a statement, and a pool continues with new sessions', async () => {
     const pool = new pg.Pool({ ...settings(), max: 1 });
     const errors: { code?: string; message: string; detail?: string }[] = [];
     pool.on('error', (error) => errors.push(error));
@@ -74,7 +74,7 @@ describe('a Postgres session that is cut', () => {
     await busy.end().catch(() => undefined);
   }, 60_000);
 
-  it('gets whole rows before it, of a COPY that fills its connection', async () => {
+  it('gets whole rows before it, from a COPY that fills its connection', async () => {
     const psql = spawn(
       'psql',
       ['-X', stage.conninfo(), '-c', "copy (select i, repeat('x', 300) from generate_series(1, 20000000) i) to stdout"],
@@ -99,7 +99,7 @@ describe('a Postgres session that is cut', () => {
     expect(stderr).toContain(`FATAL:  ${NO_MORE}`);
   }, 60_000);
 
-  it('reads it in psql when its gateway ends', async () => {
+  it('is shown the reason by psql when its gateway ends', async () => {
     const psql = spawn('psql', ['-X', '-At', stage.conninfo()], {
       env: { ...process.env, PGPASSWORD: stage.server.password, HOME: stage.dir },
     });
@@ -137,7 +137,7 @@ describe('a Postgres session that is cut in the middle of a message', () => {
     return { fixture, client, pod };
   }
 
-  it('gets the rest of it first', async () => {
+  it('gets the rest of the message first', async () => {
     const { fixture, client, pod } = await open();
     const all = readAll(client);
     fixture.feed.change([
@@ -156,7 +156,7 @@ describe('a Postgres session that is cut in the middle of a message', () => {
     client.destroy();
   });
 
-  it('is closed without a word when that does not come', async () => {
+  it('is closed without a notice if the rest does not arrive', async () => {
     const { fixture, client } = await open();
     const all = readAll(client);
     fixture.feed.change([], ['mypg.pods.localhost']);
@@ -198,7 +198,7 @@ describe('a WebSocket that is cut', () => {
     expect([payload.readUInt16BE(0), payload.toString('utf8', 2)]).toEqual([1001, RESTARTING]);
   }
 
-  it('is told 1001, which the package ws hands to its program; and so is the pod', async () => {
+  it('gets 1001, which the package ws passes to its program, and so does the pod', async () => {
     const port = await startPod();
     const fixture = await start({ routes: [runningRoute(WEB, port, { protocol: 'http' })] });
     const script = `
@@ -224,7 +224,7 @@ describe('a WebSocket that is cut', () => {
     expectGoingAway(heard[0] ?? Buffer.alloc(0));
   }, 60_000);
 
-  it('over HTTP/2 as well, after GOAWAY', async () => {
+  it('gets it over HTTP/2 as well, after GOAWAY', async () => {
     const port = await startPod();
     const fixture = await start({ routes: [runningRoute(WEB, port, { protocol: 'http' })] });
     const socket = await fixture.connect(WEB, { ALPNProtocols: ['h2'] });
@@ -252,8 +252,8 @@ describe('a WebSocket that is cut', () => {
   }, 60_000);
 });
 
-describe('a request that is cut before its answer', () => {
-  it('is answered, with the reason and Connection: close', async () => {
+describe('a request that is cut before its response', () => {
+  it('gets a response with the reason and Connection: close', async () => {
     const pod = createServer(() => undefined);
     servers.push(pod);
     await once(pod.listen(0, '127.0.0.1'), 'listening');

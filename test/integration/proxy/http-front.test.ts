@@ -12,7 +12,7 @@ import { readAll, readAndEnd } from './support/streams.ts';
 const certificate = makeCertificate(['localhost', '*.pods.localhost']);
 
 /** What the gateway hands to the HTTP protocol, and in what state; what HTTP does with it is tested beside it. */
-describe('http through the one port', () => {
+describe('HTTP on the TLS port', () => {
   let pod: http.Server;
   let fixture: GatewayFixture;
 
@@ -50,7 +50,7 @@ describe('http through the one port', () => {
     expect(answer).toContain('hello web.pods.localhost from /path');
   });
 
-  it('reaches the pod over HTTP/2, and a client of an unknown name, or without a place, gets the reason', async () => {
+  it('reaches the pod over HTTP/2, and a client of an unknown name, or beyond the limit, gets the reason', async () => {
     const askHttp2 = async (to: GatewayFixture, name: string): Promise<string> => {
       const socket = await to.connect(name, { ALPNProtocols: ['h2'] });
       const session = http2.connect(`https://${name}`, { createConnection: () => socket });
@@ -71,7 +71,7 @@ describe('http through the one port', () => {
     ['nobody.pods.localhost', 404],
     [null, 404],
   ] as const)(
-    'answers for %s with a page, whether the protocol is known from ALPN or from the first bytes',
+    'responds to %s with a page, whether the protocol is known from ALPN or from the first bytes',
     async (name, status) => {
       for (const alpn of [['http/1.1'], []]) {
         expect(await ask(name, name ?? 'localhost', alpn)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
@@ -79,7 +79,7 @@ describe('http through the one port', () => {
     },
   );
 
-  it('keeps a connection open for many requests, and gives its place back at the end', async () => {
+  it('keeps a connection open for many requests, and frees its place at the end', async () => {
     const client = await fixture.connect('web.pods.localhost', { ALPNProtocols: ['http/1.1'] });
     for (let round = 0; round < 5; round++) {
       client.write(`GET /${round} HTTP/1.1\r\nHost: web.pods.localhost\r\n\r\n`);
@@ -91,7 +91,7 @@ describe('http through the one port', () => {
     await until('every place is given back', () => fixture.gateway.activeConnections() === 0);
   });
 
-  it('listens on what another process made: a handle or a file descriptor, several times, each closed by itself', async () => {
+  it('listens on a handle or file descriptor of another process, several times, each closed separately', async () => {
     const first = createServer();
     await new Promise<void>((resolve) => first.listen(0, '127.0.0.1', resolve));
     const { port } = first.address() as AddressInfo;

@@ -60,7 +60,7 @@ const PIECE = 'x'.repeat(PIECE_BYTES);
 const CHUNK = `${PIECE_BYTES.toString(16)}\r\n${PIECE}\r\n`;
 const repeated = (piece: string, times: number): string[] => Array.from({ length: times }, () => piece);
 
-describe('a pod that answers and closes while it is still being sent to is heard', () => {
+describe('a pod that responds and closes while the client is still sending is heard', () => {
   it.each([
     ['a chunked body', { says: refusal('401 Unauthorized'), when: 'first-bytes' }, [CHUNKED, ...repeated(CHUNK, PIECES), '0\r\n\r\n']],
     ['a body of a known length', { says: refusal('413 Content Too Large'), when: 'first-bytes' }, [SIZED, ...repeated(PIECE, PIECES)]],
@@ -114,7 +114,7 @@ describe('a pod that answers and closes while it is still being sent to is heard
     ['that reads', false],
     ['that reads nothing', true],
   ])(
-    'in a session of TCP: the farewell of a server %s arrives',
+    'in a TCP session: the last message of a server %s arrives',
     async (_name, isDeaf) => {
       const fixture = await startWith(
         { says: '-ERR max number of clients reached\r\n', when: 'greeting', isDeaf },
@@ -126,7 +126,7 @@ describe('a pod that answers and closes while it is still being sent to is heard
     60_000,
   );
 
-  it('in a session of Postgres: its FATAL arrives', async () => {
+  it('in a Postgres session: its FATAL arrives', async () => {
     const fatal = 'E\0\0\0\x1aSFATAL\0C53300\0Mfull\0\0';
     const fixture = await startWith({ says: fatal, when: 'greeting' }, 'postgres');
     const startup = Buffer.from('\0\0\0\x13\0\x03\0\0user\0alice\0\0', 'latin1');
@@ -136,7 +136,7 @@ describe('a pod that answers and closes while it is still being sent to is heard
   }, 60_000);
 });
 
-it('the API that refuses an upload and closes is heard, too', async () => {
+it('an API response that rejects an upload and closes arrives, too', async () => {
   const fixture = await stage.start({ routes: [] });
   const path = join(dirname(fixture.feed.path), 'api.sock');
   pods.push(await startHastyPod({ says: refusal('413 Content Too Large'), when: 'first-bytes', isDeaf: true, path }));
@@ -147,7 +147,7 @@ it('the API that refuses an upload and closes is heard, too', async () => {
   }
 }, 60_000);
 
-it('a pod that is sending to a client that closes gets the last words of that client', async () => {
+it('a pod that is sending to a client that closes gets the client’s last message', async () => {
   const received: Promise<Buffer>[] = [];
   const flood = Buffer.alloc(65_536, 'flood');
   const pod = await startBackend((socket) => {
@@ -173,7 +173,7 @@ it('a pod that is sending to a client that closes gets the last words of that cl
   await until('every place is given back', () => fixture.gateway.activeConnections() === 0);
 }, 60_000);
 
-it('a refusal of ours reaches a client that reads only once it has sent all, for three seconds', async () => {
+it('a refusal by the gateway reaches a client that reads only after sending everything, for three seconds', async () => {
   const fixture = await stage.start({ routes: [] });
   const client = await fixture.connect('nobody.pods.localhost');
   client.pause();

@@ -9,7 +9,7 @@ import { openPlain, readAll, readAndEnd, startBackend } from './support/streams.
 const { start, echo, backends } = createStage();
 
 describe('limits', () => {
-  it('admits exactly so many connections per address, tells the next in its own protocol, and takes one more when one leaves', async () => {
+  it('admits exactly that many connections per address, refuses the next in its own protocol, and admits one more when one closes', async () => {
     const backend = await echo();
     const { connect: open, gateway } = await start({
       routes: [runningRoute('echo.pods.localhost', backend.port)],
@@ -28,7 +28,7 @@ describe('limits', () => {
     for (const client of [...clients, next]) client.destroy();
   });
 
-  it('keeps half of a pod for others: one address is refused, in its protocol, and another one is admitted', async () => {
+  it('reserve half of a pod for others: one address is refused, in its protocol, and another is admitted', async () => {
     const backend = await echo();
     const { connect: open, gateway } = await start({
       routes: [runningRoute('echo.pods.localhost', backend.port)],
@@ -49,7 +49,7 @@ describe('limits', () => {
     for (const client of clients) client.destroy();
   });
 
-  it('admits exactly so many sessions per pod, whatever the name', async () => {
+  it('admits exactly that many sessions per pod, under any name', async () => {
     const backend = await echo();
     const { connect: open, gateway } = await start({
       routes: [
@@ -72,7 +72,7 @@ describe('limits', () => {
     four.destroy();
   });
 
-  it('closes at once what is beyond the surplus', async () => {
+  it('closes connections beyond the surplus at once', async () => {
     const { httpsPort, gateway } = await start({
       routes: [],
       limits: { maxConnectionsPerAddress: 1 },
@@ -86,7 +86,7 @@ describe('limits', () => {
 });
 
 describe('a tcp route that cannot be reached', () => {
-  it('is dialled again while the client waits, at wherever the pod is by then', async () => {
+  it('is dialed again while the client waits, at the pod’s current address', async () => {
     const gone = await echo();
     await gone.close();
     const { connect: open, feed } = await start({ routes: [runningRoute('late.pods.localhost', gone.port)] });
@@ -99,7 +99,7 @@ describe('a tcp route that cannot be reached', () => {
     client.destroy();
   });
 
-  it("refuses in the client's words once the dial is given up, and at once when the pod is another by then", async () => {
+  it('refuses in the client’s protocol once dialing is given up, and at once when the pod has been replaced', async () => {
     const gone = await echo();
     await gone.close();
     const worker = await start({
@@ -120,7 +120,7 @@ describe('a tcp route that cannot be reached', () => {
     second.destroy();
   });
 
-  it('says in HTTP, in Bolt, or by closing, that the pod is stopped, and that nobody has the name', async () => {
+  it('reports in HTTP, in Bolt, or by closing, that the pod is stopped or the name unknown', async () => {
     const { connect: open } = await start({ routes: [route('off.pods.localhost', { status: 'STOPPED' })] });
     for (const [name, status] of [
       ['off.pods.localhost', 503],
@@ -140,7 +140,7 @@ describe('a tcp route that cannot be reached', () => {
     }
   });
 
-  it("aborts the pod's side when the client resets, and the client's when the pod does, with what was sent before", async () => {
+  it('resets the pod’s side when the client resets, and the reverse, after what was sent before', async () => {
     const ends: string[] = [];
     const backend = await startBackend((socket) => {
       socket.on('error', () => ends.push('error')).on('end', () => ends.push('end'));

@@ -87,7 +87,7 @@ async function session(client: Duplex, chance: Chance): Promise<readonly [string
 }
 
 it.each(['echo.pods.localhost', 'own.pods.localhost'])(
-  `sessions at once with readers that stall keep every byte in its place: %s (seed ${SEED})`,
+  `concurrent sessions with readers that stall keep all bytes in order: %s (seed ${SEED})`,
   async (host) => {
     const chance = new Chance(SEED);
     const clients = await Promise.all(Array.from({ length: SESSIONS }, () => fixture.connect(host)));

@@ -28,14 +28,14 @@ async function withoutDescriptors<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-test('a dial without a free descriptor is not blamed on the pod: TCP and Postgres', async () => {
+test('a dial without a free file descriptor is not reported as the pod’s fault: TCP and Postgres', async () => {
   const backend = { uid: 'uid-1', address: '127.0.0.1', port: 1, service: null };
   const dial = (): Promise<DialedBackend> => dialBackend(new PassThrough(), () => backend, 0);
   expect(await withoutDescriptors(dial)).toEqual({ kind: 'refused', code: 'route.no-descriptors' });
   expect(await dial()).toEqual({ kind: 'refused', code: 'route.unreachable' });
 });
 
-test('a dial without a free descriptor is not blamed on the pod: HTTP', async () => {
+test('a dial without a free file descriptor is not reported as the pod’s fault: HTTP', async () => {
   const gateway = await HttpGateway.start();
   const pod = createServer((_request, response) => response.end('served'));
   await new Promise<void>((resolve) => pod.listen(0, '127.0.0.1', resolve));

@@ -308,7 +308,7 @@ describe('Ctrl-C in psql', () => {
   });
 });
 
-describe('the end of a cancel', () => {
+describe('the end of a cancel request', () => {
   // By the kernel's choice half of the cancels would arrive at the other worker: here all or none do.
   it.each([
     ['encrypted', 'its own worker', () => first.port],
@@ -355,7 +355,7 @@ describe('a plaintext cancel of a session whose TLS the pod ends', () => {
     return socket;
   }
 
-  it('reaches it from the address of its client, at any worker', async () => {
+  it('reaches it from the address of its client, on any worker', async () => {
     for (const { port } of [first, await relay(first, second)]) {
       const { stderr, tookMs } = await interruptPsql(port, '', {}, OWN);
       expect(stderr).toContain(CANCELLED);
@@ -363,7 +363,7 @@ describe('a plaintext cancel of a session whose TLS the pod ends', () => {
     }
   });
 
-  it('reaches nobody while its address has such a session with another pod, too', async () => {
+  it('reaches no session while its address also has such a session with another pod', async () => {
     const { client, key } = await openSession(first, OWN);
     const { ended } = await startSleep(client);
     for (const [here, there] of [
@@ -384,7 +384,7 @@ describe('a plaintext cancel of a session whose TLS the pod ends', () => {
     expect(await ended).toBe(CANCELLED);
   });
 
-  it('from another address reaches nobody', async () => {
+  it('from another address reaches no session', async () => {
     const { client, key } = await openSession(first, OWN);
     const { ended } = await startSleep(client);
     const { delivered } = first.gateway.counters.cancels;
@@ -395,7 +395,7 @@ describe('a plaintext cancel of a session whose TLS the pod ends', () => {
     expect(first.gateway.counters.cancels.delivered).toBe(delivered + 1);
   });
 
-  it('reaches the session whose key is known, whatever else its address has', async () => {
+  it('reaches the session whose key is known, whatever other sessions its address has', async () => {
     const { client, key } = await openSession(first);
     const { ended } = await startSleep(client);
     const session = await openOther(second);
@@ -409,7 +409,7 @@ describe('a plaintext cancel of a session whose TLS the pod ends', () => {
 
 describe('a CancelRequest', () => {
   describe.each(WAYS)('%s', (_way, open) => {
-    it('cancels a session of this worker and of another, and the session goes on', async () => {
+    it('cancels a session of this worker and of another, and the session continues', async () => {
       const { client, key } = await openSession(first);
       for (const worker of [first, second]) {
         const { ended } = await startSleep(client);
@@ -419,7 +419,7 @@ describe('a CancelRequest', () => {
       }
     });
 
-    it('is not answered, whatever its key', async () => {
+    it('gets no reply, whatever its key', async () => {
       const { client, key } = await openSession(first);
       const before = first.gateway.counters.closed['cancel-request'];
       expect(await ask(await open(first), key)).toHaveLength(0);
@@ -455,7 +455,7 @@ describe('a CancelRequest', () => {
     }
   });
 
-  it('in pieces works', async () => {
+  it('that arrives in pieces works', async () => {
     const { client, key } = await openSession(first);
     const { ended } = await startSleep(client);
     const socket = await openPlain(second);
@@ -466,7 +466,7 @@ describe('a CancelRequest', () => {
     expect(await ended).toBe(CANCELLED);
   });
 
-  it('is for addresses that the pod lets in, by the list as it is now', async () => {
+  it('is only accepted from addresses that the current allow list of the pod admits', async () => {
     const { client, key } = await openSession(first);
     const { ended } = await startSleep(client);
     // The session's own address stays: a session whose client is no longer let in is cut.
@@ -498,7 +498,7 @@ describe('a CancelRequest', () => {
     expect(first.gateway.counters.cancels.delivered).toBe(delivered);
   });
 
-  it('that guesses is slowed down, for its address alone', async () => {
+  it('that guesses is slowed down, for its address only', async () => {
     const { client, key } = await openSession(first);
     const { ended } = await startSleep(client);
     const { slowed } = first.gateway.counters.cancels;

@@ -82,7 +82,7 @@ describe('a postgres stanza', () => {
     expect(await psql(connection(HOST), 'select 6 * 7')).toEqual({ code: 0, stdout: '42\n', stderr: '' });
   });
 
-  it('carries large results, and COPY both ways', async () => {
+  it('transfers large results, and COPY in both directions', async () => {
     const result = await psql(connection(HOST), "select length(repeat('x', 50000000)), md5(repeat('x', 50000000))");
     expect(result.stdout).toMatch(/^50000000\|[0-9a-f]{32}\n$/);
     const rows = await psql(connection(HOST), 'select i from generate_series(1, 300000) i');
@@ -132,7 +132,7 @@ describe('a postgres stanza', () => {
     await sql.end();
   });
 
-  it('takes direct TLS with ALPN postgresql', async () => {
+  it('accepts direct TLS with ALPN postgresql', async () => {
     const client = await fixture.connect(HOST, { ALPNProtocols: ['postgresql'] });
     client.write(startupMessage());
     const [answer] = (await once(client, 'data')) as [Buffer];
@@ -145,7 +145,7 @@ describe('a postgres stanza', () => {
     expect(String(await readAndEnd(stranger))).toMatch(/^E.*C3D000/s);
   });
 
-  it('is not reached by packets that are no StartupMessage', async () => {
+  it('is not reached by packets other than a StartupMessage', async () => {
     const before = fixture.gateway.counters.sessions;
     for (const hex of ['0000000804d2162f', '0000000800030000', '0000ffff00030000', '160301']) {
       const client = await fixture.connect(HOST);
@@ -156,7 +156,7 @@ describe('a postgres stanza', () => {
     expect(fixture.gateway.counters.closed['malformed-startup']).toBe(4);
   });
 
-  it('is reached behind a tcp stanza, too', async () => {
+  it('can be reached behind a tcp stanza, too', async () => {
     expect(await psql(connection('tcppg.pods.localhost'), 'select 1')).toMatchObject({ code: 0, stdout: '1\n' });
   });
 
@@ -167,7 +167,7 @@ describe('a postgres stanza', () => {
     ['fenced.pods.localhost', 'FATAL:  Your address may not connect to this pod.', 2],
     ['off.pods.localhost', 'FATAL:  Pod off is not running: its status is STOPPED.', 2],
     ['soon.pods.localhost', 'FATAL:  Pod soon is starting: its status is CREATING_CONTAINER.', 2],
-  ])('tells psql in words why %s is refused', async (host, message, code) => {
+  ])('explains to psql why %s is refused', async (host, message, code) => {
     const result = await psql(connection(host), 'select 1');
     expect(result.stderr).toContain(message);
     expect(result.stderr).toMatch(/DETAIL: +Request id: \S+\.\n/);
@@ -175,7 +175,7 @@ describe('a postgres stanza', () => {
     expect(result.code).toBe(code);
   });
 
-  it('makes pg_isready say "rejecting" of a stopped pod, and a libpq with two hosts go on to the next', async () => {
+  it('makes pg_isready report "rejecting" for a stopped pod, and a libpq with two hosts try the next', async () => {
     const ready = await run('pg_isready', ['-d', connection('off.pods.localhost')]);
     expect(ready).toMatchObject({ code: 1 });
     expect(ready.stdout).toContain('rejecting connections');
@@ -195,7 +195,7 @@ describe('a postgres stanza', () => {
     expect(result.stderr).toContain('sslmode=require');
   });
 
-  it('answers a browser at the wrong name with a sentence', async () => {
+  it('explains itself to a browser at the wrong name', async () => {
     const client = await fixture.connect(HOST);
     client.end(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
     const page = String(await readAndEnd(client));
@@ -203,7 +203,7 @@ describe('a postgres stanza', () => {
     expect(page).toContain('This name is a Postgres');
   });
 
-  it('refuses bytes sent before the answer to SSLRequest', async () => {
+  it('rejects bytes sent before the reply to SSLRequest', async () => {
     const before = fixture.gateway.counters.closed['early-bytes'];
     const socket = await openPlain(fixture.httpsPort);
     socket.write(Buffer.concat([Buffer.from('0000000804d2162f', 'hex'), Buffer.from('early')]));
@@ -211,7 +211,7 @@ describe('a postgres stanza', () => {
     expect(fixture.gateway.counters.closed['early-bytes']).toBe(before + 1);
   });
 
-  it('answers GSSENCRequest with N, once, and goes on with SSLRequest', async () => {
+  it('replies N to GSSENCRequest once, and continues with SSLRequest', async () => {
     const socket = await openPlain(fixture.httpsPort);
     let answers = '';
     socket.on('data', (data: Buffer) => (answers += data.toString('latin1')));
@@ -227,7 +227,7 @@ describe('a postgres stanza', () => {
     expect(String(await readAndEnd(twice))).toBe('N');
   });
 
-  it('closes a CancelRequest quietly and counts it', async () => {
+  it('closes a CancelRequest silently and counts it', async () => {
     const before = fixture.gateway.counters.closed['cancel-request'];
     const socket = await openPlain(fixture.httpsPort);
     socket.write(Buffer.from('0000001004d2162e0000000100000002', 'hex'));
@@ -235,7 +235,7 @@ describe('a postgres stanza', () => {
     expect(fixture.gateway.counters.closed['cancel-request']).toBe(before + 1);
   });
 
-  it('lets running sessions go on when their route stops, and refuses new ones', async () => {
+  it('keeps running sessions when their route stops, and refuses new ones', async () => {
     const client = new pg.Client({
       host: '127.0.0.1',
       port: fixture.httpsPort,

@@ -99,9 +99,9 @@ async function ask(client: TLSSocket, path = '/'): Promise<string> {
   return `${text.slice(9, 12)} ${text.split('\r\n\r\n')[1] ?? ''}`;
 }
 
-describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
+describe.each(VERSIONS)('a pod that requires PROXY headers of %s', (version) => {
   it.each(['203.0.113.7', '2001:db8::7'])(
-    'hears of a client at %s before its first byte, behind a tcp stanza',
+    'gets that of a client at %s before its first byte, behind a tcp stanza',
     async (address) => {
       const pod = await startPod(echoAfterHeader);
       const client = await openFrom(await startFor({ sendProxyProtocol: version }, pod.port), address, 4711);
@@ -113,7 +113,7 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
   );
 
   it.each(['tcp', 'http'] as const)(
-    'hears of a client that has waited for it to wake, behind a sleeping %s stanza',
+    'gets that of a client that has waited for it to wake up, behind a sleeping %s stanza',
     async (protocol) => {
       const pod = await startPod(protocol === 'http' ? serveHttp : echoAfterHeader);
       const sleeping = asleep(HOST, { protocol, sendProxyProtocol: version });
@@ -131,13 +131,13 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
     },
   );
 
-  it('hears of it also before the server speaks, of one that says nothing', async () => {
+  it('gets it even before the server speaks, for a silent client', async () => {
     const pod = await startPod((socket, { address }) => socket.end(`hello ${address}`));
     const client = await openFrom(await startFor({ sendProxyProtocol: version }, pod.port), '203.0.113.8', 4712);
     expect(String(await readAndEnd(client))).toBe('hello 203.0.113.8');
   });
 
-  it('hears of it before the first packet, behind a postgres stanza', async () => {
+  it('gets it before the first packet, behind a postgres stanza', async () => {
     const startup = Buffer.concat([Buffer.from('0000001300030000', 'hex'), Buffer.from('user\0name\0\0')]);
     const pod = await startPod((socket, { rest }) => {
       if (rest() === startup.toString('latin1')) socket.end('Z');
@@ -150,7 +150,7 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
     expect(pod.heard).toEqual([expect.objectContaining({ address: '203.0.113.9', port: 4713 })]);
   });
 
-  it('hears of each client on connections of its own, behind an http stanza', async () => {
+  it('gets that of each client on separate connections, behind an http stanza', async () => {
     const pod = await startPod(serveHttp);
     const gateway = await startFor({ sendProxyProtocol: version, protocol: 'http' }, pod.port);
     const [one, two] = [await openFrom(gateway, '203.0.113.1', 1001), await openFrom(gateway, '203.0.113.2', 1002)];
@@ -166,7 +166,7 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
     for (const client of [one, two, again]) client.destroy();
   });
 
-  it('hears of each client that speaks HTTP/2, too', async () => {
+  it('gets that of each HTTP/2 client, too', async () => {
     const pod = await startPod(serveHttp);
     const gateway = await startFor({ sendProxyProtocol: version, protocol: 'http' }, pod.port);
     for (const port of [2001, 2002]) {
@@ -183,7 +183,7 @@ describe.each(VERSIONS)('a pod that wants PROXY headers of %s', (version) => {
     expect(pod.heard.map(({ port }) => port)).toEqual([2001, 2002]);
   });
 
-  it('has no connection left of a client that is gone', async () => {
+  it('has no connection left from a client that has disconnected', async () => {
     const open = new Set<Socket>();
     const pod = await startPod((socket, heard) => {
       open.add(socket);
@@ -204,7 +204,7 @@ describe('PROXY headers of version 2', () => {
   const lab = createClientAuthority('Lab');
   afterAll(() => lab.remove());
 
-  it('tell of the name, the protocol, TLS and the client’s certificate', async () => {
+  it('include the name, the protocol, TLS and the client’s certificate', async () => {
     const pod = await startPod((socket) => socket.end('heard'));
     const gateway = await startFor({ sendProxyProtocol: 'v2', clientCa: lab.ca }, pod.port);
     const client = await openFrom(gateway, '203.0.113.7', 4711, {
@@ -222,7 +222,7 @@ describe('PROXY headers of version 2', () => {
   });
 });
 
-describe('real servers that take nothing without a PROXY header', () => {
+describe('real servers that require a PROXY header', () => {
   let nginx: ProxiedServer;
   let haproxy: ProxiedServer;
   beforeAll(async () => {
@@ -230,7 +230,7 @@ describe('real servers that take nothing without a PROXY header', () => {
   });
   afterAll(() => Promise.all([nginx.stop(), haproxy.stop()]));
 
-  it.each(VERSIONS)('nginx knows the client by %s', async (version) => {
+  it.each(VERSIONS)('nginx sees the client by %s', async (version) => {
     const gateway = await startFor({ sendProxyProtocol: version, protocol: 'http' }, nginx.port);
     for (const [address, port] of [
       ['203.0.113.7', 4711],
@@ -242,7 +242,7 @@ describe('real servers that take nothing without a PROXY header', () => {
     }
   });
 
-  it.each(VERSIONS)('HAProxy knows the client by %s, and its name by version 2', async (version) => {
+  it.each(VERSIONS)('HAProxy sees the client by %s, and its name by version 2', async (version) => {
     const gateway = await startFor({ sendProxyProtocol: version, protocol: 'http' }, haproxy.port);
     for (const [address, port] of [
       ['203.0.113.7', 4711],
@@ -255,7 +255,7 @@ describe('real servers that take nothing without a PROXY header', () => {
     }
   });
 
-  it('refuse a gateway that sends none', async () => {
+  it('reject a gateway that sends none', async () => {
     const gateway = await startFor({ protocol: 'http' }, haproxy.port);
     const client = await openFrom(gateway, '203.0.113.7', 4711);
     expect(await ask(client)).toMatch(/^502 /);

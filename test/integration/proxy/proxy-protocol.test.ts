@@ -79,7 +79,7 @@ describe('PROXY headers on the TLS port', () => {
     expect(await ask(httpsPort, header)).toMatch(new RegExp(`^200 (1\\S+\\s+)?${address}`));
   });
 
-  it('may come in single bytes, and together with what follows', async () => {
+  it('may arrive in single bytes, and together with the bytes after them', async () => {
     const { httpsPort } = await start({ routes: [web], proxyProtocol: TRUSTED });
     const raw = await openPlain(httpsPort);
     raw.setNoDelay(true);
@@ -92,7 +92,7 @@ describe('PROXY headers on the TLS port', () => {
     expect(String(await readAndEnd(client))).toContain('203.0.113.7');
   });
 
-  it('decide who is let in and who is counted', async () => {
+  it('decide who is admitted and who is counted', async () => {
     const { httpsPort } = await start({
       routes: [fenced],
       proxyProtocol: TRUSTED,
@@ -108,7 +108,7 @@ describe('PROXY headers on the TLS port', () => {
     first.destroy();
   });
 
-  it('are not believed of anybody else, who is closed, counted and named once a minute', async () => {
+  it('are rejected from untrusted senders, which are closed, counted and logged once a minute', async () => {
     const log = keepingLog();
     const { httpsPort, gateway } = await start({
       routes: [web],
@@ -145,7 +145,7 @@ describe('PROXY headers on the TLS port', () => {
     } else expect(await ask(httpsPort, header)).toContain(outcome);
   });
 
-  it('that are bad close the connection without an answer', async () => {
+  it('that are malformed close the connection without a reply', async () => {
     const { httpsPort, gateway } = await start({ routes: [web], proxyProtocol: TRUSTED });
     for (const bad of ['PROXY TCP4 1 2 3 4\r\n', 'PROXY TCP9 ', V2.subarray(0, 20)]) {
       const raw = await openPlain(httpsPort);
@@ -155,7 +155,7 @@ describe('PROXY headers on the TLS port', () => {
     await until('each is counted', () => gateway.counters.closed['proxy-header'] === 3);
   });
 
-  it('may take no longer than a handshake, and hold no more places than there are', async () => {
+  it('may take no longer than a handshake, and use no more places than there are', async () => {
     const { httpsPort, gateway } = await start({
       routes: [web],
       proxyProtocol: TRUSTED,
@@ -169,7 +169,7 @@ describe('PROXY headers on the TLS port', () => {
     expect(gateway.counters.closed['too-many-connections']).toBe(2);
   });
 
-  it('leave probes without a trace but their number', async () => {
+  it('leave only a count of probes', async () => {
     const log = keepingLog();
     const lines: string[] = [];
     const { httpsPort, gateway } = await start({
@@ -192,7 +192,7 @@ describe('PROXY headers on the TLS port', () => {
 });
 
 describe('PROXY headers on the HTTP port', () => {
-  it('are read, and the redirect is given', async () => {
+  it('are read, and the redirect is sent', async () => {
     const { httpPort, gateway } = await start({ routes: [web], proxyProtocol: TRUSTED });
     for (const header of [V1, V2]) {
       const raw = await openPlain(httpPort);
@@ -209,7 +209,7 @@ describe('PROXY headers on the HTTP port', () => {
   });
 
   it.each(['/readyz', '/healthz', '/metrics', '/v3/pods'])(
-    'does not answer for %s, which is the inside’s',
+    'is not served for %s, which belongs to the inside',
     async (path) => {
       const { httpPort } = await start({ routes: [web] });
       for (const host of ['localhost', 'nobody.example']) {
@@ -260,7 +260,7 @@ describe('real senders', () => {
   });
 
   it.each(['send-proxy', 'send-proxy-v2', 'send-proxy-v2 proxy-v2-options crc32c,unique-id,authority'])(
-    'HAProxy with %s: the pod sees the client, lists of addresses mean it, checks are probes',
+    'HAProxy with %s: the pod and the allow lists see the client, and checks count as probes',
     async (options) => {
       const fixture = await start({
         routes: [web, { ...fenced, ipAllowList: ['127.0.0.9'] }],
@@ -278,7 +278,7 @@ describe('real senders', () => {
     },
   );
 
-  it('HAProxy and a Postgres list of addresses: who is not on it reads so', async () => {
+  it('HAProxy and the allow list of a Postgres pod: a client not on it gets the reason', async () => {
     const backend = await echo();
     const fixture = await start({
       routes: [runningRoute('pg.pods.localhost', backend.port, { protocol: 'postgres', ipAllowList: ['127.0.0.9'] })],

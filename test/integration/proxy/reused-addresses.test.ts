@@ -42,7 +42,7 @@ async function hear({ connect: open }: GatewayFixture, host: string): Promise<st
 }
 
 describe('the address of a pod', () => {
-  it('is dialled only while control says that its watch is fresh, and said so a moment ago', async () => {
+  it('is only dialed while control reports a fresh watch, and has done so recently', async () => {
     const [pod, service] = [await namedBackend('pod'), await namedBackend('service')];
     let now = 0;
     const fixture = await start({
@@ -67,7 +67,7 @@ describe('the address of a pod', () => {
     await until('the loss is noticed', async () => (await hear(fixture, 'a.pods.localhost')) === 'service');
   });
 
-  it('is not that of the service for a kept connection: each request goes where the table says now', async () => {
+  it('is checked for each request on a kept connection, which goes where the table says now', async () => {
     const answering = (name: string) => http.createServer((_request, response) => response.end(name));
     const servers = [answering('pod'), answering('service')];
     const ports: number[] = [];
@@ -101,7 +101,7 @@ describe('the address of a pod', () => {
   });
 });
 
-describe('a dial that succeeds when its route has just been withdrawn', () => {
+describe('a dial that succeeds just after its route was withdrawn', () => {
   const server = createServer();
   afterEach(() => new Promise<void>((resolve) => server.close(() => resolve())));
 
@@ -112,7 +112,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     return { backend: { uid: 'uid-1', address: '127.0.0.1', port, service: null }, received };
   }
 
-  it('writes nothing, and the client is told so', async () => {
+  it('sends nothing, and the client gets the reason', async () => {
     const { backend, received } = await listening();
     const answers: (Backend | 'route.stopped')[] = [backend];
     const dialled = await dialBackend(new PassThrough(), () => answers.shift() ?? 'route.stopped');
@@ -120,7 +120,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     expect(await received).toHaveLength(0);
   });
 
-  it('writes nothing to an address that is another pod’s now', async () => {
+  it('sends nothing to an address that now belongs to another pod', async () => {
     const { backend, received } = await listening();
     const answers: Backend[] = [backend, { ...backend, uid: 'uid-2' }];
     const dialled = await dialBackend(new PassThrough(), () => answers.shift() ?? 'route.stopped');
@@ -128,7 +128,7 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
     expect(await received).toHaveLength(0);
   });
 
-  it('writes nothing of an HTTP request', async () => {
+  it('sends nothing of an HTTP request', async () => {
     const { backend, received } = await listening();
     const { address, port } = backend;
     const head = { method: 'GET', url: '/', httpVersion: '1.1', rawHeaders: ['Host', 'a.b'] } as const;
@@ -163,8 +163,8 @@ describe('a dial that succeeds when its route has just been withdrawn', () => {
   });
 });
 
-describe('addresses that go to the next pod at once', () => {
-  it('never bring a byte to another pod, over kept connections, new ones and dials in progress', async () => {
+describe('addresses that are immediately reused by the next pod', () => {
+  it('never lead a byte to another pod, over kept connections, new ones or dials in progress', async () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     const strays: string[] = [];
     const answered = { requests: 0, sessions: 0 };

@@ -78,8 +78,8 @@ async function said(client: TLSSocket, part: string): Promise<void> {
   await until(`the answer has ${part}`, () => text.includes(part));
 }
 
-describe('a route that goes away', () => {
-  it('cuts its sessions at once where that is set', async () => {
+describe('a route that is removed', () => {
+  it('cuts its sessions at once if so configured', async () => {
     await start({ onRouteGone: 'cut', onClientRefused: 'drain', drainMs: 60_000 });
     const sessions = [await open(), await open()];
     fixture.feed.change([], [HOST]);
@@ -88,7 +88,7 @@ describe('a route that goes away', () => {
     await until('every place is given back', () => fixture.gateway.activeConnections() === 0);
   });
 
-  it('lets them go on for the time of the drain, with their pod, and cuts them then', async () => {
+  it('keeps its sessions for the drain time, if their pod runs, and then cuts them', async () => {
     await start({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 1_500 });
     const client = await open();
     const changedMs = performance.now();
@@ -103,7 +103,7 @@ describe('a route that goes away', () => {
     await until('it is counted', () => fixture.gateway.counters.ended['route-gone'] === 1);
   });
 
-  it('forgets the drain of sessions whose route is back', async () => {
+  it('cancels the drain of sessions whose route is back', async () => {
     await start({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 400 });
     const client = await open();
     fixture.feed.change([], [HOST]);
@@ -114,7 +114,7 @@ describe('a route that goes away', () => {
     client.destroy();
   });
 
-  it('is gone for sessions of a pod that was deleted and made anew, also in a whole new table', async () => {
+  it('ends sessions of a pod that was deleted and created anew, also in a new table', async () => {
     await start({ onRouteGone: 'cut', onClientRefused: 'cut', drainMs: 60_000 });
     const old = await open();
     fixture.feed.routes = [runningRoute(HOST, echo.port, { uid: 'the next' })];
@@ -125,7 +125,7 @@ describe('a route that goes away', () => {
     next.destroy();
   });
 
-  it('ends HTTP answers and tunnels that are under way, and says why where nothing was answered yet', async () => {
+  it('ends HTTP responses and tunnels in progress, with the reason if no response has begun', async () => {
     await start({ onRouteGone: 'cut', onClientRefused: 'cut', drainMs: 60_000 });
     const begun = await ask('/begun');
     await said(begun, 'begun');
@@ -140,7 +140,7 @@ describe('a route that goes away', () => {
     silent.destroy();
   });
 
-  it('takes what was kept for the former pod with it: the next request on a kept connection meets the new one', async () => {
+  it('drops kept connections to the former pod: the next request reaches the new one', async () => {
     await start({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 60_000 });
     const client = await ask('/');
     await said(client, 'here');
@@ -160,8 +160,8 @@ describe('a route that goes away', () => {
   });
 });
 
-describe('a list of addresses that does not let a client in any more', () => {
-  it('cuts its sessions at once, and leaves those of others alone', async () => {
+describe('an allow list that no longer admits a client', () => {
+  it('cuts its sessions at once, and no others', async () => {
     await start({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 60_000 });
     const client = await open();
     const other = await ask('/begun');
@@ -176,7 +176,7 @@ describe('a list of addresses that does not let a client in any more', () => {
     other.destroy();
   });
 
-  it('lets them go on for a while where that is set, and refuses the next request and the next connection at once', async () => {
+  it('keeps them for a while if so configured, and refuses the next request and connection at once', async () => {
     await start({ onRouteGone: 'cut', onClientRefused: 'drain', drainMs: 2_000 });
     const begun = await ask('/begun');
     await said(begun, 'begun');
@@ -194,7 +194,7 @@ describe('a list of addresses that does not let a client in any more', () => {
   });
 });
 
-it('counts sessions that are cut because the gateway ends', async () => {
+it('counts sessions that are cut when the gateway ends', async () => {
   await start({ onRouteGone: 'drain', onClientRefused: 'cut', drainMs: 60_000 });
   const client = await open();
   fixture.gateway.closeAll();

@@ -61,7 +61,7 @@ function closing(stream: ClientHttp2Stream): Promise<unknown> {
   return new Promise((resolve) => stream.once('close', resolve));
 }
 
-describe('a client whose transfer is pending', () => {
+describe('a client with an unfinished transfer', () => {
   const takesBodies: http.RequestListener = (request, response) => {
     request.resume().on('end', () => response.end('all of it'));
   };
@@ -86,7 +86,7 @@ describe('a client whose transfer is pending', () => {
     session.destroy();
   });
 
-  it('gets, for a later request of its connection, the id of that request, in the form that it accepts', async () => {
+  it('gets the id of its later request on the connection, in the format that it accepts', async () => {
     const ids: unknown[] = [];
     const port = await startPod((request, response) => {
       ids.push(request.headers['x-request-id']);
@@ -104,7 +104,7 @@ describe('a client whose transfer is pending', () => {
     expect(text.replaceAll(String(ids[1]), '')).not.toContain(String(ids[0]));
   });
 
-  it('loses the streams whose window it keeps closed, be the answers ever so short, and the pod has its places back', async () => {
+  it('loses streams whose window stays closed, however short the responses, and frees the places at the pod', async () => {
     const port = await startPod((request, response) => {
       // The one comes to its end, the other is a stream of events that goes on.
       if (request.url === '/short') response.end('short');
@@ -128,7 +128,7 @@ describe('a client whose transfer is pending', () => {
     session.destroy();
   });
 
-  it('is not the one that listens to events that seldom come, or waits for an answer that does not', async () => {
+  it('may listen to rare events, or wait for a late response', async () => {
     const port = await startPod((request, response) => {
       if (request.url === '/events') response.write('first');
       setTimeout(() => response.end('last'), STALLED_MS * 3);
@@ -148,7 +148,7 @@ describe('a client whose transfer is pending', () => {
     session.destroy();
   });
 
-  it('has no more requests at a time on a connection of HTTP/2 than connections', async () => {
+  it('has at most as many concurrent requests on an HTTP/2 connection as connections', async () => {
     const port = await startPod(() => undefined);
     const fixture = await start({
       routes: [runningRoute(HOST, port, { protocol: 'http' })],
@@ -173,8 +173,8 @@ describe('a client whose transfer is pending', () => {
   });
 });
 
-describe('a client that is slow on purpose', () => {
-  it('has no more than the time of a handshake: silent, or byte by byte', async () => {
+describe('a deliberately slow client', () => {
+  it('has no more than the handshake time: silent, or byte by byte', async () => {
     const { httpsPort, gateway } = await start({ routes: [], limits });
     const silent = await openPlain(httpsPort);
     const drip = await openPlain(httpsPort);
@@ -193,7 +193,7 @@ describe('a client that is slow on purpose', () => {
     drip.destroy();
   });
 
-  it('has no more than the time of a head, whatever it drips', async () => {
+  it('has no more than the time of a request head, however it sends', async () => {
     const { connect: open, gateway } = await start({
       routes: [runningRoute(HOST, await startPod((_, response) => response.end()), { protocol: 'http' })],
       limits,
@@ -206,7 +206,7 @@ describe('a client that is slow on purpose', () => {
     expect(gateway.counters.refused['request.timeout']).toBe(1);
   });
 
-  it('gets 408 when it stops in the middle of a body that its pod waits for; one that continues slowly is served', async () => {
+  it('gets 408 when it stops midway in a body that its pod waits for; one that continues slowly is served', async () => {
     const port = await startPod((request, response) => {
       request.resume().on('end', () => response.end('all of it'));
     });
@@ -228,7 +228,7 @@ describe('a client that is slow on purpose', () => {
     slow.destroy();
   });
 
-  it('is disconnected when it does not read its response, within bounded memory; a slow pod is waited for', async () => {
+  it('is disconnected when it does not read its response, within limited memory; a slow pod is waited for', async () => {
     const port = await startPod((request, response) => {
       if (request.url === '/endless') pourOut(request, response);
       else setTimeout(() => response.end('late'), STALLED_MS * 3);
@@ -280,7 +280,7 @@ describe('a client that is slow on purpose', () => {
     session.destroy();
   });
 
-  it('loses its session when nothing has moved for longer than is allowed, if anything is; a reader that never reads, too', async () => {
+  it('loses its session after the idle time, if one is set; so does a client that never reads', async () => {
     const backend = await echo();
     const pouring = await startBackend((socket) => {
       const piece = Buffer.alloc(64 * 1024);

@@ -66,7 +66,7 @@ function listSockets(prefix: readonly string[]): readonly string[] {
   return execFileSync('env', args, { encoding: 'utf8' }).split('\n');
 }
 
-test('both ways at once, to readers of 20 MB/s: flat memory, and not a byte lost, half-closed at the end', async () => {
+test('both directions at once, to readers of 20 MB/s: flat memory, no byte lost, half-closed at the end', async () => {
   const socket = await open('bulk');
   const before = residentBytes();
   let most = 0;
@@ -104,7 +104,7 @@ test('both ways at once, to readers of 20 MB/s: flat memory, and not a byte lost
   expect(most - before).toBeLessThan(GROWTH_MAX);
 }, 300_000);
 
-test('a session on which nothing happens is not cut, and both its sockets have TCP keep-alive', async () => {
+test('an idle session is not cut, and both its sockets have TCP keep-alive', async () => {
   const socket = await open('echo');
   const echo = async (word: string): Promise<string> => {
     const answer = once(socket, 'data') as Promise<[Buffer]>;

@@ -22,7 +22,7 @@ describe('a tcp stanza', () => {
     await echo.close();
   });
 
-  it('carries bytes both ways and passes the end of one direction on, leaving the other open', async () => {
+  it('carries bytes in both directions, and passes on a half-close while the other direction stays open', async () => {
     const client = await fixture.connect('echo.pods.localhost');
     const sent = randomBytes(300_000);
     const answer = readAll(client);
@@ -33,7 +33,7 @@ describe('a tcp stanza', () => {
     expect(fixture.gateway.counters.ended.finished).toBeGreaterThan(0);
   });
 
-  it('passes a server on that speaks first and ends first, while the client goes on', async () => {
+  it('supports a server that sends first and ends first, while the client continues', async () => {
     const received: Promise<Buffer>[] = [];
     const backend = await startBackend((socket) => {
       received.push(readAll(socket));
@@ -49,7 +49,7 @@ describe('a tcp stanza', () => {
     await backend.close();
   });
 
-  it('slows the sender when the reader is slow, with flat memory, and loses nothing', async () => {
+  it('slows the sender down when the reader is slow, with flat memory, and loses nothing', async () => {
     const total = 192 * 1024 * 1024;
     const chunk = randomBytes(1024 * 1024);
     let pulled = 0;

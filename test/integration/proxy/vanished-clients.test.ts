@@ -79,12 +79,12 @@ for (const [servername, alpn, words, ends] of JSON.parse(list)) {
 }
 `;
 
-describe('a session of which the client has ended its side, at a pod that ignores that', () => {
+describe('a session whose client has ended its side, at a pod that ignores it', () => {
   it.each([
     ['tcp', 'raw', [], Buffer.from('word')],
     ['Postgres', 'pg', ['postgresql'], STARTUP],
     ['WebSocket', 'web', ['http/1.1'], Buffer.from(UPGRADE)],
-  ])('is closed when nothing moves any more: %s', async (_what, name, ALPNProtocols, words) => {
+  ])('is closed when it is quiet: %s', async (_what, name, ALPNProtocols, words) => {
     const port = await startDeafPod();
     const worker = await start({
       routes: [
@@ -105,7 +105,7 @@ describe('a session of which the client has ended its side, at a pod that ignore
     expect(worker.gateway.counters.ended['idle-half-closed']).toBe(name === 'web' ? 0 : 1);
   });
 
-  it('is closed when nothing moves any more: WebSocket over HTTP/2', async () => {
+  it('is closed when it is quiet: WebSocket over HTTP/2', async () => {
     const worker = await start({
       routes: [runningRoute('web.pods.localhost', await startWebSocketPod(), { protocol: 'http' })],
       limits: { halfClosedMs: HALF_CLOSED_MS },
@@ -125,7 +125,7 @@ describe('a session of which the client has ended its side, at a pod that ignore
     session.destroy();
   });
 
-  it('is closed when the process of its client was killed, which says no goodbye in TLS', async () => {
+  it('is closed when the client process was killed, which sends no close in TLS', async () => {
     const port = await startDeafPod();
     const worker = await start({
       routes: [
@@ -150,7 +150,7 @@ describe('a session of which the client has ended its side, at a pod that ignore
     await until('all places are free', () => worker.gateway.activeConnections() === 0);
   });
 
-  it('goes on for as long as anything moves, and a client may wait for its answer', async () => {
+  it('continues while there is traffic, and a client may wait for its response', async () => {
     const slow = await startBackend((socket) => {
       socket.resume().once('end', () => {
         let words = 6;
@@ -180,7 +180,7 @@ const network = await openLossyNetwork();
 afterAll(() => network?.close());
 
 describe.skipIf(network === null)('clients that are cut off from the network (network namespaces need root)', () => {
-  it('give their places back once keep-alive has failed, also when they had ended their side', async () => {
+  it('free their places once keep-alive has failed, even after they had ended their side', async () => {
     if (network === null) return;
     const port = await startDeafPod();
     const own = createTlsServer({
@@ -219,7 +219,7 @@ describe.skipIf(network === null)('clients that are cut off from the network (ne
     own.close();
   });
 
-  it('give their places back while data is unacknowledged, and a client that is alive but does not read stays', async () => {
+  it('free their places while data is unacknowledged; a client that is alive but does not read stays', async () => {
     if (network === null) return;
     const words = Buffer.from('more');
     const sockets: Socket[] = [];

@@ -118,7 +118,7 @@ const AT_LOGON = [
 
 describe.each(['bolt+s', 'neo4j+s'] as const)('neo4j-driver over %s', (scheme) => {
   it.each(AT_QUERY)(
-    'shows %s of a pod in %s as a transient failure, with its sentence',
+    'shows %s of a pod in %s as a transient failure, with our message',
     async (code, status, sentence) => {
       refusal = refusalOf(code, status);
       const driver = connect(scheme);
@@ -131,7 +131,7 @@ describe.each(['bolt+s', 'neo4j+s'] as const)('neo4j-driver over %s', (scheme) =
     },
   );
 
-  it('retries the transient failure by itself, each time on a new connection, and then shows it', async () => {
+  it('retries the transient failure automatically, each time on a new connection, and then shows it', async () => {
     refusal = refusalOf('route.stopped');
     const driver = connect(scheme);
     connections = 0;
@@ -154,7 +154,7 @@ describe.each(['bolt+s', 'neo4j+s'] as const)('neo4j-driver over %s', (scheme) =
     await driver.close();
   });
 
-  it('finds the server reachable while the pod is stopped: it is the database that is not', async () => {
+  it('finds the server reachable while the pod is stopped: only the database is unavailable', async () => {
     refusal = refusalOf('route.stopped');
     const driver = connect(scheme);
     const info = await driver.getServerInfo();
@@ -164,7 +164,7 @@ describe.each(['bolt+s', 'neo4j+s'] as const)('neo4j-driver over %s', (scheme) =
 });
 
 describe('without TLS', () => {
-  it.each(['bolt', 'neo4j'])('%s:// is told that TLS is needed', async (scheme) => {
+  it.each(['bolt', 'neo4j'])('%s:// gets the message that TLS is required', async (scheme) => {
     refusal = refusalOf('tls.required');
     const driver = neo4j.driver(`${scheme}://localhost:${portOf(plainServer)}`, neo4j.auth.basic('neo4j', 'x'));
     const seen = await errorOf(() => driver.executeQuery('RETURN 1'));
@@ -188,7 +188,7 @@ describe('a refused connection', () => {
     await new Promise((resolve) => listener.close(resolve));
   });
 
-  it('leaves nothing open after all of this', async () => {
+  it('leaves nothing open at the end', async () => {
     await until('all sockets are closed', () => sockets.size === 0);
   });
 });

@@ -55,7 +55,7 @@ async function upgrade(socket: Socket, host: string): Promise<() => string> {
   return () => text.slice(text.indexOf('\r\n\r\n') + 4);
 }
 
-describe('no limit of a request writes into, or ends, the tunnel that it has become', () => {
+describe('no limit of a request affects the tunnel that it has become', () => {
   it('to the API', async () => {
     const fixture = await stage.start({ routes: [], limits: { http } });
     const server = createServer(accept);

@@ -45,7 +45,7 @@ async function seenByOwner(fixture: GatewayFixture) {
   return { line: JSON.parse(lines[0] ?? '{}') as Record<string, unknown>, message: told().at(-1) ?? '' };
 }
 
-describe('an answer that breaks a rule of HTTP', () => {
+describe('a response that breaks a rule of HTTP', () => {
   const twice = 'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n';
   it.each([
     ['a coding twice', twice, /several Transfer-Encoding headers/],
@@ -58,7 +58,7 @@ describe('an answer that breaks a rule of HTTP', () => {
     ['another protocol', '\0\0\x06\x04\0\0\0\0\0', /does not begin like a message/],
     ['a switch of protocols', 'HTTP/1.1 101 Switching Protocols\r\n\r\n', /switches protocols/],
     ['half a head', 'HTTP/1.1 200 OK\r\nContent-Le', /ends within its header section/],
-  ])('%s: client, log and owner read which, and nobody is told to try again', async (_name, answer, rule) => {
+  ])('%s: client, log and owner see which rule, and no retry is suggested', async (_name, answer, rule) => {
     const fixture = await startWith(answer);
     const text = await ask(fixture, 'POST /order');
     expect(text).toMatch(/^HTTP\/1\.1 502 /);
@@ -73,7 +73,7 @@ describe('an answer that breaks a rule of HTTP', () => {
     expect(fixture.gateway.counters.refused['answer.malformed']).toBe(1);
   });
 
-  it('in its body: it breaks off, and the log says why', async () => {
+  it('in its body: it is aborted, and the log says why', async () => {
     const fixture = await startWith('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nzz\r\n');
     const text = await ask(fixture, 'GET /');
     expect(text).toContain('hi');
@@ -84,7 +84,7 @@ describe('an answer that breaks a rule of HTTP', () => {
     expect(fixture.gateway.counters.refused['answer.malformed']).toBe(1);
   });
 
-  it('a connection closed without an answer: a GET may be tried again, a POST is to be checked first', async () => {
+  it('a connection closed without a response: a GET may be retried, a POST should be checked first', async () => {
     const fixture = await startWith('');
     expect(await ask(fixture, 'GET /')).toContain('Try again');
     const text = await ask(fixture, 'POST /order');
@@ -93,31 +93,31 @@ describe('an answer that breaks a rule of HTTP', () => {
     expect(text).not.toMatch(/[Tt]ry again|Retry-After/);
   });
 
-  it('a pod that does not speak the HTTP/2 that its stanza names', async () => {
+  it('a pod that does not speak HTTP/2 although its stanza says so', async () => {
     const fixture = await startWith('HTTP/1.1 400 Bad Request\r\n\r\n', { backendProtocol: 'h2c' });
     expect(await ask(fixture, 'POST /order')).toMatch(/^HTTP\/1\.1 502 [^]*does not speak HTTP\/2/);
   });
 });
 
-describe('interim answers', () => {
+describe('interim responses', () => {
   const interim = 'HTTP/1.1 104 Upload Resumption Supported\r\nUpload-Offset: 1\r\nContent-Length: 5\r\n\r\n';
   const final = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\ndone\n';
 
-  it('are passed on, as many as there are, without a length', async () => {
+  it('are passed on, any number of them, without a length', async () => {
     const text = await ask(await startWith(interim.repeat(150) + final), 'POST /upload');
     expect(text.match(/HTTP\/1\.1 104/g)).toHaveLength(150);
     expect(text).toMatch(/HTTP\/1\.1 200 OK[^]*done\n$/);
     expect(text.match(/content-length/gi)).toHaveLength(1);
   });
 
-  it('that flood the client are too fast', async () => {
+  it('that flood the client are rejected as too fast', async () => {
     const text = await ask(await startWith(interim.repeat(5_000) + final), 'POST /upload');
     expect(text).toMatch(/HTTP\/1\.1 502 [^]*faster than 50 a second/);
   });
 });
 
-describe('fields of an answer', () => {
-  it('426 says which protocol is asked for (RFC 9110 15.5.22)', async () => {
+describe('fields of a response', () => {
+  it('426 names the required protocol (RFC 9110 15.5.22)', async () => {
     const answer =
       'HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n';
     const text = await ask(await startWith(answer), 'GET /');
@@ -125,7 +125,7 @@ describe('fields of an answer', () => {
     expect(text).toMatch(/\r\nConnection: close, upgrade\r\n/);
   });
 
-  it('cookies stay on their host, in interim answers, too', async () => {
+  it('cookies stay on their host, also in interim responses', async () => {
     const cookies =
       'Set-Cookie: a=1; Domain=pods.localhost\r\nset-cookie: b=2;domain=localhost;Path=/\r\nSet-Cookie: c=3\r\n';
     const answer = `HTTP/1.1 103 Early Hints\r\n${cookies}\r\nHTTP/1.1 200 OK\r\n${cookies}Content-Length: 0\r\n\r\n`;

@@ -27,7 +27,7 @@ async function nothingIsUnderWay(): Promise<void> {
   expect(gateway.held.get('uid-1') ?? 0).toBe(0);
 }
 
-describe('the time that a request has', () => {
+describe('the time limit of a request', () => {
   it('ends with its body in both versions of HTTP: a pod may take longer to respond', async () => {
     await start({ requestTimeoutMs: LIMIT_MS }, (request, response) => {
       request.resume().on('end', () => setTimeout(() => response.end('late'), 4 * LIMIT_MS));
@@ -50,7 +50,7 @@ describe('the time that a request has', () => {
     await nothingIsUnderWay();
   });
 
-  it('includes the wait for a place at its pod, and the request is counted once', async () => {
+  it('includes the wait for the pod’s connection limit, and the request is counted once', async () => {
     await start({ requestTimeoutMs: LIMIT_MS }, (_, response) => response.end('served'));
     const places: (() => void)[] = [];
     gateway.onAcquire = (count) => void places.push(count);
@@ -64,7 +64,7 @@ describe('the time that a request has', () => {
     await nothingIsUnderWay();
   });
 
-  it('includes the wait for a place at its pod in HTTP/2, too', async () => {
+  it('includes the wait for the pod’s connection limit in HTTP/2, too', async () => {
     await start({ requestTimeoutMs: LIMIT_MS }, (_, response) => response.end('served'));
     const places: (() => void)[] = [];
     gateway.onAcquire = (count) => void places.push(count);
@@ -80,8 +80,8 @@ describe('the time that a request has', () => {
   });
 });
 
-describe('a client of HTTP/2 that expects 100 (Continue)', () => {
-  it('is not stalled while it waits for that', async () => {
+describe('an HTTP/2 client that expects 100 (Continue)', () => {
+  it('does not count as stalled while it waits', async () => {
     await start({ stalledClientMs: LIMIT_MS }, () => undefined);
     pod.server.on('checkContinue', (request: http.IncomingMessage, response: http.ServerResponse) => {
       setTimeout(() => response.writeContinue(), 4 * LIMIT_MS);

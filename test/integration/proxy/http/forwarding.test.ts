@@ -42,7 +42,7 @@ interface EchoedHead {
 }
 
 describe('a request to a pod', () => {
-  it('arrives with its path, query, Host and our X-Forwarded fields, and curl sees the answer', async () => {
+  it('arrives with its path, query, Host and our X-Forwarded fields, and curl gets the response', async () => {
     await serve(echoHead);
     const { stdout } = await run('curl', [
       '-sS',
@@ -66,7 +66,7 @@ describe('a request to a pod', () => {
     expect(headers['x-request-id']).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it('never carries what the client says about forwarding, nor hop-by-hop fields', async () => {
+  it('never carries forwarding fields of the client, nor hop-by-hop fields', async () => {
     await serve(echoHead);
     const { body } = await gateway.request({
       headers: {
@@ -95,7 +95,7 @@ describe('a request to a pod', () => {
     expect(headers['cookie']).toBe('kept=1');
   });
 
-  it('gets the answer as the pod gave it: status, reason, repeated fields, bytes; nothing added', async () => {
+  it('gets the response as the pod sent it: status, reason, repeated fields, bytes; nothing added', async () => {
     const bytes = randomBytes(300_000);
     await serve((_request, response) => {
       response.writeHead(207, 'Many Things', ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'X-Odd', 'caf\u00e9']);
@@ -109,7 +109,7 @@ describe('a request to a pod', () => {
     expect(Buffer.from(answer.body, 'latin1').equals(bytes)).toBe(true);
   });
 
-  it('has its body carried whole, with a length, chunked, or with a method that seldom has one', async () => {
+  it('passes its whole body on, with a length, chunked, or with a method that rarely has one', async () => {
     await serve((request, response) => {
       const hash = createHash('sha256');
       let length = 0;
@@ -130,7 +130,7 @@ describe('a request to a pod', () => {
     expect((await gateway.request({ method: 'POST', headers: { 'content-length': 0 } })).body).toContain('POST 0 ');
   });
 
-  it('keeps HEAD bodiless with its length, 204 and 304 bare, and trailers behind a chunked body', async () => {
+  it('keeps HEAD without a body but with its length, 204 and 304 bare, and trailers after a chunked body', async () => {
     await serve((request, response) => {
       if (request.url === '/trailers') {
         response.writeHead(200, { trailer: 'X-Sum' });
@@ -152,7 +152,7 @@ describe('a request to a pod', () => {
     expect((await gateway.request({ path: '/trailers' })).trailers).toEqual({ 'x-sum': '42' });
   });
 
-  it('gets Early Hints before the answer', async () => {
+  it('gets Early Hints before the response', async () => {
     await serve((_request, response) => {
       response.writeEarlyHints({ link: '</a.css>; rel=preload' });
       response.end('done');
@@ -163,7 +163,7 @@ describe('a request to a pod', () => {
     expect(text).toMatch(/^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a\.css>; rel=preload\r\n\r\nHTTP\/1\.1 200 OK\r\n/i);
   });
 
-  it('waits for 100 (Continue) from the pod itself, and is told a refusal without sending its body', async () => {
+  it('waits for 100 (Continue) from the pod itself, and gets a refusal without sending its body', async () => {
     let bytesSeen = 0;
     const { server } = await serve((_request, response) => response.end('unexpected'));
     server.on('checkContinue', (request: http.IncomingMessage, response: http.ServerResponse) => {
@@ -190,7 +190,7 @@ describe('a request to a pod', () => {
 });
 
 describe('streaming', () => {
-  it('passes each server-sent event on as it is written', async () => {
+  it('passes each server-sent event on when it is written', async () => {
     let stream: http.ServerResponse | undefined;
     await serve((_request, response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' });
@@ -227,7 +227,7 @@ describe('streaming', () => {
     socket.destroy();
   });
 
-  it('reads the pod no faster than the client does, and the other way round', async () => {
+  it('reads from the pod no faster than the client does, and the reverse', async () => {
     const total = 64 * 1024 * 1024;
     let sent = 0;
     await serve((request, response) => {
@@ -275,7 +275,7 @@ describe('streaming', () => {
     writer.destroy();
   });
 
-  it('ends the request to the pod when the client goes away', async () => {
+  it('ends the request to the pod when the client disconnects', async () => {
     let aborted = 0;
     await serve((request, response) => {
       response.write('begun');
@@ -291,7 +291,7 @@ describe('streaming', () => {
     expect(gateway.held.get('uid-1')).toBe(0);
   });
 
-  it('resets the client when the pod breaks off, instead of a proper end', async () => {
+  it('resets the client when the pod aborts, instead of a regular end', async () => {
     await serve((_request, response) => {
       response.writeHead(200, { 'content-length': 100 });
       response.write('half', () => response.destroy());
@@ -299,7 +299,7 @@ describe('streaming', () => {
     await expect(gateway.request()).rejects.toThrow(/aborted|ECONNRESET|hang up/);
   });
 
-  it('gives an answer that comes before the body is through, and does not hang', async () => {
+  it('passes on a response that arrives before the body is complete, and does not hang', async () => {
     // A pod that goes on reading for a while, as it must: one that closes with unread bytes resets, and nobody sees its answer.
     await serve((request, response) => {
       response.writeHead(413, { 'content-type': 'text/plain' });
@@ -313,8 +313,8 @@ describe('streaming', () => {
   });
 });
 
-describe('a pod whose address changes while it is dialled', () => {
-  it('is dialled at the new one, whatever the method: nothing was sent', async () => {
+describe('a pod whose address changes while it is dialed', () => {
+  it('is dialed at the new address, with any method, because nothing was sent', async () => {
     const bodies: string[] = [];
     const backend = await serve((request, response) => {
       request.on('data', (chunk: Buffer) => bodies.push(chunk.toString()));
@@ -361,7 +361,7 @@ describe('kept connections', () => {
     socket.destroy();
   });
 
-  it('to a pod are used again, and never by the pod that gets the same address next', async () => {
+  it('to a pod are reused, but never by the pod that gets the same address next', async () => {
     const connections = new Set<net.Socket>();
     const backend = await serve((request, response) => {
       connections.add(request.socket);
@@ -372,7 +372,7 @@ describe('kept connections', () => {
     expect((await gateway.request()).body).toBe('2');
   });
 
-  it('that the pod closed meanwhile cost a GET nothing', async () => {
+  it('that the pod has closed meanwhile do not fail a GET', async () => {
     let requests = 0;
     const backend = await serve((request, response) => {
       requests += 1;
@@ -385,7 +385,7 @@ describe('kept connections', () => {
     expect((await gateway.request()).body).toBe('request 3');
   });
 
-  it('are never tried twice for a POST', async () => {
+  it('are never retried for a POST', async () => {
     let requests = 0;
     await serve((request, response) => {
       requests += 1;

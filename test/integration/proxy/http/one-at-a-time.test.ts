@@ -57,7 +57,7 @@ async function ask(worker = gateway): Promise<number> {
 }
 
 describe('a pod that serves one connection at a time', () => {
-  it('serves all of its clients, whoever else goes on asking', async () => {
+  it('serves all of its clients, even while another keeps sending requests', async () => {
     gateway.route(await listen(pod));
     const endMs = performance.now() + 3_000;
     const client = async (): Promise<readonly number[]> => {
@@ -73,13 +73,13 @@ describe('a pod that serves one connection at a time', () => {
     for (const each of took) expect(each.length).toBeGreaterThan(5);
   }, 60_000);
 
-  it('serves who came second although nobody asks any more', async () => {
+  it('serves the second client even when no more requests arrive', async () => {
     gateway.route(await listen(pod));
     const took = await Promise.all([ask(), ask(), ask()]);
     expect(Math.max(...took)).toBeLessThan(UPSTREAM_IDLE_MS / 3);
   }, 60_000);
 
-  it('serves the clients of another worker, too, while one keeps its connection', async () => {
+  it('serves the clients of another worker, too, while one worker keeps its connection', async () => {
     const other = await HttpGateway.start({ upstreamIdleMs: UPSTREAM_IDLE_MS });
     gateway.notifyWorkers = (waiting) => other.protocol.makeRoom(waiting);
     other.notifyWorkers = (waiting) => gateway.protocol.makeRoom(waiting);
@@ -99,7 +99,7 @@ describe('a pod that serves one connection at a time', () => {
     await other.close();
   }, 60_000);
 
-  it('and has each client on a connection of its own, as the PROXY protocol wants it, serves them, too', async () => {
+  it('and gets each client on a separate connection, as the PROXY protocol requires, serves them, too', async () => {
     gateway.route(await listen(pod), { sendProxyProtocol: 'v1' });
     // Keeps its own connection to the pod, and goes on asking.
     const first = await gateway.connect();

@@ -84,7 +84,7 @@ function cookieIn({ headers }: Answer, name: string): string {
 }
 
 describe('a pod with a login', () => {
-  it('sends browsers to the API, with what only they can end, and others away', async () => {
+  it('redirects browsers to the API’s login, and refuses other clients', async () => {
     const redirect = await ask({ accept: 'text/html' }, '//evil.example/a?b=1');
     expect(redirect.status).toBe(302);
     const to = new URL(redirect.headers.location ?? '');
@@ -110,7 +110,7 @@ describe('a pod with a login', () => {
     expect(reached).toEqual([]);
   });
 
-  it('turns a ticket into a session for the browser that began, and for no other', async () => {
+  it('turns a ticket into a session only for the browser that began the login', async () => {
     const nonce = 'n'.repeat(24);
     const ticket = {
       ...{ host: POD_HOST, uid: UID, user: 'alice', path: '//evil.example/a?b=1' },
@@ -141,7 +141,7 @@ describe('a pod with a login', () => {
     }
   });
 
-  it('lets in sessions of its users alone: of this host, of this pod, until they expire', async () => {
+  it('admits only sessions of its users: of this host, of this pod, until they expire', async () => {
     expect((await ask({ cookie: sessionOf('alice') })).body).toBe('pod');
     const bob = await ask({ cookie: sessionOf('bob') });
     expect([bob.status, bob.body]).toEqual([403, expect.stringContaining('You are logged in as bob.')]);
@@ -154,7 +154,7 @@ describe('a pod with a login', () => {
     expect([out.status, cookieIn(out, SESSION)]).toEqual([200, '']);
   });
 
-  it('tells the pod who it is, and nothing that the client says of it; cookie and token stay behind', async () => {
+  it('gets the user name from the gateway and never from the client; cookie and token are not passed on', async () => {
     const headers = { 'X-User': 'root', OAUTH2_NAME: 'root', 'Oauth2-Name': 'root', authorization: 'Basic eA==' };
     await ask({ ...headers, cookie: `a=1; ${sessionOf('zoë')}; ${START}=x; b=2` });
     await ask({ ...headers, 'x-tapis-token': 'good', cookie: sessionOf('alice') });
@@ -185,7 +185,7 @@ describe('a pod with a login', () => {
     expect(reached.at(-1)?.headers).toMatchObject({ 'x-tapis-token': 'mine', 'x-user': 'root' });
   });
 
-  it('takes a token instead, which control is asked about once', async () => {
+  it('accepts a token instead, and asks control about it once', async () => {
     answers['bobs'] = { kind: 'user', user: 'bob', expiresAtMs: Date.now() + 3_600_000 };
     answers['old'] = { kind: 'refused', reason: 'The token has expired.' };
     const two = await Promise.all([ask({ 'x-tapis-token': 'good' }), ask({ 'x-tapis-token': ' good ' })]);
@@ -204,7 +204,7 @@ describe('a pod with a login', () => {
     expect(posted.status).toBe(200);
   });
 
-  it('is not used from pages of other pods with the cookie of its visitor', async () => {
+  it('cannot be used by pages of other pods with the visitor’s cookie', async () => {
     const cookie = sessionOf('alice');
     const post = async (headers: Record<string, string>): Promise<number> =>
       (await ask({ cookie, ...headers }, '/', 'POST')).status;
@@ -219,7 +219,7 @@ describe('a pod with a login', () => {
     expect((await ask({ cookie, origin: 'https://other.pods.localhost' })).status).toBe(200);
   });
 
-  it('serves HTTP/2, and tells a client of gRPC by a status of gRPC', async () => {
+  it('serves HTTP/2, and gives gRPC clients a gRPC status', async () => {
     const session = await gateway.connectHttp2();
     const headers = { ':authority': POD_HOST, ':path': '/a?b=1' };
     const redirect = await exchange(session, { ...headers, accept: 'text/html' });
@@ -232,7 +232,7 @@ describe('a pod with a login', () => {
     session.close();
   });
 
-  it('cuts a WebSocket when its user may use the pod no more, or a login is required from now on', async () => {
+  it('cuts a WebSocket when its user loses access to the pod, or a login becomes required', async () => {
     const open = async (cookie: string) => {
       const socket = await gateway.connect();
       socket.on('error', () => undefined);
@@ -256,7 +256,7 @@ describe('a pod with a login', () => {
     await anyone.closed;
   });
 
-  it('is asked after the address list, and before anything is said of the pod’s state', async () => {
+  it('checks the login after the allow list, and before it reveals the state of the pod', async () => {
     gateway.route(null, { status: 'STOPPED', login: LOGIN });
     expect((await ask({ accept: 'text/html' })).status).toBe(302);
     expect((await ask()).status).toBe(401);
@@ -265,7 +265,7 @@ describe('a pod with a login', () => {
     expect((await ask({ accept: 'text/html' })).status).toBe(403);
   });
 
-  it('needs none for paths that are excluded, in either version of HTTP, however a client spells others', async () => {
+  it('needs no login for excluded paths, in either version of HTTP, but does for other spellings', async () => {
     route({ ...LOGIN, excludedPaths: ['/public', '/favicon.ico'] });
     const session = await gateway.connectHttp2();
     const socket = await gateway.connect();
@@ -301,7 +301,7 @@ describe('a pod with a login', () => {
     socket.destroy();
   });
 
-  it('says nothing of its users on excluded paths, and lets nobody else say it, or name another path', async () => {
+  it('does not pass user names on for excluded paths, whatever the client sends', async () => {
     route({ ...LOGIN, excludedPaths: ['/public'] });
     const headers = {
       ...{ 'X-User': 'root', X_User: 'root', OAUTH2_NAME: 'root', 'X-Original-URL': '/private', 'X-Rewrite-Url': '/p' },
@@ -323,7 +323,7 @@ describe('a pod with a login', () => {
     expect(asked).toEqual([]);
   });
 
-  it('cuts a WebSocket on an excluded path when the path is no longer excluded; no other protocol is spoken there', async () => {
+  it('cuts a WebSocket on an excluded path when the path is no longer excluded; other protocols are refused', async () => {
     route({ ...LOGIN, excludedPaths: ['/public'] });
     const socket = await gateway.connect();
     socket.on('error', () => undefined);
@@ -347,7 +347,7 @@ describe('a pod with a login', () => {
     other.destroy();
   });
 
-  it('keeps the connection of HTTP/1.1 that a redirect was sent on', async () => {
+  it('keeps the HTTP/1.1 connection open after a redirect', async () => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     const socket = await gateway.connect();
     agent.createConnection = () => socket;

@@ -50,7 +50,7 @@ async function raw(bytes: string): Promise<string> {
   return text;
 }
 
-it('known names are sent to https with the same path, query and method', async () => {
+it('known names are redirected to https with the same path, query and method', async () => {
   for (const host of [HOST, `${HOST}:8080`, HOST.toUpperCase(), `${HOST}.`]) {
     const { status, headers } = await get(host, '/a%20b?c=d&e=%2F', 'POST');
     expect([status, headers.location]).toEqual([308, `https://${HOST}:8443/a%20b?c=d&e=%2F`]);
@@ -58,14 +58,14 @@ it('known names are sent to https with the same path, query and method', async (
   expect((await get('localhost')).headers.location).toBe('https://localhost:8443/');
 });
 
-it('the usual port is left out', async () => {
+it('the default port is omitted', async () => {
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
   await start(443);
   expect((await get(HOST)).headers.location).toBe(`https://${HOST}/`);
 });
 
-it('nobody is sent anywhere else', async () => {
+it('unknown names are not redirected', async () => {
   for (const host of ['evil.example', `${HOST}.evil.example`, '127.0.0.1', `evil.${HOST}`]) {
     const { status, headers } = await get(host);
     expect([host, status, headers.location]).toEqual([host, 404, undefined]);
@@ -80,13 +80,13 @@ it.each([
   ['a Host that is none', `GET / HTTP/1.1\r\nHost: ${HOST}@evil.example\r\n\r\n`],
   ['a target elsewhere', `GET http://evil.example/ HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`],
   ['a broken field', `GET / HTTP/1.1\r\nHost: ${HOST}\r\nX-A: b\rLocation: x\r\n\r\n`],
-])('%s is 400 and the end of the connection', async (_name, bytes) => {
+])('%s returns 400 and closes the connection', async (_name, bytes) => {
   const text = await raw(bytes);
   expect(text).toMatch(/^HTTP\/1\.1 400 /);
   expect(text).not.toMatch(/location:/i);
 });
 
-it('answers an ACME server for a token that is asked for at present, whatever the name, and redirects all others', async () => {
+it('responds to an ACME server for a current token under any name, and redirects all others', async () => {
   const answer = await get('nobody.test', '/.well-known/acme-challenge/token-1');
   expect(answer.status).toBe(200);
   expect(answer.body).toBe('token-1.thumbprint');

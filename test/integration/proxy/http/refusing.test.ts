@@ -43,7 +43,7 @@ async function exchange(bytes: string, serverName = POD_HOST): Promise<string> {
 describe('what a refused client sees', () => {
   const HTML = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' };
 
-  it('is a 404 page for a name nobody has', async () => {
+  it('is a 404 page for an unknown name', async () => {
     const serverName = 'nobody.pods.localhost';
     const answer = await gateway.request({ serverName, headers: { host: serverName } });
     expect(answer.status).toBe(404);
@@ -67,7 +67,7 @@ describe('what a refused client sees', () => {
   });
 
   it.each(['REQUESTED', 'SPAWNER_SETUP', 'CREATING_CONTAINER'] as const)(
-    'is a page that loads itself again during %s',
+    'is a page that reloads itself during %s',
     async (status) => {
       gateway.route(null, { status });
       const answer = await gateway.request({ headers: HTML });
@@ -76,7 +76,7 @@ describe('what a refused client sees', () => {
     },
   );
 
-  it('is 403 for an address that is not allowed, 503 for a pod that is full, 502 when the feed is stale', async () => {
+  it('is 403 for an address that is not allowed, 503 for a pod at its limit, 502 when the feed is stale', async () => {
     gateway.route(pod.port, { ipAllowList: ['192.0.2.1'] });
     expect((await gateway.request()).status).toBe(403);
     gateway.route(pod.port);
@@ -90,7 +90,7 @@ describe('what a refused client sees', () => {
     expect([...gateway.held.values()].every((count) => count === 0)).toBe(true);
   });
 
-  it('is 421 when the Host is another pod than the connection is for, whatever its case, port or dot', async () => {
+  it('is 421 when the Host is another pod than that of the connection, in any case, with any port or dot', async () => {
     const other = await gateway.request({ headers: { host: 'other.pods.localhost' } });
     expect([other.status, other.headers.connection]).toEqual([421, 'close']);
     for (const host of [`${POD_HOST}:8443`, POD_HOST.toUpperCase(), `${POD_HOST}.`, `${POD_HOST}.:8443`]) {
@@ -99,18 +99,18 @@ describe('what a refused client sees', () => {
     expect(reached).toHaveLength(4);
   });
 
-  it('is 421 on a connection kept for a stanza that is no longer HTTP', async () => {
+  it('is 421 on a kept connection to a stanza that is no longer HTTP', async () => {
     gateway.route(pod.port, { protocol: 'tcp' });
     expect((await gateway.request()).status).toBe(421);
   });
 
-  it('is a 404 that says so without a server name', async () => {
+  it('is a 404 that explains a missing server name', async () => {
     const answer = await gateway.request({ serverName: '' });
     expect(answer.status).toBe(404);
     expect(answer.body).toContain('No server name was given.');
   });
 
-  it('is the page on an upgrade too', async () => {
+  it('is the same page for an upgrade', async () => {
     gateway.route(null, { status: 'STOPPED' });
     const upgrade = `Host: ${POD_HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n`;
     expect(await exchange(`GET / HTTP/1.1\r\n${upgrade}\r\n`)).toMatch(/^HTTP\/1\.1 503 .*its status is STOPPED/s);
@@ -118,8 +118,8 @@ describe('what a refused client sees', () => {
   });
 });
 
-describe('a pod that does not answer', () => {
-  it('gets a moment when it refuses right after it is ready, body or not', async () => {
+describe('a pod that does not respond', () => {
+  it('gets a moment if it refuses just after it became ready, with or without a body', async () => {
     const sleeper = net.createServer();
     const port = await listen(sleeper);
     await new Promise((resolve) => sleeper.close(resolve));
@@ -138,7 +138,7 @@ describe('a pod that does not answer', () => {
     await new Promise((resolve) => late.close(resolve));
   });
 
-  it('is 502 after that, at once when it has been known for longer, and nothing stays behind', async () => {
+  it('is 502 after that, or at once when it has been ready for longer, and nothing is left open', async () => {
     const gone = net.createServer();
     const port = await listen(gone);
     await new Promise((resolve) => gone.close(resolve));
@@ -154,7 +154,7 @@ describe('a pod that does not answer', () => {
     await until('nothing is counted', () => gateway.held.get('uid-gone') === 0);
   });
 
-  it('is 502 when it speaks no HTTP, or none that is clear', async () => {
+  it('is 502 when it does not speak HTTP, or only ambiguously', async () => {
     const answers = [
       'SSH-2.0-OpenSSH\r\n',
       'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
@@ -173,7 +173,7 @@ describe('a pod that does not answer', () => {
 });
 
 describe('the base host', () => {
-  it('is served by the API, never its metrics, however spelled', async () => {
+  it('is served by the API, never its metrics, in any spelling', async () => {
     const seen: string[] = [];
     const api = http.createServer((request, response) => {
       seen.push(request.url ?? '');
@@ -201,7 +201,7 @@ describe('the base host', () => {
     await new Promise((resolve) => api.close(resolve));
   });
 
-  it('says so in the API\u2019s envelope when the API takes a request and never answers', async () => {
+  it('uses the API\u2019s envelope when the API accepts a request and never responds', async () => {
     const impatient = await HttpGateway.start({ apiAnswerMs: 100 });
     const api = http.createServer(() => undefined);
     try {
@@ -216,7 +216,7 @@ describe('the base host', () => {
     }
   });
 
-  it('says so in the API\u2019s envelope while the API is away, and serves again when it is back', async () => {
+  it('uses the API\u2019s envelope while the API is away, and serves again when it is back', async () => {
     const get = () => gateway.request({ serverName: 'localhost', headers: { host: 'localhost', accept: 'text/html' } });
     const away = await get();
     expect([away.status, away.headers['retry-after']]).toEqual([503, '1']);
@@ -311,7 +311,7 @@ describe('ambiguous or broken requests', () => {
     await until('nothing is under way', () => gateway.protocol.activeRequests() === 0);
   });
 
-  it('an absolute target with the same authority is a path like any other', async () => {
+  it('an absolute target with the same authority is treated like a path', async () => {
     const request = `GET https://${POD_HOST}/a?b HTTP/1.1\r\n${host}Connection: close\r\n\r\n`;
     expect(await exchange(request)).toMatch(/^HTTP\/1\.1 200 /);
     expect(reached).toEqual(['GET /a?b ']);
@@ -333,25 +333,25 @@ describe('ambiguous or broken requests', () => {
     expect(reached).toEqual([expected]);
   });
 
-  it('HTTP/1.0 without Host is for the name the connection was opened for', async () => {
+  it('HTTP/1.0 without Host is for the server name of the connection', async () => {
     expect(await exchange('GET /old HTTP/1.0\r\n\r\n')).toMatch(/^HTTP\/1\.1 200 .*pod$/s);
     expect(reached).toEqual(['GET /old ']);
   });
 
-  it('a broken chunk within a body is a 400 that says why, and the pod sees no whole request', async () => {
+  it('a broken chunk within a body is a 400 with the reason, and the pod sees no whole request', async () => {
     const bytes = `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nZZ\r\n${smuggled}`;
     expect(await exchange(bytes)).toMatch(/^HTTP\/1\.1 400 [^]*A chunk has no valid size line/);
     await until('nothing is under way', () => gateway.protocol.activeRequests() === 0);
     expect(reached).toEqual([]);
   });
 
-  it('a field that Connection names cannot be the length: the body stays a body', async () => {
+  it('a field named in Connection cannot be the length: the body stays a body', async () => {
     const request = `POST / HTTP/1.1\r\n${host}Connection: close, Content-Length, Host\r\nContent-Length: ${smuggled.length}\r\n\r\n`;
     expect(await exchange(request + smuggled)).toMatch(/^HTTP\/1\.1 200 /);
     expect(reached).toEqual([`POST / ${smuggled}`]);
   });
 
-  it('a refused request\u2019s body is not taken for the next request', async () => {
+  it('a refused request\u2019s body is not read as the next request', async () => {
     const socket = await gateway.connect();
     const text = readUntil(socket, '\r\n\r\npod');
     const misfit = `POST / HTTP/1.1\r\n${host}Content-Length: ${smuggled.length}\r\n\r\n${smuggled}`;
@@ -365,7 +365,7 @@ describe('ambiguous or broken requests', () => {
     socket.destroy();
   });
 
-  it('pipelined requests are answered in order', async () => {
+  it('pipelined requests get their responses in order', async () => {
     const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\n${host}${more}\r\n`;
     const text = await exchange(get('/1') + get('/2') + get('/3', 'Connection: close\r\n'));
     expect(text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(3);
@@ -373,7 +373,7 @@ describe('ambiguous or broken requests', () => {
   });
 });
 
-describe('the slow', () => {
+describe('slow clients', () => {
   it('get 408 when their header section does not arrive in time', async () => {
     const socket = await gateway.connect();
     const text = readToEnd(socket);
@@ -384,7 +384,7 @@ describe('the slow', () => {
     await until('the connection is gone', () => gateway.openConnections === 0);
   });
 
-  it('are let go when they say nothing, before and between requests', async () => {
+  it('are disconnected when they send nothing, before and between requests', async () => {
     const silent = await gateway.connect();
     const idle = await gateway.connect();
     idle.write(`GET / HTTP/1.1\r\nHost: ${POD_HOST}\r\n\r\n`);
@@ -394,7 +394,7 @@ describe('the slow', () => {
 });
 
 describe('closing', () => {
-  it('ends idle connections at once and lets requests under way finish', async () => {
+  it('ends idle connections at once and lets requests in progress finish', async () => {
     const waiting: http.ServerResponse[] = [];
     const slow = await startBackend((_request, response) => {
       response.write('begun ');
@@ -423,7 +423,7 @@ describe('closing', () => {
 });
 
 describe('curl', () => {
-  it('is told why, with -f as an error', async () => {
+  it('gets the reason, with -f as an error', async () => {
     gateway.route(null, { status: 'STOPPED' });
     const curl = ['-sS', '--http1.1', '--cacert', gateway.caPath, '--resolve', `${POD_HOST}:${gateway.port}:127.0.0.1`];
     const url = `https://${POD_HOST}:${gateway.port}/`;

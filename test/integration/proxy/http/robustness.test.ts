@@ -45,7 +45,7 @@ describe('a hostile pod', () => {
     expecting: `POST / HTTP/1.1\r\n${HEAD}Connection: close\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc`,
   };
   it.each(Object.entries(requests))(
-    'harms nobody, whatever it answers to a request that is %s',
+    'affects no other client, whatever it replies to a request that is %s',
     async (_kind, bytes) => {
       for (const answer of answers) {
         const pod = await oddPod(answer);
@@ -61,7 +61,7 @@ describe('a hostile pod', () => {
 });
 
 describe('hostile clients', () => {
-  it('stop nothing: 600 connections of mutated requests, cut anywhere, and the next request is served', async () => {
+  it('stop nothing: after 600 connections of mutated requests, cut anywhere, the next request is served', async () => {
     const backend = await startBackend((request: http.IncomingMessage, response) => {
       request.pipe(response);
     });
@@ -122,7 +122,7 @@ describe('a socket whose first bytes were looked at', () => {
     await backend.close();
   });
 
-  it('that leave a body unfinished are cut soon after their answer, and those that finish it go on', async () => {
+  it('that leave a body unfinished are cut soon after their response, and those that finish it continue', async () => {
     const backend = await startBackend((_request, response) => response.end('early'));
     gateway.route(backend.port);
     const half = `POST / HTTP/1.1\r\n${HEAD}Content-Length: 100\r\n\r\n${'x'.repeat(50)}`;

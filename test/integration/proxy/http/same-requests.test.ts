@@ -109,7 +109,7 @@ function difference({ answered, nodeSaw, pythonSaw }: Outcome): object | null {
   return isSame && isCounted ? null : { answered, nodeSaw, pythonSaw };
 }
 
-it(`two different readers behind the gateway see the same requests, as many as are answered (seed ${SEED})`, async () => {
+it(`two different parsers behind the gateway see the same requests, as many as get responses (seed ${SEED})`, async () => {
   const chance = new Chance(SEED);
   const cases = Array.from({ length: CASES }, (_, number) => mutate(SEEDS[number % SEEDS.length] ?? '', chance));
   // A second try of this test must not find the requests of the first.

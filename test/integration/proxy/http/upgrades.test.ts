@@ -48,7 +48,7 @@ describe('upgrades', () => {
     });
   }
 
-  it('become a tunnel both ways, with half-close, and count as under way until both have ended', async () => {
+  it('become a tunnel in both directions, with half-close, and count as in progress until both have ended', async () => {
     acceptUpgrades((await serve((_request, response) => response.end())).server);
     const socket = await gateway.connect();
     socket.write(
@@ -80,7 +80,7 @@ describe('upgrades', () => {
     expect(echoed.subarray(bytes.length).toString()).toBe('bye');
   });
 
-  it('that the pod refuses get the pod\u2019s answer', async () => {
+  it('that the pod refuses return the pod\u2019s response', async () => {
     const { server } = await serve((_request, response) => response.end());
     server.on('upgrade', (_request: http.IncomingMessage, socket: net.Socket) => {
       socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\nConnection: close\r\n\r\nno! ');
@@ -109,7 +109,7 @@ describe('upgrades', () => {
     await until('nothing is under way', () => gateway.protocol.activeRequests() === 0);
   });
 
-  it('to h2c are ignored: the request is served as it is', async () => {
+  it('to h2c are ignored: the request is served normally', async () => {
     await serve(echoHead);
     const { status, body } = await gateway.request({
       headers: { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAMAAABk' },

@@ -60,7 +60,7 @@ describe('over HTTP/2', () => {
 
   const url = (path: string): string => `https://${POD_HOST}:${gateway.port}${path}`;
 
-  it('curl gets, uploads, and reads a refusal', async () => {
+  it('curl downloads, uploads, and gets a refusal', async () => {
     const body = join(directory, 'body');
     writeFileSync(body, Buffer.alloc(5_000_000));
     const curl = (...args: string[]): Promise<{ stdout: string; stderr: string }> =>
@@ -75,35 +75,39 @@ describe('over HTTP/2', () => {
     expect(refused.stdout).toMatch(/No pod answers to the name nobody\.pods\.localhost.* HTTP\/2 404$/s);
   });
 
-  it('h2load has all of its requests answered, many at a time', async () => {
+  it('h2load gets responses to all of its requests, many at a time', async () => {
     const { stdout } = await run('h2load', ['-n', '3000', '-c', '10', '-m', '50', url('/')]);
     expect(stdout).toContain('3000 succeeded, 0 failed, 0 errored');
   });
 
-  it('Chromium shows a page whose script is served by HTTP/2, its WebSocket, too', { timeout: 180_000 }, async () => {
-    const spoken: unknown[] = [];
-    gateway.onSocket = (socket, accept) => {
-      spoken.push(socket.alpnProtocol);
-      accept();
-    };
-    const key = new X509Certificate(gateway.authority.certificate).publicKey.export({ type: 'spki', format: 'der' });
-    const args = [
-      ...[
-        '--headless',
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-component-update',
-      ],
-      ...['--disable-background-networking', '--disable-sync', `--user-data-dir=${directory}/profile`],
-      `--host-resolver-rules=MAP *.localhost 127.0.0.1`,
-      // This key alone is trusted, by nobody else.
-      `--ignore-certificate-errors-spki-list=${createHash('sha256').update(key).digest('base64')}`,
-      ...['--virtual-time-budget=20000', '--dump-dom', url('/page')],
-    ];
-    const { stdout, stderr } = await run('chromium', args, { timeoutMs: 150_000 });
-    expect(stdout, stderr.slice(-2_000)).toContain('data by h2, heard hello');
-    expect(new Set(spoken)).toEqual(new Set(['h2']));
-  });
+  it(
+    'Chromium shows a page whose script is served by HTTP/2, and its WebSocket works',
+    { timeout: 180_000 },
+    async () => {
+      const spoken: unknown[] = [];
+      gateway.onSocket = (socket, accept) => {
+        spoken.push(socket.alpnProtocol);
+        accept();
+      };
+      const key = new X509Certificate(gateway.authority.certificate).publicKey.export({ type: 'spki', format: 'der' });
+      const args = [
+        ...[
+          '--headless',
+          '--no-sandbox',
+          '--disable-gpu',
+          '--disable-quic',
+          '--no-first-run',
+          '--disable-component-update',
+        ],
+        ...['--disable-background-networking', '--disable-sync', `--user-data-dir=${directory}/profile`],
+        `--host-resolver-rules=MAP *.localhost 127.0.0.1`,
+        // This key alone is trusted, by nobody else.
+        `--ignore-certificate-errors-spki-list=${createHash('sha256').update(key).digest('base64')}`,
+        ...['--virtual-time-budget=20000', '--dump-dom', url('/page')],
+      ];
+      const { stdout, stderr } = await run('chromium', args, { timeoutMs: 150_000 });
+      expect(stdout, stderr.slice(-2_000)).toContain('data by h2, heard hello');
+      expect(new Set(spoken)).toEqual(new Set(['h2']));
+    },
+  );
 });

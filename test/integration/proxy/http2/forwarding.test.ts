@@ -9,7 +9,7 @@ import { exchange, replyOf } from './http2-client.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
-describe('a request of HTTP/2', () => {
+describe('a request over HTTP/2', () => {
   let gateway: HttpGateway;
   let pod: Server;
   let handle: Handler = (_request, response) => response.end();
@@ -27,7 +27,7 @@ describe('a request of HTTP/2', () => {
     await new Promise((resolve) => pod.close(resolve));
   });
 
-  it('asks about the server as a whole with the asterisk, which only OPTIONS may', async () => {
+  it('may use the asterisk for the whole server, with OPTIONS only', async () => {
     let line = '';
     handle = (request, response) => {
       line = `${String(request.method)} ${String(request.url)}`;
@@ -44,7 +44,7 @@ describe('a request of HTTP/2', () => {
     expect(line).toBe('');
   });
 
-  it('gets no cookie for any other host than its own', async () => {
+  it('gets no cookie for any host but its own', async () => {
     handle = (_request, response) => {
       const cookies = ['a=1; Domain=pods.localhost', 'b=2;domain=localhost;Path=/', `c=3; Domain=${POD_HOST}`, 'd=4'];
       response.writeHead(200, { 'Set-Cookie': cookies }).end();
@@ -53,7 +53,7 @@ describe('a request of HTTP/2', () => {
     expect(reply.headers['set-cookie']).toEqual(['a=1', 'b=2;Path=/', `c=3; Domain=${POD_HOST}`, 'd=4']);
   });
 
-  it('reaches the pod as one of HTTP/1.1, and its answer comes back without what belongs to a connection', async () => {
+  it('reaches the pod as HTTP/1.1, and its response comes back without connection fields', async () => {
     let seen: IncomingMessage | null = null;
     handle = (request, response) => {
       seen = request;
@@ -94,7 +94,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('streams its body to the pod and the answer back, both with trailers, while both go on', async () => {
+  it('streams its body to the pod and the response back, both with trailers, at the same time', async () => {
     handle = (request, response) => {
       response.writeHead(200, { Trailer: 'x-sum' });
       response.write('open;');
@@ -142,7 +142,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('may be a HEAD, or be answered without a body', async () => {
+  it('may be a HEAD, or get a response without a body', async () => {
     handle = (request, response) => {
       response.writeHead(Number(request.url?.slice(1)), { 'Content-Length': request.method === 'HEAD' ? 1000 : 0 });
       response.end();
@@ -175,7 +175,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('that its client takes back is taken back from the pod', async () => {
+  it('that its client cancels is cancelled at the pod', async () => {
     let isGone = false;
     handle = (request, response) => {
       request.once('close', () => (isGone = true));
@@ -191,7 +191,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('whose answer breaks off ends with a reset, never like a whole one', async () => {
+  it('whose response is aborted ends with a reset, never like a complete one', async () => {
     handle = (request, response) => {
       if (request.url === '/length') response.writeHead(200, { 'Content-Length': '100' });
       response.write('some');
@@ -209,7 +209,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('that is answered before its body is through gets its answer, and no more of the body is read', async () => {
+  it('that gets its response before its body is complete gets it whole, and no more of the body is read', async () => {
     handle = (_request, response) => response.writeHead(413).end('too much');
     const session = await gateway.connectHttp2();
     const stream = session.request({ ':method': 'POST' });
@@ -223,7 +223,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('that is answered early has all of its answer, however slowly its client takes it', async () => {
+  it('that gets an early response gets all of it, however slowly its client reads', async () => {
     const size = 3 * 1024 * 1024;
     handle = (_request, response) => response.writeHead(413).end(Buffer.alloc(size));
     const session = await gateway.connectHttp2();
@@ -238,7 +238,7 @@ describe('a request of HTTP/2', () => {
     session.close();
   });
 
-  it('waits for a slow reader and a slow pod: what lies between them has a bound', async () => {
+  it('waits for a slow reader and a slow pod, with limited buffers', async () => {
     const size = 64 * 1024 * 1024;
     let sent = 0;
     handle = (request, response) => {

@@ -130,19 +130,19 @@ describe('gRPC', () => {
     });
   }
 
-  it('calls go through, with metadata and trailers', async () => {
+  it('calls work, with metadata and trailers', async () => {
     const { error, text, trailers } = await unary(open(), 'hello');
     expect([error, text]).toEqual([null, 'hello noted']);
     expect(trailers?.get('x-behind')).toEqual(['seen']);
     expect(trailers?.get('x-bytes-bin')).toEqual([Buffer.from([0, 255])]);
   });
 
-  it('a status of the pod’s own is the status', async () => {
+  it('a status from the pod is passed on', async () => {
     const { error } = await unary(open(), 'fail');
     expect([error?.code, error?.details]).toEqual([grpc.status.ALREADY_EXISTS, 'so it is: ü']);
   });
 
-  it('streams up, down, and both ways at once', async () => {
+  it('streams up, down, and in both directions at once', async () => {
     const client = open();
     const collected = await new Promise<string>((resolve, reject) => {
       const call = client['collect']?.((error: Error | null, value?: Buffer) =>
@@ -166,7 +166,7 @@ describe('gRPC', () => {
     await new Promise((resolve) => both.once('end', resolve));
   });
 
-  it('a deadline, and a call that is taken back, end at the pod, too', async () => {
+  it('a deadline, and a cancelled call, also end at the pod', async () => {
     cancelled = 0;
     const client = open();
     const late = await unary(client, 'never', { deadline: Date.now() + 300 });
@@ -179,7 +179,7 @@ describe('gRPC', () => {
     await expect.poll(() => gateway.protocol.activeRequests(), { timeout: 20_000 }).toBe(0);
   });
 
-  it('refusals of the gateway are statuses with their sentence', async () => {
+  it('refusals of the gateway are statuses with their message', async () => {
     gateway.route(null, { host: 'off.pods.localhost', podId: 'off', status: 'STOPPED', uid: 'uid-off' });
     gateway.route(1, { host: 'gone.pods.localhost', podId: 'gone', uid: 'uid-gone', backendProtocol: 'h2c' });
     const off = await unary(open('off.pods.localhost'), 'hello');
@@ -193,7 +193,7 @@ describe('gRPC', () => {
     expect(unknown.error?.details).toMatch(/^No pod answers to the name nobody\.pods\.localhost\./);
   });
 
-  it('a stream that is taken back in its middle leaves the next call alone', async () => {
+  it('a stream that is cancelled midway does not affect the next call', async () => {
     const client = open();
     const down = client['repeat']?.(Buffer.from('1000000')) as grpc.ClientReadableStream<Buffer>;
     down.on('error', () => undefined);

@@ -23,7 +23,7 @@ afterEach(async () => {
 });
 
 describe('a pod that speaks h2c', () => {
-  it('is asked in HTTP/2 for clients of HTTP/1.1 and of HTTP/2, on one connection', async () => {
+  it('gets requests of HTTP/1.1 and HTTP/2 clients over one HTTP/2 connection', async () => {
     const seen: IncomingHttpHeaders[] = [];
     pod.handle = (stream, headers) => {
       seen.push(headers);
@@ -53,7 +53,7 @@ describe('a pod that speaks h2c', () => {
     expect(pod.opened).toBe(1);
   });
 
-  it('gets bodies and trailers, and answers with them, to both kinds of clients', async () => {
+  it('gets bodies and trailers, and sends them, with both kinds of clients', async () => {
     pod.handle = (stream, headers) => {
       const chunks: Buffer[] = [];
       let note = '';
@@ -84,7 +84,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('answers HEAD, without a body, and with an empty one, to both kinds of clients', async () => {
+  it('responds to HEAD, without a body, and with an empty one, with both kinds of clients', async () => {
     pod.handle = (stream, headers) => {
       const status = Number(String(headers[':path']).slice(1));
       stream.respond(
@@ -104,7 +104,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('that answers before it has read the request is heard to the end', async () => {
+  it('that responds before it has read the request has its response passed on completely', async () => {
     pod.handle = (stream) => {
       stream.respond({ ':status': 413 });
       stream.end('too much');
@@ -120,7 +120,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('never takes a part of a request for the whole, and its clients no part of an answer', async () => {
+  it('never mistakes part of a request for all of it, nor its clients part of a response', async () => {
     const ends: string[] = [];
     pod.handle = (stream, headers) => {
       if (headers[':path'] === '/answer') {
@@ -149,7 +149,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('that says it did nothing with a request is asked again; one that did not say so is not', async () => {
+  it('that did not process a request gets it again; one that does not say so does not', async () => {
     let asked = 0;
     pod.handle = (stream) => {
       asked++;
@@ -169,7 +169,7 @@ describe('a pod that speaks h2c', () => {
     expect(asked).toBe(1);
   });
 
-  it('that says it did nothing is sent the body again, once it has said so three times the client hears it', async () => {
+  it('that did not process a request gets its body again, and after three times the client gets the refusal', async () => {
     const bodies: string[] = [];
     let refusals = 2;
     pod.handle = (stream) => {
@@ -199,7 +199,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('that refuses while the body is still coming gets all of it the second time', async () => {
+  it('that refuses while the body is still arriving gets all of it the second time', async () => {
     let refused = false;
     pod.handle = (stream) => {
       if (!refused) {
@@ -233,7 +233,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('that says GOAWAY answers what it has, and is asked on a new connection from then on', async () => {
+  it('that sends GOAWAY finishes its requests, and gets new ones on a new connection', async () => {
     const session = await gateway.connectHttp2();
     let finish = (): void => undefined;
     pod.handle = (stream) => {
@@ -260,7 +260,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('gets no more requests at a time on a connection than it allows', async () => {
+  it('gets no more concurrent requests on a connection than it allows', async () => {
     await pod.close();
     pod = await startH2cPod({ maxConcurrentStreams: 5 });
     gateway.route(pod.port, { ...H2C, uid: 'uid-2' });
@@ -277,7 +277,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('and does not: its clients hear that it does not answer', async () => {
+  it('that in fact does not: its clients get the message that it does not respond', async () => {
     for (const answer of ['HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n', 'rubbish', null]) {
       const other = createServer((socket) => {
         socket.on('error', () => undefined).resume();
@@ -293,7 +293,7 @@ describe('a pod that speaks h2c', () => {
     expect((await gateway.request()).status).toBe(502);
   });
 
-  it('cannot be upgraded: what asks for it goes on without, and a WebSocket over HTTP/2 is told so', async () => {
+  it('cannot be upgraded: the request continues without, and a WebSocket over HTTP/2 gets the reason', async () => {
     const answer = await gateway.request({ headers: { connection: 'upgrade', upgrade: 'websocket' } });
     expect([answer.status, answer.body]).toEqual([200, 'pod']);
     const session = await gateway.connectHttp2();
@@ -310,7 +310,7 @@ describe('a pod that speaks h2c', () => {
     session.close();
   });
 
-  it('waits for slow readers: what lies between has a bound', async () => {
+  it('waits for slow readers, with limited buffers', async () => {
     const size = 64 * 1024 * 1024;
     let sent = 0;
     pod.handle = (stream) => {

@@ -71,7 +71,7 @@ describe('over HTTP/2', () => {
       ] as const,
     ],
     ['TRACE', but(':method', 'TRACE')],
-  ])('a request with %s reaches no pod', async (_what, fields) => {
+  ])('a request with %s never reaches the pod', async (_what, fields) => {
     const before = requests;
     const client = await open();
     client.request(1, fields);
@@ -103,7 +103,7 @@ describe('over HTTP/2', () => {
     ['shorter than', ['hel'], true],
     ['longer than', ['hello', 'more'], true],
     ['as long as', ['he', 'llo'], false],
-  ])('a body %s Content-Length says is passed on whole or not at all', async (_what, pieces, isRefused) => {
+  ])('a body %s Content-Length says is passed on completely or not at all', async (_what, pieces, isRefused) => {
     const client = await open();
     const isAnswered = new Promise<boolean>((resolve) => {
       pod.once('request', (request) => {
@@ -120,7 +120,7 @@ describe('over HTTP/2', () => {
     client.socket.destroy();
   });
 
-  it('a body that its client takes back, however politely, is not the whole one to the pod', async () => {
+  it('a body that its client cancels, even with NO_ERROR, never looks complete to the pod', async () => {
     for (const code of [0, 8]) {
       const client = await open();
       const seen = new Promise<string>((resolve) => {
@@ -146,7 +146,7 @@ describe('over HTTP/2', () => {
     client.socket.destroy();
   });
 
-  it('a request for another name than the connection’s is misdirected, and the next one is served', async () => {
+  it('a request for another name than the connection’s gets 421, and the next one is served', async () => {
     const session = await gateway.connectHttp2();
     const other = await exchange(session, { ':authority': 'other.pods.localhost' });
     expect(other.status).toBe(421);
@@ -155,7 +155,7 @@ describe('over HTTP/2', () => {
     session.close();
   });
 
-  it('refused clients read why: HTML, JSON, or gRPC in trailers', async () => {
+  it('refused clients get the reason: HTML, JSON, or gRPC in trailers', async () => {
     gateway.route(null, { host: 'off.pods.localhost', podId: 'off', status: 'STOPPED', uid: 'uid-off' });
     const session = await gateway.connectHttp2('off.pods.localhost');
     const page = await exchange(session, { ':authority': 'off.pods.localhost', accept: 'text/html' });
@@ -176,7 +176,7 @@ describe('over HTTP/2', () => {
     session.close();
   });
 
-  it('fields that are too many are answered so, and far too many reset', async () => {
+  it('too many fields get an error, and far too many a reset', async () => {
     const session = await gateway.connectHttp2();
     const large = await exchange(session, { ':authority': POD_HOST, 'x-large': 'x'.repeat(5_000) });
     expect(large.status).toBe(431);
@@ -192,7 +192,7 @@ describe('over HTTP/2', () => {
     client.socket.destroy();
   });
 
-  it('a pod that is full says so to one request, and the others go on', async () => {
+  it('a pod at its limit refuses one request, and the others continue', async () => {
     gateway.full.add('uid-1');
     const session = await gateway.connectHttp2();
     expect((await exchange(session, { ':authority': POD_HOST })).status).toBe(503);

@@ -108,7 +108,7 @@ describe('a flood', () => {
     expect(await isServed()).toBe(true);
   });
 
-  it('of requests at a time is served some at a time; who does not wait for their end is let go', async () => {
+  it('of concurrent requests is served some at a time; a client that does not wait is disconnected', async () => {
     await start({ maxStreams: 20 }, 100);
     const session = await gateway.connectHttp2();
     await once(session, 'remoteSettings');
@@ -124,8 +124,8 @@ describe('a flood', () => {
   });
 });
 
-describe('a connection of HTTP/2', () => {
-  it('that says nothing, or only half a preface, is let go', async () => {
+describe('an HTTP/2 connection', () => {
+  it('that is silent, or sends only half a preface, is closed', async () => {
     await start({ headersTimeoutMs: 200, lingerMs: 200 });
     const silent = await gateway.connect(POD_HOST, ['h2']);
     const half = await gateway.connect(POD_HOST, ['h2']);
@@ -137,7 +137,7 @@ describe('a connection of HTTP/2', () => {
     await until('both are gone', () => gateway.openConnections === 0);
   });
 
-  it('gets GOAWAY when it has been idle for too long, and is closed if it stays', async () => {
+  it('gets GOAWAY when it has been idle for too long, and is closed if it stays open', async () => {
     await start({ keepAliveTimeoutMs: 200, lingerMs: 200 });
     const client = await open();
     client.request(1, GET);
@@ -149,7 +149,7 @@ describe('a connection of HTTP/2', () => {
     clearInterval(pings);
   });
 
-  it('gets GOAWAY after its last request, which is answered', async () => {
+  it('gets GOAWAY after its last request, which gets its response', async () => {
     await start({ maxRequestsPerConnection: 3 });
     const session = await gateway.connectHttp2();
     const isOver = once(session, 'close');
@@ -159,7 +159,7 @@ describe('a connection of HTTP/2', () => {
     expect(await isServed()).toBe(true);
   });
 
-  it('is drained: requests under way are answered, others are not taken, and then it ends', async () => {
+  it('is drained: requests in progress get responses, others are refused, and then it ends', async () => {
     await start({}, 300);
     const session = await gateway.connectHttp2();
     const reply = exchange(session, { ':authority': POD_HOST });
@@ -171,7 +171,7 @@ describe('a connection of HTTP/2', () => {
     await until('the connection has ended', () => session.destroyed && gateway.openConnections === 0);
   });
 
-  it('that breaks takes its requests with it', async () => {
+  it('that fails ends its requests', async () => {
     await start();
     const session = await gateway.connectHttp2();
     for (let number = 0; number < 10; number++) {
@@ -195,7 +195,7 @@ describe('a connection of HTTP/2', () => {
     session.close();
   });
 
-  it('whose pod cannot be reached says so to each request', async () => {
+  it('whose pod cannot be reached reports it for each request', async () => {
     await start({ dialRetryMs: 0 });
     gateway.route(1, { uid: 'uid-2' });
     const session = await gateway.connectHttp2();

@@ -92,7 +92,7 @@ async function send(
   return text === 'pod';
 }
 
-it(`one stream is at most one request, the same to two different readers (seed ${SEED})`, async () => {
+it(`one stream is at most one request, the same for two different parsers (seed ${SEED})`, async () => {
   const chance = new Chance(SEED);
   const cases = Array.from({ length: CASES }, (_, number) => mutant(hostOf(number), chance));
   const answered: { readonly node: boolean; readonly python: boolean }[] = [];

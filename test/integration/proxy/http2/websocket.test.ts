@@ -63,7 +63,7 @@ describe('a WebSocket over HTTP/2', () => {
     return session;
   }
 
-  it('is passed on both ways, beside other requests of its connection, and ends when either side ends', async () => {
+  it('is passed on in both directions, beside other requests of its connection, and ends when either side ends', async () => {
     const session = await open();
     const stream = session.request({ ...CONNECT, 'sec-websocket-key': 'of the client' }, { endStream: false });
     const [headers] = (await once(stream, 'response')) as [Record<string, unknown>];
@@ -84,7 +84,7 @@ describe('a WebSocket over HTTP/2', () => {
     session.close();
   });
 
-  it('that its client resets is reset at the pod, and the other way round', async () => {
+  it('that its client resets is reset at the pod, and the reverse', async () => {
     const session = await open();
     const first = session.request(CONNECT, { endStream: false });
     first.on('error', () => undefined);
@@ -100,7 +100,7 @@ describe('a WebSocket over HTTP/2', () => {
     session.close();
   });
 
-  it('whose client ends its side, and then its connection, is no more at a pod that never ends its own', async () => {
+  it('whose client ends its side, then its connection, is closed even if the pod never ends its own', async () => {
     onUpgrade = (request, socket) => {
       socket.resume();
       socket.write(
@@ -126,7 +126,7 @@ describe('a WebSocket over HTTP/2', () => {
     ['refuses', 'HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno', 403],
     ['answers as if it were a page', 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', 502],
     ['changes the protocol without proof', 'HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n', 502],
-  ])('is none where the pod %s', async (_what, answer, status) => {
+  ])('is not opened where the pod %s', async (_what, answer, status) => {
     onUpgrade = (_request, socket) => socket.end(answer);
     const session = await open();
     const reply = await replyOf(session.request(CONNECT, { endStream: false }));

@@ -109,7 +109,7 @@ async function allClosed(): Promise<void> {
 
 describe('a key', () => {
   it.each([4, 32, 256])(
-    'with a secret of %i bytes brings exactly its packet to the pod, in plaintext and inside TLS',
+    'with a secret of %i bytes leads exactly its packet to the pod, in plaintext and inside TLS',
     async (size) => {
       const key = Buffer.from(Array.from({ length: 4 + size }, (_, at) => (at * 7) & 0xff));
       const client = await openLie(key);
@@ -127,8 +127,8 @@ describe('a key', () => {
   );
 });
 
-describe('a pod that says the key of another', () => {
-  it('does not take its cancels away, and holds up their end at most', async () => {
+describe('a pod that reports the key of another', () => {
+  it('does not take over its cancels, and at most delays their end', async () => {
     const { client, key } = await openVictim();
     const lies = await Promise.all([openLie(key), openLie(key), openLie(key)]);
     reached = [];
@@ -152,7 +152,7 @@ describe('a pod that says the key of another', () => {
     await allClosed();
   });
 
-  it('can say it behind a tcp stanza, and gets nothing at all', async () => {
+  it('can do so behind a tcp stanza, and gets nothing at all', async () => {
     const { client, key } = await openVictim();
     const one = await openLie(key, 'raw.pods.localhost');
     reached = [];
@@ -167,7 +167,7 @@ describe('a pod that says the key of another', () => {
     await allClosed();
   });
 
-  it('has said its last key with the first', async () => {
+  it('has only its first key recorded', async () => {
     const { client, key } = await openVictim();
     const own = Buffer.from('its own key');
     lie = (socket) => socket.write(Buffer.concat([said(own), message('K', key), AUTHENTICATED, message('K', key)]));
@@ -187,8 +187,8 @@ describe('a pod that says the key of another', () => {
   });
 });
 
-describe('a pod that says thousands of keys', () => {
-  it('has its bound, and others have all of theirs', async () => {
+describe('a pod that reports thousands of keys', () => {
+  it('has its limit, and others keep all of theirs', async () => {
     const lies: Duplex[] = [];
     const before = cancels().unregistered;
     const keyOf = (n: number): Buffer => {
@@ -214,7 +214,7 @@ describe('a pod that says thousands of keys', () => {
     await allClosed();
   });
 
-  it('may talk on and on before a key: its bytes are passed on, and nobody listens for a key any more', async () => {
+  it('may send a lot before a key: its bytes are passed on, and no key is looked for any more', async () => {
     const { client, key } = await openVictim();
     const notice = message('N', Buffer.alloc(10_000, 0x78));
     const notices = Buffer.concat(Array.from({ length: 20 }, () => notice));

@@ -46,7 +46,7 @@ async function java(jar: string, program: string, args: readonly string[]): Prom
 describe.each(DRIVERS)('pgjdbc %s', (version, jar) => {
   const gatewayUrl = (host = HOST, more: Record<string, string> = {}) => url(host, stage.fixture.httpsPort, more);
 
-  it('does through the gateway what it does with the server itself', { timeout: 180_000 }, async () => {
+  it('does the same through the gateway as directly with the server', { timeout: 180_000 }, async () => {
     const direct = await java(jar, 'Behaviours', [url(HOST, stage.server.port)]);
     const delivered = stage.fixture.gateway.counters.cancels.delivered;
     const throughGateway = await java(jar, 'Behaviours', [gatewayUrl()]);
@@ -57,7 +57,7 @@ describe.each(DRIVERS)('pgjdbc %s', (version, jar) => {
     expect(stage.fixture.gateway.counters.cancels.delivered).toBeGreaterThanOrEqual(delivered + 2);
   });
 
-  it('reads in words why it is refused, and names its pod without a server name', async () => {
+  it('shows why it is refused, and names its pod without a server name', async () => {
     const byAddress = (more: Record<string, string>) => gatewayUrl('127.0.0.1', { sslmode: 'require', ...more });
     const { user } = stage.server;
     const cases: readonly (readonly [string, RegExp])[] = [
@@ -98,7 +98,7 @@ describe.each(DRIVERS)('pgjdbc %s', (version, jar) => {
     for (const [index, [one, expected]] of cases.entries()) expect(lines[index], one).toMatch(expected);
   });
 
-  it('goes on to the next of several hosts when the first pod is stopped', async () => {
+  it('tries the next of several hosts when the first pod is stopped', async () => {
     const { httpsPort } = stage.fixture;
     const both = gatewayUrl().replace(HOST, `off.pods.localhost:${httpsPort},${HOST}`);
     expect(await java(jar, 'Connect', [both])).toBe(`ok ${stage.server.user}\n`);

@@ -53,7 +53,7 @@ describe('psql without a server name', () => {
     expect(await stage.psql(url, 'select 1')).toMatchObject({ code: 0, stdout: '1\n' });
   });
 
-  it('keeps all its other options, with their escapes, and the server is not told the name', async () => {
+  it('keeps all its other options, with their escapes, and the server does not see the name', async () => {
     const options = String.raw`-c geqo=off ${OPTIONS} -c my.text=a\\ b\\\\\\ c --work_mem=5MB`;
     const sql = `select current_setting('geqo'), current_setting('my.text'), current_setting('work_mem'), current_setting('endpoint', true) is null`;
     const result = await stage.psql(byAddress(`options='${options}'`), sql);
@@ -62,7 +62,7 @@ describe('psql without a server name', () => {
     expect(result.stdout).toMatch(/^off\|a b\\ c\|5MB\|t\n$/);
   });
 
-  it('reaches the database of its user when it names none', async () => {
+  it('reaches the database of its user if it names none', async () => {
     await stage.psql(stage.direct(), 'create database poduser');
     const conninfo = byAddress(`user=${HOST}.poduser`).replace('dbname=postgres', '');
     expect(await stage.psql(conninfo, 'select current_database()')).toMatchObject({ code: 0, stdout: 'poduser\n' });
@@ -101,7 +101,7 @@ describe('psql without a server name', () => {
     [`options='-c endpoint=strict.pods.localhost'`, 'strict.pods.localhost asks for client certificates', 'SNI'],
     [`options='-c endpoint=fenced.pods.localhost'`, 'Your address may not connect', 'ip_allow_list'],
     [`options='-c endpoint=off.pods.localhost'`, 'Pod off is not running: its status is STOPPED.', 'Start it: GET'],
-  ])('reads with %j why not', async (more, message, hint) => {
+  ])('shows why %j is refused', async (more, message, hint) => {
     const { code, stderr } = await stage.psql(byAddress(more), 'select 1');
     expect(stderr).toMatch(/FATAL: {2}.*\nDETAIL: {2}Request id: \S+\.\nHINT: {2}/);
     expect(stderr).toContain(message);
@@ -111,7 +111,7 @@ describe('psql without a server name', () => {
 });
 
 describe('a client with a server name', () => {
-  it('has its options and its user read by the server alone', async () => {
+  it('has its options and its user parsed by the server only', async () => {
     const options = await stage.psql(stage.conninfo(`options='-c endpoint=web.pods.localhost'`), 'select 1');
     expect(options.stderr).toContain('unrecognized configuration parameter "endpoint"');
     const user = await stage.psql(stage.conninfo(`user=${HOST}.poduser`), 'select 1');
@@ -119,11 +119,11 @@ describe('a client with a server name', () => {
   });
 });
 
-describe('clients of other makes, by address', () => {
+describe('other clients, connecting by address', () => {
   const ssl = () => ({ ca: stage.certificate.certificatePem, checkServerIdentity: () => undefined });
   const target = () => ({ host: '127.0.0.1', port: stage.fixture.httpsPort, password: stage.server.password });
 
-  it('npm pg names its pod both ways', async () => {
+  it('npm pg can name its pod in both ways', async () => {
     for (const more of [{ user: 'poduser', options: OPTIONS }, { user: `${HOST}.poduser` }]) {
       const client = new pg.Client({ ...target(), database: 'postgres', ssl: ssl(), ...more });
       await client.connect();
@@ -132,7 +132,7 @@ describe('clients of other makes, by address', () => {
     }
   });
 
-  it('npm postgres names its pod both ways', async () => {
+  it('npm postgres can name its pod in both ways', async () => {
     for (const more of [{ user: 'poduser', connection: { options: OPTIONS } }, { user: `${HOST}.poduser` }]) {
       const sql = postgres({ ...target(), database: 'postgres', ssl: ssl(), max: 2, ...more });
       expect([...(await sql`select current_user`)]).toEqual([{ current_user: 'poduser' }]);
@@ -140,7 +140,7 @@ describe('clients of other makes, by address', () => {
     }
   });
 
-  it('one that sends an address for its server name is taken to have sent none', async () => {
+  it('a client that sends an address as its server name is treated like one that sends none', async () => {
     // A real ClientHello of OpenSSL, whose `-servername` is whatever it is told.
     const startup = Buffer.from(`\0\0\0\0\0\x03\0\0user\0${HOST}.poduser\0database\0postgres\0\0`, 'latin1');
     startup.writeUInt32BE(startup.length, 0);
@@ -157,7 +157,7 @@ describe('clients of other makes, by address', () => {
     await gone;
   });
 
-  it('the StartupMessage may come in pieces, and more may come behind it', async () => {
+  it('the StartupMessage may arrive in pieces, with more bytes after it', async () => {
     const client = await stage.fixture.connect(null, { ALPNProtocols: ['postgresql'] });
     const startup = Buffer.from(
       `\0\0\0\0\0\x03\0\0user\0poduser\0options\0${OPTIONS}\0database\0postgres\0\0`,
@@ -171,7 +171,7 @@ describe('clients of other makes, by address', () => {
     await until('no connection is left', () => stage.fixture.gateway.activeConnections() === 0);
   });
 
-  it('a StartupMessage that is none is closed and counted', async () => {
+  it('an invalid StartupMessage is closed and counted', async () => {
     const before = stage.fixture.gateway.counters.closed['malformed-startup'];
     const client = await stage.fixture.connect(null, { ALPNProtocols: ['postgresql'] });
     client.write(Buffer.from('\0\0\0\x0e\0\x03\0\0user\0a', 'latin1'));
@@ -183,12 +183,12 @@ describe('clients of other makes, by address', () => {
 describe('pg_isready', () => {
   const isReady = (conninfo: string) => stage.run('pg_isready', ['-d', conninfo]);
 
-  it('says "accepting" of what runs, by name and by address', async () => {
+  it('reports "accepting" for a running pod, by name and by address', async () => {
     expect(await isReady(stage.conninfo())).toMatchObject({ code: 0 });
     expect(await isReady(byAddress(`options='${OPTIONS}'`))).toMatchObject({ code: 0 });
   });
 
-  it.each(['off', 'nobody', 'web', 'fenced'])('says "rejecting" of %s, by name and by address', async (pod) => {
+  it.each(['off', 'nobody', 'web', 'fenced'])('reports "rejecting" for %s, by name and by address', async (pod) => {
     const host = `${pod}.pods.localhost`;
     for (const conninfo of [stage.conninfo(`host=${host}`), byAddress(`options='-c endpoint=${host}'`)]) {
       const { code, stdout } = await isReady(conninfo);
@@ -197,7 +197,7 @@ describe('pg_isready', () => {
     }
   });
 
-  it('says "rejecting" when nothing names a pod', async () => {
+  it('reports "rejecting" when nothing names a pod', async () => {
     expect(await isReady(byAddress(''))).toMatchObject({ code: 1 });
   });
 });

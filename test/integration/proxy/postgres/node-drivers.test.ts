@@ -137,18 +137,18 @@ async function withPostgresJs(port: number): Promise<unknown> {
   return results;
 }
 
-describe('through the gateway as with the server itself', () => {
-  it('does npm pg', async () => {
+describe('works through the gateway as with the server itself', () => {
+  it('npm pg', async () => {
     expect(await withPg(stage.fixture.httpsPort)).toEqual(await withPg(stage.server.port));
   });
 
-  it('does npm postgres', async () => {
+  it('npm postgres', async () => {
     const results = await withPostgresJs(stage.fixture.httpsPort);
     expect(results).toEqual(await withPostgresJs(stage.server.port));
     expect((results as unknown[]).at(-1)).toMatchObject({ code: '57014' });
   });
 
-  it('does direct TLS of npm pg, with ALPN', async () => {
+  it('direct TLS of npm pg, with ALPN', async () => {
     const client = new pg.Client({ ...target(stage.fixture.httpsPort), sslnegotiation: 'direct' });
     await client.connect();
     expect((await client.query('select 42 as answer')).rows).toEqual([{ answer: 42 }]);
@@ -167,7 +167,7 @@ describe('a refusal', () => {
     });
   });
 
-  it('is one in npm postgres', async () => {
+  it('is an error with them in npm postgres', async () => {
     const sql = postgres({ ...target(stage.fixture.httpsPort, 'off.pods.localhost'), max: 1 });
     expect(await failure(sql`select 1`)).toMatchObject({
       code: '57P03',
@@ -176,7 +176,7 @@ describe('a refusal', () => {
     await sql.end();
   });
 
-  it('of a client without TLS tells what to set', async () => {
+  it('of a client without TLS says what to set', async () => {
     const plain = { ...target(stage.fixture.httpsPort), ssl: false };
     const hint = expect.stringContaining('sslmode=require') as string;
     expect(await failure(new pg.Client(plain).connect())).toMatchObject({ code: '28000', hint });

@@ -98,7 +98,7 @@ describe('a session of psql', () => {
       { LD_LIBRARY_PATH: 'of the server' },
       'sslnegotiation=direct max_protocol_version=3.2',
     ],
-  ])('with %s says and writes the same as with the server itself', async (_name, variables, more) => {
+  ])('with %s prints and writes the same as directly with the server', async (_name, variables, more) => {
     const env = 'LD_LIBRARY_PATH' in variables ? { LD_LIBRARY_PATH: stage.server.libraries } : {};
     const direct = await runSession(stage.direct(more), env);
     const throughGateway = await runSession(stage.conninfo(more), env);
@@ -129,7 +129,7 @@ describe("libpq's settings", () => {
     expect(await one(`sslmode=${mode}`)).toMatchObject({ code: 0, stdout: '1\n' });
   });
 
-  it('channel_binding=prefer, the default, connects; require says that it cannot be had', async () => {
+  it('channel_binding=prefer, the default, connects; require reports that it is not available', async () => {
     for (const env of [{}, { LD_LIBRARY_PATH: stage.server.libraries }]) {
       expect(await one('channel_binding=prefer', env)).toMatchObject({ code: 0, stdout: '1\n' });
       const { code, stderr } = await one('channel_binding=require', env);
@@ -138,17 +138,17 @@ describe("libpq's settings", () => {
     }
   });
 
-  it('require_auth=scram-sha-256 of libpq 18 is met', async () => {
+  it('require_auth=scram-sha-256 of libpq 18 works', async () => {
     const env = { LD_LIBRARY_PATH: stage.server.libraries };
     expect(await one('require_auth=scram-sha-256', env)).toMatchObject({ code: 0, stdout: '1\n' });
   });
 
-  it('gssencmode=require says that it cannot be had, and prefer connects', async () => {
+  it('gssencmode=require reports that it is not available, and prefer connects', async () => {
     expect((await one('gssencmode=prefer')).code).toBe(0);
     expect((await one('gssencmode=require')).code).toBe(2);
   });
 
-  it('a certificate of another authority is refused by libpq', async () => {
+  it('a certificate of another CA is rejected by libpq', async () => {
     const other = join(stage.dir, 'other.pem');
     const made = await stage.run('openssl', [
       ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
@@ -158,7 +158,7 @@ describe("libpq's settings", () => {
     expect((await one(`sslrootcert=${other}`)).stderr).toContain('certificate verify failed');
   });
 
-  it('keeps its keep-alive, target_session_attrs and several hosts', async () => {
+  it('keep-alive, target_session_attrs and several hosts keep working', async () => {
     const more = `host=${HOST},${HOST} hostaddr=127.0.0.1,127.0.0.1 target_session_attrs=read-write keepalives_idle=1`;
     expect(await one(more)).toMatchObject({ code: 0, stdout: '1\n' });
   });
@@ -184,7 +184,7 @@ select repeat('x', 5000);
     expect(stdout).toMatch(/number of failed transactions: 0 /);
   });
 
-  it('runs pipelines, and every one has arrived whole', async () => {
+  it('runs pipelines, and all of them arrive complete', async () => {
     await stage.psql(stage.direct(), 'create table if not exists done (client int)');
     const file = join(stage.dir, 'pipeline.sql');
     writeFileSync(file, PIPELINE);

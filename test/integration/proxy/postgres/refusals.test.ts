@@ -78,7 +78,7 @@ const TABLE: readonly (readonly [string, string, string, string])[] = [
   ['fenced', '28000', 'Your address may not connect to this pod.', 'ip_allow_list'],
 ];
 
-describe('a refusal has SQLSTATE, hint and request id, and pg_isready says "rejecting":', () => {
+describe('a refusal has its SQLSTATE, hint and request id, and pg_isready reports "rejecting":', () => {
   it.each(TABLE)('%s %s %s', async (name, code, message, hint) => {
     expect(await refusalOf(clientOf(name))).toEqual({
       code,
@@ -107,7 +107,7 @@ describe('a refusal has SQLSTATE, hint and request id, and pg_isready says "reje
     first.destroy();
   });
 
-  it('TLS 28000, for who speaks none', async () => {
+  it('TLS 28000, for clients without TLS', async () => {
     expect(await refusalOf(clientOf('stopped', { ssl: false }))).toMatchObject({
       code: '28000',
       message: 'This port speaks TLS only.',

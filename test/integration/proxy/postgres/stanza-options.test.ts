@@ -74,7 +74,7 @@ const libpq18 = () => ({ LD_LIBRARY_PATH: stage.server.libraries });
 const IS_ENCRYPTED = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
 
 describe('tls: passthrough', () => {
-  it("is psql's TLS with the server itself, which channel binding can be bound to", async () => {
+  it('is psql’s TLS with the server itself, so channel binding works', async () => {
     for (const more of ['', 'channel_binding=require']) {
       expect(await stage.psql(to(OWN, more), IS_ENCRYPTED)).toEqual({ code: 0, stdout: 't\n', stderr: '' });
       const direct = to(OWN, `${more} sslnegotiation=direct`);
@@ -82,7 +82,7 @@ describe('tls: passthrough', () => {
     }
   });
 
-  it('serves npm pg and pgjdbc, channel binding required there too', async () => {
+  it('serves npm pg and pgjdbc, which require channel binding here, too', async () => {
     const { user, password } = stage.server;
     const ssl = { ca: stage.certificate.certificatePem, servername: OWN };
     const target = { host: '127.0.0.1', port: stage.fixture.httpsPort, user, password, database: 'postgres' };
@@ -102,7 +102,7 @@ describe('tls: passthrough', () => {
     expect(await stage.run('java', ['-cp', preparedPgjdbc(), program, url])).toMatchObject({ stdout: `ok ${user}\n` });
   });
 
-  it("is cancelled by a request that has the server's name, as libpq 17 and later send it", async () => {
+  it('accepts cancels that carry the server name, as libpq 17 and later send', async () => {
     const sql = "select pg_sleep(30), 'passed through'";
     const said = await cancelByLibpq({
       libraries: stage.server.libraries,
@@ -118,7 +118,7 @@ describe('tls: passthrough', () => {
   it.each([
     ['off.pods.localhost', 'Pod off is not running: its status is STOPPED.'],
     ['fenced.pods.localhost', 'Your address may not connect to this pod.'],
-  ])('that cannot be, of %s, is refused inside TLS of ours', async (host, message) => {
+  ])('that is impossible because of %s is refused inside the gateway’s TLS', async (host, message) => {
     const { code, stderr } = await stage.psql(to(host), 'select 1');
     expect(stderr).toContain(`FATAL:  ${message}`);
     expect(stderr).toMatch(/DETAIL: +Request id: \S+\.\nHINT: +\S/);
@@ -136,14 +136,14 @@ describe('client_ca', () => {
     return to(STRICT, `sslcert=${cert} sslkey=${key}`);
   };
 
-  it('lets psql in with sslcert and sslkey', async () => {
+  it('admits psql with sslcert and sslkey', async () => {
     const conninfo = withCertificate('alice', lab.issue('/CN=alice'));
     expect(await stage.psql(conninfo, 'select 1')).toEqual({ code: 0, stdout: '1\n', stderr: '' });
     expect(await stage.psql(`${conninfo} sslnegotiation=direct`, 'select 1', libpq18())).toMatchObject({ code: 0 });
     expect(await stage.interruptPsql(conninfo)).toContain(CANCELLED);
   });
 
-  it('tells psql without one, or with one of another authority, what is missing', async () => {
+  it('tells psql without a certificate, or with one of another CA, what is missing', async () => {
     for (const conninfo of [to(STRICT), withCertificate('mallory', other.issue('/CN=mallory'))]) {
       const { code, stderr } = await stage.psql(conninfo, 'select 1');
       expect(stderr).toMatch(/FATAL: .*certificate.*\nDETAIL: +Request id: \S+\.\nHINT: +\S/);
@@ -153,18 +153,21 @@ describe('client_ca', () => {
 });
 
 describe.each(['v1', 'v2'] as const)('proxy_protocol: %s', (version) => {
-  it.each([undefined, 'passthrough'] as const)('is what an HAProxy before the pod takes, with tls: %s', async (tls) => {
-    const haproxy = await startHaproxyBefore(stage.server.port);
-    const host = `behind-${version}-${tls ?? 'terminate'}.pods.localhost`;
-    const options = { protocol: 'postgres', sendProxyProtocol: version, ...(tls !== undefined && { tls }) } as const;
-    stage.fixture.feed.change([runningRoute(host, haproxy.port, options)]);
-    await until('the route is there', () => stage.fixture.gateway.table.get(host) !== undefined);
-    const encrypted = tls === 'passthrough' ? 't' : 'f';
-    expect(await stage.psql(to(host), IS_ENCRYPTED)).toEqual({ code: 0, stdout: `${encrypted}\n`, stderr: '' });
-    await haproxy.stop();
-  });
+  it.each([undefined, 'passthrough'] as const)(
+    'is accepted by an HAProxy in front of the pod, with tls: %s',
+    async (tls) => {
+      const haproxy = await startHaproxyBefore(stage.server.port);
+      const host = `behind-${version}-${tls ?? 'terminate'}.pods.localhost`;
+      const options = { protocol: 'postgres', sendProxyProtocol: version, ...(tls !== undefined && { tls }) } as const;
+      stage.fixture.feed.change([runningRoute(host, haproxy.port, options)]);
+      await until('the route is there', () => stage.fixture.gateway.table.get(host) !== undefined);
+      const encrypted = tls === 'passthrough' ? 't' : 'f';
+      expect(await stage.psql(to(host), IS_ENCRYPTED)).toEqual({ code: 0, stdout: `${encrypted}\n`, stderr: '' });
+      await haproxy.stop();
+    },
+  );
 
-  it('goes before the StartupMessage, and before the CancelRequest of its session', async () => {
+  it('comes before the StartupMessage, and before the CancelRequest of its session', async () => {
     headers.length = 0;
     const host = `${version}.pods.localhost`;
     expect(await stage.psql(to(host), 'select 1')).toEqual({ code: 0, stdout: '1\n', stderr: '' });

@@ -18,25 +18,22 @@ const untilHeld = (fixture: GatewayFixture, count = 1): Promise<unknown> =>
   until('they wait', () => fixture.gateway.counters.heldNow === count);
 
 describe('clients that wait for their pod when their gateway ends', () => {
-  it.each(['', 'x'.repeat(300_000)])(
-    'over HTTP/1.1 are told when to try again, also with a body (%#)',
-    async (body) => {
-      const fixture = await startSleeper({ protocol: 'http' });
-      const client = await fixture.connect(HOST, { ALPNProtocols: ['http/1.1'] });
-      const answer = readAll(client);
-      client.write(`POST / HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-      await untilHeld(fixture);
-      await fixture.stop();
-      const text = (await answer).toString();
-      expect(text).toMatch(/^HTTP\/1\.1 503 /);
-      expect(text).toMatch(/\r\nRetry-After: 2\r\n/i);
-      expect(text).toMatch(/\r\nConnection: close\r\n/i);
-      expect(text).toContain(RESTARTING);
-      expect(fixture.gateway.counters).toMatchObject({ heldNow: 0, holds: { drained: 1, timeout: 0 } });
-    },
-  );
+  it.each(['', 'x'.repeat(300_000)])('over HTTP/1.1 get a Retry-After, also with a body (%#)', async (body) => {
+    const fixture = await startSleeper({ protocol: 'http' });
+    const client = await fixture.connect(HOST, { ALPNProtocols: ['http/1.1'] });
+    const answer = readAll(client);
+    client.write(`POST / HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    await untilHeld(fixture);
+    await fixture.stop();
+    const text = (await answer).toString();
+    expect(text).toMatch(/^HTTP\/1\.1 503 /);
+    expect(text).toMatch(/\r\nRetry-After: 2\r\n/i);
+    expect(text).toMatch(/\r\nConnection: close\r\n/i);
+    expect(text).toContain(RESTARTING);
+    expect(fixture.gateway.counters).toMatchObject({ heldNow: 0, holds: { drained: 1, timeout: 0 } });
+  });
 
-  it('over HTTP/2 are told that nothing was processed, which they send again by themselves', async () => {
+  it('over HTTP/2 learn that nothing was processed, and retry automatically', async () => {
     const fixture = await startSleeper({ protocol: 'http' });
     const socket = await fixture.connect(HOST, { ALPNProtocols: ['h2'] });
     const session = http2.connect(`https://${HOST}`, { createConnection: () => socket });
@@ -70,7 +67,7 @@ describe('clients that wait for their pod when their gateway ends', () => {
     expect((await page).toString()).toMatch(/^HTTP\/1\.1 503 /);
   });
 
-  it('go on to their pod if it is there before the drain is over', async () => {
+  it('reach their pod if it is ready before the drain ends', async () => {
     const backend = await stage.echo();
     const fixture = await startSleeper({}, 20_000);
     const client = await fixture.connect(HOST);

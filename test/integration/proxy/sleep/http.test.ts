@@ -45,8 +45,8 @@ afterEach(async () => {
   await backend.close();
 });
 
-describe('a request for a pod that sleeps', () => {
-  it('wakes it, waits, and gets the answer of the pod', async () => {
+describe('a request for a sleeping pod', () => {
+  it('wakes it, waits, and gets the response of the pod', async () => {
     const answer = gateway.request({ path: '/data' });
     await until('it waits', () => held() === 1);
     expect(gateway.wakes).toEqual([POD_HOST]);
@@ -110,7 +110,7 @@ describe('a request for a pod that sleeps', () => {
     expect(requests).toEqual([]);
   });
 
-  it('is one of a hundred at most', async () => {
+  it('waits with at most a hundred others', async () => {
     const answers = Array.from({ length: HELD_PER_POD_MAX }, () => gateway.request());
     await until('all of them wait', () => held() === HELD_PER_POD_MAX);
     expect(await gateway.request()).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
@@ -119,7 +119,7 @@ describe('a request for a pod that sleeps', () => {
     expect(requests).toHaveLength(HELD_PER_POD_MAX);
   });
 
-  it('that meets a pod which falls asleep while it is dialed waits for it', async () => {
+  it('that reaches a pod which falls asleep during the dial waits for it', async () => {
     let isAsked = false;
     gateway.onAcquire = (count) => {
       // Between the verdict and the dial.
@@ -136,8 +136,8 @@ describe('a request for a pod that sleeps', () => {
   });
 });
 
-describe('what does not wait', () => {
-  it('a browser gets a page that loads itself again, and the pod is woken', async () => {
+describe('requests that do not wait', () => {
+  it('a browser gets a page that reloads itself, and the pod wakes up', async () => {
     const answer = await gateway.request({ path: '/notebook', headers: NAVIGATION });
     expect(answer).toMatchObject({ status: 503, headers: { 'content-type': 'text/html; charset=utf-8' } });
     expect(answer.body).toContain('Pod hello is waking up.');
@@ -148,7 +148,7 @@ describe('what does not wait', () => {
     expect(await gateway.request({ path: '/notebook', headers: NAVIGATION })).toMatchObject({ status: 200 });
   });
 
-  it('probes wake nothing: their path is answered, and any other HEAD is refused', async () => {
+  it('probes wake nothing: their path gets a response, and any other HEAD is refused', async () => {
     for (const path of ['/healthz', '/healthz?from=monitor']) {
       expect(await gateway.request({ path })).toMatchObject({ status: 200, body: 'asleep\n' });
       expect(await gateway.request({ path, method: 'HEAD' })).toMatchObject({ status: 200, body: '' });

@@ -49,7 +49,7 @@ const cookieOf = (user: string): string =>
   `__Host-podgate-login=${seals.seal('session', { host: POD_HOST, uid: 'uid-1', user, expiresAtMs: Date.now() + 60_000 }) ?? ''}`;
 const ask = (headers: Record<string, string> = {}, path = '/data') => gateway.request({ path, headers });
 
-it('a pod with a login is not woken by anyone who is not let in, in either version of HTTP', async () => {
+it('a pod with a login is not woken by clients that are not admitted, in either version of HTTP', async () => {
   expect((await ask(NAVIGATION)).status).toBe(302);
   expect((await ask()).status).toBe(401);
   expect((await ask({ ...NAVIGATION, cookie: cookieOf('bob') })).status).toBe(403);
@@ -70,7 +70,7 @@ it('a pod with a login is not woken by anyone who is not let in, in either versi
   expect(gateway.counters.heldNow).toBe(0);
 });
 
-it('its users wake it: a browser by a page that loads itself again, a program by a request that waits', async () => {
+it('its users wake it: a browser by a page that reloads itself, a program by a request that waits', async () => {
   const page = await ask({ ...NAVIGATION, cookie: cookieOf('alice') }, '/notebook?a=1');
   expect(page).toMatchObject({ status: 503, body: expect.stringContaining('is waking up') as string });
   expect(gateway.wakes).toEqual([POD_HOST]);
@@ -82,7 +82,7 @@ it('its users wake it: a browser by a page that loads itself again, a program by
   expect(requests.sort()).toEqual(['GET /notebook?a=1', 'GET /one', 'GET /two']);
 });
 
-it('one who may use it no more when it is awake is refused, having waited', async () => {
+it('a user who loses access while waiting is refused when the pod is awake', async () => {
   const waiting = ask({ cookie: cookieOf('alice') });
   await until('it waits', () => gateway.counters.heldNow === 1);
   gateway.route(backend.port, { sleep: SLEEP, login: { ...LOGIN, users: ['bob'] } });

@@ -41,7 +41,7 @@ afterAll(async () => {
   await stage.stop();
 });
 
-it('pools with ten idle connections go on after the sleep of their pod, which their next query ends', async () => {
+it('pools with ten idle connections continue after the sleep of their pod, which their next query ends', async () => {
   const { fixture, server } = stage;
   expect(await sessions()).toBe(CONNECTIONS * POOLS.length);
   await delay(IDLE_MS);
@@ -63,7 +63,7 @@ it('pools with ten idle connections go on after the sleep of their pod, which th
   expect(asyncpg?.failures.filter((failure) => failure !== 'InternalClientError')).toEqual([]);
 }, 120_000);
 
-it('the drivers themselves wait for a pod that wakes, and get their answer at the first attempt', async () => {
+it('the drivers themselves wait for a pod that wakes up, and get their result at the first attempt', async () => {
   const { fixture, server } = stage;
   fixture.feed.change([sleeping]);
   const asked = POOLS.map(async (name) => [name, await pools.get(name)?.ask('connect')] as const);

@@ -28,15 +28,15 @@ afterEach(async () => {
   await delay(1_100);
 });
 
-describe('psql at a Postgres that sleeps', () => {
-  it('waits in silence, and runs its query once the pod is there', async () => {
+describe('psql at a sleeping Postgres pod', () => {
+  it('waits silently, and runs its query once the pod is ready', async () => {
     const running = stage.psql(to(), 'select 40 + 2');
     await until('it is woken', () => wakesOfNow() > 0);
     stage.fixture.feed.change([awake(sleeping, stage.server.port)]);
     expect(await running).toEqual({ code: 0, stdout: '42\n', stderr: '' });
   });
 
-  it('learns at the end of its time that the pod is waking, and what to do', async () => {
+  it('gets, at the end of its time, the message that the pod is waking up, and what to do', async () => {
     stage.fixture.feed.change([{ ...sleeping, sleep: { holdMs: 400, probePaths: [] } }]);
     const { code, stderr } = await stage.psql(to(), 'select 1');
     expect(code).toBe(2);
@@ -56,7 +56,7 @@ describe('psql at a Postgres that sleeps', () => {
     expect(stage.fixture.gateway.counters.holds.left).toBe(left + 1);
   });
 
-  it('wakes the pod as a user that it knows, and as no other', async () => {
+  it('wakes the pod only as a user that exists there', async () => {
     stage.fixture.feed.change([{ ...sleeping, sleep: USERS }]);
     const { code, stderr } = await stage.psql(to('user=scanner'), 'select 1');
     expect(code).toBe(2);
@@ -70,8 +70,8 @@ describe('psql at a Postgres that sleeps', () => {
   });
 });
 
-describe('what does not wake a Postgres', () => {
-  it('pg_isready, which says "rejecting"', async () => {
+describe('what does not wake a Postgres pod', () => {
+  it('pg_isready, which reports "rejecting"', async () => {
     for (const user of ['poduser', 'root']) {
       const { code, stdout } = await stage.run('pg_isready', ['-t', '10', '-d', to(`user=${user}`)]);
       expect(stdout).toContain('rejecting connections');

@@ -43,10 +43,10 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-describe('a pod whose protocol has the server speak first', () => {
+describe('a pod whose protocol lets the server speak first', () => {
   const client = (httpsPort: number) => run('python3', ['-c', CLIENT, String(httpsPort), caPath]);
 
-  it('is woken by an SMTP client, which delivers its mail, where its stanza says so', async () => {
+  it('is woken by an SMTP client, which delivers its mail, if the stanza is configured so', async () => {
     const sleeping = asleep(HOST, { speaksFirst: 'server' });
     const fixture = await stage.start({ routes: [sleeping] });
     const sent = client(fixture.httpsPort);
@@ -57,7 +57,7 @@ describe('a pod whose protocol has the server speak first', () => {
     expect(senders).toEqual(['a@example.org to b@example.org']);
   });
 
-  it('is not woken by a connection where it does not, or whose address is not on its list', async () => {
+  it('is not woken without that setting, or from an address that is not on its allow list', async () => {
     for (const changes of [{}, { speaksFirst: 'server', ipAllowList: ['192.0.2.0/24'] }] as const) {
       const fixture = await stage.start({ routes: [asleep(HOST, changes)] });
       const socket = await fixture.connect(HOST);

@@ -20,8 +20,8 @@ async function startSleeper(changes: Parameters<typeof asleep>[1] = {}): Promise
 
 let logged: string[] = [];
 
-describe('a tcp pod that sleeps', () => {
-  it('is woken by the first byte of a client, which gets its answer as if the pod had been there', async () => {
+describe('a sleeping tcp pod', () => {
+  it('is woken by the first byte of a client, which gets its response as if the pod had been running', async () => {
     const backend = await stage.echo();
     const fixture = await startSleeper();
     const client = await fixture.connect(HOST);
@@ -43,7 +43,7 @@ describe('a tcp pod that sleeps', () => {
     expect(fixture.gateway.counters).toMatchObject({ heldNow: 0, holds: { woken: 1 } });
   });
 
-  it('is asked to wake once, however many clients come', async () => {
+  it('is woken once, however many clients connect', async () => {
     const backend = await stage.echo();
     const fixture = await startSleeper();
     const clients = await Promise.all(Array.from({ length: 40 }, () => fixture.connect(HOST)));
@@ -56,7 +56,7 @@ describe('a tcp pod that sleeps', () => {
     expect(await Promise.all(answers)).not.toContain(false);
   });
 
-  it('is asked again every two seconds while somebody waits, and no more once nobody does', async () => {
+  it('is woken again every two seconds while a client waits, and no longer once none does', async () => {
     const fixture = await startSleeper();
     const client = await fixture.connect(HOST);
     client.write(BOLT_HELLO);
@@ -68,7 +68,7 @@ describe('a tcp pod that sleeps', () => {
     expect(wakes(fixture)).toHaveLength(2);
   });
 
-  it('keeps clients waiting while it starts, without asking for that', async () => {
+  it('keeps clients waiting while it starts, without waking it again', async () => {
     const backend = await stage.echo();
     const fixture = await startSleeper({ status: 'CREATING_CONTAINER' });
     const client = await fixture.connect(HOST);
@@ -79,7 +79,7 @@ describe('a tcp pod that sleeps', () => {
     expect(wakes(fixture)).toEqual([]);
   });
 
-  it('holds what comes while it goes to sleep, and passes it on when it stays awake after all', async () => {
+  it('holds bytes that arrive while it goes to sleep, and passes them on if it stays awake', async () => {
     const backend = await stage.echo();
     const fixture = await startSleeper({ status: 'RUNNING' });
     const client = await fixture.connect(HOST);
@@ -92,7 +92,7 @@ describe('a tcp pod that sleeps', () => {
   it.each([
     ['STOPPED', route(HOST, { status: 'STOPPED' })],
     ['ERROR', asleep(HOST, { status: 'ERROR' })],
-  ])('refuses those who wait once it is %s', async (status, ended) => {
+  ])('refuses waiting clients once it is %s', async (status, ended) => {
     const fixture = await startSleeper();
     const client = await fixture.connect(HOST);
     client.write('GET / HTTP/1.1\r\n\r\n');
@@ -102,7 +102,7 @@ describe('a tcp pod that sleeps', () => {
     expect(fixture.gateway.counters.holds).toMatchObject({ ended: 1 });
   });
 
-  it('says at the end of the time that it is still waking, in the protocol of the client', async () => {
+  it('reports at the end of the time that it is still waking up, in the protocol of the client', async () => {
     const fixture = await startSleeper({ sleep: { holdMs: 300, probePaths: [] } });
     const client = await fixture.connect(HOST);
     client.write('GET / HTTP/1.1\r\n\r\n');
@@ -113,7 +113,7 @@ describe('a tcp pod that sleeps', () => {
     expect(fixture.gateway.counters.holds).toMatchObject({ timeout: 1 });
   });
 
-  it('is not woken by one whom its list of addresses keeps out', async () => {
+  it('is not woken by a client that its allow list excludes', async () => {
     const fixture = await startSleeper({ ipAllowList: ['192.0.2.0/24'] });
     const client = await fixture.connect(HOST);
     client.write('GET / HTTP/1.1\r\n\r\n');
@@ -121,7 +121,7 @@ describe('a tcp pod that sleeps', () => {
     expect(wakes(fixture)).toEqual([]);
   });
 
-  it('gives each client one hold, however often it comes and goes meanwhile', async () => {
+  it('holds each client once, however often it reconnects meanwhile', async () => {
     const fixture = await startSleeper({ sleep: { holdMs: 1_000, probePaths: [] } });
     const client = await fixture.connect(HOST);
     const beganMs = performance.now();
@@ -140,8 +140,8 @@ describe('a tcp pod that sleeps', () => {
   });
 });
 
-describe('a pod that ends TLS itself', () => {
-  it('is woken by the ClientHello, which it gets as it came', async () => {
+describe('a pod that terminates TLS itself', () => {
+  it('is woken by the ClientHello, which it gets unchanged', async () => {
     const backend = await stage.echo();
     const sleeping = asleep(HOST, { tls: 'passthrough', sleep: { holdMs: 20_000, probePaths: [] } });
     const fixture = await stage.start({ routes: [sleeping] });

@@ -22,14 +22,14 @@ async function useOf({ feed }: GatewayFixture, uid: string): Promise<PodUse | un
   return told.kind === 'pod-told' ? told.connections?.use : undefined;
 }
 
-describe('the use of a Postgres that may sleep', () => {
+describe('the use of a Postgres pod that may sleep', () => {
   let stage: PostgresStage;
   beforeAll(async () => {
     stage = await startPostgresStage((server) => [awake(sleeping, server.port)]);
   }, 60_000);
   afterAll(() => stage.stop());
 
-  it('is told of with its reasons, and not for sessions that are idle or ping', async () => {
+  it('is reported with its reasons, and not for idle sessions or pings', async () => {
     const { fixture, server, certificate } = stage;
     const idle = { lastUsedMs: null, because: {}, isHeld: false };
     expect(await useOf(fixture, 'uid-napping')).toEqual(idle);
@@ -101,7 +101,7 @@ describe('the use of a pod that may sleep', () => {
   const stage = createStage();
   const host = 'sleeper.pods.localhost';
 
-  it('includes clients that wait, and sessions from before it could sleep', async () => {
+  it('includes waiting clients, and sessions from before it was allowed to sleep', async () => {
     const backend = await stage.echo();
     const restless = runningRoute(host, backend.port);
     const fixture = await stage.start({ routes: [restless] });

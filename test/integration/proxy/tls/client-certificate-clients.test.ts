@@ -31,8 +31,8 @@ function keptAs(name: string, { cert, key }: ClientKeyPair): { readonly certfile
   return { certfile: file(`${name}.pem`, cert), keyfile: file(`${name}.key`, key) };
 }
 
-describe('clients that show certificates', () => {
-  it('curl is let in, and reads the page otherwise', async () => {
+describe('clients with certificates', () => {
+  it('curl is admitted, or gets the page', async () => {
     const pod = await startNginx();
     const { httpsPort } = await start({
       routes: [
@@ -61,7 +61,7 @@ describe('clients that show certificates', () => {
     await pod.stop();
   });
 
-  it('neo4j-driver is let in as far as the pod, and reads why it is not otherwise', async () => {
+  it('neo4j-driver is admitted to the pod, or gets the reason', async () => {
     const { httpsPort } = await start({
       routes: [route('graph.pods.localhost', { status: 'STOPPED', clientCa: lab.ca })],
     });

@@ -77,10 +77,10 @@ const BAD: readonly (readonly [string, ConnectionOptions, string])[] = [
   ['one of a server', server, 'it is not for clients'],
 ];
 
-describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a route that asks for client certificates, over %s', (version) => {
+describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a route that requires client certificates, over %s', (version) => {
   const only = { minVersion: version, maxVersion: version };
 
-  it('lets in who has one of its authorities', async () => {
+  it('admits clients with a certificate of one of its CAs', async () => {
     const { connect: open } = await startAsking();
     for (const host of ['tcp.pods.localhost', 'both.pods.localhost']) {
       const client = await open(host, { ...alice, ...only });
@@ -93,7 +93,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a route that asks for client cer
   });
 
   it.each(BAD)(
-    'tells a client with %s why, in HTTP, Postgres and Bolt, and the pod hears nothing',
+    'explains to a client with %s why, in HTTP, Postgres and Bolt, and the pod gets nothing',
     async (_what, pair, why) => {
       const { connect: open, gateway } = await startAsking();
       const page = await ask(await open('web.pods.localhost', { ...pair, ...only }), 'web.pods.localhost');
@@ -122,7 +122,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a route that asks for client cer
     },
   );
 
-  it('takes the word of no session for it', async () => {
+  it('does not rely on a resumed session for it', async () => {
     const { connect: open } = await startAsking();
     const sessionOf = async (host: string, pair: ConnectionOptions): Promise<Buffer | undefined> => {
       const client = await open(host, { ...pair, ...only });
@@ -158,7 +158,7 @@ describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a route that asks for client cer
 });
 
 describe('client certificates', () => {
-  it('are asked for by the names of such routes alone, and say of whose', async () => {
+  it('are requested only for names of such routes, with the acceptable CAs', async () => {
     const { httpsPort } = await startAsking();
     const asked = async (host: string): Promise<readonly string[]> => {
       const target = ['-connect', `127.0.0.1:${httpsPort}`, '-servername', host];
@@ -177,7 +177,7 @@ describe('client certificates', () => {
     }
   });
 
-  it('are told to the pod, which hears of none that a client has only written', async () => {
+  it('are passed on to the pod, which never gets those that a client has made up', async () => {
     const { connect: open } = await startAsking();
     const lies = [
       'Client-Cert: :AAAA:',
@@ -216,7 +216,7 @@ describe('client certificates', () => {
     expect(certificateFields()).toEqual({});
   });
 
-  it('are those of the authorities that the route names now, also on a kept connection', async () => {
+  it('must be of the CAs that the route names now, also on a kept connection', async () => {
     const { connect: open, feed, gateway } = await startAsking();
     const client = await open('web.pods.localhost', alice);
     client.write('GET / HTTP/1.1\r\nHost: web.pods.localhost\r\n\r\n');

@@ -117,7 +117,7 @@ describe('a ClientHello', () => {
     }
   });
 
-  it('may have a post-quantum key share, and come in single bytes', async () => {
+  it('may have a post-quantum key share, and arrive in single bytes', async () => {
     const gateway = await start({ routes: [runningRoute(HOST, (await echo()).port)] });
     const way = await openWay(gateway);
     const options: ConnectionOptions = { minVersion: 'TLSv1.3', ecdhCurve: 'X25519MLKEM768' };

@@ -24,12 +24,12 @@ async function answerTo(socket: Socket): Promise<string> {
   return answer.toString('latin1');
 }
 
-describe('first bytes that come one by one', () => {
+describe('first bytes that arrive one by one', () => {
   it.each([
     ['HTTP/1.1', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'), /^HTTP\/1\.1 400 [\s\S]*TLS/],
     ['HTTP/2', Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), /^HTTP\/1\.1 400 /],
     ['a StartupMessage', STARTUP, /^E[\s\S]*C28000\0[\s\S]*sslmode=require/],
-  ])('of plaintext %s are answered in kind', async (_what, bytes, expected) => {
+  ])('of plaintext %s get a reply in the same protocol', async (_what, bytes, expected) => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     const answered = readAndEnd(socket);
@@ -38,7 +38,7 @@ describe('first bytes that come one by one', () => {
     expect(gateway.counters.refused['tls.required']).toBe(1);
   });
 
-  it('of Bolt without TLS are answered in Bolt', async () => {
+  it('of Bolt without TLS get a reply in Bolt', async () => {
     const { httpsPort } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     const answered = answerTo(socket);
@@ -52,7 +52,7 @@ describe('first bytes that come one by one', () => {
     ['zeros', Buffer.alloc(16)],
     ['a Postgres of version 2', Buffer.from('0000012800020000', 'hex')],
     ['rubbish', Buffer.from('f0e1d2c3b4a59687', 'hex')],
-  ])('of %s are closed without a word, and counted', async (_what, bytes) => {
+  ])('of %s are closed silently, and counted', async (_what, bytes) => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     const heard = readAll(socket);
@@ -64,7 +64,7 @@ describe('first bytes that come one by one', () => {
 });
 
 describe('requests for encryption', () => {
-  it('are answered however they come: GSSENCRequest with N, SSLRequest with S, then TLS', async () => {
+  it('get replies with any split: GSSENCRequest with N, SSLRequest with S, then TLS', async () => {
     const { httpsPort } = await start({ routes: [runningRoute('echo.pods.localhost', (await echo()).port)] });
     const socket = await openPlain(httpsPort);
     for (const [request, answer] of [
@@ -85,7 +85,7 @@ describe('requests for encryption', () => {
   it.each([
     ['GSSENCRequest', GSSENC_REQUEST, 'N'],
     ['SSLRequest', SSL_REQUEST, 'S'],
-  ])('come once: a second %s closes the connection', async (_what, request, answer) => {
+  ])('are accepted once: a second %s closes the connection', async (_what, request, answer) => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     const answered = answerTo(socket);
@@ -96,7 +96,7 @@ describe('requests for encryption', () => {
     expect(gateway.counters.closed.unrecognized).toBe(1);
   });
 
-  it.each([1, 8, 30])('are not followed by anything before the answer: %i early bytes close', async (bytes) => {
+  it.each([1, 8, 30])('are closed if %i bytes arrive before the reply', async (bytes) => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     socket.write(Buffer.concat([SSL_REQUEST, Buffer.alloc(bytes, 0x16)]));
@@ -104,7 +104,7 @@ describe('requests for encryption', () => {
     expect(gateway.counters.closed['early-bytes']).toBe(1);
   });
 
-  it('are not followed by plaintext: a StartupMessage after S reaches nobody', async () => {
+  it('are not followed by plaintext: a StartupMessage after S reaches no pod', async () => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const socket = await openPlain(httpsPort);
     const answered = answerTo(socket);

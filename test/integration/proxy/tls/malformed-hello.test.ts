@@ -87,7 +87,7 @@ const KINDS: readonly (readonly [string, () => Promise<Buffer>])[] = [
 ];
 
 describe('a first flight that is malformed or out of order', () => {
-  it.each(KINDS)('gets the answer of OpenSSL: %s', async (_what, make) => {
+  it.each(KINDS)('gets the response of OpenSSL: %s', async (_what, make) => {
     const { httpsPort, gateway } = await start({ routes: [runningRoute(HOST, (await echo()).port)] });
     const bytes = await make();
     const expected = await answerOf((openssl.address() as AddressInfo).port, bytes);
@@ -100,7 +100,7 @@ describe('a first flight that is malformed or out of order', () => {
     expect(gateway.activeConnections()).toBe(0);
   });
 
-  it('gets an alert of ours when it is larger than any client sends', async () => {
+  it('gets an alert from the gateway when it is larger than any client sends', async () => {
     const { httpsPort, gateway } = await start({ routes: [] });
     const tooMany = Buffer.concat([
       Buffer.from('160301000401000400', 'hex'),

@@ -58,8 +58,8 @@ async function get(client: TLSSocket): Promise<string> {
   return String(await readAndEnd(client));
 }
 
-describe('a route whose TLS the pod ends', () => {
-  it('shows the certificate of the pod, and what the pod says', async () => {
+describe('a route whose pod terminates TLS', () => {
+  it('presents the certificate of the pod, and its responses', async () => {
     const { connect: open, gateway } = await start({ routes: [passing(await startHttpsPod())] });
     const client = await open(HOST, { ca: own.certificatePem });
     expect(await get(client)).toMatch(/^HTTP\/1\.1 200 [\s\S]*the pod$/);
@@ -85,7 +85,7 @@ describe('a route whose TLS the pod ends', () => {
     expect(answer).toMatchObject({ stdout: 'over h2 2', code: 0 });
   });
 
-  it('gives the pod the very bytes of the ClientHello, and their like, in both directions to the end', async () => {
+  it('passes the exact bytes of the ClientHello and all others, in both directions, to the end', async () => {
     const hello = await realHello();
     const pod = await startBackend((socket) => {
       let heard = Buffer.alloc(0);
@@ -109,7 +109,7 @@ describe('a route whose TLS the pod ends', () => {
     }
   });
 
-  it('tells the pod of the client before the ClientHello where it wants a PROXY header', async () => {
+  it('tells the pod the client’s address before the ClientHello if it requires a PROXY header', async () => {
     const hello = await realHello();
     for (const version of ['v1', 'v2'] as const) {
       const heard: Buffer[] = [];
@@ -129,7 +129,7 @@ describe('a route whose TLS the pod ends', () => {
     }
   });
 
-  it('changes with its option, at once for new connections', async () => {
+  it('changes with its option, immediately for new connections', async () => {
     const port = await startHttpsPod();
     const plain = await echo();
     const {
@@ -148,7 +148,7 @@ describe('a route whose TLS the pod ends', () => {
   });
 });
 
-describe('a client whose pod ends TLS itself and cannot be reached', () => {
+describe('a client whose pod terminates TLS itself and cannot be reached', () => {
   const off = (protocol: Route['protocol'], changes: Partial<Route> = {}): Route =>
     route(HOST, { protocol, tls: 'passthrough', status: 'STOPPED', ...changes });
 
@@ -156,14 +156,17 @@ describe('a client whose pod ends TLS itself and cannot be reached', () => {
     ['stopped', off('http'), 503, 'is not running'],
     ['starting', off('http', { status: 'CREATING_CONTAINER' }), 503, 'is starting'],
     ['closed to it', passing(1, { ipAllowList: ['192.0.2.1'] }), 403, 'may not connect'],
-  ])('reads in HTTP, with the best certificate there is, that it is %s', async (_what, given, status, sentence) => {
-    const { connect: open } = await start({ routes: [given] });
-    const page = await get(await open(HOST, { ALPNProtocols: ['h2', 'http/1.1'] }));
-    expect(page).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-    expect(page).toContain(sentence);
-  });
+  ])(
+    'gets in HTTP, with the best available certificate, the message that it is %s',
+    async (_what, given, status, sentence) => {
+      const { connect: open } = await start({ routes: [given] });
+      const page = await get(await open(HOST, { ALPNProtocols: ['h2', 'http/1.1'] }));
+      expect(page).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+      expect(page).toContain(sentence);
+    },
+  );
 
-  it('reads so in Postgres and in Bolt', async () => {
+  it('gets it in Postgres and in Bolt', async () => {
     const { connect: open, httpsPort, gateway } = await start({ routes: [off('postgres')] });
     const asking = await openPlain(httpsPort);
     asking.write(Buffer.from('0000000804d2162f', 'hex'));
@@ -180,7 +183,7 @@ describe('a client whose pod ends TLS itself and cannot be reached', () => {
     expect(gateway.counters.refused['route.stopped']).toBe(2);
   });
 
-  it('reads so when the dial is given up, or the pod has no place for it', async () => {
+  it('gets it when the dial is given up, or the pod is at its limit', async () => {
     const gone = await echo();
     await gone.close();
     let isTaken = false;
@@ -204,7 +207,7 @@ describe('a client whose pod ends TLS itself and cannot be reached', () => {
     holding.destroy();
   });
 
-  it('reads so of a Postgres that knows no TLS, or talks before it is asked', async () => {
+  it('gets it for a Postgres that does not support TLS, or sends before it is asked', async () => {
     for (const said of ['N', 'Svoluble', 'E']) {
       const pod = await startBackend((socket) => {
         socket.once('data', () => socket.write(said));
@@ -221,7 +224,7 @@ describe('a client whose pod ends TLS itself and cannot be reached', () => {
     }
   });
 
-  it('leaves nothing behind when it goes away while the pod is dialled or asked', async () => {
+  it('leaves nothing open when it disconnects while the pod is dialed or asked', async () => {
     const open = new Set<unknown>();
     const mute = await startBackend((socket) => {
       open.add(socket);
@@ -242,7 +245,7 @@ describe('a client whose pod ends TLS itself and cannot be reached', () => {
   });
 });
 
-describe('a pod that looks after its certificate itself, with a real ACME server', () => {
+describe('a pod that manages its certificate itself, with a real ACME server', () => {
   let httpsPort: number;
   const pebbles: Pebble[] = [];
   const tokens = new Map<string, string>();

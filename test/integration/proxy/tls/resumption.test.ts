@@ -38,7 +38,7 @@ async function isResumed(worker: GatewayFixture, host: string, session: Buffer, 
 }
 
 describe('TLS sessions', () => {
-  it('are resumed in every worker with the same keys, and in none with others', async () => {
+  it('are resumed in every worker with the same keys, and in none with different keys', async () => {
     const routes = [runningRoute('echo.pods.localhost', (await echo()).port)];
     const ticketKeys = [newKey()];
     const one = await start({ routes, ticketKeys });
@@ -59,7 +59,7 @@ describe('TLS sessions', () => {
     }
   });
 
-  it('outlive one change of the keys, and no second', async () => {
+  it('survive one change of the keys, but not a second', async () => {
     const routes = [runningRoute('echo.pods.localhost', (await echo()).port)];
     const [first, second, third] = [newKey(), newKey(), newKey()];
     const worker = await start({ routes, ticketKeys: [first, second] });
@@ -88,7 +88,7 @@ describe('TLS sessions', () => {
     expect(await isResumed(worker, 'echo.pods.localhost', young, 'TLSv1.3')).toBe(true);
   });
 
-  it('of one name are not resumed at another, though one certificate is for both', async () => {
+  it('of one name are not resumed under another, even with a certificate for both', async () => {
     const { port } = await echo();
     const names = ['one.pods.localhost', 'two.pods.localhost'] as const;
     const routes = names.map((name) => runningRoute(name, port));
@@ -108,7 +108,7 @@ describe('TLS sessions', () => {
     ]);
   });
 
-  it('are not resumed by their id alone', async () => {
+  it('are not resumed by session ID alone', async () => {
     const routes = [runningRoute('echo.pods.localhost', (await echo()).port)];
     const worker = await start({ routes });
     const options = { maxVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET } as const;
@@ -119,7 +119,7 @@ describe('TLS sessions', () => {
     again.destroy();
   });
 
-  it('go on for ever for a client of TLS 1.3 that uses each ticket once, whichever worker it reaches', async () => {
+  it('continue indefinitely for a TLS 1.3 client that uses each ticket once, on any worker', async () => {
     const routes = [runningRoute('echo.pods.localhost', (await echo()).port)];
     const ticketKeys = [newKey()];
     const workers = [await start({ routes, ticketKeys }), await start({ routes, ticketKeys })] as const;

@@ -39,7 +39,7 @@ function startScanned(): Promise<GatewayFixture> {
 }
 
 describe('scanners of TLS servers', () => {
-  it.each(WAYS)('sslscan finds TLS 1.2 and 1.3 alone, with strong ciphers, over $name', async (way) => {
+  it.each(WAYS)('sslscan finds only TLS 1.2 and 1.3, with strong ciphers, over $name', async (way) => {
     const gateway = await startScanned();
     const { stdout } = await run(
       'sslscan',
