@@ -94,7 +94,7 @@ async function order(
   );
 }
 
-test('a name gets a certificate of ECDSA P-256 that the root of the server vouches for', async () => {
+test('a name gets an ECDSA P-256 certificate that the server’s root has issued', async () => {
   const { session } = await open();
   const issued = await order(session, ['mypg.pods.example.org']);
   expect(issued.names).toEqual(['mypg.pods.example.org']);
@@ -106,14 +106,14 @@ test('a name gets a certificate of ECDSA P-256 that the root of the server vouch
   expect(files.size).toBe(0);
 });
 
-test('a wildcard and its base host are proved by DNS', async () => {
+test('a wildcard and its base host are validated by DNS', async () => {
   const { session } = await open();
   const names = ['*.pods.example.org', 'example.org'];
   const issued = await order(session, names, { answers: overDns, challenges: ['dns-01'] });
   expect([...issued.names].sort()).toEqual(names);
 });
 
-test('of several chains the preferred one is taken', async () => {
+test('the preferred one of several chains is used', async () => {
   const { session } = await open();
   const other = new X509Certificate(await pebble.alternateRoot(1));
   const preferredChain = /CN=(.*)/.exec(other.subject)?.[1] ?? '';
@@ -122,7 +122,7 @@ test('of several chains the preferred one is taken', async () => {
   expect(new X509Certificate(last).issuer).toBe(other.subject);
 });
 
-test('the account is made once, its contact kept up, and its key rolled over', async () => {
+test('the account is created once, its contact is updated, and its key is rolled over', async () => {
   const first = await open();
   expect(first.state.url).toMatch(/^https:/);
   const again = await open(first.state);
@@ -142,14 +142,14 @@ test('the account is made once, its contact kept up, and its key rolled over', a
   expect(told.state.contact).toEqual([]);
 });
 
-test('an account that was made and whose answer was lost is found again', async () => {
+test('an account whose creation response was lost is found again', async () => {
   const state = emptyAccount();
   const first = await open(state);
   const second = await open(state);
   expect(second.state.url).toBe(first.state.url);
 });
 
-describe('an order that was begun before', () => {
+describe('an order in progress', () => {
   class Killed extends Error {}
 
   /** Runs it, and ends it as a kill would at the first request for which `isThere` holds. */
@@ -179,18 +179,18 @@ describe('an order that was begun before', () => {
     ['requesting validation', (path: string) => path.startsWith('/chalZ/')],
     ['finalizing', (path: string) => path.startsWith('/finalize-order/')],
     ['downloading', (path: string) => path.startsWith('/certZ/')],
-  ])('and killed when %s goes on from there', async (_step, isThere) => {
+  ])('continues after the process is killed when %s', async (_step, isThere) => {
     expect(await killedAt(isThere)).not.toBeNull();
     expect(faults.count('/order-plz')).toBe(0);
   });
 
-  test('and killed before the server answered is ordered anew', async () => {
+  test('is replaced if the process was killed before the server replied', async () => {
     expect(await killedAt((path) => path === '/order-plz')).toBeNull();
   });
 });
 
 describe('an ACME server that', () => {
-  test('is away fails the step, and says so', async () => {
+  test('is away fails the step with that reason', async () => {
     const away = { ...server(), directoryUrl: 'https://localhost:1/dir' };
     await expect(openAccount({ server: away, state: emptyAccount(), emails: [], clock }, never)).rejects.toMatchObject({
       fault: 'server',
@@ -198,7 +198,7 @@ describe('an ACME server that', () => {
     });
   });
 
-  test('is slow is not waited for', async () => {
+  test('is slow does not block the step', async () => {
     const { session } = await open(emptyAccount(), { stepDeadlineMs: 300 });
     faults.fault = ({ path }) => (path === '/order-plz' ? 'silence' : null);
     await expect(order(session, ['slow.pods.example.org'])).rejects.toMatchObject({
@@ -207,7 +207,7 @@ describe('an ACME server that', () => {
     });
   });
 
-  test.each([500, 503])('answers %i is at fault, at once', async (status) => {
+  test.each([500, 503])('replies %i counts as at fault, at once', async (status) => {
     const { session } = await open();
     faults.fault = ({ path }) => (path === '/order-plz' ? { status, body: '<h1>Oops</h1>' } : null);
     const startMs = performance.now();
@@ -216,7 +216,7 @@ describe('an ACME server that', () => {
     expect(faults.count('/order-plz')).toBe(1);
   });
 
-  test('has had enough of us says when to come back', async () => {
+  test('limits the rate says when to retry', async () => {
     const { session } = await open();
     const problem = { type: 'urn:ietf:params:acme:error:rateLimited', detail: 'too many new orders' };
     faults.fault = ({ path }) =>
@@ -228,7 +228,7 @@ describe('an ACME server that', () => {
     });
   });
 
-  test('refuses a name gives the reason, and leaves no answer behind', async () => {
+  test('refuses a name gives the reason, and no challenge response is left', async () => {
     const { session } = await open();
     const answers: ChallengeAnswers = { ...overHttp, present: async () => undefined };
     await expect(order(session, ['nobody.pods.example.org'], { answers })).rejects.toMatchObject({
@@ -238,7 +238,7 @@ describe('an ACME server that', () => {
     expect(files.size).toBe(0);
   });
 
-  test('is told by a poisoned DNS to look elsewhere refuses the name', async () => {
+  test('is misled by a poisoned DNS refuses the name', async () => {
     await pebble.setAddress('poisoned.pods.example.org', ['127.0.0.2']);
     const { session } = await open();
     await expect(order(session, ['poisoned.pods.example.org'])).rejects.toMatchObject({
@@ -247,20 +247,20 @@ describe('an ACME server that', () => {
     });
   });
 
-  test('offers nothing that is set up here', async () => {
+  test('offers only challenges that are not configured here', async () => {
     const { session } = await open();
     await expect(order(session, ['*.pods.example.org'])).rejects.toThrow(
       'pods.example.org: the ACME server offers dns-01, and none of these is configured',
     );
   });
 
-  test('speaks something else than ACME is no ACME server', async () => {
+  test('is not an ACME server is reported as such', async () => {
     faults.fault = ({ path }) => (path === '/dir' ? { status: 200, body: '<html>Welcome to nginx</html>' } : null);
     await expect(open()).rejects.toMatchObject({ fault: 'server' });
   });
 });
 
-test('nonces that are refused are taken anew', async () => {
+test('rejected nonces are replaced', async () => {
   const other = await Pebble.start({ rejectedNonces: 30, httpPort: pebble.httpPort });
   try {
     const opened = await openAccount(
@@ -278,7 +278,7 @@ test('nonces that are refused are taken anew', async () => {
   }
 });
 
-test('a server that knows its customers gets their key', async () => {
+test('a server that requires external accounts gets their key', async () => {
   const hmacKey = Buffer.from('a key of thirty-two bytes, or so').toString('base64url');
   const other = await Pebble.start({ externalAccounts: { 'customer-1': hmacKey }, httpPort: pebble.httpPort });
   try {
@@ -301,7 +301,7 @@ test('a server that knows its customers gets their key', async () => {
 });
 
 describe('renewal information', () => {
-  test('is asked for by key and serial number, and its window taken', async () => {
+  test('is requested by key and serial number, and its window is used', async () => {
     const start = new Date(1_800_000_000_000);
     const end = new Date(1_800_086_400_000);
     faults.advice = { start, end, retryAfter: '3600' };
@@ -316,13 +316,13 @@ describe('renewal information', () => {
     expect(faults.count(`/renewal-info/${renewalInfoId(certificatePem)}`)).toBe(1);
   });
 
-  test('is not missed where there is none', async () => {
+  test('is optional', async () => {
     const { session } = await open();
     const { certificatePem } = await order(session, ['none.pods.example.org']);
     expect(await fetchRenewalAdvice(session, certificatePem, 1_000, never)).toBeNull();
   });
 
-  test('names what an order replaces; a server that will not have it gets one without', async () => {
+  test('names the replaced certificate in an order, and leaves it out for a server that rejects it', async () => {
     const { session } = await open();
     const { certificatePem } = await order(session, ['again.pods.example.org']);
     const replaces = renewalInfoId(certificatePem);

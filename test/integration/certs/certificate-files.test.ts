@@ -25,8 +25,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true, force: true }));
 
-describe('a pair of texts', () => {
-  it('is good when the key is that of the leaf, with the names and the chain that the file has', () => {
+describe('a pair of PEM texts', () => {
+  it('is accepted when the key belongs to the leaf, with the names and the chain of the file', () => {
     const read = readCertificatePair(`text before\n${one.certificate}${one.ca}`, one.key);
     if (read.kind === 'bad') throw new Error(read.reason);
     expect(read.certificate.names).toEqual(['*.pods.example.org', 'example.org']);
@@ -35,7 +35,7 @@ describe('a pair of texts', () => {
     expect(read.notAfterMs).toBeGreaterThan(Date.now());
   });
 
-  it('is bad with a reason that does not hold the key', () => {
+  it('is rejected with a reason that does not contain the key', () => {
     const reasonOf = (certificate: string, key: string): string => {
       const read = readCertificatePair(certificate, key);
       return read.kind === 'bad' ? read.reason : 'good';
@@ -50,11 +50,11 @@ describe('a pair of texts', () => {
   });
 });
 
-describe('an operator’s files', () => {
+describe('certificate files of the operator', () => {
   const published: (readonly FileCertificate[])[] = [];
   const stop = new AbortController();
 
-  it('are served at once and when they change; a broken pair leaves what was there, a link that is exchanged counts', async () => {
+  it('are served at once and after a change; a broken pair changes nothing, and a replaced link counts as a change', async () => {
     const fill = async (name: string, certificate: string, key: string): Promise<void> => {
       await writeFile(join(directory, `${name}.crt`), certificate);
       await writeFile(join(directory, `${name}.key`), key);

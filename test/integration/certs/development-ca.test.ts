@@ -94,7 +94,7 @@ describe('a certificate for the base host and its pods', () => {
     });
   });
 
-  test('lives 90 days and has a key of its own', async () => {
+  test('is valid for 90 days and has its own key', async () => {
     const ca = await open();
     const [one, two] = await Promise.all([ca.issue(NAMES, never), ca.issue(NAMES, never)]);
     const { validToDate, ca: isAuthority } = new X509Certificate(one.certificatePem);
@@ -106,7 +106,7 @@ describe('a certificate for the base host and its pods', () => {
 
 describe('the name constraints', () => {
   test.each(['example.org', 'localhost.example.org'])(
-    'make a certificate for %s worthless, whoever signs it',
+    'make a certificate for %s invalid, whoever signs it',
     async (host) => {
       // As a thief of the key would: past the check of issue().
       const authority = await openAuthority({ dir, baseHosts: ['localhost'], clock, log: silentLog });
@@ -120,7 +120,7 @@ describe('the name constraints', () => {
     },
   );
 
-  test('are said by issue() itself before anything is signed', async () => {
+  test('are checked by issue() before anything is signed', async () => {
     const ca = await open();
     await expect(ca.issue(['localhost', 'example.org'], never)).rejects.toMatchObject({ code: 'config.invalid' });
     await expect(ca.issue([], never)).rejects.toMatchObject({ code: 'config.invalid' });
@@ -130,7 +130,7 @@ describe('the name constraints', () => {
 describe('the authority', () => {
   const fingerprint = (): string => new X509Certificate(readFileSync(join(dir, 'ca.pem'))).fingerprint256;
 
-  test('is made once, in two files for this user alone', async () => {
+  test('is created once, in two files that only this user can read', async () => {
     await open();
     const first = fingerprint();
     await open();
@@ -138,7 +138,7 @@ describe('the authority', () => {
     for (const name of ['ca.pem', 'ca.key']) expect(statSync(join(dir, name)).mode & 0o777).toBe(0o600);
   });
 
-  test('is made anew when the base hosts are others, when its files do not fit together, and near its end', async () => {
+  test('is created again when the base hosts change, when its files do not match, and before it expires', async () => {
     await open();
     const seen = new Set([fingerprint()]);
     await open(['localhost', 'pods.example.org']);
@@ -153,7 +153,7 @@ describe('the authority', () => {
   });
 });
 
-test('certificates are published at once, and again when two thirds of their life are over', async () => {
+test('certificates are published at once, and again after two thirds of their lifetime', async () => {
   const ca = await openDevelopmentCa({ dir, baseHosts: ['localhost'], clock, log: silentLog, lookEveryMs: 5 });
   const ending = new AbortController();
   const published: (readonly Certificate[])[] = [];

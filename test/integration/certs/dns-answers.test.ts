@@ -105,13 +105,13 @@ async function expectTidy(): Promise<void> {
 
 const one = (host: string) => [{ type: 'dns-01', host, token: 'x', value: 'the-text' }] as const;
 
-describe('a wildcard and its base host, one of them delegated by CNAME, are proved to a real ACME server', () => {
-  test('by dynamic updates of BIND', async () => {
+describe('a wildcard and its base host, one of them delegated by CNAME, are validated by a real ACME server', () => {
+  test('with dynamic updates of BIND', async () => {
     expect(await order(answersWith())).toEqual(expect.arrayContaining(NAMES));
     await expectTidy();
   });
 
-  test('by a program of the operator', async () => {
+  test('with a program of the operator', async () => {
     const program = join(directory, 'hook.sh');
     writeFileSync(
       program,
@@ -129,7 +129,7 @@ printf 'server 127.0.0.1 %s\\n update %s\\n send\\n' "$2" "$what" | nsupdate -k 
     await expectTidy();
   });
 
-  test('by a service of the operator, which fails now and then', async () => {
+  test('with a service of the operator that sometimes fails', async () => {
     const server = await hookServer();
     const { port } = server.address() as AddressInfo;
     const url = `http://127.0.0.1:${port}/dns`;
@@ -161,7 +161,7 @@ async function hookServer(): Promise<Server> {
   return server;
 }
 
-describe('what goes wrong is said in a sentence', () => {
+describe('errors have an explanation', () => {
   test.each([
     ['a CNAME that leads in a circle', 'loop.example.org', {}, /form a loop/],
     ['a CNAME to a domain that is not there', 'away.example.org', {}, /found no zone|lookup of the zone/],
@@ -197,7 +197,7 @@ describe('what goes wrong is said in a sentence', () => {
     });
   });
 
-  test('a name server that does not show the text in time is named', async () => {
+  test('a name server that does not serve the record in time is named', async () => {
     const stale = await Bind.start({ zones: ZONES });
     try {
       const answers = answersWith({ nameServers: [bind.address, stale.address], propagationTimeoutMs: 1_000 });
@@ -213,7 +213,7 @@ describe('what goes wrong is said in a sentence', () => {
   });
 });
 
-test('a poisoned answer that leads elsewhere leads to nothing: the key changes only what it is for', async () => {
+test('a poisoned answer has no effect elsewhere: the key may only change its own records', async () => {
   const liar = await Bind.start({
     zones: { 'example.org': '_acme-challenge CNAME stolen.evil.test.', 'evil.test': '' },
   });
@@ -237,7 +237,7 @@ function nowhere() {
   return { kind: 'update', server: { host: '127.0.0.1', port: 1 }, key: key0() } as const;
 }
 
-test('what a killed process has left in the DNS is removed by the next, and other texts of the name stay', async () => {
+test('records left by a killed process are removed by the next one, and other records of the name stay', async () => {
   const killed = answersWith();
   await killed.present(one('example.org'), never);
   await killed.present([{ ...one('example.org')[0], value: 'another' }], never);
@@ -249,7 +249,7 @@ test('what a killed process has left in the DNS is removed by the next, and othe
   await expectTidy();
 });
 
-test('one that cannot be removed keeps no other, and is named', async () => {
+test('a record that cannot be removed does not block others, and is named', async () => {
   const remembered = createRememberedTexts(database.store, clock);
   await remembered.remember({ host: 'gone.test', name: '_acme-challenge.gone.test', value: 'the-text' });
   await answersWith().present(one('example.org'), never);
@@ -261,7 +261,7 @@ test('one that cannot be removed keeps no other, and is named', async () => {
   expect((await remembered.all()).map(({ host }) => host)).toEqual(['gone.test', 'gone.test']);
 });
 
-test('what a program prints, such as the token of a provider, stands in no error', async () => {
+test('the output of a program, such as a provider token, is in no error', async () => {
   const program = join(directory, 'hook.sh');
   writeFileSync(program, '#!/bin/sh\necho "token=s3cret"\necho "Authorization: s3cret" >&2\nexit 3\n');
   chmodSync(program, 0o755);
@@ -287,7 +287,7 @@ describe('the addresses of a name server', () => {
     });
   }
 
-  test('that do not answer are not waited for where another shows the text', async () => {
+  test('that do not respond are not waited for if another serves the record', async () => {
     const answers = answersAt([[NOBODY, bind.address]]);
     const asked = one('example.org');
     await answers.present(asked, never);
@@ -305,7 +305,7 @@ describe('the addresses of a name server', () => {
     await answers.withdraw(asked, never);
   });
 
-  test('are waited for where one shows the text and another does not yet', async () => {
+  test('are waited for if one serves the record and another does not yet', async () => {
     const stale = await Bind.start({ zones: ZONES });
     try {
       const answers = answersAt([[bind.address, stale.address]]);
@@ -317,7 +317,7 @@ describe('the addresses of a name server', () => {
     }
   });
 
-  test('to which this machine has no route are left out', async () => {
+  test('without a route from this machine are left out', async () => {
     const { code } = await run('ip', ['-6', 'route', 'get', '2001:db8::1']);
     expect(await isRoutable('2001:db8::1')).toBe(code === 0);
     expect(await isRoutable('127.0.0.1')).toBe(true);
@@ -330,7 +330,7 @@ describe('the addresses of a name server', () => {
   });
 });
 
-describe('an answer to an update', () => {
+describe('the response to an update', () => {
   const update = { zone: 'example.org', name: '_acme-challenge.example.org', text: 'x', action: 'remove' } as const;
   const seconds = (): number => Math.floor(clock.now() / 1_000);
 
@@ -346,7 +346,7 @@ describe('an answer to an update', () => {
     return received.subarray(2);
   }
 
-  test('is believed with the signature of BIND and not when any bit of it is another', async () => {
+  test('is accepted with BIND’s signature, and not if any bit has changed', async () => {
     const { message, mac } = sign(updateMessage(update, 7), key(), seconds());
     const answer = await askBind(message);
     const now = seconds();
@@ -389,7 +389,7 @@ describe('an answer to an update', () => {
       (_answer: Buffer, earlier: Buffer) => earlier,
       /the signature of its response is invalid/,
     ],
-  ])('that %s on its way is not believed', async (_what, tamper, sentence) => {
+  ])('that %s on its way is rejected', async (_what, tamper, sentence) => {
     const { message } = sign(updateMessage(update, 7), key(), seconds());
     const earlier = await askBind(message);
     const relay = createTcpServer((client) => {

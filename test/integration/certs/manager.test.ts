@@ -84,7 +84,7 @@ async function looks(count = 8): Promise<void> {
   for (let i = 0; i < count; i++) await new Promise((resolve) => setTimeout(resolve, 100));
 }
 
-test('a name that a client has come for gets a certificate, sealed in the store, and counted', async () => {
+test('a name that a client has requested gets a certificate, encrypted in the store, and counted', async () => {
   const stand = await begin();
   stand.addPod('mypg.pods.example.org');
   stand.manager.wanted('mypg.pods.example.org');
@@ -104,7 +104,7 @@ test('a name that a client has come for gets a certificate, sealed in the store,
   expect(await database.store.list('challenge', { limit: 10 })).toEqual([]);
 });
 
-test('names that nobody has, and names of pods with a certificate of their own, are never ordered', async () => {
+test('unknown names, and names of pods with their own certificate, are never ordered', async () => {
   const stand = await begin();
   stand.addPod('own.pods.example.org', { isEndedHere: false });
   for (const host of ['scanned.pods.example.org', 'own.pods.example.org', 'example.org', 'elsewhere.test']) {
@@ -115,7 +115,7 @@ test('names that nobody has, and names of pods with a certificate of their own, 
   expect(orders()).toBe(0);
 });
 
-test('an order that fails validation waits, says why, costs no budget, and is tried again when an operator wants it', async () => {
+test('an order that fails validation waits, reports the reason, costs no budget, and is retried when an operator asks', async () => {
   const stand = await begin();
   const host = 'poisoned.pods.example.org';
   await pebble.setAddress(host, ['127.0.0.2']);
@@ -136,7 +136,7 @@ test('an order that fails validation waits, says why, costs no budget, and is tr
 });
 
 describe('an ACME server that', () => {
-  test('has had enough of a name is asked again when it says', async () => {
+  test('limits the rate for a name is asked again when it says', async () => {
     const stand = await begin();
     const host = 'much.pods.example.org';
     const problem = { type: 'urn:ietf:params:acme:error:rateLimited', detail: 'too many new orders' };
@@ -157,7 +157,7 @@ describe('an ACME server that', () => {
     ['is away', 'reset' as const],
     ['answers 500', { status: 500 }],
     ['does not answer', 'silence' as const],
-  ])('%s holds up the account, and the same order goes on when it is back', async (_what, fault) => {
+  ])('%s delays the account, and the same order continues when it is back', async (_what, fault) => {
     const stand = await begin();
     const host = `later${all.length}x${Math.floor(performance.now())}.pods.example.org`;
     faults.fault = ({ path }) => (path.startsWith('/authZ/') ? fault : null);
@@ -174,7 +174,7 @@ describe('an ACME server that', () => {
     await until('the account is well', () => stand.manager.report().accounts[0]?.failures === 0);
   });
 
-  test('has forgotten the account gets another one', async () => {
+  test('has lost the account gets a new one', async () => {
     const stand = await begin();
     stand.addPod('before.pods.example.org');
     stand.manager.wanted('before.pods.example.org');
@@ -205,7 +205,7 @@ describe('renewal', () => {
       throw new Error(stand.lines.slice(-20).join('\n'), { cause: error });
     });
 
-  test('comes before two thirds of the lifetime, once, and is not counted', async () => {
+  test('happens before two thirds of the lifetime, once, and is not counted', async () => {
     const host = 'third.pods.example.org';
     const { stand, first } = await heldAt(host);
     stand.offsetMs = 3 * DAY_MS;
@@ -218,7 +218,7 @@ describe('renewal', () => {
     expect(stand.manager.report().budgets).toMatchObject([{ used: 1 }]);
   });
 
-  test('comes when the issuer says so, and says what it replaces', async () => {
+  test('happens when the issuer says so, and names what it replaces', async () => {
     const host = 'advised.pods.example.org';
     faults.advice = { start: new Date(Date.now() + DAY_MS), end: new Date(Date.now() + DAY_MS + 60_000) };
     const { stand, first } = await heldAt(host);
@@ -231,7 +231,7 @@ describe('renewal', () => {
     expect(second?.payload).toMatchObject({ replaces: expect.stringMatching(/^[\w-]+\.[\w-]+$/) as string });
   });
 
-  test.each([-2, 2])('with a clock that is %i days off orders no second one', async (days) => {
+  test.each([-2, 2])('with a clock that is %i days off makes no second order', async (days) => {
     const stand = await begin();
     stand.offsetMs = days * DAY_MS;
     const host = `clock${days + 2}.pods.example.org`;
@@ -246,7 +246,7 @@ describe('renewal', () => {
     expect(orders()).toBe(1);
   });
 
-  test('that fails leaves the old one in its place, and is loud before it ends', async () => {
+  test('that fails keeps the old certificate, and raises an alarm before it expires', async () => {
     const host = 'lapsing.pods.example.org';
     const { stand, first } = await heldAt(host);
     await pebble.setAddress(host, ['127.0.0.2']);
@@ -264,7 +264,7 @@ describe('renewal', () => {
   });
 });
 
-test('the budget is never overrun: what is beyond it waits, and says until when', async () => {
+test('the budget is never exceeded: further orders wait, and report until when', async () => {
   const stand = await begin({ limits: { perDomain: 50, perTenant: 50, perUser: 2 } });
   const hosts = ['a', 'b', 'c', 'd'].map((name) => `budget-${name}.pods.example.org`);
   for (const host of hosts) {
@@ -286,7 +286,7 @@ test('the budget is never overrun: what is beyond it waits, and says until when'
 });
 
 describe('the keyring', () => {
-  test('may be rotated: what an old key sealed is sealed with the first', async () => {
+  test('may be rotated: what an old key encrypted is encrypted again with the first key', async () => {
     const host = 'rotated.pods.example.org';
     const before = await begin();
     before.addPod(host);
@@ -311,7 +311,7 @@ describe('the keyring', () => {
     expect((await obtained(after, host)).privateKeyPem).toBe(privateKeyPem);
   });
 
-  test('that is the wrong one orders nothing, and is named', async () => {
+  test('that is wrong makes no orders, and is reported', async () => {
     const host = 'wrong.pods.example.org';
     const before = await begin();
     before.addPod(host);
@@ -331,7 +331,7 @@ describe('the keyring', () => {
   });
 });
 
-test('the key of the account is rolled over when an operator wants it, and orders go on', async () => {
+test('the account key is rolled over when an operator asks, and orders continue', async () => {
   const stand = await begin();
   expect(await stand.manager.rollOverAccountKey()).toBe('no-account');
   stand.addPod('old-key.pods.example.org');
@@ -351,7 +351,7 @@ test('the key of the account is rolled over when an operator wants it, and order
   expect((await sealed())?.url).toBe(before?.url);
 });
 
-test('an imported certificate is served and never renewed; any one is given out again with its key', async () => {
+test('an imported certificate is served and never renewed; every certificate can be exported with its key', async () => {
   const stand = await begin();
   const host = 'mine.pods.example.org';
   stand.addPod(host);

@@ -56,7 +56,7 @@ afterEach(async () => {
   await redis.dispose();
 });
 
-test('of three replicas one orders, all answer the ACME server, and all serve what came of it within a second', async () => {
+test('one of three replicas orders, all respond to the ACME server, and all serve the certificate within a second', async () => {
   const hosts = Array.from({ length: 6 }, (_, at) => `pod${at}.pods.example.org`);
   await until('they know each other', () => databases.every(({ replicas }) => replicas.live().length === 3));
   for (const host of hosts) {
@@ -82,7 +82,7 @@ test('of three replicas one orders, all answer the ACME server, and all serve wh
   expect(stands.map((stand) => stand.manager.report().counts.issued).filter((issued) => issued > 0)).toHaveLength(1);
 });
 
-test('when the one that orders ends in the middle of an order, another finishes that very order', async () => {
+test('when the ordering replica ends during an order, another finishes the same order', async () => {
   const host = 'handed.pods.example.org';
   for (const stand of stands) stand.addPod(host);
   await until('the base host has one', () => stands.every((stand) => stand.served('example.org') !== undefined));
