@@ -154,7 +154,7 @@ async function heldBack(count: number): Promise<string> {
   });
 }
 
-it('lists what is held back, removes exactly what is confirmed, and says in the log how', async () => {
+it('lists the removals held back, removes exactly the confirmed ones, and logs how', async () => {
   await database.store.commit({});
   await start();
   await addOrphans(8, 'lost');
@@ -220,7 +220,7 @@ it('removes nothing of a store that became suspect after the confirmation', asyn
   expect(refused.stderr).toContain('the store is suspect, so nothing is removed');
 }, 60_000);
 
-it('tries a confirmed removal again for ten minutes, then asks for another confirmation', async () => {
+it('retries a confirmed removal for ten minutes, then asks for a new confirmation', async () => {
   await database.store.commit({});
   await start();
   await addOrphans(8, 'lost');
@@ -238,7 +238,7 @@ it('tries a confirmed removal again for ten minutes, then asks for another confi
   expect(workloads.size).toBe(8);
 });
 
-it('refuses where this replica does not lead, and unknown options', async () => {
+it('refuses on a replica that is not the leader, and for unknown options', async () => {
   await database.store.commit({});
   await database.lock.acquire('health', 60_000);
   running = health.run(stop.signal);

@@ -79,7 +79,7 @@ function start(): void {
   running = loop.run(stop.signal);
 }
 
-test('a pod can be stopped although what it printed cannot be kept', async () => {
+test('a pod can be stopped even if its output cannot be saved', async () => {
   const spec = podSpec({ timeToStopDefault: -1 });
   const record = podRecord({ wish: 'OFF', status: 'RUNNING', run: 1, spec, applied: { generation: 1, run: 1, spec } });
   const { tenant, podId, uid } = record;
@@ -97,7 +97,7 @@ test('a pod can be stopped although what it printed cannot be kept', async () =>
   expect(workloads.list()).toEqual([]);
 });
 
-test('at the end, output is kept one after the other and only until its time is over', async () => {
+test('at shutdown, outputs are saved one after the other, and only until the deadline', async () => {
   const time = new AbortController();
   const saved: string[] = [];
   const logs: LogStore = {

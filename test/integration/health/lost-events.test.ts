@@ -93,7 +93,7 @@ async function runningPod(change: Partial<PodRecord> = {}): Promise<PodRecord> {
   return record;
 }
 
-it('notices at its next pass what no event has told: a stop, and a start', async () => {
+it('notices at its next pass what no event reported: a stop, and a start', async () => {
   await runningPod();
   start(100);
   await until('the pod has been looked at', async () => (await stored('mypod')).value.statusContainer !== null);
@@ -107,7 +107,7 @@ it('notices at its next pass what no event has told: a stop, and a start', async
   await until('it is to be started', async () => (await stored('mypod')).value.status === 'REQUESTED');
 });
 
-it('stops a pod when its time is up, however far away the next pass is', async () => {
+it('stops a pod at its stop time, however far away the next pass is', async () => {
   await runningPod({ startInstanceMs: clock.now(), timeToStopInstance: 4 });
   start(600_000);
   await until('the pod has been looked at', async () => (await stored('mypod')).value.statusContainer !== null);
@@ -115,7 +115,7 @@ it('stops a pod when its time is up, however far away the next pass is', async (
   await until('its time is up', () => workloads.size === 0);
 });
 
-it('pauses for a hundred times the length of a pass: 3 s at least, two minutes at most, and 3 s after a failed one', () => {
+it('pauses for a hundred times the length of a pass: at least 3 s, at most two minutes, and 3 s after a failed one', () => {
   expect([1, 30, 31, 1_200, 5_000].map((ms) => pauseAfterPass(ms, true))).toEqual([
     3_000, 3_000, 3_100, 120_000, 120_000,
   ]);

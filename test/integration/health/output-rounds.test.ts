@@ -74,7 +74,7 @@ const numbersOf = (text: string): readonly number[] =>
 
 const never = new AbortController().signal;
 
-test('no line is lost or doubled across rotations, whoever leads', async () => {
+test('no line is lost or repeated across rotations, with any leader', async () => {
   const { kept, logs } = createLogs();
   const log = createContainerLog(ROTATED_BYTES);
   const reader = createReader(log);
@@ -129,7 +129,7 @@ test('no line is lost or doubled across rotations, whoever leads', async () => {
   expect(numbersOf(kept.get(`u ${RUN}`)?.text ?? '')).toHaveLength(printed + 1);
 }, 60_000);
 
-test('what was printed before a restart is told from what was printed since', async () => {
+test('output before and after a restart is kept apart', async () => {
   const { kept, logs } = createLogs();
   const parts = [
     { text: 'first\n', mark: '1 0', isAll: true },
@@ -148,7 +148,7 @@ test('what was printed before a restart is told from what was printed since', as
   });
 });
 
-test('a pod without a stream is looked at, a silent one more rarely; little output is not kept', async () => {
+test('a pod without a stream is polled, a silent one less often; little output is not saved', async () => {
   const { kept, logs } = createLogs();
   const log = createContainerLog();
   log.write('a line\n');
@@ -179,7 +179,7 @@ test('a pod without a stream is looked at, a silent one more rarely; little outp
   expect(await looksWithin(3_600_000)).toBe(0);
 });
 
-test('streams are bounded, in all and for a node; one that prints takes that of one that does not', async () => {
+test('streams are limited, in all and per node; an active pod takes the stream of an idle one', async () => {
   const { logs } = createLogs();
   const texts = new Map<string, string>();
   const open = new Set<string>();
@@ -229,7 +229,7 @@ test('streams are bounded, in all and for a node; one that prints takes that of 
   await until('none is', () => open.size === 0);
 });
 
-test('a pod whose output cannot be read is tried again, and keeps no other waiting', async () => {
+test('a pod whose output cannot be read is retried, and delays no other', async () => {
   const { logs } = createLogs();
   const tried: string[] = [];
   let nowMs = 0;

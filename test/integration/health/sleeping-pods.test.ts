@@ -94,7 +94,7 @@ function watch(
 
 const awake = (): PodRecord => podRecord({ spec, updatedAtMs: Date.now() });
 
-test('a pod that nobody uses is kept from new connections first, and goes to sleep once all workers hold back', async () => {
+test('an unused pod first gets no new connections, and goes to sleep once all workers hold back', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));
   const stages: unknown[] = [];
@@ -117,7 +117,7 @@ test('a pod that nobody uses is kept from new connections first, and goes to sle
   await until('it is decided again', async () => (await present()).sleep?.stage === 'decided');
 });
 
-test('what is in use, or not known of every worker, stays awake', async () => {
+test('a pod that is in use, or not known to every worker, stays awake', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));
   const reports = [
@@ -135,7 +135,7 @@ test('what is in use, or not known of every worker, stays awake', async () => {
   expect((await present()).sleep ?? null).toBeNull();
 });
 
-test('used while it was held: it stays awake, and its clients get their backend back', async () => {
+test('a pod that was used while held stays awake, and its clients get their backend back', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));
   let isHeldSeen = false;
@@ -151,7 +151,7 @@ test('used while it was held: it stays awake, and its clients get their backend 
   expect(metrics.families().find(({ name }) => name === 'podgate_pods_kept_awake_total')?.samples[0]?.value).toBe(1);
 });
 
-test('what uses it inside, and a check that fails or does not end, keep it awake, and say so', async () => {
+test('use inside the pod, and a check that fails or hangs, keep it awake, and are reported', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));
   const vacuum: UseInside = { kind: 'in-use', because: ['autovacuum of table public.orders'] };
@@ -188,7 +188,7 @@ test('what uses it inside, and a check that fails or does not end, keep it awake
   expect((await present()).usedInside).toBeNull();
 });
 
-test('a session that goes on while the pod is checked inside keeps it awake', async () => {
+test('a session that continues during the check keeps the pod awake', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));
   let isChecked = false;
@@ -203,7 +203,7 @@ test('a session that goes on while the pod is checked inside keeps it awake', as
   await until('it is awake again', async () => (await present()).sleep === null);
 });
 
-test('a pod that was woken too often sleeps no sooner than its bucket allows, and says so', async () => {
+test('a pod that was woken too often sleeps only as its token bucket allows, and reports that', async () => {
   const atMs = Date.now();
   const record: PodRecord = { ...awake(), sleepsLeft: { count: 1 - 1_500 / SLEEP_EVERY_MS, atMs } };
   await put(record);
@@ -219,7 +219,7 @@ test('a pod that was woken too often sleeps no sooner than its bucket allows, an
   expect(sleepsLeft?.count).toBeLessThan(0.1);
 });
 
-test('a worker that leaves while the others hold back keeps the pod awake: nobody knows what its clients do', async () => {
+test('a worker that leaves while the others hold back keeps the pod awake, because its clients are unknown', async () => {
   await put(awake());
   feed.observed(KEY, 'uid-1', workloadOf(awake()));
   let questionsWhileHeld = 0;
@@ -249,7 +249,7 @@ test('workers that do not hold back in time keep the pod awake', async () => {
   expect(stages).not.toContain('decided');
 }, 30_000);
 
-test('any number of messages, in three replicas at once, are one start', async () => {
+test('any number of messages, in three replicas at once, cause one start', async () => {
   const asleep: PodRecord = { ...awake(), status: 'ASLEEP', sleep: { stage: 'decided', sinceMs: 0 } };
   await put(asleep);
   const options = {
@@ -271,7 +271,7 @@ test('any number of messages, in three replicas at once, are one start', async (
   expect((await database.logs.actions('uid-1')).filter((line) => line.includes('woken by'))).toHaveLength(1);
 });
 
-test('nothing wakes but a sleeping pod of this uid, and nothing while the store is suspect', async () => {
+test('only a sleeping pod with this uid is woken, and none while the store is suspect', async () => {
   const asleep: PodRecord = { ...awake(), status: 'ASLEEP', sleep: { stage: 'decided', sinceMs: 0 } };
   await put(asleep);
   let isHealthy = false;
@@ -288,7 +288,7 @@ test('nothing wakes but a sleeping pod of this uid, and nothing while the store 
   expect(await present()).toMatchObject({ status: 'ASLEEP', run: 1 });
 });
 
-test('what workers say of use is copied within bounds; a reason that only a newer release knows is use', () => {
+test('reports of use from workers are copied within limits; a reason from a newer release counts as use', () => {
   const use = { lastUsedMs: 5, because: { transactions: 2, dancing: 1 }, isHeld: false, more: 'text' };
   expect(parsePodUse(use)).toEqual({ lastUsedMs: 5, because: { transactions: 2, traffic: 1 }, isHeld: false });
   for (const other of [

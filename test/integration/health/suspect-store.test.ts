@@ -170,19 +170,22 @@ test.each([
   ['older than what runs, with nothing remembered', 'older.db', true],
   ['empty', 'empty.db', true],
   ['another one than before', 'empty.db', false],
-])('a store that is %s is suspect: nothing is removed or made, and no route table leaves', async (_, file, forgets) => {
-  if (forgets) memory = createStoreMemory();
-  plane = new ControlPlane(file);
-  const wanted = plane;
-  await until('it is judged', () => wanted.judge.trust() !== null);
-  await expect(wanted.create('third')).rejects.toMatchObject({ code: 'store.suspect' });
-  await wanted.morePasses();
-  expect(wanted.judge.trust()).toMatchObject({ kind: 'suspect' });
-  expect(phases()).toEqual(['first ready', 'second ready']);
-  expect(wanted.feed.isReady).toBe(false);
-});
+])(
+  'a store that is %s is suspect: nothing is removed or created, and no route table is sent',
+  async (_, file, forgets) => {
+    if (forgets) memory = createStoreMemory();
+    plane = new ControlPlane(file);
+    const wanted = plane;
+    await until('it is judged', () => wanted.judge.trust() !== null);
+    await expect(wanted.create('third')).rejects.toMatchObject({ code: 'store.suspect' });
+    await wanted.morePasses();
+    expect(wanted.judge.trust()).toMatchObject({ kind: 'suspect' });
+    expect(phases()).toEqual(['first ready', 'second ready']);
+    expect(wanted.feed.isReady).toBe(false);
+  },
+);
 
-test('the store itself is healthy again after a restart, and works', async () => {
+test('a store is healthy again after a restart, and works', async () => {
   plane = new ControlPlane('store.db');
   await plane.create('third');
   await plane.running('third');
@@ -190,7 +193,7 @@ test('the store itself is healthy again after a restart, and works', async () =>
   expect(phases()).toEqual(['first ready', 'second ready', 'third ready']);
 });
 
-test('a workload whose pod was deleted behind our back goes; one without any trace is left alone for now', async () => {
+test('a workload whose pod was deleted meanwhile is removed; one without any trace is kept for now', async () => {
   plane = new ControlPlane('store.db');
   const { store } = plane.database;
   const { storeId, commits } = await store.identity();
