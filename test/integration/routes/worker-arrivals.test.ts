@@ -72,7 +72,7 @@ function worker(path: string, number: number): void {
   });
 }
 
-test('after a restart of control, a worker that is not back yet counts: for routes, and for challenges of ACME', async () => {
+test('after a restart of control, a worker that has not reconnected counts: for routes, and for ACME challenges', async () => {
   const { feed, late, path } = await control({ awaitedMs: 60_000 });
   worker(path, 0);
   expect(await feed.waitRoutable(MYPOD, 500)).toMatchObject({ kind: 'timeout', laggards: ['the gateway'] });
@@ -83,7 +83,7 @@ test('after a restart of control, a worker that is not back yet counts: for rout
   expect(await answered).toBe(0);
 });
 
-test('one that stays away is not waited for longer than it would take to come back', async () => {
+test('a worker that stays away is not waited for longer than a reconnect would take', async () => {
   const { feed, late, path } = await control({ awaitedMs: 700 });
   worker(path, 0);
   const [waiting, answered] = [feed.waitRoutable(MYPOD, 20_000), late(20_000)];
