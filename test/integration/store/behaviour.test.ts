@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => stage.end());
 
-it('every commit is synchronised to the disk: a WAL with synchronous FULL', async () => {
+it('every commit is synchronized to the disk: a WAL with synchronous FULL', async () => {
   const settings: unknown[] = [];
   const { store } = stage.openWatched('a.db', (_sql, connection) => {
     settings.push(connection.get('PRAGMA synchronous'), connection.get('PRAGMA journal_mode'));
@@ -23,7 +23,7 @@ it('every commit is synchronised to the disk: a WAL with synchronous FULL', asyn
 });
 
 describe('group commit', () => {
-  it('writes what is asked for in one tick in one transaction', async () => {
+  it('writes everything of one tick in one transaction', async () => {
     let transactions = 0;
     const { store, queue, lock } = stage.openWatched('a.db', (sql) => {
       if (sql === 'COMMIT') transactions++;
@@ -53,7 +53,7 @@ describe('group commit', () => {
     expect((await store.identity()).commits).toBe(150);
   });
 
-  it('bounds a transaction, and writes all of a flood', async () => {
+  it('limits the size of a transaction, and writes a flood completely', async () => {
     let transactions = 0;
     const { store } = stage.openWatched('a.db', (sql) => {
       if (sql === 'COMMIT') transactions++;
@@ -67,7 +67,7 @@ describe('group commit', () => {
 });
 
 describe('the queue', () => {
-  it('asks nothing of the database while claims wait', async () => {
+  it('does not query the database while claims wait', async () => {
     let statements = 0;
     const { queue } = stage.openWatched('a.db', () => statements++);
     await queue.add('later', { delayMs: 3_600_000 });
@@ -91,7 +91,7 @@ describe('the queue', () => {
     expect(readFileSync(stage.path('a.db-wal')).equals(before)).toBe(true);
   });
 
-  it('has a key due again after a restart though nothing was committed for hours before it', async () => {
+  it('has a key due again after a restart even if nothing was committed for hours before', async () => {
     const first = stage.open('a.db');
     await first.store.commit({ puts: [putPod('a', 'absent')] });
     stage.moveClock(5 * 3_600_000);
@@ -120,7 +120,7 @@ describe('tombstones', () => {
     expect(await store.tombstone('pod', 'old')).toBeNull();
   });
 
-  it('outlive a wall clock that is put right by fifty years', async () => {
+  it('survive a wall clock that is corrected by fifty years', async () => {
     const boot = performance.now();
     let wallMs = 0;
     const clock = { now: () => wallMs, monotonicMs: () => performance.now() - boot };
@@ -142,7 +142,7 @@ describe('tombstones', () => {
   });
 });
 
-it.each(Object.entries(LISTS))('the list by %s is answered from an index, in its order', async (_shape, sql) => {
+it.each(Object.entries(LISTS))('the list by %s is read from an index, in its order', async (_shape, sql) => {
   const store = stage.open('a.db');
   await store.store.commit({ puts: [putPod('a', 'absent')] });
   store.close();
@@ -159,7 +159,7 @@ it.each(Object.entries(LISTS))('the list by %s is answered from an index, in its
 });
 
 describe('records of other releases', () => {
-  it('are upgraded when they are read, wherever they are read, and written in today’s version', async () => {
+  it('are upgraded when they are read, and written in the current version', async () => {
     const older = stage.open('a.db');
     await older.store.commit({ puts: [putPod('a', 'absent', 'written by an older version')] });
     older.close();
@@ -184,7 +184,7 @@ describe('records of other releases', () => {
   });
 });
 
-it('the file stays small when records are rewritten for long', async () => {
+it('the file stays small when records are rewritten for a long time', async () => {
   const { store } = stage.open('a.db', { feedCommits: 500 });
   const revisions = new Map<number, number>();
   const sizes: number[] = [];

@@ -49,7 +49,7 @@ async function write(database: SqliteDatabase, signal: AbortSignal): Promise<Rea
   return acknowledged;
 }
 
-it(`finds a file that is exchanged while it is open, ${ROUNDS} times under load, and acknowledges nothing after that`, async () => {
+it(`detects a file that is replaced while it is open, ${ROUNDS} times under load, and acknowledges nothing afterwards`, async () => {
   const kinds = Object.entries(EXCHANGES);
   const found = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
@@ -123,7 +123,7 @@ it.each([
       writeFileSync(path, copy);
     },
   ],
-])('leaves what was %s an open file as it is when the process ends', async (_, exchange) => {
+])('does not change what was %s an open file when the process ends', async (_, exchange) => {
   const first = stage.open('a.db');
   for (let n = 0; n < 20; n++) await first.store.commit({ puts: [putPod(`p${n}`, 'absent', 'x'.repeat(2_000))] });
   await first.copyTo(stage.path('copy.db'));

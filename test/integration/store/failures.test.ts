@@ -35,7 +35,7 @@ describe('a full disk', () => {
     });
   });
 
-  it('refuses commits, keeps and reads what there is, and goes on when there is room again', async () => {
+  it('refuses commits, keeps and reads existing data, and continues when there is space again', async () => {
     await database.store.commit({ puts: [putPod('kept', 'absent')] });
     limit(1);
     const large = 'x'.repeat(100_000);
@@ -57,7 +57,7 @@ describe('a full disk', () => {
 });
 
 describe('a disk that fails', () => {
-  it('while the transaction ends fails every commit of it, and none is half done', async () => {
+  it('while the transaction ends fails every commit in it, and none is half done', async () => {
     let failing = false;
     const database = stage.openWatched('a.db', (sql) => {
       if (failing && sql === 'COMMIT') throw sqliteError(10 | (4 << 8), 'disk I/O error');
@@ -83,7 +83,7 @@ describe('a disk that fails', () => {
   });
 
   it.each([5, 8, 10, 11, 13, 14])(
-    'with SQLite code %i is said as store.unavailable by reads and writes',
+    'with SQLite code %i is reported as store.unavailable by reads and writes',
     async (code) => {
       let failing = false;
       const database = stage.openWatched('a.db', (sql) => {
@@ -105,7 +105,7 @@ describe('a disk that fails', () => {
   );
 });
 
-it('one write that fails takes no other of its group with it', async () => {
+it('one write that fails does not affect the others of its group', async () => {
   const database = stage.openWatched('a.db', (sql) => {
     if (sql.includes('action_logs')) throw sqliteError(1, 'no such table');
   });
@@ -118,7 +118,7 @@ it('one write that fails takes no other of its group with it', async () => {
   expect((await database.store.list('pod', { limit: 10 })).map(({ key }) => key)).toEqual(['a', 'b']);
 });
 
-it('a commit that fails half-way leaves nothing of itself, and takes no other of its group with it', async () => {
+it('a commit that fails half-way leaves nothing, and does not affect the others of its group', async () => {
   let changes = 0;
   const database = stage.openWatched('a.db', (sql) => {
     // The fourth change is the second one of the second commit: a record and an index entry are written by then.
@@ -147,7 +147,7 @@ it('a commit that fails half-way leaves nothing of itself, and takes no other of
   expect((await database.store.identity()).commits).toBe(2);
 });
 
-it('a damaged file gives store.unavailable with the reason in the log, not a crash', async () => {
+it('a damaged file causes store.unavailable with the reason in the log, not a crash', async () => {
   const path = stage.path('a.db');
   const database = stage.open('a.db');
   for (let i = 0; i < 200; i++) await database.store.commit({ puts: [putPod(`p${i}`, 'absent', 'x'.repeat(3_000))] });

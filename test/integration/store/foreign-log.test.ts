@@ -28,7 +28,7 @@ function leftBehind(name: string, as: string): void {
   copy(`${name}-wal`, `${as}-wal`);
 }
 
-describe('a file put in the place of one whose process was killed, beside the log of that', () => {
+describe('a file put in the place of one whose process was killed, next to its log', () => {
   /** Makes `other.db`; `of` is open, has been through a checkpoint and has records in its log. */
   const others: Readonly<Record<string, (of: SqliteDatabase) => Promise<readonly string[]>>> = {
     'a backup made just before': async (of) => {
@@ -57,7 +57,7 @@ describe('a file put in the place of one whose process was killed, beside the lo
     },
   };
 
-  it.each(Object.entries(others))('%s: is refused and left as it is', async (_, makeOther) => {
+  it.each(Object.entries(others))('%s: is rejected and not changed', async (_, makeOther) => {
     const early = stage.open('older.db');
     await commitMany(early, 'early', 2);
     early.close();
@@ -94,7 +94,7 @@ describe('a file put in the place of one whose process was killed, beside the lo
   });
 });
 
-it('a killed process leaves files that open with all that was acknowledged, also around and amid checkpoints', async () => {
+it('the files of a killed process open with everything acknowledged, also during checkpoints', async () => {
   const snapshots: { readonly name: string; readonly acknowledged: number }[] = [];
   let acknowledged = 0;
   let isCheckpoint = false;
@@ -141,7 +141,7 @@ it('a killed process leaves files that open with all that was acknowledged, also
   }
 });
 
-it('a process killed while the database grows leaves files that open with all that was acknowledged', async () => {
+it('the files of a process killed while the database grows open with everything acknowledged', async () => {
   const snapshots: { readonly name: string; readonly acknowledged: number }[] = [];
   let acknowledged = 0;
   let statement = 0;

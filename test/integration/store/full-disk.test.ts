@@ -73,30 +73,27 @@ async function isRefused(): Promise<boolean> {
 
 const RUNS = Array.from({ length: 20 }, (_, index) => index + 1);
 
-it.each(RUNS)(
-  'a full disk, run %i: every pod stops while another program takes each block that is freed',
-  async (run) => {
-    const revisions = await createPods();
-    await disk.fill();
-    // The disk is checked each second.
-    movedMs += 1_100;
-    await database.queue.add('any');
+it.each(RUNS)('a full disk, run %i: every pod stops while another program takes each freed block', async (run) => {
+  const revisions = await createPods();
+  await disk.fill();
+  // The disk is checked each second.
+  movedMs += 1_100;
+  await database.queue.add('any');
+  expect(await isRefused()).toBe(true);
+  await until('the last block is taken', () => freeBytes() === 0);
+  // Every second time another process goes on with it.
+  if (run % 2 === 0) {
+    database.close();
+    database = open();
     expect(await isRefused()).toBe(true);
-    await until('the last block is taken', () => freeBytes() === 0);
-    // Every second time another process goes on with it.
-    if (run % 2 === 0) {
-      database.close();
-      database = open();
-      expect(await isRefused()).toBe(true);
-    }
-    await endPods(revisions);
-    const pods = await database.store.list('pod', { limit: 1_000 });
-    expect(pods.map(({ value }) => value.wish)).toEqual(Array.from({ length: PODS }, () => 'OFF'));
-    expect(await database.examine()).toBeNull();
-  },
-);
+  }
+  await endPods(revisions);
+  const pods = await database.store.list('pod', { limit: 1_000 });
+  expect(pods.map(({ value }) => value.wish)).toEqual(Array.from({ length: PODS }, () => 'OFF'));
+  expect(await database.examine()).toBeNull();
+});
 
-it('once there is room again, the store takes everything', async () => {
+it('once there is space again, the store accepts everything', async () => {
   await createPods();
   await disk.fill();
   movedMs += 1_100;

@@ -25,7 +25,7 @@ interface Answered {
 }
 
 it(
-  `has every acknowledged commit, whole, after ${ROUNDS} kill -9 of the writer at random moments`,
+  `has every acknowledged commit completely after ${ROUNDS} kill -9 of the writer at random moments`,
   { timeout: TIMEOUT_MS },
   async () => {
     const answered: Answered = { commits: new Map(), done: new Set(), fences: [], actions: [] };

@@ -23,7 +23,7 @@ function refusal(call: () => unknown): PodgateError {
   throw new Error('expected a refusal');
 }
 
-it('refuses the database of another program and leaves every byte of it alone', () => {
+it('rejects the database of another program without changing a byte', () => {
   const path = stage.path('other.db');
   const other = new DatabaseSync(path);
   other.exec('CREATE TABLE precious (data TEXT); INSERT INTO precious VALUES (42)');
@@ -37,14 +37,14 @@ it('refuses the database of another program and leaves every byte of it alone', 
   expect(readFileSync(path).equals(before)).toBe(true);
 });
 
-it('refuses a database that another program has marked as its own, though it is empty', () => {
+it('rejects a database that another program has marked as its own, even an empty one', () => {
   const other = new DatabaseSync(stage.path('other.db'));
   other.exec('PRAGMA application_id = 12345');
   other.close();
   expect(refusal(() => stage.open('other.db')).code).toBe('config.invalid');
 });
 
-it('refuses a file that is no database, and leaves it alone', () => {
+it('rejects a file that is not a database, and does not change it', () => {
   const text = 'dear diary, '.repeat(1_000);
   writeFileSync(stage.path('diary.txt'), text);
   const error = refusal(() => stage.open('diary.txt'));
@@ -53,7 +53,7 @@ it('refuses a file that is no database, and leaves it alone', () => {
   expect(readFileSync(stage.path('diary.txt'), 'utf8')).toBe(text);
 });
 
-it('refuses a store of a newer release, and leaves it alone', async () => {
+it('rejects a store of a newer release, and does not change it', async () => {
   const database = stage.open('a.db');
   await database.store.commit({ puts: [putPod('one', 'absent')] });
   database.close();
@@ -67,18 +67,18 @@ it('refuses a store of a newer release, and leaves it alone', async () => {
   expect(readFileSync(stage.path('a.db')).equals(before)).toBe(true);
 });
 
-it('refuses a folder, and a place that does not exist, with a sentence', () => {
+it('rejects a directory, and a path that does not exist, with an explanation', () => {
   mkdirSync(stage.path('folder'));
   for (const name of ['folder', 'absent/a.db']) expect(refusal(() => stage.open(name)).message).toContain(name);
   expect(refusal(() => stage.open('absent/a.db')).code).toBe('config.invalid');
 });
 
-it('takes an empty file, such as a crash at the very start leaves, for a new store', async () => {
+it('treats an empty file, such as a crash during creation leaves, as a new store', async () => {
   writeFileSync(stage.path('a.db'), '');
   expect((await stage.open('a.db').store.identity()).commits).toBe(0);
 });
 
-it('keeps the files to their owner, also where a copy was laid open', async () => {
+it('makes the files private to their owner, even if a copy was readable by others', async () => {
   const database = stage.open('a.db');
   await database.store.commit({ puts: [putPod('one', 'absent')] });
   await database.logs.saveOutput('uid', 1, 'text');
@@ -92,7 +92,7 @@ it('keeps the files to their owner, also where a copy was laid open', async () =
   expect(statSync(stage.path('a.db')).mode & 0o077).toBe(0);
 });
 
-it('refuses a store that a living process has open, and takes it when that process is dead', async () => {
+it('rejects a store that a running process has open, and opens it when that process is dead', async () => {
   const { storeId } = await initialised();
   const owner = spawn(
     process.execPath,
@@ -120,7 +120,7 @@ async function initialised(): Promise<{ readonly storeId: string }> {
   return identity;
 }
 
-it('shows a restored copy by a lower counter under the same id, gives its readers a gap, and fences above all before', async () => {
+it('detects a restored copy by a lower counter under the same id, gives its readers a gap, and exceeds all earlier fences', async () => {
   const original = stage.open('a.db');
   await original.store.commit({ puts: [putPod('one', 'absent')] });
   original.close();
@@ -151,7 +151,7 @@ it('shows a restored copy by a lower counter under the same id, gives its reader
   expect(lease?.fence).toBeGreaterThan(Math.max(...fences));
 });
 
-it('writes what was asked for before it was closed', async () => {
+it('completes the writes that were requested before it was closed', async () => {
   const database = stage.open('a.db');
   const pending = Array.from({ length: 600 }, (_, i) => database.store.commit({ puts: [putPod(`p${i}`, 'absent')] }));
   database.close();
@@ -159,7 +159,7 @@ it('writes what was asked for before it was closed', async () => {
   expect(await stage.open('a.db').store.list('pod', { limit: 1_000 })).toHaveLength(600);
 });
 
-it('gives the leases of a dead owner to the next one at once', async () => {
+it('grants the leases of a dead owner to the next one at once', async () => {
   const first = stage.open('a.db');
   await first.queue.add('key');
   await first.queue.claim(3_600_000, new AbortController().signal);
