@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type TLSSocket } from 'node:tls';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { pageBlock } from '../support/page-block.ts';
 import { createOutsideClient, type OutsideClient } from '../support/real-node/outside-client.ts';
 import { must } from '../support/real-node/cluster-network.ts';
@@ -23,6 +23,7 @@ const LOG_FILE = '256Ki';
 /** More than such a file: 90 bytes each. */
 const BURST_LINES = 3_500;
 const BURSTS = 4;
+const MIB = 1024 * 1024;
 const OPERATIONS = join(import.meta.dirname, '../../docs/operations.md');
 const PODS = ['hello', 'trial', 'mypg', 'graph'];
 
@@ -85,6 +86,11 @@ async function isRunning(id: string): Promise<void> {
   });
 }
 
+async function maySleep(id: string, isAllowed: boolean): Promise<void> {
+  const answer = await outside.api('PUT', `/pods/${id}`, { sleep: isAllowed ? { after_seconds: 60 } : null });
+  expect(answer.status, answer.body).toBe(200);
+}
+
 const sql = async (statement: string): Promise<string> => {
   const { code, stdout, stderr } = await outside.psql('mypg', passwords.get('mypg') ?? '', statement);
   if (code !== 0) throw new Error(stderr);
@@ -116,6 +122,8 @@ test('clients outside reach their pods: curl, psql, cypher-shell, and a WebSocke
   const socket = await openWebSocket('trial.pods.example.org');
   expect(await echo(socket, 'over the edge')).toBe('over the edge');
   socket.destroy();
+  await sql('create table if not exists answers as select 6 * 7 as answer');
+  await maySleep('mypg', true);
 });
 
 test('the client keeps its address, and pods are closed to everything but gateways', async () => {
@@ -158,6 +166,25 @@ test('what a pod prints is returned whole while the kubelet rotates its log', as
 
 testNamedVolumes(() => cluster);
 
+test('a Postgres that nobody has used for a minute is asleep, and its next client wakes it and has its answer', async () => {
+  onTestFinished(() => maySleep('mypg', false));
+  // It may since the first test, and those in between do not use it. A second try waits for a minute.
+  await maySleep('mypg', true);
+  await until('it sleeps', async () => (await statusOf('mypg')) === 'ASLEEP', { timeoutMs: 120_000, everyMs: 1_000 });
+  expect(await nodeOf('mypg')).toBeNull();
+  const startedMs = performance.now();
+  expect(await sql('select answer from answers')).toBe('42');
+  const wokenMs = performance.now();
+  expect(await sql('select answer from answers')).toBe('42');
+  const seconds = [wokenMs - startedMs, performance.now() - wokenMs].map((ms) => (ms / 1_000).toFixed(1));
+  console.log(
+    `psql had its answer after ${seconds[0]} s from a sleeping Postgres, and ${seconds[1]} s from one that is awake`,
+  );
+  expect(await statusOf('mypg')).toBe('RUNNING');
+  const { body } = await outside.api('GET', '/pods/mypg/logs');
+  expect(body).toContain('woken by a connection to mypg.pods.example.org');
+});
+
 test('a second container on the volume of a database waits until the first has ended', async () => {
   const other = JSON.parse(
     await podgate.kubectl('-n', 'podgate-pods', 'get', 'pod', 'pods-prod-example-mypg', '-o', 'json'),
@@ -180,7 +207,7 @@ test('a second container on the volume of a database waits until the first has e
   expect(await until('Postgres answers', () => sql('select 6 * 7'), { timeoutMs: START_MS })).toBe('42');
 });
 
-test('the HorizontalPodAutoscaler knows what the replicas use', async () => {
+test('the HorizontalPodAutoscaler knows what the replicas use, and users what their pods use', async () => {
   const path =
     'jsonpath={.status.conditions[?(@.type=="ScalingActive")].status} {.status.currentMetrics[0].resource.current}';
   const seen = () => podgate.kubectl('-n', 'podgate', 'get', 'hpa', 'podgate', '-o', path);
@@ -190,6 +217,24 @@ test('the HorizontalPodAutoscaler knows what the replicas use', async () => {
     everyMs: 1_000,
   });
   console.log(`the HorizontalPodAutoscaler: ${await seen()}`);
+  const ofPods = async () =>
+    (await outside.api('GET', '/pods/metrics?pod_ids=hello,graph')).result as readonly {
+      readonly memory_bytes: number | null;
+      readonly cpu_millis: number | null;
+    }[];
+  const areKnown = async () => {
+    const figures = await ofPods();
+    return (
+      figures.length === 2 &&
+      figures.every(({ memory_bytes: bytes, cpu_millis: millis }) => bytes !== null && millis !== null)
+    );
+  };
+  await until('figures of both are there', areKnown, { timeoutMs: 60_000, everyMs: 1_000 });
+  const [hello, graph] = await ofPods();
+  console.log(`hello uses ${JSON.stringify(hello)}, Neo4j ${JSON.stringify(graph)}`);
+  // A Java VM, and a small program of Node.
+  expect(hello?.memory_bytes).toBeGreaterThan(10 * MIB);
+  expect(graph?.memory_bytes).toBeGreaterThan(2 * (hello?.memory_bytes ?? 0));
 });
 
 test('a Redis that is killed and one that moves lose no acknowledged record, and the API is back with it', async () => {

@@ -5,6 +5,11 @@ import type { ClusterNetwork } from './cluster-network.ts';
 const SYSTEM = 'kube-system';
 /** On each node's own disk (worker-node.ts). */
 const VOLUMES = '/var/lib/local-path';
+/**
+ * Of volumes as most CSI drivers make them: they belong to root, and the kubelet gives them to a pod's fsGroup. Those of the
+ * default class are open to everybody, and fsGroup does nothing to them, as with directories of a node and NFS.
+ */
+export const FOR_GROUPS_CLASS = 'for-groups';
 
 /** What a cluster has beside its control plane and nodes: rights of the nodes' programs, DNS, and volumes. */
 export function addOns(network: ClusterNetwork): readonly KubeObject[] {
@@ -150,7 +155,11 @@ data:
   setup: |
     #!/bin/sh
     set -eu
-    mkdir -m 0777 -p "$VOL_DIR"
+    case "$VOL_DIR" in
+      */${FOR_GROUPS_CLASS}/*) mode=0755 ;;
+      *) mode=0777 ;;
+    esac
+    mkdir -m "$mode" -p "$VOL_DIR"
   teardown: |
     #!/bin/sh
     set -eu
@@ -171,6 +180,14 @@ apiVersion: storage.k8s.io/v1
 kind: StorageClass
 metadata: {name: local-path, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}
 provisioner: rancher.io/local-path
+volumeBindingMode: WaitForFirstConsumer
+reclaimPolicy: Delete
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: ${FOR_GROUPS_CLASS}, annotations: {defaultVolumeType: local}}
+provisioner: rancher.io/local-path
+parameters: {pathPattern: '${FOR_GROUPS_CLASS}/{{ .PVName }}'}
 volumeBindingMode: WaitForFirstConsumer
 reclaimPolicy: Delete
 ---
