@@ -40,7 +40,7 @@ const onTerminal = (args: readonly string[], env = local, input = ''): Promise<R
 };
 
 describe('podgate with the installation of a data directory', () => {
-  it('creates a Postgres with plain lines of progress, and its connection strings work', async () => {
+  it('creates a Postgres pod with plain progress lines, and its connection strings work', async () => {
     const created = await podgate(['create', 'mypg', '--template', 'postgres']);
     expect(created).toMatchObject({ code: 0 });
     expect(created.stdout).toMatch(/^mypg is ready \(\d+\.\d s\)\n {2}podgate psql mypg\n$/);
@@ -53,7 +53,7 @@ describe('podgate with the installation of a data directory', () => {
     expect(await podgate(['psql', 'mypg', '-Atc', 'select 44'])).toMatchObject({ code: 0, stdout: '44\n' });
   });
 
-  it('prints JSON as the API has it, tables without colors into a pipe, and colors on a terminal only', async () => {
+  it('prints the API’s JSON, tables without colors into a pipe, and colors only on a terminal', async () => {
     const pods = JSON.parse((await podgate(['list', '--json'])).stdout) as { pod_id: string }[];
     expect(pods.map(({ pod_id: podId }) => podId)).toEqual(['mypg']);
     expect(JSON.parse((await podgate(['show', 'mypg', '--json'])).stdout)).toMatchObject({ status: 'RUNNING' });
@@ -64,7 +64,7 @@ describe('podgate with the installation of a data directory', () => {
     expect((await onTerminal(['list'], { ...local, NO_COLOR: '1' })).stdout).not.toContain(ANSI_COLOR);
   });
 
-  it('suggests what was probably meant, and never shows a stack trace', async () => {
+  it('suggests the likely command, and never shows a stack trace', async () => {
     for (const [args, code, said] of [
       [['lsit'], 2, 'podgate: there is no command "lsit"; did you mean: podgate list?\n'],
       [['show', 'mypq'], 1, 'podgate: there is no pod mypq; did you mean mypg?\n'],
@@ -79,7 +79,7 @@ describe('podgate with the installation of a data directory', () => {
     expect(absent.stderr).toMatch(/^podgate: no Podgate has run with the data directory .*\n$/);
   });
 
-  it('follows the output of a pod without a gap or a repetition, until Ctrl-C', async () => {
+  it('follows the output of a pod without gap or repetition, until Ctrl-C', async () => {
     const ticks = 'n=0; while sleep 0.1; do n=$((n+1)); echo "tick $n."; [ $n -lt 500 ] || sleep 1000; done';
     const command = ['create', 'ticker', '--template', 'podgate/process', '--no-wait', '--', 'sh', '-c', ticks];
     expect(await podgate(command)).toMatchObject({ code: 0 });
@@ -96,7 +96,7 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['logs', 'ticker', '--tail', '1'])).stdout).toMatch(/^tick \d+\.\n$/);
   });
 
-  it('keeps files in volumes and snapshots, secrets and templates', async () => {
+  it('manages files in volumes and snapshots, secrets and templates', async () => {
     const file = join(directory, 'may.csv');
     writeFileSync(file, 'a,b\n');
     expect(await podgate(['volumes', 'create', 'mydata', '--size', '100'])).toMatchObject({ code: 0 });
@@ -145,7 +145,7 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['templates'])).stdout).toMatch(/^greeter/m);
   });
 
-  it('stops, starts and restarts, shares, and deletes after asking', async () => {
+  it('stops, starts, restarts, shares, and deletes after confirmation', async () => {
     expect((await podgate(['stop', 'mypg'])).stdout).toMatch(/^mypg is stopped/);
     expect((await podgate(['start', 'mypg'])).stdout).toMatch(/^mypg is ready/);
     expect((await podgate(['restart', 'mypg'])).stdout).toMatch(/^mypg is ready/);
@@ -159,7 +159,7 @@ describe('podgate with the installation of a data directory', () => {
     expect((await podgate(['list', '--quiet'])).stdout).toBe('mypg\n');
   });
 
-  it('opens a terminal in a pod with exec -it, of the size of this one, and restores this one at any end', async () => {
+  it('opens a terminal in a pod with exec -it, with the size of this one, and always restores this one at the end', async () => {
     const type = async (steps: readonly object[], args: readonly string[]) => {
       const driven = await run('python3', [TYPE_ON_TERMINAL, JSON.stringify(steps), PODGATE, ...args], {
         env: local,
@@ -247,7 +247,7 @@ describe('podgate with the installation of a data directory', () => {
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('belongs to something else')]);
   });
 
-  it('shows the way of a pod on one live line of a terminal', async () => {
+  it('shows the progress of a pod on one live line of a terminal', async () => {
     const { stdout } = await onTerminal(['create', 'hello', '--template', 'podgate/hello']);
     expect(stdout).toContain('\r\u001b[K');
     expect(stdout).toMatch(/hello is ready \(\d+\.\d s\)/);
@@ -257,7 +257,7 @@ describe('podgate with the installation of a data directory', () => {
 describe('podgate with a login', () => {
   const url = (): string => `https://localhost:${program.httpsPort}`;
 
-  it('checks the token and the CA, keeps them for its user alone, and forgets them', async () => {
+  it('checks the token and the CA, stores them for the current user only, and deletes them', async () => {
     const unknown = await podgate(['login', url()], remote, program.token);
     expect(unknown).toMatchObject({ code: 1 });
     expect(unknown.stderr).toContain(`is signed by a CA this machine does not trust`);
