@@ -14,7 +14,7 @@ afterAll(async () => {
   await program.dispose();
 });
 
-test('a damaged page of the store makes it unready', async () => {
+test('a damaged page of the store makes the replica unready', async () => {
   for (let pod = 0; pod < 30; pod++) {
     const description = `marker-${pod}-${'x'.repeat(200)}`;
     const body = { pod_id: `damaged${pod}`, pod_template: 'podgate/hello', status_requested: 'OFF', description };

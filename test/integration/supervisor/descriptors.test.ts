@@ -49,7 +49,7 @@ function bare(port: number): Promise<Socket> {
   });
 }
 
-test('with 1024 descriptors, a flood of 2,600 bare connections cuts no session, ends no worker and keeps nobody out', async () => {
+test('with 1024 descriptors, a flood of 2,600 bare connections cuts no session, ends no worker and blocks nobody', async () => {
   program = await Program.start({ workers: 2, openFiles: 1_024 });
   const running = program;
   await running.createPod({
@@ -84,7 +84,7 @@ test('with 1024 descriptors, a flood of 2,600 bare connections cuts no session, 
   expect(running.output).not.toContain('EMFILE');
 });
 
-test('a worker whose streams have taken the descriptors stops accepting, serves what it has, and accepts again', async () => {
+test('a worker that runs out of descriptors stops accepting, serves its streams, and accepts again', async () => {
   program = await Program.start({ workers: 1, openFiles: 256 });
   const running = program;
   await running.createPod({ pod_id: 'silent', pod_template: 'podgate/process', command: ['node', '-e', SILENT] });

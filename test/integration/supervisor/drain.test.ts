@@ -78,7 +78,7 @@ async function echoes(socket: TLSSocket, word: string): Promise<boolean> {
   }
 }
 
-test('a replica that is told to end refuses no new connection, and lets sessions go on for their time', async () => {
+test('a replica that is asked to end refuses no new connection, and lets sessions continue for the drain time', async () => {
   const [leaving] = replicas;
   if (leaving === undefined) throw new Error('there is no replica');
   const running = await open(leaving.httpsPort);
@@ -134,7 +134,7 @@ test('a replica that is told to end refuses no new connection, and lets sessions
   expect(failures).toEqual([]);
 }, 60_000);
 
-test('Ctrl-C is no drain: all is down within 5 s', async () => {
+test('Ctrl-C does not drain: everything is down within 5 s', async () => {
   const [, staying] = replicas;
   if (staying === undefined) throw new Error('there is no replica');
   const session = await open(staying.httpsPort);

@@ -82,7 +82,7 @@ async function replaced(role: 'worker' | 'control', victim: number): Promise<voi
 test.each([
   ['is stopped', 'SIGSTOP'],
   ['spins', 'SIGWINCH'],
-] as const)('a worker that %s is replaced, and connections that come meanwhile are served', async (_how, signal) => {
+] as const)('a worker that %s is replaced, and new connections are served meanwhile', async (_how, signal) => {
   const [victim = 0] = pidsOf('worker');
   process.kill(victim, signal);
   // What it has accepted before is lost with it.
@@ -95,7 +95,7 @@ test.each([
   expect(alive).toEqual(sessions.map(() => true));
 });
 
-test('a control child that is stopped is replaced, and no session is cut', async () => {
+test('a control process that is stopped is replaced, and no session is cut', async () => {
   const sessions = await Promise.all(Array.from({ length: 8 }, open));
   const [victim = 0] = pidsOf('control');
   process.kill(victim, 'SIGSTOP');
@@ -105,7 +105,7 @@ test('a control child that is stopped is replaced, and no session is cut', async
   expect(metrics).toMatch(/podgate_hung_processes_total\{role="control"\} 1/);
 });
 
-test('a supervisor that stood still itself kills nobody', async () => {
+test('a supervisor that was paused itself kills no process', async () => {
   const before = [...pidsOf('worker'), ...pidsOf('control')];
   program.signal('SIGSTOP');
   await delay(2 * HUNG_AFTER_MS);

@@ -36,10 +36,10 @@ async function outcomes(host: string, dialed: readonly string[]): Promise<readon
   }
 }
 
-it('PODGATE_HOST=:: accepts clients of IPv6 and of IPv4: a pod of a dual-stack cluster is dialed at either', async () => {
+it('PODGATE_HOST=:: accepts IPv6 and IPv4 clients: a pod of a dual-stack cluster is dialed at either', async () => {
   expect(await outcomes('::', ['::1', '127.0.0.1'])).toEqual(['connected', 'connected']);
 });
 
-it('::1 is that address alone', async () => {
+it('::1 is only that address', async () => {
   expect(await outcomes('::1', ['::1', '127.0.0.1'])).toEqual(['connected', 'ECONNREFUSED']);
 });

@@ -34,7 +34,7 @@ function said(bytes: string): Promise<string> {
   });
 }
 
-test('probes are answered while the control process does nothing but compute, and calls wait for it', async () => {
+test('probes get responses while the control process is busy, and calls wait for it', async () => {
   const [control] = program.children('control');
   process.kill(control?.pid ?? 0, 'SIGWINCH');
   const call = program.get('/v3/healthcheck');
@@ -54,7 +54,7 @@ test('probes are answered while the control process does nothing but compute, an
   await until('it is ready', async () => (await program.get('/readyz')).status === 200);
 });
 
-test('connections that say nothing keep no probe out, and are closed', async () => {
+test('silent connections do not block probes, and are closed', async () => {
   for (let count = 0; count < 400; count++) opened.push(connect({ host: '127.0.0.1', port: program.controlPort }));
   for (const socket of opened) socket.on('error', () => undefined);
   expect((await program.get('/readyz')).status).toBe(200);
@@ -68,13 +68,13 @@ test('a probe process that is killed is replaced, and calls wait for it', async 
   expect((await program.get('/readyz')).status).toBe(200);
 });
 
-test('several requests on one connection are all answered, also a probe after a call', async () => {
+test('several requests on one connection all get responses, also a probe after a call', async () => {
   const head = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n${more}\r\n`;
   const text = await said(`${head('/v3/healthcheck')}${head('/readyz', 'Connection: close\r\n')}`);
   expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(2);
   expect(text).toContain('Ready.');
 });
 
-test('what is no HTTP is told so by the control process', async () => {
+test('anything but HTTP gets an error from the control process', async () => {
   expect(await said('what is this\r\n\r\n')).toContain('HTTP/1.1 400');
 });

@@ -26,7 +26,7 @@ test.each([
   ['api.sock alone', ['api.sock']],
   ['every socket file', ['api.sock', 'feed.sock', 'control.sock', 'operator.sock']],
   ['the directory of the socket files', ['']],
-])('%s is made again when it was deleted', async (_what, names) => {
+])('%s is created again after it was deleted', async (_what, names) => {
   expect(await throughGateway('/healthz')).toBe('200');
   for (const name of names) rmSync(join(program.dataDir, 'run', name), { recursive: true });
   await until('calls through the gateway are answered', async () => (await throughGateway('/healthz')) === '200');

@@ -108,7 +108,7 @@ test.each([
   ['its workers', ['restart', '--workers']],
   ['all of it', ['restart']],
 ] as const)(
-  'a restart of %s under load refuses no connection and cuts none, and leaves pods alone',
+  'a restart of %s under load refuses no connection and cuts none, and does not affect pods',
   async (what, command) => {
     const sessions = await longSessions();
     const connections = newConnections();
@@ -136,7 +136,7 @@ test.each([
   180_000,
 );
 
-test('sessions in a worker that was replaced are cut when the pod lets them in no more, and when their time is over', async () => {
+test('sessions in a replaced worker are cut when the pod no longer admits them, and when their time is over', async () => {
   writeFileSync(configPath, 'drain: { replacedMs: 3000 }\n');
   expect((await podgateCommand(program, ['restart', '--workers'], { PODGATE_CONFIG: configPath })).stdout).toBe(
     'restarted\n',
@@ -161,7 +161,7 @@ test('sessions in a worker that was replaced are cut when the pod lets them in n
   await closed;
 }, 120_000);
 
-test('what cannot be started changes nothing, and is said', async () => {
+test('a configuration that cannot be started changes nothing, and is reported', async () => {
   const workers = pidsOf('worker');
   writeFileSync(configPath, 'drain: { sessionsMs: soon }\n');
   const answer = await podgateCommand(program, ['restart'], {});

@@ -110,7 +110,7 @@ async function echoes(socket: TLSSocket, word: string): Promise<boolean> {
   return (await answer) === word;
 }
 
-test('replicas rolled one after the other behind HAProxy refuse no connection, and cut none before its time', async () => {
+test('a rolling update of replicas behind HAProxy refuses no connection, and cuts none before its time', async () => {
   const early: string[] = [];
   let cuts = 0;
   const over = new AbortController();

@@ -59,7 +59,7 @@ async function openMany(count: number): Promise<number> {
 }
 
 describe('a limit that three workers share', () => {
-  it('is exact, however the kernel spreads the connections', async () => {
+  it('is exact, however the kernel distributes the connections', async () => {
     expect(await openMany(LIMIT + 6)).toBe(LIMIT);
     for (const client of clients.slice(0, 4)) client.destroy();
     let more = 0;
@@ -68,7 +68,7 @@ describe('a limit that three workers share', () => {
     expect(await openMany(4)).toBe(0);
   });
 
-  it('has its places back when a worker dies', async () => {
+  it('gets its places back when a worker dies', async () => {
     await until('the places of the last test are free', async () => {
       await openMany(LIMIT);
       return clients.length === LIMIT;

@@ -87,7 +87,7 @@ function holdsSocket(pid: number, inode: string): boolean {
 }
 
 describe('a worker that is killed', () => {
-  test('is replaced, and takes its own connections with it and no others', async () => {
+  test('is replaced, and loses only its own connections', async () => {
     const sessions = await openSessions(24);
     expect((await Promise.all(sessions.map((session) => session.echoes('before')))).every(Boolean)).toBe(true);
     const carriers = sessions.map(carrierOf);
@@ -106,7 +106,7 @@ describe('a worker that is killed', () => {
     for (const session of sessions) session.socket.destroy();
   });
 
-  test('loses no connection that comes meanwhile: each is answered, by a sibling if need be', async () => {
+  test('loses no new connection: each gets a response, from another worker if necessary', async () => {
     const failures: unknown[] = [];
     let opened = 0;
     let isOver = false;
@@ -136,7 +136,7 @@ describe('a worker that is killed', () => {
   });
 });
 
-describe('a control child that is killed', () => {
+describe('a control process that is killed', () => {
   test('cuts no connection, keeps the pod, and is back', async () => {
     const sessions = await openSessions(6);
     const victim = program.children('control')[0]?.pid ?? 0;
@@ -153,7 +153,7 @@ describe('a control child that is killed', () => {
     for (const session of sessions) session.socket.destroy();
   });
 
-  test('leaves calls to its port waiting, not refused', async () => {
+  test('lets calls to its port wait, instead of refusing them', async () => {
     const victim = program.children('control')[0]?.pid ?? 0;
     process.kill(victim, 'SIGKILL');
     await until('it is gone', () => processInfo(victim) === null || processInfo(victim)?.state === 'Z');
@@ -163,7 +163,7 @@ describe('a control child that is killed', () => {
 });
 
 describe('a child that cannot be started', () => {
-  test('for want of file descriptors is started once there are some', async () => {
+  test('for lack of file descriptors is started once there are some', async () => {
     const limit = (files: number) => run('prlimit', ['--pid', String(program.pid), `--nofile=${files}:4096`]);
     const before = program.output.length;
     const victim = program.children('worker')[0]?.pid ?? 0;
@@ -184,7 +184,7 @@ describe('a second instance', () => {
   const start = (env: Record<string, string>) =>
     run(process.execPath, ['main.ts'], { cwd: join(import.meta.dirname, '../../..'), env, timeoutMs: 20_000 });
 
-  test('with the same data directory is refused with a sentence', async () => {
+  test('with the same data directory is rejected with an explanation', async () => {
     const answer = await start({
       PODGATE_DATA_DIR: program.dataDir,
       ...{ PODGATE_HTTPS_PORT: '0', PODGATE_HTTP_PORT: '0', PODGATE_CONTROL_PORT: '0' },
@@ -193,7 +193,7 @@ describe('a second instance', () => {
     expect(answer.stderr).toContain(`another Podgate (pid ${program.pid})`);
   });
 
-  test('with the same ports is refused with the names of all of them, and leaves nothing behind', async () => {
+  test('with the same ports is rejected with the names of all of them, and leaves nothing behind', async () => {
     const dataDir = `${program.dataDir}-second`;
     try {
       const answer = await start({
@@ -213,7 +213,7 @@ describe('a second instance', () => {
   });
 });
 
-test('the gateway answers on ::1 as well', async () => {
+test('the gateway also listens on ::1', async () => {
   await new Promise<void>((resolve, reject) => {
     const socket = connectTcp({ host: '::1', port: program.httpsPort }, () => {
       socket.destroy();
@@ -223,14 +223,14 @@ test('the gateway answers on ::1 as well', async () => {
   });
 });
 
-test('what it keeps is for this user alone', () => {
+test('its files are private to this user', () => {
   for (const name of ['ca.pem', 'ca.key', 'admin.token', 'token.key', 'secret.key', 'podgate.db', 'endpoints.json']) {
     expect([name, statSync(join(program.dataDir, name)).mode & 0o077]).toEqual([name, 0]);
   }
   expect(statSync(program.dataDir).mode & 0o077).toBe(0);
 });
 
-test('without a terminal every line it has said is JSON, and it says once that it is ready', () => {
+test('without a terminal, every line of output is JSON, and one reports readiness', () => {
   const lines = program.output
     .trim()
     .split('\n')
@@ -239,7 +239,7 @@ test('without a terminal every line it has said is JSON, and it says once that i
   expect(ready).toMatchObject([{ pods: 'processes', ports: { https: program.httpsPort } }]);
 });
 
-test('nothing it has said holds a token, a password or a key', async () => {
+test('no output contains a token, a password or a key', async () => {
   const { body } = await program.get('/v3/pods/echo');
   expect(body.status).toBe('success');
   expect(program.output).not.toContain(program.token);
@@ -263,7 +263,7 @@ describe('a supervisor that is killed', () => {
 });
 
 describe('Ctrl-C', () => {
-  test('ends all of it within 5 s, pods included, also when it comes twice at once', async () => {
+  test('ends everything within 5 s, including pods, also when it comes twice at once', async () => {
     const pids = [...program.children('worker'), ...program.children('control')].map(({ pid }) => pid);
     const started = performance.now();
     program.signal('SIGINT');
@@ -283,7 +283,7 @@ describe('Ctrl-C', () => {
     session.socket.destroy();
   });
 
-  test('ends the pods although the control child was paused', async () => {
+  test('ends the pods even if the control process was paused', async () => {
     process.kill(program.children('control')[0]?.pid ?? 0, 'SIGSTOP');
     program.signal('SIGINT');
     await program.ended(5_000);
