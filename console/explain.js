@@ -68,7 +68,7 @@ export function Explain({ podId }) {
       <label class="inline"
         ><span class="hidden">Address of a client</span
         ><input
-          placeholder="Address of a client (optional)"
+          placeholder="Address (optional)"
           autocomplete="off"
           spellcheck="false"
           value=${address}

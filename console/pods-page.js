@@ -59,7 +59,7 @@ export function PodsPage() {
     ${
       pods === null
         ? html`<p class="waiting" role="status">Loading</p>`
-        : html`<p class="hidden" role="status">${number(found.length)} pods</p>
+        : html`<p class="hidden" role="status">${number(found.length)} ${found.length === 1 ? 'pod' : 'pods'}</p>
             ${
               found.length === 0
                 ? html`<p class="empty">

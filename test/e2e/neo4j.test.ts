@@ -168,6 +168,20 @@ test('podgate cypher runs a statement, and scripts until one fails', async () =>
   expect(several.stderr).toContain('Variable `nothing` not defined');
 });
 
+test.skipIf(process.platform !== 'linux')(
+  'podgate clone of a running Neo4j says what happened, why, and what to do next',
+  async () => {
+    const failed = await podgateCommand(program, ['clone', 'mygraph', 'earlycopy']);
+    await program.api('DELETE', '/v3/pods/earlycopy');
+    expect([failed.code, failed.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /pod earlycopy is ERROR \(.*The data of pod mygraph could not be copied\. Neo4j Community cannot be copied while it runs: stop it first\..*\); once the cause is gone, try again at once: podgate restart earlycopy/,
+      ) as string,
+    ]);
+  },
+);
+
 test('cypher-shell runs Cypher over neo4j+s', async () => {
   const shell = join(NEO4J_HOME, 'bin', 'cypher-shell');
   if (!existsSync(shell)) throw new Error(`no cypher-shell at ${shell}`);
