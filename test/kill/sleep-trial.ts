@@ -118,7 +118,7 @@ class SleepTrial {
     this.#podIds = podIds;
     this.#chance = chance;
     this.#sleepers = sleepers;
-    this.#installation = readFileSync(join(program.dataDir, 'installation.id'), 'utf8').trim();
+    this.#installation = installationOf(program);
     this.#watch = setInterval(() => this.#runs(), 2_000);
   }
 
@@ -133,10 +133,13 @@ class SleepTrial {
       for (let first = 0; first < pods; first += 4) {
         await Promise.all(sleepers.slice(first, first + 4).map((sleeper) => sleeper.create()));
       }
-      const workloads = new Map(processesWithVariable(WORKLOAD).map(({ pid, value }) => [pid, value]));
-      const podIds = new Map(
-        processesWithVariable(NAME_VARIABLE).map(({ pid, value }) => [uidIn(workloads.get(pid) ?? ''), value]),
+      const installation = installationOf(program);
+      const names = new Map(processesWithVariable(NAME_VARIABLE).map(({ pid, value }) => [pid, value]));
+      // There may be another trial on this machine, and processes of a database come and go.
+      const ours = processesWithVariable(WORKLOAD).filter(
+        ({ pid, value }) => value.startsWith(`${installation}/`) && names.has(pid),
       );
+      const podIds = new Map(ours.map(({ pid, value }) => [uidIn(value), names.get(pid) ?? '']));
       if (podIds.size !== pods) throw new Error(`${pods} pods run, but the processes are of ${podIds.size}`);
       return new SleepTrial(program, chance, sleepers, podIds);
     } catch (error) {
@@ -398,6 +401,8 @@ class SleepTrial {
     );
   }
 }
+
+const installationOf = ({ dataDir }: Program): string => readFileSync(join(dataDir, 'installation.id'), 'utf8').trim();
 
 const uidIn = (workload: string): string => workload.split('/')[1] ?? '';
 
