@@ -42,6 +42,6 @@ export function planAfterExit(input: {
     delayMs,
     failures,
     isCrashing,
-    message: isCrashing ? `${reason}, ${failures} times in a row` : reason,
+    message: isCrashing ? `${reason.replace(/\.$/, '')}, ${failures} times in a row` : reason,
   };
 }

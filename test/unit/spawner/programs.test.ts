@@ -69,6 +69,13 @@ describe('what follows the end of a program', () => {
     expect(plans[2]).toMatchObject({ message: 'exited with code 1, 3 times in a row' });
   });
 
+  it('keeps the reason and the count of a crash loop in one sentence', () => {
+    const failure = { kind: 'not-started', reason: 'could not be started: The disk is full.' } as const;
+    expect(planAfterExit({ ...input, failuresBefore: 2, failure })).toMatchObject({
+      message: 'could not be started: The disk is full, 3 times in a row',
+    });
+  });
+
   it('starts over for a program that was ready for a while', () => {
     expect(planAfterExit({ ...input, failuresBefore: 7, readyForMs: 10_000 })).toMatchObject({
       failures: 1,
