@@ -59,7 +59,7 @@ export function describeOrchestrator(
       );
 
     describe('metrics', () => {
-      it('tells memory and CPU of what runs and nothing of what does not, or says why it cannot', async () => {
+      it('reports memory and CPU of running workloads only, or says why it cannot', async () => {
         const workload = serving();
         await ensured(orchestrator, workload);
         await becomes(orchestrator, workload, 'ready');
@@ -330,7 +330,7 @@ export function describeOrchestrator(
     });
 
     describe('glimpse', () => {
-      it('soon returns what observe returns, and nothing for another uid', async () => {
+      it('soon returns the same as observe, and nothing for another uid', async () => {
         const workload = serving();
         await ensured(orchestrator, workload);
         const seen = await becomes(orchestrator, workload, 'ready');

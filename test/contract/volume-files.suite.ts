@@ -86,7 +86,7 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await files.remove(ref);
     });
 
-    it('are deleted one by one, and what a link leads to stays', async () => {
+    it('are deleted one by one, and the target of a link stays', async () => {
       const ref = newRef();
       await write(ref, 'a/b.txt', 'hello');
       await write(ref, 'kept', 'kept');

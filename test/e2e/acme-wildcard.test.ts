@@ -50,7 +50,7 @@ function curl(host: string) {
   ]);
 }
 
-test('with dns-01 set up one certificate is there for the API and for pods that do not exist yet', async () => {
+test('with dns-01, one certificate exists for the API and for pods that do not exist yet', async () => {
   await until('the API is trusted', async () => (await curl(BASE_HOST)).stdout === '200', { timeoutMs: 60_000 }).catch(
     (error: unknown) => {
       throw new Error(`${program.output.slice(-4_000)}\n${pebble.output.slice(-2_000)}`, { cause: error });

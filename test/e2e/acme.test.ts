@@ -98,12 +98,12 @@ async function curl(name: string): Promise<string> {
   return code === 0 ? stdout : stderr;
 }
 
-test('the base host has a certificate before anybody has come', async () => {
+test('the base host has a certificate before any client has connected', async () => {
   await untilOwn('gate.localhost');
   expect(await curl('gate.localhost')).toBe('200');
 });
 
-test('curl: the first client is served with what there is, the next with a certificate of its own', async () => {
+test('curl: the first client is served with the available certificate, the next with one for the pod', async () => {
   await program.createPod({ pod_id: 'hello', pod_template: 'podgate/hello' });
   expect(await issuerOf(host('hello'))).toContain('Podgate');
   await untilOwn(host('hello'));
@@ -134,7 +134,7 @@ test('neo4j-driver trusts it over neo4j+s', async () => {
   expect(JSON.parse(answer.stdout), answer.stderr).toMatchObject({ record: { product: 42 } });
 });
 
-test('openssl verifies the chain, of a key on P-256, also after a renewal; a session that runs goes on', async () => {
+test('openssl verifies the chain, with a P-256 key, also after a renewal; a running session continues', async () => {
   const name = host('hello');
   const verified = async () => {
     const args = ['s_client', '-connect', `127.0.0.1:${program.httpsPort}`, '-servername', name, '-CAfile', rootPath];
@@ -167,7 +167,7 @@ describe('a control process that is killed', () => {
     ['when it asks for validation', '/chalZ/'],
     ['when it finalizes', '/finalize-order/'],
     ['when it downloads the certificate', '/certZ/'],
-  ])('%s goes on from there, without a second order', async (_when, path) => {
+  ])('%s continues after that, without a second order', async (_when, path) => {
     const pod = `killed${path.replaceAll(/[^a-z]/gi, '').toLowerCase()}`;
     await program.createPod({ pod_id: pod, pod_template: 'podgate/hello' });
     const [control] = program.children('control');
@@ -187,7 +187,7 @@ describe('a control process that is killed', () => {
   });
 });
 
-test('operators see what there is, over the API and on the command line', async () => {
+test('operators see the certificates, over the API and on the command line', async () => {
   const { status, body } = await program.get('/v3/pods/certificates');
   expect(status).toBe(200);
   const { certificates, budgets } = body.result as {
@@ -218,7 +218,7 @@ test('operators see what there is, over the API and on the command line', async 
   expect(metrics).toMatch(/^podgate_certificates\{source="imported"\} 1$/m);
 });
 
-test('nothing of a private key was logged, or stands in the store', async () => {
+test('no private key was logged or is readable in the store', async () => {
   expect(program.output).not.toContain('PRIVATE KEY');
   const database = readFileSync(join(program.dataDir, 'podgate.db'), 'latin1');
   expect(database).toContain(host('hello'));

@@ -90,7 +90,7 @@ async function underUnread(of: Program, path: string, token: string) {
   return { growth: most - before, slowestMs, mostInFlight, active, bytes: await bytesInFlight() };
 }
 
-it('150 connections that ask for 10 MB of logs and do not read cost no more than the user may hold', async () => {
+it('150 connections that request 10 MB of logs and do not read cost no more than the user may hold', async () => {
   program = await Program.start({ workers: 2 });
   const printing = 'for (let i = 0; i < 2400; i += 1) console.log("\\u0001".repeat(1999));';
   const serving = 'require("http").createServer((q, s) => s.end("hello")).listen(process.env.PORT, "127.0.0.1");';
@@ -113,7 +113,7 @@ it('150 connections that ask for 10 MB of logs and do not read cost no more than
   expect(bytes).toBeGreaterThan(0);
 });
 
-it('150 connections that ask for a list of fat pods and do not read cost no more than the user may hold', async () => {
+it('150 connections that request a list of large pods and do not read cost no more than the user may hold', async () => {
   program = await Program.start({ workers: 2 });
   const variables = Object.fromEntries(['A', 'B'].map((name) => [name, name.repeat(30_000)]));
   for (let index = 0; index < 40; index += 1) {
@@ -133,7 +133,7 @@ it('150 connections that ask for a list of fat pods and do not read cost no more
   expect(mostInFlight).toBeLessThanOrEqual(64 * MIB);
 });
 
-it('bodies with 40,000 names that are not valid take neither readiness nor the calls of others', async () => {
+it('bodies with 40,000 invalid names affect neither readiness nor other calls', async () => {
   program = await Program.start({ workers: 1 });
   const { controlPort } = program;
   const token = await tokenOf(program, 'mallory').catch(() => (program as Program).token);

@@ -55,7 +55,7 @@ it('certificate files are served before the development CA, and a new one withou
   expect(await curl('hello.pods.localhost', file('one.pem'))).toBe('not trusted');
 });
 
-it('a pair that is broken at the start is told with its file and its reason, and nothing starts', async () => {
+it('a broken pair at the start is reported with its file and the reason, and nothing starts', async () => {
   const { certificate } = await createTestAuthority(['*.pods.localhost']);
   const { key } = await createTestAuthority(['*.pods.localhost']);
   await writeFile(file('tls.crt'), certificate);

@@ -83,7 +83,7 @@ describe('clients of the newer API', () => {
     ]);
   });
 
-  test('tapipy works, constructed from the base URL and a token alone', async () => {
+  test('tapipy works with only the base URL and a token', async () => {
     const client = join(import.meta.dirname, 'clients/tapis-client.py');
     const { stdout, stderr } = await run(
       'python3',
@@ -108,7 +108,7 @@ describe('clients of the newer API', () => {
   });
 });
 
-test('a stop time stops its pod, and -1 takes it back', async () => {
+test('a stop time stops its pod, and -1 removes it', async () => {
   const pod = { pod_template: 'podgate/hello', time_to_stop_instance: 4 };
   await program.createPod({ ...pod, pod_id: 'brief' });
   await program.createPod({ ...pod, pod_id: 'spared' });

@@ -131,7 +131,7 @@ async function replaceWorkers(): Promise<void> {
   });
 }
 
-test('Chromium, pgjdbc, grpc-js and the Neo4j driver go on with the next worker, each told in its own protocol', async () => {
+test('Chromium, pgjdbc, grpc-js and the Neo4j driver continue with the next worker, each notified in its own protocol', async () => {
   const postgres = await credentials('mypg');
   const jdbcUrl =
     `jdbc:postgresql://mypg.pods.localhost:${program.httpsPort}/${postgres.user}?` +

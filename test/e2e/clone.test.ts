@@ -34,7 +34,7 @@ async function query(podId: string, sql: string): Promise<readonly Record<string
 }
 
 test.skipIf(!isPossible)(
-  'podgate clone makes a pod with the data of another one, which then goes its own way',
+  'podgate clone creates a pod with the data of another one, which then changes independently',
   async () => {
     await query('mypg', 'create table kept as select 42 as answer');
     const cloned = await podgateCommand(program, ['clone', 'mypg', 'mypgcopy']);

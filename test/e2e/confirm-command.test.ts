@@ -17,7 +17,7 @@ afterAll(async () => {
 const confirm = (...args: readonly string[]) =>
   run(process.execPath, [CLI, 'confirm', ...args], { env: { PODGATE_DATA_DIR: program.dataDir } });
 
-it('asks the running program, which holds nothing back and so refuses every code', async () => {
+it('asks the running program, which has no removals held back and so rejects every code', async () => {
   const listed = await until('it leads', async () => {
     const result = await confirm();
     return result.code === 0 ? result : null;

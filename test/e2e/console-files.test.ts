@@ -48,7 +48,7 @@ const press = async (label: string): Promise<void> => {
   await (await shown.page.waitForSelector(`[aria-label="${label}"]`))?.click();
 };
 
-test('a volume is created, gets a file and a newer one of its name, and gives it back', async () => {
+test('a volume is created, gets a file and a newer version, and the file can be downloaded', async () => {
   await shown.page.goto(`${shown.origin}/#/volumes`);
   await shown.see('No volumes yet');
   await shown.page.type('input[placeholder="Name of a new volume"]', 'mydata');
@@ -69,7 +69,7 @@ test('a volume is created, gets a file and a newer one of its name, and gives it
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
-test('a file of a volume is deleted, after a question', async () => {
+test('a file of a volume is deleted after a confirmation', async () => {
   await uploadFile('wrong.csv', 'x');
   await press('Delete wrong.csv');
   await shown.see('/wrong.csv is deleted. This cannot be undone.');
@@ -78,7 +78,7 @@ test('a file of a volume is deleted, after a question', async () => {
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
-test('directories of a volume are walked, and come as a ZIP', async () => {
+test('directories of a volume can be browsed, and downloaded as a ZIP', async () => {
   const form = new FormData();
   form.append('file', new Blob(['deep']), 'x');
   const token = shown.program.token;
@@ -99,7 +99,7 @@ test('directories of a volume are walked, and come as a ZIP', async () => {
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
-test('a pod shows what it mounts and its own files, which are uploaded and deleted', async () => {
+test('a pod shows its mounts and its own files, which can be uploaded and deleted', async () => {
   const body = {
     ...{ pod_id: 'mypod', pod_template: 'podgate/process', command: COMMAND },
     volume_mounts: { '/data': { type: 'tapisvolume', source_id: 'mydata', sub_path: '2026' } },
@@ -125,7 +125,7 @@ test('a pod shows what it mounts and its own files, which are uploaded and delet
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
-test('a volume that a pod mounts is not deleted, and says why', async () => {
+test('a volume that a pod mounts is not deleted, with the reason', async () => {
   await shown.page.goto(`${shown.origin}/#/volumes/mydata`);
   await shown.see('report 1.csv');
   await shown.clickButton('Delete');
@@ -136,7 +136,7 @@ test('a volume that a pod mounts is not deleted, and says why', async () => {
   expect(shown.complaints.splice(0)).toHaveLength(1);
 });
 
-test('with READ, files are listed, and nothing else is offered', async () => {
+test('with READ, files are listed, and no actions are offered', async () => {
   await shown.program.api('POST', '/v3/pods/volumes/mydata/permissions', { user: 'bob', level: 'READ' });
   await shown.logIn('bob');
   await shown.page.goto(`${shown.origin}/#/volumes/mydata`);

@@ -28,7 +28,7 @@ const type = async (text: string): Promise<void> => {
   await shown.page.keyboard.press('Enter');
 };
 
-test('a terminal is loaded when it is opened, and what is typed runs in the pod', async () => {
+test('a terminal is loaded when it is opened, and typed text runs in the pod', async () => {
   const loaded: string[] = [];
   shown.page.on('request', (request) => loaded.push(request.url()));
   await shown.page.goto(`${shown.origin}/#/pods/mypod`);
@@ -58,7 +58,7 @@ test('a terminal is loaded when it is opened, and what is typed runs in the pod'
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
-test('the keyboard leaves it, and a command that ends says so', async () => {
+test('the keyboard can leave it, and the end of a command is shown', async () => {
   await shown.page.keyboard.down('Control');
   await shown.page.keyboard.down('Shift');
   await shown.page.keyboard.press('Enter');
@@ -72,7 +72,7 @@ test('the keyboard leaves it, and a command that ends says so', async () => {
   expect(shown.complaints).toEqual([]);
 });
 
-test('a pod that prints more than a page can draw is asked to wait, and an interrupt still arrives', async () => {
+test('a pod that prints more than a page can draw is paused, and an interrupt still arrives', async () => {
   const sent = new Set<string>();
   const devtools = await shown.page.createCDPSession();
   devtools.on('Network.webSocketFrameSent', ({ response }) => sent.add(response.payloadData));
@@ -95,14 +95,14 @@ test('a pod that prints more than a page can draw is asked to wait, and an inter
   expect(shown.complaints).toEqual([]);
 }, 120_000);
 
-test('for screen readers, what appears is text of its own', async () => {
+test('for screen readers, new output is available as text', async () => {
   await shown.page.evaluate(`document.querySelector('.bar input[type=checkbox]:not(:checked)').click()`);
   await shown.page.waitForSelector('.xterm-accessibility');
   expect(await shown.seriousProblems()).toEqual([]);
   expect(shown.complaints).toEqual([]);
 });
 
-test('without ADMIN on the pod there is none', async () => {
+test('without ADMIN on the pod there is no terminal', async () => {
   await shown.program.api('POST', '/v3/pods/mypod/permissions', { user: 'bob', level: 'USER' });
   await shown.logIn('bob');
   await shown.page.goto(`${shown.origin}/#/pods/mypod`);

@@ -11,7 +11,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => shown.dispose());
 
-test('a stranger creates a pod, connects, reads its log, and sees why a client was refused', async () => {
+test('a new user creates a pod, connects, reads its log, and sees why a client was refused', async () => {
   const link = await shown.loginLink();
   expect(link).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#login=[\w-]{32}$/);
   await shown.page.goto(link);
@@ -86,7 +86,7 @@ test('a stranger creates a pod, connects, reads its log, and sees why a client w
   expect(shown.complaints).toEqual([]);
 }, 300_000);
 
-test('the list follows what others do, without asking again', async () => {
+test('the list shows changes by others without a reload', async () => {
   await shown.page.goto(`${shown.origin}/#/pods`);
   await shown.see('mypod');
   const asked: string[] = [];
@@ -127,7 +127,7 @@ test('the operator page and the documentation of the API', async () => {
   expect(shown.complaints).toEqual([]);
 });
 
-test('the history of a pod is what its log of actions says', async () => {
+test('the history of a pod shows its action log', async () => {
   await shown.page.goto(`${shown.origin}/`);
   const lines = [
     "26/11/28 09:00: Pod object created by 'alice'",
@@ -160,7 +160,7 @@ test('the history of a pod is what its log of actions says', async () => {
   expect(await over([], at('09:30'), 'RUNNING')).toEqual([span('RUNNING', '09:30', '12:00')]);
 });
 
-test('a login link works once, and a cookie alone is nothing', async () => {
+test('a login link works once, and a cookie alone gives no access', async () => {
   const link = await shown.loginLink();
   const code = new URL(link).hash.slice('#login='.length);
   const logIn = (headers: Record<string, string> = {}) =>
@@ -202,7 +202,7 @@ test('a login link works once, and a cookie alone is nothing', async () => {
   expect(await terminal(key, { cookie, origin: 'https://mypod.pods.localhost' })).toBe(403);
 });
 
-test('it is small, and allows no script or style but its own files', async () => {
+test('it is small, and allows only its own scripts and styles', async () => {
   const sizes = new Map<string, number>();
   for (const waiting = ['/', '/docs']; waiting.length > 0;) {
     const path = waiting.pop() ?? '';

@@ -161,7 +161,7 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     });
   }
 
-  test('a token, a create call and the address of the pod are all it takes', async () => {
+  test('a token, a create call and the address of the pod are enough', async () => {
     const token = (await cli('token', '--user', 'admin')).stdout.trim();
     const created = await ask('example.org', '/v3/pods?wait=routable', {
       token,
@@ -176,7 +176,7 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     expect(pods.items).toHaveLength(1);
   });
 
-  test('the doctor finds nothing amiss but what a trial lacks: records in DNS, and a network that is known', async () => {
+  test('the doctor finds only what a test setup lacks: DNS records, and a known network', async () => {
     const { stdout } = await cli('doctor');
     const failed = stdout.split('\n').filter((line) => line.startsWith('FAIL'));
     expect(failed.filter((line) => !line.startsWith('FAIL  names:'))).toEqual([]);
@@ -190,7 +190,7 @@ describe.skipIf(problem !== null)(`an installation of deploy/${problem === null 
     );
   });
 
-  test('of the users of Redis, that of the probes may ping and nothing else, and without a user nobody gets in', async () => {
+  test('the Redis user of the probes may only ping, and nobody gets in without a user', async () => {
     const asked = (...args: readonly string[]) => run('redis-cli', ['-p', String(redis.port), '-e', ...args]);
     const probe = readinessProbe(here(readFileSync(join(overlay, '../../base/redis.yaml'), 'utf8')));
     expect(await asked(...probe)).toMatchObject({ code: 0, stdout: 'PONG\n' });

@@ -23,7 +23,7 @@ describe('podgate doctor on one machine', () => {
       },
     });
 
-  it('finds a running program in order: ready, with certificates for its names that its authority has signed', async () => {
+  it('accepts a running program: ready, with certificates for its names that its CA has signed', async () => {
     const { code, stdout } = await doctor();
     expect(stdout).toContain('ok    settings: The settings are valid.');
     expect(stdout).toContain(`ok    store: Records are in ${program.dataDir}.`);
@@ -34,7 +34,7 @@ describe('podgate doctor on one machine', () => {
     expect(code).toBe(0);
   });
 
-  it('needs the data directory alone: the running program has noted its ports there', async () => {
+  it('needs only the data directory, where the running program has stored its ports', async () => {
     const env = { PODGATE_DATA_DIR: program.dataDir };
     const { code, stdout } = await run(process.execPath, [CLI, 'doctor'], { env });
     expect(stdout).toMatch(/^ok {4}Podgate: Podgate is running and ready/m);
@@ -49,7 +49,7 @@ describe('podgate doctor on one machine', () => {
     );
   });
 
-  it('says what is wrong with settings, what does not run, and how it is used', async () => {
+  it('reports wrong settings, a program that does not run, and wrong usage', async () => {
     const wrong = await run(process.execPath, [CLI, 'doctor'], { env: { PODGATE_SITE: 'Not a site' } });
     expect(wrong.stdout).toMatch(/^FAIL {2}settings: PODGATE_SITE: must be/);
     expect(wrong.code).toBe(1);

@@ -54,7 +54,7 @@ interface Fetched {
   readonly door: number;
 }
 
-describe.skipIf(!isRoot || !walls.hasNamespaces)('the way out of the networks of pods', () => {
+describe.skipIf(!isRoot || !walls.hasNamespaces)('outbound connections of pods', () => {
   let outside: OutsideNetwork;
   beforeAll(async () => {
     outside = await OutsideNetwork.open([PORT, OTHER_PORT]);
@@ -153,7 +153,7 @@ describe.skipIf(!isRoot || !walls.hasNamespaces)('the way out of the networks of
       ]);
     });
 
-    it('no spelling of an address leads to this machine, its networks or the link', async () => {
+    it('no form of an address leads to this machine, its networks or the link', async () => {
       const { ownAddress, privateAddress, linkLocalAddress, address } = outside;
       // They are there, and served: what keeps a pod from them is the door.
       expect(outside.fetch(privateAddress, PORT)).toBe(`reached ${privateAddress}`);
@@ -183,7 +183,7 @@ describe.skipIf(!isRoot || !walls.hasNamespaces)('the way out of the networks of
       expect(fetched.every(({ status, body }) => status === 0 && body === '')).toBe(true);
     });
 
-    it('tunnels take places of the pod and of its owner, and give them back', async () => {
+    it('tunnels count against the limits of the pod and its owner, and are released', async () => {
       const hold = async (podId: string): Promise<readonly string[]> => {
         await program.api('POST', '/v3/pods', {
           pod_id: podId,
@@ -222,7 +222,7 @@ describe.skipIf(!isRoot || !walls.hasNamespaces)('the way out of the networks of
       expect(await doctor(`${address}:${OTHER_PORT}`)).toContain(`port ${OTHER_PORT} is not allowed`);
     });
 
-    it('counts tunnels, and logs each with the pod and what was dialed', async () => {
+    it('counts tunnels, and logs each with the pod and the target', async () => {
       const { address } = outside;
       await fetchedBy('counted', [[`http://outside.test:${PORT}/`], [`http://127.9.9.9:${PORT}/`, '--noproxy', '']]);
       const log = (): Record<string, unknown>[] =>

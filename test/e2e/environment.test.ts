@@ -52,7 +52,7 @@ function leaks(): string {
   return execFileSync('sh', ['-c', script, 'sh', SECRET, program.dataDir, root], { encoding: 'utf8' });
 }
 
-it('a variable reaches its program, also when that starts anew under another control process, and is in no file', async () => {
+it('a variable reaches its program, also when it restarts under another control process, and is in no file', async () => {
   await program.createPod({
     pod_id: 'vars',
     pod_template: 'podgate/process',
@@ -82,7 +82,7 @@ it('a variable reaches its program, also when that starts anew under another con
   expect(leaks()).toBe('');
 });
 
-it('a secret reaches the variables and arguments of its pod, a new value at the next start, and no file or log has it', async () => {
+it('a secret reaches the variables and arguments of its pod, a new value at the next start, and is in no file or log', async () => {
   const secrets = '/v3/pods/secrets';
   expect((await program.api('POST', secrets, { secret_id: 'pass', secret_value: SECRET })).status).toBe(200);
   const created = await program.api('PUT', '/v3/pods/vars', {

@@ -92,7 +92,7 @@ function fetchPod(host: string): Promise<number> {
   });
 }
 
-test('a pod that can be reached: every finding is good, and the attempt has the times of all steps', async () => {
+test('a reachable pod: every finding is good, and the attempt has the times of all steps', async () => {
   const { summary, stanzas } = await explain('hello');
   expect(summary).toMatchObject({ level: 'ok', subject: 'attempt', message: 'The pod responds with status 200.' });
   const [stanza] = stanzas;
@@ -124,7 +124,7 @@ test('Postgres and protocols in which the client speaks first are tried, too', a
   expect(echo.stanzas[0]?.attempt?.dial_ms).toBeGreaterThanOrEqual(0);
 });
 
-test('an address is checked against the list; the attempt that the list keeps out is no failure of the pod', async () => {
+test('an address is checked against the allow list; an attempt that the list rejects is not a failure of the pod', async () => {
   const listed = await explain('echo', '?stanza=closed&address=192.0.2.7');
   expect(listed.summary).toMatchObject({
     level: 'warn',
@@ -139,7 +139,7 @@ test('an address is checked against the list; the attempt that the list keeps ou
   expect(other.summary).toMatchObject({ level: 'fail', message: 'ip_allow_list does not admit 198.51.100.7.' });
 });
 
-test('a stopped pod: what a client reads, and what to do; the ID in the message leads to the connection', async () => {
+test('a stopped pod: the client’s message, and what to do; its ID leads to the connection', async () => {
   await program.api('GET', '/v3/pods/mypg/stop');
   await program.podStatus('mypg', 'STOPPED');
   const { summary, stanzas } = await explain('mypg');
@@ -164,7 +164,7 @@ test('a stopped pod: what a client reads, and what to do; the ID in the message 
   expect(byCommand.stdout).toMatch(/TLS +#+ +\d+\.\d ms/);
 });
 
-test('the last 50 sessions and requests are there, with an open session among them', async () => {
+test('the last 50 sessions and requests are listed, including an open session', async () => {
   const host = 'hello.pods.localhost';
   for (let number = 0; number < 55; number++) expect(await fetchPod(host)).toBe(200);
   const seen = await recent('hello');
@@ -197,7 +197,7 @@ test('the last 50 sessions and requests are there, with an open session among th
   await once(client, 'close');
 });
 
-test('it needs USER, knows its stanzas, and is bounded for each user', async () => {
+test('it needs USER, knows its stanzas, and is limited for each user', async () => {
   const { stdout } = await podgateCommand(program, ['token', '--user', 'reader']);
   const token = stdout.trim();
   await program.api('POST', '/v3/pods/hello/permissions', { user: 'reader', level: 'READ' });
@@ -213,7 +213,7 @@ test('it needs USER, knows its stanzas, and is bounded for each user', async () 
   expect(statuses).toContain(429);
 }, 60_000);
 
-test('where the address of the attempt must send a PROXY header, it sends one that names no client', async () => {
+test('where the address of the attempt must send a PROXY header, it sends one without a client', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'podgate-explain-'));
   const file = join(directory, 'podgate.yaml');
   writeFileSync(file, 'proxyProtocol: {from: [127.0.0.1], policy: require}\n');
@@ -228,7 +228,7 @@ test('where the address of the attempt must send a PROXY header, it sends one th
   }
 }, 90_000);
 
-test('podgate explain checks from this machine as well, and says so in text and JSON', async () => {
+test('podgate explain also checks from this machine, and reports it in text and JSON', async () => {
   const text = await podgateCommand(program, ['explain', 'hello']);
   expect(text.stderr).toBe('');
   expect(text.code).toBe(0);

@@ -17,7 +17,7 @@ afterEach(async () => {
 
 const PODS = ['one', 'two', 'three'];
 
-test('on a full disk pods can be stopped and deleted, nothing new is taken, readiness says so, and room mends it', async () => {
+test('on a full disk, pods can be stopped and deleted, creates are refused, readiness reports it, and free space ends it', async () => {
   for (const pod of PODS) await program.createPod({ pod_id: pod, pod_template: 'podgate/hello' });
   await disk.fill();
   let created = 0;

@@ -88,7 +88,7 @@ async function growthMiB<T>(work: () => Promise<T>): Promise<{ readonly value: T
 const GROWTH_MAX_MIB = 200;
 
 test.each(['--http1.1', '--http2'])(
-  '2 GiB go up, 256 MiB without a length, and 512 MiB come down, in flat memory (curl %s)',
+  '2 GiB up, 256 MiB without a length, and 512 MiB down, in flat memory (curl %s)',
   async (version) => {
     const sized = await growthMiB(() => shell(`truncate -s 2G $FILE && CURL ${version} -T $FILE $URL`));
     expect([sized.value.stdout, sized.value.stderr]).toEqual([String(2 * GIB), '']);
@@ -104,7 +104,7 @@ test.each(['--http1.1', '--http2'])(
   TIMEOUT_MS,
 );
 
-test('a part of a file beyond 2 GiB is exactly that part', async () => {
+test('a range beyond 2 GiB of a file is exactly that range', async () => {
   const from = 2 * GIB + 1024;
   const part = await shell(
     `CURL -w '%{stderr}%{http_code} %header{content-range}' -r ${from}-${from + 15} $URL | xxd -p`,

@@ -62,7 +62,7 @@ describe.skipIf(problem !== null)(`Podgate with a cluster${problem === null ? ''
   const statusOf = async (path: string): Promise<unknown> =>
     ((await program.get(`/v3/pods/${path}`)).body.result as { readonly status: string } | null)?.status;
 
-  test('a Postgres is made by one call and reached by its name; its data outlives a restart of the pod and of Podgate', async () => {
+  test('a Postgres pod is created by one call and reached by its name; its data survives a restart of the pod and of Podgate', async () => {
     await program.createPod({ pod_id: 'mypg', pod_template: 'postgres', persistent_volume: true });
     expect(await psql('create table kept as select 42 as n')).toMatchObject({ code: 0, stderr: '' });
     const restarted = await program.api('POST', '/v3/pods/mypg/restart?wait=routable');
@@ -75,7 +75,7 @@ describe.skipIf(problem !== null)(`Podgate with a cluster${problem === null ? ''
     await expect.poll(() => psql('select n from kept'), { timeout: 20_000 }).toMatchObject({ code: 0, stdout: '42\n' });
   });
 
-  test('an image that is not on the list, and a template for processes, are refused with a sentence', async () => {
+  test('an image that is not on the allow list, and a template for processes, are refused with a message', async () => {
     const refused = async (body: object) => {
       const answer = await program.api('POST', '/v3/pods', body);
       expect(answer.status).toBe(400);

@@ -59,12 +59,12 @@ it('every listener serves every protocol, in every worker', async () => {
   }
 });
 
-it('doctor looks at each', async () => {
+it('doctor checks each', async () => {
   const { stdout } = await podgateCommand(program, ['doctor'], { PODGATE_CONFIG: configPath });
   for (const port of ports) expect(stdout).toContain(`Port ${port} is served as well.`);
 });
 
-it('they go on over a restart, which cannot change them and says so', async () => {
+it('they continue over a restart, which cannot change them and says so', async () => {
   expect((await podgateCommand(program, ['restart'], { PODGATE_CONFIG: configPath })).stdout).toBe('restarted\n');
   for (const port of ports) expect(await curl(port)).toBe('200');
   await writeFile(configPath, 'listeners: []\n');
@@ -73,7 +73,7 @@ it('they go on over a restart, which cannot change them and says so', async () =
   for (const port of ports) expect(await curl(port)).toBe('200');
 }, 60_000);
 
-it('one whose port is taken keeps Podgate from starting, by name', async () => {
+it('one whose port is in use keeps Podgate from starting, and is named', async () => {
   const [port = 0] = ports;
   const taken = join(directory, 'taken.yaml');
   await writeFile(taken, `listeners: [{port: ${port}}]\n`);

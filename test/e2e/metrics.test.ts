@@ -11,7 +11,7 @@ afterEach(async () => {
   program = null;
 });
 
-it('the control port tells what every process has counted; the public side does not', async () => {
+it('the control port reports the metrics of every process; the public ports do not', async () => {
   program = await Program.start({ workers: 2 });
   const { controlPort, httpsPort, caPath } = program;
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${controlPort}/metrics`)).text();

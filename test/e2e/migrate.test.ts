@@ -39,7 +39,7 @@ async function pods(): Promise<unknown> {
   );
 }
 
-test('an installation moves from SQLite to Redis with its pods, credentials and logs, and works on there', async () => {
+test('an installation moves from SQLite to Redis with its pods, credentials and logs, and keeps working', async () => {
   await program.createPod({ pod_id: 'database', pod_template: 'postgres', description: 'mine' });
   await program.createPod({ pod_id: 'asleep', pod_template: 'podgate/hello' });
   expect((await program.get('/v3/pods/asleep/stop')).status).toBe(200);

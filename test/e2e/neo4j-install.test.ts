@@ -60,7 +60,7 @@ async function expectCypher(started: Program): Promise<void> {
 
 const home = () => join(directory, 'cache', 'podgate', name);
 
-test('the first Neo4j pod of a machine downloads Neo4j, shows size, license and progress, and answers Cypher', async () => {
+test('the first Neo4j pod on a machine downloads Neo4j, shows size, license and progress, and runs Cypher', async () => {
   const { program: started } = await start('auto');
   const shown = new Set<string>();
   await until(
@@ -92,7 +92,7 @@ test('the first Neo4j pod of a machine downloads Neo4j, shows size, license and 
   for (const part of [home(), join(home(), 'lib')]) expect(statSync(part).mode & 0o777).toBe(0o755);
 }, 300_000);
 
-test('with install: never the pod is ERROR and says what to type; once that is done it starts by itself', async () => {
+test('with install: never the pod is in ERROR with the command to run, and starts by itself afterwards', async () => {
   const { program: started, env } = await start('never');
   const pod = await started.podStatus('mygraph', 'ERROR', 60_000);
   const { message } = pod['status_container'] as { message: string };

@@ -80,7 +80,7 @@ test.each(LANGUAGES)(
 
 /** `manifest`: the version is not proposed by the client, but chosen from what the server offers. */
 test.each(['4.4', '5.0', '5.4', '5.8', 'manifest'])(
-  "Bolt %s is the pod's own business: handshake, logon and records pass",
+  'Bolt %s passes unchanged: handshake, logon and records',
   async (proposal) => {
     const socket = await open(HOST);
     const session = new BoltSession(socket);
@@ -108,7 +108,7 @@ const EXCEPTIONS: Readonly<Record<Language, { transient: string; forbidden: stri
   Go: { transient: '*errorutil.TransactionExecutionLimit', forbidden: '*db.Neo4jError', unknown: '*db.Neo4jError' },
 };
 
-test('whoever is refused gets the right exception of its driver, with our sentence in it, in every language and scheme', async () => {
+test('a refused client gets the right exception of its driver, with our message, in every language and scheme', async () => {
   const networking = (more: object = {}) => ({ default: { protocol: 'tcp', port: 7687, ...more } });
   const sleep = { pod_template: 'podgate/process', command: ['sleep', '1000'], networking: networking() };
   const create = async (body: object): Promise<void> => {
@@ -225,7 +225,7 @@ test('the browser stanza serves HTTP', async () => {
   expect(JSON.parse(answer.stdout)).toMatchObject({ neo4j_edition: 'community' });
 });
 
-test('a stopped Neo4j, and a name nobody has, give drivers their own errors with our sentence', async () => {
+test('a stopped Neo4j pod and an unknown name give the drivers their own errors with our message', async () => {
   await program.get('/v3/pods/mygraph/stop');
   await program.podStatus('mygraph', 'STOPPED');
   for (const scheme of ['bolt+s', 'neo4j+s']) {

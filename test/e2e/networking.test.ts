@@ -38,7 +38,7 @@ async function ask(host: string, options: ConnectionOptions = {}) {
 }
 
 it.each(['TLSv1.2', 'TLSv1.3'] as const)(
-  'a %s session is resumed in any worker, and also after a restart of all of it',
+  'a %s session is resumed on any worker, and after a full restart',
   async (maxVersion) => {
     const { session } = await ask('localhost', { maxVersion });
     if (session === undefined) throw new Error('no session');
@@ -54,7 +54,7 @@ it.each(['TLSv1.2', 'TLSv1.3'] as const)(
   },
 );
 
-it('a running pod asks for client certificates as soon as its owner says so, and no longer than that', async () => {
+it('a running pod requires client certificates exactly as long as its owner wants', async () => {
   const stanza = { protocol: 'http', port: 8080 };
   await program.createPod({ pod_id: 'closed', pod_template: 'podgate/hello', networking: { default: stanza } });
   await until('it is routed', async () => (await ask(HOST)).status === 200);

@@ -99,7 +99,7 @@ async function expectLoggedIn({ ended, said, configHome }: Login): Promise<void>
   expect(list).toMatchObject({ code: 0, stdout: '[]\n' });
 }
 
-test('in the browser, with PKCE and a redirect to loopback; a redirect with another state is not taken', async () => {
+test('in the browser, with PKCE and a redirect to loopback; a redirect with another state is rejected', async () => {
   const login = podgateLogin(withBrowser, mkdtempSync(join(directory, 'browser-')));
   const url = await until('it says where to log in', () => /(http:\S+\/auth\?\S+)/.exec(login.said())?.[1] ?? null);
   const { searchParams } = new URL(url);
@@ -116,7 +116,7 @@ test('in the browser, with PKCE and a redirect to loopback; a redirect with anot
   await expectLoggedIn(login);
 }, 60_000);
 
-test('with a code that is entered in any browser, where the tenant has the device flow', async () => {
+test('with a code that is entered in any browser, if the tenant supports the device flow', async () => {
   const login = podgateLogin(withDevice, mkdtempSync(join(directory, 'device-')));
   const [, at = '', code = ''] = await until('it shows the code', () =>
     /Open (\S+) and enter the code (\S+)/.exec(login.said()),
@@ -137,7 +137,7 @@ test('with a code that is entered in any browser, where the tenant has the devic
   await expectLoggedIn(login);
 }, 90_000);
 
-test('a user who says no is told so, and nothing is stored', async () => {
+test('a user who refuses gets a message, and nothing is stored', async () => {
   const login = podgateLogin(withBrowser, mkdtempSync(join(directory, 'no-')));
   const url = await until('it says where to log in', () => /(http:\S+\/auth\?\S+)/.exec(login.said())?.[1] ?? null);
   const { searchParams } = new URL(url);
@@ -205,7 +205,7 @@ test('the console logs in by OAuth: no token in a URL, and the cookie is useless
   await context.close();
 }, 90_000);
 
-test('the console shows that a login was refused, and takes no other state than its own', async () => {
+test('the console shows that a login was refused, and accepts only its own state', async () => {
   const origin = `http://127.0.0.1:${withBrowser.controlPort}`;
   const begun = await fetch(`${origin}/console/oauth?key_hash=${'a'.repeat(43)}`, { redirect: 'manual' });
   expect(begun.status).toBe(302);

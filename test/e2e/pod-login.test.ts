@@ -114,7 +114,7 @@ const OPEN_SOCKET = `new Promise((resolve) => {
   socket.onclose = () => { document.title = 'closed'; };
 })`;
 
-test('two users of the tenant: who is let in comes back to the page, who is not reads why, until permissions change', async () => {
+test('two users of the tenant: the permitted one returns to the page, the other sees the reason, until permissions change', async () => {
   const url = `https://${HOST}:${program.httpsPort}`;
   // The administrator logs in for the API at the same server.
   const token = await server.tokenOf('alice');

@@ -126,7 +126,7 @@ describe.skipIf(!hasUserNamespaces)(
       throw new Error(`${podId} has no workload`);
     }
 
-    it('says so, and lets in users who are no administrators', async () => {
+    it('says so, and admits users who are not administrators', async () => {
       expect(program.output).toMatch(
         /Pods run as processes .*, each with its own network that reaches only the gateway/,
       );
@@ -172,7 +172,7 @@ describe.skipIf(!hasUserNamespaces)(
       expect(await logsOf('intruder')).not.toContain('STOLEN');
     });
 
-    it('what Podgate has downloaded for pods can be read by them, and not changed', async () => {
+    it('pods can read what Podgate has downloaded for them, but not change it', async () => {
       const lib = cacheOf(`${readNeo4jPackage().name}/lib`);
       const script =
         `#!/bin/sh\ncat '${lib}/neo4j.jar'\necho planted > '${lib}/planted.jar'\n` +
@@ -194,7 +194,7 @@ describe.skipIf(!hasUserNamespaces)(
       expect(readdirSync(lib)).toEqual(['neo4j.jar']);
     });
 
-    it('after Podgate was killed, what it left is ended, and the pods start again', async () => {
+    it('after Podgate was killed, leftover processes are ended, and the pods start again', async () => {
       await create('again', VICTIM);
       const { uid } = workloadOf('again');
       const shims = () =>

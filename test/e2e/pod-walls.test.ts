@@ -78,14 +78,14 @@ describe('process pods, seen through the gateway', () => {
     ['onanyfour', '0.0.0.0'],
     ['onsix', '::1'],
     ['onanysix', '::'],
-  ])('%s: a program that listens on %s alone is reached', async (name, address) => {
+  ])('%s: a program that listens only on %s can be reached', async (name, address) => {
     await serve(name, address);
     const [[answer]] = await seenFrom(`${name}client`, [`${name}.pods.localhost`], []);
     expect(answer).toBe(`200 from ${address}`);
   });
 
   it.skipIf(!walls.hasNamespaces)(
-    'no pod reaches the control port, other ports of Podgate or of the machine: nothing but the front door',
+    'no pod reaches the control port, or other ports of Podgate or the machine: only the public ports',
     async () => {
       await serve('neighbor', '127.0.0.1');
       const [answers, dialed] = await seenFrom(
@@ -99,7 +99,7 @@ describe('process pods, seen through the gateway', () => {
     },
   );
 
-  it('a program that listens elsewhere is told so within seconds', async () => {
+  it('a program that listens elsewhere is notified within seconds', async () => {
     await program.api('POST', '/v3/pods', {
       pod_id: 'elsewhere',
       pod_template: 'podgate/process',

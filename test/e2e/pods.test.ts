@@ -34,7 +34,7 @@ async function curl(host: string, path = '/', ...args: string[]) {
   ]);
 }
 
-test('the hello pod is one call away and answers curl through TLS', async () => {
+test('the hello pod takes one call and responds to curl through TLS', async () => {
   const created = await program.api('POST', '/v3/pods?wait=routable', {
     pod_id: 'hello',
     pod_template: 'podgate/hello',
@@ -58,7 +58,7 @@ test('the API answers at the base host through the gateway, on HTTP/1.1 with the
   expect((await curl('localhost', '/metrics', '-o', '/dev/null', '-w', '%{http_code}')).stdout).toBe('404');
 });
 
-test('a custom pod with three stanzas is reached under a name for each; local_only is not reached from outside', async () => {
+test('a custom pod with three stanzas is reached under a name for each; local_only cannot be reached from outside', async () => {
   await program.createPod({
     pod_id: 'custom',
     pod_template: 'podgate/process',
@@ -76,7 +76,7 @@ test('a custom pod with three stanzas is reached under a name for each; local_on
   expect(inner.stdout).toBe('404');
 });
 
-test('logs hold what the pod printed and what was done to it', async () => {
+test('logs contain the output and the actions of the pod', async () => {
   const logs = await until('the output is there', async () => {
     const { logs: text, action_logs: actions } = (await program.get('/v3/pods/custom/logs')).body.result as {
       logs: string;
@@ -89,7 +89,7 @@ test('logs hold what the pod printed and what was done to it', async () => {
   expect(logs.actions.join('\n')).toMatch(/SPAWNER_SETUP[^]*CREATING_CONTAINER[^]*RUNNING/);
 });
 
-test('a stopped pod says so with a sentence, starts again, and an unknown name is told apart', async () => {
+test('a stopped pod says so, starts again, and differs from an unknown name', async () => {
   expect((await program.get('/v3/pods/hello/stop')).status).toBe(200);
   await program.podStatus('hello', 'STOPPED');
   const stopped = await until('every worker knows', async () => {
@@ -109,7 +109,7 @@ test('a stopped pod says so with a sentence, starts again, and an unknown name i
   expect((await curl('hello.pods.localhost')).stdout).toContain('hello');
 });
 
-test('restart makes a new instance; update says what waits for it', async () => {
+test('restart creates a new instance; update reports which fields wait for it', async () => {
   const before = (await program.get('/v3/pods/custom')).body.result as { start_instance_ts: string };
   const update = await program.api('PUT', '/v3/pods/custom', { environment_variables: { GREETING: 'good night' } });
   expect(update.status).toBe(200);
@@ -121,7 +121,7 @@ test('restart makes a new instance; update says what waits for it', async () => 
   expect((await curl('custom.pods.localhost')).stdout).toContain('good night');
 });
 
-test('a pod that crashes again and again is ERROR with its exit code, and RUNNING once it is well', async () => {
+test('a pod that keeps crashing is in ERROR with its exit code, and RUNNING once it recovers', async () => {
   const command = ['sh', '-c', 'if [ -e fine ]; then exec node -e "$SERVER"; else touch tried; exit 3; fi'];
   await program.api('POST', '/v3/pods', {
     pod_id: 'crasher',
@@ -135,7 +135,7 @@ test('a pod that crashes again and again is ERROR with its exit code, and RUNNIN
   await until('it is gone', async () => (await program.get('/v3/pods/crasher')).status === 404);
 });
 
-test('a pod whose program is not there is ERROR or says why, and can be deleted', async () => {
+test('a pod whose program is missing is in ERROR or says why, and can be deleted', async () => {
   await program.api('POST', '/v3/pods', {
     pod_id: 'absent',
     pod_template: 'podgate/process',
@@ -146,7 +146,7 @@ test('a pod whose program is not there is ERROR or says why, and can be deleted'
   expect((await program.api('DELETE', '/v3/pods/absent')).status).toBe(200);
 });
 
-test('an id is free again after DELETE, and the new pod is another one', async () => {
+test('an id is free again after DELETE, and the new pod is a different one', async () => {
   expect((await program.api('DELETE', '/v3/pods/custom')).status).toBe(200);
   expect((await program.get('/v3/pods/custom')).status).toBe(404);
   await until('the id is free', async () => {
@@ -157,7 +157,7 @@ test('an id is free again after DELETE, and the new pod is another one', async (
   await until('its own route', async () => (await curl('custom.pods.localhost')).stdout.includes('custom'));
 });
 
-test('plain HTTP is sent to TLS, and rubbish is closed', async () => {
+test('plain HTTP is redirected to TLS, and garbage is closed', async () => {
   const redirect = await run('curl', [
     '-sS',
     '-o',
@@ -171,7 +171,7 @@ test('plain HTTP is sent to TLS, and rubbish is closed', async () => {
   expect(redirect.stdout).toBe(`308 https://hello.pods.localhost:${program.httpsPort}/a?b`);
 });
 
-test('what ends in a TLS session of an unknown name is told why, not reset', async () => {
+test('data in a TLS session of an unknown name gets the reason, not a reset', async () => {
   const socket = connect({
     host: '127.0.0.1',
     port: program.httpsPort,
@@ -185,7 +185,7 @@ test('what ends in a TLS session of an unknown name is told why, not reset', asy
   expect(text).toMatch(/^HTTP\/1.1 404/);
 });
 
-test('after Ctrl-C everything is down within 5 s, pods included; started again, what was ON comes back', async () => {
+test('after Ctrl-C everything is down within 5 s, including pods; after a new start, the pods that were ON come back', async () => {
   const started = performance.now();
   program.signal('SIGINT');
   await program.ended();

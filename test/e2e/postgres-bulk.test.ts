@@ -73,7 +73,7 @@ async function inFlatMemory<T>(what: string, work: () => Promise<T>): Promise<T>
   }
 }
 
-test('COPY brings every byte out and in, in flat memory', { timeout: TIMEOUT_MS }, async () => {
+test('COPY transfers every byte in both directions, in flat memory', { timeout: TIMEOUT_MS }, async () => {
   const expected = await shell(`${ROWS} | sha256sum`);
   expect(await inFlatMemory('out', () => down('sha256sum'))).toBe(expected);
   await shell(`${PSQL} -c "create table lines (line text)"`);
@@ -81,7 +81,7 @@ test('COPY brings every byte out and in, in flat memory', { timeout: TIMEOUT_MS 
   expect(await checked('lines')).toBe(`${MIB}|${MIB * (2 ** 20 - 1)}|${MIB}`);
 });
 
-test('both ways at once, too', { timeout: TIMEOUT_MS }, async () => {
+test('both directions at the same time, too', { timeout: TIMEOUT_MS }, async () => {
   await shell(`${PSQL} -c "create table more (line text)"`);
   const [, hash] = await inFlatMemory('both', () => Promise.all([up('more'), down('sha256sum')]));
   expect(hash).toBe(await shell(`${ROWS} | sha256sum`));
@@ -89,7 +89,7 @@ test('both ways at once, too', { timeout: TIMEOUT_MS }, async () => {
 });
 
 test(
-  'a reader that stops for a while holds up its server, and nothing piles up between them',
+  'a reader that stops for a while slows its server down, and nothing accumulates in between',
   { timeout: TIMEOUT_MS },
   async () => {
     const bytes = await inFlatMemory('slowly', () => down('(sleep 3; wc -c)'));

@@ -52,7 +52,7 @@ test('psql and pgbench connect', async () => {
   expect(answer).toContain('actually processed: 400/400');
 });
 
-test.each(['java', 'js', 'python'])('the program in %s prints its answer', async (language) => {
+test.each(['java', 'js', 'python'])('the program in %s prints its result', async (language) => {
   expect((await runProgram(language)).trim().split(/\s+/)).toEqual(language === 'js' ? ['42', '42'] : ['42']);
 });
 
@@ -67,7 +67,7 @@ test('a JDBC URL without a server name connects', async () => {
   expect(await type(`java -cp /usr/share/java/postgresql.jar ${source} ${more}`)).toBe('ok mypg\n');
 });
 
-test('COPY brings back what it has brought', async () => {
+test('COPY returns what it has stored', async () => {
   const lines = (await type(pageBlock(page, 'copy'))).trim().split('\n');
   expect(lines[0]).toBe('COPY 100000');
   expect(lines[1]).toMatch(/^[0-9a-f]{32} /);
@@ -78,7 +78,7 @@ test('Ctrl-C cancels', async () => {
   expect(await type(pageBlock(page, 'cancel'))).toContain('canceling statement due to user request');
 });
 
-test('pg_isready knows whether it runs, and every sentence of the table is one that the gateway says', async () => {
+test('pg_isready knows whether it runs, and the gateway really sends every message of the table', async () => {
   expect(await type(pageBlock(page, 'pg_isready'))).toContain('accepting connections');
   await program.get('/v3/pods/mypg/stop');
   await program.podStatus('mypg', 'STOPPED');

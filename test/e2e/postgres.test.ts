@@ -32,7 +32,7 @@ test('psql runs SQL through the gateway, verifying the certificate in full', asy
   expect(answer).toMatchObject({ code: 0, stdout: `42|${user}\n`, stderr: '' });
 });
 
-test('a wrong password is refused by Postgres itself', async () => {
+test('Postgres itself rejects a wrong password', async () => {
   const answer = await psql('select 1', { PGPASSWORD: 'wrong' });
   expect(answer.code).toBe(2);
   expect(answer.stderr).toContain('password authentication failed');
@@ -76,7 +76,7 @@ async function interruptPsql(round: number): Promise<{ stderr: string; tookMs: n
   return { stderr, tookMs: performance.now() - sinceMs };
 }
 
-test('Ctrl-C in psql ends its statement within a second, whichever worker the request reaches', async () => {
+test('Ctrl-C in psql ends its statement within a second, on any worker', async () => {
   expect(program.children('worker')).toHaveLength(2);
   // The kernel picks the worker of each connection: that all twelve requests reach their session's own is one in 4,096.
   const rounds = Array.from({ length: 12 }, (_, round) => round);
@@ -103,7 +103,7 @@ test('pgbench fills tables and runs without losing anything', async () => {
   expect((await psql(check)).stdout).toBe(`${done}|t\n`);
 });
 
-test('psql without TLS, or of a pod that is not there, reads what to do', async () => {
+test('psql without TLS, or to an unknown pod, shows what to do', async () => {
   const plain = await run('psql', [conninfo().replace('verify-full', 'disable'), '-c', 'select 1'], {
     env: { PGPASSWORD: password },
   });
@@ -116,7 +116,7 @@ test('psql without TLS, or of a pod that is not there, reads what to do', async 
   expect(nobody.stderr).toContain('HINT');
 });
 
-test('a stopped Postgres answers psql with a sentence and pg_isready with the truth, and its data is there after the start', async () => {
+test('a stopped Postgres pod explains itself to psql and pg_isready, and keeps its data until the next start', async () => {
   await psql('create table kept (n int); insert into kept values (7)');
   await program.get('/v3/pods/mypg/stop');
   await program.podStatus('mypg', 'STOPPED');

@@ -69,7 +69,7 @@ async function untilSuspect(): Promise<string> {
   });
 }
 
-test('an older copy of Redis: records, credentials and sessions come back, what was deleted does not, nothing is touched', async () => {
+test('an older copy of Redis: records, credentials and sessions come back, deleted pods do not, nothing is touched', async () => {
   await createServer('first');
   await createServer('deleted');
   const copy = join(server.folder, 'backup.rdb');
@@ -112,7 +112,7 @@ test('an older copy of Redis: records, credentials and sessions come back, what 
   await createServer('later');
 });
 
-test('an empty Redis: everything that runs has its record again, and works on', async () => {
+test('an empty Redis: every running pod gets its record back, and continues', async () => {
   await createServer('first');
   await createServer('second');
   const ids = [await idOf('first'), await idOf('second')];

@@ -28,7 +28,7 @@ async function hello(): Promise<string> {
   return (await run('curl', ['-sS', '--max-time', '10', '--cacert', program.caPath, ...resolve, url])).stdout;
 }
 
-test('with its store in Redis, pods serve on while Redis is away, and no accepted record is lost', async () => {
+test('with Redis as the store, pods serve while Redis is away, and no accepted record is lost', async () => {
   await program.start();
   const body = { pod_id: 'hello', pod_template: 'podgate/hello' };
   expect((await program.api('POST', '/v3/pods?wait=routable', body)).status).toBe(200);
@@ -56,7 +56,7 @@ test('with its store in Redis, pods serve on while Redis is away, and no accepte
   expect(program.output).not.toMatch(/geheim/);
 });
 
-test('a Redis that could lose records is refused with what to change', async () => {
+test('a Redis that could lose records is rejected with what to change', async () => {
   await server.kill();
   await server.start([...SETTINGS, 'appendfsync everysec']);
   const ports = { PODGATE_HTTPS_PORT: '0', PODGATE_HTTP_PORT: '0', PODGATE_CONTROL_PORT: '0' };

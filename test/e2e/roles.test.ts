@@ -61,8 +61,8 @@ async function curl({ httpsPort }: Program, host: string, path = '/', ...more: r
   return stdout;
 }
 
-describe('gateways without a control plane of their own', () => {
-  it('serve pods and the API of a control plane elsewhere, and have no state of it', async () => {
+describe('gateways without their own control plane', () => {
+  it('serve pods and the API of a remote control plane, and store none of its state', async () => {
     await control.createPod({ pod_id: 'hello', pod_template: 'podgate/hello' });
     for (const gateway of gateways) {
       await until('the route is there', async () => (await curl(gateway, 'hello.pods.localhost')).endsWith(' 200'));
@@ -71,7 +71,7 @@ describe('gateways without a control plane of their own', () => {
     }
   });
 
-  it('are counted by ?wait=routable, and are named apart in the connections of a pod and in the metrics', async () => {
+  it('count for ?wait=routable, and are named in the connections of a pod and in the metrics', async () => {
     const created = await control.api('POST', '/v3/pods?wait=routable', {
       pod_id: 'waited',
       pod_template: 'podgate/hello',
@@ -95,7 +95,7 @@ describe('gateways without a control plane of their own', () => {
     });
   });
 
-  it('keep serving what they know while the control plane is away, and follow it again', async () => {
+  it('keep serving known routes while the control plane is away, and follow it again', async () => {
     await control.stop();
     for (const gateway of gateways) {
       expect(await curl(gateway, 'nobody.pods.localhost')).toMatch(/ 404$/);
@@ -115,7 +115,7 @@ describe('gateways without a control plane of their own', () => {
 });
 
 describe('the listener for gateways', () => {
-  it('refuses a certificate of that authority with another name: its gateway is never ready, and both logs say why', async () => {
+  it('rejects a certificate of that CA with another name: its gateway is never ready, and both logs say why', async () => {
     // The control plane's own is from the same authority.
     const [certificateFile, keyFile] = [file(`${CONTROL_NAME}.crt`), file(`${CONTROL_NAME}.key`)];
     const address = `127.0.0.1:${listenerPort}`;
@@ -138,7 +138,7 @@ describe('the listener for gateways', () => {
     }
   });
 
-  it('lets nobody in without a certificate of that authority', async () => {
+  it('admits nobody without a certificate of that CA', async () => {
     const own = { cert: readFileSync(file('edge.example.org.crt')), key: readFileSync(file('edge.example.org.key')) };
     expect(await firstBytes(own)).toContain('"kind":"hello"');
     const foreign = createClientAuthority('Others');
@@ -150,7 +150,7 @@ describe('the listener for gateways', () => {
     }
   });
 
-  it('takes up new certificate files without a restart: the former authority is refused, open connections stay', async () => {
+  it('loads new certificate files without a restart: the former CA is rejected, open connections stay', async () => {
     const [gateway] = gateways as [Program];
     const credentialsOf = (name: string) => ({
       cert: readFileSync(file(`${name}.crt`)),

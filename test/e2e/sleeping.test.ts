@@ -183,7 +183,7 @@ const wakes = async (podId: string) => {
   return lines.filter((line) => line.includes('woken by'));
 };
 
-test('what is in use says why it is awake, and goes to sleep a minute after its last use', async () => {
+test('a pod in use says why it is awake, and goes to sleep a minute after its last use', async () => {
   const sleeper = psql('select pg_sleep(3)');
   await until('the query is seen', async () => (await pod('mypg')).awake_because?.join().includes('1 query running'));
   await sleeper;
@@ -199,7 +199,7 @@ test('what is in use says why it is awake, and goes to sleep a minute after its 
   expect(body.result).toMatchObject({ status: 'AVAILABLE' });
 }, 240_000);
 
-test('connections alone, probes, HEAD, pg_isready and unknown users wake nothing', async () => {
+test('connections alone, probes, HEAD, pg_isready and unknown users wake no pod', async () => {
   const tcp = connectTcp(program.httpsPort, '127.0.0.1');
   await once(tcp, 'connect');
   tcp.destroy();
@@ -270,7 +270,7 @@ test('clients wake their pods and get their answer at the first attempt, also fo
 }, 120_000);
 
 test.each(KILLED)(
-  'a client that waits for %s is served although the control process is killed',
+  'a client that waits for %s is served even if the control process is killed',
   async (podId) => {
     const [control] = program.children('control');
     const page = curlOf(`${podId}.pods.localhost`, '/');

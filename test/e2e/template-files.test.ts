@@ -54,7 +54,7 @@ test('redis: a client logs in through the gateway with the random password, and 
   await expect(connect('wrong')).rejects.toThrow(/WRONGPASS/);
 });
 
-test('static-page: the page is what the variable says', async () => {
+test('static-page: the page is the value of the variable', async () => {
   const html = '<h1>Of the lab</h1>';
   await program.createPod({ pod_id: 'page', template: 'static-page', environment_variables: { INDEX_HTML: html } });
   await program.podStatus('page', 'RUNNING');
@@ -78,7 +78,7 @@ test('static-page: the page is what the variable says', async () => {
   expect(text).toBe(html);
 });
 
-test('jupyterlab: the one pod of a user, with a file that was uploaded and a kernel that computes', async () => {
+test('jupyterlab: a user has one pod, with an uploaded file and a working kernel', async () => {
   const ensured = (await program.get('/v3/pods/jupyter/ensure')).body.result as { pod_id: string; url: string };
   expect(ensured.pod_id).toBe('adminjupyter');
   const { hostname: servername, port } = new URL(ensured.url);

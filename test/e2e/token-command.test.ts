@@ -36,7 +36,7 @@ const token = (...args: readonly string[]) =>
     env: { PODGATE_CONFIG: file('podgate.yaml'), PODGATE_DATA_DIR: program.dataDir },
   });
 
-it('an operator signs tokens with the key to the public key that the tenant has', async () => {
+it('an operator signs tokens with the private key of the tenant', async () => {
   const { stdout, code } = await token('--key', file('token.key'));
   expect(code).toBe(0);
   const answer = await fetch(`http://127.0.0.1:${program.controlPort}/v3/pods`, {
@@ -45,7 +45,7 @@ it('an operator signs tokens with the key to the public key that the tenant has'
   expect(answer.status).toBe(200);
 });
 
-it('another key, none, and a file that is not there are told apart', async () => {
+it('distinguishes a wrong key, no key, and a missing file', async () => {
   expect((await token('--key', file('other.key'))).stderr).toContain('does not match the public key of tenant example');
   expect((await token()).stderr).toContain('pass it with --key FILE');
   expect(await token('--key', file('none'))).toMatchObject({

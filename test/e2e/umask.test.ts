@@ -7,7 +7,7 @@ afterEach(async () => {
   program = null;
 });
 
-it('pods run, also where the shell of the start keeps new files to their owner', async () => {
+it('pods run even if the umask of the starting shell makes new files private', async () => {
   program = await Program.start({ workers: 1, umask: '077' });
   await program.createPod({ pod_id: 'hello', pod_template: 'podgate/hello' });
 });

@@ -22,7 +22,7 @@ describe.skipIf(!walls.canMount)('volumes of pods', () => {
     return await response.text();
   };
 
-  it('a pod writes to a volume that its user reads, at each start again while it may', async () => {
+  it('a pod writes to a volume that its user can read, at each start while it is permitted', async () => {
     expect((await program.api('POST', '/v3/pods/volumes', { volume_id: 'mydata' })).status).toBe(200);
     await program.createPod({
       ...{ pod_id: 'writer', pod_template: 'podgate/process', command: [process.execPath, '-e', SCRIPT] },

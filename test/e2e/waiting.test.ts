@@ -132,7 +132,7 @@ describe.skipIf(mountProblem !== null)(`Redis${mountProblem === null ? '' : ` ($
     expect(program.output).not.toContain('right');
   });
 
-  test('that comes late and refuses the password ends a waiting replica with a sentence', async () => {
+  test('that comes late and rejects the password ends a waiting replica with a message', async () => {
     resolves();
     await redis.kill();
     program.launch();
@@ -144,7 +144,7 @@ describe.skipIf(mountProblem !== null)(`Redis${mountProblem === null ? '' : ` ($
     );
   });
 
-  test('that is waited for keeps no replica from ending, and commands say so', async () => {
+  test('that is waited for does not keep a replica from ending, and commands say so', async () => {
     await redis.kill();
     program.launch();
     await until('it waits', () => program.output.includes('waiting for Redis'));
