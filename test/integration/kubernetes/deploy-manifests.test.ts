@@ -56,7 +56,7 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
   }
   const read = (name: string) => readFileSync(join(overlay, name), 'utf8');
 
-  it('ask for so little that two replicas, the third of an update, and Redis fit on two cores', async () => {
+  it('request so little that two replicas, the third of an update, and Redis fit on two cores', async () => {
     const manifests = await rendered(overlay);
     const { strategy } = specOf(manifests, 'Deployment');
     const replicas = specOf(manifests, 'HorizontalPodAutoscaler').minReplicas ?? 0;
@@ -73,12 +73,12 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect(atOnce * gateway.mebibytes + redis.mebibytes + systemMiB + podMiB).toBeLessThanOrEqual(4_096);
   });
 
-  it('scale by what a replica uses, not by the share of so small a request', async () => {
+  it('scale by the CPU use of a replica, not by its share of so small a request', async () => {
     const [metric] = specOf(await rendered(overlay), 'HorizontalPodAutoscaler').metrics ?? [];
     expect(metric?.resource.target).toEqual({ type: 'AverageValue', averageValue: '700m' });
   });
 
-  it('let nothing in or out of either namespace by default, and Redis not out at all', async () => {
+  it('allow no traffic in or out of either namespace by default, and none out of Redis', async () => {
     const policies = (await rendered(overlay)).filter(({ kind }) => kind === 'NetworkPolicy');
     for (const namespace of ['podgate', 'podgate-pods']) {
       const deny = policies.find(
@@ -96,7 +96,7 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     }
   });
 
-  it('leave out what is outside the cluster with one line less', async () => {
+  it('exclude the outside of the cluster with one line less', async () => {
     const names = async () => (await rendered(overlay)).map(({ metadata }) => metadata.name);
     expect(await names()).toContain('gateway-outbound');
     writeFileSync(join(overlay, 'kustomization.yaml'), read('kustomization.yaml').replace(/^components:\n.*\n/m, ''));
@@ -118,7 +118,7 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect(await served()).toEqual({ hosts: ['::'], families: 'PreferDualStack' });
   });
 
-  it('pin Redis by digest, and with one command the images of an overlay too', async () => {
+  it('pin Redis by digest, and with one command also the images of an overlay', async () => {
     const imagesOf = async (path: string) =>
       (await rendered(path)).flatMap(({ spec }) => spec?.template?.spec.containers.map(({ image }) => image) ?? []);
     const [, redis = ''] = await imagesOf(overlay);
@@ -161,7 +161,7 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect(again).not.toContain(pinned[0]);
   });
 
-  it('pin nothing by what is no digest', async () => {
+  it('reject a pin that is not a digest', async () => {
     const programs = join(folder, 'programs');
     mkdirSync(programs);
     writeFileSync(join(programs, 'docker'), '#!/bin/sh\necho "ERROR: not found"\n');
@@ -174,7 +174,7 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect(read('kustomization.yaml')).toBe(before);
   });
 
-  it('have Redis speak TLS alone, with a certificate for the names under which it is reached', async () => {
+  it('make Redis use only TLS, with a certificate for the names under which it is reached', async () => {
     const conf = readFileSync(join(DEPLOY, 'base/redis.conf'), 'utf8');
     expect(conf).toMatch(/^port 0$/m);
     expect(conf).toMatch(/^tls-port 6379$/m);
@@ -193,7 +193,7 @@ describe.skipIf(problem !== null)(`the manifests of deploy/${problem === null ? 
     expect((await verify('example.org')).code).not.toBe(0);
   });
 
-  it('renew the certificate of Redis, and its authority, while each step is trusted by those before it', async () => {
+  it('renew the certificate of Redis, and its CA, while each step is trusted by the earlier ones', async () => {
     const secrets = join(overlay, 'secrets');
     const renew = async (...args: readonly string[]) => {
       const result = await run('sh', [join(overlay, '../../redis-certificate.sh'), ...args], { cwd: overlay });

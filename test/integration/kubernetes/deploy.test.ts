@@ -90,7 +90,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
   const versions = async (path: string) =>
     (await objectsOf(path)).map(({ kind, metadata }) => `${kind}/${metadata.name} ${metadata.resourceVersion ?? ''}`);
 
-  it('is accepted as it stands, field by field, and a second time changes nothing', async () => {
+  it('is accepted unchanged, field by field, and a second apply changes nothing', async () => {
     const first = await apply(DEPLOY);
     expect(first).toContain('deployment.apps/podgate created');
     expect(first).toContain('statefulset.apps/podgate-redis created');
@@ -99,7 +99,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     expect(await versions(DEPLOY)).toEqual(before);
   });
 
-  it('starts nothing by itself: the pods name Secrets that only an operator can make', async () => {
+  it('starts nothing by itself: the pods name Secrets that only an operator can create', async () => {
     await apply(DEPLOY);
     const objects = await objectsOf(DEPLOY);
     expect(objects.filter(({ kind }) => kind === 'Secret')).toEqual([]);
@@ -113,7 +113,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     expect(secretsOf(template(objects, 'StatefulSet'))).toEqual(['podgate-redis', 'podgate-redis-tls']);
   });
 
-  it('runs its pods, and those of users, at the restricted level of Pod Security', async () => {
+  it('runs its own and users’ pods at the restricted level of Pod Security', async () => {
     await apply(DEPLOY);
     // A cluster's own controller makes it.
     await plane.serviceAccountKubeconfig(GATEWAY, 'default');
@@ -152,7 +152,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     ).rejects.toThrow(/violates PodSecurity "restricted/);
   });
 
-  it('cuts pods off from each other and everything: each gets what it may reach by a policy of its own', async () => {
+  it('isolates pods from each other and everything else: each gets its access by its own policy', async () => {
     await apply(DEPLOY);
     const { spec } = await client.get<{ spec: object }>(
       `/apis/networking.k8s.io/v1/namespaces/${PODS}/networkpolicies/default-deny`,
@@ -180,7 +180,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
       return (await client.call<{ status: { allowed: boolean } }>('POST', path, { body })).status.allowed;
     }
 
-    it('may do what its Role says in the namespace of the pods, and none of it elsewhere', async () => {
+    it('may do what its Role says in the namespace of the pods, and nothing elsewhere', async () => {
       const rules = (await objectsOf(DEPLOY)).find(({ kind }) => kind === 'Role')?.rules ?? [];
       expect(rules.length).toBeGreaterThan(0);
       for (const [group, resource, verb] of permissionsOf(rules)) {
@@ -192,7 +192,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
       }
     });
 
-    it('names every verb and kind: nothing by a star, nothing for the whole cluster', async () => {
+    it('names every verb and kind: no wildcard, nothing cluster-wide', async () => {
       const objects = await objectsOf(DEPLOY);
       expect(objects.filter(({ kind }) => kind.startsWith('ClusterRole'))).toEqual([]);
       const words = objects.flatMap(({ rules = [] }) =>
@@ -232,7 +232,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
       expect(await may(verb, group, resource, PODS)).toBe(false);
     });
 
-    it('is refused by the server itself: Secrets of its own namespace, and a Role with more than it has', async () => {
+    it('is refused by the server itself: Secrets of its own namespace, and a Role with more rights than its own', async () => {
       const forbidden = (error: unknown): boolean => isKubeError(error, 'Forbidden');
       await expect(account.get(`/api/v1/namespaces/${GATEWAY}/secrets/podgate-keyring`)).rejects.toSatisfy(forbidden);
       await expect(account.get(`/api/v1/namespaces/${PODS}/secrets`)).rejects.toSatisfy(forbidden);
@@ -247,7 +247,7 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     });
   });
 
-  it('gives a replica that is told to end the time of its drain, and 10 s more', async () => {
+  it('gives a terminating replica its drain time, and 10 s more', async () => {
     await apply(DEPLOY);
     const { terminationGracePeriodSeconds } = template(await objectsOf(DEPLOY), 'Deployment').spec;
     for (const path of ['base/podgate.yaml', 'overlays/example/podgate.yaml']) {
@@ -257,8 +257,8 @@ describe.skipIf(problem !== null)(`deploy/${problem === null ? '' : ` (${problem
     }
   });
 
-  describe('the way from nothing, as docs/operations.md has it', () => {
-    it('makes the secrets and applies them, and a changed setting makes new pods', async () => {
+  describe('the installation from scratch in docs/operations.md', () => {
+    it('creates and applies the secrets, and a changed setting creates new pods', async () => {
       const mine = copyOverlay(folder);
       await expect(apply(mine)).rejects.toThrow(/secrets/);
       await makeSecrets(mine);

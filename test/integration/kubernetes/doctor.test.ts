@@ -58,7 +58,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
   const about = (findings: readonly Finding[], subject: string) =>
     findings.filter((finding) => finding.subject === subject).map(({ level, message }) => `${level}: ${message}`);
 
-  it('finds what deploy/ sets up in order, and says what its account cannot see', async () => {
+  it('accepts an installation by deploy/, and reports what its account cannot see', async () => {
     const findings = await examine();
     expect(about(findings, 'API server')).toEqual([expect.stringMatching(/^ok: Kubernetes v1\.\d+\.\d+ answers\.$/)]);
     expect(about(findings, 'clock')).toEqual(['ok: This clock and that of the API server differ by 0 s.']);
@@ -75,7 +75,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     ]);
   });
 
-  it('says that a clock is wrong', async () => {
+  it('reports that a clock is wrong', async () => {
     const wrong = (byMs: number) => ({ ...systemClock, now: () => Date.now() + byMs });
     for (const [byMs, level] of [
       [12_000, 'warn'],
@@ -88,7 +88,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     }
   });
 
-  it('says which permissions are missing, and which are too many', async () => {
+  it('reports missing permissions, and excessive ones', async () => {
     await kubectl('-n', PODS, 'delete', 'rolebinding', 'podgate');
     try {
       const [missing] = about(await examine(), 'permissions');
@@ -113,7 +113,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     }
   });
 
-  it('tries what the namespace enforces, whatever its labels say', async () => {
+  it('tests what the namespace enforces, whatever its labels say', async () => {
     const level = async (value: string) => {
       await kubectl('label', '--overwrite', 'namespace', PODS, value === '' ? `${ENFORCE}-` : `${ENFORCE}=${value}`);
       return about(await examine(), 'pod security');
@@ -155,7 +155,7 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     ]);
   });
 
-  it('tries with pods whether policies hold: here nothing enforces them, and nothing of the trial is left', async () => {
+  it('tests network policies with pods: here nothing enforces them, and nothing of the test is left', async () => {
     const findings = await examine({ probeImage: 'podgate.test/command' });
     expect(about(findings, 'network policies')[1]).toMatch(
       /^fail: They are not enforced: 15 s after its start, a pod still reaches another pod.*\.$/,
@@ -172,12 +172,12 @@ describe.skipIf(problem !== null)(`podgate doctor in a cluster${problem === null
     expect(policies.items.map(({ metadata }) => metadata.name)).toEqual(['default-deny']);
   });
 
-  it('says that an image for the trial cannot be pulled', async () => {
+  it('reports that an image for the test cannot be pulled', async () => {
     const findings = await examine({ probeImage: 'example.invalid/none' });
     expect(about(findings, 'network policies')[1]).toMatch(/^warn: They could not be tested: .*ImagePullBackOff/);
   });
 
-  it('says that there is no API server, or no account', async () => {
+  it('reports that there is no API server, or no account', async () => {
     const gone = join(cluster.controlPlane.folder, 'gone.kubeconfig');
     expect(await examine({ kubeconfig: gone })).toEqual([
       expect.objectContaining({ level: 'fail', subject: 'API server' }),

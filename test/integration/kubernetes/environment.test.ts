@@ -16,7 +16,7 @@ import { type PodCalls, podCalls, SERVES, talk } from './pod-calls.ts';
 const problem = controlPlaneProblem();
 const NAMESPACE = 'environment';
 
-describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null ? '' : ` (${problem})`}`, () => {
+describe.skipIf(problem !== null)(`the Kubernetes test environment${problem === null ? '' : ` (${problem})`}`, () => {
   let cluster: TestCluster;
   let client: KubeClient;
   let pods: PodCalls;
@@ -28,7 +28,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
   });
   afterAll(() => cluster.stop());
 
-  it('makes a pod ready and lets it answer at its own address', async () => {
+  it('makes a pod ready, which serves at its own address', async () => {
     await pods.create('ready', SERVES);
     const { status } = await pods.becomesReady('ready');
     expect(status.phase).toBe('Running');
@@ -41,7 +41,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await pods.remove('ready');
   });
 
-  it('gives logs by the API server, with a bound, and those of the run before', async () => {
+  it('returns logs by the API server, with a limit, and those of the previous run', async () => {
     await pods.create('logs', {
       image: 'podgate.test/command',
       command: ['sh', '-c', 'for n in 1 2 3; do echo line $n; done; exit 3'],
@@ -53,7 +53,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await pods.remove('logs');
   });
 
-  it('honours the grace of a deletion, then kills', async () => {
+  it('respects the grace period of a deletion, then kills', async () => {
     await pods.create('polite', { ...SERVES, env: [{ name: 'STOP_AFTER_MS', value: '300' }] });
     await pods.create('stubborn', { ...SERVES, env: [{ name: 'STOP_AFTER_MS', value: 'never' }] });
     const [polite] = await Promise.all(['polite', 'stubborn'].map((name) => pods.becomesReady(name)));
@@ -70,7 +70,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     expect(performance.now() - startedMs).toBeGreaterThan(990);
   });
 
-  it('re-uses the address of a pod at once', async () => {
+  it('reuses the address of a pod at once', async () => {
     await pods.create('first', SERVES);
     const first = await pods.becomesReady('first');
     await pods.remove('first', '?gracePeriodSeconds=0');
@@ -80,7 +80,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await pods.remove('second');
   });
 
-  it('restarts what fails, with a back-off, and completes what may', async () => {
+  it('restarts failed containers with back-off, and completes others', async () => {
     await pods.create('crashes', { image: 'podgate.test/exits', env: [{ name: 'EXIT_CODE', value: '7' }] });
     const looping = await pods.becomes(
       'crashes',
@@ -100,7 +100,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await Promise.all(['crashes', 'completes', 'fails'].map((name) => pods.remove(name)));
   });
 
-  it('says what it cannot pull, what it cannot schedule and what is not configured', async () => {
+  it('reports images that cannot be pulled, pods that cannot be scheduled, and missing configuration', async () => {
     await pods.create('unknown', { image: 'example.invalid/none' });
     await pods.becomes(
       'unknown',
@@ -125,7 +125,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await Promise.all(['unknown', 'huge', 'unset'].map((name) => pods.remove(name)));
   });
 
-  it('evicts, kills for memory and lets crash on demand', async () => {
+  it('evicts, kills for memory and crashes on demand', async () => {
     await pods.create('victim', SERVES);
     await pods.becomesReady('victim');
     cluster.kubelet.outOfMemory(NAMESPACE, 'victim');
@@ -151,7 +151,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await pods.remove('victim');
   });
 
-  it('asks probes truly', async () => {
+  it('really runs probes', async () => {
     const readinessProbe = { httpGet: { path: '/', port: 'web' }, periodSeconds: 1 };
     const startupProbe = { tcpSocket: { port: 8080 }, periodSeconds: 1 };
     const ports = [{ name: 'web', containerPort: 8080 }];
@@ -166,7 +166,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await pods.remove('probed');
   });
 
-  it('keeps the data of a claim over pods, and removes it with the claim', async () => {
+  it('keeps the data of a claim across pods, and removes it with the claim', async () => {
     const claims = `/api/v1/namespaces/${NAMESPACE}/persistentvolumeclaims`;
     const { metadata } = await client.call<{ metadata: { uid: string } }>('POST', claims, {
       body: {
@@ -201,7 +201,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await until('its data is gone', () => !existsSync(cluster.kubelet.claimDirectory(metadata.uid)));
   });
 
-  it('runs init containers first, and gives secrets as variables and files', async () => {
+  it('runs init containers first, and provides secrets as variables and files', async () => {
     await client.call('POST', `/api/v1/namespaces/${NAMESPACE}/secrets`, {
       body: { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'words' }, stringData: { password: 'open sesame' } },
     });
@@ -247,7 +247,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await restricted.becomesReady('strict');
   });
 
-  it('goes on when the API server has been away, with the same data', async () => {
+  it('continues with the same data after the API server was away', async () => {
     await pods.create('steady', SERVES);
     const { status } = await pods.becomesReady('steady');
     await cluster.controlPlane.killApiServer();
@@ -259,7 +259,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     await Promise.all(['steady', 'later'].map((name) => pods.remove(name)));
   });
 
-  it('gives a ServiceAccount no more than its roles', async () => {
+  it('gives a ServiceAccount only the rights of its roles', async () => {
     const kubeconfig = await cluster.controlPlane.serviceAccountKubeconfig(NAMESPACE, 'reader');
     const reader = createKubeClient(kubeconfig);
     await expect(reader.get(`/api/v1/namespaces/${NAMESPACE}/pods`)).rejects.toThrow(/403 Forbidden/);
@@ -278,7 +278,7 @@ describe.skipIf(problem !== null)(`the Kubernetes of the tests${problem === null
     reader.close();
   });
 
-  it('speaks with kubectl', async () => {
+  it('works with kubectl', async () => {
     const { stdout, stderr } = await run(programPath('kubectl'), [
       'get',
       'nodes',

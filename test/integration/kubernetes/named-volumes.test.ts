@@ -54,7 +54,7 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     return text.trim().split('\n').length;
   };
 
-  it('are claims of their own, which pods share, and whose files the API reads', async () => {
+  it('are separate claims, which pods share, and whose files the API can read', async () => {
     const { orchestrator } = running;
     const ref = newRef();
     const [one, two] = [
@@ -90,7 +90,7 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     await until('the claim is gone', async () => (await claimOf(ref)) === null, { timeoutMs: 30_000 });
   });
 
-  it('are mounted read-only where there is something: a pod says what is not there', async () => {
+  it('are mounted read-only if they exist, and a pod reports missing ones', async () => {
     const { orchestrator } = running;
     const ref = newRef();
     const reading = pod(mount(ref, { subPath: 'later', isReadOnly: true }));
@@ -112,7 +112,7 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     await orchestrator.files.remove(ref);
   });
 
-  it('tell the size of a copy without a server for its files', async () => {
+  it('report the size of a copy without a file server', async () => {
     const { files } = running.orchestrator;
     const [ref, copy] = [newRef(), { ...newRef(), kind: 'snapshot' as const }];
     async function* content() {
@@ -125,7 +125,7 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     for (const each of [ref, copy]) await files.remove(each);
   });
 
-  it('leave alone what only has the name of a claim, and use nothing of it', async () => {
+  it('ignore a claim that only has the same name, and use nothing of it', async () => {
     const ref = newRef();
     await cluster.controlPlane.client.call('POST', CLAIMS, {
       body: {
@@ -142,7 +142,7 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     expect((await claimOf(ref))?.metadata.deletionTimestamp).toBeUndefined();
   });
 
-  it('are served by a pod that is made again when it has ended, hangs or vanishes', async () => {
+  it('are served by a pod that is created again when it has ended, hangs or vanishes', async () => {
     const ref = newRef();
     const { files } = running.orchestrator;
     async function* content() {

@@ -33,7 +33,7 @@ describe.skipIf(problem !== null)(`the start of a Neo4j in a cluster${problem ==
   const marker = () => existsSync(join(pod.data, 'podgate-first-start'));
 
   it(
-    'that is killed is followed by one that lets its user in; a changed password keeps it ready, and locks nobody out',
+    'that is killed is followed by one that admits its user; a changed password keeps it ready, and locks nobody out',
     async () => {
       const seed = Date.now() % 1_000_000;
       console.log(`seed ${seed}`);
@@ -63,7 +63,7 @@ describe.skipIf(problem !== null)(`the start of a Neo4j in a cluster${problem ==
   );
 
   it(
-    'goes on with a volume of an earlier release',
+    'continues with a volume of an earlier release',
     async () => {
       const before = await pod.start({ asBefore: true });
       await before.becomesReady();

@@ -62,7 +62,7 @@ describe.skipIf(problem !== null)(
       await pods.remove('process');
     });
 
-    it('leaves pods unscheduled while it is told to', async () => {
+    it('leaves pods unscheduled on request', async () => {
       await kubelet.refusePods('0/1 nodes are available: 1 node(s) were unschedulable.');
       await pods.create('refused', SERVES);
       await pods.becomes('refused', 'is unschedulable', ({ status }) => status.conditions?.[0]?.status === 'False');
@@ -163,7 +163,7 @@ describe.skipIf(problem !== null)(
       await pods.remove('neo4j');
     });
 
-    it('leaves no process when it is killed, and starts its pods again when it is back', async () => {
+    it('leaves no process when it is killed, and restarts its pods when it is back', async () => {
       await pods.create('orphan', SERVES);
       await pods.becomesReady('orphan');
       const [pid = 0] = (await nodePod('orphan'))?.pids ?? [];

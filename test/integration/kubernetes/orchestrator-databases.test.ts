@@ -90,7 +90,7 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
       }
     };
 
-    it('is ready when it answers, keeps its data over a restart and loses it with its pod alone', async () => {
+    it('is ready when it serves, keeps its data after a restart and loses it only with its pod', async () => {
       const workload = workloadSpec({ ...POSTGRES, persistentVolume: true }, { credentials: owner });
       const first = await ready(workload);
       // Ready means that a query succeeds at once.
@@ -108,7 +108,7 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
     });
 
     // What it tells of the rest is the same statement as on `process` (test/integration/spawner/postgres-pod.test.ts).
-    it('tells of a session inside it, which no gateway sees', async () => {
+    it('reports a session inside it, which no gateway sees', async () => {
       const workload = workloadSpec({ ...POSTGRES, persistentVolume: true }, { credentials: owner });
       await ready(workload);
       const check = () => checkUse(handle.orchestrator, workload);
@@ -127,7 +127,7 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
       expect(await check()).toMatchObject({ kind: 'unknown' });
     });
 
-    it('without a volume begins anew with each start', async () => {
+    it('without a volume starts empty each time', async () => {
       const workload = workloadSpec(POSTGRES, { credentials: owner });
       await query(await ready(workload), 'CREATE TABLE lost (n int)');
       expect(await remove(workload, 'keep')).toEqual({ kind: 'absent', data: false });
@@ -152,7 +152,7 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
       await until('the data itself is gone', () => !existsSync(directory));
     });
 
-    it('that crashes is back with its data, and says that it was killed', async () => {
+    it('that crashes recovers with its data, and reports that it was killed', async () => {
       const workload = workloadSpec({ ...POSTGRES, persistentVolume: true }, { credentials: owner });
       await query(await ready(workload), 'CREATE TABLE kept (n int)');
       cluster.kubelet.crash(NAMESPACE, `pods-test-dev-${workload.podId}`);
@@ -171,7 +171,7 @@ describe.skipIf(problem !== null)(`databases in a cluster${problem === null ? ''
   });
 
   it.skipIf(neo4jProblem() !== null)(
-    `Neo4j advertises its outside name, keeps its data over a restart and loses it with its pod${neo4jProblem() ?? ''}`,
+    `Neo4j advertises its public name, keeps its data after a restart and loses it with its pod${neo4jProblem() ?? ''}`,
     async () => {
       const hosts = { default: 'graph.pods.example.org', browser: 'graph-browser.pods.example.org' };
       const workload = workloadSpec({ ...NEO4J, persistentVolume: true }, { credentials, hosts, publicHttpsPort: 443 });

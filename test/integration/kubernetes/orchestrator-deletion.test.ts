@@ -123,7 +123,7 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     return items.map(({ metadata }) => metadata.name);
   };
 
-  it('that was paused between its look and its deletion hits nothing that came meanwhile', async () => {
+  it('that was paused between its check and its deletion deletes nothing that was created meanwhile', async () => {
     const workload = serving();
     await ready(workload);
     const looked = await objects().readPod(workload, never());
@@ -142,7 +142,7 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     await becomesAbsent(handle.orchestrator, next);
   });
 
-  it('of an object that has changed since the look does nothing either', async () => {
+  it('of an object that has changed since the check does nothing either', async () => {
     const workload = serving();
     await ready(workload);
     const looked = await objects().readPod(workload, never());
@@ -156,7 +156,7 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     await becomesAbsent(handle.orchestrator, workload);
   });
 
-  it('goes in steps that anybody can go on with: while the Pod ends, what fences it stays', async () => {
+  it('works in steps that any replica can continue: while the Pod ends, its isolation stays', async () => {
     const workload = workloadSpec(
       imageSpec('podgate.test/serves', { environmentVariables: { STOP_AFTER_MS: '500' }, volumeMounts: [DATA] }),
     );
@@ -206,7 +206,7 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     },
   );
 
-  it('of one pod touches nothing of another', async () => {
+  it('of one pod does not affect another', async () => {
     const [one, two] = [serving(), workloadSpec(imageSpec('podgate.test/serves', { volumeMounts: [DATA] }))];
     await Promise.all([ready(one), ready(two)]);
     const before = await becomes(handle.orchestrator, two, 'ready');
@@ -221,7 +221,7 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     await expect.poll(() => handle.orchestrator.observe(two, never())).toEqual({ kind: 'absent', data: false });
   });
 
-  it('of what is half made is complete: a service without a pod is found, listed and removed', async () => {
+  it('of a partial workload is complete: a service without a pod is found, listed and removed', async () => {
     const workload = serving();
     await ready(workload);
     const pod = await objects().readPod(workload, never());
@@ -243,7 +243,7 @@ describe.skipIf(problem !== null)(`removal in a cluster${problem === null ? '' :
     await becomesAbsent(handle.orchestrator, workload);
   });
 
-  it('takes few calls of the API server, and so do making and looking', async () => {
+  it('needs few calls of the API server, and so do creating and checking', async () => {
     const counted = async (work: () => Promise<unknown>) => {
       const before = new Map(handle.api.calls);
       await work();

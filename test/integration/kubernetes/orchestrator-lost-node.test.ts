@@ -26,7 +26,7 @@ const DATA = {
  * A node that was cut off: nobody runs it, and its Pods are as its kubelet and the node controller left them. For all
  * that the cluster knows, they run on.
  */
-describe.skipIf(problem !== null)(`pods of a node that is away${problem === null ? '' : ` (${problem})`}`, () => {
+describe.skipIf(problem !== null)(`pods on a lost node${problem === null ? '' : ` (${problem})`}`, () => {
   let cluster: TestCluster;
   let handle: KubernetesOrchestratorHandle;
   beforeAll(async () => {
@@ -79,7 +79,7 @@ describe.skipIf(problem !== null)(`pods of a node that is away${problem === null
   const deletedByCluster = (workload: WorkloadSpec) =>
     cluster.controlPlane.client.call('DELETE', `${pathOf(workload)}?gracePeriodSeconds=1`);
 
-  it('without a volume are given up after their deletion is overdue, reachable until then, and start elsewhere', async () => {
+  it('without a volume are abandoned after their deletion is overdue, reachable until then, and start elsewhere', async () => {
     const workload = workloadSpec(imageSpec('podgate.test/serves'));
     const lost = await madeOnNodeAway(workload);
     await deletedByCluster(workload);
@@ -95,7 +95,7 @@ describe.skipIf(problem !== null)(`pods of a node that is away${problem === null
     expect(await uidOf(workload)).not.toBe(lost);
   });
 
-  it('with a volume are waited for, whatever is asked for, until the cluster knows that they have ended', async () => {
+  it('with a volume are waited for, whatever is requested, until the cluster knows that they have ended', async () => {
     const workload = workloadSpec(imageSpec('podgate.test/serves', { volumeMounts: [DATA] }));
     const held = await madeOnNodeAway(workload);
     await deletedByCluster(workload);

@@ -19,7 +19,7 @@ const problem = controlPlaneProblem();
 const NAMESPACE = 'status-pods';
 
 /** What the API server, the scheduler and the kubelet say, as Podgate's account gets to know it and users read it. */
-describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem === null ? '' : ` (${problem})`}`, () => {
+describe.skipIf(problem !== null)(`the status of pods in a cluster${problem === null ? '' : ` (${problem})`}`, () => {
   let cluster: TestCluster;
   let handle: KubernetesOrchestratorHandle;
   beforeAll(async () => {
@@ -49,7 +49,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
   const remove = (workload: WorkloadSpec) =>
     handle.orchestrator.remove(workload, { data: 'delete', run: workload.run }, never());
 
-  it('an image that is not to be had is an error with its reason, and the kubelet goes on trying', async () => {
+  it('a missing image is an error with its reason, and the kubelet keeps trying', async () => {
     const workload = await made(workloadSpec(imageSpec('registry.example/no/such:1')));
     const seen = await saying(workload, 'crashing', 'The node cannot pull the image registry.example/no/such:1');
     expect(seen.message).toContain('it does not exist');
@@ -57,14 +57,14 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('what a pod uses is not known without metrics-server, and the reason is', async () => {
+  it('the usage of a pod is unknown without metrics-server, with the reason', async () => {
     expect(await handle.orchestrator.metrics?.read([serving()], never())).toEqual({
       kind: 'unavailable',
       reason: expect.stringContaining('an operator can install metrics-server') as string,
     });
   });
 
-  it('a pod that fits on no node waits, and says for what', async () => {
+  it('a pod that fits on no node waits, with the reason', async () => {
     cluster.kubelet.refusePods('0/1 nodes are available: 1 Insufficient nvidia.com/gpu.');
     const workload = await made(serving());
     await saying(
@@ -77,7 +77,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('what it prints is followed across the rotation of its log, and read on behind a mark across its restart', async () => {
+  it('output is followed across the rotation of its log, and read from a mark on across its restart', async () => {
     const go = join(mkdtempSync(join(tmpdir(), 'podgate-rotation-')), 'go');
     // Some 15 MiB in the file of the kubelet, which rotates it at 10.
     const script = `echo begin; while [ ! -e ${go} ]; do sleep 0.1; done; seq 1 300000; exec sleep 1000`;
@@ -126,7 +126,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   }, 120_000);
 
-  it('one that uses too much memory starts again, and says why', async () => {
+  it('a pod that uses too much memory starts again, and says why', async () => {
     const workload = await made(serving());
     await becomes(handle.orchestrator, workload, 'ready');
     cluster.kubelet.outOfMemory(NAMESPACE, nameOf(workload));
@@ -149,7 +149,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('one that runs out of memory again and again is a crash loop with that reason', async () => {
+  it('a pod that runs out of memory repeatedly is a crash loop with that reason', async () => {
     const workload = await made(
       workloadSpec(
         imageSpec('podgate.test/exits', { environmentVariables: { EXIT_CODE: '1', EXIT_AFTER_MS: '60000' } }),
@@ -165,7 +165,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('one that its node evicts is to be started again, and says why it ended', async () => {
+  it('an evicted pod is to be started again, and says why it ended', async () => {
     const workload = await made(serving());
     await becomes(handle.orchestrator, workload, 'ready');
     await cluster.kubelet.evict(NAMESPACE, nameOf(workload));
@@ -182,7 +182,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(next);
   });
 
-  it('one whose node has stopped reporting stays reachable, and says what is the case', async () => {
+  it('a pod whose node has stopped reporting stays reachable, and its status says so', async () => {
     const workload = await made(serving());
     const before = await becomes(handle.orchestrator, workload, 'ready');
     // What the node controller writes, 40 s after a node's last word: no reason.
@@ -196,13 +196,13 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('an image of root is refused by the node, and the user told what to do', async () => {
+  it('an image that runs as root is refused by the node, and the user learns what to do', async () => {
     const workload = await made(workloadSpec(imageSpec('docker.io/library/postgres:18')));
     await saying(workload, 'crashing', 'The image runs as root, which this cluster does not allow');
     await remove(workload);
   });
 
-  it('what the API server does not accept is refused for good, in its words', async () => {
+  it('a pod that the API server rejects is refused for good, with its message', async () => {
     const resources = { cpuRequest: 2_000, cpuLimit: 100, memRequest: 16, memLimit: 16, gpus: 0 };
     const result = await handle.orchestrator.ensure(serving({ resources }), never());
     expect(result).toMatchObject({ kind: 'failed', retryable: false });
@@ -210,7 +210,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
       expect(result.reason).toMatch(/^The cluster does not accept this pod \(Invalid\): .*resources.*\.$/);
   });
 
-  it('a quota that is used up is a reason to try again later', async () => {
+  it('an exhausted quota is a reason to retry later', async () => {
     await cluster.controlPlane.apply({
       apiVersion: 'v1',
       kind: 'ResourceQuota',
@@ -234,7 +234,7 @@ describe.skipIf(problem !== null)(`what becomes of pods in a cluster${problem ==
     await remove(workload);
   });
 
-  it('something else of the same name is never touched: an operator has to look', async () => {
+  it('another object of the same name is never touched: an operator has to check', async () => {
     const workload = serving();
     await cluster.controlPlane.apply({
       apiVersion: 'v1',

@@ -102,7 +102,7 @@ describe.skipIf(problem !== null)(`the watch of a cluster${problem === null ? ''
   const remove = (workload: WorkloadSpec) =>
     other.orchestrator.remove(workload, { data: 'delete', run: workload.run }, never());
 
-  it('stays fresh over the end of many watches, without listing again', async () => {
+  it('stays fresh after many watches have ended, without listing again', async () => {
     const listsBefore = handle.api.calls.get('GET pods') ?? 0;
     const watchesBefore = handle.api.calls.get('WATCH pods') ?? 0;
     const begunMs = performance.now();
@@ -114,7 +114,7 @@ describe.skipIf(problem !== null)(`the watch of a cluster${problem === null ? ''
     expect((handle.api.calls.get('WATCH pods') ?? 0) - watchesBefore).toBeGreaterThanOrEqual(2);
   });
 
-  it('that is silently dead is noticed, not believed, and made anew: what happened meanwhile is told', async () => {
+  it('that is silently dead is detected, not trusted, and restarted: changes meanwhile are reported', async () => {
     const workload = serving();
     await ensured(other.orchestrator, workload);
     await becomes(other.orchestrator, workload, 'ready');
@@ -143,7 +143,7 @@ describe.skipIf(problem !== null)(`the watch of a cluster${problem === null ? ''
     await watching;
   });
 
-  it('whose connections alone are dead is back as soon as that is noticed', async () => {
+  it('whose connections alone are dead recovers as soon as that is detected', async () => {
     const workload = serving();
     way.fallSilent();
     await ensured(other.orchestrator, workload);
@@ -152,7 +152,7 @@ describe.skipIf(problem !== null)(`the watch of a cluster${problem === null ? ''
     await becomesAbsent(other.orchestrator, workload);
   });
 
-  it('that missed more than the API server remembers lists again, and tells of everything', async () => {
+  it('that missed more than the API server remembers lists again, and reports everything', async () => {
     const [gone, stays] = [serving(), serving()];
     for (const each of [gone, stays]) {
       await ensured(other.orchestrator, each);
@@ -189,7 +189,7 @@ describe.skipIf(problem !== null)(`the watch of a cluster${problem === null ? ''
     await becomesAbsent(other.orchestrator, stays);
   });
 
-  it('is not believed while the API server is away, and goes on when it is back', async () => {
+  it('is not trusted while the API server is away, and continues when it is back', async () => {
     const workload = serving();
     await ensured(other.orchestrator, workload);
     const seen = await becomes(other.orchestrator, workload, 'ready');

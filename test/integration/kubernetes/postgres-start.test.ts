@@ -66,7 +66,7 @@ describe.skipIf(problem !== null)(
     );
 
     it.each(['SIGTERM', 'SIGINT'] as const)(
-      'is over within moments of %s, in the set-up and after it, however early',
+      'ends within moments of %s, during the setup and after it, however early',
       async (signal) => {
         for (const until_ of [
           'creating subdirectories',
@@ -93,7 +93,7 @@ describe.skipIf(problem !== null)(
       TIMEOUT_MS,
     );
 
-    it('says whose doing it is when the volume is closed to its group', async () => {
+    it('reports the cause when the volume is not accessible to its group', async () => {
       chownSync(pod.data, 0, 0);
       chmodSync(pod.data, 0o755);
       const run = await pod.start();
@@ -102,7 +102,7 @@ describe.skipIf(problem !== null)(
     });
 
     it(
-      'waits while an earlier container runs on its volume, and goes on where that one ended',
+      'waits while an earlier container runs on its volume, and continues where that one ended',
       async () => {
         const first = await pod.start();
         await first.becomesReady();
@@ -127,7 +127,7 @@ describe.skipIf(problem !== null)(
     );
 
     it(
-      'goes on with a volume of an earlier release, and with what is in it',
+      'continues with a volume of an earlier release, and with its data',
       async () => {
         const before = await pod.start({ asBefore: true });
         await before.becomesReady();
@@ -145,7 +145,7 @@ describe.skipIf(problem !== null)(
     );
 
     it.each(['creating configuration files', 'performing post-bootstrap', 'syncing data', 'database system is ready'])(
-      'sets aside what a first start of an earlier release left behind that was killed at "%s"',
+      'sets aside what a first start of an earlier release that was killed at "%s" left behind',
       async (phase) => {
         const before = await pod.start({ asBefore: true });
         await until(phase, () => before.output().includes(phase), { timeoutMs: 60_000, everyMs: 1 });
@@ -162,7 +162,7 @@ describe.skipIf(problem !== null)(
     );
 
     it(
-      'never sets aside a database that somebody has logged in to, or that has more than what initdb makes',
+      'never sets aside a database that a user has logged in to, or that has more than initdb creates',
       async () => {
         const first = await pod.start();
         await first.becomesReady();
@@ -186,7 +186,7 @@ describe.skipIf(problem !== null)(
     );
 
     it(
-      'stays ready when its user changes the password, and asks once only with the old one',
+      'stays ready when its user changes the password, and tries the old one only once',
       async () => {
         const run = await pod.start();
         await run.becomesReady();
@@ -203,7 +203,7 @@ describe.skipIf(problem !== null)(
     );
 
     it(
-      'is not ready while nobody could log in: no line in pg_hba.conf, a server that is stopped',
+      'is not ready while nobody could log in: no line in pg_hba.conf, a stopped server',
       async () => {
         const first = await pod.start();
         await first.becomesReady();

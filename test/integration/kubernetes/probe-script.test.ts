@@ -10,7 +10,7 @@ import { parseProbeReport, type ProbeReport } from '../../../spawner/orchestrato
 import { REACH } from '../../../spawner/orchestrator/kubernetes/doctor/probe-script.ts';
 
 /** What a pod of `podgate doctor --probe` runs, as a process here: what it reaches are real servers. */
-describe('the program of a pod that is to be fenced', () => {
+describe('the program of a pod that is being isolated', () => {
   const open: (Server | Socket)[] = [];
   const folder = mkdtempSync(join(tmpdir(), 'podgate-probe-'));
   afterEach(() => {
@@ -40,7 +40,7 @@ describe('the program of a pod that is to be fenced', () => {
     return parseProbeReport(text);
   }
 
-  it('says when it was fenced, and what it reached before', async () => {
+  it('reports when it was isolated, and what it reached before', async () => {
     // A network that fences after the fifth connection.
     let count = 0;
     const port = await listening((server) => {
@@ -55,18 +55,18 @@ describe('the program of a pod that is to be fenced', () => {
     expect(Math.abs((found?.nowMs ?? 0) - Date.now())).toBeLessThan(60_000);
   });
 
-  it('says that it never reached anything', async () => {
+  it('reports that it never reached anything', async () => {
     const found = await report({ TARGETS: JSON.stringify({ pod: ['127.0.0.1', 1] }) });
     expect(found?.fence).toEqual({ afterMs: 0, reached: [] });
   });
 
-  it('says what it still reaches at the deadline', async () => {
+  it('reports what it still reaches at the deadline', async () => {
     const port = await listening();
     const found = await report({ TARGETS: JSON.stringify({ pod: ['127.0.0.1', port], api: ['127.0.0.1', 1] }) });
     expect(found?.fence).toEqual({ afterMs: null, reached: ['pod'] });
   });
 
-  it('says that it still reaches an address of IPv6, where IPv4 is fenced', async () => {
+  it('reports that it still reaches an IPv6 address where only IPv4 is isolated', async () => {
     const port = await listening(undefined, '::1');
     const found = await report({
       TARGETS: JSON.stringify({ 'pod-ipv4': ['127.0.0.1', 1], 'pod-ipv6': ['::1', port] }),
@@ -74,7 +74,7 @@ describe('the program of a pod that is to be fenced', () => {
     expect(found?.fence).toEqual({ afterMs: null, reached: ['pod-ipv6'] });
   });
 
-  it('takes any answer of a name server as one, and says which give none', async () => {
+  it('accepts any response of a name server, and reports which do not respond', async () => {
     // Answers NXDOMAIN: the question with its header's flags changed.
     const server = createSocket('udp4');
     open.push(server);
