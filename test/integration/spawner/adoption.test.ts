@@ -70,7 +70,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     await once(owner, 'exit');
   }
 
-  it('the next one of the same instance goes on with the pods: not even a connection is cut', async () => {
+  it('the next one of the same instance continues with the pods: not even a connection is cut', async () => {
     const uid = randomUUID();
     await startAndKill('one', uid);
     const program = programOf(uid);
@@ -91,7 +91,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     expect(await orchestrator.ensure(again, never())).toEqual({ kind: 'ensured' });
   });
 
-  it('the next one still learns how a program ended, and starts it again', async () => {
+  it('the next one still detects how a program ended, and starts it again', async () => {
     const uid = randomUUID();
     await startAndKill('one', uid);
     const { orchestrator } = open({ instance: 'one' });
@@ -102,7 +102,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     expect(await becomes(orchestrator, refOf(uid), 'ready')).toMatchObject({ restarts: 1 });
   });
 
-  it('the next one learns of an end that came while nobody looked', async () => {
+  it('the next one detects an end that happened while nobody was watching', async () => {
     const uid = randomUUID();
     await startAndKill('one', uid);
     process.kill(programOf(uid), 'SIGTERM');
@@ -111,7 +111,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     expect(await becomes(orchestrator, refOf(uid), 'ready')).toMatchObject({ restarts: 1, signal: 'SIGTERM' });
   });
 
-  it('the next one removes what it has taken over, without a trace', async () => {
+  it('the next one removes what it has taken over, completely', async () => {
     const uid = randomUUID();
     await startAndKill('one', uid);
     const program = programOf(uid);
@@ -139,7 +139,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     await becomes(orchestrator, pod, 'ready');
   });
 
-  it('leftovers whose directory is lost or broken are found by their marker and ended', async () => {
+  it('leftovers whose directory is lost or damaged are found by their marker and ended', async () => {
     const [lost, broken] = [randomUUID(), randomUUID()];
     await startAndKill('one', lost, broken);
     rmSync(join(place.root, 'pods', 'workloads', lost), { recursive: true });
@@ -151,7 +151,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     expect(await orchestrator.observe(refOf(lost), never())).toEqual({ kind: 'absent', data: true });
   });
 
-  it("a directory that was only just made is no workload, and another installation's pods are left alone", async () => {
+  it('a new directory is not a workload, and pods of another installation are not touched', async () => {
     const uid = randomUUID();
     mkdirSync(join(place.root, 'pods', 'workloads', uid), { recursive: true });
     const elsewhere = temporaryRoot();
@@ -167,7 +167,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     elsewhere.remove();
   });
 
-  it('at any moment, again and again, every pod is either gone on with or ended: none is lost, none is doubled', async () => {
+  it('killed at any moment, repeatedly, every pod either continues or ends: none is lost, none is doubled', async () => {
     const uids = [randomUUID(), randomUUID(), randomUUID()];
     const program = join(import.meta.dirname, 'owner-program.ts');
     for (let round = 0; round < 8; round += 1) {
@@ -196,7 +196,7 @@ describe('after the process that owned the orchestrator was killed', () => {
     }
   });
 
-  it('stopAll ends all pods at once, keeps their data and says nothing more', async () => {
+  it('stopAll ends all pods at once, keeps their data and reports nothing more', async () => {
     const { orchestrator } = open({ instance: 'one' });
     const deaf = `process.on('SIGTERM', () => {}); ${SERVE}`;
     const pods = [SERVE, SERVE, SERVE, deaf].map((script) => scriptPod(script, { persistentVolume: true }));

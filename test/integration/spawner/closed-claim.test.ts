@@ -11,7 +11,7 @@ const AS_FILES_USER = ['--reuid=10001', '--regid=1000', '--clear-groups'];
 const isRoot = process.getuid?.() === 0;
 
 it.skipIf(!isRoot)(
-  `says whose doing it is when a claim is closed to its group${isRoot ? '' : ' (not root)'}`,
+  `reports the cause when a claim is not accessible to its group${isRoot ? '' : ' (not root)'}`,
   async () => {
     const claim = mkdtempSync(join(tmpdir(), 'podgate-claim-'));
     onTestFinished(() => rmSync(claim, { recursive: true }));

@@ -35,7 +35,7 @@ describe.skipIf(process.platform !== 'linux')('a copy of a directory that a pod 
       ...{ signal: AbortSignal.timeout(10_000), ...change },
     });
 
-  it('has its files and directories, and neither links nor what they lead to', async () => {
+  it('has its files and directories, but no links or link targets', async () => {
     symlinkSync('../outside', join(from, 'link'));
     symlinkSync('..', join(from, 'inner', 'up'));
     const links: string[] = [];
@@ -45,7 +45,7 @@ describe.skipIf(process.platform !== 'linux')('a copy of a directory that a pod 
     expect(readFileSync(join(to, 'inner', 'file'), 'utf8')).toBe('content');
   });
 
-  it.skipIf(process.getuid?.() !== 0)('has no hard link to a file of somebody else', async () => {
+  it.skipIf(process.getuid?.() !== 0)('has no hard link to another user’s file', async () => {
     const { chownSync } = await import('node:fs');
     chownSync(from, 12_345, 12_345);
     linkSync(join(root, 'outside'), join(from, 'hard'));
@@ -53,7 +53,7 @@ describe.skipIf(process.platform !== 'linux')('a copy of a directory that a pod 
     expect(readdirSync(to)).not.toContain('hard');
   });
 
-  it('ends before it copies more than it may, also of a file without content', async () => {
+  it('ends before it exceeds its limit, also of files without content', async () => {
     writeFileSync(join(from, 'sparse'), '');
     truncateSync(join(from, 'sparse'), 1024 ** 4 * 8);
     await expect(copied()).rejects.toThrow('more than the 1 MiB of a volume');

@@ -49,7 +49,7 @@ describe('the disk of process pods', () => {
     return seen.kind === 'workload' ? seen.message : '';
   };
 
-  it('a pod that comes near the bound is told, and runs on', async () => {
+  it('a pod that comes near its limit is warned, and continues to run', async () => {
     const pod = scriptPod(fill("'big'", 61));
     await ensured(running.orchestrator, pod);
     await until('it is told', async () => /^its home uses more than 9[05] % of 64 MiB/.test(await messageOf(pod)));
@@ -69,7 +69,7 @@ describe('the disk of process pods', () => {
     await removed(pod, 'delete');
   });
 
-  it('a pod that makes too many files is stopped, those in directories closed to itself included', async () => {
+  it('a pod that creates too many files is stopped, including those in directories closed to itself', async () => {
     const pod = scriptPod(`
       const fs = require('node:fs');
       fs.mkdirSync('closed');
@@ -86,7 +86,7 @@ describe('the disk of process pods', () => {
     await removed(pod, 'delete');
   });
 
-  it('a pod that was stopped for its volume starts again, so that its user can make room, and fills no more', async () => {
+  it('a pod that was stopped for its volume starts again so that its user can free space, and cannot fill more', async () => {
     const full = scriptPod(fill("process.env.DATA_DIR + '/big'", 100_000), { persistentVolume: true });
     await ensured(running.orchestrator, full);
     await becomes(running.orchestrator, full, 'failed');

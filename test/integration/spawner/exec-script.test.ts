@@ -64,13 +64,13 @@ describe.each(Object.entries(SHELLS))('the script around a command, with %s', (_
     expect(result.stdout.every((byte, index) => byte === index % 251)).toBe(true);
   });
 
-  it('says how a command ended that reads none of it, and ends with what it has left behind', async () => {
+  it('reports how a command that reads no input ended, and ends with everything it has left behind', async () => {
     const result = await run(shellOf(), ['sh', '-c', 'trap "" TERM; sleep 86310 & printf begun; exit 4'], pieces(1e9));
     expect(result).toMatchObject({ code: 4, stdout: Buffer.from('begun'), stderr: '', signal: 'SIGKILL' });
   });
 });
 
-it('the script around a command says that an image has no program to pass on input', async () => {
+it('the script around a command reports that an image has no program to pass on input', async () => {
   const result = await run({ shell: '/bin/sh', path: join(root, 'empty') }, ['cat'], pieces(1e9));
   expect(result.code).toBe(126);
   expect(result.stderr).toContain('this image has no dd(1)');

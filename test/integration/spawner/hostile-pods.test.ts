@@ -34,7 +34,7 @@ import {
   walls,
 } from './process-harness.ts';
 
-describe('what a pod can do to those who clean up after it', () => {
+describe('what a pod can do to the cleanup after it', () => {
   let root: string;
   let outside: string;
   beforeEach(() => {
@@ -47,7 +47,7 @@ describe('what a pod can do to those who clean up after it', () => {
 
   const shell = (script: string) => execFileSync('/bin/sh', ['-ec', script], { cwd: root });
 
-  it('directories deeper than any path may be long are removed', async () => {
+  it('directories deeper than any path limit are removed', async () => {
     const deep = join(root, 'deep');
     // Relative, as a pod would: 60 levels are three times PATH_MAX.
     const script = `const fs = require('node:fs');
@@ -63,7 +63,7 @@ describe('what a pod can do to those who clean up after it', () => {
     expect(readdirSync(root)).toEqual(['outside']);
   });
 
-  it('names that are no UTF-8, closed directories, pipes and many files are removed', async () => {
+  it('names that are not UTF-8, closed directories, pipes and many files are removed', async () => {
     shell(`mkdir -p odd/closed/inner odd/a/b/c; cd odd; touch "$(printf '\\377\\376')" "$(printf 'a/b/\\200')"
       mkdir "$(printf 'a/\\377')"; touch "$(printf 'a/\\377/f')"; mkfifo pipe; touch closed/inner/f
       i=0; while [ $i -lt 500 ]; do : > many$i; i=$((i+1)); done; chmod 0 closed/inner closed a`);
@@ -71,7 +71,7 @@ describe('what a pod can do to those who clean up after it', () => {
     expect(readdirSync(root)).toEqual(['outside']);
   });
 
-  it('links are removed, and never what they lead to', async () => {
+  it('links are removed, and never their targets', async () => {
     const home = join(root, 'home');
     mkdirSync(join(home, 'sub'), { recursive: true });
     symlinkSync(outside, join(home, 'link'));
@@ -85,7 +85,7 @@ describe('what a pod can do to those who clean up after it', () => {
     expect(statSync(outside).mode & 0o777).not.toBe(0);
   });
 
-  it('a directory that is exchanged for a link while it is being removed leads nowhere', async () => {
+  it('a directory that is replaced by a link during its removal leads nowhere', async () => {
     // As another pod would, for which the first has opened its directory: real and link change places all the time.
     const script = `
       const fs = require('node:fs');
@@ -112,7 +112,7 @@ describe('what a pod can do to those who clean up after it', () => {
     }
   });
 
-  it('a pipe, a device, a link or a huge file in the place of a small one holds nobody up', async () => {
+  it('a pipe, a device, a link or a huge file in the place of a small one blocks nothing', async () => {
     shell('mkfifo pipe; ln -s outside/precious link; ln -s /dev/zero zero; truncate -s 3G huge');
     await expect(readSmallFile(join(root, 'pipe'), 64)).rejects.toThrow('not a regular file');
     await expect(readSmallFile('/dev/zero', 64)).rejects.toThrow('not a regular file');
@@ -140,7 +140,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await becomesAbsent(running.orchestrator, ref);
   }
 
-  it('do not outlive their end by forking and ending faster than anybody looks', async () => {
+  it('do not survive their end by forking and exiting quickly', async () => {
     // Each process lives some milliseconds: a new pid, parent, group and environment every time. It gives up by itself.
     const sign = join(root, 'sign-of-life');
     writeFileSync(sign, '');
@@ -160,7 +160,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     expect(signOfLife()).toBe(after);
   });
 
-  it('have a bound on their processes', async () => {
+  it('have a limit on their processes', async () => {
     const pod = scriptPod(`console.log(require('node:fs').readFileSync('/proc/self/limits', 'utf8')); ${SERVE}`);
     await ensured(running.orchestrator, pod);
     await becomes(running.orchestrator, pod, 'ready');
@@ -169,7 +169,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await becomesAbsent(running.orchestrator, pod);
   });
 
-  it('do not reach the ports of others, nor those of this machine', async () => {
+  it('do not reach the ports of other pods, nor those of this machine', async () => {
     const victim = scriptPod(SERVE);
     await ensured(running.orchestrator, victim);
     const port = (await becomes(running.orchestrator, victim, 'ready')).addresses['default']?.port ?? 0;
@@ -194,7 +194,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await Promise.all([victim, nosy].map((pod) => removed(pod)));
   });
 
-  it('get no rights back, hear of no other process, and inherit no descriptors', async () => {
+  it('cannot regain privileges, see no other process, and inherit no descriptors', async () => {
     const pod = scriptPod(`
       const fs = require('node:fs');
       const status = fs.readFileSync('/proc/self/status', 'utf8');
@@ -214,7 +214,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
     await Promise.all([pod, shell].map((each) => removed(each)));
   });
 
-  it('have a log that is bounded at every moment, without anybody who bounds it', async () => {
+  it('have a log of limited size at every moment, even without a process that trims it', async () => {
     const outputMaxBytes = 200_000;
     const place = temporaryRoot();
     const alone = runProcessOrchestrator(processOptions(place.root, { limits: { outputMaxBytes } }));
@@ -240,7 +240,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
 });
 
 // As above, where the system allows no namespaces.
-describe.skipIf(!asRoot)('hostile pods under root that share the network of the machine', () => {
+describe.skipIf(!asRoot)('hostile pods under root that share the machine’s network', () => {
   const { root, remove: removeRoot } = temporaryRoot();
   let running: RunningOrchestrator;
   beforeAll(() => {
@@ -256,7 +256,7 @@ describe.skipIf(!asRoot)('hostile pods under root that share the network of the 
     await becomesAbsent(running.orchestrator, ref);
   }
 
-  it('do not take a pod off the air that listens on IPv4, by listening beside it on IPv6 alone', async () => {
+  it('do not take a pod that listens on IPv4 offline by listening on IPv6 only', async () => {
     const victim = scriptPod(SERVE);
     await ensured(running.orchestrator, victim);
     const port = (await becomes(running.orchestrator, victim, 'ready')).addresses['default']?.port ?? 0;
@@ -274,7 +274,7 @@ describe.skipIf(!asRoot)('hostile pods under root that share the network of the 
     await Promise.all([victim, beside].map((pod) => removed(pod)));
   });
 
-  it('get no traffic of a pod that gave up its port and lives on', async () => {
+  it('get no traffic of a pod that gave up its port and continues to run', async () => {
     const victim = scriptPod(`
       const net = require('node:net');
       const server = net.createServer((socket) => socket.end()).listen(process.env.PORT, '127.0.0.1');
@@ -299,7 +299,7 @@ describe.skipIf(!asRoot)('hostile pods under root that share the network of the 
     await Promise.all([victim, thief].map((pod) => removed(pod)));
   });
 
-  it('that took a port between two checks are refused at the next dial', async () => {
+  it('that took a port between two checks are rejected at the next dial', async () => {
     const thief = scriptPod("require('node:net').createServer(() => {}).listen(process.env.PORT, '127.0.0.1')");
     await ensured(running.orchestrator, thief);
     const place = (await becomes(running.orchestrator, thief, 'ready')).addresses['default'];

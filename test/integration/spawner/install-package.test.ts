@@ -106,7 +106,7 @@ function startOwner(): ChildProcess {
 const requestsOf = (path: string) => repository.requests.filter((request) => request.path === path);
 const partial = () => join(cacheDir, '.example-1.partial', 'lib');
 
-it('installs every file, readable and not writable by other users whatever the umask, and does nothing the next time', async () => {
+it('installs every file, readable and not writable by other users with any umask, and does nothing the next time', async () => {
   const done: number[] = [];
   const umask = process.umask(0o077);
   try {
@@ -126,7 +126,7 @@ it('installs every file, readable and not writable by other users whatever the u
   }
 });
 
-it('goes on with a download that is cut, from where it was cut', async () => {
+it('resumes an interrupted download where it stopped', async () => {
   faultOf = ({ path }, count) => (path === BIG && count <= 2 ? cutAfter(200_000) : null);
   // The second response starts anew, as of a repository that knows no ranges.
   expectInstalled(await install());
@@ -134,7 +134,7 @@ it('goes on with a download that is cut, from where it was cut', async () => {
   expect(requestsOf(BIG).map(({ range }) => range)).toEqual([null, resumed, resumed]);
 });
 
-it('a later process uses what an earlier one had received when it was killed', async () => {
+it('a later process uses what an earlier one had downloaded when it was killed', async () => {
   faultOf = ({ path }) => (path === BIG ? stall(300_000) : null);
   const owner = startOwner();
   await until('most of it is there', () => {
@@ -150,7 +150,7 @@ it('a later process uses what an earlier one had received when it was killed', a
   expect(repository.requests.slice(before).map(({ path, range }) => [path, range])).toEqual([[BIG, 'bytes=300000-']]);
 });
 
-it('killed again and again at any moment, it is never installed by half, and complete in the end', async () => {
+it('killed repeatedly at any moment, it is never half installed, and complete in the end', async () => {
   for (let round = 0; round < 8; round += 1) {
     const owner = startOwner();
     const [first] = (await Promise.race([once(owner.stdout ?? owner, 'data'), once(owner, 'exit')])) as unknown[];
@@ -163,7 +163,7 @@ it('killed again and again at any moment, it is never installed by half, and com
   expectInstalled(await install());
 });
 
-it('refuses a file with another checksum, and says which', async () => {
+it('rejects a file with another checksum, and names it', async () => {
   const [big, ...others] = wanted.files;
   if (big === undefined) throw new Error('no file');
   const forged = packageOf([{ ...big, sha256: '0'.repeat(64) }, ...others]);
@@ -189,7 +189,7 @@ it('a file that was damaged in transit once is downloaded again', async () => {
   expect(requestsOf(BIG).length).toBe(2);
 });
 
-it('gives up a file that is larger than it should be, without keeping it', async () => {
+it('abandons a file that is larger than expected, without keeping it', async () => {
   faultOf = ({ path }) => (path === BIG ? (response) => response.end(Buffer.alloc(BIG_BYTES + 1)) : null);
   await expect(install()).rejects.toThrow('is larger than 600000 bytes');
   expect(existsSync(join(cacheDir, 'example-1'))).toBe(false);
@@ -205,7 +205,7 @@ it.each([
   expect(requestsOf(BIG).length).toBe(1);
 });
 
-it('a repository that sends nothing any more is given up', async () => {
+it('a repository that stops sending is abandoned', async () => {
   faultOf = () => stall(10);
   const [file] = wanted.files;
   if (file === undefined) throw new Error('no file');
@@ -214,7 +214,7 @@ it('a repository that sends nothing any more is given up', async () => {
   await expect(fetchFile(options, never())).rejects.toThrow('sent nothing for 0.05 s');
 });
 
-it('of two processes one downloads and the other waits for it', async () => {
+it('only one of two processes downloads, and the other waits for it', async () => {
   const gate = Promise.withResolvers<undefined>();
   faultOf = ({ path }) =>
     path === BIG ? (response, file) => void gate.promise.then(() => response.end(readFileSync(file))) : null;
@@ -232,7 +232,7 @@ it('of two processes one downloads and the other waits for it', async () => {
   expect(repository.requests.length).toBe(wanted.files.length);
 });
 
-it('ends at once when nobody wants it any more, and keeps what has arrived', async () => {
+it('ends at once when nobody waits any more, and keeps what has arrived', async () => {
   faultOf = ({ path }) => (path === BIG ? stall(1_000) : null);
   const stopped = new AbortController();
   const installing = install({}, stopped.signal);
@@ -245,7 +245,7 @@ it('ends at once when nobody wants it any more, and keeps what has arrived', asy
   expect(statSync(join(partial(), 'big-1.jar.part')).size).toBe(1_000);
 });
 
-it('says that the disk is full, before the first byte', async () => {
+it('reports a full disk before the first byte', async () => {
   const [first, ...others] = wanted.files;
   if (first === undefined) throw new Error('no file');
   const huge = packageOf([{ ...first, bytes: 2 ** 52 }, ...others]);

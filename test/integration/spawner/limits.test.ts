@@ -40,7 +40,7 @@ describe.skipIf(limits.length < 3)('limits of pods', () => {
     await becomesAbsent(running.orchestrator, ref);
   }
 
-  it('a pod that takes more memory than it may have is killed, and its user reads why', async () => {
+  it('a pod that uses more memory than its limit is killed, and its user gets the reason', async () => {
     const pod = limited('const kept = []; setInterval(() => kept.push(Buffer.alloc(16 << 20, 1)), 5);', {
       memLimit: 256,
     });
@@ -53,7 +53,7 @@ describe.skipIf(limits.length < 3)('limits of pods', () => {
     await removed(pod);
   });
 
-  it('a pod gets no more CPU time than it may have', async () => {
+  it('a pod gets no more CPU time than its limit', async () => {
     const script = `
       const begun = Date.now();
       while (Date.now() - begun < 2_000);
@@ -68,7 +68,7 @@ describe.skipIf(limits.length < 3)('limits of pods', () => {
     await removed(pod);
   });
 
-  it('every process of a pod is in its groups, which go with it', async () => {
+  it('every process of a pod is in its control groups, which are removed with it', async () => {
     const pod = scriptPod(`console.log(require('node:fs').readFileSync('/proc/self/cgroup', 'utf8')); ${SERVE}`);
     await ensured(running.orchestrator, pod);
     await becomes(running.orchestrator, pod, 'ready');

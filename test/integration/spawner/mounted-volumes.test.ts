@@ -71,7 +71,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
     return { stdout: utf8(result.stdout), stderr: utf8(result.stderr) };
   };
 
-  it('are shared by pods that mount them, wherever they mount them, and this machine has no trace of the paths', async () => {
+  it('are shared by pods that mount them, at any path, and this machine has no trace of the paths', async () => {
     const uid = randomUUID();
     await files.write(volumeRef(uid), 'sub/uploaded', Readable.from([Buffer.from('by the API')]), {
       sizeLimitMiB: 1,
@@ -99,7 +99,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
     expect(existsSync(join(data, 'made', 'file'))).toBe(true);
   });
 
-  it('are reached by their mounts alone, which no pod changes', async () => {
+  it('can only be reached by their mounts, which no pod can change', async () => {
     const uid = randomUUID();
     const pod = await started('', [mountOf(uid, { isReadOnly: true })]);
     const data = files.mounts.pathOf(volumeRef(uid));
@@ -135,7 +135,7 @@ describe.skipIf(!walls.canMount)('named volumes in process pods', { timeout: 180
     // A pod that has not grown at its first check is measured again within a minute.
   }, 120_000);
 
-  it('are never mounted through a link, nor where Podgate or others keep their files', async () => {
+  it('are never mounted through a link, nor where Podgate or others store their files', async () => {
     const uid = randomUUID();
     const ref = volumeRef(uid);
     await files.usage(ref);

@@ -68,7 +68,7 @@ describe('a Neo4j pod where something is missing', () => {
     await running.close();
   });
 
-  it('starts by itself once what it needs is there', async () => {
+  it('starts by itself once its requirements are installed', async () => {
     // Programs that only show that they were started.
     const java = join(root, 'jvm', 'java-17');
     const running = runProcessOrchestrator(
@@ -160,7 +160,7 @@ describe('a Neo4j pod run as a process', () => {
   const pod = neo4jPod('mygraph');
   const counted = 'MATCH (n:Kept)-[:NEXT]->(:Other) RETURN toString(count(n)) AS n';
 
-  it('answers Cypher as soon as it is ready, advertises its outside name, and keeps its data', async () => {
+  it('runs Cypher as soon as it is ready, advertises its public name, and keeps its data', async () => {
     await ensured(running.orchestrator, pod);
     const commandLines: string[] = [];
     await until(

@@ -97,7 +97,7 @@ describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run 
     });
 
   it(
-    'has every transaction of a running original whole or not at all, under load, and its own password alone',
+    'has every transaction of a running original completely or not at all, under load, and only its own password',
     async () => {
       const over = new AbortController();
       const load = Promise.all([1, 2, 3, 4].map(() => transfer(over.signal)));
@@ -139,7 +139,7 @@ describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run 
   );
 
   it(
-    'is a copy of a stopped original, although its user has changed password, role and pg_hba.conf',
+    'is a copy of a stopped original, even if its user has changed password, role and pg_hba.conf',
     async () => {
       const own = postgresPod('changed', 'bank', 'first');
       const port = await started(own);
@@ -246,7 +246,7 @@ describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run 
   );
 
   it(
-    'says why it does not start, and leaves nothing half copied',
+    'reports why it does not start, and leaves no partial copy',
     async () => {
       const refused = cloneOf(source, 'refused', 'There is no pod bank any more that bob may clone: USER is needed.');
       await ensured(running.orchestrator, refused);
@@ -273,7 +273,7 @@ describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run 
   );
 
   it(
-    'is not led to the server of another pod by a link in place of the socket',
+    'is not redirected to another pod’s server by a link in place of the socket',
     async () => {
       const data = join(root, 'pods', 'volumes', source.uid, 'pgdata');
       const socket = files('volumes', source.uid, 'pgdata').find((name) => /^\.s\.PGSQL\.\d+$/.test(name)) ?? '';

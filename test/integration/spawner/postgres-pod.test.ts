@@ -58,7 +58,7 @@ describe('a Postgres pod run as a process', () => {
       (each) => each.commandLine[0]?.endsWith('/bin/postgres') === true && each.commandLine.join(' ').includes(pod.uid),
     );
 
-  it('answers SQL as soon as it is ready, to its user in its database, with its password alone', async () => {
+  it('runs SQL as soon as it is ready, for its user in its database, only with its password', async () => {
     const pod = postgresPod('mypg');
     const port = await started(pod);
     expect(await query(port, 'mypg', 'select current_user::text, current_database()::text')).toEqual([
@@ -79,7 +79,7 @@ describe('a Postgres pod run as a process', () => {
     await stopped(pod, 'delete');
   });
 
-  it('keeps its data over a stop, and over a kill of the server', async () => {
+  it('keeps its data after a stop, and after a kill of the server', async () => {
     const pod = postgresPod('keeper');
     let port = await started(pod);
     await query(port, 'keeper', 'create table kept as select 42 as answer');
@@ -97,7 +97,7 @@ describe('a Postgres pod run as a process', () => {
     expect(await stopped({ ...pod, run: 2 }, 'delete')).toEqual({ kind: 'absent', data: false });
   });
 
-  it('starts again when its user has put a pipe in the place of its lock file', async () => {
+  it('starts again when its user has put a pipe in place of its lock file', async () => {
     const pod = postgresPod('piper');
     const port = await started(pod);
     await query(port, 'piper', "copy (select 1) to program 'rm -f postmaster.pid; mkfifo postmaster.pid'");
@@ -108,7 +108,7 @@ describe('a Postgres pod run as a process', () => {
     await stopped(pod, 'delete');
   });
 
-  it('tells by a login whether it lets its user in, refuses a changed password, or is not there', async () => {
+  it('checks by a login whether it admits its user, rejects a changed password, or is not running', async () => {
     const pod = postgresPod('logins');
     const probed = {
       connect: ({ address, port: at }: NetworkAddress) => connect(at, address),
@@ -156,12 +156,12 @@ describe('a Postgres pod run as a process', () => {
     await stopped(pod, 'delete');
   });
 
-  it('is refused with a sentence when Postgres allows no user of that name', async () => {
+  it('is rejected with an explanation when Postgres allows no user of that name', async () => {
     const result = await running.orchestrator.ensure(postgresPod('public'), never());
     expect(result).toMatchObject({ kind: 'failed', retryable: false });
   });
 
-  it('shuts down in good order, sessions or not', async () => {
+  it('shuts down cleanly, with or without sessions', async () => {
     const pod = postgresPod('orderly');
     const port = await started(pod);
     const idle = new pg.Client({ host: '127.0.0.1', port, user: 'orderly', database: 'orderly', password: PASSWORD });
@@ -180,7 +180,7 @@ describe('a Postgres pod run as a process', () => {
     await stopped({ ...pod, run: 2 }, 'delete');
   });
 
-  it('shows its password in no argument and no log', async () => {
+  it('has its password in no argument and no log', async () => {
     const pod = postgresPod('discreet', { credentials: { username: 'discreet', password: 'verysecretword' } });
     await ensured(running.orchestrator, pod);
     const seen: string[] = [];
@@ -198,7 +198,7 @@ describe('a Postgres pod run as a process', () => {
   });
 
   it.runIf(process.platform === 'linux')(
-    'tells what uses it beside gateways, by name',
+    'reports its use outside the gateway, by name',
     async () => {
       const pod = postgresPod('busy');
       await query(await started(pod), 'busy', ALLOW_PREPARED);
@@ -224,7 +224,7 @@ describe('a Postgres pod run as a process', () => {
     120_000,
   );
 
-  it('is made several times at once', async () => {
+  it('can be created several times at once', async () => {
     const pods = ['first', 'second', 'third'].map((podId) => postgresPod(podId));
     const ports = await Promise.all(pods.map(started));
     for (const [index, pod] of pods.entries()) {

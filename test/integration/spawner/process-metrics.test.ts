@@ -47,7 +47,7 @@ afterAll(async () => {
 
 const refTo = (uid: string): WorkloadRef => ({ tenant: 'dev', podId: 'mypod', uid });
 
-it('measures a running pod when asked, with its children', async () => {
+it('measures a running pod on request, with its children', async () => {
   const pod = scriptPod(`process.env.SCRIPT = ${JSON.stringify(BUSY)}; ${BUSY} ${SERVE}`);
   await ensured(running.orchestrator, pod);
   await becomes(running.orchestrator, pod, 'ready');
@@ -64,7 +64,7 @@ it('measures a running pod when asked, with its children', async () => {
   expect(first.cpuMillis).toBeLessThan(4_000);
 });
 
-it('measures a process group by /proc where no control group tells, and nothing of what has ended', async () => {
+it('measures a process group by /proc without a control group, and nothing of a program that has ended', async () => {
   const pid = group.pid ?? 0;
   const metrics = new ProcessMetrics({
     cgroups: new Cgroups([]),
@@ -83,7 +83,7 @@ it('measures a process group by /proc where no control group tells, and nothing 
   expect(readProcLines().some((line) => line.ppid === pid)).toBe(true);
 });
 
-it('says why it measures nothing where the system is not Linux', async () => {
+it('reports why it measures nothing on systems other than Linux', async () => {
   const { clock } = processOptions(root);
   const metrics = new ProcessMetrics({ cgroups: new Cgroups([]), leaderOf: () => null, clock, platform: 'darwin' });
   expect(await metrics.read([refTo('here')], never())).toEqual({

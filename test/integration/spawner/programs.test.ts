@@ -52,7 +52,7 @@ describe('programs run as processes', () => {
     await becomesAbsent(orchestrator(), ref);
   }
 
-  it('have a clean environment: the usual, the ports, what the user gave, and nothing of ours', async () => {
+  it('have a clean environment: the usual variables, the ports, the user’s variables, and none of ours', async () => {
     process.env['PODGATE_TEST_SECRET'] = 'ours';
     const networking = {
       default: { protocol: 'http', port: 1, ipAllowList: [] },
@@ -89,7 +89,7 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  it('are ready as soon as they listen, told within a moment', async () => {
+  it('are ready as soon as they listen, and reported within a moment', async () => {
     // The best of a few: what a busy machine adds is not ours.
     const toldAfterMs = [];
     for (let turn = 0; turn < 5; turn += 1) toldAfterMs.push(await readinessLagMs());
@@ -145,7 +145,7 @@ describe('programs run as processes', () => {
     ['process.exit(7)', { exitCode: 7, signal: null }, 'exited with code 7'],
     ['process.kill(process.pid, "SIGKILL")', { exitCode: null, signal: 'SIGKILL' }, 'killed by SIGKILL'],
     ['process.kill(process.pid, "SIGSEGV")', { exitCode: null, signal: 'SIGSEGV' }, 'killed by SIGSEGV'],
-  ])('that end by %s are reported so', async (script, ended, message) => {
+  ])('that end by %s are reported accordingly', async (script, ended, message) => {
     const pod = scriptPod(script);
     await ensured(orchestrator(), pod);
     const seen = await becomes(orchestrator(), pod, 'crashing');
@@ -153,7 +153,7 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  it('that cannot be found say so in their log', async () => {
+  it('that cannot be found are reported in their log', async () => {
     const pod = workloadSpec(processSpec(['no-such-program', 'x']));
     await ensured(orchestrator(), pod);
     expect(await becomes(orchestrator(), pod, 'crashing')).toMatchObject({ exitCode: 127 });
@@ -161,14 +161,14 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  it('are programs, never words of the shell that starts them', async () => {
+  it('are programs, never interpreted by the shell that starts them', async () => {
     const pod = workloadSpec(processSpec(['exit', '0']));
     await ensured(orchestrator(), pod);
     expect(await becomes(orchestrator(), pod, 'crashing')).toMatchObject({ exitCode: 127 });
     await removed(pod);
   });
 
-  it('get their arguments as they were written', async () => {
+  it('get their arguments unchanged', async () => {
     const args = ['a b', '$HOME', '"', "'", '*', '', '-n', 'ä\n'];
     const command = [process.execPath, '-e', 'console.log(JSON.stringify(process.argv.slice(1)))', '--'];
     const pod = workloadSpec({ ...processSpec(command), arguments: args });
@@ -178,7 +178,7 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  it('become ready again after they have crashed', async () => {
+  it('become ready again after a crash', async () => {
     // Crashes until its fourth start.
     const script = `
       const fs = require('node:fs');
@@ -193,7 +193,7 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  it('lose their addresses at once when they are killed, and are started again', async () => {
+  it('lose their addresses at once when they are killed, and start again', async () => {
     const pod = scriptPod(SERVE);
     await ensured(orchestrator(), pod);
     await becomes(orchestrator(), pod, 'ready');
@@ -223,7 +223,7 @@ describe('programs run as processes', () => {
     await removed(pod);
   });
 
-  it('are ended with whatever has left their group and session', async () => {
+  it('are ended with everything that has left their group and session', async () => {
     const script = `
       const { spawn } = require('node:child_process');
       const stubborn = "process.on('SIGTERM', () => {}); process.on('SIGHUP', () => {}); setInterval(() => {}, 1000)";
@@ -246,7 +246,7 @@ describe('programs run as processes', () => {
     expect(processesOf(pod)).toEqual([]);
   });
 
-  it('that ignore SIGTERM are killed, and those that are stopped too', async () => {
+  it('are killed if they ignore SIGTERM or are stopped', async () => {
     const deaf = scriptPod(`process.on('SIGTERM', () => {}); ${SERVE}`);
     const stopped = scriptPod(`${SERVE} setTimeout(() => process.kill(process.pid, 'SIGSTOP'), 300)`);
     await Promise.all([deaf, stopped].map((pod) => ensured(orchestrator(), pod)));
@@ -257,7 +257,7 @@ describe('programs run as processes', () => {
     expect(performance.now() - begunMs).toBeLessThan(5_000);
   });
 
-  it('leave no zombie', async () => {
+  it('leave no zombies', async () => {
     const pods = Array.from({ length: 5 }, () => scriptPod('process.exit(0)'));
     await Promise.all(pods.map((pod) => ensured(orchestrator(), pod)));
     await Promise.all(pods.map((pod) => becomes(orchestrator(), pod, 'completed')));
@@ -265,7 +265,7 @@ describe('programs run as processes', () => {
     await Promise.all(pods.map((pod) => removed(pod)));
   });
 
-  it('cannot fill the disk with what they print; the last of it stays', async () => {
+  it('cannot fill the disk with output; the last of it stays', async () => {
     const script = `
       const line = 'x'.repeat(99) + '\\n';
       for (let i = 0; i < 50000; i += 1) require('node:fs').writeSync(1, line);
@@ -322,7 +322,7 @@ describe('programs run as processes', () => {
       });
     }
 
-    it('that another program holds are not given away', async () => {
+    it('held by another program are not assigned', async () => {
       const first = 31_000 + (process.pid % 400) * 4;
       for (const port of [first, first + 1, first + 3]) await occupy(port);
       const place = temporaryRoot();
@@ -340,7 +340,7 @@ describe('programs run as processes', () => {
       place.remove();
     });
 
-    it("taken by a stranger meanwhile never make a pod ready with the stranger's socket", async () => {
+    it('taken by another program meanwhile never make a pod ready', async () => {
       const pod = scriptPod('console.log(process.env.PORT); setInterval(() => {}, 1000)');
       await ensured(orchestrator(), pod);
       const port = await until('the port is known', async () => Number(await printed(pod)) || null);
@@ -354,7 +354,7 @@ describe('programs run as processes', () => {
       await removed(pod);
     });
 
-    it('are different for all of many pods started at once', async () => {
+    it('are different for many pods that start at once', async () => {
       const pods = Array.from({ length: 8 }, () => scriptPod(SERVE));
       await Promise.all(pods.map((pod) => ensured(orchestrator(), pod)));
       const seen = await Promise.all(pods.map((pod) => becomes(orchestrator(), pod, 'ready')));
@@ -363,7 +363,7 @@ describe('programs run as processes', () => {
     });
   });
 
-  it('that are hello pods answer a page to browsers and JSON to others', async () => {
+  it('that are hello pods serve a page to browsers and JSON to other clients', async () => {
     const pod = workloadSpec({});
     await ensured(orchestrator(), pod);
     const port = await portTo((await becomes(orchestrator(), pod, 'ready')).addresses['default']);
@@ -382,7 +382,7 @@ describe('programs run as processes', () => {
 
   // Pods have users of their own only where we are root; CI is.
   describe.skipIf(!asRoot)('under root', () => {
-    it('run as users of their own, who cannot read each other or us', async () => {
+    it('run as separate users, who cannot read each other’s files or ours', async () => {
       const secretive = scriptPod(
         `require('node:fs').writeFileSync('secret', 'x'); console.log(process.getuid(), process.getgid(), process.getgroups()); ${SERVE}`,
         { environmentVariables: { SECRET: 'mine' } },
@@ -456,7 +456,7 @@ describe('programs run as processes', () => {
   // Without root, where the kernel lets everybody make user namespaces. Root has it run by an ordinary user, above.
   const describeAsUser = asRoot ? (): void => undefined : describe.skipIf(!walls.hasUserNamespaces);
   describeAsUser(AS_USER, () => {
-    it('see nothing of us or of each other but what is theirs, and no other process', async () => {
+    it('see only their own files and processes', async () => {
       const other = scriptPod(SERVE, { persistentVolume: true });
       await ensured(orchestrator(), other);
       await becomes(orchestrator(), other, 'ready');
@@ -488,7 +488,7 @@ describe('programs run as processes', () => {
     });
   });
 
-  it('write no secret of theirs where others may read', async () => {
+  it('write none of their secrets where others may read', async () => {
     const pod = scriptPod(SERVE, { environmentVariables: { SECRET: 'mine' } });
     await ensured(orchestrator(), pod);
     await becomes(orchestrator(), pod, 'ready');

@@ -19,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.close());
 
-test('a pod that shakes hands is ready once it lets its user in, and a stranger is never shown the password', async () => {
+test('a pod that accepts handshakes is ready once its user can log in, and an unknown server never gets the password', async () => {
   const stop = new AbortController();
   const answered: string[] = [];
   const asked: number[] = [];
@@ -49,7 +49,7 @@ test('a pod that shakes hands is ready once it lets its user in, and a stranger 
   expect(answered).toEqual(['default']);
 });
 
-test('a server that shakes hands and then says nothing is asked no longer than the caller wants', async () => {
+test('a server that accepts the handshake and then stays silent is asked no longer than the caller wants', async () => {
   const stop = new AbortController();
   const probing = probeBoltLogin(
     { connect, place: { address: '127.0.0.1', port } },
@@ -88,7 +88,7 @@ test.each([
   ['a database not there yet', [SUCCESS, SUCCESS, failure('Neo.ClientError.Database.DatabaseNotFound')], 'unavailable'],
   ['a login alone', [SUCCESS, SUCCESS], null],
   ['no Bolt', [chunk('b10100')], 'unavailable'],
-] as const)('%s is told from the others, in whatever pieces it comes', (_what, answers, verdict) => {
+] as const)('%s is distinguished from the others, with any split of its bytes', (_what, answers, verdict) => {
   const bytes = Buffer.concat(answers);
   expect(judgeBoltAnswers(bytes)).toBe(verdict);
   // No byte less is enough, and none throws.

@@ -15,7 +15,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isReachableByAll, makeOnce, reachableProgram } from '../../../spawner/orchestrator/process/runtime-files.ts';
 import { asRoot } from './process-harness.ts';
 
-describe('files that are made once', () => {
+describe('files that are created once', () => {
   let root: string;
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'podgate-runtime-'));
@@ -25,7 +25,7 @@ describe('files that are made once', () => {
 
   const content = (path: string) => readFileSync(join(path, 'file'), 'utf8');
 
-  it('are whole and the same for all who ask at the same time', async () => {
+  it('are complete and the same for all concurrent callers', async () => {
     let made = 0;
     const make = async (directory: string) => {
       made += 1;
@@ -40,7 +40,7 @@ describe('files that are made once', () => {
     expect(readdirSync(root)).toEqual(['thing-1']);
   });
 
-  it('leave nothing when making them fails, and are made at the next try', async () => {
+  it('leave nothing when creation fails, and are created at the next attempt', async () => {
     const fail = async (directory: string) => {
       await writeFile(join(directory, 'file'), 'half');
       throw new Error('the disk is full');
@@ -69,7 +69,7 @@ describe('files that are made once', () => {
   });
 
   // Only root can give a directory to somebody else; CI is root.
-  it.skipIf(!asRoot)('are never taken from a directory that belongs to another user', async () => {
+  it.skipIf(!asRoot)('are never used from a directory of another user', async () => {
     mkdirSync(join(root, 'planted', 'runtime', 'thing-1'), { recursive: true });
     chownSync(join(root, 'planted'), 12_345, 12_345);
     const make = () => Promise.resolve();

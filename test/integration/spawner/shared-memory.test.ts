@@ -27,7 +27,7 @@ describe.skipIf(!walls.hasNamespaces && !walls.hasUserNamespaces)('shared memory
     removeRoot();
   });
 
-  it('is their own, as large as their memory limit, and gone with them', async () => {
+  it('is private, as large as their memory limit, and removed with them', async () => {
     const file = `podgate-test-${process.pid}`;
     const script = `
       const fs = require('node:fs');

@@ -104,7 +104,7 @@ describe('the spawner', () => {
   const actionsOf = async (podId: string) =>
     (await database.logs.actions(`uid-${podId}`)).map((line) => line.slice('26/11/23 20:00: '.length));
 
-  it('takes up what a release has queued that knew no kinds, once, however often it is queued', async () => {
+  it('takes over what a release without kinds has queued, once, however often it is queued', async () => {
     await create('mypod');
     await database.queue.add(keyOf('mypod'));
     start();
@@ -115,7 +115,7 @@ describe('the spawner', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it('takes up a pod that only such a release has queued', async () => {
+  it('takes over a pod that only such a release has queued', async () => {
     const record = podRecord({ tenant: 'dev', podId: 'mypod', uid: 'uid-mypod', status: 'REQUESTED', applied: null });
     await database.store.commit({ puts: [podPut(record, 'absent')], enqueue: [{ key: 'dev/mypod' }] });
     start();
@@ -123,7 +123,7 @@ describe('the spawner', () => {
     await until('the queue is empty', isIdle);
   });
 
-  it('leaves a kind that it does not know to the replicas that do', async () => {
+  it('leaves an unknown kind to the replicas that know it', async () => {
     await database.queue.add('later-kind/dev/one');
     await create('mypod');
     start(1);
@@ -132,7 +132,7 @@ describe('the spawner', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it('takes a requested pod to CREATING_CONTAINER and settles its key after that', async () => {
+  it('moves a requested pod to CREATING_CONTAINER and then settles its key', async () => {
     start();
     await create('mypod');
     const record = await reaches('mypod', 'CREATING_CONTAINER');
@@ -160,7 +160,7 @@ describe('the spawner', () => {
     ]);
   });
 
-  it('makes nothing of a key that comes when the store is not believed any more, and takes it up again later', async () => {
+  it('creates nothing for a key while the store is not trusted, and retries it later', async () => {
     start();
     await create('before');
     await reaches('before', 'CREATING_CONTAINER');
@@ -186,7 +186,7 @@ describe('the spawner', () => {
     expect(await actionsOf('mypod')).toEqual([]);
   });
 
-  it('goes on with what a spawner that died has claimed', async () => {
+  it('continues what a dead spawner has claimed', async () => {
     const spec = podSpec();
     start();
     await create('mypod', { status: 'SPAWNER_SETUP', applied: { generation: 3, run: 2, spec } });
@@ -194,7 +194,7 @@ describe('the spawner', () => {
     expect(await actionsOf('mypod')).toEqual(['spawner set status to CREATING_CONTAINER']);
   });
 
-  it('asks again soon while an older workload is in the way', async () => {
+  it('retries soon while an older workload is in the way', async () => {
     const wait: Answer = { kind: 'wait', reason: 'an older one is being stopped' };
     answers.set('mypod', [wait, wait, wait]);
     start();
@@ -207,7 +207,7 @@ describe('the spawner', () => {
     expect((await read('mypod'))?.attempts).toBe(0);
   });
 
-  it('asks again when the orchestrator does not answer, which is no failure of the pod', async () => {
+  it('retries when the orchestrator does not respond, which is not a failure of the pod', async () => {
     answers.set('mypod', [new PodgateError('orchestrator.unavailable'), new Error('a surprise')]);
     start();
     await create('mypod');
@@ -216,7 +216,7 @@ describe('the spawner', () => {
     expect((await read('mypod'))?.attempts).toBe(0);
   });
 
-  it('puts a pod aside whose start throws again and again, says why, and takes it up again when it is restarted', async () => {
+  it('sets a pod aside whose start keeps failing, says why, and retries it when it is restarted', async () => {
     answers.set(
       'poison',
       Array.from({ length: 5 }, () => new TypeError('secret detail')),
@@ -250,7 +250,7 @@ describe('the spawner', () => {
     await reaches('poison', 'CREATING_CONTAINER');
   });
 
-  it('tries a failed one again with back-off, visible in the action log', async () => {
+  it('retries a failed pod with back-off, visible in the action log', async () => {
     answers.set('mypod', [{ kind: 'failed', reason: 'The disk is full.', retryable: true }]);
     start();
     const begunMs = performance.now();
@@ -265,7 +265,7 @@ describe('the spawner', () => {
     expect(await actionsOf('mypod')).toContain('spawner failed (try 1 of 5): The disk is full.');
   });
 
-  it('gives up at once on what can never succeed', async () => {
+  it('gives up at once on errors that cannot be retried', async () => {
     answers.set('mypod', [{ kind: 'failed', reason: 'No Neo4j is installed.', retryable: false }]);
     start();
     await create('mypod');
@@ -275,7 +275,7 @@ describe('the spawner', () => {
     expect(asked).toHaveLength(1);
   });
 
-  it('never overwrites a wish that came while it worked', async () => {
+  it('never overwrites a desired state that arrived while it worked', async () => {
     answers.set('mypod', [
       async () => {
         const stored = await database.store.get('pod', keyOf('mypod'));
@@ -290,7 +290,7 @@ describe('the spawner', () => {
     expect(await read('mypod')).toMatchObject({ wish: 'OFF', status: 'SPAWNER_SETUP' });
   });
 
-  it('opens the credentials for this uid, and fails with a sentence when it cannot', async () => {
+  it('decrypts the credentials for this uid, and fails with an explanation when it cannot', async () => {
     const spec = podSpec({ template: 'template/postgres', writtenTemplate: 'postgres' });
     const secret = JSON.stringify({ username: 'mypg', password: 'verysecret' });
     const credential = (podId: string, uid: string, sealed: string) => ({
@@ -322,7 +322,7 @@ describe('the spawner', () => {
     expect(asked[0]?.annotations.record).not.toContain('verysecret');
   });
 
-  it('works on other pods while some fail for ever or take long', async () => {
+  it('works on other pods while some keep failing or take long', async () => {
     answers.set(
       'poison',
       Array.from({ length: 1_000 }, () => new Error('poison')),
@@ -339,7 +339,7 @@ describe('the spawner', () => {
     expect((await read('poison'))?.status).toBe('SPAWNER_SETUP');
   });
 
-  it('gives what it holds back when it ends, so that the next one takes it up at once', async () => {
+  it('releases its claims when it ends, so that the next one takes them at once', async () => {
     answers.set('mypod', [
       () => new Promise((_, reject) => end.signal.addEventListener('abort', () => reject(new Error('interrupted')))),
     ]);
