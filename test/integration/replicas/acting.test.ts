@@ -31,7 +31,7 @@ const leader = (): Promise<Replica> => until('somebody leads', () => leaders()[0
 const routesTo = (podId: string): boolean =>
   replicas.every(({ workers }) => workers.every(({ routes }) => (routes.get(hostOf(podId))?.backend ?? null) !== null));
 
-test('of three replicas one acts: it alone looks at workloads and removes them, and all have the routes', async () => {
+test('only one of three replicas acts: it checks and removes workloads, and all have the routes', async () => {
   const [one, two, three] = [await start('one', 2), await start('two'), await start('three')];
   await Promise.all([one, two, three].map((replica) => replica.ready()));
   const acting = await leader();
@@ -59,7 +59,7 @@ test('of three replicas one acts: it alone looks at workloads and removes them, 
   expect(spawns.reduce((sum, count) => sum + count, 0)).toBeGreaterThanOrEqual(pods.length);
 });
 
-test('a workload that vanishes is no longer routed to, in any replica, at once', async () => {
+test('a workload that vanishes is no longer routed to, on any replica, at once', async () => {
   for (const name of ['one', 'two']) await (await start(name)).ready();
   await replicas[0]?.create('ape');
   await until('it is routed everywhere', () => routesTo('ape'));
@@ -77,7 +77,7 @@ test('a workload that vanishes is no longer routed to, in any replica, at once',
 test.each([
   ['ends', 'end', 1_500],
   ['is killed', 'kill', LEASE.leaseMs + 2_000],
-] as const)('when the leader %s another follows and finishes what was begun', async (_, how, withinMs) => {
+] as const)('when the leader %s another takes over and finishes what was begun', async (_, how, withinMs) => {
   for (const name of ['one', 'two', 'three']) await (await start(name)).ready();
   const first = await leader();
   workloads.born = 'starting';
@@ -93,7 +93,7 @@ test.each([
   await until('it is routed everywhere', () => routesTo('ape'));
 });
 
-test('a Redis that comes back empty is suspect for every replica: no route is withdrawn and nothing removed', async () => {
+test('a Redis that comes back empty is suspect for every replica: no route is withdrawn and nothing is removed', async () => {
   for (const name of ['one', 'two']) await (await start(name)).ready();
   await replicas[0]?.create('ape');
   await until('it is routed everywhere', () => routesTo('ape'));
@@ -110,7 +110,7 @@ test('a Redis that comes back empty is suspect for every replica: no route is wi
   expect(workloads.has('ape')).toBe(true);
 });
 
-test('from "the workload is ready" to "every worker of every replica routes to it" takes milliseconds', async () => {
+test('from a ready workload to its route on every worker of every replica takes milliseconds', async () => {
   for (const name of ['one', 'two', 'three']) await (await start(name, 2)).ready();
   await leader();
   workloads.born = 'starting';

@@ -45,7 +45,7 @@ async function replica(name: string, keys: readonly ReturnType<typeof makeKey>[]
   return { replicas: database.replicas, vault: openKeyringVault(keyringPath), keyringPath, dir };
 }
 
-test('a replica with another keyring is refused at start, with a sentence that says what is missing', async () => {
+test('a replica with another keyring is rejected at start, with a message that says what is missing', async () => {
   await checkKeyring(await replica('one', [oldKey]));
   await checkKeyring(await replica('two', [oldKey]));
   const stranger = await replica('three', [newKey]);
@@ -55,14 +55,14 @@ test('a replica with another keyring is refused at start, with a sentence that s
   });
 });
 
-test('a key can be put first in one replica after the other, and the old one be removed at the end', async () => {
+test('a new first key can be introduced replica by replica, and the old one removed at the end', async () => {
   await checkKeyring(await replica('old', [oldKey]));
   await checkKeyring(await replica('both', [newKey, oldKey]));
   await expect(checkKeyring(await replica('late', [oldKey]))).rejects.toMatchObject({ code: 'config.invalid' });
   await checkKeyring(await replica('new', [newKey]));
 });
 
-test("the first replica's files are everybody's, sealed on the way, until they are settled anew", async () => {
+test('the first replica’s files are shared by all, encrypted in transit, until they are replaced', async () => {
   const [one, two] = [await replica('one', [oldKey]), await replica('two', [oldKey])];
   const paths = (of: { dir: string }) => ['a.key', 'a.pem'].map((file) => join(of.dir, file));
   const write = (of: { dir: string }, text: string): void => {
@@ -87,7 +87,7 @@ test("the first replica's files are everybody's, sealed on the way, until they a
   expect(dump).not.toMatch(/geheim|renewed/);
 });
 
-test('the keys of TLS tickets are the same in all replicas, sealed in the store and in files', async () => {
+test('the TLS ticket keys are the same on all replicas, encrypted in the store and in files', async () => {
   const open = async (of: Replica): Promise<TicketKeys> => {
     const file = openTicketKeyFile(join(of.dir, 'ticket.keys'));
     const tickets = createTicketKeys({ ...of, file, clock: systemClock, log: silentLog });

@@ -160,7 +160,7 @@ async function runs(sql: string): Promise<boolean> {
   return (await watcher.query(text, [sql])).rowCount === 1;
 }
 
-test('Ctrl-C in psql works although the load balancer sends its cancel to another replica', async () => {
+test('Ctrl-C in psql works when the load balancer sends its cancel to another replica', async () => {
   const port = await balancer(one, two);
   const sql = 'select pg_sleep(30), 1';
   const child = spawn('psql', ['-X', '-At', conninfo(port), '-c', sql], {
@@ -185,7 +185,7 @@ test.each([
   ['encrypted', '3.2'],
   ['plain', '3.0'],
   ['plain', '3.2'],
-] as const)('so does that of libpq 18, %s, with protocol %s', async (way, version) => {
+] as const)('it also works for libpq 18, %s, with protocol %s', async (way, version) => {
   const port = await balancer(one, two);
   const sql = `select pg_sleep(30), '${way} ${version}'`;
   const before = [one.gateway.counters.cancels.delivered, two.gateway.counters.cancels.unknown];
@@ -221,7 +221,7 @@ test.each(['encrypted', 'plain'] as const)(
   },
 );
 
-test('a cancel that nobody takes does not wait for long', async () => {
+test('a cancel that nobody accepts does not wait long', async () => {
   const sinceMs = performance.now();
   const socket = connect(two.port, '127.0.0.1');
   socket.resume();
@@ -231,7 +231,7 @@ test('a cancel that nobody takes does not wait for long', async () => {
 });
 
 test.each(['/usr/share/java/postgresql.jar', preparedPgjdbc()])(
-  'so do cancel() and the time limit of pgjdbc, %s',
+  'cancel() and the timeout of pgjdbc work, %s',
   async (jar) => {
     const parameters = { user: postgres.user, password: postgres.password, sslmode: 'verify-full' };
     const query = new URLSearchParams({ ...parameters, sslrootcert: join(dir, 'ca.pem') }).toString();
@@ -244,7 +244,7 @@ test.each(['/usr/share/java/postgresql.jar', preparedPgjdbc()])(
   },
 );
 
-test('so do those of npm pg and npm postgres', async () => {
+test('cancels of npm pg and npm postgres work', async () => {
   const asked = two.gateway.counters.cancels.unknown;
   const client = new pg.Client(clientOptions(await balancer(one, two)));
   await client.connect();
@@ -272,7 +272,7 @@ test('so do those of npm pg and npm postgres', async () => {
   expect(two.gateway.counters.cancels.unknown).toBe(asked + 2);
 });
 
-test('a key that nobody knows goes round once, cancels nothing, and stands in no log', async () => {
+test('an unknown key is asked for once on each replica, cancels nothing, and is in no log', async () => {
   const client = new pg.Client(clientOptions(one.port));
   await client.connect();
   const sql = 'select pg_sleep(1), 2';

@@ -154,7 +154,7 @@ async function dial(port: number, record: PodRecord): Promise<TLSSocket> {
   return client;
 }
 
-test('every worker of every replica is asked, whichever replica one asks; numbers are added up', async () => {
+test('every worker of every replica is asked, from any replica, and numbers are added up', async () => {
   const [first = 0, second = 0] = one.ports;
   for (const port of [first, first, second, ...two.ports]) {
     const client = await dial(port, open);
@@ -186,7 +186,7 @@ test('every worker of every replica is asked, whichever replica one asks; number
   }
 });
 
-test('refusals show with reason, address and request id, in the order of time - and to the owner of the pod alone', async () => {
+test('refusals have reason, address and request id, in order of time, and only the owner of the pod sees them', async () => {
   const ids: string[] = [];
   for (const port of [one.ports[1], two.ports[0]]) {
     const client = await dial(port ?? 0, others);

@@ -60,13 +60,13 @@ async function overtake(record: PodRecord, clock: PausedLeaderOptions['clock']):
 test.each([
   ['by its own clock, and does not even try', 'runs on', []],
   ['by the fence of its commit, where its clock stood still as well', 'stands still', ['fenced']],
-] as const)('a leader that was paused learns it %s: nothing is overwritten', async (_, clock, commits) => {
+] as const)('a leader that was paused notices %s: nothing is overwritten', async (_, clock, commits) => {
   await overtake(podRecord({ spec: SPEC }), clock);
   expect(words.filter((word) => word === 'committed' || word === 'fenced')).toEqual(commits);
   expect(await stored()).toMatchObject({ revision: 1, value: { status: 'RUNNING' } });
 });
 
-test('a leader that was paused before it removed a workload leaves it alone', async () => {
+test('a leader that was paused before it removed a workload does not remove it', async () => {
   await overtake(podRecord({ spec: SPEC, wish: 'OFF', status: 'SHUTTING_DOWN' }), 'runs on');
   expect(words).not.toContain('removed');
   expect(await stored()).toMatchObject({ revision: 1 });

@@ -144,7 +144,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
   }
   const across = <T>(services: readonly T[], index: number): T => services[index % services.length] as T;
 
-  test('creates on several replicas at the same time do not exceed the quota of their user', async () => {
+  test('concurrent creates on several replicas do not exceed the quota of their user', async () => {
     const { store, services } = await replicas(quotasOf({ pods: 5 }));
     const refused = await refusalsOf(
       Array.from({ length: 30 }, (_, index) =>
@@ -163,7 +163,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     );
   });
 
-  test('many users at the same time do not exceed the quota of their tenant', async () => {
+  test('concurrent calls of many users do not exceed the quota of their tenant', async () => {
     const { store, services } = await replicas(quotasOf({ pods: 3 }, { pods: 7 }));
     const refused = await refusalsOf(
       Array.from({ length: 20 }, (_, index) =>
@@ -178,7 +178,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     await create(across(services, 0), 'elsewhere', {}, { ...alice, tenant: 'other' });
   });
 
-  test('CPU and memory count for pods that are to run, and starting one needs room', async () => {
+  test('CPU and memory count for pods that should run, and starting one needs free quota', async () => {
     const { store, services } = await replicas(quotasOf({ cpu: 5_000, memory: 8_192 }));
     for (const podId of ['one', 'two', 'three']) {
       await create(across(services, 0), podId, { statusRequested: 'OFF' });
@@ -198,7 +198,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     await update(across(services, 1), stopped ?? '', more);
   });
 
-  test('the bytes of all records of a user are bounded: environment, permissions, everything', async () => {
+  test('the bytes of all records of a user are limited: environment, permissions, everything', async () => {
     const { services } = await replicas(quotasOf({ recordBytes: 60_000 }));
     const big = { A: 'x'.repeat(10_000) };
     await create(across(services, 0), 'one', { environmentVariables: big, statusRequested: 'OFF' });
@@ -216,7 +216,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     expect(granted.length).toBeGreaterThan(200);
   });
 
-  test('what was deleted is free again, and what a deletion keeps is not', async () => {
+  test('deleted objects no longer count, and data that a deletion keeps does', async () => {
     const { store, services } = await replicas(quotasOf({ pods: 2, volumes: 2 }));
     const withVolume = { podTemplate: 'postgres', persistentVolume: true, statusRequested: 'OFF' as const };
     const service = across(services, 0);
@@ -252,7 +252,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     expect(await usedBy(store, 'alice')).toMatchObject({ pods: 2, volumes: 2 });
   });
 
-  test('pods that are created and deleted on several replicas at the same time keep no more volumes than the quota', async () => {
+  test('pods created and deleted concurrently on several replicas keep no more volumes than the quota', async () => {
     const { store, services } = await replicas(quotasOf({ volumes: 3 }));
     const withVolume = { podTemplate: 'postgres', persistentVolume: true, statusRequested: 'OFF' as const };
     const refused = await refusalsOf(
@@ -268,7 +268,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     expect(await usedBy(store, 'alice')).toMatchObject({ volumes: 3 });
   });
 
-  test('a deletion that keeps volumes is refused while there are more than the quota', async () => {
+  test('a deletion that keeps volumes is rejected while there are more than the quota', async () => {
     const roomy = await replicas(quotasOf({}));
     const withVolume = { podTemplate: 'postgres', persistentVolume: true, statusRequested: 'OFF' as const };
     for (const podId of ['one', 'two']) await create(across(roomy.services, 0), podId, withVolume);
@@ -284,7 +284,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     await deletion(false);
   });
 
-  test('volumes made and enlarged on several replicas at the same time do not exceed what their user may store', async () => {
+  test('volumes created and enlarged concurrently on several replicas do not exceed what their user may store', async () => {
     const quotas = quotasOf({ volumeMiB: 50 });
     const { store } = await replicas(quotas);
     const makers = opened.map((database) => volumesOn(database, quotas));
@@ -299,7 +299,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     expect(await usedBy(store, 'alice')).toMatchObject({ volumes: 5, volumeMiB: 50 });
   });
 
-  test('a usage record of an older release, which counted less, is counted again before anyone is let in', async () => {
+  test('a usage record of an older release, which counted less, is recounted before anyone is admitted', async () => {
     const quotas = quotasOf({ volumeMiB: 50 });
     const { store } = await replicas(quotas);
     const makers = opened.map((database) => volumesOn(database, quotas));
@@ -318,7 +318,7 @@ describe.each(Object.keys(KINDS))('in %s', (kind) => {
     expect(await usedBy(store, null)).toMatchObject({ volumes: 2, volumeMiB: 50 });
   });
 
-  test('what others wrote without counting is counted by the next pass, and never stays wrong', async () => {
+  test('records written without counting are counted by the next pass, and the count never stays wrong', async () => {
     const { store, services } = await replicas(quotasOf({ pods: 3 }));
     await create(across(services, 0), 'one', { statusRequested: 'OFF' });
     // As `recover`, a restored copy or an older release would have it.

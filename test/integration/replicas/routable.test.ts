@@ -52,7 +52,7 @@ async function runningOn(replica: Replica, podId: string): Promise<void> {
   await until(`${podId} is RUNNING`, async () => (await replica.record(podId))?.status === 'RUNNING');
 }
 
-test('waiting for a route is over when every worker of every replica has it', async () => {
+test('waiting for a route ends when every worker of every replica has it', async () => {
   const [, slow] = two.workers;
   if (slow === undefined) throw new Error('no second worker');
   slow.isHeldUp = true;
@@ -68,7 +68,7 @@ test('waiting for a route is over when every worker of every replica has it', as
   expect(await Promise.all([waiting.promise, there.promise])).toEqual([{ kind: 'routable' }, { kind: 'routable' }]);
 });
 
-test('without anybody late, asking all adds little', async () => {
+test('without a late worker, asking all adds little time', async () => {
   const tookMs: number[] = [];
   for (let at = 0; at < 20; at++) {
     const record = await one.create(`pod${at}`);
@@ -81,7 +81,7 @@ test('without anybody late, asking all adds little', async () => {
   expect(tookMs[10]).toBeLessThan(500);
 });
 
-test('who is late after the time is named: the replica, and its worker', async () => {
+test('a worker that is late is named after the timeout, with its replica', async () => {
   const [, slow] = two.workers;
   if (slow === undefined) throw new Error('no second worker');
   const record = await one.create('ape');
@@ -90,7 +90,7 @@ test('who is late after the time is named: the replica, and its worker', async (
   expect(waited).toEqual({ kind: 'timeout', laggards: ['worker 2 (pid 22) of replica two'] });
 });
 
-test('the word for an earlier run is not taken for a later one', async () => {
+test('a report for an earlier run does not count for a later one', async () => {
   const record = await one.create('ape');
   expect(await one.routable.waitRoutable(questionOf(record), 20_000)).toEqual({ kind: 'routable' });
   workloads.born = 'starting';
@@ -113,7 +113,7 @@ test('the word for an earlier run is not taken for a later one', async () => {
   expect(await waiting.promise).toMatchObject({ outcome: { kind: 'routable' }, record: { run: record.run + 1 } });
 });
 
-test('a replica that is killed meanwhile is no longer waited for once its heartbeats are missed', async () => {
+test('a killed replica is no longer waited for once its heartbeats are missing', async () => {
   for (const worker of two.workers) worker.isHeldUp = true;
   const record = await one.create('ape');
   const waiting = watched(one.routable.waitRoutable(questionOf(record), 30_000));
@@ -126,7 +126,7 @@ test('a replica that is killed meanwhile is no longer waited for once its heartb
   expect(performance.now() - killedAt).toBeLessThan(12_000);
 });
 
-test('questions and answers that are lost are said again', async () => {
+test('lost questions and replies are sent again', async () => {
   for (const worker of two.workers) worker.isHeldUp = true;
   const record = await one.create('ape');
   const waiting = watched(one.routable.waitRoutable(questionOf(record), 20_000));
@@ -137,7 +137,7 @@ test('questions and answers that are lost are said again', async () => {
   expect(await waiting.promise).toEqual({ kind: 'routable' });
 });
 
-test('nonsense on the bus is passed over', async () => {
+test('garbage on the bus is ignored', async () => {
   const nonsense = [
     'nonsense',
     '{}',
