@@ -25,7 +25,7 @@ describe('podgate doctor and Redis', () => {
     return server.url;
   }
 
-  it('finds one that is set up as deploy/ does in order', async () => {
+  it('accepts one that is set up as deploy/ does', async () => {
     const url = await start(['maxmemory 1gb']);
     const [first, memory, ...rest] = await examine(url);
     const others = rest.filter((line) => !line.startsWith('ok Redis '));
@@ -40,7 +40,7 @@ describe('podgate doctor and Redis', () => {
     expect(others.filter((line) => !line.includes('to tell the time'))).toEqual([]);
   });
 
-  it('says what would lose records, and that the clocks differ', async () => {
+  it('reports what would lose records, and that the clocks differ', async () => {
     const url = await start(['appendfsync everysec']);
     expect(await examine(url)).toEqual([
       expect.stringMatching(/^fail Redis: .*appendfsync is everysec and must be always/),
@@ -53,7 +53,7 @@ describe('podgate doctor and Redis', () => {
     );
   });
 
-  it('verifies TLS by the given authority, and says until when the certificate is valid', async () => {
+  it('verifies TLS with the given CA, and reports how long the certificate is valid', async () => {
     const authority = await createTestAuthority(['localhost']);
     server = await RedisServer.start({ settings: ['maxmemory 1gb'], tls: authority });
     const url = server.url.replace('127.0.0.1', 'localhost');
@@ -70,7 +70,7 @@ describe('podgate doctor and Redis', () => {
     expect(earlier).toContainEqual(expect.stringMatching(/^ok Redis TLS: Its certificate is valid until/));
   });
 
-  it('says that there is none, or that it lets nobody in, without the password', async () => {
+  it('reports that there is none, or that it needs the password', async () => {
     const url = await start(['requirepass right']);
     const wrong = await examine(url.replace('://', '://:wrong-secret@'));
     expect(wrong).toEqual([expect.stringMatching(/^fail Redis: It cannot be reached: .*WRONGPASS/)]);
@@ -79,7 +79,7 @@ describe('podgate doctor and Redis', () => {
     expect(await examine(url)).toEqual([expect.stringMatching(/^fail Redis: It cannot be reached: .*ECONNREFUSED/)]);
   });
 
-  it('asks the Sentinels where the master is, and says whether it is copied', async () => {
+  it('asks the Sentinels for the master, and reports whether it has a replica', async () => {
     const url = await start(['maxmemory 1gb']);
     const sentinels = await RedisSentinels.start(3, Number(new URL(url).port));
     try {

@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => stage.end());
 
-it('a full Redis refuses commits as a whole, answers what there is, lets work end, and goes on when there is room', async () => {
+it('a full Redis refuses whole commits, serves reads, lets work finish, and continues when there is space', async () => {
   const { store, queue, lock, logs } = await stage.open();
   const first = await committed(store.commit({ puts: [putPod('kept', 'absent')], enqueue: [{ key: 'work' }] }));
   const claim = await queue.claim(60_000, AbortSignal.timeout(5_000));
@@ -51,7 +51,7 @@ it('a full Redis refuses commits as a whole, answers what there is, lets work en
   });
 });
 
-it('a Redis that becomes full in the middle of commits has each of them whole, or not at all', async () => {
+it('a Redis that becomes full during commits has each of them completely or not at all', async () => {
   const { store } = await stage.open();
   const used = /used_memory:(\d+)/.exec(String(await stage.admin('INFO', 'memory')))?.[1];
   await stage.admin('CONFIG', 'SET', 'maxmemory', String(Number(used) + 400_000));

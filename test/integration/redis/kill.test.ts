@@ -23,7 +23,7 @@ interface Answered {
 }
 
 it(
-  `has every acknowledged commit, whole, after ${ROUNDS} kill -9 of the server at random moments`,
+  `has every acknowledged commit completely after ${ROUNDS} kill -9 of the server at random moments`,
   { timeout: TIMEOUT_MS },
   async () => {
     // A killed server ends its connections at once. Beyond that, a busy machine may take its time.

@@ -62,7 +62,7 @@ async function fill(): Promise<Awaited<ReturnType<typeof contents>>> {
   });
 }
 
-it('what was in the one store is in the other, with revisions, lists, tombstones, logs and identity', async () => {
+it('everything of one store is in the other, with revisions, lists, tombstones, logs and identity', async () => {
   const before = await fill();
   const identity = await withSource(({ store }) => store.identity());
   const filling = await stage.open({ isBeingFilled: true, deadlineMs: 20_000 });
@@ -86,7 +86,7 @@ it('what was in the one store is in the other, with revisions, lists, tombstones
   expect((await migrateStore({ path, database: filling, act: true })).text).toContain('already');
 });
 
-it('one that was interrupted keeps everybody out until it is repeated', async () => {
+it('an interrupted migration blocks both stores until it is repeated', async () => {
   const before = await fill();
   const filling = await stage.open({ isBeingFilled: true, deadlineMs: 20_000 });
   let pages = 0;
@@ -106,7 +106,7 @@ it('one that was interrupted keeps everybody out until it is repeated', async ()
   expect(await contents((await stage.open()).store)).toEqual(before);
 });
 
-it('a Redis with records of its own, or with a replica at work, is left as it is', async () => {
+it('a Redis with records of its own, or with an active replica, is not changed', async () => {
   await fill();
   const other = await stage.open();
   const running = new AbortController();

@@ -37,23 +37,23 @@ function withUser(stageOf: RedisStage, userAndPassword: string): string {
   return stageOf.server.url.replace('://', `://${userAndPassword}@`);
 }
 
-describe('a server that could lose what was acknowledged', () => {
+describe('a server that could lose acknowledged data', () => {
   it.each([
     ['appendfsync everysec', 'appendfsync is everysec and must be always'],
     ['appendonly no', 'appendonly is no and must be yes'],
     ['no-appendfsync-on-rewrite yes', 'no-appendfsync-on-rewrite is yes and must be no'],
     ['maxmemory-policy allkeys-lru', 'maxmemory-policy is allkeys-lru and must be noeviction'],
-  ])('by %s is refused', async (setting, sentence) => {
+  ])('by %s is rejected', async (setting, sentence) => {
     const { open } = await stageWith(setting);
     expect(await refusal(open())).toContain(sentence);
   });
 
-  it('is told everything at once', async () => {
+  it('gets all problems reported at once', async () => {
     const { open } = await stageWith('appendfsync no', 'appendonly no', 'maxmemory-policy volatile-ttl');
     expect(await refusal(open())).toMatch(/appendonly.*appendfsync.*maxmemory-policy/);
   });
 
-  it('is not used when it comes back so', async () => {
+  it('is not used when it comes back that way', async () => {
     const { open, server } = await stageWith();
     const { store } = await open();
     await server.kill();
@@ -67,7 +67,7 @@ describe('a server that could lose what was acknowledged', () => {
     await until('an answer again', () => store.identity().catch(() => null));
   });
 
-  it('by being a replica, or a node of a cluster, is refused', async () => {
+  it('by being a replica, or a node of a cluster, is rejected', async () => {
     const { open, admin } = await stageWith();
     await admin('REPLICAOF', '127.0.0.1', '1');
     expect(await refusal(open())).toContain('is a replica');
@@ -79,7 +79,7 @@ describe('a server that could lose what was acknowledged', () => {
 });
 
 describe('users', () => {
-  it('with a password are let in, and without or with another one refused by name, never by password', async () => {
+  it('with a password are accepted; without or with another one, rejected by name, never by password', async () => {
     const { server, open } = await stageWith('requirepass geheim');
     const here = stage ?? (await stageWith());
     await committed((await open({ url: withUser(here, ':geheim') })).store.commit({ puts: [putPod('a', 'absent')] }));
@@ -143,7 +143,7 @@ describe('users', () => {
     expect(await refusal(here.open({ url, site: 'other' }))).toContain('~podgate:{other}:*');
   });
 
-  it('that lack any one of the rights are refused with that one, and with all that are needed', async () => {
+  it('without one of the rights are rejected with its name, and with all required ones', async () => {
     const rule = aclRule(redisKeys(SITE), true);
     const here = await stageWith(`user podgate on >secret ${rule}`);
     const url = withUser(here, 'podgate:secret');
@@ -163,7 +163,7 @@ describe('users', () => {
     expect(await refusal(here.open({ url, copies: 1 }))).toContain(rule);
   });
 
-  it('that may not read the settings are refused with the rule that is missing', async () => {
+  it('that may not read the settings are rejected with the missing rule', async () => {
     const here = await stageWith('user podgate on >secret ~* +@all -config');
     const sentence = await refusal(here.open({ url: withUser(here, 'podgate:secret') }));
     expect(sentence).toContain('ACL SETUSER <user> +config|get');
@@ -172,7 +172,7 @@ describe('users', () => {
 });
 
 describe('TLS', () => {
-  it('is used for rediss, with the certificate checked against name and authority', async () => {
+  it('is used for rediss, with the certificate checked against name and CA', async () => {
     const authority = await createTestAuthority(['localhost']);
     stage = await createRedisStage({ tls: authority });
     const url = stage.server.url.replace('127.0.0.1', 'localhost');
@@ -185,15 +185,15 @@ describe('TLS', () => {
   });
 });
 
-describe('what is stored', () => {
-  it('by a newer release is refused', async () => {
+describe('stored data', () => {
+  it('of a newer release is rejected', async () => {
     const { open, admin } = await stageWith();
     (await open()).close();
     await admin('HSET', `podgate:{${SITE}}:meta`, 'layout', '2');
     expect(await refusal(open())).toContain('newer release (layout 2');
   });
 
-  it('is apart for each site', async () => {
+  it('is separate for each site', async () => {
     const { open } = await stageWith();
     const [one, two] = [await open({ site: 'one' }), await open({ site: 'two' })];
     await committed(one.store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a' }] }));
@@ -213,13 +213,13 @@ describe('a URL', () => {
     'redis://h?a=b',
     'redis://h/0#x',
     'redis://:%zz@h',
-  ])('of another form is refused without being quoted: %s', async (url) => {
+  ])('of another form is rejected without being quoted: %s', async (url) => {
     const sentence = await refusal(openRedisDatabase({ url, site: SITE, log: silentLog }));
     expect(sentence).toMatch(/^PODGATE_REDIS_URL/);
     expect(sentence).not.toContain('%zz');
   });
 
-  it('gives host, port, user, password and database', () => {
+  it('provides host, port, user, password and database', () => {
     expect(parseRedisUrl('rediss://us%40er:p%3Aass@[::1]:7000/3')).toEqual({
       host: '::1',
       port: 7000,

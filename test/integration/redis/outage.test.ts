@@ -15,7 +15,7 @@ beforeEach(async () => {
 afterEach(() => stage.end());
 
 describe('a server that is stopped', () => {
-  it('fails every call within its deadline, and is used again when it goes on', async () => {
+  it('fails every call within its deadline, and is used again when it continues', async () => {
     const { store, queue, lock, logs } = await stage.open();
     const first = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
     stage.server.signal('SIGSTOP');
@@ -45,7 +45,7 @@ describe('a server that is stopped', () => {
   });
 });
 
-it('a claim that is granted after its signal has aborted is given back', async () => {
+it('a claim that is granted after its signal has aborted is released', async () => {
   const { queue } = await stage.open();
   await queue.add('key');
   const aborting = new AbortController();
@@ -58,8 +58,8 @@ it('a claim that is granted after its signal has aborted is given back', async (
   expect(await queue.stats()).toEqual({ due: 1, delayed: 0, leased: 0, parked: 0 });
 });
 
-describe('a connection that has gone dead', () => {
-  it('is given up for another after one deadline, by whoever calls and by whoever waits', async () => {
+describe('a connection that no longer responds', () => {
+  it('is replaced after one deadline, for callers and for waiters', async () => {
     const way = await openWay(stage.server.port);
     try {
       const { store } = await stage.open({ url: `redis://127.0.0.1:${way.port}` });
@@ -86,7 +86,7 @@ describe('a connection that has gone dead', () => {
 });
 
 describe('a server that is away', () => {
-  it('fails calls at once, keeps none for later, and is used again when it is back', async () => {
+  it('fails calls at once, queues none, and is used again when it is back', async () => {
     const { store, queue } = await stage.open();
     const first = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
     await stage.server.kill();
@@ -102,7 +102,7 @@ describe('a server that is away', () => {
     expect(await queue.stats()).toEqual({ due: 0, delayed: 0, leased: 0, parked: 0 });
   });
 
-  it('breaks a feed, which goes on where it was', async () => {
+  it('interrupts a feed, which resumes where it was', async () => {
     const { store } = await stage.open();
     const first = await committed(store.commit({ puts: [putPod('one', 'absent')] }));
     const waiting = outcome(read(store, first).next());
@@ -117,7 +117,7 @@ describe('a server that is away', () => {
     await feed.stop();
   });
 
-  it('refuses to open, soon and with a sentence', async () => {
+  it('fails to open, soon and with an explanation', async () => {
     await stage.server.kill();
     await expect(stage.open()).rejects.toMatchObject({
       code: 'store.unavailable',
@@ -128,7 +128,7 @@ describe('a server that is away', () => {
   });
 });
 
-describe('a store that was replaced under its readers and writers', () => {
+describe('a store that was replaced while in use', () => {
   /** What the process does on a store that lacks what it has seen: it reads, and writes nothing. */
   async function refuses({ store, queue, lock }: RedisDatabase): Promise<void> {
     const keys = async () => JSON.stringify(await stage.admin('HGETALL', `podgate:{${SITE}}:meta`));
@@ -140,7 +140,7 @@ describe('a store that was replaced under its readers and writers', () => {
     expect(await keys()).toBe(before);
   }
 
-  it('by nothing (FLUSHALL) is suspect, gets not even an identity, and after a recovery gives readers a gap', async () => {
+  it('by nothing (FLUSHALL) is suspect, gets no identity, and after a recovery gives readers a gap', async () => {
     const database = await stage.open();
     const { store, guard } = database;
     for (let n = 0; n < 3; n++) await committed(store.commit({ puts: [putPod(`p${n}`, 'absent')] }));
@@ -177,7 +177,7 @@ describe('a store that was replaced under its readers and writers', () => {
     await refuses(await stage.open({ memory }));
   });
 
-  it('by an older copy is suspect, also when others have taken it past all that was lost; fences grow on', async () => {
+  it('by an older copy is suspect, even when others have written past what was lost; fences keep increasing', async () => {
     const memory = createStoreMemory();
     const database = await stage.open({ memory });
     const { store, lock, guard } = database;
@@ -228,7 +228,7 @@ describe('a store that was replaced under its readers and writers', () => {
     expect(next?.fence).toBeGreaterThan(lease?.fence ?? Infinity);
   });
 
-  it('is believed again as soon as the right one is back', async () => {
+  it('is trusted again as soon as the right one is back', async () => {
     const database = await stage.open();
     await committed(database.store.commit({ puts: [putPod('a', 'absent')] }));
     const dump = Buffer.from(String(await stage.admin('HGET', `podgate:{${SITE}}:meta`, 'commits')));

@@ -129,7 +129,7 @@ describe('a Redis with the users of docs/operations.md', () => {
     expect(await doctorOf(url)).toContainEqual(expect.stringMatching(/^ok Redis restart: /));
   });
 
-  it('lets nobody in without a password, except for the ping of its probes', async () => {
+  it('admits nobody without a password, except for the ping of its probes', async () => {
     const { server } = await stageWithAcl();
     const cli = (...args: readonly string[]) => run('redis-cli', ['-p', String(server.port), '-e', ...args]);
     expect((await cli('ping')).code).not.toBe(0);
@@ -147,7 +147,7 @@ describe('a Redis that would lose records at its next restart', () => {
     ['leaves out a command that scripts write', 'user default off nopass ~* &* +@all -zadd', /may not run ZADD\./],
     ['leaves out transactions', 'user default off nopass ~* &* +@all -exec -multi', /may not run MULTI, EXEC\./],
     ['has none with any right, as Redis makes it by "off" alone', 'user default off', /may not run .*HSET/],
-  ])('because it %s is refused before anything is written', async (_how, rule, sentence) => {
+  ])('because it %s is rejected before anything is written', async (_how, rule, sentence) => {
     const { open, url } = await stageWithAcl((acl) => acl.replace(/^user default .*$/m, rule));
     const reason = await refusal(open({ url }));
     expect(reason).toMatch(sentence);
@@ -155,7 +155,7 @@ describe('a Redis that would lose records at its next restart', () => {
     expect(await doctorOf(url)).toContainEqual(expect.stringMatching(/^fail Redis restart: At its next restart/));
   });
 
-  it('or does not let us ask is refused, and the doctor finds out by other means', async () => {
+  it('or does not allow the check is rejected, and the doctor finds out by other means', async () => {
     const { open, url } = await stageWithAcl((acl) =>
       acl.replace(/^user default .*$/m, OLD_DEFAULT_USER).replace(' +acl|dryrun', ''),
     );
@@ -163,7 +163,7 @@ describe('a Redis that would lose records at its next restart', () => {
     expect(await doctorOf(url)).toContainEqual(expect.stringMatching(/^fail Redis restart: At its next restart/));
   });
 
-  it('is not used any more once its users have been changed, and repaired without losing a record', async () => {
+  it('is not used any more once its users have changed, and can be repaired without losing a record', async () => {
     // With the file of an earlier release: a process of that release has written records, and Redis has not restarted yet.
     const { open, url, server, settings, writeAcl } = await stageWithAcl();
     const memory = createStoreMemory();
@@ -200,7 +200,7 @@ describe('a Redis that would lose records at its next restart', () => {
     });
   });
 
-  it('because its append-only file was switched on at run time is refused for a new store', async () => {
+  it('because its append-only file was enabled at run time is rejected for a new store', async () => {
     stage = await createRedisStage({ settings: ['appendonly no'] });
     const { open, admin, server } = stage;
     await admin('CONFIG', 'SET', 'appendonly', 'yes');
@@ -221,7 +221,7 @@ describe('a Redis that would lose records at its next restart', () => {
   });
 });
 
-describe('a Redis that comes back with less than was acknowledged', () => {
+describe('a Redis that comes back with less than it acknowledged', () => {
   async function filled() {
     const here = await createRedisStage();
     stage = here;
@@ -231,7 +231,7 @@ describe('a Redis that comes back with less than was acknowledged', () => {
     return { ...here, database, acknowledged: await load.stop() };
   }
 
-  it('because its file was cut short is suspect, and nothing is written there', async () => {
+  it('because its file was cut short is suspect, and nothing is written to it', async () => {
     const { server, database } = await filled();
     await server.kill();
     const [file = ''] = increments(server.folder);
@@ -241,7 +241,7 @@ describe('a Redis that comes back with less than was acknowledged', () => {
     expect(await outcome(database.store.commit({ puts: [putPod('late', 'absent')] }))).toBe('store.suspect');
   });
 
-  it('because it starts without its append-only file, from an older snapshot, is refused; with the file everything is back', async () => {
+  it('because it starts from an older snapshot without its append-only file is rejected; with the file everything is back', async () => {
     const { server, database, admin, acknowledged } = await filled();
     await admin('SAVE');
     copyFileSync(join(server.folder, 'dump.rdb'), join(server.folder, 'older.rdb'));

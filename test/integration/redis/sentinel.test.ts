@@ -82,7 +82,7 @@ async function missing({ store }: RedisDatabase, keys: readonly string[]): Promi
 }
 
 describe('with Sentinel and WAIT for one replica, which is the default', () => {
-  it('a master killed under writes loses nothing that was acknowledged, and work goes on at the next one', async () => {
+  it('a master killed during writes loses nothing that was acknowledged, and work continues on the next one', async () => {
     const database = await open();
     const before = writers(database, 8);
     await until('some are written', () => before.acknowledged.length > 100);
@@ -105,7 +105,7 @@ describe('with Sentinel and WAIT for one replica, which is the default', () => {
     expect(await missing(database, before.acknowledged)).toEqual([]);
   }, 90_000);
 
-  it('a replica that does not follow keeps commits from being acknowledged, not from being read', async () => {
+  it('a replica that does not follow prevents commits from being acknowledged, but not reads', async () => {
     const { store } = await open();
     expect(await outcome(store.commit({ puts: [putPod('a', 'absent')] }))).toBe('done');
     replica.signal('SIGSTOP');
@@ -115,7 +115,7 @@ describe('with Sentinel and WAIT for one replica, which is the default', () => {
     await until('it follows', async () => (await outcome(store.commit({}))) === 'done');
   });
 
-  it('a switch that an operator asks for is followed, though the old master lives', async () => {
+  it('a failover by an operator is followed, even while the old master is running', async () => {
     const { store } = await open();
     expect(await outcome(store.commit({ puts: [putPod('a', 'absent')] }))).toBe('done');
     await cli(sentinels.ports[0] ?? 0, 'SENTINEL', 'FAILOVER', 'pods');
@@ -127,7 +127,7 @@ describe('with Sentinel and WAIT for one replica, which is the default', () => {
 });
 
 describe('with Sentinel and without WAIT', () => {
-  it('a failover loses what the replica had not yet, and the store is suspect', async () => {
+  it('a failover loses what the replica did not have yet, and the store is suspect', async () => {
     const database = await open({ copies: 0 });
     expect(await outcome(database.store.commit({ puts: [putPod('both', 'absent')] }))).toBe('done');
     await until('the replica has it', async () => {
@@ -154,7 +154,7 @@ describe('with Sentinel and without WAIT', () => {
   }, 90_000);
 });
 
-it('an address names Sentinels, master, user and database', () => {
+it('an address contains Sentinels, master, user and database', () => {
   expect(parseRedisTarget('rediss+sentinel://us%40er:pw@one,two:7/pods/3')).toEqual({
     kind: 'sentinel',
     master: 'pods',

@@ -35,7 +35,7 @@ describe('two replicas on one Redis', () => {
     await feed.stop();
   });
 
-  it('wake each other for keys that were added, committed, given back or are due later', async () => {
+  it('wake each other for keys that were added, committed, released or are due later', async () => {
     const claimed = async (wakeUp: () => Promise<unknown>): Promise<string | undefined> => {
       const waiting = two.queue.claim(10_000, AbortSignal.timeout(3_000));
       await sleep(20);
@@ -59,14 +59,14 @@ describe('two replicas on one Redis', () => {
     expect(keys).toEqual(['alice/0', 'bob/0', 'alice/1', 'bob/1', 'alice/2', 'alice/3']);
   });
 
-  it('take up the keys of one that died when its lease ends', async () => {
+  it('claim the keys of a dead replica when its lease ends', async () => {
     await one.queue.add('key');
     expect((await one.queue.claim(200, never))?.key).toBe('key');
     one.close();
     expect((await two.queue.claim(10_000, AbortSignal.timeout(3_000)))?.key).toBe('key');
   });
 
-  it('exclude each other by the lock, and let the overtaken one write no more', async () => {
+  it('exclude each other by the lock, and the replaced one can no longer write', async () => {
     const slow = await one.lock.acquire('health', 50);
     expect(await two.lock.acquire('health', 50)).toBeNull();
     await sleep(60);
@@ -78,7 +78,7 @@ describe('two replicas on one Redis', () => {
   });
 });
 
-describe('a server whose clock is put right by 12 hours', () => {
+describe('a server whose clock is corrected by 12 hours', () => {
   /** As if the clock had been elsewhere until now: the difference is all that the store ever sees. */
   async function jump(us: number): Promise<void> {
     const wall = Number(await stage.admin('HGET', META, 'wall'));
@@ -107,13 +107,13 @@ describe('a server whose clock is put right by 12 hours', () => {
   });
 });
 
-it('runs its scripts on a server that has forgotten them', async () => {
+it('runs its scripts on a server that has lost them', async () => {
   await committed(one.store.commit({ puts: [putPod('a', 'absent')] }));
   await stage.admin('SCRIPT', 'FLUSH');
   await committed(one.store.commit({ puts: [putPod('b', 'absent')] }));
 });
 
-it('keeps tombstones for seven days of its age, then forgets them', async () => {
+it('keeps tombstones for seven days of the server’s time, then deletes them', async () => {
   const { store } = one;
   const put = await committed(store.commit({ puts: [putPod('gone', 'absent')] }));
   await committed(store.commit({ deletes: [{ kind: 'pod', key: 'gone', expected: put, uid: 'uid' }] }));
@@ -128,7 +128,7 @@ it('keeps tombstones for seven days of its age, then forgets them', async () => 
   expect(await store.tombstone('pod', 'gone')).toBeNull();
 });
 
-it('puts every key under the tag of its site, and leaves none of a removed record or pod behind', async () => {
+it('stores every key under the tag of its site, and leaves none of a removed record or pod', async () => {
   const { store, queue, logs } = one;
   const put = await committed(store.commit({ puts: [putPod('a', 'absent')], enqueue: [{ key: 'a', share: 'alice' }] }));
   await logs.appendAction('uid', 'line');

@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 afterEach(() => stage.end());
 
-it('a commit that Redis was killed in the middle of is gone as a whole, also after the start after next', async () => {
+it('a commit during which Redis was killed is lost as a whole, also after the second start', async () => {
   const { server } = stage;
   const files = join(server.folder, 'appendonlydir');
   const log = join(files, 'appendonly.aof.1.incr.aof');
