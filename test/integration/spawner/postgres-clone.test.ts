@@ -273,7 +273,7 @@ describe.skipIf(process.platform !== 'linux')('clones of Postgres pods that run 
   );
 
   it(
-    'is not redirected to another pod’s server by a link in place of the socket',
+    'is not redirected to the server of another pod by a link in place of the socket',
     async () => {
       const data = join(root, 'pods', 'volumes', source.uid, 'pgdata');
       const socket = files('volumes', source.uid, 'pgdata').find((name) => /^\.s\.PGSQL\.\d+$/.test(name)) ?? '';
