@@ -8,17 +8,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { podPut } from '../core/pod-put.ts';
 import { helpIfAsked } from '../scripts/help.ts';
 import { ApiStand } from '../test/integration/api/api-stand.ts';
 import { quotasOf } from '../test/unit/control/limits.ts';
 import { ApiCaller } from './api-calls.ts';
 import { machine, threadCpuMs } from './measure.ts';
+import { addCopies } from './pod-copies.ts';
 
 helpIfAsked(import.meta.filename);
 
 const [creates = 3_000, writers = 16, ...given] = process.argv.slice(2).map(Number);
-const BATCH = 500;
 
 console.log(machine());
 let firstMs: number | null = null;
@@ -42,14 +41,7 @@ async function cpuMsOfCreate(pods: number): Promise<number> {
   const caller = new ApiCaller();
   try {
     await stand.create('alice', 'model');
-    const model = await stand.record('model');
-    for (let start = 0; start < pods; start += BATCH) {
-      const puts = Array.from({ length: Math.min(BATCH, pods - start) }, (_, at) => {
-        const podId = `old${String(start + at).padStart(7, '0')}`;
-        return podPut({ ...model, podId, uid: `${model.uid}-${podId}` }, 'absent');
-      });
-      await stand.database.store.commit({ puts });
-    }
+    await addCopies(stand.database.store, await stand.record('model'), { count: pods, prefix: 'old' });
     const headers = { 'X-Tapis-Token': await stand.token('alice'), 'Content-Type': 'application/json' };
     const create = (prefix: string, count: number) => {
       const paths = Array.from({ length: count }, () => '/v3/pods');

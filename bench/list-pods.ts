@@ -4,30 +4,22 @@
  * the whole list, and on the longest turn of its event loop meanwhile. CPU time, because a busy machine changes it least.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { podPut } from '../core/pod-put.ts';
 import { helpIfAsked } from '../scripts/help.ts';
 import { ApiStand } from '../test/integration/api/api-stand.ts';
 import { quotasOf } from '../test/unit/control/limits.ts';
 import { ApiCaller, type ApiCallsDone } from './api-calls.ts';
 import { machine, quantiles, show, threadCpuMs } from './measure.ts';
+import { addCopies } from './pod-copies.ts';
 
 helpIfAsked(import.meta.filename);
 
 const [pods = 10_000, calls = 300] = process.argv.slice(2).map(Number);
-const BATCH = 500;
 
 const stand = await ApiStand.start({ quotas: quotasOf({ pods: pods + 1 }), checksWire: false });
 const caller = new ApiCaller();
 try {
   await stand.create('alice', 'model');
-  const model = await stand.record('model');
-  for (let start = 0; start < pods; start += BATCH) {
-    const puts = Array.from({ length: Math.min(BATCH, pods - start) }, (_, at) => {
-      const podId = `pod${String(start + at).padStart(7, '0')}`;
-      return podPut({ ...model, podId, uid: `${model.uid}-${podId}` }, 'absent');
-    });
-    await stand.database.store.commit({ puts });
-  }
+  await addCopies(stand.database.store, await stand.record('model'), { count: pods, prefix: 'pod' });
   const headers = { 'X-Tapis-Token': await stand.token('alice') };
   const list = (query: string, count: number): Promise<ApiCallsDone> => {
     const paths = Array.from({ length: count }, () => `/v3/pods${query}`);

@@ -79,7 +79,8 @@ const STANZAS_MAX = 30;
 const MESSAGE_MAX_LENGTH = 300;
 const TEXT_MAX_LENGTH = 64;
 
-const NUMBERS = [
+/** All fields of StanzaConnections. */
+export const STANZA_NUMBERS = [
   'sessionsNow',
   'requestsNow',
   'sessions',
@@ -108,8 +109,8 @@ export function parsePodConnections(value: unknown): PodConnections | null {
   if (!isFields(stanzas) || !Array.isArray(refusals)) return null;
   const parsedStanzas: [string, StanzaConnections][] = [];
   for (const [name, counts] of Object.entries(stanzas).slice(0, STANZAS_MAX)) {
-    if (!isFields(counts) || !NUMBERS.every((key) => isNumber(counts[key]))) return null;
-    const copied = Object.fromEntries(NUMBERS.map((key): [string, unknown] => [key, counts[key]]));
+    if (!isFields(counts) || !STANZA_NUMBERS.every((key) => isNumber(counts[key]))) return null;
+    const copied = Object.fromEntries(STANZA_NUMBERS.map((key): [string, unknown] => [key, counts[key]]));
     parsedStanzas.push([name.slice(0, TEXT_MAX_LENGTH), copied as unknown as StanzaConnections]);
   }
   const parsedRefusals: SeenRefusal[] = [];
@@ -155,7 +156,9 @@ export function mergePodConnections(all: readonly PodConnections[], nowMs: numbe
   const stanzas = new Map<string, StanzaConnections>();
   for (const [name, counts] of all.flatMap((each) => Object.entries(each.stanzas))) {
     const sofar = stanzas.get(name);
-    const sums = Object.fromEntries(NUMBERS.map((key): [string, unknown] => [key, counts[key] + (sofar?.[key] ?? 0)]));
+    const sums = Object.fromEntries(
+      STANZA_NUMBERS.map((key): [string, unknown] => [key, counts[key] + (sofar?.[key] ?? 0)]),
+    );
     stanzas.set(name, sums as unknown as StanzaConnections);
   }
   const refusals = all.flatMap((each) => each.refusals).toSorted((a, b) => a.atMs - b.atMs);

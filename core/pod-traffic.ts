@@ -1,4 +1,4 @@
-import type { StanzaConnections } from './pod-connections.ts';
+import { STANZA_NUMBERS, type StanzaConnections } from './pod-connections.ts';
 
 /** Of one pod, all of its networking entries together. Totals count from the start of the workers. */
 export type PodTraffic = StanzaConnections;
@@ -20,21 +20,11 @@ export interface PodTrafficReader {
 export const TRAFFIC_PODS_MAX = 100;
 const UID_MAX_LENGTH = 64;
 
-const NUMBERS = [
-  'sessionsNow',
-  'requestsNow',
-  'sessions',
-  'requests',
-  'refusals',
-  'bytesIn',
-  'bytesOut',
-] as const satisfies readonly (keyof PodTraffic)[];
-
 /** As it is sent, for each uid in the order of the question: its numbers; null = no connection to this pod was seen. */
 export type PackedTraffic = readonly (readonly number[] | null)[];
 
 export function packTraffic(traffic: readonly (PodTraffic | null)[]): PackedTraffic {
-  return traffic.map((each) => each && NUMBERS.map((name) => each[name]));
+  return traffic.map((each) => each && STANZA_NUMBERS.map((name) => each[name]));
 }
 
 /** What a worker or another replica has sent; null when it is anything else. */
@@ -42,7 +32,7 @@ export function parsePackedTraffic(value: unknown): PackedTraffic | null {
   if (!Array.isArray(value) || value.length > TRAFFIC_PODS_MAX) return null;
   const isCount = (each: unknown): boolean => typeof each === 'number' && Number.isFinite(each) && each >= 0;
   const isPacked = (each: unknown): boolean =>
-    each === null || (Array.isArray(each) && each.length === NUMBERS.length && each.every(isCount));
+    each === null || (Array.isArray(each) && each.length === STANZA_NUMBERS.length && each.every(isCount));
   return value.every(isPacked) ? (value as PackedTraffic) : null;
 }
 
@@ -61,10 +51,10 @@ export function sumTraffic(all: readonly PackedTraffic[], pods: number): readonl
 
 export function addTraffic(all: readonly (PodTraffic | null)[]): PodTraffic {
   const sum = (name: keyof PodTraffic): number => all.reduce((sofar, each) => sofar + (each?.[name] ?? 0), 0);
-  return Object.fromEntries(NUMBERS.map((name) => [name, sum(name)])) as unknown as PodTraffic;
+  return Object.fromEntries(STANZA_NUMBERS.map((name) => [name, sum(name)])) as unknown as PodTraffic;
 }
 
 function unpacked(numbers: readonly number[] | null): PodTraffic | null {
   if (numbers === null) return null;
-  return Object.fromEntries(NUMBERS.map((name, index) => [name, numbers[index]])) as unknown as PodTraffic;
+  return Object.fromEntries(STANZA_NUMBERS.map((name, index) => [name, numbers[index]])) as unknown as PodTraffic;
 }

@@ -276,19 +276,23 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     const temporary = join(incoming, randomBytes(12).toString('hex'));
     try {
       await writeFile(temporary, source, { owner, take });
-      const directory = await openDirectory(top, names.slice(0, -1), { owner });
-      try {
-        const turn = settling.then(() => settle(directory));
-        settling = turn.catch(() => undefined);
-        await turn;
-        await directory.sync();
-      } finally {
-        await directory.close();
-      }
+      await settleIn(await openDirectory(top, names.slice(0, -1), { owner }), settle);
     } finally {
       await top.close();
       arrived(-bytes);
       await unlink(temporary).catch(() => undefined);
+    }
+  }
+
+  /** Changes a directory when all changes before are over: what is known of a volume stays right. It is closed here. */
+  async function settleIn(directory: FileHandle, change: (directory: FileHandle) => Promise<void>): Promise<void> {
+    try {
+      const turn = settling.then(() => change(directory));
+      settling = turn.catch(() => undefined);
+      await turn;
+      await directory.sync();
+    } finally {
+      await directory.close();
     }
   }
 
@@ -298,15 +302,7 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     if (name === undefined) throw invalid('path: must name a file; it is empty');
     const top = await openRoot((await made(ref)).data);
     try {
-      const directory = await openDirectory(top, names.slice(0, -1));
-      try {
-        const turn = settling.then(() => removeIn(directory, name, ref));
-        settling = turn.catch(() => undefined);
-        await turn;
-        await directory.sync();
-      } finally {
-        await directory.close();
-      }
+      await settleIn(await openDirectory(top, names.slice(0, -1)), (directory) => removeIn(directory, name, ref));
     } finally {
       await top.close();
     }
