@@ -34,7 +34,7 @@ async function cpuMsOfCreate(pods: number): Promise<number> {
   const directory = mkdtempSync(join(tmpdir(), 'podgate-bench-'));
   const databasePath = join(directory, 'podgate.db');
   const stand = await ApiStand.start({
-    quotas: quotasOf({ pods: pods + 2 * creates }),
+    quotas: quotasOf({ pods: pods + 2 * creates + 1 }),
     checksWire: false,
     databasePath,
   });
