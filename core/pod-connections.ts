@@ -151,15 +151,17 @@ function parseSeenConnection(value: unknown): SeenConnection | null {
   return Object.fromEntries(keys.map((key) => [key, cut(value[key])])) as unknown as SeenConnection;
 }
 
+/** Null counts as nothing. */
+export function sumStanzas(all: readonly (StanzaConnections | null)[]): StanzaConnections {
+  const sum = (name: keyof StanzaConnections): number => all.reduce((sofar, each) => sofar + (each?.[name] ?? 0), 0);
+  return Object.fromEntries(STANZA_NUMBERS.map((name) => [name, sum(name)])) as unknown as StanzaConnections;
+}
+
 /** Several of the same pod as one: numbers together, the last refusals of them all. Without `use`: see mergePodUse. */
 export function mergePodConnections(all: readonly PodConnections[], nowMs: number): PodConnections {
   const stanzas = new Map<string, StanzaConnections>();
   for (const [name, counts] of all.flatMap((each) => Object.entries(each.stanzas))) {
-    const sofar = stanzas.get(name);
-    const sums = Object.fromEntries(
-      STANZA_NUMBERS.map((key): [string, unknown] => [key, counts[key] + (sofar?.[key] ?? 0)]),
-    );
-    stanzas.set(name, sums as unknown as StanzaConnections);
+    stanzas.set(name, sumStanzas([counts, stanzas.get(name) ?? null]));
   }
   const refusals = all.flatMap((each) => each.refusals).toSorted((a, b) => a.atMs - b.atMs);
   return {

@@ -1,4 +1,4 @@
-import { STANZA_NUMBERS, type StanzaConnections } from './pod-connections.ts';
+import { STANZA_NUMBERS, type StanzaConnections, sumStanzas } from './pod-connections.ts';
 
 /** Of one pod, all of its networking entries together. Totals count from the start of the workers. */
 export type PodTraffic = StanzaConnections;
@@ -46,12 +46,7 @@ export function parseTrafficUids(value: unknown): readonly string[] | null {
 /** The sums for so many pods. Null: one of the answers is about other pods. */
 export function sumTraffic(all: readonly PackedTraffic[], pods: number): readonly PodTraffic[] | null {
   if (all.some(({ length }) => length !== pods)) return null;
-  return Array.from({ length: pods }, (_, index) => addTraffic(all.map((each) => unpacked(each[index] ?? null))));
-}
-
-export function addTraffic(all: readonly (PodTraffic | null)[]): PodTraffic {
-  const sum = (name: keyof PodTraffic): number => all.reduce((sofar, each) => sofar + (each?.[name] ?? 0), 0);
-  return Object.fromEntries(STANZA_NUMBERS.map((name) => [name, sum(name)])) as unknown as PodTraffic;
+  return Array.from({ length: pods }, (_, index) => sumStanzas(all.map((each) => unpacked(each[index] ?? null))));
 }
 
 function unpacked(numbers: readonly number[] | null): PodTraffic | null {

@@ -4,8 +4,9 @@ import {
   REFUSALS_KEPT,
   type SeenRefusal,
   type StanzaConnections,
+  sumStanzas,
 } from '../../core/pod-connections.ts';
-import { addTraffic, type PodTraffic } from '../../core/pod-traffic.ts';
+import type { PodTraffic } from '../../core/pod-traffic.ts';
 import type { Route } from '../../core/route.ts';
 import type { SessionTelemetry, StanzaCounts } from '../connection/session-telemetry.ts';
 import { type RecentConnection, RecentConnections } from './recent-connections.ts';
@@ -112,7 +113,7 @@ export function createPodStatistics(clock: Pick<Clock, 'now' | 'monotonicMs'>): 
     },
     traffic(uid) {
       const pod = pods.get(uid);
-      return pod === undefined ? null : addTraffic([...pod.stanzas.values()].map(currentOf));
+      return pod === undefined ? null : sumStanzas([...pod.stanzas.values()].map(currentOf));
     },
     get size() {
       return { pods: pods.size, refusedPods: refusals.size, recentPods: recent.size };

@@ -1,5 +1,6 @@
 import type { WorkloadPhase } from '../../../core/workloads.ts';
 import { signalName } from '../exec/shell-exit.ts';
+import { withoutStop } from '../without-stop.ts';
 import type { ContainerEnd, ContainerView, PodState } from './objects.ts';
 
 /** Fewer failures than this are no crash loop yet: the first restart comes at once, and often all is well then. */
@@ -45,7 +46,7 @@ export function podStatus(pod: PodState, isLost = false): PodStatusView {
     isServing:
       (phase === 'ready' || phase === 'stopping' || phase === 'lost') &&
       container !== null &&
-      (isAnswering(container) || isProbedAgain(pod, container)),
+      takesConnections(pod, container),
     exitCode: signal === null ? (shown?.exitCode ?? null) : null,
     signal,
     restarts: container?.restarts ?? 0,
@@ -129,8 +130,7 @@ function unstarted(pod: PodState): Judged {
 function ofContainer(pod: PodState, container: ContainerView, end: ContainerEnd | null): Judged {
   const { state } = container;
   if (state.kind === 'waiting') return unprepared(pod) ?? waiting(pod, container, state, end);
-  if (isAnswering(container)) return { phase: 'ready', message: isNodeSilent(pod) ? NODE_SILENT : '' };
-  if (isProbedAgain(pod, container)) return { phase: 'ready', message: '' };
+  if (takesConnections(pod, container)) return { phase: 'ready', message: isNodeSilent(pod) ? NODE_SILENT : '' };
   return afterEnd(container, end);
 }
 
@@ -144,6 +144,10 @@ function unprepared(pod: PodState): Judged | null {
     return { phase: 'crashing', message: `A volume of this pod cannot be mounted: ${said(end.message)}` };
   }
   return state.kind === 'waiting' ? waiting(pod, preparation, state, end) : null;
+}
+
+function takesConnections(pod: PodState, container: ContainerView): boolean {
+  return isAnswering(container) || isProbedAgain(pod, container);
 }
 
 /**
@@ -259,8 +263,4 @@ function signalOf({ signal, exitCode }: ContainerEnd): string | null {
 function said(message: string): string {
   const text = message.replace(/\s+/g, ' ').trim().slice(0, SAID_MAX_LENGTH);
   return text === '' || /[.!?]$/.test(text) ? text : `${text}.`;
-}
-
-function withoutStop(sentence: string): string {
-  return sentence.replace(/\.$/, '');
 }

@@ -1,4 +1,5 @@
 import { backoffMs } from '../../../core/backoff.ts';
+import { withoutStop } from '../without-stop.ts';
 import { type Exit, exitText } from './shim.ts';
 
 /** So many failures in a row are a crash loop. */
@@ -42,6 +43,6 @@ export function planAfterExit(input: {
     delayMs,
     failures,
     isCrashing,
-    message: isCrashing ? `${reason.replace(/\.$/, '')}, ${failures} times in a row` : reason,
+    message: isCrashing ? `${withoutStop(reason)}, ${failures} times in a row` : reason,
   };
 }

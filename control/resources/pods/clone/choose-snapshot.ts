@@ -8,6 +8,7 @@ import type { Caller } from '../../../auth/authenticator.ts';
 import { readObject } from '../../../objects/access.ts';
 import { snapshotObjects } from '../../../objects/files/files-record.ts';
 import type { PodParts } from '../pod-parts.ts';
+import { requireOwnPermission } from './require-own-permission.ts';
 
 /** A complete snapshot of the data of a pod. */
 export interface ChosenSnapshot {
@@ -45,13 +46,7 @@ async function named(
 ): Promise<ChosenSnapshot> {
   const request = { caller, id: snapshotId, needed: 'USER', act: 'Cloning' } as const;
   const { value } = await readObject(snapshotObjects(store), request);
-  if (!mayClone(value, caller.username)) {
-    throw new PodgateError('api.forbidden', {
-      publicMessages: [
-        `Cloning needs USER on snapshot ${snapshotId} by a permission of your own: the data is copied later, without your token.`,
-      ],
-    });
-  }
+  requireOwnPermission(value, caller, { act: 'Cloning', on: `snapshot ${snapshotId}` });
   const { sourcePod } = value;
   if (sourcePod === undefined) {
     throw conflict(`snapshot_id: ${snapshotId} is of volume ${value.sourceVolumeId}, not of the data of a pod.`);

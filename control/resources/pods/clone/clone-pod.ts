@@ -1,4 +1,3 @@
-import { mayClone } from '../../../../core/data-origin.ts';
 import { PodgateError } from '../../../../core/errors.ts';
 import type { PodRecord } from '../../../../core/pod.ts';
 import type { Caller } from '../../../auth/authenticator.ts';
@@ -11,6 +10,7 @@ import { noteAction, type PodParts } from '../pod-parts.ts';
 import { readCredentials } from '../read-pods.ts';
 import { writtenPodOf } from '../written-pod.ts';
 import { chooseSnapshot, type SnapshotChoice } from './choose-snapshot.ts';
+import { requireOwnPermission } from './require-own-permission.ts';
 
 export interface CloneRequest extends SnapshotChoice {
   /** Whose settings are copied, and whose data unless a snapshot is chosen. */
@@ -71,12 +71,8 @@ export async function readSnapshotPod(
 
 async function readSource(parts: PodParts, caller: Caller, podId: string, act: string): Promise<PodRecord> {
   const { value: source } = await readPod(parts, caller, podId, 'USER', act);
-  if (mayClone(source, caller.username)) return source;
-  throw new PodgateError('api.forbidden', {
-    publicMessages: [
-      `${act} needs USER on pod ${podId} by a permission of your own: the data is copied later, without your token.`,
-    ],
-  });
+  requireOwnPermission(source, caller, { act, on: `pod ${podId}` });
+  return source;
 }
 
 /** For people: `postgres`, where the definition has `template/postgres`. A template of a user's is in the definition. */
