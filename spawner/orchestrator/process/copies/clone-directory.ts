@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Credentials } from '../../../../core/pod.ts';
 import type { OsUser } from '../os-users.ts';
 import { runTool } from '../run-tool.ts';
 import { flushToDisk } from '../runtime-files.ts';
@@ -42,6 +43,12 @@ export interface CloneRequest {
   readonly username: string;
   /** What the copy becomes part of the new pod by. */
   readonly finish: (made: string) => Promise<void>;
+}
+
+/** What a recipe makes one from. */
+export interface CloneDataRequest extends Pick<CloneRequest, 'context' | 'source'> {
+  /** Of the clone. Its user name is that of the original. */
+  readonly credentials: Credentials;
 }
 
 /** Makes the data directory of a clone, which appears whole or not at all. Throws PodgateError, for the user. */

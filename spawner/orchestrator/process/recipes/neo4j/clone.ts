@@ -1,8 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PodgateError } from '../../../../../core/errors.ts';
-import type { Credentials } from '../../../../../core/pod.ts';
-import { cloneDirectory, type CloneRequest, type DataCopier } from '../../copies/clone-directory.ts';
+import {
+  type CloneDataRequest,
+  cloneDirectory,
+  type CloneRequest,
+  type DataCopier,
+} from '../../copies/clone-directory.ts';
 import { copyTree } from '../../copies/copy-tree.ts';
 import { exists } from '../../runtime-files.ts';
 import { initialAuth } from './auth.ts';
@@ -39,11 +43,6 @@ export const NEO4J_DATA: DataCopier = {
     });
   },
 };
-
-export interface CloneDataRequest extends Pick<CloneRequest, 'context' | 'source'> {
-  /** Of the clone. Its user name is that of the original. */
-  readonly credentials: Credentials;
-}
 
 /** Begins with the data of another pod, or with a snapshot. Throws as cloneDirectory does. */
 export async function cloneData({ credentials, ...of }: CloneDataRequest, signal: AbortSignal): Promise<void> {

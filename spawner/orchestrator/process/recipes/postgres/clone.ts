@@ -5,7 +5,12 @@ import type { Client } from 'pg';
 import { errorCode } from '../../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../../core/errors.ts';
 import type { Credentials } from '../../../../../core/pod.ts';
-import { cloneDirectory, type CloneRequest, type DataCopier } from '../../copies/clone-directory.ts';
+import {
+  type CloneDataRequest,
+  cloneDirectory,
+  type CloneRequest,
+  type DataCopier,
+} from '../../copies/clone-directory.ts';
 import { type CopyLimit, copyTree } from '../../copies/copy-tree.ts';
 import type { OpenedData } from '../../copies/data-sources.ts';
 import { isDiskFull } from '../../copies/with-source.ts';
@@ -38,11 +43,6 @@ const CONTROL_TRIES = 10;
 
 /** Of a server that runs by a backup, else as it lies there. */
 export const POSTGRES_DATA: DataCopier = { name: 'pgdata', copy: copyData };
-
-export interface CloneDataRequest extends Pick<CloneRequest, 'context' | 'source'> {
-  /** Of the clone. Its user name is that of the original. */
-  readonly credentials: Credentials;
-}
 
 /** Begins with the data of another pod, or with a snapshot. Throws as cloneDirectory does. */
 export async function cloneData({ credentials, ...of }: CloneDataRequest, signal: AbortSignal): Promise<void> {
