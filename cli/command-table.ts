@@ -5,7 +5,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'create',
     group: 'Pods',
-    summary: 'create a pod from a template or an image, and wait until it is reached',
+    summary: 'create a pod from a template or an image, and wait until it is reachable',
     load: async () => (await import('./commands/create.ts')).createPodCommand(),
   },
   {
@@ -35,7 +35,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'logs',
     group: 'Pods',
-    summary: 'print what a pod printed; -f follows',
+    summary: 'print the output of a pod; -f follows',
     load: async () => (await import('./commands/logs.ts')).logsCommand(),
   },
   {
@@ -77,7 +77,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'share',
     group: 'Pods',
-    summary: 'show or change who may do what with a pod',
+    summary: 'show or change the permissions of a pod',
     load: async () => (await import('./commands/share.ts')).shareCommand(),
   },
   {
@@ -113,7 +113,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'env',
     group: 'Connect',
-    summary: 'print the connection as variables, for a shell or .env',
+    summary: 'print the connection as environment variables, for a shell or .env',
     load: async () => (await import('./commands/env.ts')).envCommand(),
   },
   {
@@ -155,7 +155,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'logout',
     group: 'Log in',
-    summary: 'forget a login',
+    summary: 'remove a stored login',
     load: async () => (await import('./commands/logout.ts')).logoutCommand(),
   },
   {
@@ -173,7 +173,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   {
     name: 'queue',
     group: 'Operate this installation',
-    summary: 'list what waits for the spawner, and the keys that are parked; retry them',
+    summary: 'list keys that wait for the spawner, and parked keys; retry them',
     load: async () => (await import('./commands/queue.ts')).queueCommand(),
   },
   {

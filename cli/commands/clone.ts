@@ -16,15 +16,15 @@ export function cloneCommand(): Command {
         createCommand('clone', {
           description: `Creates a pod like another one, with a copy of its data, and waits until every gateway routes to it.
 
-The copy is consistent. A Postgres may be in use; a Neo4j has to be stopped first. The new pod has
-the same user name and a password of its own. You need USER on the original.
+The copy is consistent. A Postgres pod may be in use; a Neo4j pod must be stopped first. The new pod has
+the same user name and its own password. You need USER on the original.
 
 --snapshot and --at take the data from a snapshot (podgate snapshots create NAME --pod POD).`,
           examples: [
             ['clone mypg mypgcopy', ''],
-            ['psql mypgcopy', 'what is done there does not change mypg'],
-            ['clone mypg restored --snapshot nightlyt202611290330', 'with the data of a snapshot'],
-            ['clone mypg restored --at 2026-11-29T12:00:00Z', 'with the newest snapshot of then or before'],
+            ['psql mypgcopy', 'changes there do not affect mypg'],
+            ['clone mypg restored --snapshot nightlyt202611290330', 'with data from a snapshot'],
+            ['clone mypg restored --at 2026-11-29T12:00:00Z', 'with the newest snapshot taken by then'],
           ],
         }),
       ),
@@ -32,8 +32,8 @@ the same user name and a password of its own. You need USER on the original.
   )
     .argument('<pod>', 'whose data is copied')
     .argument('<new-pod>', 'lower-case letters and digits')
-    .option('--snapshot <id>', 'with the data of this snapshot, of this pod or of another one of its template')
-    .option('--at <time>', 'with that of the newest snapshot of this time or before (ISO 8601)')
+    .option('--snapshot <id>', 'with the data of this snapshot, of this pod or of another one with the same template')
+    .option('--at <time>', 'with the data of the newest snapshot taken by this time (ISO 8601)')
     .action(async (podId: string, newPodId: string, options: CloneOptions) => {
       const { snapshot, at } = options;
       const body = {

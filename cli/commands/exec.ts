@@ -32,13 +32,13 @@ export function execCommand(): Command {
   return withTarget(
     withJson(
       createCommand('exec', {
-        description: `Runs a command in a running pod, as the pod's user, and prints what it printed when it has ended. With -t, on a terminal. ADMIN.
+        description: `Runs a command in a running pod, as the pod's user, and prints its output when it ends. With -t, on a terminal. ADMIN.
 
-No shell reads its words: name one where you need it. Secrets belong into the standard input.`,
+No shell interprets the command: name one if you need it. Pass secrets on the standard input.`,
         examples: [
           ['exec mypod -- ls -l /data', ''],
           [`exec mypod -- sh -c 'echo $HOME'`, ''],
-          ['exec -it mypod -- sh', 'a shell on a terminal of its own'],
+          ['exec -it mypod -- sh', 'a shell on its own terminal'],
           ['exec -i mypg -- psql < schema.sql', 'with the standard input of podgate, up to 1 MiB'],
           ['exec mypod --json -- date', '{"command", "stdout", "stderr", "exit_code", "reason", ...}'],
         ],

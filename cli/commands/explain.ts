@@ -48,7 +48,7 @@ export function explainCommand(): Command {
           ['explain mypg', 'all entries of its networking'],
           ['explain mypg.pods.example.org', 'the one with this host name'],
           ['explain mypg --address 192.0.2.7', 'whether this client may connect, too'],
-          ['explain mypg --id 210A-tJzgG6H', 'what became of the request with this ID'],
+          ['explain mypg --id 210A-tJzgG6H', 'what happened to the request with this ID'],
         ],
         exitCodes:
           '0 it can be reached, 1 it cannot, or the command failed, 2 usage error, 3 Podgate is not running or cannot be reached',

@@ -160,7 +160,7 @@ async function readToken(origin: string): Promise<string> {
   const token = (process.stdin.isTTY ? await askForToken(origin) : await text(process.stdin)).trim();
   // As it goes into a header.
   if (!/^[\x21-\x7e]+$/.test(token) || token.length > TOKEN_MAX_LENGTH) {
-    throw new CliError(EXIT_USAGE, token === '' ? 'no token on stdin' : 'what is on stdin is no token');
+    throw new CliError(EXIT_USAGE, token === '' ? 'no token on stdin' : 'stdin does not contain a token');
   }
   return token;
 }

@@ -31,20 +31,20 @@ export function logsCommand(): Command {
   return withTarget(
     withJson(
       createCommand('logs', {
-        description: 'Prints what a pod printed in its newest run (the last MB), or what was done to it.',
+        description: 'Prints the output of a pod in its newest run (the last MB), or its action log.',
         examples: [
           ['logs mypg', ''],
-          ['logs mypg -f --tail 20', 'the last 20 lines, then what is printed from now on, until Ctrl-C'],
+          ['logs mypg -f --tail 20', 'the last 20 lines, then new output, until Ctrl-C'],
           ['logs mypg --previous', 'before its last restart'],
-          ['logs mypg --actions', 'what was done to it, and why'],
+          ['logs mypg --actions', 'the actions of Podgate on the pod, and why'],
           ['logs mypg --json', '{"logs", "action_logs"}; with -f one {"logs"} per line, as it grows'],
         ],
       }),
     ),
   )
     .argument('<pod>')
-    .option('-f, --follow', 'go on with what is printed from now on')
-    .option('--previous', 'what was printed before the last restart of the program, or in the run before')
+    .option('-f, --follow', 'keep printing new output')
+    .option('--previous', 'the output from before the last restart of the program, or of the previous run')
     .option('--tail <lines>', 'only the last lines')
     .option('--actions', 'the action log instead')
     .action(async (podId: string, options: LogsOptions) => {

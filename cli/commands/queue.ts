@@ -8,7 +8,7 @@ import { callOperator } from '../target/call-operator.ts';
 export function queueCommand(): Command {
   const list = withJson(
     createSubcommand('list', {
-      description: 'Lists what waits for the spawner, and parked keys with their errors.',
+      description: 'Lists keys that wait for the spawner, and parked keys with their errors.',
       examples: [['queue', '']],
     }),
   ).action(async (options: OutputOptions) => {
@@ -35,7 +35,7 @@ export function queueCommand(): Command {
       printResult(options, { count }, `${count} ${count === 1 ? 'key is' : 'keys are'} due now\n`);
     });
   return createCommand('queue', {
-    description: `Lists what waits for the spawner, and the keys that are parked.
+    description: `Lists keys that wait for the spawner, and parked keys.
 
 A key is parked after its pod has failed to start repeatedly. It is retried after ten minutes, or as soon as the pod is
 started or restarted.`,

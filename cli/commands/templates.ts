@@ -56,8 +56,8 @@ export function templatesCommand(): Command {
   const publish = withTarget(
     withJson(
       createSubcommand('publish', {
-        description: `Adds a version of a tag from a file with the definition of a pod in JSON. A template that is not there is
-created.`,
+        description: `Adds a version of a tag from a file with the definition of a pod in JSON. Creates the
+template if it does not exist.`,
         examples: [
           ['templates publish lab-db pod.json -m "First version."', 'the tag latest'],
           ['templates publish lab-db:v1 pod.json -m "For the course."', ''],

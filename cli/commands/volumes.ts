@@ -79,7 +79,7 @@ export function volumesCommand(): Command {
   const rm = withTarget(
     withJson(
       createSubcommand('rm', {
-        description: 'Deletes a file or an empty directory of a volume. It does not ask.',
+        description: 'Deletes a file or an empty directory of a volume, without asking.',
         examples: [['volumes rm mydata 2026/may.csv', '']],
       }),
     ),

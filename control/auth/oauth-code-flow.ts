@@ -87,7 +87,7 @@ export async function endCodeFlow(
     return (await oauth.processAuthorizationCodeResponse(as, party, answer)).access_token;
   } catch (error) {
     // Neither codes nor tokens are in its text.
-    log.info({ error: errorText(error) }, 'a login by OAuth failed');
+    log.info({ error: errorText(error) }, 'an OAuth login failed');
     if (error instanceof oauth.AuthorizationResponseError) return null;
     throw new PodgateError('api.unauthenticated', {
       publicMessages: ['The OAuth server has not confirmed the login.'],

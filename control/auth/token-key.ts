@@ -60,9 +60,9 @@ async function readTokenKey(path: string): Promise<TokenKey | null> {
   try {
     privateKey = createPrivateKey(pem);
   } catch (error) {
-    throw invalid(path, 'holds no private key in PEM form', error);
+    throw invalid(path, 'contains no private key in PEM format', error);
   }
-  if (privateKey.asymmetricKeyType !== 'rsa') throw invalid(path, 'holds no RSA key');
+  if (privateKey.asymmetricKeyType !== 'rsa') throw invalid(path, 'contains no RSA key');
   return { privateKey, publicKeyPem: createPublicKey(privateKey).export({ type: 'spki', format: 'pem' }) };
 }
 

@@ -121,7 +121,7 @@ export function createApplication(operations: readonly Operation[], options: App
     app.use(router.routes());
     app.use(router.allowedMethods());
     // What is left over is a connection that broke while the response was on its way.
-    app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'an answer could not be delivered'));
+    app.on('error', (error: unknown) => log.debug({ error: errorText(error) }, 'failed to deliver a response'));
     const handle = app.callback();
     const handler: RequestListener = (request, response) => void handle(request, response);
     handlers.set(listener, handler);

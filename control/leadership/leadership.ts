@@ -38,7 +38,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     while (!signal.aborted) {
       const askedAtMs = clock.monotonicMs();
       const lease = await lock.acquire(name, leaseMs).catch((error: unknown) => {
-        if (!signal.aborted) log.debug({ lease: name, error: errorText(error) }, 'a lease could not be asked for');
+        if (!signal.aborted) log.debug({ lease: name, error: errorText(error) }, 'failed to request a lease');
         return null;
       });
       if (lease !== null) await serve(lease, askedAtMs, lead, signal);
@@ -55,7 +55,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     const held = holdLease({
       renew: () => lock.renew(lease, leaseMs),
       ...{ leaseMs, askedAtMs, renewEveryMs, retryMs, clock },
-      onUnanswered: (error) => log.warn({ lease: name, error: errorText(error) }, 'a lease could not be renewed'),
+      onUnanswered: (error) => log.warn({ lease: name, error: errorText(error) }, 'failed to renew a lease'),
       onEnd: (reason) => log.info({ lease: name, fence: lease.fence, reason }, 'no longer leading'),
     });
     const { end, isOver } = held;
@@ -69,7 +69,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
       if (!isOver()) await lead(term);
       end('the work has ended');
     } catch (error) {
-      log.warn({ lease: name, error: errorText(error) }, 'leading failed');
+      log.warn({ lease: name, error: errorText(error) }, 'the work of the leader failed');
       end('the work failed');
     } finally {
       signal.removeEventListener('abort', onEnding);
@@ -78,7 +78,7 @@ export function createLeadership(options: LeadershipOptions): Leadership {
     }
     // A lost one is left alone by it.
     await lock.release(lease).catch((error: unknown) => {
-      log.debug({ lease: name, error: errorText(error) }, 'a lease could not be given back: it ends by itself');
+      log.debug({ lease: name, error: errorText(error) }, 'failed to release a lease: it expires by itself');
     });
   }
 

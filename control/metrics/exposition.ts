@@ -14,7 +14,7 @@ export async function collectMetrics(sources: readonly MetricSource[], log: Logg
       try {
         return await source();
       } catch (error) {
-        log.warn({ error: errorText(error) }, 'some metrics could not be determined');
+        log.warn({ error: errorText(error) }, 'failed to collect some metrics');
         return [];
       }
     }),

@@ -70,7 +70,7 @@ export class KeyedWork {
     try {
       await this.#work(key);
     } catch (error) {
-      this.#log.warn({ key, error: errorText(error) }, 'a turn failed; it will be tried again');
+      this.#log.warn({ key, error: errorText(error) }, 'an operation failed; will retry');
       this.addLater(key, this.#retryMs);
     }
     this.#active.delete(key);

@@ -98,7 +98,7 @@ function shownKey(text: string): string {
 export function createOperatorHandler(calls: OperatorCalls, log: Logger): RequestListener {
   return (request, response) => {
     void answer(calls, request, response).catch((error: unknown) => {
-      log.error({ url: request.url, error: errorText(error) }, 'a command of the operator failed');
+      log.error({ url: request.url, error: errorText(error) }, 'an operator command failed');
       const messages = error instanceof PodgateError ? error.publicMessages : [ERRORS['api.internal'].message];
       reply(response, 500, { messages } satisfies OperatorFailure);
     });

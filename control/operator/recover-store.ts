@@ -93,7 +93,7 @@ export async function recoverStore(
   const held = holdLease({
     renew: () => view.lock.renew(lease, LEASE_MS),
     ...{ leaseMs: LEASE_MS, renewEveryMs: RENEW_EVERY_MS, retryMs: RETRY_MS, askedAtMs, clock: parts.clock },
-    onUnanswered: (error) => parts.log.warn({ error: errorText(error) }, 'the lock of recover could not be renewed'),
+    onUnanswered: (error) => parts.log.warn({ error: errorText(error) }, 'failed to renew the lock of recover'),
   });
   const working = AbortSignal.any([signal, held.signal]);
   try {
@@ -104,13 +104,13 @@ export async function recoverStore(
     const changed = await carryOut(parts, view, plan.steps, working);
     working.throwIfAborted();
     const identity = await view.store.adopt(plan.adoption);
-    parts.log.warn({ reason, ...identity, pods: lines.length }, 'an operator has had the suspect store recovered');
+    parts.log.warn({ reason, ...identity, pods: lines.length }, 'an operator recovered the suspect store');
     await parts.judge.judge(signal);
     return { kind: 'recovered', reason, lines, changed };
   } finally {
     await held.stop();
     await view.lock.release(lease).catch((error: unknown) => {
-      parts.log.warn({ error: errorText(error) }, 'the lock of recover could not be given back; it ends by itself');
+      parts.log.warn({ error: errorText(error) }, 'failed to release the lock of recover; it expires by itself');
     });
   }
 }

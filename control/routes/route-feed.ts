@@ -181,7 +181,7 @@ export class ControlRouteFeed implements RouteFeed {
         if ((await this.#follow(signal)) === 'gap') continue;
       } catch (error) {
         if (!isAborted(signal))
-          this.#log.warn({ error: errorText(error) }, 'the change feed broke; reading the records again');
+          this.#log.warn({ error: errorText(error) }, 'the change feed broke; reloading the records');
       }
       await pause(FEED_RETRY_MS, signal);
     }

@@ -34,7 +34,7 @@ export async function listenOnUnixSocket({
 
   async function check(): Promise<void> {
     if (isStopped || (server.listening && inodeOf(path) === inode)) return;
-    log.warn({ path }, 'a socket file is gone: making it again');
+    log.warn({ path }, 'a socket file is missing: recreating it');
     // Not that of http.Server, which closes idle connections as well.
     if (server.listening) Server.prototype.close.call(server);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -46,7 +46,7 @@ export async function listenOnUnixSocket({
       if (isBusy) return;
       isBusy = true;
       check()
-        .catch((error: unknown) => log.error({ path, error: errorText(error) }, 'a socket file cannot be made again'))
+        .catch((error: unknown) => log.error({ path, error: errorText(error) }, 'failed to recreate a socket file'))
         .finally(() => (isBusy = false));
     },
     name: 'socket files',

@@ -67,7 +67,7 @@ export function createStoreGuard(options: { readonly memory: StoreMemory; readon
     if (reason === before) return;
     if (reason === null) {
       period = new AbortController();
-      log.info({}, 'the store is believed again');
+      log.info({}, 'the store is trusted again');
       return;
     }
     log.error({ reason, remedy: REMEDY }, 'the store is suspect: nothing is written and no pod is touched');

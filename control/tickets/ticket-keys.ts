@@ -156,7 +156,7 @@ export function createTicketKeys(options: TicketKeysOptions): TicketKeys {
           isComplaining = false;
         } catch (error) {
           // The keys there are go on: with the next of them hours are left.
-          if (!isComplaining) log.warn({ error: errorText(error) }, 'new keys of TLS tickets cannot be agreed on');
+          if (!isComplaining) log.warn({ error: errorText(error) }, 'failed to agree on new TLS ticket keys');
           isComplaining = true;
         }
       }

@@ -27,7 +27,7 @@ export async function resealPods(
     try {
       resealed = put();
     } catch (error) {
-      log.warn({ key, error: errorText(error) }, 'what is sealed for a pod cannot be opened, and so not sealed anew');
+      log.warn({ key, error: errorText(error) }, 'cannot decrypt the secrets of a pod, so they were not re-encrypted');
     }
     if (resealed === null) return;
     const result = await store.commit({ puts: [resealed] });
@@ -65,7 +65,7 @@ export async function resealPods(
       return environmentVariables === null ? null : templateTagPut({ ...value, environmentVariables }, revision);
     });
   }
-  if (count > 0) log.info({ count }, 'secrets of pods were sealed with the first key of the keyring');
+  if (count > 0) log.info({ count }, 'secrets of pods were re-encrypted with the first key of the keyring');
 }
 
 /** Null: it needs no other. No field but the sealed text changes, and so no generation. */

@@ -80,7 +80,7 @@ export async function runControl(base: ControlBase, parts: RunningParts, ending:
     await Promise.race([Promise.all([closed, ...work]), delay(STOP_LOOPS_MS)]);
     if (stopAll !== null && link.isForGood()) {
       await keepAllOutput({ logs: database.logs, orchestrator, log }, AbortSignal.timeout(STORE_OUTPUT_MS)).catch(
-        (error: unknown) => log.warn({ error: String(error) }, 'some output of pods could not be stored'),
+        (error: unknown) => log.warn({ error: String(error) }, 'failed to store some output of pods'),
       );
       await stopAll(AbortSignal.timeout(STOP_PODS_MS)).catch((error: unknown) =>
         log.warn({ error: String(error) }, 'some pods did not stop in time; the next start stops them'),

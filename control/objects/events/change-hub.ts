@@ -74,7 +74,7 @@ export class ChangeHub {
         if (!isAborted(signal)) {
           this.#log.warn(
             { error: errorText(error) },
-            'the change feed broke while events were being sent; it is read again',
+            'the change feed broke while events were being sent; reading it again',
           );
         }
       }

@@ -92,7 +92,7 @@ export class Replay {
       }
     } catch (error) {
       if (isAborted(signal)) return;
-      log.debug({ error: errorText(error) }, 'a stream of events could not be read on; its client reconnects');
+      log.debug({ error: errorText(error) }, 'failed to continue an event stream; its client reconnects');
       queue.end();
     } finally {
       reading.abort();

@@ -21,8 +21,7 @@ export async function leadFiles({ files, log, turn }: FilesWork, store: Store, t
   while (!term.isOver()) {
     for (const work of [() => purgeFilesRecords({ store, files, log }, term), () => turn(store, term)]) {
       await work().catch((error: unknown) => {
-        if (!term.isOver())
-          log.warn({ error: errorText(error) }, 'failed to look after volumes and snapshots; will retry');
+        if (!term.isOver()) log.warn({ error: errorText(error) }, 'failed to manage volumes and snapshots; will retry');
       });
     }
     await pause(EVERY_MS, term.signal);

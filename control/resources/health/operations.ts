@@ -89,7 +89,7 @@ async function withDeadline(readiness: () => Promise<Readiness>, log: Logger): P
   try {
     return await Promise.race([readiness(), late.promise]);
   } catch (error) {
-    log.warn({ error: errorText(error) }, 'readiness could not be determined');
+    log.warn({ error: errorText(error) }, 'failed to determine readiness');
     return { ok: false, detail: { readiness: 'could not be determined' } };
   } finally {
     clearTimeout(timer);

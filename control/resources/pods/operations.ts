@@ -92,7 +92,7 @@ const TAIL_BYTES: QueryParameter = {
 const PREVIOUS: QueryParameter = {
   name: 'previous',
   description:
-    'true: what was printed before the last restart of the program, or in the run before; false unless told.',
+    'true: the output from before the last restart of the program, or of the previous run; false unless told.',
   schema: z.boolean(),
 };
 
@@ -246,7 +246,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       tag: 'Pods',
       summary:
         'Creates a pod like this one, with a consistent copy of its data, or with a snapshot of it, and starts it. You ' +
-        'become its ADMIN. It has the same user name and a password of its own. USER on this one, by a permission of ' +
+        'become its ADMIN. It has the same user name and its own password. USER on this one, by a permission of ' +
         'your own. docs/clones.md.',
       query: [WAIT],
       otherStatuses: NOT_ROUTABLE,
@@ -376,7 +376,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
         const request = { podId: podIdOf(call), tailBytes: tailBytesOf(call), signal: call.signal };
         if (flagOf(call, 'follow')) {
           if (isPreviousAsked(call))
-            throw new PodgateError('api.invalid', { publicMessages: ['previous: goes not with follow'] });
+            throw new PodgateError('api.invalid', { publicMessages: ['previous: cannot be combined with follow'] });
           const { caller, lastEventId } = call;
           return { kind: 'events', events: pods.followLogs(caller, { ...request, lastEventId }) };
         }

@@ -61,6 +61,6 @@ export async function noteAction(
     await parts.logs.appendAction(pod.uid, actionLine(parts.clock.now(), text));
   } catch (error) {
     const { uid, tenant, podId } = pod;
-    parts.log.warn({ uid, tenant, podId, error: errorText(error) }, 'a line of action_logs was lost');
+    parts.log.warn({ uid, tenant, podId, error: errorText(error) }, 'failed to write a line of action_logs');
   }
 }

@@ -67,7 +67,7 @@ export async function lastActions(parts: PodParts, record: PodRecord, last: numb
   try {
     return await parts.logs.actions(record.uid, last);
   } catch (error) {
-    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'action_logs could not be read');
+    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'failed to read action_logs');
     return [];
   }
 }
@@ -82,7 +82,7 @@ export function readEnvironment(parts: PodParts, caller: Caller, record: PodReco
   try {
     return openEnvironment(parts.vault, record.uid, environmentVariables);
   } catch (error) {
-    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'environment variables could not be opened');
+    parts.log.warn({ podId: record.podId, error: errorText(error) }, 'failed to decrypt environment variables');
     return hideEnvironment(environmentVariables);
   }
 }
@@ -151,8 +151,8 @@ export async function readLogs(
       await nextLoop();
       if (live !== '') return { output: lastBytes(live, tailBytes), actions, note };
     } catch (error) {
-      parts.log.warn({ podId, tenant: record.tenant, error: errorText(error) }, 'logs could not be read');
-      note = 'The orchestrator does not answer; these are the logs kept of an earlier run.';
+      parts.log.warn({ podId, tenant: record.tenant, error: errorText(error) }, 'failed to read logs');
+      note = 'The orchestrator does not respond; these are the stored logs of an earlier run.';
     }
   }
   // It is read as a whole, however little of it is wanted: one at a time for each user.
@@ -164,7 +164,7 @@ export async function readLogs(
     return lastBytes(kept, tailBytes);
   });
   if (output.length > 0 && !isPrevious && NEW_RUN.has(record.status))
-    note ??= 'Nothing was printed yet; these are the logs kept of an earlier run.';
+    note ??= 'Nothing was printed yet; these are the stored logs of an earlier run.';
   return { output, actions, note };
 }
 

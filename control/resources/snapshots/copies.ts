@@ -104,7 +104,7 @@ export function createSnapshotCopies({ store, files, data, jobs, clock, log }: C
       if (signal.aborted) return null;
       const message = error instanceof PodgateError ? error.publicMessages.join(' ') : '';
       if (error instanceof PodgateError && error.code.startsWith('api.')) return { status: 'ERROR', message };
-      log.warn({ tenant, snapshot: snapshotId, error: errorText(error) }, 'a snapshot could not be copied; retrying');
+      log.warn({ tenant, snapshot: snapshotId, error: errorText(error) }, 'failed to copy a snapshot; retrying');
       return message === '' ? null : { status: 'CREATING', message };
     }
   }

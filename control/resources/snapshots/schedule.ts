@@ -39,7 +39,7 @@ export async function turnSchedules(parts: ScheduleParts, term: Pick<Term, 'isOv
   for await (const stored of listAll(store, 'snapshot', { index: SCHEDULE_INDEX })) {
     if (term.isOver()) return;
     await turnSchedule(parts, stored).catch((error: unknown) => {
-      log.warn({ key: stored.key, error: errorText(error) }, 'a schedule of snapshots could not be served; retrying');
+      log.warn({ key: stored.key, error: errorText(error) }, 'failed to process a snapshot schedule; retrying');
     });
   }
 }

@@ -163,7 +163,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
     replicas = createRedisReplicas({ id, shared, session, subscriber, log });
     const wakes = { connection: watcher, wakes: keys.wakes, feedChanged, queueChanged };
     const watch = watchWakes(wakes, watching.signal);
-    watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'the watch for changes has ended'));
+    watch.catch((error: unknown) => log.error({ error: errorText(error) }, 'the watch for changes ended'));
     if (target.kind === 'sentinel') void followMaster(locate, opened, watching.signal);
     const adapters = (on: RedisSession) => ({
       store: createRedisStore({

@@ -76,7 +76,7 @@ export function createRedisReplicas(options: RedisReplicasOptions): RedisReplica
   async function every(ms: number, signal: AbortSignal, turn: () => Promise<unknown>): Promise<void> {
     while (!signal.aborted) {
       await turn().catch((error: unknown) => {
-        log.debug({ error: errorText(error) }, 'the other replicas cannot be heard');
+        log.debug({ error: errorText(error) }, 'cannot receive messages from the other replicas');
       });
       await sleep(ms, undefined, { signal }).catch(() => undefined);
     }

@@ -90,7 +90,7 @@ export class DiskRoom {
       if (freeBytes < FULL_BYTES) this.#becomeShort();
     } else if (freeBytes >= RESTORE_BYTES && this.#complete(connection, this.#file)) {
       this.#isShort = false;
-      this.#log.info({}, 'the disk has room again');
+      this.#log.info({}, 'the disk has free space again');
     }
   }
 
@@ -171,7 +171,7 @@ export class DiskRoom {
 
 /** A large value is written and removed again: its pages stay in the file, free. */
 function grow(connection: Connection, { main, pageBytes }: OpenFile): void {
-  if (!rewindLog(connection)) throw new Error('the write-ahead log of the store could not be checkpointed');
+  if (!rewindLog(connection)) throw new Error('failed to checkpoint the write-ahead log of the store');
   const pages = numberOf(connection, 'page_count');
   // A little more than the value: SQLite adds pages that lead to it.
   const most = pages + Math.ceil((GROWTH_BYTES + MIB / 4) / pageBytes);

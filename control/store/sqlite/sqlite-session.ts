@@ -174,7 +174,7 @@ export function createSqliteSession(options: {
     try {
       files.leave();
     } catch (error) {
-      log.error({ error: errorText(error) }, 'the log of the former store could not be left; delete its -wal file');
+      log.error({ error: errorText(error) }, 'failed to detach the log of the former store; delete its -wal file');
     }
   }
 
@@ -194,7 +194,7 @@ export function createSqliteSession(options: {
     try {
       if (rewindLog(connection)) room?.cutLogFile();
     } catch (error) {
-      log.warn({ error: errorText(error) }, 'the write-ahead log of the store could not be checkpointed');
+      log.warn({ error: errorText(error) }, 'failed to checkpoint the write-ahead log of the store');
     }
     files.settled();
   }

@@ -590,7 +590,7 @@ export class Workload implements DiskUser {
       await this.#recipe?.letIn?.(await this.#context());
       return true;
     } catch (error) {
-      this.#log.warn({ error: errorText(error) }, 'a workload that is up could not be made ready; will retry');
+      this.#log.warn({ error: errorText(error) }, 'failed to make a running workload ready; will retry');
       return false;
     }
   }

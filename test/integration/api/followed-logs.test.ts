@@ -65,7 +65,7 @@ test('output arrives as it is printed, without gap or repetition, also after a r
 
 test('needs READ, and limits the logs that a user follows at a time', async () => {
   await expect(follow('', {}, 'bob')).rejects.toThrow('403');
-  await expect(follow('&previous=true')).rejects.toThrow('previous: goes not with follow');
+  await expect(follow('&previous=true')).rejects.toThrow('previous: cannot be combined with follow');
   const readers = await Promise.all(Array.from({ length: 8 }, () => follow()));
   await expect(follow()).rejects.toThrow('You have 8 logs that you follow, the maximum');
   for (const reader of readers) reader.close();

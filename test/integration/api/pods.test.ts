@@ -396,7 +396,7 @@ test('logs are those of the workload, else the stored ones, with a note when the
   stand.workloadLogs = async () => '';
   expect(await logs()).toMatchObject({
     result: { logs: 'kept äöü' },
-    metadata: { note: 'Nothing was printed yet; these are the logs kept of an earlier run.' },
+    metadata: { note: 'Nothing was printed yet; these are the stored logs of an earlier run.' },
   });
   await stand.overwrite('mypod', { status: 'STOPPED' });
   expect(await logs()).toMatchObject({ result: { logs: 'kept äöü' }, metadata: {} });

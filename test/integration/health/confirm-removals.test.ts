@@ -228,7 +228,7 @@ it('retries a confirmed removal for ten minutes, then asks for a new confirmatio
   const code = await heldBack(8);
   isRemovalRefused = true;
   expect(health.confirmRemovals(code)).toBe(true);
-  const failures = () => logged.filter((line) => line.includes('could not be removed')).length;
+  const failures = () => logged.filter((line) => line.includes('failed to remove a workload')).length;
   await until('each was tried twice', () => failures() >= 16);
   expect(health.heldBack()?.removals).toEqual([]);
   skippedMs += ELEVEN_MINUTES_MS;

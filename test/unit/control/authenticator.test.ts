@@ -382,7 +382,7 @@ describe('the key pair of this installation', () => {
     const garbage = join(directory, 'garbage.pem');
     writeFileSync(garbage, 'not a key but a secret', { mode: 0o600 });
     const error: unknown = await makeTokenKey(garbage).catch((thrown: unknown) => thrown);
-    expect(String(error)).toContain('holds no private key');
+    expect(String(error)).toContain('contains no private key');
     expect(String(error)).not.toContain('secret');
   });
 });

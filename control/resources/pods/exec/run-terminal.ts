@@ -129,7 +129,7 @@ function watchStanding(parts: PodParts, { uid }: PodRecord, mayUse: () => Return
       if (value.uid !== uid) standing.abort(new PodgateError('api.not-found'));
     } catch (error) {
       if (closingOf(error) !== null) standing.abort(error);
-      else parts.log.warn({ error: errorText(error) }, 'it cannot be checked whether a terminal may stay open');
+      else parts.log.warn({ error: errorText(error) }, 'failed to check whether a terminal may stay open');
     }
   };
   const timer = setInterval(() => void check(), CHECK_MS);

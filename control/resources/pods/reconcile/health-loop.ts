@@ -180,7 +180,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
       } catch (caught) {
         const error = errorText(caught);
         if (!isAborted(signal) && error !== lastError)
-          log.warn({ error }, 'a pass of the health loop failed; the next ones follow');
+          log.warn({ error }, 'a pass of the health loop failed; will retry');
         lastError = error;
       }
       const pauseMs = options.passEveryMs ?? pauseAfterPass(clock.monotonicMs() - startedMs, lastError === null);
@@ -233,7 +233,7 @@ export function createHealthLoop(options: HealthLoopOptions): HealthLoop {
     if (term.isOver()) return true;
     present.rounds?.present(running);
     await usage.settle().catch((error: unknown) => {
-      log.warn({ error: errorText(error) }, 'usage could not be recorded; the next pass counts again');
+      log.warn({ error: errorText(error) }, 'failed to record usage; the next pass counts again');
     });
     await orphans.pass(
       { kind: 'healthy' },

@@ -37,7 +37,7 @@ export async function keepOutput(
     const output = await orchestrator.logs(workload, { tailBytes: KEPT_BYTES }, signal);
     if (output !== '') await logs.saveOutput(uid, run, output);
   } catch (error) {
-    log.warn({ tenant, podId, uid, run, error: errorText(error) }, 'what a pod printed could not be kept');
+    log.warn({ tenant, podId, uid, run, error: errorText(error) }, 'failed to store the output of a pod');
   }
 }
 

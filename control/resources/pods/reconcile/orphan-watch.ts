@@ -67,7 +67,7 @@ export class OrphanWatch {
     if (removals.length === 0 || code !== present) return false;
     const untilMs = this.#clock.monotonicMs() + CONFIRMATION_MS;
     for (const { uid } of removals) this.#confirmed.set(uid, untilMs);
-    this.#log.warn({ count: removals.length, code }, 'an operator has confirmed the removals that were held back');
+    this.#log.warn({ count: removals.length, code }, 'an operator confirmed the removals that were held back');
     this.#heldBack = NOTHING_HELD_BACK;
     return true;
   }
@@ -106,7 +106,7 @@ export class OrphanWatch {
       } catch (error) {
         this.#log.warn(
           { tenant, podId, uid, error: errorText(error) },
-          'it could not be removed; the next pass tries again',
+          'failed to remove a workload; the next pass retries',
         );
       }
     }

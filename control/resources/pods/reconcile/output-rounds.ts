@@ -248,6 +248,6 @@ export class OutputRounds {
 
   #warn({ workload: { tenant, podId } }: Watched, error: unknown, signal: AbortSignal): void {
     if (signal.aborted) return;
-    this.#options.log.warn({ tenant, podId, error: errorText(error) }, 'what a pod prints could not be kept');
+    this.#options.log.warn({ tenant, podId, error: errorText(error) }, 'failed to store the output of a running pod');
   }
 }
