@@ -13,6 +13,14 @@ export type ErrorCodeKind =
   | 'no-descriptors'
   /** Somebody uses it in a way that rules this out. */
   | 'busy'
+  /** The disk, or the quota of its user. */
+  | 'full'
+  /** The file system is mounted read-only. */
+  | 'read-only'
+  /** A part of the path, or what was opened as a directory. */
+  | 'not-a-directory'
+  /** A symbolic link where links are not followed. */
+  | 'link'
   /** The DNS says that there is no such name, or no such record of it. */
   | 'no-such-name'
   | 'other';
@@ -30,6 +38,11 @@ const KINDS: ReadonlyMap<unknown, ErrorCodeKind> = new Map([
   ['EMFILE', 'no-descriptors'],
   ['ENFILE', 'no-descriptors'],
   ['EBUSY', 'busy'],
+  ['ENOSPC', 'full'],
+  ['EDQUOT', 'full'],
+  ['EROFS', 'read-only'],
+  ['ENOTDIR', 'not-a-directory'],
+  ['ELOOP', 'link'],
   ['ENODATA', 'no-such-name'],
   ['ENOTFOUND', 'no-such-name'],
 ]);

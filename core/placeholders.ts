@@ -15,8 +15,8 @@ export type SecretReference =
   /** `${pods:random:N}`: made once for each pod; letters and digits. */
   | { readonly kind: 'random'; readonly length: number };
 
-export const RANDOM_MIN_LENGTH = 8;
-export const RANDOM_MAX_LENGTH = 128;
+const RANDOM_MIN_LENGTH = 8;
+const RANDOM_MAX_LENGTH = 128;
 
 /** Names of the entries of a `secret_map`. */
 export const SECRET_KEY = /^(?!__proto__$)[A-Za-z_][A-Za-z0-9_]{0,127}$/;

@@ -25,7 +25,7 @@ export const LOGIN_TICKET_MS = 60_000;
 export const LOGIN_SESSION_MS = TICKET_PERIOD_MS;
 
 /** Groups of `tapis_auth_allowed_users`, by the least level that their members have on the pod. */
-export const LOGIN_GROUPS: Readonly<Record<string, PermissionLevel>> = {
+const LOGIN_GROUPS: Readonly<Record<string, PermissionLevel>> = {
   AUTHORIZED_READS: 'READ',
   AUTHORIZED_USERS: 'USER',
   AUTHORIZED_ADMINS: 'ADMIN',

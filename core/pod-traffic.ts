@@ -17,7 +17,7 @@ export interface PodTrafficReader {
 }
 
 /** Of one question. */
-export const TRAFFIC_PODS_MAX = 100;
+const TRAFFIC_PODS_MAX = 100;
 const UID_MAX_LENGTH = 64;
 
 /** As it is sent, for each uid in the order of the question: its numbers; null = no connection to this pod was seen. */

@@ -16,7 +16,7 @@ const SENTENCES = {
 } as const;
 
 export type UseReason = keyof typeof SENTENCES;
-export const USE_REASONS = Object.keys(SENTENCES) as readonly UseReason[];
+const USE_REASONS = Object.keys(SENTENCES) as readonly UseReason[];
 
 /** What one gateway worker, or several together, know about the use of a pod that may sleep. */
 export interface PodUse {

@@ -12,7 +12,7 @@ import {
 import { volumeKey } from './volume-put.ts';
 
 /** Types of mounts, by what they show. */
-export const SHARED_KINDS = { tapisvolume: 'volume', tapissnapshot: 'snapshot' } as const satisfies Partial<
+const SHARED_KINDS = { tapisvolume: 'volume', tapissnapshot: 'snapshot' } as const satisfies Partial<
   Record<VolumeMount['type'], FilesRef['kind']>
 >;
 export type SharedType = keyof typeof SHARED_KINDS;

@@ -10,7 +10,7 @@ import type { Vault } from './vault.ts';
 /** Of all variables and words once secrets are in them: a Secret of Kubernetes holds 1 MiB. */
 const RESOLVED_MAX_BYTES = 256 * 1024;
 /** Variables that carry secrets into commands and arguments: both orchestrators put `$(NAME)` in place. */
-export const SECRET_VARIABLE = 'PODGATE_SECRET_';
+const SECRET_VARIABLE = 'PODGATE_SECRET_';
 
 export interface SecretParts {
   readonly store: Pick<Store, 'get'>;

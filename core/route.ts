@@ -113,7 +113,7 @@ export function isWaking({ sleep, backend, status }: Route): boolean {
 }
 
 /** The options of a stanza alone, without those that are not there. */
-export function stanzaOptionsOf(options: StanzaOptions): StanzaOptions {
+function stanzaOptionsOf(options: StanzaOptions): StanzaOptions {
   const { tls, backendProtocol, sendProxyProtocol, speaksFirst, clientCa } = options;
   return {
     ...(tls !== undefined && { tls }),

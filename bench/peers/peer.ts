@@ -1,7 +1,6 @@
 import type { StartedServer } from './processes.ts';
 
 export type Service = 'echo' | 'web' | 'bulk' | 'postgres';
-export const SERVICES: readonly Service[] = ['echo', 'web', 'bulk', 'postgres'];
 
 /** The names of the pod's stanzas, as every client says them, whatever it is that answers. */
 export const HOSTS: Readonly<Record<Service, string>> = {

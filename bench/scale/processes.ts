@@ -18,7 +18,7 @@ export function processesOf(name: string, program: Program): readonly Measured[]
 }
 
 /** Resident memory in MiB (proc_pid_status(5), VmRSS and its peak VmHWM). */
-export function memory(pid: number): { readonly now: number; readonly peak: number } {
+function memory(pid: number): { readonly now: number; readonly peak: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const mib = (name: string): number => Math.round(Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024);
   return { now: mib('VmRSS'), peak: mib('VmHWM') };

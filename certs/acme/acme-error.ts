@@ -61,7 +61,7 @@ function faultOf(status: number, problem: string | null): AcmeFault {
 }
 
 /** A problem document (RFC 7807) with its subproblems in one sentence. */
-export function parseProblem(text: string): { readonly problem: string | null; readonly detail: string | null } {
+function parseProblem(text: string): { readonly problem: string | null; readonly detail: string | null } {
   try {
     return readProblem(JSON.parse(text) as unknown);
   } catch {

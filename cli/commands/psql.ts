@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
+import { kindOfError } from '../../core/error-code.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, withTarget } from '../command.ts';
 import { type PodAccess, postgresAccessOf } from '../pods/pod-access.ts';
@@ -60,8 +61,8 @@ function runPsql(access: PodAccess, caPath: string | null, args: readonly string
   // psql makes something else of Ctrl-C: it cancels the query.
   process.on('SIGINT', () => undefined);
   return new Promise((resolve, reject) => {
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') resolve(null);
+    child.once('error', (error) => {
+      if (kindOfError(error) === 'absent') resolve(null);
       else reject(new CliError(EXIT_FAILED, `psql cannot be started: ${error.message}`));
     });
     child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));

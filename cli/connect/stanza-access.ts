@@ -41,7 +41,7 @@ export function chooseStanza({ pod_id: podId, networking }: Pod, name: string | 
   );
 }
 
-export function kindOf({ protocol, port }: Stanza): StanzaKind {
+function kindOf({ protocol, port }: Stanza): StanzaKind {
   if (protocol === 'postgres' || protocol === 'http') return protocol;
   return port === BOLT_PORT ? 'bolt' : 'tcp';
 }

@@ -22,7 +22,7 @@ export interface PodAccess {
 }
 
 /** Waits for a pod that is starting; one that is asleep is woken by the connection that follows. Throws CliError with what to do when it cannot be reached. */
-export async function runningPod(target: Target, podId: string): Promise<Pod> {
+async function runningPod(target: Target, podId: string): Promise<Pod> {
   const deadlineMs = performance.now() + START_DEADLINE_MS;
   for (;;) {
     const pod = await readPod(target, podId);

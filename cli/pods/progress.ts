@@ -2,7 +2,7 @@ import { oneLine } from '../output/table.ts';
 import { paint } from '../output/style.ts';
 
 /** What a starting pod goes through, in this order. */
-export const STAGES = ['queued', 'spawner', 'container', 'ready', 'routable'] as const;
+const STAGES = ['queued', 'spawner', 'container', 'ready', 'routable'] as const;
 export type Stage = (typeof STAGES)[number];
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];

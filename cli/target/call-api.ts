@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ClientRequest, IncomingMessage, RequestOptions } from 'node:http';
-import { errorCode } from '../../core/error-code.ts';
+import { errorCode, kindOfError } from '../../core/error-code.ts';
 import { CliError, EXIT_FAILED, EXIT_NOT_RUNNING } from '../cli-error.ts';
 import { addressOf, type Target } from './target.ts';
 
@@ -149,6 +149,8 @@ export function noResponse({ profile, origin }: Target, error: Error, isAborted:
   }
   const remedy = profile === 'local' ? '; start it with npm start' : '';
   const reason =
-    code === 'ECONNREFUSED' ? '' : ` (${error.name === 'TimeoutError' ? 'no response in time' : error.message})`;
+    kindOfError(error) === 'refused'
+      ? ''
+      : ` (${error.name === 'TimeoutError' ? 'no response in time' : error.message})`;
   return new CliError(EXIT_NOT_RUNNING, `Podgate does not answer at ${origin}${reason}${remedy}`);
 }

@@ -14,7 +14,7 @@ export function oneLine(line: string): string {
 }
 
 /** The last 10 MB, beginning with a whole character. */
-export function newestBytes(text: string): Buffer {
+function newestBytes(text: string): Buffer {
   const bytes = Buffer.from(text, 'utf8');
   if (bytes.length <= MOST_BYTES_PER_RUN) return bytes;
   let start = bytes.length - MOST_BYTES_PER_RUN;

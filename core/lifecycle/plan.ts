@@ -11,11 +11,11 @@ import {
 } from './backoff.ts';
 
 /** A workload that is not ready after this long is an ERROR with that reason (and RUNNING as soon as it is ready). */
-export const START_DEADLINE_MS = 15 * 60_000;
+const START_DEADLINE_MS = 15 * 60_000;
 /** A workload that was ready this long has shown that its spawn succeeded: earlier attempts are forgotten. */
-export const STEADY_AFTER_MS = 10_000;
+const STEADY_AFTER_MS = 10_000;
 /** How soon to check again what is in progress. Events usually come first. */
-export const LOOK_AGAIN_MS = 3_000;
+const LOOK_AGAIN_MS = 3_000;
 /** A pod is not kept from its clients for longer than this while it is checked whether somebody uses it. */
 export const HOLDING_MAX_MS = 60_000;
 

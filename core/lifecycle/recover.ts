@@ -10,7 +10,7 @@ type LastSeen = Omit<StoreMark, 'stamp'>;
  * The store's counter continues this far above every known number: other replicas may have seen commits of the last seconds
  * that this one does not know.
  */
-export const COMMITS_AHEAD = 1_000_000;
+const COMMITS_AHEAD = 1_000_000;
 /** The same for fences: another replica may have been given one that this one does not know. */
 const FENCES_AHEAD = 1_000_000;
 

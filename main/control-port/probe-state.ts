@@ -28,11 +28,11 @@ export interface ProbeAnswer {
 }
 
 /** A report of the control process counts for so long: its event loop may be busy, or it may be on its way to come back. */
-export const REPORT_FRESH_MS = 15_000;
+const REPORT_FRESH_MS = 15_000;
 /** The supervisor does nothing that takes time. */
 const SUPERVISOR_FRESH_MS = 10_000;
 
-export function gatewayText({ accepting, slots, isDraining }: GatewayAcceptance, hasGateway: boolean): string {
+function gatewayText({ accepting, slots, isDraining }: GatewayAcceptance, hasGateway: boolean): string {
   if (isDraining) return 'shutting down: draining open sessions';
   return hasGateway ? `${accepting} of ${slots} accept` : 'none: see PODGATE_ROLES';
 }

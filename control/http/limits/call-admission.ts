@@ -24,7 +24,7 @@ export const DEFAULT_CALL_LIMITS: CallLimits = {
   bytesPerUser: 64 * 1024 * 1024,
 };
 
-export const CALL_REFUSALS = ['calls', 'tenant', 'user', 'address', 'bytes', 'tenant-bytes', 'user-bytes'] as const;
+const CALL_REFUSALS = ['calls', 'tenant', 'user', 'address', 'bytes', 'tenant-bytes', 'user-bytes'] as const;
 export type CallRefusal = (typeof CALL_REFUSALS)[number];
 
 /** One call, from its first header to the last byte of its response. */

@@ -13,9 +13,9 @@ import { cookieName, cookieOf, cookieValue } from '../../http/session-cookie.ts'
 const LIFETIME_MS = 12 * 3_600_000;
 const KEY_BYTES = 24;
 const VAULT_CONTEXT = 'console-session';
-export const SESSION_HEADER = 'x-podgate-session';
+const SESSION_HEADER = 'x-podgate-session';
 /** In place of that header among the subprotocols of a WebSocket, for which a page can set no header. */
-export const SESSION_PROTOCOL = 'podgate.session.';
+const SESSION_PROTOCOL = 'podgate.session.';
 
 export interface Session {
   readonly setCookie: string;

@@ -114,7 +114,7 @@ export function createReadinessExercise(options: ReadinessExerciseOptions): Read
 }
 
 /** Of the names that databases give their failures (store/sqlite/sqlite-failure.ts, Redis' error replies). */
-export function storeProblem(error: unknown): string {
+function storeProblem(error: unknown): string {
   const text = errorText(error);
   if (/SQLITE_FULL|ENOSPC|\bOOM\b/.test(text)) return 'writes fail: it is full';
   if (/SQLITE_CORRUPT|SQLITE_NOTADB/.test(text)) return 'damaged';

@@ -1,4 +1,5 @@
 import { isAborted } from '../../../core/abort.ts';
+import { backoffMs } from '../../../core/backoff.ts';
 import { compareAndSet } from '../../../core/compare-and-set.ts';
 import type { Clock } from '../../../core/clock.ts';
 import { mayClone } from '../../../core/data-origin.ts';
@@ -18,8 +19,8 @@ import { snapshotPut, volumeKey } from '../../../core/volume-put.ts';
 import { ATTEMPTS_MAX } from '../../objects/change.ts';
 import type { FileJobs } from '../../objects/files/file-jobs.ts';
 
-/** A copy that a full disk ends may have read and written for long. */
-const RETRY_MAX_MINUTES = 60;
+/** From the second failure on: a copy that a full disk ends may have read and written for long. */
+const RETRY = { firstMs: 60_000, maxMs: 3_600_000 } as const;
 
 export interface SnapshotCopies {
   /**
@@ -71,8 +72,7 @@ export function createSnapshotCopies({ store, files, data, jobs, clock, log }: C
 
   function noteFailure(key: string): void {
     const count = (failures.get(key)?.count ?? 0) + 1;
-    const waitMs = Math.min(2 ** (count - 1) - 1, RETRY_MAX_MINUTES) * 60_000;
-    failures.set(key, { count, dueMs: clock.now() + waitMs });
+    failures.set(key, { count, dueMs: clock.now() + backoffMs(count - 1, RETRY) });
   }
 
   async function copy(key: string, signal: AbortSignal): Promise<void> {

@@ -26,7 +26,7 @@ export function templateObjects(store: Pick<Store, 'get'>, log: Logger): ObjectK
   };
 }
 
-export function templateNotFound(id: string): PodgateError {
+function templateNotFound(id: string): PodgateError {
   return new PodgateError('api.not-found', {
     publicMessages: [`There is no template ${JSON.stringify(id.slice(0, 128))}.`],
   });

@@ -198,7 +198,7 @@ function controllersIn(names: readonly string[]): readonly LimitedResource[] {
  * The places for groups: of version 1 below our own group, whose limits then hold for pods, too; of version 2 at the top,
  * since a group with processes in it cannot pass controllers on to its children.
  */
-export function findHierarchies(
+function findHierarchies(
   mounts: string,
   ownGroups: string,
 ): readonly { readonly version: 1 | 2; readonly names: readonly string[]; readonly directory: string }[] {

@@ -31,7 +31,7 @@ export type DiskVerdict =
 const MIB = 1024 * 1024;
 /** A pod is warned at these percentages of a bound, and stopped beyond the last. */
 const WARN_PERCENT = [100, 95, 90] as const;
-export const STOP_PERCENT = 105;
+const STOP_PERCENT = 105;
 /** By how much a volume that a former run has left beyond its bound may grow: enough to delete from a database. */
 const LEEWAY_BYTES = 64 * MIB;
 

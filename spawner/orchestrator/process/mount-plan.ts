@@ -1,6 +1,6 @@
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from '../../../core/error-code.ts';
+import { kindOfError } from '../../../core/error-code.ts';
 
 /** Each is shown by a mount of its own. */
 const ENTRIES_MAX = 500;
@@ -44,7 +44,7 @@ async function existingParent(target: string): Promise<Parent> {
   for (const name of target.slice(1).split('/')) {
     const path = join(directory, name);
     const stats = await lstat(path).catch((error: unknown) => {
-      if (errorCode(error) === 'ENOENT') return null;
+      if (kindOfError(error) === 'absent') return null;
       throw error;
     });
     if (directory !== '/' && !(await isClosedToOthers(directory))) {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { chmod, constants, type FileHandle, open, readdir, rename, rm, rmdir, unlink } from 'node:fs/promises';
-import { errorCode } from '../../../core/error-code.ts';
+import { errorCode, kindOfError } from '../../../core/error-code.ts';
 
 /** Somebody keeps filling what is being removed: the caller tries again later. */
 const PASSES_MAX = 100;
@@ -76,7 +76,7 @@ async function removeFile(path: Buffer): Promise<boolean> {
     return true;
   } catch (error) {
     const code = errorCode(error);
-    if (code === 'ENOENT') return true;
+    if (kindOfError(error) === 'absent') return true;
     if (code === 'EISDIR' || code === 'EPERM') return false;
     throw error;
   }
@@ -90,7 +90,7 @@ async function openDirectory(path: Buffer): Promise<FileHandle | null> {
   try {
     directory = await opened(path, () => open(path, flags));
   } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errorCode(error) ?? '')) return null;
+    if (['absent', 'not-a-directory', 'link'].includes(kindOfError(error))) return null;
     throw error;
   }
   try {

@@ -3,9 +3,9 @@ import { withoutStop } from '../without-stop.ts';
 import { type Exit, exitText } from './shim.ts';
 
 /** So many failures in a row are a crash loop. */
-export const CRASHING_AFTER = 3;
+const CRASHING_AFTER = 3;
 /** Who was ready for this long has recovered: earlier failures are forgotten. */
-export const RECOVERED_AFTER_MS = 10_000;
+const RECOVERED_AFTER_MS = 10_000;
 const DELAY_MAX_MS = 60_000;
 
 export type AfterExit =

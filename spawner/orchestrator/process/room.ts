@@ -142,7 +142,7 @@ export function roomFor(
 }
 
 /** First of the descriptors through which a command finds the namespaces of its pod. */
-export const NAMESPACE_FD = 5;
+const NAMESPACE_FD = 5;
 
 /**
  * Puts a script into the room of a program that runs: its namespaces (those of `pod-namespaces.ts`, in that order, from

@@ -6,9 +6,9 @@ import { cancelRequest, parseCancelRequest } from '../../../proxy/protocols/post
 import {
   GUESSES_PER_ADDRESS,
   GUESSES_PER_WORKER,
-  GUESSING_ADDRESSES_MAX,
   GuessLimit,
 } from '../../../proxy/protocols/postgres/cancel/guess-limit.ts';
+import { BUCKET_ADDRESSES_MAX } from '../../../proxy/limits/token-bucket.ts';
 import { Fuzz, SEED } from './fuzz.ts';
 
 function message(type: string, body: Buffer | string): Buffer {
@@ -233,9 +233,9 @@ describe('GuessLimit', () => {
     const { guesses } = limit();
     for (let miss = 0; miss < GUESSES_PER_ADDRESS.most; miss++) guesses.missed('192.0.2.1');
     const address = (at: number): string => `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`;
-    for (let at = 0; at < GUESSING_ADDRESSES_MAX - 1; at++) guesses.missed(address(at));
+    for (let at = 0; at < BUCKET_ADDRESSES_MAX - 1; at++) guesses.missed(address(at));
     expect(guesses.mayTry('192.0.2.1')).toBe(false);
-    guesses.missed(address(GUESSING_ADDRESSES_MAX));
+    guesses.missed(address(BUCKET_ADDRESSES_MAX));
     expect(guesses.mayTry('192.0.2.1')).toBe(true);
   });
 });

@@ -48,7 +48,7 @@ export function summaryOf(findings: readonly Finding[]): Finding {
 }
 
 /** Is this address let in? Pure. */
-export function isAdmitted({ ipAllowList }: Pick<Stanza, 'ipAllowList'>, address: string): boolean {
+function isAdmitted({ ipAllowList }: Pick<Stanza, 'ipAllowList'>, address: string): boolean {
   return ipAllowList.length === 0 || isListed(compileAddressList(ipAllowList), address);
 }
 

@@ -1,5 +1,5 @@
 /** Of the body of one request that waits; the rest stays with its client. */
-export const HELD_BODY_BYTES = 64 * 1024;
+const HELD_BODY_BYTES = 64 * 1024;
 /** Of all of them in one worker. */
 export const HELD_BODIES_BYTES = 32 * 1024 * 1024;
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../../core/clock.ts';
-import { AddressBuckets, BUCKET_ADDRESSES_MAX, TokenBucket } from '../../../limits/token-bucket.ts';
+import { AddressBuckets, TokenBucket } from '../../../limits/token-bucket.ts';
 
 /**
  * Unknown keys of one address: all at once, and a second from then on. Generous, since a key of a session in another
@@ -8,7 +8,6 @@ import { AddressBuckets, BUCKET_ADDRESSES_MAX, TokenBucket } from '../../../limi
 export const GUESSES_PER_ADDRESS = { most: 100, perSecond: 20 } as const;
 /** Unknown keys that one worker asks the others about. */
 export const GUESSES_PER_WORKER = { most: 1_000, perSecond: 200 } as const;
-export const GUESSING_ADDRESSES_MAX = BUCKET_ADDRESSES_MAX;
 
 /** Slows down who tries keys: token buckets, taken from by unknown keys alone. */
 export class GuessLimit {

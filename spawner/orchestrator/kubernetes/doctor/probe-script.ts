@@ -3,11 +3,11 @@ import { isIPv6 } from 'node:net';
 /** Where the server pod of a probe listens. */
 export const PROBE_PORT = 8080;
 /** When nothing was reached for so long, the pod is fenced. */
-export const QUIET_MS = 3_000;
+const QUIET_MS = 3_000;
 /** A pod that still reaches something after this is not going to be fenced: networks need 0.01 to 2 s, slow ones 10. */
 export const FENCE_DEADLINE_MS = 15_000;
 /** A policy may take as long to let a pod reach its name servers. */
-export const NAMES_DEADLINE_MS = 12_000;
+const NAMES_DEADLINE_MS = 12_000;
 export const CGROUP_CONTROLLERS_FILE = '/sys/fs/cgroup/cgroup.controllers';
 
 /**

@@ -46,7 +46,7 @@ export function serverName(site: string, { role, ref }: Pick<FileServer, 'role' 
   return `${role}-${site}-${ref.uid}`;
 }
 
-export function serverSocket({ role, ref }: FileServer): string {
+function serverSocket({ role, ref }: FileServer): string {
   return `podgate-${role}-${ref.uid}`;
 }
 

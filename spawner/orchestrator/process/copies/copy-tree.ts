@@ -1,6 +1,6 @@
 import { chmod, constants, copyFile, type FileHandle, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from '../../../../core/error-code.ts';
+import { kindOfError } from '../../../../core/error-code.ts';
 import { PodgateError } from '../../../../core/errors.ts';
 import { requireRoom, ROOM_CHECK_BYTES } from '../volumes/disk-room.ts';
 import { entriesOf, openDirectory, openFile, openRoot } from '../volumes/walk-safely.ts';
@@ -119,6 +119,6 @@ function tooLarge(problem: string): PodgateError {
 /** It vanished, or is something else by now. */
 function unlessGone(error: unknown): null {
   if (error instanceof PodgateError && error.code === 'api.not-found') return null;
-  if (errorCode(error) === 'ENOENT') return null;
+  if (kindOfError(error) === 'absent') return null;
   throw error;
 }

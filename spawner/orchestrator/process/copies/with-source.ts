@@ -1,4 +1,4 @@
-import { errorCode } from '../../../../core/error-code.ts';
+import { kindOfError } from '../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
 import type { DataSource, OpenedData } from './data-sources.ts';
 
@@ -53,5 +53,5 @@ function capitalized(text: string): string {
 }
 
 export function isDiskFull(error: unknown): boolean {
-  return ['ENOSPC', 'EDQUOT'].includes(errorCode(error) ?? '');
+  return kindOfError(error) === 'full';
 }

@@ -4,7 +4,7 @@ import { chmod, type FileHandle, open, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { pause } from '../../../../core/abort.ts';
 import { backoffMs } from '../../../../core/backoff.ts';
-import { errorCode } from '../../../../core/error-code.ts';
+import { errorCode, kindOfError } from '../../../../core/error-code.ts';
 import { errorText } from '../../../../core/errors.ts';
 import { mebibytes, PackageError } from './package-error.ts';
 
@@ -217,13 +217,11 @@ function packageErrorOf(cause: unknown, options: FetchFileOptions): PackageError
   if (cause instanceof PackageError) return cause;
   const code = codeOf(cause);
   const directory = dirname(options.destination);
-  switch (code) {
-    case 'ENOSPC':
-    case 'EDQUOT':
+  switch (kindOfError(code ?? '')) {
+    case 'full':
       return diskFull(directory, options.file.bytes, cause);
-    case 'EACCES':
-    case 'EPERM':
-    case 'EROFS':
+    case 'forbidden':
+    case 'read-only':
       return new PackageError(`Podgate cannot write to ${directory} (${code}).`, { isRetryable: false, cause });
     default:
       return new PackageError(`${urlOf(options)} cannot be downloaded (${reasonOf(cause)}).`, {

@@ -13,7 +13,7 @@ import {
   unlink,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode } from '../../../../core/error-code.ts';
+import { errorCode, kindOfError } from '../../../../core/error-code.ts';
 import { errorText, PodgateError } from '../../../../core/errors.ts';
 import type {
   FileEntry,
@@ -431,7 +431,7 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     const { own, data } = placeOf(ref);
     // In one step, before the first of them goes: who copies them notices that some may be missing.
     await rename(data, join(own, randomBytes(12).toString('hex'))).catch((error: unknown) => {
-      if (errorCode(error) !== 'ENOENT') throw error;
+      if (kindOfError(error) !== 'absent') throw error;
     });
     await removeTree(own);
   }
@@ -599,9 +599,8 @@ async function guarded<T>(work: Promise<T>): Promise<T> {
     return await work;
   } catch (error) {
     if (error instanceof PodgateError || (error instanceof Error && error.name === 'AbortError')) throw error;
-    const code = errorCode(error);
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new PodgateError('api.too-large', { publicMessages: [FULL] });
-    if (code === 'EACCES') throw new PodgateError('api.invalid', { publicMessages: [CLOSED] });
+    if (kindOfError(error) === 'full') throw new PodgateError('api.too-large', { publicMessages: [FULL] });
+    if (errorCode(error) === 'EACCES') throw new PodgateError('api.invalid', { publicMessages: [CLOSED] });
     throw new PodgateError('orchestrator.unavailable', { detail: errorText(error), cause: error });
   }
 }

@@ -1,12 +1,12 @@
 import { constants, type FileHandle, lstat, open, opendir } from 'node:fs/promises';
 import type { BigIntStats } from 'node:fs';
-import { errorCode } from '../../../../core/error-code.ts';
+import { type ErrorCodeKind, kindOfError } from '../../../../core/error-code.ts';
 import type { FilesUsage } from '../../../../core/volume.ts';
 
 const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
 const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 /** It vanished, or is something else by now. */
-const GONE: readonly unknown[] = ['ENOENT', 'ENOTDIR', 'ELOOP'];
+const GONE: readonly ErrorCodeKind[] = ['absent', 'not-a-directory', 'link'];
 
 interface Level {
   readonly inode: bigint;
@@ -73,6 +73,6 @@ async function inodeOf(directory: FileHandle): Promise<bigint> {
 }
 
 function unlessGone(error: unknown): null {
-  if (GONE.includes(errorCode(error))) return null;
+  if (GONE.includes(kindOfError(error))) return null;
   throw error;
 }

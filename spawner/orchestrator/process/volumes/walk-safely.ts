@@ -1,6 +1,6 @@
 import { constants, type FileHandle, lstat, mkdir, open, opendir } from 'node:fs/promises';
 import type { BigIntStats, Stats } from 'node:fs';
-import { errorCode } from '../../../../core/error-code.ts';
+import { errorCode, kindOfError } from '../../../../core/error-code.ts';
 import { PodgateError } from '../../../../core/errors.ts';
 import { parseVolumePath } from '../../../../core/volume-path.ts';
 import type { OsUser } from '../os-users.ts';
@@ -138,7 +138,7 @@ export interface FoundEntry {
 export async function* entriesOf(directory: FileHandle): AsyncGenerator<FoundEntry> {
   for await (const { name } of await opendir(`/proc/self/fd/${directory.fd}`, { bufferSize: 256 })) {
     const stats = await lstat(within(directory, name)).catch((error: unknown) => {
-      if (errorCode(error) === 'ENOENT') return null;
+      if (kindOfError(error) === 'absent') return null;
       throw error;
     });
     if (stats !== null) yield { name, stats };

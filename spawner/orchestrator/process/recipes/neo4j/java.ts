@@ -6,7 +6,7 @@ import { distrustOf } from '../../packages/trusted-directory.ts';
 import { exists, isReachableByAll } from '../../runtime-files.ts';
 
 /** That Neo4j 5.26 supports (Operations Manual, "System requirements"). */
-export const JAVA_MAJORS: readonly number[] = [17, 21];
+const JAVA_MAJORS: readonly number[] = [17, 21];
 /** Where systems keep the Javas that are not on the PATH. */
 const JAVA_DIRECTORIES: readonly string[] = [
   '/usr/lib/jvm',

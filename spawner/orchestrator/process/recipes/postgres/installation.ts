@@ -87,7 +87,7 @@ async function makeTemplate(
   await chmod(made, 0o700);
 }
 
-export const TOOL_ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
+const TOOL_ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' };
 
 /**
  * Runs statements on a data directory whose server does not run. They go through standard input and are never logged:
