@@ -4,7 +4,7 @@ import type { PodConnectionsReport } from '../../../core/pod-connections-reader.
 import { mergePodConnections, RECENT_KEPT, type SeenConnection } from '../../../core/pod-connections.ts';
 import type { PodService } from './pod-service.ts';
 import type { Operation } from '../../http/operation.ts';
-import { podIdOf } from './operations.ts';
+import { podIdOf } from './pod-query.ts';
 import { TrafficAnswer, trafficAnswer } from './traffic-answer.ts';
 
 const count = z.int();

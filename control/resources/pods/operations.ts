@@ -1,48 +1,22 @@
 import { z } from 'zod';
 
-import { PodgateError } from '../../../core/errors.ts';
-import type { PodRecord, StatusNames } from '../../../core/pod.ts';
-import type { TemplateCatalog } from '../../../core/template.ts';
 import type { Caller } from '../../auth/authenticator.ts';
 import type { ChangedPod } from './pod-objects.ts';
-import type { PodService } from './pod-service.ts';
-import { WAIT_MAX_MS } from './wait-routable.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import { flagOf } from '../../http/flag.ts';
 import { preconditionOf } from '../../http/if-match.ts';
 import { listPage, listParameters, listQueryOf } from '../../http/list-query.ts';
 import { POD_LIST } from './pod-list.ts';
-import { jsonList, jsonText } from '../../http/json-pieces.ts';
-import type { AuthenticatedCall, JsonReply, Operation, QueryParameter, Reply } from '../../http/operation.ts';
-import { outsideHosts, PodAnswer, podAnswer, type PublicPlace } from './response.ts';
+import { jsonList } from '../../http/json-pieces.ts';
+import type { AuthenticatedCall, Operation, QueryParameter } from '../../http/operation.ts';
+import { logsOperation } from './logs/logs-operation.ts';
+import { NOT_ROUTABLE, podIdOf, WAIT, wantsRoutable, withStatusNames } from './pod-query.ts';
+import { bytesOf, LIST_BYTES, podReplies, type PodReplyParts } from './pod-replies.ts';
+import { outsideHosts, PodAnswer } from './response.ts';
 import { quotaAnswer } from '../../objects/quota/quota-response.ts';
 import type { PodSchemas } from './schema.ts';
 import { writtenPodOf } from './written-pod.ts';
 
-const ACTIONS_IN_ANSWER = 10;
-/** A page of pods as they usually are, and its answers. */
-const LIST_BYTES = 512 * 1024;
-/** A record has its spec twice (as wanted, and as applied). */
-const AS_OBJECTS = 2;
-const TAIL_DEFAULT_BYTES = 1024 * 1024;
-const TAIL_MAX_BYTES = 10 * 1024 * 1024;
-
-type PodAnswerBody = z.output<typeof PodAnswer>;
-
-export interface PodOperationParts {
-  readonly pods: PodService;
-  readonly schemas: PodSchemas;
-  readonly templates: TemplateCatalog;
-  readonly placeOf: (tenant: string) => PublicPlace;
-  /** Where a call does not say which it wants. */
-  readonly statusNames: StatusNames;
-}
-
-export const STATUS_NAMES: QueryParameter = {
-  name: 'status_names',
-  description: 'seed: RUNNING, CREATING_CONTAINER, ...; tapis: AVAILABLE, CREATING, ... Default: set by the operator.',
-  schema: z.enum(['seed', 'tapis']),
-};
 /** Of the newer API: nothing in a response depends on them here, and the reason. */
 const NO_EFFECT = {
   derived_lite: {
@@ -67,103 +41,29 @@ const RESOLVE_SECRETS: QueryParameter = {
   name: 'resolve_secrets',
   description: 'true: environment variables have the values of secrets, as the pod gets them. ADMIN.',
 };
-const WAIT: QueryParameter = {
-  name: 'wait',
-  description: `routable: answers when every gateway routes to the pod; after ${WAIT_MAX_MS / 1000} s, 202.`,
-  schema: z.enum(['routable']),
-};
 const NEWEST_TAG: QueryParameter = {
   name: 'grab_latest_template_tag',
   description: 'true: with the newest version of the tag of the template that the pod was made from.',
   schema: z.boolean(),
 };
-const NOT_ROUTABLE = { 202: 'Done, but the pod was not routable in time (wait=routable).' } as const;
 const KEEP_VOLUME: QueryParameter = {
   name: 'keep_volume',
   description: 'true: the persistent volume stays.',
   schema: z.boolean(),
 };
-const TAIL_BYTES: QueryParameter = {
-  name: 'tail_bytes',
-  description: `How much of the end of the logs, in bytes: at most ${TAIL_MAX_BYTES}, ${TAIL_DEFAULT_BYTES} unless told.`,
-  schema: z.int().min(1).max(TAIL_MAX_BYTES),
-};
+export interface PodOperationParts extends PodReplyParts {
+  readonly schemas: PodSchemas;
+}
 
-const PREVIOUS: QueryParameter = {
-  name: 'previous',
-  description:
-    'true: the output from before the last restart of the program, or of the previous run; false unless told.',
-  schema: z.boolean(),
-};
-
-const FOLLOW: QueryParameter = {
-  name: 'follow',
-  description: 'true: events with the end of the logs (tail_bytes), and then with what is printed from now on.',
-  schema: z.boolean(),
-};
-
-/** Everything under /pods but permissions. */
+/** Pods themselves, their state, logs and credentials. */
 export function podOperations(parts: PodOperationParts): readonly Operation[] {
   const { pods, schemas } = parts;
+  const { answer, answers, reply, replyRoutable } = podReplies(parts);
 
-  const answer = async ({ caller, query }: AuthenticatedCall, record: PodRecord): Promise<PodAnswerBody> =>
-    podAnswer(
-      record,
-      pods.environment(caller, record),
-      parts.placeOf(record.tenant),
-      await pods.actions(record, ACTIONS_IN_ANSWER),
-      parts.templates.find(record.spec.template) === null,
-      statusNamesOf(query, parts.statusNames),
-    );
-  /** Counted page by page: the pods of one page are held in memory until the client has taken the page before. */
-  async function* answers(
-    call: AuthenticatedCall,
-    pages: AsyncIterable<readonly PodRecord[]> | Iterable<readonly PodRecord[]>,
-  ): AsyncGenerator<PodAnswerBody> {
-    for await (const page of pages) {
-      call.reserve(Math.max(LIST_BYTES, bytesOf(page)));
-      yield* await Promise.all(page.map((record) => answer(call, record)));
-    }
-  }
   const accessibleIds = async (caller: Caller): Promise<readonly string[]> => {
     const ids: string[] = [];
     for await (const page of pods.list(caller)) for (const { podId } of page) ids.push(podId);
     return ids;
-  };
-  const reply = async (
-    call: AuthenticatedCall,
-    record: PodRecord,
-    message: string,
-    more: Partial<PodAnswerBody> = {},
-  ): Promise<JsonReply> => ({
-    kind: 'json',
-    message,
-    result: { ...(await answer(call, record)), ...more },
-    generation: record.generation,
-  });
-  /** The reply once the routes are live, when the caller asked for that. */
-  const replyRoutable = async (call: AuthenticatedCall, record: PodRecord, message: string): Promise<Reply> => {
-    if (!wantsRoutable(call)) return await reply(call, record, message);
-    const waited = await pods.waitRoutable(record, WAIT_MAX_MS, call.signal);
-    const now = await reply(call, waited.record ?? record, message);
-    switch (waited.outcome.kind) {
-      case 'routable':
-        return { ...now, metadata: { routable: true } };
-      case 'ended':
-        return {
-          ...now,
-          status: 202,
-          message: `${message} It is not routable: its status is ${waited.record?.status ?? 'deleted'}.`,
-          metadata: { routable: false, laggards: [] },
-        };
-      case 'timeout':
-        return {
-          ...now,
-          status: 202,
-          message: `${message} Not routable yet; still waiting for: ${waited.outcome.laggards.join(', ')}.`,
-          metadata: { routable: false, laggards: waited.outcome.laggards },
-        };
-    }
   };
   const wishOperation = (
     name: 'start' | 'stop' | 'restart',
@@ -359,41 +259,7 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
       "Updated pod's status_requested to RESTART.",
       (caller, podId, call) => pods.restart(caller, podId, { takesNewestTag: flagOf(call, NEWEST_TAG.name) }),
     ),
-    {
-      operationId: 'get_pod_logs',
-      methods: ['get'],
-      path: '/pods/{pod_id}/logs',
-      tag: 'Logs',
-      summary:
-        'What the pod printed in its newest run, and all that was done to it. READ. With follow=true server-sent events, ' +
-        'which go on with what it prints: docs/commands-and-files.md.',
-      query: [TAIL_BYTES, PREVIOUS, FOLLOW],
-      headers: ['Last-Event-ID'],
-      result: z.object({ logs: z.string(), action_logs: z.array(z.string()) }),
-      mayReplyEvents: z.object({ text: z.string() }).describe('Of the events output.'),
-      access: 'token',
-      handle: async (call) => {
-        const request = { podId: podIdOf(call), tailBytes: tailBytesOf(call), signal: call.signal };
-        if (flagOf(call, 'follow')) {
-          if (isPreviousAsked(call))
-            throw new PodgateError('api.invalid', { publicMessages: ['previous: cannot be combined with follow'] });
-          const { caller, lastEventId } = call;
-          return { kind: 'events', events: pods.followLogs(caller, { ...request, lastEventId }) };
-        }
-        const { output, actions, note } = await pods.logs(call.caller, {
-          ...request,
-          isPrevious: isPreviousAsked(call),
-          reserve: (bytes) => call.reserve(bytes),
-        });
-        call.reserve(output.length + actions.reduce((sum, line) => sum + line.length, 0));
-        return {
-          kind: 'json-pieces',
-          message: 'Pod logs retrieved successfully.',
-          pieces: logsPieces(output, actions),
-          ...(note === null ? {} : { metadata: { note } }),
-        };
-      },
-    },
+    logsOperation(pods),
     {
       operationId: 'get_pod_credentials',
       methods: ['get'],
@@ -413,72 +279,4 @@ export function podOperations(parts: PodOperationParts): readonly Operation[] {
     },
   ];
   return operations.map((operation) => withStatusNames(operation, parts.statusNames));
-}
-
-/** Every operation that returns a pod takes status_names, and refuses other values before it does anything. */
-function withStatusNames(operation: Operation, otherwise: StatusNames): Operation {
-  if (operation.access !== 'token') return operation;
-  return {
-    ...operation,
-    query: [...(operation.query ?? []), STATUS_NAMES],
-    handle: async (call: AuthenticatedCall) => {
-      statusNamesOf(call.query, otherwise);
-      return await operation.handle(call);
-    },
-  };
-}
-
-async function* logsPieces(output: Uint8Array, actions: readonly string[]): AsyncGenerator<string> {
-  yield '{"logs":';
-  yield* jsonText(output);
-  yield ',"action_logs":';
-  yield* jsonList(actions);
-  yield '}';
-}
-
-/** Of what is held of them, and of the responses made from it. */
-function bytesOf(page: readonly PodRecord[]): number {
-  return AS_OBJECTS * page.reduce((sum, { spec }) => sum + lengthOfTexts(spec), 0);
-}
-
-/** About that of its JSON, which is not made for that: it can have 350 kB. */
-function lengthOfTexts(value: unknown): number {
-  if (typeof value === 'string') return value.length;
-  if (typeof value !== 'object' || value === null) return 1;
-  let length = 0;
-  for (const [name, part] of Object.entries(value)) length += name.length + lengthOfTexts(part);
-  return length;
-}
-
-export function podIdOf(call: AuthenticatedCall): string {
-  return call.params['pod_id'] ?? '';
-}
-
-/** Throws 'api.invalid'. */
-export function statusNamesOf(query: URLSearchParams, otherwise: StatusNames): StatusNames {
-  const names = query.get('status_names') ?? otherwise;
-  if (names === 'seed' || names === 'tapis') return names;
-  throw new PodgateError('api.invalid', { publicMessages: ['status_names: must be seed or tapis'] });
-}
-
-function wantsRoutable({ query }: AuthenticatedCall): boolean {
-  const wait = query.get('wait');
-  if (wait === null || wait === 'routable') return wait !== null;
-  throw new PodgateError('api.invalid', { publicMessages: ['wait: must be routable'] });
-}
-
-function isPreviousAsked({ query }: AuthenticatedCall): boolean {
-  const value = query.get('previous') ?? 'false';
-  if (value === 'true' || value === 'false') return value === 'true';
-  throw new PodgateError('api.invalid', { publicMessages: ['previous: must be true or false'] });
-}
-
-function tailBytesOf({ query }: AuthenticatedCall): number {
-  const value = query.get('tail_bytes');
-  if (value === null) return TAIL_DEFAULT_BYTES;
-  const bytes = /^\d{1,9}$/.test(value) ? Number(value) : 0;
-  if (bytes >= 1 && bytes <= TAIL_MAX_BYTES) return bytes;
-  throw new PodgateError('api.invalid', {
-    publicMessages: [`tail_bytes: must be a whole number from 1 to ${TAIL_MAX_BYTES}`],
-  });
 }

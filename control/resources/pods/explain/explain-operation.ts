@@ -6,7 +6,7 @@ import type { PodRecord } from '../../../../core/pod.ts';
 import { POD_STATUSES } from '../../../../core/pod.ts';
 import type { AuthenticatedCall, Operation, QueryParameter } from '../../../http/operation.ts';
 import { recentAnswers, RecentConnectionAnswer } from '../connections-operation.ts';
-import { podIdOf } from '../operations.ts';
+import { podIdOf } from '../pod-query.ts';
 import type { PublicPlace } from '../response.ts';
 import { type Explained, type ExplainedStanza, messageOf, type PodExplainer } from './explain-pod.ts';
 import { saidBy, summaryOf } from './findings.ts';

@@ -6,7 +6,7 @@ import type { AuthenticatedCall, Operation, QueryParameter } from '../../../http
 import { fileTimeText } from '../../../objects/files/file-time.ts';
 import { attachment, FileModel, permissionText } from '../../../objects/files/file-operations.ts';
 import type { PodService } from '../pod-service.ts';
-import { podIdOf } from '../operations.ts';
+import { podIdOf } from '../pod-query.ts';
 import { PATH_FIELD, type PodFile, TRANSFER_DEADLINE_MS } from './pod-files.ts';
 
 const GIB = 1024 ** 3;

@@ -5,7 +5,7 @@ import { PodgateError } from '../../../../core/errors.ts';
 import { type PodRecord, type StatusNames, statusName } from '../../../../core/pod.ts';
 import type { Operation } from '../../../http/operation.ts';
 import { UPLOAD_LIMITS } from '../files/operations.ts';
-import { podIdOf, STATUS_NAMES, statusNamesOf } from '../operations.ts';
+import { podIdOf, STATUS_NAMES, statusNamesOf } from '../pod-query.ts';
 import { networkingAnswer, PodAnswer, type PublicPlace } from '../response.ts';
 import { ensureJupyterPod, isJupyterPod, JUPYTER_TEMPLATE, type JupyterParts } from './ensure-pod.ts';
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { PodgateError } from '../../../../core/errors.ts';
 import { MEASURED_MAX } from '../../../../core/workload-metrics.ts';
 import type { AuthenticatedCall, JsonReply, Operation, QueryParameter } from '../../../http/operation.ts';
-import { podIdOf } from '../operations.ts';
+import { podIdOf } from '../pod-query.ts';
 import { TrafficAnswer, trafficAnswer } from '../traffic-answer.ts';
 import type { PodService } from '../pod-service.ts';
 import type { PodMetrics, PodMetricsReport } from './read-metrics.ts';
