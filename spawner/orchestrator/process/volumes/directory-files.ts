@@ -1,20 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import {
-  chmod,
-  chown,
-  type FileHandle,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  rename,
-  rmdir,
-  stat,
-  unlink,
-} from 'node:fs/promises';
+import { chmod, chown, type FileHandle, lstat, mkdir, readdir, rename, rmdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode, kindOfError } from '../../../../core/error-code.ts';
-import { errorText, PodgateError } from '../../../../core/errors.ts';
+import { kindOfError } from '../../../../core/error-code.ts';
+import { PodgateError } from '../../../../core/errors.ts';
 import type {
   FileEntry,
   FilesRef,
@@ -22,19 +10,17 @@ import type {
   OpenedDirectory,
   OpenedFile,
   VolumeFiles,
-  WalkedEntry,
 } from '../../../../core/volume.ts';
-import { IGNORED_FS_GROUP } from '../../ignored-fs-group.ts';
-import { allocateOsUser, type OsUser } from '../os-users.ts';
-import { isPlainName } from '../paths.ts';
+import type { OsUser } from '../os-users.ts';
 import { removeTree } from '../remove-tree.ts';
-import { requireRoom as requireDiskRoom, ROOM_CHECK_BYTES } from './disk-room.ts';
+import { beyondLimit, guarded, removalFailure } from './file-failures.ts';
+import { ROOM_CHECK_BYTES } from './disk-room.ts';
 import type { OpenedSource, VolumeMounts } from './volume-mounts.ts';
 import { measureTree } from './measure-tree.ts';
+import { openedTree } from './open-tree.ts';
 import {
   DIRECTORY_MODE,
   entriesOf,
-  FILE_MODE,
   invalid,
   namedFailure,
   namesOf,
@@ -44,40 +30,15 @@ import {
   readPieces,
   within,
 } from './walk-safely.ts';
+import { volumePlaces, type VolumePlaceOptions } from './volume-places.ts';
+import { copyInto, FILES_MAX, writeFile } from './write-files.ts';
 
 const MIB = 1024 * 1024;
-/** As process.files of a pod. */
-const FILES_MAX = 1_000_000;
-/** Uploads make no deeper ones. */
-const DEPTH_MAX = 64;
 /** An upload that is under way writes all the time: the API ends slow ones. */
 const ABANDONED_MS = 3_600_000;
 /** While pods write to a volume its size is measured anew after this time, and takes at most this part of a core. */
 const FRESH_MIN_MS = 1_000;
 const MEASURING_COST = 1 / 20;
-const FULL = 'The storage of the volume or snapshot is full. Nothing was written.';
-const CLOSED =
-  'path: a pod made a file or directory there that is closed to others. Give its group access (chmod g+rwX), and start programs that share files with umask 002.';
-
-export type DirectoryFilesOptions =
-  | {
-      /** Made when first used; only this uses it. */
-      readonly root: string;
-      /** Each volume gets a user of its own, whose files these are. */
-      readonly asRoot: boolean;
-    }
-  /** Directories that are there, by uid, each a file system of its own: what is made in them is our group's, too. */
-  | { readonly claims: ReadonlyMap<string, string> };
-
-interface Place {
-  readonly own: string;
-  /** What users see. */
-  readonly data: string;
-  /** Beside it, on the same file system: what is not complete yet. */
-  readonly incoming: string;
-  readonly copy: string;
-}
-
 export interface DirectoryFiles extends VolumeFiles {
   usage(ref: FilesRef): Promise<FilesUsage>;
   readonly mounts: VolumeMounts;
@@ -92,7 +53,8 @@ interface Measured extends FilesUsage {
  * Volumes and snapshots as directories: `<root>/<uid>/data`. An upload is written beside it under a name of its own and
  * renamed when it is complete. What is in a directory is not trusted (see walk-safely.ts).
  */
-export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryFiles {
+export function createDirectoryFiles(options: VolumePlaceOptions): DirectoryFiles {
+  const { placeOf, made, requireRoom } = volumePlaces(options);
   const known = new Map<string, Measured>();
   /** The workloads that write to a volume, by its uid. */
   const writers = new Map<string, Set<string>>();
@@ -100,66 +62,8 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
   const arriving = new Map<string, number>();
   /** One at a time for each volume, by uid. */
   const measuring = new Map<string, Promise<FilesUsage>>();
-  /** One at a time: two must not choose the same user. */
-  let making: Promise<unknown> = Promise.resolve();
   /** One at a time: two must not count the same file as replaced. */
   let settling: Promise<unknown> = Promise.resolve();
-
-  function placeOf({ uid }: FilesRef): Place {
-    if (!isPlainName(uid)) throw new Error('this uid cannot name a directory');
-    const own = 'claims' in options ? options.claims.get(uid) : join(options.root, uid);
-    if (own === undefined) throw new Error('the claim of this uid is not mounted');
-    return { own, data: join(own, 'data'), incoming: join(own, 'incoming'), copy: join(own, 'copy') };
-  }
-
-  /** Its directories are there afterwards. */
-  async function made(ref: FilesRef): Promise<Place & { readonly owner: OsUser | null }> {
-    const place = placeOf(ref);
-    const turn = making.then(async () => {
-      await mkdir(place.own, { recursive: true, mode: 0o700 });
-      // Pods come to their volumes by mounts alone: they have the groups of those.
-      if ('root' in options) await chmod(options.root, 0o700);
-      // Last: it is what says that the rest is there.
-      await mkdir(place.incoming, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
-        throw 'claims' in options && errorCode(error) === 'EACCES' ? ignoredGroup() : error;
-      });
-      await makeOwned(place.data);
-    });
-    making = turn.catch(() => undefined);
-    await turn;
-    return { ...place, owner: await ownerOf(place.data) };
-  }
-
-  async function makeOwned(directory: string): Promise<void> {
-    const isNew = (await mkdir(directory, { recursive: true, mode: 0o700 })) !== undefined;
-    const isOurs = 'claims' in options || !options.asRoot;
-    if ('claims' in options && isNew) await chmod(directory, DIRECTORY_MODE);
-    if (!isOurs && (isNew || (await stat(directory)).uid === 0)) {
-      const { uid, gid } = await newOwner(options.root);
-      await chown(directory, uid, gid);
-      await chmod(directory, DIRECTORY_MODE);
-    }
-  }
-
-  async function newOwner(root: string): Promise<OsUser> {
-    const taken = new Set<number>();
-    for (const name of await readdir(root)) {
-      const owner = await lstat(join(root, name, 'data')).catch(() => null);
-      if (owner !== null) taken.add(owner.uid);
-    }
-    return await allocateOsUser((candidate) => taken.has(candidate));
-  }
-
-  async function requireRoom(): Promise<void> {
-    if ('root' in options) await requireDiskRoom(options.root);
-  }
-
-  async function ownerOf(directory: string): Promise<OsUser | null> {
-    if ('claims' in options) return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
-    if (!options.asRoot) return null;
-    const { uid, gid } = await stat(directory);
-    return { uid, gid };
-  }
 
   async function* list(ref: FilesRef, path: string): AsyncGenerator<FileEntry> {
     const names = namesOf(path);
@@ -198,13 +102,13 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
     const top = await openRoot(data);
     try {
       const name = names.at(-1);
-      if (name === undefined) return opened(await openDirectory(top, []), '', ownerUid);
+      if (name === undefined) return openedTree(await openDirectory(top, []), '', ownerUid);
       const parent = await openDirectory(top, names.slice(0, -1));
       try {
         const found = await lstat(within(parent, name)).catch((error: unknown) => {
           throw namedFailure(error, name);
         });
-        if (found.isDirectory()) return opened(await openDirectory(parent, [name]), name, ownerUid);
+        if (found.isDirectory()) return openedTree(await openDirectory(parent, [name]), name, ownerUid);
         const { file, stats } = await openFile(parent, name, ownerUid);
         return {
           kind: 'file',
@@ -448,159 +352,11 @@ export function createDirectoryFiles(options: DirectoryFilesOptions): DirectoryF
   };
 }
 
-function opened(handle: FileHandle, name: string, ownerUid: number): OpenedDirectory {
-  return {
-    kind: 'directory',
-    name,
-    walk: (most) => walk(handle, '', { most, ownerUid }),
-    close: () => handle.close(),
-  };
-}
-
-/** Depth first; as many directories are open at a time as the walk is deep. */
-async function* walk(
-  directory: FileHandle,
-  prefix: string,
-  bound: { most: number; readonly ownerUid: number },
-  depth = 0,
-): AsyncGenerator<WalkedEntry> {
-  if (depth > DEPTH_MAX) throw invalid(`path: there are more than ${DEPTH_MAX} directories in each other`);
-  for await (const { name, stats } of entriesOf(directory)) {
-    if (!stats.isFile() && !stats.isDirectory()) continue;
-    bound.most -= 1;
-    if (bound.most < 0) throw invalid('path: there are too many files below it; ask for fewer at a time');
-    const entry = {
-      path: `${prefix}${name}`,
-      modifiedMs: stats.mtimeMs,
-      mode: stats.mode & 0o777,
-    };
-    if (stats.isFile()) {
-      const bytes = fileBytes(directory, name, bound.ownerUid);
-      try {
-        yield { ...entry, bytes };
-      } finally {
-        // A consumer that gave up in the middle of the file does not end it; a file that is left open ends the process.
-        await bytes.return(undefined);
-      }
-      continue;
-    }
-    yield { ...entry, bytes: null };
-    const inner = await openDirectory(directory, [name]);
-    try {
-      yield* walk(inner, `${prefix}${name}/`, bound, depth + 1);
-    } finally {
-      await inner.close();
-    }
-  }
-}
-
-async function* fileBytes(
-  directory: FileHandle,
-  name: string,
-  ownerUid: number,
-): AsyncGenerator<Uint8Array, undefined> {
-  const { file, stats } = await openFile(directory, name, ownerUid);
-  try {
-    yield* readPieces(file, 0, stats.size);
-  } finally {
-    await file.close();
-  }
-}
-
-interface WriteOptions {
-  readonly owner: OsUser | null;
-  /** Called before so many bytes are written; rejects to refuse. */
-  readonly take: (bytes: number) => Promise<void>;
-}
-
-/** Each file is there as a whole or not at all, which is enough in a directory that nobody sees before it is complete. */
-async function copyInto(
-  top: FileHandle,
-  names: readonly string[],
-  source: OpenedFile | OpenedDirectory,
-  options: WriteOptions,
-): Promise<void> {
-  const copyFile = async (path: readonly string[], bytes: AsyncIterable<Uint8Array>, mode: number): Promise<void> => {
-    const parent = await openDirectory(top, path.slice(0, -1), options);
-    try {
-      await writeFile(within(parent, path.at(-1) ?? ''), bytes, { ...options, isExecutable: (mode & 0o111) !== 0 });
-    } finally {
-      await parent.close();
-    }
-  };
-  if (source.kind === 'file') {
-    if (names.length === 0) throw invalid('destination_path: a snapshot of a single file needs one');
-    await copyFile(names, source.read(0, source.sizeBytes), 0);
-    return;
-  }
-  for await (const { path, bytes, mode } of source.walk(FILES_MAX)) {
-    const all = [...names, ...path.split('/')];
-    if (bytes === null) await (await openDirectory(top, all, options)).close();
-    else await copyFile(all, bytes, mode);
-  }
-}
-
-/** A new file with these bytes, on the disk when it returns. */
-async function writeFile(
-  path: string,
-  source: AsyncIterable<Uint8Array>,
-  { owner, take, isExecutable = false }: WriteOptions & { readonly isExecutable?: boolean },
-): Promise<void> {
-  const mode = isExecutable ? FILE_MODE | 0o110 : FILE_MODE;
-  const file = await open(path, 'wx', mode);
-  try {
-    for await (const piece of source) {
-      await take(piece.length);
-      for (let at = 0; at < piece.length;) at += (await file.write(piece, at)).bytesWritten;
-    }
-    if (owner !== null) {
-      await file.chown(owner.uid, owner.gid);
-      await file.chmod(mode);
-    }
-    await file.datasync();
-  } finally {
-    await file.close();
-  }
-}
-
 /** What an upload has left whose process ended. */
 async function removeAbandoned(incoming: string): Promise<void> {
   for (const name of await readdir(incoming)) {
     const path = join(incoming, name);
     const stats = await lstat(path).catch(() => null);
     if (stats !== null && Date.now() - stats.mtimeMs > ABANDONED_MS) await unlink(path).catch(() => undefined);
-  }
-}
-
-/** Directories may have the sticky bit, and files may be immutable. */
-function removalFailure(error: unknown, name: string): unknown {
-  const code = errorCode(error);
-  if (code === 'ENOTEMPTY' || code === 'EEXIST') {
-    return invalid(`path: ${JSON.stringify(name)} is a directory that is not empty; delete what is in it first`);
-  }
-  return code === 'EPERM' ? invalid(CLOSED) : namedFailure(error, name);
-}
-
-function ignoredGroup(): PodgateError {
-  return new PodgateError('orchestrator.unavailable', { publicMessages: [IGNORED_FS_GROUP] });
-}
-
-function beyondLimit({ kind }: FilesRef, sizeLimitMiB: number): PodgateError {
-  return new PodgateError('api.too-large', {
-    publicMessages: [
-      `The ${kind} would exceed its size_limit of ${sizeLimitMiB} MB. Nothing was written; raise size_limit, or store less.`,
-    ],
-  });
-}
-
-/** Disks fail in many ways; to the callers they are all one. */
-async function guarded<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof PodgateError || (error instanceof Error && error.name === 'AbortError')) throw error;
-    if (kindOfError(error) === 'full') throw new PodgateError('api.too-large', { publicMessages: [FULL] });
-    if (errorCode(error) === 'EACCES') throw new PodgateError('api.invalid', { publicMessages: [CLOSED] });
-    throw new PodgateError('orchestrator.unavailable', { detail: errorText(error), cause: error });
   }
 }
