@@ -1,9 +1,6 @@
-import { isIPv6 } from 'node:net';
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { isAborted, pause } from '../../../core/abort.ts';
 import type { Clock } from '../../../core/clock.ts';
-import { untilAborted } from '../../../core/abort.ts';
-import { coalesce } from '../../../core/coalesce.ts';
 import type { DataOrigin } from '../../../core/data-origin.ts';
 import { errorText, PodgateError } from '../../../core/errors.ts';
 import type { OpenEnvironment } from '../../../core/environment.ts';
@@ -17,13 +14,13 @@ import { type UseInside, useInsideOf } from '../../../core/use-inside.ts';
 import type { MountedFiles } from '../../../core/volume.ts';
 import type { Cgroups } from './cgroups.ts';
 import type { DataSource, DataSources } from './copies/data-sources.ts';
-import { type Belonging, membersOf, type ProcessName } from './belonging.ts';
+import type { Belonging, ProcessName } from './belonging.ts';
 import type { BootClock } from './boot-clock.ts';
 import type { DiskVerdict } from './disk-plan.ts';
 import type { DiskUser, SharedVolume } from './disk-watch.ts';
 import type { ExecPlace } from './exec-beside.ts';
 import { endProcesses } from './end-processes.ts';
-import { decidingListeners, type Listener, readListeners, socketInodes } from './listeners.ts';
+import { decidingListeners, type Listener } from './listeners.ts';
 import { LocalPorts } from './local-ports.ts';
 import type { ProcessLimits } from './options.ts';
 import { OutputLog } from './output-log.ts';
@@ -31,10 +28,8 @@ import type { Paths } from './paths.ts';
 import { arePortsFree, portVariables } from './ports.ts';
 import { MARKER_VARIABLE, type ProcessTable } from './process-table.ts';
 import { findLeader, findProgram, type ProgramPlace, type Running, startProgram } from './program.ts';
-import { probeBoltLogin } from './bolt-probe.ts';
-import { probePostgresLogin } from './postgres-login.ts';
 import type { Connect } from './probes.ts';
-import { readinessFor, silenceText, watchPorts } from './readiness.ts';
+import { ReadyWatch, type WatchedWorkload } from './ready-watch.ts';
 import type { Recipe, RecipeContext } from './recipes/recipe.ts';
 import { removeTree } from './remove-tree.ts';
 import { planAfterExit } from './restart-policy.ts';
@@ -50,15 +45,6 @@ const LEFTOVER_GRACE_MS = 300;
 const RULED_OUT_GRACE_MS = 3_000;
 const RULED_OUT = { kind: 'not-started', reason: '' } as const;
 const END_RETRY_MS = 1_000;
-/** A program that has not listened for this long is reported to its user, and asked about again as often. */
-const SILENT_MS = 3_000;
-
-/** Of templates whose user logs in before they are ready. */
-const LOGINS: Readonly<Partial<Record<Readiness['kind'], typeof probeBoltLogin>>> = {
-  postgres: probePostgresLogin,
-  bolt: probeBoltLogin,
-};
-
 /** What all workloads of an orchestrator share. */
 export interface WorkloadParts {
   readonly installation: string;
@@ -104,7 +90,7 @@ export class Workload implements DiskUser {
   readonly output: OutputLog;
   readonly #parts: WorkloadParts;
   readonly #recipe: Recipe | null;
-  readonly #readiness: Readiness | null;
+  readonly #readyWatch: ReadyWatch;
   readonly #hasVolume: boolean;
   readonly #log: Logger;
   readonly #ending = new AbortController();
@@ -116,7 +102,6 @@ export class Workload implements DiskUser {
   /** Of the running program; null: that of Podgate itself. */
   #namespace: NetworkNamespace | null = null;
   readonly #localPorts: LocalPorts;
-  #watchAnew: AbortController | null = null;
   /** What its user was last told about the disk; '' = nothing. */
   #diskNote = '';
   /** Why its program is being ended for good. */
@@ -130,13 +115,30 @@ export class Workload implements DiskUser {
   constructor(options: WorkloadOptions) {
     this.#parts = options.parts;
     this.#recipe = options.recipe;
-    this.#readiness = options.readiness;
     this.#hasVolume = options.hasVolume;
     this.#record = options.record;
     const { tenant, podId, uid } = options.record.workload;
     this.#log = options.parts.log.child({ tenant, podId, uid });
     this.#localPorts = new LocalPorts(this.#log);
+    this.#readyWatch = new ReadyWatch(options.parts, options.readiness, this.#watched(), this.#log);
     this.output = new OutputLog(options.parts.paths.log(uid), options.parts.limits.outputMaxBytes);
+  }
+
+  #watched(): WatchedWorkload {
+    return {
+      record: () => this.#record,
+      credentials: () => this.#credentials,
+      namespace: () => this.#namespace,
+      leader: () => this.#leader,
+      belonging: () => this.#belonging(),
+      uid: () => this.#uid(),
+      hasDiskNote: () => this.#diskNote !== '',
+      letIn: () => this.#letIn(),
+      say: (message) => {
+        this.#say(message);
+      },
+      update: (change) => this.#update(change),
+    };
   }
 
   get record(): WorkloadRecord {
@@ -522,7 +524,7 @@ export class Workload implements DiskUser {
   /** From the start of the program to its end: watches its ports meanwhile. */
   async #accompany(running: Running, signal: AbortSignal): Promise<Exit | null> {
     const over = new AbortController();
-    const watching = this.#watchReadiness(AbortSignal.any([signal, over.signal]));
+    const watching = this.#readyWatch.run(AbortSignal.any([signal, over.signal]));
     const aborted = new Promise<never>((_, reject) => {
       const onAbort = () => reject(new Error('aborted'));
       if (signal.aborted) onAbort();
@@ -537,54 +539,6 @@ export class Workload implements DiskUser {
     }
   }
 
-  async #watchReadiness(signal: AbortSignal): Promise<void> {
-    const { ports } = this.#record;
-    const stanzas = Object.keys(ports);
-    const readiness = this.#readiness === null ? null : readinessFor(this.#readiness, stanzas);
-    if (readiness === null) {
-      // It has no port: there is nothing to be asked.
-      await this.#answers(null, null);
-      return;
-    }
-    const explaining = this.#explainSilence(readiness.stanza, signal);
-    while (!isAborted(signal)) {
-      const round = new AbortController();
-      this.#watchAnew = round;
-      const both = AbortSignal.any([signal, round.signal]);
-      await this.#watchUntilAllAnswer(readiness, both);
-      await untilAborted(both);
-    }
-    await explaining;
-  }
-
-  async #watchUntilAllAnswer(readiness: Readiness, signal: AbortSignal): Promise<void> {
-    const { ports } = this.#record;
-    const known = new Set(this.#record.ready?.stanzas ?? []);
-    const login = LOGINS[readiness.kind];
-    const credentials = this.#credentials;
-    const namespace = this.#namespace;
-    await watchPorts({
-      ports: Object.entries(ports).flatMap(([stanza, port]) => (known.has(stanza) ? [] : [{ stanza, port }])),
-      readiness,
-      connect: (place) => this.#parts.connect(namespace === null ? place : { ...place, namespace }),
-      isOwned: async (place) => this.#areOwn(decidingListeners(await this.#listeners(), place)),
-      letsIn: async (probed, over) => {
-        const canLogIn = login !== undefined && credentials !== null;
-        if (canLogIn && (await login(probed, credentials, over)) === 'unavailable') return false;
-        return this.#letIn();
-      },
-      answers: (stanza, address) => {
-        void this.#answers({ stanza, address }, readiness.stanza).catch((error: unknown) => {
-          this.#log.warn({ error: errorText(error) }, 'failed to write the record of a workload');
-        });
-      },
-      strange: (port) => {
-        this.#say(`port ${port} is used by a program that does not belong to the pod`);
-      },
-      signal,
-    });
-  }
-
   async #letIn(): Promise<boolean> {
     try {
       await this.#recipe?.letIn?.(await this.#context());
@@ -595,51 +549,9 @@ export class Workload implements DiskUser {
     }
   }
 
-  /** While the program runs and is not ready: where it listens instead, which is what most users get wrong. */
-  async #explainSilence(stanza: string, signal: AbortSignal): Promise<void> {
-    for (;;) {
-      await pause(coalesce(SILENT_MS), signal);
-      const port = this.#record.ports[stanza];
-      if (isAborted(signal) || port === undefined) return;
-      if (this.#record.ready?.isReady === true || this.#diskNote !== '') continue;
-      const listeners = await this.#listeners();
-      const own = await this.#ownOf(listeners);
-      // Who else has the port is what `strange` says.
-      if (isAborted(signal) || listeners.some((each) => each.port === port && !own.includes(each))) continue;
-      this.#say(silenceText(own, { stanza, port }));
-    }
-  }
-
   #say(message: string): void {
     if (this.#record.message === message || this.#record.isCrashing) return;
     void this.#update({ message }).catch(() => undefined);
-  }
-
-  /** In the network that the program is in. */
-  async #listeners(): Promise<readonly Listener[]> {
-    const pid = this.#namespace === null ? 'self' : (this.#leader?.pid ?? 'self');
-    return (await readListeners(pid)) ?? [];
-  }
-
-  /**
-   * A stranger's program may have taken a port between its allocation and the pod's start, and must never get the pod's
-   * traffic.
-   */
-  async #areOwn(deciding: readonly Listener[]): Promise<boolean> {
-    if (this.#namespace !== null || process.platform !== 'linux') return true;
-    return deciding.length > 0 && (await this.#ownOf(deciding)).length === deciding.length;
-  }
-
-  /** Those of them that are its own. */
-  async #ownOf(listeners: readonly Listener[]): Promise<readonly Listener[]> {
-    const uid = this.#uid();
-    const ofUser = listeners.filter((each) => each.uid === uid);
-    if (this.#record.osUser !== null || ofUser.length === 0) return ofUser;
-    // All pods run as our user, so the process that holds the socket decides.
-    const { table } = this.#parts;
-    const members = membersOf(await table.all(), this.#belonging(), table.markerOf, process.pid);
-    const owned = new Set(members.flatMap(({ pid }) => socketInodes(pid)));
-    return ofUser.filter(({ inode }) => owned.has(inode));
   }
 
   /**
@@ -657,26 +569,7 @@ export class Workload implements DiskUser {
     if (!isTaken) return;
     this.#log.warn({ ports }, 'a port of a pod was taken by another program');
     this.#update({ ready: null }).catch(() => undefined);
-    this.#watchAnew?.abort();
-  }
-
-  async #answers(
-    answering: { readonly stanza: string; readonly address: string } | null,
-    readyStanza: string | null,
-  ): Promise<void> {
-    const before = this.#record.ready;
-    const { stanza = null, address = '' } = answering ?? {};
-    const isReady = before?.isReady === true || stanza === readyStanza;
-    await this.#update({
-      ready: {
-        stanzas: [...(before?.stanzas ?? []), ...(stanza === null ? [] : [stanza])],
-        addresses: { ...before?.addresses, ...(stanza === null ? {} : { [stanza]: address }) },
-        isReady,
-        sinceBootMs: before?.isReady === true ? before.sinceBootMs : this.#parts.bootClock.nowMs(),
-      },
-      ...(isReady ? { isCrashing: false, message: '' } : {}),
-      ...(isIPv6(address) ? { message: `listens on IPv6 only ([${address}]), and is dialed there` } : {}),
-    });
+    this.#readyWatch.startAgain();
   }
 
   /** Asks first, as for a stop. Its life sees the end. */
