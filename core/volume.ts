@@ -195,6 +195,11 @@ export interface VolumeFiles {
     to: { readonly ref: FilesRef; readonly path: string; readonly sizeLimitMiB: number },
     signal: AbortSignal,
   ): Promise<void>;
+  /**
+   * Makes room for a `size_limit` that was raised. `isTrial`: only whether there could be. Throws PodgateError
+   * 'api.conflict' with the reason where the storage cannot grow. Absent: there is always as much room as the disk has.
+   */
+  grow?(ref: FilesRef, sizeLimitMiB: number, options: { readonly isTrial: boolean }): Promise<void>;
   /** Null: it is not known, and to find out would take long. */
   usage(ref: FilesRef): Promise<FilesUsage | null>;
   /** Idempotent. */

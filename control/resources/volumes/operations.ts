@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { filesRefOf, restorationOf, type VolumeRecord } from '../../../core/volume.ts';
 import { checkedBody } from '../../http/checked-body.ts';
-import type { Operation } from '../../http/operation.ts';
+import type { AuthenticatedCall, Operation } from '../../http/operation.ts';
 import { createWithinQuota } from '../../objects/create-within-quota.ts';
 import { requireBelowRoot } from '../../objects/files/file-operations.ts';
 import { purgeFilesRecord, sizeOf, volumeObjects } from '../../objects/files/files-record.ts';
@@ -40,6 +40,17 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
     ...{ ...parts, name: 'volume', kind, result: VolumeAnswer, answer },
     stopWork: (key) => parts.restores.cancel(key),
   });
+
+  async function growFiles(
+    call: AuthenticatedCall,
+    sizeLimit: number,
+    options: { readonly isTrial: boolean },
+  ): Promise<void> {
+    if (files.grow === undefined) return;
+    const record = await common.read(call, 'USER', 'Updating');
+    // Another call may have lowered it meanwhile.
+    if (options.isTrial || sizeLimit <= record.sizeLimit) await files.grow(filesRefOf(record), sizeLimit, options);
+  }
 
   return [
     common.list,
@@ -80,17 +91,23 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
       methods: ['put'],
       path: '/pods/volumes/{volume_id}',
       summary:
-        'Changes description and size_limit. USER. A size_limit below what is in use keeps more from being written.',
+        'Changes description and size_limit. USER. A size_limit below what is in use keeps more from being written. 409 ' +
+        'where the storage of the cluster cannot grow to a greater one.',
       headers: ['If-Match'],
       body: schemas.UpdateVolume,
       handle: async (call) => {
         const written = checkedBody(schemas.UpdateVolume, call.body);
-        return await common.update(call, (before) => {
+        const wanted = written.sizeLimit ?? null;
+        // Refused before anything is changed. What is then interrupted is made up for by the same call, or the next use.
+        if (wanted !== null) await growFiles(call, wanted, { isTrial: true });
+        const reply = await common.update(call, (before) => {
           const description = written.description ?? before.description;
           const sizeLimit = written.sizeLimit ?? before.sizeLimit;
           if (description === before.description && sizeLimit === before.sizeLimit) return null;
           return { description, sizeLimit, generation: before.generation + 1 };
         });
+        if (wanted !== null) await growFiles(call, wanted, { isTrial: false });
+        return reply;
       },
     },
     common.remove,

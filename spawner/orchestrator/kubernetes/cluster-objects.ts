@@ -25,6 +25,10 @@ export type Created =
 /** 'changed': it is no longer what was read; look again. */
 export type Deleted = 'accepted' | 'gone' | 'changed';
 
+/** 'changed': as of a deletion. */
+export type Patched =
+  { readonly kind: 'patched' | 'gone' | 'changed' } | { readonly kind: 'refused'; readonly refusal: Refusal };
+
 export type Found =
   | { readonly kind: 'ours'; readonly object: OwnedObject }
   /** Something that is not Podgate's. */
@@ -52,6 +56,14 @@ export interface ClusterObjects {
    * Pod to confirm its end.
    */
   delete(collection: Collection, object: ObjectVersion, signal: AbortSignal, graceSeconds?: 0): Promise<Deleted>;
+  /** Exactly this object in exactly this state gets this merge patch, or nothing; `isTrial`: only whether it could. */
+  patch(
+    collection: Collection,
+    object: ObjectVersion,
+    change: object,
+    options: { readonly isTrial: boolean },
+    signal: AbortSignal,
+  ): Promise<Patched>;
   /** Why a kubelet evicted this Pod, in its words; null when it did not, or a Role of an earlier release hides it. */
   evictionOf(pod: OwnedObject, signal: AbortSignal): Promise<string | null>;
   /** Every object of a kind, page by page. */
@@ -126,6 +138,21 @@ export function createClusterObjects(parts: {
       if (response.status === 409) return 'changed';
       bodyOf(response, `deleting ${path}`);
       return 'accepted';
+    },
+    async patch(collection, { name, objectUid, resourceVersion }, change, { isTrial }, signal) {
+      const response = await request(
+        {
+          method: 'PATCH',
+          path: `${pathOf(collection)}/${name}`,
+          query: isTrial ? { dryRun: 'All' } : {},
+          body: { ...change, metadata: { uid: objectUid, resourceVersion } },
+        },
+        signal,
+      );
+      if (response.status >= 200 && response.status < 300) return { kind: 'patched' };
+      if (response.status === 404) return { kind: 'gone' };
+      if (response.status === 409) return { kind: 'changed' };
+      return { kind: 'refused', refusal: refusalOf(response) };
     },
     async evictionOf({ objectUid }, signal) {
       const path = `/api/v1/namespaces/${namespace}/events`;

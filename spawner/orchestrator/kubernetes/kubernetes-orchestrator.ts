@@ -47,7 +47,7 @@ import { removeWorkload } from './remove-workload.ts';
 import { createPodAges } from './server-clock.ts';
 
 export interface KubernetesOrchestrator extends Orchestrator {
-  readonly files: VolumeFiles;
+  readonly files: VolumeFiles & Required<Pick<VolumeFiles, 'grow'>>;
 }
 
 /**

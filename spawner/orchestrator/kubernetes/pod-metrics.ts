@@ -3,6 +3,7 @@ import { MEASURED_MAX, type MeasuredWorkload, type MetricsReading } from '../../
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
 import { isRecord, type JsonRecord, listAt, parseJson, recordAt, textAt, timeAt } from './api/json.ts';
 import type { KubeApi } from './api/kube-api.ts';
+import { quantityOf } from './api/quantity.ts';
 import { LABEL, siteSelector } from './objects.ts';
 
 const NO_API =
@@ -66,18 +67,6 @@ export function parsePodMetrics(object: JsonRecord): readonly [string, MeasuredW
 function sumOf(values: readonly (number | null)[]): number | null {
   if (values.length === 0) return null;
   return values.reduce((sum, value) => (sum === null || value === null ? null : sum + value), 0);
-}
-
-const SUFFIXES: Readonly<Record<string, number>> = {
-  ...{ n: 1e-9, u: 1e-6, m: 1e-3, '': 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18 },
-  ...{ Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60 },
-};
-
-/** A quantity of Kubernetes, such as 12345678n or 51200Ki; null for what is none. The client library's reader is not exported. */
-function quantityOf(text: string): number | null {
-  const [, value = '', suffix = ''] = /^(\d+(?:\.\d+)?(?:e\d{1,2})?)([A-Za-z]*)$/.exec(text) ?? [];
-  const factor = SUFFIXES[suffix];
-  return value === '' || factor === undefined ? null : Number(value) * factor;
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1 };

@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 import { leadFiles } from '../../../control/objects/files/lead-files.ts';
+import { PodgateError } from '../../../core/errors.ts';
 import { volumeKey, volumePut } from '../../../core/volume-put.ts';
 import { createDirectoryFiles } from '../../../spawner/orchestrator/process/volumes/directory-files.ts';
 import { fileProblem } from '../../../spawner/orchestrator/process/volumes/walk-safely.ts';
@@ -96,6 +97,32 @@ test('a volume is created, listed, updated and deleted, with the messages of Tap
   expect(gone.body.message).toBe('Volume successfully deleted.');
   expect((await stand.call('alice', 'GET', '/v3/pods/volumes/basic')).status).toBe(404);
   expect((await create('basic')).status).toBe(200);
+});
+
+test('a greater size_limit is tried first, and refused with the reason where the storage cannot grow', async () => {
+  await create('growing', { size_limit: 10 });
+  const asked: string[] = [];
+  stand.files.grow = async ({ id }, sizeLimitMiB, { isTrial }) => {
+    asked.push(`${id} ${sizeLimitMiB} ${isTrial ? 'trial' : 'real'}`);
+    if (sizeLimitMiB > 20) {
+      throw new PodgateError('api.conflict', { publicMessages: ['size_limit: it does not grow so far.'] });
+    }
+  };
+  const put = (user: string, size: number) => stand.call(user, 'PUT', '/v3/pods/volumes/growing', { size_limit: size });
+  try {
+    expect((await put('alice', 20)).body.result).toMatchObject({ size_limit: 20 });
+    expect(asked).toEqual(['growing 20 trial', 'growing 20 real']);
+    const refused = await put('alice', 30);
+    expect([refused.status, refused.body.message]).toEqual([409, expect.stringContaining('it does not grow so far')]);
+    expect((await stand.call('alice', 'GET', '/v3/pods/volumes/growing')).body.result).toMatchObject({
+      size_limit: 20,
+    });
+    // Somebody without permission does not get so far.
+    expect((await put('bob', 15)).status).toBe(403);
+    expect(asked).toEqual(['growing 20 trial', 'growing 20 real', 'growing 30 trial']);
+  } finally {
+    delete stand.files.grow;
+  }
 });
 
 test('a file is uploaded, listed, read, read in part, and fetched as a ZIP archive', async () => {

@@ -8,6 +8,7 @@ import { controlPlaneProblem, startTestCluster, type TestCluster } from '../../s
 import {
   imageSpec,
   type KubernetesOrchestratorHandle,
+  openKubernetesOrchestrator,
   preparePodNamespace,
   runKubernetesOrchestrator,
 } from '../../support/kubernetes-orchestrator.ts';
@@ -123,6 +124,66 @@ describe.skipIf(problem !== null)(`named volumes on Kubernetes${problem === null
     expect(await files.usage(copy)).toEqual({ bytes: 6, files: 1 });
     expect(await get(`${PODS}/${serverName(SITE, { role: 'files', ref: copy })}`)).toBeNull();
     for (const each of [ref, copy]) await files.remove(each);
+  });
+
+  it('grow with their limit where the storage class lets them, and a refusal says why not', async () => {
+    const { controlPlane } = cluster;
+    const storageClass = (name: string, allowVolumeExpansion: boolean) =>
+      controlPlane.apply({
+        apiVersion: 'storage.k8s.io/v1',
+        kind: 'StorageClass',
+        metadata: { name },
+        ...{ provisioner: 'podgate.test/none', allowVolumeExpansion },
+      });
+    await storageClass('growing', true);
+    await storageClass('fixed', false);
+    const kubeconfig = await controlPlane.serviceAccountKubeconfig('podgate', 'podgate');
+    const filesOf = (name: string) =>
+      openKubernetesOrchestrator(kubeconfig, {
+        settings: { namespace: NAMESPACE, namedVolumes: { storageClass: name, accessMode: 'ReadWriteOnce' } },
+      }).orchestrator.files;
+    const requestOf = async (ref: FilesRef) =>
+      (await claimOf(ref))?.spec as { readonly resources: { readonly requests: { readonly storage: string } } };
+    const sizeOf = async (ref: FilesRef) => (await requestOf(ref)).resources.requests.storage;
+    async function* content() {
+      yield Buffer.from('x');
+    }
+    const [growing, fixed] = [newRef(), newRef()];
+    // One that nobody has used has no claim yet: it will have the size that its record says then.
+    await filesOf('fixed').grow(fixed, 64, { isTrial: true });
+    await filesOf('growing').write(growing, 'f', content(), { sizeLimitMiB: 32 });
+    await filesOf('fixed').write(fixed, 'f', content(), { sizeLimitMiB: 32 });
+
+    await filesOf('growing').grow(growing, 64, { isTrial: true });
+    expect(await sizeOf(growing)).toBe('32Mi');
+    await filesOf('growing').grow(growing, 64, { isTrial: false });
+    expect(await sizeOf(growing)).toBe('64Mi');
+    // A claim does not shrink; a call that was interrupted before the claim grew is made up for by the next use.
+    await filesOf('growing').write(growing, 'g', content(), { sizeLimitMiB: 32 });
+    expect(await sizeOf(growing)).toBe('64Mi');
+    await filesOf('growing').write(growing, 'g', content(), { sizeLimitMiB: 1_024 });
+    expect(await sizeOf(growing)).toBe('1Gi');
+
+    await expect(filesOf('fixed').grow(fixed, 64, { isTrial: true })).rejects.toMatchObject({
+      code: 'api.conflict',
+      publicMessages: [
+        'size_limit: the storage class "fixed" of volume data does not let volumes grow. Create a larger volume and restore a snapshot of this one to it, or ask an operator to set allowVolumeExpansion.',
+      ],
+    });
+    await filesOf('fixed').write(fixed, 'g', content(), { sizeLimitMiB: 64 });
+    expect(await sizeOf(fixed)).toBe('32Mi');
+
+    const quota = { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name: 'storage', namespace: NAMESPACE } };
+    await controlPlane.apply({ ...quota, spec: { hard: { 'requests.storage': '2Gi' } } });
+    const quotaPath = `/api/v1/namespaces/${NAMESPACE}/resourcequotas/storage`;
+    // A controller would write this; the API server only compares.
+    await controlPlane.client.call('PATCH', `${quotaPath}/status`, {
+      body: { status: { hard: { 'requests.storage': '2Gi' }, used: { 'requests.storage': '1100Mi' } } },
+      contentType: 'application/merge-patch+json',
+    });
+    await expect(filesOf('growing').grow(growing, 4_096, { isTrial: true })).rejects.toThrow(/quota of the cluster/);
+    await controlPlane.client.call('DELETE', quotaPath);
+    for (const ref of [growing, fixed]) await running.orchestrator.files.remove(ref);
   });
 
   it('ignore a claim that only has the same name, and use nothing of it', async () => {

@@ -20,7 +20,8 @@ const CONNECTIONS_KEPT_MS = 10 * 60_000;
 const RETRY_AFTER_DEFAULT_MS = 1_000;
 
 export interface KubeRequest {
-  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** The body of a PATCH is a merge patch (RFC 7396). */
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   readonly path: string;
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: object;
@@ -125,7 +126,10 @@ export function createKubeApi({ config, clock, deadlineMs = DEADLINE_MS }: KubeA
     context.setHeaderParam('Accept', 'application/json');
     context.setHeaderParam('User-Agent', 'podgate');
     if (request.body !== undefined) {
-      context.setHeaderParam('Content-Type', 'application/json');
+      context.setHeaderParam(
+        'Content-Type',
+        request.method === 'PATCH' ? 'application/merge-patch+json' : 'application/json',
+      );
       context.setBody(JSON.stringify(request.body));
     }
     context.setSignal(signal);

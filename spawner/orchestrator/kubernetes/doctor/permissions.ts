@@ -16,7 +16,7 @@ export const NEEDED: readonly Permission[] = [
   ...of('', 'pods/exec', ['get', 'create']),
   ...of('', 'services', ['get', 'list', 'watch', 'create', 'delete']),
   ...of('', 'secrets', ['get', 'create', 'delete']),
-  ...of('', 'persistentvolumeclaims', ['get', 'list', 'create', 'delete']),
+  ...of('', 'persistentvolumeclaims', ['get', 'list', 'create', 'patch', 'delete']),
   ...of('', 'events', ['list']),
   ...of('networking.k8s.io', 'networkpolicies', ['get', 'list', 'create', 'delete']),
   ...of('metrics.k8s.io', 'pods', ['list']),

@@ -140,6 +140,10 @@ export class ClaimFiles implements VolumeFiles {
     await this.#servers.end(server, signal).catch(() => undefined);
   }
 
+  grow(ref: FilesRef, sizeLimitMiB: number, options: { readonly isTrial: boolean }): Promise<void> {
+    return this.#claims.grow(ref, sizeLimitMiB, options);
+  }
+
   /** As last measured; null: nobody has used its files since this process began. */
   async usage(ref: FilesRef): Promise<FilesUsage | null> {
     const last = this.#last.get(ref.uid) ?? null;

@@ -3,15 +3,18 @@ import { pause } from '../../../../core/abort.ts';
 import { PodgateError } from '../../../../core/errors.ts';
 import type { FilesRef } from '../../../../core/volume.ts';
 import { type JsonRecord, recordAt, textAt } from '../api/json.ts';
+import { quantityOf } from '../api/quantity.ts';
 import { createFailure, type Refusal } from '../api/refusal.ts';
-import type { ClusterObjects } from '../cluster-objects.ts';
+import type { ClusterObjects, Patched } from '../cluster-objects.ts';
 import { ANNOTATION, isDeleting, LABEL, MANAGED_BY, versionOf } from '../objects.ts';
 import type { KubernetesSettings } from '../options.ts';
+import { growthFailure } from './growth-failure.ts';
 
-/** The claim changes while it is bound, and a deletion names its version. */
-const DELETE_TRIES = 10;
-const DELETE_RETRY_MS = 200;
+/** The claim changes while it is bound, and what we change names its version. */
+const CHANGE_TRIES = 10;
+const CHANGE_RETRY_MS = 200;
 const LABEL_MAX_LENGTH = 63;
+const MIB = 2 ** 20;
 
 /** Of a volume or snapshot: its name has the uid, so that it is never another's. */
 export function filesClaimName(site: string, { kind, uid }: Pick<FilesRef, 'kind' | 'uid'>): string {
@@ -77,7 +80,12 @@ export class FilesClaims {
   /** Makes it unless it is there. Throws PodgateError 'orchestrator.unavailable' when something else has its name. */
   async ensure(ref: FilesRef, sizeLimitMiB: number, signal: AbortSignal): Promise<ClaimEnsured> {
     const present = await this.#read(ref, signal);
-    if (present !== null) return isDeleting(present) ? { kind: 'deleting' } : { kind: 'ensured' };
+    if (present !== null) {
+      if (isDeleting(present)) return { kind: 'deleting' };
+      // A call that raised the limit may have been interrupted. One that cannot grow now is used as it is.
+      if (isSmaller(present, sizeLimitMiB)) await this.#patchSize(present, sizeLimitMiB, { isTrial: false }, signal);
+      return { kind: 'ensured' };
+    }
     const manifest = filesClaimManifest(this.#settings, ref, sizeLimitMiB);
     const created = await this.#objects.create('persistentvolumeclaims', manifest, signal);
     if (created.kind === 'refused') return created;
@@ -102,13 +110,42 @@ export class FilesClaims {
     return present !== null && !isDeleting(present);
   }
 
+  /**
+   * Makes the claim as large as a limit that was raised; there need not be one. The cluster refuses where its storage class
+   * does not allow that. `isTrial`: only whether it could. Throws PodgateError 'api.conflict' with a sentence.
+   */
+  async grow(ref: FilesRef, sizeLimitMiB: number, options: { readonly isTrial: boolean }): Promise<void> {
+    const { signal } = new AbortController();
+    for (let tries = 0; tries < CHANGE_TRIES; tries += 1) {
+      const present = await this.#read(ref, signal);
+      if (present === null || isDeleting(present) || !isSmaller(present, sizeLimitMiB)) return;
+      const patched = await this.#patchSize(present, sizeLimitMiB, options, signal);
+      if (patched.kind === 'refused') {
+        throw growthFailure(ref, textAt(recordAt(present, 'spec'), 'storageClassName'), patched.refusal);
+      }
+      if (patched.kind !== 'changed') return;
+      await pause(CHANGE_RETRY_MS, signal);
+    }
+    throw new PodgateError('orchestrator.unavailable', { detail: 'a claim keeps changing while it is enlarged' });
+  }
+
+  #patchSize(
+    claim: JsonRecord,
+    sizeLimitMiB: number,
+    options: { readonly isTrial: boolean },
+    signal: AbortSignal,
+  ): Promise<Patched> {
+    const change = { spec: { resources: { requests: { storage: `${sizeLimitMiB}Mi` } } } };
+    return this.#objects.patch('persistentvolumeclaims', versionOf(claim), change, options, signal);
+  }
+
   /** Exactly what was read, or it is read again. The cluster waits until no Pod mounts it. */
   async remove(ref: FilesRef, signal: AbortSignal): Promise<void> {
-    for (let tries = 0; tries < DELETE_TRIES; tries += 1) {
+    for (let tries = 0; tries < CHANGE_TRIES; tries += 1) {
       const present = await this.#read(ref, signal);
       if (present === null || isDeleting(present)) return;
       if ((await this.#objects.delete('persistentvolumeclaims', versionOf(present), signal)) !== 'changed') return;
-      await pause(DELETE_RETRY_MS, signal);
+      await pause(CHANGE_RETRY_MS, signal);
     }
     throw new PodgateError('orchestrator.unavailable', { detail: 'a claim keeps changing while it is being deleted' });
   }
@@ -119,6 +156,11 @@ export class FilesClaims {
     if (object !== null) requireOurs(object, name, { site: this.#settings.site, uid: ref.uid });
     return object;
   }
+}
+
+function isSmaller(claim: JsonRecord, sizeLimitMiB: number): boolean {
+  const requests = recordAt(recordAt(recordAt(claim, 'spec'), 'resources'), 'requests');
+  return (quantityOf(textAt(requests, 'storage')) ?? 0) < sizeLimitMiB * MIB;
 }
 
 /** Throws 'orchestrator.unavailable' for what only has the name. Labels tell. */
