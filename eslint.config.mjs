@@ -48,7 +48,7 @@ export default tseslint.config(
     languageOptions: {
       globals: Object.fromEntries(
         (
-          'AbortController addEventListener btoa clearInterval clearTimeout crypto CSSStyleSheet ' +
+          'AbortController AbortSignal addEventListener btoa clearInterval clearTimeout crypto CSSStyleSheet ' +
           'customElements document fetch FormData getComputedStyle history HTMLElement innerHeight ' +
           'localStorage location Map matchMedia navigator performance removeEventListener ' +
           'requestAnimationFrame ResizeObserver scrollTo sessionStorage setInterval setTimeout ' +

@@ -53,23 +53,39 @@ function refusalOf(status, { message = `HTTP status ${status}` }, key) {
   return new ApiError(status, Array.isArray(message) ? message.join('. ') : message);
 }
 
+/** What only reads is asked again; of the rest, nobody knows whether it was done. An explanation tries connections. */
+const READ_MS = 30_000;
+const CHANGE_MS = 120_000;
+const deadlineOf = (method, path) => (method === 'GET' && !/\/explain(\?|$)/.test(path) ? READ_MS : CHANGE_MS);
+
+const SILENT = 'Podgate does not respond. It may be busy or starting again.';
+const UNCERTAIN = 'Podgate did not respond. Check whether this was done before you try again.';
+
 async function send(path, options) {
   try {
     return await fetch(path, options);
   } catch {
-    throw new ApiError(0, 'Podgate does not respond. The page tries again.');
+    throw silence(options.method);
   }
 }
+
+const silence = (method = 'GET') => new ApiError(0, method === 'GET' ? SILENT : UNCERTAIN);
+
+/** Whether trying again may help: Podgate is away, busy or starting. */
+export const isPassing = ({ status }) => status === 0 || status === 429 || status >= 500;
 
 /** The envelope of a response. Throws ApiError with the sentence to show. */
 export async function call(method, path, body) {
   const key = sessionKey();
+  const signal = AbortSignal.timeout(deadlineOf(method, path));
   const response = await send(path, {
     method,
+    signal,
     headers: { ...sessionHeader(key), ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   const envelope = await response.json().catch(() => ({}));
+  if (signal.aborted) throw silence(method);
   // Not ready is a state to show.
   if (!response.ok && path !== '/readyz') throw refusalOf(response.status, envelope, key);
   return envelope;
@@ -132,11 +148,14 @@ export function openSocket(path, protocol) {
   return socket;
 }
 
+/** For the first event of a stream, which is sent at once. */
+const OPENING_MS = 15_000;
+
 /** The server-sent events of a response (HTML standard, section 9.2): EventSource cannot send the session's header. */
 export async function* eventStream(path, { lastId, silenceMs, signal }) {
   const ending = new AbortController();
   signal.addEventListener('abort', () => ending.abort(), { once: true });
-  let silence = setTimeout(() => ending.abort(), silenceMs);
+  let silent = setTimeout(() => ending.abort(), OPENING_MS);
   try {
     const response = await fetch(path, {
       headers: {
@@ -151,14 +170,14 @@ export async function* eventStream(path, { lastId, silenceMs, signal }) {
     for (;;) {
       const { value: piece, done } = await reader.read();
       if (done) return;
-      clearTimeout(silence);
-      silence = setTimeout(() => ending.abort(), silenceMs);
+      clearTimeout(silent);
+      silent = setTimeout(() => ending.abort(), silenceMs);
       const blocks = (text + piece).split('\n\n');
       text = blocks.pop();
       for (const block of blocks) yield eventOf(block);
     }
   } finally {
-    clearTimeout(silence);
+    clearTimeout(silent);
     ending.abort();
   }
 }

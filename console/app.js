@@ -1,11 +1,13 @@
-import { endOauth, get, hasSession, logIn, logOut, whenSignedOut } from '/console/api.js';
+import { endOauth, get, hasSession, isPassing, logIn, logOut, whenSignedOut } from '/console/api.js';
 import { Login } from '/console/login.js';
 import { NewPodPage } from '/console/new-pod.js';
 import { OperatorPage } from '/console/operator.js';
 import { PodPage } from '/console/pod-page.js';
 import { PodsPage } from '/console/pods-page.js';
-import { html, Problem, render, useEffect, useRef, useState } from '/console/ui.js';
+import { html, Problem, render, useEffect, useRef, useState, Waiting } from '/console/ui.js';
 import { VolumePage, VolumesPage } from '/console/volumes-page.js';
+
+const RETRY_MS = 2_000;
 
 /** `#/pods/mypg` is one pod, `#/new` a new one. */
 function routeOf(hash) {
@@ -81,7 +83,8 @@ function App() {
       setState({ kind: 'open', session: await get('/console/session') });
     } catch (error) {
       if (error.status === 401) setState({ kind: 'login', problem: null });
-      else setState({ kind: 'failed', problem: error.message });
+      else setState({ kind: 'failed', problem: error.message, isPassing: isPassing(error) });
+      if (isPassing(error)) setTimeout(open, RETRY_MS);
     }
   };
   useEffect(() => {
@@ -109,10 +112,10 @@ function App() {
       return html`<main class="narrow">
         <h1>Podgate</h1>
         <${Problem} text=${state.problem} />
-        <button type="button" onClick=${open}>Try again</button>
+        ${state.isPassing ? html`<${Waiting} />` : html`<button type="button" onClick=${open}>Try again</button>`}
       </main>`;
     default:
-      return html`<p class="waiting" role="status">Loading</p>`;
+      return html`<${Waiting} />`;
   }
 }
 

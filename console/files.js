@@ -1,6 +1,7 @@
 import { call, download, get, podPath, upload } from '/console/api.js';
 import { ago, bytes, localTime, number } from '/console/format.js';
-import { Action, Confirm, html, Problem, useEffect, useMemo, useRef, useState } from '/console/ui.js';
+import { refresher } from '/console/live.js';
+import { Action, Confirm, html, Problem, useEffect, useMemo, useRef, useState, Waiting } from '/console/ui.js';
 
 /** More would make the page slow: filter first. */
 const ROWS_SHOWN = 500;
@@ -52,19 +53,16 @@ export function filesOfPod(podId) {
 function useListing(source, path, version) {
   const [listing, setListing] = useState({ entries: null, problem: null });
   useEffect(() => {
-    let isOver = false;
-    const take = (next) => isOver || setListing(next);
-    source.list(path).then(
-      (entries) =>
-        take({
-          problem: null,
-          entries: entries.sort(
-            (a, b) => DIRECTORY_FIRST[a.type] - DIRECTORY_FIRST[b.type] || a.name.localeCompare(b.name),
-          ),
-        }),
-      (error) => take({ entries: null, problem: error.message }),
-    );
-    return () => (isOver = true);
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    const read = async () => {
+      const entries = await source.list(path);
+      entries.sort((a, b) => DIRECTORY_FIRST[a.type] - DIRECTORY_FIRST[b.type] || a.name.localeCompare(b.name));
+      if (!signal.aborted) setListing({ entries, problem: null });
+    };
+    const fail = (problem) => problem !== null && setListing({ entries: null, problem });
+    void refresher(read, { fail, signal })();
+    return () => leaving.abort();
   }, [source, path, version]);
   return listing;
 }
@@ -116,7 +114,7 @@ export function Files({ source, path, go, label, mayRead = true, mayWrite }) {
         onClose=${() => setRemoving(null)}
       />`
     }
-    ${entries === null && problem === null && html`<p class="waiting" role="status">Loading</p>`}
+    ${entries === null && problem === null && html`<${Waiting} />`}
     ${
       entries !== null &&
       (found.length === 0

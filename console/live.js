@@ -1,9 +1,10 @@
-import { ApiError, call, eventStream, podPath } from '/console/api.js';
+import { ApiError, call, eventStream, isPassing, podPath } from '/console/api.js';
 
 const PAGE_SIZE = 200;
 const RETRY_MS = 2_000;
 /** A heartbeat comes every 15 s. */
-const SILENCE_MS = 60_000;
+const SILENCE_MS = 40_000;
+const pause = () => new Promise((resolve) => setTimeout(resolve, RETRY_MS));
 
 /** What the list shows of a pod. */
 function rowOf(pod) {
@@ -43,8 +44,34 @@ export async function followEvents({ path = '/v3/pods/events', onOpen, onEvent, 
       if (signal.aborted) return;
       onTrouble(error instanceof ApiError ? error.message : 'Podgate does not respond. The page tries again.');
     }
-    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    await pause();
   }
+}
+
+/**
+ * A function that calls `read`, once for several calls of it while that is under way, and again while Podgate does not
+ * respond: a stream that goes on asks for nothing anew. `fail` gets the problem, and null once it has been read.
+ */
+export function refresher(read, { fail, signal }) {
+  let isWanted = false;
+  let isReading = false;
+  return async () => {
+    isWanted = true;
+    if (isReading) return;
+    isReading = true;
+    while (isWanted && !signal.aborted) {
+      isWanted = false;
+      try {
+        await read();
+        if (!signal.aborted) fail(null);
+      } catch (error) {
+        if (!signal.aborted) fail(error.message);
+        isWanted ||= isPassing(error);
+        if (isWanted) await pause();
+      }
+    }
+    isReading = false;
+  };
 }
 
 /** The caller's pods in the order of their names: read in pages, then kept by events. `take` gets a new list each time. */
@@ -86,10 +113,11 @@ export async function watchPods({ take, fail, signal }) {
       if (error.status !== 404 && error.status !== 403) fail(error.message);
     }
   };
+  const refresh = refresher(readAll, { fail, signal });
   await followEvents({
     signal,
     onTrouble: fail,
-    onOpen: () => void readAll().catch((error) => fail(error.message)),
+    onOpen: () => void refresh(),
     onEvent: (name, { pod_id: id, change, status, update_ts: updated }) => {
       if (name !== 'pod') return;
       const row = rows.get(id);

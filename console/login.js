@@ -44,7 +44,7 @@ export function Login({ problem, onDone }) {
         onInput=${(event) => setToken(event.target.value)}
       ></textarea>
       <p class="hint" id="token-hint">
-        On the machine that runs Podgate, <code>./podgate console</code> prints a link that logs you in, and
+        On the machine that runs Podgate, <code>./podgate console</code> prints a link that logs you in, and${' '}
         <code>./podgate token --user NAME</code> a token. Otherwise paste your tenant's access token.
       </p>
       <button type="submit" class="primary" disabled=${isBusy}>Log in</button>

@@ -1,5 +1,5 @@
 import { get, podPath } from '/console/api.js';
-import { followEvents } from '/console/live.js';
+import { followEvents, refresher } from '/console/live.js';
 import { html, Problem, useEffect, useMemo, useRef, useState } from '/console/ui.js';
 
 const TAIL_BYTES = 256 * 1024;
@@ -10,14 +10,15 @@ const LINES_SHOWN = 1_000;
 function useLogs({ podId, status, isIdle, source }) {
   const [logs, setLogs] = useState({ output: '', actions: '', problem: null });
   useEffect(() => {
-    let isOver = false;
-    const take = (next) => isOver || setLogs((before) => ({ ...before, ...next }));
-    get(podPath(podId, `/logs?tail_bytes=${TAIL_BYTES}`)).then(
-      ({ logs: output, action_logs: lines }) =>
-        take({ actions: lines.join('\n'), problem: null, ...(isIdle ? { output } : {}) }),
-      (error) => take({ problem: error.message }),
-    );
-    return () => (isOver = true);
+    const leaving = new AbortController();
+    const { signal } = leaving;
+    const take = (next) => signal.aborted || setLogs((before) => ({ ...before, ...next }));
+    const read = async () => {
+      const { logs: output, action_logs: lines } = await get(podPath(podId, `/logs?tail_bytes=${TAIL_BYTES}`));
+      take({ actions: lines.join('\n'), ...(isIdle ? { output } : {}) });
+    };
+    void refresher(read, { fail: (problem) => take({ problem }), signal })();
+    return () => leaving.abort();
   }, [podId, status, isIdle, source]);
   useEffect(() => {
     if (isIdle) return undefined;

@@ -17,7 +17,7 @@ const OPTIONS = new Set([
   ...['environment_variables', 'time_to_stop_default', 'resources.mem_limit', 'resources.cpu_limit'],
 ]);
 
-const ID = /^[a-z][a-z0-9]+$/;
+const ID = /^[a-z][a-z0-9]*$/;
 const ID_MIN_LENGTH = 3;
 
 /** Why a name is refused, before it is sent; null = it is not. */
@@ -69,6 +69,8 @@ export function NewPodPage({ session }) {
   const [schema, setSchema] = useState(null);
   const [name, setName] = useState(session.templates[0].name);
   const [id, setId] = useState('');
+  const [isIdLeft, setIdLeft] = useState(false);
+  const [takenId, setTakenId] = useState(null);
   const [command, setCommand] = useState('');
   const [texts, setTexts] = useState({});
   const [problem, setProblem] = useState(null);
@@ -87,15 +89,18 @@ export function NewPodPage({ session }) {
     ...(template.takes_command && command !== '' ? { command: wordsOf(command) } : {}),
     ...rest,
   };
-  const wrongId = id === '' ? null : idProblem(id, template.max_id_length, session.reserved_ids);
+  const problemOf = (name) => idProblem(name, template.max_id_length, session.reserved_ids);
+  // While a name is being typed, it is not too short yet.
+  const isJudged = isIdLeft ? id !== '' : id.length >= ID_MIN_LENGTH || (id !== '' && !ID.test(id));
+  const wrongId = takenId !== null && takenId.id === id ? takenId.message : isJudged ? problemOf(id) : null;
   const set = (key, text) => {
     setTexts({ ...texts, [key]: text });
     setProblem(null);
   };
   const submit = async (event) => {
     event.preventDefault();
-    const wrong = idProblem(id, template.max_id_length, session.reserved_ids);
-    if (wrong !== null) {
+    setIdLeft(true);
+    if (wrongId !== null || problemOf(id) !== null) {
       document.getElementById('field-id').focus();
       return;
     }
@@ -108,7 +113,10 @@ export function NewPodPage({ session }) {
       await call('POST', '/v3/pods', body);
       location.hash = `#/pods/${id}`;
     } catch (error) {
-      setProblem(error.message);
+      if (error.status === 409) {
+        setTakenId({ id, message: error.message });
+        document.getElementById('field-id').focus();
+      } else setProblem(error.message);
       setBusy(false);
     }
   };
@@ -140,10 +148,11 @@ export function NewPodPage({ session }) {
             spellcheck="false"
             value=${id}
             onInput=${({ target }) => setId(target.value)}
+            onBlur=${() => setIdLeft(true)}
             aria-invalid=${wrongId === null ? undefined : 'true'}
             aria-describedby="id-hint"
           />
-          <p class="hint" id="id-hint" aria-live="polite">
+          <p class=${wrongId === null ? 'hint' : 'hint wrong'} id="id-hint" aria-live="polite">
             ${wrongId ?? `${template.max_id_length} characters at most. Reached at ${id || 'NAME'}.pods.${session.base_host}.`}
           </p>
         </div>

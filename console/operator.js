@@ -1,6 +1,6 @@
 import { call, get } from '/console/api.js';
 import { ago, localTime, number } from '/console/format.js';
-import { html, Problem, useLive } from '/console/ui.js';
+import { html, Problem, useLive, Waiting } from '/console/ui.js';
 
 const EVERY_MS = 5_000;
 const DAY_MS = 86_400_000;
@@ -39,7 +39,7 @@ export function OperatorPage() {
   );
   if (value === null) {
     return html`<h1>Operator</h1>
-      ${problem === null ? html`<p class="waiting" role="status">Loading</p>` : html`<${Problem} text=${problem} />`}`;
+      ${problem === null ? html`<${Waiting} />` : html`<${Problem} text=${problem} />`}`;
   }
   const { ready, view, certificates } = value;
   return html`<h1>Operator</h1>
@@ -98,7 +98,7 @@ function Queue({ queue }) {
             html`<li>
               <p><strong>${key}</strong>: ${reason}</p>
               <p class="minor">
-                parked ${ago(new Date(sinceMs).toISOString())}; retry now:
+                parked ${ago(new Date(sinceMs).toISOString())}; retry now:${' '}
                 <code>./podgate queue retry ${key}</code>
               </p>
             </li>`,

@@ -3,14 +3,14 @@ import { ConnectBox } from '/console/connect.js';
 import { Explain, RecentConnections } from '/console/explain.js';
 import { ago, bytes, cpu, duration, localTime, memory, number } from '/console/format.js';
 import { useLevel } from '/console/level.js';
-import { followEvents } from '/console/live.js';
+import { followEvents, refresher } from '/console/live.js';
 import { Logs } from '/console/logs.js';
 import { PodFiles } from '/console/pod-files.js';
 import { Permissions } from '/console/permissions.js';
 import { Ribbon } from '/console/ribbon.js';
 import { TerminalBox } from '/console/terminal.js';
 import { Traffic } from '/console/traffic.js';
-import { Action, Confirm, html, isIdle, Problem, Status, useEffect, useLive, useState } from '/console/ui.js';
+import { Action, Confirm, html, isIdle, Problem, Status, useEffect, useLive, useState, Waiting } from '/console/ui.js';
 
 const METRICS_EVERY_MS = 5_000;
 const CONNECTIONS_EVERY_MS = 3_000;
@@ -24,17 +24,17 @@ function usePod(podId) {
     const fail = (problem) => {
       if (!signal.aborted) setState(({ pod }) => ({ pod, problem }));
     };
-    const read = () =>
-      get(podPath(podId)).then(
-        (pod) => signal.aborted || setState({ pod, problem: null }),
-        (error) => fail(error.message),
-      );
+    const read = async () => {
+      const pod = await get(podPath(podId));
+      if (!signal.aborted) setState({ pod, problem: null });
+    };
+    const refresh = refresher(read, { fail, signal });
     void followEvents({
       signal,
       onTrouble: (problem) => problem !== null && fail(problem),
-      onOpen: () => void read(),
+      onOpen: () => void refresh(),
       onEvent: (name, { pod_id: id }) => {
-        if (name === 'pod' && id === podId) void read();
+        if (name === 'pod' && id === podId) void refresh();
       },
     });
     return () => leaving.abort();
@@ -50,7 +50,7 @@ export function PodPage({ podId, session }) {
   if (pod === null) {
     return html`<p class="crumb"><a href="#/pods">Pods</a></p>
       <h1>${podId}</h1>
-      ${problem === null ? html`<p class="waiting" role="status">Loading</p>` : html`<${Problem} text=${problem} />`}`;
+      ${problem === null ? html`<${Waiting} />` : html`<${Problem} text=${problem} />`}`;
   }
   const { status } = pod;
   const send = (act) => () => call('POST', podPath(podId, `/${act}`));
@@ -198,7 +198,7 @@ function Connections({ podId }) {
               html`<li>
                 <p>${refusal.message}</p>
                 <p class="minor">
-                  <time datetime=${refusal.time} title=${localTime(refusal.time)}>${ago(refusal.time)}</time> ·
+                  <time datetime=${refusal.time} title=${localTime(refusal.time)}>${ago(refusal.time)}</time> ·${' '}
                   ${refusal.address} · ${refusal.protocol} · <code>${refusal.request_id}</code>
                 </p>
               </li>`,

@@ -14,6 +14,7 @@ import {
   useMemo,
   useRef,
   useState,
+  Waiting,
 } from '/console/ui.js';
 
 /** Rows beyond the visible ones, above and below. */
@@ -58,7 +59,7 @@ export function PodsPage() {
     <${Problem} text=${problem} />
     ${
       pods === null
-        ? html`<p class="waiting" role="status">Loading</p>`
+        ? html`<${Waiting} />`
         : html`<p class="hidden" role="status">${number(found.length)} ${found.length === 1 ? 'pod' : 'pods'}</p>
             ${
               found.length === 0

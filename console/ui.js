@@ -78,6 +78,24 @@ export function Problem({ text, onClose }) {
   </div>`;
 }
 
+/** Longer than any call that Podgate has room for. */
+const PATIENCE_MS = 4_000;
+
+/** In place of what is being read; says what to do when that takes long. Whoever shows it tries again. */
+export function Waiting() {
+  const [isLong, setLong] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => setLong(true), PATIENCE_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  if (!isLong) return html`<p class="waiting" role="status">Loading</p>`;
+  return html`<p class="waiting" role="status">
+    Podgate does not respond. It may be busy or starting again.<br />
+    This page continues as soon as it responds. If that takes longer than a minute, run <code>./podgate doctor</code> on
+    the machine that runs Podgate.
+  </p>`;
+}
+
 /** Tabs as WAI-ARIA describes them: arrow keys move between them. */
 export function Tabs({ label, names, chosen, choose, children }) {
   const list = useRef(null);

@@ -3,7 +3,7 @@ import { Files, filesOf } from '/console/files.js';
 import { ago, localTime, memory } from '/console/format.js';
 import { useLevel } from '/console/level.js';
 import { Permissions } from '/console/permissions.js';
-import { Confirm, html, Problem, useEffect, useLive, useMemo, useState } from '/console/ui.js';
+import { Confirm, html, Problem, useLive, useMemo, useState, Waiting } from '/console/ui.js';
 
 const EVERY_MS = 15_000;
 const PAGE_SIZE = 200;
@@ -40,7 +40,7 @@ export function VolumesPage() {
   return html`<div class="head"><h1>Volumes</h1></div>
     <${NewVolume} onDone=${() => setVersion(version + 1)} />
     <${Problem} text=${problem} />
-    ${value === null && problem === null && html`<p class="waiting" role="status">Loading</p>`}
+    ${value === null && problem === null && html`<${Waiting} />`}
     ${
       value !== null &&
       html`<${List}
@@ -124,11 +124,7 @@ export function VolumePage({ noun, place, session }) {
   const may = useLevel(under, session);
   const source = useMemo(() => filesOf(noun, id), [noun, id]);
   const [isDeleting, setDeleting] = useState(false);
-  const [record, setRecord] = useState(null);
-  const [problem, setProblem] = useState(null);
-  useEffect(() => {
-    get(under).then(setRecord, (error) => setProblem(error.message));
-  }, [under]);
+  const { value: record, problem } = useLive(() => get(under), EVERY_MS, [under]);
   const go = (to) => {
     location.hash = `#/${noun}s/${id}${to === '/' ? '' : to.split('/').map(encodeURIComponent).join('/')}`;
   };
@@ -146,6 +142,7 @@ export function VolumePage({ noun, place, session }) {
     </div>
     ${record !== null && record.description !== '' && html`<p class="description">${record.description}</p>`}
     <${Problem} text=${problem} />
+    ${record === null && problem === null && html`<${Waiting} />`}
     ${
       isDeleting &&
       html`<${Confirm}
@@ -172,8 +169,8 @@ export function VolumePage({ noun, place, session }) {
               />
             </section>`
           : html`<p class="minor">
-              A copy of ${sourceOf(record)}. Clone it:
-              <code>podgate clone ${record.source_pod_id} NEW_POD --snapshot ${id}</code>
+              A copy of ${sourceOf(record)}. Clone it:${' '}
+              <code>./podgate clone ${record.source_pod_id} NEW_POD --snapshot ${id}</code>
             </p>`
       }
       ${

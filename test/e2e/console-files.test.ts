@@ -136,6 +136,34 @@ test('a volume that a pod mounts is not deleted, with the reason', async () => {
   expect(shown.complaints.splice(0)).toHaveLength(1);
 });
 
+test("a snapshot of a pod's data says what it is good for, shows no files, and is deleted after a confirmation", async () => {
+  const api = async (path: string, body: object): Promise<void> => {
+    const { status, body: answer } = await shown.program.api('POST', path, body);
+    expect(status, JSON.stringify(answer)).toBe(200);
+  };
+  await api('/v3/pods?wait=routable', { pod_id: 'mypg', pod_template: 'postgres' });
+  await api('/v3/pods/snapshots', { snapshot_id: 'monday', source_pod_id: 'mypg', size_limit: 1_024 });
+  await shown.page.goto(`${shown.origin}/#/volumes`);
+  await shown.see('the data of pod mypg');
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('volumes-with-snapshot');
+  await shown.page.click('a[href="#/snapshots/monday"]');
+  await shown.see('A copy of the data of pod mypg. Clone it: ./podgate clone mypg NEW_POD --snapshot monday');
+  await shown.see('Permissions');
+  expect(await shown.text()).toMatch(/monday\nSnapshot\n[\d.]+ [KM]iB of 1\.0 GiB/);
+  // The files of a database are for clones alone: nothing is offered that the API would refuse.
+  expect(await shown.page.$('#files')).toBeNull();
+  expect(await shown.text()).not.toMatch(/Browse files|Download|Upload/);
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('data-snapshot');
+  await shown.clickButton('Delete');
+  await shown.see('The snapshot is deleted with all its files. This cannot be undone.');
+  await shown.clickButton('Delete monday');
+  await until('it is gone', async () => !(await shown.text()).includes('the data of pod mypg'));
+  expect((await shown.program.get('/v3/pods/snapshots/monday')).status).toBe(404);
+  expect(shown.complaints).toEqual([]);
+}, 120_000);
+
 test('with READ, files are listed, and no actions are offered', async () => {
   await shown.program.api('POST', '/v3/pods/volumes/mydata/permissions', { user: 'bob', level: 'READ' });
   await shown.logIn('bob');

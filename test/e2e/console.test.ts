@@ -23,6 +23,15 @@ test('a new user creates a pod, connects, reads its log, and sees why a client w
   await shown.page.waitForSelector('#field-id');
   await shown.page.type('#field-id', 'Bad');
   await shown.see('Start with a lowercase letter');
+  expect(await nameProblem()).toMatch(/^in red below the field: Start with a lowercase letter/);
+  expect(await shown.seriousProblems()).toEqual([]);
+  await shown.photograph('new-wrong-name');
+  await shown.page.$eval('#field-id', (field) => (field as unknown as { select: () => void }).select());
+  // Too short is a problem only once the field is left.
+  await shown.page.type('#field-id', 'my');
+  expect(await nameProblem()).toBeNull();
+  await shown.page.keyboard.press('Tab');
+  await shown.see('At least 3 characters.');
   await shown.page.$eval('#field-id', (field) => (field as unknown as { select: () => void }).select());
   await shown.page.type('#field-id', 'mypod');
   await shown.page.click('input[value="podgate/process"]');
@@ -80,11 +89,53 @@ test('a new user creates a pod, connects, reads its log, and sees why a client w
   expect(await shown.seriousProblems()).toEqual([]);
   await shown.photograph('explained');
 
+  // A name that is taken is a problem of the field, too.
+  await shown.page.goto(`${shown.origin}/#/new`);
+  await shown.page.type('#field-id', 'mypod');
+  await shown.page.click('button[type=submit]');
+  await shown.see('There is already a pod mypod.');
+  expect(await nameProblem()).toBe('in red below the field: There is already a pod mypod.');
+  expect(await shown.page.evaluate(`document.activeElement.id`)).toBe('field-id');
+  // The browser writes the status 409 to its log.
+  expect(shown.complaints.splice(0)).toEqual([expect.stringContaining('409')]);
+
   await shown.page.goto(`${shown.origin}/#/pods`);
   await shown.see('mypod');
   await shown.photograph('pods');
   expect(shown.complaints).toEqual([]);
 }, 300_000);
+
+test('a list that cannot be read says so after a few seconds, and is shown as soon as Podgate responds', async () => {
+  await shown.page.goto(`${shown.origin}/#/operator`);
+  await shown.see('0 delayed, 0 parked.');
+  const pid = shown.program.children('control')[0]?.pid ?? 0;
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await shown.page.evaluate(`location.hash = '#/pods'`);
+    await shown.see('Podgate does not respond. It may be busy or starting again.');
+    await shown.see('run ./podgate doctor on the machine that runs Podgate');
+    expect(await shown.seriousProblems()).toEqual([]);
+    await shown.photograph('no-response');
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+  await shown.see('mypod');
+  expect(await shown.text()).not.toContain('does not respond');
+  expect(shown.complaints).toEqual([]);
+});
+
+test('a list that is open while the control process ends says so, and goes on by itself', async () => {
+  const pid = shown.program.children('control')[0]?.pid ?? 0;
+  process.kill(pid, 'SIGKILL');
+  await shown.see('The page tries again.');
+  await until('it is gone', async () => !(await shown.text()).includes('tries again'), { timeoutMs: 30_000 });
+  await shown.program.api('POST', '/v3/pods/mypod/start');
+  await shown.see('Running');
+  await shown.program.api('POST', '/v3/pods/mypod/stop');
+  await shown.see('Stopped');
+  // The browser writes refused requests to its log.
+  for (const each of shown.complaints.splice(0)) expect(each).toMatch(/Failed to load resource/);
+}, 60_000);
 
 test('the list shows changes by others without a reload', async () => {
   await shown.page.goto(`${shown.origin}/#/pods`);
@@ -231,6 +282,18 @@ async function pathsOf(path: string): Promise<readonly string[]> {
   await fresh.waitForSelector('h1');
   await fresh.close();
   return [...new Set(loaded.filter((each) => each.startsWith('/console/') && each !== '/console/session'))];
+}
+
+/** What the form says about the name, if it is in the color of problems and below the field; null where it says nothing. */
+async function nameProblem(): Promise<unknown> {
+  return await shown.page.evaluate(`(() => {
+    const [field, hint] = ['field-id', 'id-hint'].map((id) => document.getElementById(id));
+    if (field.getAttribute('aria-invalid') !== 'true') return null;
+    const [red, green, blue] = getComputedStyle(hint).color.match(/\\d+/g).map(Number);
+    const below = hint.getBoundingClientRect().top - field.getBoundingClientRect().bottom;
+    const isThere = red > 2 * green && red > 2 * blue && below >= 0 && below < 20;
+    return (isThere ? 'in red below the field: ' : 'elsewhere: ') + hint.innerText;
+  })()`);
 }
 
 /** A request to a pod that is stopped; the sentence that its client reads. */
