@@ -31,6 +31,11 @@ export interface TenantTokens {
   readonly issuer: string;
   /** Its public key: PEM (an RSA public key or a certificate), a set of JWKs (RFC 7517), or where it publishes that. */
   readonly key: string | PublicKeySet | KeySource;
+  /**
+   * What a token with an audience (`aud`, RFC 7519 section 4.1.3) may call this installation. Default: nothing; such tokens
+   * are refused.
+   */
+  readonly audiences?: readonly string[];
   /** User names that are administrators without the role. */
   readonly administrators: readonly string[];
   /** Services that may act on behalf of this tenant's users. Default: none. */
@@ -109,7 +114,7 @@ interface Tenant extends TenantTokens {
 
 /**
  * Tells who asks by their token: RS256 and nothing else, `exp` and issuer required, of the tenant the request went to,
- * access tokens only, `aud` refused. There is no open mode and no cookie. Throws PodgateError 'config.invalid' when a
+ * access tokens only, and if they have an audience, it must name this installation. There is no open mode and no cookie. Throws PodgateError 'config.invalid' when a
  * tenant's key cannot be read.
  */
 export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
@@ -145,6 +150,7 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
     }
     const signer = tenants.find(({ id }) => id === claimOf(token, 'tapis/tenant_id')) ?? tenant;
     const claims = await claimsOf(token, signer, nowMs);
+    checkAudience(claims, tenant);
     const service = nameOf(claims, signer);
     const site = claims['tapis/target_site'];
     if (site !== undefined && site !== options.site) {
@@ -321,6 +327,7 @@ function claimOf(token: string, name: string): string | null {
 
 async function userCaller(token: string, tenant: Tenant, credentials: Credentials, nowMs: number): Promise<Caller> {
   const claims = await claimsOf(token, tenant, nowMs);
+  checkAudience(claims, tenant);
   const username = nameOf(claims, tenant);
   const accountType = claims['tapis/account_type'];
   if (accountType !== undefined && accountType !== 'user') {
@@ -336,9 +343,18 @@ async function userCaller(token: string, tenant: Tenant, credentials: Credential
   return { username, tenant: tenant.id, isAdministrator: hasRole || tenant.administrators.includes(username) };
 }
 
+/** `tenant`: whose API is asked. A token that its issuer made for another service must not work here. */
+function checkAudience({ aud }: JWTPayload, { audiences = [] }: Tenant): void {
+  if (aud === undefined) return;
+  const named: readonly unknown[] = Array.isArray(aud) ? aud : [aud];
+  if (named.some((each) => typeof each === 'string' && audiences.includes(each))) return;
+  const accepted =
+    audiences.length === 0 ? 'without an audience' : `without an audience, or for ${audiences.join(' or ')}`;
+  throw unauthenticated(`The token is for another audience (aud): only tokens ${accepted} are accepted.`);
+}
+
 /** The name of the account whose access token this is. */
 function nameOf(claims: JWTPayload, tenant: Tenant): string {
-  if (claims.aud !== undefined) throw unauthenticated('Tokens with an audience (aud) are not accepted.');
   if (claims['tapis/tenant_id'] !== tenant.id) {
     throw unauthenticated(`The token is of another tenant than this request (${tenant.id}).`);
   }

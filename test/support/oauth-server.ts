@@ -73,9 +73,13 @@ export class OauthServer {
       },
       formats: {
         customizers: {
-          jwt: (_: unknown, token: { accountId: string }, { payload }: { payload: Record<string, unknown> }) => {
-            // Tokens of Tapis have no audience. The package requires one; this leaves none in the JSON.
-            payload['aud'] = { toJSON: () => undefined };
+          jwt: (
+            _: unknown,
+            token: { accountId: string; clientId: string },
+            { payload }: { payload: Record<string, unknown> },
+          ) => {
+            // The package requires an audience. Those of Tapis have none, as the tokens of `tokenOf`.
+            payload['aud'] = token.clientId;
             payload['tapis/username'] = token.accountId;
             payload['tapis/tenant_id'] = 'dev';
             payload['tapis/account_type'] = 'user';

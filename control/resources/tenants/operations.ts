@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { PodgateError } from '../../../core/errors.ts';
+import { httpsUrl } from '../../../core/https-url.ts';
 import type { TenantPlace } from '../../../core/tenant-place.ts';
 import { hostName } from '../../auth/authenticator.ts';
 import type { Call, Operation, Reply } from '../../http/operation.ts';
@@ -47,7 +48,7 @@ const SiteAnswer = z.object({
  * host name of the request, and its site. Other tenants are not listed. On other host names it is the default tenant.
  */
 export function tenantOperations({ tenants, site, publicHttpsPort }: TenantOperationParts): readonly Operation[] {
-  const urlOf = (host: string): string => `https://${host}${publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`}`;
+  const urlOf = (host: string): string => httpsUrl(host, publicHttpsPort);
   const placeOf = ({ host }: Call): TenantPlace => {
     const name = hostName(host);
     const place = tenants.find(({ baseHost }) => baseHost === name) ?? tenants[0];

@@ -18,7 +18,10 @@ const pemOf = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' });
 const ours = pairOf();
 const theirs = pairOf();
 const tenants: readonly TenantTokens[] = [
-  { id: 'default', baseHost: 'localhost', issuer: ISSUER, key: pemOf(ours.publicKey), administrators: ['root'] },
+  {
+    ...{ id: 'default', baseHost: 'localhost', issuer: ISSUER, key: pemOf(ours.publicKey), administrators: ['root'] },
+    audiences: ['https://localhost:8443', 'podgate'],
+  },
   {
     id: 'other',
     baseHost: 'Other.example.org',
@@ -136,7 +139,6 @@ describe('a token', () => {
     ['without issuer', { iss: undefined }, 'The token has no claim "iss".'],
     ['of another issuer', { iss: 'https://evil' }, 'The token comes from another issuer.'],
     ['not valid yet', { nbf: NOW_MS / 1000 + 60 }, 'The token is not valid yet.'],
-    ['with an audience', { aud: 'pods' }, 'Tokens with an audience (aud) are not accepted.'],
     [
       'without a tenant',
       { 'tapis/tenant_id': undefined },
@@ -160,6 +162,37 @@ describe('a token', () => {
     ['of __proto__', { 'tapis/username': '__proto__' }, 'The claim "tapis/username" is reserved.'],
   ])('that is %s is refused', async (_, claims, sentence) => {
     expect(await refusal(ask(token(claims)))).toBe(sentence);
+  });
+
+  test.each([['podgate'], ['https://localhost:8443'], [['other', 'podgate']]])(
+    'for the audience %j, which names this installation, is accepted',
+    async (aud) => {
+      expect(await ask(token({ aud }))).toMatchObject({ username: 'alice' });
+    },
+  );
+
+  test.each([
+    ...[
+      'other',
+      '',
+      'podgate2',
+      'PODGATE',
+      'https://localhost:8443/',
+      'https://localhost',
+      'https://localhost:8443.evil',
+    ],
+    ...[[], ['other'], [['podgate']], { podgate: true }, null, 7, true],
+  ])('for the audience %j, which does not name this installation, is refused', async (aud) => {
+    expect(await refusal(ask(token({ aud })))).toBe(
+      'The token is for another audience (aud): only tokens without an audience, or for https://localhost:8443 or podgate are accepted.',
+    );
+  });
+
+  test('with any audience is refused by a tenant that has no name for this installation', async () => {
+    const claims = { iss: 'https://other.example.org/v3/tokens', 'tapis/tenant_id': 'other', aud: 'podgate' };
+    expect(await refusal(ask(token(claims, theirs.privateKey), 'other.example.org'))).toBe(
+      'The token is for another audience (aud): only tokens without an audience are accepted.',
+    );
   });
 
   test('signed by another key, changed, or not signed is refused', async () => {
@@ -267,6 +300,11 @@ describe('the token of a service', () => {
     };
     const signed = token(claims, theirs.privateKey, { alg: 'RS256', kid: 'k1' });
     expect(await askAs(signed, ALICE)).toMatchObject({ username: 'alice', tenant: 'default', service: 'jobs' });
+    // The audience is judged by the tenant on whose behalf it asks.
+    const forUs = token({ ...claims, aud: 'podgate' }, theirs.privateKey, { alg: 'RS256', kid: 'k1' });
+    expect(await askAs(forUs, ALICE)).toMatchObject({ service: 'jobs' });
+    const forOthers = token({ ...claims, aud: 'files' }, theirs.privateKey, { alg: 'RS256', kid: 'k1' });
+    expect(await refusal(askAs(forOthers, ALICE))).toContain('another audience');
     const forged = token(claims, ours.privateKey, { alg: 'RS256', kid: 'k1' });
     expect(await refusal(askAs(forged, ALICE))).toContain('signature');
   });

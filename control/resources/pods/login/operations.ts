@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { Clock } from '../../../../core/clock.ts';
 import { PodgateError } from '../../../../core/errors.ts';
+import { httpsUrl } from '../../../../core/https-url.ts';
 import { DEFAULT_STANZA, podHost, podKey } from '../../../../core/ids.ts';
 import type { Logger } from '../../../../core/logger.ts';
 import {
@@ -188,7 +189,7 @@ function placeOf({ tenants }: PodLoginParts, { host }: Call): TenantPlace {
 }
 
 function urlOf({ publicHttpsPort }: PodLoginParts, host: string): string {
-  return `https://${host}${publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`}`;
+  return httpsUrl(host, publicHttpsPort);
 }
 
 function startedOf({ vault, clock }: PodLoginParts, { headers }: Call, state: string): Started | null {
