@@ -25,7 +25,7 @@ export interface Template {
   readonly requiresCommand: boolean;
   /** Null = no credentials. A null user name = the pod id. */
   readonly credentials: { readonly username: string | null } | null;
-  /** Where the data lives inside the workload; null = it keeps none. */
+  /** Where the data lives inside the workload (`.`: its working directory); null = it keeps none. */
   readonly dataPath: string | null;
   readonly readiness: Readiness;
 }

@@ -29,6 +29,9 @@ const PROGRAMS = [
   ['busybox', 'busybox'],
   ['linux.uml', 'user-mode-linux'],
   ['jupyter-notebook', 'jupyter-notebook'],
+  ['mariadbd', 'mariadb-server-core'],
+  ['mariadb', 'mariadb-client-core'],
+  ['socat', 'socat'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
   ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],
 ];

@@ -9,6 +9,6 @@ export const processTemplate: Template = {
   takesCommand: true,
   requiresCommand: true,
   credentials: null,
-  dataPath: null,
+  dataPath: '.',
   readiness: { kind: 'tcp', stanza: 'default' },
 };

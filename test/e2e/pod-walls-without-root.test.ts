@@ -154,7 +154,7 @@ describe.skipIf(!hasUserNamespaces)(
         ],
         files: [
           ...['admin.token', 'token.key', 'secret.key', 'podgate.db', 'run'].map((name) => join(dataDir, name)),
-          join(dataDir, 'pods', 'workloads', victim.uid, 'home'),
+          join(dataDir, 'pods', 'volumes', victim.uid),
           '../../../../admin.token',
         ],
         pids: [program.pid, ...program.children('worker').map(({ pid }) => pid)],

@@ -1,10 +1,14 @@
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { get, request } from 'node:https';
 import { join } from 'node:path';
 import { createClient } from 'redis';
 import { WebSocket } from 'ws';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { freePorts } from '../support/free-ports.ts';
 import { Program } from '../support/program.ts';
+import { run } from '../support/run.ts';
+import { until } from '../support/until.ts';
 
 const DIRECTORY = join(import.meta.dirname, '../../deploy/templates/process');
 
@@ -24,14 +28,15 @@ beforeAll(async () => {
 });
 afterAll(() => program.dispose());
 
+async function derivedVariables(podId: string): Promise<Record<string, string>> {
+  const derived = await program.get(`/v3/pods/${podId}/derived?resolve_secrets=true`);
+  return (derived.body.result as { environment_variables: Record<string, string> }).environment_variables;
+}
+
 test('redis: a client logs in through the gateway with the random password, and not without it', async () => {
   await program.createPod({ pod_id: 'cache', template: 'redis' });
   await program.podStatus('cache', 'RUNNING');
-  const derived = await program.get('/v3/pods/cache/derived?resolve_secrets=true');
-  const { environment_variables: variables } = derived.body.result as {
-    environment_variables: Record<string, string>;
-  };
-  const password = variables['REDIS_PASSWORD'] ?? '';
+  const { REDIS_PASSWORD: password = '' } = await derivedVariables('cache');
   expect(password).toMatch(/^[A-Za-z0-9]{32}$/);
   const connect = async (secret: string): Promise<string | null> => {
     const client = createClient({
@@ -52,6 +57,42 @@ test('redis: a client logs in through the gateway with the random password, and 
   };
   expect(await connect(password)).toBe('red');
   await expect(connect('wrong')).rejects.toThrow(/WRONGPASS/);
+});
+
+test('mariadb: a client logs in through a TLS tunnel, and what it wrote is there after a restart', async () => {
+  await program.createPod({ pod_id: 'sqldb', template: 'mariadb' });
+  const { MARIADB_PASSWORD: password = '' } = await derivedVariables('sqldb');
+  const [port = 0] = await freePorts(1);
+  const tunnel = spawn(
+    'socat',
+    [
+      `TCP-LISTEN:${port},bind=127.0.0.1,reuseaddr,fork`,
+      `OPENSSL:sqldb.pods.localhost:${program.httpsPort},pf=ip4,cafile=${program.caPath}`,
+    ],
+    { stdio: 'ignore', detached: true },
+  );
+  const query = (sql: string, secret: string, user = 'user') =>
+    run('mariadb', ['--no-defaults', '-h127.0.0.1', `-P${port}`, `-u${user}`, '-Nse', sql, 'db'], {
+      env: { MYSQL_PWD: secret },
+    });
+  try {
+    await until('MariaDB answers through the tunnel', async () => (await query('SELECT 1', password)).stdout === '1\n');
+    expect(await query('CREATE TABLE colors AS SELECT "red" AS name', password)).toMatchObject({ code: 0, stderr: '' });
+    expect((await query('SELECT 1', 'wrong')).stderr).toContain('ERROR 1045 (28000): Access denied');
+    expect((await query('SELECT 1', '', 'root')).stderr).toContain('Access denied');
+
+    const changed = `a'b\\c"d`;
+    const { status } = await program.api('PUT', '/v3/pods/sqldb', {
+      environment_variables: { MARIADB_PASSWORD: changed },
+    });
+    expect(status).toBe(200);
+    await program.get('/v3/pods/sqldb/restart');
+    const colors = 'SELECT name FROM colors';
+    await until('the new password applies', async () => (await query(colors, changed)).stdout === 'red\n');
+    expect((await query(colors, password)).stderr).toContain('Access denied');
+  } finally {
+    process.kill(-(tunnel.pid ?? 0));
+  }
 });
 
 test('static-page: the page is the value of the variable', async () => {
@@ -100,9 +141,8 @@ test('jupyterlab: a user has one pod, with an uploaded file and a working kernel
     }),
   ]);
 
-  const derived = await program.get('/v3/pods/adminjupyter/derived?resolve_secrets=true');
-  const { environment_variables: variables } = derived.body.result as { environment_variables: Record<string, string> };
-  const headers = { host: servername, authorization: `token ${variables['JUPYTER_TOKEN'] ?? ''}` };
+  const { JUPYTER_TOKEN: token = '' } = await derivedVariables('adminjupyter');
+  const headers = { host: servername, authorization: `token ${token}` };
   const place = { host: '127.0.0.1', port: program.httpsPort, servername, ca: program.ca } as const;
   const call = async (method: string, path: string, withHeaders: object = headers) =>
     await new Promise<{ status: number | undefined; text: string }>((resolve, reject) => {

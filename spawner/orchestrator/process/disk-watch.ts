@@ -15,6 +15,7 @@ import { measureDisk } from './measure-disk.ts';
 
 /** A pod whose use of the disk is watched. */
 export interface DiskUser {
+  /** What goes with each stop. */
   readonly home: string;
   /** Null: it has none. */
   readonly volume: string | null;

@@ -66,7 +66,7 @@ async function ownerOf(path: string): Promise<OsUser | null> {
 /** What is written about it before anything runs. The credentials stay out. */
 export function recordOf(
   workload: WorkloadSpec,
-  made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt' | 'volumeBytesBefore'>,
+  made: Pick<WorkloadRecord, 'instance' | 'osUser' | 'ports' | 'madeAt' | 'homeIsVolume' | 'volumeBytesBefore'>,
 ): WorkloadRecord {
   const { tenant, podId, uid, generation, run, spec, createdBy, hosts, publicHttpsPort, annotations, mounts, origin } =
     workload;

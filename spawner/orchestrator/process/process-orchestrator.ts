@@ -40,6 +40,7 @@ import type { ProcessLimits, ProcessOrchestratorOptions } from './options.ts';
 import { isPlainName, type Paths, pathsBelow } from './paths.ts';
 import { allocatePorts, DEFAULT_PORT_RANGE } from './ports.ts';
 import { createProcessTable } from './process-table.ts';
+import type { Recipe } from './recipes/recipe.ts';
 import { createRecipes, podPath, reachableNode } from './recipes/recipes.ts';
 import { removeTree } from './remove-tree.ts';
 import { exists } from './runtime-files.ts';
@@ -211,12 +212,15 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
   }
 
   function register(record: WorkloadRecord, paths: Paths): Workload {
-    const template = templates.find(record.workload.spec.template);
+    const { spec } = record.workload;
+    const recipe = recipeOf(spec);
+    // An earlier release may have made it, with a home that goes with its stop.
+    const hasFormerHome = recipe?.keepsHome === true && record.homeIsVolume !== true;
     const workload = new Workload({
       parts: partsFor(paths),
-      recipe: template === null ? null : (recipes.get(template.name) ?? null),
-      readiness: template?.readiness ?? null,
-      hasVolume: hasVolume(record.workload),
+      recipe,
+      readiness: templates.find(spec.template)?.readiness ?? null,
+      hasVolume: hasFormerHome ? spec.persistentVolume : hasVolume(record.workload),
       record,
     });
     byUid.set(record.workload.uid, workload);
@@ -226,6 +230,11 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
     }
     for (const port of Object.values(record.ports)) takenPorts.add(port);
     return workload;
+  }
+
+  function recipeOf(spec: WorkloadSpec['spec']): Recipe | null {
+    const template = templates.find(spec.template);
+    return template === null ? null : (recipes.get(template.name) ?? null);
   }
 
   function hasVolume({ spec }: Pick<WorkloadSpec, 'spec'>): boolean {
@@ -285,6 +294,7 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
           osUser: asRoot ? await chooseOsUser(paths, workload.uid, usersInUse, records) : null,
           ports: await takePorts(Object.keys(workload.spec.networking)),
           madeAt: { bootId: bootClock.bootId, bootMs: bootClock.nowMs(), wallMs: clock.now() },
+          ...(recipeOf(workload.spec)?.keepsHome === true ? { homeIsVolume: true } : {}),
           volumeBytesBefore,
         });
         try {
@@ -319,9 +329,8 @@ export function createProcessOrchestrator(options: ProcessOrchestratorOptions): 
 
   async function refusalOf(workload: WorkloadSpec): Promise<string | null> {
     if (!isPlainName(workload.uid)) return 'The uid of this pod cannot name a directory.';
-    const template = templates.find(workload.spec.template);
-    const recipe = template === null ? undefined : recipes.get(template.name);
-    if (recipe === undefined) {
+    const recipe = recipeOf(workload.spec);
+    if (recipe === null) {
       return (
         `This installation runs pods as processes, which cannot run "${workload.spec.writtenTemplate}". ` +
         `Choose one of ${[...recipes.keys()].join(', ')}.`

@@ -19,6 +19,8 @@ export interface WorkloadRecord {
   readonly state:
     /** Home and data are being made: nothing of its own runs yet. */
     'preparing' | 'prepared' | 'completed' | /** Not started again. */ 'failed' | 'stopping';
+  /** Its home is its volume. Not written by earlier releases, whose pods had a new home at every start. */
+  readonly homeIsVolume?: true;
   /** Of its volume before this run, when that was there. Not written by earlier releases. */
   readonly volumeBytesBefore?: number;
   /** Wall clock ms of the last start of its program, for display. */

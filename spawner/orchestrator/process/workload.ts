@@ -224,6 +224,12 @@ export class Workload implements DiskUser {
     return this.#parts.paths.home(this.#record.workload.uid);
   }
 
+  get #workingDirectory(): string {
+    const { paths } = this.#parts;
+    const { workload, homeIsVolume } = this.#record;
+    return homeIsVolume === true ? paths.volume(workload.uid) : paths.home(workload.uid);
+  }
+
   get volume(): string | null {
     return this.#hasVolume ? this.#parts.paths.volume(this.#record.workload.uid) : null;
   }
@@ -462,7 +468,7 @@ export class Workload implements DiskUser {
   async #openMounts(): Promise<OpenedMounts | null> {
     const { volumes, keptDirectories } = this.#parts;
     if (this.#mounts.length === 0) return null;
-    return await openMounts(volumes, this.#mounts, { home: this.home, kept: keptDirectories });
+    return await openMounts(volumes, this.#mounts, { home: this.#workingDirectory, kept: keptDirectories });
   }
 
   /** Shows what it waits for; a crash loop stays one when there is nothing to wait for. */
@@ -497,7 +503,7 @@ export class Workload implements DiskUser {
       ...this.#place(),
       leader,
       groups: this.#parts.cgroups.groupsOf(uid),
-      cwd: this.home,
+      cwd: this.#workingDirectory,
       environment: this.#programEnvironment(await this.#context()),
       volumeGroups: this.#mounts.length === 0 ? null : await this.#groupsOfVolumes(),
       ending: this.#ending.signal,
@@ -622,11 +628,12 @@ export class Workload implements DiskUser {
   #place(): ProgramPlace {
     const { table, walls, paths, hide, runtimeRoot } = this.#parts;
     const { uid } = this.#record.workload;
-    const volume = this.#hasVolume ? [paths.volume(uid)] : [];
+    const home = this.#workingDirectory;
+    const others = [paths.home(uid), ...(this.#hasVolume ? [paths.volume(uid)] : [])].filter((path) => path !== home);
     return {
       table,
       walls,
-      hide: { ...hide, kept: [paths.home(uid), paths.config(uid), ...volume, runtimeRoot] },
+      hide: { ...hide, kept: [home, paths.config(uid), ...others, runtimeRoot] },
       logDirectory: this.output.directory,
       logFileMaxBytes: this.output.fileMaxBytes,
       statusPath: paths.status(uid),
@@ -653,7 +660,7 @@ export class Workload implements DiskUser {
   async #context(): Promise<RecipeContext> {
     const { paths } = this.#parts;
     const { workload, osUser, ports } = this.#record;
-    const home = paths.home(workload.uid);
+    const home = this.#workingDirectory;
     return {
       workload,
       home,

@@ -52,17 +52,17 @@ describe('the disk of process pods', () => {
   it('a pod that comes near its limit is warned, and continues to run', async () => {
     const pod = scriptPod(fill("'big'", 61));
     await ensured(running.orchestrator, pod);
-    await until('it is told', async () => /^its home uses more than 9[05] % of 64 MiB/.test(await messageOf(pod)));
+    await until('it is told', async () => /^its volume uses more than 9[05] % of 64 MiB/.test(await messageOf(pod)));
     await becomes(running.orchestrator, pod, 'ready');
     await removed(pod, 'delete');
   });
 
-  it('a pod that fills its home is stopped for good, with the reason', async () => {
+  it('a pod that fills its volume is stopped for good, with the reason', async () => {
     const pod = scriptPod(fill("'big'", 100_000));
     await ensured(running.orchestrator, pod);
     await becomes(running.orchestrator, pod, 'failed');
-    expect(await messageOf(pod)).toMatch(/^its home uses \d+ MiB of 64 MiB: stopped/);
-    const file = join(root, 'pods', 'workloads', pod.uid, 'home', 'big');
+    expect(await messageOf(pod)).toMatch(/^its volume uses \d+ MiB of 64 MiB: stopped/);
+    const file = join(root, 'pods', 'volumes', pod.uid, 'big');
     const { size } = statSync(file);
     await running.orchestrator.observe(pod, never());
     expect(statSync(file).size).toBe(size);

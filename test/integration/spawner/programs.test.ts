@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -72,10 +72,11 @@ describe('programs run as processes', () => {
     );
     const { default: main, metrics } = seen.addresses;
     const printed = JSON.parse(await logsOf(pod)) as Record<string, string>;
-    const home = join(root, 'pods', 'workloads', pod.uid, 'home');
+    const home = join(root, 'pods', 'volumes', pod.uid);
     expect(printed).toEqual({
       PATH: expect.stringContaining('/usr/bin') as string,
       HOME: home,
+      DATA_DIR: home,
       cwd: home,
       PWD: home,
       LANG: 'C.UTF-8',
@@ -176,6 +177,21 @@ describe('programs run as processes', () => {
     await becomes(orchestrator(), pod, 'completed');
     expect(JSON.parse(await logsOf(pod))).toEqual(args);
     await removed(pod);
+  });
+
+  it('find what they left in their working directory at the next start, until they are deleted', async () => {
+    const pod = scriptPod(
+      "require('node:fs').appendFileSync('starts', '.'); console.log(require('node:fs').statSync('starts').size);",
+    );
+    await ensured(orchestrator(), pod);
+    await becomes(orchestrator(), pod, 'completed');
+    await orchestrator().remove(pod, { data: 'keep', run: 1 }, never());
+    await becomesAbsent(orchestrator(), pod);
+    await ensured(orchestrator(), { ...pod, run: 2 });
+    await becomes(orchestrator(), pod, 'completed');
+    expect(await logsOf(pod)).toBe('2\n');
+    await removed(pod);
+    expect(existsSync(join(root, 'pods', 'volumes', pod.uid))).toBe(false);
   });
 
   it('become ready again after a crash', async () => {
@@ -392,7 +408,8 @@ describe('programs run as processes', () => {
       const directory = join(root, 'pods', 'workloads', secretive.uid);
       const victimPid = processesOf(secretive)[0]?.pid ?? 0;
       const paths = [
-        `${directory}/home/secret`,
+        `${root}/pods/volumes/${secretive.uid}/secret`,
+        `${root}/pods/volumes/${secretive.uid}`,
         `${directory}/home`,
         `${directory}/workload.json`,
         `${directory}/log/output.log`,
@@ -461,13 +478,13 @@ describe('programs run as processes', () => {
       await ensured(orchestrator(), other);
       await becomes(orchestrator(), other, 'ready');
       writeFileSync(join(root, 'token.key'), 'secret');
-      const home = join(root, 'pods', 'workloads', other.uid, 'home');
+      const home = join(root, 'pods', 'volumes', other.uid);
       const paths = [join(root, 'token.key'), home, '../../../../token.key', `/proc/${process.pid}/environ`];
       const nosy = scriptPod(
         `
         const fs = require('node:fs');
         const read = (path) => { try { fs.statSync(path).isDirectory() ? fs.readdirSync(path) : fs.readFileSync(path); return 'read'; } catch (error) { return error.code; } };
-        fs.writeFileSync('kept', 'x'); fs.writeFileSync(process.env.DATA_DIR + '/kept', 'x');
+        fs.writeFileSync('kept', 'x');
         const status = fs.readFileSync('/proc/self/status', 'utf8');
         console.log(JSON.stringify([${JSON.stringify(paths)}.map(read), process.cwd(), /CapEff:\\s*(.*)/.exec(status)[1], process.getuid()]));
         `,
@@ -475,7 +492,7 @@ describe('programs run as processes', () => {
       );
       await ensured(orchestrator(), nosy);
       await becomes(orchestrator(), nosy, 'completed');
-      const directory = join(root, 'pods', 'workloads', nosy.uid, 'home');
+      const directory = join(root, 'pods', 'volumes', nosy.uid);
       expect(JSON.parse(await logsOf(nosy))).toEqual([
         paths.map(() => 'ENOENT'),
         directory,
@@ -483,7 +500,6 @@ describe('programs run as processes', () => {
         process.getuid?.(),
       ]);
       expect(readFileSync(join(directory, 'kept'), 'utf8')).toBe('x');
-      expect(readFileSync(join(root, 'pods', 'volumes', nosy.uid, 'kept'), 'utf8')).toBe('x');
       await Promise.all([other, nosy].map((pod) => removed(pod)));
     });
   });

@@ -6,6 +6,7 @@ export function createCommandRecipe(): Recipe {
     stopSignal: 'SIGTERM',
     graceMs: 3_000,
     mayComplete: true,
+    keepsHome: true,
     refuse: ({ spec }) =>
       Promise.resolve(
         (spec.command?.[0] ?? '') === '' ? `A ${spec.writtenTemplate} pod needs a command: the program to run.` : null,

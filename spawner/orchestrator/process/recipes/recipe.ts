@@ -7,7 +7,7 @@ import type { OsUser } from '../os-users.ts';
 /** What a recipe knows of the workload it is for. */
 export interface RecipeContext {
   readonly workload: Omit<WorkloadSpec, 'credentials'>;
-  /** Its home and working directory, new at every start of the pod. */
+  /** Its home and working directory: new at every start of the pod, unless it is the volume (`keepsHome`). */
   readonly home: string;
   /** Ours alone to write, for the pod to read: once a pod has run, we write nothing where it may have left links. */
   readonly config: string;
@@ -46,6 +46,8 @@ export interface Recipe {
   readonly graceMs: number;
   /** Exit code 0 is a success, not a failure to be restarted. */
   readonly mayComplete: boolean;
+  /** Its home is its volume: what it leaves in its working directory is there at the next start. */
+  readonly keepsHome?: true;
   /** It follows `RecipeContext.source`. Absent: its data cannot be copied. */
   readonly copier?: DataCopier;
   /** A sentence on why this pod cannot be run here, whatever is tried, or null. */
