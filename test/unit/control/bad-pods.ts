@@ -400,7 +400,11 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'routing_port: template/neo4j has fixed ports',
   ],
   ['a text as persistent_volume', { persistent_volume: 'yes' }, 'persistent_volume: must be true or false'],
-  ['a volume for what keeps no data', { persistent_volume: true }, 'persistent_volume: podgate/process keeps no data'],
+  [
+    'a volume for what keeps no data',
+    { pod_template: 'podgate/hello', command: undefined, persistent_volume: true },
+    'persistent_volume: podgate/hello keeps no data',
+  ],
   ['a list as resources', { resources: [] }, 'resources: must be an object'],
   ['an unknown resource', { resources: { disk: 5 } }, 'resources.disk: unknown field'],
   ['too little cpu', { resources: { cpu_request: 249 } }, 'resources.cpu_request: must be at least 250'],
@@ -467,7 +471,6 @@ export const BAD_UPDATES: readonly BadCase[] = [
     { resources: { cpu_request: 3000 } },
     'resources.cpu_request: 3000 is more than cpu_limit (2000)',
   ],
-  ['a volume it has no place for', { persistent_volume: true }, 'persistent_volume: podgate/process keeps no data'],
   [
     'a stanza name that leaves no room',
     { networking: { [long(58)]: {} } },

@@ -172,6 +172,13 @@ describe('an update', () => {
   const present = podSpec({ template: 'podgate/process', writtenTemplate: 'podgate/process', command: ['node'] });
   const update = (body: unknown) => specOfUpdate(writtenPodOf(schemas.UpdatePod, body), 'mypod', present, context);
 
+  test('with a volume for what keeps no data is refused, naming the field', () => {
+    const hello = podSpec({ template: 'podgate/hello', writtenTemplate: 'podgate/hello' });
+    const written = writtenPodOf(schemas.UpdatePod, { persistent_volume: true });
+    const ruled = specOfUpdate(written, 'mypod', hello, context);
+    expectProblems(ruled.kind === 'refused' ? ruled.problems : [], ['persistent_volume: podgate/hello keeps no data']);
+  });
+
   for (const [what, change, ...fields] of BAD_UPDATES) {
     test(`with ${what} is refused, naming the field`, () => {
       const ruled = update(sent(change));
