@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { PodgateError } from '../../../core/errors.ts';
 import { filesRefOf, restorationOf, type VolumeRecord } from '../../../core/volume.ts';
 import { checkedBody } from '../../http/checked-body.ts';
 import type { AuthenticatedCall, Operation } from '../../http/operation.ts';
@@ -41,15 +42,24 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
     stopWork: (key) => parts.restores.cancel(key),
   });
 
-  async function growFiles(
-    call: AuthenticatedCall,
-    sizeLimit: number,
-    options: { readonly isTrial: boolean },
-  ): Promise<void> {
+  /** Is this limit a greater one? Throws where the storage could not grow to it. */
+  async function raisesLimit(call: AuthenticatedCall, sizeLimit: number): Promise<boolean> {
+    if (files.grow === undefined) return false;
+    const record = await common.read(call, 'USER', 'Updating');
+    if (sizeLimit <= record.sizeLimit) return false;
+    await files.grow(filesRefOf(record), sizeLimit, { isTrial: true });
+    return true;
+  }
+
+  async function growFiles(call: AuthenticatedCall, sizeLimit: number, isRaised: boolean): Promise<void> {
     if (files.grow === undefined) return;
     const record = await common.read(call, 'USER', 'Updating');
     // Another call may have lowered it meanwhile.
-    if (options.isTrial || sizeLimit <= record.sizeLimit) await files.grow(filesRefOf(record), sizeLimit, options);
+    if (sizeLimit > record.sizeLimit) return;
+    await files.grow(filesRefOf(record), sizeLimit, { isTrial: false }).catch((error: unknown) => {
+      // The limit was as great before: earlier releases did not enlarge the storage.
+      if (isRaised || !(error instanceof PodgateError) || error.code !== 'api.conflict') throw error;
+    });
   }
 
   return [
@@ -99,14 +109,14 @@ export function volumeOperations(parts: VolumeParts): readonly Operation[] {
         const written = checkedBody(schemas.UpdateVolume, call.body);
         const wanted = written.sizeLimit ?? null;
         // Refused before anything is changed. What is then interrupted is made up for by the same call, or the next use.
-        if (wanted !== null) await growFiles(call, wanted, { isTrial: true });
+        const isRaised = wanted !== null && (await raisesLimit(call, wanted));
         const reply = await common.update(call, (before) => {
           const description = written.description ?? before.description;
           const sizeLimit = written.sizeLimit ?? before.sizeLimit;
           if (description === before.description && sizeLimit === before.sizeLimit) return null;
           return { description, sizeLimit, generation: before.generation + 1 };
         });
-        if (wanted !== null) await growFiles(call, wanted, { isTrial: false });
+        if (wanted !== null) await growFiles(call, wanted, isRaised);
         return reply;
       },
     },

@@ -120,6 +120,13 @@ test('a greater size_limit is tried first, and refused with the reason where the
     // Somebody without permission does not get so far.
     expect((await put('bob', 15)).status).toBe(403);
     expect(asked).toEqual(['growing 20 trial', 'growing 20 real', 'growing 30 trial']);
+    // What an earlier call has left is made up for, and is no reason to refuse the limit that there is.
+    stand.files.grow = ({ id }, sizeLimitMiB, { isTrial }) => {
+      asked.push(`${id} ${sizeLimitMiB} ${isTrial ? 'trial' : 'real'}`);
+      return Promise.reject(new PodgateError('api.conflict', { publicMessages: ['size_limit: it does not grow.'] }));
+    };
+    expect((await put('alice', 20)).status).toBe(200);
+    expect(asked.at(-1)).toBe('growing 20 real');
   } finally {
     delete stand.files.grow;
   }
