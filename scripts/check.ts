@@ -1,6 +1,6 @@
-// What `npm test` runs: every check, one after the other, each with its time. The last line is `N passed, N failed`,
-// counting checks and tests together; the exit code is 0 only when nothing failed (and, where everything is demanded,
-// nothing was skipped).
+// What `npm test` runs: every check, one after the other, each with its time. At the end it names what failed; the last
+// line is `N passed, N failed`, counting checks and tests together. The exit code is 0 only when nothing failed (and,
+// where everything is demanded, nothing was skipped).
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -46,6 +46,8 @@ if (option !== undefined) {
 }
 
 const total: Count = { passed: 0, failed: 0 };
+/** What failed, for the end: the output of a failure may be far above it, or cut out where only the ends of a log are kept. */
+const failures: string[] = [];
 
 // Side by side: each takes one core, and none looks at the time.
 await Promise.all([
@@ -62,13 +64,18 @@ for (const extra of extras) {
   await Promise.all(sideBySide.map((line) => check(line, '/bin/sh', ['-c', line], isShown)));
 }
 
+if (failures.length > 0) process.stdout.write(`\nfailed:\n${failures.map((line) => `  ${line}\n`).join('')}`);
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
 
 async function check(name: string, command: string, args: readonly string[], isShown = false): Promise<void> {
   const { code, output, seconds } = await run(command, args, isShown);
-  if (code === 0) total.passed += 1;
-  else total.failed += 1;
+  if (code === 0) {
+    total.passed += 1;
+  } else {
+    total.failed += 1;
+    failures.push(name);
+  }
   tell(name, code === 0 ? 'ok' : 'FAILED', seconds);
   if (code !== 0 && !isShown) process.stdout.write(`${tailOf(output)}\n`);
 }
@@ -91,7 +98,15 @@ async function runTests(project: string): Promise<void> {
     const skipped = counted.skipped === 0 ? '' : `, ${counted.skipped} skipped`;
     tell(`tests: ${project}`, `${counted.passed} passed, ${failed} failed${skipped}`, seconds);
     for (const test of counted.secondTries) process.stdout.write(`  passed at the second try: ${test}\n`);
-    if (failed > 0) process.stdout.write(`${tailOf(output)}\n`);
+    if (failed === 0) return;
+    process.stdout.write(`${tailOf(output)}\n`);
+    const named = [
+      ...counted.failures,
+      ...(isEverythingDemanded && counted.skipped > 0 ? [`${counted.skipped} skipped`] : []),
+    ];
+    failures.push(
+      ...(named.length === 0 ? ['an error outside its tests'] : named).map((line) => `${project}: ${line}`),
+    );
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
@@ -113,17 +128,27 @@ interface Report {
   }[];
 }
 
-function countOf(file: string): Count & { readonly skipped: number; readonly secondTries: readonly string[] } {
-  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0, secondTries: [] };
+/** Of one project; `failures` and `secondTries` say test and reason. */
+interface Result extends Count {
+  readonly skipped: number;
+  readonly failures: readonly string[];
+  readonly secondTries: readonly string[];
+}
+
+function countOf(file: string): Result {
+  if (!existsSync(file)) return { passed: 0, failed: 0, skipped: 0, failures: [], secondTries: [] };
   const report = JSON.parse(readFileSync(file, 'utf8')) as Report;
+  const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+  const nameOf = ({ fullName, failureMessages }: (typeof results)[number]): string =>
+    `${fullName}: ${failureMessages[0]?.split('\n')[0] ?? ''}`;
   return {
     passed: report.numPassedTests,
     failed: report.numFailedTests,
     skipped: report.numPendingTests + report.numTodoTests,
-    secondTries: report.testResults
-      .flatMap(({ assertionResults }) => assertionResults)
+    failures: results.filter(({ status }) => status === 'failed').map(nameOf),
+    secondTries: results
       .filter(({ status, failureMessages }) => status === 'passed' && failureMessages.length > 0)
-      .map(({ fullName, failureMessages }) => `${fullName}: ${failureMessages[0]?.split('\n')[0] ?? ''}`),
+      .map(nameOf),
   };
 }
 

@@ -58,9 +58,10 @@ it('pools with ten idle connections continue after the sleep of their pod, which
   // It hands out connections unchecked, unless its user gives it `check`: each of the ten fails once.
   const unchecked = { word: 'here', failures: Array<string>(CONNECTIONS).fill('57P01') };
   expect(answers).toEqual({ HikariCP: good, pgxpool: good, psycopg_pool: unchecked });
-  // It takes the end of an idle connection for an error of its own in a query that it begins at that very moment.
+  // Where it begins a query before it has read that its connection ended, it has names of its own for that: it got an
+  // answer out of turn (InternalClientError), or could not write (08003, ConnectionDoesNotExistError).
   expect(asyncpg?.word).toBe('here');
-  expect(asyncpg?.failures.filter((failure) => failure !== 'InternalClientError')).toEqual([]);
+  expect(['InternalClientError', '08003']).toEqual(expect.arrayContaining([...new Set(asyncpg?.failures)]));
 }, 120_000);
 
 it('the drivers themselves wait for a pod that wakes up, and get their result at the first attempt', async () => {
