@@ -32,6 +32,7 @@ const PROGRAMS = [
   ['mariadbd', 'mariadb-server-core'],
   ['mariadb', 'mariadb-client-core'],
   ['socat', 'socat'],
+  ['tini', 'tini'],
   ['/usr/share/java/postgresql.jar', 'libpostgresql-jdbc-java'],
   ['/usr/lib/python3/dist-packages/psycopg2/__init__.py', 'python3-psycopg2'],
 ];
