@@ -294,6 +294,7 @@ test.each(KILLED)(
 test('a pod that is stopped stays stopped', async () => {
   await program.api('POST', '/v3/pods/web/stop');
   await program.podStatus('web', 'STOPPED');
-  expect((await curl('/')).stdout).toMatch(/503$/);
+  // A worker may still be waiting to connect to a control process that was just killed.
+  await until('its clients hear that it is stopped', async () => (await curl('/')).stdout.includes('"route.stopped"'));
   expect(await pod('web')).toMatchObject({ status: 'STOPPED', status_requested: 'OFF' });
 });
