@@ -14,7 +14,8 @@ const HELP = `sleep-use: what it costs a gateway worker to observe whether a Pos
   node bench/sleep-use.ts [--rounds 21] [--transactions 1500]
 
 Each round runs pgbench -S through the same worker to the same server by two names: one of a pod that never sleeps, one of a
-pod that may. Which comes first alternates. Transactions are those of each of 8 clients.`;
+pod that may. Which comes first alternates. Transactions are those of each of 8 clients. The last line compares with the mean
+of both turns of the pod that never sleeps in the same round, and gives the standard error of that over all rounds.`;
 
 /** One of a pod that never sleeps comes by either: its ratio is the noise of the machine. */
 const NAMES = { never: 'never.pods.localhost', same: 'same.pods.localhost', may: 'may.pods.localhost' } as const;
@@ -90,6 +91,7 @@ async function main(): Promise<void> {
       };
       for (const name of ['never', 'same', 'may'] as const) await perTransaction(name);
       const ratios: Record<'same' | 'may', number[]> = { same: [], may: [] };
+      const added: number[] = [];
       const costs: number[] = [];
       for (let round = 0; round < Number(values.rounds); round++) {
         const names = ORDERS[round % ORDERS.length] ?? [];
@@ -97,6 +99,7 @@ async function main(): Promise<void> {
         for (const name of names) us[name] = await perTransaction(name);
         costs.push(us.never);
         for (const name of ['same', 'may'] as const) ratios[name].push(us[name] / us.never);
+        added.push((2 * us.may) / (us.never + us.same) - 1);
       }
       console.log(
         `pgbench -S -c 8 -M ${mode}, -t ${values.transactions}, ${values.rounds} rounds: CPU time of the worker`,
@@ -104,6 +107,9 @@ async function main(): Promise<void> {
       console.log(`  never sleeps: ${median(costs).toFixed(1)} us for each transaction (median)`);
       console.log(`  the same again, as a ratio: ${shown(ratios.same)}`);
       console.log(`  may sleep, as a ratio: ${shown(ratios.may)}`);
+      console.log(
+        `  may sleep, beside the mean of both: ${percent(mean(added))}, standard error ${percent(standardError(added))}`,
+      );
     }
   } finally {
     child.kill();
@@ -117,6 +123,17 @@ function median(values: readonly number[]): number {
   const middle = sorted.length >> 1;
   return sorted.length % 2 === 1 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
 }
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+function standardError(values: readonly number[]): number {
+  const middle = mean(values);
+  return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)) / (values.length - 1));
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 
 const shown = (values: readonly number[]): string =>
   `median ${median(values).toFixed(3)}, ${Math.min(...values).toFixed(3)} to ${Math.max(...values).toFixed(3)}`;
