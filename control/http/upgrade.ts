@@ -12,6 +12,8 @@ import { requireSameOrigin } from './same-origin.ts';
 
 /** RFC 6455 7.4.1. */
 const GOING_AWAY = 1001;
+/** Of one message. Clients hardly ever split one; each part costs as much of the event loop as a whole message, and is kept. */
+const FRAGMENTS_MAX = 64;
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
 
 export interface UpgradeOptions {
@@ -116,6 +118,7 @@ export class Upgrades {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: limits.messageBytes,
+      maxFragments: FRAGMENTS_MAX,
       handleProtocols: () => reply.protocol,
     });
     const headers = [`X-Request-Id: ${String(response.getHeader('X-Request-Id'))}`, 'Cache-Control: no-store'];

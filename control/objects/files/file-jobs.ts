@@ -25,7 +25,7 @@ export class FileJobs {
     const present = this.#running.get(name);
     if (present !== undefined) return present.done;
     const cancel = new AbortController();
-    const done = this.#inTurn(() => work(cancel.signal))
+    const done = this.#inTurn(cancel.signal, work)
       .catch((error: unknown) => {
         this.#log.warn({ job: name, error: errorText(error) }, 'a copy of files was interrupted; retrying');
       })
@@ -34,21 +34,46 @@ export class FileJobs {
     return done;
   }
 
-  /** Resolves once it has ended. */
+  /** Resolves once it has ended: at once if it waits for its turn, with nothing done. */
   async cancel(name: string): Promise<void> {
     const present = this.#running.get(name);
     present?.cancel.abort();
     await present?.done;
   }
 
-  async #inTurn(work: () => Promise<void>): Promise<void> {
-    if (this.#active >= JOBS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#active += 1;
+  async #inTurn(signal: AbortSignal, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    if (!(await this.#takePlace(signal))) return;
     try {
-      await work();
+      await work(signal);
     } finally {
-      this.#active -= 1;
-      this.#waiting.shift()?.();
+      this.#leavePlace();
     }
+  }
+
+  /** False: it was cancelled before it was its turn. */
+  #takePlace(signal: AbortSignal): Promise<boolean> {
+    if (this.#active < JOBS_MAX) {
+      this.#active += 1;
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      const begin = (): void => {
+        signal.removeEventListener('abort', leave);
+        resolve(true);
+      };
+      const leave = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(begin), 1);
+        resolve(false);
+      };
+      this.#waiting.push(begin);
+      signal.addEventListener('abort', leave, { once: true });
+    });
+  }
+
+  /** A place that somebody waits for is handed over: whoever comes in between cannot take it as well. */
+  #leavePlace(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#active -= 1;
+    else next();
   }
 }

@@ -138,6 +138,19 @@ test('an operation may reply with a WebSocket, which no longer counts as a call'
   expect(await closed).toBe('1000 You said bye.');
 });
 
+test('a message in more than 64 fragments ends the connection, one in 64 does not', async () => {
+  const { socket, messages, ready, closed } = open('/v3/echo');
+  await ready;
+  const fragments = (count: number): void => {
+    for (let part = 1; part <= count; part += 1) socket.send('x', { fin: part === count });
+  };
+  fragments(64);
+  await until('it has come back', () => messages.length === 1);
+  expect(messages[0]).toBe('x'.repeat(64));
+  fragments(65);
+  expect(await closed).toMatch(/^1008 /);
+});
+
 test('through the gateway, it outlives the time limit of API responses, over both versions of HTTP', async () => {
   const tls = await gateway.connect('localhost');
   const one = watch(new WebSocket(`wss://localhost/v3/echo`, ECHO, { createConnection: () => tls }));
