@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { addressKey } from '../../core/address-key.ts';
 import type { Clock } from '../../core/clock.ts';
 import { LOGIN_TOKEN_MAX_LENGTH, type LoginAnswer } from '../../core/feed-protocol.ts';
 
@@ -8,7 +9,10 @@ const REFUSED_MS = 10_000;
 const UNAVAILABLE_MS = 1_000;
 /** Control answers in milliseconds, unless the tenant's keys have to be read again. */
 const ANSWER_MS = 6_000;
+/** Questions to control at a time, and how many of them one client address (addressKey) may hold. */
 const OPEN_MAX = 256;
+const OPEN_PER_ADDRESS_MAX = OPEN_MAX / 4;
+/** In each of the two caches. */
 const KNOWN_MAX = 10_000;
 
 interface Known {
@@ -19,6 +23,8 @@ interface Known {
 
 interface Question {
   readonly key: string;
+  /** The addressKey of the client that was first to send the token. */
+  readonly addressKey: string;
   readonly timer: NodeJS.Timeout;
   readonly waiting: (() => void)[];
 }
@@ -32,8 +38,9 @@ export interface TokenLoginsOptions {
 /** Whose the tokens are that clients send to pods with a login. Control says so; tokens are not kept. */
 export class TokenLogins {
   readonly #options: TokenLoginsOptions;
-  /** By hash, the oldest first. */
-  readonly #known = new Map<string, Known>();
+  /** By hash, the oldest first. Made-up tokens fill the second cache, and so evict no valid login. */
+  readonly #users = new Map<string, Known>();
+  readonly #refusals = new Map<string, Known>();
   readonly #open = new Map<number, Question>();
   readonly #asked = new Map<string, Question>();
   #lastId = 0;
@@ -44,26 +51,34 @@ export class TokenLogins {
 
   /** Null: it is to be asked for. `host`: the base host of its tenant. */
   find(host: string, token: string): LoginAnswer | null {
-    const known = this.#known.get(keyOf(host, token));
+    const key = keyOf(host, token);
+    const known = this.#users.get(key) ?? this.#refusals.get(key);
     return known !== undefined && this.#options.clock.monotonicMs() < known.untilMs ? known.answer : null;
   }
 
-  /** Calls back once `find` has an answer; not before it returns. */
-  ask(host: string, token: string, done: () => void): void {
+  /**
+   * Calls back once `find` has an answer; not before it returns. `find` still returns null then if the token is too long,
+   * or if too many questions are open, in total or for this client address. Such refusals are not cached: clients at other
+   * addresses may send the same token.
+   */
+  ask(host: string, token: string, address: string, done: () => void): void {
     const key = keyOf(host, token);
     const asked = this.#asked.get(key);
     if (asked !== undefined) {
       asked.waiting.push(done);
       return;
     }
+    const client = addressKey(address);
+    if (token.length > LOGIN_TOKEN_MAX_LENGTH || !this.#hasRoom(client)) {
+      setImmediate(done);
+      return;
+    }
     const id = ++this.#lastId;
     const timer = setTimeout(() => this.answered(id, { kind: 'unavailable' }), ANSWER_MS);
-    const question: Question = { key, timer, waiting: [done] };
-    const isFull = this.#open.size >= OPEN_MAX;
+    const question: Question = { key, addressKey: client, timer, waiting: [done] };
     this.#open.set(id, question);
     this.#asked.set(key, question);
-    const isSent = !isFull && token.length <= LOGIN_TOKEN_MAX_LENGTH && this.#options.ask(id, host, token);
-    if (!isSent) setImmediate(() => this.answered(id, { kind: 'unavailable' }));
+    if (!this.#options.ask(id, host, token)) setImmediate(() => this.answered(id, { kind: 'unavailable' }));
   }
 
   /** Ignored for a question that is not open: it took too long, or was one of an earlier connection. */
@@ -74,13 +89,22 @@ export class TokenLogins {
     clearTimeout(timer);
     this.#open.delete(id);
     this.#asked.delete(key);
-    this.#known.delete(key);
-    for (const oldest of this.#known.keys()) {
-      if (this.#known.size < KNOWN_MAX) break;
-      this.#known.delete(oldest);
+    this.#users.delete(key);
+    this.#refusals.delete(key);
+    const cache = answer.kind === 'user' ? this.#users : this.#refusals;
+    for (const oldest of cache.keys()) {
+      if (cache.size < KNOWN_MAX) break;
+      cache.delete(oldest);
     }
-    this.#known.set(key, { answer, untilMs: this.#options.clock.monotonicMs() + this.#believedMs(answer) });
+    cache.set(key, { answer, untilMs: this.#options.clock.monotonicMs() + this.#believedMs(answer) });
     for (const done of waiting) done();
+  }
+
+  #hasRoom(client: string): boolean {
+    if (this.#open.size >= OPEN_MAX) return false;
+    let held = 0;
+    for (const question of this.#open.values()) if (question.addressKey === client) held++;
+    return held < OPEN_PER_ADDRESS_MAX;
   }
 
   #believedMs(answer: LoginAnswer): number {

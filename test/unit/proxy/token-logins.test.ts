@@ -11,7 +11,8 @@ function stage(isReachable = true) {
     ask: (id) => isReachable && asked.push(id) > 0,
     clock: { now: () => nowMs, monotonicMs: () => nowMs },
   });
-  const proven = (token: string) => new Promise<void>((done) => logins.ask('localhost', token, done));
+  const proven = (token: string, address = '192.0.2.1') =>
+    new Promise<void>((done) => logins.ask('localhost', token, address, done));
   return { logins, asked, proven, pass: (ms: number) => (nowMs += ms) };
 }
 
@@ -54,13 +55,50 @@ it('reports unknown when control is away, there are too many questions, or a tok
   away.logins.answered(1, ALICE);
   expect(away.logins.find('localhost', 'one')).toEqual({ kind: 'unavailable' });
   const { logins, asked, proven } = stage();
-  const open = Array.from({ length: 256 }, (_, at) => proven(`token ${at}`));
-  await proven('one too many');
-  expect([asked.length, logins.find('localhost', 'one too many')]).toEqual([256, { kind: 'unavailable' }]);
+  const open = Array.from({ length: 256 }, (_, at) => proven(`token ${at}`, `192.0.2.${at}`));
+  await proven('one too many', '198.51.100.1');
+  expect([asked.length, logins.find('localhost', 'one too many')]).toEqual([256, null]);
   for (const id of asked) logins.answered(id, ALICE);
   await Promise.all(open);
   await proven('x'.repeat(20_000));
   expect(asked).toHaveLength(256);
+});
+
+it.each([
+  ['an IPv4 address', () => '192.0.2.1', '192.0.2.2'],
+  ['the /64 of an IPv6 address', (at: number) => `2001:db8:0:1::${at.toString(16)}`, '2001:db8:0:2::1'],
+])('lets %s hold a quarter of the open questions, and still serves others', async (_, addressOf, other) => {
+  const { logins, asked, proven } = stage();
+  const open = Array.from({ length: 64 }, (__, at) => proven(`made up ${at}`, addressOf(at)));
+  // They take no room, not even for a moment.
+  const beyond = Array.from({ length: 400 }, (__, at) => proven(`beyond ${at}`, addressOf(at)));
+  const shared = proven('beyond 0', other);
+  const honest = proven('honest', other);
+  expect(asked).toHaveLength(66);
+  await Promise.all(beyond);
+  expect(logins.find('localhost', 'beyond 1')).toBeNull();
+  for (const id of asked.splice(0)) logins.answered(id, ALICE);
+  await Promise.all([...open, shared, honest]);
+  expect(['beyond 0', 'honest'].map((token) => logins.find('localhost', token))).toEqual([ALICE, ALICE]);
+  const next = proven('next', addressOf(0));
+  expect(asked).toHaveLength(1);
+  logins.answered(asked[0] ?? 0, ALICE);
+  await next;
+});
+
+it('caches refusals apart from users, so that made-up tokens evict no valid login', async () => {
+  const { logins, asked, proven } = stage();
+  const refused: LoginAnswer = { kind: 'refused', reason: 'No.' };
+  const valid = proven('valid');
+  logins.answered(asked[0] ?? 0, ALICE);
+  await valid;
+  for (let at = 0; at < 10_050; at++) {
+    const done = proven(`made up ${at}`);
+    logins.answered(asked.at(-1) ?? 0, at % 2 === 0 ? refused : { kind: 'unavailable' });
+    await done;
+  }
+  expect(logins.find('localhost', 'valid')).toEqual(ALICE);
+  expect([48, 50].map((at) => logins.find('localhost', `made up ${at}`))).toEqual([null, refused]);
 });
 
 it('caches a limited number of tokens, the newest', async () => {

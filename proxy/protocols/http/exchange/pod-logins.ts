@@ -57,13 +57,17 @@ export class PodLogins {
     return this.#byCookie(request, login) ?? this.#begin(request, login);
   };
 
-  #byToken({ requestId, route }: PolicyRequest, login: RouteLogin, token: string): OwnResponse | Visitor | Unproven {
+  #byToken(
+    { client, requestId, route }: PolicyRequest,
+    login: RouteLogin,
+    token: string,
+  ): OwnResponse | Visitor | Unproven {
     const { tokens } = this.#options;
     const host = baseHostOf(route);
     const answer = tokens.find(host, token);
     switch (answer?.kind) {
       case undefined:
-        return { kind: 'unproven', prove: (done) => tokens.ask(host, token, done) };
+        return { kind: 'unproven', prove: (done) => tokens.ask(host, token, client.address, done) };
       case 'user':
         return mayLogIn(login, answer.user) ? visitorOf(login, answer.user) : forbidden(requestId, answer.user, '');
       case 'refused':

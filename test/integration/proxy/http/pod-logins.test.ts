@@ -204,6 +204,29 @@ describe('a pod with a login', () => {
     expect(posted.status).toBe(200);
   });
 
+  it('returns 503 to a client with 64 unanswered tokens, and serves clients at other addresses', async () => {
+    const open: number[] = [];
+    const tokens: TokenLogins = new TokenLogins({
+      ask: (id, _host, token) => {
+        if (token === 'good') setImmediate(() => tokens.answered(id, answers['good'] ?? { kind: 'unavailable' }));
+        else open.push(id);
+        return true;
+      },
+      clock: systemClock,
+    });
+    const { policy } = new PodLogins({ seals, tokens, publicHttpsPort: 8443, clock: systemClock });
+    let address = '192.0.2.1';
+    gateway.login = (request) => policy({ ...request, client: { ...request.client, address } });
+    const flood = Array.from({ length: 64 }, (_, at) => ask({ 'x-tapis-token': `made up ${at}` }));
+    await until('all are open', () => open.length === 64);
+    const refused = await ask({ 'x-tapis-token': 'good' });
+    expect([refused.status, refused.headers['retry-after']]).toEqual([503, '2']);
+    address = '192.0.2.2';
+    expect((await ask({ 'x-tapis-token': 'good' })).body).toBe('pod');
+    for (const id of open) tokens.answered(id, { kind: 'refused', reason: 'No.' });
+    expect(new Set((await Promise.all(flood)).map(({ status }) => status))).toEqual(new Set([401]));
+  });
+
   it('cannot be used by pages of other pods with the visitor’s cookie', async () => {
     const cookie = sessionOf('alice');
     const post = async (headers: Record<string, string>): Promise<number> =>
