@@ -99,6 +99,11 @@ async function* examine(probeImage: string | null, egressTarget: string | null):
       'Run this command with the same environment variables and PODGATE_CONFIG.',
     );
   }
+  if (config.kubernetes !== null) {
+    const { judgeAddresses, ownAddresses } = await import('../doctor/examine-addresses.ts');
+    const addresses = judgeAddresses(running.listenHost, ownAddresses());
+    if (addresses !== null) yield addresses;
+  }
   const { examineGateway } = await import('../doctor/examine-gateway.ts');
   const { examineNames } = await import('../doctor/examine-names.ts');
   yield* examineGateway(config, running, systemClock.now());

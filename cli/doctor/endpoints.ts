@@ -5,6 +5,8 @@ import { readEndpoints, runningSupervisor } from '../target/installation.ts';
 import type { Ports } from './examine-gateway.ts';
 
 export interface Endpoints extends Ports {
+  /** What is bound: an address, or `::` or `0.0.0.0` for every one. */
+  readonly listenHost: string;
   /** What clients dial. */
   readonly publicHttps: number;
   /** Of the default tenant. */
@@ -26,8 +28,10 @@ export function endpointsOf(config: Config): Endpoints {
     return typeof value === 'string' ? value : set;
   };
   const https = number('httpsPort', config.httpsPort);
+  const listenHost = text('listenHost', config.listenHosts[0] ?? '127.0.0.1');
   return {
-    host: dialable(text('listenHost', config.listenHosts[0] ?? '127.0.0.1')),
+    host: dialable(listenHost),
+    listenHost,
     https,
     publicHttps: number('publicHttpsPort', config.publicHttpsPort === 0 ? https : config.publicHttpsPort),
     listeners: config.listeners.map(({ port }) => port),

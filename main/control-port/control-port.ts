@@ -2,6 +2,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { STATUS_CODES } from 'node:http';
 import type { Logger } from '../../core/logger.ts';
 import { splice } from '../../proxy/session/splice.ts';
+import { plainAddress } from '../../proxy/socket/plain-address.ts';
 import { connectTappable } from '../../proxy/bytes/tap.ts';
 import { clientLine } from './client-line.ts';
 import { firstRequest, type ProbePath } from './probe-request.ts';
@@ -92,8 +93,10 @@ export function createControlPort(options: ControlPortOptions): ControlPort {
   }
 
   function passOn(client: Socket, head: Buffer): void {
-    const { remoteAddress, remotePort, localAddress } = client;
-    if (passed.size >= passedMost || remoteAddress === undefined || localAddress === undefined) {
+    const { remotePort } = client;
+    const remoteAddress = plainAddress(client.remoteAddress);
+    const localAddress = plainAddress(client.localAddress);
+    if (passed.size >= passedMost || remoteAddress === null || localAddress === null) {
       reply(client, { ok: false, message: 'Too many connections.', detail: null }, true);
       return;
     }

@@ -7,6 +7,7 @@ import { errorText } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
 import { CHANNEL_SOCKETS, isRemoteChannel, REMOTE_CHANNELS } from '../../core/remote-channels.ts';
 import { joinSockets } from './join-sockets.ts';
+import { plainAddress } from '../../proxy/socket/plain-address.ts';
 import { readTlsFiles, type TlsMaterial } from './tls-files.ts';
 
 const HANDSHAKE_MS = 10_000;
@@ -43,7 +44,7 @@ export async function listenForGateways(options: GatewayListenerOptions, signal:
   });
   server.maxConnections = MAX_CONNECTIONS;
   server.on('tlsClientError', (error, socket) => {
-    log.warn({ address: socket.remoteAddress, error: errorText(error) }, 'a gateway was refused');
+    log.warn({ address: plainAddress(socket.remoteAddress), error: errorText(error) }, 'a gateway was refused');
     socket.destroy();
   });
   server.on('secureConnection', (socket) => {
@@ -52,7 +53,7 @@ export async function listenForGateways(options: GatewayListenerOptions, signal:
     const channel = socket.alpnProtocol;
     const problem = isRemoteChannel(channel) ? nameProblem(socket, config.gateways) : 'it requested an unknown channel';
     if (!isRemoteChannel(channel) || problem !== null) {
-      log.warn({ address: socket.remoteAddress, problem }, 'a gateway was refused');
+      log.warn({ address: plainAddress(socket.remoteAddress), problem }, 'a gateway was refused');
       socket.destroy();
       return;
     }

@@ -10,6 +10,10 @@ import type { SocketKind } from '../messages.ts';
 const UV_TCP_IPV6ONLY = 1;
 const UV_TCP_REUSEPORT = 2;
 
+/** Of IPv6 and IPv4, and of IPv4 alone. */
+const EVERY_ADDRESS = '::';
+const EVERY_IPV4_ADDRESS = '0.0.0.0';
+
 /** A bound socket that is not listening yet; it can be sent to a child. */
 export interface BoundSocket {
   readonly socket: SocketKind;
@@ -30,6 +34,8 @@ export interface ListeningSockets {
   /** One set of gateway sockets for each worker, all on the same ports. */
   readonly slots: readonly (readonly BoundSocket[])[];
   readonly control: readonly BoundSocket[];
+  /** `::` was asked for, and this machine's kernel has no IPv6: the sockets are those of 0.0.0.0. */
+  readonly isWithoutIpv6: boolean;
   readonly ports: { readonly https: number; readonly http: number; readonly control: number };
   /** Gives up those of the gateway. A socket is closed once no worker has it any more: until then it listens. */
   closeGateway(): void;
@@ -40,10 +46,15 @@ export interface ListeningSockets {
  * Binds all sockets, once, in the process that outlives the others: it never listens, but gives each worker a socket of
  * its own on the same port (SO_REUSEPORT: the kernel spreads connections evenly). When a worker dies, a sibling takes over
  * its socket, with the connections that wait in it. Measured against node:cluster and against reusePort in the workers:
- * those lose connections when a worker is killed. Throws PodgateError 'config.invalid' naming every port that is taken.
+ * those lose connections when a worker is killed. `::` is 0.0.0.0 where the kernel has no IPv6. Throws PodgateError
+ * 'config.invalid' naming every port that is taken.
  */
 export async function openListeningSockets(config: Config): Promise<ListeningSockets> {
-  await probe(config);
+  const isWithoutIpv6 = config.listenHosts.includes(EVERY_ADDRESS) && !(await canBindIpv6());
+  const bindable = (host: string): string => (isWithoutIpv6 && host === EVERY_ADDRESS ? EVERY_IPV4_ADDRESS : host);
+  const listenHosts = config.listenHosts.map(bindable);
+  const controlHost = bindable(config.controlHost);
+  await probe({ ...config, listenHosts, controlHost });
   const opened: BoundSocket[] = [];
   try {
     const slots: BoundSocket[][] = [];
@@ -51,7 +62,7 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
     const count = config.roles.includes('gateway') ? Math.max(1, config.workers) : 0;
     for (let slot = 0; slot < count; slot += 1) {
       const sockets: BoundSocket[] = [];
-      for (const host of config.listenHosts) {
+      for (const host of listenHosts) {
         const open = (socket: SocketKind, port: number, variable: string): number => {
           const bound = bind({ socket, host, port, variable }, true);
           if (bound === null) return port;
@@ -66,13 +77,14 @@ export async function openListeningSockets(config: Config): Promise<ListeningSoc
       }
       slots.push(sockets);
     }
-    const { controlHost: host, controlPort: port } = config;
-    const control = bind({ socket: 'control', host, port, variable: 'PODGATE_CONTROL_PORT' }, false);
-    if (control === null) throw taken([{ variable: 'PODGATE_CONTROL_PORT', host, port, code: 'EADDRNOTAVAIL' }]);
+    const wanted = { host: controlHost, port: config.controlPort, variable: 'PODGATE_CONTROL_PORT' };
+    const control = bind({ socket: 'control', ...wanted }, false);
+    if (control === null) throw taken([{ ...wanted, code: 'EADDRNOTAVAIL' }]);
     opened.push(control);
     return {
       slots,
       control: [control],
+      isWithoutIpv6,
       ports: { https, http, control: control.port },
       closeGateway() {
         for (const { handle } of opened.splice(0).filter(({ socket }) => socket !== 'control')) handle.close();
@@ -150,6 +162,12 @@ function tryListening(host: string, port: number): Promise<string | null> {
   });
 }
 
+/** Not where IPv6 is switched off at boot (ipv6.disable=1): then there is no such kind of socket (EAFNOSUPPORT). */
+async function canBindIpv6(): Promise<boolean> {
+  const code = await tryListening(EVERY_ADDRESS, 0);
+  return code === null || kindOfError(code) !== 'no-such-address';
+}
+
 /** A machine without IPv6 does without ::1. */
 function isAddressMissing(host: string, code: string): boolean {
   return host === '::1' && kindOfError(code) === 'no-such-address';
@@ -177,7 +195,7 @@ function bind({ socket, host, port, variable }: Wanted, reusePort: boolean): Bou
   const create = (net as unknown as { _createServerHandle: CreateServerHandle })._createServerHandle;
   const family = net.isIPv6(host) ? 6 : 4;
   // `::` is every address, those of IPv4 too: a pod of a dual-stack cluster has one of each. ::1 leaves 127.0.0.1 alone.
-  const isIpv6Only = family === 6 && host !== '::';
+  const isIpv6Only = family === 6 && host !== EVERY_ADDRESS;
   const flags = (isIpv6Only ? UV_TCP_IPV6ONLY : 0) | (reusePort ? UV_TCP_REUSEPORT : 0);
   const handle = create(host, port, family, -1, flags);
   if (typeof handle === 'number') {

@@ -128,6 +128,8 @@ export class Supervisor {
   start(): void {
     outliveUncaught(this.#log);
     this.#reportDescriptors();
+    if (this.#sockets.isWithoutIpv6)
+      this.#log.info({ host: '0.0.0.0' }, 'no IPv6 on this machine: listening on IPv4 alone');
     this.#writeEndpoints();
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => this.#shutdown.onSignal(signal));
     process.on('SIGHUP', () => {

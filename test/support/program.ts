@@ -9,6 +9,7 @@ import { type ProcessInfo, processTable } from './process-table.ts';
 import { until } from './until.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
+const WITHOUT_IPV6 = join(import.meta.dirname, 'without-ipv6.py');
 
 export interface ProgramOptions {
   readonly workers?: number;
@@ -19,6 +20,8 @@ export interface ProgramOptions {
   readonly openFiles?: number;
   /** Files that the program sees in place of those of this machine (mount --bind; needs root), by their paths. */
   readonly inPlaceOf?: Readonly<Record<string, string>>;
+  /** On a kernel without IPv6, as far as the program can see (without-ipv6.py). */
+  readonly isWithoutIpv6?: boolean;
   /** Kept across restarts when given; otherwise a fresh one, removed at `dispose`. */
   readonly dataDir?: string;
   /** Who it runs as, when this process is root. `dataDir` must be theirs. */
@@ -48,6 +51,7 @@ export class Program {
   readonly #umask: string;
   readonly #openFiles: number | null;
   readonly #inPlaceOf: Readonly<Record<string, string>>;
+  readonly #launcher: readonly string[];
   readonly #user: ProgramOptions['user'];
   #child: ChildProcess | null = null;
   output = '';
@@ -58,6 +62,7 @@ export class Program {
     this.#umask = options.umask ?? '022';
     this.#openFiles = options.openFiles ?? null;
     this.#inPlaceOf = options.inPlaceOf ?? {};
+    this.#launcher = options.isWithoutIpv6 === true ? ['python3', WITHOUT_IPV6] : [];
     this.#user = options.user;
     this.#env = {
       PODGATE_DATA_DIR: dataDir,
@@ -117,7 +122,7 @@ export class Program {
     const limits = this.#openFiles === null ? '' : `ulimit -n ${this.#openFiles}; `;
     const mounts = Object.entries(this.#inPlaceOf).map(([path, file]) => `mount --bind '${file}' '${path}' && `);
     const script = `${mounts.join('')}${limits}umask ${this.#umask}; exec "$0" "$@"`;
-    const shell = ['/bin/sh', '-c', script, process.execPath, 'main.ts'];
+    const shell = ['/bin/sh', '-c', script, ...this.#launcher, process.execPath, 'main.ts'];
     const [command = '', ...args] = mounts.length === 0 ? shell : ['unshare', '--mount', ...shell];
     const child = spawn(command, args, {
       cwd: ROOT,

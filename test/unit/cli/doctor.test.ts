@@ -1,6 +1,7 @@
 import type { PeerCertificate } from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { lineOf } from '../../../cli/commands/doctor.ts';
+import { judgeAddresses } from '../../../cli/doctor/examine-addresses.ts';
 import { judgeCertificate } from '../../../cli/doctor/examine-gateway.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
@@ -25,6 +26,15 @@ describe('what the doctor says of a certificate', () => {
   ] as const)('%s for %s', (level, host, certificate) => {
     expect(judgeCertificate(host, certificate, NOW).level).toBe(level);
   });
+});
+
+it('a replica listens on every address that its pod has', () => {
+  expect(judgeAddresses('::', ['10.1.2.3', 'fd10::3'])).toMatchObject({ level: 'ok' });
+  expect(judgeAddresses('0.0.0.0', ['10.1.2.3'])).toMatchObject({ level: 'ok' });
+  const missed = judgeAddresses('0.0.0.0', ['10.1.2.3', 'fd10::3']);
+  expect(missed?.level).toBe('warn');
+  expect(missed?.message).toContain('this machine also has fd10::3.');
+  expect(judgeAddresses('10.1.2.3', ['10.1.2.3', 'fd10::3'])).toBeNull();
 });
 
 it('says what to do when action is needed', () => {
