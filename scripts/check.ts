@@ -47,7 +47,7 @@ if (option !== undefined) {
 
 const total: Count = { passed: 0, failed: 0 };
 /** What failed, for the end: the output of a failure may be far above it, or cut out where only the ends of a log are kept. */
-const failures: string[] = [];
+const failedNames: string[] = [];
 
 // Side by side: each takes one core, and none looks at the time.
 await Promise.all([
@@ -64,7 +64,7 @@ for (const extra of extras) {
   await Promise.all(sideBySide.map((line) => check(line, '/bin/sh', ['-c', line], isShown)));
 }
 
-if (failures.length > 0) process.stdout.write(`\nfailed:\n${failures.map((line) => `  ${line}\n`).join('')}`);
+if (failedNames.length > 0) process.stdout.write(`\nfailed:\n${failedNames.map((line) => `  ${line}\n`).join('')}`);
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed\n`);
 process.exitCode = total.failed === 0 ? 0 : 1;
 
@@ -74,7 +74,7 @@ async function check(name: string, command: string, args: readonly string[], isS
     total.passed += 1;
   } else {
     total.failed += 1;
-    failures.push(name);
+    failedNames.push(name);
   }
   tell(name, code === 0 ? 'ok' : 'FAILED', seconds);
   if (code !== 0 && !isShown) process.stdout.write(`${tailOf(output)}\n`);
@@ -104,7 +104,7 @@ async function runTests(project: string): Promise<void> {
       ...counted.failures,
       ...(isEverythingDemanded && counted.skipped > 0 ? [`${counted.skipped} skipped`] : []),
     ];
-    failures.push(
+    failedNames.push(
       ...(named.length === 0 ? ['an error outside its tests'] : named).map((line) => `${project}: ${line}`),
     );
   } finally {

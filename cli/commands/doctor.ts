@@ -100,8 +100,9 @@ async function* examine(probeImage: string | null, egressTarget: string | null):
     );
   }
   if (config.kubernetes !== null) {
-    const { judgeAddresses, ownAddresses } = await import('../doctor/examine-addresses.ts');
-    const addresses = judgeAddresses(running.listenHost, ownAddresses());
+    const { judgeAddresses } = await import('../doctor/examine-addresses.ts');
+    const { reachableAddresses } = await import('../../proxy/socket/own-addresses.ts');
+    const addresses = judgeAddresses(running.listenHost, reachableAddresses());
     if (addresses !== null) yield addresses;
   }
   const { examineGateway } = await import('../doctor/examine-gateway.ts');

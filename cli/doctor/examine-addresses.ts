@@ -1,13 +1,4 @@
-import { networkInterfaces } from 'node:os';
 import { type Finding, ok, warn } from '../../core/finding.ts';
-
-/** Addresses of this machine, or of this container, that others can dial. */
-export function ownAddresses(): readonly string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .filter(({ internal, scopeid }) => !internal && (scopeid ?? 0) === 0)
-    .map(({ address }) => address);
-}
 
 /** Whether a replica in a cluster listens where it is dialed; null = it is to listen on one address. Pure. */
 export function judgeAddresses(listenHost: string, own: readonly string[]): Finding | null {

@@ -1,5 +1,6 @@
 import { errorText } from '../../../core/errors.ts';
 import type { Logger } from '../../../core/logger.ts';
+import { WaitingLine } from '../../../core/waiting-line.ts';
 
 /** Copies that run at a time. */
 const JOBS_MAX = 2;
@@ -13,8 +14,7 @@ interface Job {
 export class FileJobs {
   readonly #log: Logger;
   readonly #running = new Map<string, Job>();
-  readonly #waiting: (() => void)[] = [];
-  #active = 0;
+  readonly #line = new WaitingLine(JOBS_MAX);
 
   constructor(log: Logger) {
     this.#log = log;
@@ -42,38 +42,12 @@ export class FileJobs {
   }
 
   async #inTurn(signal: AbortSignal, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    if (!(await this.#takePlace(signal))) return;
+    // Cancelled before it was its turn.
+    if (!(await this.#line.take(signal))) return;
     try {
       await work(signal);
     } finally {
-      this.#leavePlace();
+      this.#line.leave();
     }
-  }
-
-  /** False: it was cancelled before it was its turn. */
-  #takePlace(signal: AbortSignal): Promise<boolean> {
-    if (this.#active < JOBS_MAX) {
-      this.#active += 1;
-      return Promise.resolve(true);
-    }
-    return new Promise((resolve) => {
-      const begin = (): void => {
-        signal.removeEventListener('abort', leave);
-        resolve(true);
-      };
-      const leave = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(begin), 1);
-        resolve(false);
-      };
-      this.#waiting.push(begin);
-      signal.addEventListener('abort', leave, { once: true });
-    });
-  }
-
-  /** A place that somebody waits for is handed over: whoever comes in between cannot take it as well. */
-  #leavePlace(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#active -= 1;
-    else next();
   }
 }

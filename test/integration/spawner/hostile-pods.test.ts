@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { networkInterfaces, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { WorkloadRef } from '../../../core/workload-ref.ts';
@@ -21,6 +21,7 @@ import { readSmallFile } from '../../../spawner/orchestrator/process/small-file.
 import { becomes, becomesAbsent, ensured, never, workloadSpec } from '../../contract/orchestrator-harness.ts';
 import { until } from '../../support/until.ts';
 import { onConnected } from '../../../proxy/socket/on-connected.ts';
+import { reachableAddresses } from '../../../proxy/socket/own-addresses.ts';
 import {
   asRoot,
   connectPlace,
@@ -180,7 +181,7 @@ describe.skipIf(!asRoot)('hostile pods under root', () => {
       const net = require('node:net');
       const dial = (host, port) => new Promise((done) =>
         net.connect({ host, port }).on('error', (error) => done(error.code)).on('connect', () => done('connected')));
-      const hosts = ['127.0.0.1', '::1', ...${JSON.stringify(machineAddresses())}];
+      const hosts = ['127.0.0.1', '::1', ...${JSON.stringify(reachableAddresses())}];
       const ports = [${port}, ${(machine.address() as AddressInfo).port}];
       Promise.all(hosts.flatMap((host) => ports.map((port) => dial(host, port))))
         .then((results) => console.log(JSON.stringify(results)));
@@ -318,10 +319,3 @@ describe.skipIf(!asRoot)('hostile pods under root that share the machine’s net
     await removed(thief);
   });
 });
-
-function machineAddresses(): readonly string[] {
-  return Object.values(networkInterfaces())
-    .flatMap((addresses) => addresses ?? [])
-    .filter(({ internal, scopeid }) => !internal && (scopeid ?? 0) === 0)
-    .map(({ address }) => address);
-}

@@ -2,55 +2,42 @@ import { expect, test } from 'vitest';
 import { FileJobs } from '../../../control/objects/files/file-jobs.ts';
 import { silentLog } from '../../support/silent-log.ts';
 
-/** A job that runs until it is told to end, and says so in `began`. */
-function longJob(name: string, began: string[]) {
-  const { promise, resolve } = Promise.withResolvers<undefined>();
-  const work = (): Promise<undefined> => {
-    began.push(name);
-    return promise;
+/** Two run at a time. Each job runs until `end` is called with its name; `began` names those that have begun. */
+function stage() {
+  const jobs = new FileJobs(silentLog);
+  const began: string[] = [];
+  const ends = new Map<string, () => void>();
+  const run = (name: string): void => {
+    void jobs.run(name, () => {
+      began.push(name);
+      return new Promise((resolve) => ends.set(name, resolve));
+    });
   };
-  return { work, end: () => resolve(undefined) };
+  return { jobs, began, run, end: (name: string) => ends.get(name)?.() };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test('no third copy begins when one comes at the very moment at which another ends', async () => {
-  const jobs = new FileJobs(silentLog);
-  const began: string[] = [];
-  const [first, second, third, fourth] = [
-    longJob('first', began),
-    longJob('second', began),
-    longJob('third', began),
-    longJob('fourth', began),
-  ];
-  const done = jobs.run('first', first.work);
-  void jobs.run('second', second.work);
-  void jobs.run('third', third.work);
-  // As soon as the first one has ended, in the same turn of the event loop.
-  void done.then(() => jobs.run('fourth', fourth.work));
-  first.end();
+  const { began, run, end } = stage();
+  for (const name of ['first', 'second', 'third']) run(name);
+  await turn();
+  expect(began).toEqual(['first', 'second']);
+  end('first');
+  // After the first has left its place, and before the third goes on.
+  queueMicrotask(() => run('fourth'));
   await turn();
   expect(began).toEqual(['first', 'second', 'third']);
-  second.end();
+  end('second');
   await turn();
   expect(began).toEqual(['first', 'second', 'third', 'fourth']);
 });
 
 test('a copy that waits for its turn can be cancelled at once, and never begins', async () => {
-  const jobs = new FileJobs(silentLog);
-  const began: string[] = [];
-  const [first, second, third, fourth] = [
-    longJob('first', began),
-    longJob('second', began),
-    longJob('third', began),
-    longJob('fourth', began),
-  ];
-  void jobs.run('first', first.work);
-  void jobs.run('second', second.work);
-  void jobs.run('third', third.work);
-  void jobs.run('fourth', fourth.work);
+  const { jobs, began, run, end } = stage();
+  for (const name of ['first', 'second', 'third', 'fourth']) run(name);
   await jobs.cancel('third');
-  first.end();
+  end('first');
   await turn();
   expect(began).toEqual(['first', 'second', 'fourth']);
 });

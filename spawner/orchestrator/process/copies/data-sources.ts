@@ -1,10 +1,10 @@
 import { lstat } from 'node:fs/promises';
-import { isAborted, untilAborted } from '../../../../core/abort.ts';
 import type { DataOrigin } from '../../../../core/data-origin.ts';
 import { PodgateError } from '../../../../core/errors.ts';
 import type { WorkloadPhase } from '../../../../core/workloads.ts';
 import type { WorkloadRef } from '../../../../core/workload-ref.ts';
 import type { FilesRef } from '../../../../core/volume.ts';
+import { WaitingLine } from '../../../../core/waiting-line.ts';
 import type { Paths } from '../paths.ts';
 import { exists } from '../runtime-files.ts';
 import { openRoot } from '../volumes/walk-safely.ts';
@@ -59,8 +59,7 @@ export class DataSources {
   readonly #options: DataSourcesOptions;
   /** Of data that nothing runs on, by uid. */
   readonly #reading = new Map<string, Set<AbortController>>();
-  #active = 0;
-  readonly #waiting = new Set<() => void>();
+  readonly #line = new WaitingLine(COPIES_MAX);
 
   constructor(options: DataSourcesOptions) {
     this.#options = options;
@@ -69,11 +68,12 @@ export class DataSources {
   async open(origin: DataOrigin, say: (message: string) => void, signal: AbortSignal): Promise<OpenedData> {
     const { refusal } = origin;
     if (refusal !== null) throw new PodgateError('api.forbidden', { publicMessages: [refusal] });
-    await this.#takePlace(say, signal);
+    if (this.#line.isFull) say(WAITING);
+    if (!(await this.#line.take(signal))) signal.throwIfAborted();
     try {
       return await ('pod' in origin ? this.#open(origin.pod) : this.#openSnapshot(origin.snapshot));
     } catch (error) {
-      this.#leavePlace();
+      this.#line.leave();
       throw error;
     }
   }
@@ -113,7 +113,7 @@ export class DataSources {
       requireWhole: () => Promise.resolve(),
       close: () => {
         this.#remove(pod.uid, controller);
-        this.#leavePlace();
+        this.#line.leave();
         return Promise.resolve();
       },
     };
@@ -137,7 +137,7 @@ export class DataSources {
         if (now?.ino !== opened.ino) throw gone(null);
       },
       close: async () => {
-        this.#leavePlace();
+        this.#line.leave();
         await directory.close();
       },
     };
@@ -156,32 +156,5 @@ export class DataSources {
     const controllers = this.#reading.get(uid);
     controllers?.delete(controller);
     if (controllers?.size === 0) this.#reading.delete(uid);
-  }
-
-  async #takePlace(say: (message: string) => void, signal: AbortSignal): Promise<void> {
-    if (this.#active < COPIES_MAX) {
-      this.#active += 1;
-      return;
-    }
-    say(WAITING);
-    const { promise, resolve } = Promise.withResolvers<undefined>();
-    const take = (): void => {
-      resolve(undefined);
-    };
-    this.#waiting.add(take);
-    await Promise.race([promise, untilAborted(signal)]);
-    if (!isAborted(signal)) return;
-    // Not among those that wait any more: it has been given the place.
-    if (!this.#waiting.delete(take)) this.#leavePlace();
-    signal.throwIfAborted();
-  }
-
-  #leavePlace(): void {
-    const [next] = this.#waiting;
-    if (next === undefined) this.#active -= 1;
-    else {
-      this.#waiting.delete(next);
-      next();
-    }
   }
 }

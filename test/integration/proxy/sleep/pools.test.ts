@@ -61,7 +61,8 @@ it('pools with ten idle connections continue after the sleep of their pod, which
   // Where it begins a query before it has read that its connection ended, it has names of its own for that: it got an
   // answer out of turn (InternalClientError), or could not write (08003, ConnectionDoesNotExistError).
   expect(asyncpg?.word).toBe('here');
-  expect(['InternalClientError', '08003']).toEqual(expect.arrayContaining([...new Set(asyncpg?.failures)]));
+  const ownNames = ['InternalClientError', '08003'];
+  expect(asyncpg?.failures.filter((failure) => !ownNames.includes(failure))).toEqual([]);
 }, 120_000);
 
 it('the drivers themselves wait for a pod that wakes up, and get their result at the first attempt', async () => {
