@@ -56,6 +56,8 @@ function runPsql(access: PodAccess, caPath: string | null, args: readonly string
       PGPASSWORD: password,
       // As psql itself chooses; template/postgres makes a database of that name.
       PGDATABASE: process.env['PGDATABASE'] ?? username,
+      // A terminal without a size, as scripts and CI have it, is too small for any result: the pager would wait for keys.
+      ...(process.stdout.rows > 0 ? {} : { PSQL_PAGER: process.env['PSQL_PAGER'] ?? 'cat' }),
     },
   });
   // psql makes something else of Ctrl-C: it cancels the query.

@@ -199,6 +199,15 @@ describe('podgate with the installation of a data directory', () => {
     });
   });
 
+  it('waits for no key of a pager on a terminal without a size, unless psql has a pager of its own', async () => {
+    const PAGER = "sh -c 'echo paged; cat'";
+    const query = ['psql', 'mypg', '-c', 'select 45'];
+    const plain = await onTerminal(query, { ...local, PAGER });
+    expect(plain).toMatchObject({ code: 0, stdout: expect.stringContaining('45') as string });
+    expect(plain.stdout).not.toContain('paged');
+    expect((await onTerminal(query, { ...local, PSQL_PAGER: PAGER })).stdout).toContain('paged');
+  });
+
   it('runs commands in a pod with their exit code, and copies files to it and back', async () => {
     expect(await podgate(['exec', 'mypg', '--', 'sh', '-c', 'echo out; echo err >&2; exit 7'])).toEqual({
       ...{ code: 7, stdout: 'out\n', stderr: 'err\n' },
