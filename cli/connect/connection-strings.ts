@@ -1,3 +1,4 @@
+import { httpsUrl } from '../../core/https-url.ts';
 import type { PodAccess } from '../pods/pod-access.ts';
 
 /** Without the pod's credentials, they are null. */
@@ -27,7 +28,7 @@ export function connectionStrings(access: StanzaAccess): Readonly<Partial<Record
       return { url, jdbc: `jdbc:${url}${jdbcUser(access, '?')}`, python: url, node: url, go: url };
     }
     case 'http':
-      return { url: `https://${access.host}${access.port === 443 ? '' : `:${access.port}`}/` };
+      return { url: `${httpsUrl(access.host, access.port)}/` };
     case 'tcp':
       return { url: `${access.host}:${access.port}` };
   }

@@ -1,3 +1,4 @@
+import { httpsUrl } from '../../core/https-url.ts';
 import { shortDuration } from '../duration.ts';
 import { statusStyle } from '../output/style.ts';
 import { type Cell, formatTable } from '../output/table.ts';
@@ -27,7 +28,7 @@ function firstAddress({ networking }: Pod): string {
 /** What a client is given: a URL for HTTP, host and port otherwise. */
 export function addressText({ protocol, url, public_port: port }: Stanza): string {
   if (protocol !== 'http') return `${url}:${port}`;
-  return `https://${url}${port === 443 ? '' : `:${port}`}/`;
+  return `${httpsUrl(url, port)}/`;
 }
 
 /** Everything about one pod, as lines of a name and a value. */

@@ -13,6 +13,7 @@ const CALL_MS = 10_000;
 export const CONSOLE_CALLBACK_PATH = '/console/oauth/callback';
 
 export interface OauthTenant {
+  readonly baseHost: string;
   readonly issuer: string;
   readonly oauth: OauthClient;
 }
@@ -28,9 +29,9 @@ export interface StartedFlow {
 /** The tenant of that host, or the default one. Throws 'api.not-found' where it has no OAuth. */
 export function oauthTenantOf(tenants: readonly TenantPlace[], host: string): OauthTenant {
   const tenant = tenants.find(({ baseHost }) => baseHost === hostName(host)) ?? tenants[0];
-  const { issuer, oauth: client } = tenant ?? {};
-  if (issuer === undefined || client === undefined || client === null) throw unavailable();
-  return { issuer, oauth: client };
+  const { baseHost, issuer, oauth: client } = tenant ?? {};
+  if (baseHost === undefined || issuer === undefined || client === undefined || client === null) throw unavailable();
+  return { baseHost, issuer, oauth: client };
 }
 
 /**

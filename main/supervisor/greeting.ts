@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import { join, relative } from 'node:path';
 import type { Config } from '../../config/config.ts';
+import { httpsUrl } from '../../core/https-url.ts';
 import type { Logger } from '../../core/logger.ts';
 import { shellWord } from '../../core/shell-word.ts';
 import { dialable } from '../dialable.ts';
@@ -46,7 +47,7 @@ export function greetingOf(options: GreetingOptions): string {
   const dataDir = inside.startsWith('..') || inside === '' ? config.dataDir : inside;
   const path = (name: string): string => shellWord(`${dataDir}/${name}`);
   const port = config.publicHttpsPort;
-  const origin = (host: string): string => originOf(host, port);
+  const origin = (host: string): string => httpsUrl(host, port);
   const token = key === null ? `$(cat ${path('admin.token')})` : '$TOKEN';
   const api = `http://127.0.0.1:${config.controlPort}/v3/pods`;
   const create = (body: object): string =>
@@ -96,7 +97,7 @@ export function greetingFields({
     roles: config.roles,
     workers: config.workers,
     baseHosts: config.tenants.map((tenant) => tenant.baseHost),
-    api: `${originOf(baseHost, config.publicHttpsPort)}/v3/pods`,
+    api: `${httpsUrl(baseHost, config.publicHttpsPort)}/v3/pods`,
     ports: { https: httpsPort, http: httpPort, control: controlPort, more: config.listeners.map(({ port }) => port) },
     ...(kubernetes === null
       ? { pods: 'processes', protection }
@@ -114,10 +115,6 @@ function consoleLines({ config, loginCode = null, cwd }: GreetingOptions): strin
 The console, logged in (the link works once, for 15 minutes; for another: ${podgateScript(cwd)} console):
   http://127.0.0.1:${config.controlPort}/#login=${loginCode}
 `;
-}
-
-function originOf(host: string, port: number): string {
-  return `https://${host}${port === 443 ? '' : `:${port}`}`;
 }
 
 /** For a replica with only some of the roles: what to type next is printed by the others. */

@@ -309,6 +309,10 @@ test('the OAuth of a Tapis tenant: its client has a key, one redirect URI, and r
   const home = await ofConsole.visit(`https://tapis.test:${port}/console/oauth?key_hash=${hash}`);
   expect([home.status, new URL(home.url).hash]).toEqual([200, '#oauth']);
   expect(ofConsole.visited).toContain(`tapis.test:${port}/console/oauth/callback`);
+  const onControlPort = new Visitor();
+  const start = await onControlPort.visit(`http://tapis.test:${program.controlPort}/console/oauth?key_hash=${hash}`);
+  expect([start.status, start.url]).toEqual([200, `https://tapis.test:${port}/`]);
+  expect(onControlPort.cookiesOf('tapis.test').size).toBe(0);
 
   // What Tapis does not confirm lets nobody in, and the key of the client is told to nobody.
   for (const wrong of [null, {}, { access_token: token }, { access_token: { access_token: 7 } }]) {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import type { CertificateAdmin } from '../../../core/certificate-admin.ts';
 import { PodgateError } from '../../../core/errors.ts';
+import { httpsUrl } from '../../../core/https-url.ts';
 import { podIdMaxLength, RESERVED_POD_IDS } from '../../../core/ids.ts';
 import { parseQueueKey, type Queue } from '../../../core/queue.ts';
 import type { TemplateCatalog } from '../../../core/template.ts';
@@ -109,7 +110,12 @@ export function consoleOperations(parts: ConsoleOperationParts): readonly Operat
         if (!KEY_HASH.test(keyHash)) {
           throw new PodgateError('api.invalid', { publicMessages: ['key_hash: must be a SHA-256 in base64url'] });
         }
-        const begun = await parts.oauthLogins.begin(oauthTenantOf(parts.tenants, call.host), originOf(call), keyHash);
+        const tenant = oauthTenantOf(parts.tenants, call.host);
+        if (tenant.oauth.tapis !== null && call.listener !== 'gateway') {
+          // Its one redirect URI is that of the base host, where the cookie of a login that begins here does not go.
+          return { kind: 'redirect', status: 303, location: `${httpsUrl(tenant.baseHost, parts.publicHttpsPort)}/` };
+        }
+        const begun = await parts.oauthLogins.begin(tenant, originOf(call), keyHash);
         return { kind: 'redirect', status: 302, ...begun };
       },
     },

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { httpsUrl } from '../../../core/https-url.ts';
 import type { Logger } from '../../../core/logger.ts';
 import type { ConnectionInfo } from '../../connection/connection-info.ts';
 import type { RouteTable } from '../../routes/route-table.ts';
@@ -114,10 +115,9 @@ function answerTo(
     log.debug({ remoteAddress: infoOf(request.socket)?.remoteAddress ?? null }, 'plain HTTP for an unknown name');
     return problem('route.unknown');
   }
-  const port = publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`;
   // An empty path is how an absolute URI says `*` (RFC 9112 3.2.4).
   const path = examined.target === '*' ? '' : examined.target;
-  return { kind: 'redirect', location: `https://${known}${port}${path}` };
+  return { kind: 'redirect', location: `${httpsUrl(known, publicHttpsPort)}${path}` };
 }
 
 function problem(code: HttpErrorCode): Answer {

@@ -25,6 +25,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   tenant = {
+    baseHost: 'localhost',
     issuer,
     oauth: {
       ...{ clientId: 'podgate', tokenEndpoint: `${issuer}/token`, authorizationEndpoint: `${issuer}/authorize` },

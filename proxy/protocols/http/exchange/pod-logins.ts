@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../../../core/clock.ts';
+import { httpsUrl } from '../../../../core/https-url.ts';
 import {
   LOGIN_START_MS,
   type LoginSeals,
@@ -156,8 +157,7 @@ export class PodLogins {
   }
 
   #origin(host: string): string {
-    const { publicHttpsPort } = this.#options;
-    return `https://${host}${publicHttpsPort === 443 ? '' : `:${publicHttpsPort}`}`;
+    return httpsUrl(host, this.#options.publicHttpsPort);
   }
 }
 
