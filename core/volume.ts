@@ -139,6 +139,11 @@ export interface OpenedFile {
   readonly name: string;
   readonly sizeBytes: number;
   readonly modifiedMs: number;
+  /**
+   * Another one after every change of the bytes: up to 64 of [0-9a-z-]. Null: it has changed within the last second, or has a
+   * time of change in the future, so that another change could go unnoticed.
+   */
+  readonly changeTag: string | null;
   /** The bytes from `start` (included) to `end` (excluded), once. */
   read(start: number, end: number): AsyncIterable<Uint8Array>;
   close(): Promise<void>;

@@ -15,6 +15,7 @@ const REQUEST_HEADERS = [
     'Content-Type',
     'If-Match',
     'If-None-Match',
+    'If-Range',
     'Last-Event-ID',
     'Range',
     'X-Pods-Admin',
@@ -22,7 +23,7 @@ const REQUEST_HEADERS = [
   ],
   ...['X-Tapis-Tenant', 'X-Tapis-Token', 'X-Tapis-Tracking-ID', 'X-Tapis-User'],
 ];
-const RESPONSE_HEADERS = ['ETag', 'Retry-After', 'X-Request-Id'];
+const RESPONSE_HEADERS = ['Accept-Ranges', 'Content-Range', 'ETag', 'Retry-After', 'X-Request-Id'];
 
 /**
  * Lets web pages of the listed origins read responses of the API, and answers their preflight requests, which carry no

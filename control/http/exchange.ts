@@ -5,6 +5,7 @@ import type { Middleware, ParameterizedContext } from 'koa';
 
 import { type ErrorCode, ERRORS, errorText, PodgateError } from '../../core/errors.ts';
 import type { Logger } from '../../core/logger.ts';
+import { UnsatisfiableRange } from './byte-range.ts';
 import { clientAddress, type Listener } from './client-address.ts';
 import { type Envelope, errorEnvelope, replyEnvelope } from './envelope.ts';
 import { errorPage } from './error-page.ts';
@@ -229,6 +230,7 @@ function answerError(context: ParameterizedContext<ExchangeState>, thrown: unkno
   } else {
     context.body = envelope;
   }
+  if (thrown instanceof UnsatisfiableRange) context.set('Content-Range', `bytes */${thrown.sizeBytes}`);
   if (status === 426) context.set('Upgrade', 'websocket');
   if (status === 401) context.set('WWW-Authenticate', 'Bearer');
   if (status === 503 || status === 429) context.set('Retry-After', RETRY_AFTER_SECONDS);

@@ -17,6 +17,7 @@ type PathParameters = Readonly<
 
 const HEADERS: Readonly<Record<OperationHeader, string>> = {
   'If-Match': 'ETag of the object as you have read it: a change that came in between refuses the call with 412.',
+  'If-Range': 'ETag or Last-Modified of the file that you have a part of: if it has changed, you get the whole.',
   'Last-Event-ID': 'id of the last event that you have.',
   Range: 'bytes=0-99: only these. Several ranges at once are answered with the whole.',
   'X-Pods-Admin': 'true: also what belongs to others of the tenant; for administrators.',

@@ -22,8 +22,10 @@ export interface Call {
   readonly ifMatch: string | undefined;
   /** The Last-Event-ID header: where a stream of events is to go on. */
   readonly lastEventId: string | undefined;
-  /** The Range header. */
+  /** The Range header of a GET. */
   readonly range: string | undefined;
+  /** The If-Range header: a validator of what the client has a part of. */
+  readonly ifRange: string | undefined;
   /** Parsed JSON, for operations with a body; not checked yet. */
   readonly body: unknown;
   /**
@@ -190,7 +192,7 @@ export interface QueryParameter {
 }
 
 /** Headers that change what an operation does, and that not every operation reads. */
-export type OperationHeader = 'If-Match' | 'Last-Event-ID' | 'Range' | 'X-Pods-Admin';
+export type OperationHeader = 'If-Match' | 'If-Range' | 'Last-Event-ID' | 'Range' | 'X-Pods-Admin';
 
 export interface OperationLimits {
   /** Of the request's body. */

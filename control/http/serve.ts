@@ -47,7 +47,9 @@ export function serve(
       listener: state.listener,
       ifMatch: context.request.headers['if-match'],
       lastEventId: textOf(context.request.headers['last-event-id']),
-      range: context.request.headers.range,
+      // For GET alone (RFC 9110 section 14.2).
+      range: req.method === 'GET' ? context.request.headers.range : undefined,
+      ifRange: textOf(context.request.headers['if-range']),
       body,
       receiveFile: (use) => receiveFile(req, limits, use),
       reserve: (bytes) => state.call.reserve(bytes),

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PodgateError } from '../../core/errors.ts';
+import { until } from '../support/until.ts';
 import type { FilesRef, OpenedDirectory, OpenedFile, VolumeFiles } from '../../core/volume.ts';
 
 const MIB = 1024 * 1024;
@@ -83,6 +84,25 @@ export function describeVolumeFiles(name: string, open: () => Promise<VolumeFile
       await write(ref, 'a/b.txt', 'new');
       expect(await textOf(ref, 'a/b.txt')).toBe('new');
       expect(await files.usage(ref)).toMatchObject({ bytes: 4, files: 3 });
+      await files.remove(ref);
+    });
+
+    it('have another tag after each change of their bytes, even one that keeps size and time', async () => {
+      const ref = newRef();
+      await write(ref, 'a', 'first');
+      const tag = async (): Promise<string | null> => {
+        const file = await fileAt(ref, 'a');
+        await file.close();
+        return file.changeTag;
+      };
+      const first = await until('a tag', tag);
+      expect(await tag()).toBe(first);
+      await harness.inVolume(ref, 'touch -r a kept && printf other > a && touch -r kept a');
+      const second = await until('another tag', tag);
+      expect(second).not.toBe(first);
+      await write(ref, 'a', 'third');
+      const third = await until('a third tag', tag);
+      expect([first, second]).not.toContain(third);
       await files.remove(ref);
     });
 

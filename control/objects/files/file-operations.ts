@@ -5,7 +5,8 @@ import { PodgateError } from '../../../core/errors.ts';
 import type { PermissionLevel } from '../../../core/pod.ts';
 import type { FileEntry, FilesRef, OpenedDirectory, OpenedFile, VolumeFiles } from '../../../core/volume.ts';
 import { parseVolumePath } from '../../../core/volume-path.ts';
-import { parseByteRange } from '../../http/byte-range.ts';
+import { parseByteRange, rangeIfSame, UnsatisfiableRange } from '../../http/byte-range.ts';
+import { entityTag } from '../../http/if-match.ts';
 import { jsonList } from '../../http/json-pieces.ts';
 import type { AuthenticatedCall, BytesReply, Operation } from '../../http/operation.ts';
 import { fileTime, fileTimeText } from './file-time.ts';
@@ -82,7 +83,7 @@ export function fileOperations({ noun, files, refOf }: FileOperationParts): read
       summary: `A file of a ${noun}, or with zip=true a file or a directory as a ZIP archive. USER.`,
       query: [{ name: 'zip', description: 'true: as a ZIP archive, without compression. Default: false.' }],
       result: z.string(),
-      headers: ['Range'],
+      headers: ['Range', 'If-Range'],
       replies: 'bytes',
       limits: { responseBytes: STREAM_BYTES },
       handle: async (call) => {
@@ -103,7 +104,7 @@ export function fileOperations({ noun, files, refOf }: FileOperationParts): read
       path: `${under}/download/{path}`,
       summary: `A file of a ${noun} as an attachment; takes a Range header. USER.`,
       result: z.string(),
-      headers: ['Range'],
+      headers: ['Range', 'If-Range'],
       replies: 'bytes',
       limits: { responseBytes: STREAM_BYTES },
       handle: async (call) => {
@@ -130,14 +131,16 @@ export function requireBelowRoot(path: string): void {
 
 async function fileReply(
   file: OpenedFile,
-  { range: header }: AuthenticatedCall,
+  { range: header, ifRange }: AuthenticatedCall,
   headers: Readonly<Record<string, string>>,
 ): Promise<BytesReply> {
-  const { sizeBytes } = file;
-  const range = parseByteRange(header, sizeBytes);
+  const { sizeBytes, modifiedMs, changeTag } = file;
+  const validators =
+    changeTag === null ? null : { entityTag: entityTag(changeTag), lastModified: fileTime(modifiedMs).toUTCString() };
+  const range = parseByteRange(rangeIfSame(header, ifRange, validators), sizeBytes);
   if (range.kind === 'unsatisfiable') {
     await file.close();
-    throw new PodgateError('api.range', { publicMessages: [`Range: the file has ${sizeBytes} bytes`] });
+    throw new UnsatisfiableRange(sizeBytes);
   }
   const [start, end] = range.kind === 'part' ? [range.start, range.end] : [0, sizeBytes];
   return {
@@ -149,7 +152,7 @@ async function fileReply(
       ...headers,
       'Accept-Ranges': 'bytes',
       'Content-Disposition': attachment(file.name),
-      'Last-Modified': fileTime(file.modifiedMs).toUTCString(),
+      ...(validators === null ? {} : { ETag: validators.entityTag, 'Last-Modified': validators.lastModified }),
       ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${sizeBytes}` } : {}),
     },
     bytes: file.read(start, end),

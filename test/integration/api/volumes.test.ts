@@ -153,6 +153,48 @@ test('a file is uploaded, listed, read, read in part, and fetched as a ZIP archi
   expect((await get('bob', 'files/contents/a%2Fb.txt')).status).toBe(403);
 });
 
+test('a download that goes on after the file has changed starts again, and never has parts of two versions', async () => {
+  await create('resumed');
+  await upload('alice', 'resumed/upload/a.txt', 'first version');
+  // A second is all that HTTP's times tell apart: until then another version could have the same.
+  const young = await get('alice', 'resumed/download/a.txt');
+  expect([young.headers.get('etag'), young.headers.get('last-modified')]).toEqual([null, null]);
+  const settled = async (path: string) =>
+    await until('the file has not changed for a second', async () => {
+      const { headers } = await get('alice', path);
+      const [tag, date] = [headers.get('etag'), headers.get('last-modified')];
+      return tag === null || date === null ? null : { tag, date };
+    });
+  const first = await settled('resumed/contents/a.txt');
+  expect(first.tag).toMatch(/^"[0-9a-z-]+"$/);
+  const rest = async (validator: string) => {
+    const answer = await get('alice', 'resumed/download/a.txt', { Range: 'bytes=6-', 'If-Range': validator });
+    return [answer.status, await answer.text()];
+  };
+  for (const same of [first.tag, first.date]) expect(await rest(same), same).toEqual([206, 'version']);
+  const others = [`W/${first.tag}`, '"other"', 'Thu, 01 Jan 1970 00:00:00 GMT', 'nonsense', ''];
+  for (const other of others) expect(await rest(other), other).toEqual([200, 'first version']);
+
+  await upload('alice', 'resumed/upload/a.txt', 'another words');
+  // Nothing is known to be the same while it may change within the second.
+  for (const former of [first.tag, first.date]) expect(await rest(former), former).toEqual([200, 'another words']);
+  const second = await settled('resumed/contents/a.txt');
+  for (const former of [first.tag, first.date]) expect(await rest(former), former).toEqual([200, 'another words']);
+  expect(await rest(second.tag)).toEqual([206, 'r words']);
+});
+
+test('a range beyond the end of a file is refused with its size, and HEAD has no ranges', async () => {
+  await create('ranges');
+  await upload('alice', 'ranges/upload/a.txt', 'hello world');
+  const beyond = await get('alice', 'ranges/contents/a.txt', { Range: 'bytes=99-' });
+  expect([beyond.status, beyond.headers.get('content-range')]).toEqual([416, 'bytes */11']);
+  const head = await fetch(`${stand.url}/v3/pods/volumes/ranges/contents/a.txt`, {
+    method: 'HEAD',
+    headers: { 'X-Tapis-Token': await stand.token('alice'), Range: 'bytes=6-' },
+  });
+  expect([head.status, head.headers.get('content-length')]).toEqual([200, '11']);
+});
+
 test('a file is deleted by those with USER on the volume, and the audit log says by whom', async () => {
   await create('shared');
   for (const path of ['a%2Fb.txt', 'a%2Fc.txt']) await upload('alice', `shared/upload/${path}`, 'hello');

@@ -200,11 +200,14 @@ function openedOf(session: Session, message: JsonRecord): OpenedFile | OpenedDir
   const close = async (): Promise<void> => session.close();
   if (textAt(message, 'kind') === 'directory')
     return { kind: 'directory', name, walk: (most) => walk(session, most), close };
+  // Null, or absent from a server of an earlier release, is ''.
+  const changeTag = textAt(message, 'changeTag');
   return {
     kind: 'file',
     name,
     sizeBytes: numberAt(message, 'sizeBytes') ?? 0,
     modifiedMs: numberAt(message, 'modifiedMs') ?? 0,
+    changeTag: changeTag === '' ? null : changeTag,
     read: (start, end) => read(session, start, end),
     close,
   };

@@ -17,6 +17,7 @@ import { beyondLimit, guarded, removalFailure } from './file-failures.ts';
 import { ROOM_CHECK_BYTES } from './disk-room.ts';
 import type { OpenedSource, VolumeMounts } from './volume-mounts.ts';
 import { measureTree } from './measure-tree.ts';
+import { changeTag } from './change-tag.ts';
 import { openedTree } from './open-tree.ts';
 import {
   DIRECTORY_MODE,
@@ -115,6 +116,7 @@ export function createDirectoryFiles(options: VolumePlaceOptions): DirectoryFile
           name,
           sizeBytes: stats.size,
           modifiedMs: stats.mtimeMs,
+          changeTag: changeTag(stats, Date.now()),
           read: (start, end) => readPieces(file, start, end),
           close: () => file.close(),
         };

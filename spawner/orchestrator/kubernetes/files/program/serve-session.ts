@@ -106,12 +106,13 @@ async function serveOpened(
   { say, send }: Out,
 ): Promise<void> {
   try {
-    const { name } = opened;
-    await say(
-      opened.kind === 'directory'
-        ? { kind: 'directory', name }
-        : { kind: 'file', name, sizeBytes: opened.sizeBytes, modifiedMs: opened.modifiedMs },
-    );
+    const { kind, name } = opened;
+    if (opened.kind === 'directory') {
+      await say({ kind, name });
+    } else {
+      const { sizeBytes, modifiedMs, changeTag } = opened;
+      await say({ kind, name, sizeBytes, modifiedMs, changeTag });
+    }
     for (let request = await nextMessage(frames); request !== null; request = await nextMessage(frames)) {
       if (opened.kind === 'file') {
         const [start, end] = [numberAt(request, 'start') ?? 0, numberAt(request, 'end') ?? 0];
