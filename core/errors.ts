@@ -25,6 +25,11 @@ export const ERRORS = {
     message: 'This pod requires a client certificate that it trusts.',
   },
   'route.full': { fault: 'gateway', retryable: true, message: 'Too many connections.' },
+  'route.held-full': {
+    fault: 'client',
+    retryable: true,
+    message: 'Too many clients from your address are waiting for pods to wake up.',
+  },
   'route.no-descriptors': {
     fault: 'gateway',
     retryable: true,

@@ -34,7 +34,7 @@ import { descriptorOf } from './socket/descriptor-of.ts';
 import { DEFAULT_SESSION_POLICY, RunningSessions } from './session/running-sessions.ts';
 import { TlsTerminator } from './tls/tls-terminator.ts';
 import { createWantedCertificates } from './tls/wanted-certificates.ts';
-import type { GatewayOptions, ListenKind, ListenTarget, Listening, Gateway } from './gateway-options.ts';
+import type { GatewayLimits, GatewayOptions, ListenKind, ListenTarget, Listening, Gateway } from './gateway-options.ts';
 
 const NOBODY_TRUSTED: ProxyProtocolOptions = { from: [], policy: 'require' };
 const NO_EGRESS: EgressRules = { allow: [], deny: ['0.0.0.0/0', '::/0'], ports: [] };
@@ -97,6 +97,7 @@ class GatewayWorker implements Gateway {
       counts: counters,
       clock,
       askWake: ({ tenant, podId, uid, host }) => this.#feed.send({ kind: 'wake', tenant, podId, uid, host }),
+      ...(hasAddressShare(limits) ? {} : { addressShare: 1 }),
     });
     this.#holds = holds;
     const baseHosts = (): ReadonlySet<string> => this.#baseHosts;
@@ -386,6 +387,11 @@ class GatewayWorker implements Gateway {
     this.counters.closed['accept-failed']++;
     this.#options.log.warn({ error: errorText(error) }, 'accept failed');
   }
+}
+
+/** An address gets a share of a pod only, as nearly everywhere: there may be one address for all clients (decision 0049). */
+function hasAddressShare({ maxConnectionsPerPod, maxConnectionsPerAddressAtPod }: GatewayLimits): boolean {
+  return maxConnectionsPerAddressAtPod !== null && maxConnectionsPerAddressAtPod < maxConnectionsPerPod;
 }
 
 /** What has been seen of a pod. One that may sleep is told of also when there was no connection to it. */

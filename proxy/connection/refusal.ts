@@ -55,6 +55,7 @@ function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): s
       }
       return ERRORS[code].message;
     case 'route.full':
+    case 'route.held-full':
     case 'route.no-descriptors':
     case 'route.owner-full':
     case 'route.tenant-full':
@@ -84,6 +85,8 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
       return "Show one that an authority of the stanza's client_ca has issued.";
     case 'route.full':
       return 'Try again in a few seconds.';
+    case 'route.held-full':
+      return 'Try again in a few seconds, with fewer connections at a time.';
     case 'route.no-descriptors':
       return 'Try again in a few seconds. The operator can raise the limit of open files (ulimit -n).';
     case 'route.owner-full':

@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.ts';
 import type { RefusalCode } from '../../core/errors.ts';
 import { isWaking, type Route } from '../../core/route.ts';
 import { AddressBuckets } from '../limits/token-bucket.ts';
+import { type WaitingLimit, WaitingPlaces } from '../limits/waiting-places.ts';
 import type { RouteTable } from '../routes/route-table.ts';
 import type { PodUses } from '../use/pod-uses.ts';
 
@@ -11,6 +12,10 @@ const WAKE_AGAIN_MS = 2_000;
 const WAKE_EVERY_MS = 1_000;
 /** Pods that one address may wake: all at once, and a second from then on (one every 20 s). */
 export const WAKES_PER_ADDRESS = { most: 30, perSecond: 0.05 } as const;
+/** Sessions and requests that wait in one worker. */
+const WAITING = { perPod: 1_000, inTotal: 10_000 };
+/** Of all places to wait in, those that one address may hold. */
+const ADDRESS_SHARE = 0.5;
 
 /**
  * How a hold came to its end: `woken` = the pod is there, `ended` = it will not start, `left` = the client went away,
@@ -23,6 +28,7 @@ export interface HoldCounts {
   readonly holds: Record<HoldOutcome, number>;
   heldNow: number;
   wakesAsked: number;
+  readonly limited: Record<WaitingLimit, number>;
 }
 
 export interface HoldsOptions {
@@ -32,6 +38,8 @@ export interface HoldsOptions {
   readonly clock: Pick<Clock, 'monotonicMs'>;
   /** Asks control to wake a pod; false when it cannot be asked now. */
   readonly askWake: (route: Route) => boolean;
+  /** Default: ADDRESS_SHARE. 1 = all clients come from one address. */
+  readonly addressShare?: number;
 }
 
 /** Of a pod that this worker asks to wake. */
@@ -46,7 +54,9 @@ interface Waking {
 /** Clients that wait for a pod to wake. Asks control to wake it for as long as one does. */
 export class Holds {
   readonly #options: HoldsOptions;
+  readonly addressShare: number;
   readonly #addresses: AddressBuckets;
+  readonly #places: WaitingPlaces;
   readonly #waking = new Map<string, Waking>();
   /** How to end each wait. */
   readonly #waits = new Set<() => void>();
@@ -54,6 +64,8 @@ export class Holds {
 
   constructor(options: HoldsOptions) {
     this.#options = options;
+    this.addressShare = options.addressShare ?? ADDRESS_SHARE;
+    this.#places = new WaitingPlaces({ ...WAITING, addressShare: this.addressShare });
     this.#addresses = new AddressBuckets(options.clock, WAKES_PER_ADDRESS);
   }
 
@@ -65,9 +77,11 @@ export class Holds {
     return new Hold(this, address, mostMs, isCounted);
   }
 
-  /** One more than may wait has come. */
-  refusedFull(): void {
+  /** One more than may wait has come. Returns how it is refused. */
+  refusedBy(limit: WaitingLimit): RefusalCode {
+    this.#options.counts.limited[limit]++;
     this.#options.counts.holds.full++;
+    return limit === 'held' ? 'route.full' : 'route.held-full';
   }
 
   /** This gateway ends: all who wait are refused as by a pod that starts, in their own protocols. Returns how many they are. */
@@ -109,6 +123,11 @@ export class Holds {
       counts.holds.asleep++;
       return 'route.asleep';
     }
+    const limit = this.#places.take(route.uid, address);
+    if (limit !== null) {
+      this.#leave(route.uid, waking);
+      return this.refusedBy(limit);
+    }
     const pod = isCounted ? null : uses.of(route.uid);
     pod?.begin('waiting');
     counts.heldNow++;
@@ -121,8 +140,8 @@ export class Holds {
     let outcome: HoldOutcome = 'timeout';
     try {
       const wait = await table.whenRouted(route.host, ending.signal);
-      outcome = wait === 'live' ? 'woken' : wait === 'gone' ? 'ended' : 'full';
-      return wait === 'full' ? 'route.full' : null;
+      outcome = wait === 'live' ? 'woken' : 'ended';
+      return null;
     } catch (error) {
       if (!signal.aborted) {
         if (this.isDrained) outcome = 'drained';
@@ -137,6 +156,7 @@ export class Holds {
       counts.holds[outcome]++;
       counts.heldNow--;
       pod?.end('waiting');
+      this.#places.release(route.uid, address);
       this.#leave(route.uid, waking);
     }
   }
@@ -191,15 +211,15 @@ export class Holds {
 
 /** Of one client, however often its pod comes and goes while it is dialed: its time is counted from its first wait. */
 export class Hold {
+  readonly address: string;
   readonly #holds: Holds;
-  readonly #address: string;
   readonly #mostMs: number;
   readonly #isCounted: boolean;
   #sinceMs: number | null = null;
 
   constructor(holds: Holds, address: string, mostMs: number, isCounted: boolean) {
     this.#holds = holds;
-    this.#address = address;
+    this.address = address;
     this.#mostMs = mostMs;
     this.#isCounted = isCounted;
   }
@@ -215,7 +235,7 @@ export class Hold {
     this.#sinceMs ??= nowMs;
     const untilMs = this.#sinceMs + Math.min(this.#mostMs, route.sleep?.holdMs ?? 0);
     if (nowMs >= untilMs) return Promise.resolve('route.starting');
-    return this.#holds.wait(route, this.#address, untilMs - nowMs, signal, this.#isCounted);
+    return this.#holds.wait(route, this.address, untilMs - nowMs, signal, this.#isCounted);
   }
 }
 

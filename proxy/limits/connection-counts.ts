@@ -1,5 +1,5 @@
 import { addressKey } from '../../core/address-key.ts';
-
+import { KeyedCounts } from './keyed-counts.ts';
 import { LeasedPlaces } from './leased-places.ts';
 import { FULL_CODE, type FullCode, type PodLimit, type PodPlaces } from './pod-places.ts';
 
@@ -43,7 +43,7 @@ export class ConnectionCounts {
   readonly #limits: ConnectionLimits;
   readonly #onLimit: (limit: Limit) => void;
   readonly #places: LeasedPlaces;
-  readonly #surplus = new Map<string, number>();
+  readonly #surplus = new KeyedCounts();
   /** Of this replica; null = not counted. */
   readonly #maxOf: Record<PodLimit, number | null>;
   #admittedTotal = 0;
@@ -99,8 +99,9 @@ export class ConnectionCounts {
   #refused(address: string, limit: Limit): Admission {
     this.#onLimit(limit);
     const key = addressKey(address);
-    if (this.#surplusTotal >= SURPLUS_MAX || !increment(this.#surplus, key, SURPLUS_PER_ADDRESS_MAX)) return 'none';
+    if (this.#surplusTotal >= SURPLUS_MAX || this.#surplus.of(key) >= SURPLUS_PER_ADDRESS_MAX) return 'none';
     this.#surplusTotal++;
+    this.#surplus.add(key);
     return 'surplus';
   }
 
@@ -110,7 +111,7 @@ export class ConnectionCounts {
       this.#places.release(addressPlace(address));
     } else {
       this.#surplusTotal--;
-      decrement(this.#surplus, addressKey(address));
+      this.#surplus.remove(addressKey(address));
     }
   }
 
@@ -182,17 +183,4 @@ export class ConnectionCounts {
 /** Rounded down, so that all replicas together do not exceed the quota; each has at least one place. */
 function shareOf(quota: number | null, replicas: number): number | null {
   return quota === null ? null : Math.max(1, Math.floor(quota / replicas));
-}
-
-function increment(counts: Map<string, number>, key: string, max: number): boolean {
-  const count = counts.get(key) ?? 0;
-  if (count >= max) return false;
-  counts.set(key, count + 1);
-  return true;
-}
-
-function decrement(counts: Map<string, number>, key: string): void {
-  const count = (counts.get(key) ?? 0) - 1;
-  if (count > 0) counts.set(key, count);
-  else counts.delete(key);
 }

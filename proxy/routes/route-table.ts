@@ -1,5 +1,5 @@
 import { isWaking, type Route } from '../../core/route.ts';
-import { DEFAULT_ROUTE_WAITER_LIMITS, type RouteWait, type RouteWaiterLimits, RouteWaiters } from './route-waiters.ts';
+import { type RouteWait, RouteWaiters } from './route-waiters.ts';
 import { SharedTexts } from './shared-texts.ts';
 
 /**
@@ -13,13 +13,12 @@ export class RouteTable {
   readonly #authorities = new SharedTexts();
   /** Made once for each route: what is known of a route is kept by its object. */
   readonly #byService = new WeakMap<Route, Route>();
-  readonly #waiters: RouteWaiters;
+  readonly #waiters = new RouteWaiters();
   /** Hosts of the pods that may sleep, by uid. */
   #sleepers = new Map<string, Set<string>>();
 
-  constructor(isFresh: () => boolean = () => true, limits: RouteWaiterLimits = DEFAULT_ROUTE_WAITER_LIMITS) {
+  constructor(isFresh: () => boolean = () => true) {
     this.#isFresh = isFresh;
-    this.#waiters = new RouteWaiters(limits);
   }
 
   /** `host` in lower case, without a trailing dot or port. */
@@ -31,8 +30,8 @@ export class RouteTable {
 
   /**
    * Ends once the route of this host has a backend (`live`), or it is not worth waiting for one (any more) (`gone`): the
-   * caller then locates the pod anew. At once with `full` when too many wait already. Rejects with the signal's reason when it aborts, so a
-   * caller's deadline belongs in the signal.
+   * caller then locates the pod anew. Rejects with the signal's reason when it aborts, so a caller's deadline belongs in the
+   * signal.
    */
   whenRouted(host: string, signal: AbortSignal): Promise<RouteWait> {
     const outcome = this.#outcomeOf(host);
@@ -81,7 +80,6 @@ export class RouteTable {
 
   /** Of the hosts that are waited for: mostly there are none. */
   #settleWaiters(): void {
-    if (this.#waiters.size === 0) return;
     for (const host of [...this.#waiters.hosts()]) {
       const outcome = this.#outcomeOf(host);
       if (outcome !== null) this.#waiters.settle(host, outcome);
@@ -89,7 +87,7 @@ export class RouteTable {
   }
 
   /** Null = it is worth waiting for. */
-  #outcomeOf(host: string): 'live' | 'gone' | null {
+  #outcomeOf(host: string): RouteWait | null {
     const route = this.#routes.get(host);
     if (route === undefined) return 'gone';
     if (route.backend !== null) return 'live';

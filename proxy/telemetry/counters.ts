@@ -3,6 +3,7 @@ import type { AnswerCode, ErrorCode, LoginCode, RefusalCode } from '../../core/e
 import type { ClosedReason, SessionEnd } from '../connection/ends.ts';
 import type { HoldCounts } from '../dial/holds.ts';
 import type { Limit } from '../limits/connection-counts.ts';
+import type { WaitingLimit } from '../limits/waiting-places.ts';
 
 /**
  * What came of cancel requests: 'unknown' = the other workers were asked, 'slowed' = too many unknown keys, 'forbidden' =
@@ -16,7 +17,7 @@ export type HandshakeKind = 'TLSv1.3 full' | 'TLSv1.3 resumed' | 'TLSv1.2 full' 
 /** By the first digit of the status; 'none' = the client went away, or the answer never came. */
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx' | 'none';
 /** Which limit kept a connection or a request from its place. */
-export type LimitName = Limit | 'proxy-header' | 'descriptors';
+export type LimitName = Limit | WaitingLimit | 'proxy-header' | 'descriptors';
 /** From clients to pods, and back: what is inside TLS. Of egress: from pods to the outside, and back. */
 export type ByteCount = `${'http' | 'tcp' | 'postgres' | 'egress'} ${'in' | 'out'}`;
 
@@ -74,6 +75,7 @@ export function createCounters(): Counters {
       'route.forbidden': 0,
       'route.certificate': 0,
       'route.full': 0,
+      'route.held-full': 0,
       'route.no-descriptors': 0,
       'route.owner-full': 0,
       'route.tenant-full': 0,
@@ -110,6 +112,8 @@ export function createCounters(): Counters {
       pod: 0,
       owner: 0,
       tenant: 0,
+      held: 0,
+      'held-address': 0,
       'proxy-header': 0,
       descriptors: 0,
     },

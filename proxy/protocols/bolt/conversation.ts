@@ -21,6 +21,7 @@ const BOLT_FAILURE: Readonly<Record<RefusalCode, { readonly at: 'logon' | 'query
   'route.asleep': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.unreachable': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
+  'route.held-full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.no-descriptors': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.owner-full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },
   'route.tenant-full': { at: 'query', code: 'Neo.TransientError.General.DatabaseUnavailable' },

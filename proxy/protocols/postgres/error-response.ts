@@ -16,6 +16,7 @@ const SQLSTATE: Readonly<Record<RefusalCode, string>> = {
   'route.forbidden': '28000',
   'route.certificate': '28000',
   'route.full': '53300',
+  'route.held-full': '53300',
   'route.no-descriptors': '53300',
   'route.owner-full': '53300',
   'route.tenant-full': '53300',

@@ -155,10 +155,8 @@ describe('a dial that gets "not yet"', () => {
       locate: () => {
         const address = table.get(HOST)?.backend?.address;
         if (address !== undefined) return { kind: 'place', place: address };
-        const whenChanged = async (signal: AbortSignal): Promise<'route.unknown' | 'route.full' | null> => {
-          const wait = await table.whenRouted(HOST, signal);
-          if (wait === 'live') return null;
-          return wait === 'gone' ? 'route.unknown' : 'route.full';
+        const whenChanged = async (signal: AbortSignal): Promise<'route.unknown' | null> => {
+          return (await table.whenRouted(HOST, signal)) === 'live' ? null : 'route.unknown';
         };
         return { kind: 'not-yet', whenChanged };
       },
@@ -182,10 +180,6 @@ describe('a dial that gets "not yet"', () => {
     const dialing = waiting(table).run();
     table.apply([], [HOST]);
     expect(await dialing).toEqual({ kind: 'refused', code: 'route.unknown' });
-
-    const full = new RouteTable(() => true, { perHost: 0, inTotal: 0 });
-    full.apply([asleep], []);
-    expect(await waiting(full).run()).toEqual({ kind: 'refused', code: 'route.full' });
   });
 
   it('ends with the signal', async () => {

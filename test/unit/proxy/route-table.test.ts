@@ -43,8 +43,8 @@ describe('waiting for a route', () => {
   const ASLEEP: Route = { ...ROUTE, status: 'ASLEEP', backend: null, sleep: SLEEP };
   const never = new AbortController().signal;
 
-  function asleepTable(limits?: ConstructorParameters<typeof RouteTable>[1]): RouteTable {
-    const table = new RouteTable(() => true, limits);
+  function asleepTable(): RouteTable {
+    const table = new RouteTable();
     table.replace([ASLEEP, { ...ASLEEP, host: 'b.pods.localhost' }]);
     return table;
   }
@@ -89,8 +89,8 @@ describe('waiting for a route', () => {
     expect(await wait).toBe('gone');
   });
 
-  it('rejects with the reason of the signal, before and during the wait, and frees its place', async () => {
-    const table = asleepTable({ perHost: 1, inTotal: 1 });
+  it('rejects with the reason of the signal, before and during the wait', async () => {
+    const table = asleepTable();
     await expect(table.whenRouted(ROUTE.host, AbortSignal.abort(new Error('too late')))).rejects.toThrow('too late');
     const client = new AbortController();
     const wait = table.whenRouted(ROUTE.host, client.signal);
@@ -99,21 +99,5 @@ describe('waiting for a route', () => {
     const next = table.whenRouted(ROUTE.host, never);
     table.apply([ROUTE], []);
     expect(await next).toBe('live');
-  });
-
-  it('limits the waiters, per host and in total', async () => {
-    const table = asleepTable({ perHost: 2, inTotal: 3 });
-    const [a, b] = [ROUTE.host, 'b.pods.localhost'];
-    const waits = [table.whenRouted(a, never), table.whenRouted(a, never)];
-    expect(await table.whenRouted(a, never)).toBe('full');
-    waits.push(table.whenRouted(b, never));
-    expect(await table.whenRouted(b, never)).toBe('full');
-    table.replace([ROUTE, { ...ROUTE, host: b }]);
-    expect(await Promise.all(waits)).toEqual(['live', 'live', 'live']);
-    // Their places are free again.
-    table.replace([ASLEEP]);
-    const again = table.whenRouted(a, never);
-    table.replace([]);
-    expect(await again).toBe('gone');
   });
 });

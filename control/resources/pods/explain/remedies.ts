@@ -14,6 +14,8 @@ const REMEDIES: Readonly<Record<Code, (podId: string) => string>> = {
   'route.forbidden': () => "Add the client's address to ip_allow_list of the stanza.",
   'route.certificate': () => 'Show a client certificate that an authority of client_ca has issued.',
   'route.full': () => 'Close connections that are not used, for example with a smaller pool, and try again.',
+  'route.held-full': () =>
+    'Start the pod before many clients of one address connect, or let fewer of them connect at a time.',
   'route.no-descriptors': () =>
     'Try again in a few seconds. The operator can raise the limit of open files (ulimit -n).',
   'route.owner-full': () => "Close connections to the owner's pods. The operator can raise quotas.connectionsPerUser.",

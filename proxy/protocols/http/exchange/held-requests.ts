@@ -1,6 +1,7 @@
 import type { RefusalCode } from '../../../../core/errors.ts';
 import type { Route } from '../../../../core/route.ts';
 import type { Hold, Holds } from '../../../dial/holds.ts';
+import { WaitingPlaces } from '../../../limits/waiting-places.ts';
 import { HELD_BODIES_BYTES, HeldBody, type HeldBytes } from './held-body.ts';
 
 /** Requests that wait for one pod, and for all pods, in one worker. */
@@ -10,12 +11,13 @@ const HELD_MAX = 1_000;
 /** The requests of one worker that wait for a pod that sleeps or starts. */
 export class HeldRequests {
   readonly #holds: Holds;
-  readonly #perPod = new Map<string, number>();
+  readonly #places: WaitingPlaces;
   readonly #bytes: HeldBytes = { left: HELD_BODIES_BYTES };
-  #held = 0;
 
   constructor(holds: Holds) {
+    const { addressShare } = holds;
     this.#holds = holds;
+    this.#places = new WaitingPlaces({ perPod: HELD_PER_POD_MAX, inTotal: HELD_MAX, addressShare });
   }
 
   /** Of one request. `address`: of its client. */
@@ -40,20 +42,12 @@ export class HeldRequests {
   /** See Located. Rejects when the signal aborts. */
   async wait(hold: Hold, route: Route, signal: AbortSignal): Promise<RefusalCode | null> {
     const { uid } = route;
-    const held = this.#perPod.get(uid) ?? 0;
-    if (held >= HELD_PER_POD_MAX || this.#held >= HELD_MAX) {
-      this.#holds.refusedFull();
-      return 'route.full';
-    }
-    this.#held++;
-    this.#perPod.set(uid, held + 1);
+    const limit = this.#places.take(uid, hold.address);
+    if (limit !== null) return this.#holds.refusedBy(limit);
     try {
       return await hold.whenChanged(route, signal);
     } finally {
-      this.#held--;
-      const left = (this.#perPod.get(uid) ?? 1) - 1;
-      if (left > 0) this.#perPod.set(uid, left);
-      else this.#perPod.delete(uid);
+      this.#places.release(uid, hold.address);
     }
   }
 }

@@ -24,6 +24,7 @@ const GRPC_STATUS: Readonly<Record<HttpErrorCode | 'api.unavailable', number>> =
   'route.forbidden': PERMISSION_DENIED,
   'route.certificate': UNAUTHENTICATED,
   'route.full': UNAVAILABLE,
+  'route.held-full': UNAVAILABLE,
   'route.no-descriptors': UNAVAILABLE,
   'route.owner-full': UNAVAILABLE,
   'route.tenant-full': UNAVAILABLE,

@@ -108,6 +108,7 @@ const AT_QUERY = [
   ['route.starting', 'REQUESTED', 'Pod mygraph is starting: its status is REQUESTED.'],
   ['route.unreachable', 'RUNNING', 'Pod mygraph runs but does not answer.'],
   ['route.full', 'RUNNING', 'Too many connections.'],
+  ['route.held-full', 'ASLEEP', 'Too many clients from your address are waiting for pods to wake up.'],
   ['route.owner-full', 'RUNNING', 'Too many connections to the pods of this owner.'],
   ['route.tenant-full', 'RUNNING', 'Too many connections to the pods of this tenant.'],
 ] as const;

@@ -171,15 +171,21 @@ export class HttpGateway {
   }
 
   /** A TLS connection with this server name ('' = none). */
-  async connect(serverName: string = POD_HOST, alpn: readonly string[] = []): Promise<tls.TLSSocket> {
-    const socket = tls.connect({
+  async connect(
+    serverName: string = POD_HOST,
+    alpn: readonly string[] = [],
+    localAddress = '127.0.0.1',
+  ): Promise<tls.TLSSocket> {
+    const options: tls.ConnectionOptions & { readonly localAddress: string } = {
+      localAddress,
       ALPNProtocols: [...alpn],
       host: '127.0.0.1',
       port: this.port,
       ca: this.authority.ca,
       servername: serverName,
       ...(serverName === '' ? { checkServerIdentity: () => undefined } : {}),
-    });
+    };
+    const socket = tls.connect(options);
     await new Promise<void>((resolve, reject) => socket.once('secureConnect', resolve).once('error', reject));
     return socket;
   }
@@ -199,7 +205,7 @@ export class HttpGateway {
   request(
     options: http.RequestOptions & { readonly serverName?: string; readonly body?: string | Buffer } = {},
   ): Promise<Answer> {
-    return this.connect(options.serverName ?? POD_HOST).then((socket) => {
+    return this.connect(options.serverName ?? POD_HOST, [], options.localAddress).then((socket) => {
       const request = http.request({
         ...options,
         createConnection: () => socket,

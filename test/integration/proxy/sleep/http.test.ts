@@ -110,10 +110,22 @@ describe('a request for a sleeping pod', () => {
     expect(requests).toEqual([]);
   });
 
-  it('waits with at most a hundred others', async () => {
-    const answers = Array.from({ length: HELD_PER_POD_MAX }, () => gateway.request());
-    await until('all of them wait', () => held() === HELD_PER_POD_MAX);
-    expect(await gateway.request()).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+  it('waits with at most a hundred others, of which one address has half', async () => {
+    const share = HELD_PER_POD_MAX / 2;
+    const answers = Array.from({ length: share }, () => gateway.request());
+    await until('all of them wait', () => held() === share);
+    const refused = await gateway.request();
+    expect(refused).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+    expect(JSON.parse(refused.body)).toMatchObject({
+      ...{ code: 'route.held-full', message: 'Too many clients from your address are waiting for pods to wake up.' },
+    });
+    expect(gateway.counters.limited).toMatchObject({ 'held-address': 1, held: 0 });
+    // The other half is for others.
+    answers.push(...Array.from({ length: share }, () => gateway.request({ localAddress: '127.0.0.2' })));
+    await until('the others wait, too', () => held() === HELD_PER_POD_MAX);
+    const last = await gateway.request({ localAddress: '127.0.0.3' });
+    expect(last).toMatchObject({ status: 503, headers: { 'retry-after': '5' } });
+    expect(gateway.counters.limited).toMatchObject({ 'held-address': 1, held: 1 });
     wakes();
     for (const { status } of await Promise.all(answers)) expect(status).toBe(200);
     expect(requests).toHaveLength(HELD_PER_POD_MAX);

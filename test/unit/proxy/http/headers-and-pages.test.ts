@@ -212,6 +212,7 @@ it('every refusal has its status, and is one complete response on a bare socket'
     'route.forbidden': 403,
     'route.certificate': 403,
     'route.full': 503,
+    'route.held-full': 503,
     'route.no-descriptors': 503,
     'route.owner-full': 503,
     'route.tenant-full': 503,
