@@ -13,11 +13,15 @@ interface ErrorEntry {
 
 export const ERRORS = {
   // The data path: why a connection or a request gets no further.
-  'route.unknown': { fault: 'client', retryable: false, message: 'No pod answers to this name.' },
+  'route.unknown': { fault: 'client', retryable: false, message: 'No pod has this host name.' },
   'route.stopped': { fault: 'pod', retryable: true, message: 'The pod is stopped.' },
   'route.starting': { fault: 'pod', retryable: true, message: 'The pod is starting.' },
-  'route.asleep': { fault: 'client', retryable: true, message: 'The pod is asleep, and this does not wake it.' },
-  'route.unreachable': { fault: 'pod', retryable: true, message: 'The pod runs but does not answer.' },
+  'route.asleep': {
+    fault: 'client',
+    retryable: true,
+    message: 'The pod is asleep, and this request does not wake it.',
+  },
+  'route.unreachable': { fault: 'pod', retryable: true, message: 'The pod is running but does not answer.' },
   'route.forbidden': { fault: 'client', retryable: false, message: 'Your address may not connect to this pod.' },
   'route.certificate': {
     fault: 'client',
@@ -52,17 +56,17 @@ export const ERRORS = {
   },
   'answer.malformed': { fault: 'pod', retryable: false, message: 'The response of the pod is not valid HTTP.' },
   'answer.missing': { fault: 'pod', retryable: false, message: 'The pod closed the connection without a response.' },
-  'tls.required': { fault: 'client', retryable: false, message: 'This port speaks TLS only.' },
+  'tls.required': { fault: 'client', retryable: false, message: 'This port accepts TLS only.' },
   'request.malformed': { fault: 'client', retryable: false, message: 'The request is malformed.' },
   'request.too-large': { fault: 'client', retryable: false, message: 'The request is too large.' },
   'request.timeout': { fault: 'client', retryable: true, message: 'The request did not arrive in time.' },
   // A login in front of a pod.
   'login.required': { fault: 'client', retryable: false, message: 'This pod requires a login.' },
-  'login.forbidden': { fault: 'client', retryable: false, message: 'You are not among the users of this pod.' },
+  'login.forbidden': { fault: 'client', retryable: false, message: 'You are not allowed to use this pod.' },
   'login.cross-site': {
     fault: 'client',
     retryable: false,
-    message: 'A page of another site may not do this with your login.',
+    message: 'A page of another site tried to use your login for this pod, which is not allowed.',
   },
   'login.failed': { fault: 'client', retryable: false, message: 'The login was not completed.' },
   'login.unavailable': { fault: 'gateway', retryable: true, message: 'Logins cannot be checked at the moment.' },
@@ -81,13 +85,13 @@ export const ERRORS = {
     message: 'This path serves WebSockets only: connect with a WebSocket client (version 13).',
   },
   'api.too-large': { fault: 'client', retryable: false, message: 'The body is too large.' },
-  'api.range': { fault: 'client', retryable: false, message: 'The file has no bytes in this range.' },
+  'api.range': { fault: 'client', retryable: false, message: 'The requested range is outside the file.' },
   'api.timeout': { fault: 'client', retryable: true, message: 'The body did not arrive in time.' },
   'api.too-many-requests': { fault: 'client', retryable: true, message: 'Too many requests.' },
   'api.overloaded': { fault: 'gateway', retryable: true, message: 'The API is at its limit. Try again in a moment.' },
-  'api.not-available': { fault: 'gateway', retryable: false, message: 'This release does not have this operation.' },
+  'api.not-available': { fault: 'gateway', retryable: false, message: 'This release does not support this operation.' },
   'api.unavailable': { fault: 'gateway', retryable: true, message: 'The API does not answer at the moment.' },
-  'api.unknown-host': { fault: 'client', retryable: false, message: 'This port does not serve that host name.' },
+  'api.unknown-host': { fault: 'client', retryable: false, message: 'This port does not serve this host name.' },
   'api.internal': {
     fault: 'gateway',
     retryable: false,
@@ -99,7 +103,7 @@ export const ERRORS = {
     fault: 'operator',
     retryable: true,
     message:
-      'The store is suspect: nothing can be changed until the operator has checked it. Running pods are not affected.',
+      'The store is suspect (it may have lost data): nothing can be changed until the operator has checked it. Running pods are not affected.',
   },
   'orchestrator.unavailable': { fault: 'operator', retryable: true, message: 'The orchestrator does not respond.' },
   'vault.cannot-open': { fault: 'operator', retryable: false, message: 'No configured key can decrypt this value.' },

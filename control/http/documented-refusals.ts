@@ -41,7 +41,7 @@ export const REFUSAL_DESCRIPTIONS: Readonly<Record<number, string>> = {
   415: 'The body has the wrong media type.',
   416: 'The object has no bytes in that range.',
   426: 'The request does not ask for a WebSocket.',
-  421: 'This port does not serve that host name.',
+  421: 'This port does not serve this host name.',
   429: 'Too many requests. Try again after Retry-After.',
   501: 'This installation cannot do that; the message says why.',
   503: 'Overloaded, or the store or the orchestrator does not respond. Try again after Retry-After.',

@@ -34,24 +34,24 @@ function messageOf(code: RefusalCode, { host, route, proof }: RefusalOptions): s
   const pod = route === null ? 'The pod' : `Pod ${route.podId}`;
   switch (code) {
     case 'route.unknown':
-      return host === null ? 'No server name was given.' : `No pod answers to the name ${host}.`;
+      return host === null ? 'No server name was given.' : `No pod has the host name ${host}.`;
     case 'route.stopped':
       return `${pod} is not running: its status is ${route?.status ?? 'STOPPED'}.`;
     case 'route.starting':
       if (route !== null && isWaking(route) && refusalOfStatus(route.status) !== code) return `${pod} is waking up.`;
       return `${pod} is starting: its status is ${route?.status ?? 'REQUESTED'}.`;
     case 'route.asleep':
-      return `${pod} is asleep, and this does not wake it.`;
+      return `${pod} is asleep, and this request does not wake it.`;
     case 'route.unreachable':
-      return `${pod} runs but does not answer.`;
+      return `${pod} is running but does not answer.`;
     case 'route.forbidden':
       return 'Your address may not connect to this pod.';
     case 'route.certificate':
       if (proof?.kind === 'refused') return `Your client certificate is not accepted: ${proof.reason}.`;
-      return `${pod} asks for a client certificate, and none was shown.`;
+      return `${pod} requires a client certificate, but your client sent none.`;
     case 'route.misdirected':
       if (route !== null && (route.tls !== undefined || route.clientCa !== undefined)) {
-        return `What ${pod.toLowerCase()} asks of TLS has changed since this connection began.`;
+        return `The TLS settings of pod ${route.podId} have changed since you opened this connection.`;
       }
       return ERRORS[code].message;
     case 'route.full':
@@ -80,9 +80,9 @@ function hintOf(code: RefusalCode, { route, apiUrl }: RefusalOptions): string {
     case 'route.unreachable':
       return `Try again in a few seconds. Its logs: GET ${apiUrl}/v3/pods/${pod}/logs.`;
     case 'route.forbidden':
-      return "The pod's owner can add it to ip_allow_list of the pod's networking.";
+      return "The pod's owner can add your address to ip_allow_list in the pod's networking.";
     case 'route.certificate':
-      return "Show one that an authority of the stanza's client_ca has issued.";
+      return "Use a certificate issued by one of the CAs in the stanza's client_ca.";
     case 'route.full':
       return 'Try again in a few seconds.';
     case 'route.held-full':

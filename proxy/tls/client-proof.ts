@@ -51,13 +51,13 @@ function commonNameOf(certificate: X509Certificate): string | null {
 const REASONS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'it has expired',
   CERT_NOT_YET_VALID: 'it is not valid yet',
-  INVALID_PURPOSE: 'it is not for clients',
-  CERT_REVOKED: 'it is revoked',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'none of the authorities that the pod trusts has issued it',
-  SELF_SIGNED_CERT_IN_CHAIN: 'none of the authorities that the pod trusts has issued it',
-  UNABLE_TO_GET_ISSUER_CERT: 'none of the authorities that the pod trusts has issued it',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'none of the authorities that the pod trusts has issued it',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'none of the authorities that the pod trusts has issued it',
+  INVALID_PURPOSE: 'it is not a client certificate',
+  CERT_REVOKED: 'it has been revoked',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'it was not issued by a CA that the pod trusts',
+  SELF_SIGNED_CERT_IN_CHAIN: 'it was not issued by a CA that the pod trusts',
+  UNABLE_TO_GET_ISSUER_CERT: 'it was not issued by a CA that the pod trusts',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'it was not issued by a CA that the pod trusts',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'it was not issued by a CA that the pod trusts',
 };
 
 /** Typed as an Error, but Node sets it to the name of the error. */

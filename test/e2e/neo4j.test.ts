@@ -137,7 +137,7 @@ test('a refused client gets the right exception of its driver, with our message,
       pod: 'nobody',
       kind: 'unknown',
       code: 'Neo.ClientError.Database.DatabaseNotFound',
-      words: /No pod answers to the name/,
+      words: /No pod has the host name/,
     },
   ] as const;
   const cases = situations.flatMap((situation) => SCHEMES.map((scheme) => ({ ...situation, scheme })));

@@ -85,7 +85,7 @@ test('pg_isready knows whether it runs, and the gateway really sends every messa
   expect(await type('pg_isready || [ $? = 1 ]')).toContain('rejecting connections');
   const say = async (more: string): Promise<string> => type(`psql "${more}" -c 'SELECT 1' || [ $? = 2 ]`);
   expect(await say('host=mypg.pods.localhost')).toContain('Pod mypg is not running: its status is STOPPED.');
-  expect(await say('host=other.pods.localhost')).toContain('No pod answers to the name other.pods.localhost');
+  expect(await say('host=other.pods.localhost')).toContain('No pod has the host name other.pods.localhost');
   expect(await say('host=127.0.0.1 sslmode=require')).toContain('No server name was given.');
-  expect(await say('host=mypg.pods.localhost sslmode=disable')).toContain('This port speaks TLS only.');
+  expect(await say('host=mypg.pods.localhost sslmode=disable')).toContain('This port accepts TLS only.');
 });

@@ -112,7 +112,7 @@ test('psql without TLS, or to an unknown pod, shows what to do', async () => {
   const nobody = await run('psql', [conninfo().replace(HOST, 'nobody.pods.localhost'), '-c', 'select 1'], {
     env: { PGPASSWORD: password },
   });
-  expect(nobody.stderr).toContain('No pod answers to the name nobody.pods.localhost');
+  expect(nobody.stderr).toContain('No pod has the host name nobody.pods.localhost');
   expect(nobody.stderr).toContain('HINT');
 });
 

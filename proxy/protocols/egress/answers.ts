@@ -15,22 +15,22 @@ const ANSWERS: Readonly<Record<Exclude<EgressOutcome, 'connected'>, Answer>> = {
   malformed: {
     status: 400,
     error: 'http_request_error',
-    text: 'This is not a CONNECT request for host:port. Let your HTTP client use HTTPS_PROXY as it is.',
+    text: 'This is not a CONNECT request for host:port. Set your HTTP client to use the proxy in HTTPS_PROXY.',
   },
   method: {
     status: 405,
     error: 'http_request_denied',
-    text: 'Only CONNECT is supported here. Use https://, or let your client open a tunnel for http:// as well (curl --proxytunnel).',
+    text: 'Only CONNECT is supported here. Use https://, or make your client open a tunnel for http:// too (curl --proxytunnel).',
   },
   port: {
     status: 403,
     error: 'http_request_denied',
-    text: 'Pods must not connect to this port. The operator can add it to process.egress.ports.',
+    text: 'Pods are not allowed to connect to this port. The operator can add it to process.egress.ports.',
   },
   address: {
     status: 403,
     error: 'destination_ip_prohibited',
-    text: 'Pods must not connect to this address. Another pod is reached at its host name on 127.0.0.1, without the proxy. The operator can change process.egress.allow and deny.',
+    text: 'Pods are not allowed to connect to this address. To reach another pod, connect to its host name on 127.0.0.1, without the proxy. The operator can change process.egress.allow and deny.',
   },
   unresolved: {
     status: 502,
@@ -45,7 +45,7 @@ const ANSWERS: Readonly<Record<Exclude<EgressOutcome, 'connected'>, Answer>> = {
   full: {
     status: 503,
     error: 'connection_limit_reached',
-    text: 'Too many connections of this pod, or of the pods of its owner, are open. Close some, then try again.',
+    text: 'This pod, or all pods of its owner together, have too many open connections. Close some, then try again.',
   },
   'no-descriptors': {
     status: 503,

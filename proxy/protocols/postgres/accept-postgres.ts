@@ -100,7 +100,9 @@ export function acceptPostgres(
   function open(host: string, startup: Buffer): void {
     const route = options.table.get(host);
     if (route !== undefined && route.protocol !== 'postgres') {
-      refuser.refuse(connection, client, 'route.unknown', { message: `${host} is not a Postgres.` });
+      refuser.refuse(connection, client, 'route.unknown', {
+        message: `The pod at ${host} does not speak the Postgres protocol.`,
+      });
       return;
     }
     if (route !== undefined && isWaking(route) && !mayWake(route, startup)) {
@@ -137,14 +139,14 @@ function userIn(startup: Buffer): string | null {
 function describeNotWoken({ podId }: Route): Pick<Refusal, 'message' | 'hint'> {
   return {
     message: `Pod ${podId} is asleep, and this user does not wake it.`,
-    hint: 'Connect as a user that the pod has accepted before.',
+    hint: 'Connect as a user who has logged in to this pod before.',
   };
 }
 
 /** What a browser reads at the name of a Postgres. */
 export function describeNotHttp(serverName: string | null, publicPort: number): Pick<Refusal, 'message' | 'hint'> {
   return {
-    message: 'This name is a Postgres, not a web site.',
+    message: 'This host name belongs to a Postgres database, not a web site.',
     hint: `Connect with: psql "host=${serverName ?? ''} port=${publicPort} sslmode=require".`,
   };
 }

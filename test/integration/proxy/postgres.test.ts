@@ -161,9 +161,9 @@ describe('a postgres stanza', () => {
   });
 
   it.each([
-    ['nobody.pods.localhost', 'FATAL:  No pod answers to the name nobody.pods.localhost.', 2],
-    ['web.pods.localhost', 'FATAL:  web.pods.localhost is not a Postgres.', 2],
-    ['localhost', 'FATAL:  No pod answers to the name localhost.', 2],
+    ['nobody.pods.localhost', 'FATAL:  No pod has the host name nobody.pods.localhost.', 2],
+    ['web.pods.localhost', 'FATAL:  The pod at web.pods.localhost does not speak the Postgres protocol.', 2],
+    ['localhost', 'FATAL:  No pod has the host name localhost.', 2],
     ['fenced.pods.localhost', 'FATAL:  Your address may not connect to this pod.', 2],
     ['off.pods.localhost', 'FATAL:  Pod off is not running: its status is STOPPED.', 2],
     ['soon.pods.localhost', 'FATAL:  Pod soon is starting: its status is CREATING_CONTAINER.', 2],
@@ -191,7 +191,7 @@ describe('a postgres stanza', () => {
 
   it('explains plaintext with a hint at sslmode=require', async () => {
     const result = await psql(connection(HOST).replace('sslmode=verify-full', 'sslmode=disable'), 'select 1');
-    expect(result.stderr).toContain('FATAL:  This port speaks TLS only.');
+    expect(result.stderr).toContain('FATAL:  This port accepts TLS only.');
     expect(result.stderr).toContain('sslmode=require');
   });
 
@@ -200,7 +200,7 @@ describe('a postgres stanza', () => {
     client.end(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
     const page = String(await readAndEnd(client));
     expect(page).toMatch(/^HTTP\/1.1 421 /);
-    expect(page).toContain('This name is a Postgres');
+    expect(page).toContain('belongs to a Postgres database');
   });
 
   it('rejects bytes sent before the reply to SSLRequest', async () => {

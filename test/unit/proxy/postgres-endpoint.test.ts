@@ -297,7 +297,7 @@ describe('errors that a client gets for a rejected startup', () => {
       ipAllowList: [],
     } as const;
     expect(needsServerName(route)).toBeNull();
-    expect(needsServerName({ ...route, tls: 'passthrough' })?.message).toContain('ends TLS itself');
+    expect(needsServerName({ ...route, tls: 'passthrough' })?.message).toContain('terminates TLS itself');
     expect(needsServerName({ ...route, clientCa: 'PEM' })?.message).toContain('client certificates');
   });
 });

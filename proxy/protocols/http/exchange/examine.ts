@@ -39,7 +39,7 @@ export function examineRequest(
   // HTTP/1.0 may do without Host: then it is the name the connection was opened for.
   const hostHeader = hosts[0] ?? (head.httpVersion === '1.0' ? serverName : undefined);
   if (hostHeader === undefined) return { kind: 'malformed', reason: 'The Host header is missing.' };
-  if (hosts.length > 1) return { kind: 'malformed', reason: 'There are several Host headers.' };
+  if (hosts.length > 1) return { kind: 'malformed', reason: 'There is more than one Host header.' };
   const host = parseHost(hostHeader);
   if (host === null) return { kind: 'malformed', reason: 'The Host header is not a host name.' };
 
@@ -48,7 +48,7 @@ export function examineRequest(
   if (target.authority !== null) {
     const authority = parseHost(target.authority);
     if (authority?.host !== host.host || authority.port !== host.port) {
-      return { kind: 'malformed', reason: 'The request target and the Host header differ.' };
+      return { kind: 'malformed', reason: 'The request target and the Host header name different hosts.' };
     }
   }
   if (host.host !== serverName) return { kind: 'misdirected' };

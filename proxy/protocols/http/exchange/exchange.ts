@@ -282,6 +282,6 @@ function codeOf(dialed: Exclude<Dialed<Upstream>, { readonly kind: 'connected' }
 
 /** There was no connection: nothing was sent. */
 function notSent(code: string): ExchangeFailure {
-  const rule = code === 'NOT_H2C' ? 'It does not speak HTTP/2 in plaintext (h2c), which its stanza asks for.' : null;
+  const rule = code === 'NOT_H2C' ? 'It does not speak HTTP/2 in plaintext (h2c), although its stanza says so.' : null;
   return { code, rule, mayHaveHappened: false, isUnprocessed: false };
 }

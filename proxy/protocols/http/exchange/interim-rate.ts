@@ -19,4 +19,4 @@ export class InterimRate {
   }
 }
 
-export const INTERIM_FAULT = 'Interim responses come faster than 50 a second.';
+export const INTERIM_FAULT = 'It sends more than 50 interim responses (1xx) per second.';

@@ -110,11 +110,11 @@ export class Judge {
     if (request.kind === 'malformed') return refused(problemOfCode('request.malformed', requestId, request.reason));
     if (request.kind === 'misdirected') return refusal('route.misdirected', info.serverName, null);
     if (request.kind === 'bad-method') {
-      return refused(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not served.'));
+      return refused(problemOfCode('api.method-not-allowed', requestId, 'CONNECT and TRACE are not supported.'));
     }
     if (baseHosts().has(request.host)) {
       if (!isMetricsPath(request.target)) return { kind: 'api', request, requestId, client };
-      const hint = 'Metrics are for the inside of the installation only.';
+      const hint = 'Metrics are available only inside the installation, on the control port.';
       return refused({ ...problemOfCode('api.not-found', requestId, hint), style: 'envelope' });
     }
     const route = table.get(request.host);

@@ -134,7 +134,7 @@ export class PodLogins {
         })
       : null;
     if (!isGood || session === null) {
-      const hint = `Open ${this.#urlOf(route)}/ to log in. Your browser must accept cookies of this host.`;
+      const hint = `Open ${this.#urlOf(route)}/ to log in. Your browser must accept cookies from this host.`;
       return problemOfCode('login.failed', requestId, hint);
     }
     // Absolute: a path that begins with two slashes would be another host.
@@ -145,7 +145,7 @@ export class PodLogins {
   }
 
   #logOut({ requestId }: PolicyRequest): OwnResponse {
-    const body = Buffer.from('You have been logged out of this pod. Your OAuth server may still know you.\n');
+    const body = Buffer.from('You are logged out of this pod. You may still be logged in at your OAuth server.\n');
     return {
       ...{ kind: 'whole', status: 200, code: null, requestId, body },
       headers: [...PLAIN_FIELDS, 'Set-Cookie', setCookie(SESSION_COOKIE, '', 0)],
@@ -168,7 +168,14 @@ const PLAIN_FIELDS = [
 
 function redirect(requestId: string, location: string, cookies: readonly string[]): WholeResponse {
   const headers = [...PLAIN_FIELDS, 'Location', location, ...cookies.flatMap((cookie) => ['Set-Cookie', cookie])];
-  return { kind: 'whole', status: 302, code: null, requestId, headers, body: Buffer.from('The login is elsewhere.\n') };
+  return {
+    kind: 'whole',
+    status: 302,
+    code: null,
+    requestId,
+    headers,
+    body: Buffer.from('Redirecting to the page in the Location header.\n'),
+  };
 }
 
 /** __Host-: browsers take it from this host alone, and send it to no other (RFC 6265bis 4.1.3.2). */
@@ -206,7 +213,7 @@ function isPublic({ head, request }: PolicyRequest, { excludedPaths }: RouteLogi
 }
 
 function forbidden(requestId: string, user: string, rest: string): OwnResponse {
-  const hint = `You are logged in as ${user}. The pod's owner can let you in: a permission, or tapis_auth_allowed_users.`;
+  const hint = `You are logged in as ${user}. The pod's owner can give you access, with a permission or in tapis_auth_allowed_users.`;
   return problemOfCode('login.forbidden', requestId, `${hint}${rest}`);
 }
 

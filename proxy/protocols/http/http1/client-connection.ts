@@ -198,7 +198,7 @@ export class ClientConnection implements HttpConnection, RequestHandler, Request
     // What a client sends after a request to upgrade may be in the other protocol already.
     this.#keepsAlive = false;
     this.#state = { ...state, upgrade };
-    return state.framing.kind === 'none' ? null : 'A request that upgrades has no body.';
+    return state.framing.kind === 'none' ? null : 'A request with Upgrade must not have a body.';
   }
 
   outgoingRequest(accepted: Accepted, head: RequestHead): OutgoingRequest {

@@ -14,7 +14,7 @@ import type { ResponseSink, OutgoingRequest, Upstream } from '../exchange/upstre
 /** Of an answer's status line and fields. */
 const ANSWER_HEAD_BYTES = 64 * 1024;
 
-const UNASKED_101 = 'It switches protocols (101) without having been asked to.';
+const UNASKED_101 = 'It switches protocols (101), but the request did not ask for that.';
 
 /** Told what becomes of a connection. */
 export interface ConnectionOwner {
@@ -232,7 +232,7 @@ export class UpstreamConnection implements Upstream {
     const sink = this.#sink;
     this.#sink = null;
     const isFresh = !this.#hasAnswered && !this.#head.hasBegun && this.#interim === null && this.#brokenRule === null;
-    const rule = this.#brokenRule ?? (this.#head.hasBegun ? 'It ends within its header section.' : null);
+    const rule = this.#brokenRule ?? (this.#head.hasBegun ? 'It ends before the end of its headers.' : null);
     sink?.onFailed({ code: this.#failure, rule, isFresh, isUnprocessed: false });
   };
 }

@@ -133,7 +133,7 @@ export class ClientStream implements RequestCarrier<Http2Response> {
 
   accept(accepted: Accepted): string | null {
     const isTunnel = this.#isTunnel;
-    if (isTunnel && speaksH2c(accepted)) return 'WebSocket is not carried to a pod that speaks h2c.';
+    if (isTunnel && speaksH2c(accepted)) return 'WebSockets are not supported for pods that speak h2c.';
     const { framing } = accepted.request;
     if (framing.kind === 'length') this.#expectedBytes = framing.bytes;
     if (framing.kind === 'none') this.#expectedBytes = 0;
@@ -169,7 +169,9 @@ export class ClientStream implements RequestCarrier<Http2Response> {
     // Only HTTP/1.1 can say it.
     if (status > 599) return 'The status is above 599.';
     // It would tell a client that asked for a tunnel that there is one.
-    return this.#webSocketKey === null || status >= 300 ? null : 'A WebSocket was asked for, and it succeeds without.';
+    return this.#webSocketKey === null || status >= 300
+      ? null
+      : 'The request asked for a WebSocket, but the response is a success without one.';
   }
 
   wantsBody(): void {

@@ -41,22 +41,23 @@ export function translateRequest(fields: readonly string[], endsHere: boolean): 
     const value = fields[index + 1] ?? '';
     if (name.startsWith(':')) {
       if (!PSEUDO.has(name) || pseudo.has(name) || regular.length > 0)
-        return reject('A pseudo-header field is not one.');
+        return reject('A pseudo-header field is not valid.');
       pseudo.set(name, value);
       continue;
     }
     if (!isFieldName(name) || name !== name.toLowerCase() || !isFieldValue(value)) {
-      return reject('A header field is not one.');
+      return reject('A header field is not valid.');
     }
-    if (OF_CONNECTIONS.has(name)) return reject(`HTTP/2 has no ${name}.`);
-    if (name === 'te' && value.toLowerCase() !== 'trailers') return reject('TE says more than trailers.');
+    if (OF_CONNECTIONS.has(name)) return reject(`HTTP/2 does not allow the header ${name}.`);
+    if (name === 'te' && value.toLowerCase() !== 'trailers')
+      return reject('The TE header may only contain "trailers".');
     if (name === 'host') {
-      if (host !== null) return reject('There are several Host headers.');
+      if (host !== null) return reject('There is more than one Host header.');
       host = value;
       continue;
     }
     if (name === 'content-length') {
-      if (length !== null) return reject('There are several Content-Length headers.');
+      if (length !== null) return reject('There is more than one Content-Length header.');
       length = value;
     }
     // A cookie may come in crumbs, which are one field elsewhere (RFC 9113 8.2.3).
@@ -69,11 +70,11 @@ export function translateRequest(fields: readonly string[], endsHere: boolean): 
   }
 
   const method = pseudo.get(':method') ?? '';
-  if (!isMethod(method)) return reject('The method is not one.');
+  if (!isMethod(method)) return reject('The method is not valid.');
   const authority = pseudo.get(':authority') ?? host;
   if (authority === null || authority === '' || !isFieldValue(authority)) return reject('The authority is missing.');
   if (host !== null && host.toLowerCase() !== authority.toLowerCase()) {
-    return reject('The authority and the Host header differ.');
+    return reject('The authority and the Host header name different hosts.');
   }
   const protocol = pseudo.get(':protocol') ?? null;
   // Judged, and refused, as the CONNECT it is.
@@ -81,12 +82,13 @@ export function translateRequest(fields: readonly string[], endsHere: boolean): 
   const path = pseudo.get(':path') ?? '';
   // OPTIONS about the server as a whole has `*` (RFC 9113 8.3.1).
   if (!(path.startsWith('/') || (path === '*' && method === 'OPTIONS')) || !isTarget(path))
-    return reject('The path is not one.');
+    return reject('The path is not valid.');
   const scheme = pseudo.get(':scheme') ?? '';
   if (scheme !== 'https' && scheme !== 'http') return reject('The scheme is neither https nor http.');
   if (protocol !== null) return tunnel(method, path, protocol, ['host', authority, ...regular], length);
 
-  if (endsHere && length !== null && length !== '0') return reject('The body is not as long as Content-Length says.');
+  if (endsHere && length !== null && length !== '0')
+    return reject('The length of the body differs from Content-Length.');
   if (endsHere && length === null && MEANS_BODY.has(method)) regular.push('content-length', '0');
   if (!endsHere && length === null) regular.push('transfer-encoding', 'chunked');
   return request(method, path, ['host', authority, ...regular]);
@@ -99,8 +101,9 @@ function tunnel(
   fields: readonly string[],
   length: string | null,
 ): Translation {
-  if (method !== 'CONNECT' || length !== null) return reject('Only a CONNECT without a length asks for a protocol.');
-  if (protocol !== 'websocket') return reject('The only protocol that is carried is websocket.');
+  if (method !== 'CONNECT' || length !== null)
+    return reject('Only a CONNECT request without Content-Length may have the field :protocol.');
+  if (protocol !== 'websocket') return reject('The only supported :protocol is websocket.');
   const { head } = request('GET', path, [...fields, 'connection', 'upgrade', 'upgrade', protocol]);
   return { kind: 'request', head, isTunnel: true };
 }

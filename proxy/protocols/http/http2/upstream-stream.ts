@@ -157,7 +157,7 @@ export class UpstreamStream implements Upstream {
     this.#onGone();
     const rstCode = this.#stream?.rstCode ?? 0;
     const reset = RULES.get(rstCode);
-    const resetRule = reset === undefined ? null : `Its stream of HTTP/2 ended with ${reset}.`;
+    const resetRule = reset === undefined ? null : `Its HTTP/2 stream ended with ${reset}.`;
     this.#takeSink()?.onFailed({
       code: this.#failure,
       rule: this.#brokenRule ?? resetRule,
@@ -224,16 +224,16 @@ function responseHead(raw: readonly string[]): ResponseHead | string {
     const value = raw[index + 1] ?? '';
     if (name === ':status') status = /^[1-5][0-9]{2}$/.test(value) ? Number(value) : 0;
     else if (isFieldName(name) && isFieldValue(value)) rawHeaders.push(name, value);
-    else return 'A header field has a character that none may have.';
+    else return 'A header field contains a character that is not allowed.';
   }
   return status === 0 || status === 101
-    ? 'The status is not one that HTTP/2 has.'
+    ? 'The status is not valid in HTTP/2.'
     : { httpVersion: '1.1', status, reason: '', rawHeaders };
 }
 
 /** Or the rule that it breaks. */
 function framingOf({ status, rawHeaders }: ResponseHead, method: string): Framing | string {
-  if (status < 200) return 'An interim response ends the stream.';
+  if (status < 200) return 'An interim response (1xx) ends the stream.';
   const length = valuesOf(rawHeaders, 'content-length');
   if (length !== '' && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.';
   if (method === 'HEAD' || status === 204 || status === 304) return { kind: 'none' };

@@ -70,7 +70,7 @@ function hintOf({ hint, refresh }: Problem): string {
     /GET https?:\/\/\S+?(?=\.?(?:\s|$))|podgate explain \w+ --id [\w-]+/g,
     '<code>$&</code>',
   );
-  return refresh ? calls.replace('Try again in a few seconds.', 'This page tries again by itself.') : calls;
+  return refresh ? calls.replace('Try again in a few seconds.', 'This page reloads automatically.') : calls;
 }
 
 function htmlOf(problem: Problem): string {

@@ -100,7 +100,7 @@ export function problemOfCode(code: HttpErrorCode, requestId: string, hint: stri
 }
 
 /** Of a request that changes something: trying again may do it twice. */
-export const CHECK_FIRST = 'It may have carried out the request: check before you send it again.';
+export const CHECK_FIRST = 'The request may have been carried out: check before you send it again.';
 
 /** The control child is away (it restarts by itself) or broke off: nothing a client did. */
 export function problemOfApi(status: 502 | 503, requestId: string, mayHaveHappened: boolean): Problem {
@@ -110,8 +110,8 @@ export function problemOfApi(status: 502 | 503, requestId: string, mayHaveHappen
     code: 'api.unavailable',
     message: ERRORS['api.unavailable'].message,
     hint: mayHaveHappened
-      ? `${CHECK_FIRST} Pods go on running meanwhile.`
-      : 'It restarts by itself: try again in a second. Pods go on running meanwhile.',
+      ? `${CHECK_FIRST} Pods keep running.`
+      : 'It restarts automatically: try again in a second. Pods keep running.',
     requestId,
     retryAfterS: mayHaveHappened ? null : 1,
     refresh: false,

@@ -52,7 +52,7 @@ export class ChunkedReader {
       case 'data':
       case 'data-cr':
       case 'data-lf':
-        return 'A chunk is not as long as its size says.';
+        return 'The length of a chunk differs from its size line.';
       case 'trailer-start':
       case 'trailer':
       case 'trailer-lf':

@@ -32,7 +32,7 @@ export function parseFields(text: string, at: number): string[] | string {
     const name = text.slice(from, colon);
     const value = trimmed(text, colon + 1, end);
     if (!TOKEN.test(name)) return lineFault(text.slice(from, end));
-    if (!VALUE.test(value)) return 'A header field has a control character in its value.';
+    if (!VALUE.test(value)) return 'The value of a header field contains a control character.';
     fields.push(name, value);
     from = end + 2;
   }
@@ -43,8 +43,8 @@ export function parseFields(text: string, at: number): string[] | string {
 function lineFault(line: string): string {
   if (isBlank(line.charCodeAt(0))) return 'A header field is folded over several lines.';
   if (!line.includes(':')) return 'A header line has no colon.';
-  if (/^[^:]*[\t ]:/.test(line)) return 'A header field has white space before its colon.';
-  return 'A header field has a character in its name that no name may have.';
+  if (/^[^:]*[\t ]:/.test(line)) return 'A header field has whitespace before its colon.';
+  return 'The name of a header field contains a character that is not allowed.';
 }
 
 /** Without the optional white space around it. */

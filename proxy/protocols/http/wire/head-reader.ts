@@ -4,8 +4,8 @@ const CR = 0x0d;
 /** The rule that was broken, as a sentence. */
 export const HEAD_FAULTS = {
   'too-large': 'The header section is too large.',
-  'bare-line-feed': 'A line ends with a line feed without a carriage return.',
-  'no-head': 'What came does not begin like a message of HTTP/1.1.',
+  'bare-line-feed': 'A line ends with LF instead of CRLF.',
+  'no-head': 'The first bytes are not an HTTP/1.1 message.',
 } as const;
 
 const FIRST_CAPACITY = 1_024;

@@ -37,7 +37,7 @@ const STATUS_LINE = /^HTTP\/1\.([0-9]) ([0-9]{3})(?: ([\t\x20-\x7e\x80-\xff]*))?
 export function parseRequestHead(text: string): Exclude<Parsed<RequestHead>, { kind: 'need-more' }> {
   const lineEnd = endOfLine(text);
   const line = REQUEST_LINE.exec(text.slice(0, lineEnd));
-  if (line === null) return reject('The first line is no request line of HTTP/1.1.');
+  if (line === null) return reject('The first line is not a valid HTTP/1.1 request line.');
   const rawHeaders = parseFields(text, lineEnd + 2);
   if (typeof rawHeaders === 'string') return reject(rawHeaders);
   const [, method = '', url = '', minor] = line;
@@ -48,7 +48,7 @@ export function parseRequestHead(text: string): Exclude<Parsed<RequestHead>, { k
 export function parseResponseHead(text: string): Exclude<Parsed<ResponseHead>, { kind: 'need-more' }> {
   const lineEnd = endOfLine(text);
   const line = STATUS_LINE.exec(text.slice(0, lineEnd));
-  if (line === null) return reject('The first line is no status line of HTTP/1.1.');
+  if (line === null) return reject('The first line is not a valid HTTP/1.1 status line.');
   const rawHeaders = parseFields(text, lineEnd + 2);
   if (typeof rawHeaders === 'string') return reject(rawHeaders);
   const [, minor, status, reason = ''] = line;

@@ -15,10 +15,10 @@ export function requestFraming({ httpVersion, rawHeaders }: RequestHead): Framin
     const name = rawHeaders[index] ?? '';
     // By length first: most fields are neither.
     if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
-      if (coding !== null) return 'The only transfer coding taken is chunked, once.';
+      if (coding !== null) return 'The only supported Transfer-Encoding is chunked, given once.';
       coding = (rawHeaders[index + 1] ?? '').toLowerCase();
     } else if (name.length === 14 && name.toLowerCase() === 'content-length') {
-      if (length !== null) return 'There are several Content-Length headers.';
+      if (length !== null) return 'There is more than one Content-Length header.';
       length = rawHeaders[index + 1] ?? '';
     }
   }
@@ -26,6 +26,6 @@ export function requestFraming({ httpVersion, rawHeaders }: RequestHead): Framin
   if (coding === null)
     return length === null || Number(length) === 0 ? NONE : { kind: 'length', bytes: Number(length) };
   if (length !== null) return 'There are both Content-Length and Transfer-Encoding.';
-  if (httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.';
-  return coding === 'chunked' ? CHUNKED : 'The only transfer coding taken is chunked, once.';
+  if (httpVersion === '1.0') return 'HTTP/1.0 does not support Transfer-Encoding.';
+  return coding === 'chunked' ? CHUNKED : 'The only supported Transfer-Encoding is chunked, given once.';
 }

@@ -16,17 +16,17 @@ export function responseFraming({ httpVersion, status, rawHeaders }: ResponseHea
     const name = rawHeaders[index] ?? '';
     // By length first: most fields are neither.
     if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
-      if (coding !== null) return 'There are several Transfer-Encoding headers.';
+      if (coding !== null) return 'There is more than one Transfer-Encoding header.';
       coding = (rawHeaders[index + 1] ?? '').toLowerCase();
     } else if (name.length === 14 && name.toLowerCase() === 'content-length') {
-      if (length !== null) return 'There are several Content-Length headers.';
+      if (length !== null) return 'There is more than one Content-Length header.';
       length = rawHeaders[index + 1] ?? '';
     }
   }
   if (length !== null && !/^[0-9]{1,15}$/.test(length)) return 'Content-Length is not a number.';
   if (coding !== null && length !== null) return 'There are both Content-Length and Transfer-Encoding.';
-  if (coding !== null && httpVersion === '1.0') return 'HTTP/1.0 has no Transfer-Encoding.';
-  if (coding !== null && coding !== 'chunked') return 'The transfer coding is not chunked.';
+  if (coding !== null && httpVersion === '1.0') return 'HTTP/1.0 does not support Transfer-Encoding.';
+  if (coding !== null && coding !== 'chunked') return 'The Transfer-Encoding is not chunked.';
   if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return NONE;
   if (coding !== null) return CHUNKED;
   if (length !== null) return { kind: 'length', bytes: Number(length) };

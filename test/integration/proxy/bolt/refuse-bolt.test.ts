@@ -106,14 +106,14 @@ const AT_QUERY = [
   ['route.stopped', 'STOPPED', 'Start it: GET https://localhost:8443/v3/pods/mygraph/start.'],
   ['route.stopped', 'ERROR', 'The reason: GET https://localhost:8443/v3/pods/mygraph/logs.'],
   ['route.starting', 'REQUESTED', 'Pod mygraph is starting: its status is REQUESTED.'],
-  ['route.unreachable', 'RUNNING', 'Pod mygraph runs but does not answer.'],
+  ['route.unreachable', 'RUNNING', 'Pod mygraph is running but does not answer.'],
   ['route.full', 'RUNNING', 'Too many connections.'],
   ['route.held-full', 'ASLEEP', 'Too many clients from your address are waiting for pods to wake up.'],
   ['route.owner-full', 'RUNNING', 'Too many connections to the pods of this owner.'],
   ['route.tenant-full', 'RUNNING', 'Too many connections to the pods of this tenant.'],
 ] as const;
 const AT_LOGON = [
-  ['route.unknown', 'Neo.ClientError.Database.DatabaseNotFound', 'No pod answers to the name localhost.'],
+  ['route.unknown', 'Neo.ClientError.Database.DatabaseNotFound', 'No pod has the host name localhost.'],
   ['route.forbidden', 'Neo.ClientError.Security.Forbidden', 'Your address may not connect to this pod.'],
 ] as const;
 

@@ -51,7 +51,7 @@ describe('what a refused client sees', () => {
     expect(JSON.parse(answer.body)).toMatchObject({
       status: 404,
       code: 'route.unknown',
-      message: 'No pod answers to the name nobody.pods.localhost.',
+      message: 'No pod has the host name nobody.pods.localhost.',
     });
   });
 

@@ -73,7 +73,7 @@ describe('over HTTP/2', () => {
     expect((await curl('--data-binary', `@${body}`, url('/'))).stdout).toBe('got 5000000 HTTP/2 200');
     expect((await curl('-T', body, '-X', 'POST', url('/'))).stdout).toBe('got 5000000 HTTP/2 200');
     const refused = await curl(`https://nobody.pods.localhost:${gateway.port}/`);
-    expect(refused.stdout).toMatch(/No pod answers to the name nobody\.pods\.localhost.* HTTP\/2 404$/s);
+    expect(refused.stdout).toMatch(/No pod has the host name nobody\.pods\.localhost.* HTTP\/2 404$/s);
   });
 
   it('h2load gets responses to all of its requests, many at a time', async () => {

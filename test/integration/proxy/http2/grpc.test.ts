@@ -187,10 +187,10 @@ describe('gRPC', () => {
     expect(off.error?.details).toMatch(/^Pod off is not running: its status is STOPPED\. Start it: /);
     const gone = await unary(open('gone.pods.localhost'), 'hello');
     expect(gone.error?.code).toBe(grpc.status.UNAVAILABLE);
-    expect(gone.error?.details).toMatch(/^Pod gone runs but does not answer\./);
+    expect(gone.error?.details).toMatch(/^Pod gone is running but does not answer\./);
     const unknown = await unary(open('nobody.pods.localhost'), 'hello');
     expect(unknown.error?.code).toBe(grpc.status.NOT_FOUND);
-    expect(unknown.error?.details).toMatch(/^No pod answers to the name nobody\.pods\.localhost\./);
+    expect(unknown.error?.details).toMatch(/^No pod has the host name nobody\.pods\.localhost\./);
   });
 
   it('a stream that is cancelled midway does not affect the next call', async () => {

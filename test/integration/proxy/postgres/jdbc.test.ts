@@ -73,9 +73,9 @@ describe.each(DRIVERS)('pgjdbc %s', (version, jar) => {
         gatewayUrl('off.pods.localhost'),
         /^57P03 FATAL: Pod off is not running: its status is STOPPED\. .*Hint: Start it: GET/,
       ],
-      [gatewayUrl('nobody.pods.localhost'), /^3D000 FATAL: No pod answers to the name nobody\.pods\.localhost\./],
+      [gatewayUrl('nobody.pods.localhost'), /^3D000 FATAL: No pod has the host name nobody\.pods\.localhost\./],
       [gatewayUrl('fenced.pods.localhost'), /^28000 FATAL: Your address may not connect to this pod\./],
-      [gatewayUrl(HOST, { sslmode: 'disable' }), /^28000 FATAL: This port speaks TLS only\. .*sslmode=require/],
+      [gatewayUrl(HOST, { sslmode: 'disable' }), /^28000 FATAL: This port accepts TLS only\. .*sslmode=require/],
       [gatewayUrl(HOST, { password: 'wrong' }), /^28P01 FATAL: password authentication failed/],
       // A password proved over a channel that the gateway ends cannot be bound to it.
       ...(version === PGJDBC_VERSION

@@ -64,8 +64,8 @@ async function refusalOf(client: pg.Client): Promise<unknown> {
 
 /** Code, words of the message, words of the hint. */
 const TABLE: readonly (readonly [string, string, string, string])[] = [
-  ['nobody', '3D000', 'No pod answers to the name nobody.pods.localhost.', 'Check the name'],
-  ['web', '3D000', 'web.pods.localhost is not a Postgres.', 'Check the name'],
+  ['nobody', '3D000', 'No pod has the host name nobody.pods.localhost.', 'Check the name'],
+  ['web', '3D000', 'The pod at web.pods.localhost does not speak the Postgres protocol.', 'Check the name'],
   ['stopped', '57P03', 'Pod stopped is not running: its status is STOPPED.', '/v3/pods/stopped/start'],
   ['error', '57P03', 'Pod error is not running: its status is ERROR.', '/v3/pods/error/logs'],
   ['complete', '57P03', 'Pod complete is not running: its status is COMPLETE.', '/v3/pods/complete/start'],
@@ -73,8 +73,8 @@ const TABLE: readonly (readonly [string, string, string, string])[] = [
   ['requested', '57P03', 'Pod requested is starting: its status is REQUESTED.', 'Try again'],
   ['spawner-setup', '57P03', 'Pod spawner-setup is starting', 'Try again'],
   ['creating-container', '57P03', 'Pod creating-container is starting', 'Try again'],
-  ['no-backend', '57P03', 'Pod no-backend runs but does not answer.', '/v3/pods/no-backend/logs'],
-  ['gone', '57P03', 'Pod gone runs but does not answer.', '/v3/pods/gone/logs'],
+  ['no-backend', '57P03', 'Pod no-backend is running but does not answer.', '/v3/pods/no-backend/logs'],
+  ['gone', '57P03', 'Pod gone is running but does not answer.', '/v3/pods/gone/logs'],
   ['fenced', '28000', 'Your address may not connect to this pod.', 'ip_allow_list'],
 ];
 
@@ -110,7 +110,7 @@ describe('a refusal has its SQLSTATE, hint and request id, and pg_isready report
   it('TLS 28000, for clients without TLS', async () => {
     expect(await refusalOf(clientOf('stopped', { ssl: false }))).toMatchObject({
       code: '28000',
-      message: 'This port speaks TLS only.',
+      message: 'This port accepts TLS only.',
       detail: expect.stringMatching(/^Request id: /) as string,
       hint: expect.stringContaining('sslmode=require') as string,
     });

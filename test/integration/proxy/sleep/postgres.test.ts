@@ -61,7 +61,7 @@ describe('psql at a sleeping Postgres pod', () => {
     const { code, stderr } = await stage.psql(to('user=scanner'), 'select 1');
     expect(code).toBe(2);
     expect(stderr).toContain('FATAL:  Pod napping is asleep, and this user does not wake it.');
-    expect(stderr).toContain('HINT:  Connect as a user that the pod has accepted before.');
+    expect(stderr).toContain('HINT:  Connect as a user who has logged in to this pod before.');
     expect(wakesOfNow()).toBe(0);
     const running = stage.psql(to(), 'select 1');
     await until('it is woken', () => wakesOfNow() > 0);

@@ -55,7 +55,7 @@ describe('clients with certificates', () => {
       );
       const refused = await curl(...only, '-H', 'Accept: application/json');
       expect(refused).toMatch(/ 403$/);
-      expect(refused).toContain('none was shown');
+      expect(refused).toContain('your client sent none');
       expect(await curl(...only, '--cert', late.certfile, '--key', late.keyfile)).toContain('it has expired');
     }
     await pod.stop();
@@ -85,7 +85,7 @@ describe('clients with certificates', () => {
     };
     // Past the certificate there is a pod that is stopped.
     expect(await messageOf(alice)).toMatch(/DatabaseUnavailable .*is not running/);
-    expect(await messageOf(null)).toMatch(/Security\.Forbidden .*none was shown/);
+    expect(await messageOf(null)).toMatch(/Security\.Forbidden .*your client sent none/);
     expect(await messageOf(late)).toMatch(/Security\.Forbidden .*it has expired/);
   });
 });

@@ -71,10 +71,10 @@ function boltMessage(tag: number, field: PackValue): Buffer {
 }
 
 const BAD: readonly (readonly [string, ConnectionOptions, string])[] = [
-  ['no certificate', {}, 'asks for a client certificate, and none was shown'],
-  ['one of another authority', stranger, 'none of the authorities that the pod trusts has issued it'],
+  ['no certificate', {}, 'requires a client certificate, but your client sent none'],
+  ['one of another authority', stranger, 'it was not issued by a CA that the pod trusts'],
   ['an expired one', expired, 'it has expired'],
-  ['one of a server', server, 'it is not for clients'],
+  ['one of a server', server, 'it is not a client certificate'],
 ];
 
 describe.each(['TLSv1.2', 'TLSv1.3'] as const)('a route that requires client certificates, over %s', (version) => {
@@ -226,7 +226,7 @@ describe('client certificates', () => {
     await until('the change is there', () => gateway.table.get('web.pods.localhost')?.clientCa === other.ca);
     const page = await ask(client, 'web.pods.localhost');
     expect(page).toMatch(/^HTTP\/1\.1 421 /);
-    expect(page).toContain('has changed since this connection began');
+    expect(page).toContain('have changed since you opened this connection');
     expect(await ask(await open('web.pods.localhost', alice), 'web.pods.localhost')).toMatch(/^HTTP\/1\.1 403 /);
     expect(await ask(await open('web.pods.localhost', stranger), 'web.pods.localhost')).toMatch(/^HTTP\/1\.1 200 /);
   });

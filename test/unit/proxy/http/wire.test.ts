@@ -113,8 +113,8 @@ describe('the head of a response', () => {
 });
 
 it.each([
-  ['GET / HTTP/1.1\r\nHost : a', /white space before its colon/],
-  ['GET / HTTP/1.1\r\nX A: b', /character in its name/],
+  ['GET / HTTP/1.1\r\nHost : a', /whitespace before its colon/],
+  ['GET / HTTP/1.1\r\nX A: b', /name of a header field contains a character/],
   ['GET / HTTP/1.1\r\nA: b\r\n c', /folded/],
   ['GET / HTTP/1.1\r\nA', /no colon/],
   ['GET / HTTP/1.1\r\nA: \x01', /control character/],
