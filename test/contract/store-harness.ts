@@ -41,6 +41,8 @@ export interface StoreTraits {
 export interface StoreHarnessOptions {
   /** So many last commits stay in the change feed. */
   readonly feedCommits?: number;
+  /** Of them, so many bytes of records at most. */
+  readonly feedBytes?: number;
 }
 
 /** Opens an empty database. What was opened is closed and removed after each test by whoever gave the function. */

@@ -399,6 +399,28 @@ export function describeStore(name: string, open: OpenStoreHarness, { keepsData 
         expect(await recent.next()).toMatchObject({ kind: 'put', commit: 301 - 50 + 1 });
         await recent.stop();
       });
+
+      it('keeps no more bytes of records than it may, however large they are, in pages of bounded size', async () => {
+        await harness.close();
+        harness = await open({ feedBytes: 4 * 1024 * 1024 });
+        ({ store } = harness);
+        const description = 'x'.repeat(300_000);
+        const few = read(store, 0);
+        for (let i = 0; i < 40; i++) {
+          const { spec } = newPod('large');
+          const expected = i === 0 ? ('absent' as const) : i;
+          await committed(store.commit({ puts: [putPod('large', expected, { spec: { ...spec, description } })] }));
+        }
+        expect(await few.next()).toEqual({ kind: 'gap', commit: 40 });
+        await few.stop();
+        const feed = read(store, 40 - 13);
+        for (let commit = 40 - 12; commit <= 40; commit++)
+          expect(await feed.next()).toMatchObject({ kind: 'put', commit });
+        await feed.stop();
+        const tooFar = read(store, 40 - 16);
+        expect(await tooFar.next()).toEqual({ kind: 'gap', commit: 40 });
+        await tooFar.stop();
+      });
     });
 
     if (keepsData) {

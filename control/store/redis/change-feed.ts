@@ -24,6 +24,8 @@ interface Cursor {
 }
 
 const PAGE = 100;
+/** A page ends soon behind so many bytes of values: a record may have some hundred kB. */
+const PAGE_BYTES = 1024 * 1024;
 /** The greatest second half of a stream's id: this place is behind every change of its commit. */
 const END_OF_COMMIT = '18446744073709551615';
 /** Belongs to no store: reading on from there yields a gap. */
@@ -63,7 +65,7 @@ async function readPage(
 ): Promise<{ readonly changes: readonly Change[]; readonly cursor: Cursor } | null> {
   const { keys } = session;
   const { commit, position, stamp, storeId } = cursor;
-  const args = [storeId, String(commit), position, stamp, String(PAGE)];
+  const args = [storeId, String(commit), position, stamp, String(PAGE), String(PAGE_BYTES)];
   const { tip, isTrusted, answer } = await session.run('changes', 'changes', [keys.meta, keys.feed], args);
   if (!isTrusted) return null;
   const [isGap, page] = arrayOf(answer);

@@ -65,6 +65,8 @@ export interface RedisDatabaseOptions {
   readonly schemas?: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits?: number;
+  /** Of them, so many bytes of records at most, and about a sixtieth more. */
+  readonly feedBytes?: number;
   /** So many replicas of the server must have a commit before it is answered. Default: with Sentinel 1, else 0. */
   readonly copies?: number;
   /** For `imports` alone: also one that is half full is opened. */
@@ -79,6 +81,8 @@ export interface RedisDatabaseOptions {
 }
 
 const FEED_COMMITS = 10_000;
+/** One user may change the largest record again and again; without this bound the feed would have gigabytes of it. */
+const FEED_BYTES = 64 * 1024 * 1024;
 const DEADLINE_MS = 3_000;
 const PATIENCE_MS = 10_000;
 /** A Sentinel that does not answer within it is left out. */
@@ -170,6 +174,7 @@ export async function openRedisDatabase(options: RedisDatabaseOptions): Promise<
         session: on,
         schemas: options.schemas ?? RECORD_SCHEMAS,
         feedCommits: options.feedCommits ?? FEED_COMMITS,
+        feedBytes: options.feedBytes ?? FEED_BYTES,
         feedChanged,
       }),
       queue: createRedisQueue({ session: on, changed: queueChanged }),

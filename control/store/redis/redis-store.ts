@@ -21,6 +21,8 @@ export interface RedisStoreOptions {
   readonly schemas: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits: number;
+  /** Of them, so many bytes of records at most. */
+  readonly feedBytes: number;
   /** Woken after every commit, here or elsewhere, and now and then. */
   readonly feedChanged: Wakeup;
 }
@@ -110,6 +112,7 @@ function commitArguments(options: RedisStoreOptions, batch: Batch): readonly str
     String(TOMBSTONE_SECONDS),
     ...[puts, deletes, enqueue].map(({ length }) => String(length)),
     newStamp(),
+    String(options.feedBytes),
     ...puts.flatMap((put) => [
       fieldOf(put.kind, put.key),
       put.expected === 'absent' ? '' : String(put.expected),

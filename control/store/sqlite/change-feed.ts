@@ -19,6 +19,8 @@ interface Cursor {
 }
 
 const PAGE = 100;
+/** A page ends behind so many bytes of records: one may have some hundred kB. */
+const PAGE_BYTES = 1024 * 1024;
 /** Positions start at 0: this place is behind every change of its commit. */
 const END_OF_COMMIT = Number.MAX_SAFE_INTEGER;
 /** Before every feed: reading on from there yields a gap. */
@@ -62,16 +64,21 @@ function readPage(
     const gap = { kind: 'gap', commit: commits } as const;
     return { changes: [gap], cursor: { commit: commits, position: END_OF_COMMIT } };
   }
-  const rows = connection.all(
-    'SELECT * FROM changes WHERE (number, position) > (?, ?) ORDER BY number, position LIMIT ?',
-    ...[cursor.commit, cursor.position, PAGE],
-  );
+  const rows: Row[] = [];
+  let bytes = 0;
+  for (const row of connection.each(PAGE_AFTER, cursor.commit, cursor.position, PAGE)) {
+    rows.push(row);
+    bytes += typeof row['value'] === 'string' ? row['value'].length : 0;
+    if (bytes >= PAGE_BYTES) break;
+  }
   const last = rows.at(-1);
   return {
     changes: rows.map((row) => changeOf(schemas, row)),
     cursor: last === undefined ? cursor : { commit: integerOf(last, 'number'), position: integerOf(last, 'position') },
   };
 }
+
+const PAGE_AFTER = 'SELECT * FROM changes WHERE (number, position) > (?, ?) ORDER BY number, position LIMIT ?';
 
 function changeOf(schemas: RecordSchemas, row: Row): Change {
   const commit = integerOf(row, 'number');

@@ -19,6 +19,7 @@ import { IN_MEMORY, openConnection } from './open-connection.ts';
 import { createOutputFiles, createOutputsInMemory, type OutputFiles } from './output-files.ts';
 import { beginLog, hasLog, renounceLog } from './log-origin.ts';
 import { DiskRoom } from './disk-room.ts';
+import { createFeedTrim } from './trim-feed.ts';
 import { connect, type Connection, integerOf, textOf } from './sqlite-connection.ts';
 import { storeFailure } from './sqlite-failure.ts';
 import { createSqliteLock, releaseLocks } from './sqlite-lock.ts';
@@ -56,9 +57,13 @@ export interface SqliteDatabaseOptions {
   readonly schemas?: RecordSchemas;
   /** So many last commits stay in the change feed. */
   readonly feedCommits?: number;
+  /** Of them, so many bytes of records at most, and about a sixteenth more. */
+  readonly feedBytes?: number;
 }
 
 const FEED_COMMITS = 10_000;
+/** One user may change the largest record again and again; without this bound the feed would have gigabytes of it. */
+const FEED_BYTES = 64 * 1024 * 1024;
 
 /**
  * The embedded store, queue, lock and logs: one SQLite file, owned by one process at a time. Throws PodgateError
@@ -126,7 +131,7 @@ export function createSqliteDatabase(
 /** Store, queue, lock and logs of one who has seen what the session's guard knows. */
 export function sqliteAdapters(
   session: GuardedSession,
-  parts: Pick<SqliteDatabaseOptions, 'clock' | 'schemas' | 'feedCommits'> & {
+  parts: Pick<SqliteDatabaseOptions, 'clock' | 'schemas' | 'feedCommits' | 'feedBytes'> & {
     readonly outputFiles: OutputFiles;
     readonly queueChanged: Wakeup;
     readonly feedChanged: Wakeup;
@@ -139,7 +144,10 @@ export function sqliteAdapters(
     store: createSqliteStore({
       session,
       schemas: parts.schemas ?? RECORD_SCHEMAS,
-      feedCommits: parts.feedCommits ?? FEED_COMMITS,
+      trimFeed: createFeedTrim({
+        feedCommits: parts.feedCommits ?? FEED_COMMITS,
+        feedBytes: parts.feedBytes ?? FEED_BYTES,
+      }),
       enqueue: queue.enqueue,
       queueChanged,
       feedChanged,

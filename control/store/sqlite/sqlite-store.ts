@@ -18,18 +18,18 @@ import type { Wakeup } from '../wakeup.ts';
 import { changesAfter } from './change-feed.ts';
 import { integerOf, textOf, type Connection, type Row } from './sqlite-connection.ts';
 import { adoptHistory, countCommit } from './store-history.ts';
+import type { TrimFeed } from './trim-feed.ts';
 import type { EnqueueRow } from './sqlite-queue.ts';
 import type { GuardedSession } from './guarded-session.ts';
 
 const TOMBSTONE_MS = 7 * 24 * 3_600_000;
-/** Trimming feed and tombstones once in so many commits keeps its cost out of most of them. */
+/** Trimming tombstones once in so many commits keeps its cost out of most of them. */
 const COMMITS_PER_TRIM = 100;
 
 export interface SqliteStoreOptions {
   readonly session: GuardedSession;
   readonly schemas: RecordSchemas;
-  /** So many last commits stay in the change feed. */
-  readonly feedCommits: number;
+  readonly trimFeed: TrimFeed;
   readonly enqueue: EnqueueRow;
   readonly queueChanged: Wakeup;
   readonly feedChanged: Wakeup;
@@ -196,7 +196,10 @@ function commitBatch(connection: Connection, batch: PreparedBatch, options: Sqli
   if (fence !== null && fence.number > fenceUsed) {
     connection.run('INSERT OR REPLACE INTO fences VALUES (?, ?)', fence.lease, fence.number);
   }
-  if (commit % COMMITS_PER_TRIM === 0) trim(connection, commit - options.feedCommits, ageMs);
+  const bytes = batch.puts.reduce((sum, { record }) => sum + Buffer.byteLength(record.json), 0);
+  options.trimFeed(connection, commit, bytes);
+  if (commit % COMMITS_PER_TRIM === 0)
+    connection.run('DELETE FROM tombstones WHERE deleted_age_ms < ?', ageMs - TOMBSTONE_MS);
   return { kind: 'committed', commit };
 }
 
@@ -240,14 +243,6 @@ function writeIndexes(connection: Connection, { kind, key, tenant, indexes, expe
     if (former.has(name)) continue;
     connection.run('INSERT INTO record_indexes (kind, name, key, tenant) VALUES (?, ?, ?, ?)', kind, name, key, tenant);
   }
-}
-
-function trim(connection: Connection, lastTrimmed: number, ageMs: number): void {
-  if (lastTrimmed > 0) {
-    connection.run('DELETE FROM changes WHERE number <= ?', lastTrimmed);
-    connection.run('UPDATE store SET trimmed = max(trimmed, ?)', lastTrimmed);
-  }
-  connection.run('DELETE FROM tombstones WHERE deleted_age_ms < ?', ageMs - TOMBSTONE_MS);
 }
 
 function storedOf<K extends RecordKind>(schemas: RecordSchemas, kind: K, row: Row): Stored<K> {
