@@ -116,6 +116,7 @@ class GatewayWorker implements Gateway {
     });
     const tokens = new TokenLogins({
       ask: (id, host, token) => this.#feed.send({ kind: 'login-asked', id, host, token }),
+      limited: (limit) => counters.limited[limit]++,
       clock,
     });
     const seals = new LoginSeals(() => this.#ticketKeys);

@@ -29,9 +29,14 @@ interface Question {
   readonly waiting: (() => void)[];
 }
 
+/** What was used up when a question was refused: all of a worker's, or those of one client address. */
+export type TokenCheckLimit = 'token-checks' | 'token-checks-address';
+
 export interface TokenLoginsOptions {
   /** Asks control, which answers by `answered`. False: it cannot be reached. */
   readonly ask: (id: number, host: string, token: string) => boolean;
+  /** Called for each question that is refused. */
+  readonly limited: (limit: TokenCheckLimit) => void;
   readonly clock: Clock;
 }
 
@@ -69,7 +74,9 @@ export class TokenLogins {
       return;
     }
     const client = addressKey(address);
-    if (token.length > LOGIN_TOKEN_MAX_LENGTH || !this.#hasRoom(client)) {
+    const limit = this.#limitReached(client);
+    if (token.length > LOGIN_TOKEN_MAX_LENGTH || limit !== null) {
+      if (limit !== null) this.#options.limited(limit);
       setImmediate(done);
       return;
     }
@@ -100,11 +107,11 @@ export class TokenLogins {
     for (const done of waiting) done();
   }
 
-  #hasRoom(client: string): boolean {
-    if (this.#open.size >= OPEN_MAX) return false;
+  #limitReached(client: string): TokenCheckLimit | null {
+    if (this.#open.size >= OPEN_MAX) return 'token-checks';
     let held = 0;
     for (const question of this.#open.values()) if (question.addressKey === client) held++;
-    return held < OPEN_PER_ADDRESS_MAX;
+    return held < OPEN_PER_ADDRESS_MAX ? null : 'token-checks-address';
   }
 
   #believedMs(answer: LoginAnswer): number {

@@ -4,6 +4,7 @@ import type { ClosedReason, SessionEnd } from '../connection/ends.ts';
 import type { HoldCounts } from '../dial/holds.ts';
 import type { Limit } from '../limits/connection-counts.ts';
 import type { WaitingLimit } from '../limits/waiting-places.ts';
+import type { TokenCheckLimit } from '../policy/token-logins.ts';
 
 /**
  * What came of cancel requests: 'unknown' = the other workers were asked, 'slowed' = too many unknown keys, 'forbidden' =
@@ -16,8 +17,8 @@ export type RequestCode = Extract<ErrorCode, `request.${string}`> | LoginCode;
 export type HandshakeKind = 'TLSv1.3 full' | 'TLSv1.3 resumed' | 'TLSv1.2 full' | 'TLSv1.2 resumed';
 /** By the first digit of the status; 'none' = the client went away, or the answer never came. */
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx' | 'none';
-/** Which limit kept a connection or a request from its place. */
-export type LimitName = Limit | WaitingLimit | 'proxy-header' | 'descriptors';
+/** Which limit kept a connection, a request or the check of a token from its place. */
+export type LimitName = Limit | WaitingLimit | TokenCheckLimit | 'proxy-header' | 'descriptors';
 /** From clients to pods, and back: what is inside TLS. Of egress: from pods to the outside, and back. */
 export type ByteCount = `${'http' | 'tcp' | 'postgres' | 'egress'} ${'in' | 'out'}`;
 
@@ -116,6 +117,8 @@ export function createCounters(): Counters {
       'held-address': 0,
       'proxy-header': 0,
       descriptors: 0,
+      'token-checks': 0,
+      'token-checks-address': 0,
     },
     ended: {
       finished: 0,

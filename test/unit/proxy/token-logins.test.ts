@@ -1,19 +1,21 @@
 import { expect, it } from 'vitest';
 import type { LoginAnswer } from '../../../core/feed-protocol.ts';
-import { TokenLogins } from '../../../proxy/policy/token-logins.ts';
+import { type TokenCheckLimit, TokenLogins } from '../../../proxy/policy/token-logins.ts';
 
 const ALICE: LoginAnswer = { kind: 'user', user: 'alice', expiresAtMs: 1_000_000 };
 
 function stage(isReachable = true) {
   let nowMs = 0;
   const asked: number[] = [];
+  const limited: TokenCheckLimit[] = [];
   const logins = new TokenLogins({
     ask: (id) => isReachable && asked.push(id) > 0,
+    limited: (limit) => limited.push(limit),
     clock: { now: () => nowMs, monotonicMs: () => nowMs },
   });
   const proven = (token: string, address = '192.0.2.1') =>
     new Promise<void>((done) => logins.ask('localhost', token, address, done));
-  return { logins, asked, proven, pass: (ms: number) => (nowMs += ms) };
+  return { logins, asked, limited, proven, pass: (ms: number) => (nowMs += ms) };
 }
 
 it('asks once for concurrent requests, and caches the result for a minute', async () => {
@@ -54,7 +56,7 @@ it('reports unknown when control is away, there are too many questions, or a tok
   expect(away.logins.find('localhost', 'one')).toEqual({ kind: 'unavailable' });
   away.logins.answered(1, ALICE);
   expect(away.logins.find('localhost', 'one')).toEqual({ kind: 'unavailable' });
-  const { logins, asked, proven } = stage();
+  const { logins, asked, limited, proven } = stage();
   const open = Array.from({ length: 256 }, (_, at) => proven(`token ${at}`, `192.0.2.${at}`));
   await proven('one too many', '198.51.100.1');
   expect([asked.length, logins.find('localhost', 'one too many')]).toEqual([256, null]);
@@ -62,13 +64,14 @@ it('reports unknown when control is away, there are too many questions, or a tok
   await Promise.all(open);
   await proven('x'.repeat(20_000));
   expect(asked).toHaveLength(256);
+  expect(limited).toEqual(['token-checks']);
 });
 
 it.each([
   ['an IPv4 address', () => '192.0.2.1', '192.0.2.2'],
   ['the /64 of an IPv6 address', (at: number) => `2001:db8:0:1::${at.toString(16)}`, '2001:db8:0:2::1'],
 ])('lets %s hold a quarter of the open questions, and still serves others', async (_, addressOf, other) => {
-  const { logins, asked, proven } = stage();
+  const { logins, asked, limited, proven } = stage();
   const open = Array.from({ length: 64 }, (__, at) => proven(`made up ${at}`, addressOf(at)));
   // They take no room, not even for a moment.
   const beyond = Array.from({ length: 400 }, (__, at) => proven(`beyond ${at}`, addressOf(at)));
@@ -77,6 +80,7 @@ it.each([
   expect(asked).toHaveLength(66);
   await Promise.all(beyond);
   expect(logins.find('localhost', 'beyond 1')).toBeNull();
+  expect(limited).toEqual(Array.from({ length: 400 }, () => 'token-checks-address'));
   for (const id of asked.splice(0)) logins.answered(id, ALICE);
   await Promise.all([...open, shared, honest]);
   expect(['beyond 0', 'honest'].map((token) => logins.find('localhost', token))).toEqual([ALICE, ALICE]);

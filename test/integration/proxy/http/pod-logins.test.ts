@@ -43,6 +43,7 @@ beforeEach(async () => {
       setImmediate(() => tokens.answered(id, answer));
       return true;
     },
+    limited: (limit) => gateway.counters.limited[limit]++,
     clock: systemClock,
   });
   gateway.login = new PodLogins({ seals, tokens, publicHttpsPort: 8443, clock: systemClock }).policy;
@@ -212,6 +213,7 @@ describe('a pod with a login', () => {
         else open.push(id);
         return true;
       },
+      limited: (limit) => gateway.counters.limited[limit]++,
       clock: systemClock,
     });
     const { policy } = new PodLogins({ seals, tokens, publicHttpsPort: 8443, clock: systemClock });
@@ -221,6 +223,7 @@ describe('a pod with a login', () => {
     await until('all are open', () => open.length === 64);
     const refused = await ask({ 'x-tapis-token': 'good' });
     expect([refused.status, refused.headers['retry-after']]).toEqual([503, '2']);
+    expect(gateway.counters.limited).toMatchObject({ 'token-checks-address': 1, 'token-checks': 0 });
     address = '192.0.2.2';
     expect((await ask({ 'x-tapis-token': 'good' })).body).toBe('pod');
     for (const id of open) tokens.answered(id, { kind: 'refused', reason: 'No.' });

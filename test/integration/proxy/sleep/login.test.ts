@@ -28,6 +28,7 @@ beforeEach(async () => {
       setImmediate(() => tokens.answered(id, { kind: 'user', user, expiresAtMs: Date.now() + 60_000 }));
       return true;
     },
+    limited: () => undefined,
     clock: systemClock,
   });
   gateway.login = new PodLogins({ seals, tokens, publicHttpsPort: 8443, clock: systemClock }).policy;
