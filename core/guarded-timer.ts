@@ -8,6 +8,8 @@ const COMPLAIN_EVERY_MS = 60_000;
 export interface GuardedInterval {
   /** The process may end without it. */
   unref(): this;
+  /** Does the work now as well, unless it is stopped. */
+  now(): void;
   stop(): void;
 }
 
@@ -28,7 +30,7 @@ export function setGuardedInterval(options: {
   let isReferenced = true;
   let isStopped = false;
 
-  const turn = (): void => {
+  const guarded = (): void => {
     try {
       work();
     } catch (error) {
@@ -41,6 +43,9 @@ export function setGuardedInterval(options: {
         );
       }
     }
+  };
+  const turn = (): void => {
+    guarded();
     if (!isStopped) timer = next();
   };
   const next = (): NodeJS.Timeout => {
@@ -54,6 +59,9 @@ export function setGuardedInterval(options: {
       isReferenced = false;
       timer.unref();
       return this;
+    },
+    now() {
+      if (!isStopped) guarded();
     },
     stop() {
       isStopped = true;

@@ -64,6 +64,8 @@ export async function runGateway(link: SupervisorLink, log: Logger, signal: Abor
     notifyWorkers: (waiting) => link.send({ kind: 'waiting', waiting }),
     descriptorTaken: (descriptor) => pausing.taken(descriptor),
     drainMs: config.drain.sessionsMs,
+    // A counter has to be there from its 0 on: rate() knows no growth from nothing.
+    greeted: () => telling.now(),
     sessions: config.sessions,
     ...(config.gateway.staleAfterMs === undefined ? {} : { staleAfterMs: config.gateway.staleAfterMs }),
     proxyProtocol: config.proxyProtocol,

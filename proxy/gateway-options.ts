@@ -59,6 +59,8 @@ export interface GatewayOptions extends WorkerName {
   readonly drainMs: number;
   /** With the feed away for longer, new connections get "does not answer". */
   readonly staleAfterMs?: number;
+  /** Called each time that control has greeted this worker, at the start and after each restart of control. */
+  readonly greeted?: () => void;
   /** Whose PROXY headers are read; default: nobody's. */
   readonly proxyProtocol?: ProxyProtocolOptions;
   /** One line at debug level for each connection; only worth its cost where debug lines are kept. */

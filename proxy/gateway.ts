@@ -222,6 +222,7 @@ class GatewayWorker implements Gateway {
       clock,
       log,
       staleAfterMs: options.staleAfterMs ?? STALE_AFTER_MS,
+      ...(options.greeted === undefined ? {} : { greeted: options.greeted }),
       sink: {
         setBaseHosts: (hosts) => {
           this.#baseHosts = new Set(hosts);

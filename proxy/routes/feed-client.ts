@@ -33,6 +33,8 @@ export interface FeedClientOptions extends WorkerName {
   readonly staleAfterMs: number;
   /** Default: FEED_SILENCE_MS. */
   readonly silenceMs?: number;
+  /** Called each time that control has greeted this worker: from now on, it gets what `send` sends. Default: nothing. */
+  readonly greeted?: () => void;
 }
 
 /**
@@ -161,6 +163,7 @@ export class FeedClient {
     const followed = follower.receive(message);
     if (message.kind === 'certificates-end') this.#hasCertificates = true;
     if (followed.kind === 'lost') return followed.reason;
+    if (message.kind === 'hello') this.#options.greeted?.();
     if (followed.report !== null) send(socket, followed.report);
     if (this.#hasCertificates && follower.hasSnapshot) this.#first.resolve(undefined);
     return null;

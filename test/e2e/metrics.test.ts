@@ -15,6 +15,9 @@ it('the control port reports the metrics of every process; the public ports do n
   program = await Program.start({ workers: 2 });
   const { controlPort, httpsPort, caPath } = program;
   const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${controlPort}/metrics`)).text();
+  // Counters are there from the first scrape on, so that what happens next is an increase.
+  const atFirst = await metrics();
+  for (const worker of [0, 1]) expect(atFirst).toContain(`\npodgate_connections_accepted_total{worker="${worker}"} `);
   await program.createPod({ pod_id: 'hello', pod_template: 'podgate/hello' });
   const curl = (host: string, path: string) =>
     run('curl', [

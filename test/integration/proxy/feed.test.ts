@@ -111,8 +111,13 @@ describe('the route feed', () => {
     const feed = new FeedStandIn(join(tmpdir(), `podgate-feed-${randomUUID()}`), [route('a.pods.localhost')], []);
     const stop = new AbortController();
     let snapshots = 0;
-    const client = new FeedClient({
+    let greetings = 0;
+    const client: FeedClient = new FeedClient({
       ...{ socketPath: feed.path, worker: 1, clock: systemClock, log: silentLog, staleAfterMs: 300, silenceMs: 100 },
+      greeted: () => {
+        greetings += 1;
+        expect(client.send({ kind: 'certificate-wanted', host: String(greetings) })).toBe(true);
+      },
       sink: {
         setBaseHosts: () => undefined,
         replaceCertificates: () => undefined,
@@ -134,6 +139,8 @@ describe('the route feed', () => {
     try {
       await feed.start();
       await until('it has followed, heard nothing, and followed anew', () => snapshots >= 3);
+      const sent = feed.received.flatMap((message) => (message.kind === 'certificate-wanted' ? message.host : []));
+      expect(sent.slice(0, 3)).toEqual(['1', '2', '3']);
       await feed.stop();
       // Accepts, and says not a word.
       await feed.start(() => undefined);

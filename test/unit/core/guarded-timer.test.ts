@@ -20,7 +20,12 @@ test('what a guarded timer throws is logged at most once a minute, and the turns
     expect(logged).toEqual([{ timer: 'a test', error: 'EMFILE' }]);
     vi.advanceTimersByTime(10_000);
     expect(logged).toHaveLength(2);
+    timer.now();
+    expect(turns).toBe(70);
     timer.stop();
+    timer.now();
+    vi.advanceTimersByTime(1_000);
+    expect(turns).toBe(70);
   } finally {
     vi.useRealTimers();
   }
