@@ -123,6 +123,7 @@ function shownName(name: PropertyKey): string {
   return /^[\w-]+$/.test(text) ? text : JSON.stringify(text);
 }
 
-function shownPath(path: readonly PropertyKey[]): string {
+/** Names from the outside to the inside, such as `networking.default.port`. */
+export function shownPath(path: readonly PropertyKey[]): string {
   return path.map(shownName).join('.');
 }

@@ -4,6 +4,7 @@ import { Busboy, type BusboyFileStream } from '@fastify/busboy';
 
 import { PodgateError } from '../../core/errors.ts';
 import { type BodyLimits, drain } from './body.ts';
+import { shownPath } from './field-checks.ts';
 import type { ReceivedForm } from './received-form.ts';
 
 /** Name of the field that holds the file, as in Tapis. */
@@ -80,7 +81,11 @@ export async function receiveFile<T>(
   const onClose = (): void => {
     if (!request.complete) fail(malformed('The client left before the end of the file.'));
   };
-  form.on('field', (field: string, value: string) => fields.set(field, value));
+  form.on('field', (field: string, value: string) => {
+    // The parser puts it in place of what is not UTF-8: another value than the client has sent.
+    if (value.includes('\uFFFD')) fail(invalid(`${shownPath([field])}: must be valid UTF-8`));
+    else fields.set(field, value);
+  });
   form.on('file', (field: string, stream: BusboyFileStream, filename: string | undefined) => {
     // What is wrong with the part is said by the form, too; without a listener it would end the process.
     stream.on('error', () => undefined);

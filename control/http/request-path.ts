@@ -8,13 +8,13 @@ export interface RequestTarget {
 
 /**
  * Takes the request target apart (RFC 9112 section 3.2): the same path with and without `/v3`, doubled slashes
- * tolerated. Throws 'request.malformed' for a path that cannot be decoded.
+ * tolerated. Throws 'request.malformed' for a path that cannot be decoded, and a query that is not UTF-8.
  */
 export function parseRequestTarget(target: string): RequestTarget {
   const origin = target.startsWith('/') ? target : pathOfAbsolute(target);
   const mark = origin.indexOf('?');
   const raw = mark === -1 ? origin : origin.slice(0, mark);
-  const query = new URLSearchParams(mark === -1 ? '' : origin.slice(mark + 1));
+  const query = queryOf(mark === -1 ? '' : origin.slice(mark + 1));
   try {
     decodeURIComponent(raw);
   } catch (error) {
@@ -24,6 +24,16 @@ export function parseRequestTarget(target: string): RequestTarget {
   const versionless = /^\/v3(?=\/|$)/.test(collapsed) ? collapsed.slice('/v3'.length) : collapsed;
   const path = versionless.length > 1 && versionless.endsWith('/') ? versionless.slice(0, -1) : versionless;
   return { path: path === '' ? '/' : path, query };
+}
+
+/** URLSearchParams puts U+FFFD in place of what is not UTF-8: another value than the client has sent. */
+function queryOf(raw: string): URLSearchParams {
+  const query = new URLSearchParams(raw);
+  const replaced = /%EF%BF%BD/gi;
+  if ((query.toString().match(replaced)?.length ?? 0) > (raw.match(replaced)?.length ?? 0)) {
+    throw new PodgateError('request.malformed', { publicMessages: ['The query is not valid UTF-8.'] });
+  }
+  return query;
 }
 
 function pathOfAbsolute(target: string): string {

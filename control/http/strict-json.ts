@@ -1,15 +1,21 @@
+import { shownPath } from './field-checks.ts';
+
 /** Deeper than anything a body of this API holds. */
 const DEPTH_MAX = 16;
 /** Values of all kinds, with names and closed brackets counted as well: several times what the largest valid body has. */
 const VALUES_MAX = 10_000;
 const PROBLEMS_MAX = 20;
 /** Names that mean something else to JavaScript objects than to JSON. */
+/** Half of a surrogate pair, maybe followed by the other: the text is UTF-8, which has no other way to say it. */
+const HALF_PAIR = /\\u[dD][89a-fA-F]/;
+const UNPAIRED =
+  'must not contain half of a UTF-16 surrogate pair (\\ud800 to \\udfff): it is no character. Send bytes that are no text as Base64.';
 const FORBIDDEN: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
 export type StrictJson =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'malformed' }
-  /** Too deep, too many values, or JSON with duplicate or forbidden names: a sentence about each. */
+  /** Too deep, too many values, duplicate or forbidden names, or text that is no Unicode: a sentence about each. */
   | { readonly kind: 'refused'; readonly problems: readonly string[] };
 
 interface Container {
@@ -22,7 +28,8 @@ interface Container {
 /**
  * Parses a JSON text (RFC 8259). Refuses what takes long to parse and to check (depth, number of values) before it is
  * parsed, and what `JSON.parse` silently lets pass and means two things at once: a name that is there twice (section 4:
- * the receiver may take either), and `__proto__` and its like.
+ * the receiver may take either), and `__proto__` and its like; and half of a surrogate pair (section 8.2: unpredictable),
+ * which becomes U+FFFD wherever text becomes bytes.
  */
 export function parseStrictJson(text: string): StrictJson {
   const bound = boundProblem(text);
@@ -33,7 +40,7 @@ export function parseStrictJson(text: string): StrictJson {
   } catch {
     return { kind: 'malformed' };
   }
-  const problems = problemsOf(text);
+  const problems = [...problemsOf(text), ...(HALF_PAIR.test(text) ? surrogateProblems(value) : [])];
   return problems.length === 0 ? { kind: 'value', value } : { kind: 'refused', problems };
 }
 
@@ -100,6 +107,25 @@ function problemsOf(text: string): readonly string[] {
     }
   }
   return problems;
+}
+
+/** A sentence about each name and string of `value` that is not well-formed, at most PROBLEMS_MAX. */
+function surrogateProblems(value: unknown): readonly string[] {
+  const problems: string[] = [];
+  const check = (inner: unknown, path: readonly string[]): void => {
+    if (problems.length >= PROBLEMS_MAX) return;
+    if (typeof inner === 'string') {
+      if (!inner.isWellFormed()) problems.push(`${path.length === 0 ? 'body' : shownPath(path)}: ${UNPAIRED}`);
+    } else if (typeof inner === 'object' && inner !== null) {
+      for (const [name, field] of Object.entries(inner)) {
+        const at = [...path, name];
+        if (!name.isWellFormed()) problems.push(`${shownPath(at)}: the name ${UNPAIRED}`);
+        check(field, at);
+      }
+    }
+  };
+  check(value, []);
+  return problems.slice(0, PROBLEMS_MAX);
 }
 
 function checkName(name: string, names: Set<string>, problems: string[]): void {

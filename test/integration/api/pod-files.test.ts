@@ -119,6 +119,33 @@ test('the path may follow the file and may be a directory; a replaced file keeps
   expect(readdirSync(join(home, 'bin'))).toEqual(['run.sh']);
 });
 
+test('a path or file name that is not UTF-8 is refused, and no other name is made of it', async () => {
+  const send = async (parts: readonly (readonly [string, string])[]): Promise<unknown> => {
+    const lines = parts.map(([head, value]) => `--x\r\nContent-Disposition: form-data; ${head}\r\n\r\n${value}\r\n`);
+    const response = await fetch(`${stand.url}/v3/pods/mypod/upload_to_pod`, {
+      method: 'POST',
+      headers: { 'X-Tapis-Token': await stand.token('alice'), 'Content-Type': 'multipart/form-data; boundary=x' },
+      body: new Uint8Array(Buffer.from(`${lines.join('')}--x--\r\n`, 'latin1')),
+    });
+    return [response.status, ((await response.json()) as { message: unknown }).message];
+  };
+  const file = ['name="file"; filename="a"', 'hello'] as const;
+  const path = ['name="dest_path"', 'not-utf8/caf\xe9'] as const;
+  for (const parts of [
+    [path, file],
+    [file, path],
+  ]) {
+    expect(await send(parts)).toEqual([400, ['dest_path: must be valid UTF-8']]);
+  }
+  expect(
+    await send([
+      ['name="dest_path"', 'bin/'],
+      ['name="file"; filename="caf\xe9"', 'hello'],
+    ]),
+  ).toEqual([400, ['file: its name must be valid UTF-8']]);
+  expect(readdirSync(home).filter((name) => /utf8|\ufffd|upload/.test(name))).toEqual([]);
+});
+
 test('large files are streamed, and an aborted upload leaves nothing', async () => {
   const bytes = randomBytes(24 * MIB);
   const hash = createHash('sha256').update(bytes).digest('hex');

@@ -53,6 +53,32 @@ test('a secret is created, listed, read, changed and deleted; its value is in on
   expect(stand.logLines.join('\n')).toContain('updated_fields: secret_value');
 });
 
+test('text that has no UTF-8 form is refused wherever it is sent, and nothing is stored', async () => {
+  const refusal = (field: string) => ({
+    status: 400,
+    body: { message: [expect.stringMatching(`^${field}: .*half of a UTF-16 surrogate pair`)] },
+  });
+  const half = 'pass\ud83dword';
+  expect(await secret('alice', 'halved', { secret_value: half })).toMatchObject(refusal('secret_value'));
+  expect((await stand.call('alice', 'GET', `${SECRETS}/halved`)).status).toBe(404);
+  await secret('alice', 'whole');
+  expect(await stand.call('alice', 'PUT', `${SECRETS}/whole`, { secret_value: half })).toMatchObject(
+    refusal('secret_value'),
+  );
+  expect(await pod('alice', 'halved', { environment_variables: { PASSWORD: half } })).toMatchObject(
+    refusal('environment_variables.PASSWORD'),
+  );
+  expect(await pod('alice', 'halved', { command: ['sh', half] })).toMatchObject(refusal('command.1'));
+  expect((await stand.call('alice', 'GET', '/v3/pods/halved')).status).toBe(404);
+  const whole = 'pass\ud83d\ude00word';
+  await stand.call('alice', 'PUT', `${SECRETS}/whole`, { secret_value: whole });
+  expect((await stand.call('alice', 'GET', `${SECRETS}/whole/value`)).body.result).toMatchObject({
+    secret_value: whole,
+  });
+  const list = await stand.call('alice', 'GET', '/v3/pods/volumes/nothing/list?path=caf%e9');
+  expect([list.status, list.body.message]).toEqual([400, 'The query is not valid UTF-8.']);
+});
+
 test('READ shows that a secret exists, USER its value; ADMIN may delete and share it', async () => {
   await secret('alice', 'shared');
   expect((await stand.call('bob', 'GET', `${SECRETS}/shared`)).status).toBe(403);

@@ -34,6 +34,16 @@ describe('a request target', () => {
   test.each(['/%', '/%zz', '/%ff', '/pods/%c3%28'])('%s cannot be decoded', (target) => {
     expect(() => parseRequestTarget(target)).toThrow('cannot be decoded');
   });
+
+  test.each(['/pods?a=%ff', '/pods?a=%ed%a0%80', '/pods?%c3%28=a', '/pods?a=%ef%bf%bd%ff'])(
+    'the query of %s is not UTF-8',
+    (target) => {
+      expect(() => parseRequestTarget(target)).toThrow('not valid UTF-8');
+    },
+  );
+  test('U+FFFD itself and a percent sign may be in a query', () => {
+    expect(parseRequestTarget('/pods?a=%EF%bf%bd&b=100%').query.toString()).toBe('a=%EF%BF%BD&b=100%25');
+  });
 });
 
 test('If-Match compares the generation', () => {

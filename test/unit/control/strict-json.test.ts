@@ -11,6 +11,7 @@ test.each([
   '{"a":{"a":[{"a":1},{"a":2}]},"b":"a"}',
   '{"a":"{\\"a\\":1,\\"a\\":2}","b":"\\\\","c":"\\\\\\"","d":[",","a",":"]}',
   ' { "a" : [ ] , "A" : { } } ',
+  '{"a":"\\ud83d\\ude00","b":"\\\\ud800","\\uD83D\\uDE00":"\ufffd"}',
   '{"":1,"\\u0000":2}',
 ])('%s is what JSON.parse makes of it', (text) => {
   expect(parseStrictJson(text)).toEqual({ kind: 'value', value: JSON.parse(text) as unknown });
@@ -36,6 +37,18 @@ test.each([
   [`{"${'k'.repeat(100)}":1,"${'k'.repeat(100)}":1}`, [`"${'k'.repeat(64)}": is there twice in the same object`]],
 ])('%s is refused', (text, problems) => {
   expect(parseStrictJson(text)).toEqual({ kind: 'refused', problems });
+});
+
+test.each([
+  ['"\\ud800"', ['body']],
+  ['{"secret_value":"a\\uD83D","b":"\\ude00\\ud83d"}', ['secret_value', 'b']],
+  ['{"a":{"b":["","\\udfff"]}}', ['a.b.1']],
+  ['{"a":{"\\ud800":1}}', ['a."\\ud800": the name']],
+])('half a surrogate pair in %s is refused with the name of its field', (text, fields) => {
+  const problem = expect.stringContaining('half of a UTF-16 surrogate pair') as string;
+  expect(parseStrictJson(text)).toEqual({ kind: 'refused', problems: fields.map(() => problem) });
+  const { problems } = parseStrictJson(text) as { readonly problems: readonly string[] };
+  for (const [index, field] of fields.entries()) expect(problems[index]).toContain(field);
 });
 
 test('half a megabyte of brackets, quotes or names costs little time and no stack', () => {

@@ -10,6 +10,7 @@ import {
 import { boundedList, boundedText } from '../../../http/bounded.ts';
 import { checkFields } from '../../../http/field-checks.ts';
 import type { Closing, Message } from '../../../http/operation.ts';
+import { parseStrictJson } from '../../../http/strict-json.ts';
 import { shellCodeOf } from './run-commands.ts';
 
 /**
@@ -117,11 +118,9 @@ export function closingOf(error: unknown): Closing | null {
 }
 
 function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new PodgateError('api.invalid', { publicMessages: ['A text message must be JSON.'], cause });
-  }
+  const json = parseStrictJson(text);
+  if (json.kind === 'value') return json.value;
+  throw invalid(json.kind === 'refused' ? json.problems : ['A text message must be JSON.']);
 }
 
 function invalid(problems: readonly string[]): PodgateError {

@@ -178,6 +178,8 @@ function scriptPath(path: string, { field = PATH_FIELD, isInside = false } = {})
 
 function fileNameOf(filename: string): string {
   const name = filename.split('/').at(-1) ?? '';
+  // What is not UTF-8 has become U+FFFD.
+  if (name.includes('\uFFFD')) throw invalid('file: its name must be valid UTF-8');
   return name === '' || name === '.' || name === '..' || name.includes('\0') ? 'file' : name;
 }
 
