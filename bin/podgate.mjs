@@ -11,6 +11,8 @@ if (!existsSync(node)) {
   process.stderr.write('podgate: not set up yet; run: npm start\n');
   process.exit(1);
 }
+// How it was called, for hints: cli/called-as.ts.
+process.env._PODGATE_CALLED_AS = process.env.npm_command === 'exec' ? 'npx podgate' : process.argv[1];
 // "engines" of package.json. A second process would cost as much again as the first.
 if (Number(process.versions.node.split('.')[0]) >= 24) await import('../cli/podgate.ts');
 else runOnOwnNode();

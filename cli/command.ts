@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { asTyped, PODGATE } from './called-as.ts';
 
 const EXIT_CODES = '0 success, 1 failed, 2 usage error, 3 Podgate is not running or cannot be reached';
 
@@ -45,7 +46,9 @@ export function createSubcommand(
   { description, examples, exitCodes = EXIT_CODES }: CommandHelp,
 ): Command {
   const width = Math.max(0, ...examples.map(([line]) => line.length));
-  const lines = examples.map(([line, does]) => `  podgate ${does === '' ? line : `${line.padEnd(width)}   ${does}`}\n`);
+  const lines = examples.map(
+    ([line, does]) => `  ${PODGATE} ${does === '' ? line : `${line.padEnd(width)}   ${asTyped(does)}`}\n`,
+  );
   return (
     new Command(name)
       // The source breaks lines within paragraphs; help breaks them anew.

@@ -1,3 +1,4 @@
+import { PODGATE } from './called-as.ts';
 import { GROUPS } from './command.ts';
 import { COMMANDS } from './command-table.ts';
 
@@ -12,10 +13,10 @@ export function rootHelp(): string {
   });
   return `Podgate: databases and other pods behind one TLS port. Start the server with: npm start
 
-Usage: podgate <command> [options]
+Usage: ${PODGATE} <command> [options]
 
 ${groups.join('\n')}
-podgate <command> --help shows options and examples. Commands use the current login (podgate login), or the installation
+${PODGATE} <command> --help shows options and examples. Commands use the current login (${PODGATE} login), or the installation
 in the data directory: PODGATE_DATA_DIR, .podgate in this directory, or .podgate in Podgate's own.
 Exit codes: 0 success, 1 failed, 2 usage error, 3 Podgate is not running or cannot be reached.
 `;

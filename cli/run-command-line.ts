@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander';
 import { errorText, PodgateError } from '../core/errors.ts';
+import { asTyped, PODGATE } from './called-as.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from './cli-error.ts';
 import type { CommandEntry } from './command.ts';
 import { COMMANDS } from './command-table.ts';
@@ -56,11 +57,11 @@ function report(error: unknown, command: string): number {
   if (error instanceof CommanderError) {
     // Help is printed by then.
     if (error.exitCode === 0) return 0;
-    process.stderr.write(`podgate: ${sentenceOf(error)}; see: podgate ${command} --help\n`);
+    process.stderr.write(`podgate: ${sentenceOf(error)}; see: ${PODGATE} ${command} --help\n`);
     return EXIT_USAGE;
   }
   const messages = error instanceof PodgateError ? error.publicMessages : [errorText(error)];
-  for (const message of messages) process.stderr.write(`podgate: ${message}\n`);
+  for (const message of messages) process.stderr.write(`podgate: ${asTyped(message)}\n`);
   return error instanceof CliError ? error.exitCode : EXIT_FAILED;
 }
 

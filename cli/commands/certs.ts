@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { CertificateReport, CertificateStatus } from '../../core/certificate-admin.ts';
 import { errorText } from '../../core/errors.ts';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { type CommandHelp, createCommand, createSubcommand, type OutputOptions, withJson } from '../command.ts';
 import { printResult } from '../output/print.ts';
@@ -64,7 +65,7 @@ export function certsCommand(): Command {
 async function renew(key: string): Promise<string> {
   switch ((await callOperator('renewCertificate', { key })).answer) {
     case 'asked':
-      return `${key}: will be renewed now; see podgate certs list\n`;
+      return `${key}: will be renewed now; see: ${PODGATE} certs list\n`;
     case 'unknown':
       throw new CliError(EXIT_FAILED, `there is no certificate ${key}; see: podgate certs list`);
     case 'not-renewable':

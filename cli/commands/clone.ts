@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { PODGATE } from '../called-as.ts';
 import { createCommand, withJson, withTarget, withWait } from '../command.ts';
 import { podPath } from '../pods/pod.ts';
 import type { WaitOptions } from '../pods/run-wish.ts';
@@ -19,7 +20,7 @@ export function cloneCommand(): Command {
 The copy is consistent. A Postgres pod may be in use; a Neo4j pod must be stopped first. The new pod has
 the same user name and its own password. You need USER on the original.
 
---snapshot and --at take the data from a snapshot (podgate snapshots create NAME --pod POD).`,
+--snapshot and --at take the data from a snapshot (${PODGATE} snapshots create NAME --pod POD).`,
           examples: [
             ['clone mypg mypgcopy', ''],
             ['psql mypgcopy', 'changes there do not affect mypg'],

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { ConfirmReport } from '../../control/operator/confirm-removals.ts';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
 import { print } from '../output/print.ts';
@@ -48,7 +49,7 @@ export function formatConfirm(report: ConfirmReport): string {
   );
   return `Held back: the removal of ${count} without a pod; a pass removes at most ${limit} unconfirmed.
 ${lines.join('')}${younger}Nothing was changed. If records were lost, restore the store first.
-To remove these workloads (volumes are kept): podgate confirm --yes ${code}
+To remove these workloads (volumes are kept): ${PODGATE} confirm --yes ${code}
 `;
 }
 

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { Config } from '../../config/config.ts';
 import { PodgateError } from '../../core/errors.ts';
 import { fail, type Finding, ok, warn } from '../../core/finding.ts';
+import { asTyped } from '../called-as.ts';
 import { EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
 import { print, printJson } from '../output/print.ts';
@@ -44,7 +45,7 @@ run by a cluster administrator, it can check more. Each line is ok, warn or fail
 }
 
 export function lineOf({ level, subject, message, remedy }: Finding): string {
-  return `${MARKS[level]}  ${subject}: ${message}${remedy === '' ? '' : ` ${remedy}`}\n`;
+  return `${MARKS[level]}  ${subject}: ${message}${remedy === '' ? '' : ` ${asTyped(remedy)}`}\n`;
 }
 
 async function* examine(probeImage: string | null, egressTarget: string | null): AsyncGenerator<Finding> {

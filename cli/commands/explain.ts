@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Finding } from '../../core/finding.ts';
+import { asTyped } from '../called-as.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
 import { examineFromHere } from '../explain/examine-from-here.ts';
@@ -123,5 +124,5 @@ const MARKS: Readonly<Record<Finding['level'], readonly [mark: string, style: St
 
 function findingText({ level, message, remedy }: Finding): string {
   const [mark, style] = MARKS[level];
-  return `  ${paint(style, mark)}  ${oneLine(message)}${remedy === '' ? '' : `\n        ${oneLine(remedy)}`}\n`;
+  return `  ${paint(style, mark)}  ${oneLine(message)}${remedy === '' ? '' : `\n        ${oneLine(asTyped(remedy))}`}\n`;
 }

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { PODGATE } from '../called-as.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
 import { print, printJson } from '../output/print.ts';
 import { oneLine } from '../output/table.ts';
@@ -25,7 +26,7 @@ export function listCommand(): Command {
       if (options.json === true) printJson(pods);
       else if (options.quiet === true) print(pods.map(({ pod_id: podId }) => `${oneLine(podId)}\n`).join(''));
       else if (pods.length === 0)
-        process.stderr.write('no pods yet; create one: podgate create mypg --template postgres\n');
+        process.stderr.write(`no pods yet; create one: ${PODGATE} create mypg --template postgres\n`);
       else print(podTable(pods, Date.now()));
     });
 }

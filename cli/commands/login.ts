@@ -3,6 +3,7 @@ import { text } from 'node:stream/consumers';
 import { X509Certificate } from 'node:crypto';
 import type { Command } from 'commander';
 import { errorText } from '../../core/errors.ts';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
 import type { OauthServer } from '../login/oauth-login.ts';
@@ -69,7 +70,7 @@ function listLogins(options: LoginOptions): void {
     const rest = expires === null ? '' : `, until ${expires}`;
     return `${isCurrent ? '*' : ' '} ${profile}  ${url}  ${user ?? 'unknown user'}${rest}\n`;
   });
-  printResult(options, logins, lines.length === 0 ? 'no logins yet; log in: podgate login URL\n' : lines.join(''));
+  printResult(options, logins, lines.length === 0 ? `no logins yet; log in: ${PODGATE} login URL\n` : lines.join(''));
 }
 
 function useLogin(profile: string, options: LoginOptions): void {

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
 import { nearestTo } from '../output/nearest.ts';
@@ -9,7 +10,7 @@ export function logoutCommand(): Command {
   return withJson(
     createCommand('logout', {
       description: `Forgets a login and its token. The token itself stays valid until it expires. Commands then use the installation on
-this machine, or another login that you choose with podgate login --profile.`,
+this machine, or another login that you choose with ${PODGATE} login --profile.`,
       examples: [
         ['logout', 'the current login'],
         ['logout --profile work', ''],

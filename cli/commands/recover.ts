@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { RecoverLine, RecoverReport } from '../../control/operator/recover-store.ts';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson } from '../command.ts';
 import { printResult } from '../output/print.ts';
@@ -22,7 +23,7 @@ once, on any replica; you can interrupt and repeat it.`,
     .option('--yes', 'apply the changes')
     .option(
       '--abandon-unreadable',
-      'proceed although some workloads have no readable record of their pod: these are removed as orphans after ten minutes (their data stays); if there are many, only after you confirm with podgate confirm',
+      `proceed although some workloads have no readable record of their pod: these are removed as orphans after ten minutes (their data stays); if there are many, only after you confirm with ${PODGATE} confirm`,
     )
     .action(async (options: OutputOptions & { yes?: boolean; abandonUnreadable?: boolean }) => {
       const { yes = false, abandonUnreadable = false } = options;
@@ -39,7 +40,7 @@ export function formatRecover(report: RecoverReport): string {
     case 'busy':
       throw new CliError(EXIT_FAILED, 'another recovery is in progress; try again in a moment');
     case 'plan':
-      return `The store is suspect: ${report.reason}.\n${listOf(report.lines)}Nothing was done. To do it: podgate recover --yes\n`;
+      return `The store is suspect: ${report.reason}.\n${listOf(report.lines)}Nothing was done. To do it: ${PODGATE} recover --yes\n`;
     case 'unreadable':
       throw new CliError(
         EXIT_FAILED,

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, createSubcommand, withJson, withTarget } from '../command.ts';
 import { callForObject, objectPath } from '../objects/call-for-object.ts';
@@ -94,7 +95,7 @@ export function snapshotsCommand(): Command {
       const call = { method: 'POST', path: SNAPSHOTS.collection, body } as const;
       const created = (await callForResult(chooseTarget(options), call)) as { readonly status: string };
       const isDone = created.status === 'AVAILABLE';
-      printResult(options, created, isDone ? `${id} was made\n` : `${id} is being made; see: podgate snapshots\n`);
+      printResult(options, created, isDone ? `${id} was made\n` : `${id} is being made; see: ${PODGATE} snapshots\n`);
     });
   const restore = withTarget(
     withJson(
@@ -136,7 +137,9 @@ export function snapshotsCommand(): Command {
       printResult(
         options,
         restored,
-        isDone ? `${id} was restored to ${volume}\n` : `${id} is being restored to ${volume}; see: podgate volumes\n`,
+        isDone
+          ? `${id} was restored to ${volume}\n`
+          : `${id} is being restored to ${volume}; see: ${PODGATE} volumes\n`,
       );
     });
   const command = createCommand('snapshots', {

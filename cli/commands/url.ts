@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { PODGATE } from '../called-as.ts';
 import { CliError, EXIT_FAILED, EXIT_USAGE } from '../cli-error.ts';
 import { createCommand, type OutputOptions, withJson, withTarget } from '../command.ts';
 import { connectionStrings, type Driver, DRIVERS, type StanzaAccess } from '../connect/connection-strings.ts';
@@ -19,7 +20,7 @@ export function urlCommand(): Command {
     withJson(
       createCommand('url', {
         description: `Prints the connection string of a pod for a driver. For Postgres it includes the password; Neo4j drivers take user
-and password apart (podgate env).`,
+and password apart (${PODGATE} env).`,
         examples: [
           ['url mypg', 'for psql, psycopg and others on libpq'],
           ['url mypg --driver jdbc', ''],

@@ -33,7 +33,7 @@ function judgeName(host: string, resolved: Lookup): Finding {
     ? warn(
         'name here',
         message,
-        'Browsers, curl and podgate reach it all the same. For other programs: apt-get install libnss-myhostname, or dial 127.0.0.1.',
+        'Browsers, curl and the commands of Podgate reach it all the same. For other programs: apt-get install libnss-myhostname, or dial 127.0.0.1.',
       )
     : fail('name here', message, `Check the spelling, and the DNS record *${host.slice(host.indexOf('.'))}.`);
 }

@@ -1,4 +1,5 @@
 import { httpsUrl } from '../../core/https-url.ts';
+import { asTyped } from '../called-as.ts';
 import { shortDuration } from '../duration.ts';
 import { statusStyle } from '../output/style.ts';
 import { type Cell, formatTable } from '../output/table.ts';
@@ -38,7 +39,7 @@ export function podText(pod: Pod, metrics: PodMetrics | null): string {
   const lines: readonly (readonly [string, string])[] = [
     ['pod', pod.pod_id],
     ['status', `${pod.status}${isAsRequested(pod) ? '' : ` (requested: ${pod.status_requested})`}`],
-    ['reason', pod.status === 'ERROR' ? (container.message ?? '') : ''],
+    ['reason', pod.status === 'ERROR' ? asTyped(container.message ?? '') : ''],
     ['restarts', (container.restarts ?? 0) > 0 ? String(container.restarts) : ''],
     ['memory', bytes === null ? note : `${Math.round(bytes / MIB)} of ${resources.mem_limit} MiB`],
     ['cpu', millis === null ? '' : `${millis}m of ${resources.cpu_limit}m`],

@@ -1,3 +1,4 @@
+import { PODGATE } from '../called-as.ts';
 import { print, printJson } from '../output/print.ts';
 import { callForResult } from '../target/call-api.ts';
 import { chooseTarget } from '../target/choose-target.ts';
@@ -43,9 +44,9 @@ function nextStepsOf({ pod_id: podId, networking }: Pod): string {
   return Object.values(networking)
     .filter(({ url }) => url !== '')
     .map((stanza) => {
-      if (stanza.protocol === 'postgres') return `  podgate psql ${podId}\n`;
+      if (stanza.protocol === 'postgres') return `  ${PODGATE} psql ${podId}\n`;
       if (stanza.protocol === 'http') return `  ${addressText(stanza)}\n`;
-      return stanza.port === 7687 ? `  podgate cypher ${podId}\n` : `  ${addressText(stanza)}\n`;
+      return stanza.port === 7687 ? `  ${PODGATE} cypher ${podId}\n` : `  ${addressText(stanza)}\n`;
     })
     .join('');
 }

@@ -33,7 +33,7 @@ export function controlMetrics({ version, feed, trust, heldBack, hung }: Control
     gauge('podgate_gateway_workers', 'Gateway workers that follow the route table.', feed.followerCount),
     gauge(
       'podgate_removals_held_back',
-      'Workloads without a pod that are not removed before an operator confirms (npx podgate confirm); 0 where this replica does not lead.',
+      'Workloads without a pod that are not removed before an operator confirms (podgate confirm); 0 where this replica does not lead.',
       heldBack?.()?.removals.length ?? 0,
     ),
     byLabel('gauge', 'podgate_pods', 'Pods by status.', 'status', feed.podsByStatus()),

@@ -16,7 +16,7 @@ const REASONS: Readonly<Record<Exclude<Verdict, 'same'>, string>> = {
 /** Where a store stands. */
 export type Tip = Omit<StoreMark, 'fence'>;
 
-const REMEDY = 'Bring the right store back. Or, to go on with this one: npx podgate recover';
+const REMEDY = 'Bring the right store back. Or, to go on with this one: podgate recover';
 
 /**
  * What one process knows of its store, shared by everything that reads or writes it: the mark that every write presents,

@@ -138,7 +138,7 @@ export function controlReport(parts: {
 function heldBackRemovals(count: number) {
   if (count === 0) return {};
   const what = `${count} workloads without a pod`;
-  return { cleanUp: `the removal of ${what} is held back; list and confirm it with: npx podgate confirm` };
+  return { cleanUp: `the removal of ${what} is held back; list and confirm it with: podgate confirm` };
 }
 
 /**

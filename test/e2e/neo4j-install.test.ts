@@ -97,7 +97,7 @@ test('with install: never the pod is in ERROR with the command to run, and start
   const pod = await started.podStatus('mygraph', 'ERROR', 60_000);
   const { message } = pod['status_container'] as { message: string };
   expect(message).toBe(
-    `No Neo4j is installed on this machine. Run: ${INSTALL_COMMAND}. The pod then starts by itself.`,
+    `No Neo4j is installed on the machine that runs Podgate. Run there: ${INSTALL_COMMAND}. The pod then starts by itself.`,
   );
   expect(repository.requests).toEqual([]);
   const installed = await podgateCommand(started, ['install', 'neo4j', '--yes'], env);

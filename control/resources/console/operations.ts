@@ -205,7 +205,7 @@ async function tokenOf({ issueToken, links, oauthLogins }: ConsoleParts, call: C
   if (issueToken !== null && code !== undefined && links.redeem(code)) return await issueToken();
   throw new PodgateError('api.unauthenticated', {
     publicMessages: [
-      'This login link has been used, or is older than 15 minutes. For a new one, run ./podgate console; or paste a token.',
+      'This login link has been used, or is older than 15 minutes. For a new one, run podgate console on the machine that runs Podgate; or paste a token.',
     ],
   });
 }

@@ -125,7 +125,7 @@ export async function checkStore(
   }
   if (isHalfFull && !options.isBeingFilled) {
     throw refused(
-      `The Redis at ${shown} is only half filled with the records of another store. Say again, until it is done: npx podgate migrate`,
+      `The Redis at ${shown} is only half filled with the records of another store. Say again, until it is done: podgate migrate`,
     );
   }
 }

@@ -43,7 +43,7 @@ describe('podgate with the installation of a data directory', () => {
   it('creates a Postgres pod with plain progress lines, and its connection strings work', async () => {
     const created = await podgate(['create', 'mypg', '--template', 'postgres']);
     expect(created).toMatchObject({ code: 0 });
-    expect(created.stdout).toMatch(/^mypg is ready \(\d+\.\d s\)\n {2}podgate psql mypg\n$/);
+    expect(created.stdout).toMatch(/^mypg is ready \(\d+\.\d s\)\n {2}\S+\/podgate psql mypg\n$/);
     expect(created.stderr).toMatch(/^(mypg: [a-z]+.* \(\d+\.\d s\)\n)+$/);
 
     const url = (await podgate(['url', 'mypg'])).stdout.trim();
@@ -66,9 +66,9 @@ describe('podgate with the installation of a data directory', () => {
 
   it('suggests the likely command, and never shows a stack trace', async () => {
     for (const [args, code, said] of [
-      [['lsit'], 2, 'podgate: there is no command "lsit"; did you mean: podgate list?\n'],
+      [['lsit'], 2, `podgate: there is no command "lsit"; did you mean: ${PODGATE} list?\n`],
       [['show', 'mypq'], 1, 'podgate: there is no pod mypq; did you mean mypg?\n'],
-      [['list', '--jsn'], 2, "podgate: unknown option '--jsn' (Did you mean --json?); see: podgate list --help\n"],
+      [['list', '--jsn'], 2, `podgate: unknown option '--jsn' (Did you mean --json?); see: ${PODGATE} list --help\n`],
       [['url', 'mypg', '--driver', 'jdcb'], 2, 'podgate: --driver jdcb: unknown; did you mean jdbc?\n'],
       [['delete', 'mypg'], 2, 'podgate: nothing was deleted: without a terminal to ask on, use --yes\n'],
     ] as const) {
@@ -250,10 +250,21 @@ describe('podgate with the installation of a data directory', () => {
     }
     const linked = await run(join(programs, 'podgate'), ['list', '--quiet'], { env: local });
     expect(linked, linked.stderr).toMatchObject({ code: 0 });
+    const byName = await run('podgate', ['lsit'], { env: { PATH: `${programs}:${process.env['PATH'] ?? ''}` } });
+    expect(byName.stderr).toContain('did you mean: podgate list?');
     rmSync(join(programs, 'podgate'));
     writeFileSync(join(programs, 'podgate'), 'of somebody else');
     const refused = await podgate(['install', 'command', '--directory', programs]);
     expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('belongs to something else')]);
+  });
+
+  it('gives hints that work when pasted, whether it was called by a path or by npx', async () => {
+    expect((await run('./podgate', ['lsit'], { cwd: ROOT })).stderr).toContain('did you mean: ./podgate list?');
+    expect((await run('./podgate', ['psql', '--help'], { cwd: ROOT })).stdout).toContain('\n  ./podgate psql mypg ');
+    // As npx sets it.
+    const env = { npm_command: 'exec' };
+    const byNpx = await run(process.execPath, [join(ROOT, 'bin/podgate.mjs'), 'lsit'], { env });
+    expect(byNpx.stderr).toContain('did you mean: npx podgate list?');
   });
 
   it('shows the progress of a pod on one live line of a terminal', async () => {

@@ -166,13 +166,13 @@ it('lists the removals held back, removes exactly the confirmed ones, and logs h
   const code = await heldBack(8);
   await morePasses();
   expect(workloads.size).toBe(8);
-  expect(logged.filter((line) => line.includes('npx podgate confirm'))).toHaveLength(1);
+  expect(logged.filter((line) => line.includes('confirm with: podgate confirm'))).toHaveLength(1);
 
   const listed = await confirm();
   expect(listed.code).toBe(0);
   expect(listed.stdout).toMatch(/^Held back: the removal of 8 workloads without a pod; a pass removes at most 5 unc/);
   expect(listed.stdout).toMatch(/ {2}default\/lost3 {2}uid lost3, no record and no tombstone .* since \d{4}-/);
-  expect(listed.stdout).toContain(`podgate confirm --yes ${code}\n`);
+  expect(listed.stdout).toContain(`podgate.mjs confirm --yes ${code}\n`);
   const json = JSON.parse((await confirm('--json')).stdout) as { code: string; removals: { uid: string }[] };
   expect(json).toMatchObject({ kind: 'held-back', code, limit: 5, youngerCount: 0 });
   expect(json.removals[3]).toMatchObject({ tenant: 'default', podId: 'lost3', uid: 'lost3' });

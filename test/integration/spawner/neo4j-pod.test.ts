@@ -46,9 +46,14 @@ describe('a Neo4j pod where something is missing', () => {
   mkdirSync(lib, { recursive: true });
   const noJava = { javaDirectories: [], install: 'auto' } as const;
   const cases = [
-    ['no Neo4j, and none is to be downloaded', {}, null, /^No Neo4j is installed .*Run: npx podgate install neo4j\./],
+    ['no Neo4j, and none is to be downloaded', {}, null, /^No Neo4j is installed .*Run there: podgate install neo4j\./],
     ['NEO4J_HOME leads nowhere', {}, join(root, 'no-jars'), /^NEO4J_HOME names no Neo4j: its lib directory has no/],
-    ['no Java', noJava, null, /^Neo4j needs Java 17 or 21, and none is found .*Run: npx podgate install neo4j \(or, /],
+    [
+      'no Java',
+      noJava,
+      null,
+      /^Neo4j needs Java 17 or 21, and none is found .*Run there: podgate install neo4j \(or, /,
+    ],
     [
       'no repository',
       { install: 'auto' },

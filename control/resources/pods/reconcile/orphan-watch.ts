@@ -122,7 +122,7 @@ export class OrphanWatch {
     if (removals.length > 0 && code !== this.#heldBack.code) {
       this.#log.warn(
         { count: removals.length, limit, code },
-        'the removal of workloads that have no pod is held back: there are more than a pass may remove. List them and confirm with: npx podgate confirm',
+        'the removal of workloads that have no pod is held back: there are more than a pass may remove. List them and confirm with: podgate confirm',
       );
     }
     this.#heldBack = { code, limit, removals, youngerCount };

@@ -21,7 +21,7 @@ import { judgeStorage } from './storage.ts';
 /** Of minor versions of Kubernetes 1: policies and pods as they are made here were not all there before. */
 const LEAST_MINOR = 30;
 const SHOWN = 6;
-const AS_ADMINISTRATOR = 'Also run npx podgate doctor as a cluster administrator, with your KUBECONFIG.';
+const AS_ADMINISTRATOR = 'Also run podgate doctor as a cluster administrator, with your KUBECONFIG.';
 
 export interface ClusterToExamine {
   /** Null = the account of the pod that we run in. */

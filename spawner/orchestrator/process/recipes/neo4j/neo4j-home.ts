@@ -5,7 +5,7 @@ import { exists } from '../../runtime-files.ts';
 import { findJava, type JavaSettings, systemJavaCommand } from './java.ts';
 
 /** Installs Neo4j and Java, wherever Podgate runs. */
-export const INSTALL_COMMAND = 'npx podgate install neo4j';
+export const INSTALL_COMMAND = 'podgate install neo4j';
 
 export interface Neo4jSettings extends JavaSettings {
   /** NEO4J_HOME, or null. */
@@ -46,7 +46,10 @@ export async function findNeo4j(
       'NEO4J_HOME names no Neo4j: its lib directory has no .jar files. Install Neo4j 5.26 Community there, or unset NEO4J_HOME and restart Podgate, which then downloads one.';
     return { kind: 'unusable', reason };
   }
-  return { kind: 'no-neo4j', reason: `No Neo4j is installed on this machine. Run: ${INSTALL_COMMAND}.` };
+  return {
+    kind: 'no-neo4j',
+    reason: `No Neo4j is installed on the machine that runs Podgate. Run there: ${INSTALL_COMMAND}.`,
+  };
 }
 
 async function placesOf(home: string, java: string, cacheDir: string) {
@@ -58,7 +61,7 @@ async function placesOf(home: string, java: string, cacheDir: string) {
 async function javaReason(reason: string): Promise<string> {
   const command = await systemJavaCommand();
   const alternative = command === null ? '' : ` (or, as an administrator: ${command.join(' ')})`;
-  return `Neo4j needs Java 17 or 21, and none is found on this machine. ${reason} Run: ${INSTALL_COMMAND}${alternative}.`.replace(
+  return `Neo4j needs Java 17 or 21, and none is found on the machine that runs Podgate. ${reason} Run there: ${INSTALL_COMMAND}${alternative}.`.replace(
     '  ',
     ' ',
   );
