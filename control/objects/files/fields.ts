@@ -1,5 +1,7 @@
 import { z } from 'zod';
 
+import { numeric } from '../../http/numeric.ts';
+
 const DESCRIPTION_MAX_LENGTH = 255;
 export const ID_MAX_LENGTH = 128;
 
@@ -22,6 +24,6 @@ export const filesId = (what: string) =>
 
 /** `most`: MiB, set by the operator. */
 export const sizeLimit = (most: number) =>
-  z.int().min(1).max(most).describe('MB (1024 * 1024 bytes). Nothing is written beyond it.');
+  numeric(z.int().min(1).max(most)).describe('MB (1024 * 1024 bytes). Nothing is written beyond it.');
 
 export const SIZE_LIMIT_DEFAULT_MIB = 1_024;

@@ -10,13 +10,13 @@ import { loginFields } from './login-fields.ts';
 import type { PodLimits } from './pod-limits.ts';
 import { asciiText } from '../../http/ascii-text.ts';
 import { boundedList, boundedRecord, boundedText, ruled } from '../../http/bounded.ts';
+import { numeric } from '../../http/numeric.ts';
 import {
   idlePodFields,
   idleStanzaFields,
   idleMountFields,
   linkFields,
   nullAsAbsent,
-  numeric,
   zeroAsNull,
 } from './tapis-fields.ts';
 
@@ -89,7 +89,7 @@ const templateName = (what: string) =>
     .regex(/^[\x21-\x7e]*$/, 'must contain only printable ASCII characters and no spaces')
     .describe(what);
 
-const port = z.int().min(PORT_MIN).max(PORT_MAX);
+const port = numeric(z.int().min(PORT_MIN).max(PORT_MAX));
 
 const stanza = z.strictObject({
   protocol: z
@@ -133,7 +133,7 @@ const stanza = z.strictObject({
   ...linkFields,
   ...idleStanzaFields,
   url: boundedText(255).optional().describe('Set by the service; what is sent is ignored.'),
-  public_port: z.int().optional().describe('Set by the service; what is sent is ignored.'),
+  public_port: numeric(z.int()).optional().describe('Set by the service; what is sent is ignored.'),
 });
 
 const networking = boundedRecord(z.string().check(ruled(stanzaProblem)), stanza, {

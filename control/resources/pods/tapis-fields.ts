@@ -7,14 +7,6 @@ import { boundedText } from '../../http/bounded.ts';
 const URI_MAX_LENGTH = 2_048;
 const LINK_TEXT_MAX_LENGTH = 255;
 
-/** Digits in a string are a number: web forms of the Tapis interface send them. */
-export function numeric<T extends z.ZodType>(schema: T) {
-  return z.preprocess(
-    (value) => (typeof value === 'string' && /^-?\d{1,15}$/.test(value) ? Number(value) : value),
-    schema,
-  );
-}
-
 /** Clients that send every field of an update send null for those they leave alone. */
 export function nullAsAbsent<T extends z.ZodType>(schema: T) {
   return z.preprocess((value) => value ?? undefined, schema);

@@ -99,6 +99,12 @@ test('a volume is created, listed, updated and deleted, with the messages of Tap
   expect((await create('basic')).status).toBe(200);
 });
 
+test('size_limit may be digits in a string', async () => {
+  expect((await create('digits', { size_limit: '7' })).body.result).toMatchObject({ size_limit: 7 });
+  const updated = await stand.call('alice', 'PUT', '/v3/pods/volumes/digits', { size_limit: '8' });
+  expect(updated.body.result).toMatchObject({ size_limit: 8 });
+});
+
 test('a greater size_limit is tried first, and refused with the reason where the storage cannot grow', async () => {
   await create('growing', { size_limit: 10 });
   const asked: string[] = [];

@@ -272,7 +272,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'networking.default.protocol: must be one of http',
   ],
   ['a number as protocol', { networking: { default: { protocol: 6 } } }, 'networking.default.protocol: must be one of'],
-  ...[0, -1, 9, 65_536, 99_999, 80.5, '80', null, true].map((port): BadCase => [
+  ...[0, -1, 9, 65_536, 99_999, 80.5, '9', '80.5', null, true].map((port): BadCase => [
     `port ${JSON.stringify(port)}`,
     { networking: { default: { port } } },
     'networking.default.port: must be',
@@ -393,7 +393,7 @@ export const BAD_NEW_PODS: readonly BadCase[] = [
     'routing_port: says the port of',
   ],
   ['routing_port 0', { routing_port: 0 }, 'routing_port: must be at least 10'],
-  ['a text as routing_port', { routing_port: '80' }, 'routing_port: must be a'],
+  ['a text as routing_port', { routing_port: 'http' }, 'routing_port: must be a'],
   [
     'another routing_port than the fixed one',
     { pod_template: 'neo4j', command: undefined, routing_port: 80 },

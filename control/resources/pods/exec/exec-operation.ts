@@ -5,9 +5,9 @@ import { EXEC_COMMAND_MAX_BYTES, EXEC_DEADLINE_MAX_MS, EXEC_INPUT_MAX_BYTES } fr
 import { boundedList, boundedText } from '../../../http/bounded.ts';
 import { checkFields } from '../../../http/field-checks.ts';
 import { jsonText } from '../../../http/json-pieces.ts';
+import { numeric } from '../../../http/numeric.ts';
 import type { AuthenticatedCall, Operation } from '../../../http/operation.ts';
 import type { PodService } from '../pod-service.ts';
-import { numeric } from '../tapis-fields.ts';
 import { OUTPUTS_MAX_BYTES, type RunCommand, type RunCommands } from './run-commands.ts';
 
 const COMMANDS_MAX = 64;
