@@ -24,7 +24,8 @@ export function bytes(count) {
 }
 
 export const memory = (mib) => bytes(mib * 1024 * 1024);
-export const cpu = (milli) => (milli >= 1000 && milli % 100 === 0 ? `${milli / 1000}` : `${milli}m`);
+/** Of processor cores: "0.25". */
+export const cores = (milli) => (milli / 1000).toLocaleString('en', { maximumFractionDigits: 2 });
 export const number = (value) => value.toLocaleString('en');
 
 /** A word for a shell, quoted when it must be. */

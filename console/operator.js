@@ -13,6 +13,13 @@ const OPEN = [
   ['podgate_http_requests_active', 'HTTP requests'],
 ];
 
+/** Names in `/readyz` that an operator need not know. */
+const READINESS_LABELS = {
+  followers: 'Workers that receive routes',
+  configuredOtherwise: 'Replicas with other settings',
+  health: 'Health loop',
+};
+
 /** Samples of Prometheus text with that name, added up by the values of a label; '' for the sum of all. */
 export function sumBy(metrics, name, label) {
   const sums = new Map();
@@ -78,7 +85,7 @@ function Readiness({ ready }) {
       ${Object.entries(ready.result ?? {}).map(
         ([name, value]) =>
           html`<div>
-            <dt>${name.replace(/([A-Z])/g, ' $1').toLowerCase()}</dt>
+            <dt>${READINESS_LABELS[name] ?? name.replace(/([A-Z])/g, ' $1').toLowerCase()}</dt>
             <dd>${textOf(value)}</dd>
           </div>`,
       )}

@@ -1,7 +1,7 @@
 import { call, get, podPath } from '/console/api.js';
 import { ConnectBox } from '/console/connect.js';
 import { Explain, RecentConnections } from '/console/explain.js';
-import { ago, bytes, cpu, duration, localTime, memory, number } from '/console/format.js';
+import { ago, bytes, cores, duration, localTime, memory, number } from '/console/format.js';
 import { useLevel } from '/console/level.js';
 import { followEvents, refresher } from '/console/live.js';
 import { Logs } from '/console/logs.js';
@@ -131,7 +131,7 @@ export function PodPage({ podId, session }) {
     }
     <section aria-labelledby="settings">
       <h2 id="settings">Settings</h2>
-      <${Settings} pod=${pod} />
+      <${Settings} pod=${pod} session=${session} />
     </section>`;
 }
 
@@ -141,8 +141,8 @@ function Usage({ pod: { pod_id: podId, resources } }) {
   if (value === null) return html`<${Problem} text=${problem} />`;
   const { memory_bytes: used, cpu_millis: millis } = value.result;
   const texts = [
-    ...(used === null ? [] : [`${bytes(used)} of ${memory(resources.mem_limit)} memory`]),
-    ...(millis === null ? [] : [`${cpu(millis)} of ${cpu(resources.cpu_limit)} CPU`]),
+    ...(used === null ? [] : [`${bytes(used)} of ${memory(resources.mem_limit)} of memory`]),
+    ...(millis === null ? [] : [`${cores(millis)} of ${cores(resources.cpu_limit)} CPU cores`]),
   ];
   if (texts.length > 0) return html`<p class="usage">Uses ${texts.join(' and ')}.</p>`;
   return html`<p class="usage minor">${value.metadata.note ?? 'Memory and CPU are not measured yet.'}</p>`;
@@ -219,15 +219,20 @@ function sleepText({ asleep_since: since, last_used_ts: used, awake_because: rea
   return [...(reasons?.length > 0 ? [`Awake: ${reasons.join(', ')}.`] : []), ...last].join(' ');
 }
 
+/** How long what the pod writes outside named volumes is kept. */
+function dataText({ persistent_volume: hasVolume }, { pods_are_processes: areProcesses }) {
+  return hasVolume || areProcesses ? 'kept until the pod is deleted' : 'deleted when the pod stops';
+}
+
 /** As docs say: a change of these acts on a running pod at once, of the others at its next start. */
-function Settings({ pod }) {
+function Settings({ pod, session }) {
   const { resources } = pod;
   const allowed = Object.entries(pod.networking)
     .filter(([, { ip_allow_list: list }]) => list.length > 0)
     .map(([name, { ip_allow_list: list }]) => `${name}: ${list.join(', ')}`);
   const groups = [
     [
-      'Changes act at once',
+      'Changes take effect at once',
       [
         [
           'Stops',
@@ -241,19 +246,19 @@ function Settings({ pod }) {
       ],
     ],
     [
-      'Changes act at the next start',
+      'Changes take effect at the next start',
       [
         ['Template', pod.pod_template],
         ['Command', [...(pod.command ?? []), ...(pod.arguments ?? [])].join(' ') || 'of the template'],
         ['Memory', `${memory(resources.mem_request)} to ${memory(resources.mem_limit)}`],
-        ['CPU', `${cpu(resources.cpu_request)} to ${cpu(resources.cpu_limit)}`],
+        ['CPU cores', `${cores(resources.cpu_request)} to ${cores(resources.cpu_limit)}`],
         [
           'Networking',
           Object.entries(pod.networking)
             .map(([name, { protocol, port }]) => `${name}: ${protocol} ${port}`)
             .join(', '),
         ],
-        ['Persistent volume', pod.persistent_volume ? 'yes' : 'no'],
+        ['Data', dataText(pod, session)],
         ['Variables', Object.keys(pod.environment_variables).join(', ') || 'none'],
       ],
     ],

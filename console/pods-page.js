@@ -1,5 +1,5 @@
 import { call, get, podPath } from '/console/api.js';
-import { ago, bytes, cpu, localTime, memory, number } from '/console/format.js';
+import { ago, bytes, cores, localTime, memory, number } from '/console/format.js';
 import { watchPods } from '/console/live.js';
 import { noteTraffic, Sparkline } from '/console/sparkline.js';
 import {
@@ -101,7 +101,7 @@ function PodTable({ pods, onError }) {
   return html`<div class="pods" role="table" aria-label="Pods" aria-rowcount=${pods.length + 1}>
     <div role="rowgroup">
       <div class="pod-row titles" role="row" aria-rowindex="1">
-        ${['Name', 'Status', 'Template', 'Memory', 'CPU', 'Traffic', 'Changed'].map((name) => html`<span role="columnheader">${name}</span>`)}
+        ${['Name', 'Status', 'Template', 'Memory', 'CPU cores', 'Traffic', 'Changed'].map((name) => html`<span role="columnheader">${name}</span>`)}
         <span role="columnheader"><span class="hidden">Actions</span></span>
       </div>
     </div>
@@ -119,9 +119,9 @@ function PodRow({ pod, used, index, onError }) {
   return html`<div class="pod-row" role="row" aria-rowindex=${index}>
     <span role="cell" class="name"><a href="#/pods/${id}">${id}</a></span>
     <span role="cell" title=${pod.reason || undefined}><${Status} status=${status} /></span>
-    <span role="cell" class="minor template">${pod.template}</span>
+    <span role="cell" class="minor template" title=${pod.template}>${pod.template}</span>
     <span role="cell" class="minor number">${ofLimit(used?.memory_bytes, bytes, memory(pod.memory))}</span>
-    <span role="cell" class="minor number">${ofLimit(used?.cpu_millis, cpu, cpu(pod.cpu))}</span>
+    <span role="cell" class="minor number">${ofLimit(used?.cpu_millis, cores, cores(pod.cpu))}</span>
     <span role="cell" class="minor traffic">${status === 'RUNNING' && html`<${Sparkline} id=${id} />`}</span>
     <span role="cell" class="minor" title=${localTime(pod.updated)}>${ago(pod.updated)}</span>
     <span role="cell" class="act"

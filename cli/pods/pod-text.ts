@@ -32,6 +32,11 @@ export function addressText({ protocol, url, public_port: port }: Stanza): strin
   return `${httpsUrl(url, port)}/`;
 }
 
+/** Millicores as cores: "0.25". */
+function cores(millis: number): string {
+  return String(Math.round(millis / 10) / 100);
+}
+
 /** Everything about one pod, as lines of a name and a value. */
 export function podText(pod: Pod, metrics: PodMetrics | null): string {
   const { status_container: container, resources } = pod;
@@ -42,7 +47,7 @@ export function podText(pod: Pod, metrics: PodMetrics | null): string {
     ['reason', pod.status === 'ERROR' ? asTyped(container.message ?? '') : ''],
     ['restarts', (container.restarts ?? 0) > 0 ? String(container.restarts) : ''],
     ['memory', bytes === null ? note : `${Math.round(bytes / MIB)} of ${resources.mem_limit} MiB`],
-    ['cpu', millis === null ? '' : `${millis}m of ${resources.cpu_limit}m`],
+    ['cpu', millis === null ? '' : `${cores(millis)} of ${cores(resources.cpu_limit)} cores`],
     ['template', pod.pod_template],
     ['description', pod.description],
     ['created', pod.creation_ts],

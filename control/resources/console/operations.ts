@@ -61,6 +61,8 @@ export interface ConsoleOperationParts extends ConsoleParts {
   readonly site: string;
   readonly tenants: readonly TenantPlace[];
   readonly publicHttpsPort: number;
+  /** False: pods are processes of this machine. */
+  readonly allowsImages: boolean;
   readonly certificates?: Pick<CertificateAdmin, 'report'>;
 }
 
@@ -210,13 +212,15 @@ async function tokenOf({ issueToken, links, oauthLogins }: ConsoleParts, call: C
   });
 }
 
-function placeOf({ site, tenants, publicHttpsPort, templates, caPath }: ConsoleOperationParts, caller: Caller) {
+function placeOf(parts: ConsoleOperationParts, caller: Caller) {
+  const { site, tenants, publicHttpsPort, allowsImages, templates, caPath } = parts;
   return {
     username: caller.username,
     tenant: caller.tenant,
     is_administrator: caller.isAdministrator,
     base_host: tenants.find(({ id }) => id === caller.tenant)?.baseHost ?? 'localhost',
     public_https_port: publicHttpsPort,
+    pods_are_processes: !allowsImages,
     // Another user of this machine has no use for the path, and strangers none for its name.
     ca_path: caller.isAdministrator ? caPath : null,
     reserved_ids: [...RESERVED_POD_IDS],

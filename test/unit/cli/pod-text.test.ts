@@ -11,7 +11,7 @@ const POD: Pod = {
 
 it('shows what a pod uses, or why nobody knows', () => {
   const used = podText(POD, { memory_bytes: 64 * 1024 * 1024, cpu_millis: 12 });
-  expect(used).toMatch(/^memory +64 of 512 MiB\ncpu +12m of 1000m$/m);
+  expect(used).toMatch(/^memory +64 of 512 MiB\ncpu +0.01 of 1 cores$/m);
   const unknown = { memory_bytes: null, cpu_millis: null };
   expect(podText(POD, { ...unknown, note: 'This cluster has no metrics API.' })).toMatch(
     /^memory +This cluster has no metrics API\.$/m,
